@@ -1,0 +1,15 @@
+"""Boxwright: a container image engine. ``Engine`` is the SDK; the command line is one of its users."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+__all__ = ["Engine", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # Imported on demand: `boxwright --version` must not pay for the engine.
+    if name == "Engine":
+        from boxwright.engine import Engine
+
+        return Engine
+    raise AttributeError(f"module 'boxwright' has no attribute {name!r}")

@@ -1,0 +1,84 @@
+"""Leases: how work in flight keeps the collector away from what it uses.
+
+A process takes a lease, then refers content to it *before* it relies on that content (`Lease.hold`); holding and
+collecting are both write transactions, so one of the two comes first. A lease ends with its `with` block, with
+its owner's death, or at its expiry; prune never ends a living one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from types import TracebackType
+from typing import Self
+
+from boxwright.content.db import Database
+
+
+def process_identity(pid: int | None = None) -> str:
+    """Names a process for good: boot id, pid, start time. Empty when there is no such process."""
+    pid = os.getpid() if pid is None else pid
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+        with open("/proc/sys/kernel/random/boot_id") as boot:
+            return f"{boot.read().strip()}:{pid}:{fields[19].decode()}"
+    except (OSError, IndexError):
+        return ""
+
+
+def process_alive(identity: str) -> bool:
+    """Whether the process named by `process_identity` still runs."""
+    try:
+        pid = int(identity.split(":")[1])
+    except (IndexError, ValueError):
+        return False
+    return process_identity(pid) == identity
+
+
+class Lease:
+    """Use as a context manager. Threads of the owner may share it."""
+
+    def __init__(self, db: Database, purpose: str, *, seconds: float = 0) -> None:
+        self._db = db
+        self.id = secrets.token_hex(8)
+        with db.write() as sql:
+            sql.execute(
+                "INSERT INTO leases VALUES (?, ?, ?, ?)",
+                (self.id, process_identity(), purpose, time.time() + seconds if seconds else 0),
+            )
+
+    def hold(self, kind: str, *refs: object) -> None:
+        """Keep these ('blob', 'layer' or 'workspace'), whether or not they exist yet."""
+        with self._db.write() as sql:
+            sql.executemany("INSERT OR IGNORE INTO lease_refs VALUES (?, ?, ?)", [(self.id, kind, str(ref)) for ref in refs])
+
+    def release(self) -> None:
+        """End the lease; idempotent."""
+        with self._db.write() as sql:
+            sql.execute("DELETE FROM leases WHERE id = ?", (self.id,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+
+def drop_dead(db: Database) -> list[str]:
+    """End the leases of dead owners and expired ones; returns the workspaces that they held."""
+    now = time.time()
+    workspaces: list[str] = []
+    with db.write() as sql:
+        for lease, owner, expires in sql.execute("SELECT id, owner, expires FROM leases").fetchall():
+            if (expires and expires < now) or (not expires and not process_alive(owner)):
+                workspaces += [r for (r,) in sql.execute("SELECT ref FROM lease_refs WHERE lease = ? AND kind = 'workspace'", (lease,))]
+                sql.execute("DELETE FROM leases WHERE id = ?", (lease,))
+    return workspaces
+
+
+def held(db: Database, kind: str) -> set[str]:
+    """Every reference of this kind under any lease."""
+    with db.read() as sql:
+        return {ref for (ref,) in sql.execute("SELECT ref FROM lease_refs WHERE kind = ?", (kind,))}

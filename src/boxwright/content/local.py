@@ -1,0 +1,259 @@
+"""The content store on disk: blobs in an OCI layout, written once.
+
+    ROOT/oci-layout, index.json     so that other tools can read ROOT as a layout
+    ROOT/blobs/<algorithm>/<hex>    immutable, read-only files
+    ROOT/ingest/<key>               bytes on their way in; kept on failure so that a pull can resume
+    ROOT/store.lock                 shared by committers, exclusive for the collector's sweep
+
+Locks are taken in this order and no other: store.lock, then the database.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
+from boxwright.errors import Conflict, Invalid, NotFound, Unavailable
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import MAX_SIZE
+
+_KEY = re.compile(r"[A-Za-z0-9._+-]{1,200}\Z")
+
+
+class BlobMissing(NotFound):
+    """The store has no such blob."""
+
+
+class DiskFull(Unavailable):
+    """A write failed for lack of space."""
+
+
+class IngestBusy(Conflict):
+    """Another process is writing the same ingest."""
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn a full or failing disk into DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+            raise DiskFull(f"cannot write {what}: {error.strerror}", hint="free some space (boxwright system prune), or choose another --root") from error
+        raise
+
+
+def fsync_dir(path: Path) -> None:
+    """Make renames in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace a small file: temporary name, fsync, rename, fsync of the directory."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    with disk_errors(str(path)):
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(fd, view) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(path.parent)
+
+
+class Ingest:
+    """A blob on its way in. Leaving the `with` block without `commit` keeps the bytes for a later resume,
+    unless `discard` was called. `offset` is how many bytes are there already, hashed."""
+
+    def __init__(self, store: LocalStore, key: str, algorithm: str) -> None:
+        self._store = store
+        self._path = store.root / "ingest" / key
+        self._algorithm = algorithm
+        with disk_errors(str(self._path)):
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            raise IngestBusy(f"another process is writing {key}") from error
+        self._hash = hashlib.new(algorithm)
+        self.offset = 0
+        buffer = bytearray(CHUNK)
+        while count := os.readv(self._fd, [buffer]):
+            self._hash.update(memoryview(buffer)[:count])
+            self.offset += count
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append and hash. Raises DiskFull."""
+        view = memoryview(data)
+        with disk_errors(str(self._path)):
+            while view:
+                count = os.write(self._fd, view)
+                self._hash.update(view[:count])
+                self.offset += count
+                view = view[count:]
+        return len(data)
+
+    def reset(self) -> None:
+        """Forget the bytes so far (the peer cannot resume)."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._hash = hashlib.new(self._algorithm)
+        self.offset = 0
+
+    def commit(self, media_type: str, expected: Digest | None = None) -> Descriptor:
+        """Check, sync, publish under the digest. Raises ContentMismatch (the bytes are thrown away)."""
+        digest = Digest(self._algorithm, self._hash.hexdigest())
+        if expected is not None and expected != digest:
+            self.discard()
+            raise ContentMismatch(f"received bytes have digest {digest}, wanted {expected}")
+        with disk_errors(str(self._path)):
+            os.fsync(self._fd)
+            os.fchmod(self._fd, 0o444)
+        final = self._store.path(digest)
+        with self._store.committing(), disk_errors(str(final)):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            self._path.rename(final)
+            fsync_dir(final.parent)
+        return Descriptor(media_type, digest, self.offset)
+
+    def discard(self) -> None:
+        """Throw the bytes away."""
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop writing; what is not committed or discarded stays for a resume."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class LocalStore:
+    """Blobs under a root. Opening creates the directories."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not (root / "oci-layout").exists():
+            self._create()
+
+    def _create(self) -> None:
+        try:
+            with disk_errors(str(self.root)):
+                for name in ("blobs/sha256", "ingest", "layers", "work"):
+                    (self.root / name).mkdir(parents=True, exist_ok=True)
+                self.root.chmod(0o711)
+                if not (self.root / "index.json").exists():
+                    write_atomic(self.root / "index.json", b'{"schemaVersion":2,"manifests":[]}')
+                write_atomic(self.root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise Invalid(f"cannot use {self.root} as the store: {error.strerror}", hint="choose a directory of yours with --root or BOXWRIGHT_ROOT") from error
+
+    def path(self, digest: Digest) -> Path:
+        """Where a blob is or would be."""
+        return self.root / "blobs" / digest.algorithm / digest.hex
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Held by whoever publishes files and rows that belong together."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def sweeping(self) -> Iterator[None]:
+        """Held by the collector while it takes files away; nobody publishes meanwhile."""
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        fd = os.open(self.root / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of a stored blob; None when it is not here."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def open(self, desc: Descriptor) -> BinaryIO:
+        """A verified stream. Raises BlobMissing."""
+        return io.BufferedReader(VerifiedReader(self.open_raw(desc.digest), desc), CHUNK)
+
+    def open_raw(self, digest: Digest) -> BinaryIO:
+        """The file itself, unverified (it was verified when it was written). Raises BlobMissing."""
+        try:
+            return open(self.path(digest), "rb", buffering=0)
+        except FileNotFoundError as error:
+            raise BlobMissing(f"blob {digest} is not in the store") from error
+
+    def read(self, digest: Digest, *, limit: int = MAX_SIZE) -> bytes:
+        """All of a small blob, verified. Raises BlobMissing, ContentMismatch."""
+        raw = self.open_raw(digest)
+        return read_verified(raw, Descriptor("blob", digest, os.fstat(raw.fileno()).st_size), limit=limit)
+
+    def put(self, data: bytes, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
+        """Store a small blob; idempotent."""
+        digest = Digest.of(data, algorithm)
+        if self.size(digest) != len(data):
+            with self.committing():
+                path = self.path(digest)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, data, mode=0o444)
+        return Descriptor(media_type, digest, len(data))
+
+    def ingest(self, key: str, *, algorithm: str = "sha256") -> Ingest:
+        """Open (or resume) a blob's way in; `key` is a name such as ``sha256-<hex>``. Raises IngestBusy."""
+        if not _KEY.match(key):
+            raise Invalid(f"invalid ingest key {key!r}")
+        return Ingest(self, key, algorithm)
+
+    def blobs(self) -> Iterator[Digest]:
+        """Every stored blob."""
+        for algorithm in ("sha256", "sha512"):
+            try:
+                names = os.listdir(self.root / "blobs" / algorithm)
+            except FileNotFoundError:
+                continue
+            for name in names:
+                if not name.startswith("."):
+                    yield Digest(algorithm, name)
+
+    def export_index(self, manifests: list[Descriptor]) -> None:
+        """Rewrite index.json, by which other tools read ROOT as an OCI layout."""
+        body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [m.to_json() for m in manifests]}
+        write_atomic(self.root / "index.json", json.dumps(body).encode())

@@ -1,0 +1,1 @@
+"""tar <-> tree: layers that are mounted where they lie and never unpacked (docs/architecture.md, Storage)."""

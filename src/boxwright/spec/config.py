@@ -1,0 +1,106 @@
+"""Image configs (image-spec config.md, with Docker's additions: Healthcheck, OnBuild, Shell, ArgsEscaped)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from boxwright.errors import Invalid
+from boxwright.spec.digest import DiffID
+from boxwright.spec.manifest import canonical_json
+from boxwright.spec.platform import Platform
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ConfigInvalid(Invalid):
+    """The bytes are no image config."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """How one layer, or one change of metadata, came to be. `created` is RFC 3339 text."""
+
+    created: str = ""
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> HistoryEntry:
+        def text(key: str) -> str:
+            return str(value.get(key) or "")
+
+        return cls(text("created"), text("created_by"), text("author"), text("comment"), bool(value.get("empty_layer")))
+
+    def to_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {k: v for k in ("created", "created_by", "author", "comment") if (v := getattr(self, k))}
+        if self.empty_layer:
+            out["empty_layer"] = True
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """One platform's config. `config` is the container config under Docker's own keys (``Env``, ``Cmd``, …),
+    kept as plain JSON so that nothing that another tool wrote is lost; treat it as read-only."""
+
+    platform: Platform
+    diff_ids: tuple[DiffID, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    created: str = ""
+    author: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> ImageConfig:
+        """Raises ConfigInvalid, DigestInvalid."""
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise ConfigInvalid(f"the image config is not JSON: {error}") from error
+        if not isinstance(body, dict):
+            raise ConfigInvalid("the image config is not a JSON object")
+        rootfs = body.get("rootfs") or {}
+        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+        history = body.get("history") or []
+        config = body.get("config") or {}
+        if not isinstance(diff_ids or [], list) or not isinstance(history, list) or not isinstance(config, dict):
+            raise ConfigInvalid("the image config has a rootfs, history or config of the wrong type")
+        known = {"architecture", "os", "variant", "os.version", "os.features", "rootfs", "history", "config", "created", "author"}
+        return cls(
+            Platform.from_json(body),
+            tuple(DiffID.parse(str(d)) for d in diff_ids or []),
+            tuple(HistoryEntry.from_json(h) for h in history if isinstance(h, dict)),
+            config,
+            str(body.get("created") or ""),
+            str(body.get("author") or ""),
+            {k: v for k, v in body.items() if k not in known},
+        )
+
+    def to_bytes(self) -> bytes:
+        """The serialisation that Boxwright writes; the same value gives the same bytes."""
+        body: dict[str, Any] = {**self.platform.to_json()}
+        if self.created:
+            body["created"] = self.created
+        if self.author:
+            body["author"] = self.author
+        body["config"] = dict(self.config)
+        body["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids]}
+        if self.history:
+            body["history"] = [h.to_json() for h in self.history]
+        body.update(sorted(self.extra.items()))
+        return canonical_json(body)
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """``NAME=value`` entries."""
+        return tuple(str(e) for e in self.config.get("Env") or ())
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {str(k): str(v) for k, v in (self.config.get("Labels") or {}).items()}

@@ -1,0 +1,78 @@
+"""Digests: content named by its hash (OCI image-spec, descriptor.md#digests)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from boxwright.errors import Invalid
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_LENGTHS = {"sha256": 64, "sha512": 128}
+_HEX = re.compile(r"[0-9a-f]+\Z")
+
+
+class DigestInvalid(Invalid):
+    """The text is not ``algorithm:hex`` of a registered algorithm."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """``algorithm:hex``; only sha256 and sha512, lower-case hex of the right length."""
+
+    algorithm: str
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``sha256:…``. Raises DigestInvalid."""
+        algorithm, colon, hexed = text.partition(":")
+        length = _LENGTHS.get(algorithm)
+        if not colon or length is None or len(hexed) != length or not _HEX.match(hexed):
+            raise DigestInvalid(f"invalid digest {text[:150]!r}: wanted sha256: and 64, or sha512: and 128, lower-case hex digits")
+        return cls(algorithm, hexed)
+
+    @classmethod
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
+        """The digest of these bytes."""
+        return cls(algorithm, hashlib.new(algorithm, data).hexdigest())
+
+    @property
+    def short(self) -> str:
+        """The first 12 hex digits, as Docker prints them."""
+        return self.hex[:12]
+
+    def hasher(self) -> _Hash:
+        """A fresh hash object of this digest's algorithm."""
+        return hashlib.new(self.algorithm)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+
+class DiffID(Digest):
+    """Digest of a layer's uncompressed tar."""
+
+    __slots__ = ()
+
+
+class ChainID(Digest):
+    """Name of a stack of layers (image-spec, config.md#layer-chainid)."""
+
+    __slots__ = ()
+
+
+def chain_id(diff_ids: Iterable[Digest]) -> ChainID | None:
+    """Fold diff IDs, bottom first, into the chain ID of the stack; None for no layers."""
+    chain: ChainID | None = None
+    for diff in diff_ids:
+        if chain is None:
+            chain = ChainID(diff.algorithm, diff.hex)
+        else:
+            chain = ChainID.of(f"{chain} {diff}".encode())
+    return chain

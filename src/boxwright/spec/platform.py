@@ -1,0 +1,147 @@
+"""Platforms: normal forms, the host's own, and which of several manifests fits best.
+
+Rules as containerd's platforms package applies them (spelling, variants, fall-backs).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from boxwright.errors import Invalid
+
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"), "i386": ("386", ""), "i486": ("386", ""), "i586": ("386", ""), "i686": ("386", ""),
+    "armv8l": ("arm64", ""), "armv7l": ("arm", "v7"), "armv6l": ("arm", "v6"), "loongarch64": ("loong64", ""),
+}  # fmt: skip
+_KNOWN = frozenset(
+    "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
+)
+_SYSTEMS = frozenset("aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split())
+_WORD = re.compile(r"[A-Za-z0-9_.-]+\Z")
+
+
+class PlatformInvalid(Invalid):
+    """The text is no platform."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """``os/architecture[/variant]``, in normal form when it came from `parse` or `from_json`."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read ``linux/arm64/v8``, ``arm64`` or ``linux`` (the host supplies the rest). Raises PlatformInvalid."""
+        parts = text.strip().split("/")
+        if not 1 <= len(parts) <= 3 or not all(_WORD.match(part) for part in parts):
+            raise PlatformInvalid(f"invalid platform {text!r}: wanted os/architecture[/variant], such as linux/arm64")
+        if len(parts) > 1:
+            return cls._normal(parts[0], parts[1], parts[2] if len(parts) > 2 else "")
+        word = parts[0].lower()
+        word = {"macos": "darwin"}.get(word, word)
+        if word in _SYSTEMS:
+            return cls._normal(word, host().architecture, host().variant)
+        if word in _KNOWN or word in _ARCHITECTURES:
+            return cls._normal("linux", word)
+        raise PlatformInvalid(f"unknown operating system or architecture {text!r}: wanted something like linux/arm64")
+
+    @classmethod
+    def _normal(cls, system: str, architecture: str, variant: str = "", version: str = "", features: tuple[str, ...] = ()) -> Platform:
+        system, architecture, variant = system.lower(), architecture.lower(), variant.lower()
+        system = {"macos": "darwin"}.get(system, system)
+        architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
+        variant = variant or implied
+        if architecture == "amd64" and variant == "v1":
+            variant = ""
+        elif architecture == "arm64":
+            variant = {"8": "", "v8": "", "v8.0": "", "9": "v9", "v9.0": "v9"}.get(variant, variant)
+        elif architecture == "arm":
+            variant = {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"}.get(variant, variant)
+        return cls(system, architecture, variant, version, features)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Platform:
+        """From a descriptor's ``platform`` or an image config."""
+        features = value.get("os.features") or ()
+        return cls._normal(
+            str(value.get("os") or ""), str(value.get("architecture") or ""), str(value.get("variant") or ""),
+            str(value.get("os.version") or ""), tuple(str(f) for f in features),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The descriptor form, without empty fields."""
+        out: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
+        if self.os_version:
+            out["os.version"] = self.os_version
+        if self.os_features:
+            out["os.features"] = list(self.os_features)
+        if self.variant:
+            out["variant"] = self.variant
+        return out
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    def accepts(self) -> list[Platform]:
+        """What can run where this platform was asked for, best first."""
+        def of(architecture: str, *variants: str) -> list[Platform]:
+            return [Platform(self.os, architecture, v) for v in variants]
+
+        arch, variant = self.architecture, self.variant
+        if arch == "amd64":
+            level = int(variant[1:]) if re.match(r"v[1-9]\Z", variant) else 1
+            return of("amd64", *(f"v{n}" for n in range(level, 1, -1)), "") + of("386", "")
+        if arch == "arm":
+            level = int(variant[1:]) if re.match(r"v[5-9]\Z", variant) else 7
+            return of("arm", *(f"v{n}" for n in range(level, 4, -1)))
+        if arch == "arm64":
+            match = re.match(r"v(8|9)(?:\.(\d+))?\Z", variant or "v8")
+            major, minor = (int(match[1]), int(match[2] or 0)) if match else (8, 0)
+            nines = [f"v9.{n}" if n else "v9" for n in range(minor, -1, -1)] if major == 9 else []
+            top = minor + 5 if major == 9 else minor
+            eights = [f"v8.{n}" if n else "" for n in range(top, -1, -1)]
+            return of("arm64", *nines, *eights) + of("arm", "v8", "v7", "v6", "v5")
+        return of(arch, variant)
+
+    def rank(self, candidate: Platform) -> int | None:
+        """How well `candidate` serves this request: 0 is best, None not at all."""
+        if candidate.os != self.os:
+            return None
+        if self.os_features and not set(candidate.os_features) <= set(self.os_features):
+            return None
+        if self.os_version and candidate.os_version and self.os_version.split(".")[:3] != candidate.os_version.split(".")[:3]:
+            return None
+        plain = Platform(candidate.os, candidate.architecture, candidate.variant)
+        try:
+            return self.accepts().index(plain)
+        except ValueError:
+            return None
+
+
+def choose(wanted: Platform, candidates: Iterable[tuple[int, Platform]]) -> int | None:
+    """The position of the best fitting candidate, or None."""
+    ranked = [(rank, position) for position, p in candidates if (rank := wanted.rank(p)) is not None]
+    return min(ranked)[1] if ranked else None
+
+
+_host: Platform | None = None
+
+
+def host() -> Platform:
+    """The platform of this machine, always with os linux on Linux."""
+    global _host
+    if _host is None:
+        import os
+
+        name = os.uname()
+        _host = Platform._normal(name.sysname, name.machine)
+    return _host

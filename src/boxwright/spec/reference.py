@@ -1,0 +1,119 @@
+"""Image references: ``[domain/]path[:tag][@digest]`` (distribution/reference's grammar and normal form)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from boxwright.errors import Invalid
+from boxwright.spec.digest import Digest
+
+DEFAULT_DOMAIN = "docker.io"
+DEFAULT_TAG = "latest"
+
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?:[a-fA-F0-9:]+)\])(?::[0-9]+)?"
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*"
+_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+_TAG = r"[\w][\w.-]{0,127}"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*[:][0-9a-fA-F]{32,}"
+_REFERENCE = re.compile(rf"((?:(?:{_DOMAIN})/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z", re.ASCII)
+_NAME = re.compile(rf"(?:({_DOMAIN})/)?({_PATH})\Z", re.ASCII)
+_TAG_ONLY = re.compile(rf"{_TAG}\Z", re.ASCII)
+_IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
+_LONGEST_NAME = 255
+
+
+class ReferenceInvalid(Invalid):
+    """The text is no image reference."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """A normalised reference: `domain` and `path` are never empty; `tag` and `digest` may be."""
+
+    domain: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read what a user types: ``ubuntu``, ``user/app:1``, ``host:5000/a/b@sha256:…``. Raises ReferenceInvalid.
+
+        No default tag is added: see `with_default_tag`.
+        """
+        if _IDENTIFIER.match(text):
+            raise ReferenceInvalid(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
+        domain, path = split_domain(text)
+        remote = re.split(r"[:@]", path, maxsplit=1)[0]
+        if remote.lower() != remote:
+            raise ReferenceInvalid(f"invalid reference format: repository name ({remote}) must be lowercase")
+        match = _REFERENCE.match(f"{domain}/{path}")
+        if not match:
+            raise ReferenceInvalid(f"invalid reference format: {text!r} is not [host[:port]/]name[:tag][@digest]" if text else "invalid reference format: the name is empty")
+        name = _NAME.match(match[1])
+        if not name or name[1] != domain:
+            raise ReferenceInvalid(f"invalid reference format: {text!r}")
+        if len(match[1]) > _LONGEST_NAME:
+            raise ReferenceInvalid(f"invalid reference format: the repository name is longer than {_LONGEST_NAME} characters")
+        digest = match[3] or ""
+        if digest:
+            try:
+                Digest.parse(digest)
+            except Invalid as error:
+                raise ReferenceInvalid(f"invalid reference format: {error}") from error
+        return cls(domain, name[2], match[2] or "", digest)
+
+    @property
+    def name(self) -> str:
+        """``domain/path``."""
+        return f"{self.domain}/{self.path}"
+
+    @property
+    def familiar_name(self) -> str:
+        """The name as Docker prints it: without ``docker.io/`` and, for official images, ``library/``."""
+        if self.domain != DEFAULT_DOMAIN:
+            return self.name
+        head, slash, rest = self.path.partition("/")
+        return rest if head == "library" and slash and "/" not in rest else self.path
+
+    @property
+    def familiar(self) -> str:
+        """The whole reference as Docker prints it."""
+        return self.familiar_name + self._suffix
+
+    @property
+    def _suffix(self) -> str:
+        return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def __str__(self) -> str:
+        return self.name + self._suffix
+
+    def with_default_tag(self) -> Reference:
+        """Add ``:latest`` when there is neither tag nor digest."""
+        return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
+
+    def with_tag(self, tag: str) -> Reference:
+        """The same repository with this tag and no digest. Raises ReferenceInvalid."""
+        if not _TAG_ONLY.match(tag):
+            raise ReferenceInvalid(f"invalid tag {tag!r}: wanted up to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'")
+        return replace(self, tag=tag, digest="")
+
+    def with_digest(self, digest: Digest) -> Reference:
+        """The same repository at this digest; the tag is dropped."""
+        return replace(self, tag="", digest=str(digest))
+
+
+def split_domain(text: str) -> tuple[str, str]:
+    """Split a user's name into domain and path, adding ``docker.io`` and ``library/`` where Docker does."""
+    head, slash, rest = text.partition("/")
+    if not slash or not ("." in head or ":" in head or head == "localhost" or head.lower() != head):
+        domain, path = DEFAULT_DOMAIN, text
+    else:
+        domain, path = head, rest
+    if domain == "index.docker.io":
+        domain = DEFAULT_DOMAIN
+    if domain == DEFAULT_DOMAIN and "/" not in path:
+        path = "library/" + path
+    return domain, path
