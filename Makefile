@@ -1,0 +1,51 @@
+# Two commands set everything up: `make demo` (the main job on real input) and `make test` (the tests).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# What a full installation uses at run time (docs/dependencies.md): an OCI runtime, container networks, git contexts.
+SYSTEM := python3-venv runc netavark aardvark-dns iptables iproute2 ca-certificates git
+# What the demo and the tests make base images from.
+BASES  := busybox-static mmdebstrap debian-archive-keyring
+
+.PHONY: help demo test check format bench docs clean system
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: system $(BIN)/.installed ## install Boxwright and its system packages, then do the main job on real input
+	$(SUDO) env BOXWRIGHT=$(abspath $(BIN)/boxwright) examples/demo.sh
+
+test: system $(BIN)/.dev ## install the development tools, then run all tests (as root: the rooted ones too)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(BIN)/.dev ## ruff and mypy --strict
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench || true
+	$(BIN)/mypy
+
+bench: system $(BIN)/.dev ## whole-process times against docker, podman and buildah in one run, as ratios
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(BIN)/.dev ## write docs/reference from the parsers
+	$(BIN)/python -m boxwright.cli.docs
+
+clean: ## remove what make made
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Only what is missing is installed, so that a second run needs neither root nor a network.
+system:
+	@missing=$$(for p in $(SYSTEM) $(BASES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+$(BIN)/python: | system
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(BIN)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(BIN)/.installed

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# The main job, from nothing: a base image, a build with apt-get and pip, a run, a rebuild that reuses everything,
+# a one-line edit, the history. Run it with `make demo`, which installs what it needs first.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+boxwright=${BOXWRIGHT:-boxwright}
+base=debian:bookworm-slim
+image=hello-python
+
+say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+show() { printf '\033[36m$ boxwright %s\033[0m\n' "$*"; "$boxwright" "$@"; }
+seconds() { date +%s.%N; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -r hello-python/. "$work"
+
+say "A base image: $base"
+if "$boxwright" image inspect "$base" >/dev/null 2>&1; then
+    echo "It is in the store already."
+elif "$boxwright" pull "$base"; then
+    :
+else
+    echo "Docker Hub did not answer, so Debian is made here, from the distribution's own archive (about 30 s)."
+    mmdebstrap --variant=minbase --quiet bookworm "$work/base.tar"
+    mv "$work/base.tar" "$work.tar"
+    printf '\033[36m$ boxwright import -c '\''CMD ["bash"]'\'' base.tar %s\033[0m\n' "$base"
+    "$boxwright" import -c 'CMD ["bash"]' "$work.tar" "$base"
+    rm -f "$work.tar"
+fi
+
+say "Build examples/hello-python (the first time: apt-get and pip really run)"
+show build -t "$image" "$work"
+
+say "Run it"
+show run --rm "$image"
+
+say "Build it again: every step is reused"
+before=$(seconds)
+show build -t "$image" "$work"
+after=$(seconds)
+awk -v a="$before" -v b="$after" 'BEGIN { printf "The whole rebuild took %.2f s.\n", b - a }'
+
+say "Edit one file (app.py): only what depends on it runs again, and --explain says why"
+sed -i 's/GREETING = "Hello"/GREETING = "Good morning"/' "$work/app.py"
+show build --explain -t "$image" "$work"
+show run --rm "$image"
+
+say "What it is made of"
+show images
+show history "$image"
+
+cat <<END
+
+Done. What you can type next (as root; the program is $boxwright):
+
+    boxwright run -it --rm $image bash          # look around inside
+    boxwright build -t $image examples/hello-python
+    boxwright save -o hello.tar $image          # docker load -i hello.tar takes it
+    boxwright system df                         # where the space went
+    boxwright rmi $image                        # and away
+    boxwright --help
+
+    source <(boxwright completion bash)         # complete commands and names
+END
