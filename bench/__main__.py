@@ -1,0 +1,47 @@
+"""`python -m bench [NAME …]`: run the comparisons (all of them without names) and print one table."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.cases import CASES, Setup
+from bench.measure import Figure, RunFailed
+from bench.peers import Peers
+
+
+def _row(title: str, figures: dict[str, Figure], goal: str) -> str:
+    own = figures["boxwright"]
+    cells = [f"{own.seconds:8.3f} s", f"{own.peak / 1e6:6.0f} MB"]
+    for name, figure in figures.items():
+        if name != "boxwright":
+            cells.append(f"{name} {figure.seconds:.3f} s (ours is {own.seconds / figure.seconds:.2f} of it)")
+    return f"{title:<44} {cells[0]} {cells[1]}   {'; '.join(cells[2:]) or '-'}   goal: {goal}"
+
+
+def main(names: list[str]) -> int:
+    """Returns 1 when a comparison could not run."""
+    unknown = set(names) - set(CASES)
+    if unknown or os.geteuid() != 0:
+        print(f"usage: python -m bench [{' '.join(CASES)}]  (as root)", file=sys.stderr)
+        return 2
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work, ExitStack() as stack:
+        setup = Setup(Path(work), Peers(Path(work), stack))
+        stack.callback(setup.close)
+        print(f"{'medians of five, whole processes':<44} {'ours':>10} {'peak':>9}   peers")
+        for name in names or CASES:
+            try:
+                for title, figures, goal in CASES[name](setup):
+                    print(_row(title, figures, goal), flush=True)
+            except RunFailed as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                failed = True
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""The comparisons. Each yields rows: a title, the figures by name, the goal."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from bench import inputs
+from bench.measure import Command, Figure, compare
+from bench.peers import Peers
+
+Row = tuple[str, dict[str, Figure], str]
+
+TEN_STEPS = """\
+FROM bench-busybox
+ENV STAGE=bench
+WORKDIR /app
+COPY src/0000 /app/first
+RUN echo one > /one
+COPY src /app/src
+RUN echo two > /two
+ENV MODE=fast
+RUN cat /one /two > /three
+LABEL bench=yes
+CMD ["true"]
+"""
+COPY_ALL = "FROM bench-busybox\nCOPY src /src\n"
+
+
+@dataclass
+class Setup:
+    """Private roots of everybody, and the images that several cases need."""
+
+    work: Path
+    peers: Peers
+    _built: set[str] = field(default_factory=set)
+
+    @cached_property
+    def boxwright(self) -> list[str]:
+        return [str(Path(sys.executable).with_name("boxwright")), "--root", str(self.work / "root")]
+
+    def close(self) -> None:
+        """Take mounts and networks of our root down again."""
+        subprocess.run([*self.boxwright, "system", "reset", "--force"], check=False, capture_output=True)
+
+    def everybody(self) -> dict[str, Sequence[str]]:
+        """Command prefixes by name, ours first."""
+        out: dict[str, Sequence[str]] = {"boxwright": self.boxwright}
+        if self.peers.docker:
+            out["docker"] = self.peers.docker
+        if self.peers.podman:
+            out["podman"] = self.peers.podman
+        return out
+
+    def busybox(self) -> None:
+        """`bench-busybox` in every store."""
+        if "busybox" not in self._built:
+            tar = inputs.busybox(self.work / "busybox.tar")
+            for prefix in self.everybody().values():
+                subprocess.run([*prefix, "import", str(tar), "bench-busybox:latest"], check=True, capture_output=True)
+            self._built.add("busybox")
+
+    def context(self, name: str, files: int, total: int, dockerfile: str) -> Path:
+        path = self.work / name
+        if not path.exists():
+            inputs.context(path, files, total=total, dockerfile=dockerfile)
+        return path
+
+
+def import_debian(setup: Setup) -> Iterator[Row]:
+    """`import` of a Debian root file system, to ready to run."""
+    tar = inputs.debian()
+
+    def forget(prefix: Sequence[str]) -> Callable[[], None]:
+        # Removing is not timed: on ext4 it would slow the next import by itself.
+        return lambda: subprocess.run([*prefix, "rmi", "-f", "bench-debian"], check=False, capture_output=True) and None
+
+    yield (
+        "import debian minbase (170 MB)",
+        compare([Command(n, [*p, "import", str(tar), "bench-debian"], before=forget(p)) for n, p in setup.everybody().items()]),
+        "1/4 of docker",
+    )
+
+
+def cached_build(setup: Setup) -> Iterator[Row]:
+    """A rebuild with nothing changed."""
+    setup.busybox()
+    path = setup.context("ten-steps", 2000, 20_000_000, TEN_STEPS)
+    commands = []
+    for name, prefix in setup.everybody().items():
+        env = {"DOCKER_BUILDKIT": "1"} if name == "docker" else {}
+        argv = [*prefix, "build", "-t", "bench-ten", str(path)] if name != "podman" else [*prefix, "build", "--layers", "-t", "bench-ten", str(path)]
+        commands.append(Command("buildkit" if name == "docker" else name, argv, env=env))
+    yield "cached rebuild, 10 steps, 2,000 files", compare(commands), "under 0.15 s, faster than the peers"
+
+
+def copy_build(setup: Setup) -> Iterator[Row]:
+    """COPY of a large context into a new layer."""
+    setup.busybox()
+    path = setup.context("copy", 20_000, 134_000_000, COPY_ALL)
+    marker = path / "src/0000/file0.txt"
+    count = iter(range(10_000))
+
+    def change() -> None:
+        marker.write_text(f"run {next(count)}\n")
+
+    commands = []
+    for name, prefix in setup.everybody().items():
+        env = {"DOCKER_BUILDKIT": "1"} if name == "docker" else {}
+        commands.append(Command("buildkit" if name == "docker" else name, [*prefix, "build", "-t", "bench-copy", str(path)], before=change, env=env))
+    if shutil.which("buildah") and setup.peers.podman:
+        storage = list(setup.peers.podman)[1:7]
+        commands.append(Command("buildah", ["buildah", *storage[:6], "build", "--isolation", "chroot", "-t", "bench-copy", str(path)], before=change))
+    yield "COPY 20,000 files (134 MB), new layer", compare(commands), "faster than docker and buildah, under 120 MB"
+
+
+def listing(setup: Setup) -> Iterator[Row]:
+    """`images` and `history` with 1,000 images in the store."""
+    setup.busybox()
+    if "many" not in setup._built:
+        folder = setup.work / "many"
+        folder.mkdir()
+        for number in range(1000):
+            (folder / "Dockerfile").write_text(f"FROM bench-busybox\nLABEL number={number}\n")
+            subprocess.run([*setup.boxwright, "build", "-q", "-t", f"bench-many:{number}", str(folder)], check=True, capture_output=True)
+        setup._built.add("many")
+    yield "images, 1,000 images", compare([Command("boxwright", [*setup.boxwright, "images"])]), "under 0.060 s"
+    yield "history, 1,000 images", compare([Command("boxwright", [*setup.boxwright, "history", "bench-many:500"])]), "under 0.060 s"
+
+
+def run_true(setup: Setup) -> Iterator[Row]:
+    """`run --rm busybox true`."""
+    setup.busybox()
+    for network in ("bridge", "none", "host"):
+        commands = [Command(n, [*p, "run", "--rm", f"--network={network}", "bench-busybox", "true"]) for n, p in setup.everybody().items()]
+        yield f"run --rm busybox true, {network} network", compare(commands), "under 0.15 s, 1/3 of docker"
+
+
+def save_load(setup: Setup) -> Iterator[Row]:
+    """`save` and `load` of a Debian image."""
+    tar = inputs.debian()
+    archives: dict[str, Path] = {}
+    for name, prefix in setup.everybody().items():
+        subprocess.run([*prefix, "import", str(tar), "bench-debian:latest"], check=True, capture_output=True)
+        archives[name] = setup.work / f"{name}.tar"
+
+    def save(name: str, prefix: Sequence[str]) -> Command:
+        return Command(name, [*prefix, "save", "-o", str(archives[name]), "bench-debian:latest"], before=lambda: archives[name].unlink(missing_ok=True))
+
+    yield "save debian", compare([save(n, p) for n, p in setup.everybody().items()]), "-"
+
+    def load(name: str, prefix: Sequence[str]) -> Command:
+        def forget() -> None:
+            subprocess.run([*prefix, "rmi", "-f", "bench-debian:latest"], check=False, capture_output=True)
+
+        return Command(name, [*prefix, "load", "-i", str(archives[name])], before=forget)
+
+    yield "load debian", compare([load(n, p) for n, p in setup.everybody().items()]), "-"
+
+
+CASES: dict[str, Callable[[Setup], Iterator[Row]]] = {
+    "import": import_debian,
+    "cached-build": cached_build,
+    "copy": copy_build,
+    "listing": listing,
+    "run": run_true,
+    "save-load": save_load,
+}

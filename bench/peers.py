@@ -1,0 +1,88 @@
+"""The peers on private state: a dockerd with its own socket and data, podman with its own storage, a registry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.measure import Daemon
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Peers:
+    """Starts what is installed; a peer that is absent is None and its column stays empty."""
+
+    def __init__(self, work: Path, stack: ExitStack) -> None:
+        self._work = work
+        self.docker = self._docker(stack)
+        self.podman = self._podman(stack)
+        self.registry = self._registry(stack)
+
+    def _docker(self, stack: ExitStack) -> Sequence[str] | None:
+        if not shutil.which("dockerd") or not Path("/usr/bin/docker").exists():
+            return None
+        home = self._work / "docker"
+        home.mkdir()
+        socket = f"unix://{home}/docker.sock"
+        argv = ["/usr/bin/docker", "-H", socket]  # the distribution's own client: it speaks BuildKit without a plugin
+        # Its own bridge and rules, so that nothing on the host is touched; bip keeps it off anybody's subnet.
+        subprocess.run(["ip", "link", "add", "bwbench0", "type", "bridge"], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "addr", "replace", "10.213.7.1/24", "dev", "bwbench0"], check=True)
+        subprocess.run(["ip", "link", "set", "bwbench0", "up"], check=True)
+        stack.callback(subprocess.run, ["ip", "link", "del", "bwbench0"], check=False)
+        daemon = Daemon(
+            ["dockerd", "-H", socket, "--data-root", f"{home}/data", "--exec-root", f"{home}/exec", "--pidfile", f"{home}/pid",
+             "--bridge", "bwbench0", "--storage-driver", "overlay2"],
+            lambda: subprocess.run([*argv, "version"], capture_output=True).returncode == 0,
+            self._work / "dockerd.log",
+        )  # fmt: skip
+        stack.enter_context(daemon)
+        return argv
+
+    def _podman(self, stack: ExitStack) -> Sequence[str] | None:
+        if not shutil.which("podman"):
+            return None
+        home = self._work / "podman"
+        home.mkdir()
+        conf = home / "containers.conf"
+        # What the host may not grant must not be asked for: see the hard limits that this process has.
+        conf.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n[engine]\nruntime = "runc"\n')
+        policy = home / "policy.json"
+        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        os.environ["CONTAINERS_CONF"] = str(conf)
+        return ["podman", "--root", f"{home}/root", "--runroot", f"{home}/run", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]
+
+    def _registry(self, stack: ExitStack) -> str | None:
+        program = shutil.which("docker-registry")
+        if not program:
+            return None
+        port = free_port()
+        config = self._work / "registry.yml"
+        config.write_text(
+            f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {self._work}/registry}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        )
+
+        def ready() -> bool:
+            import socket
+
+            time.sleep(0.05)
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        stack.enter_context(Daemon([program, "serve", str(config)], ready, self._work / "registry.log"))
+        return f"127.0.0.1:{port}"
