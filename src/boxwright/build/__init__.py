@@ -1,0 +1,1 @@
+"""Building images: the Dockerfile language, contexts, the solver and its operations."""
