@@ -65,16 +65,17 @@ class ImageConfig:
             raise ConfigInvalid(f"the image config is not JSON: {error}") from error
         if not isinstance(body, dict):
             raise ConfigInvalid("the image config is not a JSON object")
-        rootfs = body.get("rootfs") or {}
-        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-        history = body.get("history") or []
-        config = body.get("config") or {}
-        if not isinstance(diff_ids or [], list) or not isinstance(history, list) or not isinstance(config, dict):
+        def part(key: str, default: Any) -> Any:  # null and absent are the same; another type is an error
+            return default if body.get(key) is None else body[key]
+
+        rootfs, history, config = part("rootfs", {}), part("history", []), part("config", {})
+        diff_ids = (rootfs.get("diff_ids") or []) if isinstance(rootfs, dict) else None
+        if not isinstance(diff_ids, list) or not isinstance(history, list) or not isinstance(config, dict):
             raise ConfigInvalid("the image config has a rootfs, history or config of the wrong type")
         known = {"architecture", "os", "variant", "os.version", "os.features", "rootfs", "history", "config", "created", "author"}
         return cls(
             Platform.from_json(body),
-            tuple(DiffID.parse(str(d)) for d in diff_ids or []),
+            tuple(DiffID.parse(str(d)) for d in diff_ids),
             tuple(HistoryEntry.from_json(h) for h in history if isinstance(h, dict)),
             config,
             str(body.get("created") or ""),

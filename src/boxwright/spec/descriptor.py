@@ -31,9 +31,9 @@ class Descriptor:
     data: bytes | None = None
 
     @classmethod
-    def of(cls, data: bytes, media_type: str, **more: Any) -> Descriptor:
-        """Describe these bytes."""
-        return cls(media_type, Digest.of(data), len(data), **more)
+    def of(cls, content: bytes, media_type: str, **more: Any) -> Descriptor:
+        """Describe these bytes; `more` are other fields."""
+        return cls(media_type, Digest.of(content), len(content), **more)
 
     @classmethod
     def from_json(cls, value: object) -> Descriptor:

@@ -137,7 +137,7 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
         raise ManifestInvalid(f"unknown manifest type {kind!r}")
     try:
         subject = Descriptor.from_json(body["subject"]) if body.get("subject") else None
-        annotations = body.get("annotations") or {}
+        annotations = {} if body.get("annotations") is None else body["annotations"]
         if not isinstance(annotations, dict):
             raise ManifestInvalid("annotations must be a JSON object")
         annotations = {str(k): str(v) for k, v in annotations.items()}

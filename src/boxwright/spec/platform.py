@@ -21,7 +21,7 @@ _KNOWN = frozenset(
     "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
 )
 _SYSTEMS = frozenset("aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split())
-_WORD = re.compile(r"[A-Za-z0-9_.-]+\Z")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 
 
 class PlatformInvalid(Invalid):

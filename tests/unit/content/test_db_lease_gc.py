@@ -1,0 +1,119 @@
+"""The database, leases and the collector's mark."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from boxwright.content.db import VERSION, Database, StoreDamaged
+from boxwright.content.gc import mark
+from boxwright.content.lease import Lease, drop_dead, held, process_alive, process_identity
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Database:
+    return Database(tmp_path / "boxwright.db")
+
+
+def test_a_failed_transaction_leaves_nothing(db: Database) -> None:
+    with pytest.raises(RuntimeError), db.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
+        raise RuntimeError
+    with db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (0,)
+
+
+def test_writes_nest_into_one_transaction(db: Database) -> None:
+    with pytest.raises(RuntimeError), db.write() as sql:
+        with db.write() as inner:
+            inner.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
+        assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (1,)
+        raise RuntimeError
+    with db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (0,)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "boxwright.db"
+    with sqlite3.connect(path) as raw:
+        raw.execute(f"PRAGMA user_version={VERSION + 1}")
+    raw.close()
+    with pytest.raises(StoreDamaged, match="newer"), Database(path).read():
+        pass
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "boxwright.db"
+    path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    with pytest.raises(StoreDamaged), Database(path).read() as sql:
+        sql.execute("SELECT * FROM images")
+
+
+def test_many_processes_create_one_database(tmp_path: Path) -> None:
+    path = tmp_path / "boxwright.db"
+    code = "import sys; from pathlib import Path; from boxwright.content.db import Database; d = Database(Path(sys.argv[1]))\nwith d.write() as s: s.execute(\"INSERT INTO volumes VALUES (?, 0, 0, '')\", (sys.argv[2],))"
+    children = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)]) for n in range(6)]
+    assert [c.wait(30) for c in children] == [0] * 6
+    with Database(path).read() as sql:
+        assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (6,)
+
+
+def test_a_process_has_one_identity() -> None:
+    assert process_alive(process_identity())
+    assert not process_alive("")
+    assert not process_alive(process_identity().rpartition(":")[0] + ":1")
+    child = subprocess.Popen(["sleep", "60"])
+    identity = process_identity(child.pid)
+    assert process_alive(identity)
+    child.kill()
+    child.wait()
+    assert not process_alive(identity)
+
+
+def test_a_lease_holds_until_its_block_ends(db: Database) -> None:
+    with Lease(db, "test") as lease:
+        lease.hold("layer", "sha256:1", "sha256:2")
+        lease.hold("layer", "sha256:1")
+        assert held(db, "layer") == {"sha256:1", "sha256:2"}
+        assert drop_dead(db) == []
+        assert held(db, "layer")
+    assert held(db, "layer") == set()
+
+
+def test_a_killed_owners_lease_ends_and_its_workspaces_are_told(db: Database, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from boxwright.content.db import Database; from boxwright.content.lease import Lease\n"
+        "lease = Lease(Database(Path(sys.argv[1])), 'test'); lease.hold('workspace', 'w1'); lease.hold('blob', 'b1'); print('ready', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(db.path)], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+    assert drop_dead(db) == []
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert drop_dead(db) == ["w1"]
+    assert held(db, "blob") == set()
+
+
+def test_an_expiring_lease_outlives_its_owner_and_then_ends(db: Database) -> None:
+    lease = Lease(db, "test", seconds=0.2)
+    lease.hold("blob", "b")
+    assert drop_dead(db) == []
+    assert held(db, "blob") == {"b"}
+    time.sleep(0.25)
+    drop_dead(db)
+    assert held(db, "blob") == set()
+
+
+def test_mark() -> None:
+    graph = {1: [2, 3], 2: [4], 3: [4], 4: [1], 5: [6], 6: []}
+    assert mark([1], graph.__getitem__) == {1, 2, 3, 4}
+    assert mark([5, 6], graph.__getitem__) == {5, 6}
+    assert mark([], graph.__getitem__) == set()
