@@ -1,0 +1,110 @@
+"""What a command gets: the engine, the settings, where output goes and how it may look."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.engine import Engine
+    from boxwright.settings import Settings
+
+
+class Context:
+    """One invocation of the command line. Everything in it is made on first use."""
+
+    def __init__(self, *, root: str | None = None, docker_config: str | None = None, debug: bool = False, prog: str = "boxwright") -> None:
+        self._root = root
+        self._docker_config = docker_config
+        self.debug = debug or bool(os.environ.get("BOXWRIGHT_DEBUG"))
+        self.prog = prog  # the command as typed: "boxwright image ls"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment and the configuration files. Raises SettingsInvalid."""
+        from boxwright.settings import load
+
+        settings = load(root=self._root)
+        if self._docker_config is not None:
+            from dataclasses import replace
+            from pathlib import Path
+
+            settings = replace(settings, docker_config=Path(self._docker_config))
+        return settings
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine on the chosen root."""
+        from boxwright.engine import Engine
+
+        return Engine(settings=self.settings)
+
+    # --- output ----------------------------------------------------------------------------------
+
+    def out(self, text: str = "") -> None:
+        """One line of data on standard output."""
+        sys.stdout.write(text + "\n")
+
+    def err(self, text: str = "") -> None:
+        """One line for people (progress, warnings, errors) on standard error, after what was printed before."""
+        sys.stdout.flush()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def warn(self, text: str) -> None:
+        """``WARNING: …`` on standard error."""
+        self.err(f"{self.paint('WARNING', 'yellow')}: {text}")
+
+    @cached_property
+    def stdout_is_tty(self) -> bool:
+        """Whether a person sees standard output."""
+        return _isatty(sys.stdout)
+
+    @cached_property
+    def stderr_is_tty(self) -> bool:
+        """Whether a person sees standard error."""
+        return _isatty(sys.stderr)
+
+    @cached_property
+    def stdin_is_tty(self) -> bool:
+        """Whether a person can answer on standard input."""
+        return _isatty(sys.stdin)
+
+    @cached_property
+    def color(self) -> bool:
+        """Whether standard error may be coloured (no-color.org, FORCE_COLOR, TERM=dumb)."""
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR", "0") != "0":
+            return True
+        return self.stderr_is_tty and os.environ.get("TERM") != "dumb"
+
+    def paint(self, text: str, style: str) -> str:
+        """The text in a style (red, green, yellow, cyan, bold, faint) if colours are allowed."""
+        code = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "faint": "2"}[style]
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color else text
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of the terminal; 80 when there is none."""
+        import shutil
+
+        return shutil.get_terminal_size().columns if self.stdout_is_tty or self.stderr_is_tty else 80
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def confirm(self, warning: str, *, question: str = "Are you sure you want to continue?") -> bool:
+        """Docker's prompt before a prune. Anything but y is no; without a terminal a line is read all the same."""
+        sys.stdout.flush()
+        sys.stderr.write(f"{warning}\n{question} [y/N] ")
+        sys.stderr.flush()
+        return bool(sys.stdin) and sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _isatty(stream: object) -> bool:
+    try:
+        return bool(stream.isatty())  # type: ignore[attr-defined]
+    except (AttributeError, ValueError):  # closed by the parent, or no stream at all
+        return False

@@ -1,0 +1,75 @@
+"""How failures are told: one sentence, a hint, the Dockerfile's lines where there are any, an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from boxwright.cli.flags import UsageError
+from boxwright.errors import BoxwrightError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.cli.context import Context
+
+INTERNAL_ERROR = 70  # sysexits.h EX_SOFTWARE: a bug of ours, not a mistake of the user's
+
+_OS_ERRORS = {
+    errno.ENOSPC: ("no space left on the disk", "`boxwright system df` shows what is used, `boxwright system prune` frees what is not"),
+    errno.EDQUOT: ("the disk quota is used up", "`boxwright system df` shows what is used, `boxwright system prune` frees what is not"),
+    errno.EACCES: ("permission denied", "run as a user who may do this, or choose a store of your own with --root"),
+    errno.EPERM: ("operation not permitted", "this may need root"),
+    errno.EROFS: ("the file system is read-only", "choose another place with --root"),
+    errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n`"),
+    errno.ENOENT: ("no such file or directory", ""),
+    errno.EISDIR: ("is a directory", ""),
+    errno.ENOTDIR: ("is not a directory", ""),
+    errno.ENOMEM: ("out of memory", ""),
+}
+
+
+def report(ctx: Context, error: Exception) -> int:
+    """Print the failure on standard error; return the exit code."""
+    if isinstance(error, UsageError):
+        return _usage(ctx, error)
+    if isinstance(error, BoxwrightError):
+        render = getattr(error, "render", None)
+        if render is not None and (text := str(render()).rstrip("\n")):
+            ctx.err(text)
+        _tell(ctx, str(error), error.hint)
+        return error.exit_code
+    if isinstance(error, OSError):
+        meaning, hint = _OS_ERRORS.get(error.errno or 0, (error.strerror or str(error), ""))
+        where = " -> ".join(os.fsdecode(f) for f in (error.filename, error.filename2) if isinstance(f, (str, bytes)))
+        _tell(ctx, f"{where}: {meaning}" if where else meaning, hint)
+        return 1
+    if isinstance(error, MemoryError):
+        _tell(ctx, "out of memory", "")
+        return 1
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    again = "" if ctx.debug else "; run it again with BOXWRIGHT_DEBUG=1 to see where it happened"
+    _tell(ctx, f"internal error: {what}", f"this is a bug in Boxwright{again}")
+    return INTERNAL_ERROR
+
+
+def _tell(ctx: Context, message: str, hint: str) -> None:
+    # A file name in a message may hold anything; an escape sequence must not reach the terminal.
+    ctx.err(f"{ctx.paint('Error', 'red')}: {_printable(message) or 'failed without saying why'}")
+    if hint:
+        ctx.err(f"{ctx.paint('Hint', 'cyan')}: {_printable(hint)}")
+
+
+def _usage(ctx: Context, error: UsageError) -> int:
+    ctx.err(_printable(str(error)))
+    if error.hint:
+        ctx.err(f"{ctx.paint('Hint', 'cyan')}: {_printable(error.hint)}")
+    ctx.err(f"See '{error.prog} --help'.")
+    if error.usage:
+        ctx.err(f"\nUsage:  {error.usage}")
+    return error.exit_code
+
+
+def _printable(text: str) -> str:
+    if text.isascii() and "\x1b" not in text and "\r" not in text:
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
