@@ -1,34 +1,48 @@
 """`copy`: every move of an image between two places (pull, push, save, load, registry to registry) is this function.
 
 Children before parents, the name last, so that whoever reads the sink sees either nothing new or all of it.
-What the sink has is skipped. Nothing is buffered beyond a manifest.
+What the sink has is skipped, what its neighbour has is mounted, what arrived before a failure stays and is
+resumed. Nothing is buffered beyond a manifest.
 """
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
-from boxwright.content.store import Sink, Source
+from boxwright.content.store import Mounter, NamedPusher, Originated, Referring, Resumable, Sink, Source
 from boxwright.content.verify import ContentMismatch, read_verified
-from boxwright.errors import NotFound
+from boxwright.errors import Cancelled, Corrupt, NotFound
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
 from boxwright.spec.platform import Platform, choose
 
-_DEEPEST = 8  # nested indexes; a list that contains itself cannot exist, but a liar may serve one
+T = TypeVar("T")
+_DEEPEST = 8  # nested indexes and referrers of referrers; a liar may serve more
+_MOST_MANIFESTS = 4096  # of one image; a list of lists could otherwise grow without end
+_PATIENCE = 2.0  # seconds that a failed or interrupted copy waits for its other threads
 
 
 class Progress(Protocol):
     """What a copy tells whoever watches. Called from several threads; `done` may repeat for one digest."""
 
+    def planned(self, blobs: Sequence[Descriptor]) -> None:
+        """Everything that will be looked at, before the first `started`; may be called again with more."""
+        ...
+
     def started(self, desc: Descriptor) -> None: ...
+
+    def resumed(self, desc: Descriptor, offset: int) -> None:
+        """The first `offset` bytes are at the sink already."""
+        ...
+
     def advanced(self, desc: Descriptor, count: int) -> None: ...
+
     def done(self, desc: Descriptor, how: str) -> None:
         """`how` is 'copied', 'exists' or 'mounted'."""
         ...
@@ -46,16 +60,39 @@ class Node:
     content: Manifest | Index
     children: tuple[Node, ...] = ()
 
+    def walk(self) -> Iterator[Node]:
+        """Children before parents."""
+        for child in self.children:
+            yield from child.walk()
+        yield self
 
-def load(source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, depth: int = 0) -> Node:
-    """Read a manifest tree down to image manifests; `select` says which entries of an index to follow."""
-    if depth > _DEEPEST:
+
+def load(
+    source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, _above: tuple[Digest, ...] = (), _count: list[int] | None = None,
+) -> Node:  # fmt: skip
+    """Read a manifest tree down to image manifests; `select` says which entries of an index to follow.
+
+    Raises ManifestInvalid for a tree that is too deep, too large or contains itself.
+    """
+    count = _count if _count is not None else [0]
+    count[0] += 1
+    if desc.digest in _above:
+        raise ManifestInvalid(f"the index {desc.digest} contains itself")
+    if len(_above) > _DEEPEST:
         raise ManifestInvalid(f"indexes are nested more than {_DEEPEST} deep")
+    if count[0] > _MOST_MANIFESTS:
+        raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} manifests")
+    if desc.size > MAX_SIZE:
+        raise ManifestInvalid(f"the manifest {desc.digest} claims {desc.size} bytes; at most {MAX_SIZE} are accepted")
     raw = read_verified(source.open(desc), desc, limit=MAX_SIZE)
     content = parse(raw, desc.media_type)
     if isinstance(content, Manifest):
         return Node(desc, content)
-    children = tuple(load(source, entry, select, depth=depth + 1) for entry in select(content) if entry.media_type in mt.INDEXES | mt.MANIFESTS)
+    children = tuple(
+        load(source, entry, select, _above=(*_above, desc.digest), _count=count)
+        for entry in select(content)
+        if entry.media_type in mt.INDEXES | mt.MANIFESTS
+    )
     return Node(desc, content, children)
 
 
@@ -77,6 +114,18 @@ def for_platform(wanted: Platform) -> Callable[[Index], list[Descriptor]]:
     return select
 
 
+def for_platforms(wanted: Sequence[Platform]) -> Callable[[Index], list[Descriptor]]:
+    """A `select` that follows the best match of each platform. Raises PlatformMissing."""
+
+    def select(index: Index) -> list[Descriptor]:
+        chosen: list[Descriptor] = []
+        for platform in wanted:
+            chosen += [entry for entry in for_platform(platform)(index) if entry not in chosen]
+        return chosen
+
+    return select
+
+
 def everything(index: Index) -> list[Descriptor]:
     """A `select` that follows all entries."""
     return list(index.manifests)
@@ -91,83 +140,215 @@ def copy(
     select: Callable[[Index], list[Descriptor]] = everything,
     jobs: int = 4,
     progress: Progress | None = None,
+    referrers: bool = False,
 ) -> Descriptor:
     """Move the image named `source_name` to `sink_name` ('' = leave it unnamed); returns what was resolved.
 
     When `select` leaves entries of an index out, the index itself is copied all the same, sparse: its digest is
-    the image's identity. Raises what the two ends raise; what arrived before a failure stays at the sink.
+    the image's identity. `referrers` takes along whatever refers to the image (signatures and the like), as far
+    as the source knows. Raises what the two ends raise; what arrived before a failure stays at the sink.
     """
     root = source.resolve(source_name)
     tree = load(source, root, select)
-    return copy_tree(source, tree, sink, sink_name, jobs=jobs, progress=progress)
+    return copy_tree(source, tree, sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
 
 
-def copy_tree(source: Source, tree: Node, sink: Sink, sink_name: str, *, jobs: int = 4, progress: Progress | None = None) -> Descriptor:
+def copy_tree(
+    source: Source, tree: Node, sink: Sink, sink_name: str, *, jobs: int = 4, progress: Progress | None = None, referrers: bool = False,
+) -> Descriptor:  # fmt: skip
     """The second half of `copy`, for callers that looked at the tree first."""
-    blobs: dict[Any, Descriptor] = {}
-    manifests: list[Node] = []
-    _collect(tree, blobs, manifests)
-    _blobs(source, sink, list(blobs.values()), jobs, progress)
-    for node in manifests:
-        if not sink.exists(node.desc):
-            sink.push(node.desc, io.BytesIO(node.content.raw))
-    if sink_name:
+    nodes = _unique([tree])
+    attached = _referring(source, nodes) if referrers else []
+    blobs = _blobs_of([*nodes, *attached])
+    if progress:
+        progress.planned(blobs)
+    stop = threading.Event()
+    in_parallel(jobs, blobs, lambda desc: move(source, sink, desc, progress=progress, stop=stop), stop=stop)
+    for node in nodes[:-1]:
+        _push_manifest(sink, node)
+    # What refers to the image goes before its name: whoever sees the name can verify the signature.
+    if not sink_name or attached:
+        _push_manifest(sink, nodes[-1])
+    for node in attached:
+        _push_manifest(sink, node)
+    if sink_name and isinstance(sink, NamedPusher):
+        sink.push_named(sink_name, tree.desc, tree.content.raw)
+    elif sink_name:
+        _push_manifest(sink, nodes[-1])
         sink.tag(sink_name, tree.desc)
     return tree.desc
 
 
-def _collect(node: Node, blobs: dict[Any, Descriptor], manifests: list[Node]) -> None:
-    for child in node.children:
-        _collect(child, blobs, manifests)
-    if isinstance(node.content, Manifest):
+def _push_manifest(sink: Sink, node: Node) -> None:
+    if not sink.exists(node.desc):
+        sink.push(node.desc, io.BytesIO(node.content.raw))
+
+
+def _unique(trees: Sequence[Node]) -> list[Node]:
+    """Every node once, children first."""
+    seen: dict[Digest, Node] = {}
+    for tree in trees:
+        for node in tree.walk():
+            seen.setdefault(node.desc.digest, node)
+    return list(seen.values())
+
+
+def _referring(source: Source, nodes: Sequence[Node]) -> list[Node]:
+    """The manifests that refer to these, theirs too; subjects first."""
+    if not isinstance(source, Referring):
+        return []
+    known = {node.desc.digest for node in nodes}
+    found: list[Node] = []
+    todo = list(nodes)
+    for _ in range(_DEEPEST):
+        fresh: list[Node] = []
+        for node in todo:
+            for desc in source.referrers(node.desc.digest):
+                if desc.digest in known:
+                    continue
+                more = [n for n in _unique([load(source, desc, everything)]) if n.desc.digest not in known]
+                known.update(n.desc.digest for n in more)
+                fresh += more
+        found += fresh
+        todo = fresh
+        if len(found) > _MOST_MANIFESTS:
+            raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} referrers")
+    return found
+
+
+def _blobs_of(nodes: Sequence[Node]) -> list[Descriptor]:
+    """Configs first (whoever receives layers wants to know them), then the largest layers."""
+    configs: dict[Digest, Descriptor] = {}
+    layers: dict[Digest, Descriptor] = {}
+    for node in nodes:
+        if not isinstance(node.content, Manifest):
+            continue
         for desc in node.content.references():
-            known = blobs.setdefault(desc.digest, desc)
-            if known.size != desc.size:
+            known = configs.get(desc.digest) or layers.get(desc.digest)
+            if known is not None and known.size != desc.size:
                 raise ContentMismatch(f"the manifest gives two sizes for {desc.digest}")
-    if all(node.desc.digest != other.desc.digest for other in manifests):
-        manifests.append(node)
+            if known is None:
+                (configs if desc is node.content.config else layers)[desc.digest] = desc
+    return [*configs.values(), *sorted(layers.values(), key=lambda d: -d.size)]
 
 
-def _blobs(source: Source, sink: Sink, blobs: list[Descriptor], jobs: int, progress: Progress | None) -> None:
-    stop = threading.Event()
+def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | None = None, stop: threading.Event | None = None) -> str:
+    """Bring one blob over; returns how: 'exists', 'mounted' or 'copied'.
 
-    def one(desc: Descriptor) -> None:
-        if stop.is_set():
-            return
-        if progress:
-            progress.started(desc)
-        if sink.exists(desc):
-            if progress:
-                progress.done(desc, "exists")
-            return
-        with source.open(desc) as body:
-            sink.push(desc, cast(BinaryIO, _Counted(body, desc, progress)) if progress else body)
-        if progress:
-            progress.done(desc, "copied")
-
-    if jobs <= 1 or len(blobs) <= 1:
-        for desc in blobs:
-            one(desc)
-        return
-    with ThreadPoolExecutor(jobs, thread_name_prefix="copy") as pool:
-        futures = [pool.submit(one, desc) for desc in sorted(blobs, key=lambda d: -d.size)]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        stop.set()
-        for future in done:
-            future.result()
+    A resumed blob that turns out wrong is fetched once more from its start: the old part may be what was bad.
+    """
+    if progress:
+        progress.started(desc)
+    how = "copied"
+    if sink.exists(desc):
+        how = "exists"
+    elif isinstance(sink, Mounter) and isinstance(source, Originated) and sink.mount(desc, source.origins(desc)):
+        how = "mounted"
+    else:
+        for attempt in (1, 2):
+            with source.open(desc) as raw:
+                body = Watched(raw, desc, progress, stop)
+                try:
+                    sink.push(desc, cast(BinaryIO, body))
+                    break
+                except Corrupt:
+                    if attempt == 2 or not body.offset:
+                        raise
+    if progress:
+        progress.done(desc, how)
+    return how
 
 
-class _Counted(io.RawIOBase):
-    """Tells the progress what passes."""
+class Watched(io.RawIOBase):
+    """Tells the progress what passes, and ends when the copy was stopped."""
 
-    def __init__(self, raw: Any, desc: Descriptor, progress: Progress) -> None:
-        self._raw, self._desc, self._progress = raw, desc, progress
+    def __init__(self, raw: BinaryIO, desc: Descriptor, progress: Progress | None, stop: threading.Event | None) -> None:
+        self._raw, self._desc, self._progress, self._stop = raw, desc, progress, stop
+        self.offset = 0  # where the sink resumed
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
-        count: int = self._raw.readinto(buffer) or 0
-        if count:
+    def resume_at(self, offset: int) -> None:
+        """See content.store.Resumable. A raw body that cannot skip is read up to `offset`."""
+        self.offset = offset
+        if isinstance(self._raw, Resumable):
+            self._raw.resume_at(offset)
+        else:
+            left = offset
+            while left and (data := self._raw.read(min(left, 1 << 20))):
+                left -= len(data)
+        if offset and self._progress:
+            self._progress.resumed(self._desc, offset)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, as the raw body has them."""
+        self._check()
+        if size < 0:
+            return self.readall()
+        data = self._raw.read(size) or b""
+        if data and self._progress:
+            self._progress.advanced(self._desc, len(data))
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        self._check()
+        view = memoryview(buffer)
+        readinto = getattr(self._raw, "readinto", None)
+        if readinto is None:
+            data = self._raw.read(len(view))
+            view[: len(data)] = data
+            count = len(data)
+        else:
+            count = readinto(view) or 0
+        if count and self._progress:
             self._progress.advanced(self._desc, count)
         return count
+
+    def _check(self) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise Cancelled("the copy was stopped")
+
+
+def in_parallel(jobs: int, items: Sequence[T], work: Callable[[T], object], *, stop: threading.Event) -> None:
+    """Do `work` on every item, at most `jobs` at a time. The first failure sets `stop` and is raised.
+
+    The threads are daemons and an interrupt waits for them only briefly: a peer that says nothing for a minute
+    must not hold the user's Ctrl-C for as long.
+    """
+    if jobs <= 1 or len(items) <= 1:
+        for item in items:
+            work(item)
+        return
+    import queue
+
+    todo: queue.SimpleQueue[T] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    for item in items:
+        todo.put(item)
+
+    def run() -> None:
+        try:
+            while not stop.is_set():
+                work(todo.get_nowait())
+        except queue.Empty:
+            ended.put(None)
+        except BaseException as error:
+            stop.set()
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    threads = [threading.Thread(target=run, name=f"copy-{n}", daemon=True) for n in range(min(jobs, len(items)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            if (error := ended.get()) is not None:
+                raise error
+    except BaseException:
+        stop.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(_PATIENCE / len(threads))
+        raise

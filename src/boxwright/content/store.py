@@ -4,13 +4,17 @@ an OCI layout. `content.copy.copy` moves an image between any two.
 Life cycle of content: a writer is opened (`ingest`), takes bytes, and commits; until then nothing is visible.
 What is committed is immutable. A reader verifies what it reads: `close` after a full read, or the read that
 reaches the end, raises `Corrupt` on a mismatch.
+
+The small protocols at the end are optional: `copy` asks with `isinstance` and does without where they lack.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
 
 
 class Fetcher(Protocol):
@@ -57,3 +61,49 @@ class Source(Fetcher, Resolver, Protocol):
 @runtime_checkable
 class Sink(Pusher, Tagger, Protocol):
     """Where images go."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A body that need not be read from its start."""
+
+    def resume_at(self, offset: int) -> None:
+        """Called before the first read by a sink that has the first `offset` bytes (0 is allowed). From then on
+        the sink verifies the whole; the body hashes nothing more."""
+        ...
+
+
+@runtime_checkable
+class Originated(Protocol):
+    """A source that knows from which repositories a blob can be had."""
+
+    def origins(self, desc: Descriptor) -> Sequence[str]:
+        """Repositories as ``domain/path``; may be empty."""
+        ...
+
+
+@runtime_checkable
+class Mounter(Protocol):
+    """A sink that can take a blob from a neighbour without its bytes."""
+
+    def mount(self, desc: Descriptor, origins: Sequence[str]) -> bool:
+        """Whether the blob is now there. False means: push it."""
+        ...
+
+
+@runtime_checkable
+class Referring(Protocol):
+    """A source that knows who refers to a manifest (signatures, attestations, bills of materials)."""
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """Manifests whose subject is `digest`; empty when there are none."""
+        ...
+
+
+@runtime_checkable
+class NamedPusher(Protocol):
+    """A sink that stores a manifest and names it in one request."""
+
+    def push_named(self, name: str, desc: Descriptor, raw: bytes) -> None:
+        """`push` and `tag` at once."""
+        ...
