@@ -1,0 +1,1 @@
+"""Processes: running programs, OCI runtimes, build steps, terminals."""

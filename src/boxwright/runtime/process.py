@@ -1,0 +1,288 @@
+"""Other programs, run without `subprocess` (importing it costs 24 ms; posix_spawn is in `os`).
+
+Nothing is inherited but what is asked for: descriptors are close-on-exec, signals that Python ignores are restored.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from boxwright.errors import BoxwrightError, Unavailable, Unsupported
+
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PIPE = -1
+DEVNULL = -3
+_CHUNK = 65536
+_SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
+_PR_SET_CHILD_SUBREAPER = 36
+_SAFE = 64  # descriptors are moved above this before they are put in their places, so that none is trodden on
+
+
+class ProgramMissing(Unsupported):
+    """A program that is needed is not installed."""
+
+
+class ProgramFailed(BoxwrightError):
+    """A program ended with an error; `completed` has its output."""
+
+    def __init__(self, message: str, completed: Completed, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.completed = completed
+
+
+class ProgramTimeout(Unavailable):
+    """A program did not end in time and was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a program ended. `code` is its exit code, or 128 + the signal that killed it."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def find_program(name: str, path: str = "") -> str:
+    """Where a program is; a name with a slash stands for itself. `path` as PATH has it; the usual places when empty.
+
+    Raises ProgramMissing.
+    """
+    if "/" in name:
+        if os.access(name, os.X_OK):
+            return name
+        raise ProgramMissing(f"{name} is not an executable file")
+    for directory in (path or USUAL_PATH).split(":"):
+        candidate = f"{directory}/{name}"
+        if directory and os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    raise ProgramMissing(f"{name} is not installed", hint=f"install the package that has {name}")
+
+
+class Process:
+    """A running child. Its descriptors are ours to close; `close` does, and `wait` reaps it once."""
+
+    __slots__ = ("_code", "argv", "pid", "stderr", "stdin", "stdout")
+
+    def __init__(self, pid: int, argv: Sequence[str], stdin: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self.argv = list(argv)
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr  # our ends of PIPEs, else -1
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code when it has ended."""
+        if self._code is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody reaped it (a SIGCHLD handler): the code is lost
+                self._code = 255
+                return self._code
+            if pid:
+                self._code = exit_code(status)
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end. Raises ProgramTimeout after `timeout` seconds; the process goes on."""
+        if self.poll() is None:
+            if timeout is None:
+                try:
+                    self._code = exit_code(os.waitpid(self.pid, 0)[1])
+                except ChildProcessError:
+                    self._code = 255
+            elif not self._ended_within(timeout):
+                raise ProgramTimeout(f"{self.argv[0]} did not end within {timeout:g} seconds")
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def _ended_within(self, timeout: float) -> bool:
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:
+            deadline = time.monotonic() + timeout
+            while self.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            return self.poll() is not None
+        try:
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            return bool(poller.poll(timeout * 1000))
+        finally:
+            os.close(fd)
+
+    def kill(self, signal: int = _SIGKILL) -> None:
+        """Send a signal; nothing happens when it has ended."""
+        if self.poll() is None:
+            try:
+                os.kill(self.pid, signal)
+            except ProcessLookupError:
+                pass
+
+    def close(self) -> None:
+        """Close our ends of its pipes."""
+        for name in ("stdin", "stdout", "stderr"):
+            fd: int = getattr(self, name)
+            if fd >= 0:
+                os.close(fd)
+                setattr(self, name, -1)
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdin: int = DEVNULL,
+    stdout: int = DEVNULL,
+    stderr: int = DEVNULL,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    fds: Mapping[int, int] | None = None,
+    path: str = "",
+    new_session: bool = False,
+) -> Process:
+    """Start a program. stdin, stdout and stderr are descriptors, PIPE or DEVNULL; `fds` gives further ones as
+    {number in the child: our descriptor}. `env` None = just PATH and LC_ALL=C.
+
+    Raises ProgramMissing, Unsupported when the system refuses to start it.
+    """
+    program = find_program(argv[0], path)
+    ours, theirs, opened = [-1, -1, -1], dict(fds or {}), []
+    try:
+        for number, wanted in enumerate((stdin, stdout, stderr)):
+            if wanted == PIPE:
+                read, write = os.pipe()
+                ours[number], theirs[number] = (write, read) if number == 0 else (read, write)
+                opened.append(theirs[number])
+            elif wanted == DEVNULL:
+                theirs[number] = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                opened.append(theirs[number])
+            else:
+                theirs[number] = wanted
+        pid = _spawn(program, argv, theirs, env, cwd, new_session)
+    except OSError as error:
+        for fd in ours:
+            if fd >= 0:
+                os.close(fd)
+        raise Unsupported(f"cannot run {program}: {error.strerror}") from error
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return Process(pid, argv, *ours)
+
+
+def _spawn(program: str, argv: Sequence[str], fds: Mapping[int, int], env: Mapping[str, str] | None, cwd: str | Path | None, session: bool) -> int:
+    import fcntl
+
+    environment = {"PATH": USUAL_PATH, "LC_ALL": "C"} if env is None else env
+    if cwd is not None:  # Python's posix_spawn cannot change the directory; the shell can, and then becomes the program
+        argv = ["sh", "-c", 'cd -- "$0" && exec "$@"', os.fspath(cwd), program, *argv[1:]]
+        program = "/bin/sh"
+    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE) for number, fd in fds.items()}
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()]
+        return os.posix_spawn(program, list(argv), dict(environment), file_actions=actions, setsid=session, setsigdef=[_SIGPIPE, _SIGXFSZ])
+    finally:
+        for fd in moved.values():
+            os.close(fd)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    input: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    check: bool = True,
+    timeout: float | None = None,
+    fds: Mapping[int, int] | None = None,
+    path: str = "",
+) -> Completed:
+    """Run a program to its end and collect what it says.
+
+    Raises ProgramMissing, ProgramTimeout (it is killed), and ProgramFailed when `check` and the code is not 0.
+    """
+    process = spawn(argv, stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE, env=env, cwd=cwd, fds=fds, path=path)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        out, err = _converse(process, input or b"", deadline)
+        code = process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        process.close()
+    completed = Completed(code, out, err)
+    if check and code != 0:
+        said = err.decode(errors="replace").strip() or out.decode(errors="replace").strip()
+        raise ProgramFailed(f"{os.path.basename(argv[0])} failed with exit code {code}" + (f": {said[-2000:]}" if said else ""), completed)
+    return completed
+
+
+def _converse(process: Process, data: bytes, deadline: float | None) -> tuple[bytes, bytes]:
+    received: dict[int, list[bytes]] = {process.stdout: [], process.stderr: []}
+    poller = select.poll()
+    for fd in received:
+        poller.register(fd, select.POLLIN)
+    waiting = set(received)
+    view = memoryview(data)
+    if process.stdin >= 0:
+        os.set_blocking(process.stdin, False)
+        poller.register(process.stdin, select.POLLOUT)
+    while waiting:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise ProgramTimeout(f"{process.argv[0]} did not end in time")
+        for fd, _ in poller.poll(None if left is None else left * 1000):
+            if fd == process.stdin:
+                view = view[_feed(fd, view) :]
+                if not view:
+                    poller.unregister(fd)
+                    os.close(fd)
+                    process.stdin = -1
+                continue
+            chunk = os.read(fd, _CHUNK)
+            if chunk:
+                received[fd].append(chunk)
+            else:
+                poller.unregister(fd)
+                waiting.discard(fd)
+    return b"".join(received[process.stdout]), b"".join(received[process.stderr])
+
+
+def _feed(fd: int, view: memoryview) -> int:
+    try:
+        return os.write(fd, view[:_CHUNK]) if view else 0
+    except BrokenPipeError:  # it does not want the rest
+        return len(view)
+    except BlockingIOError:
+        return 0
+
+
+def exit_code(status: int) -> int:
+    """A wait status as the shell counts: 128 + signal when it was killed."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def become_subreaper() -> None:
+    """From now on orphaned descendants become children of this process, which can then wait for them."""
+    from boxwright.rootfs import syscalls
+
+    syscalls.libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextmanager
+def pidfd(pid: int) -> Iterator[int]:
+    """A descriptor that polls readable when the process ends. Raises ProcessLookupError."""
+    fd = os.pidfd_open(pid)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
