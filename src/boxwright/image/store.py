@@ -1,0 +1,240 @@
+"""The images of a root: registering, naming, looking up. Listing is in `catalog`, removal in `remove`.
+
+Life cycle of an image: its layers, config and manifest are stored (under a lease), `add` makes its row, names
+come and go, `remove` or `prune` ends the row, and the collector takes what no row reaches any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from boxwright.content.db import Database
+from boxwright.content.local import LocalStore
+from boxwright.errors import Corrupt, NotFound, Unsupported
+from boxwright.image.catalog import COLUMNS, Catalog, ImageRow
+from boxwright.image.compose import compose, layer_descriptor
+from boxwright.layer.store import LayerMissing, LayerStore
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.config import ImageConfig
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.manifest import Index, Manifest, canonical_json, parse
+from boxwright.spec.platform import Platform, choose, host
+from boxwright.spec.reference import Reference, ReferenceInvalid
+
+
+class NotAnImage(Unsupported):
+    """The manifest is an artifact of another kind: it has no image config or no file system layers."""
+
+
+class PlatformAbsent(NotFound):
+    """The image is here, but not for this platform."""
+
+
+class ConfigContradiction(Corrupt):
+    """A config and its manifest do not fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """One platform of an image, with everything that running it or building on it needs."""
+
+    name: str  # what was asked for
+    target: Descriptor  # manifest or index: the image's identity in the store
+    manifest: Manifest
+    config: ImageConfig
+    layers: tuple[DiffID, ...]  # bottom first
+
+    @property
+    def image_id(self) -> Digest:
+        """The config's digest."""
+        return self.manifest.config.digest
+
+
+class ImageStore(Catalog):
+    """All methods may be called from any thread."""
+
+    def __init__(self, store: LocalStore, layers: LayerStore, db: Database, *, platform: str = "") -> None:
+        super().__init__(store.root, db)
+        self.store = store
+        self.layers = layers
+        self.db = db
+        self._platform = platform
+
+    @property
+    def default_platform(self) -> Platform:
+        """The configured platform, or the host's."""
+        return Platform.parse(self._platform) if self._platform else host()
+
+    # --- registering ---------------------------------------------------------------------------
+
+    def create(
+        self, config: ImageConfig, *, names: Iterable[str] = (), parent: str = "", raw_config: bytes = b"",
+        annotations: Mapping[str, str] | None = None,
+    ) -> ImageRow:  # fmt: skip
+        """Compose and register an image whose layers are all stored; `raw_config` as in `compose`.
+
+        The caller's lease holds the layers. `parent` is the image ID it was made from. Raises LayerMissing.
+        """
+        stack = [layer_descriptor(d, self.layers.get(d).tar_size) for d in config.diff_ids]
+        manifest, raw = compose(config, stack, annotations=annotations, raw=raw_config)
+        # The collector waits until the row is there: nothing else holds the two blobs.
+        with self.store.committing():
+            self.store.put(raw, mt.OCI_CONFIG)
+            desc = self.store.put(manifest.raw, manifest.media_type)
+            return self.add(desc, names=names, parent=parent)
+
+    def add(
+        self, desc: Descriptor, *, names: Iterable[str] = (), parent: str = "", select_platform: Platform | None = None
+    ) -> ImageRow:
+        """Register a stored manifest or index and point these names at it; idempotent.
+
+        The row describes the platform that fits `select_platform` (default: the default platform) best among those
+        whose manifest is here. Raises BlobMissing, NotAnImage, ConfigContradiction, LayerMissing, ReferenceInvalid.
+        """
+        normal = [_checked(name) for name in names]
+        manifest = self._manifest_for(desc, select_platform or self.default_platform, exact=False)
+        config = self._config(manifest)
+        size = sum(self.layers.get(d).bytes for d in config.diff_ids)
+        now = time.time()
+        target = str(desc.digest)
+        values = (
+            target, desc.media_type, desc.size, str(manifest.config.digest), str(manifest.descriptor.digest),
+            str(config.platform), config.created, size, canonical_json(config.labels).decode(), parent, now, now,
+        )  # fmt: skip
+        with self.store.committing(), self.db.write() as sql:
+            # Told again, an image keeps its age, and its parent unless a new one is named.
+            sql.execute(
+                f"INSERT INTO images ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (target) DO UPDATE SET "
+                "image_id=excluded.image_id, manifest=excluded.manifest, platform=excluded.platform, bytes=excluded.bytes, "
+                "parent=CASE WHEN excluded.parent='' THEN parent ELSE excluded.parent END, last_used=excluded.last_used",
+                values,
+            )
+            for name in normal:
+                self._point(name, target)
+        return self.rows("target = ?", (target,))[0]
+
+    # --- names ---------------------------------------------------------------------------------
+
+    def tag(self, source: str, name: str) -> ImageRow:
+        """Point `name` at the image `source`; what it pointed at before keeps its row. Raises NoSuchImage, ReferenceInvalid."""
+        normal = _checked(name)
+        row = self.resolve(source)
+        with self.store.committing(), self.db.write():
+            self._point(normal, row.target)
+        return row
+
+    def _point(self, name: str, target: str) -> None:
+        with self.db.write() as sql:
+            sql.execute(
+                "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET target=excluded.target, updated=excluded.updated",
+                (name, target, time.time()),
+            )
+
+    def untag(self, *names: str) -> None:
+        """Forget normalised names; unknown ones are ignored."""
+        with self.db.write() as sql:
+            sql.executemany("DELETE FROM names WHERE name = ?", [(name,) for name in names])
+
+    def touch(self, target: str) -> None:
+        """Note that the image was used now."""
+        with self.db.write() as sql:
+            sql.execute("UPDATE images SET last_used = ? WHERE target = ?", (time.time(), target))
+
+    def last_tagged(self, row: ImageRow) -> float:
+        """Unix seconds of the newest name; 0 when it has none."""
+        with self.db.read() as sql:
+            value = sql.execute("SELECT max(updated) FROM names WHERE target = ?", (row.target,)).fetchone()[0]
+        return float(value or 0)
+
+    # --- content -------------------------------------------------------------------------------
+
+    def descriptor(self, row: ImageRow) -> Descriptor:
+        """The image's manifest or index."""
+        return Descriptor(row.media_type, Digest.parse(row.target), row.size)
+
+    def read(self, desc: Descriptor) -> Manifest | Index:
+        """A stored manifest or index. Raises BlobMissing, ContentMismatch, ManifestInvalid."""
+        return parse(self.store.read(desc.digest), desc.media_type)
+
+    def resolve_platform(self, text: str, platform: Platform | str | None = None) -> ResolvedImage:
+        """The image `text`, for one platform. Without `platform`, the default one, or else the only one there is.
+
+        Raises NoSuchImage, AmbiguousId, ReferenceInvalid, PlatformAbsent, PlatformInvalid.
+        """
+        row = self.resolve(text)
+        return self.resolved(row, text, platform)
+
+    def resolved(self, row: ImageRow, text: str = "", platform: Platform | str | None = None) -> ResolvedImage:
+        """The same for a row at hand."""
+        wanted = (Platform.parse(platform) if isinstance(platform, str) else platform) if platform else None
+        target = self.descriptor(row)
+        manifest = self._manifest_for(target, wanted or self.default_platform, exact=wanted is not None)
+        config = self._config(manifest)
+        if wanted is not None and wanted.rank(config.platform) is None:
+            raise PlatformAbsent(
+                f"image {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
+                hint=f"boxwright pull --platform {wanted} {text}".rstrip(),
+            )
+        return ResolvedImage(text or (row.tags or [row.image_id])[0], target, manifest, config, config.diff_ids)
+
+    def manifests(self, row: ImageRow) -> list[tuple[Descriptor, Manifest]]:
+        """Every image manifest of the image that is here, in the order of its index."""
+        return self._present(self.descriptor(row))
+
+    def _present(self, desc: Descriptor) -> list[tuple[Descriptor, Manifest]]:
+        content = self.read(desc)
+        if isinstance(content, Manifest):
+            return [(desc, content)]
+        found: list[tuple[Descriptor, Manifest]] = []
+        for entry in content.manifests:
+            if entry.media_type in mt.INDEXES | mt.MANIFESTS and self.store.size(entry.digest) is not None:
+                found += self._present(entry)
+        return found
+
+    def _manifest_for(self, desc: Descriptor, wanted: Platform, *, exact: bool) -> Manifest:
+        content = self.read(desc)
+        if isinstance(content, Manifest):
+            return content
+        here = [(d, m) for d, m in self._present(desc) if is_image(m) and (d.platform is None or d.platform.os != "unknown")]
+        if not here:
+            raise NotAnImage(f"no image of the index {desc.digest} is in the store")
+        position = choose(wanted, [(n, d.platform or self._config(m).platform) for n, (d, m) in enumerate(here)])
+        if position is None and exact:
+            have = ", ".join(sorted({str(d.platform or self._config(m).platform) for d, m in here}))
+            raise PlatformAbsent(f"the image is not here for {wanted}", hint=f"it is here for {have}; `boxwright pull --platform {wanted}` fetches another")
+        return here[position or 0][1]
+
+    def _config(self, manifest: Manifest) -> ImageConfig:
+        if not is_image(manifest):
+            raise NotAnImage(f"the manifest {manifest.descriptor.digest} is not a container image: its config is {manifest.config.media_type!r}")
+        config = ImageConfig.parse(self.store.read(manifest.config.digest))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise ConfigContradiction(
+                f"the image config lists {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}"
+            )
+        return config
+
+    def ready(self, layers: Sequence[DiffID]) -> bool:
+        """Whether every one of these layers is stored."""
+        try:
+            return all(self.layers.get(d) for d in layers)
+        except LayerMissing:
+            return False
+
+
+def is_image(manifest: Manifest) -> bool:
+    """Whether the manifest describes a root file system: an image config over file system layers."""
+    return manifest.config.media_type in mt.CONFIGS and all(mt.is_layer(layer.media_type) for layer in manifest.layers)
+
+
+def _checked(name: str) -> str:
+    """The normal form of a name to set. Raises ReferenceInvalid."""
+    reference = Reference.parse(name).with_default_tag()
+    if reference.path == "library/sha256":
+        raise ReferenceInvalid("refusing to create an ambiguous tag using digest algorithm as name")
+    if reference.tag and reference.digest:
+        raise ReferenceInvalid(f"invalid reference format: {name!r} has a tag and a digest; give one of them")
+    return str(reference)
