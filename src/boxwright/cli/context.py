@@ -89,9 +89,14 @@ class Context:
     @cached_property
     def width(self) -> int:
         """Columns of the terminal; 80 when there is none."""
-        import shutil
-
-        return shutil.get_terminal_size().columns if self.stdout_is_tty or self.stderr_is_tty else 80
+        if (said := os.environ.get("COLUMNS", "")).isdigit() and int(said) > 0:
+            return int(said)
+        for stream in (sys.stdout, sys.stderr):  # not shutil.get_terminal_size: importing it takes longer than --help
+            try:
+                return os.get_terminal_size(stream.fileno()).columns or 80
+            except (OSError, ValueError, AttributeError):
+                continue
+        return 80
 
     # --- asking ----------------------------------------------------------------------------------
 

@@ -1,0 +1,232 @@
+"""Lists for people: Docker's columns, sizes, ages, short ids; and the same rows through ``--format``.
+
+A row is a mapping from Docker's placeholder (``ID``, ``Repository``…) to its text. A value may be a function
+without parameters: it is called only when the column is really shown. A `boxwright.cli.format.Method` takes
+arguments in templates (``{{.Label "key"}}``) and is no part of the JSON.
+"""
+
+from __future__ import annotations
+
+import time
+
+from boxwright.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from boxwright.cli.context import Context
+
+MIN_WIDTH, PADDING = 10, 3  # docker/cli formatter.go: tabwriter.NewWriter(out, 10, 1, 3, ' ', 0)
+
+
+def table(
+    ctx: Context,
+    columns: Mapping[str, str],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    default: Sequence[str] = (),
+    format: str = "",
+    quiet: bool = False,
+    quiet_field: str = "ID",
+    config_key: str = "",
+) -> None:
+    """Print rows as ``--format`` and ``--quiet`` ask.
+
+    `columns` maps every placeholder to its header; `default` names those of the plain table (all when empty).
+    `config_key` (``imagesFormat``, ``psFormat``) is looked up in Docker's config.json when no format is given.
+    Raises FormatError before anything is printed if the template is wrong.
+    """
+    if not format and config_key and not quiet:
+        format = _configured(ctx, config_key)
+    if format in ("", "table"):
+        if quiet:
+            for row in rows:
+                ctx.out(str(_value(row[quiet_field])))
+            return
+        fields = default or tuple(columns)
+        lines = [[columns[f] for f in fields]]
+        lines.extend([_cell(row[f]) for f in fields] for row in rows)
+        for line in align(lines):
+            ctx.out(line)
+        return
+    if format == "json":
+        from boxwright.cli.format import to_json
+
+        for row in rows:
+            ctx.out(to_json(row))
+        return
+    from boxwright.cli.format import compile as compile_template
+
+    if format.startswith("table"):
+        template = compile_template(format[5:].strip())
+        texts = [template.header(columns), *(template(row) for row in rows)]
+        for line in align([t.split("\t") for text in texts for t in text.split("\n")]):
+            ctx.out(line)
+        return
+    template = compile_template(format)
+    for row in rows:
+        ctx.out(template(row))
+
+
+def align(lines: Sequence[Sequence[str]], *, min_width: int = MIN_WIDTH, padding: int = PADDING) -> list[str]:
+    """Lay cells out as Go's tabwriter: a column is a run of lines that have a cell there which is not their last."""
+    widths = [[0] * max(len(cells) - 1, 0) for cells in lines]
+    deepest = max((len(w) for w in widths), default=0)
+    for column in range(deepest):
+        start = 0
+        while start < len(lines):
+            if len(widths[start]) <= column:
+                start += 1
+                continue
+            end = start
+            wide = min_width
+            while end < len(lines) and len(widths[end]) > column:
+                wide = max(wide, display_width(lines[end][column]) + padding)
+                end += 1
+            for at in range(start, end):
+                widths[at][column] = wide
+            start = end
+    return ["".join(c + " " * (w - display_width(c)) for c, w in zip(cells, wide)) + (cells[-1] if cells else "") for cells, wide in zip(lines, widths)]
+
+
+def human_size(size: float, *, precision: int = 3) -> str:
+    """Bytes as Docker prints them: 1000-based, three digits, ``74.8MB`` (go-units HumanSizeWithPrecision).
+
+    One deliberate difference: 999.9 kB is ``1MB``, where Docker prints ``1e+03kB``.
+    """
+    return _scaled(size, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"), precision)
+
+
+def binary_size(size: float) -> str:
+    """Bytes 1024-based, four digits: ``7.629MiB`` (go-units BytesSize), as `stats` and `info` print memory."""
+    return _scaled(size, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), 4)
+
+
+def _scaled(size: float, base: float, units: Sequence[str], precision: int) -> str:
+    at, value = 0, float(size)
+    while at < len(units) - 1 and (value >= base or "e" in f"{value:.{precision}g}"):
+        value, at = value / base, at + 1
+    return f"{value:.{precision}g}{units[at]}"
+
+
+def human_duration(seconds: float) -> str:
+    """A span as go-units HumanDuration words it: ``About a minute``, ``3 weeks``."""
+    whole, minutes, hours = int(seconds), int(seconds / 60), int(seconds / 3600 + 0.5)
+    if whole < 1:
+        return "Less than a second"
+    if whole < 60:
+        return "1 second" if whole == 1 else f"{whole} seconds"
+    if minutes < 60:
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    if hours < 48:
+        return "About an hour" if hours == 1 else f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{int(seconds / 3600) // 24 // 365} years"
+
+
+def since(when: str | float | None, *, now: float | None = None) -> str:
+    """``5 minutes ago``; ``N/A`` for no time at all, or one that is not after 1970 began."""
+    moment = timestamp(when) if isinstance(when, str) else when
+    if moment is None or moment <= 0:
+        return "N/A"
+    return human_duration(max((time.time() if now is None else now) - moment, 0)) + " ago"
+
+
+def created_at(when: str | float | None) -> str:
+    """``2026-11-23 14:00:00 +0000 UTC``, in local time, as Docker's .CreatedAt; ``N/A`` for no time."""
+    moment = timestamp(when) if isinstance(when, str) else when
+    if moment is None:
+        return "N/A"
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(moment))
+
+
+def timestamp(text: str) -> float | None:
+    """Unix seconds of an RFC 3339 time; None when it is empty, malformed, or Go's zero time (year 1)."""
+    try:
+        year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+        clock = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+        rest = text[19:]
+        fraction = 0.0
+        if rest.startswith("."):
+            digits = len(rest[1:]) - len(rest[1:].lstrip("0123456789"))
+            fraction, rest = float("0" + rest[: digits + 1]), rest[digits + 1 :]
+        zone = 0 if rest in ("Z", "z") else (int(rest[1:3]) * 3600 + int(rest[4:6]) * 60) * (-1 if rest[0] == "-" else 1)
+    except (ValueError, IndexError):
+        return None
+    if year < 2 or not 1 <= month <= 12:
+        return None
+    # Days from civil (Howard Hinnant): years begin in March, so that the leap day is the last one.
+    shifted = year - (month <= 2)
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + of_year - 719468
+    return days * 86400 + clock + fraction - zone
+
+
+def short_id(identity: str) -> str:
+    """The first 12 digits of an id, without its algorithm."""
+    return identity.rpartition(":")[2][:12]
+
+
+def ellipsis(text: str, width: int) -> str:
+    """Cut to a width in terminal columns, the last one ``…`` (docker/cli formatter.Ellipsis)."""
+    if width <= 0:
+        return ""
+    if display_width(text) <= width:
+        return text
+    if width == 1:
+        return text[0]
+    kept = ""
+    used = 0
+    for character in text:
+        used += display_width(character)
+        if used > width - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def display_width(text: str) -> int:
+    """Columns that a terminal uses for the text."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _value(value: Any) -> Any:
+    return value() if callable(value) else value
+
+
+def _cell(value: Any) -> str:
+    # A newline or tab in a name would tear the table apart.
+    text = str(_value(value))
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+class ConfigInvalid(Invalid):
+    """Docker's config.json cannot be read."""
+
+
+def _configured(ctx: Context, key: str) -> str:
+    path = ctx.settings.docker_config / "config.json"
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return ""
+    if key.encode() not in raw:
+        return ""
+    import json
+
+    try:
+        value = json.loads(raw).get(key, "")
+    except (ValueError, AttributeError) as error:
+        raise ConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
+    return value if isinstance(value, str) else ""
