@@ -1,0 +1,166 @@
+"""The local store as both ends of `content.copy`.
+
+As a sink it makes layers ready to run while they arrive (there is no unpack phase); as a source it serves the
+uncompressed layer blobs of local images straight from the layer store.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from boxwright.content.lease import Lease
+from boxwright.content.local import BlobMissing
+from boxwright.content.store import Resumable
+from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
+from boxwright.image.catalog import ImageRow
+from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
+from boxwright.layer.store import LayerMissing
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.config import ImageConfig
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.manifest import MAX_SIZE, Manifest, parse
+from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+
+
+class LocalTarget:
+    """Source and Sink over an ImageStore. `lease` keeps the collector away until the images are registered.
+
+    `origin` (``domain/path``) is recorded as where the blobs can be fetched again; with it, `tag` also records
+    ``repository@digest``, as a pull does.
+    """
+
+    def __init__(self, images: ImageStore, lease: Lease, *, platform: Platform | None = None, origin: str = "") -> None:
+        self._images = images
+        self._store = images.store
+        self._layers = images.layers
+        self._lease = lease
+        self._platform = platform
+        self._origin = origin
+        self.added: list[ImageRow] = []
+
+    # --- source --------------------------------------------------------------------------------
+
+    def resolve(self, name: str) -> Descriptor:
+        """See content.store.Resolver; takes IDs too. Raises NoSuchImage, AmbiguousId."""
+        row = self._images.resolve(name)
+        self._lease.hold("blob", row.target)
+        return self._images.descriptor(row)
+
+    def open(self, desc: Descriptor) -> BinaryIO:
+        """See content.store.Fetcher. Raises BlobMissing."""
+        if self._store.size(desc.digest) is not None:
+            return self._store.open(desc)
+        try:
+            layer = self._layers.get(DiffID(desc.digest.algorithm, desc.digest.hex))
+        except LayerMissing as error:
+            raise BlobMissing(f"blob {desc.digest} is not in the store") from error
+        self._lease.hold("layer", layer.diff_id)
+        return io.BufferedReader(VerifiedReader(self._layers.open_tar(layer), desc), CHUNK)
+
+    def origins(self, desc: Descriptor) -> Sequence[str]:
+        """See content.store.Originated."""
+        with self._images.db.read() as sql:
+            rows = sql.execute("SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''", (str(desc.digest),))
+            return [origin for (origin,) in rows]
+
+    # --- sink ----------------------------------------------------------------------------------
+
+    def exists(self, desc: Descriptor) -> bool:
+        """Whether the content is here, and for a layer also ready to run."""
+        self._lease.hold("blob", desc.digest)
+        if not mt.is_layer(desc.media_type):
+            return self._store.size(desc.digest) == desc.size
+        diff_id = self._diff_id(desc)
+        if diff_id is not None:
+            self._lease.hold("layer", diff_id)
+            ready = self._layers.has(diff_id)
+            if ready and (diff_id == desc.digest or self._store.size(desc.digest) == desc.size):
+                self._note_origin(desc)
+                return True
+        if self._store.size(desc.digest) == desc.size:  # the blob survived its layer: no need to fetch it again
+            with self._store.open(desc) as body:
+                self._take_layer(desc, body)
+            return True
+        return False
+
+    def push(self, desc: Descriptor, body: BinaryIO) -> None:
+        """See content.store.Pusher. Raises Corrupt, TarInvalid, DiskFull, ConfigContradiction."""
+        self._lease.hold("blob", desc.digest)
+        if mt.is_layer(desc.media_type):
+            self._take_layer(desc, body)
+        elif desc.media_type in mt.MANIFESTS | mt.INDEXES:
+            self._take_manifest(desc, read_verified(body, desc, limit=MAX_SIZE))
+        elif desc.size <= MAX_SIZE:
+            self._store.put(read_verified(body, desc, limit=MAX_SIZE), desc.media_type, algorithm=desc.digest.algorithm)
+        else:
+            self._take_blob(desc, body)
+
+    def tag(self, name: str, desc: Descriptor) -> None:
+        """Register the image under the name ('' = without one). A digest in the name wins over its tag, as in Docker."""
+        names: list[str] = []
+        if name:
+            reference = Reference.parse(name).with_default_tag()
+            if reference.digest:
+                reference = reference.with_digest(Digest.parse(reference.digest))
+            names.append(str(reference))
+            if self._origin and not reference.digest:
+                names.append(str(reference.with_digest(desc.digest)))
+        self.added.append(self._images.add(desc, names=names, select_platform=self._platform))
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
+        layer = self._layers.ingest_blob(desc, body, lease=self._lease)
+        if layer.diff_id != desc.digest:
+            self._note_origin(desc)
+
+    def _take_blob(self, desc: Descriptor, body: BinaryIO) -> None:
+        with self._store.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm) as part:
+            if isinstance(body, Resumable):
+                body.resume_at(part.offset)
+            elif part.offset:
+                part.reset()
+            while data := body.read(CHUNK):
+                part.write(data)
+            part.commit(desc.media_type, desc.digest)
+
+    def _take_manifest(self, desc: Descriptor, raw: bytes) -> None:
+        content = parse(raw, desc.media_type)
+        if isinstance(content, Manifest) and is_image(content):
+            self._check_layers(content)
+        self._store.put(raw, desc.media_type, algorithm=desc.digest.algorithm)
+
+    def _check_layers(self, manifest: Manifest) -> None:
+        """Layer by layer: what the blob inflates to must be what the config says."""
+        config = ImageConfig.parse(self._store.read(manifest.config.digest))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise ConfigContradiction(f"the image config lists {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}")
+        for position, (claimed, desc) in enumerate(zip(config.diff_ids, manifest.layers, strict=True), 1):
+            diff_id = self._diff_id(desc)
+            if diff_id is None:
+                raise NotAnImage(f"layer {position} ({desc.digest}) of type {desc.media_type!r} did not become a layer here")
+            if diff_id != claimed:
+                raise ContentMismatch(
+                    f"layer {position} ({desc.digest}) contains {diff_id}, but the image config says {claimed}"
+                )
+
+    def _diff_id(self, desc: Descriptor) -> DiffID | None:
+        """What a layer blob inflates to, when that is known."""
+        with self._images.db.read() as sql:
+            row: tuple[str] | None = sql.execute(
+                "SELECT diff_id FROM layer_blobs WHERE digest = ?1 UNION ALL SELECT diff_id FROM layers WHERE diff_id = ?1 LIMIT 1",
+                (str(desc.digest),),
+            ).fetchone()
+        return DiffID.parse(row[0]) if row else None
+
+    def _note_origin(self, desc: Descriptor) -> None:
+        if not self._origin:
+            return
+        with self._images.db.write() as sql:
+            sql.execute("UPDATE layer_blobs SET origin = ? WHERE digest = ? AND origin = ''", (self._origin, str(desc.digest)))
+
+
