@@ -26,7 +26,9 @@ class DockerfileError(Invalid):
     fault is in no line (an empty file).
     """
 
-    def __init__(self, reason: str, *, ranges: Sequence[SourceRange] = (), parse: bool = False, hint: str = "") -> None:
+    def __init__(
+        self, reason: str, *, ranges: Sequence[SourceRange] = (), parse: bool = False, hint: str = ""
+    ) -> None:
         text = f"dockerfile parse error on line {ranges[0].start}: {reason}" if parse and ranges else reason
         super().__init__(text, hint=hint)
         self.reason = reason
@@ -34,7 +36,9 @@ class DockerfileError(Invalid):
 
     def at(self, *ranges: SourceRange, parse: bool = False) -> DockerfileError:
         """The same error, located; one that is already located stays as it is."""
-        return self if self.ranges else DockerfileError(self.reason, ranges=ranges, parse=parse, hint=self.hint)
+        return (
+            self if self.ranges else DockerfileError(self.reason, ranges=ranges, parse=parse, hint=self.hint)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The instructions of a Dockerfile as frozen values: what they say, before anything is done.
 
-Texts are as written until `expand.expand_instruction` has replaced variables and removed quotes.
+Texts are as written until `substitute.expand_instruction` has replaced variables and removed quotes.
 Every value knows the lines that it came from and its original text (continuation lines joined).
 """
 
@@ -33,13 +33,16 @@ class Heredoc:
         return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
 
 
+_NOWHERE = SourceRange(0, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
     """What all instructions have. `comments` are the comment lines directly above, without `#`."""
 
     name: ClassVar[str] = ""
     original: str = ""
-    location: SourceRange = SourceRange(0, 0)
+    location: SourceRange = _NOWHERE
     comments: tuple[str, ...] = ()
 
 
@@ -286,7 +289,14 @@ class Stage:
         return self.from_.location
 
 
-def run_command(run: Run, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> tuple[tuple[str, ...], InlineFile | None]:
+def argv(command: Command, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> tuple[str, ...]:
+    """What CMD or ENTRYPOINT put into the config: exec form as it is, else behind the SHELL in force."""
+    return (*shell, " ".join(command.args)) if command.shell_form else command.args
+
+
+def run_command(
+    run: Run, shell: tuple[str, ...] = ("/bin/sh", "-c")
+) -> tuple[tuple[str, ...], InlineFile | None]:
     """The argv of a RUN under a SHELL, and the script file (mode 0755) that it needs, if any.
 
     A command that is only a heredoc runs its body: through the shell, or, with `#!` in its first line,

@@ -1,0 +1,132 @@
+"""Parser directives: `# syntax=`, `# escape=`, `# check=` at the very top (dockerfile.md 1.2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
+from boxwright.build.dockerfile.text import SPACES
+
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
+_KNOWN = ("syntax", "escape", "check")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A directive: lower-case name, value, line."""
+
+    name: str
+    value: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """What `# syntax=` says: the frontend's image, and the whole value with its arguments."""
+
+    ref: str
+    command_line: str
+    line: int
+
+
+class DirectiveReader:
+    """Reads lines as long as they are directives; `comment` is what they begin with."""
+
+    def __init__(self, comment: str = "#") -> None:
+        self._comment = comment
+        self._seen: set[str] = set()
+        self.done = False
+
+    def read(self, line: str, number: int) -> Directive | None:
+        """The directive in the next line; None, and the end of the search, when it is another line.
+
+        Raises DockerfileError for a directive given twice.
+        """
+        if self.done:
+            return None
+        match = (
+            _DIRECTIVE.match(line.removeprefix(self._comment).lstrip(SPACES))
+            if line.startswith(self._comment)
+            else None
+        )
+        name = match[1].lower() if match else ""
+        if match is None or name not in _KNOWN:
+            self.done = True
+            return None
+        if name in self._seen:
+            where = SourceRange(number, number)
+            raise DockerfileError(f"only one {name} parser directive can be used", ranges=(where,))
+        self._seen.add(name)
+        return Directive(name, match[2], number)
+
+
+def detect_syntax(data: bytes) -> Syntax | None:
+    """The frontend that a build definition of any language asks for: `# syntax=x`, `// syntax=x`, JSON.
+
+    A first line `#!` is passed over.
+    """
+    data = data.removeprefix(_BOM)
+    first_line = 1
+    if data.startswith(b"#!"):
+        data = data.partition(b"\n")[2]
+        first_line = 2
+    text = data.decode("utf-8", "surrogateescape")
+    for comment in ("#", "//"):
+        reader = DirectiveReader(comment)
+        for number, line in enumerate(text.split("\n"), first_line):
+            try:
+                found = reader.read(line, number)
+            except DockerfileError:
+                break
+            if reader.done:
+                break
+            if found is not None and found.name == "syntax":
+                return Syntax(found.value.partition(" ")[0], found.value, found.line)
+    if text.lstrip(" \t\r\n").startswith("{"):
+        import json
+
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if isinstance(value, dict) and isinstance(value.get("syntax"), str):
+            return Syntax(value["syntax"], value["syntax"], first_line)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What `# check=` (or BUILDKIT_DOCKERFILE_CHECK) sets for the build checks."""
+
+    skip: tuple[str, ...] = ()
+    skip_all: bool = False
+    error: bool = False
+    experimental: tuple[str, ...] = ()
+    experimental_all: bool = False
+
+
+def parse_check(value: str) -> CheckOptions:
+    """Read `skip=A,B;error=true;experimental=C`. Raises DockerfileError."""
+    skip: tuple[str, ...] = ()
+    experimental: tuple[str, ...] = ()
+    skip_all = experimental_all = error = False
+    for part in filter(None, value.split(";")):
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise DockerfileError(f'invalid check option "{part}"')
+        names = tuple(name.strip() for name in text.split(","))
+        if key == "skip":
+            skip_all, skip = (True, skip) if text.lower() == "all" else (skip_all, skip + names)
+        elif key == "experimental":
+            experimental_all, experimental = (
+                (True, experimental) if text.lower() == "all" else (experimental_all, experimental + names)
+            )
+        elif key == "error":
+            if text not in ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"):
+                raise DockerfileError(f'failed to parse check option "error": {text} is no boolean')
+            error = text in ("1", "t", "T", "TRUE", "true", "True")
+        else:
+            raise DockerfileError(f'invalid check option "{key}"')
+    return CheckOptions(skip, skip_all, error, experimental, experimental_all)

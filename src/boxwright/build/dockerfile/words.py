@@ -1,0 +1,183 @@
+"""One joined line to its name, flags and words. Quotes stay: expansion takes them away."""
+
+from __future__ import annotations
+
+import re
+
+from boxwright.build.dockerfile.errors import DockerfileError
+from boxwright.build.dockerfile.text import SPACES, go_quote, is_space
+
+_WHITE = re.compile(r"[\t\v\f\r ]+")
+NOT_STRINGS = "when using JSON array syntax, arrays must be comprised of strings only"
+
+_JSON_OR_TEXT = frozenset(("cmd", "entrypoint", "run", "shell"))
+_JSON_OR_LIST = frozenset(("add", "copy", "volume"))
+_LIST = frozenset(("expose", "from"))
+_TEXT = frozenset(("maintainer", "stopsignal", "user", "workdir"))
+
+
+def split_command(line: str, escape: str) -> tuple[str, tuple[str, ...], str]:
+    """(name as written, flags, the rest without outer white space)."""
+    name, *rest = _WHITE.split(line.strip(SPACES), maxsplit=1)
+    if not rest:
+        return name, (), ""
+    if not rest[0].startswith("--"):
+        return name, (), rest[0].strip(SPACES)
+    flags, after = _flags(rest[0], escape)
+    return name, tuple(flags), after.strip(SPACES)
+
+
+def _flags(line: str, escape: str) -> tuple[list[str], str]:
+    """Words that start with `--`, up to the first other one or a lone `--`; and what follows."""
+    flags: list[str] = []
+    pos, size = 0, len(line)
+    while True:
+        while pos < size and is_space(line[pos]):
+            pos += 1
+        if not line.startswith("--", pos):
+            return flags, line[pos:]
+        word: list[str] = []
+        quote, blank_ok = "", False
+        while pos < size and (quote or not is_space(line[pos])):
+            char = line[pos]
+            pos += 1
+            if char == quote:
+                quote = ""
+            elif not quote and char in "'\"":
+                quote, blank_ok = char, True
+            elif char == escape:
+                # At the very end the token itself goes, and nothing is left to protect.
+                word.append(line[pos : pos + 1])
+                pos += 1
+            else:
+                word.append(char)
+        flag = "".join(word)
+        if flag == "--":
+            return flags, line[pos:]
+        if flag or blank_ok:
+            flags.append(flag)
+
+
+def words_of(name: str, rest: str, escape: str) -> tuple[tuple[str, ...], bool]:
+    """The arguments of an instruction (lower-case name), and whether they were a JSON array.
+
+    An unknown name has none. Raises DockerfileError.
+    """
+    if name in _JSON_OR_TEXT:
+        listed = json_words(rest)
+        if listed is not None:
+            return listed, True
+        return ((rest,) if rest else ()), False
+    if name in _JSON_OR_LIST:
+        listed = json_words(rest)
+        if listed is not None:
+            return listed, True
+        return tuple(_WHITE.split(rest)) if rest else (), False
+    if name in _LIST:
+        return tuple(_WHITE.split(rest)) if rest else (), False
+    if name in _TEXT:
+        return ((rest,) if rest else ()), False
+    if name in ("env", "label"):
+        return _pairs(rest, name.upper(), escape), False
+    if name == "arg":
+        return tuple(parse_words(rest, escape)), False
+    if name == "healthcheck":
+        return _health(rest)
+    return (), False
+
+
+def json_words(text: str) -> tuple[str, ...] | None:
+    """The strings of a JSON array; None when the text is no JSON array at all (then it is shell form).
+
+    Raises DockerfileError for an array with other things in it.
+    """
+    text = text.lstrip(SPACES)
+    if not text.startswith("["):
+        return None
+    import json
+
+    try:
+        values = json.loads(text, parse_constant=_no_constant, parse_int=float)
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(value, str) for value in values):
+        raise DockerfileError(NOT_STRINGS)
+    # A lone half of a surrogate pair is no text; Go puts the replacement character there.
+    return tuple(
+        re.sub("[\ud800-\udfff]", "\ufffd", value) if not value.isascii() else value for value in values
+    )
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _health(rest: str) -> tuple[tuple[str, ...], bool]:
+    """The kind of a HEALTHCHECK, then JSON words or one text."""
+    if not rest:
+        return (), False
+    end = next((at for at, char in enumerate(rest) if is_space(char)), len(rest))
+    command = rest[end:].lstrip(SPACES)
+    listed = json_words(command)
+    if listed is not None:
+        return (rest[:end], *listed), True
+    return (rest[:end], command) if command else (rest[:end],), False
+
+
+def _pairs(rest: str, name: str, escape: str) -> tuple[str, ...]:
+    words = parse_words(rest, escape)
+    if not words:
+        return ()
+    if "=" not in words[0]:
+        key, *value = _WHITE.split(rest, maxsplit=1)
+        if not value:
+            raise DockerfileError(f"{name} must have two arguments")
+        return key, value[0], ""
+    triples: list[str] = []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise DockerfileError(
+                f"Syntax error - can't find = in {go_quote(word)}. Must be of the form: name=value"
+            )
+        triples += (key, text, "=")
+    return tuple(triples)
+
+
+def parse_words(rest: str, escape: str) -> list[str]:
+    """Words separated by white space outside quotes; quotes and escapes are kept in them."""
+    if "'" not in rest and '"' not in rest and escape not in rest:
+        return (
+            rest.split()
+            if rest.isascii() and not any(c in rest for c in "\x1c\x1d\x1e\x1f")
+            else _slow_words(rest, escape)
+        )
+    return _slow_words(rest, escape)
+
+
+def _slow_words(rest: str, escape: str) -> list[str]:
+    words: list[str] = []
+    word: list[str] = []
+    quote = ""
+    pos, size = 0, len(rest)
+    while pos < size:
+        char = rest[pos]
+        pos += 1
+        if char == escape and quote != "'":
+            if pos == size:
+                continue  # an escape token at the end protects nothing
+            word += (char, rest[pos])
+            pos += 1
+        elif not quote and is_space(char):
+            if word:
+                words.append("".join(word))
+                word = []
+        else:
+            if not quote and char in "'\"":
+                quote = char
+            elif char == quote:
+                quote = ""
+            word.append(char)
+    if word:
+        words.append("".join(word))
+    return words
