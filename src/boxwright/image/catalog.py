@@ -102,14 +102,14 @@ class Catalog:
 
     def __init__(self, root: Path, db: Database) -> None:
         self._root = root
-        self._db = db
+        self.db = db
 
     def rows(self, where: str = "", arguments: Iterable[Any] = ()) -> list[ImageRow]:
         """Image rows with their names, newest first; `where` is an SQL condition on table images."""
         condition = f" WHERE {where}" if where else ""
         arguments = tuple(arguments)
         names: dict[str, list[str]] = {}
-        with self._db.read() as sql:
+        with self.db.read() as sql:
             # One after the other: a name that is set in between belongs to a row that is not shown yet.
             found = sql.execute(f"SELECT {COLUMNS} FROM images{condition} ORDER BY created DESC, added DESC", arguments).fetchall()
             subset = f" WHERE target IN (SELECT target FROM images{condition})" if where else ""
@@ -178,6 +178,19 @@ class Catalog:
             return Reference.parse(text).with_default_tag().familiar
         except Invalid:
             return text
+
+    def layer_bytes(self, diff_ids: Iterable[str]) -> dict[str, int]:
+        """Content bytes of those of these layers that are stored."""
+        wanted = tuple(set(diff_ids))
+        with self.db.read() as sql:
+            marks = ",".join("?" * len(wanted))
+            return dict(sql.execute(f"SELECT diff_id, bytes FROM layers WHERE diff_id IN ({marks})", wanted).fetchall())
+
+    def last_tagged(self, row: ImageRow) -> float:
+        """Unix seconds of the newest name; 0 when it has none."""
+        with self.db.read() as sql:
+            value = sql.execute("SELECT max(updated) FROM names WHERE target = ?", (row.target,)).fetchone()[0]
+        return float(value or 0)
 
     def blob(self, digest: str) -> bytes:
         """A small stored blob by digest text. It was verified when it was written. Raises ImageDamaged."""

@@ -60,7 +60,6 @@ class ImageStore(Catalog):
         super().__init__(store.root, db)
         self.store = store
         self.layers = layers
-        self.db = db
         self._platform = platform
 
     @property
@@ -142,12 +141,6 @@ class ImageStore(Catalog):
         """Note that the image was used now."""
         with self.db.write() as sql:
             sql.execute("UPDATE images SET last_used = ? WHERE target = ?", (time.time(), target))
-
-    def last_tagged(self, row: ImageRow) -> float:
-        """Unix seconds of the newest name; 0 when it has none."""
-        with self.db.read() as sql:
-            value = sql.execute("SELECT max(updated) FROM names WHERE target = ?", (row.target,)).fetchone()[0]
-        return float(value or 0)
 
     # --- content -------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class LocalTarget:
         if diff_id is not None:
             self._lease.hold("layer", diff_id)
             ready = self._layers.has(diff_id)
-            if ready and (diff_id == desc.digest or self._store.size(desc.digest) == desc.size):
+            if ready and (str(diff_id) == str(desc.digest) or self._store.size(desc.digest) == desc.size):
                 self._note_origin(desc)
                 return True
         if self._store.size(desc.digest) == desc.size:  # the blob survived its layer: no need to fetch it again
@@ -115,7 +115,7 @@ class LocalTarget:
 
     def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
         layer = self._layers.ingest_blob(desc, body, lease=self._lease)
-        if layer.diff_id != desc.digest:
+        if str(layer.diff_id) != str(desc.digest):
             self._note_origin(desc)
 
     def _take_blob(self, desc: Descriptor, body: BinaryIO) -> None:

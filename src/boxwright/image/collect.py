@@ -1,0 +1,276 @@
+"""The collector's sweep: what no root reaches goes.
+
+Roots are the rows of images, names, containers and step records, and whatever a living lease holds. The sweep
+holds store.lock alone, so nobody publishes meanwhile; inside one transaction it computes the live set and deletes
+rows, then renames dead files to ROOT/trash, lets go of the lock, and deletes the trash at leisure. Killed anywhere,
+it leaves a store that works: files without rows are garbage for the next sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxwright.content.db import Database
+from boxwright.content.gc import mark
+from boxwright.content.lease import drop_dead
+from boxwright.content.local import LocalStore
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.manifest import MAX_SIZE
+
+_PARTIAL_AGE = 24 * 3600  # seconds that an interrupted download stays resumable
+_SINGLE, _INDEX, _BLOB, _LAYER = "manifest", "index", "blob", "layer"
+Node = tuple[str, str]  # what, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep took. `bytes` is disk space; `layers` are diff IDs."""
+
+    bytes: int = 0
+    blobs: int = 0
+    layers: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
+
+
+class Reach:
+    """What content refers to. Content is immutable, so one answer serves before and inside the lock."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs = root / "blobs"
+        self._known: dict[Node, tuple[Node, ...]] = {}
+
+    def __call__(self, node: Node) -> tuple[Node, ...]:
+        found = self._known.get(node)
+        if found is None:
+            found = tuple(self._references(node))
+            if found:  # a blob that is not here yet may come
+                self._known[node] = found
+        return found
+
+    def _references(self, node: Node) -> Iterable[Node]:
+        kind, digest = node
+        if kind == _LAYER:
+            return ()
+        body = self._json(digest)
+        if not isinstance(body, dict):
+            return ()
+        return [*_manifest_references(body), *_config_references(body)]
+
+    def _json(self, digest: str) -> Any:
+        """The blob, if it can be a manifest or a config; None for anything else."""
+        algorithm, _, hexed = digest.partition(":")
+        try:
+            with open(self._blobs / algorithm / hexed, "rb") as file:
+                if os.fstat(file.fileno()).st_size > MAX_SIZE or file.read(1) != b"{":
+                    return None
+                return json.loads(b"{" + file.read())
+        except (OSError, ValueError, RecursionError):
+            return None
+
+
+def _manifest_references(body: dict[str, Any]) -> Iterable[Node]:
+    entries = body.get("manifests")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("digest"), str):
+            yield _BLOB, entry["digest"]
+    layers = body.get("layers")
+    for entry in (body.get("config"), *(layers if isinstance(layers, list) else ())):
+        if isinstance(entry, dict) and isinstance(entry.get("digest"), str):
+            yield _BLOB, entry["digest"]
+            if str(entry.get("mediaType")) == mt.OCI_LAYER:
+                yield _LAYER, entry["digest"]
+
+
+def _config_references(body: dict[str, Any]) -> Iterable[Node]:
+    rootfs = body.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    for diff_id in diff_ids if isinstance(diff_ids, list) else ():
+        yield _LAYER, str(diff_id)
+
+
+def roots(db: Database) -> set[Node]:
+    """Where the mark begins."""
+    found: set[Node] = set()
+    with db.read() as sql:
+        for (target,) in sql.execute("SELECT target FROM images UNION SELECT target FROM names UNION SELECT image FROM containers"):
+            found.add((_BLOB, target))
+        for (layers,) in sql.execute("SELECT layers FROM containers UNION SELECT layers FROM steps"):
+            found.update((_LAYER, diff_id) for diff_id in layers.split())
+        for kind, ref in sql.execute("SELECT kind, ref FROM lease_refs WHERE kind IN ('blob', 'layer')"):
+            found.add((_BLOB if kind == "blob" else _LAYER, ref))
+    return found
+
+
+class Collector:
+    """Sweeps over one root. `release` unmounts the indexes of layers, `discard` ends a workspace (both from the
+    snapshot driver); without them only files are removed."""
+
+    def __init__(
+        self, store: LocalStore, db: Database, *,
+        release: Callable[[Sequence[str]], None] | None = None, discard: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._db = db
+        self._root = store.root
+        self._release = release
+        self._discard = discard
+        self._reach = Reach(store.root)
+
+    def sweep(self, *, copies: bool = False) -> Swept:
+        """Remove what nothing reaches. `copies` also drops the compressed copies of layers that no manifest here
+        names: they can be made or fetched again."""
+        workspaces = self._workspaces()
+        mark(roots(self._db), self._reach)  # warms the answers, so that the lock is held briefly
+        trash: list[Path] = []
+        with self._store.sweeping():
+            with self._db.write() as sql:
+                live = mark(roots(self._db), self._reach)
+                layers = {digest for kind, digest in live if kind == _LAYER}
+                blobs = {digest for kind, digest in live if kind == _BLOB}
+                if not copies:
+                    for diff_id, digest in sql.execute("SELECT diff_id, digest FROM layer_blobs"):
+                        if diff_id in layers:
+                            blobs.add(digest)
+                dead = [d for (d,) in sql.execute("SELECT diff_id FROM layers") if d not in layers]
+                sql.executemany("DELETE FROM layers WHERE diff_id = ?", [(d,) for d in dead])
+                gone = {d for (d,) in sql.execute("SELECT diff_id FROM layer_blobs") if d not in layers}
+                sql.executemany("DELETE FROM layer_blobs WHERE diff_id = ?", [(d,) for d in gone])
+            dead_blobs = self._dead_blobs(blobs)
+            dead_layers = self._dead_layers(layers)
+            if self._release is not None and dead_layers:
+                self._release([name.replace("-", ":", 1) for name in dead_layers])
+            for path in dead_blobs + [self._root / "layers" / name for name in dead_layers]:
+                if (moved := self._to_trash(path)) is not None:
+                    trash.append(moved)
+        freed = self.empty_trash() + self._old_partials()
+        removed = tuple(sorted({*dead, *(n.replace("-", ":", 1) for n in dead_layers)}))
+        return Swept(freed, len(dead_blobs), removed, tuple(workspaces))
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _workspaces(self) -> list[str]:
+        """End the workspaces of dead owners; returns their keys."""
+        # Listed before the owners are read: an owner is recorded before its directory is made.
+        there = os.listdir(self._root / "work") if (self._root / "work").is_dir() else []
+        dead = set(drop_dead(self._db))
+        with self._db.read() as sql:
+            owned = {ref for (ref,) in sql.execute("SELECT ref FROM lease_refs WHERE kind = 'workspace'")}
+            owned.update(key for (key,) in sql.execute("SELECT id FROM containers"))
+        stray = sorted((dead | {name for name in there if not name.startswith(".")}) - owned)
+        for key in stray:
+            if self._discard is not None:
+                self._discard(key)
+        return stray
+
+    def _dead_blobs(self, live: set[str]) -> list[Path]:
+        found: list[Path] = []
+        for algorithm in ("sha256", "sha512"):
+            folder = self._root / "blobs" / algorithm
+            if folder.is_dir():
+                # Names with a dot are half-written: nobody writes while we hold the lock.
+                found += [folder / n for n in os.listdir(folder) if n.startswith(".") or f"{algorithm}:{n}" not in live]
+        return found
+
+    def _dead_layers(self, live: set[str]) -> list[str]:
+        folder = self._root / "layers"
+        names = os.listdir(folder) if folder.is_dir() else []
+        return [n for n in names if n.startswith("sha") and n.replace("-", ":", 1) not in live]
+
+    def _to_trash(self, path: Path) -> Path | None:
+        folder = self._root / "trash"
+        folder.mkdir(exist_ok=True)
+        moved = folder / f"{path.name}.{os.urandom(4).hex()}"
+        try:
+            path.rename(moved)
+        except FileNotFoundError:
+            return None
+        return moved
+
+    def empty_trash(self) -> int:
+        """Delete what sweeps put aside, this one and any that were interrupted; returns the bytes freed."""
+        folder = self._root / "trash"
+        return sum(erase(folder / name) for name in os.listdir(folder)) if folder.is_dir() else 0
+
+    def _old_partials(self) -> int:
+        import fcntl
+
+        freed, oldest = 0, time.time() - _PARTIAL_AGE
+        for entry in list(os.scandir(self._root / "ingest")):
+            try:
+                if entry.stat(follow_symlinks=False).st_mtime > oldest:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    freed += erase(Path(entry.path))
+                    continue
+                with open(entry.path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    freed += erase(Path(entry.path))
+            except (FileNotFoundError, BlockingIOError):
+                continue
+        return freed
+
+
+_DEEPEST = 64  # levels of a tree that are held open at once; deeper ones are moved up first
+
+
+def erase(path: Path) -> int:
+    """Delete a file or tree, whatever its modes and depth, without following links; returns the disk space freed."""
+    freed, todo = 0, [path]
+    while todo:
+        freed += _erase_one(todo.pop(), todo)
+    return freed
+
+
+def _erase_one(path: Path, todo: list[Path]) -> int:
+    try:
+        info = path.lstat()
+        if not stat.S_ISDIR(info.st_mode):
+            path.unlink()
+            return info.st_blocks * 512 if info.st_nlink == 1 else 0
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            freed = _erase_content(fd, path, todo, 0)
+        finally:
+            os.close(fd)
+        path.rmdir()
+    except FileNotFoundError:  # another sweep empties the same trash
+        return 0
+    return freed + info.st_blocks * 512
+
+
+def _erase_content(fd: int, top: Path, todo: list[Path], depth: int) -> int:
+    freed = 0
+    owner_only = os.geteuid() != 0
+    if owner_only:
+        os.fchmod(fd, 0o700)
+    for name in os.listdir(fd):
+        try:
+            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISDIR(info.st_mode):
+                os.unlink(name, dir_fd=fd)
+                freed += info.st_blocks * 512 if info.st_nlink == 1 else 0
+                continue
+            if owner_only:
+                os.chmod(name, 0o700, dir_fd=fd)
+            if depth >= _DEEPEST:
+                deep = top.with_name(f"{top.name[:40]}.{os.urandom(6).hex()}")
+                os.rename(name, deep, src_dir_fd=fd)
+                todo.append(deep)
+                continue
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+            try:
+                freed += _erase_content(inner, top, todo, depth + 1)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=fd)
+            freed += info.st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return freed

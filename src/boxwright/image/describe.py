@@ -1,0 +1,208 @@
+"""What is shown of images: listings, histories, Docker's inspect JSON. Reads rows and configs, never trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from boxwright.image.catalog import Catalog, ImageDamaged, ImageRow, split
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.image.filters import Filters
+
+LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """One image ID with all its names. `created` is RFC 3339 or ''; `size` counts content bytes."""
+
+    id: str
+    parent: str
+    tags: tuple[str, ...]  # as Docker prints them
+    digests: tuple[str, ...]
+    created: str
+    size: int
+    labels_json: str
+    targets: tuple[str, ...]
+    platform: str
+
+    @property
+    def dangling(self) -> bool:
+        """Whether no name is left."""
+        return not self.tags and not self.digests
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The config's labels."""
+        if self.labels_json in ("", "{}"):
+            return {}
+        import json
+
+        found: dict[str, str] = json.loads(self.labels_json)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """One entry of a history, newest first. `id` is '' where Docker prints ``<missing>``."""
+
+    id: str
+    created: str
+    created_by: str
+    size: int
+    comment: str
+    tags: tuple[str, ...] = ()
+    layer: str = ""  # diff ID; '' for an entry without one
+
+
+def summaries(catalog: Catalog, filters: Filters | None = None, *, show_all: bool = False) -> list[ImageSummary]:
+    """All images, newest first. `show_all` includes unnamed images that others were made from.
+
+    Raises FilterInvalid, and NoSuchImage for before= and since=.
+    """
+    groups: dict[str, list[ImageRow]] = {}
+    for row in catalog.rows():
+        groups.setdefault(row.image_id, []).append(row)
+    found = [_summary(rows) for rows in groups.values()]
+    parents = {row.parent for rows in groups.values() for row in rows}
+    if not show_all:
+        found = [s for s in found if not s.dangling or s.id not in parents]
+    return _filtered(catalog, found, filters) if filters else found
+
+
+def _summary(rows: list[ImageRow]) -> ImageSummary:
+    first = rows[0]
+    tags = tuple(tag for row in rows for tag in row.tags)
+    digests = tuple(digest for row in rows for digest in row.digests)
+    return ImageSummary(
+        first.image_id, next((r.parent for r in rows if r.parent), ""), tags, digests, first.created, first.bytes,
+        first.labels, tuple(r.target for r in rows), first.platform,
+    )  # fmt: skip
+
+
+def _filtered(catalog: Catalog, found: list[ImageSummary], filters: Filters) -> list[ImageSummary]:
+    from boxwright.image.filters import check_names, flag, labels_match, moment, pattern
+
+    check_names(filters, LIST_FILTERS)
+    dangling = flag(filters, "dangling")
+    if dangling is not None:
+        found = [s for s in found if (not s.tags if dangling else not s.dangling)]
+    if "label" in filters or "label!" in filters:
+        found = [s for s in found if labels_match(s.labels, filters)]
+    for name in filters.get("before", ()):
+        limit = catalog.resolve(name).created
+        found = [s for s in found if s.created < limit]
+    for name in filters.get("since", ()):
+        limit = catalog.resolve(name).created
+        found = [s for s in found if s.created > limit]
+    for text in filters.get("until", ()):
+        end = moment(text)
+        found = [s for s in found if seconds(s.created) < end]
+    if patterns := [pattern(p) for p in filters.get("reference", ())]:
+
+        def fits(name: str) -> bool:
+            return any(p(name) or p(split(name)[0]) for p in patterns)
+
+        found = [
+            _with_names(s, tuple(t for t in s.tags if fits(t)), tuple(d for d in s.digests if fits(d)))
+            for s in found
+            if any(fits(n) for n in (*s.tags, *s.digests))
+        ]
+    return found
+
+
+def _with_names(s: ImageSummary, tags: tuple[str, ...], digests: tuple[str, ...]) -> ImageSummary:
+    return ImageSummary(s.id, s.parent, tags, digests, s.created, s.size, s.labels_json, s.targets, s.platform)
+
+
+def seconds(created: str) -> float:
+    """Unix seconds of a config's time; 0 when it says nothing."""
+    from boxwright.image.filters import unix_time
+
+    return (unix_time(created) or 0.0) if created else 0.0
+
+
+def config_json(catalog: Catalog, image_id: str) -> dict[str, Any]:
+    """The image config as plain JSON. Raises ImageDamaged."""
+    import json
+
+    try:
+        value = json.loads(catalog.blob(image_id))
+    except ValueError as error:
+        raise ImageDamaged(f"the config {image_id} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ImageDamaged(f"the config {image_id} is not a JSON object")
+    return value
+
+
+def history(catalog: Catalog, text: str) -> list[HistoryLine]:
+    """How the image came to be, newest first, with the size of each layer. Raises NoSuchImage, ImageDamaged."""
+    row = catalog.resolve(text)
+    body = config_json(catalog, row.image_id)
+    diff_ids = [str(d) for d in (body.get("rootfs") or {}).get("diff_ids") or []]
+    sizes = catalog.layer_bytes(diff_ids)
+    layers = iter(diff_ids)
+    lines: list[HistoryLine] = []
+    for entry in body.get("history") or []:
+        layer = "" if entry.get("empty_layer") else next(layers, "")
+        lines.append(_line(entry, layer, sizes))
+    lines += [_line({"created": row.created}, layer, sizes) for layer in layers]
+    if not lines:
+        lines.append(_line({"created": row.created, "comment": body.get("comment")}, "", sizes))
+    top = lines[-1]
+    tags = tuple(tag for r in catalog.same_image(row.image_id) for tag in r.tags)
+    lines[-1] = HistoryLine(row.image_id, top.created, top.created_by, top.size, top.comment, tags, top.layer)
+    return lines[::-1]
+
+
+def _line(entry: Mapping[str, Any], layer: str, sizes: Mapping[str, int]) -> HistoryLine:
+    def said(key: str) -> str:
+        return str(entry.get(key) or "")
+
+    return HistoryLine("", said("created"), said("created_by"), sizes.get(layer, 0), said("comment"), (), layer)
+
+
+def inspect(catalog: Catalog, row: ImageRow, *, driver: str = "", last_tagged: float = 0.0) -> dict[str, Any]:
+    """Docker's JSON of one image (engine API, ImageInspect; field order as the daemon writes it). Raises ImageDamaged."""
+    from boxwright.image.compose import timestamp
+
+    body = config_json(catalog, row.image_id)
+    rows = catalog.same_image(row.image_id)
+    past = body.get("history") or []
+    comment = str(body.get("comment") or "") or (str(past[-1].get("comment") or "") if past else "")
+    out: dict[str, Any] = {
+        "Id": row.image_id,
+        "RepoTags": [t for r in rows for t in r.tags],
+        "RepoDigests": [d for r in rows for d in r.digests],
+        "Parent": row.parent,
+        "Comment": comment,
+        "Created": row.created,
+        "DockerVersion": str(body.get("docker_version") or ""),
+        "Author": str(body.get("author") or ""),
+        "Config": container_config(body.get("config") or {}),
+        "Architecture": str(body.get("architecture") or ""),
+    }
+    if body.get("variant"):
+        out["Variant"] = str(body["variant"])
+    out["Os"] = str(body.get("os") or "")
+    if body.get("os.version"):
+        out["OsVersion"] = str(body["os.version"])
+    out |= {
+        "Size": row.bytes,
+        "GraphDriver": {"Data": None, "Name": driver},
+        "RootFS": {"Type": "layers", "Layers": list((body.get("rootfs") or {}).get("diff_ids") or [])},
+        "Metadata": {"LastTagTime": timestamp(last_tagged) if last_tagged else "0001-01-01T00:00:00Z"},
+        "Descriptor": {"mediaType": row.media_type, "digest": row.target, "size": row.size},
+    }
+    return out
+
+
+def container_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's ``config`` with the keys that Docker always shows."""
+    shown: dict[str, Any] = {
+        "User": "", "Env": None, "Cmd": None, "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None,
+    }  # fmt: skip
+    return {**shown, **config}

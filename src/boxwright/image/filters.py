@@ -1,0 +1,119 @@
+"""The ``--filter`` conditions on images, as Docker's engine understands them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from boxwright.errors import Invalid
+
+Filters = Mapping[str, Sequence[str]]
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class FilterInvalid(Invalid):
+    """A filter is unknown or its value cannot be read."""
+
+
+def check_names(filters: Filters, allowed: Sequence[str]) -> None:
+    """Raises FilterInvalid for a filter that this command does not have."""
+    for name in filters:
+        if name not in allowed:
+            raise FilterInvalid(f"invalid filter '{name}'", hint="it can be " + ", ".join(allowed))
+
+
+def flag(filters: Filters, name: str) -> bool | None:
+    """A filter that is true or false; None when it is not given. Raises FilterInvalid."""
+    value = None
+    for text in filters.get(name, ()):
+        if text.lower() not in ("1", "t", "true", "0", "f", "false"):
+            raise FilterInvalid(f"invalid filter '{name}={text}'", hint="it must be true or false")
+        value = text.lower() in ("1", "t", "true")
+    return value
+
+
+def duration(text: str) -> float | None:
+    """Seconds of a Go duration such as ``1h30m`` or ``1.5s``; None when the text is none."""
+    total, rest = 0.0, text
+    while rest:
+        digits = 0
+        while digits < len(rest) and (rest[digits].isdigit() or rest[digits] == "."):
+            digits += 1
+        letters = digits
+        while letters < len(rest) and not (rest[letters].isdigit() or rest[letters] == "."):
+            letters += 1
+        try:
+            total += float(rest[:digits]) * _UNITS[rest[digits:letters]]
+        except (ValueError, KeyError):
+            return None
+        rest = rest[letters:]
+    return total if text else None
+
+
+def moment(text: str, *, now: float | None = None) -> float:
+    """Unix seconds of a timestamp: a Go duration before now, unix seconds, a date, RFC 3339. Raises FilterInvalid."""
+    ago = duration(text)
+    if ago is not None:
+        return (time.time() if now is None else now) - ago
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    seconds = unix_time(text)
+    if seconds is None:
+        raise FilterInvalid(f"invalid time {text!r}", hint="wanted a duration such as 24h, a date such as 2026-11-23T14:00:00, or unix seconds")
+    return seconds
+
+
+def unix_time(text: str) -> float | None:
+    """Unix seconds of RFC 3339 text or a date (local time without a zone); None when it is neither."""
+    from datetime import datetime
+
+    try:
+        value = datetime.fromisoformat(text)
+        return value.timestamp() if -62135596800 < value.timestamp() else 0.0
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def labels_match(labels: Mapping[str, str], filters: Filters) -> bool:
+    """The filters label=key, label=key=value and label!=…: all must hold."""
+
+    def has(wanted: str) -> bool:
+        key, equals, value = wanted.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    return all(has(w) for w in filters.get("label", ())) and not any(has(w) for w in filters.get("label!", ()))
+
+
+def pattern(text: str) -> Callable[[str], bool]:
+    """Go's path.Match: ``*`` and ``?`` stop at a slash, ``[a-z]`` and ``[^a]`` are classes. Raises FilterInvalid."""
+    import re
+
+    out, at = "", 0
+    while at < len(text):
+        char = text[at]
+        at += 1
+        if char == "*":
+            out += "[^/]*"
+        elif char == "?":
+            out += "[^/]"
+        elif char == "[":
+            end = text.find("]", at + 1)
+            if end < 0:
+                raise FilterInvalid(f"syntax error in pattern {text!r}")
+            inner = text[at:end]
+            negated = inner.startswith("^")
+            inner = inner[1:] if negated else inner
+            out += "[" + ("^" if negated else "") + re.sub(r"([\\\[\]^&|~])", r"\\\1", inner) + "]"
+            at = end + 1
+        elif char == "\\" and at < len(text):
+            out += re.escape(text[at])
+            at += 1
+        else:
+            out += re.escape(char)
+    try:
+        compiled = re.compile(out)
+    except re.error as error:
+        raise FilterInvalid(f"syntax error in pattern {text!r}") from error
+    return lambda name: compiled.fullmatch(name) is not None

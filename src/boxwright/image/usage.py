@@ -1,0 +1,241 @@
+"""Where the disk space of a root is: by inode, so that the parts add up to what `du -x` sees."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from boxwright.content.db import Database
+from boxwright.content.gc import mark
+from boxwright.content.local import LocalStore
+from boxwright.image.catalog import Catalog
+from boxwright.image.collect import Reach
+from boxwright.image.describe import ImageSummary, summaries
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One line of `system df`. `size` and `reclaimable` are bytes on disk; `active` of `total` are in use."""
+
+    type: str
+    total: int
+    active: int
+    size: int
+    reclaimable: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUsage:
+    """An image in `system df -v`. `shared` and `unique` are bytes on disk that it shares with others, or has alone."""
+
+    image: ImageSummary
+    shared: int
+    unique: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeUsage:
+    """A volume in `system df -v`; `links` are the containers that mount it."""
+
+    name: str
+    links: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUsage:
+    """A step record in `system df -v`. Times are unix seconds; `size` is disk space that it alone keeps."""
+
+    key: str
+    kind: str
+    name: str
+    size: int
+    created: float
+    last_used: float
+    uses: int
+    in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """All parts; `other` is the database, partial downloads and the like."""
+
+    parts: tuple[Part, ...]
+    images: tuple[ImageUsage, ...] = ()
+    volumes: tuple[VolumeUsage, ...] = ()
+    cache: tuple[CacheUsage, ...] = ()
+    containers: dict[str, int] = field(default_factory=dict)  # id -> bytes of its own
+
+    @property
+    def total(self) -> int:
+        """Everything under the root."""
+        return sum(part.size for part in self.parts)
+
+
+class _Sizes:
+    """Disk space below paths of one file system, each inode counted once over the life of this object."""
+
+    def __init__(self, root: Path) -> None:
+        self._device = root.stat().st_dev
+        self._seen: set[int] = set()
+
+    def of(self, path: Path, *, below: bool = True) -> int:
+        try:
+            info = path.lstat()
+        except FileNotFoundError:
+            return 0
+        total = self._count(info)
+        if not below or not stat.S_ISDIR(info.st_mode) or info.st_dev != self._device:
+            return total
+        todo = [str(path)]
+        while todo:
+            try:
+                entries = list(os.scandir(todo.pop()))
+            except (FileNotFoundError, PermissionError):
+                continue
+            for entry in entries:
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                # A mount inside (an index, a running container's tree) is somebody else's disk space.
+                if info.st_dev != self._device:
+                    continue
+                total += self._count(info)
+                if stat.S_ISDIR(info.st_mode):
+                    todo.append(entry.path)
+        return total
+
+    def _count(self, info: os.stat_result) -> int:
+        if info.st_dev != self._device:
+            return 0
+        if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+            if info.st_ino in self._seen:
+                return 0
+            self._seen.add(info.st_ino)
+        return info.st_blocks * 512
+
+
+class Surveyor:
+    """Measures one root. `running` are the ids of containers that run now."""
+
+    def __init__(self, store: LocalStore, db: Database, *, running: Iterable[str] = ()) -> None:
+        self._root = store.root
+        self._db = db
+        self._catalog = Catalog(store.root, db)
+        self._reach = Reach(store.root)
+        self._sizes = _Sizes(store.root)
+        self._running = set(running)
+
+    def survey(self) -> Usage:
+        """Measure everything. Reads the whole tree of the root."""
+        blobs = self._folder("blobs/sha256", "sha256:") | self._folder("blobs/sha512", "sha512:")
+        layers = {name.replace("-", ":", 1): size for name, size in self._folder("layers", "").items()}
+        images = summaries(self._catalog, show_all=True)
+        reached = {image.id: self._reached(image.targets) for image in images}
+        containers = self._containers()
+        used_targets = {target for _, target, _ in containers}
+        of_images = set().union(*reached.values()) if reached else set()
+        active = [i for i in images if not used_targets.isdisjoint(i.targets)]
+        of_active = set().union(*(reached[i.id] for i in active)) if active else set()
+        # What only containers keep (their image's row is gone) is theirs.
+        of_containers = self._reached([target for _, target, _ in containers]) | {
+            ("layer", d) for _, _, stack in containers for d in stack.split()
+        }
+
+        def disk(nodes: Iterable[tuple[str, str]]) -> int:
+            return sum((layers if kind == "layer" else blobs).get(digest, 0) for kind, digest in nodes)
+
+        volumes = self._volumes()
+        cache_nodes = {("layer", d) for d in layers} | {("blob", d) for d in blobs}
+        cache_nodes -= of_images | of_containers
+        cache_rows, cache_dirs = self._cache(layers, of_images | of_containers), self._sizes.of(self._root / "cache")
+        own = {cid: self._sizes.of(self._root / "containers" / cid) + self._sizes.of(self._root / "work" / cid) for cid, _, _ in containers}
+        used_volumes = [v for v in volumes if v.links]
+        image_size, cache_size = disk(of_images), disk(cache_nodes) + cache_dirs
+        container_size = sum(own.values()) + disk(of_containers - of_images)
+        parts = [
+            Part("Images", len(images), len(active), image_size, image_size - disk(of_active)),
+            Part("Containers", len(own), len(self._running & own.keys()), container_size, sum(s for c, s in own.items() if c not in self._running)),
+            Part("Local Volumes", len(volumes), len(used_volumes), sum(v.size for v in volumes), sum(v.size for v in volumes if not v.links)),
+            Part("Build Cache", len(cache_rows), sum(r.in_use for r in cache_rows), cache_size, cache_size),
+        ]
+        measured = sum(part.size for part in parts)
+        other = self._rest()
+        trash = other.pop("trash", 0) + other.pop("ingest", 0)
+        parts.append(Part("Other", len(other), len(other), sum(other.values()) + trash, trash))
+        assert measured >= 0
+        shares = self._shares(images, reached, layers, blobs, containers)
+        return Usage(tuple(parts), tuple(shares), tuple(volumes), tuple(cache_rows), own)
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _folder(self, name: str, prefix: str) -> dict[str, int]:
+        folder = self._root / name
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        return {prefix + n: self._sizes.of(folder / n) for n in names}
+
+    def _reached(self, targets: Iterable[str]) -> set[tuple[str, str]]:
+        return mark([("blob", target) for target in targets], self._reach)
+
+    def _containers(self) -> list[tuple[str, str, str]]:
+        with self._db.read() as sql:
+            return sql.execute("SELECT id, image, layers FROM containers").fetchall()
+
+    def _volumes(self) -> list[VolumeUsage]:
+        with self._db.read() as sql:
+            names = [name for (name,) in sql.execute("SELECT name FROM volumes ORDER BY name")]
+            records = [record for (record,) in sql.execute("SELECT record FROM containers")]
+        # A record names its volumes in JSON; the quoted name is looked for, whatever the field.
+        return [
+            VolumeUsage(name, sum(f'"{name}"' in record for record in records), self._sizes.of(self._root / "volumes" / name)) for name in names
+        ]
+
+    def _cache(self, layers: dict[str, int], kept: set[tuple[str, str]]) -> list[CacheUsage]:
+        with self._db.read() as sql:
+            rows = sql.execute("SELECT key, kind, name, layers, created, last_used, uses FROM steps ORDER BY created").fetchall()
+        found, counted = [], set()
+        for key, kind, name, stack, created, last_used, uses in rows:
+            own = [d for d in stack.split() if ("layer", d) not in kept and d not in counted]
+            counted.update(own)
+            in_use = bool(stack) and all(("layer", d) in kept for d in stack.split())
+            found.append(CacheUsage(key, kind, name, sum(layers.get(d, 0) for d in own), created, last_used, uses, in_use))
+        return found
+
+    def _rest(self) -> dict[str, int]:
+        """What is left under the root, by top-level name. Run last: counted inodes are not counted again."""
+        done = {"blobs", "layers", "containers", "work", "volumes", "cache"}
+        out = {"": self._sizes.of(self._root, below=False)}
+        for name in sorted(os.listdir(self._root)):
+            if name not in done:
+                out[name] = self._sizes.of(self._root / name)
+        for name in sorted(done - {"cache"}):
+            out[name] = self._sizes.of(self._root / name, below=False)
+        out["blobs/"] = sum(self._sizes.of(self._root / "blobs" / a, below=False) for a in ("sha256", "sha512"))
+        with self._db.read() as sql:
+            known = {key for (key,) in sql.execute("SELECT id FROM containers")}
+            volumes = {name for (name,) in sql.execute("SELECT name FROM volumes")}
+        for folder, owned in (("containers", known), ("work", known), ("volumes", volumes)):
+            path = self._root / folder
+            if path.is_dir():
+                out[folder + "/"] = sum(self._sizes.of(path / n) for n in os.listdir(path) if n not in owned)
+        return out
+
+    def _shares(
+        self, images: list[ImageSummary], reached: dict[str, set[tuple[str, str]]], layers: dict[str, int], blobs: dict[str, int],
+        containers: list[tuple[str, str, str]],
+    ) -> Iterable[ImageUsage]:  # fmt: skip
+        times: dict[tuple[str, str], int] = {}
+        for nodes in reached.values():
+            for node in nodes:
+                times[node] = times.get(node, 0) + 1
+        for image in images:
+            shared = unique = 0
+            for node in reached[image.id]:
+                size = (layers if node[0] == "layer" else blobs).get(node[1], 0)
+                shared, unique = (shared + size, unique) if times[node] > 1 else (shared, unique + size)
+            yield ImageUsage(image, shared, unique, sum(target in image.targets for _, target, _ in containers))
