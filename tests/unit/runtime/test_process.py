@@ -87,7 +87,6 @@ def test_only_named_descriptors_are_passed(tmp_path: Path) -> None:
         done = run(["sh", "-c", "echo hello >&5; ls /proc/self/fd"], fds={5: file.fileno()})
         assert (tmp_path / "f").read_bytes() == b"hello\n"
         passed = {int(n) for n in done.stdout.split()}
-        assert file.fileno() == 5 or file.fileno() not in passed - inherited
     assert passed - inherited <= {0, 1, 2, 3, 4, 5}  # 3 or 4: what ls opened
 
 

@@ -1,0 +1,80 @@
+"""What this process may give to a container: read from /proc, for the pure functions of `spec.runtimespec`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from boxwright.spec.runtimespec import bounding_set, device
+
+_LIMITS = {  # /proc/self/limits' words -> ulimit names
+    "Max cpu time": "cpu", "Max file size": "fsize", "Max data size": "data", "Max stack size": "stack",
+    "Max core file size": "core", "Max resident set": "rss", "Max processes": "nproc", "Max open files": "nofile",
+    "Max locked memory": "memlock", "Max address space": "as", "Max file locks": "locks", "Max pending signals": "sigpending",
+    "Max msgqueue size": "msgqueue", "Max nice priority": "nice", "Max realtime priority": "rtprio", "Max realtime timeout": "rttime",
+}  # fmt: skip
+_CGROUP2_MAGIC = b"cgroup2"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """`bounding`: capabilities in this process's bounding set; `hard_limits`: by ulimit name, -1 = unlimited."""
+
+    bounding: frozenset[str]
+    hard_limits: dict[str, int]
+    cgroup_v2: bool
+    kernel: tuple[int, int]
+    machine: str
+
+
+@cache
+def host() -> Host:
+    """Read once."""
+    from boxwright.spec.seccomp import kernel_version
+
+    mask = 0
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("CapBnd:"):
+                mask = int(line.split()[1], 16)
+    name = os.uname()
+    return Host(bounding_set(mask), dict(_hard_limits()), _cgroup_v2(), kernel_version(name.release), name.machine)
+
+
+def _hard_limits() -> Iterator[tuple[str, int]]:
+    with open("/proc/self/limits") as limits:
+        for line in limits:
+            name = _LIMITS.get(line[:26].strip())
+            if name:
+                hard = line[26:].split()[1]
+                yield name, -1 if hard == "unlimited" else int(hard)
+
+
+def _cgroup_v2() -> bool:
+    with open("/proc/self/mounts", "rb") as mounts:
+        return any(line.split()[1:3] == [b"/sys/fs/cgroup", _CGROUP2_MAGIC] for line in mounts)
+
+
+def devices(directory: str = "/dev") -> list[dict[str, Any]]:
+    """Every device node of the host, for ``--privileged``; terminals and what the runtime makes itself are left out."""
+    found = []
+    for parent, directories, files in os.walk(directory):
+        directories[:] = [d for d in directories if f"{parent}/{d}" not in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.lxc", "/dev/.lxd-mounts")]
+        for name in files:
+            path = f"{parent}/{name}"
+            if path in ("/dev/console", "/dev/ptmx"):
+                continue
+            try:
+                info = os.lstat(path)
+            except OSError:
+                continue
+            kind = "c" if stat.S_ISCHR(info.st_mode) else "b" if stat.S_ISBLK(info.st_mode) else ""
+            if kind:
+                found.append(
+                    device(path, kind, os.major(info.st_rdev), os.minor(info.st_rdev), mode=stat.S_IMODE(info.st_mode), uid=info.st_uid, gid=info.st_gid)
+                )
+    return sorted(found, key=lambda entry: str(entry["path"]))

@@ -1,0 +1,273 @@
+"""OCI runtimes (runc, crun) as programs: one method a verb, typed errors.
+
+What a runtime says is read from its JSON log, which goes to a memfd: no file to clean up, and nothing of it in the
+container's own output. State lives under a directory of ours (``--root``), so containers of two roots never meet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
+from boxwright.runtime.process import DEVNULL, Process, spawn
+
+_LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
+_KILL = 9
+
+
+class RuntimeFailed(BoxwrightError):
+    """The OCI runtime could not do what it was told; Docker's exit code for it is 125."""
+
+    exit_code = 125
+
+
+class ExecutableMissing(NotFound):
+    """The command does not exist in the container."""
+
+    exit_code = 127
+
+
+class ExecutableRefused(RuntimeFailed):
+    """The command exists and cannot be run (no permission, a directory, wrong format)."""
+
+    exit_code = 126
+
+
+class ContainerMissing(NotFound):
+    """The runtime knows no container of this id."""
+
+
+class ContainerState(Conflict):
+    """The container is in another state than the request needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `state` says. `status` is creating, created, running, paused or stopped; `pid` is 0 once stopped."""
+
+    id: str
+    status: str
+    pid: int
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime that was tried and works, with the directory of its state."""
+
+    name: str  # 'runc' or 'crun', or the base name of what the user chose
+    program: str  # absolute path
+    version: str
+    root: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """The argv of one call."""
+        return [self.program, "--root", str(self.root), *arguments]
+
+    def create(
+        self, bundle: Path, id: str, *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
+        console_socket: Path | None = None, pid_file: Path | None = None, fds: Sequence[int] = (), no_pivot: bool = False,
+    ) -> None:  # fmt: skip
+        """Set the container up; its process waits for `start`. The three descriptors become its stdio, `fds` its
+        descriptors from 3 on. Raises ExecutableMissing, ExecutableRefused, RuntimeFailed."""
+        options = ["--bundle", str(bundle), *_options(console_socket, pid_file, len(fds)), *(["--no-pivot"] if no_pivot else [])]
+        self._call("create", [*options, id], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
+
+    def start(self, id: str) -> None:
+        """Let the created process go. Raises ExecutableMissing (runc finds out here), ContainerMissing."""
+        self._call("start", [id])
+
+    def run(
+        self, bundle: Path, id: str, *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
+        console_socket: Path | None = None, pid_file: Path | None = None, fds: Sequence[int] = (),
+    ) -> Running:  # fmt: skip
+        """Create, start, wait and delete in one go, in the foreground; `Running.wait` gives the exit code."""
+        arguments = ["run", "--bundle", str(bundle), *_options(console_socket, pid_file, len(fds)), id]
+        return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
+
+    def exec(
+        self, id: str, process: Mapping[str, Any], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
+        console_socket: Path | None = None, pid_file: Path | None = None, detach: bool = False,
+    ) -> Running:  # fmt: skip
+        """Run one more process (an OCI `process` object). With `detach`, `wait` returns once it runs, and its end is
+        for whoever is the subreaper to see; `console_socket` needs `detach`."""
+        with memory_file("process", json.dumps(process).encode()) as spec:
+            options = _options(console_socket, pid_file, 0) + (["--detach"] if detach else [])
+            arguments = ["exec", *options, "--process", "/proc/self/fd/8", id]
+            return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, extra={8: spec})
+
+    def kill(self, id: str, signal: int = _KILL, *, all: bool = False) -> None:
+        """Send a signal to the container's process. Raises ContainerMissing, ContainerState when it has ended."""
+        self._call("kill", [*(["--all"] if all else []), id, str(signal)])
+
+    def state(self, id: str) -> State:
+        """Raises ContainerMissing."""
+        value = json.loads(self._call("state", [id]))
+        return _state(value)
+
+    def states(self) -> list[State]:
+        """Every container under this state directory."""
+        value = json.loads(self._call("list", ["--format", "json"]) or b"null")
+        return [_state(entry) for entry in value or ()]
+
+    def delete(self, id: str, *, force: bool = False) -> None:
+        """Forget a stopped container; with `force` kill it first, and an unknown one is no error."""
+        try:
+            self._call("delete", [*(["--force"] if force else []), id])
+        except ContainerMissing:
+            if not force:
+                raise
+
+    def pause(self, id: str) -> None:
+        """Freeze every process."""
+        self._call("pause", [id])
+
+    def resume(self, id: str) -> None:
+        """Thaw."""
+        self._call("resume", [id])
+
+    def update(self, id: str, resources: Mapping[str, Any]) -> None:
+        """Change limits: an OCI `linux.resources` object."""
+        with memory_file("resources", json.dumps(resources).encode()) as spec:
+            self._finish(self._begin(["update", "--resources", "/proc/self/fd/8", id], extra={8: spec}))
+
+    def ps(self, id: str) -> list[int]:
+        """Process ids, as this process's PID namespace counts them."""
+        value = json.loads(self._call("ps", ["--format", "json", id]) or b"null")
+        return [int(pid) for pid in value or ()]
+
+    def _call(self, verb: str, arguments: list[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL, fds: Sequence[int] = ()) -> bytes:
+        if verb == "create":
+            return self._finish(self._begin([verb, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds))
+        with memory_file("stdout") as said:
+            self._finish(self._begin([verb, *arguments], stdout=said))
+            return read_all(said)
+
+    def _finish(self, running: Running) -> bytes:
+        code = running.wait()
+        if code != 0:
+            raise running.error() or RuntimeFailed(f"{self.name} failed with exit code {code}")
+        return b""
+
+    def _begin(
+        self, arguments: list[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
+        fds: Sequence[int] = (), extra: Mapping[int, int] | None = None,
+    ) -> Running:  # fmt: skip
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = os.memfd_create("log")
+        number = max(_LOG_FD, 3 + len(fds))
+        try:
+            argv = self.command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
+            passed = {number: log, **(extra or {}), **{3 + n: fd for n, fd in enumerate(fds)}}
+            return Running(spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed), log, self.name)
+        except BaseException:
+            os.close(log)
+            raise
+
+
+class Running:
+    """A runtime at work in the foreground."""
+
+    def __init__(self, process: Process, log: int, name: str) -> None:
+        self.process = process
+        self._log = log
+        self._name = name
+        self._said = ""
+
+    def said(self) -> str:
+        """The runtime's last error message so far; empty when it complained of nothing."""
+        if self._log >= 0 and os.fstat(self._log).st_size:
+            self._said = last_error(read_all(self._log))
+        return self._said
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code: the container process's own, unless `error` has something. Raises ProgramTimeout."""
+        code = self.process.wait(timeout)
+        self.said()
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+        return code
+
+    def error(self) -> BoxwrightError | None:
+        """Why the runtime failed, as a typed error; None when only the container's process did."""
+        return translate(self._said, self._name) if self._said else None
+
+
+def _options(console_socket: Path | None, pid_file: Path | None, preserve: int) -> list[str]:
+    options: list[str] = []
+    if console_socket is not None:
+        options += ["--console-socket", str(console_socket)]
+    if pid_file is not None:
+        options += ["--pid-file", str(pid_file)]
+    if preserve:
+        options += ["--preserve-fds", str(preserve)]
+    return options
+
+
+def _state(value: Mapping[str, Any]) -> State:
+    return State(str(value["id"]), str(value["status"]), int(value.get("pid") or 0), str(value.get("bundle") or ""))
+
+
+@contextmanager
+def memory_file(name: str, data: bytes = b"") -> Iterator[int]:
+    """An anonymous file in memory, positioned at its start."""
+    fd = os.memfd_create(name)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_all(fd: int) -> bytes:
+    """The whole of a memory file, whatever its position."""
+    return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def last_error(log: bytes) -> str:
+    """The message of the last error in a runtime's JSON log; what is no JSON counts as a message."""
+    found = ""
+    for line in log.decode(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            found = line.strip() or found
+            continue
+        if isinstance(entry, dict) and entry.get("level", "error") in ("error", "fatal", "panic") and entry.get("msg"):
+            found = str(entry["msg"])
+    return found
+
+
+def translate(message: str, runtime: str) -> BoxwrightError:
+    """Make a typed error of what runc or crun said (there are no codes, only these sentences)."""
+    lower = message.lower()
+    if 'exec: "' in lower or "executable" in lower or lower.startswith("exec container process"):
+        if "not found" in lower or "no such file or directory" in lower:
+            return ExecutableMissing(_plain(message))
+        if any(why in lower for why in ("permission denied", "not permitted", "is a directory", "exec format error", "not a directory")):
+            return ExecutableRefused(_plain(message))
+    if ("does not exist" in lower and "container" in lower) or ("no such file" in lower and ("/status`" in lower or "cannot open directory" in lower)):
+        return ContainerMissing(message)
+    states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished")
+    if any(s in lower for s in states) or ("cannot" in lower and "container" in lower and "state" in lower):
+        return ContainerState(message)
+    if "cgroups in hybrid mode not supported" in lower:
+        return Unsupported(f"{runtime}: {message}", hint="use runc, or unmount /sys/fs/cgroup/unified")
+    return RuntimeFailed(f"{runtime}: {message}")
+
+
+def _plain(message: str) -> str:
+    """Without the runtime's own stack of prefixes: what Docker prints begins at the exec."""
+    for prefix in ("runc run failed: ", "runc create failed: ", "exec failed: "):
+        message = message.removeprefix(prefix)
+    return message

@@ -1,0 +1,137 @@
+"""Which OCI runtime works here, found out by trying: versions promise nothing (crun before 1.9 refuses hosts with
+hybrid cgroups, containers without some privilege refuse this or that).
+
+The trial is a container with all usual namespaces and no file in its tree: a runtime that gets as far as missing the
+program has done everything else. The answer is kept until the machine boots or a program changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.runtime.oci import ExecutableMissing, Runtime
+from boxwright.runtime.process import ProgramMissing, find_program, run
+
+_CANDIDATES = ("crun", "runc")  # crun starts a container in half the time
+_CACHE = "runtime.json"
+
+
+class NoRuntime(Unsupported):
+    """No OCI runtime works on this host."""
+
+
+def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) -> Runtime:
+    """The first runtime that works, or the wanted one (a name or a path), with its containers under `state`.
+
+    `cache` is the directory where the answer is remembered; None = `state`. Raises NoRuntime, which says of each
+    runtime what stopped it.
+    """
+    remembered = (cache or state) / _CACHE
+    programs: list[tuple[str, str]] = []
+    stopped: list[str] = []
+    for name in (wanted,) if wanted else _CANDIDATES:
+        try:
+            programs.append((Path(name).name, find_program(name)))
+        except ProgramMissing as error:
+            stopped.append(str(error))
+    key = [_boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
+    known = _recall(remembered, key)
+    if known is not None:
+        return Runtime(known["name"], known["program"], known["version"], state / known["name"])
+    for name, program in programs:
+        runtime = Runtime(name, program, _version(program), state / name)
+        reason = try_runtime(runtime, state)
+        if not reason:
+            _remember(remembered, {"key": key, "name": name, "program": program, "version": runtime.version})
+            return runtime
+        stopped.append(reason)
+    raise NoRuntime(
+        "no OCI runtime works here: " + "; ".join(stopped),
+        hint="install runc or crun" if not programs else "choose another with BOXWRIGHT_RUNTIME",
+    )
+
+
+def try_runtime(runtime: Runtime, directory: Path) -> str:
+    """Run the trial; returns what stopped the runtime, '' when nothing did."""
+    bundle = directory / f"probe-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        (bundle / "rootfs").mkdir(parents=True)
+    except OSError as error:
+        raise NoRuntime(f"cannot write below {directory}: {error.strerror}", hint="choose a directory of yours with XDG_RUNTIME_DIR") from error
+    try:
+        (bundle / "config.json").write_text(json.dumps(_trial()))
+        running = runtime.run(bundle, bundle.name)
+        running.wait(60)
+        refusal = running.error()
+        if isinstance(refusal, ExecutableMissing):
+            return ""
+        return f"{runtime.name} {runtime.version}: {refusal or 'it ran a program that does not exist'}"
+    except BoxwrightError as error:
+        return f"{runtime.name}: {error}"
+    finally:
+        runtime.delete(bundle.name, force=True)
+        # What the runtime made in the tree are empty mount points.
+        for parent, _, files in os.walk(bundle, topdown=False):
+            for file in files:
+                os.unlink(f"{parent}/{file}")
+            os.rmdir(parent)
+
+
+def _trial() -> dict[str, Any]:
+    from boxwright.spec.runtimespec import MOUNTS
+
+    spec: dict[str, Any] = {
+        "ociVersion": "1.0.2",
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["/boxwright-probe"], "env": [], "cwd": "/"},
+        "root": {"path": "rootfs"},
+        "mounts": [dict(mount) for mount in MOUNTS],
+        "linux": {"namespaces": [{"type": kind} for kind in ("mount", "network", "uts", "pid", "ipc")]},
+    }
+    if os.geteuid() != 0:
+        spec["linux"]["namespaces"].append({"type": "user"})
+        spec["linux"]["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+        spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
+        spec["mounts"] = [dict(m, options=[o for o in m["options"] if o != "gid=5"]) for m in spec["mounts"] if m["type"] != "cgroup"]
+    return spec
+
+
+def _version(program: str) -> str:
+    text = run([program, "--version"], check=False, timeout=20).stdout.decode(errors="replace")
+    found = re.search(r"version:?\s+(\S+)", text)
+    return found[1] if found else ""
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _stamp(program: str) -> str:
+    stat = os.stat(program)
+    return f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
+
+
+def _recall(path: Path, key: list[Any]) -> dict[str, str] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and value.get("key") == key else None
+
+
+def _remember(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(value))
+        temporary.rename(path)
+    except OSError:  # only a memory: the next command tries again
+        temporary.unlink(missing_ok=True)

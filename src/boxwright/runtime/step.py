@@ -1,0 +1,164 @@
+"""One process in a container of its own, run to its end in the foreground: a RUN step.
+
+The container's PID namespace ends with its first process, and the kernel ends everything else in it. If *this*
+process dies without a word (kill -9), a shell that waits at the other end of a pipe kills the runtime and the
+container; nothing of a step outlives the build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from boxwright.errors import Cancelled
+from boxwright.runtime.oci import Running, Runtime
+from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, spawn
+
+Output = Callable[[int, bytes], None]  # (1 stdout or 2 stderr, bytes)
+
+_CHUNK = 1 << 16
+_TICK = 0.05  # how long a cancelled step may go on
+_PREFIX = "step-"
+_GUARD = 'read -r _ || { kill -9 "$1"; exec "$2" --root "$3" delete --force "$4"; }'
+
+
+class StepCancelled(Cancelled):
+    """The step was cancelled and its processes are gone."""
+
+
+def run_step(
+    runtime: Runtime, bundle_root: Path, spec: Mapping[str, Any], *, output: Output, stdin: int | None = None,
+    cancel: threading.Event | None = None,
+) -> int:  # fmt: skip
+    """Run an OCI config to its end; returns the exit code of its process.
+
+    The bundle is made under `bundle_root` (only config.json; the spec's root path should be absolute). `output` is
+    called from this thread, as bytes arrive. Raises ExecutableMissing, ExecutableRefused or RuntimeFailed when the
+    process could not be started, StepCancelled once `cancel` is set.
+    """
+    identity = f"{_PREFIX}{os.getpid()}-{_start_time(os.getpid())}-{os.urandom(6).hex()}"
+    bundle = bundle_root / identity
+    bundle.mkdir(parents=True)
+    try:
+        (bundle / "config.json").write_bytes(json.dumps(spec).encode())
+        return _run(runtime, bundle, identity, output, DEVNULL if stdin is None else stdin, cancel)
+    finally:
+        (bundle / "config.json").unlink(missing_ok=True)
+        bundle.rmdir()
+
+
+def _run(runtime: Runtime, bundle: Path, identity: str, output: Output, stdin: int, cancel: threading.Event | None) -> int:
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    try:
+        running = runtime.run(bundle, identity, stdin=stdin, stdout=out_write, stderr=err_write)
+    finally:
+        os.close(out_write)
+        os.close(err_write)
+    guard = _guard(runtime, running.process.pid, identity)
+    ended = False
+    try:
+        _relay(running, out_read, err_read, output, cancel)
+        code = running.wait()
+        ended = True
+    finally:
+        if not ended:
+            _kill(runtime, running, identity)
+        os.close(out_read)
+        os.close(err_read)
+        if guard is not None:
+            os.write(guard.stdin, b"\n")
+            guard.wait()
+            guard.close()
+    error = running.error()
+    if error is not None:
+        raise error
+    return code
+
+
+def _guard(runtime: Runtime, pid: int, identity: str) -> Process | None:
+    try:
+        return spawn(["/bin/sh", "-c", _GUARD, "sh", str(pid), runtime.program, str(runtime.root), identity], stdin=PIPE, new_session=True)
+    except ProgramMissing:
+        return None
+
+
+def _relay(running: Running, stdout: int, stderr: int, output: Output, cancel: threading.Event | None) -> None:
+    streams = {stdout: 1, stderr: 2}
+    poller = select.poll()
+    for fd in streams:
+        poller.register(fd, select.POLLIN)
+    deadline = None
+    while streams:
+        ready = poller.poll(None if cancel is None and deadline is None else _TICK * 1000)
+        if cancel is not None and cancel.is_set():
+            raise StepCancelled("the step was cancelled")
+        for fd, _ in ready:
+            chunk = os.read(fd, _CHUNK)
+            if not chunk:
+                poller.unregister(fd)
+                del streams[fd]
+            elif chunk := _without_complaint(running, fd == stderr, chunk):
+                output(streams[fd], chunk)
+        # A process that left the container's PID namespace cannot exist, but one may hold the pipes for it (a mount
+        # helper of the host): the runtime's end is the step's end, whoever still holds them.
+        if not ready and running.process.poll() is not None:
+            deadline = deadline or time.monotonic() + 1
+            if time.monotonic() > deadline:
+                return
+
+
+def _without_complaint(running: Running, is_stderr: bool, chunk: bytes) -> bytes:
+    """The runtime says its own errors on the container's stderr too: they are raised, not shown as output."""
+    if not is_stderr:
+        return chunk
+    said = running.said().encode()
+    if said and chunk.rstrip(b"\n").endswith(said):
+        return chunk.rstrip(b"\n")[: -len(said)]
+    return chunk
+
+
+def _kill(runtime: Runtime, running: Running, identity: str) -> None:
+    # The runtime may still be building the container: kill what there is until the runtime is gone.
+    while running.process.poll() is None:
+        runtime.delete(identity, force=True)
+        poller = threading.Event()
+        poller.wait(0.02)
+    running.wait()
+    runtime.delete(identity, force=True)
+
+
+def clean_up(runtime: Runtime, bundle_root: Path) -> None:
+    """Remove the containers and bundles of steps whose process died before it could."""
+    for directory in (runtime.root, bundle_root):
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            continue
+        for name in names:
+            if not name.startswith(_PREFIX) or _alive(name):
+                continue
+            if directory == runtime.root:
+                runtime.delete(name, force=True)
+            else:
+                (directory / name / "config.json").unlink(missing_ok=True)
+                (directory / name).rmdir()
+
+
+def _alive(name: str) -> bool:
+    pid, _, rest = name.removeprefix(_PREFIX).partition("-")
+    return pid.isdigit() and _start_time(int(pid)) == rest.partition("-")[0]
+
+
+def _start_time(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return "gone"

@@ -1,0 +1,313 @@
+"""Docker's defaults for a container, as data, and the OCI runtime config made of them (runtime-spec config.md).
+
+Pure: what the host may give away (its bounding set, its hard limits, its cgroup version) is an argument. The values
+are those dockerd writes (moby oci/defaults.go, oci/caps).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from boxwright.errors import Invalid
+
+VERSION = "1.0.2"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SHM_SIZE = 64 << 20
+
+CAPABILITIES = tuple(
+    f"CAP_{name}"
+    for name in (  # in the kernel's order: the position is the bit in /proc/PID/status
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+        "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+        "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+        "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+    ).split()
+)
+DEFAULT_CAPABILITIES = tuple(
+    f"CAP_{name}"
+    for name in (
+        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
+    ).split()
+)
+MASKED_PATHS = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+NAMESPACES = ("mount", "network", "uts", "pid", "ipc")
+
+
+def mount(destination: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+    """One entry of `mounts`."""
+    return {"destination": destination, "type": kind, "source": source, "options": list(options)}
+
+
+def bind(source: str, destination: str, *, readonly: bool = False, options: Sequence[str] = ("rbind", "rprivate")) -> dict[str, Any]:
+    """A bind mount of a host path."""
+    return mount(destination, "bind", source, *options, *(["ro"] if readonly else []))
+
+
+MOUNTS: tuple[dict[str, Any], ...] = (
+    mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+    mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+    mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+    mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
+    mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+    mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", f"size={SHM_SIZE}"),
+)
+
+
+def device_rule(allow: bool, kind: str = "", major: int | None = None, minor: int | None = None, access: str = "rwm") -> dict[str, Any]:
+    """One entry of `resources.devices`; without a number it means all."""
+    rule: dict[str, Any] = {"allow": allow}
+    if kind:
+        rule["type"] = kind
+    if major is not None:
+        rule["major"] = major
+    if minor is not None:
+        rule["minor"] = minor
+    return {**rule, "access": access}
+
+
+DEVICE_RULES: tuple[dict[str, Any], ...] = (
+    device_rule(False),
+    *(device_rule(True, "c", major, minor) for major, minor in ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))),
+    device_rule(False, "c", 10, 229),
+)
+
+
+class CapabilityInvalid(Invalid):
+    """No such capability."""
+
+
+class LimitInvalid(Invalid):
+    """A resource limit is out of range or unknown."""
+
+
+def _capability(name: str, what: str) -> str:
+    full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
+    if full == "CAP_ALL":
+        return "ALL"
+    if full not in CAPABILITIES:
+        raise CapabilityInvalid(f"invalid CapabilityOption: unknown capability to {what}: {name!r}", hint="see capabilities(7); the name goes without CAP_ or with it")
+    return full
+
+
+def capabilities(*, add: Iterable[str] = (), drop: Iterable[str] = (), privileged: bool = False, bounding: Collection[str] | None = None) -> tuple[str, ...]:
+    """The capabilities of a container as ``--cap-add``, ``--cap-drop`` and ``--privileged`` choose them, of those that
+    `bounding` (this process's bounding set; None = all) can give. Raises CapabilityInvalid."""
+    added = [_capability(name, "add") for name in add]
+    dropped = [_capability(name, "drop") for name in drop]
+    if privileged:
+        chosen: Iterable[str] = CAPABILITIES
+    elif "ALL" in added:
+        chosen = (c for c in CAPABILITIES if c not in dropped)
+    elif "ALL" in dropped:
+        chosen = (c for c in added)
+    else:
+        chosen = (*(c for c in DEFAULT_CAPABILITIES if c not in dropped), *added)
+    unique = dict.fromkeys(chosen)
+    return tuple(c for c in unique if bounding is None or c in bounding)
+
+
+def bounding_set(mask: int) -> frozenset[str]:
+    """The names in a mask such as CapBnd of /proc/self/status."""
+    return frozenset(name for bit, name in enumerate(CAPABILITIES) if mask >> bit & 1)
+
+
+_LIMITS = frozenset(
+    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+)
+_UNLIMITED = (1 << 64) - 1
+
+
+def rlimits(wanted: Mapping[str, tuple[int, int]], hard: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+    """`process.rlimits` from {"nofile": (soft, hard)}; -1 means unlimited. What exceeds this process's own hard
+    limits (`hard`; missing = unlimited) is lowered to them. Raises LimitInvalid."""
+    out = []
+    for name, (soft, most) in sorted(wanted.items()):
+        if name not in _LIMITS:
+            raise LimitInvalid(f"invalid ulimit type: {name}", hint="known are " + ", ".join(sorted(_LIMITS)))
+        soft_value, hard_value = (_UNLIMITED if value < 0 else value for value in (soft, most))
+        if soft_value > hard_value:
+            raise LimitInvalid(f"ulimit soft limit must be less than or equal to hard limit: {name} {soft} > {most}")
+        ceiling = (hard or {}).get(name, -1)
+        if ceiling >= 0:
+            soft_value, hard_value = min(soft_value, ceiling), min(hard_value, ceiling)
+        out.append({"type": f"RLIMIT_{name.upper()}", "soft": soft_value, "hard": hard_value})
+    return out
+
+
+def process(
+    argv: Sequence[str], *, env: Sequence[str] = (), cwd: str = "/", uid: int = 0, gid: int = 0, extra_gids: Sequence[int] = (),
+    terminal: bool = False, size: tuple[int, int] | None = None, capabilities: Sequence[str] = DEFAULT_CAPABILITIES,
+    limits: Sequence[Mapping[str, Any]] = (), no_new_privileges: bool = False, oom_score_adj: int | None = None,
+    apparmor: str = "", selinux: str = "", umask: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A `process` object, for `base_spec` and for exec. A user other than root gets the capabilities only as its
+    bounding set, as in Docker. `size` is (rows, columns) of the terminal."""
+    caps = list(capabilities)
+    held = {"bounding": caps} if uid else {"bounding": caps, "effective": caps, "permitted": caps}
+    user: dict[str, Any] = {"uid": uid, "gid": gid}
+    if extra_gids:
+        user["additionalGids"] = list(extra_gids)
+    if umask is not None:
+        user["umask"] = umask
+    out: dict[str, Any] = {"user": user, "args": list(argv), "env": list(env), "cwd": cwd or "/", "capabilities": held}
+    if terminal:
+        out["terminal"] = True
+        if size is not None:
+            out["consoleSize"] = {"height": size[0], "width": size[1]}
+    if limits:
+        out["rlimits"] = [dict(limit) for limit in limits]
+    if no_new_privileges:
+        out["noNewPrivileges"] = True
+    if oom_score_adj is not None:
+        out["oomScoreAdj"] = oom_score_adj
+    if apparmor:
+        out["apparmorProfile"] = apparmor
+    if selinux:
+        out["selinuxLabel"] = selinux
+    return out
+
+
+def base_spec(
+    root: str, process: Mapping[str, Any], *, readonly: bool = False, hostname: str = "", domainname: str = "",
+    mounts: Sequence[Mapping[str, Any]] = (), namespaces: Mapping[str, str | None] | None = None, cgroup_v2: bool = False,
+    cgroups_path: str = "", resources: Mapping[str, Any] | None = None, devices: Sequence[Mapping[str, Any]] = (),
+    device_rules: Sequence[Mapping[str, Any]] = (), seccomp: Mapping[str, Any] | None = None, sysctls: Mapping[str, str] | None = None,
+    shm_size: int = SHM_SIZE, privileged: bool = False, annotations: Mapping[str, str] | None = None,
+    masked: Sequence[str] | None = None, readonly_paths: Sequence[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The OCI config of a container whose tree is at `root`.
+
+    `namespaces` changes the default of new ones: {"network": None} shares the host's, {"network": PATH} joins one.
+    `mounts` come after the defaults and replace those of the same destination. `privileged` drops masks, the filter
+    and the device rules, and makes /sys and cgroups writable; capabilities are `process`'s own business, and
+    `devices` should then list the host's. `cgroup_v2` gives a private cgroup namespace, as Docker does there.
+    """
+    spaces: dict[str, str | None] = dict.fromkeys(NAMESPACES, "")
+    if cgroup_v2 and not privileged:
+        spaces["cgroup"] = ""
+    spaces.update(namespaces or {})
+    linux: dict[str, Any] = {
+        "namespaces": [{"type": kind, **({"path": path} if path else {})} for kind, path in spaces.items() if path is not None],
+        "resources": {**copy.deepcopy(dict(resources or {})), "devices": [dict(rule) for rule in ((device_rule(True),) if privileged else (*DEVICE_RULES, *device_rules))]},
+        "sysctl": _sysctls(sysctls, spaces),
+    }
+    if cgroups_path:
+        linux["cgroupsPath"] = cgroups_path
+    if devices:
+        linux["devices"] = [dict(device) for device in devices]
+    hidden = () if privileged else MASKED_PATHS
+    fixed = () if privileged else READONLY_PATHS
+    linux["maskedPaths"] = list(hidden if masked is None else masked)
+    linux["readonlyPaths"] = list(fixed if readonly_paths is None else readonly_paths)
+    if seccomp is not None and not privileged:
+        linux["seccomp"] = dict(seccomp)
+    out: dict[str, Any] = {
+        "ociVersion": VERSION,
+        "process": dict(process),
+        "root": {"path": root, **({"readonly": True} if readonly else {})},
+        "mounts": _mounts(mounts, spaces, shm_size, privileged),
+        "linux": linux,
+    }
+    if hostname and spaces.get("uts") is not None:
+        out["hostname"] = hostname
+    if domainname and spaces.get("uts") is not None:
+        out["domainname"] = domainname
+    if annotations:
+        out["annotations"] = dict(annotations)
+    return out
+
+
+def _sysctls(wanted: Mapping[str, str] | None, spaces: Mapping[str, str | None]) -> dict[str, str]:
+    own_network = spaces.get("network") is not None and spaces.get("user") is None
+    return {**(SYSCTLS if own_network else {}), **(wanted or {})}
+
+
+def _mounts(wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None], shm_size: int, privileged: bool) -> list[dict[str, Any]]:
+    replaced = {str(m["destination"]).rstrip("/") or "/" for m in wanted}
+    out = []
+    for default in copy.deepcopy(MOUNTS):
+        where = default["destination"]
+        if where in replaced or ("/dev" in replaced and where.startswith("/dev/")):
+            continue
+        if where == "/dev/shm":
+            default["options"][-1] = f"size={shm_size}"
+        if spaces.get("ipc") is None and where in ("/dev/shm", "/dev/mqueue"):
+            default = bind(where, where, options=("rbind",))
+        if spaces.get("pid") is None and where == "/proc":
+            default = bind("/proc", "/proc", options=("rbind", "nosuid", "noexec", "nodev")) if spaces.get("user") is not None else default
+        if privileged and default["type"] in ("sysfs", "cgroup"):
+            default["options"] = [option for option in default["options"] if option != "ro"]
+        out.append(default)
+    return out + [dict(m) for m in wanted]
+
+
+def device(path: str, kind: str, major: int, minor: int, *, mode: int = 0o666, uid: int = 0, gid: int = 0) -> dict[str, Any]:
+    """One entry of `linux.devices`: a node that the runtime makes."""
+    return {"path": path, "type": kind, "major": major, "minor": minor, "fileMode": mode, "uid": uid, "gid": gid}
+
+
+def resources(
+    *, memory: int = 0, memory_swap: int = 0, memory_reservation: int = 0, swappiness: int | None = None, oom_kill_disable: bool = False,
+    cpu_shares: int = 0, nano_cpus: int = 0, cpu_period: int = 0, cpu_quota: int = 0, cpuset_cpus: str = "", cpuset_mems: str = "",
+    pids_limit: int = 0, blkio_weight: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """`linux.resources` from Docker's limits; 0 means not limited, bytes for memory, 10^-9 CPUs for `nano_cpus`.
+
+    As in Docker, swap is as large as memory unless it is said, and -1 means unlimited. Raises LimitInvalid.
+    """
+    if 0 < memory < 6 << 20:
+        raise LimitInvalid("Minimum memory limit allowed is 6MB")
+    if memory > 0 and 0 < memory_swap < memory:
+        raise LimitInvalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if memory == 0 and memory_swap > 0:
+        raise LimitInvalid("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if memory_reservation and memory and memory < memory_reservation:
+        raise LimitInvalid("Minimum memory limit can not be less than memory reservation limit, see usage")
+    if nano_cpus and (cpu_period or cpu_quota):
+        raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
+    if nano_cpus:
+        cpu_period, cpu_quota = 100_000, nano_cpus * 100_000 // 1_000_000_000
+    mem: dict[str, Any] = {"limit": memory, "swap": memory_swap or (2 * memory if memory > 0 else 0), "reservation": memory_reservation}
+    cpu: dict[str, Any] = {"shares": cpu_shares, "period": cpu_period, "quota": cpu_quota, "cpus": cpuset_cpus, "mems": cpuset_mems}
+    parts: dict[str, dict[str, Any]] = {
+        "memory": {key: value for key, value in mem.items() if value},
+        "cpu": {key: value for key, value in cpu.items() if value},
+        "pids": {"limit": pids_limit} if pids_limit > 0 else {},
+        "blockIO": {"weight": blkio_weight} if blkio_weight else {},
+    }
+    if swappiness is not None and swappiness >= 0:
+        parts["memory"]["swappiness"] = swappiness
+    if oom_kill_disable:
+        parts["memory"]["disableOOMKiller"] = True
+    return {key: value for key, value in parts.items() if value}
+
+
+def in_user_namespace(spec: Mapping[str, Any], uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+    """The same container in a new user namespace; a map's entries are (inside, outside, count).
+
+    What a user namespace may not do is left out: device rules, resource limits, sysctls of the host's defaults, and
+    the tty group when it is not mapped.
+    """
+    out = copy.deepcopy(dict(spec))
+    linux = out["linux"]
+    linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "user"] + [{"type": "user"}]
+    for key, entries in (("uidMappings", uids), ("gidMappings", gids)):
+        linux[key] = [{"containerID": inside, "hostID": outside, "size": count} for inside, outside, count in entries]
+    linux.pop("resources", None)
+    linux.pop("cgroupsPath", None)
+    linux["sysctl"] = {key: value for key, value in linux.get("sysctl", {}).items() if SYSCTLS.get(key) != value}
+    if not any(inside <= 5 < inside + count for inside, _, count in gids):
+        for entry in out["mounts"]:
+            entry["options"] = [option for option in entry.get("options", ()) if option != "gid=5"]
+    out["mounts"] = [entry for entry in out["mounts"] if entry["type"] != "cgroup"]
+    if all(n["type"] != "network" for n in linux["namespaces"]):  # sysfs belongs to the owner of the network namespace
+        out["mounts"] = [bind("/sys", "/sys", options=("rbind", "nosuid", "noexec", "nodev", "ro")) if m["type"] == "sysfs" else m for m in out["mounts"]]
+    return out
