@@ -1,0 +1,156 @@
+"""Step records: what every executed step left behind, and how a later build finds it.
+
+A record is the key's structured ingredients (each part on its own, so that a miss can be explained), the
+resulting layers, sizes and times. Records are roots of the collector: while the row is there, its layers are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from boxwright.build.graph import Selection, Tree, Vertex, json_digest
+from boxwright.content.db import Database
+from boxwright.spec.digest import DiffID
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The answer of the cache: the layers of the record and what else it keeps."""
+
+    key: str
+    layers: tuple[DiffID, ...]
+    result: Mapping[str, Any]
+    bytes: int
+    seconds: float
+    created: float  # unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A whole record, as `why` and the tools read it. `created` and `last_used` are unix seconds."""
+
+    key: str
+    lineage: str
+    kind: str
+    name: str
+    ingredients: Mapping[str, Any]
+    layers: tuple[DiffID, ...]
+    result: Mapping[str, Any]
+    bytes: int
+    seconds: float
+    created: float
+    last_used: float
+    uses: int
+
+
+def step_keys(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None) -> list[str]:
+    """The keys under which a step may be found, the one to try first in front.
+
+    A content-keyed vertex input yields two: by the input's name (nothing need be read) and, once `selection` is
+    known, by what would be read of it.
+    """
+    op = vertex.op
+    inputs: list[str | None] = [tree.chain for tree in trees]
+    if op.independent and inputs:
+        inputs[0] = None
+    body: dict[str, object] = {"kind": op.kind, "op": op.definition(), "inputs": inputs}
+    if op.reads in ("local", "remote"):
+        assert selection is not None
+        return [json_digest({**body, "files": selection.digest})]
+    keys = [json_digest(body)]
+    if selection is not None:
+        narrowed = [*inputs]
+        narrowed[op.selects] = None
+        keys.append(json_digest({**body, "inputs": narrowed, "files": selection.digest}))
+    return keys
+
+
+def ingredients(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None) -> dict[str, Any]:
+    """The parts of a step's key, apart, as plain JSON."""
+    out: dict[str, Any] = {
+        "text": vertex.text,
+        "position": vertex.position,
+        "definition": dict(vertex.op.definition()),
+        "inputs": [{"text": v.text, "base": v.base, "chain": tree.chain} for v, tree in zip(vertex.inputs, trees)],
+    }
+    if selection is not None:
+        out["files"] = dict(selection.files)
+    return out
+
+
+class StepCache:
+    """The table ``steps``. All methods may be called from any thread."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def find(self, key: str) -> Hit | None:
+        """The record of this key, if all its layers are still here."""
+        with self._db.read() as sql:
+            row = sql.execute("SELECT layers, result, bytes, seconds, created FROM steps WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            layers = row[0].split()
+            if not self.present(layers):
+                return None
+        return Hit(key, tuple(map(DiffID.parse, layers)), json.loads(row[1]), row[2], row[3], row[4])
+
+    def present(self, layers: Iterable[object]) -> bool:
+        """Whether all these layers are in the store."""
+        wanted = {str(layer) for layer in layers}
+        if not wanted:
+            return True
+        marks = ",".join("?" * len(wanted))
+        with self._db.read() as sql:
+            (count,) = sql.execute(f"SELECT count(*) FROM layers WHERE diff_id IN ({marks})", tuple(wanted)).fetchone()
+        return bool(count == len(wanted))
+
+    def add(self, record: StepRecord, also: Iterable[str] = ()) -> None:
+        """Keep a record, replacing an older one of its key; `also` are further keys that lead to it."""
+        tail = (
+            record.lineage, record.kind, record.name, json.dumps(record.ingredients, separators=(",", ":")),
+            " ".join(map(str, record.layers)), json.dumps(record.result), record.bytes, record.seconds,
+            record.created, record.last_used, record.uses,
+        )  # fmt: skip
+        with self._db.write() as sql:
+            for key in (record.key, *also):
+                sql.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (key, *tail))
+
+    def alias(self, found: str, also: str, lineage: str) -> None:
+        """Let `also` lead to what `found` leads to."""
+        columns = "kind, name, ingredients, layers, result, bytes, seconds, created, last_used, uses"
+        with self._db.write() as sql:
+            sql.execute(f"INSERT OR REPLACE INTO steps SELECT ?, ?, {columns} FROM steps WHERE key = ?", (also, lineage, found))
+
+    def touch(self, used: Iterable[tuple[str, str]]) -> None:
+        """Note a use of these (key, lineage) pairs; the lineage becomes the record's, so that the next `why` of
+        this project finds it."""
+        now = time.time()
+        with self._db.write() as sql:
+            sql.executemany(
+                "UPDATE steps SET last_used = ?, uses = uses + 1, lineage = ? WHERE key = ?",
+                [(now, lineage, key) for key, lineage in used],
+            )
+
+    def lineage(self, lineage: str, limit: int = 400) -> list[StepRecord]:
+        """The records of a lineage, last used first."""
+        with self._db.read() as sql:
+            rows = sql.execute("SELECT * FROM steps WHERE lineage = ? ORDER BY last_used DESC LIMIT ?", (lineage, limit)).fetchall()
+        return [_record(row) for row in rows]
+
+    def all(self) -> list[StepRecord]:
+        """Every record, last used first."""
+        with self._db.read() as sql:
+            return [_record(row) for row in sql.execute("SELECT * FROM steps ORDER BY last_used DESC").fetchall()]
+
+
+def _record(row: Sequence[Any]) -> StepRecord:
+    key, lineage, kind, name, parts, layers, result, size, seconds, created, last_used, uses = row
+    return StepRecord(
+        key, lineage, kind, name, json.loads(parts), tuple(map(DiffID.parse, layers.split())), json.loads(result),
+        size, seconds, created, last_used, uses,
+    )  # fmt: skip

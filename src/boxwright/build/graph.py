@@ -1,0 +1,175 @@
+"""The graph of a build: operations, and vertices that name an operation with its inputs.
+
+An operation is frozen data that says apart *how it is cached* (`kind`, `definition`, `select`) and *how it
+runs* (`run`). A vertex's id is computed once, at birth, from all that decides its result: two vertices that
+would do the same thing are one vertex before anything starts, and nothing is ever merged in flight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from boxwright.spec.digest import DiffID
+from boxwright.spec.manifest import canonical_json
+
+if TYPE_CHECKING:
+    from boxwright.build.dockerfile.errors import SourceRange
+    from boxwright.build.ops.context import StepContext
+
+Reads = Literal["none", "local", "remote", "input"]
+
+
+def json_digest(value: object) -> str:
+    """``sha256:…`` of the canonical JSON of a plain value; mappings are compared whatever their order."""
+    return "sha256:" + hashlib.sha256(canonical_json(_sorted(value))).hexdigest()
+
+
+def _sorted(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {k: _sorted(value[k]) for k in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_sorted(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The result of a vertex: a stack of layers, bottom first. `created` (RFC 3339) is when the topmost step
+    first ran. A tree may be known before its layers are here; `StepContext.ensure` brings them."""
+
+    layers: tuple[DiffID, ...] = ()
+    created: str = ""
+    bytes: int = 0  # content of the layers that this vertex added
+
+    @property
+    def chain(self) -> str:
+        """Names the stack: equal stacks have equal names."""
+        return json_digest([str(layer) for layer in self.layers])
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What an operation would read of a content-keyed input. `digest` covers everything that decides the
+    result; `files` says it per path (``mode digest``) so that a miss can be explained; `payload` saves `run`
+    from looking again."""
+
+    digest: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `Op.run` made: the layers that it adds, and anything that the record should keep (plain JSON)."""
+
+    added: tuple[DiffID, ...]
+    bytes: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Op(Protocol):
+    """One kind of work. Implementations are frozen dataclasses.
+
+    `reads` says which input is keyed by the content that `select` finds in it instead of by its name:
+    ``local`` the build context, ``remote`` something that must be asked over the network, ``input`` the vertex
+    input number `selects` (its name is tried first: a full hit reads nothing). `independent`: the layers that
+    `run` adds do not depend on input 0, and only they are recorded (COPY --link).
+    """
+
+    kind: ClassVar[str]  # "exec/1": bump the number when the meaning changes
+
+    @property
+    def reads(self) -> Reads: ...
+
+    @property
+    def selects(self) -> int: ...
+
+    @property
+    def independent(self) -> bool: ...
+
+    def definition(self) -> Mapping[str, object]:
+        """All of the key that is not an input: plain JSON, no secrets, no proxies, no host paths."""
+        ...
+
+    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        """What would be read of the content-keyed input; None when `reads` is ``none``."""
+        ...
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+        """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
+        ...
+
+
+class BaseOp:
+    """What most operations have in common: nothing is keyed by content, the result stands on input 0."""
+
+    @property
+    def reads(self) -> Reads:
+        return "none"
+
+    @property
+    def selects(self) -> int:
+        return 0
+
+    @property
+    def independent(self) -> bool:
+        return False
+
+    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vertex:
+    """An operation with its inputs. `name` is what people see (``[build 2/5] RUN make``); everything after
+    `id` is for people and does not decide the result."""
+
+    op: Op
+    inputs: tuple[Vertex, ...]
+    id: str
+    fresh: bool = False  # ignore records (--no-cache)
+    settled: Tree | None = None  # known without running: scratch, a base image
+    name: str = ""
+    lineage: str = ""  # what `why` compares with: project and stage
+    position: int = 0  # in its stage
+    text: str = ""  # the instruction as written
+    location: SourceRange | None = None
+    base: str = ""  # for a base image: its name and digest
+    hidden: bool = False  # not shown as a step
+
+
+class Graph:
+    """Makes vertices; asking twice for the same work gives the same vertex."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Vertex] = {}
+
+    def vertex(self, op: Op, inputs: Sequence[Vertex] = (), *, fresh: bool = False, settled: Tree | None = None, **shown: Any) -> Vertex:
+        """The vertex of this operation on these inputs. `shown` are the fields for people; the first wins."""
+        body = {"kind": op.kind, "op": op.definition(), "inputs": [v.id for v in inputs], "fresh": fresh}
+        identity = json_digest(body)
+        found = self._known.get(identity)
+        if found is None:
+            found = Vertex(op, tuple(inputs), identity, fresh, settled, **shown)
+            self._known[identity] = found
+        return found
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def walk(target: Vertex) -> Iterator[Vertex]:
+    """Everything that the target needs, inputs before users, each once."""
+    seen: set[str] = set()
+    stack: list[tuple[Vertex, bool]] = [(target, False)]
+    while stack:
+        vertex, done = stack.pop()
+        if done:
+            yield vertex
+        elif vertex.id not in seen:
+            seen.add(vertex.id)
+            stack.append((vertex, True))
+            stack.extend((v, False) for v in reversed(vertex.inputs) if v.id not in seen)

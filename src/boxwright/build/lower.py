@@ -1,0 +1,167 @@
+"""RUN, COPY, ADD and WORKDIR to operations: the part of planning that makes steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from boxwright.build.dockerfile import instructions as ins
+from boxwright.build.dockerfile.errors import DockerfileError
+from boxwright.build.dockerfile.history import normalize_workdir
+from boxwright.build.graph import Vertex
+from boxwright.build.ops.copy import CopyOp, CopyPart
+from boxwright.build.ops.exec import ExecMount, ExecOp
+from boxwright.build.ops.workdir import WorkdirOp
+from boxwright.build.stage import StageState
+
+if TYPE_CHECKING:
+    from boxwright.build.ops.git import GitOp
+    from boxwright.build.ops.http import HttpOp
+    from boxwright.build.plan import Planner
+
+    AnyOp: TypeAlias = CopyOp | ExecOp | WorkdirOp | HttpOp | GitOp
+
+
+def lower(planner: Planner, state: StageState, step: ins.Instruction) -> None:
+    """Add the expanded step to the stage. Raises DockerfileError."""
+    match step:
+        case ins.Run():
+            _run(planner, state, step)
+        case ins.Copy():
+            _copy(planner, state, step)
+        case ins.Add():
+            _add(planner, state, step)
+        case ins.Workdir():
+            _workdir(planner, state, step)
+        case _:
+            raise DockerfileError(f"{step.name} cannot be used here")
+
+
+def shown_text(step: ins.Instruction) -> str:
+    """The instruction as steps show it: its name in capitals, a heredoc as its first line."""
+    text = step.original.strip()
+    word, _, rest = text.partition(" ")
+    text = f"{word.upper()} {rest.strip()}".strip() if word else step.name
+    heredocs = getattr(step, "heredocs", ())
+    if heredocs and "\n" not in text:
+        lines = heredocs[0].text.strip().split("\n")
+        text += f" ({lines[0]}{'...' if len(lines) > 1 else ''})"
+    return " ".join(text.split("\n")[:1]) if "\n" in text else text
+
+
+def destination(state: StageState, dest: str) -> str:
+    """A COPY destination under the WORKDIR; a trailing slash stays, since it says "directory"."""
+    joined = normalize_workdir(state.workdir, dest)
+    is_directory = dest in ("", ".") or dest.endswith(("/", "/."))
+    return joined + "/" if is_directory and joined != "/" else joined
+
+
+def _workdir(planner: Planner, state: StageState, step: ins.Workdir) -> None:
+    path = normalize_workdir(state.workdir, step.path)
+    vertex = None
+    if path == "/":
+        # Counted among the steps, though there is nothing to make.
+        state.position += 1
+    else:
+        vertex = planner.add_step(state, WorkdirOp(path, state.user, planner.options.epoch), [], step, f"WORKDIR {path}")
+    state.note(step, vertex)
+    state.config["WorkingDir"] = path
+
+
+# --- COPY and ADD -----------------------------------------------------------------------------
+
+
+def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
+    return [CopyPart("inline", content.path, data=content.data) for content in step.contents]
+
+
+def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
+    inputs: list[Vertex] = []
+    if not step.from_:
+        parts = [CopyPart("context", source) for source in step.sources]
+    elif step.from_.lower() in {name.lower() for name in planner.options.local_contexts}:
+        parts = [CopyPart("context", source, context=step.from_.lower()) for source in step.sources]
+    else:
+        inputs = [planner.source(step.from_, state, step.location)]
+        parts = [CopyPart("input", source, input=1) for source in step.sources]
+    op = CopyOp(
+        (*parts, *_inline(step)), destination(state, step.dest), step.chown, step.chmod, step.link, step.parents,
+        step.excludes, planner.options.epoch,
+    )  # fmt: skip
+    vertex = planner.add_step(state, op, inputs, step, shown_text(step))
+    state.note(step, vertex)
+
+
+def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
+    from boxwright.build.remote import is_remote, remote_op
+
+    parts: list[CopyPart] = []
+    inputs: list[Vertex] = []
+    remote = [source for source in step.sources if is_remote(source)]
+    if step.checksum and len(remote) != 1:
+        raise DockerfileError("checksum can only be used with a single remote source" if not remote else "checksum can't be specified for multiple sources")
+    for source in step.sources:
+        if source not in remote:
+            parts.append(CopyPart("context", source, unpack=step.unpack is not False))
+            continue
+        op, part = remote_op(source, step, planner.options.epoch, len(inputs) + 1)
+        inputs.append(
+            planner.graph.vertex(op, name=f"ADD {source}", text=f"ADD {source}", location=step.location, fresh=planner.is_fresh(state),
+                                 lineage=planner.lineage(state))  # fmt: skip
+        )
+        parts.append(part)
+    copy = CopyOp(
+        (*parts, *_inline(step)), destination(state, step.dest), step.chown, step.chmod, step.link, False,
+        step.excludes, planner.options.epoch,
+    )  # fmt: skip
+    vertex = planner.add_step(state, copy, inputs, step, shown_text(step))
+    state.note(step, vertex)
+
+
+# --- RUN --------------------------------------------------------------------------------------
+
+
+def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
+    options = planner.options
+    if step.security == "insecure" and not options.insecure:
+        raise DockerfileError("granting entitlement security.insecure is not allowed by build", hint="add --allow security.insecure")
+    if step.devices:
+        raise DockerfileError("RUN --device needs CDI devices, which this engine does not offer")
+    argv, script = ins.run_command(step, state.shell)
+    env, args = state.scope.exec_env()
+    inputs: list[Vertex] = []
+    mounts = tuple(_mount(planner, state, step, mount, inputs) for mount in step.mounts)
+    op = ExecOp(
+        argv, tuple(env.items()), tuple(args.items()), state.workdir, state.user, options.hostname,
+        options.network if step.network == "default" else step.network, step.security,  # type: ignore[arg-type]
+        mounts, str(state.platform), (script.path, script.data) if script else None, options.hosts, options.ulimits,
+        options.shm_size, options.epoch,
+    )  # fmt: skip
+    vertex = planner.add_step(state, op, inputs, step, shown_text(step))
+    state.note(step, vertex)
+
+
+def _mount(planner: Planner, state: StageState, step: ins.Run, mount: ins.RunMount, inputs: list[Vertex]) -> ExecMount:
+    secret_target = "" if mount.type not in ("secret", "ssh") else mount.target
+    target = normalize_workdir(state.workdir, mount.target) if mount.target else secret_target
+    if mount.type == "secret" and not target and mount.env is None:
+        target = f"/run/secrets/{mount.secret_id}"
+    if mount.type == "ssh" and not target:
+        target = f"/run/buildkit/ssh_agent.{sum(m.type == 'ssh' for m in step.mounts[: step.mounts.index(mount)])}"
+    if target == "/":
+        raise DockerfileError('invalid mount target "/"')
+    source = normalize_workdir("/", mount.source) if mount.type in ("bind", "cache") else mount.source
+    out = ExecMount(
+        mount.type, target, source, None, mount.readonly, mount.secret_id if mount.type in ("secret", "ssh") else mount.id or target,
+        mount.sharing, mount.mode, mount.uid or 0, mount.gid or 0, mount.size, mount.env, mount.required, bool(target),
+    )  # fmt: skip
+    if mount.type not in ("bind", "cache") or (mount.type == "cache" and not mount.from_):
+        return out
+    if mount.from_ and mount.from_.lower() not in planner.options.local_contexts:
+        inputs.append(planner.source(mount.from_, state, step.location))
+    else:
+        # The part of the context that is mounted becomes a tree of its own first: filtered, and content-keyed.
+        part = CopyPart("context", source, context=mount.from_.lower())
+        op = CopyOp((part,), source, epoch=planner.options.epoch)
+        inputs.append(planner.graph.vertex(op, [planner.scratch()], text=f"mount {source} of the context", hidden=True, location=step.location))
+    return replace(out, input=len(inputs))

@@ -1,0 +1,128 @@
+"""The world as an operation sees it while it runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from boxwright.build.graph import Tree, Vertex
+from boxwright.build.progress import Emit, StepLog, StepStatus
+from boxwright.spec.digest import DiffID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from boxwright.build.context import Context
+    from boxwright.content.db import Database
+    from boxwright.content.lease import Lease
+    from boxwright.content.local import LocalStore
+    from boxwright.layer.store import Layer, LayerStore
+    from boxwright.layer.view import LayersView
+    from boxwright.runtime.oci import Runtime
+    from boxwright.settings import Settings
+    from boxwright.snapshot.snapshotter import Snapshotter
+
+EPOCH = 315532800  # 1980-01-01T00:00:00Z: zip files cannot say less
+
+
+class Rooms(Protocol):
+    """What a build uses of the engine. Everything is made on first use."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def root(self) -> Path: ...
+    @property
+    def store(self) -> LocalStore: ...
+    @property
+    def db(self) -> Database: ...
+    @property
+    def layers(self) -> LayerStore: ...
+    @property
+    def snapshots(self) -> Snapshotter: ...
+    @property
+    def runtime(self) -> Runtime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret of the build, read when a step asks for it: from a file, or from a value of the environment."""
+
+    id: str
+    path: Path | None = None
+    value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What RUN steps get that no key, image or history shows, and their limits."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Mapping[str, Path] = field(default_factory=dict)  # agent sockets by id
+    trust_host_ca: bool = False
+    hosts: Sequence[tuple[str, str]] = ()  # name, address
+    memory: int = 0  # bytes
+    cpus: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """Given to `Op.select` and `Op.run` of one vertex."""
+
+    vertex: Vertex
+    rooms: Rooms
+    lease: Lease | None
+    emit: Emit
+    cancel: threading.Event
+    sandbox: Sandbox
+    contexts: Mapping[str, Context]  # '' is the build context; others are named local ones
+    fetch: Callable[[Sequence[DiffID], StepContext], None]  # brings missing layers of bases
+    began: float = field(default_factory=time.monotonic)
+
+    def log(self, stream: int, data: bytes) -> None:
+        """Show output of the step."""
+        self.emit(StepLog(self.vertex.id, stream, data, time.monotonic() - self.began))
+
+    def status(self, what: str, current: int = 0, total: int = 0, *, done: bool = False) -> None:
+        """Show how far a named part of the step is."""
+        self.emit(StepStatus(self.vertex.id, what, current, total, done))
+
+    def context(self, name: str = "") -> Context:
+        """The build context, or a named local one."""
+        return self.contexts[name]
+
+    def ensure(self, tree: Tree) -> None:
+        """Make sure that the tree's layers are here: pull the base they come from. Raises what a pull raises."""
+        missing = [layer for layer in tree.layers if not self.rooms.layers.has(layer)]
+        if missing:
+            self.fetch(missing, self)
+
+    def view(self, tree: Tree) -> LayersView:
+        """The merged tree, to be read without mounting it."""
+        from boxwright.layer.view import LayersView
+
+        self.ensure(tree)
+        return LayersView([self.rooms.layers.get(layer) for layer in tree.layers])
+
+    def keep(self, publish: Callable[[], Layer]) -> Layer:
+        """Publish a layer so that the collector cannot take it before it is held by the build's lease."""
+        assert self.lease is not None
+        with self.rooms.store.committing():
+            layer = publish()
+            self.lease.hold("layer", layer.diff_id)
+        return layer
+
+    def hold_workspace(self, key: str) -> None:
+        """Own a workspace: it goes when this process dies."""
+        assert self.lease is not None
+        self.lease.hold("workspace", key)
+
+
+def layer_time(epoch: int | None, below: int) -> int:
+    """The modification time, in nanoseconds, that a layer's entries get: `epoch` (SOURCE_DATE_EPOCH) as it is, or
+    1980 plus one second a layer below, so that what was made later is newer (make and cargo compare)."""
+    return (epoch if epoch is not None else EPOCH + below) * 1_000_000_000

@@ -1,0 +1,78 @@
+"""COPY and ADD of what is at hand: files of the build context, of another stage or image, or written in the
+Dockerfile. Nothing is unpacked and no file is made: the entries go straight into a layer's tar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
+from boxwright.build.ops.context import StepContext
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPart:
+    """One source. `origin`: ``context`` (the build context, or the local context named `context`), ``input``
+    (vertex input number `input`) or ``inline`` (`data`, a heredoc, under the file name `source`)."""
+
+    origin: Literal["context", "input", "inline"]
+    source: str
+    input: int = 0
+    context: str = ""
+    data: str = ""
+    unpack: bool = False  # ADD: an archive is unpacked
+    mode: int | None = None  # for a download: 0600
+
+    def definition(self) -> dict[str, object]:
+        """Its part of the key; which local context it is does not count, its content does."""
+        return {"origin": self.origin, "source": self.source, "input": self.input, "data": self.data, "unpack": self.unpack, "mode": self.mode}
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOp(BaseOp):
+    """Copies all `parts` to `dest` (absolute; a trailing slash means a directory)."""
+
+    kind: ClassVar[str] = "copy/1"
+
+    parts: tuple[CopyPart, ...]
+    dest: str
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
+    epoch: int | None = None
+
+    @property
+    def reads(self) -> Reads:
+        origins = {part.origin for part in self.parts}
+        if "context" in origins:
+            return "local"
+        inputs = {part.input for part in self.parts if part.origin == "input"}
+        return "input" if len(inputs) == 1 else "none"
+
+    @property
+    def selects(self) -> int:
+        return max((part.input for part in self.parts), default=0)
+
+    @property
+    def independent(self) -> bool:
+        # A named owner is looked up in the base's passwd file.
+        return self.link and not self.chmod and not any(c.isalpha() for c in self.chown)
+
+    def definition(self) -> Mapping[str, object]:
+        return {
+            "parts": [part.definition() for part in self.parts], "dest": self.dest, "chown": self.chown, "chmod": self.chmod,
+            "link": self.link, "parents": self.parents, "excludes": list(self.excludes), "epoch": self.epoch,
+        }  # fmt: skip
+
+    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        from boxwright.build.ops.select import select
+
+        return select(self, inputs, ctx)
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+        from boxwright.build.ops.place import place
+
+        return place(self, inputs, selection, ctx)

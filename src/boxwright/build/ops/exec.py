@@ -1,0 +1,78 @@
+"""RUN: a process in a sandbox over the parent's tree; what it wrote becomes a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
+from boxwright.build.ops.context import StepContext
+
+
+@dataclass(frozen=True, slots=True)
+class ExecMount:
+    """A ``--mount`` of RUN. `target` is absolute; `input` is the vertex input that a bind or cache mount shows,
+    None for none."""
+
+    type: Literal["bind", "cache", "tmpfs", "secret", "ssh"]
+    target: str
+    source: str = "/"
+    input: int | None = None
+    readonly: bool = True
+    id: str = ""
+    sharing: str = "shared"
+    mode: int | None = None
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    env: str | None = None
+    required: bool = False
+    file: bool = True  # of a secret: whether it is a file too, beside `env`
+
+    def definition(self) -> dict[str, object]:
+        """Its part of the key: not the identity of caches, not the content of secrets."""
+        out: dict[str, object] = {"type": self.type, "target": self.target, "readonly": self.readonly}
+        if self.type == "bind":
+            out |= {"source": self.source, "input": self.input}
+        elif self.type == "secret":
+            out |= {"id": self.id, "env": self.env, "mode": self.mode, "uid": self.uid, "gid": self.gid}
+        elif self.type == "tmpfs":
+            out |= {"size": self.size}
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class ExecOp(BaseOp):
+    """Runs `argv` in `cwd` as `user` with exactly this environment (and the sandbox's additions)."""
+
+    kind: ClassVar[str] = "exec/1"
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    build_args: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    hostname: str = "buildkitsandbox"
+    network: Literal["default", "none", "host"] = "default"
+    security: Literal["sandbox", "insecure"] = "sandbox"
+    mounts: tuple[ExecMount, ...] = ()
+    platform: str = ""
+    script: tuple[str, str] | None = None  # path and text of a heredoc script with #!
+    hosts: tuple[str, ...] = ()  # names of --add-host; addresses are no part of the key
+    ulimits: tuple[str, ...] = ()
+    shm_size: int = 0
+    epoch: int | None = None
+
+    def definition(self) -> Mapping[str, object]:
+        return {
+            "argv": list(self.argv), "env": dict(self.env), "build_args": dict(self.build_args), "cwd": self.cwd, "user": self.user,
+            "hostname": self.hostname, "network": self.network, "security": self.security,
+            "mounts": [m.definition() for m in self.mounts], "platform": self.platform, "script": list(self.script or ()),
+            "hosts": list(self.hosts), "ulimits": list(self.ulimits), "epoch": self.epoch,
+        }  # fmt: skip
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+        from boxwright.build.ops.sandbox import run_in_sandbox
+
+        return run_in_sandbox(self, inputs, ctx)

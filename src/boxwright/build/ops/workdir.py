@@ -1,0 +1,38 @@
+"""WORKDIR: a layer with the directory, where it does not exist yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
+from boxwright.build.ops.context import StepContext, layer_time
+
+
+@dataclass(frozen=True, slots=True)
+class WorkdirOp(BaseOp):
+    """Makes `path` and its missing parents, mode 0755, owned by `user`. An existing directory stays as it is,
+    and then the layer is empty."""
+
+    kind: ClassVar[str] = "workdir/1"
+
+    path: str  # absolute, clean
+    user: str = ""
+    epoch: int | None = None
+
+    def definition(self) -> Mapping[str, object]:
+        return {"path": self.path, "user": self.user, "epoch": self.epoch}
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+        from boxwright.build.ops.target import LayerBuilder
+        from boxwright.rootfs.users import resolve_user
+
+        view = ctx.view(inputs[0])
+        uid, gid = 0, 0
+        if self.user:
+            found = resolve_user(view, self.user)
+            uid, gid = found[0], found[1]
+        target = LayerBuilder(view, layer_time(self.epoch, len(inputs[0].layers)))
+        target.make_directory(self.path, 0o755, uid, gid)
+        return target.write(ctx)

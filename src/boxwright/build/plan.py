@@ -1,0 +1,296 @@
+"""From a parsed Dockerfile to a graph: stages, scopes, vertices, the final config and its history.
+
+Planning reads base configs (through `Bases`) and nothing else; it runs nothing. Only the stages that the target
+needs are planned: asking for a stage plans it, and a stage asks for those it names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from boxwright.build import lower
+from boxwright.build.dockerfile import instructions as ins
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
+from boxwright.build.dockerfile.expand import expand
+from boxwright.build.dockerfile.parse import Dockerfile
+from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
+from boxwright.build.dockerfile.text import did_you_mean, go_quote
+from boxwright.build.graph import Graph, Tree, Vertex
+from boxwright.build.ops.source import ImageOp, ScratchOp
+from boxwright.build.scope import arg_value, platform_args
+from boxwright.build.stage import Draft, StageState
+from boxwright.spec.config import HistoryEntry, ImageConfig
+from boxwright.spec.platform import Platform, host
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base image as planning needs it. `name` is normalised, `digest` that of the platform's manifest."""
+
+    name: str
+    digest: str
+    config: ImageConfig
+
+
+class Bases(Protocol):
+    """Finds base images."""
+
+    def image(self, name: str, platform: Platform) -> Base:
+        """The image of this name for a platform; its layers need not be here. Raises NotFound and what a registry
+        raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What the caller decides, beside the Dockerfile."""
+
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform = field(default_factory=host)
+    show_platform: bool = False  # in the names of steps: builds for several platforms
+    network: str = "default"
+    hostname: str = "buildkitsandbox"
+    hosts: tuple[str, ...] = ()
+    ulimits: tuple[str, ...] = ()
+    shm_size: int = 0
+    no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()
+    epoch: int | None = None
+    local_contexts: frozenset[str] = frozenset()  # names of --build-context directories
+    image_contexts: Mapping[str, str] = field(default_factory=dict)  # names of --build-context images
+    insecure: bool = False  # --allow security.insecure
+    project: str = ""  # names what is built, for `why`
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to solve, and what to make of the result."""
+
+    target: Vertex
+    platform: Platform
+    config: Mapping[str, object]
+    author: str
+    base_history: tuple[HistoryEntry, ...]
+    drafts: tuple[Draft, ...]
+    base: ImageConfig | None
+    unset: frozenset[str] = frozenset()  # variables that were used and never set
+
+
+class Planner:
+    """Plans one Dockerfile for one platform."""
+
+    def __init__(self, dockerfile: Dockerfile, options: PlanOptions, bases: Bases, graph: Graph | None = None) -> None:
+        self.dockerfile = dockerfile
+        self.options = options
+        self.graph = graph or Graph()
+        self.unset: set[str] = set()
+        self._bases = bases
+        self._global_args, self.stages = ins.to_stages(dockerfile)
+        self._planned: dict[int, StageState] = {}
+        self._planning: list[int] = []
+        self._globals: dict[str, str] = {}
+
+    def plan(self) -> Plan:
+        """Raises DockerfileError with the lines concerned, and what `Bases.image` raises."""
+        target = self._target()
+        self._globals = self._global_scope(target)
+        state = self.stage(target)
+        return Plan(
+            state.tree, state.platform, state.final_config(self.options.labels), state.author, state.base_history(),
+            tuple(state.drafts), state.base, frozenset(self.unset),
+        )  # fmt: skip
+
+    # --- which stage ---------------------------------------------------------------------------
+
+    def _target(self) -> ins.Stage:
+        if not self.stages:
+            raise DockerfileError("dockerfile contains no stages to build")
+        if not self.options.target:
+            return self.stages[-1]
+        wanted = self.options.target.lower()
+        for stage in reversed(self.stages):
+            if stage.name.lower() == wanted:
+                return stage
+        message = f"target stage {go_quote(self.options.target)} could not be found"
+        raise DockerfileError(did_you_mean(message, self.options.target, [s.name for s in self.stages if s.name], case_sensitive=False))
+
+    def _global_scope(self, target: ins.Stage) -> dict[str, str]:
+        values = platform_args(host(), self.options.platform, target.name)
+        values |= {name: value for name, value in self.options.build_args.items() if name in values}
+        for instruction in self._global_args:
+            with located(instruction.location):
+                for arg in instruction.args:
+                    if arg.key in self.options.build_args:
+                        values[arg.key] = self.options.build_args[arg.key]
+                    elif arg.default is not None:
+                        values[arg.key] = expand(arg.default, values.get, self.dockerfile.escape)
+        return values
+
+    def _base_stage(self, name: str, below: int) -> ins.Stage | None:
+        """The latest stage of this name above stage number `below`."""
+        return next((s for s in reversed(self.stages[:below]) if s.name and s.name.lower() == name.lower()), None)
+
+    def source(self, name: str, user: StageState, location: SourceRange) -> Vertex:
+        """What ``--from=name`` means in a stage: a stage by name or number, a named context, or an image."""
+        by_name = next((s for s in reversed(self.stages) if s.name and s.name.lower() == name.lower()), None)
+        if by_name is None and name.isdigit():
+            if int(name) >= len(self.stages):
+                raise DockerfileError(f"invalid stage index {name}", ranges=[location])
+            by_name = self.stages[int(name)]
+        if by_name is not None:
+            if by_name.index > user.index:
+                message = f"cannot copy from stage {go_quote(name)}, it needs to be defined before current stage {go_quote(user.name)}"
+                raise DockerfileError(message, ranges=[location])
+            return self.stage(by_name, location).tree
+        if name.lower() == "scratch":
+            return self.scratch()
+        return self.image(self.options.image_contexts.get(name, name), user.platform, f"FROM {name}", user)[0]
+
+    # --- stages --------------------------------------------------------------------------------
+
+    def stage(self, stage: ins.Stage, location: SourceRange | None = None) -> StageState:
+        """The stage, planned; planning it is what makes it reachable."""
+        if (known := self._planned.get(stage.index)) is not None:
+            return known
+        if stage.index in self._planning:
+            shown = stage.name or str(stage.index)
+            raise DockerfileError(f"circular dependency detected on stage: {shown}", ranges=[stage.location, *([location] if location else [])])
+        self._planning.append(stage.index)
+        try:
+            state = self._plan_stage(stage)
+        finally:
+            self._planning.pop()
+        self._planned[stage.index] = state
+        return state
+
+    def _plan_stage(self, stage: ins.Stage) -> StageState:
+        with located(stage.location):
+            name, platform = self._from_words(stage.from_)
+            shown = stage.name or (f"stage-{stage.index}" if len(self.stages) > 1 else "")
+            state = StageState(stage.index, shown, platform, self.scratch())
+            below = None if name.lower() in self._context_names() else self._base_stage(name, stage.index)
+            base = self.stage(below, stage.location) if below is not None else None
+            triggers: list[str] = []
+            counted = _makes_layer(stage.instructions)
+            if base is not None:
+                state.take_stage(base)
+                triggers = [str(t) for t in base.config.get("OnBuild") or ()]
+            elif name.lower() == "scratch" and name.lower() not in self._context_names():
+                state.take_scratch()
+            else:
+                triggers = self._take_image(state, stage, name, counted)
+        steps = [*self._triggers(triggers, stage), *stage.instructions]
+        if base is not None or not state.total:
+            state.total = _makes_layer(steps)
+        for step in steps:
+            with located(step.location):
+                self._step(state, step)
+        return state
+
+    def _take_image(self, state: StageState, stage: ins.Stage, name: str, counted: int) -> list[str]:
+        """Start a stage from an image; its ONBUILD triggers."""
+        name = self.options.image_contexts.get(name.lower(), name)
+        base = self._bases.image(name, state.platform)
+        triggers = [str(t) for t in base.config.config.get("OnBuild") or ()]
+        state.total = 1 + counted + _makes_layer(self._triggers(triggers, stage))
+        state.take_image(base.config)
+        state.base_name = base.name
+        state.tree = self._image_vertex(base, f"FROM {base.name}@{base.digest}", state)
+        if base.config.platform.os:
+            state.platform = base.config.platform if not state.platform.variant else state.platform
+        return triggers
+
+    def _from_words(self, step: ins.From) -> tuple[str, Platform]:
+        step = expand_from(step, self._globals.get, self.dockerfile.escape, unset=self.unset)
+        return step.image, Platform.parse(step.platform) if step.platform else self.options.platform
+
+    def _context_names(self) -> set[str]:
+        return {name.lower() for name in (*self.options.image_contexts, *self.options.local_contexts)}
+
+    def _triggers(self, texts: list[str], stage: ins.Stage) -> list[ins.Instruction]:
+        return [ins.parse_instruction(text, location=stage.location) for text in texts]
+
+    # --- vertices ------------------------------------------------------------------------------
+
+    def scratch(self) -> Vertex:
+        """The empty tree."""
+        return self.graph.vertex(ScratchOp(), settled=Tree(), text="FROM scratch", hidden=True)
+
+    def image(self, name: str, platform: Platform, shown: str, state: StageState | None = None) -> tuple[Vertex, Base]:
+        """The tree of an image that a step copies from or mounts."""
+        base = self._bases.image(name, platform)
+        return self._image_vertex(base, shown if state is None else f"FROM {base.name}@{base.digest}", None), base
+
+    def _image_vertex(self, base: Base, text: str, state: StageState | None) -> Vertex:
+        return self.graph.vertex(
+            ImageOp(base.digest, str(base.config.platform)), settled=Tree(base.config.diff_ids, base.config.created),
+            name=self._numbered(state, text) if state is not None else text, text=text, base=f"{base.name}@{base.digest}",
+        )  # fmt: skip
+
+    def _numbered(self, state: StageState, text: str) -> str:
+        """``[build 2/5] RUN make``; counts the step."""
+        state.position += 1
+        width = int(1 + math.log10(state.total)) if state.total else 1
+        words = [str(state.platform)] if self.options.show_platform else []
+        words += [state.name] if state.name else []
+        return f"[{' '.join([*words, f'{state.position:{width}d}/{state.total}'])}] {text}"
+
+    def add_step(self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str) -> Vertex:
+        """Put a step on top of the stage's tree."""
+        # An ONBUILD trigger runs in the child, but people wrote it elsewhere.
+        vertex = self.graph.vertex(
+            op, [state.tree, *inputs], fresh=self.is_fresh(state), name=self._numbered(state, text), text=text,
+            position=state.position, location=step.location, lineage=self.lineage(state),
+        )  # fmt: skip
+        state.tree = vertex
+        return vertex
+
+    def is_fresh(self, state: StageState) -> bool:
+        """Whether the stage's steps ignore their records."""
+        return self.options.no_cache or bool({state.name.lower(), str(state.index)} & self.options.no_cache_stages)
+
+    def lineage(self, state: StageState) -> str:
+        """What the stage's records are compared with."""
+        return f"{self.options.project}:{state.name or state.index}:{state.platform}"
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _step(self, state: StageState, step: ins.Instruction) -> None:
+        if isinstance(step, ins.Arg):
+            self._arg(state, step)
+            return
+        step = expand_instruction(step, state.scope.lookup, self.dockerfile.escape, unset=self.unset)
+        if not state.apply(step):
+            lower.lower(self, state, step)
+
+    def _arg(self, state: StageState, step: ins.Arg) -> None:
+        settled = []
+        for arg in step.args:
+            default = arg.default
+            if default is not None and arg.key not in self.options.build_args:
+                default = expand(default, state.scope.lookup, self.dockerfile.escape, unset=self.unset)
+            value = arg_value(ins.ArgValue(arg.key, default), self.options.build_args, self._globals)
+            state.scope.set_arg(arg.key, value)
+            settled.append(ins.ArgValue(arg.key, value))
+        state.note(replace(step, args=tuple(settled)))
+
+
+def _makes_layer(steps: Iterator[ins.Instruction] | list[ins.Instruction] | tuple[ins.Instruction, ...]) -> int:
+    return sum(isinstance(step, (ins.Run, ins.Copy, ins.Add, ins.Workdir)) for step in steps)
+
+
+@contextmanager
+def located(location: SourceRange) -> Iterator[None]:
+    """Give errors of the block the lines of an instruction, unless they have some."""
+    try:
+        yield
+    except DockerfileError as error:
+        if error.ranges:
+            raise
+        raise error.at(location) from error

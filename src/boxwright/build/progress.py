@@ -1,0 +1,83 @@
+"""What a build tells while it runs: typed events, given to a callback from any thread.
+
+A step is named by an opaque `step` text; `StepStarted` comes first for each. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step becomes visible. `name` is its line: ``[stage 2/5] RUN …``."""
+
+    step: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    """Output of a step: 1 is standard output, 2 standard error. `at` is seconds since the step began."""
+
+    step: str
+    stream: int
+    data: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepStatus:
+    """A named part of a step: ``transferring context``; `done` when it is complete. Sizes in bytes."""
+
+    step: str
+    id: str
+    current: int = 0
+    total: int = 0
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepCached:
+    """The step's result was on record."""
+
+    step: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """The step ran to its end."""
+
+    step: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """The step failed; `cancelled` when something else failed first."""
+
+    step: str
+    message: str
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildWarning:
+    """Something that works but is probably not meant. `rule` may be ''; `line` is 0 when it has none."""
+
+    rule: str
+    message: str
+    line: int = 0
+    url: str = ""
+    description: str = ""
+
+
+Event: TypeAlias = StepStarted | StepLog | StepStatus | StepCached | StepDone | StepFailed | BuildWarning
+Emit: TypeAlias = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The callback of those who do not want to know."""

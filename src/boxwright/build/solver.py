@@ -1,0 +1,288 @@
+"""The solver: two memoised, mutually recursive questions about a vertex, its key and its result.
+
+A vertex's key is made of its operation and of what its inputs *are* (the names of their stacks of layers, or
+the content that would be read of them). So an input's result is asked first; records answer that without
+running anything, pulling a base or mounting a tree. First the whole graph is settled from records in one pass
+over the database; only what is left gets threads, one a vertex. The semaphore is held around `run` alone:
+waiting holds no slot, and one job cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, step_keys
+from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
+from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepStarted
+from boxwright.errors import Cancelled
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from boxwright.build.ops.context import StepContext
+    from boxwright.spec.digest import DiffID
+
+
+class Host(Protocol):
+    """What the solver needs of the build around it."""
+
+    cancel: threading.Event
+
+    def step(self, vertex: Vertex) -> StepContext:
+        """The world as this vertex's operation sees it."""
+        ...
+
+    def hold(self, layers: Iterable[DiffID]) -> None:
+        """Keep these layers from the collector until the build ends."""
+        ...
+
+    def alone(self, key: str) -> AbstractContextManager[bool]:
+        """Be the only one on this host to run the step of this key."""
+        ...
+
+    def stamp(self, seconds: float) -> str:
+        """A time as configs write it (RFC 3339), or SOURCE_DATE_EPOCH."""
+        ...
+
+    def leave_thread(self) -> None:
+        """This thread is done with the store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """How one step went. `reason` says why it was a hit or a miss, when that was asked for."""
+
+    vertex: Vertex
+    tree: Tree
+    cached: bool
+    seconds: float
+    key: str = ""
+    reason: str = ""
+
+
+class _Slot:
+    __slots__ = ("error", "event", "report")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.report: StepReport | None = None
+        self.error: BaseException | None = None
+
+
+Explain = Callable[[Vertex, Sequence[Tree], Selection | None, Hit | None], str]
+
+
+class Solver:
+    """Solves one build. `explain` is called for each step when reasons are wanted."""
+
+    def __init__(self, cache: StepCache, host: Host, emit: Emit, *, jobs: int = 0, explain: Explain | None = None) -> None:
+        import os
+
+        self._cache = cache
+        self._host = host
+        self._emit = emit
+        self._explain = explain
+        self._slots = threading.BoundedSemaphore(jobs or max(2, os.cpu_count() or 1))
+        self._memo: dict[str, _Slot] = {}
+        self._lock = threading.Lock()
+        self._first_error: BaseException | None = None
+        self.failed: Vertex | None = None
+
+    # --- what is asked of it -------------------------------------------------------------------
+
+    def settle(self, targets: Sequence[Vertex]) -> bool:
+        """Answer from records what can be answered; whether that was everything. Runs nothing."""
+        for vertex in _order(targets):
+            if vertex.id not in self._memo and (report := self._recorded(vertex)) is not None:
+                self._announce(report)
+        return all(target.id in self._memo for target in targets)
+
+    def solve(self, targets: Sequence[Vertex]) -> list[Tree]:
+        """The results of the targets. Raises what the first failing step raised; Cancelled."""
+        order = _order(targets)
+        if not self.settle(targets):
+            self._keep_settled(order)
+            self._run_rest(order)
+        self._touch()
+        return [self.report(target).tree for target in targets]
+
+    def report(self, vertex: Vertex) -> StepReport:
+        """How a solved vertex went."""
+        report = self._memo[vertex.id].report
+        assert report is not None
+        return report
+
+    def reports(self, targets: Sequence[Vertex]) -> list[StepReport]:
+        """How everything went that the targets needed, inputs first."""
+        return [self.report(vertex) for vertex in _order(targets) if vertex.id in self._memo]
+
+    # --- from records --------------------------------------------------------------------------
+
+    def _recorded(self, vertex: Vertex) -> StepReport | None:
+        if vertex.settled is not None:
+            return StepReport(vertex, vertex.settled, True, 0.0)
+        if vertex.fresh or vertex.op.reads == "remote" or any(v.id not in self._memo for v in vertex.inputs):
+            return None
+        trees = [self.report(v).tree for v in vertex.inputs]
+        selection = vertex.op.select(trees, self._host.step(vertex)) if vertex.op.reads == "local" else None
+        key = step_keys(vertex, trees, selection)[0]
+        hit = self._cache.find(key)
+        return self._hit(vertex, trees, selection, hit) if hit is not None else None
+
+    def _hit(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit) -> StepReport:
+        layers = (*trees[0].layers, *hit.layers) if vertex.op.independent else hit.layers
+        tree = Tree(layers, self._host.stamp(hit.created), hit.bytes)
+        reason = self._explain(vertex, trees, selection, hit) if self._explain else ""
+        return StepReport(vertex, tree, True, 0.0, hit.key, reason)
+
+    def _announce(self, report: StepReport) -> None:
+        slot = self._memo.setdefault(report.vertex.id, _Slot())
+        slot.report = report
+        slot.event.set()
+        if not report.vertex.hidden:
+            self._emit(StepStarted(report.vertex.id, report.vertex.name))
+            self._emit(StepCached(report.vertex.id, report.reason))
+
+    def _keep_settled(self, order: Sequence[Vertex]) -> None:
+        """Hold what was found, then look again: until now the collector could have taken it."""
+        found = [slot.report for v in order if (slot := self._memo.get(v.id)) is not None and slot.report is not None]
+        recorded = {layer for report in found if report.key for layer in report.tree.layers}
+        self._host.hold([layer for report in found for layer in report.tree.layers])
+        if not self._cache.present(recorded):
+            for report in found:
+                if report.key and not self._cache.present(report.tree.layers):
+                    del self._memo[report.vertex.id]
+
+    def _touch(self) -> None:
+        used = [(s.report.key, s.report.vertex.lineage) for s in self._memo.values() if s.report and s.report.cached and s.report.key]
+        if used:
+            self._cache.touch(used)
+
+    # --- by running ----------------------------------------------------------------------------
+
+    def _run_rest(self, order: Sequence[Vertex]) -> None:
+        rest = [vertex for vertex in order if vertex.id not in self._memo]
+        for vertex in rest:
+            self._memo[vertex.id] = _Slot()
+        threads = [threading.Thread(target=self._work, args=(vertex,), name=f"step {vertex.position}") for vertex in rest]
+        started = 0
+        try:
+            for thread in threads:
+                thread.start()
+                started += 1
+            for thread in threads:
+                thread.join()
+        except BaseException as error:
+            # Ctrl-C, or no more threads: let the running steps stop, then go on with the reason.
+            self._fail(None, Cancelled("the build was interrupted") if isinstance(error, KeyboardInterrupt) else error)
+            for thread in threads[:started]:
+                thread.join()
+        if self._first_error is not None:
+            raise self._first_error
+
+    def _work(self, vertex: Vertex) -> None:
+        slot = self._memo[vertex.id]
+        try:
+            slot.report = self._result(vertex)
+        except BaseException as error:
+            slot.error = error
+            self._fail(vertex, error)
+        finally:
+            slot.event.set()
+            self._host.leave_thread()
+
+    def _fail(self, vertex: Vertex | None, error: BaseException) -> None:
+        with self._lock:
+            first = self._first_error is None
+            if first:
+                self._first_error, self.failed = error, vertex
+        self._host.cancel.set()
+
+    def _wait(self, vertex: Vertex) -> Tree:
+        slot = self._memo[vertex.id]
+        slot.event.wait()
+        if slot.report is None or self._host.cancel.is_set():
+            raise Cancelled("the build was cancelled")
+        return slot.report.tree
+
+    def _result(self, vertex: Vertex) -> StepReport:
+        independent = vertex.op.independent and bool(vertex.inputs)
+        # What does not depend on its base need not wait for it.
+        trees = [Tree()] if independent else []
+        trees += [self._wait(v) for v in vertex.inputs[len(trees) :]]
+        visible = not vertex.hidden
+        if visible:
+            self._emit(StepStarted(vertex.id, vertex.name))
+        began = time.monotonic()
+        try:
+            report = self._find_or_run(vertex, trees)
+        except BaseException as error:
+            if visible:
+                self._emit(StepFailed(vertex.id, str(error), isinstance(error, Cancelled)))
+            raise
+        if visible:
+            seconds = time.monotonic() - began
+            self._emit(StepCached(vertex.id, report.reason) if report.cached else StepDone(vertex.id, seconds))
+        if independent:
+            base = self._wait(vertex.inputs[0])
+            tree = Tree((*base.layers, *report.tree.layers), report.tree.created, report.tree.bytes)
+            report = StepReport(vertex, tree, report.cached, report.seconds, report.key, report.reason)
+        return report
+
+    def _find_or_run(self, vertex: Vertex, trees: Sequence[Tree]) -> StepReport:
+        ctx = self._host.step(vertex)
+        op = vertex.op
+        selection = op.select(trees, ctx) if op.reads in ("local", "remote") else None
+        keys = step_keys(vertex, trees, selection)
+        if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[0])):
+            return report
+        if op.reads == "input":
+            selection = op.select(trees, ctx)
+            keys = step_keys(vertex, trees, selection)
+            if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
+                self._cache.alias(keys[-1], keys[0], vertex.lineage)
+                return report
+        with self._host.alone(keys[-1]):
+            if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
+                return report
+            reason = self._explain(vertex, trees, selection, None) if self._explain else ""
+            with self._slots:
+                if self._host.cancel.is_set():
+                    raise Cancelled("the build was cancelled")
+                return self._run(vertex, trees, selection, keys, ctx, reason)
+
+    def _held(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str) -> StepReport | None:
+        """A hit whose layers were held and then seen once more."""
+        hit = self._cache.find(key)
+        if hit is None:
+            return None
+        self._host.hold(hit.layers)
+        return self._hit(vertex, trees, selection, hit) if self._cache.present(hit.layers) else None
+
+    def _run(
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, keys: Sequence[str], ctx: StepContext, reason: str
+    ) -> StepReport:  # fmt: skip
+        began, at = time.monotonic(), time.time()
+        outcome: Outcome = vertex.op.run(trees, selection, ctx)
+        seconds = time.monotonic() - began
+        base = () if vertex.op.independent or not trees else trees[0].layers
+        layers = (*base, *outcome.added)
+        parts = ingredients(vertex, trees, selection)
+        record = StepRecord(
+            keys[-1], vertex.lineage, vertex.op.kind, vertex.name, parts, layers, outcome.detail, outcome.bytes, seconds, at, time.time(), 1
+        )
+        self._cache.add(record, keys[:-1])
+        return StepReport(vertex, Tree(layers, self._host.stamp(at), outcome.bytes), False, seconds, keys[-1], reason)
+
+
+def _order(targets: Sequence[Vertex]) -> list[Vertex]:
+    seen: dict[str, Vertex] = {}
+    for target in targets:
+        for vertex in walk(target):
+            seen.setdefault(vertex.id, vertex)
+    return list(seen.values())

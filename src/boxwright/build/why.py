@@ -1,0 +1,124 @@
+"""Why a step was reused or not (`build --explain`): compare its ingredients with the records of its lineage.
+
+Pure but for one read of the lineage's records. The lineage is a project's stage; the nearest record is the
+last used one of the same instruction text, else of the same position and kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients
+from boxwright.build.graph import Selection, Tree, Vertex
+
+_SHOWN = 3  # changed files named one by one
+
+
+class Why:
+    """Answers for one build; reads each lineage once, as it was when the build began."""
+
+    def __init__(self, cache: StepCache) -> None:
+        self._cache = cache
+        self._lineages: dict[str, list[StepRecord]] = {}
+
+    def __call__(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit | None) -> str:
+        """One phrase for the step's line."""
+        if hit is not None:
+            import time
+
+            return f"on record since {time.strftime('%Y-%m-%d %H:%M', time.localtime(hit.created))}, took {hit.seconds:.1f}s then"
+        if vertex.fresh:
+            return "the cache was not asked (--no-cache)"
+        if vertex.lineage not in self._lineages:
+            self._lineages[vertex.lineage] = self._cache.lineage(vertex.lineage)
+        current = ingredients(vertex, trees, selection)
+        near = nearest(vertex.op.kind, current, self._lineages[vertex.lineage])
+        if near is None:
+            return "no record of this step"
+        found = list(differences(near.ingredients, current))
+        if not found:
+            return "same ingredients as on record, but the recorded layers are gone"
+        return "; ".join(found[:_SHOWN]) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+
+
+def nearest(kind: str, current: Mapping[str, Any], records: Sequence[StepRecord]) -> StepRecord | None:
+    """The record to compare with. `records` are in the order of last use."""
+    same_kind = [r for r in records if r.kind == kind]
+    for matches in (
+        lambda r: r.ingredients.get("text") == current["text"] and r.ingredients.get("position") == current["position"],
+        lambda r: r.ingredients.get("text") == current["text"],
+        lambda r: r.ingredients.get("position") == current["position"],
+    ):
+        for record in same_kind:
+            if matches(record):
+                return record
+    return None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What differs, the step's own ingredients before what it stands on."""
+    if old.get("text") != new.get("text"):
+        yield "instruction changed"
+    yield from _definition(old.get("definition") or {}, new.get("definition") or {}, old.get("text") == new.get("text"))
+    yield from _files(old.get("files") or {}, new.get("files") or {})
+    yield from _inputs(old.get("inputs") or [], new.get("inputs") or [], "files" in new)
+
+
+_LABELS = {"env": "ENV", "build_args": "ARG"}
+
+
+def _definition(old: Mapping[str, Any], new: Mapping[str, Any], same_text: bool) -> Iterator[str]:
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if key in _LABELS:
+            yield from _values(_LABELS[key], before or {}, after or {})
+        elif key == "mounts":
+            yield "mounts changed"
+        elif key in ("user", "cwd", "network", "platform", "epoch", "security", "hostname", "depth"):
+            yield f"{key} changed: {before!r} -> {after!r}"
+        elif same_text:
+            yield f"{key} changed"
+
+
+def _values(label: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for name in [*new, *(n for n in old if n not in new)]:
+        if name not in old:
+            yield f"{label} {name} added"
+        elif name not in new:
+            yield f"{label} {name} removed"
+        elif old[name] != new[name]:
+            yield f"{label} {name} changed"
+
+
+def _files(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for path in sorted({*old, *new}):
+        before, after = old.get(path), new.get(path)
+        if before == after:
+            continue
+        if before is None:
+            yield f"{path} added"
+        elif after is None:
+            yield f"{path} removed"
+        else:
+            mode, _, content = before.partition(" ")
+            mode_now, _, content_now = after.partition(" ")
+            if content != content_now:
+                yield f"{path} modified"
+            if mode != mode_now:
+                yield f"{path} mode {mode}->{mode_now}"
+
+
+def _inputs(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], by_content: bool) -> Iterator[str]:
+    if len(old) != len(new):
+        yield "number of inputs changed"
+        return
+    for position, (before, after) in enumerate(zip(old, new)):
+        if before.get("chain") == after.get("chain") or (by_content and position > 0):
+            continue
+        if before.get("base") or after.get("base"):
+            yield f"base moved {before.get('base') or before.get('text')} -> {after.get('base') or after.get('text')}"
+        else:
+            yield "parent step changed" if position == 0 else f"input {after.get('text') or position} changed"
