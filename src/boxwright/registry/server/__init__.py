@@ -1,0 +1,1 @@
+"""The registry server: the OCI distribution specification, namespaces, search, access, a mirror, pages."""

@@ -1,0 +1,249 @@
+"""Blobs: GET and HEAD with ranges, DELETE, and uploads whole, streamed, in chunks, or by mount."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from boxwright.registry.server.catalog import Upload
+from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.storage import UploadWriter
+from boxwright.registry.server.wire import (
+    BlobUnknown,
+    DigestWrong,
+    RangeInvalid,
+    Route,
+    SizeWrong,
+    UploadInvalid,
+    UploadUnknown,
+    check_digest,
+    check_name,
+    check_upload,
+)
+from boxwright.spec.digest import Digest
+
+_BATCH = 1 << 20  # bytes hashed and written by one call in the pool
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
+
+
+async def get(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-2. The bytes leave by sendfile."""
+    service.access.check(request, route.name, "pull")
+    digest = check_digest(route.reference)
+    size = service.catalog.blob(route.name, str(digest))
+    if size is None:
+        raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
+    headers = {"Docker-Content-Digest": str(digest), "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "Cache-Control": "max-age=31536000, immutable"}
+    wanted = request.headers.get("Range")
+    if wanted is not None:
+        _check_range(wanted, size)
+    if request.method == "HEAD" and wanted is None:
+        return web.Response(headers={**headers, "Content-Length": str(size)})
+    path = service.blobs.path(digest)
+    if path is None:
+        raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
+    return web.FileResponse(path, chunk_size=_BATCH, headers=headers)
+
+
+def _check_range(text: str, size: int) -> None:
+    match = _RANGE.match(text)
+    if not match or text == "bytes=-":
+        raise RangeInvalid(f"invalid range {text[:80]!r}", headers={"Content-Range": f"bytes */{size}"})
+    first, last = match[1], match[2]
+    backwards = first and last and int(first) > int(last)
+    if backwards or (first and int(first) >= size) or (not first and int(last) == 0):
+        raise RangeInvalid(f"range {text} is outside of the blob's {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+
+
+async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-10. The repository lets go; the collector frees the bytes when nobody holds them."""
+    service.access.check(request, route.name, "delete")
+    digest = check_digest(route.reference)
+    if not await service.run(service.catalog.remove_blob, route.name, str(digest)):
+        raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
+    return web.Response(status=202)
+
+
+async def start(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-4a, end-4b, end-4c and end-11: an upload session, a whole blob at once, or a mount."""
+    service.access.check(request, route.name, "push")
+    arguments = query(request)
+    if "mount" in arguments:
+        mounted = await _mount(service, request, route.name, check_digest(arguments["mount"]), arguments.get("from"))
+        if mounted is not None:
+            return mounted
+    algorithm = arguments.get("digest-algorithm", "sha256")
+    wanted = check_digest(arguments["digest"]) if "digest" in arguments else None
+    if wanted is not None:
+        algorithm = wanted.algorithm
+    if algorithm not in ("sha256", "sha512"):
+        raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
+    upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
+    await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)
+    if wanted is None:
+        return web.Response(status=202, headers=_session(upload))
+    try:
+        return await _finish(service, request, upload, wanted)
+    except BaseException:
+        await service.run(_abandon, service, upload)
+        raise
+
+
+def _abandon(service: Service, upload: Upload) -> None:
+    with suppress(UploadUnknown):
+        service.catalog.end_upload(upload.id, upload.repository)
+    service.blobs.discard(upload.id)
+
+
+async def _mount(service: Service, request: web.BaseRequest, name: str, digest: Digest, source: str | None) -> web.Response | None:
+    """None when it cannot be mounted: the caller opens an ordinary session, as the specification asks."""
+    text = str(digest)
+    holders = [check_name(source)] if source else service.catalog.blob_holders(text)
+    for holder in holders:
+        # Knowing a digest is no right to its bytes: only from where the caller may pull.
+        if not service.access.allows(request, holder, "pull"):
+            continue
+        size = service.catalog.blob(holder, text)
+        if size is not None and service.blobs.size(digest) == size:
+            await service.run(service.catalog.add_blob, name, text, size)
+            return web.Response(status=201, headers=_created(name, digest))
+    return None
+
+
+async def status(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-13."""
+    service.access.check(request, route.name, "push")
+    return web.Response(status=204, headers=_session(service.catalog.upload(check_upload(route.reference), route.name)))
+
+
+async def cancel(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-14."""
+    service.access.check(request, route.name, "push")
+    upload = check_upload(route.reference)
+    await service.run(service.catalog.end_upload, upload, route.name)
+    await service.run(service.blobs.discard, upload)
+    return web.Response(status=204)
+
+
+async def patch(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-5: one chunk, or a stream of unknown length."""
+    service.access.check(request, route.name, "push")
+    upload = service.catalog.upload(check_upload(route.reference), route.name)
+    _check_position(request, upload)
+    writer = service.blobs.writer(upload.id)
+    try:
+        upload = await _receive(service, request, upload, writer)
+    finally:
+        writer.close()
+    return web.Response(status=202, headers=_session(upload))
+
+
+async def finish(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-6: the digest, perhaps with the last chunk or all of the blob."""
+    service.access.check(request, route.name, "push")
+    upload = service.catalog.upload(check_upload(route.reference), route.name)
+    digest = query(request).get("digest")
+    if not digest:
+        raise DigestWrong("the parameter digest is missing")
+    wanted = check_digest(digest)
+    _check_position(request, upload)
+    return await _finish(service, request, upload, wanted)
+
+
+async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wanted: Digest) -> web.Response:
+    writer = service.blobs.writer(upload.id)
+    try:
+        upload = await _receive(service, request, upload, writer, algorithm=wanted.algorithm if upload.size == 0 else upload.algorithm)
+        found = upload.digest if upload.algorithm == wanted.algorithm else ""
+        if not found:
+            found = await service.run(service.blobs.digest_of, upload.id, upload.size, wanted.algorithm)
+        if found != wanted.hex:
+            await service.run(_abandon, service, upload)
+            raise DigestWrong(f"the uploaded bytes have digest {wanted.algorithm}:{found}, not {wanted}", detail={"digest": str(wanted)})
+        await service.run(_publish, service, upload, wanted)
+    finally:
+        writer.close()
+    return web.Response(status=201, headers=_created(upload.repository, wanted))
+
+
+def _publish(service: Service, upload: Upload, digest: Digest) -> None:
+    service.blobs.publish(upload.id, digest, upload.size)
+    service.catalog.add_blob(upload.repository, str(digest), upload.size, upload=upload.id)
+
+
+async def _receive(service: Service, request: web.BaseRequest, upload: Upload, writer: UploadWriter, *, algorithm: str = "") -> Upload:
+    """Append the body. What arrived before a broken connection counts: the client can go on from there."""
+    algorithm = algorithm or upload.algorithm
+    state: Any = hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size)
+    size = upload.size
+
+    def take(offset: int, data: bytearray) -> None:
+        writer.append(offset, data)
+        if state is not None:
+            state.update(data)
+
+    pending: asyncio.Future[None] | None = None
+    batch = bytearray()
+    expected = request.content_length
+    try:
+        while True:
+            chunk = await request.content.readany()
+            batch += chunk
+            if chunk and len(batch) < _BATCH:
+                continue
+            if pending is not None:
+                await pending
+                pending = None
+            if batch:
+                pending = asyncio.ensure_future(service.run(take, size, batch))
+                size += len(batch)
+                batch = bytearray()
+            if not chunk:
+                break
+    finally:
+        if pending is not None:
+            await pending
+        if size != upload.size:
+            digest = state.hexdigest() if state is not None else ""
+            await service.run(service.catalog.advance_upload, upload.id, upload.size, size, digest)
+        if state is not None:
+            service.hashes.keep(upload.id, size, state)
+    if expected is not None and size - upload.size != expected:
+        raise SizeWrong(f"the body has {size - upload.size} bytes, not the {expected} of its Content-Length")
+    if size == upload.size and size:
+        return upload
+    return Upload(upload.id, upload.repository, algorithm, size, state.hexdigest() if state is not None else "")
+
+
+def _check_position(request: web.BaseRequest, upload: Upload) -> None:
+    text = request.headers.get("Content-Range")
+    if text is None:
+        return
+    match = _CONTENT_RANGE.match(text)
+    if not match:
+        raise UploadInvalid(f"invalid Content-Range {text[:80]!r}: wanted <first>-<last>")
+    first, last = int(match[1]), int(match[2])
+    if first != upload.size:
+        raise RangeInvalid(f"the chunk starts at {first}, the upload is at {upload.size}", headers=_session(upload))
+    length = request.content_length
+    if last < first or (length is not None and length != last - first + 1):
+        raise SizeWrong(f"Content-Range {text[:80]} and Content-Length {length} contradict each other")
+
+
+def _session(upload: Upload) -> dict[str, str]:
+    return {
+        "Location": f"/v2/{upload.repository}/blobs/uploads/{upload.id}",
+        "Docker-Upload-UUID": upload.id,
+        "Range": f"0-{max(upload.size - 1, 0)}",
+    }
+
+
+def _created(name: str, digest: Digest) -> dict[str, str]:
+    return {"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": str(digest)}

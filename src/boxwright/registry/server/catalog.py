@@ -1,0 +1,340 @@
+"""The catalog: repositories, manifests, tags, referrers, uploads, and which repository may read which blob.
+
+SQLite now; a server database can take its place, since every method is one transaction and none keeps state
+between calls. `synchronous=FULL`: what was acknowledged survives a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxwright.registry.server.wire import NameUnknown, NoSpace, UploadUnknown
+
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE repositories (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT NOT NULL UNIQUE,
+    created      REAL NOT NULL,
+    updated      REAL NOT NULL,
+    pulls        INTEGER NOT NULL DEFAULT 0,
+    last_pulled  REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE contents (          -- exact bytes of manifests, shared by repositories
+    digest   TEXT PRIMARY KEY,
+    content  BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE manifests (
+    repository     INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    digest         TEXT NOT NULL,
+    media_type     TEXT NOT NULL,
+    size           INTEGER NOT NULL,
+    subject        TEXT,
+    artifact_type  TEXT NOT NULL,
+    annotations    TEXT NOT NULL,
+    pushed         REAL NOT NULL,
+    last_pulled    REAL NOT NULL DEFAULT 0,
+    PRIMARY KEY (repository, digest)
+) WITHOUT ROWID;
+CREATE INDEX manifests_by_subject ON manifests (repository, subject) WHERE subject IS NOT NULL;
+CREATE INDEX manifests_by_digest ON manifests (digest);
+CREATE TABLE links (             -- what a manifest points at: blobs and other manifests
+    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    manifest    TEXT NOT NULL,
+    target      TEXT NOT NULL,
+    PRIMARY KEY (repository, manifest, target)
+) WITHOUT ROWID;
+CREATE TABLE tags (
+    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    name        TEXT NOT NULL,
+    digest      TEXT NOT NULL,
+    updated     REAL NOT NULL,
+    PRIMARY KEY (repository, name)
+) WITHOUT ROWID;
+CREATE INDEX tags_by_digest ON tags (repository, digest);
+CREATE TABLE blobs (             -- which repository holds which blob; the bytes are shared
+    digest      TEXT NOT NULL,
+    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    size        INTEGER NOT NULL,
+    added       REAL NOT NULL,
+    PRIMARY KEY (digest, repository)
+) WITHOUT ROWID;
+CREATE INDEX blobs_by_repository ON blobs (repository);
+CREATE TABLE uploads (
+    id          TEXT PRIMARY KEY,
+    repository  TEXT NOT NULL,   -- by name: an upload alone makes no repository
+    algorithm   TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    digest      TEXT NOT NULL,   -- hex of the first `size` bytes when known, so that no worker reads them again
+    started     REAL NOT NULL,
+    updated     REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest in a repository."""
+
+    digest: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload's state. `digest` is the hex digest of its first `size` bytes, or ''."""
+
+    id: str
+    repository: str
+    algorithm: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """What is recorded of a manifest when it is put."""
+
+    digest: str
+    media_type: str
+    content: bytes
+    subject: str | None
+    artifact_type: str
+    annotations: dict[str, str]
+    links: tuple[str, ...]
+
+
+class Catalog:
+    """One connection a thread. Extra rooms add their tables by `extend`."""
+
+    def __init__(self, path: Path, *, extensions: Sequence[str] = ()) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._extensions = tuple(extensions)
+        with self.write() as sql:
+            if sql.execute("PRAGMA user_version").fetchone()[0] == 0:
+                _script(sql, _SCHEMA)
+                sql.execute(f"PRAGMA user_version={VERSION}")
+            for schema in self._extensions:
+                _script(sql, schema)
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, for SELECTs."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and self._local.pid == os.getpid():
+            return connection
+        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, cached_statements=256)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        self._local.connection, self._local.pid = connection, os.getpid()
+        return connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction. Raises NoSpace."""
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+        except sqlite3.OperationalError as error:
+            if "full" in str(error) or "disk I/O" in str(error):
+                raise NoSpace("the registry's storage is full", hint="free some space, or run garbage collection") from error
+            raise
+
+    def version(self) -> int:
+        """Changes whenever another connection committed; for caches."""
+        version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    # --- repositories ---------------------------------------------------------------------------
+
+    def repository(self, name: str) -> int | None:
+        """The repository's row, or None."""
+        row = self.connection().execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def _need(self, name: str) -> int:
+        found = self.repository(name)
+        if found is None:
+            raise NameUnknown(f"repository {name} is not known to the registry", detail={"name": name})
+        return found
+
+    @staticmethod
+    def make(sql: sqlite3.Connection, name: str) -> int:
+        """The repository's row, made when it is new."""
+        now = time.time()
+        sql.execute("INSERT OR IGNORE INTO repositories (name, created, updated) VALUES (?, ?, ?)", (name, now, now))
+        row: int = sql.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()[0]
+        return row
+
+    def repositories(self, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Names in order, from the one behind `after` on."""
+        rows = self.connection().execute("SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?", (after, -1 if limit is None else limit))
+        return [name for (name,) in rows]
+
+    # --- blobs ----------------------------------------------------------------------------------
+
+    def blob(self, repository: str, digest: str) -> int | None:
+        """Size of a blob that this repository holds."""
+        row = self.connection().execute(
+            "SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?", (digest, repository)
+        ).fetchone()  # fmt: skip
+        return row[0] if row else None
+
+    def blob_holders(self, digest: str) -> list[str]:
+        """Repositories that hold the blob."""
+        rows = self.connection().execute("SELECT r.name FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? LIMIT 100", (digest,))
+        return [name for (name,) in rows]
+
+    def add_blob(self, repository: str, digest: str, size: int, *, upload: str = "") -> None:
+        """Record that the repository holds a stored blob; the upload that brought it ends."""
+        with self.write() as sql:
+            row = self.make(sql, repository)
+            sql.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", (digest, row, size, time.time()))
+            if upload:
+                sql.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+
+    def remove_blob(self, repository: str, digest: str) -> bool:
+        """The repository lets go of the blob; False when it did not hold it."""
+        with self.write() as sql:
+            return sql.execute(
+                "DELETE FROM blobs WHERE digest = ? AND repository = (SELECT id FROM repositories WHERE name = ?)", (digest, repository)
+            ).rowcount > 0  # fmt: skip
+
+    # --- uploads --------------------------------------------------------------------------------
+
+    def start_upload(self, upload: str, repository: str, algorithm: str, empty_digest: str) -> None:
+        now = time.time()
+        with self.write() as sql:
+            sql.execute("INSERT INTO uploads VALUES (?, ?, ?, 0, ?, ?, ?)", (upload, repository, algorithm, empty_digest, now, now))
+
+    def upload(self, upload: str, repository: str) -> Upload:
+        """Raises UploadUnknown."""
+        row = self.connection().execute(
+            "SELECT id, repository, algorithm, size, digest FROM uploads WHERE id = ? AND repository = ?", (upload, repository)
+        ).fetchone()  # fmt: skip
+        if row is None:
+            raise UploadUnknown("blob upload unknown to registry", detail={"upload": upload})
+        return Upload(*row)
+
+    def advance_upload(self, upload: str, before: int, size: int, digest: str) -> None:
+        """Raises UploadUnknown when the upload ended, or another request moved it meanwhile."""
+        with self.write() as sql:
+            if not sql.execute("UPDATE uploads SET size = ?, digest = ?, updated = ? WHERE id = ? AND size = ?", (size, digest, time.time(), upload, before)).rowcount:
+                raise UploadUnknown("the blob upload ended, or another request continued it", detail={"upload": upload})
+
+    def end_upload(self, upload: str, repository: str) -> None:
+        """Raises UploadUnknown."""
+        with self.write() as sql:
+            if not sql.execute("DELETE FROM uploads WHERE id = ? AND repository = ?", (upload, repository)).rowcount:
+                raise UploadUnknown("blob upload unknown to registry", detail={"upload": upload})
+
+    # --- manifests and tags ---------------------------------------------------------------------
+
+    def manifest(self, repository: str, reference: str) -> StoredManifest | None:
+        """By tag or by digest."""
+        if ":" in reference:
+            query = (
+                "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN manifests m ON m.repository = r.id "
+                "JOIN contents c ON c.digest = m.digest WHERE r.name = ? AND m.digest = ?"
+            )
+        else:
+            query = (
+                "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository = r.id "
+                "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON c.digest = m.digest "
+                "WHERE r.name = ? AND t.name = ?"
+            )
+        row = self.connection().execute(query, (repository, reference)).fetchone()
+        return StoredManifest(*row) if row else None
+
+    def has_manifest(self, repository: str, digest: str) -> bool:
+        return self.connection().execute(
+            "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?", (repository, digest)
+        ).fetchone() is not None  # fmt: skip
+
+    def put_manifest(self, repository: str, manifest: ManifestRow, tags: Sequence[str]) -> None:
+        """Store the bytes, what they point at, and the tags: all or nothing."""
+        now = time.time()
+        with self.write() as sql:
+            row = self.make(sql, repository)
+            sql.execute("UPDATE repositories SET updated = ? WHERE id = ?", (now, row))
+            sql.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (manifest.digest, manifest.content))
+            sql.execute(
+                "INSERT INTO manifests (repository, digest, media_type, size, subject, artifact_type, annotations, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET media_type = excluded.media_type, pushed = excluded.pushed",
+                (row, manifest.digest, manifest.media_type, len(manifest.content), manifest.subject, manifest.artifact_type, json.dumps(manifest.annotations), now),
+            )
+            sql.executemany("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", [(row, manifest.digest, target) for target in manifest.links])
+            sql.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", [(row, tag, manifest.digest, now) for tag in tags])
+
+    def delete_manifest(self, repository: str, digest: str) -> bool:
+        """Remove a manifest and every tag to it; False when it was not there."""
+        with self.write() as sql:
+            row = sql.execute("SELECT id FROM repositories WHERE name = ?", (repository,)).fetchone()
+            if row is None or not sql.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (row[0], digest)).rowcount:
+                return False
+            sql.execute("DELETE FROM tags WHERE repository = ? AND digest = ?", (row[0], digest))
+            sql.execute("DELETE FROM links WHERE repository = ? AND manifest = ?", (row[0], digest))
+            sql.execute("DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?)", (digest, digest))
+            return True
+
+    def delete_tag(self, repository: str, tag: str) -> bool:
+        with self.write() as sql:
+            return sql.execute("DELETE FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND name = ?", (repository, tag)).rowcount > 0
+
+    def tags(self, repository: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """Tags in ASCII order. Raises NameUnknown."""
+        row = self._need(repository)
+        rows = self.connection().execute("SELECT name FROM tags WHERE repository = ? AND name > ? ORDER BY name LIMIT ?", (row, after, -1 if limit is None else limit))
+        return [name for (name,) in rows]
+
+    def referrers(self, repository: str, subject: str, *, artifact_type: str | None = None, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+        """Descriptors of the manifests whose subject this is, in digest order."""
+        row = self.repository(repository)
+        if row is None:
+            return []
+        query = "SELECT digest, media_type, size, artifact_type, annotations FROM manifests WHERE repository = ? AND subject = ? AND digest > ?"
+        arguments: list[object] = [row, subject, after]
+        if artifact_type is not None:
+            query += " AND artifact_type = ?"
+            arguments.append(artifact_type)
+        found = self.connection().execute(query + " ORDER BY digest LIMIT ?", [*arguments, limit])
+        out = []
+        for digest, media_type, size, kind, notes in found:
+            entry: dict[str, Any] = {"mediaType": media_type, "digest": digest, "size": size}
+            if kind:
+                entry["artifactType"] = kind
+            if notes != "{}":
+                entry["annotations"] = json.loads(notes)
+            out.append(entry)
+        return out
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and self._local.pid == os.getpid():
+            connection.close()
+            self._local.connection = None
+
+
+def _script(sql: sqlite3.Connection, schema: str) -> None:
+    for statement in schema.split(";\n"):
+        if statement.strip():
+            sql.execute(statement)

@@ -1,0 +1,181 @@
+"""Manifests, tags, referrers, the catalogue of repositories, extension discovery."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from boxwright.registry.server import manifests
+from boxwright.registry.server.catalog import ManifestRow
+from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.wire import (
+    ManifestTooLarge,
+    ManifestUnknown,
+    ManifestWrong,
+    NameUnknown,
+    PageInvalid,
+    Route,
+    TooManyTags,
+    check_digest,
+    check_tag,
+    is_digest,
+)
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.manifest import MAX_SIZE
+
+_PAGE = 10_000  # entries of one answer at most; more are behind its Link
+_REFERRERS_PAGE = 1000
+
+
+async def base(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-1."""
+    service.access.check(request, "", "base")
+    return web.Response(body=b"{}", content_type="application/json")
+
+
+async def get(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-3. The bytes and type as they were pushed; never converted."""
+    service.access.check(request, route.name, "pull")
+    version = service.catalog.version()
+    answer = service.manifests.get(version, route.name, route.reference)
+    if answer is None:
+        if is_digest(route.reference):
+            check_digest(route.reference)
+        found = service.catalog.manifest(route.name, route.reference)
+        if found is None:
+            if service.catalog.repository(route.name) is None:
+                raise NameUnknown(f"repository {route.name} is not known to the registry", detail={"name": route.name})
+            raise ManifestUnknown(f"manifest {route.reference[:200]} is not known in {route.name}", detail={"reference": route.reference[:200]})
+        headers = {
+            "Content-Type": found.media_type,
+            "Docker-Content-Digest": found.digest,
+            "Docker-Distribution-Api-Version": "registry/2.0",
+            "ETag": f'"{found.digest}"',
+        }
+        answer = (found, headers)
+        service.manifests.keep(route.name, route.reference, answer)
+    manifest, headers = answer
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=304, headers=headers)
+    if request.method == "HEAD":
+        return web.Response(headers={**headers, "Content-Length": str(len(manifest.content))})
+    return web.Response(body=manifest.content, headers=headers)
+
+
+async def put(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-7a and end-7b (several tags at once on a push by digest)."""
+    service.access.check(request, route.name, "push")
+    tags = [check_tag(t) for t in query(request).getall("tag", [])]
+    if len(tags) > manifests.MAX_TAGS:
+        raise TooManyTags(f"{len(tags)} tags in one request; at most {manifests.MAX_TAGS} are accepted")
+    wanted = check_digest(route.reference) if is_digest(route.reference) else None
+    if wanted is None:
+        tags.insert(0, check_tag(route.reference))
+    content = await _body(request)
+    media_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip()
+
+    def store() -> ManifestRow:
+        row = manifests.examine(
+            content,
+            media_type,
+            wanted,
+            has_blob=lambda d: service.catalog.blob(route.name, d) is not None or service.catalog.has_manifest(route.name, d),
+            has_manifest=lambda d: service.catalog.has_manifest(route.name, d),
+            sparse=service.sparse,
+        )
+        service.catalog.put_manifest(route.name, row, tags)
+        return row
+
+    row = await service.run(store)
+    headers = {"Location": f"/v2/{route.name}/manifests/{row.digest}", "Docker-Content-Digest": row.digest}
+    if row.subject:
+        headers["OCI-Subject"] = row.subject
+    if wanted is not None and tags:
+        headers["OCI-Tag"] = ", ".join(tags)
+    return web.Response(status=201, headers=headers)
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    if (request.content_length or 0) > MAX_SIZE:
+        raise ManifestTooLarge(f"the manifest has {request.content_length} bytes; at most {MAX_SIZE} are accepted")
+    body = bytearray()
+    while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > MAX_SIZE:
+            raise ManifestTooLarge(f"the manifest has more than {MAX_SIZE} bytes")
+    if not body:
+        raise ManifestWrong("the manifest is empty")
+    return bytes(body)
+
+
+async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-9: by digest with all its tags, or one tag alone."""
+    service.access.check(request, route.name, "delete")
+    if is_digest(route.reference):
+        gone = await service.run(service.catalog.delete_manifest, route.name, str(check_digest(route.reference)))
+    else:
+        gone = await service.run(service.catalog.delete_tag, route.name, check_tag(route.reference))
+    if not gone:
+        raise ManifestUnknown(f"manifest {route.reference[:200]} is not known in {route.name}")
+    return web.Response(status=202)
+
+
+async def tags(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-8."""
+    service.access.check(request, route.name, "pull")
+    limit, last = _page(request)
+    found = service.catalog.tags(route.name, after=last, limit=limit + 1)
+    headers = _next(f"/v2/{route.name}/tags/list", limit, found)
+    return web.Response(body=json.dumps({"name": route.name, "tags": found[:limit]}).encode(), content_type="application/json", headers=headers)
+
+
+async def catalog(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """``_catalog``: the repositories that the caller may pull."""
+    service.access.check(request, "", "catalog")
+    limit, last = _page(request)
+    found = [n for n in service.catalog.repositories(after=last, limit=limit + 1) if service.access.allows(request, n, "pull")]
+    headers = _next("/v2/_catalog", limit, found)
+    return web.Response(body=json.dumps({"repositories": found[:limit]}).encode(), content_type="application/json", headers=headers)
+
+
+async def referrers(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """end-12: always 200 with an index, also for what is not known."""
+    service.access.check(request, route.name, "pull")
+    digest = check_digest(route.reference)
+    arguments = query(request)
+    kind, last = arguments.get("artifactType"), arguments.get("last", "")
+    found = service.catalog.referrers(route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1)
+    headers = {}
+    if kind is not None:
+        headers["OCI-Filters-Applied"] = "artifactType"
+    if len(found) > _REFERRERS_PAGE:
+        found.pop()
+        more = {**({"artifactType": kind} if kind is not None else {}), "last": found[-1]["digest"]}
+        headers["Link"] = f'</v2/{route.name}/referrers/{digest}?{urlencode(more)}>; rel="next"'
+    body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": found}
+    return web.Response(body=json.dumps(body).encode(), content_type=mt.OCI_INDEX, headers=headers)
+
+
+async def discover(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    """Which extensions there are: search."""
+    service.access.check(request, route.name, "pull" if route.name else "base")
+    extension = {"name": "_boxwright", "description": "search over repositories", "url": "/api/search", "endpoints": ["/api/search"]}
+    return web.Response(body=json.dumps({"extensions": [extension]}).encode(), content_type="application/json")
+
+
+def _page(request: web.BaseRequest) -> tuple[int, str]:
+    arguments = query(request)
+    text = arguments.get("n")
+    if text is None:
+        return _PAGE, arguments.get("last", "")
+    if not text.isdigit() or len(text) > 12:
+        raise PageInvalid(f"n is {text[:40]!r}; it must be a whole number")
+    return min(int(text), _PAGE), arguments.get("last", "")
+
+
+def _next(path: str, limit: int, found: list[str]) -> dict[str, str]:
+    if limit and len(found) > limit:
+        return {"Link": f'<{path}?{urlencode({"n": limit, "last": found[limit - 1]})}>; rel="next"'}
+    return {}
