@@ -83,7 +83,7 @@ def moment(text: str, *, now: float | None = None) -> float:
         tail = padded[19:].lstrip(".0123456789")
         if (found := timestamp(padded if tail else padded + "Z")) is not None:
             # No zone means local time, as for Docker.
-            return found if tail else time.mktime(time.gmtime(found))
+            return found if tail else time.mktime((*time.gmtime(found)[:8], -1))
     raise FilterInvalid(f"invalid time {text[:80]!r}", hint="use a span like 24h, a date like 2026-11-23, or an RFC 3339 time")
 
 

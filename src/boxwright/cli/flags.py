@@ -301,9 +301,9 @@ class Parser:
             raise UsageError(f'"{self.prog}" {_wanted(least, most)}', prog=self.prog, usage=self.usage_line())
         spare = len(words) - least
         for positional in self.positionals:
-            many = min(_most(positional), _least(positional) + spare)
+            many = int(min(_most(positional), _least(positional) + spare))
             spare -= many - _least(positional)
-            taken, words = words[: int(many)], words[int(many) :]
+            taken, words = words[:many], words[many:]
             converted = [positional.convert(w, self.prog) for w in taken]
             if positional.nargs is None:
                 setattr(values, positional.dest, converted[0])

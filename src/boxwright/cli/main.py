@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     try:
         _tolerant_streams()
         if argv[:1] == ["__complete"]:
-            from boxwright.cli.completion import complete
+            from boxwright.cli.complete import complete
 
             return complete(argv[1:])
         name, options, rest = split(argv)
