@@ -2,16 +2,34 @@
 
     ROOT/layers/sha256-<hex>/layer.tar    the uncompressed tar, as it arrived
     ROOT/layers/sha256-<hex>/index.erofs  where everything in it lies, in a form that the kernel mounts
-    ROOT/layers/sha256-<hex>/tree/        instead of the two: what a build step or container wrote
+    ROOT/layers/sha256-<hex>/sparse.data  expanded sparse files; only when the tar has such
+    ROOT/layers/sha256-<hex>/tree/        instead of the three: what a build step or container wrote
+    ROOT/layers/.tmp-<hex>/               on its way in; its writer holds a shared flock on it
+    ROOT/trash/                           on its way out
+
+Life cycle: a writer (or adopted tree) fills a temporary directory; `publish` renames it and inserts its row, both
+under `LocalStore.committing`. What is published never changes. Directories without a row are garbage.
 """
 
 from __future__ import annotations
 
+import fcntl
+import io
+import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from boxwright.spec.digest import DiffID
+from boxwright.content.db import Database
+from boxwright.content.local import LocalStore, disk_errors, fsync_dir
+from boxwright.errors import NotFound
+from boxwright.spec.digest import DiffID, Digest
+
+if TYPE_CHECKING:
+    from boxwright.layer.writer import LayerWriter
+    from boxwright.spec.descriptor import Descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +45,182 @@ class Layer:
 
     @property
     def tar_path(self) -> Path:
+        """A 'tar' layer's archive: exactly `tar_size` bytes."""
         return self.path / "layer.tar"
 
     @property
     def index_path(self) -> Path:
+        """A 'tar' layer's EROFS index; `devices` are its extra devices."""
         return self.path / "index.erofs"
 
     @property
+    def devices(self) -> tuple[Path, ...]:
+        """The extra devices of the index, in the order in which a mount must name them: the tar, and the expanded
+        sparse files when it has such."""
+        sparse = self.path / "sparse.data"
+        return (self.tar_path, sparse) if sparse.exists() else (self.tar_path,)
+
+    @property
     def tree_path(self) -> Path:
+        """A 'tree' layer's directory, an overlay upper."""
         return self.path / "tree"
+
+
+class LayerMissing(NotFound):
+    """The store has no layer of this diff ID."""
+
+
+class LayerStore:
+    """Layers on disk. Methods may be called from any thread."""
+
+    def __init__(self, store: LocalStore, db: Database) -> None:
+        self.store = store
+        self.db = db
+        self.root = store.root / "layers"
+
+    def path(self, diff_id: Digest) -> Path:
+        """Where a layer is or would be."""
+        return self.root / f"{diff_id.algorithm}-{diff_id.hex}"
+
+    # --- what is there -----------------------------------------------------------------------------
+
+    def get(self, diff_id: Digest) -> Layer:
+        """Raises LayerMissing."""
+        with self.db.read() as sql:
+            row = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone()
+        if row is None:
+            raise LayerMissing(f"layer {diff_id} is not in the store", hint="pull or build the image again")
+        return self._layer(row)
+
+    def has(self, diff_id: Digest) -> bool:
+        """Whether the layer is stored now."""
+        with self.db.read() as sql:
+            return sql.execute("SELECT 1 FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone() is not None
+
+    def all(self) -> list[Layer]:
+        """Every stored layer."""
+        with self.db.read() as sql:
+            rows = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers ORDER BY added").fetchall()
+        return [self._layer(row) for row in rows]
+
+    def _layer(self, row: tuple[str, Literal["tar", "tree"], int, int, int]) -> Layer:
+        diff_id = DiffID.parse(row[0])
+        return Layer(diff_id, row[1], self.path(diff_id), row[2], row[3], row[4])
+
+    def touch(self, *diff_ids: Digest) -> None:
+        """Note that the layers were used now."""
+        now = time.time()
+        with self.db.write() as sql:
+            sql.executemany("UPDATE layers SET last_used = ? WHERE diff_id = ?", [(now, str(d)) for d in diff_ids])
+
+    # --- in ----------------------------------------------------------------------------------------
+
+    def writer(self, *, algorithm: str = "sha256") -> LayerWriter:
+        """A layer on its way in; use as a context manager."""
+        from boxwright.layer.writer import LayerWriter
+
+        return LayerWriter(self, algorithm=algorithm)
+
+    def ingest(self, tar: BinaryIO, *, expected: DiffID | None = None) -> Layer:
+        """Store a layer from its tar, in any compression. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
+        from boxwright.layer.compress import open_decompressed
+
+        with self.writer(algorithm=expected.algorithm if expected else "sha256") as writer:
+            writer.pump(open_decompressed(tar))
+            return writer.commit(expected)
+
+    def ingest_blob(self, body: BinaryIO, desc: Descriptor, *, keep_blob: bool = True) -> Layer:
+        """Store a layer from a blob as a registry serves it, in one pass: the blob is verified, kept under its
+        digest when it is compressed, and its tar becomes a layer. A body that is content.store.Resumable goes on
+        where a broken ingest stopped. Raises Corrupt (ContentMismatch), TarInvalid, DiskFull, IngestBusy."""
+        from boxwright.layer.blobs import ingest_blob
+
+        return ingest_blob(self, body, desc, keep_blob=keep_blob)
+
+    def adopt_blob(self, digest: Digest) -> Layer:
+        """Make a layer of an uncompressed tar that is a blob already; both are one file from then on. Raises
+        BlobMissing, TarInvalid."""
+        from boxwright.layer.blobs import adopt_blob
+
+        return adopt_blob(self, digest)
+
+    def adopt_tree(self, tree: Path) -> Layer:
+        """Rename an overlay upper directory, no longer mounted, into place: a 'tree' layer, whose diff ID is that
+        of its canonical tar. When an equal layer exists the tree is removed. Raises Invalid, DiskFull."""
+        from boxwright.layer.adopt import adopt_tree
+
+        return adopt_tree(self, tree)
+
+    def publish(self, directory: Path, diff_id: DiffID, kind: Literal["tar", "tree"], tar_size: int, content: int, entries: int) -> Layer:
+        """For this room's writers: the complete, synced directory becomes the layer, unless an equal one exists."""
+        final = self.path(diff_id)
+        now = time.time()
+        with self.store.committing(), disk_errors(str(final)), self.db.write() as sql:
+            known = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone()
+            if known is not None and final.is_dir():
+                sql.execute("UPDATE layers SET last_used = ? WHERE diff_id = ?", (now, str(diff_id)))
+                return self._layer(known)
+            if final.exists():  # left by a crash between rename and row
+                self._to_trash(final)
+            fsync_dir(directory)
+            directory.rename(final)
+            fsync_dir(self.root)
+            sql.execute("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", (str(diff_id), kind, tar_size, content, entries, now, now))
+        return Layer(diff_id, kind, final, tar_size, content, entries)
+
+    # --- out ---------------------------------------------------------------------------------------
+
+    def open_tar(self, layer: Layer) -> BinaryIO:
+        """The layer's uncompressed tar as a stream, byte for byte: the file, or made from the tree as it is read.
+        Raises LayerMissing."""
+        if layer.kind == "tar":
+            try:
+                return open(layer.tar_path, "rb", buffering=0)
+            except FileNotFoundError as error:
+                raise LayerMissing(f"layer {layer.diff_id} has lost its files", hint="pull or build the image again") from error
+        from boxwright.layer.adopt import TreeReader
+
+        return io.BufferedReader(TreeReader(layer), 1 << 20)
+
+    def open_blob(self, desc: Descriptor) -> BinaryIO:
+        """A virtual blob: an uncompressed layer served from here. Raises LayerMissing."""
+        return self.open_tar(self.get(desc.digest))
+
+    def remove(self, diff_id: Digest) -> None:
+        """For the collector, inside `LocalStore.sweeping`: drop the row and move the files to ROOT/trash."""
+        with self.db.write() as sql:
+            sql.execute("DELETE FROM layers WHERE diff_id = ?", (str(diff_id),))
+            path = self.path(diff_id)
+            if path.exists():
+                self._to_trash(path)
+
+    def leftovers(self) -> Iterator[Path]:
+        """For the collector, inside `LocalStore.sweeping`: what no row and no living writer owns."""
+        with self.db.read() as sql:
+            known = {text.replace(":", "-", 1) for (text,) in sql.execute("SELECT diff_id FROM layers")}
+        for name in os.listdir(self.root):
+            if name not in known and (not name.startswith(".tmp-") or _abandoned(self.root / name)):
+                yield self.root / name
+
+    def discard(self, path: Path) -> None:
+        """For the collector: move one of `leftovers` to ROOT/trash."""
+        self._to_trash(path)
+
+    def _to_trash(self, path: Path) -> None:
+        trash = self.store.root / "trash"
+        trash.mkdir(mode=0o700, exist_ok=True)
+        path.rename(trash / f"{path.name}-{os.urandom(4).hex()}")
+
+
+def _abandoned(directory: Path) -> bool:
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True

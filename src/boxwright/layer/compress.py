@@ -1,0 +1,209 @@
+"""Layers in and out of compression, streaming: gzip and zstd both ways, xz and bzip2 only in."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from boxwright.content.verify import CHUNK
+from boxwright.errors import Corrupt, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_XZ_MEMORY = 96 << 20  # bytes; `xz -9` needs 65 MiB
+
+
+class CompressedDataBroken(Corrupt):
+    """Compressed bytes do not decompress."""
+
+
+class TooLarge(Invalid):
+    """Decompressed data exceed the caller's limit."""
+
+
+def sniff(head: bytes) -> str:
+    """'gzip', 'zstd', 'xz', 'bzip2' or 'none', by the first 6 bytes."""
+    if head[:3] == b"\x1f\x8b\x08":
+        return "gzip"
+    if head[:4] == b"\x28\xb5\x2f\xfd" or (head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
+        return "zstd"  # also a skippable frame first
+    if head[:6] == b"\xfd7zXZ\0":
+        return "xz"
+    if head[:3] == b"BZh" and head[3:4].isdigit():
+        return "bzip2"
+    return "none"
+
+
+class _Prefixed(io.RawIOBase):
+    """A stream whose first bytes were read already, and perhaps with some more behind it."""
+
+    def __init__(self, head: bytes, raw: BinaryIO, tail: bytes = b"") -> None:
+        self._head = head
+        self._tail = tail
+        self._raw = raw
+        self._readinto = getattr(raw, "readinto", None)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if self._head:
+            count = min(len(view), len(self._head))
+            view[:count] = self._head[:count]
+            self._head = self._head[count:]
+            return count
+        if self._readinto is not None:
+            count = self._readinto(view) or 0
+        else:
+            data = self._raw.read(len(view))
+            count = len(data)
+            view[:count] = data
+        if not count and self._tail:
+            self._head, self._tail = self._tail, b""
+            return self.readinto(view)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _Blockwise(io.RawIOBase):
+    """xz or bzip2 by their decompressor objects: several streams one after the other, bounded output."""
+
+    def __init__(self, make: Callable[[], Any], raw: BinaryIO) -> None:
+        self._make = make
+        self._object = make()
+        self._raw = raw
+        self._fresh = True  # whether the current stream has had no byte yet
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        while True:
+            data = b""
+            if self._object.eof:
+                data = self._object.unused_data.lstrip(b"\0")
+                self._object, self._fresh = self._make(), True
+            if not data and (self._fresh or self._object.needs_input):
+                data = self._raw.read(CHUNK // 4)
+                if self._fresh:
+                    data = data.lstrip(b"\0") if data else data
+                if not data:
+                    if self._fresh:
+                        return 0
+                    raise EOFError
+            self._fresh = False
+            out = self._object.decompress(data, len(view))
+            if out:
+                view[: len(out)] = out
+                return len(out)
+
+
+class _Marked(io.RawIOBase):
+    """zstd frames, followed by one of our own: `zstandard` ends without a word when its input is cut off, but
+    then the mark does not come out at the end."""
+
+    MARK = b"boxwright's end!"
+    _FRAME = b"\x28\xb5\x2f\xfd\x20\x10\x81\x00\x00" + MARK  # single segment of 16 bytes, one raw last block
+
+    def __init__(self, raw: BinaryIO) -> None:
+        from zstandard import ZstdDecompressor
+
+        source = _Prefixed(b"", raw, self._FRAME)
+        self._inner = ZstdDecompressor().stream_reader(cast(BinaryIO, source), read_size=CHUNK // 4, read_across_frames=True)
+        self._tail = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        keep = len(self.MARK)
+        while True:
+            held = len(self._tail)
+            view[:held] = self._tail
+            count = self._inner.readinto(view[held:])
+            if not count:
+                if self._tail != self.MARK:
+                    raise EOFError
+                return 0
+            total = held + count
+            ready = max(total - keep, 0)
+            self._tail = bytes(view[ready:total])
+            if ready:
+                return ready
+
+
+class _Inflated(io.RawIOBase):
+    """The decompressor, with its errors translated and its output counted. At its end the compressed stream has
+    been read to its end too, so that whoever hashes that stream has seen it all."""
+
+    def __init__(self, kind: str, raw: BinaryIO, limit: int | None) -> None:
+        self._kind = kind
+        self._inner, self._errors = _open(kind, raw)
+        self._raw = raw
+        self._limit = limit
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count: int = self._inner.readinto(buffer)
+        except self._errors as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise CompressedDataBroken(f"the {self._kind} stream is damaged: {str(error) or 'it ends too early'}") from error
+        if not count:
+            while self._raw.read(CHUNK):
+                pass
+        self._count += count
+        if self._limit is not None and self._count > self._limit:
+            raise TooLarge(f"the {self._kind} stream expands to more than {self._limit} bytes")
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def _open(kind: str, raw: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A decompressor with `readinto`, and what it raises for bad data."""
+    if kind == "gzip":
+        from gzip import BadGzipFile
+
+        from isal import isal_zlib
+
+        # Its private name is the only reader in C that goes on after a member's end; decompressobj stops there.
+        return isal_zlib._GzipReader(raw, CHUNK // 4), (EOFError, BadGzipFile, isal_zlib.IsalError)
+    if kind == "zstd":
+        from zstandard import ZstdError
+
+        return _Marked(raw), (EOFError, ZstdError)
+    if kind == "xz":
+        import lzma
+
+        return _Blockwise(lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY), raw), (EOFError, lzma.LZMAError)
+    if kind == "bzip2":
+        import bz2
+
+        return _Blockwise(bz2.BZ2Decompressor, raw), (EOFError, OSError)
+    return raw, ()
+
+
+def open_decompressed(raw: BinaryIO, *, limit: int | None = None) -> BinaryIO:
+    """The tar in a stream of any compression, which its first bytes tell. More than `limit` bytes raise TooLarge,
+    damage raises CompressedDataBroken. Closing closes `raw`."""
+    head = b""
+    while len(head) < 6 and (more := raw.read(6 - len(head))):
+        head += more
+    source = cast(BinaryIO, _Prefixed(head, raw))
+    return io.BufferedReader(_Inflated(sniff(head), source, limit), CHUNK // 8)

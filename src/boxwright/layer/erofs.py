@@ -1,0 +1,271 @@
+"""The index of a layer: a metadata-only EROFS image whose file data lie in the layer's tar.
+
+    0      1024  1152            4096
+    | zero | sb  | device slots  | inodes, each with its xattrs and short link target … | directories, long targets |
+
+Blocks are 512 bytes because a tar's data begin at such boundaries; the tar is device 1 at block UNIADDR of the
+unified address space, the expanded content of sparse files (if there are any) device 2 right behind it. nid =
+offset / 32. Format: Linux, Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from boxwright.layer.scan import TarInvalid
+from boxwright.layer.tree import IMPLIED, OPAQUE, Tree
+
+BLOCK: Final = 512
+UNIADDR: Final = 1 << 26  # 32 GiB, far above any index
+_MOST_BLOCKS = (1 << 32) - UNIADDR - 2
+META: Final = 4096  # bytes; where inodes begin
+MAGIC: Final = 0xE0F5E1E2
+SUPER: Final = Struct("<IIIBBHQQIIII16s16sI2xHH38x")
+SLOT: Final = Struct("<64sII56x")
+INODE: Final = Struct("<HHHHQIIIIqIIB15x")
+DIRENT: Final = Struct("<QHBx")
+PREFIXES: Final = ((b"user.", 1), (b"trusted.", 4), (b"security.", 6))
+_ACLS = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
+_PLAIN, _INLINE = 1 | 0 << 1, 1 | 2 << 1
+_FILE_TYPES = {stat.S_IFREG: 1, stat.S_IFDIR: 2, stat.S_IFCHR: 3, stat.S_IFBLK: 4, stat.S_IFIFO: 5, stat.S_IFLNK: 7}
+_FLUSH = 1 << 20
+
+
+class Summary(NamedTuple):
+    """What an index holds: content of regular files (hard links once), names, and bytes of expanded sparse files."""
+
+    bytes: int
+    entries: int
+    sparse: int
+
+
+class _Output:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.position = 0
+
+    def write(self, data: bytes) -> None:
+        self._parts.append(data)
+        self.position += len(data)
+        self._size += len(data)
+        if self._size >= _FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        view = memoryview(b"".join(self._parts))
+        self._parts.clear()
+        self._size = 0
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+def encode_xattrs(xattrs: dict[bytes, bytes]) -> bytes:
+    """An inode's inline attributes; those that Linux has no name space for are left out."""
+    out = bytearray(12)
+    for name, value in sorted(xattrs.items()):
+        index, rest = _ACLS.get(name, 0), b""
+        for prefix, number in PREFIXES:
+            if name.startswith(prefix) and len(name) > len(prefix):
+                index, rest = number, name[len(prefix) :]
+        if index:
+            out += bytes((len(rest), index)) + len(value).to_bytes(2, "little") + rest + value
+            out += bytes(-len(out) % 4)
+    return bytes(out) if len(out) > 12 else b""
+
+
+class _Plan:
+    """First pass: which inode lies where. Directories and sparse files get their size and block here."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.order = array("I")
+        self.nids = array("Q", bytes(8 * len(tree.mode)))
+        self.nlinks = array("I", bytes(4 * len(tree.mode)))
+        self.folders = array("I")  # directories, in the order of their blocks
+        self.long_links: list[int] = []
+        self.bodies: dict[int, bytes] = {}  # encoded attributes
+        self.position = META
+        self.blocks = 0  # of directories and long links
+        self.entries = 0
+        self.bytes = 0
+        self.sparse = 0
+        self._number(0)
+        todo = [0]
+        while todo:
+            todo.extend(self._folder(todo.pop()))
+        tree.sparse = {inode: parts for inode, parts in tree.sparse.items() if self.nlinks[inode]}
+
+    def _folder(self, folder: int) -> list[int]:
+        """Lay out one directory and number its children; returns those that are directories, last first."""
+        tree, children = self.tree, self.tree.dirs[folder]
+        self.entries += len(children)
+        children[b"."], children[b".."] = folder, tree.parents[folder]
+        ordered = {name: children[name] for name in sorted(children)}
+        tree.dirs[folder] = ordered
+        tree.size[folder] = _folder_size(ordered)
+        tree.where[folder] = self.blocks
+        self.blocks += (tree.size[folder] + BLOCK - 1) // BLOCK
+        self.folders.append(folder)
+        nlinks, dirs, below = self.nlinks, tree.dirs, []
+        nlinks[folder] += 2
+        for name, child in ordered.items():
+            if child in dirs:
+                if name != b"." and name != b"..":
+                    nlinks[folder] += 1
+                    below.append(child)
+                    self._number(child)
+            else:
+                if not nlinks[child]:
+                    self._number(child)
+                nlinks[child] += 1
+        below.reverse()
+        return below
+
+    def _number(self, inode: int) -> None:
+        tree, position = self.tree, self.position
+        mode = tree.mode[inode]
+        size = 64
+        if inode in tree.xattrs or tree.flags[inode] & OPAQUE:
+            xattrs = dict(tree.xattrs.get(inode, ()))
+            if tree.flags[inode] & OPAQUE:
+                xattrs[b"trusted.overlay.opaque"] = b"y"
+            self.bodies[inode] = body = encode_xattrs(xattrs)
+            size += len(body)
+        if mode & 0o170000 == stat.S_IFREG:
+            self.bytes += tree.size[inode]
+            if inode in tree.sparse:
+                tree.where[inode] = self.sparse
+                self.sparse += (tree.size[inode] + BLOCK - 1) & -BLOCK
+        elif inode in tree.links:
+            length = tree.size[inode]
+            if size + length <= BLOCK:
+                # An inline target must not cross a block: begin in the next one when it would.
+                if (position + size) % BLOCK + length > BLOCK:
+                    position += -position % BLOCK
+                tree.where[inode] = -1
+                size += length
+            else:
+                tree.where[inode] = self.blocks
+                self.blocks += (length + BLOCK - 1) // BLOCK
+                self.long_links.append(inode)
+                self.folders.append(inode)
+        self.nids[inode] = position // 32
+        self.order.append(inode)
+        self.position = position + size + -size % 32
+
+
+def _folder_size(names: dict[bytes, int]) -> int:
+    total = 12 * len(names) + sum(map(len, names))
+    if total <= BLOCK:
+        return total
+    full = used = 0
+    for name in names:
+        need = 12 + len(name)
+        if used + need > BLOCK:
+            full += 1
+            used = 0
+        used += need
+    return full * BLOCK + used
+
+
+def write_index(tree: Tree, tar_size: int, fd: int) -> Summary:
+    """Write the index of a tar of `tar_size` bytes to a file at its start. Uses the tree up. Raises TarInvalid,
+    when the addresses do not suffice (2 TiB), and OSError."""
+    plan = _Plan(tree)
+    tar_blocks = (tar_size + BLOCK - 1) // BLOCK
+    if tar_blocks + plan.sparse // BLOCK > _MOST_BLOCKS:
+        raise TarInvalid("the layer is larger than 2 TiB, sparse files expanded")
+    out = _Output(fd)
+    folders_at = (plan.position + BLOCK - 1) // BLOCK
+    out.write(_front(plan, folders_at + plan.blocks, tar_blocks))
+    _inodes(plan, out, folders_at, UNIADDR + tar_blocks)
+    out.write(bytes(folders_at * BLOCK - out.position))
+    for inode in plan.folders:
+        if inode in tree.links:
+            target = tree.links[inode]
+            out.write(target + bytes(-len(target) % BLOCK))
+        else:
+            _folder(plan, inode, out)
+    out.flush()
+    return Summary(plan.bytes, plan.entries, plan.sparse)
+
+
+def _front(plan: _Plan, blocks: int, tar_blocks: int) -> bytes:
+    slots = [SLOT.pack(b"tar", tar_blocks, UNIADDR)]
+    if plan.sparse:
+        slots.append(SLOT.pack(b"sparse", plan.sparse // BLOCK, UNIADDR + tar_blocks))
+    head = SUPER.pack(
+        MAGIC, 0, 2, 9, 0, plan.nids[0], len(plan.order), 0, 0, blocks, 0, 0, b"", b"boxwright-1", 8, len(slots), 9,
+    )  # fmt: skip
+    front = bytes(1024) + head + b"".join(slots)
+    return front + bytes(META - len(front))
+
+
+def _inodes(plan: _Plan, out: _Output, folders_at: int, sparse_at: int) -> None:
+    tree, pack = plan.tree, INODE.pack
+    mode, size, where, links, bodies, segments = tree.mode, tree.size, tree.where, tree.links, plan.bodies, tree.sparse
+    uid, gid, seconds, nanoseconds, nlinks, nids, flags = tree.uid, tree.gid, tree.seconds, tree.nanoseconds, plan.nlinks, plan.nids, tree.flags
+    for number in plan.order:
+        bits, layout, start = mode[number], _PLAIN, where[number]
+        body = bodies.get(number, b"")
+        tail = b""
+        kind = bits & 0o170000
+        if kind == stat.S_IFREG:
+            start = sparse_at + start // BLOCK if number in segments else UNIADDR + (start >> 9)
+        elif kind == stat.S_IFDIR:
+            start += folders_at
+        elif kind == stat.S_IFLNK:
+            if start < 0:
+                layout, start, tail = _INLINE, 0, links[number]
+            else:
+                start += folders_at
+        record = pack(
+            layout, (len(body) - 12) // 4 + 1 if body else 0, bits, 0, size[number], start, number + 1, uid[number], gid[number],
+            seconds[number], nanoseconds[number], nlinks[number], flags[number] & IMPLIED,
+        )  # fmt: skip
+        gap = nids[number] * 32 - out.position
+        if gap or body or tail:
+            record = bytes(gap) + record + body + tail
+            record += bytes(-(len(record) - gap) % 32)
+        out.write(record)
+
+
+def _folder(plan: _Plan, folder: int, out: _Output) -> None:
+    nids, mode, pack = plan.nids, plan.tree.mode, DIRENT.pack
+    block: list[tuple[bytes, int]] = []
+    used = 0
+    for name, inode in plan.tree.dirs[folder].items():
+        need = 12 + len(name)
+        if used + need > BLOCK:
+            out.write(_block(block, nids, mode, used, pack))
+            block, used = [], 0
+        block.append((name, inode))
+        used += need
+    out.write(_block(block, nids, mode, used, pack))
+
+
+def _block(block: list[tuple[bytes, int]], nids: array[int], mode: array[int], used: int, pack: object) -> bytes:
+    at = 12 * len(block)
+    parts = []
+    for name, inode in block:
+        parts.append(DIRENT.pack(nids[inode], at, _FILE_TYPES[mode[inode] & 0o170000]))
+        at += len(name)
+    parts += [name for name, _ in block]
+    parts.append(bytes(BLOCK - used))
+    return b"".join(parts)
+
+
+def sparse_parts(tree: Tree) -> Iterator[tuple[int, int, int]]:
+    """After `write_index`: what to copy from the tar to the second device: (offset there, offset here, length)."""
+    for inode, (data, segments) in tree.sparse.items():
+        at = data
+        for n in range(0, len(segments), 2):
+            yield at, tree.where[inode] + segments[n], segments[n + 1]
+            at += segments[n + 1]

@@ -1,0 +1,247 @@
+"""A layer on its way in: the tar is hashed, written and scanned as it passes, then indexed and published."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from boxwright.content.local import disk_errors
+from boxwright.content.verify import CHUNK
+from boxwright.errors import Corrupt
+from boxwright.layer import erofs
+from boxwright.layer.scan import Header, Scanner
+from boxwright.layer.tree import Tree
+from boxwright.spec.digest import DiffID
+
+if TYPE_CHECKING:
+    from boxwright.layer.store import Layer, LayerStore
+
+_DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next
+_BUFFERS = 4
+
+
+class LayerMismatch(Corrupt):
+    """A layer's tar does not have the diff ID that the image says."""
+
+
+class LayerWriter:
+    """A context manager; leaving it without `commit` discards what was written.
+
+    Bytes come by `write`, and are scanned; or from a builder that knows what it writes (`write.TarBuilder`), by
+    `append` for the bytes and `announce` for the entries. Only one of the two ways may be used in one writer.
+    """
+
+    def __init__(self, layers: LayerStore, *, algorithm: str = "sha256") -> None:
+        self._layers = layers
+        self._algorithm = algorithm
+        self._scanner = Scanner()
+        self._tree = Tree()
+        self._hash = hashlib.new(algorithm)
+        self._pending = bytearray()
+        self._scanning = True
+        self.size = 0  # bytes of tar taken so far
+        with disk_errors(str(layers.root)):
+            self.directory = make_temporary(layers.root)
+            self._lock = hold_temporary(self.directory)
+            self._fd = os.open(self.directory / "layer.tar", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+
+    # --- bytes in ----------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take the next bytes of the archive. Raises TarInvalid, DiskFull."""
+        return self._take(data)
+
+    def append(self, data: bytes | bytearray | memoryview) -> int:
+        """Take bytes whose entries are announced."""
+        self._scanning = False
+        return self._take(data)
+
+    def announce(self, header: Header) -> None:
+        """Take an entry whose bytes are appended."""
+        self._tree.add(header)
+
+    def _take(self, data: bytes | bytearray | memoryview) -> int:
+        count = len(data)
+        if count >= CHUNK // 4:
+            self._flush()
+            self._pass(data)
+        else:
+            self._pending += data
+            if len(self._pending) >= CHUNK:
+                self._flush()
+        return count
+
+    def _flush(self) -> None:
+        if self._pending:
+            data, self._pending = self._pending, bytearray()
+            self._pass(data)
+
+    def _pass(self, data: bytes | bytearray | memoryview) -> None:
+        if self._scanning:
+            self.scan(data)
+        self.store(data)
+
+    def scan(self, data: bytes | bytearray | memoryview) -> None:
+        """One half of `write`: find the entries. The other is `store`; the two may run in two threads."""
+        add = self._tree.add
+        for header in self._scanner.feed(data):
+            add(header)
+
+    def store(self, data: bytes | bytearray | memoryview) -> None:
+        """Hash and write."""
+        self._hash.update(data)
+        self.size += len(data)
+        with disk_errors(str(self.directory)), memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                at += os.write(self._fd, view[at:])
+
+    def pump(self, stream: BinaryIO) -> None:
+        """Take everything that a stream gives: this thread reads (and inflates) and scans, a second one hashes
+        and writes, with a fixed number of buffers between them."""
+        import threading
+        from queue import SimpleQueue
+
+        free: SimpleQueue[bytearray] = SimpleQueue()
+        full: SimpleQueue[tuple[bytearray, int] | None] = SimpleQueue()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            while (item := full.get()) is not None:
+                buffer, count = item
+                if not failures:
+                    try:
+                        with memoryview(buffer) as view:
+                            self.store(view[:count])
+                    except BaseException as error:
+                        failures.append(error)
+                free.put(buffer)
+
+        for _ in range(_BUFFERS):
+            free.put(bytearray(CHUNK))
+        thread = threading.Thread(target=work, name="layer-store", daemon=True)
+        thread.start()
+        try:
+            self._read_all(stream, free, full, failures)
+        finally:
+            full.put(None)
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def _read_all(
+        self, stream: BinaryIO, free: SimpleQueue[bytearray], full: SimpleQueue[tuple[bytearray, int] | None], failures: list[BaseException]
+    ) -> None:
+        readinto = stream.readinto  # type: ignore[attr-defined]
+        count = CHUNK
+        while count == CHUNK and not failures:
+            buffer = free.get()
+            count = 0
+            with memoryview(buffer) as view:
+                while count < CHUNK and (more := readinto(view[count:])):
+                    count += more
+                self.scan(view[:count])
+            full.put((buffer, count))
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def commit(self, expected: DiffID | None = None) -> Layer:
+        """Index, sync, publish; an equal layer that exists is used instead. Raises LayerMismatch, TarInvalid, DiskFull."""
+        self._flush()
+        if self._scanning:
+            self._scanner.finish()
+        diff_id = DiffID(self._algorithm, self._hash.hexdigest())
+        if expected is not None and expected != diff_id:
+            raise LayerMismatch(f"the layer's tar has digest {diff_id}, the image says {expected}")
+        with disk_errors(str(self.directory)):
+            summary = finish_index(self.directory, self._tree, self._fd, self.size)
+            os.fsync(self._fd)
+            if self.size >= _DROP_FROM:
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        return self._layers.publish(self.directory, diff_id, "tar", self.size, summary.bytes, summary.entries)
+
+    def close(self) -> None:
+        """Stop; what was not committed is removed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            shutil.rmtree(self.directory, ignore_errors=True)
+            os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def make_temporary(root: Path) -> Path:
+    """A directory of a layer that is not published yet."""
+    directory = root / f".tmp-{os.urandom(8).hex()}"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+def hold_temporary(directory: Path) -> int:
+    """Mark the directory as in use for as long as the descriptor stays open."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return lock
+
+
+def finish_index(directory: Path, tree: Tree, tar: int, tar_size: int) -> erofs.Summary:
+    """Write index.erofs and, for sparse files, sparse.data beside the tar; synced."""
+    fd = os.open(directory / "index.erofs", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    try:
+        summary = erofs.write_index(tree, tar_size, fd)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    if summary.sparse:
+        fd = os.open(directory / "sparse.data", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        try:
+            os.ftruncate(fd, summary.sparse)
+            for source, offset, length in erofs.sparse_parts(tree):
+                copy_range(tar, source, fd, offset, length)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    return summary
+
+
+def copy_range(source: int, start: int, target: int, offset: int, length: int) -> None:
+    """Copy bytes between two files by offsets."""
+    while length:
+        data = os.pread(source, min(length, CHUNK), start)
+        if not data:
+            raise LayerMismatch("a layer's tar ends before the data that its headers tell of")
+        os.pwrite(target, data, offset)
+        start, offset, length = start + len(data), offset + len(data), length - len(data)
+
+
+def scan_file(fd: int, size: int, tree: Tree) -> None:
+    """Read only the headers of a tar that is on disk. Raises TarInvalid."""
+    scanner = Scanner()
+    window = 64 << 10
+    while scanner.position < size:
+        if scanner.skippable:
+            scanner.skip(min(scanner.skippable, size - scanner.position))
+            continue
+        data = os.pread(fd, window, scanner.position)
+        if not data:
+            break
+        add_all(tree, scanner.feed(data))
+    scanner.finish()
+
+
+def add_all(tree: Tree, headers: Iterable[Header]) -> None:
+    """Every header into the tree."""
+    add = tree.add
+    for header in headers:
+        add(header)
