@@ -1,0 +1,298 @@
+"""A tree that somebody else filled, addressed only from its top directory's descriptor.
+
+Every path is resolved *inside* the tree: absolute links start at its top, ``..`` stops there (openat2's
+RESOLVE_IN_ROOT; where the kernel or a filter lacks openat2, a walk component by component does the same). A link
+that the tree's owner swaps in while we look can therefore lead elsewhere in the tree, never out of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from boxwright.errors import Invalid
+from boxwright.rootfs import syscalls
+
+_NO_MAGIC_LINKS, _IN_ROOT = 0x02, 0x10
+_MAX_LINKS = 40  # as the kernel's
+_DEEPEST = 64  # directories that are held open at once while a tree is removed
+_AGAIN = 32
+
+
+class UnsafePath(Invalid):
+    """A path is empty, has a NUL, or needs more links than anybody follows."""
+
+
+class Root:
+    """Owns the descriptor `fd` of the tree's top directory. Paths may be absolute or relative: both start at the top."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def at(cls, path: str | Path) -> Self:
+        """Open a directory of the host as a tree. Raises OSError."""
+        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+        """A descriptor (close-on-exec); links are followed inside the tree, the last one too unless O_NOFOLLOW.
+        Raises OSError."""
+        return open_in_root(self.fd, _checked(path), flags | os.O_CLOEXEC, mode)
+
+    def stat(self, path: str) -> os.stat_result:
+        """What the path leads to. Raises OSError."""
+        return self._status(path, 0)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """The path itself, its last component not followed. Raises OSError."""
+        return self._status(path, os.O_NOFOLLOW)
+
+    def _status(self, path: str, flag: int) -> os.stat_result:
+        fd = self.open(path, os.O_PATH | flag)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+    def readlink(self, path: str) -> str:
+        """The target of a symbolic link. Raises OSError."""
+        fd = self.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            return os.readlink("", dir_fd=fd)
+        finally:
+            os.close(fd)
+
+    def listdir(self, path: str = "/") -> list[str]:
+        """Sorted names. Raises OSError."""
+        fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def read(self, path: str, limit: int = 10 << 20) -> bytes | None:
+        """The beginning of a regular file; None when there is none at that path."""
+        try:
+            fd = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            parts: list[bytes] = []
+            while limit > 0 and (chunk := os.read(fd, min(limit, 1 << 20))):
+                parts.append(chunk)
+                limit -= len(chunk)
+            return b"".join(parts)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """(descriptor of the containing directory, last component), for the calls with `dir_fd`. Raises OSError,
+        UnsafePath when the path is the top itself."""
+        head, _, name = _checked(path).rstrip("/").rpartition("/")
+        if name in ("", ".", ".."):
+            raise UnsafePath(f"{path!r} does not name an entry of a directory")
+        fd = self.open(head or "/", os.O_PATH | os.O_DIRECTORY)
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def resolve(self, path: str) -> str:
+        """The absolute path inside the tree without links and dots; components that do not exist are kept as they
+        are. Raises UnsafePath when links go in circles."""
+        done: list[str] = []
+        todo = _checked(path).split("/")[::-1]
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                del done[-1:]
+                continue
+            try:
+                target = self.readlink("/".join(["", *done, name]))
+            except OSError:
+                done.append(name)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise UnsafePath(f"too many levels of symbolic links in {path!r}")
+            if target.startswith("/"):
+                done.clear()
+            todo.extend(target.split("/")[::-1])
+        return "/" + "/".join(done)
+
+    def makedirs(self, path: str, mode: int = 0o755, *, uid: int = -1, gid: int = -1) -> list[str]:
+        """Make a directory and its missing parents, through links; returns what was made, parents first. Mode and
+        owner (-1 = this process's) go to the new ones only. Raises OSError."""
+        made: list[str] = []
+        at = ""
+        fd = os.dup(self.fd)
+        try:
+            for name in self.resolve(path).split("/")[1:]:
+                if not name:
+                    continue
+                at += f"/{name}"
+                try:
+                    os.mkdir(name, mode, dir_fd=fd)
+                    os.chmod(name, mode, dir_fd=fd)  # mkdir's mode goes through the umask
+                    if uid >= 0 or gid >= 0:
+                        os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+                    made.append(at)
+                except FileExistsError:
+                    pass
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                os.close(fd)
+                fd = below
+        finally:
+            os.close(fd)
+        return made
+
+    def remove_tree(self, path: str) -> None:
+        """Remove whatever is at the path, all below it too; nothing there is no error. Raises OSError."""
+        try:
+            with self.parent(path) as (fd, name):
+                remove_tree(fd, name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+
+
+def _checked(path: str) -> str:
+    if "\0" in path:
+        raise UnsafePath("a path has a NUL character")
+    return path or "/"
+
+
+def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
+    """openat2 with RESOLVE_IN_ROOT, or the walk. Raises OSError."""
+    creating = flags & (os.O_CREAT | os.O_TMPFILE) not in (0, os.O_DIRECTORY)
+    how = struct.pack("QQQ", flags, mode if creating else 0, _IN_ROOT | _NO_MAGIC_LINKS)
+    for _ in range(_AGAIN):
+        try:
+            return syscalls.call(syscalls.OPENAT2, root, os.fsencode(path), how, len(how))
+        except OSError as error:
+            if syscalls.missing(error):
+                break
+            if error.errno != errno.EAGAIN:  # a rename somewhere raced with '..': look again
+                raise OSError(error.errno, error.strerror, path) from None
+    return walk_in_root(root, path, flags, mode)
+
+
+def walk_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
+    """The same without openat2: one component at a time, never following a link blindly. Raises OSError."""
+    stack = [os.dup(root)]
+    todo = path.split("/")[::-1]
+    links = 0
+    try:
+        while True:
+            while todo and todo[-1] in ("", "."):
+                todo.pop()
+            if not todo:
+                return os.open(".", flags & ~os.O_CREAT | os.O_CLOEXEC, mode, dir_fd=stack[-1])
+            name = todo.pop()
+            if name == "..":
+                if len(stack) > 1:
+                    os.close(stack.pop())
+                continue
+            last = not any(part not in ("", ".") for part in todo)
+            target = _link(name, stack[-1])
+            if target is not None and not (last and flags & os.O_NOFOLLOW):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                if target.startswith("/"):
+                    while len(stack) > 1:
+                        os.close(stack.pop())
+                todo.extend(target.split("/")[::-1])
+            elif last:
+                directory = os.O_DIRECTORY if todo else 0  # 'name/' must be a directory
+                return os.open(name, flags | directory | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=stack[-1])
+            else:
+                stack.append(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack[-1]))
+    finally:
+        for fd in stack:
+            os.close(fd)
+
+
+def _link(name: str, directory: int) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:
+        return None
+
+
+def remove_tree(directory: int, name: str) -> None:
+    """Remove `name` in the directory with all that is below it, however deep, never through links and never into
+    what is mounted below (EBUSY). Nothing there is no error. Raises OSError."""
+    try:
+        os.unlink(name, dir_fd=directory)
+        return
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError) as error:
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
+            raise error
+    top = _open_writable(directory, name)
+    try:
+        # What is too deep to hold open is moved up to the top and emptied from there.
+        while _empty(top, top, 0, os.fstat(top).st_dev):
+            pass
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=directory)
+
+
+def _open_writable(directory: int, name: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    if os.geteuid() != 0:
+        mode = os.lstat(name, dir_fd=directory).st_mode
+        if mode & 0o700 != 0o700:
+            os.chmod(name, 0o700, dir_fd=directory)
+    return os.open(name, flags, dir_fd=directory)
+
+
+def _empty(fd: int, top: int, depth: int, device: int) -> bool:
+    """Remove what is in the directory; True when something was moved to the top instead."""
+    moved = False
+    with os.scandir(fd) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in names:
+        if not is_directory:
+            os.unlink(name, dir_fd=fd)
+            continue
+        if depth >= _DEEPEST:
+            os.rename(name, f".deep-{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
+            moved = True
+            continue
+        below = _open_writable(fd, name)
+        try:
+            if os.fstat(below).st_dev != device:
+                raise OSError(errno.EBUSY, "something is mounted there", name)
+            moved |= _empty(below, top, depth + 1, device)
+        finally:
+            os.close(below)
+        os.rmdir(name, dir_fd=fd)
+    return moved
