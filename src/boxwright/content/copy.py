@@ -38,7 +38,7 @@ class Progress(Protocol):
     def started(self, desc: Descriptor) -> None: ...
 
     def resumed(self, desc: Descriptor, offset: int) -> None:
-        """The first `offset` bytes are at the sink already."""
+        """The first `offset` bytes are at the sink already; fewer than were told before after a broken upload."""
         ...
 
     def advanced(self, desc: Descriptor, count: int) -> None: ...
@@ -246,13 +246,12 @@ def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | N
         how = "mounted"
     else:
         for attempt in (1, 2):
-            with source.open(desc) as raw:
-                body = Watched(raw, desc, progress, stop)
+            with Watched(lambda: source.open(desc), desc, progress, stop) as body:
                 try:
                     sink.push(desc, cast(BinaryIO, body))
                     break
                 except Corrupt:
-                    if attempt == 2 or not body.offset:
+                    if attempt == 2 or not body.resumed:
                         raise
     if progress:
         progress.done(desc, how)
@@ -260,33 +259,42 @@ def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | N
 
 
 class Watched(io.RawIOBase):
-    """Tells the progress what passes, and ends when the copy was stopped."""
+    """A body that is opened at its first use, tells the progress what passes, and ends when the copy was stopped."""
 
-    def __init__(self, raw: BinaryIO, desc: Descriptor, progress: Progress | None, stop: threading.Event | None) -> None:
-        self._raw, self._desc, self._progress, self._stop = raw, desc, progress, stop
-        self.offset = 0  # where the sink resumed
+    def __init__(self, opener: Callable[[], BinaryIO], desc: Descriptor, progress: Progress | None, stop: threading.Event | None) -> None:
+        self._opener, self._desc, self._progress, self._stop = opener, desc, progress, stop
+        self._raw: BinaryIO | None = None
+        self.resumed = False
 
     def readable(self) -> bool:
         return True
 
     def resume_at(self, offset: int) -> None:
         """See content.store.Resumable. A raw body that cannot skip is read up to `offset`."""
-        self.offset = offset
-        if isinstance(self._raw, Resumable):
-            self._raw.resume_at(offset)
+        self.resumed = self.resumed or offset > 0
+        raw = self._open()
+        if isinstance(raw, Resumable):
+            raw.resume_at(offset)
         else:
             left = offset
-            while left and (data := self._raw.read(min(left, 1 << 20))):
+            while left and (data := raw.read(min(left, 1 << 20))):
                 left -= len(data)
         if offset and self._progress:
             self._progress.resumed(self._desc, offset)
 
+    def rewind(self, offset: int) -> None:
+        """See content.store.Rewindable."""
+        self._shut()
+        self.resume_at(offset)
+        if not offset and self._progress:
+            self._progress.resumed(self._desc, 0)
+
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, as the raw body has them."""
-        self._check()
         if size < 0:
             return self.readall()
-        data = self._raw.read(size) or b""
+        self._check()
+        data = self._open().read(size) or b""
         if data and self._progress:
             self._progress.advanced(self._desc, len(data))
         return data
@@ -294,9 +302,10 @@ class Watched(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._check()
         view = memoryview(buffer)
-        readinto = getattr(self._raw, "readinto", None)
+        raw = self._open()
+        readinto = getattr(raw, "readinto", None)
         if readinto is None:
-            data = self._raw.read(len(view))
+            data = raw.read(len(view))
             view[: len(data)] = data
             count = len(data)
         else:
@@ -304,6 +313,20 @@ class Watched(io.RawIOBase):
         if count and self._progress:
             self._progress.advanced(self._desc, count)
         return count
+
+    def close(self) -> None:
+        self._shut()
+        super().close()
+
+    def _open(self) -> BinaryIO:
+        if self._raw is None:
+            self._raw = self._opener()
+        return self._raw
+
+    def _shut(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+            self._raw = None
 
     def _check(self) -> None:
         if self._stop is not None and self._stop.is_set():
@@ -334,8 +357,8 @@ def in_parallel(jobs: int, items: Sequence[T], work: Callable[[T], object], *, s
         except queue.Empty:
             ended.put(None)
         except BaseException as error:
+            ended.put(error)  # before `stop`, so that no thread that stops because of it is heard first
             stop.set()
-            ended.put(error)
         else:
             ended.put(None)
 

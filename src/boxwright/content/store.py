@@ -74,6 +74,15 @@ class Resumable(Protocol):
 
 
 @runtime_checkable
+class Rewindable(Protocol):
+    """A body that can be had again, so that a broken upload goes on where the peer says it is."""
+
+    def rewind(self, offset: int) -> None:
+        """The next read begins at `offset`. The reader's peer verifies the whole."""
+        ...
+
+
+@runtime_checkable
 class Originated(Protocol):
     """A source that knows from which repositories a blob can be had."""
 

@@ -1,0 +1,1 @@
+"""Registries: the client that speaks to any, and the server that is one."""

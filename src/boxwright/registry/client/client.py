@@ -1,0 +1,138 @@
+"""The client as a whole: sessions by host, remotes by repository, login, catalog."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from boxwright.errors import BoxwrightError, Invalid
+from boxwright.registry.client.auth import Credential, LoginRefused
+from boxwright.registry.client.config import ClientConfig
+from boxwright.registry.client.credentials import CredentialStore, Stored
+from boxwright.registry.client.endpoint import HUB, Endpoint, Host
+from boxwright.registry.client.hosts import Hosts
+from boxwright.registry.client.http import Http
+from boxwright.registry.client.remote import Remote
+from boxwright.registry.client.session import Session, paged
+from boxwright.registry.client.wire import error_from
+from boxwright.spec.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """What a login did."""
+
+    server: str
+    username: str
+    stored: Stored
+
+
+class RegistryClient:
+    """Speaks to any number of registries; shared by threads."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self.hosts = Hosts(config)
+        self.credentials = CredentialStore(config)
+        self.http = Http(config)
+        self.helpers = threading.Semaphore(2)  # big layers that get parallel ranges at once: each holds megabytes
+        self._sessions: dict[tuple[Host, str], Session] = {}
+        self._lock = threading.Lock()
+
+    def session(self, endpoint: Endpoint) -> Session:
+        """The session for an endpoint; repositories of one host share it unless their credentials differ by path."""
+        key = (endpoint.host, self._account(endpoint))
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is None:
+                session = Session(self.http, self.config, endpoint.host, _Once(self.credentials, endpoint))
+                self._sessions[key] = session
+            return session
+
+    def _account(self, endpoint: Endpoint) -> str:
+        """What tells accounts on one host apart: podman's files may have one for each path."""
+        return endpoint.repository.partition("/")[0] if "/" in endpoint.repository else ""
+
+    def remote(self, reference: Reference, *, push: bool = False) -> Remote:
+        """A repository as source and sink; with `push`, tokens are asked for writing at once."""
+        return Remote(self, reference, push=push)
+
+    # --- accounts ------------------------------------------------------------------------------
+
+    def login(self, server: str, credential: Credential) -> LoggedIn:
+        """Check the credential with the server and keep it. Raises LoginRefused, Unavailable, CredentialsInvalid."""
+        domain = server_name(server)
+        host = self.hosts.origin(domain).host
+        session = Session(self.http, self.config, host, lambda: credential)
+        reply = self.http.send("GET", f"{session.origin}{host.root}/", tls=host.tls)
+        kept = credential
+        if reply.status == 401:
+            challenges = reply.headers("WWW-Authenticate")
+            reply.release()
+            token = session.auth.login(session.origin, challenges)
+            if token is not None and token.refresh and not credential.identity_token:
+                kept = Credential(credential.username, identity_token=token.refresh)
+            header = f"Bearer {token.value}" if token is not None else credential.basic
+            reply = self.http.send("GET", f"{session.origin}{host.root}/", headers={"Authorization": header}, tls=host.tls)
+            # A token without any scope may still get a 401 here; that it was given proves the account.
+            if reply.status == 401 and token is None:
+                said = error_from(reply, f"login to {domain}")
+                raise LoginRefused(f"{said}", hint="check the user name and password")
+        if reply.status not in (200, 401, 404):
+            raise error_from(reply, f"login to {domain}")
+        reply.release()
+        with self._lock:
+            self._sessions.clear()
+        return LoggedIn(domain, credential.username, self.credentials.put(domain, kept))
+
+    def logout(self, server: str) -> bool:
+        """Forget the credential; whether there was one."""
+        with self._lock:
+            self._sessions.clear()
+        return self.credentials.remove(server_name(server))
+
+    # --- lists ---------------------------------------------------------------------------------
+
+    def catalog(self, domain: str) -> Iterator[str]:
+        """Every repository of a registry (``/v2/_catalog``, which many registries restrict)."""
+        session = self.session(self.hosts.origin(domain))
+        yield from paged(session, session.url("/_catalog", [("n", "1000")]), "repositories", ("registry:catalog:*",), f"the catalog of {domain}")
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.http.close()
+
+
+class _Once:
+    """Looks a credential up at the first need: a helper may ask the user to unlock a key ring."""
+
+    def __init__(self, store: CredentialStore, endpoint: Endpoint) -> None:
+        self._store, self._endpoint = store, endpoint
+        self._found: Credential | None = None
+        self._asked = False
+
+    def __call__(self) -> Credential | None:
+        if not self._asked:
+            self._found = self._store.get(self._endpoint.host.domain or self._endpoint.host.name, self._endpoint.repository)
+            self._asked = True
+        return self._found
+
+
+def server_name(text: str) -> str:
+    """The domain of what a user gives to `login`: ``''``, ``host:5000``, ``https://host/v1/``. Raises Invalid."""
+    bare = text.removeprefix("https://").removeprefix("http://").strip("/")
+    domain = bare.partition("/")[0]
+    if not bare or domain in ("index.docker.io", "registry-1.docker.io", HUB):
+        return HUB
+    try:
+        return Reference.parse(f"{domain}/x").domain if "." in domain or ":" in domain or domain == "localhost" else _word(domain)
+    except BoxwrightError as error:
+        raise Invalid(f"{text!r} is no registry: wanted host[:port]") from error
+
+
+def _word(domain: str) -> str:
+    if not domain.replace("-", "").isalnum():
+        raise Invalid(f"{domain!r} is no registry: wanted host[:port]")
+    return domain
+

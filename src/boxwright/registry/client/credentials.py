@@ -1,0 +1,251 @@
+"""Credentials where the field keeps them: Docker's config.json with its helpers, DOCKER_AUTH_CONFIG, podman's auth.json.
+
+Read in this order: DOCKER_AUTH_CONFIG; config.json's ``credHelpers[host]``, else its ``credsStore``, else its
+``auths``; then podman's files. Written to config.json (or its helper) only, atomically.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxwright.errors import Invalid, Unavailable
+from boxwright.registry.client.auth import Credential
+from boxwright.registry.client.config import ClientConfig
+from boxwright.registry.client.endpoint import HUB
+
+HUB_KEY = "https://index.docker.io/v1/"
+_HELPER = re.compile(r"[A-Za-z0-9._+-]+\Z")
+_SECONDS = 60  # a helper may ask the user to unlock a key ring
+
+
+class CredentialsInvalid(Invalid):
+    """A credentials file cannot be read."""
+
+
+class HelperFailed(Unavailable):
+    """A credential helper is missing or failed."""
+
+
+def key_for(host: str) -> str:
+    """The key under which Docker keeps a host."""
+    return HUB_KEY if host in (HUB, "index.docker.io", "registry-1.docker.io") else host
+
+
+def host_of(key: str) -> str:
+    """The host of a key, which older versions wrote with scheme and path."""
+    bare = re.sub(r"\Ahttps?://", "", key).partition("/")[0]
+    return HUB if bare in ("index.docker.io", "registry-1.docker.io", HUB) else bare
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `login` did: the file or helper that now has the credential; `plain` = unencrypted in a file."""
+
+    where: str
+    plain: bool
+
+
+class CredentialStore:
+    """Finds, keeps and forgets credentials."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self.path = config.docker_config / "config.json"
+
+    def get(self, host: str, repository: str = "") -> Credential | None:
+        """The credential for a repository of a host; None = anonymous. Raises CredentialsInvalid, HelperFailed."""
+        if self._config.auth_json:
+            found = _from_auths(_parse("DOCKER_AUTH_CONFIG", self._config.auth_json), host)
+            if found is not None:
+                return found
+        body = self._read()
+        helper = _helper(body, host)
+        if helper:
+            found = _ask_helper(helper, key_for(host))
+            if found is not None:
+                return found
+        else:
+            found = _from_auths(body, host)
+            if found is not None:
+                return found
+        for file in self._podman_files():
+            found = _from_prefixes(_load(file), host, repository)
+            if found is not None:
+                return found
+        return None
+
+    def put(self, host: str, credential: Credential) -> Stored:
+        """Keep a credential. Raises CredentialsInvalid, HelperFailed."""
+        body = self._read()
+        helper = _helper(body, host)
+        if helper:
+            secret = credential.identity_token or credential.password
+            name = "<token>" if credential.identity_token else credential.username
+            _run_helper(helper, "store", json.dumps({"ServerURL": key_for(host), "Username": name, "Secret": secret}))
+            entry: dict[str, str] = {}
+        else:
+            entry = {"auth": base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()}
+            if credential.identity_token:
+                entry = {"auth": base64.b64encode(f"{credential.username}:".encode()).decode(), "identitytoken": credential.identity_token}
+        auths = body.setdefault("auths", {})
+        for old in [k for k in auths if host_of(k) == host_of(host) and k != key_for(host)]:
+            del auths[old]
+        auths[key_for(host)] = entry
+        self._write(body)
+        return Stored(f"the helper docker-credential-{helper}" if helper else str(self.path), plain=not helper)
+
+    def remove(self, host: str) -> bool:
+        """Forget a credential; whether there was one. Raises CredentialsInvalid, HelperFailed."""
+        body = self._read()
+        helper = _helper(body, host)
+        found = bool(helper) and _ask_helper(helper, key_for(host)) is not None
+        if found:
+            _run_helper(helper, "erase", key_for(host))
+        auths: dict[str, Any] = body.get("auths") or {}
+        old = [k for k in auths if host_of(k) == host_of(host)]
+        for key in old:
+            del auths[key]
+        if old:
+            self._write(body)
+        return found or bool(old)
+
+    def _read(self) -> dict[str, Any]:
+        return _load(self.path)
+
+    def _write(self, body: Mapping[str, Any]) -> None:
+        path = Path(os.path.realpath(self.path))  # a linked file stays linked
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            mode = path.stat().st_mode & 0o777
+        except FileNotFoundError:
+            mode = 0o600
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "w", encoding="utf-8") as file:
+                json.dump(body, file, indent="\t", ensure_ascii=False)
+                file.flush()
+                os.fchmod(fd, mode)
+                os.fsync(fd)
+            temporary.rename(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise CredentialsInvalid(f"cannot write {path}: {error.strerror}") from error
+
+    def _podman_files(self) -> list[Path]:
+        config = self._config
+        if config.auth_file is not None:
+            return [config.auth_file]
+        run = [config.runtime_dir / "containers/auth.json"] if config.runtime_dir is not None else []
+        return [*run, Path(f"/run/containers/{os.getuid()}/auth.json"), config.home / ".config/containers/auth.json"]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsInvalid(f"cannot read {path}: {error}") from error
+    return _parse(str(path), text) if text.strip() else {}
+
+
+def _parse(name: str, text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError as error:  # never with the text: it may hold a password
+        raise CredentialsInvalid(f"{name} is not valid JSON", hint="repair or remove it") from error
+    if not isinstance(body, dict) or not isinstance(body.get("auths") or {}, dict):
+        raise CredentialsInvalid(f"{name} is not a Docker configuration: it must be a JSON object")
+    return body
+
+
+def _helper(body: Mapping[str, Any], host: str) -> str:
+    helpers = body.get("credHelpers")
+    chosen = ""
+    if isinstance(helpers, dict):
+        chosen = str(helpers.get(key_for(host)) or helpers.get(host) or "")
+    chosen = chosen or str(body.get("credsStore") or "")
+    if chosen and not _HELPER.match(chosen):
+        raise CredentialsInvalid(f"invalid credential helper name {chosen!r}")
+    return chosen
+
+
+def _from_auths(body: Mapping[str, Any], host: str) -> Credential | None:
+    auths = body.get("auths") or {}
+    entry = auths.get(key_for(host))
+    if entry is None:
+        entry = next((v for k, v in auths.items() if host_of(k) == host_of(host)), None)
+    return _credential(entry)
+
+
+def _from_prefixes(body: Mapping[str, Any], host: str, repository: str) -> Credential | None:
+    """podman's rule: reg/ns/img, then reg/ns, then reg; a plain Docker key serves as well."""
+    auths = body.get("auths") or {}
+    path = f"{host}/{repository}" if repository else host
+    while path:
+        found = _credential(auths.get(path))
+        if found is not None:
+            return found
+        path = path.rpartition("/")[0]
+    return _from_auths(body, host)
+
+
+def _credential(entry: object) -> Credential | None:
+    if not isinstance(entry, dict):
+        return None
+    username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if entry.get("auth"):
+        try:
+            text = base64.b64decode(str(entry["auth"])).decode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise CredentialsInvalid("a stored credential is not valid base64", hint="log in again: boxwright login") from error
+        username, _, password = text.partition(":")
+        password = password.strip("\0")
+    found = Credential(username, password, str(entry.get("identitytoken") or ""), str(entry.get("registrytoken") or ""))
+    return found if found.username or found.identity_token or found.registry_token else None
+
+
+def _ask_helper(name: str, server: str) -> Credential | None:
+    code, out = _call(name, "get", server)
+    if code != 0:
+        if "not found" in out.lower():
+            return None
+        raise HelperFailed(f"the credential helper docker-credential-{name} failed: {out.strip()[:200] or f'exit code {code}'}")
+    try:
+        body = json.loads(out)
+        user, secret = str(body["Username"]), str(body["Secret"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HelperFailed(f"the credential helper docker-credential-{name} gave no credential") from error
+    if user == "<token>":
+        return Credential(identity_token=secret)
+    return Credential(user, secret) if user or secret else None
+
+
+def _run_helper(name: str, verb: str, text: str) -> None:
+    code, out = _call(name, verb, text)
+    if code != 0:
+        raise HelperFailed(f"the credential helper docker-credential-{name} failed: {out.strip()[:200] or f'exit code {code}'}")
+
+
+def _call(name: str, verb: str, text: str) -> tuple[int, str]:
+    import subprocess
+
+    try:
+        done = subprocess.run([f"docker-credential-{name}", verb], input=text.encode(), capture_output=True, timeout=_SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise HelperFailed(
+            f"the credential helper docker-credential-{name} is not installed",
+            hint="install it, or remove credsStore and credHelpers from Docker's config.json",
+        ) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HelperFailed(f"the credential helper docker-credential-{name} does not run: {error}") from error
+    return done.returncode, (done.stdout or done.stderr if done.returncode else done.stdout).decode(errors="replace")

@@ -1,0 +1,359 @@
+"""A repository on a registry, as Source and Sink of `content.copy` (distribution-spec, pull and push).
+
+Reading goes to the mirrors first and to the origin last; writing goes to the origin.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from urllib.parse import quote, urljoin, urlsplit
+
+from boxwright.content.verify import ContentMismatch
+from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
+from boxwright.registry.client.auth import scope_for
+from boxwright.registry.client.download import RemoteBlob
+from boxwright.registry.client.endpoint import Endpoint
+from boxwright.registry.client.http import Reply, ResponseTooLarge, may_be_sent_to
+from boxwright.registry.client.session import Session, paged
+from boxwright.registry.client.upload import Upload
+from boxwright.registry.client.wire import RegistryRefused, next_link
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
+from boxwright.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from boxwright.registry.client.client import RegistryClient
+
+T = TypeVar("T")
+ACCEPT = ", ".join((mt.OCI_INDEX, mt.OCI_MANIFEST, mt.DOCKER_LIST, mt.DOCKER_MANIFEST, "*/*"))
+_KNOWN = mt.INDEXES | mt.MANIFESTS | {mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED}
+_TRY_NEXT = (NotFound, Unavailable, Unauthorized, Denied, Unsupported, RegistryRefused)
+
+
+class Remote:
+    """One repository. Names given to it are references of this repository."""
+
+    def __init__(self, client: RegistryClient, reference: Reference, *, push: bool = False) -> None:
+        self._client = client
+        self._config = client.config
+        self.reference = Reference(reference.domain, reference.path)
+        self.name = self.reference.name
+        self._endpoints = client.hosts.endpoints(reference.domain, reference.path)
+        self._actions = ("pull", "push") if push else ("pull",)
+        self._down: set[Endpoint] = set()
+        self._manifests: dict[Digest, bytes] = {}
+        self._sessions: dict[Digest, str] = {}  # upload locations that a mount was answered with
+        self._referrers_api: bool | None = None
+
+    # --- source --------------------------------------------------------------------------------
+
+    def resolve(self, name: str) -> Descriptor:
+        """See content.store.Resolver: HEAD, and GET where HEAD does not say enough.
+
+        Raises UnknownToRegistry, AccessNeeded, AccessDenied, Unavailable, ManifestInvalid.
+        """
+        reference = self._own(name)
+        wanted = Digest.parse(reference.digest) if reference.digest else None
+        target = reference.digest or reference.tag
+        return self._read("resolve", wanted is not None, lambda e, s, again: self._resolve(e, s, target, wanted, f"manifest for {reference.familiar}", again))
+
+    def open(self, desc: Descriptor) -> BinaryIO:
+        """See content.store.Fetcher. Blobs resume and are requested at the first read."""
+        if desc.data is not None and len(desc.data) == desc.size and Digest.of(desc.data, desc.digest.algorithm) == desc.digest:
+            return io.BytesIO(desc.data)
+        if desc.media_type in _KNOWN:
+            return io.BytesIO(self._manifest(desc))
+        return cast(BinaryIO, RemoteBlob(self._fetcher(desc), desc, self._config, self._pause, self._client.helpers))
+
+    def origins(self, desc: Descriptor) -> Sequence[str]:
+        """See content.store.Originated: a blob of this repository can be had from it."""
+        return (self.name,)
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """See content.store.Referring: the API, or the fallback tag ``sha256-<hex>`` where there is none."""
+        return self._read("referrers", True, lambda e, s, again: self._referrers(e, s, digest))
+
+    def tags(self) -> list[str]:
+        """Every tag, in the registry's order. Raises UnknownToRegistry and what access raises."""
+        def ask(endpoint: Endpoint, session: Session, again: bool) -> list[str]:
+            url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
+            return list(paged(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"))
+
+        return self._read("resolve", False, ask, mirrors=False)
+
+    def manifest(self, name: str) -> tuple[Descriptor, Manifest | Index]:
+        """What a name points at, read. Raises what `resolve` and `spec.manifest.parse` raise."""
+        desc = self.resolve(name)
+        return desc, parse(self._manifest(desc), desc.media_type)
+
+    # --- sink ----------------------------------------------------------------------------------
+
+    def exists(self, desc: Descriptor) -> bool:
+        """See content.store.Pusher. Foreign layers count as there: registries may not hold them."""
+        if mt.is_foreign(desc.media_type) and desc.urls:
+            return True
+        endpoint, session = self._origin()
+        kind = "manifests" if desc.media_type in _KNOWN else "blobs"
+        headers = {"Accept": desc.media_type} if kind == "manifests" else None
+        url = session.url(f"/{endpoint.repository}/{kind}/{desc.digest}")
+        reply = session.request("HEAD", url, scopes=self._scopes(endpoint), headers=headers, ok=(200, 404), what=f"{desc.digest} in {self.name}")
+        reply.release()
+        return reply.status == 200 and reply.length in (None, desc.size)
+
+    def mount(self, desc: Descriptor, origins: Sequence[str]) -> bool:
+        """See content.store.Mounter: a blob of another repository of this registry (distribution-spec end-11)."""
+        endpoint, session = self._origin()
+        for origin in origins:
+            domain, _, path = origin.partition("/")
+            if domain != self.reference.domain or not path or path == self.reference.path or desc.digest in self._sessions:
+                continue
+            theirs = self._client.hosts.origin(domain, path)
+            if theirs.host != endpoint.host:
+                continue
+            query = [("mount", str(desc.digest)), ("from", theirs.repository)]
+            scopes = (*self._scopes(endpoint), scope_for(theirs.repository, "pull"))
+            try:
+                reply = session.request(
+                    "POST", session.url(f"/{endpoint.repository}/blobs/uploads/", query), scopes=scopes,
+                    headers={"Content-Length": "0"}, ok=(201, 202), what=f"mount of {desc.digest}",
+                )  # fmt: skip
+            except (Unauthorized, Denied, NotFound, Invalid):
+                continue  # no right to read there: an ordinary push needs none
+            location = reply.header("Location")
+            reply.release()
+            if reply.status == 201:
+                return True
+            if location:  # not mounted, but a session was opened: push into it
+                self._sessions[desc.digest] = session.checked(urljoin(reply.url, location), reply.url)
+        return False
+
+    def push(self, desc: Descriptor, body: BinaryIO) -> None:
+        """See content.store.Pusher."""
+        if desc.media_type in mt.INDEXES | mt.MANIFESTS:
+            self._put_manifest(str(desc.digest), desc, body.read())
+            return
+        endpoint, session = self._origin()
+        Upload(session, endpoint.repository, desc, self._scopes(endpoint), self._config.tries, self._sessions.pop(desc.digest, "")).send(body)
+
+    def push_named(self, name: str, desc: Descriptor, raw: bytes) -> None:
+        """See content.store.NamedPusher."""
+        reference = self._own(name)
+        self._put_manifest(reference.tag or reference.digest, desc, raw)
+
+    def tag(self, name: str, desc: Descriptor) -> None:
+        """See content.store.Tagger."""
+        self.push_named(name, desc, self._manifest(desc))
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _own(self, name: str) -> Reference:
+        reference = Reference.parse(name).with_default_tag()
+        if (reference.domain, reference.path) != (self.reference.domain, self.reference.path):
+            raise Invalid(f"{name} is not in the repository {self.name}")
+        return reference.with_digest(Digest.parse(reference.digest)) if reference.digest else reference
+
+    def _scopes(self, endpoint: Endpoint) -> tuple[str, ...]:
+        return (scope_for(endpoint.repository, *(self._actions if endpoint.origin else ("pull",))),)
+
+    def _origin(self) -> tuple[Endpoint, Session]:
+        endpoint = self._endpoints[-1]
+        return endpoint, self._client.session(endpoint)
+
+    def _pause(self, attempt: int) -> None:
+        self._origin()[1].pause(attempt)
+
+    def _read(self, what: str, by_digest: bool, ask: Callable[[Endpoint, Session, bool], T], *, mirrors: bool = True) -> T:
+        """Ask the mirrors, each once, then the origin; a mirror that cannot be reached is not asked again."""
+        for endpoint in self._endpoints[:-1] if mirrors else ():
+            if endpoint in self._down or not endpoint.serves(what, by_digest=by_digest):
+                continue
+            try:
+                return ask(endpoint, self._client.session(endpoint), False)
+            except _TRY_NEXT as error:
+                if isinstance(error, Unavailable):
+                    self._down.add(endpoint)
+        return ask(*self._origin(), True)
+
+    def _resolve(self, endpoint: Endpoint, session: Session, target: str, wanted: Digest | None, what: str, again: bool) -> Descriptor:
+        url = session.url(f"/{endpoint.repository}/manifests/{quote(target, safe=':')}")
+        reply = session.request(
+            "HEAD", url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, ok=(200, 400, 401, 403, 404, 405, 501), what=what, again=again,
+        )  # fmt: skip
+        reply.release()
+        if reply.status == 200:
+            kind = reply.header("Content-Type").partition(";")[0].strip()
+            said = reply.header("Docker-Content-Digest")
+            length = reply.length
+            if kind in _KNOWN and (said or wanted) and length:
+                digest = Digest.parse(said) if said else cast(Digest, wanted)
+                if wanted is None or digest == wanted:
+                    return self._sized(Descriptor(kind, digest, length), what)
+                raise ContentMismatch(f"{what}: the registry answers with {digest}")
+        return self._resolve_by_get(session, url, endpoint, wanted, what, again)
+
+    def _resolve_by_get(self, session: Session, url: str, endpoint: Endpoint, wanted: Digest | None, what: str, again: bool) -> Descriptor:
+        reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again)
+        raw = _whole(reply, what)
+        digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
+        said = reply.header("Docker-Content-Digest")
+        if wanted is not None and digest != wanted:
+            raise ContentMismatch(f"{what}: the registry sent other bytes, their digest is {digest}")
+        if said.startswith("sha256:") and digest.algorithm == "sha256" and said != str(digest):
+            raise ContentMismatch(f"{what}: the registry says its digest is {said[:100]}, but it is {digest}")
+        kind = reply.header("Content-Type").partition(";")[0].strip()
+        content = parse(raw, kind)
+        self._manifests[digest] = raw
+        return Descriptor(content.media_type, digest, len(raw))
+
+    def _sized(self, desc: Descriptor, what: str) -> Descriptor:
+        if desc.size > MAX_SIZE:
+            raise ManifestInvalid(f"{what}: the registry announces {desc.size} bytes; at most {MAX_SIZE} are accepted")
+        return desc
+
+    def _manifest(self, desc: Descriptor) -> bytes:
+        """A manifest's bytes, verified."""
+        known = self._manifests.get(desc.digest)
+        if known is not None:
+            return known
+        what = f"manifest {desc.digest} of {self.reference.familiar_name}"
+
+        def ask(endpoint: Endpoint, session: Session, again: bool) -> bytes:
+            url = session.url(f"/{endpoint.repository}/manifests/{desc.digest}")
+            reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": f"{desc.media_type}, {ACCEPT}"}, what=what, again=again)
+            raw = _whole(reply, what)
+            actual = Digest.of(raw, desc.digest.algorithm)
+            if actual != desc.digest:
+                raise ContentMismatch(f"{what}: the registry sent other bytes, their digest is {actual}")
+            if len(raw) != desc.size:
+                raise ContentMismatch(f"{what}: it has {len(raw)} bytes, not {desc.size}")
+            return raw
+
+        raw = self._read("pull", True, ask)
+        self._manifests[desc.digest] = raw
+        return raw
+
+    def _fetcher(self, desc: Descriptor) -> Callable[[int, int | None], Reply]:
+        """GETs of a blob or a part of it. The endpoint that answered first keeps the rest of the blob."""
+        chosen: list[Callable[[int, int | None], Reply]] = []
+
+        def fetch(first: int, last: int | None) -> Reply:
+            if chosen:
+                return chosen[0](first, last)
+            if desc.urls and mt.is_foreign(desc.media_type):
+                reply = self._foreign(desc, first, last)
+                if reply is not None:
+                    return reply
+
+            def ask(endpoint: Endpoint, session: Session, again: bool) -> Reply:
+                reply = self._get_blob(endpoint, session, desc, first, last, again)
+                chosen.append(lambda f, t: self._get_blob(endpoint, session, desc, f, t, True))
+                return reply
+
+            return self._read("pull", True, ask)
+
+        return fetch
+
+    def _get_blob(self, endpoint: Endpoint, session: Session, desc: Descriptor, first: int, last: int | None, again: bool) -> Reply:
+        url = session.url(f"/{endpoint.repository}/blobs/{desc.digest}")
+        what = f"blob {desc.digest} of {self.reference.familiar_name}"
+        return session.request("GET", url, scopes=self._scopes(endpoint), headers=_range(first, last), ok=(200, 206), what=what, again=again)
+
+    def _foreign(self, desc: Descriptor, first: int, last: int | None) -> Reply | None:
+        """The first of a foreign layer's URLs that answers; nothing of ours is sent there."""
+        home = self._endpoints[-1].host.name.rpartition(":")[0] or self._endpoints[-1].host.name
+        for url in desc.urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or not may_be_sent_to(parts.hostname, home):
+                continue
+            try:
+                reply = self._client.http.send("GET", url, headers=_range(first, last))
+            except BoxwrightError:
+                continue
+            if reply.status in (200, 206):
+                return reply
+            reply.close()
+        return None
+
+    def _put_manifest(self, target: str, desc: Descriptor, raw: bytes) -> None:
+        endpoint, session = self._origin()
+        url = session.url(f"/{endpoint.repository}/manifests/{quote(target, safe=':')}")
+        headers = {"Content-Type": desc.media_type}
+        what = f"push of {self.reference.familiar_name}:{target}" if ":" not in target else f"push of {self.reference.familiar_name}@{target}"
+        reply = session.request("PUT", url, scopes=self._scopes(endpoint), headers=headers, body=raw, ok=(200, 201, 202), what=what)
+        stored, subject = reply.header("Docker-Content-Digest"), reply.header("OCI-Subject")
+        reply.release()
+        if stored and stored != str(desc.digest) and stored.startswith(desc.digest.algorithm):
+            raise ContentMismatch(f"{what}: the registry stored {stored[:100]} instead of {desc.digest}")
+        self._manifests[desc.digest] = raw
+        content = parse(raw, desc.media_type)
+        if content.subject is not None and not subject:
+            self._note_referrer(content.subject.digest, desc, content)
+
+    # --- referrers -----------------------------------------------------------------------------
+
+    def _referrers(self, endpoint: Endpoint, session: Session, digest: Digest) -> list[Descriptor]:
+        found: list[Descriptor] = []
+        if self._referrers_api is not False:
+            url = session.url(f"/{endpoint.repository}/referrers/{digest}")
+            for _ in range(100):
+                reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404, 405, 501), what=f"referrers of {digest}")
+                kind = reply.header("Content-Type").partition(";")[0].strip()
+                if reply.status != 200 or kind != mt.OCI_INDEX:
+                    reply.close()
+                    self._referrers_api = False
+                    break
+                self._referrers_api = True
+                following = next_link(reply)
+                content = parse(reply.read_all(MAX_SIZE), mt.OCI_INDEX)
+                found += content.references()
+                if not following:
+                    return found
+                url = following
+        fallback = self._fallback(endpoint, session, digest)
+        return list(fallback[1].manifests) if fallback else found
+
+    def _fallback(self, endpoint: Endpoint, session: Session, digest: Digest) -> tuple[str, Index] | None:
+        """The index under the fallback tag with its ETag; None when there is none."""
+        url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(digest)}")
+        reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404), what=f"referrers of {digest}")
+        if reply.status != 200:
+            reply.release()
+            return None
+        content = parse(_whole(reply, f"referrers of {digest}"), reply.header("Content-Type"))
+        return (reply.header("ETag"), content) if isinstance(content, Index) else None
+
+    def _note_referrer(self, subject: Digest, desc: Descriptor, content: Manifest | Index) -> None:
+        """Keep the fallback tag, since the registry did not say that it keeps referrers itself."""
+        endpoint, session = self._origin()
+        known = self._fallback(endpoint, session, subject)
+        entries = list(known[1].manifests) if known else []
+        if any(e.digest == desc.digest for e in entries):
+            return
+        kind = content.artifact_type or (content.config.media_type if isinstance(content, Manifest) else "")
+        entries.append(Descriptor(desc.media_type, desc.digest, desc.size, content.annotations, artifact_type=kind))
+        raw = Index.compose(entries).raw
+        headers = {"Content-Type": mt.OCI_INDEX, **({"If-Match": known[0]} if known and known[0] else {})}
+        url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(subject)}")
+        session.request("PUT", url, scopes=self._scopes(endpoint), headers=headers, body=raw, ok=(200, 201, 202), what=f"referrers of {subject}").release()
+
+
+def _fallback_tag(digest: Digest) -> str:
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def _range(first: int, last: int | None) -> dict[str, str]:
+    if not first and last is None:
+        return {}
+    return {"Range": f"bytes={first}-{'' if last is None else last}"}
+
+
+def _whole(reply: Reply, what: str) -> bytes:
+    """A manifest's body. Raises ManifestInvalid beyond MAX_SIZE."""
+    try:
+        return reply.read_all(MAX_SIZE)
+    except ResponseTooLarge as error:
+        raise ManifestInvalid(f"{what}: it has more than the {MAX_SIZE} bytes that are accepted") from error

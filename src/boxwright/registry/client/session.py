@@ -1,0 +1,218 @@
+"""A conversation with one host: which scheme it speaks, who we are, redirects, and trying again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from boxwright.errors import Denied, Unavailable
+from boxwright.registry.client.auth import Answer, Ask, Authenticator, Credential
+from boxwright.registry.client.config import ClientConfig
+from boxwright.registry.client.endpoint import Host
+from boxwright.registry.client.http import (
+    Http,
+    NotTls,
+    PeerUnreachable,
+    Reply,
+    Tls,
+    UntrustedPeer,
+    may_be_sent_to,
+)
+from boxwright.registry.client.wire import (
+    TRANSIENT,
+    RateLimited,
+    error_from,
+    json_object,
+    next_link,
+    retry_after,
+)
+
+_MOST_REDIRECTS = 6
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LONGEST_PAGE = 8 << 20  # bytes of one page of a list
+_MOST_PAGES = 10_000
+_LONGEST_TOKEN = 1 << 20  # bytes of a token server's answer
+
+
+class RedirectRefused(Denied):
+    """A registry sends us where we do not go."""
+
+
+class Session:
+    """Requests to one host. Shared by threads; `credential` is asked for at the first challenge only."""
+
+    def __init__(self, http: Http, config: ClientConfig, host: Host, credential: Callable[[], Credential | None]) -> None:
+        self.host = host
+        self._http = http
+        self._config = config
+        self._scheme = host.scheme
+        self._lock = threading.Lock()
+        self.auth = Authenticator(credential, self._ask)
+
+    # --- where ---------------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> str:
+        """``scheme://host[:port]``. Raises PeerUnreachable."""
+        with self._lock:
+            if not self._scheme:
+                self._scheme = self._find_scheme()
+            return f"{self._scheme}://{self.host.name}"
+
+    def _find_scheme(self) -> str:
+        """HTTPS, and plain HTTP only where it was allowed and TLS is not spoken. Nothing secret is sent to find out."""
+        if not self.host.insecure:
+            return "https"
+        try:
+            self._http.send("GET", f"https://{self.host.name}{self.host.root}/", tls=Tls(verify=False, client=self.host.tls.client)).close()
+            return "https"
+        except NotTls:
+            return "http"
+        except PeerUnreachable:  # nobody on 443, or a server that hangs up on a TLS greeting
+            self._http.send("GET", f"http://{self.host.name}{self.host.root}/").close()
+            return "http"
+
+    def url(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        """The URL of a path under the API's root, e.g. ``/library/x/tags/list``."""
+        query = [*query, *([("ns", self.host.namespace)] if self.host.namespace else [])]
+        return f"{self.origin}{self.host.root}{path}" + (f"?{urlencode(query, safe='/:,')}" if query else "")
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        what: str,
+        ok: Sequence[int] = (200,),
+        again: bool = True,
+        patience: float = 0,
+    ) -> Reply:
+        """Send until one of the `ok` statuses comes back. `body` is bytes or a callable that gives a fresh body.
+
+        `again` says whether a failure may be tried again; `patience` is how many seconds the peer may be silent
+        (0 = the configured time). Raises what `wire.error_from` says, PeerUnreachable, and
+        what authentication raises.
+        """
+        tries = self._config.tries if again else 1
+        for attempt in range(1, tries + 1):
+            try:
+                reply = self._authorized(method, url, scopes, headers or {}, body, patience)
+            except (UntrustedPeer, NotTls):
+                raise
+            except PeerUnreachable:
+                if attempt == tries:
+                    raise
+                self.pause(attempt)
+                continue
+            if reply.status in ok:
+                return reply
+            if reply.status not in TRANSIENT or attempt == tries:
+                raise error_from(reply, what)
+            self._wait_as_told(reply, attempt, what)
+        raise AssertionError("unreachable")
+
+    def pause(self, attempt: int, at_least: float = 0) -> None:
+        """Wait before trying again: doubling, with jitter so that many clients do not come back at once."""
+        seconds = min(self._config.backoff * 2 ** (attempt - 1), self._config.longest_pause)
+        time.sleep(max(seconds * random.uniform(0.75, 1.25), at_least))
+
+    def _wait_as_told(self, reply: Reply, attempt: int, what: str) -> None:
+        told = retry_after(reply)
+        if told is not None and told > self._config.longest_pause:
+            raise RateLimited(f"{what}: {self.host.name} asks to wait {told:.0f} seconds", hint="try again then, or log in for a higher limit")
+        reply.release()
+        self.pause(attempt, told or 0)
+
+    def _authorized(self, method: str, url: str, scopes: Sequence[str], headers: Mapping[str, str], body: Any, patience: float) -> Reply:
+        sent = ""
+        reply = None
+        for _ in range(3):  # without, with what was asked for, with the wider scope that the second answer named
+            sent = sent or self.auth.header(scopes)
+            reply = self._follow(method, url, {**headers, **({"Authorization": sent} if sent else {})}, body, patience)
+            if reply.status != 401 or urlsplit(reply.url)[:2] != urlsplit(self.origin)[:2]:
+                return reply  # what other hosts say about access is no challenge to us
+            fresh = self.auth.challenged(self.origin, reply.headers("WWW-Authenticate"), scopes, sent)
+            if not fresh or fresh == sent:
+                return reply
+            reply.release()
+            sent = fresh
+        assert reply is not None
+        return reply
+
+    def _follow(self, method: str, url: str, headers: Mapping[str, str], body: Any, patience: float) -> Reply:
+        """One request and the redirects of its answer. Credentials stay on the host that they were meant for."""
+        headers = dict(headers)
+        own = urlsplit(self.origin)
+        for _ in range(_MOST_REDIRECTS):
+            parts = urlsplit(url)
+            at_home = parts[:2] == own[:2]
+            if not at_home:
+                headers.pop("Authorization", None)
+            extra = dict(self.host.headers) if at_home else {}
+            content = body() if callable(body) else body
+            tls = self.host.tls if parts.netloc == own.netloc else Tls()
+            reply = self._http.send(method, url, headers={**extra, **headers}, body=content, tls=tls, patience=patience)
+            target = reply.header("Location")
+            if reply.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
+                return reply
+            reply.release()
+            url = self.checked(urljoin(url, target), url)
+        raise RedirectRefused(f"{self.host.name} redirects more than {_MOST_REDIRECTS} times")
+
+    def checked(self, target: str, source: str) -> str:
+        """A URL that the registry sends us to, if we may go there. Raises RedirectRefused."""
+        to, of = urlsplit(target), urlsplit(source)
+        try:
+            usable = to.scheme in ("http", "https") and bool(to.hostname) and not to.username and to.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise RedirectRefused(f"{of.netloc} sends us to {target[:200]!r}, which is no usable address")
+        if to.scheme == "http" and of.scheme == "https" and not self.host.insecure:
+            raise RedirectRefused(f"{of.netloc} sends us from https to plain http ({to.netloc})")
+        if not may_be_sent_to(to.hostname or "", of.hostname or ""):
+            raise RedirectRefused(f"{of.netloc} sends us to the private address {to.netloc}", hint="a registry outside must not reach into your network through you")
+        return target
+
+    def _ask(self, ask: Ask) -> Answer:
+        """Speak to a token server, trying again when it is merely busy."""
+        tls = self.host.tls if urlsplit(ask.url).hostname == urlsplit("//" + self.host.name).hostname else Tls()
+        for attempt in range(1, self._config.tries + 1):
+            last = attempt == self._config.tries
+            try:
+                reply = self._http.send(ask.method, ask.url, headers=ask.headers, body=ask.body, tls=tls)
+            except (UntrustedPeer, NotTls):
+                raise
+            except Unavailable:
+                if last:
+                    raise
+                self.pause(attempt)
+                continue
+            if reply.status in TRANSIENT and not last:
+                self._wait_as_told(reply, attempt, "a token")
+                continue
+            return Answer(reply.status, reply.read_all(_LONGEST_TOKEN))
+        raise AssertionError("unreachable")
+
+
+def paged(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
+    """The strings under `key` of every page of a list. Raises what Session.request raises."""
+    seen: set[str] = set()
+    for _ in range(_MOST_PAGES):
+        reply = session.request("GET", url, scopes=scopes, what=what)
+        following = next_link(reply)
+        values = json_object(reply.read_all(_LONGEST_PAGE), what).get(key)
+        yield from (str(v) for v in values) if isinstance(values, list) else ()
+        seen.add(url)
+        if not following or following in seen:
+            return
+        url = following

@@ -1,0 +1,138 @@
+"""A blob's way to a registry: one PUT for small ones, a streamed PATCH for others, going on where a break left it.
+
+A broken PATCH asks the registry how far it came (GET on the upload, distribution-spec end-13) and goes on from
+there; a registry that does not say so gets the blob from its start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+from urllib.parse import urljoin
+
+from boxwright.content.store import Rewindable
+from boxwright.content.verify import ContentMismatch
+from boxwright.errors import BoxwrightError, Unavailable
+from boxwright.registry.client.http import Reply
+from boxwright.registry.client.session import Session
+from boxwright.registry.client.wire import RateLimited, RegistryRefused, UnknownToRegistry
+from boxwright.spec.descriptor import Descriptor
+
+SMALL = 1 << 20  # bytes up to which a blob is held in memory and sent with one PUT
+_PATIENCE = 600.0  # seconds: a registry on object storage copies a large blob before it answers
+_OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(slots=True)
+class Upload:
+    """One blob on its way. `location` may come from a mount that was answered with a session."""
+
+    session: Session
+    repository: str
+    desc: Descriptor
+    scopes: Sequence[str]
+    tries: int
+    location: str = ""
+    _what: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._what = f"push of {self.desc.digest} to {self.repository}"
+
+    def send(self, body: BinaryIO) -> None:
+        """Bring the blob over. Raises ContentMismatch for a body of another size, and what the registry says."""
+        if self.desc.size <= SMALL:
+            self._small(body)
+        else:
+            self._large(body)
+
+    def _small(self, body: BinaryIO) -> None:
+        data = b""
+        while len(data) <= self.desc.size and (more := body.read(self.desc.size + 1 - len(data))):
+            data += more
+        if len(data) != self.desc.size:
+            raise ContentMismatch(f"{self.desc.digest} has {len(data)} bytes, not {self.desc.size}")
+        for attempt in range(1, self.tries + 1):
+            try:
+                self.location = self.location or self._begin()
+                return self._end(data)
+            except (Unavailable, UnknownToRegistry):
+                if attempt == self.tries:
+                    raise
+                self.session.pause(attempt)
+                self.location = ""
+
+    def _large(self, body: BinaryIO) -> None:
+        offset = 0
+        for attempt in range(1, self.tries + 1):
+            try:
+                self.location = self.location or self._begin()
+                if offset < self.desc.size:
+                    self._patch(body, offset)
+                return self._end(b"")
+            except (Unavailable, UnknownToRegistry, RegistryRefused) as error:
+                # A refusal may be about a session that the break spoilt: once more from the start, then believe it.
+                if attempt == self.tries or not isinstance(body, Rewindable) or (isinstance(error, RegistryRefused) and attempt > 1):
+                    raise
+                self.session.pause(attempt)
+                offset = 0 if isinstance(error, (RegistryRefused, UnknownToRegistry)) else self._reached()
+                if not offset:
+                    self.location = ""
+                body.rewind(offset)
+
+    def _begin(self) -> str:
+        url = self.session.url(f"/{self.repository}/blobs/uploads/")
+        reply = self.session.request("POST", url, scopes=self.scopes, headers={"Content-Length": "0"}, ok=(202,), what=self._what)
+        return self._located(reply)
+
+    def _patch(self, body: BinaryIO, offset: int) -> None:
+        size = self.desc.size
+        headers = {**_OCTETS, "Content-Length": str(size - offset), "Content-Range": f"{offset}-{size - 1}"}
+        first = True
+
+        def fresh() -> BinaryIO:
+            nonlocal first
+            if not first:  # the token ran out: the same request again
+                if not isinstance(body, Rewindable):
+                    raise Unavailable(f"{self._what}: the registry wants other credentials in the middle of it")
+                body.rewind(offset)
+            first = False
+            return body
+
+        reply = self.session.request(
+            "PATCH", self.location, scopes=self.scopes, headers=headers, body=fresh, ok=(201, 202, 204), what=self._what, again=False, patience=_PATIENCE,
+        )  # fmt: skip
+        self.location = self._located(reply)
+
+    def _end(self, data: bytes) -> None:
+        url = self.location + ("&" if "?" in self.location else "?") + f"digest={self.desc.digest}"
+        headers = {**_OCTETS, "Content-Length": str(len(data))}
+        reply = self.session.request(
+            "PUT", url, scopes=self.scopes, headers=headers, body=data, ok=(201, 204), what=self._what, again=False, patience=_PATIENCE,
+        )  # fmt: skip
+        stored = reply.header("Docker-Content-Digest")
+        reply.release()
+        if stored and stored != str(self.desc.digest):
+            raise ContentMismatch(f"{self.session.host.name} stored {stored[:100]} instead of {self.desc.digest}")
+
+    def _reached(self) -> int:
+        """How many bytes the registry has; 0 when it cannot say."""
+        try:
+            reply = self.session.request("GET", self.location, scopes=self.scopes, ok=(204, 202, 200), what=self._what, again=False)
+        except RateLimited:
+            raise
+        except BoxwrightError:
+            return 0
+        match = re.match(r"(?:bytes=)?0-(\d{1,18})\s*\Z", reply.header("Range"))
+        self.location = self._located(reply)
+        reached = int(match[1]) + 1 if match else 0
+        # "0-0" is what an empty session says, and one byte is not worth telling the two apart.
+        return reached if 1 < reached <= self.desc.size else 0
+
+    def _located(self, reply: Reply) -> str:
+        given = reply.header("Location")
+        reply.release()
+        if not given:
+            return self.location
+        return self.session.checked(urljoin(reply.url, given), reply.url)
