@@ -66,6 +66,13 @@ class Lease:
         self.release()
 
 
+def hold_for_process(db: Database, kind: str, ref: object) -> None:
+    """Refer content to every lease of this process, in the caller's transaction: what is published is held from
+    its first moment, although its name is known only at its end."""
+    with db.write() as sql:
+        sql.execute("INSERT OR IGNORE INTO lease_refs SELECT id, ?, ? FROM leases WHERE owner = ?", (kind, str(ref), process_identity()))
+
+
 def drop_dead(db: Database) -> list[str]:
     """End the leases of dead owners and expired ones; returns the workspaces that they held."""
     now = time.time()

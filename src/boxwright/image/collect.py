@@ -20,11 +20,13 @@ from typing import Any
 from boxwright.content.db import Database
 from boxwright.content.gc import mark
 from boxwright.content.lease import drop_dead
-from boxwright.content.local import LocalStore
+from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import MAX_SIZE
 
 _PARTIAL_AGE = 24 * 3600  # seconds that an interrupted download stays resumable
+_FRESH = 5  # seconds between the making of a layer's temporary directory and its lock, at the very most
 _SINGLE, _INDEX, _BLOB, _LAYER = "manifest", "index", "blob", "layer"
 Node = tuple[str, str]  # what, digest
 
@@ -113,11 +115,13 @@ class Collector:
     snapshot driver); without them only files are removed."""
 
     def __init__(
-        self, store: LocalStore, db: Database, *,
-        release: Callable[[Sequence[str]], None] | None = None, discard: Callable[[str], None] | None = None,
+        self, layers: LayerStore, *,
+        release: Callable[[Sequence[DiffID]], None] | None = None, discard: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
+        store = layers.store
         self._store = store
-        self._db = db
+        self._layers = layers
+        self._db = layers.db
         self._root = store.root
         self._release = release
         self._discard = discard
@@ -128,7 +132,6 @@ class Collector:
         names: they can be made or fetched again."""
         workspaces = self._workspaces()
         mark(roots(self._db), self._reach)  # warms the answers, so that the lock is held briefly
-        trash: list[Path] = []
         with self._store.sweeping():
             with self._db.write() as sql:
                 live = mark(roots(self._db), self._reach)
@@ -143,15 +146,15 @@ class Collector:
                 gone = {d for (d,) in sql.execute("SELECT diff_id FROM layer_blobs") if d not in layers}
                 sql.executemany("DELETE FROM layer_blobs WHERE diff_id = ?", [(d,) for d in gone])
             dead_blobs = self._dead_blobs(blobs)
-            dead_layers = self._dead_layers(layers)
-            if self._release is not None and dead_layers:
-                self._release([name.replace("-", ":", 1) for name in dead_layers])
-            for path in dead_blobs + [self._root / "layers" / name for name in dead_layers]:
-                if (moved := self._to_trash(path)) is not None:
-                    trash.append(moved)
+            if self._release is not None and dead:
+                self._release([DiffID.parse(d) for d in dead])
+            for path in list(self._layers.leftovers()):
+                if not path.name.startswith(".tmp-") or path.stat().st_mtime < time.time() - _FRESH:
+                    self._layers.discard(path)
+            for path in dead_blobs:
+                self._to_trash(path)
         freed = self.empty_trash() + self._old_partials()
-        removed = tuple(sorted({*dead, *(n.replace("-", ":", 1) for n in dead_layers)}))
-        return Swept(freed, len(dead_blobs), removed, tuple(workspaces))
+        return Swept(freed, len(dead_blobs), tuple(sorted(dead)), tuple(workspaces))
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -178,20 +181,10 @@ class Collector:
                 found += [folder / n for n in os.listdir(folder) if n.startswith(".") or f"{algorithm}:{n}" not in live]
         return found
 
-    def _dead_layers(self, live: set[str]) -> list[str]:
-        folder = self._root / "layers"
-        names = os.listdir(folder) if folder.is_dir() else []
-        return [n for n in names if n.startswith("sha") and n.replace("-", ":", 1) not in live]
-
-    def _to_trash(self, path: Path) -> Path | None:
+    def _to_trash(self, path: Path) -> None:
         folder = self._root / "trash"
-        folder.mkdir(exist_ok=True)
-        moved = folder / f"{path.name}.{os.urandom(4).hex()}"
-        try:
-            path.rename(moved)
-        except FileNotFoundError:
-            return None
-        return moved
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path.rename(folder / f"{path.name}.{os.urandom(4).hex()}")
 
     def empty_trash(self) -> int:
         """Delete what sweeps put aside, this one and any that were interrupted; returns the bytes freed."""

@@ -71,7 +71,7 @@ def unix_time(text: str) -> float | None:
 
     try:
         value = datetime.fromisoformat(text)
-        return value.timestamp() if -62135596800 < value.timestamp() else 0.0
+        return value.timestamp() if value.timestamp() > -62135596800 else 0.0
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -95,7 +95,7 @@ class ImageStore(Catalog):
         """
         normal = [_checked(name) for name in names]
         manifest = self._manifest_for(desc, select_platform or self.default_platform, exact=False)
-        config = self._config(manifest)
+        config = self.config_of(manifest)
         size = sum(self.layers.get(d).bytes for d in config.diff_ids)
         now = time.time()
         target = str(desc.digest)
@@ -165,7 +165,7 @@ class ImageStore(Catalog):
         wanted = (Platform.parse(platform) if isinstance(platform, str) else platform) if platform else None
         target = self.descriptor(row)
         manifest = self._manifest_for(target, wanted or self.default_platform, exact=wanted is not None)
-        config = self._config(manifest)
+        config = self.config_of(manifest)
         if wanted is not None and wanted.rank(config.platform) is None:
             raise PlatformAbsent(
                 f"image {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
@@ -194,13 +194,14 @@ class ImageStore(Catalog):
         here = [(d, m) for d, m in self._present(desc) if is_image(m) and (d.platform is None or d.platform.os != "unknown")]
         if not here:
             raise NotAnImage(f"no image of the index {desc.digest} is in the store")
-        position = choose(wanted, [(n, d.platform or self._config(m).platform) for n, (d, m) in enumerate(here)])
+        position = choose(wanted, [(n, d.platform or self.config_of(m).platform) for n, (d, m) in enumerate(here)])
         if position is None and exact:
-            have = ", ".join(sorted({str(d.platform or self._config(m).platform) for d, m in here}))
+            have = ", ".join(sorted({str(d.platform or self.config_of(m).platform) for d, m in here}))
             raise PlatformAbsent(f"the image is not here for {wanted}", hint=f"it is here for {have}; `boxwright pull --platform {wanted}` fetches another")
         return here[position or 0][1]
 
-    def _config(self, manifest: Manifest) -> ImageConfig:
+    def config_of(self, manifest: Manifest) -> ImageConfig:
+        """The stored config of a manifest. Raises NotAnImage, BlobMissing, ConfigContradiction."""
         if not is_image(manifest):
             raise NotAnImage(f"the manifest {manifest.descriptor.digest} is not a container image: its config is {manifest.config.media_type!r}")
         config = ImageConfig.parse(self.store.read(manifest.config.digest))

@@ -114,7 +114,7 @@ class LocalTarget:
     # --- parts ---------------------------------------------------------------------------------
 
     def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
-        layer = self._layers.ingest_blob(desc, body, lease=self._lease)
+        layer = self._layers.ingest_blob(body, desc)
         if str(layer.diff_id) != str(desc.digest):
             self._note_origin(desc)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from boxwright.content.db import Database
+from boxwright.content.lease import hold_for_process
 from boxwright.content.local import LocalStore, disk_errors, fsync_dir
 from boxwright.errors import NotFound
 from boxwright.spec.digest import DiffID, Digest
@@ -156,6 +157,7 @@ class LayerStore:
         final = self.path(diff_id)
         now = time.time()
         with self.store.committing(), disk_errors(str(final)), self.db.write() as sql:
+            hold_for_process(self.db, "layer", diff_id)
             known = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone()
             if known is not None and final.is_dir():
                 sql.execute("UPDATE layers SET last_used = ? WHERE diff_id = ?", (now, str(diff_id)))

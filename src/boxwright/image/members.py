@@ -1,0 +1,246 @@
+"""Reading archives of blobs: a tar that can be sought, a tar that streams, or a directory.
+
+Nothing is ever extracted by the names in an archive: members are looked up, so a hostile name reaches nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from boxwright.content.verify import CHUNK
+from boxwright.errors import Invalid
+from boxwright.layer.scan import FILE, HARDLINK, SYMLINK, Header, Scanner
+from boxwright.spec.manifest import MAX_SIZE
+
+_MOST_MEMBERS = 100_000
+_MOST_LINKS = 8
+
+
+class ArchiveInvalid(Invalid):
+    """The file is no archive of images, or contradicts itself."""
+
+
+class Members(Protocol):
+    """Named files."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Its bytes. Raises ArchiveInvalid when there is none."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Its bytes, unverified. Raises ArchiveInvalid when there is none."""
+        ...
+
+
+def read_small(members: Members, name: str) -> bytes:
+    """All of a file that must be small. Raises ArchiveInvalid."""
+    size = members.size(name)
+    if size > MAX_SIZE:
+        raise ArchiveInvalid(f"{name} in the archive has {size} bytes; at most {MAX_SIZE} are accepted")
+    with members.open(name) as file:
+        return file.read()
+
+
+def normal(name: bytes | str) -> str:
+    """A member's name without ``./`` and trailing slashes; '' for what can never be looked up."""
+    text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    return "" if ".." in parts or text.startswith("/") else "/".join(parts)
+
+
+class Slice(io.RawIOBase):
+    """A range of a file descriptor. Closing it leaves the descriptor open."""
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd, self._at, self._end = fd, offset, offset + size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)[: self._end - self._at]  # type: ignore[arg-type]
+        count = os.preadv(self._fd, [view], self._at) if view else 0
+        self._at += count
+        return count
+
+
+class StreamPart(io.RawIOBase):
+    """The data of one member of a streaming tar. What is not read is skipped by the reader."""
+
+    def __init__(self, raw: BinaryIO, scanner: Scanner, size: int) -> None:
+        self._raw, self._scanner, self._left, self._head = raw, scanner, size, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def peek(self, count: int) -> bytes:
+        """The first bytes, which are read again later; fewer than `count` only when there are no more."""
+        while len(self._head) < count and self._left:
+            self._head += self._next(count - len(self._head))
+        return self._head
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        data = self._head[: len(view)] or (self._next(len(view)) if self._left else b"")
+        self._head = self._head[len(data) :]
+        view[: len(data)] = data
+        return len(data)
+
+    def _next(self, count: int) -> bytes:
+        data = self._raw.read(min(count, self._left, CHUNK))
+        if not data:
+            raise ArchiveInvalid("the archive is cut off", hint="fetch or make it again")
+        self._scanner.skip(len(data))
+        self._left -= len(data)
+        return data
+
+
+def stream_members(raw: BinaryIO) -> Iterator[tuple[Header, StreamPart]]:
+    """The entries of a plain tar stream, each with its data, which must be read before the next is asked for.
+
+    Raises TarInvalid, ArchiveInvalid.
+    """
+    scanner = Scanner()
+    while data := _exactly(raw, 512):
+        for header in scanner.feed(data):
+            size = header.size if header.type == FILE else 0
+            if header.segments is not None:
+                raise ArchiveInvalid(f"{normal(header.name)!r} is stored sparse in the archive")
+            yield header, StreamPart(raw, scanner, size)
+        while scanner.skippable:
+            rest = raw.read(min(scanner.skippable, CHUNK))
+            if not rest:
+                break
+            scanner.skip(len(rest))
+    scanner.finish()
+
+
+def _exactly(raw: BinaryIO, count: int) -> bytes:
+    data = raw.read(count)
+    while data and len(data) < count:
+        more = raw.read(count - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+class TarMembers:
+    """A plain tar in a file that can be sought. Only headers are read until a member is opened."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = open(path, "rb", buffering=0)
+        except OSError as error:
+            raise ArchiveInvalid(f"cannot open {path}: {error.strerror}") from error
+        self._where: dict[str, tuple[int, int]] = {}
+        self._links: dict[str, str] = {}
+        try:
+            self._scan()
+        except BaseException:
+            self.close()
+            raise
+
+    def _scan(self) -> None:
+        fd, scanner = self._file.fileno(), Scanner()
+        end = os.fstat(fd).st_size
+        while scanner.position < end:
+            if scanner.skippable:
+                scanner.skip(min(scanner.skippable, end - scanner.position))
+                continue
+            data = os.pread(fd, 512, scanner.position)
+            if not data:
+                break
+            for header in scanner.feed(data):
+                self._note(header)
+        scanner.finish()
+
+    def _note(self, header: Header) -> None:
+        name = normal(header.name)
+        if len(self._where) + len(self._links) >= _MOST_MEMBERS:
+            raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
+        if header.type == FILE and header.segments is None:
+            self._where[name] = (header.offset, header.size)
+            self._links.pop(name, None)
+        elif header.type in (SYMLINK, HARDLINK):
+            link = header.link.decode("utf-8", "surrogateescape")
+            self._links[name] = joined(name, link) if header.type == SYMLINK else normal(link)
+
+    def _find(self, name: str) -> tuple[int, int] | None:
+        name = normal(name)
+        for _ in range(_MOST_LINKS):
+            if name in self._where:
+                return self._where[name]
+            if name not in self._links:
+                return None
+            name = self._links[name]
+        raise ArchiveInvalid(f"{name!r} in the archive is a link that never ends")
+
+    def has(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def size(self, name: str) -> int:
+        return self._located(name)[1]
+
+    def open(self, name: str) -> BinaryIO:
+        return io.BufferedReader(Slice(self._file.fileno(), *self._located(name)), CHUNK)
+
+    def _located(self, name: str) -> tuple[int, int]:
+        found = self._find(name)
+        if found is None:
+            raise ArchiveInvalid(f"the archive has no {name!r}")
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def joined(name: str, link: str) -> str:
+    """Where a symbolic link points, '' when it leaves the archive (docker's own begin with ``../``)."""
+    parts = name.split("/")[:-1]
+    for part in link.split("/"):
+        if part == "..":
+            if not parts:
+                return ""
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "" if link.startswith("/") else "/".join(parts)
+
+
+class DirMembers:
+    """A directory such as an OCI layout. Symbolic links are not followed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def has(self, name: str) -> bool:
+        name = normal(name)
+        return bool(name) and self._real(name) and (self._path / name).is_file()
+
+    def size(self, name: str) -> int:
+        return self._checked(name).stat().st_size
+
+    def open(self, name: str) -> BinaryIO:
+        return open(self._checked(name), "rb", buffering=CHUNK)
+
+    def _real(self, name: str) -> bool:
+        parts = name.split("/")
+        return not any(self._path.joinpath(*parts[: n + 1]).is_symlink() for n in range(len(parts)))
+
+    def _checked(self, name: str) -> Path:
+        if not self.has(name):
+            raise ArchiveInvalid(f"{self._path} has no {name!r}")
+        return self._path / normal(name)
+
+    def close(self) -> None:
+        """Nothing is held."""

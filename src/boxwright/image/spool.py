@@ -1,0 +1,128 @@
+"""An archive that cannot be sought (a pipe, or compressed): one pass, in which every layer becomes ready to run.
+
+What comes is told by its first bytes: tars and compressed streams go straight into the layer store, small files
+(JSON) are kept in memory, anything else is passed over. So nothing is stored twice, whatever the order of members.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import BinaryIO
+
+from boxwright.content.lease import Lease
+from boxwright.content.verify import CHUNK
+from boxwright.image.members import ArchiveInvalid, StreamPart, joined, normal, stream_members
+from boxwright.image.store import ImageStore
+from boxwright.layer.compress import sniff
+from boxwright.layer.scan import FILE, HARDLINK, SYMLINK
+from boxwright.layer.store import Layer
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.manifest import MAX_SIZE
+
+_MEMORY = 64 << 20  # bytes of small files altogether
+_MOST_MEMBERS = 100_000
+_BLOB = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]+)\Z")
+_TYPES = {"gzip": mt.OCI_LAYER_GZIP, "zstd": mt.OCI_LAYER_ZSTD}
+
+
+class Spool:
+    """The members of a stream that has passed. `lease` holds the layers that it brought."""
+
+    def __init__(self, raw: BinaryIO, images: ImageStore, lease: Lease) -> None:
+        self._images = images
+        self._lease = lease
+        self._small: dict[str, bytes] = {}
+        self._layers: dict[str, Layer] = {}
+        self._links: dict[str, str] = {}
+        self._large: dict[str, int] = {}
+        self._used = 0
+        for header, data in stream_members(raw):
+            name = normal(header.name)
+            if len(self._small) + len(self._layers) + len(self._links) + len(self._large) >= _MOST_MEMBERS:
+                raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
+            if header.type in (SYMLINK, HARDLINK):
+                link = header.link.decode("utf-8", "surrogateescape")
+                self._links[name] = joined(name, link) if header.type == SYMLINK else normal(link)
+            elif header.type == FILE and name:
+                self._take(name, header.size, data)
+
+    def _take(self, name: str, size: int, data: StreamPart) -> None:
+        head = data.peek(512)
+        kind = sniff(head)
+        whole = io.BufferedReader(data, CHUNK)
+        if kind != "none":
+            self._layers[name] = self._compressed(name, size, kind, whole)
+        elif len(head) == 512 and (head[257:262] == b"ustar" or not any(head) or _old_tar(head)):
+            self._layers[name] = self._plain(name, whole)
+        elif size <= MAX_SIZE and self._used + size <= _MEMORY:
+            self._small[name] = whole.read()
+            self._used += size
+        else:
+            self._large[name] = size
+
+    def _plain(self, name: str, body: BinaryIO) -> Layer:
+        match = _BLOB.match(name)
+        expected = DiffID(match[1], match[2]) if match else None
+        if expected is not None and self._images.layers.has(expected):
+            self._lease.hold("layer", expected)
+            if self._images.layers.has(expected):  # held before it was looked at again: it stays
+                return self._images.layers.get(expected)
+        return self._images.layers.ingest(body, expected=expected)
+
+    def _compressed(self, name: str, size: int, kind: str, body: BinaryIO) -> Layer:
+        match = _BLOB.match(name)
+        if match is None:
+            return self._images.layers.ingest(body)
+        desc = Descriptor(_TYPES.get(kind, mt.OCI_LAYER_GZIP), Digest(match[1], match[2]), size)
+        self._lease.hold("blob", desc.digest)
+        return self._images.layers.ingest_blob(body, desc)
+
+    # --- Members -------------------------------------------------------------------------------
+
+    def _real(self, name: str) -> str:
+        name = normal(name)
+        for _ in range(8):
+            if name not in self._links:
+                return name
+            name = self._links[name]
+        raise ArchiveInvalid(f"{name!r} in the archive is a link that never ends")
+
+    def has(self, name: str) -> bool:
+        """See members.Members."""
+        name = self._real(name)
+        return name in self._small or name in self._layers or name in self._large
+
+    def size(self, name: str) -> int:
+        """See members.Members."""
+        name = self._real(name)
+        if name in self._layers:
+            return self._layers[name].tar_size
+        if name not in self._small and name not in self._large:
+            raise ArchiveInvalid(f"the archive has no {name!r}")
+        return self._large.get(name) or len(self._small[name])
+
+    def open(self, name: str) -> BinaryIO:
+        """See members.Members; only small files are still at hand."""
+        name = self._real(name)
+        if name not in self._small:
+            raise ArchiveInvalid(f"the archive has no {name!r} that could be a manifest or config")
+        return io.BytesIO(self._small[name])
+
+    def layer(self, name: str) -> Layer | None:
+        """See archive.Ingesting."""
+        return self._layers.get(self._real(name))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _old_tar(head: bytes) -> bool:
+    """A v7 header has no magic: its checksum must fit."""
+    try:
+        claimed = int(head[148:156].strip(b" \0") or b"x", 8)
+    except ValueError:
+        return False
+    return sum(head[:148]) + 256 + sum(head[156:]) == claimed
