@@ -34,6 +34,8 @@ class Base:
     name: str
     digest: str
     config: ImageConfig
+    image_id: str = ""  # digest of the config as it is stored
+    pinned: str = ""  # the name by which exactly this image can be pulled
 
 
 class Bases(Protocol):
@@ -79,6 +81,7 @@ class Plan:
     base_history: tuple[HistoryEntry, ...]
     drafts: tuple[Draft, ...]
     base: ImageConfig | None
+    parent: str = ""  # image ID of the base
     unset: frozenset[str] = frozenset()  # variables that were used and never set
 
 
@@ -103,7 +106,7 @@ class Planner:
         state = self.stage(target)
         return Plan(
             state.tree, state.platform, state.final_config(self.options.labels), state.author, state.base_history(),
-            tuple(state.drafts), state.base, frozenset(self.unset),
+            tuple(state.drafts), state.base, state.parent, frozenset(self.unset),
         )  # fmt: skip
 
     # --- which stage ---------------------------------------------------------------------------
@@ -200,7 +203,7 @@ class Planner:
         triggers = [str(t) for t in base.config.config.get("OnBuild") or ()]
         state.total = 1 + counted + _makes_layer(self._triggers(triggers, stage))
         state.take_image(base.config)
-        state.base_name = base.name
+        state.base_name, state.parent = base.name, base.image_id
         state.tree = self._image_vertex(base, f"FROM {base.name}@{base.digest}", state)
         if base.config.platform.os:
             state.platform = base.config.platform if not state.platform.variant else state.platform

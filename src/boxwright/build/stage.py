@@ -44,6 +44,7 @@ class StageState:
     config: dict[str, Any] = field(default_factory=dict)
     base: ImageConfig | None = None  # of the image at the bottom
     base_name: str = ""
+    parent: str = ""  # its image ID
     drafts: list[Draft] = field(default_factory=list)
     author: str = ""
     shell: tuple[str, ...] = DEFAULT_SHELL
@@ -75,7 +76,7 @@ class StageState:
 
     def take_stage(self, other: StageState) -> None:
         """Start from what another stage ended with."""
-        self.tree, self.base, self.base_name = other.tree, other.base, other.base_name
+        self.tree, self.base, self.base_name, self.parent = other.tree, other.base, other.base_name, other.parent
         self.scope = other.scope.fork()
         self.config = {k: v for k, v in other.config.items() if k != "OnBuild"}
         self.drafts = list(other.drafts)

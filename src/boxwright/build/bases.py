@@ -1,0 +1,101 @@
+"""Base images: from the store, or from a registry when they are not here, or when `--pull` asks for the newest.
+
+Planning needs only a config. A base that is not here costs a manifest and a config; its layers are pulled when
+a step really needs them, so that a build whose steps are all on record pulls nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from boxwright.build.plan import Base
+from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
+from boxwright.errors import BoxwrightError, NotFound
+from boxwright.spec.digest import DiffID
+from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from boxwright.image.store import ImageStore, ResolvedImage
+
+
+class BaseNotFound(NotFound):
+    """A FROM names an image that is neither here nor in its registry."""
+
+
+class Registries(Protocol):
+    """How bases that are not here are found and brought."""
+
+    def peek(self, name: str, platform: Platform) -> Base:
+        """The image as its registry has it now, without its layers."""
+        ...
+
+    def pull(self, name: str, platform: Platform, emit: Callable[[str, int, int], None]) -> None:
+        """Bring the image into the store; `emit` hears (what, bytes so far, bytes in all)."""
+        ...
+
+
+@dataclass
+class EngineBases:
+    """Looks each name up once a build."""
+
+    images: ImageStore
+    registries: Registries
+    emit: Emit
+    pull: bool = False
+    _known: dict[tuple[str, str], Base] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def image(self, name: str, platform: Platform) -> Base:
+        """As `plan.Bases` says. Raises BaseNotFound and what a registry raises."""
+        key = (name, str(platform))
+        if key not in self._known:
+            self._known[key] = self._look_up(name, platform)
+        return self._known[key]
+
+    def _look_up(self, name: str, platform: Platform) -> Base:
+        full = str(Reference.parse(name).with_default_tag()) if not name.startswith("sha256:") else name
+        step = f"metadata {full} {platform}"
+        self.emit(StepStarted(step, f"[internal] load metadata for {full}"))
+        import time
+
+        began = time.monotonic()
+        try:
+            base = self._local(name, full, platform) if not self.pull else None
+            if base is None:
+                base = self.registries.peek(name, platform)
+        except BoxwrightError as error:
+            self.emit(StepFailed(step, str(error)))
+            raise
+        self.emit(StepDone(step, time.monotonic() - began))
+        return base
+
+    def _local(self, name: str, full: str, platform: Platform) -> Base | None:
+        from boxwright.image.store import PlatformAbsent
+
+        row = self.images.find(name)
+        if row is None:
+            return None
+        try:
+            return as_base(self.images.resolved(row, name, platform), full)
+        except PlatformAbsent:
+            return None
+
+    def fetch(self, missing: Sequence[DiffID], emit: Callable[[str, int, int], None]) -> None:
+        """Pull the bases that have these layers. Raises BaseNotFound when no base has one of them."""
+        with self._lock:
+            wanted = set(missing)
+            for (name, _), base in list(self._known.items()):
+                if wanted & set(base.config.diff_ids):
+                    self.registries.pull(base.pinned or name, base.config.platform, emit)
+                    wanted -= set(base.config.diff_ids)
+            if wanted:
+                raise BaseNotFound(f"layer {min(wanted)} is not in the store and belongs to no base image of this build", hint="build with --no-cache")
+
+
+def as_base(found: ResolvedImage, name: str) -> Base:
+    """A stored image as planning sees it."""
+    return Base(name, str(found.target.digest), found.config, image_id=str(found.image_id))

@@ -1,0 +1,251 @@
+"""One build from request to result: read, parse, plan, solve, export (architecture.md, "build")."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from boxwright.build.bases import EngineBases, Registries
+from boxwright.build.cache import StepCache
+from boxwright.build.dockerfile.errors import DockerfileError
+from boxwright.build.export import Exported, Exporter
+from boxwright.build.flight import Flights
+from boxwright.build.graph import Vertex
+from boxwright.build.inputs import Inputs, open_inputs
+from boxwright.build.ops.context import Rooms, Sandbox, StepContext
+from boxwright.build.plan import Plan, Planner, PlanOptions
+from boxwright.build.progress import BuildWarning, Emit, StepDone, StepLog, StepStarted, StepStatus, ignore
+from boxwright.build.request import BuildFailed, BuildRequest, BuildResult, RequestInvalid, StepResult
+from boxwright.build.solver import Solver
+from boxwright.errors import BoxwrightError, Cancelled
+from boxwright.spec.digest import DiffID
+from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from boxwright.content.lease import Lease
+    from boxwright.image.store import ImageStore
+
+_LOG_KEPT = 1 << 20  # bytes of a step's output that a failure quotes from
+
+
+class BuildRooms(Rooms, Protocol):
+    """What a build uses of the engine, and the images."""
+
+    @property
+    def images_store(self) -> ImageStore: ...
+
+
+def build(rooms: BuildRooms, registries: Registries, request: BuildRequest, emit: Emit = ignore) -> BuildResult:
+    """Build an image. Raises BuildFailed (with the cause), Cancelled, RequestInvalid, ReferenceInvalid."""
+    return _Building(rooms, registries, request, emit).run()
+
+
+class _Building:
+    """One build; the solver's host."""
+
+    def __init__(self, rooms: BuildRooms, registries: Registries, request: BuildRequest, emit: Emit) -> None:
+        self.rooms = rooms
+        self.request = request
+        self.cancel = threading.Event()
+        self._began = time.monotonic()
+        self._out = emit
+        self._logs: dict[str, bytearray] = {}
+        self._lease: Lease | None = None
+        self._lease_lock = threading.Lock()
+        self._flights = Flights(rooms.root)
+        self._cache = StepCache(rooms.db)
+        self._bases = EngineBases(rooms.images_store, registries, self.emit, request.pull)
+        self._names = tuple(_normal(tag) for tag in request.tags)
+        self._inputs: Inputs
+        self._sandbox = sandbox_of(rooms, request)
+        self._epoch = epoch_of(rooms, request)
+        self._solver: Solver | None = None
+        self._filename, self._source = "Dockerfile", b""
+
+    # --- the phases ----------------------------------------------------------------------------
+
+    def run(self) -> BuildResult:
+        """All of it."""
+        try:
+            with open_inputs(self.rooms, self.request, self.emit) as self._inputs:
+                self._filename, self._source = self._inputs.shown, self._inputs.dockerfile.data
+                return self._built()
+        except (Cancelled, RequestInvalid):
+            raise
+        except KeyboardInterrupt:
+            raise Cancelled("the build was interrupted") from None
+        except BuildFailed:
+            raise
+        except BoxwrightError as error:
+            raise self._located(error) from error
+        finally:
+            if self._lease is not None:
+                self._lease.release()
+
+    def _built(self) -> BuildResult:
+        for warning in self._inputs.dockerfile.warnings:
+            line = warning.location.start if warning.location else 0
+            self.emit(BuildWarning(warning.rule, warning.message, line, warning.url, warning.description))
+        platforms = [Platform.parse(p) for p in self.request.platforms] or [self.rooms.images_store.default_platform]
+        plans = [self._plan(platform, len(platforms) > 1) for platform in platforms]
+        from boxwright.build.why import Why
+
+        solver = self._solver = Solver(
+            self._cache, self, self.emit, jobs=self.request.jobs, explain=Why(self._cache) if self.request.explain else None
+        )
+        targets = [plan.target for plan in plans]
+        solver.solve(targets)
+        exported = self._export(plans, solver)
+        reports = [r for r in solver.reports(targets) if not r.vertex.hidden]
+        steps = tuple(StepResult(r.vertex.name, r.cached, r.seconds, r.tree.bytes, r.reason) for r in reports)
+        duration = time.monotonic() - self._began
+        if exported is None:
+            return BuildResult("", "", (), steps, duration)
+        descriptor = {"mediaType": exported.media_type, "digest": exported.target, "size": exported.size}
+        return BuildResult(exported.image_id, exported.target, self._names, steps, duration, (), descriptor)
+
+    def _plan(self, platform: Platform, several: bool) -> Plan:
+        request = self.request
+        contexts = self._inputs.contexts
+        options = PlanOptions(
+            target=request.target, build_args=request.build_args, labels=request.labels, platform=platform, show_platform=several,
+            network=request.network, hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
+            hosts=tuple(name for name, _ in request.add_hosts), ulimits=request.ulimits, shm_size=request.shm_size,
+            no_cache=request.no_cache, no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter), epoch=self._epoch,
+            local_contexts=frozenset(name for name in contexts if name), image_contexts=self._inputs.images,
+            insecure="security.insecure" in request.allow, project=self._inputs.project,
+        )  # fmt: skip
+        return Planner(self._inputs.dockerfile, options, self._bases).plan()
+
+    def _export(self, plans: Sequence[Plan], solver: Solver) -> Exported | None:
+        from boxwright.build.outputs import wanted_outputs, write_outputs
+
+        to_store, others = wanted_outputs(self.request.outputs)
+        step = "exporting"
+        exported: Exported | None = None
+        if to_store or any(o.type in ("oci", "docker") for o in others):
+            self.emit(StepStarted(step, "exporting to image"))
+            began = time.monotonic()
+            exported = self._images(plans, solver, step)
+            self.emit(StepDone(step, time.monotonic() - began))
+        if others:
+            write_outputs(self, others, [(plan, solver.report(plan.target).tree) for plan in plans], exported, self._names)
+        return exported
+
+    def _images(self, plans: Sequence[Plan], solver: Solver, step: str) -> Exported:
+        exporter = Exporter(self.rooms.images_store, self._cache, stamp=self.stamp, epoch=self._epoch)
+        made = [self._image(exporter, plan, solver, step) for plan in plans]
+        exported = made[0]
+        if len(made) > 1:
+            from boxwright.build.outputs import make_index
+
+            exported = make_index(self.rooms, made, [plan.platform for plan in plans])
+        self.emit(StepStatus(step, f"writing image {exported.image_id}", done=True))
+        exporter.name(exported, self._names)
+        for name in self._names:
+            self.emit(StepStatus(step, f"naming to {name}", done=True))
+        return exported
+
+    def _image(self, exporter: Exporter, plan: Plan, solver: Solver, step: str) -> Exported:
+        tree = solver.report(plan.target).tree
+
+        def tree_of(vertex: Vertex) -> Any:
+            return solver.report(vertex).tree
+
+        found = exporter.find(plan, tree, tree_of, self.request.annotations)
+        if found is not None:
+            return found
+        self.emit(StepStatus(step, "exporting layers"))
+        self.hold(tree.layers)
+        self.step(plan.target).ensure(tree)
+        self.emit(StepStatus(step, "exporting layers", done=True))
+        return exporter.make(plan, tree, tree_of, self.request.annotations, plan.parent)
+
+    # --- the solver's host ---------------------------------------------------------------------
+
+    def emit(self, event: object) -> None:
+        """Pass an event on; keep the end of each step's output, for the error that may come."""
+        if isinstance(event, StepLog):
+            log = self._logs.setdefault(event.step, bytearray())
+            log += event.data
+            del log[:-_LOG_KEPT]
+        self._out(event)  # type: ignore[arg-type]
+
+    def step(self, vertex: Vertex) -> StepContext:
+        return StepContext(
+            vertex, self.rooms, self._lease, self.emit, self.cancel, self._sandbox, self._inputs.contexts, self._fetch
+        )  # fmt: skip
+
+    def _fetch(self, missing: Sequence[DiffID], ctx: StepContext) -> None:
+        self.hold(missing)
+        self._bases.fetch(missing, lambda what, current, total: ctx.status(what, current, total, done=current >= total))
+
+    def hold(self, layers: Iterable[DiffID]) -> None:
+        with self._lease_lock:
+            if self._lease is None:
+                from boxwright.content.lease import Lease
+
+                self._lease = Lease(self.rooms.db, "build")
+        self._lease.hold("layer", *layers)
+
+    def alone(self, key: str) -> AbstractContextManager[bool]:
+        return self._flights.alone(key, self.cancel)
+
+    def stamp(self, seconds: float) -> str:
+        from boxwright.image.compose import timestamp
+
+        return timestamp(self._epoch if self._epoch is not None else seconds)
+
+    def leave_thread(self) -> None:
+        self.rooms.db.close()
+
+    # --- failures ------------------------------------------------------------------------------
+
+    def _located(self, error: BoxwrightError) -> BuildFailed:
+        failed = self._solver.failed if self._solver is not None else None
+        ranges = error.ranges if isinstance(error, DockerfileError) else ()
+        step = log = ""
+        if failed is not None:
+            step = failed.name
+            log = self._logs.get(failed.id, bytearray()).decode("utf-8", "replace")
+            if not ranges and failed.location is not None:
+                ranges = (failed.location,)
+        return BuildFailed(error, step=step, log=log, filename=self._filename, source=self._source, ranges=ranges)
+
+
+def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
+    """What RUN steps get beside their definition."""
+    from boxwright.build.scope import PROXY_NAMES
+
+    settings = rooms.settings
+    trust = request.trust_host_ca
+    if trust is None:
+        trust = settings.trust_host_ca == "always" or (settings.trust_host_ca == "auto" and settings.host_ca_named)
+    proxies = {**settings.proxies, **{n: v for n, v in request.build_args.items() if n in PROXY_NAMES}}
+    return Sandbox(
+        proxies, {s.id: s for s in request.secrets}, request.ssh, trust, request.add_hosts, request.memory, request.cpus
+    )  # fmt: skip
+
+
+def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:
+    """SOURCE_DATE_EPOCH as a build argument, or of the environment. Raises RequestInvalid."""
+    text = request.build_args.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return rooms.settings.source_date_epoch
+    if not text:
+        return None
+    if not text.isdigit():
+        raise RequestInvalid(f"invalid SOURCE_DATE_EPOCH: {text}", hint="it is a whole number of seconds since 1970")
+    return int(text)
+
+
+def _normal(tag: str) -> str:
+    reference = Reference.parse(tag)
+    if reference.digest:
+        raise RequestInvalid(f"invalid tag {tag!r}: a name to set cannot have a digest")
+    return str(reference.with_default_tag())

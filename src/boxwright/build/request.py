@@ -1,0 +1,134 @@
+"""What a build is asked for, what it answers, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from boxwright.errors import BoxwrightError, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from boxwright.build.dockerfile.errors import SourceRange
+    from boxwright.build.ops.context import Secret
+
+
+class RequestInvalid(Invalid):
+    """The build was asked for with arguments that make no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where the result goes beside or instead of the store (dockerfile.md 2.2): `type` is image, docker, oci,
+    local, tar or cacheonly; `dest` is a path or ``-``."""
+
+    type: str
+    dest: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """Everything that ``build`` takes. `context` is a directory, None for no context at all; `stream` is a
+    context that arrives as a tar, or a lone Dockerfile (``-``)."""
+
+    context: Path | None = None
+    stream: BinaryIO | None = None
+    dockerfile: Path | None = None  # None: Dockerfile of the context, then dockerfile
+    dockerfile_data: bytes | None = None  # the text itself, from `-f -` or an SDK
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platforms: tuple[str, ...] = ()
+    build_contexts: Mapping[str, str] = field(default_factory=dict)
+    ignore_file: Path | None = None
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    pull: bool = False
+    network: str = "default"
+    add_hosts: tuple[tuple[str, str], ...] = ()  # name, address
+    allow: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    ssh: Mapping[str, Path] = field(default_factory=dict)
+    ulimits: tuple[str, ...] = ()
+    shm_size: int = 0
+    memory: int = 0
+    cpus: float = 0
+    jobs: int = 0
+    trust_host_ca: bool | None = None  # None: as the settings say
+    explain: bool = False
+    outputs: tuple[Output, ...] = ()
+    check_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """How one step went, for reports."""
+
+    name: str
+    cached: bool
+    seconds: float
+    bytes: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What came out. `target` is the digest of the manifest (or index, for several platforms), `image_id` that of
+    the config; both are '' when nothing was to be exported. `duration` is seconds."""
+
+    image_id: str
+    target: str
+    names: tuple[str, ...]
+    steps: tuple[StepResult, ...]
+    duration: float
+    warnings: tuple[Any, ...] = ()
+    descriptor: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cached(self) -> bool:
+        """Whether no step had to run."""
+        return all(step.cached for step in self.steps)
+
+
+class BuildFailed(BoxwrightError):
+    """A build failed. `cause` is what stopped it; `step` and `log` say where, `excerpt` shows the lines."""
+
+    def __init__(
+        self, cause: BoxwrightError, *, step: str = "", log: str = "", filename: str = "", source: bytes = b"",
+        ranges: Sequence[SourceRange] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(f"failed to solve: {cause}", hint=cause.hint)
+        self.cause = cause
+        self.step = step
+        self.log = log
+        self.filename = filename
+        self.source = source
+        self.ranges = tuple(ranges)
+
+    @property
+    def http_status(self) -> int:  # type: ignore[override]
+        """That of the cause."""
+        return self.cause.http_status
+
+    def excerpt(self) -> str:
+        """The lines of the Dockerfile that it is about; '' when it is about none."""
+        from boxwright.build.dockerfile.errors import render_excerpt
+
+        return render_excerpt(self.filename, self.source, self.ranges) if self.ranges else ""
+
+    def render(self) -> str:
+        """What stands above the error's sentence: the step's last output and the lines of the Dockerfile."""
+        parts = []
+        if self.step and self.log:
+            tail = "\n".join(self.log.rstrip("\n").split("\n")[-_LOG_LINES:])
+            parts.append(f"------\n > {self.step}:\n{tail}\n------\n")
+        return "".join(parts) + self.excerpt()
+
+
+_LOG_LINES = 25  # of the failed step's output, as BuildKit repeats them

@@ -1,0 +1,97 @@
+"""Fakes of the build: operations that run a Python callable, and a host without an engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from boxwright.build.flight import Flights
+from boxwright.build.graph import BaseOp, Outcome, Selection, Tree, Vertex
+from boxwright.content.db import Database
+from boxwright.spec.digest import DiffID
+
+
+def diff(text: str) -> DiffID:
+    """A diff ID that stands for this text."""
+    return DiffID.of(text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class FakeOp(BaseOp):
+    """Runs `work(inputs)`, which returns the name of the layer that it made."""
+
+    kind: ClassVar[str] = "fake/1"
+
+    name: str
+    work: Callable[[Sequence[Tree]], str] = lambda inputs: "x"
+    content: Callable[[], Mapping[str, str]] | None = None
+    read: Any = "none"
+    chosen: int = 0
+    link: bool = False
+
+    @property
+    def reads(self) -> Any:
+        return self.read
+
+    @property
+    def selects(self) -> int:
+        return self.chosen
+
+    @property
+    def independent(self) -> bool:
+        return self.link
+
+    def definition(self) -> Mapping[str, object]:
+        return {"name": self.name}
+
+    def select(self, inputs: Sequence[Tree], ctx: Any) -> Selection | None:
+        if self.content is None:
+            return None
+        files = dict(self.content())
+        return Selection("sha256:" + diff(repr(sorted(files.items()))).hex, files)
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: Any) -> Outcome:
+        layer = diff(self.work(inputs))
+        ctx.host.publish(layer)
+        return Outcome((layer,), 1)
+
+
+class FakeHost:
+    """Keeps rows in a real database, layers only as rows."""
+
+    def __init__(self, root: Path) -> None:
+        self.cancel = threading.Event()
+        self.db = Database(root / "boxwright.db")
+        self.held: set[DiffID] = set()
+        self._flights = Flights(root)
+
+    def publish(self, layer: DiffID) -> None:
+        now = time.time()
+        with self.db.write() as sql:
+            sql.execute("INSERT OR IGNORE INTO layers VALUES (?, 'tar', 0, 0, 0, ?, ?)", (str(layer), now, now))
+
+    def step(self, vertex: Vertex) -> Any:
+        @dataclass
+        class Context:
+            host: FakeHost
+
+        return Context(self)
+
+    def hold(self, layers: Iterable[DiffID]) -> None:
+        self.held |= set(layers)
+
+    @contextmanager
+    def alone(self, key: str) -> Iterator[bool]:
+        with self._flights.alone(key, self.cancel) as waited:
+            yield waited
+
+    def stamp(self, seconds: float) -> str:
+        return f"t{seconds:.6f}"
+
+    def leave_thread(self) -> None:
+        self.db.close()
