@@ -113,6 +113,11 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
     parser, function = load(name)
     try:
         args = parser.parse_args(rest)
+    except FlagError as error:
+        typed = str(error).removeprefix("unknown flag: ")
+        if typed in ("--root", "--config", "--debug", "--log-level"):
+            error.hint = f"{typed} stands before the command: {PROG} {typed} … {name}"
+        raise
     except HelpRequested:
         from boxwright.cli.help import command_help
 

@@ -106,7 +106,7 @@ def binary_size(size: float) -> str:
 
 def _scaled(size: float, base: float, units: Sequence[str], precision: int) -> str:
     at, value = 0, float(size)
-    while at < len(units) - 1 and (value >= base or "e" in f"{value:.{precision}g}"):
+    while at < len(units) - 1 and (value >= base or "e+" in f"{value:.{precision}g}"):
         value, at = value / base, at + 1
     return f"{value:.{precision}g}{units[at]}"
 

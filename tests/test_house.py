@@ -1,0 +1,340 @@
+"""The house rules of docs/architecture.md, read off the sources: who imports whom, and what is done where.
+
+Exceptions are listed by name, each with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import boxwright
+from boxwright.cli.commands import COMMANDS, GROUPS
+from boxwright.cli.flags import HelpRequested
+from boxwright.cli.main import load, split
+from boxwright.errors import BoxwrightError
+
+REPOSITORY = Path(__file__).parent.parent
+SOURCE = REPOSITORY / "src" / "boxwright"
+
+# --- who may import whom ---------------------------------------------------------------------------
+
+GROUND = {"errors", "spec"}
+STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime"}
+MAY_IMPORT = {
+    "errors": set(),
+    "spec": {"errors"},
+    "settings": {"errors"},  # a leaf: frozen values that the engine is built from
+    "content": GROUND,
+    "layer": GROUND | {"content"},
+    "rootfs": GROUND,
+    "runtime": GROUND | {"rootfs"},
+    "snapshot": GROUND | {"content", "layer", "rootfs"},
+    "image": STORE,
+    "registry": GROUND | {"content", "layer", "rootfs", "runtime"},
+    "build": STORE | {"image", "registry"},
+    "container": STORE | {"image", "registry"},
+    "engine": STORE | {"image", "registry", "build", "container", "settings"},
+    "cli": STORE | {"image", "registry", "build", "container", "settings", "engine", ""},
+    "api": STORE | {"image", "registry", "build", "container", "settings", "engine", ""},
+    "": {"engine", "cli"},  # boxwright/__init__.py and __main__.py: the doors
+}
+
+# (file, imported module): why
+IMPORT_EXCEPTIONS: dict[tuple[str, str], str] = {}
+
+# --- what is done where ----------------------------------------------------------------------------
+
+ENVIRON = ("settings.py", "cli/")
+PRINT = ("cli/", "__main__.py")
+SUBPROCESS = ("runtime/process.py",)
+SUBPROCESS_EXCEPTIONS: dict[str, str] = {}
+CATCH_ALL: dict[str, str] = {
+    "cli/main.py": "the outermost border: every failure becomes one sentence and an exit code",
+}
+LONG_FILES: dict[str, str] = {}
+LINES = 450
+
+
+@cache
+def files() -> dict[str, ast.Module]:
+    """Path under src/boxwright -> its tree."""
+    return {str(path.relative_to(SOURCE)): ast.parse(path.read_text(), str(path)) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def module_of(name: str) -> str:
+    parts = ["boxwright", *Path(name).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every module that is imported anywhere in the tree: name, line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module
+            if node.module == "boxwright" or (SOURCE / Path(*node.module.split(".")[1:])).is_dir() and node.module.startswith("boxwright."):
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    yield (whole if exists(whole) else node.module), node.lineno
+            else:
+                yield node.module, node.lineno
+
+
+def exists(module: str) -> bool:
+    path = SOURCE / Path(*module.split(".")[1:])
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def in_places(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or (place.endswith("/") and name.startswith(place)) for place in places)
+
+
+def test_rooms_import_downwards_only() -> None:
+    wrong = []
+    for name, tree in files().items():
+        here = room(module_of(name)) if "/" in name or name not in ("__init__.py", "__main__.py") else ""
+        assert here in MAY_IMPORT, f"{name}: a room that the table does not know"
+        for module, line in imports(tree):
+            there = room(module)
+            if not module.startswith("boxwright") or there == here or (name, module) in IMPORT_EXCEPTIONS:
+                continue
+            if there not in MAY_IMPORT[here]:
+                wrong.append(f"{name}:{line} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def top_level(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Statements that run at import, without those for type checkers."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+
+
+def test_no_cycles() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, tree in files().items():
+        body = ast.Module([n for n in top_level(tree) if isinstance(n, (ast.Import, ast.ImportFrom, ast.Try, ast.If))], [])
+        graph[module_of(name)] = {m for m, _ in imports(body) if m.startswith("boxwright.")}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for other in sorted(graph.get(module, ())):
+                visit(other, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def uses(tree: ast.AST, module: str, names: tuple[str, ...]) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in names and isinstance(node.value, ast.Name) and node.value.id == module:
+            yield node.lineno
+        if isinstance(node, ast.ImportFrom) and node.module == module and any(a.name in names for a in node.names):
+            yield node.lineno
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    wrong = [f"{name}:{line}" for name, tree in files().items() if not in_places(name, ENVIRON) for line in uses(tree, "os", ("environ", "environb", "getenv"))]
+    assert not wrong, "os.environ belongs to settings.py: " + ", ".join(wrong)
+
+
+def test_only_the_command_line_prints() -> None:
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree in files().items()
+        if not in_places(name, PRINT)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input")
+    ]
+    assert not wrong, "print belongs to cli: " + ", ".join(wrong)
+
+
+def test_programs_are_started_in_one_place() -> None:
+    wrong = []
+    for name, tree in files().items():
+        if in_places(name, SUBPROCESS) or name in SUBPROCESS_EXCEPTIONS:
+            continue
+        wrong += [f"{name}:{line}" for module, line in imports(tree) if module.split(".")[0] == "subprocess"]
+        wrong += [f"{name}:{line}" for line in uses(tree, "os", ("system", "popen"))]
+    assert not wrong, "use runtime/process.py: " + ", ".join(wrong)
+
+
+def test_tarfile_is_not_used() -> None:
+    wrong = [f"{name}:{line}" for name, tree in files().items() for module, line in imports(tree) if module.split(".")[0] == "tarfile"]
+    assert not wrong, "layer.scan and layer.writer know hostile tars: " + ", ".join(wrong)
+
+
+def test_no_catch_all_swallows() -> None:
+    wrong = []
+    for name, tree in files().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ExceptHandler) or name in CATCH_ALL:
+                continue
+            caught = "" if node.type is None else ast.unparse(node.type)
+            names = {n.strip(" ()") for n in caught.split(",")}
+            if names & {"", "Exception", "BaseException"} and not any(isinstance(n, ast.Raise) for b in node.body for n in ast.walk(b)):
+                wrong.append(f"{name}:{node.lineno}")
+    assert not wrong, "caught and neither raised again nor translated: " + ", ".join(wrong)
+
+
+def test_nothing_is_left_to_do() -> None:
+    marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|NotImplemented" + r"Error")
+    wrong = [f"{path.relative_to(REPOSITORY)}:{at}" for top in ("src", "tests") for path in sorted((REPOSITORY / top).rglob("*.py")) for at, line in enumerate(path.read_text().splitlines(), 1) if marks.search(line)]
+    assert not wrong, ", ".join(wrong)
+
+
+def test_files_stay_small() -> None:
+    counted = {name: len((SOURCE / name).read_text().splitlines()) for name in files()}
+    wrong = {name: lines for name, lines in counted.items() if lines > LINES and name not in LONG_FILES}
+    assert not wrong, f"over {LINES} lines, asking to be two rooms: {wrong}"
+    stale = [name for name in LONG_FILES if counted.get(name, 0) <= LINES]
+    assert not stale, f"no longer long: {stale}"
+
+
+def test_lists_of_exceptions_are_alive() -> None:
+    for name in (*CATCH_ALL, *SUBPROCESS_EXCEPTIONS, *(file for file, _ in IMPORT_EXCEPTIONS)):
+        assert name in files(), f"{name} is gone"
+
+
+def test_every_public_thing_says_what_it_is() -> None:
+    wrong = []
+    for name, tree in files().items():
+        if ast.get_docstring(tree) is None:
+            wrong.append(name)
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_") and ast.get_docstring(node) is None:
+                wrong.append(f"{name}:{node.lineno} {node.name}")
+    assert not wrong, "no docstring: " + ", ".join(wrong)
+
+
+# --- errors ----------------------------------------------------------------------------------------
+
+
+@cache
+def every_error() -> tuple[type[BoxwrightError], ...]:
+    for found in pkgutil.walk_packages(boxwright.__path__, "boxwright."):
+        if found.name == "boxwright.__main__":
+            continue
+        try:
+            importlib.import_module(found.name)
+        except ModuleNotFoundError as error:  # the registry server's extra is not installed
+            if (error.name or "").startswith("boxwright"):
+                raise
+    known: set[type[BoxwrightError]] = set()
+    todo = [BoxwrightError]
+    while todo:
+        one = todo.pop()
+        if one not in known and one.__module__.startswith("boxwright"):
+            known.add(one)
+            todo += one.__subclasses__()
+    return tuple(sorted(known, key=lambda e: (e.__module__, e.__name__)))
+
+
+def test_every_error_has_a_row_in_each_table() -> None:
+    for error in every_error():
+        assert error.http_status in (400, 401, 403, 404, 409, 416, 429, 499, 500, 501, 503), error
+        assert error.exit_code in (1, 125, 126, 127, 130), error
+
+
+def test_every_error_has_a_meaning() -> None:
+    wrong = [f"{e.__module__}.{e.__name__}" for e in every_error() if BoxwrightError in e.__bases__ and e.__module__ != "boxwright.errors"]
+    assert not wrong, "derive from NotFound, Conflict, Invalid…, not from BoxwrightError itself: " + ", ".join(wrong)
+
+
+# --- the command line ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_exists(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from boxwright.cli.main import main
+
+    parser, function = load(name)
+    assert callable(function)
+    assert main([*name.split(), "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage:  boxwright {name}")
+    assert parser.usage_line().startswith(f"boxwright {name}")
+    for option in parser.options:
+        assert option.help, f"{name}: {option.long} says nothing"
+
+
+def test_every_command_module_is_in_the_table() -> None:
+    used = {row[0] for row in COMMANDS.values()}
+    for name, tree in files().items():
+        declared = {n.name for n in tree.body if isinstance(n, ast.FunctionDef) and n.name.endswith("_args") and not n.name.startswith("_")}
+        if name.startswith("cli/") and declared and module_of(name) in used:
+            known = {f"{row[1]}_args" for row in COMMANDS.values() if row[0] == module_of(name)}
+            known |= {f"{row[1].rstrip('_')}_args" for row in COMMANDS.values() if row[0] == module_of(name)}
+            assert declared <= known, f"{name}: no row for {sorted(declared - known)}"
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    """``boxwright …`` lines in the code blocks of the pages for people."""
+    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]:
+        if not page.is_file():
+            continue
+        for block in re.findall(r"^```(?:console|sh|bash|shell)\n(.*?)^```", page.read_text(), re.M | re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                for command in re.split(r"\||&&|;|\$\(|<\(", line.removeprefix("$ ").removeprefix("# ")):
+                    command = re.sub(r"\s#\s.*|\d?>+\s*\S+|\)\s*$", "", command).strip()
+                    command = re.sub(r"^(?:sudo|time|[A-Z_]+=\S*)\s+", "", command)
+                    if command.startswith("boxwright "):
+                        yield page.name, command
+
+
+def test_the_pages_show_commands_that_exist() -> None:
+    shown = list(command_lines())
+    assert shown
+    for page, line in shown:
+        name, options, rest = split(shlex.split(line.replace("…", "x"))[1:])
+        if not name or name in GROUPS:
+            assert options.version or not rest or rest[0] in ("--help", "help"), f"{page}: {line}"
+            continue
+        try:
+            load(name)[0].parse_args(rest)
+        except HelpRequested:
+            pass
+
+
+HEAVY = ("argparse", "asyncio", "concurrent.futures", "isal", "jinja2", "json", "logging", "rich", "shutil", "sqlite3", "subprocess", "tempfile", "urllib3", "zstandard", "dataclasses", "re")
+
+
+@pytest.mark.parametrize(
+    ("argv", "allowed"),
+    [
+        (["--help"], ()),
+        (["--version"], ()),
+        (["image", "--help"], ()),
+        (["__complete", "im"], ()),
+        (["images"], ("sqlite3", "dataclasses", "re", "json")),
+    ],
+)
+def test_light_commands_import_little(argv: list[str], allowed: tuple[str, ...], tmp_path: Path) -> None:
+    script = "import sys; sys.stdout = open('/dev/null', 'w'); from boxwright.cli.main import main; code = main(sys.argv[1:]); sys.stderr.write('\\n'.join(sys.modules)); sys.exit(code)"
+    environ = {"PATH": "/usr/bin:/bin", "BOXWRIGHT_ROOT": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run([sys.executable, "-S", "-c", script, *argv], capture_output=True, text=True, env=environ)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.splitlines()) & set(HEAVY) - set(allowed)
+    assert not loaded, f"boxwright {' '.join(argv)} imports {sorted(loaded)}"
