@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Invalid
+from boxwright.layer.pipe import Pipe
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from boxwright.content.local import LocalStore
+    from boxwright.layer.store import Layer, LayerStore
 
 _XZ_MEMORY = 96 << 20  # bytes; `xz -9` needs 65 MiB
 
@@ -35,7 +41,7 @@ def sniff(head: bytes) -> str:
     return "none"
 
 
-class _Prefixed(io.RawIOBase):
+class Prefixed(io.RawIOBase):
     """A stream whose first bytes were read already, and perhaps with some more behind it."""
 
     def __init__(self, head: bytes, raw: BinaryIO, tail: bytes = b"") -> None:
@@ -64,11 +70,6 @@ class _Prefixed(io.RawIOBase):
             self._head, self._tail = self._tail, b""
             return self.readinto(view)
         return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
 
 
 class _Blockwise(io.RawIOBase):
@@ -115,7 +116,7 @@ class _Marked(io.RawIOBase):
     def __init__(self, raw: BinaryIO) -> None:
         from zstandard import ZstdDecompressor
 
-        source = _Prefixed(b"", raw, self._FRAME)
+        source = Prefixed(b"", raw, self._FRAME)
         self._inner = ZstdDecompressor().stream_reader(cast(BinaryIO, source), read_size=CHUNK // 4, read_across_frames=True)
         self._tail = b""
 
@@ -169,11 +170,6 @@ class _Inflated(io.RawIOBase):
             raise TooLarge(f"the {self._kind} stream expands to more than {self._limit} bytes")
         return count
 
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
-
 
 def _open(kind: str, raw: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
     """A decompressor with `readinto`, and what it raises for bad data."""
@@ -182,8 +178,9 @@ def _open(kind: str, raw: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
 
         from isal import isal_zlib
 
+        damaged = cast("type[Exception]", isal_zlib.IsalError)
         # Its private name is the only reader in C that goes on after a member's end; decompressobj stops there.
-        return isal_zlib._GzipReader(raw, CHUNK // 4), (EOFError, BadGzipFile, isal_zlib.IsalError)
+        return isal_zlib._GzipReader(raw, CHUNK // 4), (EOFError, BadGzipFile, damaged)
     if kind == "zstd":
         from zstandard import ZstdError
 
@@ -201,9 +198,91 @@ def _open(kind: str, raw: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
 
 def open_decompressed(raw: BinaryIO, *, limit: int | None = None) -> BinaryIO:
     """The tar in a stream of any compression, which its first bytes tell. More than `limit` bytes raise TooLarge,
-    damage raises CompressedDataBroken. Closing closes `raw`."""
+    damage raises CompressedDataBroken. `raw` stays open."""
     head = b""
     while len(head) < 6 and (more := raw.read(6 - len(head))):
         head += more
-    source = cast(BinaryIO, _Prefixed(head, raw))
+    source = cast(BinaryIO, Prefixed(head, raw))
     return io.BufferedReader(_Inflated(sniff(head), source, limit), CHUNK // 8)
+
+
+class Compressor:
+    """One way to compress: 'gzip', 'zstd' or 'none'. Equal input gives equal output on one kind of machine only."""
+
+    def __init__(self, kind: str, level: int | None = None) -> None:
+        most = {"gzip": 9, "zstd": 22, "none": 0}.get(kind)
+        if most is None:
+            raise Invalid(f"unknown compression {kind!r}", hint="choose gzip, zstd or none")
+        if level is not None and not 0 <= level <= most:
+            raise Invalid(f"{kind} has no compression level {level}", hint=f"choose one from 0 to {most}")
+        self.kind = kind
+        self.level = (3 if kind == "zstd" else 1) if level is None else level
+        self._make, self.name = _compressor(kind, self.level)
+
+    def media_type(self, oci: bool = True) -> str:
+        """Of a layer compressed so, in OCI's or Docker's words."""
+        if self.kind == "gzip":
+            return mt.OCI_LAYER_GZIP if oci else mt.DOCKER_LAYER_GZIP
+        if self.kind == "zstd":
+            return mt.OCI_LAYER_ZSTD if oci else mt.DOCKER_LAYER_ZSTD
+        return mt.OCI_LAYER if oci else mt.DOCKER_LAYER
+
+    def stream(self, raw: BinaryIO) -> BinaryIO:
+        """`raw` compressed, in a second thread while it is read. Close it; `raw` stays open."""
+        if self._make is None:
+            return raw
+        squeeze = self._make()
+
+        def produce(put: Callable[[bytes], None]) -> None:
+            while data := raw.read(CHUNK):
+                put(squeeze.compress(data))
+            put(squeeze.flush())
+
+        return io.BufferedReader(Pipe(produce), CHUNK // 8)
+
+
+def _compressor(kind: str, level: int) -> tuple[Callable[[], Any] | None, str]:
+    """How to make a compressor object, and the name that says so. Headers hold no time and no file name."""
+    if kind == "none":
+        return None, "none"
+    if kind == "zstd":
+        from zstandard import ZstdCompressor
+
+        return lambda: ZstdCompressor(level=level, write_checksum=True).compressobj(), f"zstd:{level}"
+    if level <= 3:
+        from isal import isal_zlib
+
+        return lambda: isal_zlib.compressobj(level, isal_zlib.DEFLATED, 31), f"gzip:isal-{level}"
+    try:
+        from zlib_ng import zlib_ng  # type: ignore[import-not-found,unused-ignore]
+
+        return lambda: zlib_ng.compressobj(level, zlib_ng.DEFLATED, 31), f"gzip:zlibng-{level}"
+    except ImportError:
+        import zlib
+
+        return lambda: zlib.compressobj(level, zlib.DEFLATED, 31), f"gzip:zlib-{level}"
+
+
+def compress_layer(layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None) -> Descriptor:
+    """The layer as a compressed blob in the store (for 'none' the virtual one). A blob of this kind that is there
+    is used: of any origin when no level was asked for, else only one that this compressor made."""
+    compressor = Compressor(kind, level)
+    if kind == "none":
+        return Descriptor(mt.OCI_LAYER, layer.diff_id, layer.tar_size)
+    for desc, made_by in layers.blobs(layer.diff_id):
+        fits = made_by == compressor.name if level is not None else desc.media_type in (compressor.media_type(), compressor.media_type(False))
+        if fits and store.size(desc.digest) == desc.size:
+            return desc
+    with store.ingest(f"compress-{os.urandom(16).hex()}") as ingest:
+        try:
+            with layers.open_tar(layer) as tar, compressor.stream(tar) as stream:
+                buffer = bytearray(CHUNK)
+                view = memoryview(buffer)
+                while count := stream.readinto(view):  # type: ignore[attr-defined]
+                    ingest.write(view[:count])
+            desc = ingest.commit(compressor.media_type())
+        except BaseException:
+            ingest.discard()
+            raise
+    layers.record_blob(layer.diff_id, desc, compressor=compressor.name)
+    return desc

@@ -108,6 +108,34 @@ class LayerStore:
         diff_id = DiffID.parse(row[0])
         return Layer(diff_id, row[1], self.path(diff_id), row[2], row[3], row[4])
 
+    def by_blob(self, digest: Digest) -> Layer | None:
+        """The stored layer whose compressed, or virtual, blob has this digest; None when none is known."""
+        with self.db.read() as sql:
+            row = sql.execute(
+                "SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?1"
+                " OR diff_id IN (SELECT diff_id FROM layer_blobs WHERE digest = ?1)",
+                (str(digest),),
+            ).fetchone()
+        return None if row is None else self._layer(row)
+
+    def blobs(self, diff_id: Digest) -> list[tuple[Descriptor, str]]:
+        """The compressed forms that are known, stored here or not, each with the compressor that made it ('' when it
+        came from elsewhere)."""
+        from boxwright.spec.descriptor import Descriptor
+
+        with self.db.read() as sql:
+            rows = sql.execute("SELECT media_type, digest, size, compressor FROM layer_blobs WHERE diff_id = ? ORDER BY rowid", (str(diff_id),)).fetchall()
+        return [(Descriptor(media_type, Digest.parse(digest), size), compressor) for media_type, digest, size, compressor in rows]
+
+    def record_blob(self, diff_id: Digest, desc: Descriptor, *, compressor: str = "", origin: str = "") -> None:
+        """Note that the blob decompresses to the layer; `origin` is a repository that has it."""
+        with self.db.write() as sql:
+            sql.execute(
+                "INSERT INTO layer_blobs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id, digest) DO UPDATE SET"
+                " origin = CASE WHEN excluded.origin = '' THEN origin ELSE excluded.origin END",
+                (str(diff_id), str(desc.digest), desc.media_type, desc.size, compressor, origin),
+            )
+
     def touch(self, *diff_ids: Digest) -> None:
         """Note that the layers were used now."""
         now = time.time()

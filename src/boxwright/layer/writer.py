@@ -20,6 +20,8 @@ from boxwright.layer.tree import Tree
 from boxwright.spec.digest import DiffID
 
 if TYPE_CHECKING:
+    from queue import SimpleQueue
+
     from boxwright.layer.store import Layer, LayerStore
 
 _DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next

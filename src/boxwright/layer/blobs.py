@@ -1,0 +1,129 @@
+"""Layers that arrive as blobs: one pass from the network to a layer that can be mounted."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from boxwright.content.local import Ingest, disk_errors
+from boxwright.content.store import Resumable
+from boxwright.content.verify import CHUNK, ContentMismatch
+from boxwright.errors import Corrupt, Invalid
+from boxwright.layer.compress import Prefixed, open_decompressed, sniff
+from boxwright.layer.tree import Tree
+from boxwright.layer.writer import finish_index, hold_temporary, make_temporary, scan_file
+from boxwright.spec.digest import DiffID, Digest
+
+if TYPE_CHECKING:
+    from boxwright.layer.store import Layer, LayerStore
+    from boxwright.spec.descriptor import Descriptor
+
+
+class _Tee(io.RawIOBase):
+    """Gives what the ingest has already, then what arrives, which it stores and hashes on the way."""
+
+    def __init__(self, body: BinaryIO, ingest: Ingest, kept: BinaryIO | None, desc: Descriptor) -> None:
+        self._body = body
+        self._readinto = getattr(body, "readinto", None)
+        self._ingest = ingest
+        self._kept = kept
+        self._desc = desc
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if self._kept is not None:
+            count: int = self._kept.readinto(view)  # type: ignore[attr-defined]
+            if count:
+                return count
+            self._kept.close()
+            self._kept = None
+        if self._readinto is not None:
+            count = self._readinto(view) or 0
+        else:
+            data = self._body.read(len(view))
+            count = len(data)
+            view[:count] = data
+        if self._ingest.offset + count > self._desc.size:
+            raise ContentMismatch(f"{self._desc.media_type} {self._desc.digest} goes on after its size of {self._desc.size} bytes")
+        self._ingest.write(view[:count])
+        return count
+
+
+def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_blob: bool) -> Layer:
+    """See LayerStore.ingest_blob."""
+    store = layers.store
+    known = layers.by_blob(desc.digest)
+    if known is not None and (not keep_blob or known.diff_id == desc.digest or store.size(desc.digest) == desc.size):
+        return known
+    with store.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm) as ingest:
+        kept = None
+        if isinstance(body, Resumable):
+            body.resume_at(ingest.offset)
+            kept = open(store.root / "ingest" / f"{desc.digest.algorithm}-{desc.digest.hex}", "rb", buffering=0) if ingest.offset else None
+        elif ingest.offset:
+            ingest.reset()
+        tee = cast(BinaryIO, _Tee(body, ingest, kept, desc))
+        try:
+            return _receive(layers, tee, ingest, desc, keep_blob)
+        except Corrupt:
+            ingest.discard()
+            raise
+        finally:
+            if kept is not None:
+                kept.close()
+
+
+def _receive(layers: LayerStore, tee: BinaryIO, ingest: Ingest, desc: Descriptor, keep_blob: bool) -> Layer:
+    head = b""
+    while len(head) < 6 and (more := tee.read(6 - len(head))):
+        head += more
+    plain = sniff(head) == "none"
+    with layers.writer(algorithm=desc.digest.algorithm if plain else "sha256") as writer:
+        try:
+            writer.pump(open_decompressed(cast(BinaryIO, Prefixed(head, tee))))
+        except (Corrupt, Invalid) as error:
+            # Whose fault it is, the digest tells: bytes damaged on their way are fetched again, a bad layer is not.
+            _check(tee, ingest, desc, error)
+            ingest.discard()
+            raise
+        _check(tee, ingest, desc, None)
+        if keep_blob and not plain:
+            ingest.commit(desc.media_type, desc.digest)
+        else:
+            ingest.discard()
+        layer = writer.commit(DiffID(desc.digest.algorithm, desc.digest.hex) if plain else None)
+    if not plain:
+        layers.record_blob(layer.diff_id, desc, compressor="")
+    return layer
+
+
+def _check(tee: BinaryIO, ingest: Ingest, desc: Descriptor, cause: BaseException | None) -> None:
+    """Take what is left of the body, which decompressing may not have needed, and compare."""
+    while tee.read(CHUNK):
+        pass
+    if ingest.offset != desc.size or ingest.digest != desc.digest:
+        raise ContentMismatch(f"{desc.media_type} {desc.digest} has other bytes: {ingest.offset} with digest {ingest.digest}") from cause
+
+
+def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
+    """See LayerStore.adopt_blob."""
+    if layers.has(digest):
+        return layers.get(digest)
+    with layers.store.open_raw(digest) as raw, disk_errors(str(layers.root)):
+        size = os.fstat(raw.fileno()).st_size
+        tree = Tree()
+        scan_file(raw.fileno(), size, tree)
+        directory = make_temporary(layers.root)
+        lock = hold_temporary(directory)
+        try:
+            (directory / "layer.tar").hardlink_to(layers.store.path(digest))
+            summary = finish_index(directory, tree, raw.fileno(), size)
+            return layers.publish(directory, DiffID(digest.algorithm, digest.hex), "tar", size, summary.bytes, summary.entries)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(lock)

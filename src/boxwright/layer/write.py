@@ -1,0 +1,240 @@
+"""Canonical tars: the same entries give the same bytes, whatever the machine, umask or order of creation.
+
+ustar headers with fixed fields (no user names, no atime or ctime); a PAX header only for what ustar cannot say.
+`write_tree` walks siblings in byte order, a directory before what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final, Protocol
+
+from boxwright.content.verify import CHUNK
+from boxwright.errors import Invalid
+from boxwright.layer.scan import BLOCK, BLOCKDEV, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Header
+from boxwright.layer.tree import OPAQUE_MARK, WHITEOUT
+
+_FLAGS: Final = {FILE: b"0", HARDLINK: b"1", SYMLINK: b"2", CHAR: b"3", BLOCKDEV: b"4", DIR: b"5", FIFO: b"6", "pax": b"x"}
+_MOST_8 = 0o7777777
+_MOST_12 = 0o77777777777
+_SMALL = 128 << 10  # bytes; larger files are passed on without being joined to their headers
+
+
+class EntryInvalid(Invalid):
+    """A file cannot be kept in a layer."""
+
+
+class Sink(Protocol):
+    """Where a tar goes. A memoryview's bytes change after the call."""
+
+    def write(self, data: bytes | memoryview, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a tar. `path` is relative, without a leading '/' or './'; '' is the root."""
+
+    path: str
+    type: str = FILE  # file, dir, symlink, hardlink, char, block or fifo
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0  # nanoseconds since the epoch
+    size: int = 0  # of the data of a file
+    link: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class TarBuilder:
+    """Writes entries in the order in which they come; a directory must come before what it holds.
+
+    A sink that has `append` and `announce` (LayerWriter) is told the entries, and need not scan what it gets.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._write = getattr(sink, "append", None) or sink.write
+        self._announce = getattr(sink, "announce", None)
+        self._parts: list[bytes] = []
+        self._pending = 0
+        self.offset = 0  # bytes of tar so far
+        self.entries = 0
+        self.content = 0  # bytes of regular files
+
+    # --- the public door ---------------------------------------------------------------------------
+
+    def add(self, entry: Entry, data: BinaryIO | bytes | int | None = None) -> None:
+        """Write one entry; `data` of a file gives exactly `entry.size` bytes: bytes, a stream, or a descriptor that
+        is read from its position. Raises EntryInvalid when it gives less."""
+        kind = entry.type
+        self.put(
+            os.fsencode(entry.path), kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size if kind == FILE else 0,
+            os.fsencode(entry.link), entry.device, {os.fsencode(name): value for name, value in entry.xattrs.items()},
+        )  # fmt: skip
+        if kind == FILE and entry.size:
+            if isinstance(data, bytes):
+                if len(data) != entry.size:
+                    raise EntryInvalid(f"{entry.path} has {len(data)} bytes, not the {entry.size} that were announced")
+                self.content_bytes(data)
+            elif isinstance(data, int):
+                self.content_fd(data, entry.size, entry.path)
+            elif data is not None:
+                self._content_stream(data, entry.size, entry.path)
+            else:
+                raise EntryInvalid(f"{entry.path} has a size of {entry.size} bytes and no data")
+
+    def whiteout(self, path: str) -> None:
+        """Say that what lower layers have at this path is gone."""
+        directory, slash, base = os.fsencode(path).rpartition(b"/")
+        self.put(directory + slash + WHITEOUT + base, FILE, 0, 0, 0, 0, 0)
+
+    def opaque(self, path: str) -> None:
+        """Say that nothing below this directory comes from lower layers."""
+        raw = os.fsencode(path)
+        self.put((raw + b"/" if raw else b"") + OPAQUE_MARK, FILE, 0, 0, 0, 0, 0)
+
+    def finish(self) -> None:
+        """Write the end of the archive; the sink stays open."""
+        self._emit(bytes(2 * BLOCK))
+        self._flush()
+
+    # --- the fast door, for this room --------------------------------------------------------------
+
+    def put(
+        self, name: bytes, kind: str, mode: int, uid: int, gid: int, mtime: int, size: int, link: bytes = b"", device: tuple[int, int] = (0, 0),
+        xattrs: Mapping[bytes, bytes] | None = None,
+    ) -> None:  # fmt: skip
+        """A header; `size` bytes of content must follow for a file."""
+        shown = name + b"/" if kind == DIR and name else name or b"./"
+        seconds, nanoseconds = divmod(mtime, 1_000_000_000)
+        short, prefix = shown, b""
+        records: dict[bytes, bytes] = {}
+        if len(shown) > 100:
+            short, prefix, fits = _split(shown)
+            if not fits:
+                records[b"path"] = shown
+        if len(link) > 100:
+            records[b"linkpath"] = link
+        if nanoseconds or not 0 <= seconds <= _MOST_12:
+            records[b"mtime"] = _time(mtime)
+        if uid > _MOST_8 or gid > _MOST_8 or size > _MOST_12:
+            records.update({key: b"%d" % value for key, value, most in
+                            ((b"uid", uid, _MOST_8), (b"gid", gid, _MOST_8), (b"size", size, _MOST_12)) if value > most})  # fmt: skip
+        if xattrs:
+            records.update({b"SCHILY.xattr." + key: value for key, value in xattrs.items()})
+        if records:
+            payload = b"".join(_record(key, records[key]) for key in sorted(records))
+            self._emit(_header(b"././@PaxHeader", b"", 0o644, 0, 0, len(payload), 0, "pax", b"", (0, 0)))
+            self._emit(payload + bytes(-len(payload) % BLOCK))
+        self._emit(
+            _header(
+                short, prefix, mode & 0o7777, uid if uid <= _MOST_8 else 0, gid if gid <= _MOST_8 else 0, size if size <= _MOST_12 else 0,
+                seconds if 0 <= seconds <= _MOST_12 else 0, kind, link[:100], device,
+            )
+        )  # fmt: skip
+        self.entries += 1
+        self.content += size
+        if self._announce is not None:
+            kept = dict(xattrs) if xattrs else None
+            self._announce(Header(name, kind, mode & 0o7777, uid, gid, seconds, nanoseconds, size, link, *device, kept, self.offset, None))
+
+    def content_bytes(self, data: bytes) -> None:
+        """All of a file's content."""
+        self._emit(data)
+        if len(data) % BLOCK:
+            self._emit(bytes(-len(data) % BLOCK))
+
+    def content_fd(self, fd: int, size: int, path: str) -> None:
+        """A file's content from a descriptor; a file that shrank meanwhile raises EntryInvalid."""
+        if size <= _SMALL:
+            data = os.read(fd, size)
+            if len(data) == size:
+                self.content_bytes(data)
+                return
+            left, buffer = size - len(data), bytearray(_SMALL)
+            self._emit(data)
+        else:
+            left, buffer = size, bytearray(CHUNK)
+        with memoryview(buffer) as view:
+            while left:
+                count = os.readv(fd, [view[: min(left, len(view))]])
+                if not count:
+                    raise EntryInvalid(f"{path} became shorter while it was read")
+                self._emit(view[:count])
+                left -= count
+        self._emit(bytes(-size % BLOCK))
+
+    def _content_stream(self, stream: BinaryIO, size: int, path: str) -> None:
+        left = size
+        while left:
+            data = stream.read(min(left, CHUNK))
+            if not data:
+                raise EntryInvalid(f"{path} ends {left} bytes before its size of {size}")
+            self._emit(data)
+            left -= len(data)
+        self._emit(bytes(-size % BLOCK))
+
+    def _emit(self, data: bytes | memoryview) -> None:
+        count = len(data)
+        self.offset += count
+        if count > _SMALL:
+            self._flush()
+            self._write(data)
+            return
+        self._parts.append(bytes(data) if isinstance(data, memoryview) else data)
+        self._pending += count
+        if self._pending >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._parts:
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._pending = 0
+            self._write(data)
+
+
+def _split(name: bytes) -> tuple[bytes, bytes, bool]:
+    """ustar's prefix: (name, prefix, whether that says it all). The first '/' that leaves a short enough name."""
+    at = name.find(b"/", max(len(name) - 101, 1), 156)
+    if 0 < at < len(name) - 1:
+        return name[at + 1 :], name[:at], True
+    return name[:100], b"", False
+
+
+def _time(nanoseconds: int) -> bytes:
+    sign = b"-" if nanoseconds < 0 else b""
+    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
+    return sign + b"%d" % seconds + (b".%09d" % rest).rstrip(b"0") if rest else sign + b"%d" % seconds
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """A PAX record, whose length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _header(
+    name: bytes, prefix: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, kind: str, link: bytes, device: tuple[int, int]
+) -> bytes:
+    block = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%b%07o\0%07o\0%b" % (
+        name.ljust(100, b"\0"), mode, uid, gid, size, mtime, _FLAGS[kind], link.ljust(100, b"\0"), _NO_NAMES, *device, prefix.ljust(167, b"\0"),
+    )  # fmt: skip
+    # Adler-32's low half is the sum modulo 65521, which 512 ASCII characters cannot reach.
+    total = zlib.adler32(block, 0) & 0xFFFF if block.isascii() else sum(block)
+    return b"%b%06o\0 %b" % (block[:148], total, block[156:])
+
+
+_NO_NAMES = bytes(64)
+
+
+def write_tree(tree: Any, builder: TarBuilder) -> None:
+    """See walk.write_tree."""
+    from boxwright.layer.walk import write_tree as walk
+
+    walk(tree, builder)
