@@ -4,14 +4,15 @@ A snapshot is a tree made of a stack of layers, with a writable top (`prepare`) 
 under a key in ROOT/work/<key>/ until it is committed or discarded; its owner is a lease ('workspace') or a
 container row of that key. The snapshotter knows nothing of images or registries.
 
-Life cycle:  prepare -> (mount, write, unmount)* -> commit | discard       view -> (mount, unmount)* -> discard
+Life cycle:  prepare -> (mount, write, unmount)* -> [seal] -> commit | discard       view -> (mount, unmount)* -> discard
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
 
 from boxwright.layer.store import Layer
 from boxwright.spec.digest import DiffID
@@ -37,7 +38,8 @@ class Change:
 class Snapshotter(Protocol):
     """All methods may be called from any thread; one key belongs to one caller at a time."""
 
-    name: str  # 'mounted', 'unpacked' or 'copied'
+    name: ClassVar[str]  # 'mounted', 'unpacked' or 'copied'
+    reason: str  # why this driver and none before it, for `info`
 
     def prepare(self, key: str, layers: Sequence[DiffID], *, volatile: bool = False) -> None:
         """A writable tree over the layers (bottom first; empty = an empty tree). `volatile` trades durability
@@ -53,9 +55,27 @@ class Snapshotter(Protocol):
         """How to mount the tree; ensures that what it stacks on is mounted. Raises NotFound."""
         ...
 
+    def mount(self, key: str) -> Path:
+        """Make the tree usable at a directory and return that: ROOT/work/<key>/rootfs, mounted where the driver
+        mounts. Idempotent; the mount is in the mount table of the calling process's namespace."""
+        ...
+
+    def unmount(self, key: str) -> None:
+        """Undo `mount`; idempotent."""
+        ...
+
+    def open(self, key: str) -> int:
+        """A descriptor of the tree's top, mounted or not, for calls with `dir_fd`; see `trees.mounted_tree`."""
+        ...
+
+    def seal(self, key: str) -> Path:
+        """End the writing: unmount, and return a directory with what was written in overlayfs's form, to be edited
+        in place (times). Only `commit` and `discard` may follow."""
+        ...
+
     def commit(self, key: str) -> Layer:
-        """Turn what was written into a layer (tree-backed where the driver can) and end the key. The tree must
-        not be mounted any more. An equal layer that exists is used instead."""
+        """Turn what was written into a layer (tree-backed where the driver can) and end the key; seals it first.
+        An equal layer that exists is used instead."""
         ...
 
     def snapshot_layer(self, key: str) -> Layer:
@@ -68,9 +88,17 @@ class Snapshotter(Protocol):
         ...
 
     def usage(self, key: str) -> int:
-        """Bytes that the writable part takes on disk."""
+        """Bytes of what was written, as `docker ps --size` counts: content of regular files, each inode once."""
         ...
 
     def discard(self, key: str) -> None:
         """End the key and remove what was written; idempotent, also for half-made and still mounted keys."""
+        ...
+
+    def release(self, diff_id: DiffID) -> None:
+        """For the collector, before a layer's files go: let go of it (unmount). Trees in use keep what they use."""
+        ...
+
+    def unmount_all(self) -> None:
+        """Take down every mount that is shared between trees: before a root is moved or removed."""
         ...

@@ -1,0 +1,209 @@
+"""Mounting, with descriptors: fsopen, fsconfig, fsmount, move_mount, open_tree (Linux 5.2), and mount(2) before that.
+
+A file system that is made this way is a descriptor first; nothing is in the mount table until it is attached, and
+what is never attached ends with its descriptor. The kernel's own words for a failure are read from the context.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.rootfs import syscalls
+from boxwright.snapshot.snapshotter import Mount
+
+_CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, OPEN_TREE_CLONE alike
+_SET_FLAG, _SET_STRING, _CMD_CREATE = 0, 1, 6
+_MOVE_EMPTY_PATH = 4
+_RECURSIVE = 0x8000
+_LONGEST_VALUE = 250  # fsconfig takes strings of up to 255 bytes
+_PAGE = 4000  # mount(2) takes one page of options
+_ATTRIBUTES = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}  # MOUNT_ATTR_*, and MS_* alike
+_MS_BIND, _MS_REC, _MS_REMOUNT = 0x1000, 0x4000, 0x20
+_DETACH, _NOFOLLOW = 2, 8
+
+
+class MountFailed(BoxwrightError):
+    """The kernel did not mount it. `code` is the errno."""
+
+    def __init__(self, message: str, *, code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class MountUnsupported(MountFailed, Unsupported):
+    """This kernel, file system or set of privileges cannot mount it at all."""
+
+
+def open_tree(mounts: Sequence[Mount]) -> int:
+    """Mount without attaching: a descriptor of the top directory (readable, for `dir_fd`); the mount ends when it and
+    all that was opened through it are closed. Raises MountFailed, MountUnsupported."""
+    fd = _detached(mounts)
+    try:
+        # The mount's own descriptor is O_PATH: nothing can be listed through it.
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _detached(mounts: Sequence[Mount]) -> int:
+    """The last of several mounts covers the others."""
+    if not mounts:
+        raise MountFailed("there is nothing to mount", code=errno.EINVAL)
+    wanted = mounts[-1]
+    with _described(wanted):
+        if wanted.type == "bind":
+            return clone(wanted.source, _attributes(wanted), recursive="rbind" in wanted.options)
+        try:
+            return _fsmount(wanted)
+        except OSError as error:
+            if not _too_old(wanted, error):
+                raise
+        return _open_by_mount(wanted)
+
+
+def attach(mounts: Sequence[Mount], target: Path) -> None:
+    """Mount on a directory. Raises MountFailed, MountUnsupported."""
+    fd = _detached(mounts)
+    try:
+        with _described(mounts[-1]):
+            syscalls.call(syscalls.MOVE_MOUNT, fd, b"", syscalls.AT_FDCWD, os.fsencode(target), _MOVE_EMPTY_PATH)
+    finally:
+        os.close(fd)
+
+
+def detach(target: Path) -> bool:
+    """Take the topmost mount off a directory, now or when its last user ends; False when nothing was mounted there.
+    Raises MountFailed."""
+    try:
+        syscalls.libc("umount2", os.fsencode(target), _DETACH | _NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return False
+        raise MountFailed(f"cannot unmount {target}: {error.strerror}", code=error.errno or 0) from error
+    return True
+
+
+def is_mounted(target: Path) -> bool:
+    """Whether something other than its parent's file system is at a directory."""
+    try:
+        return target.stat().st_dev != target.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -> int:
+    """A second, detached mount of what is at a path. Raises OSError."""
+    flags = _CLOEXEC | os.O_CLOEXEC | (_RECURSIVE if recursive else 0)
+    fd = syscalls.call(syscalls.OPEN_TREE, syscalls.AT_FDCWD, os.fsencode(source), flags)
+    if attributes:
+        how = struct.pack("QQQQ", attributes, 0, 0, 0)
+        try:
+            syscalls.call(syscalls.MOUNT_SETATTR, fd, b"", syscalls.AT_EMPTY_PATH | (_RECURSIVE if recursive else 0), how, len(how))
+        except OSError:
+            os.close(fd)
+            raise
+    return fd
+
+
+def _attributes(mount: Mount) -> int:
+    return sum(_ATTRIBUTES.get(option, 0) for option in mount.options)
+
+
+def _fsmount(mount: Mount) -> int:
+    context = syscalls.call(syscalls.FSOPEN, mount.type.encode(), _CLOEXEC)
+    try:
+        with ExitStack() as opened:
+            try:
+                _configure(context, "source", mount.source, opened)
+                for option in mount.options:
+                    key, equals, value = option.partition("=")
+                    if equals:
+                        _configure(context, key, value, opened)
+                    elif key not in ("nosuid", "nodev", "noexec"):
+                        syscalls.call(syscalls.FSCONFIG, context, _SET_FLAG, key.encode(), None, 0)
+                syscalls.call(syscalls.FSCONFIG, context, _CMD_CREATE, None, None, 0)
+                return syscalls.call(syscalls.FSMOUNT, context, _CLOEXEC, _attributes(mount))
+            except OSError as error:
+                words = _complaints(context)
+                raise OSError(error.errno, words or error.strerror) from None
+    finally:
+        os.close(context)
+
+
+def _configure(context: int, key: str, value: str, opened: ExitStack) -> None:
+    if len(os.fsencode(value)) > _LONGEST_VALUE:
+        value = _short(value, opened)
+    syscalls.call(syscalls.FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+
+
+def _short(path: str, opened: ExitStack) -> str:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    opened.callback(os.close, fd)
+    return f"/proc/self/fd/{fd}"
+
+
+def _complaints(context: int) -> str:
+    said: list[str] = []
+    for _ in range(8):
+        try:
+            line = os.read(context, 512)
+        except OSError:  # ENODATA: it has no more to say
+            break
+        if line.startswith((b"e ", b"w ")):
+            said.append(line[2:].decode(errors="replace").strip())
+    return "; ".join(said)
+
+
+def _too_old(mount: Mount, error: OSError) -> bool:
+    """No new mount API, or one whose overlayfs does not know 'lowerdir+' (Linux 6.8)."""
+    return error.errno == errno.ENOSYS or (mount.type == "overlay" and error.errno == errno.EINVAL and "lowerdir+" in str(error))
+
+
+def _open_by_mount(mount: Mount) -> int:
+    """The way before: mount(2) somewhere, clone that, unmount."""
+    place = Path(next((o.partition("=")[2] for o in mount.options if o.startswith("workdir=")), mount.source)).parent
+    target = place / f".mount-{os.urandom(6).hex()}"
+    target.mkdir()
+    try:
+        _mount2(mount, target)
+        try:
+            return clone(target)
+        finally:
+            detach(target)
+    finally:
+        target.rmdir()
+
+
+def _mount2(mount: Mount, target: Path) -> None:
+    with ExitStack() as opened:
+        # Layers are named by descriptor: paths could hold ':' or ',', and fifty of them do not fit in a page.
+        lower = [_short(o.partition("=")[2], opened) for o in mount.options if o.startswith("lowerdir+=")]
+        others = []
+        for option in mount.options:
+            key, _, value = option.partition("=")
+            if key == "lowerdir+" or option in _ATTRIBUTES:
+                continue
+            others.append(f"{key}={_short(value, opened)}" if key in ("upperdir", "workdir", "device") else option)
+        data = ",".join(others + ([f"lowerdir={':'.join(lower)}"] if lower else []))
+        if len(data) > _PAGE:
+            raise OSError(errno.E2BIG, "too many layers for this kernel's mount call")
+        syscalls.libc("mount", os.fsencode(mount.source), os.fsencode(target), mount.type.encode(), _attributes(mount), data.encode())
+
+
+@contextmanager
+def _described(mount: Mount) -> Iterator[None]:
+    """OSError -> MountFailed, with what was to be mounted and why it was not."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno or 0
+        what = f"cannot mount {mount.type} {mount.source}: {error.strerror}"
+        if code in (errno.ENOSYS, errno.ENODEV, errno.EPERM, errno.EACCES, errno.ENOTBLK, errno.EOPNOTSUPP, errno.EINVAL):
+            raise MountUnsupported(what, code=code, hint="choose another driver with BOXWRIGHT_DRIVER (unpacked or copied)") from error
+        raise MountFailed(what, code=code) from error

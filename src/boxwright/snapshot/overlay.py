@@ -1,0 +1,185 @@
+"""What the two overlay drivers share: everything but where a layer's directory comes from.
+
+Options are chosen so that an upper directory is a plain difference, which is what a layer is: no redirects (a
+renamed directory is copied by whoever renames it), no metadata-only copies, no index; then overlayfs marks a
+directory opaque only when it replaces something. Links that a layer might plant in overlayfs's own attributes are
+not followed (`redirect_dir=nofollow`).
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from boxwright.content.local import disk_errors
+from boxwright.layer.store import Layer, LayerStore
+from boxwright.rootfs.root import remove_tree
+from boxwright.snapshot import mount as mounting
+from boxwright.snapshot import workspace as ws
+from boxwright.snapshot.snapshotter import Change, Mount
+from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
+from boxwright.spec.digest import DiffID
+
+_OPTIONS = ("redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off")
+
+
+class OverlaySnapshots(ABC):
+    """A `Snapshotter`; `reason` says for `info` why this driver and none before it."""
+
+    name: ClassVar[str]
+
+    def __init__(self, root: Path, layers: LayerStore, *, reason: str = "", userxattr: bool = False) -> None:
+        self.root = root
+        self.layers = layers
+        self.reason = reason
+        self._userxattr = userxattr
+
+    @abstractmethod
+    def lower(self, layer: Layer) -> Path:
+        """The layer as a directory that overlayfs can stack, made ready now."""
+
+    @abstractmethod
+    def release(self, diff_id: DiffID) -> None:
+        """For the collector, before it removes a layer: let go of it."""
+
+    # --- life --------------------------------------------------------------------------------------
+
+    def prepare(self, key: str, layers: Sequence[DiffID], *, volatile: bool = False) -> None:
+        """See Snapshotter."""
+        self._create(key, layers, writable=True, volatile=volatile)
+
+    def view(self, key: str, layers: Sequence[DiffID]) -> None:
+        """See Snapshotter."""
+        self._create(key, layers, writable=False, volatile=False)
+
+    def _create(self, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool) -> None:
+        for diff_id in layers:
+            self.layers.get(diff_id)
+        workspace = ws.create(self.root, key, layers, writable=writable, volatile=volatile)
+        if writable:
+            with disk_errors(str(workspace.path)):
+                workspace.upper.mkdir()
+                workspace.upper.chmod(0o755)
+                workspace.work.mkdir()
+        ws.save(workspace)
+
+    def discard(self, key: str) -> None:
+        """See Snapshotter."""
+        path = ws.workspace_path(self.root, key)
+        try:
+            names = os.listdir(path)
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name == "rootfs" or name.startswith(".mount-"):
+                while mounting.is_mounted(path / name) and mounting.detach(path / name):
+                    pass
+        ws.remove(path)
+
+    # --- use ---------------------------------------------------------------------------------------
+
+    def mounts(self, key: str) -> list[Mount]:
+        """See Snapshotter."""
+        workspace = ws.load(self.root, key)
+        if workspace.sealed:
+            raise SnapshotReadOnly(f"the tree {key} is being committed")
+        return [self._mount(workspace)]
+
+    def _mount(self, workspace: Workspace) -> Mount:
+        lowers = [self.lower(self.layers.get(diff_id)) for diff_id in reversed(workspace.layers)]
+        if len(lowers) < (1 if workspace.writable else 2):  # overlayfs wants one below an upper, else two
+            lowers.append(self._nothing())
+        options = [*(f"lowerdir+={lower}" for lower in lowers)]
+        if workspace.writable:
+            options += [f"upperdir={workspace.upper}", f"workdir={workspace.work}"]
+            if workspace.volatile:
+                self._forget_volatile(workspace)
+                options.append("volatile")
+        else:
+            options.append("ro")
+        return Mount("overlay", "overlay", (*options, *_OPTIONS, *(["userxattr"] if self._userxattr else [])))
+
+    def _nothing(self) -> Path:
+        empty = self.root / "mounts" / "empty"
+        empty.mkdir(parents=True, exist_ok=True)
+        return empty
+
+    @staticmethod
+    def _forget_volatile(workspace: Workspace) -> None:
+        # Its last mount left a mark that says "may be torn if the machine crashed since": a step is run again then.
+        work = workspace.work / "work"
+        if (work / "incompat").exists() and not mounting.is_mounted(workspace.rootfs):
+            fd = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                remove_tree(fd, "incompat")
+            finally:
+                os.close(fd)
+
+    def mount(self, key: str) -> Path:
+        """Mount the tree on its directory in the workspace and return that; once, however often it is called."""
+        workspace = ws.load(self.root, key)
+        if not mounting.is_mounted(workspace.rootfs):
+            mounting.attach(self.mounts(key), workspace.rootfs)
+        return workspace.rootfs
+
+    def unmount(self, key: str) -> None:
+        """Undo `mount`; idempotent."""
+        rootfs = ws.workspace_path(self.root, key) / "rootfs"
+        if mounting.is_mounted(rootfs):
+            mounting.detach(rootfs)
+
+    def open(self, key: str) -> int:
+        """A descriptor of the tree's top, for `dir_fd`: of the mounted tree when it is mounted, else of a mount that
+        nobody else sees and that ends with the descriptor."""
+        workspace = ws.load(self.root, key)
+        if mounting.is_mounted(workspace.rootfs):
+            return os.open(workspace.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return mounting.open_tree(self.mounts(key))
+
+    # --- what was written --------------------------------------------------------------------------
+
+    def _writable(self, key: str) -> Workspace:
+        workspace = ws.load(self.root, key)
+        if not workspace.writable:
+            raise SnapshotReadOnly(f"the tree {key} is read-only")
+        return workspace
+
+    def seal(self, key: str) -> Path:
+        """End the writing: unmount, and return the directory that holds what was written, in overlayfs's form. It
+        may be edited; only `commit` and `discard` may follow."""
+        workspace = self._writable(key)
+        if not workspace.sealed:
+            self.unmount(key)
+            ws.save(replace(workspace, sealed=True))
+        return workspace.upper
+
+    def commit(self, key: str) -> Layer:
+        """See Snapshotter."""
+        layer = self.layers.adopt_tree(self.seal(key))
+        self.discard(key)
+        return layer
+
+    def snapshot_layer(self, key: str) -> Layer:
+        """See Snapshotter."""
+        from boxwright.snapshot.difference import write_layer
+
+        return write_layer(self.layers, self._writable(key).upper)
+
+    def changes(self, key: str) -> Iterator[Change]:
+        """See Snapshotter."""
+        from boxwright.layer.view import LayersView
+        from boxwright.snapshot.difference import changes
+
+        workspace = ws.load(self.root, key)
+        if not workspace.writable:
+            return iter(())
+        return changes(workspace.upper, LayersView([self.layers.get(diff_id) for diff_id in workspace.layers]))
+
+    def usage(self, key: str) -> int:
+        """See Snapshotter."""
+        workspace = ws.load(self.root, key)
+        return ws.content_bytes(workspace.upper) if workspace.writable else 0

@@ -1,0 +1,150 @@
+"""ROOT/work/<key>/: one tree in use, the same for every driver.
+
+    state     what it is: 'write' or 'view', 'volatile' or 'durable', then the diff IDs below it, bottom first
+    rootfs/   where the tree is mounted (the `copied` driver: the tree itself)
+    upper/    what was written, in overlayfs's form
+    work/     overlayfs's own
+
+A directory without `state` is half made. Whatever is there, `remove` takes it away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from boxwright.content.local import disk_errors
+from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.rootfs.root import remove_tree
+from boxwright.spec.digest import DiffID
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
+
+
+class SnapshotMissing(NotFound):
+    """There is no tree under this key."""
+
+
+class SnapshotExists(Conflict):
+    """The key is taken."""
+
+
+class SnapshotReadOnly(Conflict):
+    """The tree is a view, or is sealed: nothing can be written or committed."""
+
+
+class KeyInvalid(Invalid):
+    """The key is no usable directory name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """`layers` bottom first; `sealed`: it is written for good and will not be mounted again."""
+
+    path: Path
+    writable: bool
+    volatile: bool
+    layers: tuple[DiffID, ...]
+    sealed: bool = False
+
+    @property
+    def rootfs(self) -> Path:
+        return self.path / "rootfs"
+
+    @property
+    def upper(self) -> Path:
+        return self.path / "upper"
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+
+def workspace_path(root: Path, key: str) -> Path:
+    """Where a key's workspace is or would be. Raises KeyInvalid."""
+    if not _KEY.match(key):
+        raise KeyInvalid(f"invalid snapshot key {key!r}")
+    return root / "work" / key
+
+
+def create(root: Path, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool = False) -> Workspace:
+    """Make the directories, without `state`: the caller finishes with `save`. Raises SnapshotExists, DiskFull."""
+    workspace = Workspace(workspace_path(root, key), writable, volatile, tuple(layers))
+    with disk_errors(str(workspace.path)):
+        try:
+            workspace.path.mkdir(mode=0o711)
+        except FileExistsError as error:
+            raise SnapshotExists(f"a tree named {key} exists already") from error
+        except FileNotFoundError:
+            workspace.path.mkdir(mode=0o711, parents=True)
+        workspace.rootfs.mkdir()
+        workspace.rootfs.chmod(0o755)  # whatever the umask: it may become the container's /
+    return workspace
+
+
+def save(workspace: Workspace) -> None:
+    """Write `state`; with it the workspace exists."""
+    words = ["write" if workspace.writable else "view", "volatile" if workspace.volatile else "durable"]
+    text = "\n".join([" ".join(words + (["sealed"] if workspace.sealed else [])), *map(str, workspace.layers)])
+    temporary = workspace.path / ".state"
+    with disk_errors(str(temporary)):
+        temporary.write_text(text)
+        temporary.rename(workspace.path / "state")
+
+
+def load(root: Path, key: str) -> Workspace:
+    """Raises SnapshotMissing."""
+    path = workspace_path(root, key)
+    try:
+        first, *layers = (path / "state").read_text().split("\n")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SnapshotMissing(f"there is no tree named {key}") from error
+    words = first.split()
+    return Workspace(path, "write" in words, "volatile" in words, tuple(map(DiffID.parse, layers)), "sealed" in words)
+
+
+def remove(path: Path) -> None:
+    """Delete a workspace in whatever state it is; nothing may be mounted in it. Raises OSError."""
+    try:
+        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        try:
+            os.unlink(f"{path.name}/state", dir_fd=fd)  # first: from here on it is garbage, also after a crash
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        remove_tree(fd, path.name)
+    finally:
+        os.close(fd)
+
+
+def content_bytes(directory: Path) -> int:
+    """Bytes of regular files' content below a directory, each inode once, as `docker ps --size` counts."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    todo = [str(directory)]
+    while todo:
+        try:
+            entries = os.scandir(todo.pop())
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                raise
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    try:
+                        info = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if info.st_nlink == 1 or (info.st_dev, info.st_ino) not in seen:
+                        seen.add((info.st_dev, info.st_ino))
+                        total += info.st_size
+    return total
