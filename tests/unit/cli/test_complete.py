@@ -75,7 +75,7 @@ def test_commands() -> None:
     assert offered("completion", "z") == ["zsh"]
     assert offered("buildx", "imagetools", "c") == ["create"]
     assert offered("nonsense", "x") == []
-    assert list(candidates([], "tag"))[0].startswith("tag\t")
+    assert next(iter(candidates([], "tag"))).startswith("tag\t")
 
 
 def test_global_options() -> None:
