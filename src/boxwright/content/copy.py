@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
+from boxwright.content.local import IngestBusy
 from boxwright.content.store import Mounter, NamedPusher, Originated, Referring, Resumable, Sink, Source
 from boxwright.content.verify import ContentMismatch, read_verified
 from boxwright.errors import Cancelled, Corrupt, NotFound
@@ -25,6 +27,7 @@ from boxwright.spec.platform import Platform, choose
 T = TypeVar("T")
 _DEEPEST = 8  # nested indexes and referrers of referrers; a liar may serve more
 _MOST_MANIFESTS = 4096  # of one image; a list of lists could otherwise grow without end
+_POLL = 0.2  # seconds between looks at a blob that another process is fetching
 _PATIENCE = 2.0  # seconds that a failed or interrupted copy waits for its other threads
 
 
@@ -32,7 +35,8 @@ class Progress(Protocol):
     """What a copy tells whoever watches. Called from several threads; `done` may repeat for one digest."""
 
     def planned(self, blobs: Sequence[Descriptor]) -> None:
-        """Everything that will be looked at, before the first `started`; may be called again with more."""
+        """Everything that will be looked at, before the first `started`. May be called again, with more or with
+        better sizes (a layer that has to be compressed first has none to speak of)."""
         ...
 
     def started(self, desc: Descriptor) -> None: ...
@@ -245,17 +249,29 @@ def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | N
     elif isinstance(sink, Mounter) and isinstance(source, Originated) and sink.mount(desc, source.origins(desc)):
         how = "mounted"
     else:
-        for attempt in (1, 2):
-            with Watched(lambda: source.open(desc), desc, progress, stop) as body:
-                try:
-                    sink.push(desc, cast(BinaryIO, body))
-                    break
-                except Corrupt:
-                    if attempt == 2 or not body.resumed:
-                        raise
+        how = _pour(source, sink, desc, progress, stop)
     if progress:
         progress.done(desc, how)
     return how
+
+
+def _pour(source: Source, sink: Sink, desc: Descriptor, progress: Progress | None, stop: threading.Event | None) -> str:
+    again = False
+    while True:
+        with Watched(lambda: source.open(desc), desc, progress, stop) as body:
+            try:
+                sink.push(desc, cast(BinaryIO, body))
+                return "copied"
+            except Corrupt:
+                if again or not body.resumed:
+                    raise
+                again = True
+            except IngestBusy:  # another process fetches the same blob: let it, and look again
+                time.sleep(_POLL)
+                if stop is not None and stop.is_set():
+                    raise
+                if sink.exists(desc):
+                    return "exists"
 
 
 class Watched(io.RawIOBase):

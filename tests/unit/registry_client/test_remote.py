@@ -1,0 +1,424 @@
+"""A repository as source and sink, against a registry in this process."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pytest
+
+from boxwright.content import copy as copying
+from boxwright.content.verify import ContentMismatch
+from boxwright.errors import BoxwrightError, Unavailable
+from boxwright.registry.client.wire import UnknownToRegistry
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import Index, Manifest, ManifestInvalid, SchemaUnsupported
+from boxwright.spec.reference import Reference
+from support_registry import FakeRegistry, Request, Response, client, make_image, noise, ranged, running
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with running() as fake:
+        yield fake
+
+
+def ref(registry: FakeRegistry, rest: str) -> Reference:
+    return Reference.parse(f"{registry.host}/{rest}")
+
+
+IMAGE = make_image({"a": b"A" * 5000}, {"b": noise(300_000)})
+
+
+def test_resolve_and_read(registry: FakeRegistry, tmp_path: Path) -> None:
+    put = registry.add_image("a/b", "1", IMAGE)
+    remote = client(tmp_path).remote(ref(registry, "a/b"))
+    desc = remote.resolve(f"{registry.host}/a/b:1")
+    assert desc == put
+    manifest = remote.manifest(f"{registry.host}/a/b:1")[1]
+    assert isinstance(manifest, Manifest)
+    for layer, blob in zip(manifest.layers, IMAGE.layers, strict=True):
+        with remote.open(layer) as body:
+            assert body.read() == blob
+    assert remote.resolve(f"{registry.host}/a/b@{put.digest}") == put
+    assert [r.method for r in registry.log if "manifests/1" in r.path] == ["HEAD", "HEAD"]
+
+
+def test_unknown(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    remote = client(tmp_path).remote(ref(registry, "a/b"))
+    with pytest.raises(UnknownToRegistry, match=r"manifest for .*/a/b:2 not found: manifest unknown"):
+        remote.resolve(f"{registry.host}/a/b:2")
+
+
+def test_resolve_without_digest_header_or_head(registry: FakeRegistry, tmp_path: Path) -> None:
+    put = registry.add_image("a/b", "1", IMAGE)
+
+    def hook(request: Request) -> Response | None:
+        if request.method == "HEAD":
+            return Response(405)
+        if "manifests" in request.path:
+            return Response(200, {"Content-Type": mt.OCI_MANIFEST}, IMAGE.manifest.raw)
+        return None
+
+    registry.hook = hook
+    assert client(tmp_path).remote(ref(registry, "a/b")).resolve(f"{registry.host}/a/b:1") == put
+
+
+def test_tags_pages(registry: FakeRegistry, tmp_path: Path) -> None:
+    for n in range(8):
+        registry.add_image("a/b", f"t{n}", IMAGE)
+    assert client(tmp_path).remote(ref(registry, "a/b")).tags() == [f"t{n}" for n in range(8)]
+
+
+class Memory:
+    """A sink and source of plain dicts."""
+
+    def __init__(self) -> None:
+        self.content: dict[Digest, bytes] = {}
+        self.names: dict[str, Descriptor] = {}
+        self.have: dict[Digest, bytes] = {}  # parts to resume
+
+    def resolve(self, name: str) -> Descriptor:
+        return self.names[name]
+
+    def open(self, desc: Descriptor) -> BinaryIO:
+        return io.BytesIO(self.content[desc.digest])
+
+    def exists(self, desc: Descriptor) -> bool:
+        return desc.digest in self.content
+
+    def push(self, desc: Descriptor, body: BinaryIO) -> None:
+        part = self.have.get(desc.digest, b"")
+        if part:
+            body.resume_at(len(part))  # type: ignore[attr-defined]
+        data = part + body.read()
+        if Digest.of(data) != desc.digest:
+            self.have.pop(desc.digest, None)
+            raise ContentMismatch("wrong")
+        self.content[desc.digest] = data
+
+    def tag(self, name: str, desc: Descriptor) -> None:
+        self.names[name] = desc
+
+
+def test_push_then_pull_keeps_everything(registry: FakeRegistry, tmp_path: Path) -> None:
+    memory = Memory()
+    for blob in (IMAGE.config, *IMAGE.layers, IMAGE.manifest.raw):
+        memory.content[Digest.of(blob)] = blob
+    memory.names["x"] = IMAGE.manifest.descriptor
+    name = f"{registry.host}/new/repo:v1"
+    copying.copy(memory, "x", client(tmp_path).remote(Reference.parse(name), push=True), name)
+    assert registry.manifests["new/repo"]["v1"] == (mt.OCI_MANIFEST, IMAGE.manifest.raw)
+    other = Memory()
+    copying.copy(client(tmp_path).remote(Reference.parse(name)), name, other, "y")
+    assert other.content == memory.content
+    before = len(registry.log)
+    copying.copy(memory, "x", client(tmp_path).remote(Reference.parse(name), push=True), name)
+    again = registry.log[before:]
+    assert sorted(r.method for r in again if "/blobs/" in r.path) == ["HEAD"] * 3  # one round trip a blob
+
+
+def test_large_blob_streams_and_resumes_an_upload(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(3_000_000)
+    desc = Descriptor.of(data, mt.OCI_LAYER)
+    source = Memory()
+    source.content[desc.digest] = data
+    torn = []
+
+    def hook(request: Request) -> Response | None:
+        if request.method == "PATCH" and not torn:
+            torn.append(request)
+            key = request.path.rpartition("/")[2]
+            registry.uploads[key] += request.body[:1_000_000]
+            return Response(503, {"Retry-After": "0"})
+        return None
+
+    registry.hook = hook
+    remote = client(tmp_path).remote(ref(registry, "a/b"), push=True)
+    assert copying.move(source, remote, desc) == "copied"
+    assert registry.blobs["a/b"][str(desc.digest)] == data
+    patches = registry.requests("PATCH")
+    assert [len(p.body) for p in patches] == [3_000_000, 2_000_000]
+    assert patches[1].headers["content-range"] == "1000000-2999999"
+
+
+def test_upload_starts_again_when_the_session_is_lost(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(3_000_000)
+    desc = Descriptor.of(data, mt.OCI_LAYER)
+    source = Memory()
+    source.content[desc.digest] = data
+    torn = []
+
+    def hook(request: Request) -> Response | None:
+        if request.method == "PATCH" and not torn:
+            torn.append(request)
+            registry.uploads.clear()
+            return Response(500)
+        return None
+
+    registry.hook = hook
+    copying.move(source, client(tmp_path).remote(ref(registry, "a/b"), push=True), desc)
+    assert registry.blobs["a/b"][str(desc.digest)] == data
+    assert len(registry.requests("POST")) == 2
+
+
+def test_download_goes_on_after_a_break(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(2_000_000)
+    digest = registry.add("a/b", data)
+    cuts = [700_000, 500_000]
+
+    def hook(request: Request) -> Response | None:
+        if "/blobs/" in request.path and cuts:
+            answer = ranged(request, data)
+            answer.cut = cuts.pop()
+            return answer
+        return None
+
+    registry.hook = hook
+    with client(tmp_path).remote(ref(registry, "a/b")).open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body:
+        assert body.read() == data
+    assert [r.headers.get("range") for r in registry.requests("GET", "/blobs/")] == [None, "bytes=500000-", "bytes=1200000-"]
+
+
+def test_download_without_ranges_reads_again(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(1_000_000)
+    digest = registry.add("a/b", data)
+    registry.ranges = False
+    cuts = [600_000]
+    registry.hook = lambda r: Response(200, {}, data, cut=cuts.pop()) if "/blobs/" in r.path and cuts else None
+    with client(tmp_path).remote(ref(registry, "a/b")).open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body:
+        assert body.read() == data
+
+
+def test_a_peer_that_never_gets_on_is_given_up(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(100_000)
+    digest = registry.add("a/b", data)
+    registry.hook = lambda r: Response(200, {}, data, cut=10) if "/blobs/" in r.path else None
+    with client(tmp_path).remote(ref(registry, "a/b")).open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body, pytest.raises(Unavailable):
+        body.read()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_parallel_ranges(registry: FakeRegistry, tmp_path: Path, ignored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = noise(40_000_000)
+    digest = registry.add("a/b", data)
+    monkeypatch.setattr("boxwright.registry.client.download._TRIAL", 0.0)
+    registry.ranges = not ignored
+    remote = client(tmp_path, slow=float("inf")).remote(ref(registry, "a/b"))
+    with remote.open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body:
+        parts = []
+        while part := body.read(1 << 20):
+            parts.append(part)
+    assert b"".join(parts) == data
+    if not ignored:
+        assert sum("range" in r.headers for r in registry.requests("GET", "/blobs/")) > 10
+
+
+def test_resume_from_what_the_sink_has(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(1_000_000)
+    digest = registry.add("a/b", data)
+    desc = Descriptor(mt.OCI_LAYER, digest, len(data))
+    sink = Memory()
+    sink.have[digest] = data[:400_000]
+    copying.move(client(tmp_path).remote(ref(registry, "a/b")), sink, desc)
+    assert sink.content[digest] == data
+    assert [r.headers.get("range") for r in registry.requests("GET", "/blobs/")] == ["bytes=400000-"]
+
+
+def test_a_bad_part_is_fetched_again_from_its_start(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = noise(1_000_000)
+    digest = registry.add("a/b", data)
+    sink = Memory()
+    sink.have[digest] = b"x" * 400_000
+    copying.move(client(tmp_path).remote(ref(registry, "a/b")), sink, Descriptor(mt.OCI_LAYER, digest, len(data)))
+    assert sink.content[digest] == data
+
+
+def test_mount_from_a_neighbour(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    speaker = client(tmp_path)
+    source, target = f"{registry.host}/a/b:1", f"{registry.host}/c/d:2"
+    copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target)
+    assert registry.manifests["c/d"]["2"][1] == IMAGE.manifest.raw
+    assert not registry.requests("GET", "/blobs/")
+    assert not registry.requests("PATCH") and not registry.requests("PUT", "/blobs/")
+
+
+def test_a_refused_mount_uses_its_session(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    registry.hook = lambda r: r.query.pop("mount", None) and None
+    speaker = client(tmp_path)
+    source, target = f"{registry.host}/a/b:1", f"{registry.host}/c/d:2"
+    copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target)
+    assert set(registry.blobs["c/d"]) == set(registry.blobs["a/b"])
+    assert len(registry.requests("POST")) == 3  # a session each, none opened twice
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_referrers_go_along(registry: FakeRegistry, tmp_path: Path, api: bool) -> None:
+    put = registry.add_image("a/b", "1", IMAGE)
+    signature = b"signed, honestly"
+    registry.add("a/b", signature)
+    registry.add("a/b", b"{}")
+    raw = Manifest.compose(
+        Descriptor.of(b"{}", mt.OCI_EMPTY), [Descriptor.of(signature, "application/x.sig")], subject=put, artifact_type="application/x.signature",
+    ).raw  # fmt: skip
+    desc = registry.add_manifest("a/b", "", raw)
+    with running() as other:
+        registry.referrers_api = other.referrers_api = api
+        if not api:
+            entry = Descriptor(mt.OCI_MANIFEST, desc.digest, desc.size, artifact_type="application/x.signature")
+            registry.add_manifest("a/b", str(put.digest).replace(":", "-"), Index.compose([entry]).raw, mt.OCI_INDEX)
+        speaker = client(tmp_path)
+        source, target = f"{registry.host}/a/b:1", f"{other.host}/c:2"
+        copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target, referrers=True)
+        assert other.manifests["c"][str(desc.digest)][1] == raw
+        found = speaker.remote(Reference.parse(target)).referrers(put.digest)
+        assert [d.digest for d in found] == [desc.digest]
+        assert found[0].artifact_type == "application/x.signature"
+
+
+def test_foreign_layers_come_from_their_url_and_are_not_pushed(registry: FakeRegistry, tmp_path: Path) -> None:
+    data = b"F" * 1000
+    registry.hook = lambda r: Response(200, {}, data) if r.path == "/elsewhere" else None
+    desc = Descriptor(mt.DOCKER_FOREIGN_GZIP, Digest.of(data), len(data), urls=(f"http://{registry.host}/elsewhere",))
+    remote = client(tmp_path).remote(ref(registry, "a/b"), push=True)
+    assert remote.open(desc).read() == data
+    assert "authorization" not in registry.requests("GET", "elsewhere")[0].headers
+    assert remote.exists(desc)
+
+
+# --- lies -------------------------------------------------------------------------------------------
+
+
+def pulled(registry: FakeRegistry, tmp_path: Path, name: str = "a/b:1") -> Memory:
+    memory = Memory()
+    full = f"{registry.host}/{name}"
+    copying.copy(client(tmp_path).remote(Reference.parse(full)), full, memory, "x")
+    return memory
+
+
+def test_wrong_bytes_of_a_blob(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    layer = str(Digest.of(IMAGE.layers[1]))
+    registry.blobs["a/b"][layer] = noise(len(IMAGE.layers[1]), seed=2)
+    with pytest.raises(ContentMismatch, match="other bytes"):
+        pulled(registry, tmp_path)
+
+
+@pytest.mark.parametrize("change", [-7, 7])
+def test_wrong_size_of_a_blob(registry: FakeRegistry, tmp_path: Path, change: int) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    layer = IMAGE.layers[1]
+    registry.blobs["a/b"][str(Digest.of(layer))] = layer[:change] if change < 0 else layer + b"x" * change
+    with pytest.raises(ContentMismatch, match="the manifest says"):
+        pulled(registry, tmp_path)
+
+
+def test_endless_body(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    layer = IMAGE.layers[1]
+
+    def endless() -> Iterator[bytes]:
+        yield layer
+        while True:
+            yield b"x" * 65536
+
+    registry.hook = lambda r: Response(200, chunks=endless()) if str(Digest.of(layer)) in r.path else None
+    with pytest.raises(ContentMismatch, match="goes on after"):
+        pulled(registry, tmp_path)
+
+
+def test_endless_manifest(registry: FakeRegistry, tmp_path: Path) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b" " * 65536
+
+    registry.hook = lambda r: Response(200, chunks=endless()) if "manifests" in r.path and r.method == "GET" else (Response(405) if r.method == "HEAD" else None)
+    with pytest.raises(ManifestInvalid, match="more than"):
+        pulled(registry, tmp_path)
+
+
+def test_manifest_of_50_megabytes(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_manifest("a/b", "1", IMAGE.manifest.raw + b" " * 50_000_000)
+    with pytest.raises(ManifestInvalid, match="at most"):
+        pulled(registry, tmp_path)
+    assert not registry.requests("GET", "manifests")
+
+
+def test_manifest_with_another_digest(registry: FakeRegistry, tmp_path: Path) -> None:
+    put = registry.add_image("a/b", "1", IMAGE)
+    other = make_image({"evil": b"x"})
+    registry.manifests["a/b"][str(put.digest)] = (mt.OCI_MANIFEST, other.manifest.raw)
+    with pytest.raises(ContentMismatch):
+        pulled(registry, tmp_path)
+    with pytest.raises(ContentMismatch):
+        pulled(registry, tmp_path, f"a/b@{put.digest}")
+
+
+def test_index_that_contains_itself(registry: FakeRegistry, tmp_path: Path) -> None:
+    """It cannot exist; a liar serves one that says so."""
+    itself = Digest.of(b"a guess")
+    raw = Index.compose([Descriptor(mt.OCI_INDEX, itself, 300)]).raw
+    registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX, "Docker-Content-Digest": str(itself)}, raw) if "manifests" in r.path else None
+    with pytest.raises(ContentMismatch):
+        pulled(registry, tmp_path)
+
+
+def test_endless_nesting(registry: FakeRegistry, tmp_path: Path) -> None:
+    desc = registry.add_image("a/b", "", IMAGE)
+    for _ in range(12):
+        desc = registry.add_manifest("a/b", "1", Index.compose([desc]).raw, mt.OCI_INDEX)
+    with pytest.raises(ManifestInvalid, match="nested"):
+        pulled(registry, tmp_path)
+
+
+def test_unknown_media_type(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_manifest("a/b", "1", json.dumps({"schemaVersion": 2, "mediaType": "application/x-odd"}).encode(), "application/x-odd")
+    with pytest.raises(ManifestInvalid, match="x-odd"):
+        pulled(registry, tmp_path)
+    registry.add_manifest("a/b", "1", b"<html>log in</html>", "text/html")
+    with pytest.raises(ManifestInvalid, match="not JSON"):
+        pulled(registry, tmp_path)
+
+
+def test_schema_1_is_refused_clearly(registry: FakeRegistry, tmp_path: Path) -> None:
+    raw = json.dumps({"schemaVersion": 1, "name": "a/b", "fsLayers": []}).encode()
+    registry.add_manifest("a/b", "1", raw, mt.DOCKER_SCHEMA1_SIGNED)
+    with pytest.raises(SchemaUnsupported, match="schema 1"):
+        pulled(registry, tmp_path)
+
+
+@pytest.mark.parametrize("target", ["http://169.254.169.254/latest/meta-data", "http://[fe80::1]/x", "ftp://127.0.0.1/x", "http://0.0.0.0:1/x"])
+def test_redirect_to_an_address_that_is_none_of_its_business(registry: FakeRegistry, tmp_path: Path, target: str) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    registry.hook = lambda r: Response(307, {"Location": target}) if "/blobs/" in r.path else None
+    with pytest.raises(BoxwrightError, match="sends us to"):
+        pulled(registry, tmp_path)
+
+
+def test_redirects_without_end(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    registry.hook = lambda r: Response(307, {"Location": r.path + "x"}) if "/blobs/" in r.path else None
+    with pytest.raises(BoxwrightError, match="redirects more than"):
+        pulled(registry, tmp_path)
+
+
+def test_error_texts_cannot_drive_the_terminal(registry: FakeRegistry, tmp_path: Path) -> None:
+    body = json.dumps({"errors": [{"code": "DENIED", "message": "\x1b[2J\x07evil\nError: fake"}]}).encode()
+    registry.hook = lambda r: Response(403, {}, body) if "manifests" in r.path else None
+    with pytest.raises(BoxwrightError) as caught:
+        pulled(registry, tmp_path)
+    assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value) and "evil" in str(caught.value)
+
+
+def test_memory_is_a_source_and_sink() -> None:
+    from boxwright.content.store import Sink, Source
+
+    assert isinstance(cast(object, Memory()), Source) and isinstance(cast(object, Memory()), Sink)
