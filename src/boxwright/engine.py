@@ -13,8 +13,22 @@ from typing import TYPE_CHECKING
 from boxwright.settings import Settings, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, BinaryIO
+
+    from boxwright.content.copy import Progress
     from boxwright.content.db import Database
     from boxwright.content.local import LocalStore
+    from boxwright.image.catalog import Catalog, ImageRow
+    from boxwright.image.collect import Swept
+    from boxwright.image.describe import HistoryLine, ImageSummary
+    from boxwright.image.filters import Filters
+    from boxwright.image.load import Loaded
+    from boxwright.image.maintain import Maintenance, Pruned
+    from boxwright.image.remove import Removed, Use
+    from boxwright.image.store import ImageStore
+    from boxwright.image.usage import Usage
+    from boxwright.image.validate import Problem
     from boxwright.layer.store import LayerStore
     from boxwright.snapshot.snapshotter import Snapshotter
 
@@ -40,8 +54,10 @@ class Engine:
         """Names, records, leases."""
         from boxwright.content.db import Database
 
-        assert self.store  # makes the root
-        return Database(self.root / "boxwright.db")
+        path = self.root / "boxwright.db"
+        if not path.exists():  # what only reads rows opens no store
+            assert self.store  # makes the root
+        return Database(path)
 
     @cached_property
     def layers(self) -> LayerStore:
@@ -56,3 +72,151 @@ class Engine:
         from boxwright.snapshot.probe import choose_driver
 
         return choose_driver(self.root, self.layers, wanted=self.settings.driver)
+
+    # --- images --------------------------------------------------------------------------------
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Names and image rows, to be read only: quick to open."""
+        from boxwright.image.catalog import Catalog
+
+        return Catalog(self.root, self.db)
+
+    @cached_property
+    def images_store(self) -> ImageStore:
+        """Images by name, ID or digest."""
+        from boxwright.image.store import ImageStore
+
+        return ImageStore(self.store, self.layers, self.db, platform=self.settings.platform)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        """Removal, pruning, measuring, checking."""
+        from boxwright.image.maintain import Maintenance
+
+        return Maintenance(self.images_store, self._uses, lambda: self.snapshots)
+
+    def _uses(self) -> list[Use]:
+        """Which images containers were made from."""
+        from boxwright.image.remove import Use
+
+        with self.db.read() as sql:
+            rows = sql.execute("SELECT id, image FROM containers").fetchall()
+        if not rows:
+            return []
+        states = self._container_states()
+        return [Use(container, target, states.get(container) in ("running", "paused")) for container, target in rows]
+
+    def _container_states(self) -> dict[str, str]:
+        """Docker's state word of every container, by ID."""
+        with self.db.read() as sql:
+            if not sql.execute("SELECT 1 FROM containers LIMIT 1").fetchone():
+                return {}
+        return {container.id: container.state for container in self.containers.list(all=True)}
+
+    def images(self, *, show_all: bool = False, filters: Filters | None = None) -> list[ImageSummary]:
+        """All images, newest first. Raises FilterInvalid."""
+        from boxwright.image.describe import summaries
+
+        return summaries(self.catalog, filters, show_all=show_all)
+
+    def history(self, image: str) -> list[HistoryLine]:
+        """How an image came to be, newest first. Raises NoSuchImage."""
+        from boxwright.image.describe import history
+
+        return history(self.catalog, image)
+
+    def image_inspect(self, image: str, *, platform: str | None = None) -> dict[str, Any]:
+        """Docker's JSON of an image. Raises NoSuchImage, PlatformAbsent."""
+        from boxwright.image.describe import inspect
+
+        return inspect(self.images_store, self.images_store.resolve(image), driver=self.snapshots.name, platform=platform)
+
+    def tag(self, source: str, name: str) -> None:
+        """Give an image another name. Raises NoSuchImage, ReferenceInvalid."""
+        self.images_store.tag(source, name)
+
+    def rmi(self, *images: str, force: bool = False, prune: bool = True) -> list[Removed]:
+        """Remove names and images, then what nothing reaches any more. Raises NoSuchImage, ImageInUse."""
+        lines, failures = self.maintenance.remove(images, force=force, prune=prune)
+        if failures:
+            raise failures[0]
+        return lines
+
+    def save(self, images: Sequence[str], out: Any, *, platform: str | None = None, progress: Progress | None = None) -> None:
+        """Write images as one archive to anything with ``write``. Raises NoSuchImage, PlatformAbsent."""
+        from boxwright.image.save import save
+        from boxwright.spec.platform import Platform
+
+        save(self.images_store, images, out, platform=Platform.parse(platform) if platform else None, progress=progress)
+
+    def load(
+        self, source: Path | BinaryIO, *, platform: str | None = None, progress: Progress | None = None,
+        done: Callable[[Loaded], None] | None = None,
+    ) -> list[Loaded]:  # fmt: skip
+        """Bring in the images of an archive, an OCI layout directory or a stream. Raises ArchiveInvalid, Corrupt."""
+        from boxwright.image.load import load
+        from boxwright.spec.platform import Platform
+
+        return load(self.images_store, source, platform=Platform.parse(platform) if platform else None, progress=progress, done=done)
+
+    def import_(
+        self, source: str | BinaryIO, name: str = "", *, changes: Sequence[str] = (), message: str = "", platform: str | None = None
+    ) -> ImageRow:
+        """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
+        from boxwright.image.importer import import_image, open_source
+        from boxwright.spec.platform import Platform
+
+        wanted = Platform.parse(platform) if platform else None
+        epoch = self.settings.source_date_epoch
+        if not isinstance(source, str):
+            return import_image(self.images_store, source, name=name, changes=changes, message=message, platform=wanted, created=epoch)
+        with open_source(source, self.settings) as tar:
+            return import_image(self.images_store, tar, name=name, changes=changes, message=message, platform=wanted, source=source, created=epoch)
+
+    def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
+        """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
+        return self.maintenance.image_prune(everything=everything, filters=filters)
+
+    # --- system --------------------------------------------------------------------------------
+
+    def builder_prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
+        """Forget build steps: those that no image contains, or all; `keep` bytes of the latest stay."""
+        return self.maintenance.builder_prune(everything=everything, filters=filters, keep=keep)
+
+    def system_df(self) -> Usage:
+        """Where the disk space is; the parts add up to what `du` sees."""
+        return self.maintenance.usage()
+
+    def collect(self, *, copies: bool = False) -> Swept:
+        """Remove what nothing reaches; `copies` also drops compressed copies of layers."""
+        return self.maintenance.sweep(copies=copies)
+
+    def fsck(self, *, repair: bool = False) -> list[Problem]:
+        """Recompute every claim of the store; `repair` drops what is broken."""
+        return self.maintenance.fsck(repair=repair)
+
+    def info(self) -> dict[str, Any]:
+        """Docker's system information."""
+        from boxwright.errors import BoxwrightError
+        from boxwright.image.sysinfo import info
+
+        try:
+            driver = self.snapshots.name, self.snapshots.reason
+        except BoxwrightError as error:
+            driver = "none", str(error)
+        try:
+            runtime = self.runtime.name, self.runtime.program, self.runtime.version
+        except BoxwrightError:
+            runtime = "", "", ""
+        return info(self.settings, self.catalog, driver=driver, runtime=runtime, states=list(self._container_states().values()))
+
+    def version(self) -> dict[str, Any]:
+        """Docker's version information."""
+        from boxwright.errors import BoxwrightError
+        from boxwright.image.sysinfo import version
+
+        try:
+            return version([(self.runtime.name, self.runtime.version)])
+        except BoxwrightError:
+            return version()

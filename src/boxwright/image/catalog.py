@@ -115,7 +115,7 @@ class Catalog:
             subset = f" WHERE target IN (SELECT target FROM images{condition})" if where else ""
             for name, target in sql.execute(f"SELECT name, target FROM names{subset} ORDER BY name", arguments if where else ()):
                 names.setdefault(target, []).append(name)
-        return [ImageRow(*row, names=tuple(names.get(row[0], ()))) for row in found]
+        return [ImageRow(*(*row, tuple(names.get(row[0], ())))) for row in found]
 
     def find(self, text: str) -> ImageRow | None:
         """Like `resolve`, with None for what is not here. Raises AmbiguousId, ReferenceInvalid."""

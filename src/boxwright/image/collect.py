@@ -170,6 +170,8 @@ class Collector:
         for key in stray:
             if self._discard is not None:
                 self._discard(key)
+            else:
+                erase(self._root / "work" / key)
         return stray
 
     def _dead_blobs(self, live: set[str]) -> list[Path]:

@@ -11,6 +11,7 @@ from boxwright.image.catalog import Catalog, ImageDamaged, ImageRow, split
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.filters import Filters
+    from boxwright.image.store import ImageStore
 
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 
@@ -165,10 +166,16 @@ def _line(entry: Mapping[str, Any], layer: str, sizes: Mapping[str, int]) -> His
     return HistoryLine("", said("created"), said("created_by"), sizes.get(layer, 0), said("comment"), (), layer)
 
 
-def inspect(catalog: Catalog, row: ImageRow, *, driver: str = "", last_tagged: float = 0.0) -> dict[str, Any]:
-    """Docker's JSON of one image (engine API, ImageInspect; field order as the daemon writes it). Raises ImageDamaged."""
+def inspect(images: ImageStore, row: ImageRow, *, driver: str = "", platform: str | None = None) -> dict[str, Any]:
+    """Docker's JSON of one image (engine API, ImageInspect; field order as the daemon writes it).
+
+    Raises ImageDamaged, PlatformAbsent.
+    """
     from boxwright.image.compose import timestamp
 
+    catalog, last_tagged = images, images.last_tagged(row)
+    if platform:
+        row = images.row_for(row, platform)
     body = config_json(catalog, row.image_id)
     rows = catalog.same_image(row.image_id)
     past = body.get("history") or []

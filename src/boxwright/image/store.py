@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
@@ -93,7 +93,7 @@ class ImageStore(Catalog):
         The row describes the platform that fits `select_platform` (default: the default platform) best among those
         whose manifest is here. Raises BlobMissing, NotAnImage, ConfigContradiction, LayerMissing, ReferenceInvalid.
         """
-        normal = [_checked(name) for name in names]
+        normal = [self.checked(name) for name in names]
         manifest = self._manifest_for(desc, select_platform or self.default_platform, exact=False)
         config = self.config_of(manifest)
         size = sum(self.layers.get(d).bytes for d in config.diff_ids)
@@ -119,11 +119,21 @@ class ImageStore(Catalog):
 
     def tag(self, source: str, name: str) -> ImageRow:
         """Point `name` at the image `source`; what it pointed at before keeps its row. Raises NoSuchImage, ReferenceInvalid."""
-        normal = _checked(name)
+        normal = self.checked(name)
         row = self.resolve(source)
         with self.store.committing(), self.db.write():
             self._point(normal, row.target)
         return row
+
+    @staticmethod
+    def checked(name: str) -> str:
+        """The normal form of a name that is to be set, ``:latest`` added. Raises ReferenceInvalid."""
+        reference = Reference.parse(name).with_default_tag()
+        if reference.path == "library/sha256":
+            raise ReferenceInvalid("refusing to create an ambiguous tag using digest algorithm as name")
+        if reference.tag and reference.digest:
+            raise ReferenceInvalid(f"invalid reference format: {name!r} has a tag and a digest; give one of them")
+        return str(reference)
 
     def _point(self, name: str, target: str) -> None:
         with self.db.write() as sql:
@@ -173,25 +183,35 @@ class ImageStore(Catalog):
             )
         return ResolvedImage(text or (row.tags or [row.image_id])[0], target, manifest, config, config.diff_ids)
 
+    def row_for(self, row: ImageRow, platform: str) -> ImageRow:
+        """The row as it would be with this platform as the one shown. Raises PlatformAbsent, PlatformInvalid."""
+        found = self.resolved(row, platform=platform)
+        content = sum(self.layers.get(d).bytes for d in found.layers)
+        return replace(
+            row, image_id=str(found.image_id), manifest=str(found.manifest.descriptor.digest), platform=str(found.config.platform),
+            created=found.config.created, bytes=content,
+        )  # fmt: skip
+
     def manifests(self, row: ImageRow) -> list[tuple[Descriptor, Manifest]]:
         """Every image manifest of the image that is here, in the order of its index."""
-        return self._present(self.descriptor(row))
+        return self.manifests_of(self.descriptor(row))
 
-    def _present(self, desc: Descriptor) -> list[tuple[Descriptor, Manifest]]:
+    def manifests_of(self, desc: Descriptor) -> list[tuple[Descriptor, Manifest]]:
+        """The same below any manifest or index. Raises BlobMissing, ManifestInvalid."""
         content = self.read(desc)
         if isinstance(content, Manifest):
             return [(desc, content)]
         found: list[tuple[Descriptor, Manifest]] = []
         for entry in content.manifests:
             if entry.media_type in mt.INDEXES | mt.MANIFESTS and self.store.size(entry.digest) is not None:
-                found += self._present(entry)
+                found += self.manifests_of(entry)
         return found
 
     def _manifest_for(self, desc: Descriptor, wanted: Platform, *, exact: bool) -> Manifest:
         content = self.read(desc)
         if isinstance(content, Manifest):
             return content
-        here = [(d, m) for d, m in self._present(desc) if is_image(m) and (d.platform is None or d.platform.os != "unknown")]
+        here = [(d, m) for d, m in self.manifests_of(desc) if is_image(m) and (d.platform is None or d.platform.os != "unknown")]
         if not here:
             raise NotAnImage(f"no image of the index {desc.digest} is in the store")
         position = choose(wanted, [(n, d.platform or self.config_of(m).platform) for n, (d, m) in enumerate(here)])
@@ -222,13 +242,3 @@ class ImageStore(Catalog):
 def is_image(manifest: Manifest) -> bool:
     """Whether the manifest describes a root file system: an image config over file system layers."""
     return manifest.config.media_type in mt.CONFIGS and all(mt.is_layer(layer.media_type) for layer in manifest.layers)
-
-
-def _checked(name: str) -> str:
-    """The normal form of a name to set. Raises ReferenceInvalid."""
-    reference = Reference.parse(name).with_default_tag()
-    if reference.path == "library/sha256":
-        raise ReferenceInvalid("refusing to create an ambiguous tag using digest algorithm as name")
-    if reference.tag and reference.digest:
-        raise ReferenceInvalid(f"invalid reference format: {name!r} has a tag and a digest; give one of them")
-    return str(reference)

@@ -114,6 +114,10 @@ class LocalTarget:
     # --- parts ---------------------------------------------------------------------------------
 
     def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
+        if desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER) and not isinstance(body, Resumable):
+            # Nothing could resume it, so no second copy is kept while it comes.
+            self._layers.ingest(body, expected=DiffID(desc.digest.algorithm, desc.digest.hex))
+            return
         layer = self._layers.ingest_blob(body, desc)
         if str(layer.diff_id) != str(desc.digest):
             self._note_origin(desc)

@@ -1,0 +1,150 @@
+"""Removal and pruning as commands see them: rows first (`remove`), then the sweep (`collect`), then what was freed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from boxwright.errors import BoxwrightError
+from boxwright.image.collect import Collector, Reach, Swept, roots
+from boxwright.image.filters import Filters, check_names, moment
+from boxwright.image.remove import Removed, Remover, Use
+from boxwright.image.store import ImageStore
+from boxwright.snapshot.snapshotter import Snapshotter
+from boxwright.spec.digest import DiffID, chain_id
+
+if TYPE_CHECKING:
+    from boxwright.image.usage import Usage
+    from boxwright.image.validate import Problem
+
+CACHE_FILTERS = ("until", "unused-for", "id", "type", "inuse", "private", "shared", "description", "label", "label!")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune took: lines as Docker prints them, and bytes of disk space."""
+
+    removed: tuple[Removed, ...] = ()
+    bytes: int = 0
+    cache: tuple[str, ...] = ()  # keys of step records
+
+
+class Maintenance:
+    """`uses` tells all containers; `snapshots` makes the snapshot driver, which is asked only when something mounted
+    may have to go."""
+
+    def __init__(self, images: ImageStore, uses: Callable[[], Sequence[Use]], snapshots: Callable[[], Snapshotter]) -> None:
+        self._images = images
+        self._db = images.db
+        self._uses = uses
+        self._snapshots = snapshots
+
+    # --- the sweep -----------------------------------------------------------------------------
+
+    def sweep(self, *, copies: bool = False) -> Swept:
+        """See Collector.sweep."""
+        return Collector(self._images.layers, release=self._release, discard=self._discard).sweep(copies=copies)
+
+    def _release(self, layers: Sequence[DiffID]) -> None:
+        if not (self._images.store.root / "mounts").is_dir():
+            return  # nothing was ever mounted; the driver need not be found out
+        snapshots = self._snapshots()
+        for diff_id in layers:
+            snapshots.release(diff_id)
+
+    def _discard(self, key: str) -> None:
+        self._snapshots().discard(key)
+
+    def usage(self) -> Usage:
+        """See usage.Surveyor."""
+        from boxwright.image.usage import Surveyor
+
+        running = [use.container for use in self._uses() if use.running]
+        return Surveyor(self._images.store, self._db, running=running).survey()
+
+    def fsck(self, *, repair: bool = False) -> list[Problem]:
+        """See validate.Checker."""
+        from boxwright.image.validate import Checker
+
+        return Checker(self._images).run(repair=repair)
+
+    # --- images --------------------------------------------------------------------------------
+
+    def remove(self, texts: Sequence[str], *, force: bool = False, prune: bool = True) -> tuple[list[Removed], list[BoxwrightError]]:
+        """`rmi` of several: what went, and why others did not. One sweep follows for all."""
+        lines: list[Removed] = []
+        failures: list[BoxwrightError] = []
+        stacks: list[tuple[str, ...]] = []
+        for text in texts:
+            stack = self._stack(text)
+            try:
+                lines += Remover(self._images, self._uses()).remove(text, force=force, prune=prune)
+                stacks.append(stack)
+            except BoxwrightError as error:
+                failures.append(error)
+        if any(line.action == "Deleted" for line in lines):
+            swept = self.sweep()
+            lines += _layer_lines(stacks, set(swept.layers))
+        return lines, failures
+
+    def _stack(self, text: str) -> tuple[str, ...]:
+        """The layers of an image before it goes, bottom first."""
+        try:
+            row = self._images.find(text)
+            config = json.loads(self._images.blob(row.image_id)) if row else {}
+            return tuple(str(d) for d in config["rootfs"]["diff_ids"])
+        except (BoxwrightError, ValueError, KeyError, TypeError):
+            return ()  # only the lines about its layers depend on it
+
+    def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
+        """See engine.image_prune."""
+        lines = Remover(self._images, self._uses()).prune(filters, everything=everything)
+        swept = self.sweep()
+        return Pruned(tuple(lines), swept.bytes)
+
+    # --- build cache ---------------------------------------------------------------------------
+
+    def builder_prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
+        """See engine.builder_prune. Filters: until=, unused-for=."""
+        filters = filters or {}
+        check_names(filters, CACHE_FILTERS)
+        ends = [moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())]
+        end = min(ends, default=time.time() + 1)
+        with self._db.write() as sql:
+            kept = set() if everything else self._layers_of_images()
+            rows = sql.execute("SELECT key, layers, bytes, last_used FROM steps ORDER BY last_used DESC").fetchall()
+            gone, budget = [], keep
+            for key, layers, size, used in rows:
+                if used >= end or (layers and kept.issuperset(layers.split())):
+                    continue
+                if budget >= size and keep:
+                    budget -= size
+                    continue
+                gone.append(key)
+            sql.executemany("DELETE FROM steps WHERE key = ?", [(key,) for key in gone])
+        swept = self.sweep(copies=everything)
+        return Pruned((), swept.bytes, tuple(gone))
+
+    def _layers_of_images(self) -> set[str]:
+        """Layers that images and containers keep: a record whose result is all theirs costs nothing."""
+        from boxwright.content.gc import mark
+
+        with self._db.read() as sql:
+            steps = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()}
+            containers = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM containers") for d in layers.split()}
+        begin = (roots(self._db) - steps) | containers
+        return {digest for kind, digest in mark(begin, Reach(self._images.store.root)) if kind == "layer"}
+
+
+def _layer_lines(stacks: Sequence[Sequence[str]], gone: set[str]) -> list[Removed]:
+    """Docker names removed layers by chain ID, top first."""
+    lines: dict[str, Removed] = {}
+    for stack in stacks:
+        for height in range(len(stack), 0, -1):
+            if stack[height - 1] in gone:
+                chain = str(chain_id([DiffID.parse(d) for d in stack[:height]]))
+                lines.setdefault(chain, Removed("Deleted", chain))
+    return list(lines.values())

@@ -1,0 +1,127 @@
+"""What `info` and `version` say, under Docker's own field names (engine API, SystemInfo and SystemVersion)."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boxwright import __version__
+from boxwright.errors import BoxwrightError
+from boxwright.image.catalog import Catalog
+from boxwright.image.compose import timestamp
+from boxwright.spec.platform import host
+
+if TYPE_CHECKING:
+    from boxwright.settings import Settings
+
+API_VERSION, MIN_API_VERSION = "1.50", "1.24"
+
+
+def version(runtimes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """The engine's part of `version`; `runtimes` are (name, version) of what runs containers."""
+    here = host()
+    common = {
+        "ApiVersion": API_VERSION, "Arch": here.architecture, "BuildTime": "", "Experimental": "false", "GitCommit": "",
+        "GoVersion": "", "KernelVersion": os.uname().release, "MinAPIVersion": MIN_API_VERSION, "Os": here.os,
+    }  # fmt: skip
+    components = [{"Name": "Engine", "Version": __version__, "Details": common}]
+    components += [{"Name": name, "Version": said, "Details": {"GitCommit": ""}} for name, said in runtimes]
+    return {
+        "Platform": {"Name": "Boxwright"}, "Components": components, "Version": __version__, "ApiVersion": API_VERSION,
+        "MinAPIVersion": MIN_API_VERSION, "GitCommit": "", "GoVersion": "", "PythonVersion": machine.python_version(), "Os": here.os,
+        "Arch": here.architecture, "KernelVersion": os.uname().release, "BuildTime": "",
+    }  # fmt: skip
+
+
+def info(
+    settings: Settings, catalog: Catalog, *, driver: tuple[str, str], runtime: tuple[str, str, str], states: Sequence[str]
+) -> dict[str, Any]:
+    """`driver` is (name, why it), `runtime` (name, program, version), `states` the state of each container."""
+    memory, swap = _memory()
+    warnings = [] if runtime[0] else ["No OCI runtime was found: containers and RUN steps cannot be started"]
+    cgroup = "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
+    try:
+        images = len({row.image_id for row in catalog.rows()})
+    except BoxwrightError as error:
+        images, warnings = 0, [*warnings, str(error)]
+    return {
+        "ID": _machine_id(),
+        "Containers": len(states),
+        "ContainersRunning": sum(s == "running" for s in states),
+        "ContainersPaused": sum(s == "paused" for s in states),
+        "ContainersStopped": sum(s not in ("running", "paused") for s in states),
+        "Images": images,
+        "Driver": driver[0],
+        "DriverStatus": [["Why", driver[1]], ["Backing Filesystem", _file_system(settings.root)]],
+        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None, "Log": ["json-file", "none"]},
+        "MemoryLimit": True, "SwapLimit": swap, "CpuCfsPeriod": True, "CpuCfsQuota": True, "CPUShares": True, "CPUSet": True,
+        "PidsLimit": True, "OomKillDisable": cgroup == "1", "IPv4Forwarding": _on("/proc/sys/net/ipv4/ip_forward"), "Debug": False,
+        "NFd": 0, "NGoroutines": 0, "NEventsListener": 0, "SystemTime": timestamp(), "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs" if os.geteuid() == 0 else "none", "CgroupVersion": cgroup, "KernelVersion": os.uname().release,
+        "OperatingSystem": _release("PRETTY_NAME") or "Linux", "OSVersion": _release("VERSION_ID"), "OSType": host().os,
+        "Architecture": os.uname().machine, "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {}, "Mirrors": []},
+        "NCPU": len(os.sched_getaffinity(0)), "MemTotal": memory, "GenericResources": None, "DockerRootDir": str(settings.root),
+        "HttpProxy": _proxy(settings, "http_proxy"), "HttpsProxy": _proxy(settings, "https_proxy"), "NoProxy": _proxy(settings, "no_proxy"),
+        "Name": os.uname().nodename, "Labels": [], "ExperimentalBuild": False, "ServerVersion": __version__,
+        "Runtimes": {runtime[0]: {"path": runtime[1]}} if runtime[0] else {}, "DefaultRuntime": runtime[0],
+        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "", "RemoteManagers": None},
+        "LiveRestoreEnabled": True, "Isolation": "", "InitBinary": "tini", "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": runtime[2]}, "InitCommit": {"ID": ""}, "SecurityOptions": _security(), "Warnings": warnings or None,
+    }  # fmt: skip
+
+
+def _memory() -> tuple[int, bool]:
+    """Bytes of memory, and whether there is swap."""
+    found: dict[str, int] = {}
+    with open("/proc/meminfo") as lines:
+        for line in lines:
+            name, _, rest = line.partition(":")
+            found[name] = int(rest.split()[0]) * 1024
+    return found.get("MemTotal", 0), found.get("SwapTotal", 0) > 0
+
+
+def _on(path: str) -> bool:
+    try:
+        return Path(path).read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def _release(key: str) -> str:
+    try:
+        return machine.freedesktop_os_release().get(key, "")
+    except OSError:
+        return ""
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _security() -> list[str]:
+    rootless = ["name=rootless"] if os.geteuid() != 0 else []
+    return ["name=seccomp,profile=default", *rootless]
+
+
+def _proxy(settings: Settings, name: str) -> str:
+    return settings.proxies.get(name) or settings.proxies.get(name.upper()) or ""
+
+
+def _file_system(root: Path) -> str:
+    """The type of the file system that holds the root, by the longest mount point above it."""
+    best, kind = "", ""
+    there = str(root.resolve())
+    with open("/proc/self/mounts") as lines:
+        for line in lines:
+            _, point, found, *_ = line.split(" ")
+            point = point.replace("\\040", " ")
+            if (there == point or there.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+                best, kind = point, found
+    return kind

@@ -1,0 +1,299 @@
+"""Recomputing every claim: of one image (the oracle of tests), or of the whole store (`system fsck`)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from boxwright.content.verify import CHUNK
+from boxwright.errors import BoxwrightError
+from boxwright.image.collect import erase
+from boxwright.image.store import ImageStore, is_image
+from boxwright.layer.compress import open_decompressed
+from boxwright.layer.store import Layer, LayerMissing
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.config import ImageConfig
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.manifest import Index, Manifest, parse
+
+if TYPE_CHECKING:
+    from boxwright.layer.erofs import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One claim that does not hold. `kind` is blob, layer, index, image, name or step; `state` what became of it:
+    '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy)."""
+
+    kind: str
+    what: str
+    detail: str
+    state: str = ""
+
+
+def validate(images: ImageStore, desc: Descriptor) -> list[Problem]:
+    """Recompute everything that a manifest or index claims, down to the bytes of every layer that is here."""
+    return list(_Image(images).check(desc, set()))
+
+
+class _Image:
+    def __init__(self, images: ImageStore) -> None:
+        self._images = images
+        self._store = images.store
+
+    def check(self, desc: Descriptor, above: set[Digest]) -> Iterator[Problem]:
+        name = str(desc.digest)
+        try:
+            raw = self._store.read(desc.digest)
+            content = parse(raw, desc.media_type)
+        except BoxwrightError as error:
+            yield Problem("image", name, str(error))
+            return
+        if len(raw) != desc.size:
+            yield Problem("image", name, f"has {len(raw)} bytes, not {desc.size}")
+        if isinstance(content, Index):
+            for entry in content.manifests:
+                here = entry.media_type in mt.INDEXES | mt.MANIFESTS and self._store.size(entry.digest) is not None
+                if here and entry.digest not in above:
+                    yield from self.check(entry, above | {desc.digest})
+            return
+        yield from self._manifest(name, content)
+
+    def _manifest(self, name: str, manifest: Manifest) -> Iterator[Problem]:
+        if not is_image(manifest):
+            for part in manifest.references():
+                yield from self._blob(part)
+            return
+        try:
+            config = ImageConfig.parse(self._store.read(manifest.config.digest))
+        except BoxwrightError as error:
+            yield Problem("image", name, f"its config: {error}")
+            return
+        if len(config.diff_ids) != len(manifest.layers):
+            yield Problem("image", name, f"its config lists {len(config.diff_ids)} layers, the manifest {len(manifest.layers)}")
+            return
+        entries = sum(not entry.empty_layer for entry in config.history)
+        if config.history and entries != len(config.diff_ids):
+            yield Problem("image", name, f"its history tells of {entries} layers, there are {len(config.diff_ids)}")
+        for diff_id, desc in zip(config.diff_ids, manifest.layers, strict=True):
+            yield from self._layer(diff_id, desc)
+
+    def _layer(self, diff_id: DiffID, desc: Descriptor) -> Iterator[Problem]:
+        try:
+            layer = self._images.layers.get(diff_id)
+        except LayerMissing as error:
+            yield Problem("layer", str(diff_id), str(error))
+            return
+        yield from check_layer(self._images, layer)
+        if str(desc.digest) == str(diff_id):
+            if desc.size != layer.tar_size:
+                yield Problem("layer", str(diff_id), f"has {layer.tar_size} bytes, the manifest says {desc.size}")
+            return
+        problem = next(self._blob(desc), None)
+        if problem:
+            yield problem
+        elif (found := _inflated(self._images, desc)) != str(diff_id):
+            yield Problem("blob", str(desc.digest), f"contains {found}, the image config says {diff_id}")
+
+    def _blob(self, desc: Descriptor) -> Iterator[Problem]:
+        size = self._store.size(desc.digest)
+        if size is None:
+            yield Problem("blob", str(desc.digest), "is not in the store")
+        elif size != desc.size:
+            yield Problem("blob", str(desc.digest), f"has {size} bytes, not {desc.size}")
+        elif problem := check_blob(self._images, desc.digest):
+            yield problem
+
+
+def check_blob(images: ImageStore, digest: Digest) -> Problem | None:
+    """Hash a stored blob."""
+    found = digest.hasher()
+    try:
+        with images.store.open_raw(digest) as file:
+            while data := file.read(CHUNK):
+                found.update(data)
+    except OSError as error:
+        return Problem("blob", str(digest), f"cannot be read: {error.strerror}")
+    return None if found.hexdigest() == digest.hex else Problem("blob", str(digest), f"has other bytes: their digest is {digest.algorithm}:{found.hexdigest()}")
+
+
+def check_layer(images: ImageStore, layer: Layer) -> Iterator[Problem]:
+    """Hash a layer's tar stream, and make its index again to compare."""
+    name = str(layer.diff_id)
+    found, size = layer.diff_id.hasher(), 0
+    try:
+        with images.layers.open_tar(layer) as stream:
+            while data := stream.read(CHUNK):
+                found.update(data)
+                size += len(data)
+    except (BoxwrightError, OSError) as error:
+        yield Problem("layer", name, f"cannot be read: {error}")
+        return
+    if found.hexdigest() != layer.diff_id.hex:
+        yield Problem("layer", name, f"has other bytes: their digest is {layer.diff_id.algorithm}:{found.hexdigest()}")
+        return
+    if size != layer.tar_size:
+        yield Problem("layer", name, f"has {size} bytes, its record says {layer.tar_size}")
+    if layer.kind == "tar" and (detail := _index_differs(layer)):
+        yield Problem("index", name, detail)
+
+
+def _index_differs(layer: Layer) -> str:
+    """Why the index is not the one that the tar gives; '' when it is."""
+    with tempfile.TemporaryFile(dir=layer.path.parent.parent / "ingest") as fresh:
+        summary = _make_index(layer, fresh.fileno())
+        if (summary.bytes, summary.entries) != (layer.bytes, layer.entries):
+            return f"the tar has {summary.entries} entries of {summary.bytes} bytes, its record says {layer.entries} of {layer.bytes}"
+        fresh.seek(0)
+        try:
+            with open(layer.index_path, "rb") as stored:
+                while True:
+                    wanted, there = fresh.read(CHUNK), stored.read(CHUNK)
+                    if wanted != there:
+                        return "its index does not fit its tar"
+                    if not wanted:
+                        return ""
+        except OSError as error:
+            return f"its index cannot be read: {error.strerror}"
+
+
+def _make_index(layer: Layer, fd: int) -> Summary:
+    from boxwright.layer.erofs import write_index
+    from boxwright.layer.tree import Tree
+    from boxwright.layer.writer import scan_file
+
+    tree = Tree()
+    tar = os.open(layer.tar_path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        scan_file(tar, layer.tar_size, tree)
+    finally:
+        os.close(tar)
+    return write_index(tree, layer.tar_size, fd)
+
+
+def _inflated(images: ImageStore, desc: Descriptor) -> str:
+    """The diff ID of what a layer blob contains, or why it cannot be told."""
+    import hashlib
+
+    found = hashlib.sha256()
+    try:
+        with open_decompressed(images.store.open_raw(desc.digest)) as stream:
+            while data := stream.read(CHUNK):
+                found.update(data)
+    except BoxwrightError as error:
+        return str(error)
+    return f"sha256:{found.hexdigest()}"
+
+
+class Checker:
+    """`fsck` over a whole store."""
+
+    def __init__(self, images: ImageStore) -> None:
+        self._images = images
+        self._db = images.db
+
+    def run(self, *, repair: bool = False) -> list[Problem]:
+        """Every problem; with `repair`, what can be made, fetched or built again is dropped or made at once."""
+        problems: list[Problem] = []
+        for digest in list(self._images.store.blobs()):
+            if problem := check_blob(self._images, digest):
+                problems.append(self._repair_blob(problem) if repair else problem)
+        for layer in self._images.layers.all():
+            for problem in check_layer(self._images, layer):
+                problems.append(self._repair_layer(problem, layer) if repair else problem)
+        problems += self._rows(repair)
+        return problems
+
+    # --- repairing -----------------------------------------------------------------------------
+
+    def _repair_blob(self, problem: Problem) -> Problem:
+        if not self._replaceable(problem.what):
+            return replace(problem, state="kept")
+        with self._images.store.sweeping():
+            erase(self._images.store.path(Digest.parse(problem.what)))
+        return replace(problem, state="dropped")
+
+    def _repair_layer(self, problem: Problem, layer: Layer) -> Problem:
+        if problem.kind == "index":
+            return replace(problem, state="repaired") if self._again(layer, layer.diff_id) else replace(problem, state="kept")
+        for desc, _ in self._images.layers.blobs(layer.diff_id):
+            if self._images.store.size(desc.digest) == desc.size and check_blob(self._images, desc.digest) is None:
+                self._drop(layer)
+                with self._images.store.open(desc) as body:
+                    self._images.layers.ingest(body, expected=layer.diff_id)
+                return replace(problem, state="repaired")
+        if self._replaceable(problem.what):
+            self._drop(layer)
+            return replace(problem, state="dropped")
+        return replace(problem, state="kept")
+
+    def _again(self, layer: Layer, diff_id: DiffID) -> bool:
+        """Take the layer in once more from its own, sound, tar."""
+        with self._images.layers.open_tar(layer) as body:
+            self._drop(layer)
+            self._images.layers.ingest(body, expected=diff_id)
+        return True
+
+    def _drop(self, layer: Layer) -> None:
+        with self._images.store.sweeping():
+            self._images.layers.remove(layer.diff_id)
+
+    def _replaceable(self, digest: str) -> bool:
+        """Whether content can be fetched (its repository is known) or built (a step record made it) again."""
+        with self._db.read() as sql:
+            fetched = sql.execute("SELECT 1 FROM layer_blobs WHERE (digest = ?1 OR diff_id = ?1) AND origin != ''", (digest,)).fetchone()
+            built = sql.execute("SELECT 1 FROM steps WHERE ' ' || layers || ' ' LIKE ?", (f"% {digest} %",)).fetchone()
+            made = sql.execute("SELECT 1 FROM layer_blobs WHERE digest = ? AND digest != diff_id AND compressor != ''", (digest,)).fetchone()
+            named = sql.execute("SELECT 1 FROM names WHERE name LIKE '%@%' AND target = ?", (digest,)).fetchone()
+            known = sql.execute("SELECT 1 FROM images WHERE target = ?1 OR manifest = ?1 OR image_id = ?1", (digest,)).fetchone()
+        return bool(fetched or built or made or named or not (known or self._is_layer(digest)))
+
+    def _is_layer(self, digest: str) -> bool:
+        return self._images.layers.has(Digest.parse(digest))
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def _rows(self, repair: bool) -> Iterator[Problem]:
+        for row in self._images.rows():
+            problem = self._row(row.target, row.media_type, row.size)
+            if problem is None:
+                continue
+            # An image that was pulled can be pulled again; a row whose content is gone is worth nothing either way.
+            gone = repair and (any("@" in name for name in row.names) or "not in the store" in problem.detail)
+            if gone:
+                with self._db.write() as sql:
+                    sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
+                    sql.execute("DELETE FROM images WHERE target = ?", (row.target,))
+            yield replace(problem, state="dropped" if gone else "kept" if repair else "")
+        with self._db.read() as sql:
+            steps = sql.execute("SELECT key, layers FROM steps").fetchall()
+            layers = {d for (d,) in sql.execute("SELECT diff_id FROM layers")}
+        for key, stack in steps:
+            if not layers.issuperset(stack.split()):
+                if repair:
+                    with self._db.write() as sql:
+                        sql.execute("DELETE FROM steps WHERE key = ?", (key,))
+                yield Problem("step", key, "its result is not in the store", "dropped" if repair else "")
+
+    def _row(self, target: str, media_type: str, size: int) -> Problem | None:
+        """The claims of an image that do not need its layers' bytes, which were read already."""
+        desc = Descriptor(media_type, Digest.parse(target), size)
+        try:
+            manifests = self._images.manifests_of(desc)
+            if not manifests:
+                return Problem("image", target, "no manifest of this index is in the store")
+            for _, manifest in manifests:
+                if not is_image(manifest):
+                    continue
+                config = self._images.config_of(manifest)
+                for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=True):
+                    self._images.layers.get(diff_id)
+                    if str(layer.digest) != str(diff_id) and self._images.store.size(layer.digest) != layer.size:
+                        return Problem("image", target, f"its layer blob {layer.digest} is not in the store")
+        except BoxwrightError as error:
+            return Problem("image", target, str(error))
+        return None
