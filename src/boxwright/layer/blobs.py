@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Tee(io.RawIOBase):
-    """Gives what the ingest has already, then what arrives, which it stores and hashes on the way."""
+    """Gives what the ingest has already, then what arrives, which it stores and hashes on the way as long as `storing`."""
 
     def __init__(self, body: BinaryIO, ingest: Ingest, kept: BinaryIO | None, desc: Descriptor) -> None:
         self._body = body
@@ -30,6 +30,8 @@ class _Tee(io.RawIOBase):
         self._ingest = ingest
         self._kept = kept
         self._desc = desc
+        self.storing = True
+        self.count = ingest.offset
 
     def readable(self) -> bool:
         return True
@@ -48,9 +50,11 @@ class _Tee(io.RawIOBase):
             data = self._body.read(len(view))
             count = len(data)
             view[:count] = data
-        if self._ingest.offset + count > self._desc.size:
+        self.count += count
+        if self.count > self._desc.size:
             raise ContentMismatch(f"{self._desc.media_type} {self._desc.digest} goes on after its size of {self._desc.size} bytes")
-        self._ingest.write(view[:count])
+        if self.storing:
+            self._ingest.write(view[:count])
         return count
 
 
@@ -67,7 +71,7 @@ def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_bl
             kept = open(store.root / "ingest" / f"{desc.digest.algorithm}-{desc.digest.hex}", "rb", buffering=0) if ingest.offset else None
         elif ingest.offset:
             ingest.reset()
-        tee = cast(BinaryIO, _Tee(body, ingest, kept, desc))
+        tee = _Tee(body, ingest, kept, desc)
         try:
             return _receive(layers, tee, ingest, desc, keep_blob)
         except Corrupt:
@@ -78,31 +82,39 @@ def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_bl
                 kept.close()
 
 
-def _receive(layers: LayerStore, tee: BinaryIO, ingest: Ingest, desc: Descriptor, keep_blob: bool) -> Layer:
+def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, keep_blob: bool) -> Layer:
     head = b""
     while len(head) < 6 and (more := tee.read(6 - len(head))):
         head += more
-    plain = sniff(head) == "none"
-    with layers.writer(algorithm=desc.digest.algorithm if plain else "sha256") as writer:
+    stream = cast(BinaryIO, Prefixed(head, cast(BinaryIO, tee)))
+    if sniff(head) == "none" and ingest.offset == len(head):
+        # The layer's own file is the blob.
+        ingest.discard()
+        tee.storing = False
+        with layers.writer(algorithm=desc.digest.algorithm) as writer:
+            writer.pump(stream)
+            if tee.count != desc.size:
+                raise ContentMismatch(f"{desc.media_type} {desc.digest} ends {desc.size - tee.count} bytes before its size of {desc.size}")
+            return writer.commit(DiffID(desc.digest.algorithm, desc.digest.hex))
+    with layers.writer() as writer:
         try:
-            writer.pump(open_decompressed(cast(BinaryIO, Prefixed(head, tee))))
+            writer.pump(open_decompressed(stream))
         except (Corrupt, Invalid) as error:
             # Whose fault it is, the digest tells: bytes damaged on their way are fetched again, a bad layer is not.
             _check(tee, ingest, desc, error)
             ingest.discard()
             raise
         _check(tee, ingest, desc, None)
-        if keep_blob and not plain:
+        if keep_blob:
             ingest.commit(desc.media_type, desc.digest)
         else:
             ingest.discard()
-        layer = writer.commit(DiffID(desc.digest.algorithm, desc.digest.hex) if plain else None)
-    if not plain:
-        layers.record_blob(layer.diff_id, desc, compressor="")
+        layer = writer.commit()
+    layers.record_blob(layer.diff_id, desc, compressor="")
     return layer
 
 
-def _check(tee: BinaryIO, ingest: Ingest, desc: Descriptor, cause: BaseException | None) -> None:
+def _check(tee: _Tee, ingest: Ingest, desc: Descriptor, cause: BaseException | None) -> None:
     """Take what is left of the body, which decompressing may not have needed, and compare."""
     while tee.read(CHUNK):
         pass

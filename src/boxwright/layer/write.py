@@ -82,7 +82,7 @@ class TarBuilder:
             elif isinstance(data, int):
                 self.content_fd(data, entry.size, entry.path)
             elif data is not None:
-                self._content_stream(data, entry.size, entry.path)
+                self.content_stream(data, entry.size, entry.path)
             else:
                 raise EntryInvalid(f"{entry.path} has a size of {entry.size} bytes and no data")
 
@@ -167,7 +167,8 @@ class TarBuilder:
                 left -= count
         self._emit(bytes(-size % BLOCK))
 
-    def _content_stream(self, stream: BinaryIO, size: int, path: str) -> None:
+    def content_stream(self, stream: BinaryIO, size: int, path: str) -> None:
+        """A file's content from a stream; one that ends early raises EntryInvalid."""
         left = size
         while left:
             data = stream.read(min(left, CHUNK))

@@ -1,0 +1,284 @@
+"""Reading a stored layer without mounting it, the same way for both kinds.
+
+Facts are overlayfs's: a whiteout is a character device 0/0, an opaque directory says so. Directories and files are
+known by a handle that only their source understands: an inode's number in the index, or a path below the tree.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import stat
+import struct
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+
+from boxwright.errors import Corrupt
+from boxwright.layer import erofs
+from boxwright.layer.store import Layer, LayerMissing
+from boxwright.layer.tree import IMPLIED
+
+_OPAQUE = b"overlay.opaque"
+_PREFIXES = {number: prefix for prefix, number in erofs.PREFIXES} | {2: b"system.posix_acl_access", 3: b"system.posix_acl_default"}
+
+
+class IndexBroken(Corrupt):
+    """An index does not say what it should."""
+
+
+class Facts(NamedTuple):
+    """One inode. `mode` has the type's bits; `identity` is equal for hard links of one file and nothing else."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime: int  # nanoseconds
+    size: int
+    rdev: int
+    links: int
+    identity: int
+    implied: bool  # a directory that the tar does not mention: a lower layer's attributes hold
+    opaque: bool
+    has_xattrs: bool
+
+    @property
+    def is_dir(self) -> bool:
+        return self.mode & 0o170000 == stat.S_IFDIR
+
+    @property
+    def is_whiteout(self) -> bool:
+        return self.rdev == 0 and self.mode & 0o170000 == stat.S_IFCHR
+
+
+class LayerSource(Protocol):
+    """Safe to share between threads. `H` below stands for a handle."""
+
+    root: Any
+
+    def facts(self, handle: Any) -> Facts: ...
+    def child(self, handle: Any, name: bytes) -> Any: ...  # None when there is none
+    def children(self, handle: Any) -> dict[bytes, Any]: ...
+    def link(self, handle: Any) -> bytes: ...
+    def xattrs(self, handle: Any) -> dict[bytes, bytes]: ...
+    def place(self, handle: Any) -> tuple[int, int, bool]: ...  # descriptor, offset, whether to close it
+    def close(self) -> None: ...
+
+
+def open_source(layer: Layer) -> LayerSource:
+    """Raises LayerMissing when the files are gone."""
+    try:
+        return TarSource(layer) if layer.kind == "tar" else TreeSource(layer)
+    except FileNotFoundError as error:
+        raise LayerMissing(f"layer {layer.diff_id} has lost its files", hint="pull or build the image again") from error
+
+
+class TarSource:
+    """The index by mmap, contents from the tar by their offsets."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        with open(layer.index_path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._fds: list[int] = []
+        try:
+            fields = erofs.SUPER.unpack_from(self._map, 1024)
+            if fields[0] != erofs.MAGIC or fields[13] != b"boxwright-1".ljust(16, b"\0"):
+                raise IndexBroken(f"{layer.index_path} is not an index", hint="remove the image and get it again")
+            self.root = fields[5]
+            self._starts = [erofs.SLOT.unpack_from(self._map, 1152 + 128 * n)[2] for n in range(fields[15])]
+            for path in layer.devices:
+                self._fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except struct.error as error:
+            raise IndexBroken(f"{layer.index_path} is too short") from error
+
+    def close(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
+        self._map.close()
+
+    def _inode(self, nid: int) -> tuple[int, ...]:
+        try:
+            return erofs.INODE.unpack_from(self._map, nid * 32)
+        except struct.error as error:
+            raise IndexBroken(f"{self._layer.index_path} points beyond its end") from error
+
+    def facts(self, handle: int) -> Facts:
+        _, icount, mode, _, size, start, _, uid, gid, seconds, nanoseconds, links, flags = self._inode(handle)
+        kind = mode & 0o170000
+        rdev = 0
+        if kind == stat.S_IFCHR or kind == stat.S_IFBLK:
+            rdev = os.makedev(start >> 8 & 0xFFF, start & 0xFF | start >> 12 & 0xFFF00)
+        opaque = bool(icount) and kind == stat.S_IFDIR and self._entries(handle, icount).get((4, _OPAQUE)) == b"y"
+        return Facts(
+            mode, uid, gid, seconds * 1_000_000_000 + nanoseconds, size, rdev, links, handle, bool(flags & IMPLIED), opaque, icount > 0,
+        )  # fmt: skip
+
+    def children(self, handle: int) -> dict[bytes, int]:
+        fields = self._inode(handle)
+        size, at = fields[4], fields[5] * erofs.BLOCK
+        out: dict[bytes, int] = {}
+        data = self._map
+        try:
+            while size > 0:
+                length = min(size, erofs.BLOCK)
+                block = data[at : at + length]
+                count = int.from_bytes(block[8:10], "little") // 12
+                dirents = list(erofs.DIRENT.iter_unpack(block[: 12 * count]))
+                ends = [start for _, start, _ in dirents[1:]]
+                ends.append(length)
+                for (nid, start, _), end in zip(dirents, ends):
+                    out[block[start:end]] = nid
+                # Only the last name of a block that is not the last may be followed by zeros.
+                name, nid = block[dirents[-1][1] : length], dirents[-1][0]
+                if name[-1:] == b"\0":
+                    del out[name]
+                    out[name.rstrip(b"\0")] = nid
+                size -= erofs.BLOCK
+                at += erofs.BLOCK
+            del out[b"."], out[b".."]
+        except (struct.error, LookupError) as error:
+            raise IndexBroken(f"{self._layer.index_path} has a damaged directory") from error
+        return out
+
+    def child(self, handle: int, name: bytes) -> int | None:
+        return self.children(handle).get(name)
+
+    def link(self, handle: int) -> bytes:
+        fields = self._inode(handle)
+        size, at = fields[4], fields[5] * erofs.BLOCK
+        if fields[0] >> 1:
+            at = handle * 32 + 64 + (fields[1] * 4 + 8 if fields[1] else 0)
+        return self._map[at : at + size]
+
+    def xattrs(self, handle: int) -> dict[bytes, bytes]:
+        icount = self._inode(handle)[1]
+        if not icount:
+            return {}
+        entries = self._entries(handle, icount)
+        return {_PREFIXES[index] + rest: value for (index, rest), value in entries.items() if (index, rest) != (4, _OPAQUE)}
+
+    def _entries(self, handle: int, icount: int) -> dict[tuple[int, bytes], bytes]:
+        at, end = handle * 32 + 64 + 12, handle * 32 + 64 + icount * 4 + 8
+        data, out = self._map, {}
+        while at < end:
+            name, index, size = data[at], data[at + 1], int.from_bytes(data[at + 2 : at + 4], "little")
+            out[index, data[at + 4 : at + 4 + name]] = data[at + 4 + name : at + 4 + name + size]
+            at += 4 + name + size
+            at += -at % 4
+        return out
+
+    def place(self, handle: int) -> tuple[int, int, bool]:
+        start = self._inode(handle)[5]
+        device = len(self._starts) - 1
+        while device and start < self._starts[device]:
+            device -= 1
+        return self._fds[device], (start - self._starts[device]) * erofs.BLOCK, False
+
+
+class TreeSource:
+    """An overlay upper directory that nobody writes any more. Handles are paths, each part of which was looked at
+    and is a directory, so no symbolic link is ever followed."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._fd = os.open(layer.tree_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.root = b"."
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def facts(self, handle: bytes) -> Facts:
+        st = os.stat(handle, dir_fd=self._fd, follow_symlinks=False)
+        kind = st.st_mode & 0o170000
+        names: list[str] = []
+        # Asking costs a system call or three; links and special files can only have what needs privilege.
+        if kind in (stat.S_IFDIR, stat.S_IFREG):
+            names = self._names(handle)
+        opaque = kind == stat.S_IFDIR and any(
+            name in names and os.getxattr(self._proc(handle), name) == b"y" for name in ("trusted.overlay.opaque", "user.overlay.opaque")
+        )
+        rdev = st.st_rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
+        return Facts(
+            st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_size, rdev, st.st_nlink, st.st_ino, False, opaque, bool(names),
+        )  # fmt: skip
+
+    def _proc(self, handle: bytes) -> bytes:
+        return b"/proc/self/fd/%d/%b" % (self._fd, handle)
+
+    def _names(self, handle: bytes) -> list[str]:
+        try:
+            return os.listxattr(self._proc(handle), follow_symlinks=False)
+        except OSError:
+            return []
+
+    def children(self, handle: bytes) -> dict[bytes, bytes]:
+        fd = os.open(handle, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        try:
+            names = os.listdir(fd)
+        finally:
+            os.close(fd)
+        prefix = b"" if handle == b"." else handle + b"/"
+        return {raw: prefix + raw for raw in map(os.fsencode, names)}
+
+    def child(self, handle: bytes, name: bytes) -> bytes | None:
+        path = name if handle == b"." else handle + b"/" + name
+        try:
+            os.stat(path, dir_fd=self._fd, follow_symlinks=False)
+        except OSError:
+            return None
+        return path
+
+    def link(self, handle: bytes) -> bytes:
+        return os.readlink(handle, dir_fd=self._fd)
+
+    def xattrs(self, handle: bytes) -> dict[bytes, bytes]:
+        out = {}
+        for name in self._names(handle):
+            if not name.startswith(("trusted.overlay.", "user.overlay.")) and (not name.startswith("security.") or name == "security.capability"):
+                out[os.fsencode(name)] = os.getxattr(self._proc(handle), name, follow_symlinks=False)
+        return out
+
+    def place(self, handle: bytes) -> tuple[int, int, bool]:
+        return os.open(handle, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd), 0, True
+
+
+class Slice(io.RawIOBase):
+    """A part of a file by its descriptor, which other readers may use too."""
+
+    def __init__(self, fd: int, offset: int, size: int, owned: bool) -> None:
+        self._fd, self._at, self._end, self._owned = fd, offset, offset + size, owned
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: self._end - self._at]
+        count = os.preadv(self._fd, [view], self._at) if view else 0
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed and self._owned:
+            os.close(self._fd)
+        super().close()
+
+
+def open_content(source: LayerSource, handle: Any, size: int) -> BinaryIO:
+    """A file's content as a stream."""
+    fd, offset, owned = source.place(handle)
+    return cast(BinaryIO, io.BufferedReader(Slice(fd, offset, size, owned), 1 << 16))
+
+
+def read_content(source: LayerSource, handle: Any, size: int) -> bytes:
+    """All of a file's content."""
+    fd, offset, owned = source.place(handle)
+    try:
+        data = os.pread(fd, size, offset)
+        while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
+            data += more
+        return data
+    finally:
+        if owned:
+            os.close(fd)

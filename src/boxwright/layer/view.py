@@ -1,0 +1,262 @@
+"""The merged tree of a stack of layers, read without mounting anything and without privilege.
+
+The rules are overlayfs's: the uppermost name wins, a whiteout hides what lies below, directories merge down to an
+opaque one. One thing is better: a directory that a tar only implies takes its attributes from below.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, BinaryIO, Final, NamedTuple, Self
+
+from boxwright.errors import Invalid, NotFound
+from boxwright.layer.source import Facts, LayerSource, open_content, open_source, read_content
+from boxwright.layer.store import Layer
+
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char", stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}  # fmt: skip
+_MOST_HOPS = 40  # as Linux
+_CACHED = 20_000  # directories
+_NO_XATTRS: Final[Mapping[str, bytes]] = {}
+
+
+class PathLoop(Invalid):
+    """A path leads through too many symbolic links."""
+
+
+class PathMissing(NotFound):
+    """The tree has no such path."""
+
+
+class Node(NamedTuple):
+    """One name in the tree. `path` is relative to the root ('' is the root itself), as in write.Entry."""
+
+    path: str
+    type: str  # file, dir, symlink, hardlink never, char, block, fifo, socket
+    mode: int  # permission bits
+    uid: int
+    gid: int
+    mtime: int  # nanoseconds
+    size: int
+    link: str
+    device: tuple[int, int]
+    xattrs: Mapping[str, bytes]
+    links: int  # names that the file has in its layer
+    identity: tuple[int, int]  # equal for hard links of one file
+    place: Any  # for LayersView
+
+    @property
+    def mtime_ns(self) -> int:
+        """The same as `mtime`."""
+        return self.mtime
+
+
+_Parts = list[tuple[int, Any, Facts]]  # what a name means in each layer that counts, uppermost first
+
+
+class LayersView:
+    """Layers bottom first. Safe to share between threads; `close` (or a `with` block) frees the descriptors."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._sources: list[LayerSource] = []
+        try:
+            for layer in reversed(layers):
+                self._sources.append(open_source(layer))
+        except BaseException:
+            self.close()
+            raise
+        # A view of no layers is an empty directory.
+        empty = (-1, None, Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0, 0, 2, 0, True, False, False))
+        roots = [(n, source.root, source.facts(source.root)) for n, source in enumerate(self._sources)]
+        self._dirs: dict[bytes, _Parts] = {b"": _merging(roots) or [empty]}
+        self._listings: dict[bytes, dict[bytes, _Parts]] = {}
+
+    def close(self) -> None:
+        """Free the descriptors; the view and streams from it must not be used any more."""
+        for source in self._sources:
+            source.close()
+        self._sources = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    # --- single names ------------------------------------------------------------------------------
+
+    def lstat(self, path: str) -> Node | None:
+        """What the path names, its last part not followed, the others followed inside the tree. None when there is
+        no such thing. Raises PathLoop."""
+        return self.resolve(path, follow_last=False)
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> Node | None:
+        """What the path names; `Node.path` is where it really lies. Symbolic links and '..' stay inside the root.
+        Raises PathLoop."""
+        todo = os.fsencode(path).split(b"/")[::-1]
+        stack: list[bytes] = []
+        parts = self._dirs[b""]
+        hops = 0
+        while todo:
+            name = todo.pop()
+            if not name or name == b".":
+                continue
+            if name == b"..":
+                if stack:
+                    stack.pop()
+                    parts = self._dir(b"/".join(stack))
+                continue
+            found = self._lookup(b"/".join(stack), parts, name)
+            if found is None:
+                return None
+            facts = found[0][2]
+            if stat.S_ISLNK(facts.mode) and (follow_last or any(todo)):
+                hops += 1
+                if hops > _MOST_HOPS:
+                    raise PathLoop(f"{path!r} leads through too many symbolic links")
+                target = self._sources[found[0][0]].link(found[0][1])
+                if target[:1] == b"/":
+                    stack.clear()
+                    parts = self._dirs[b""]
+                todo.extend(target.split(b"/")[::-1])
+                continue
+            if not facts.is_dir and any(todo):
+                return None
+            stack.append(name)
+            parts = found
+        return self._node(b"/".join(stack), parts)
+
+    def read(self, path: str, limit: int = 10 << 20) -> bytes | None:
+        """A file's content, links followed; None when the path names no file. More than `limit` bytes raise Invalid."""
+        node = self.resolve(path)
+        if node is None or node.type != "file":
+            return None
+        if node.size > limit:
+            raise Invalid(f"{path} has {node.size} bytes; at most {limit} are read")
+        return self.content(node)
+
+    def open(self, node: Node) -> BinaryIO:
+        """A file's content as a stream; close it."""
+        number, handle, _ = node.place[0]
+        return open_content(self._sources[number], handle, node.size)
+
+    def content(self, node: Node) -> bytes:
+        """A file's content, of any size."""
+        number, handle, _ = node.place[0]
+        return read_content(self._sources[number], handle, node.size) if node.size else b""
+
+    # --- directories -------------------------------------------------------------------------------
+
+    def listdir(self, path: str) -> list[str]:
+        """Names in a directory (links followed), sorted by their bytes. Raises PathMissing, Invalid."""
+        node = self.resolve(path)
+        if node is None:
+            raise PathMissing(f"{path}: no such file or directory")
+        if node.type != "dir":
+            raise Invalid(f"{path} is not a directory")
+        return [os.fsdecode(name) for name in sorted(self._list(os.fsencode(node.path), node.place))]
+
+    def walk(self, path: str = "") -> Iterator[Node]:
+        """The path itself (its last part not followed) and everything below, a directory before what it holds,
+        siblings in byte order. Raises PathMissing."""
+        node = self.lstat(path)
+        if node is None:
+            raise PathMissing(f"{path}: no such file or directory")
+        todo: list[tuple[bytes, _Parts]] = [(os.fsencode(node.path), node.place)]
+        while todo:
+            where, parts = todo.pop()
+            yield self._node(where, parts)
+            if parts[0][2].is_dir:
+                prefix = where + b"/" if where else b""
+                listing = self._merge(parts)
+                todo += [(prefix + name, listing[name]) for name in sorted(listing, reverse=True)]
+
+    def _node(self, path: bytes, parts: _Parts) -> Node:
+        number, handle, facts = parts[0]
+        mode = facts.mode
+        kind = _KINDS.get(mode & 0o170000, "file")
+        if facts.implied:
+            number, handle, facts = next((part for part in parts if not part[2].implied), parts[0])
+            mode = facts.mode
+        link, device, xattrs = "", (0, 0), _NO_XATTRS
+        if kind == "symlink":
+            link = os.fsdecode(self._sources[number].link(handle))
+        elif kind == "char" or kind == "block":
+            device = os.major(facts.rdev), os.minor(facts.rdev)
+        if facts.has_xattrs:
+            xattrs = {os.fsdecode(name): value for name, value in self._sources[number].xattrs(handle).items()}
+        return Node(
+            os.fsdecode(path), kind, mode & 0o7777, facts.uid, facts.gid, facts.mtime, facts.size if kind == "file" else 0, link, device,
+            xattrs, facts.links, (number, facts.identity), parts,
+        )  # fmt: skip
+
+    def _dir(self, path: bytes) -> _Parts:
+        """A directory that was found before."""
+        parts = self._dirs.get(path)
+        if parts is None:
+            above, _, name = path.rpartition(b"/")
+            parts = self._lookup(above, self._dir(above), name)
+            assert parts is not None
+        return parts
+
+    def _lookup(self, above: bytes, parts: _Parts, name: bytes) -> _Parts | None:
+        """One name in a directory; None when it is not there, or `parts` are not a directory's."""
+        path = above + b"/" + name if above else name
+        known = self._dirs.get(path)
+        if known is not None:
+            return known
+        found = self._list(above, parts).get(name)
+        if found is not None and found[0][2].is_dir:
+            if len(self._dirs) > _CACHED:
+                self._dirs = {b"": self._dirs[b""]}
+            self._dirs[path] = found
+        return found
+
+    def _list(self, path: bytes, parts: _Parts) -> dict[bytes, _Parts]:
+        listing = self._listings.get(path)
+        if listing is None:
+            if len(self._listings) > 256:
+                self._listings.clear()
+            listing = self._listings[path] = self._merge(parts)
+        return listing
+
+    def _merge(self, parts: _Parts) -> dict[bytes, _Parts]:
+        """The names of a directory, each with what it means."""
+        out: dict[bytes, _Parts] = {}
+        closed: set[bytes] = set()  # names that nothing below can add to
+        several = len(parts) > 1
+        for number, handle, _ in parts:
+            if number < 0:
+                continue
+            source = self._sources[number]
+            facts_of = source.facts
+            for name, child in source.children(handle).items():
+                if several and name in closed:
+                    continue
+                facts = facts_of(child)
+                if facts.is_dir:
+                    out.setdefault(name, []).append((number, child, facts))
+                    if facts.opaque:
+                        closed.add(name)
+                    continue
+                if several:
+                    closed.add(name)
+                if name not in out and not facts.is_whiteout:
+                    out[name] = [(number, child, facts)]
+        return out
+
+
+def _merging(parts: _Parts) -> _Parts:
+    """Directories, uppermost first, down to the first opaque one."""
+    for position, (_, _, facts) in enumerate(parts):
+        if facts.opaque:
+            return parts[: position + 1]
+    return parts
