@@ -63,7 +63,11 @@ def candidates(before: list[str], current: str) -> Iterator[str]:
     if name in COMMANDS:
         yield from _in_command(load(name)[0], name, rest, current, root)
     elif not rest:
-        if current.startswith("-"):
+        if current.startswith("--") and "=" in current and not name:
+            option, value = _option(parser, current)
+            if option is not None:
+                yield from _values(_kind(option), value or "", current.partition("=")[0] + "=", root, before)
+        elif current.startswith("-"):
             yield from _options(parser, current) if not name else ()
         else:
             yield from _subcommands(name, current)

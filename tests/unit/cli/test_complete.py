@@ -82,6 +82,7 @@ def test_global_options() -> None:
     assert offered("--ro") == ["--root"]
     assert offered("--root", "") == [":dir"]
     assert offered("-l", "de") == ["debug"]
+    assert offered("--log-level=de") == ["--log-level=debug"]
     assert offered("--root", "/x", "completion", "b") == ["bash"]
 
 
