@@ -1,0 +1,229 @@
+"""Unpack a layer into a directory: for hosts that cannot mount an index.
+
+Everything happens by directory descriptors that were opened without following links, so that neither the layer
+nor what a container left in the directory can lead anywhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from boxwright.content.local import disk_errors
+from boxwright.content.verify import CHUNK
+from boxwright.errors import Corrupt, Unsupported
+from boxwright.layer.source import Facts, LayerSource, open_source
+from boxwright.layer.store import Layer
+
+_DEEPEST = 900  # one descriptor a level, of the usual 1024
+_DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class TooDeep(Unsupported):
+    """A tree has more levels than can be unpacked."""
+
+
+def unpack(layer: Layer, target: Path | int, *, overlay: bool = True, as_root: bool = True) -> None:
+    """Write a layer's tree into an existing directory (a path, or a descriptor of it).
+
+    With `overlay` the directory becomes an overlay lower: whiteouts are character devices 0/0, opaque directories
+    have the xattr (`user.overlay.opaque` unless `as_root`, for mounts with userxattr). Without it the layer is
+    applied to what the directory holds: whiteouts remove, other things replace. Unless `as_root`, owners are not
+    set and devices are left out. Raises LayerMissing, DiskFull, TooDeep."""
+    fd = os.open(".", _DIR_FLAGS, dir_fd=target) if isinstance(target, int) else os.open(target, _DIR_FLAGS)
+    try:
+        source = open_source(layer)
+        try:
+            with disk_errors(f"the tree of layer {layer.diff_id}"):
+                _Unpacker(source, fd, overlay=overlay, as_root=as_root).run()
+        finally:
+            source.close()
+    finally:
+        os.close(fd)
+
+
+class _Unpacker:
+    def __init__(self, source: LayerSource, root: int, *, overlay: bool, as_root: bool) -> None:
+        self._source = source
+        self._root = root
+        self._overlay = overlay
+        self._as_root = as_root
+        self._first: dict[int, bytes] = {}  # where a file with several names was written first
+        # A frame: descriptor, path, facts, handle, names to do, whether the directory was there before.
+        self._stack: list[tuple[int, bytes, Facts, Any, Iterator[tuple[bytes, Any]], bool]] = []
+
+    def run(self) -> None:
+        source = self._source
+        try:
+            self._enter(os.dup(self._root), b"", source.root, source.facts(source.root), existed=True)
+            while self._stack:
+                fd, path, facts, handle, names, existed = self._stack[-1]
+                for name, child in names:
+                    below = source.facts(child)
+                    if below.is_dir:
+                        self._dir(fd, path, name, child, below)
+                        break
+                    self._other(fd, path, name, child, below)
+                else:
+                    # Only now: writing names into a directory changes its time, and it may not let its owner write.
+                    if not (existed and facts.implied and (path or not self._overlay)):
+                        self._attributes(fd, handle, facts)
+                    self._stack.pop()
+                    os.close(fd)
+        finally:
+            for frame in self._stack:
+                os.close(frame[0])
+
+    def _enter(self, fd: int, path: bytes, handle: Any, facts: Facts, *, existed: bool) -> None:
+        self._stack.append((fd, path, facts, handle, iter(sorted(self._source.children(handle).items())), existed))
+        if len(self._stack) > _DEEPEST:
+            raise TooDeep(f"{os.fsdecode(path[:200])}… lies too deep to be unpacked")
+        if facts.opaque:
+            if self._overlay:
+                os.setxattr(fd, "trusted.overlay.opaque" if self._as_root else "user.overlay.opaque", b"y")
+            elif existed:
+                for name in os.listdir(fd):
+                    remove(fd, os.fsencode(name))
+
+    def _dir(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
+        existed = False
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            existed = stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+            if not existed:
+                remove(parent, name)
+                os.mkdir(name, 0o700, dir_fd=parent)
+            elif not self._as_root:
+                os.chmod(name, 0o700, dir_fd=parent)
+        self._enter(os.open(name, _DIR_FLAGS, dir_fd=parent), path + name + b"/", handle, facts, existed=existed)
+
+    def _other(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
+        if not self._overlay:
+            remove(parent, name)
+        if facts.is_whiteout:
+            if self._overlay:
+                os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
+            return
+        if facts.links > 1:
+            first = self._first.setdefault(facts.identity, path + name)
+            if first != path + name:
+                os.link(first, name, src_dir_fd=self._root, dst_dir_fd=parent, follow_symlinks=False)
+                return
+        kind = facts.mode & 0o170000
+        if kind == stat.S_IFREG:
+            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+            try:
+                self._copy(fd, handle, facts.size)
+                self._attributes(fd, handle, facts)
+            finally:
+                os.close(fd)
+        elif kind == stat.S_IFLNK:
+            os.symlink(self._source.link(handle), name, dir_fd=parent)
+            self._link_attributes(parent, name, handle, facts)
+        elif kind == stat.S_IFIFO or self._as_root:
+            os.mknod(name, kind | 0o600, facts.rdev, dir_fd=parent)
+            self._link_attributes(parent, name, handle, facts)
+            os.chmod(name, facts.mode & 0o7777, dir_fd=parent)
+            os.utime(name, ns=(facts.mtime, facts.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _copy(self, fd: int, handle: Any, size: int) -> None:
+        if not size:
+            return
+        source, offset, owned = self._source.place(handle)
+        try:
+            left = size
+            while left:
+                if left <= CHUNK:
+                    count = os.write(fd, os.pread(source, left, offset))
+                else:
+                    count = os.copy_file_range(source, fd, min(left, 1 << 30), offset)
+                if not count:
+                    raise Corrupt(f"a file in the layer ends {left} bytes before its size of {size}")
+                offset += count
+                left -= count
+        finally:
+            if owned:
+                os.close(source)
+
+    def _attributes(self, fd: int, handle: Any, facts: Facts) -> None:
+        """Owner before mode: changing the owner takes set-user-ID bits and capabilities away."""
+        if self._as_root:
+            os.fchown(fd, facts.uid, facts.gid)
+        if facts.has_xattrs:
+            for name, value in self._source.xattrs(handle).items():
+                self._xattr(fd, name, value)
+        os.fchmod(fd, facts.mode & 0o7777)
+        os.utime(fd, ns=(facts.mtime, facts.mtime))
+
+    def _link_attributes(self, parent: int, name: bytes, handle: Any, facts: Facts) -> None:
+        if self._as_root:
+            os.chown(name, facts.uid, facts.gid, dir_fd=parent, follow_symlinks=False)
+            for key, value in self._source.xattrs(handle).items() if facts.has_xattrs else ():
+                self._xattr(b"/proc/self/fd/%d/%b" % (parent, name), key, value)
+        os.utime(name, ns=(facts.mtime, facts.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _xattr(self, where: int | bytes, name: bytes, value: bytes) -> None:
+        try:
+            os.setxattr(where, name, value, follow_symlinks=not isinstance(where, bytes))
+        except OSError as error:
+            # A file system without them, or a name that only root may set: the file is still of use.
+            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL):
+                raise
+
+
+def remove(parent: int, name: bytes) -> None:
+    """Remove a name and everything below it; nothing there is no error. Never follows a link."""
+    try:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise
+    stack: list[tuple[int, bytes]] = []
+    try:
+        stack.append((_open_writable(parent, name), name))
+        while stack:
+            fd, own = stack[-1]
+            deeper = _remove_files(fd)
+            if deeper is not None:
+                if len(stack) > _DEEPEST:
+                    raise TooDeep("a tree lies too deep to be removed")
+                stack.append((_open_writable(fd, deeper), deeper))
+                continue
+            stack.pop()
+            os.close(fd)
+            os.rmdir(own, dir_fd=stack[-1][0] if stack else parent)
+    finally:
+        for fd, _ in stack:
+            os.close(fd)
+
+
+def _remove_files(fd: int) -> bytes | None:
+    """Unlink what is no directory; returns a directory that is left, if any."""
+    left: bytes | None = None
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                left = os.fsencode(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=fd)
+    return left
+
+
+def _open_writable(parent: int, name: bytes) -> int:
+    try:
+        fd = os.open(name, _DIR_FLAGS, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)
+        return os.open(name, _DIR_FLAGS, dir_fd=parent)
+    if os.geteuid():
+        os.fchmod(fd, 0o700)
+    return fd
