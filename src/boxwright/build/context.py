@@ -1,0 +1,442 @@
+"""The build context: a directory of the host as COPY sees it.
+
+Nothing is transferred and nothing is opened that no step asks for. Directories are read once, when they
+are first needed; contents are known by digest, remembered between builds by `DigestCache`. Paths are always
+resolved inside the directory, by descriptor: a link cannot lead out of it, whoever puts it there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from boxwright.build.context_cache import NO_XATTRS, DigestCache, stat_key
+from boxwright.build.context_tree import (
+    FileTree,
+    LinkLoop,
+    SourceMissing,
+    SourceSet,
+    TreeNode,
+    resolve_in,
+    select,
+)
+from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
+from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.rootfs.root import Root
+
+__all__ = [
+    "Context",
+    "ContextChanged",
+    "ContextUnreadable",
+    "FileTree",
+    "LinkLoop",
+    "LocalContext",
+    "SourceMissing",
+    "SourceSet",
+    "TreeNode",
+]
+
+_TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+}
+_NO_DEVICE = (0, 0)
+_CHUNK = 1 << 20
+_DEFAULT_UMASK = 0o022
+_DEEPEST = 64  # directories held open at once
+
+
+class ContextMissing(NotFound):
+    """The context directory does not exist."""
+
+
+class ContextUnreadable(Invalid):
+    """Something in the context cannot be read."""
+
+
+class ContextChanged(Conflict):
+    """A file of the context changed while it was read."""
+
+
+class LocalNode:
+    """A file of the context, as the image is to have it: owned by root, modes without the checkout's umask.
+
+    Plain numbers instead of a stat_result: a context may have very many of these.
+    """
+
+    __slots__ = (
+        "_tree",
+        "_xattrs",
+        "carry",
+        "content",
+        "device",
+        "hidden",
+        "identity",
+        "key",
+        "link",
+        "mode",
+        "mtime_ns",
+        "path",
+        "size",
+        "type",
+    )
+
+    uid = 0
+    gid = 0
+
+    def __init__(
+        self,
+        tree: LocalContext,
+        path: str,
+        kind: str,
+        status: os.stat_result,
+        link: str = "",
+        hidden: bool = False,
+        carry: int = NOTHING,
+    ) -> None:
+        self._tree = tree
+        self.path = path
+        self.type = kind
+        self.link = link
+        self.hidden = hidden  # ignored itself; may be a directory with something in it that is not
+        self.carry = carry  # the ignore pattern that decided
+        permissions = status.st_mode & 0o7777
+        self.mode = tree.modes[kind].get(permissions, permissions)
+        self.mtime_ns = status.st_mtime_ns
+        self.size = status.st_size if kind == "file" else 0
+        self.key = stat_key(status)
+        self.identity: object = (
+            (status.st_dev, status.st_ino) if kind == "file" and status.st_nlink > 1 else None
+        )
+        self.device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if status.st_rdev else _NO_DEVICE
+        self.content = ""  # digest in hex, once known
+        self._xattrs: Mapping[str, bytes] | None = None
+
+    @property
+    def xattrs(self) -> Mapping[str, bytes]:
+        if self._xattrs is None:
+            self._tree.know(self)
+        return self._xattrs or NO_XATTRS
+
+
+class LocalContext:
+    """A directory, less what `ignore` leaves out. Safe to use from several threads; a context manager.
+
+    `cache` is the directory of digest caches (ROOT/cache/context). `umask` is that of the checkout, see
+    `checkout_umask`; None reads it off the directory's own mode. Raises ContextMissing.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        ignore: IgnoreMatcher | None = None,
+        cache: Path | None = None,
+        *,
+        umask: int | None = None,
+    ) -> None:
+        self.root = root
+        self.ignore = ignore or None
+        try:
+            self._root = Root.at(root)
+            status = os.fstat(self._root.fd)
+        except OSError as error:
+            raise ContextMissing(
+                f"unable to prepare context: path {str(root)!r}: {error.strerror}"
+            ) from error
+        mask = umask_of(status.st_mode, directory=True) if umask is None else umask
+        kept: dict[int, int] = {}
+        self.modes = dict.fromkeys(_TYPES.values(), kept)
+        self.modes["file"] = {0o666 & ~mask: 0o644, 0o777 & ~mask: 0o755}
+        self.modes["dir"] = {0o777 & ~mask: 0o755}
+        self._lock = threading.RLock()
+        self._folders: dict[str, dict[str, LocalNode]] = {}
+        self._top = LocalNode(self, "", "dir", status)
+        self._opened = [("", self._root.fd)]  # from the top to the directory that was used last
+        name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
+        self._cache = DigestCache(cache / name if cache else None)
+
+    def entries(self, pattern: str, *, exclude: Iterable[str] = (), parents: bool = False) -> SourceSet:
+        """What a source word of COPY means here. Raises SourceMissing, PatternInvalid, ContextUnreadable."""
+        with self._lock:
+            try:
+                return select(self, pattern, exclude=exclude, parents=parents, keys=self)
+            except SourceMissing as error:
+                if self.ignore and self.ignore.excluded(error.path.strip("/") or "."):
+                    raise SourceMissing(error.path, hint="it is excluded by .dockerignore") from None
+                raise
+
+    # FileTree
+
+    def lstat(self, path: str) -> LocalNode | None:
+        if not path:
+            return self._top
+        parent, _, name = path.rpartition("/")
+        with self._lock:
+            above = self.lstat(parent)
+            if above is None or above.type != "dir":
+                return None
+            node = self._folder(above).get(name)
+            return node if node is not None and self._visible(node) else None
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> TreeNode | None:
+        return resolve_in(self, path, follow_last=follow_last)
+
+    def listdir(self, path: str) -> Sequence[str]:
+        with self._lock:
+            node = self.lstat(path)
+            if node is None or node.type != "dir":
+                return ()
+            return [name for name, child in self._folder(node).items() if self._visible(child)]
+
+    def walk(self, path: str) -> Iterator[LocalNode]:
+        top = self.lstat(path)
+        if top is None or top.type != "dir":
+            return
+        stack = [iter(self._folder(top).values())]
+        while stack:
+            for node in stack[-1]:
+                if node.hidden and not self._visible(node):
+                    continue
+                yield node
+                if node.type == "dir":
+                    stack.append(iter(self._folder(node).values()))
+                    break
+            else:
+                stack.pop()
+
+    def open(self, node: TreeNode) -> BinaryIO:
+        """The content of a file, which is still the one that was listed. Raises ContextChanged, ContextUnreadable."""
+        assert isinstance(node, LocalNode)
+        with self._lock:
+            return os.fdopen(self._open(node), "rb")
+
+    def digest(self, node: TreeNode) -> str:
+        assert isinstance(node, LocalNode)
+        if not node.content and node.type == "file":
+            self.know(node)
+        return node.content
+
+    def fingerprint(self, node: TreeNode) -> str:
+        assert isinstance(node, LocalNode)
+        if node._xattrs is None:
+            self.know(node)
+        kind = node.type
+        content = node.content if kind == "file" else node.link
+        if kind in ("char", "block"):
+            content = f"{node.device[0]}:{node.device[1]}"
+        extra = (
+            "".join(f"\0{name}={value.hex()}" for name, value in node.xattrs.items()) if node.xattrs else ""
+        )
+        return f"{kind}\0{node.mode:o}\x000:0\0{content}{extra}"
+
+    # Reading
+
+    def know(self, node: LocalNode) -> None:
+        """Find out the digest of a file's content and the extended attributes of anything; read at most once."""
+        with self._lock:
+            known = self._cache.get(node.path, node.key) if node.type == "file" else None
+            if known is not None:
+                node.content, node._xattrs = known
+            elif node.type == "file":
+                self._read(node)
+            else:
+                node._xattrs = self._attributes(node)
+
+    def save(self) -> None:
+        """Keep the digests for the next build."""
+        with self._lock:
+            self._cache.save()
+
+    def close(self) -> None:
+        """Save, and let go of the directory. Idempotent."""
+        with self._lock:
+            self.save()
+            while len(self._opened) > 1:
+                os.close(self._opened.pop()[1])
+            self._root.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _folder(self, node: LocalNode) -> dict[str, LocalNode]:
+        """What is in a directory, sorted by name, less what is ignored for good."""
+        found = self._folders.get(node.path)
+        if found is None:
+            with self._lock:
+                found = self._folders[node.path] = self._scan(node)
+        return found
+
+    def _scan(self, folder: LocalNode) -> dict[str, LocalNode]:
+        prefix = f"{folder.path}/" if folder.path else ""
+        ignore, above, types = self.ignore, folder.carry, _TYPES
+        carry, hidden = NOTHING, False
+        found: dict[str, LocalNode] = {}
+        fd = self._folder_fd(folder.path)
+        try:
+            if folder._xattrs is None:
+                folder._xattrs = _xattrs(fd, "")
+            with os.scandir(fd) as listing:
+                for entry in listing:
+                    name = entry.name
+                    path = prefix + name
+                    if ignore is not None:
+                        carry = ignore.decide(path, above)
+                        hidden = ignore.excludes(carry)
+                        if hidden and not (
+                            entry.is_dir(follow_symlinks=False) and ignore.may_include_below(path, carry)
+                        ):
+                            continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                        kind = types.get(status.st_mode & 0o170000)
+                        if kind is None:
+                            continue  # a socket means nothing in an image
+                        link = os.readlink(name, dir_fd=fd) if kind == "symlink" else ""
+                    except FileNotFoundError:
+                        continue  # removed since it was listed
+                    found[name] = LocalNode(self, path, kind, status, link, hidden, carry)
+        except OSError as error:
+            raise self._unreadable(folder.path, error) from error
+        return {name: found[name] for name in sorted(found)}
+
+    def _visible(self, node: LocalNode) -> bool:
+        """Whether the node is part of the context: not ignored, or on the way to something that is not."""
+        if not node.hidden:
+            return True
+        return node.type == "dir" and any(self._visible(child) for child in self._folder(node).values())
+
+    def _folder_fd(self, path: str) -> int:
+        """A descriptor of a directory, opened from its parent's without following links. It and those above
+        it stay open until a directory elsewhere is asked for."""
+        opened = self._opened
+        while opened[-1][0] and opened[-1][0] != path and not path.startswith(opened[-1][0] + "/"):
+            os.close(opened.pop()[1])
+        above, fd = opened[-1]
+        if above == path:
+            return fd
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            if path.count("/") >= _DEEPEST:
+                fd = self._root.open(path, flags)
+                opened.append((path, fd))
+                return fd
+            for name in path[len(above) + 1 if above else 0 :].split("/"):
+                fd = os.open(name, flags, dir_fd=fd)
+                above = f"{above}/{name}" if above else name
+                opened.append((above, fd))
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        return fd
+
+    def _open(self, node: LocalNode) -> int:
+        parent, _, name = node.path.rpartition("/")
+        try:
+            fd = os.open(
+                name,
+                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                dir_fd=self._folder_fd(parent),
+            )
+        except OSError as error:
+            raise self._unreadable(node.path, error) from error
+        if stat_key(os.fstat(fd)) != node.key:
+            os.close(fd)
+            raise self._changed(node.path)
+        return fd
+
+    def _attributes(self, node: LocalNode) -> Mapping[str, bytes]:
+        if node.type == "symlink":
+            return NO_XATTRS
+        if node.type == "dir":
+            return _xattrs(self._folder_fd(node.path), "")
+        parent, _, name = node.path.rpartition("/")
+        return _xattrs(self._folder_fd(parent), name)
+
+    def _read(self, node: LocalNode) -> None:
+        read_at = time.time_ns()
+        xattrs = self._attributes(node)
+        fd = self._open(node)
+        try:
+            digest = _hash(fd, node.size)
+            status = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if stat_key(status) != node.key:
+            raise self._changed(node.path)
+        self._cache.put(node.path, status, digest, xattrs, read_at=read_at)
+        node.content, node._xattrs = digest, xattrs
+
+    def _unreadable(self, path: str, error: OSError) -> Invalid | Conflict:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR) and path:
+            return self._changed(path)
+        return ContextUnreadable(
+            f"cannot read {path or '.'!r} of the build context {str(self.root)!r}: {error.strerror}",
+            hint="if the build does not need it, name it in .dockerignore",
+        )
+
+    def _changed(self, path: str) -> ContextChanged:
+        return ContextChanged(
+            f"{path!r} of the build context changed while it was read",
+            hint="build again when nothing writes to it",
+        )
+
+
+Context = LocalContext
+
+
+def _hash(fd: int, size: int) -> str:
+    if size < _CHUNK:
+        data = os.read(fd, size + 1)
+        if len(data) == size:
+            return hashlib.sha256(data).hexdigest()
+        os.lseek(fd, 0, os.SEEK_SET)
+    digest = hashlib.sha256()
+    while chunk := os.read(fd, _CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _xattrs(directory: int, name: str) -> Mapping[str, bytes]:
+    """The extended attributes that an image keeps: user.* and file capabilities."""
+    path = f"/proc/self/fd/{directory}/{name}" if name else directory
+    try:
+        names = os.listxattr(path, follow_symlinks=False) if name else os.listxattr(path)
+        wanted = [n for n in names if n == "security.capability" or n.startswith("user.")]
+        if not wanted:
+            return NO_XATTRS
+        return {
+            n: os.getxattr(path, n, follow_symlinks=False) if name else os.getxattr(path, n)
+            for n in sorted(wanted)
+        }
+    except OSError:
+        return NO_XATTRS  # the file system has none, or they went meanwhile
+
+
+def umask_of(mode: int, *, directory: bool) -> int:
+    """The umask that made a file (or directory) of this mode out of 0666 (0777).
+
+    Where a class of users may neither read nor write, it is taken to be shut out altogether. A mode that no
+    umask makes (the owner cannot read or write it) says nothing: then it is 022, the usual one.
+    """
+    if mode & 0o600 != 0o600:
+        return _DEFAULT_UMASK
+    missing = ~mode & (0o777 if directory else 0o666)
+    if not directory:
+        missing |= sum(1 << shift for shift in (0, 3) if missing >> shift & 6 == 6)
+    return missing & 0o077

@@ -1,0 +1,443 @@
+"""Sources of COPY and ADD in any tree: the build context, a tar, another stage's layers.
+
+A `FileTree` says what is where; `select` finds what a source word means in it, with Go's wildcards, links
+followed inside the tree only, `--exclude` and `--parents` (dockerfile.md 1.5, 1.8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from boxwright.build.dockerfile.globs import compile_match, has_wildcards
+from boxwright.build.dockerfile.history import clean_path
+from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
+from boxwright.errors import Invalid, NotFound
+
+MAX_LINKS = 40
+
+
+class SourceMissing(NotFound):
+    """A source path does not exist in the tree; `path` is absolute in it."""
+
+    def __init__(self, path: str, *, hint: str = "") -> None:
+        super().__init__(f'"{path}": not found', hint=hint)
+        self.path = path
+
+
+class LinkLoop(Invalid):
+    """Symbolic links lead in a circle."""
+
+
+class TreeNode(Protocol):
+    """Something in a tree. `path` is relative to its top ('' is the top), `mode` the permission bits.
+
+    `type` is file, dir, symlink, char, block or fifo; `size` counts a file's content; `identity` is equal
+    for the names of one hard-linked file, and None when there is only one.
+    """
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def link(self) -> str: ...
+    @property
+    def device(self) -> tuple[int, int]: ...
+    @property
+    def xattrs(self) -> Mapping[str, bytes]: ...
+    @property
+    def identity(self) -> object: ...
+
+
+class FileTree(Protocol):
+    """A tree that can be read. Paths are relative to its top, clean, without a leading slash."""
+
+    def lstat(self, path: str) -> TreeNode | None:
+        """The node itself; None when there is none. Components before the last are not followed either."""
+        ...
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> TreeNode | None:
+        """The node that a path leads to, links followed inside the tree; None when it leads nowhere.
+        Raises Invalid for circles."""
+        ...
+
+    def listdir(self, path: str) -> Sequence[str]:
+        """The names in a directory, sorted."""
+        ...
+
+    def walk(self, path: str) -> Iterator[TreeNode]:
+        """All below a directory, without itself: parents before children, names sorted."""
+        ...
+
+    def open(self, node: Any) -> BinaryIO:
+        """The content of a file of this tree."""
+        ...
+
+
+class Keys(Protocol):
+    """Content by digest, for a tree that knows it without reading."""
+
+    def digest(self, node: TreeNode) -> str:
+        """The sha256 of a file's content, in hex."""
+        ...
+
+    def fingerprint(self, node: TreeNode) -> str:
+        """Text that stands for all of a node that a copy keeps, except for its name."""
+        ...
+
+
+class ReadKeys:
+    """`Keys` of any tree, by reading each file once."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
+        self._digests: dict[str, str] = {}
+
+    def digest(self, node: TreeNode) -> str:
+        found = self._digests.get(node.path)
+        if found is None:
+            digest = hashlib.sha256()
+            with self._tree.open(node) as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            found = self._digests[node.path] = digest.hexdigest()
+        return found
+
+    def fingerprint(self, node: TreeNode) -> str:
+        kind = node.type
+        content = self.digest(node) if kind == "file" else node.link
+        if kind in ("char", "block"):
+            content = f"{node.device[0]}:{node.device[1]}"
+        extra = (
+            "".join(f"\0{name}={node.xattrs[name].hex()}" for name in sorted(node.xattrs))
+            if node.xattrs
+            else ""
+        )
+        return f"{kind}\0{node.mode:o}\0{node.uid}:{node.gid}\0{content}{extra}"
+
+
+class SourceEntry(NamedTuple):
+    """A node of a source: `rel` is its place relative to what is copied, '' for a single file."""
+
+    rel: str
+    node: TreeNode
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One match of a source word.
+
+    `directory`: the *contents* are copied, `entries` lie below it (its own mode does not count); with
+    `--parents` their `rel` starts at the pivot. Otherwise there is one entry, and `name` is what the file
+    is called inside a destination that is a directory.
+    """
+
+    path: str  # where it really is in the tree, links followed
+    name: str
+    directory: bool
+    nodes: tuple[TreeNode, ...]
+
+    @property
+    def entries(self) -> Iterator[SourceEntry]:
+        """Parents before children, names sorted. Can be asked for again and again."""
+        if not self.directory:
+            return (SourceEntry("", node) for node in self.nodes)
+        cut = len(self.path) + 1 if self.path else 0
+        return (SourceEntry(node.path[cut:], node) for node in self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSet:
+    """Everything that one source word selects. A wildcard may select nothing."""
+
+    tree: FileTree
+    keys: Keys
+    sources: tuple[Source, ...]
+    wildcard: bool = False
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self.sources)
+
+    def digest(self) -> str:
+        """sha256 (hex) of what decides the copy's result: names, types, modes, owners, links, extended
+        attributes, contents; no times."""
+        lines: list[str] = []
+        linked: dict[object, str] = {}
+        fingerprint = self.keys.fingerprint
+        for source in self.sources:
+            lines.append("D" if source.directory else f"F{source.name}")
+            for rel, node in source.entries:
+                lines.append(f"{rel}\0{fingerprint(node)}")
+                if (identity := node.identity) is not None and linked.setdefault(identity, rel) != rel:
+                    lines.append(f"={linked[identity]}")
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def manifest(self) -> dict[str, str]:
+        """Path in the tree -> `mode digest` (file), `mode -> target` (symlink) or `mode type`: what a record
+        keeps so that a later miss can be explained."""
+        found: dict[str, str] = {}
+        for source in self.sources:
+            for entry in source.entries:
+                node = entry.node
+                what = (
+                    self.keys.digest(node)
+                    if node.type == "file"
+                    else f"-> {node.link}"
+                    if node.type == "symlink"
+                    else node.type
+                )
+                found[node.path] = f"{node.mode:04o} {what}"
+        return found
+
+
+def select(
+    tree: FileTree,
+    pattern: str,
+    *,
+    exclude: Iterable[str] = (),
+    parents: bool = False,
+    keys: Keys | None = None,
+) -> SourceSet:
+    """What a source word of COPY or ADD means. Raises SourceMissing, PatternInvalid, LinkLoop.
+
+    `exclude` patterns are those of .dockerignore, relative to each source; `parents` keeps the path of
+    each source below the destination, from the `/./` in it if there is one.
+    """
+    keys = keys or ReadKeys(tree)
+    excluded = IgnoreMatcher(exclude) or None
+    if parents:
+        return _with_parents(tree, keys, pattern, excluded)
+    path = clean_path("/" + pattern)[1:]
+    if not has_wildcards(path) or tree.resolve(path) is not None:
+        return SourceSet(tree, keys, (_source(tree, path, excluded),))
+    matches = [
+        match
+        for match in _expand(tree, path)
+        if not (excluded and excluded.excluded(match.rpartition("/")[2]))
+    ]
+    return SourceSet(tree, keys, tuple(_source(tree, match, excluded) for match in matches), True)
+
+
+def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source:
+    node = tree.resolve(path)
+    if node is None:
+        raise SourceMissing(f"/{path}")
+    name = path.rpartition("/")[2]
+    if node.type != "dir":
+        return Source(node.path, name, False, (node,))
+    return Source(node.path, name, True, tuple(filtered(tree.walk(node.path), node.path, None, excluded)))
+
+
+def _expand(tree: FileTree, path: str) -> list[str]:
+    """The paths that a pattern matches, sorted. Links are followed before its first wildcard and behind
+    the whole match, not between (as BuildKit does)."""
+    parts = path.split("/")
+    first = next(at for at, part in enumerate(parts) if has_wildcards(part))
+    top = tree.resolve("/".join(parts[:first]))
+    if top is None or top.type != "dir":
+        return []
+    found = [top.path]
+    for at, part in enumerate(parts[first:], first):
+        matcher = compile_match(part).fullmatch
+        last = at == len(parts) - 1
+        below: list[str] = []
+        for directory in found:
+            for name in tree.listdir(directory):
+                if matcher(name):
+                    inside = f"{directory}/{name}" if directory else name
+                    if last or ((node := tree.lstat(inside)) is not None and node.type == "dir"):
+                        below.append(inside)
+        found = below
+    return found
+
+
+def _with_parents(tree: FileTree, keys: Keys, pattern: str, excluded: IgnoreMatcher | None) -> SourceSet:
+    base, pivot, rest = pattern.partition("/./")
+    if not pivot:
+        base, rest = "", pattern
+    wanted = clean_path("/" + rest)[1:]
+    top = tree.resolve(clean_path("/" + base)[1:])
+    wildcard = has_wildcards(pattern)
+    if top is None or top.type != "dir":
+        raise SourceMissing(clean_path("/" + base))
+    if not wildcard and wanted and tree.resolve(f"{top.path}/{wanted}" if top.path else wanted) is None:
+        raise SourceMissing(clean_path(f"/{base}/{rest}"))
+    included = IgnoreMatcher([wanted]) if wanted else None
+    nodes = tuple(filtered(_reachable(tree, top.path, included), top.path, included, excluded))
+    return SourceSet(tree, keys, (Source(top.path, "", True, nodes),), wildcard)
+
+
+def _reachable(tree: FileTree, top: str, included: IgnoreMatcher | None) -> Iterator[TreeNode]:
+    """What lies below, without the directories in which nothing can match."""
+    if included is None:
+        yield from tree.walk(top)
+        return
+    stack = [("", top, NOTHING)]
+    while stack:
+        rel, path, above = stack.pop()
+        if rel:
+            node = tree.lstat(path)
+            if node is None:
+                continue
+            yield node
+            if node.type != "dir":
+                continue
+        down: list[tuple[str, str, int]] = []
+        for name in tree.listdir(path):
+            inside = f"{rel}/{name}" if rel else name
+            number = included.decide(inside, above)
+            if included.excludes(number) or included.may_match_below(inside):
+                down.append((inside, f"{path}/{name}" if path else name, number))
+        stack.extend(reversed(down))
+
+
+def filtered(
+    nodes: Iterable[TreeNode], top: str, included: IgnoreMatcher | None, excluded: IgnoreMatcher | None
+) -> Iterator[TreeNode]:
+    """Of nodes below `top` that come parents first: those that `included` matches (None: all) and `excluded`
+    does not. Patterns are relative to `top`.
+
+    The directories above a node that stays come with it, whatever the patterns say of them.
+    """
+    if included is None and excluded is None:
+        yield from nodes
+        return
+    cut = len(top) + 1 if top else 0
+    above: dict[str, tuple[int, int]] = {"": (NOTHING, NOTHING)}
+    waiting: dict[str, TreeNode] = {}
+    for node in nodes:
+        rel = node.path[cut:]
+        parent = rel.rpartition("/")[0]
+        in_number, out_number = above[parent]
+        stays = True
+        if included is not None:
+            in_number = included.decide(rel, in_number)
+            stays = included.excludes(in_number)
+        if excluded is not None:
+            out_number = excluded.decide(rel, out_number)
+            stays = stays and not excluded.excludes(out_number)
+        if node.type == "dir":
+            above[rel] = (in_number, out_number)
+        if not stays:
+            if node.type == "dir":
+                waiting[rel] = node
+            continue
+        chain: list[TreeNode] = []
+        while parent in waiting:
+            chain.append(waiting.pop(parent))
+            parent = parent.rpartition("/")[0]
+        yield from reversed(chain)
+        yield node
+
+
+def resolve_in(tree: FileTree, path: str, *, follow_last: bool = True) -> TreeNode | None:
+    """`FileTree.resolve` by `lstat` alone: component by component, never above the top. Raises LinkLoop."""
+    node = tree.lstat(path)
+    if node is not None and not (follow_last and node.type == "symlink"):
+        return node
+    done: list[str] = []
+    todo = path.split("/")[::-1]
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            del done[-1:]
+            continue
+        node = tree.lstat("/".join((*done, part)))
+        if node is None:
+            return None
+        if node.type == "symlink" and (todo or follow_last):
+            links += 1
+            if links > MAX_LINKS:
+                raise LinkLoop(f'too many levels of symbolic links in "/{path}"')
+            if node.link.startswith("/"):
+                done.clear()
+            todo.extend(node.link.split("/")[::-1])
+            continue
+        if todo and node.type != "dir":
+            return None
+        done.append(part)
+    return tree.lstat("/".join(done))
+
+
+def follow_links(tree: FileTree, paths: Iterable[str]) -> list[str] | None:
+    """Every path that must be at hand for `paths` to be read through links: themselves, the links, their
+    targets. Sorted, without what lies below another; None when the whole tree is meant."""
+    found: set[str] = set()
+    for path in paths:
+        _follow(tree, clean_path("/" + path)[1:], found)
+    kept: list[str] = []
+    for path in sorted(found):
+        if path == "":
+            return None
+        parts = path.split("/")
+        if not any("/".join(parts[:at]) in found for at in range(1, len(parts))):
+            kept.append(path)
+    return kept
+
+
+def _follow(tree: FileTree, path: str, found: set[str]) -> None:
+    parts = path.split("/")
+    for at in range(1, len(parts) + 1):
+        current = "/".join(parts[:at])
+        targets = _targets(tree, current)
+        rest = parts[at:]
+        if (targets or not rest) and current in found:
+            return
+        if targets:
+            found.add(current)
+            for target in targets:
+                _follow(tree, clean_path("/".join(("", target, *rest)))[1:], found)
+            return
+    found.add(path)
+
+
+def _targets(tree: FileTree, path: str) -> list[str]:
+    """Where a path leads if it is a link, or a pattern that matches links."""
+    parent, _, name = path.rpartition("/")
+    if has_wildcards(name):
+        top = tree.lstat(parent)
+        if top is None or top.type != "dir":
+            return []
+        matcher = compile_match(name).fullmatch
+        names = [f"{parent}/{other}" if parent else other for other in tree.listdir(parent) if matcher(other)]
+    else:
+        names = [path]
+    nodes = [node for each in names if (node := tree.lstat(each)) is not None and node.type == "symlink"]
+    return [
+        clean_path(
+            f"/{node.path.rpartition('/')[0]}/{node.link}" if not node.link.startswith("/") else node.link
+        )[1:]
+        for node in nodes
+    ]
+
+
+def walk_included(
+    tree: FileTree, include: Iterable[str] = (), follow: Iterable[str] = ()
+) -> Iterator[TreeNode]:
+    """The part of a tree that `include` patterns and the paths in `follow` need, parents first."""
+    patterns = list(include)
+    paths = list(follow)
+    if paths:
+        targets = follow_links(tree, paths)
+        patterns = [] if targets is None else patterns + targets
+    included = IgnoreMatcher(patterns) or None
+    yield from filtered(_reachable(tree, "", included), "", included, None)
