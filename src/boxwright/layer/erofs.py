@@ -178,8 +178,9 @@ def _folder_size(names: dict[bytes, int]) -> int:
 def write_index(tree: Tree, tar_size: int, fd: int) -> Summary:
     """Write the index of a tar of `tar_size` bytes to a file at its start. Uses the tree up. Raises TarInvalid,
     when the addresses do not suffice (2 TiB), and OSError."""
+    tree.expand_tail(tar_size)
     plan = _Plan(tree)
-    tar_blocks = (tar_size + BLOCK - 1) // BLOCK
+    tar_blocks = tar_size // BLOCK
     if tar_blocks + plan.sparse // BLOCK > _MOST_BLOCKS:
         raise TarInvalid("the layer is larger than 2 TiB, sparse files expanded")
     out = _Output(fd)

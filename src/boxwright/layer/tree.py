@@ -11,7 +11,7 @@ import stat
 from array import array
 from typing import Final
 
-from boxwright.layer.scan import CHAR, DIR, FILE, HARDLINK, SYMLINK, Header, TarInvalid
+from boxwright.layer.scan import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Header, TarInvalid
 
 WHITEOUT: Final = b".wh."
 OPAQUE_MARK: Final = b".wh..wh..opq"
@@ -193,6 +193,13 @@ class Tree:
             self._count(name)
         elif existing in self.dirs:
             self.flags[existing] |= OPAQUE
+
+    def expand_tail(self, tar_size: int) -> None:
+        """A file that ends in an unpadded last block is read from a copy: the kernel reads whole blocks only."""
+        whole = tar_size - tar_size % BLOCK
+        for number in range(len(self.mode) - 1, 0, -1) if whole != tar_size else ():
+            if self.mode[number] & 0o170000 == stat.S_IFREG and number not in self.sparse and self.where[number] + self.size[number] > whole:
+                self.sparse[number] = self.where[number], array("q", (0, self.size[number]))
 
     # --- inodes ------------------------------------------------------------------------------------
 
