@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from boxwright.image.usage import Usage
     from boxwright.image.validate import Problem
     from boxwright.layer.store import LayerStore
+    from boxwright.registry.client.client import LoggedIn, RegistryClient
+    from boxwright.registry.client.manifests import ManifestLists
+    from boxwright.registry.client.porcelain import Transfers
+    from boxwright.registry.client.search import Found
+    from boxwright.registry.client.transfer import Pulled, Pushed
     from boxwright.snapshot.snapshotter import Snapshotter
+    from boxwright.spec.descriptor import Descriptor
+    from boxwright.spec.manifest import Index, Manifest
+    from boxwright.spec.reference import Reference
 
 
 class Engine:
@@ -177,6 +185,107 @@ class Engine:
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
         return self.maintenance.image_prune(everything=everything, filters=filters)
+
+    # --- registries ----------------------------------------------------------------------------
+
+    @cached_property
+    def registry(self) -> RegistryClient:
+        """The registry client; connections and tokens are kept while the engine lives."""
+        from boxwright.registry.client.client import RegistryClient
+        from boxwright.registry.client.config import from_settings
+
+        return RegistryClient(from_settings(self.settings))
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """Pull and push on this root."""
+        from boxwright.image.target import LocalTarget
+        from boxwright.registry.client.porcelain import Transfers
+
+        return Transfers(
+            self.registry, self.store, self.db, self.layers, self.images_store,
+            lambda lease, platform, origin: LocalTarget(self.images_store, lease, platform=platform, origin=origin),
+        )  # fmt: skip
+
+    @cached_property
+    def manifest_lists(self) -> ManifestLists:
+        """Manifest lists under work: create, annotate, index, push, remove."""
+        from boxwright.registry.client.manifests import ManifestLists
+
+        return ManifestLists(self.root, self.registry)
+
+    def pull(
+        self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None,
+        resolved: Callable[[Reference, Descriptor], None] | None = None,
+    ) -> list[Pulled]:  # fmt: skip
+        """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
+
+        `resolved` hears what each name points at before anything is fetched. What a failed or interrupted pull
+        fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
+        PlatformMissing, Corrupt, Unavailable.
+        """
+        return self.transfers.pull(name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved)
+
+    def push(
+        self, name: str, *, all_tags: bool = False, platform: str = "", compression: str = "gzip", level: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Pushed]:  # fmt: skip
+        """Bring an image to its registry. Pulled images keep their bytes; layers made here are compressed once.
+
+        Raises NotFound, AccessDenied, Unavailable.
+        """
+        return self.transfers.push(name, all_tags=all_tags, platform=platform, compression=compression, level=level, progress=progress)
+
+    def login(self, server: str, username: str, password: str) -> LoggedIn:
+        """Check an account with a registry ('' = Docker Hub) and keep it. Raises LoginRefused, Unavailable."""
+        from boxwright.registry.client.auth import Credential
+
+        return self.registry.login(server, Credential(username, password))
+
+    def logout(self, server: str = "") -> bool:
+        """Forget the account of a registry; whether there was one."""
+        return self.registry.logout(server)
+
+    def search(self, term: str, *, limit: int = 0, stars: int = 0, official: bool | None = None, automated: bool = False) -> list[Found]:
+        """Repositories on Docker Hub, or with ``host/term`` elsewhere. Raises Invalid, SearchUnsupported."""
+        from boxwright.registry.client.search import search
+
+        return search(self.registry, term, limit=limit, stars=stars, official=official, automated=automated)
+
+    def tags(self, repository: str) -> list[str]:
+        """The tags of a repository in a registry. Raises UnknownToRegistry."""
+        from boxwright.spec.reference import Reference
+
+        return self.registry.remote(Reference.parse(repository)).tags()
+
+    def copy(
+        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None
+    ) -> Descriptor:
+        """Move an image between any two places (image.places; a plain name is a registry's), all platforms unless
+        `platform` names some, with its signatures. Raises what the two ends raise."""
+        from contextlib import ExitStack
+
+        from boxwright.image import places
+        from boxwright.registry.client.copying import copy_between, remote_end
+        from boxwright.spec.platform import Platform
+
+        of, to = places.Place.parse(source), places.Place.parse(target)
+        if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
+            return self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+        with ExitStack() as stack:
+            start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
+            end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
+            wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
+            one_by_one = to.kind.endswith("-archive")
+            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=1 if one_by_one else jobs, progress=progress)
+
+    def imagetools_create(
+        self, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: dict[str, str] | None = None, dry_run: bool = False
+    ) -> Index | Manifest:
+        """Join images in registries into one with several platforms. Raises Invalid, what registries raise."""
+        from boxwright.registry.client.manifests import create
+
+        return create(self.registry, tags, sources, append=append, annotations=annotations, dry_run=dry_run)
 
     # --- system --------------------------------------------------------------------------------
 

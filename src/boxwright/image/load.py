@@ -45,14 +45,15 @@ def load(
     `done` hears of each image as it is registered. Raises ArchiveInvalid, TarInvalid, Corrupt, DiskFull, NotAnImage.
     """
     with Lease(images.db, "load") as lease:
-        members = _members(source, images, lease)
+        members = open_members(source, images, lease)
         try:
             return _load(images, ArchiveSource(members), lease, platform, progress, done)
         finally:
             members.close()
 
 
-def _members(source: Path | BinaryIO, images: ImageStore, lease: Lease) -> TarMembers | DirMembers | Spool:
+def open_members(source: Path | BinaryIO, images: ImageStore, lease: Lease) -> TarMembers | DirMembers | Spool:
+    """What to read an archive from: a file in place, a directory, or a stream that is spooled. Raises ArchiveInvalid."""
     if not isinstance(source, Path):
         return Spool(open_decompressed(source), images, lease)
     try:

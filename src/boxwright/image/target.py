@@ -65,7 +65,7 @@ class LocalTarget:
         """See content.store.Originated."""
         with self._images.db.read() as sql:
             rows = sql.execute("SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''", (str(desc.digest),))
-            return [origin for (origin,) in rows]
+            return [origin for (known,) in rows for origin in known.split()]  # the newest first
 
     # --- sink ----------------------------------------------------------------------------------
 

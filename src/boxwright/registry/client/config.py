@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from boxwright import __version__
+from boxwright.errors import Invalid
+from boxwright.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,31 @@ class ClientConfig:
     longest_pause: float = 60.0  # a Retry-After beyond it is an error
     streams: int = 4  # range requests inside one big layer; 1 = never
     slow: float = 40e6  # bytes a second below which one stream is helped by others
+
+
+def from_settings(settings: Settings) -> ClientConfig:
+    """The environment's part, and ours of config.toml: ``insecure-registries = [...]`` and a table
+    ``registry-mirrors`` of lists by domain. Raises Invalid."""
+    env = settings.environ
+    mirrors = settings.config.get("registry-mirrors") or {}
+    insecure = settings.config.get("insecure-registries") or []
+    if not isinstance(mirrors, Mapping) or not isinstance(insecure, list):
+        raise Invalid("registry-mirrors must be a table of lists by domain, insecure-registries a list")
+    return ClientConfig(
+        docker_config=settings.docker_config,
+        home=settings.home,
+        runtime_dir=Path(env["XDG_RUNTIME_DIR"]) if env.get("XDG_RUNTIME_DIR") else None,
+        auth_file=Path(env["REGISTRY_AUTH_FILE"]) if env.get("REGISTRY_AUTH_FILE") else None,
+        auth_json=settings.auth_json,
+        proxies=settings.proxies,
+        ca_bundle=settings.host_ca_bundle if settings.host_ca_named else None,
+        insecure=_texts(insecure),
+        mirrors={str(domain): _texts(urls) for domain, urls in mirrors.items()},
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise Invalid("registry-mirrors and insecure-registries must hold lists of text")
+    return tuple(items)

@@ -10,7 +10,7 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from boxwright.content.copy import Node, Progress, copy_tree, for_platforms, in_parallel, load, move
 from boxwright.content.local import LocalStore
@@ -57,6 +57,7 @@ class Pushed:
     reference: Reference
     target: Descriptor
     note: str = ""
+    blobs: tuple[Descriptor, ...] = ()
 
 
 class Preferring:
@@ -166,12 +167,8 @@ class _Changes:
 # --- push -----------------------------------------------------------------------------------------
 
 
-class Compressor(Protocol):
-    """Makes the blob of a layer that is stored uncompressed."""
-
-    def __call__(self, layer: Descriptor) -> Descriptor:
-        """A descriptor whose bytes the source serves; the same layer gives the same blob again."""
-        ...
+Compressor = Callable[[Descriptor], Descriptor]
+"""Makes the blob of a layer that is stored uncompressed; the source serves its bytes."""
 
 
 class _Shown:
@@ -237,7 +234,7 @@ def push(
         if node is not final and not remote.exists(node.desc):
             remote.push(node.desc, io.BytesIO(node.content.raw))
     remote.push_named(str(reference), final.desc, final.content.raw)
-    return Pushed(reference, final.desc, note)
+    return Pushed(reference, final.desc, note, tuple(blobs.values()))
 
 
 def _label(source: Source, manifest: Manifest, shown: _Shown) -> None:

@@ -1,0 +1,151 @@
+"""An OCI image layout directory as both ends of a copy (image-spec image-layout.md).
+
+    DIR/oci-layout   DIR/index.json   DIR/blobs/<algorithm>/<hex>
+
+Names are the annotation ``org.opencontainers.image.ref.name``. Blobs arrive under a temporary name in their
+directory and are renamed when they are whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from boxwright.content.local import BlobMissing, disk_errors, fsync_dir, write_atomic
+from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
+from boxwright.errors import Invalid, NotFound
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import MAX_SIZE, parse
+
+NAME = "org.opencontainers.image.ref.name"
+_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class LayoutInvalid(Invalid):
+    """The directory is no OCI layout."""
+
+
+class NoSuchName(NotFound):
+    """The layout has no image of this name."""
+
+
+class Layout:
+    """Source and Sink over a directory; with `create`, what is missing is made."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        if create:
+            try:
+                (path / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise LayoutInvalid(f"cannot make an OCI layout in {path}: {error.strerror}") from error
+            if not (path / "oci-layout").exists():
+                write_atomic(path / "oci-layout", _VERSION)
+            if not (path / "index.json").exists():
+                self._write([])
+        elif not (path / "index.json").is_file():
+            raise LayoutInvalid(f"{path} is no OCI layout: it has no index.json")
+
+    def entries(self) -> list[Descriptor]:
+        """What index.json lists. Raises LayoutInvalid."""
+        try:
+            raw = (self.path / "index.json").read_bytes()
+            body = json.loads(raw)
+            return [Descriptor.from_json(e) for e in body["manifests"]]
+        except (OSError, ValueError, KeyError, TypeError, Invalid) as error:
+            raise LayoutInvalid(f"{self.path}/index.json cannot be read: {error}") from error
+
+    # --- source --------------------------------------------------------------------------------
+
+    def resolve(self, name: str) -> Descriptor:
+        """See content.store.Resolver; '' means the only image. Raises NoSuchName."""
+        entries = [e for e in self.entries() if e.media_type in mt.INDEXES | mt.MANIFESTS]
+        named = [e for e in entries if name and (e.annotations.get(NAME) == name or str(e.digest) == name)]
+        found = named or ([] if name else list({e.digest: e for e in entries}.values()))
+        if len({e.digest for e in found}) == 1:
+            return Descriptor(found[0].media_type, found[0].digest, found[0].size)
+        names = ", ".join(sorted(e.annotations.get(NAME, str(e.digest)) for e in entries)) or "nothing"
+        raise NoSuchName(f"{self.path} has no image {name!r}" if name else f"{self.path} has several images; say which", hint=f"it has {names}")
+
+    def open(self, desc: Descriptor) -> BinaryIO:
+        """See content.store.Fetcher. Raises BlobMissing."""
+        try:
+            raw = open(self._blob(desc.digest), "rb", buffering=0)
+        except OSError as error:
+            raise BlobMissing(f"the layout {self.path} lacks {desc.digest}") from error
+        return io.BufferedReader(VerifiedReader(raw, desc), CHUNK)
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """See content.store.Referring: entries of index.json whose manifests have this subject."""
+        found = []
+        for entry in self.entries():
+            if entry.media_type in mt.INDEXES | mt.MANIFESTS and entry.size <= MAX_SIZE:
+                with self.open(entry) as body:
+                    subject = parse(body.read(), entry.media_type).subject
+                if subject is not None and subject.digest == digest:
+                    found.append(Descriptor(entry.media_type, entry.digest, entry.size))
+        return found
+
+    # --- sink ----------------------------------------------------------------------------------
+
+    def exists(self, desc: Descriptor) -> bool:
+        """See content.store.Pusher."""
+        try:
+            return self._blob(desc.digest).stat().st_size == desc.size
+        except OSError:
+            return False
+
+    def push(self, desc: Descriptor, body: BinaryIO) -> None:
+        """See content.store.Pusher. Raises ContentMismatch, DiskFull."""
+        final = self._blob(desc.digest)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".{desc.digest.hex[:32]}.{os.getpid()}.{threading.get_ident()}")
+        hashed, size = desc.digest.hasher(), 0
+        try:
+            with disk_errors(str(final)), open(temporary, "xb", buffering=0) as file:
+                while data := body.read(CHUNK):
+                    hashed.update(data)
+                    size += len(data)
+                    file.write(data)
+                os.fsync(file.fileno())
+            if hashed.hexdigest() != desc.digest.hex or size != desc.size:
+                raise ContentMismatch(f"received bytes are not {desc.digest}")
+            temporary.rename(final)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(final.parent)
+        if desc.media_type in mt.INDEXES | mt.MANIFESTS and parse(final.read_bytes(), desc.media_type).subject is not None:
+            self._enter(Descriptor(desc.media_type, desc.digest, desc.size))  # or nobody would find what refers
+
+    def tag(self, name: str, desc: Descriptor) -> None:
+        """See content.store.Tagger; '' lists the image without a name."""
+        annotations = {NAME: name} if name else {}
+        self._enter(Descriptor(desc.media_type, desc.digest, desc.size, annotations))
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _enter(self, fresh: Descriptor) -> None:
+        name = fresh.annotations.get(NAME)
+        with self._lock:
+            entries = self.entries()
+            if name:
+                entries = [e for e in entries if e.annotations.get(NAME) != name]
+            elif any(e.digest == fresh.digest for e in entries):
+                return
+            self._write([*(e for e in entries if e.digest != fresh.digest or e.annotations.get(NAME)), fresh])
+
+    def _write(self, entries: Sequence[Descriptor]) -> None:
+        body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [e.to_json() for e in entries]}
+        write_atomic(self.path / "index.json", json.dumps(body, separators=(",", ":")).encode())
+
+    def _blob(self, digest: Digest) -> Path:
+        return self.path / "blobs" / digest.algorithm / digest.hex

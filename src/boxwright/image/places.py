@@ -1,0 +1,95 @@
+"""The places outside registries that `copy` moves images between: the store, archives, OCI layouts.
+
+    local:NAME   oci:DIR[:NAME]   oci-archive:FILE[:NAME]   docker-archive:FILE[:NAME]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from boxwright.content.layout import Layout
+from boxwright.content.lease import Lease
+from boxwright.content.local import disk_errors
+from boxwright.content.store import Sink, Source
+from boxwright.errors import BoxwrightError, Invalid
+from boxwright.image.archive import ArchiveSource
+from boxwright.image.load import open_members
+from boxwright.image.save import ArchiveSink
+from boxwright.image.store import ImageStore
+from boxwright.image.target import LocalTarget
+from boxwright.spec.reference import Reference
+
+KINDS = ("docker", "local", "oci", "oci-archive", "docker-archive")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One end of a copy as a user writes it. Kind 'docker' is a registry."""
+
+    kind: str
+    path: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read a place; what has no known prefix is a reference. Raises Invalid."""
+        kind, colon, rest = text.partition(":")
+        if not colon or kind not in KINDS or (kind == "docker" and not rest.startswith("//")):
+            return cls("docker", "", text)
+        if kind == "docker":
+            return cls(kind, "", rest.removeprefix("//"))
+        if kind == "local":
+            return cls(kind, "", rest)
+        path, _, name = rest.partition(":")
+        if not path:
+            raise Invalid(f"{text!r} names no file", hint=f"write it as {kind}:PATH or {kind}:PATH:NAME")
+        return cls(kind, path, name)
+
+
+@contextmanager
+def source(images: ImageStore, place: Place) -> Iterator[tuple[Source, str]]:
+    """Where to read and under which name. Raises ArchiveInvalid, LayoutInvalid."""
+    if place.kind == "local":
+        with Lease(images.db, f"copy {place.name}") as lease:
+            yield LocalTarget(images, lease), place.name
+    elif place.kind == "oci":
+        yield Layout(Path(place.path)), place.name
+    else:
+        with Lease(images.db, f"copy {place.path}") as lease:
+            members = open_members(Path(place.path), images, lease)
+            try:
+                yield ArchiveSource(members), place.name
+            finally:
+                members.close()
+
+
+@contextmanager
+def sink(images: ImageStore, place: Place) -> Iterator[tuple[Sink, str]]:
+    """Where to write and under which name. An archive appears under its own name when it is whole."""
+    if place.kind == "local":
+        with Lease(images.db, f"copy {place.name}") as lease:
+            yield LocalTarget(images, lease), place.name
+    elif place.kind == "oci":
+        yield Layout(Path(place.path), create=True), place.name
+    else:
+        name = _archive_name(place)
+        path = Path(place.path)
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            with disk_errors(str(path)), open(temporary, "wb") as out:
+                archive = ArchiveSink(out, platform=images.default_platform)
+                yield archive, name
+                archive.close()
+            temporary.rename(path)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and not isinstance(error, BoxwrightError):
+                raise Invalid(f"cannot write {path}: {error.strerror}") from error
+            raise
+
+
+def _archive_name(place: Place) -> str:
+    return str(Reference.parse(place.name).with_default_tag()) if place.name else ""
