@@ -170,12 +170,13 @@ class LocalContext:
     def entries(self, pattern: str, *, exclude: Iterable[str] = (), parents: bool = False) -> SourceSet:
         """What a source word of COPY means here. Raises SourceMissing, PatternInvalid, ContextUnreadable."""
         with self._lock:
-            try:
-                return select(self, pattern, exclude=exclude, parents=parents, keys=self)
-            except SourceMissing as error:
-                if self.ignore and self.ignore.excluded(error.path.strip("/") or "."):
-                    raise SourceMissing(error.path, hint="it is excluded by .dockerignore") from None
-                raise
+            return select(self, pattern, exclude=exclude, parents=parents)
+
+    def explain_missing(self, path: str) -> str:
+        """A hint when the ignore rules hide what is looked for."""
+        if self.ignore and self.ignore.excluded(path or "."):
+            return "it is excluded by .dockerignore"
+        return ""
 
     # FileTree
 
@@ -216,11 +217,23 @@ class LocalContext:
             else:
                 stack.pop()
 
-    def open(self, node: TreeNode) -> BinaryIO:
-        """The content of a file, which is still the one that was listed. Raises ContextChanged, ContextUnreadable."""
+    def open(self, node: TreeNode) -> BinaryIO | bytes:
+        """The content of a file, which is still the one that was listed (and, when small, hashed).
+
+        Raises ContextChanged, ContextUnreadable.
+        """
         assert isinstance(node, LocalNode)
         with self._lock:
-            return os.fdopen(self._open(node), "rb")
+            fd = self._open(node)
+        if node.size >= _CHUNK:
+            return os.fdopen(fd, "rb")
+        try:
+            data = os.read(fd, node.size + 1)
+        finally:
+            os.close(fd)
+        if len(data) != node.size or (node.content and hashlib.sha256(data).hexdigest() != node.content):
+            raise self._changed(node.path)
+        return data
 
     def digest(self, node: TreeNode) -> str:
         assert isinstance(node, LocalNode)

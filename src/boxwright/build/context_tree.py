@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
-from boxwright.build.dockerfile.history import clean_path
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
+from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
 
 MAX_LINKS = 40
@@ -82,51 +83,38 @@ class FileTree(Protocol):
         """All below a directory, without itself: parents before children, names sorted."""
         ...
 
-    def open(self, node: Any) -> BinaryIO:
-        """The content of a file of this tree."""
+    def open(self, node: Any) -> BinaryIO | bytes:
+        """The content of a file of this tree; that of a small one may come as bytes."""
         ...
 
-
-class Keys(Protocol):
-    """Content by digest, for a tree that knows it without reading."""
-
-    def digest(self, node: TreeNode) -> str:
+    def digest(self, node: Any) -> str:
         """The sha256 of a file's content, in hex."""
         ...
 
-    def fingerprint(self, node: TreeNode) -> str:
+
+@runtime_checkable
+class KnowingTree(FileTree, Protocol):
+    """A tree that knows more of its files than it must."""
+
+    def fingerprint(self, node: Any) -> str:
         """Text that stands for all of a node that a copy keeps, except for its name."""
         ...
 
+    def explain_missing(self, path: str) -> str:
+        """Why there is nothing at a path, if that can be said; a hint."""
+        ...
 
-class ReadKeys:
-    """`Keys` of any tree, by reading each file once."""
 
-    def __init__(self, tree: FileTree) -> None:
-        self._tree = tree
-        self._digests: dict[str, str] = {}
-
-    def digest(self, node: TreeNode) -> str:
-        found = self._digests.get(node.path)
-        if found is None:
-            digest = hashlib.sha256()
-            with self._tree.open(node) as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            found = self._digests[node.path] = digest.hexdigest()
-        return found
-
-    def fingerprint(self, node: TreeNode) -> str:
-        kind = node.type
-        content = self.digest(node) if kind == "file" else node.link
-        if kind in ("char", "block"):
-            content = f"{node.device[0]}:{node.device[1]}"
-        extra = (
-            "".join(f"\0{name}={node.xattrs[name].hex()}" for name in sorted(node.xattrs))
-            if node.xattrs
-            else ""
-        )
-        return f"{kind}\0{node.mode:o}\0{node.uid}:{node.gid}\0{content}{extra}"
+def fingerprint(tree: FileTree, node: TreeNode) -> str:
+    """`KnowingTree.fingerprint` of any tree."""
+    kind = node.type
+    content = tree.digest(node) if kind == "file" else node.link
+    if kind in ("char", "block"):
+        content = f"{node.device[0]}:{node.device[1]}"
+    extra = (
+        "".join(f"\0{name}={node.xattrs[name].hex()}" for name in sorted(node.xattrs)) if node.xattrs else ""
+    )
+    return f"{kind}\0{node.mode:o}\0{node.uid}:{node.gid}\0{content}{extra}"
 
 
 class SourceEntry(NamedTuple):
@@ -151,12 +139,12 @@ class Source:
     nodes: tuple[TreeNode, ...]
 
     @property
-    def entries(self) -> Iterator[SourceEntry]:
-        """Parents before children, names sorted. Can be asked for again and again."""
+    def entries(self) -> list[SourceEntry]:
+        """Parents before children, names sorted; made anew each time."""
         if not self.directory:
-            return (SourceEntry("", node) for node in self.nodes)
+            return [SourceEntry("", node) for node in self.nodes]
         cut = len(self.path) + 1 if self.path else 0
-        return (SourceEntry(node.path[cut:], node) for node in self.nodes)
+        return [SourceEntry(node.path[cut:], node) for node in self.nodes]
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -167,7 +155,6 @@ class SourceSet:
     """Everything that one source word selects. A wildcard may select nothing."""
 
     tree: FileTree
-    keys: Keys
     sources: tuple[Source, ...]
     wildcard: bool = False
 
@@ -179,11 +166,12 @@ class SourceSet:
         attributes, contents; no times."""
         lines: list[str] = []
         linked: dict[object, str] = {}
-        fingerprint = self.keys.fingerprint
+        tree = self.tree
+        printed = tree.fingerprint if isinstance(tree, KnowingTree) else partial(fingerprint, tree)
         for source in self.sources:
             lines.append("D" if source.directory else f"F{source.name}")
             for rel, node in source.entries:
-                lines.append(f"{rel}\0{fingerprint(node)}")
+                lines.append(f"{rel}\0{printed(node)}")
                 if (identity := node.identity) is not None and linked.setdefault(identity, rel) != rel:
                     lines.append(f"={linked[identity]}")
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
@@ -196,7 +184,7 @@ class SourceSet:
             for entry in source.entries:
                 node = entry.node
                 what = (
-                    self.keys.digest(node)
+                    self.tree.digest(node)
                     if node.type == "file"
                     else f"-> {node.link}"
                     if node.type == "symlink"
@@ -212,36 +200,38 @@ def select(
     *,
     exclude: Iterable[str] = (),
     parents: bool = False,
-    keys: Keys | None = None,
 ) -> SourceSet:
     """What a source word of COPY or ADD means. Raises SourceMissing, PatternInvalid, LinkLoop.
 
     `exclude` patterns are those of .dockerignore, relative to each source; `parents` keeps the path of
     each source below the destination, from the `/./` in it if there is one.
     """
-    keys = keys or ReadKeys(tree)
     excluded = IgnoreMatcher(exclude) or None
     if parents:
-        return _with_parents(tree, keys, pattern, excluded)
+        return _with_parents(tree, pattern, excluded)
     path = clean_path("/" + pattern)[1:]
     if not has_wildcards(path) or tree.resolve(path) is not None:
-        return SourceSet(tree, keys, (_source(tree, path, excluded),))
+        return SourceSet(tree, (_source(tree, path, excluded),))
     matches = [
         match
         for match in _expand(tree, path)
         if not (excluded and excluded.excluded(match.rpartition("/")[2]))
     ]
-    return SourceSet(tree, keys, tuple(_source(tree, match, excluded) for match in matches), True)
+    return SourceSet(tree, tuple(_source(tree, match, excluded) for match in matches), True)
 
 
 def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source:
     node = tree.resolve(path)
     if node is None:
-        raise SourceMissing(f"/{path}")
+        raise _missing(tree, path)
     name = path.rpartition("/")[2]
     if node.type != "dir":
         return Source(node.path, name, False, (node,))
     return Source(node.path, name, True, tuple(filtered(tree.walk(node.path), node.path, None, excluded)))
+
+
+def _missing(tree: FileTree, path: str) -> SourceMissing:
+    return SourceMissing(f"/{path}", hint=tree.explain_missing(path) if isinstance(tree, KnowingTree) else "")
 
 
 def _expand(tree: FileTree, path: str) -> list[str]:
@@ -267,7 +257,7 @@ def _expand(tree: FileTree, path: str) -> list[str]:
     return found
 
 
-def _with_parents(tree: FileTree, keys: Keys, pattern: str, excluded: IgnoreMatcher | None) -> SourceSet:
+def _with_parents(tree: FileTree, pattern: str, excluded: IgnoreMatcher | None) -> SourceSet:
     base, pivot, rest = pattern.partition("/./")
     if not pivot:
         base, rest = "", pattern
@@ -275,12 +265,12 @@ def _with_parents(tree: FileTree, keys: Keys, pattern: str, excluded: IgnoreMatc
     top = tree.resolve(clean_path("/" + base)[1:])
     wildcard = has_wildcards(pattern)
     if top is None or top.type != "dir":
-        raise SourceMissing(clean_path("/" + base))
+        raise _missing(tree, clean_path("/" + base)[1:])
     if not wildcard and wanted and tree.resolve(f"{top.path}/{wanted}" if top.path else wanted) is None:
-        raise SourceMissing(clean_path(f"/{base}/{rest}"))
+        raise _missing(tree, clean_path(f"/{base}/{rest}")[1:])
     included = IgnoreMatcher([wanted]) if wanted else None
     nodes = tuple(filtered(_reachable(tree, top.path, included), top.path, included, excluded))
-    return SourceSet(tree, keys, (Source(top.path, "", True, nodes),), wildcard)
+    return SourceSet(tree, (Source(top.path, "", True, nodes),), wildcard)
 
 
 def _reachable(tree: FileTree, top: str, included: IgnoreMatcher | None) -> Iterator[TreeNode]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
-from boxwright.build.dockerfile.history import normalize_workdir
+from boxwright.build.dockerfile.paths import normalize_workdir
 from boxwright.build.graph import Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp

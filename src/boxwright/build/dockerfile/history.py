@@ -1,12 +1,12 @@
-"""What the image history says of an instruction (dockerfile.md 1.9), and the arithmetic of WORKDIR."""
+"""What the image history says of an instruction (dockerfile.md 1.9)."""
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.duration import format_duration
+from boxwright.build.dockerfile.paths import normalize_workdir
 from boxwright.build.dockerfile.ports import parse_ports
 from boxwright.build.dockerfile.text import go_quote_list
 
@@ -95,14 +95,3 @@ def _copied(instruction: ins.Copy | ins.Add) -> str:
 def _declared(build_args: Iterable[tuple[str, str]]) -> list[str]:
     values = dict(build_args)
     return [f"|{len(values)}", *(f"{name}={value}" for name, value in values.items())] if values else []
-
-
-def normalize_workdir(current: str, path: str) -> str:
-    """WORKDIR `path` where `current` is in force: absolute and clean."""
-    return clean_path(posixpath.join("/", current, path))
-
-
-def clean_path(path: str) -> str:
-    """Go's path.Clean: one form for every spelling of a path; `..` above the root goes; '' is `.`."""
-    cleaned = posixpath.normpath(path)
-    return cleaned[1:] if cleaned.startswith("//") else cleaned

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from boxwright.build.dockerfile.globs import PatternInvalid, has_wildcards, ignore_regex, match_regex
-from boxwright.build.dockerfile.history import clean_path
+from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid
 
 _BOM = b"\xef\xbb\xbf"
