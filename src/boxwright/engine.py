@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from boxwright.registry.client.porcelain import Transfers
     from boxwright.registry.client.search import Found
     from boxwright.registry.client.transfer import Pulled, Pushed
+    from boxwright.runtime.oci import Runtime
     from boxwright.snapshot.snapshotter import Snapshotter
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.manifest import Index, Manifest
@@ -81,6 +82,13 @@ class Engine:
 
         return choose_driver(self.root, self.layers, wanted=self.settings.driver)
 
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The OCI runtime that this host can use. Raises NoRuntime."""
+        from boxwright.runtime.probe import find_runtime
+
+        return find_runtime(self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root)
+
     # --- images --------------------------------------------------------------------------------
 
     @cached_property
@@ -118,9 +126,13 @@ class Engine:
     def _container_states(self) -> dict[str, str]:
         """Docker's state word of every container, by ID."""
         with self.db.read() as sql:
-            if not sql.execute("SELECT 1 FROM containers LIMIT 1").fetchone():
-                return {}
-        return {container.id: container.state for container in self.containers.list(all=True)}
+            found = [container for (container,) in sql.execute("SELECT id FROM containers")]
+        if not found:
+            return {}
+        from boxwright.container.records import load_state
+
+        states = {container: load_state(self.root / "containers" / container) for container in found}
+        return {container: s.status if s.supervised or not s.active else "exited" for container, s in states.items()}
 
     def images(self, *, show_all: bool = False, filters: Filters | None = None) -> list[ImageSummary]:
         """All images, newest first. Raises FilterInvalid."""

@@ -12,6 +12,7 @@ _R = "boxwright.cli.run"
 _V = "boxwright.cli.volumes"
 _N = "boxwright.cli.networks"
 _I = "boxwright.cli.images"
+_J = "boxwright.cli.inspect"
 _A = "boxwright.cli.archives"
 _S = "boxwright.cli.system"
 _B = "boxwright.cli.build"
@@ -24,8 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "image list": (_I, "images", "List images"),
     "history": (_I, "history", "Show the history of an image"),
     "image history": (_I, "history", "Show the history of an image"),
-    "inspect": (_I, "inspect", "Return low-level information on Docker objects"),
-    "image inspect": (_I, "image_inspect", "Display detailed information on one or more images"),
+    "inspect": (_J, "inspect", "Return low-level information on Docker objects"),
+    "image inspect": (_J, "image_inspect", "Display detailed information on one or more images"),
     "rmi": (_I, "rmi", "Remove one or more images"),
     "image rm": (_I, "rmi", "Remove one or more images"),
     "image remove": (_I, "rmi", "Remove one or more images"),

@@ -7,9 +7,8 @@ and no value classes; a malformed or unknown name loads the full grammar for its
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Corrupt, NotFound
@@ -32,8 +31,7 @@ class ImageDamaged(Corrupt):
     """A row of the database points at content that is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRow:
+class ImageRow(NamedTuple):
     """One image: a manifest or index, with what listings show of it. Digests are text; `labels` is a JSON
     object as text; `created` is RFC 3339, '' when unknown; `added` and `last_used` are unix seconds."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from boxwright.image.catalog import Catalog, ImageDamaged, ImageRow, split
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
+class ImageSummary(NamedTuple):
     """One image ID with all its names. `created` is RFC 3339 or ''; `size` counts content bytes."""
 
     id: str
@@ -46,8 +44,7 @@ class ImageSummary:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryLine:
+class HistoryLine(NamedTuple):
     """One entry of a history, newest first. `id` is '' where Docker prints ``<missing>``."""
 
     id: str
@@ -116,7 +113,7 @@ def _filtered(catalog: Catalog, found: list[ImageSummary], filters: Filters) -> 
 
 
 def _with_names(s: ImageSummary, tags: tuple[str, ...], digests: tuple[str, ...]) -> ImageSummary:
-    return ImageSummary(s.id, s.parent, tags, digests, s.created, s.size, s.labels_json, s.targets, s.platform)
+    return s._replace(tags=tags, digests=digests)
 
 
 def seconds(created: str) -> float:
@@ -155,7 +152,7 @@ def history(catalog: Catalog, text: str) -> list[HistoryLine]:
         lines.append(_line({"created": row.created, "comment": body.get("comment")}, "", sizes))
     top = lines[-1]
     tags = tuple(tag for r in catalog.same_image(row.image_id) for tag in r.tags)
-    lines[-1] = HistoryLine(row.image_id, top.created, top.created_by, top.size, top.comment, tags, top.layer)
+    lines[-1] = top._replace(id=row.image_id, tags=tags)
     return lines[::-1]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
@@ -187,8 +187,8 @@ class ImageStore(Catalog):
         """The row as it would be with this platform as the one shown. Raises PlatformAbsent, PlatformInvalid."""
         found = self.resolved(row, platform=platform)
         content = sum(self.layers.get(d).bytes for d in found.layers)
-        return replace(
-            row, image_id=str(found.image_id), manifest=str(found.manifest.descriptor.digest), platform=str(found.config.platform),
+        return row._replace(
+            image_id=str(found.image_id), manifest=str(found.manifest.descriptor.digest), platform=str(found.config.platform),
             created=found.config.created, bytes=content,
         )  # fmt: skip
 

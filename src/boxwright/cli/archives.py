@@ -1,0 +1,112 @@
+"""import, save, load."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from boxwright.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from boxwright.cli.context import Context
+    from boxwright.cli.flags import Namespace, Parser
+    from boxwright.image.load import Loaded
+
+
+class TerminalRefused(Invalid):
+    """Bytes are not read from or written to a terminal."""
+
+
+class OutputInvalid(Invalid):
+    """The file to write cannot be."""
+
+
+def import__args(p: Parser) -> None:
+    p.add_argument("file", metavar="file|URL|-", complete="file")
+    p.add_argument("name", nargs="?", default="", metavar="REPOSITORY[:TAG]")
+    p.add_argument("-c", "--change", action="append", metavar="list", help="Apply Dockerfile instruction to the created image")
+    p.add_argument("-m", "--message", default="", metavar="string", help="Set commit message for imported image")
+    p.add_argument("--platform", metavar="string", help="Set platform if server is multi-platform capable")
+    p.examples = [("make an image of a directory", "tar -C rootfs -c . | boxwright import - mine:1")]
+
+
+def import_(ctx: Context, args: Namespace) -> int:
+    """A root file system tar becomes an image."""
+    source: str | BinaryIO = args.file
+    if args.file == "-":
+        source = _stdin(ctx, "requested import from stdin, but stdin is a terminal")
+    row = ctx.engine.import_(source, args.name, changes=args.change, message=args.message, platform=args.platform)
+    ctx.out(row.image_id)
+    return 0
+
+
+def load_args(p: Parser) -> None:
+    p.add_argument("-i", "--input", default="", metavar="string", complete="file", help="Read from tar archive file or OCI layout directory, instead of STDIN")
+    p.add_argument("-q", "--quiet", action="store_true", help="Suppress the load output")
+    p.add_argument("--platform", metavar="string", help='Load only the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")')
+
+
+def load(ctx: Context, args: Namespace) -> int:
+    """Bring in the images of an archive."""
+    from pathlib import Path
+
+    source: Path | BinaryIO = Path(args.input) if args.input and args.input != "-" else _stdin(ctx, "requested load from stdin, but stdin is empty")
+
+    def tell(loaded: Loaded) -> None:
+        for line in loaded.lines:
+            ctx.out(line)
+        sys.stdout.flush()
+
+    ctx.engine.load(source, platform=args.platform, done=tell)
+    return 0
+
+
+def save_args(p: Parser) -> None:
+    p.add_argument("image", nargs="+", metavar="IMAGE", complete="image")
+    p.add_argument("-o", "--output", default="", metavar="string", complete="file", help="Write to a file, instead of STDOUT")
+    p.add_argument("--platform", metavar="string", help='Save only the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")')
+
+
+def save(ctx: Context, args: Namespace) -> int:
+    """Write images to an archive."""
+    if args.output and args.output != "-":
+        _save_to_file(ctx, args)
+        return 0
+    if ctx.stdout_is_tty:
+        raise TerminalRefused("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    sys.stdout.flush()
+    ctx.engine.save(args.image, sys.stdout.buffer, platform=args.platform)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _save_to_file(ctx: Context, args: Namespace) -> None:
+    """A failed save leaves an older file of that name as it was."""
+    from pathlib import Path
+
+    path = Path(args.output)
+    if not path.parent.is_dir():
+        raise OutputInvalid(f'invalid output path: directory "{path.parent}" does not exist')
+    if path.is_dir():
+        raise OutputInvalid(f'invalid output path: "{path}" is a directory')
+    if path.exists() and not path.is_file():  # a device or pipe cannot be replaced
+        with open(path, "wb") as out:
+            ctx.engine.save(args.image, out, platform=args.platform)
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "xb", buffering=1 << 20) as out:
+            ctx.engine.save(args.image, out, platform=args.platform)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stdin(ctx: Context, refusal: str) -> BinaryIO:
+    if ctx.stdin_is_tty or sys.stdin is None:
+        raise TerminalRefused(refusal, hint="give a file, or pipe an archive in")
+    return sys.stdin.buffer

@@ -1,0 +1,95 @@
+"""inspect: what is known of any object, as Docker's JSON."""
+
+from __future__ import annotations
+
+from boxwright.errors import BoxwrightError, Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from boxwright.cli.context import Context
+    from boxwright.cli.flags import Namespace, Parser
+
+TYPES = ("container", "image", "network", "volume")
+
+
+class NoSuchObject(NotFound):
+    """No object of any kind has this name."""
+
+
+def inspect_args(p: Parser) -> None:
+    p.add_argument("name", nargs="+", metavar="NAME|ID", complete="container")
+    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
+    p.add_argument("-s", "--size", action="store_true", help="Display total file sizes if the type is container")
+    p.add_argument("--type", default="", metavar="string", help="Only inspect objects of the given type")
+
+
+def inspect(ctx: Context, args: Namespace) -> int:
+    """Show any object: a container, or else an image, a network or a volume of that name."""
+    if args.type and args.type not in TYPES:
+        raise Invalid(f'"{args.type}" is not a valid value for --type', hint="it can be " + ", ".join(TYPES))
+    kinds = (args.type,) if args.type else TYPES
+
+    def find(name: str) -> Any:
+        for kind in kinds:
+            try:
+                return _one(ctx, kind, name, size=args.size)
+            except (NotFound, Invalid) as error:  # a name that is none for an image may be one for a volume
+                if len(kinds) == 1:
+                    raise
+                missing = error
+        raise NoSuchObject(f"No such object: {name}") from missing
+
+    return show(ctx, args.name, find, args.format)
+
+
+def image_inspect_args(p: Parser) -> None:
+    p.add_argument("image", nargs="+", metavar="IMAGE", complete="image")
+    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
+    p.add_argument("--platform", metavar="string", help="Inspect a specific platform of the multi-platform image")
+
+
+def image_inspect(ctx: Context, args: Namespace) -> int:
+    """Show images."""
+    return show(ctx, args.image, lambda name: ctx.engine.image_inspect(name, platform=args.platform), args.format)
+
+
+def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:
+    engine = ctx.engine
+    if kind == "container":
+        return engine.container_inspect(name, size=size)
+    if kind == "image":
+        return engine.image_inspect(name)
+    return engine.network_inspect(name) if kind == "network" else engine.volume_inspect(name)
+
+
+def show(ctx: Context, names: Sequence[str], find: Callable[[str], Any], template: str) -> int:
+    """Print what is found, as one JSON list or through a template; then tell what is missing. For any `inspect`."""
+    from boxwright.cli.report import report
+
+    render = _renderer(template)
+    found: list[Any] = []
+    failures: list[BoxwrightError] = []
+    for name in names:
+        try:
+            found.append(find(name))
+        except BoxwrightError as error:
+            failures.append(error)
+            continue
+        if render:
+            ctx.out(render(found[-1]))
+    if not render:
+        import json
+
+        ctx.out(json.dumps(found, indent=4, ensure_ascii=False))
+    return max((report(ctx, error) for error in failures), default=0)
+
+
+def _renderer(template: str) -> Callable[[Any], str] | None:
+    if not template:
+        return None
+    from boxwright.cli.format import compile, to_json
+
+    return to_json if template == "json" else compile(template)

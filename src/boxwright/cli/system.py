@@ -1,0 +1,295 @@
+"""system df, system prune, system fsck, builder prune, buildx du, info, version."""
+
+from __future__ import annotations
+
+from boxwright.cli.tables import created_at, human_size, short_id, since, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from boxwright.cli.context import Context
+    from boxwright.cli.flags import Namespace, Parser
+    from boxwright.image.usage import CacheUsage, ImageUsage, Usage
+
+_FORMAT_HELP = "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE"
+
+
+# --- df ------------------------------------------------------------------------------------------
+
+
+def system_df_args(p: Parser) -> None:
+    p.add_argument("--format", default="", metavar="string", help=_FORMAT_HELP)
+    p.add_argument("-v", "--verbose", action="store_true", help="Show detailed information on space usage")
+
+
+def system_df(ctx: Context, args: Namespace) -> int:
+    """Where the disk space is."""
+    usage = ctx.engine.system_df()
+    if args.verbose and not args.format:
+        _df_details(ctx, usage)
+        return 0
+    columns = {"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE"}
+    rows = [
+        {
+            "Type": part.type,
+            "TotalCount": str(part.total),
+            "Active": str(part.active),
+            "Size": human_size(part.size),
+            "Reclaimable": human_size(part.reclaimable) + (f" ({part.reclaimable * 100 // part.size}%)" if part.size else ""),
+        }
+        for part in usage.parts
+    ]
+    table(ctx, columns, rows, default=tuple(columns), format=args.format)
+    return 0
+
+
+def _df_details(ctx: Context, usage: Usage) -> None:
+    ctx.out("Images space usage:\n")
+    columns = {
+        "Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "CreatedSince": "CREATED", "Size": "SIZE", "SharedSize": "SHARED SIZE",
+        "UniqueSize": "UNIQUE SIZE", "Containers": "CONTAINERS",
+    }  # fmt: skip
+    table(ctx, columns, (row for image in usage.images for row in _image_rows(image)))
+    ctx.out("\nContainers space usage:\n")
+    rows = [{"ID": short_id(key), "Size": human_size(size)} for key, size in usage.containers.items()]
+    table(ctx, {"ID": "CONTAINER ID", "Size": "SIZE"}, rows)
+    ctx.out("\nLocal Volumes space usage:\n")
+    columns = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
+    table(ctx, columns, ({"Name": v.name, "Links": str(v.links), "Size": human_size(v.size)} for v in usage.volumes))
+    cache = next((part.size for part in usage.parts if part.type == "Build Cache"), 0)
+    ctx.out(f"\nBuild cache usage: {human_size(cache)}\n")
+    _cache_table(ctx, usage.cache)
+
+
+def _image_rows(item: ImageUsage) -> Iterable[dict[str, Any]]:
+    from boxwright.cli.images import image_rows
+
+    for row in image_rows(item.image):
+        yield row | {"SharedSize": human_size(item.shared), "UniqueSize": human_size(item.unique), "Containers": str(item.containers)}
+
+
+def _cache_table(ctx: Context, cache: Iterable[CacheUsage], *, format: str = "") -> None:
+    columns = {
+        "ID": "CACHE ID", "CacheType": "CACHE TYPE", "Size": "SIZE", "CreatedSince": "CREATED", "LastUsedSince": "LAST USED",
+        "UsageCount": "USAGE", "Shared": "SHARED", "Description": "DESCRIPTION",
+    }  # fmt: skip
+    rows = (
+        {
+            "ID": short_id(c.key),
+            "CacheType": c.kind,
+            "Size": human_size(c.size),
+            "CreatedSince": since(c.created),
+            "LastUsedSince": since(c.last_used),
+            "UsageCount": str(c.uses),
+            "Shared": str(c.in_use).lower(),
+            "Description": c.name,
+        }
+        for c in cache
+    )
+    table(ctx, columns, rows, default=("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"), format=format)
+
+
+def buildx_du_args(p: Parser) -> None:
+    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "type=exec")')
+    p.add_argument("--format", default="", metavar="string", help=_FORMAT_HELP)
+    p.add_argument("--verbose", action="store_true", help="Provide a more verbose output")
+
+
+def buildx_du(ctx: Context, args: Namespace) -> int:
+    """Disk usage of the build cache, step by step."""
+    from boxwright.cli.filters import parse_filters
+
+    usage = ctx.engine.system_df()
+    wanted = parse_filters(args.filter, ("type", "id", "inuse"))
+    cache = [
+        c
+        for c in usage.cache
+        if all(c.kind.startswith(t) for t in wanted.get("type", ()))
+        and all(short_id(c.key).startswith(i) for i in wanted.get("id", ()))
+        and all(str(c.in_use).lower() == v for v in wanted.get("inuse", ()))
+    ]
+    if args.verbose:
+        for c in cache:
+            for name, value in (("ID", short_id(c.key)), ("Created at", created_at(c.created)), ("Last used", since(c.last_used)), ("Usage count", c.uses)):
+                ctx.out(f"{name}:\t{value}")
+            ctx.out(f"Size:\t{human_size(c.size)}\nType:\t{c.kind}\nDescription:\t{c.name}\n")
+    else:
+        _cache_table(ctx, cache, format=args.format)
+    if not args.format:
+        total, used = sum(c.size for c in cache), sum(c.size for c in cache if c.in_use)
+        ctx.out(f"Reclaimable:\t{human_size(total - used)}\nTotal:\t\t{human_size(total)}")
+    return 0
+
+
+# --- prune ---------------------------------------------------------------------------------------
+
+
+def builder_prune_args(p: Parser) -> None:
+    p.add_argument("-a", "--all", action="store_true", help="Remove all build cache, also what images contain and compressed copies of layers")
+    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=24h")')
+    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    p.add_argument("--keep-storage", "--reserved-space", dest="keep_storage", default="", metavar="bytes", help="Amount of disk space to keep for cache")
+
+
+def builder_prune(ctx: Context, args: Namespace) -> int:
+    """Forget build steps."""
+    from boxwright.cli.filters import parse_filters
+
+    filters = parse_filters(args.filter)
+    keep = _bytes(args.keep_storage)
+    what = "all build cache" if args.all else "all dangling build cache"
+    if not args.force and not ctx.confirm(f"WARNING! This will remove {what}."):
+        return 0
+    pruned = ctx.engine.builder_prune(everything=args.all, filters=filters, keep=keep)
+    _show_cache(ctx, pruned.cache)
+    ctx.out(f"Total:\t{human_size(pruned.bytes)}")
+    return 0
+
+
+def _show_cache(ctx: Context, keys: Iterable[str]) -> None:
+    keys = [short_id(key) for key in keys]
+    if keys:
+        ctx.out("Deleted build cache objects:\n" + "\n".join(keys) + "\n")
+
+
+def _bytes(text: str) -> int:
+    """Bytes of ``10GB`` or ``512m``; 0 for ''. Raises Invalid."""
+    from boxwright.errors import Invalid
+
+    number = text.strip().lower().removesuffix("ib").removesuffix("b")
+    power = "kmgtp".find(number[-1:]) + 1 if number else 0
+    try:
+        return int(float(number[:-1] if power else number or "0") * 1024**power)
+    except ValueError:
+        raise Invalid(f"invalid size: {text!r}", hint="wanted something like 10GB") from None
+
+
+def system_prune_args(p: Parser) -> None:
+    p.add_argument("-a", "--all", action="store_true", help="Remove all unused images not just dangling ones")
+    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "label=<key>=<value>")')
+    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    p.add_argument("--volumes", action="store_true", help="Prune anonymous volumes")
+
+
+def system_prune(ctx: Context, args: Namespace) -> int:
+    """Containers, networks, volumes, images, build cache, in this order."""
+    from boxwright.cli.filters import parse_filters
+    from boxwright.cli.images import show_removed
+
+    filters = parse_filters(args.filter, ("until", "label", "label!"))
+    images = "all images without at least one container associated to them" if args.all else "all dangling images"
+    cache = "all build cache" if args.all else "unused build cache"
+    what = ["all stopped containers", "all networks not used by at least one container"]
+    what += ["all anonymous volumes not used by at least one container"] if args.volumes else []
+    warning = "WARNING! This will remove:\n" + "".join(f"  - {w}\n" for w in [*what, images, cache])
+    if filters:
+        warning += "\n  Items to be pruned will be filtered with:\n" + "".join(f"  - {k}={v}\n" for k, vs in filters.items() for v in vs)
+    if not args.force and not ctx.confirm(warning):
+        return 0
+    engine, freed = ctx.engine, 0
+    for title, kind in (("Containers", "container"), ("Networks", "network"), ("Volumes", "volume")):
+        if kind == "volume" and not args.volumes:
+            continue
+        removed, size = getattr(engine, f"{kind}_prune")({k: v for k, v in filters.items() if kind != "volume" or k != "until"})
+        freed += size
+        if removed:
+            ctx.out(f"Deleted {title}:\n" + "\n".join(removed) + "\n")
+    pruned = engine.image_prune(everything=args.all, filters=filters)
+    show_removed(ctx.out, pruned.removed)
+    steps = engine.builder_prune(everything=args.all, filters={k: v for k, v in filters.items() if k == "until"})
+    _show_cache(ctx, steps.cache)
+    ctx.out(f"Total reclaimed space: {human_size(freed + pruned.bytes + steps.bytes)}")
+    return 0
+
+
+def system_fsck_args(p: Parser) -> None:
+    p.add_argument("--repair", action="store_true", help="Make again, or drop, what is broken and can be fetched or built again")
+
+
+def system_fsck(ctx: Context, args: Namespace) -> int:
+    """Recompute every digest of the store."""
+    problems = ctx.engine.fsck(repair=args.repair)
+    for problem in problems:
+        state = {"": "", "kept": " (kept: it is the only copy)"}.get(problem.state, f" ({problem.state})")
+        ctx.out(f"{problem.kind} {problem.what}: {problem.detail}{state}")
+    left = [p for p in problems if p.state in ("", "kept")]
+    if not problems:
+        ctx.out("The store is sound.")
+    elif not args.repair:
+        ctx.err("`boxwright system fsck --repair` drops what can be fetched or built again.")
+    return 1 if left else 0
+
+
+# --- info, version -------------------------------------------------------------------------------
+
+
+def info_args(p: Parser) -> None:
+    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
+
+
+def info(ctx: Context, args: Namespace) -> int:
+    """System-wide information."""
+    from boxwright import __version__
+
+    said = ctx.engine.info()
+    if args.format:
+        _formatted(ctx, args.format, {**said, "ClientInfo": {"Debug": ctx.debug, "Version": __version__, "Context": "default", "Plugins": []}})
+        return 0
+    ctx.out(f"Client: Boxwright\n Version:    {__version__}\n Context:    default\n Debug Mode: {str(ctx.debug).lower()}\n\nServer:")
+    for label, key in (("Containers", "Containers"), (" Running", "ContainersRunning"), (" Paused", "ContainersPaused"), (" Stopped", "ContainersStopped")):
+        ctx.out(f" {label}: {said[key]}")
+    ctx.out(f" Images: {said['Images']}\n Server Version: {said['ServerVersion']}\n Storage Driver: {said['Driver']}")
+    for name, value in said["DriverStatus"]:
+        ctx.out(f"  {name}: {value}")
+    ctx.out(f" Logging Driver: {said['LoggingDriver']}\n Cgroup Driver: {said['CgroupDriver']}\n Cgroup Version: {said['CgroupVersion']}\n Plugins:")
+    for kind in ("Volume", "Network", "Log"):
+        ctx.out(f"  {kind}: {' '.join(said['Plugins'][kind])}")
+    ctx.out(f" Runtimes: {' '.join(said['Runtimes'])}\n Default Runtime: {said['DefaultRuntime']}\n Security Options:")
+    for option in said["SecurityOptions"]:
+        fields = dict(part.partition("=")[::2] for part in option.split(","))
+        ctx.out(f"  {fields.pop('name')}" + "".join(f"\n   {k.capitalize()}: {v}" for k, v in fields.items()))
+    for label, key in (("Kernel Version", "KernelVersion"), ("Operating System", "OperatingSystem"), ("OSType", "OSType"), ("Architecture", "Architecture"), ("CPUs", "NCPU")):
+        ctx.out(f" {label}: {said[key]}")
+    from boxwright.cli.tables import binary_size
+
+    ctx.out(f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root Dir: {said['DockerRootDir']}")
+    for label, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")):
+        if said[key]:
+            ctx.out(f" {label}: {said[key]}")
+    for warning in said["Warnings"] or ():
+        ctx.warn(warning)
+    return 0
+
+
+def version_args(p: Parser) -> None:
+    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
+
+
+def version(ctx: Context, args: Namespace) -> int:
+    """Version information in Docker's two parts, which here are one program."""
+    server = ctx.engine.version()
+    client = {
+        "Platform": server["Platform"], "Version": server["Version"], "ApiVersion": server["ApiVersion"], "DefaultAPIVersion": server["ApiVersion"],
+        "GitCommit": "", "GoVersion": "", "PythonVersion": server["PythonVersion"], "Os": server["Os"], "Arch": server["Arch"], "BuildTime": "",
+        "Context": "default",
+    }  # fmt: skip
+    if args.format:
+        _formatted(ctx, args.format, {"Client": client, "Server": server})
+        return 0
+    os_arch = f"{server['Os']}/{server['Arch']}"
+    ctx.out(f"Client: Boxwright\n Version:           {client['Version']}\n API version:       {client['ApiVersion']}")
+    ctx.out(f" Python version:    {client['PythonVersion']}\n OS/Arch:           {os_arch}\n Context:           default\n")
+    ctx.out("Server: Boxwright (no daemon: the same program)\n Engine:")
+    ctx.out(f"  Version:          {server['Version']}\n  API version:      {server['ApiVersion']} (minimum version {server['MinAPIVersion']})")
+    ctx.out(f"  OS/Arch:          {os_arch}\n  Kernel version:   {server['KernelVersion']}")
+    for component in server["Components"][1:]:
+        ctx.out(f" {component['Name']}:\n  Version:          {component['Version']}")
+    return 0
+
+
+def _formatted(ctx: Context, template: str, value: Any) -> None:
+    from boxwright.cli.format import compile, to_json
+
+    ctx.out(to_json(value) if template == "json" else compile(template)(value))
