@@ -1,0 +1,205 @@
+"""A build context that arrives as a tar (standard input, HTTP): unpacked into a directory of its own.
+
+Names are taken as hostile: everything is made below the directory, through descriptors, whatever links the
+archive itself brings.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from boxwright.errors import Invalid
+from boxwright.rootfs.root import Root, remove_tree
+
+if TYPE_CHECKING:
+    from boxwright.layer.scan import Header
+
+_BLOCK = 512
+_CHUNK = 1 << 18
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_IMPOSSIBLE = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENOENT)
+_DEVICES = {"char": 0o020000, "block": 0o060000, "fifo": 0o010000}
+
+
+class ContextArchiveInvalid(Invalid):
+    """The archive of a context holds something that cannot be made."""
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether data that begin like this are a tar, compressed or not, rather than a Dockerfile."""
+    from boxwright.layer.compress import sniff
+
+    if sniff(head) != "none":
+        return True
+    block = head[:_BLOCK]
+    if len(block) < _BLOCK:
+        return False
+    if not any(block):
+        return True  # an archive without entries
+    try:
+        said = int(block[148:156].strip(b" \0") or b"x", 8)
+    except ValueError:
+        return False
+    return said == sum(block[:148]) + 8 * 32 + sum(block[156:])
+
+
+@contextmanager
+def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Path]:
+    """A directory below `parent` with what the archive `head` + `stream` holds; gone when the block ends.
+
+    Owners are not kept: in an image everything of a context is root's. Raises TarInvalid,
+    CompressedDataBroken, ContextArchiveInvalid, DiskFull.
+    """
+    from boxwright.content.local import disk_errors
+    from boxwright.layer.compress import Prefixed, open_decompressed
+
+    parent.mkdir(parents=True, exist_ok=True)
+    name = f"context-{os.urandom(8).hex()}"
+    target = parent / name
+    target.mkdir(mode=0o755)
+    try:
+        with disk_errors(str(target)), Root.at(target) as root:
+            raw: BinaryIO = io.BufferedReader(Prefixed(head, stream), _CHUNK)
+            _Unpacker(root).run(open_decompressed(raw))
+        yield target
+    finally:
+        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                remove_tree(fd, name)
+        finally:
+            os.close(fd)
+
+
+class _Unpacker:
+    """Writes entries as their headers pass. Directories get their modes last: they may not allow writing."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._file: _File | None = None
+        self._modes: dict[str, int] = {}
+
+    def run(self, stream: BinaryIO) -> None:
+        from boxwright.layer.scan import Scanner
+
+        scanner = Scanner()
+        try:
+            while chunk := stream.read(_CHUNK):
+                start = scanner.position
+                self._take(memoryview(chunk), start, scanner.feed(chunk))
+            scanner.finish()
+        finally:
+            self._close()
+        for path in sorted(self._modes, reverse=True):
+            with suppress(FileNotFoundError, NotADirectoryError), self._root.parent(path) as (fd, name):
+                os.chmod(name, self._modes[path], dir_fd=fd)
+
+    def _take(self, chunk: memoryview, start: int, headers: list[Header]) -> None:
+        if self._file is not None:
+            self._file.write(chunk)
+        for header in headers:
+            self._close()
+            try:
+                self._entry(header)
+            except OSError as error:
+                if error.errno not in _IMPOSSIBLE:
+                    raise
+                shown = os.fsdecode(header.name)[:200]
+                raise ContextArchiveInvalid(f"cannot unpack {shown!r} of the context archive: {error.strerror}") from error
+            if self._file is not None:
+                self._file.write(chunk[max(0, header.offset - start) :])
+        if self._file is not None and not self._file.left:
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _entry(self, header: Header) -> None:
+        from boxwright.layer.tree import clean
+
+        path = os.fsdecode(clean(header.name))
+        if not path:
+            return
+        head = path.rpartition("/")[0]
+        if header.type == "dir":
+            self._root.makedirs(path)
+            self._modes[path] = header.mode
+            return
+        if head:
+            self._root.makedirs(head)
+        self._root.remove_tree(path)
+        if header.type == "file":
+            fd = self._root.open(path, _NEW, 0o600)
+            os.fchmod(fd, header.mode)
+            self._file = _File(fd, header)
+        elif header.type == "hardlink":
+            self._link(path, os.fsdecode(clean(header.link)))
+        elif header.type == "symlink":
+            with self._root.parent(path) as (fd, name):
+                os.symlink(os.fsdecode(header.link), name, dir_fd=fd)
+        else:
+            self._device(path, header)
+
+    def _link(self, path: str, target: str) -> None:
+        try:
+            with self._root.parent(target) as (source, old), self._root.parent(path) as (fd, name):
+                os.link(old, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError, PermissionError, Invalid) as error:
+            raise ContextArchiveInvalid(
+                f"the context archive has a hard link {path!r} to {target!r}, which is not in it"
+            ) from error
+
+    def _device(self, path: str, header: Header) -> None:
+        try:
+            with self._root.parent(path) as (fd, name):
+                os.mknod(
+                    name,
+                    _DEVICES[header.type] | header.mode,
+                    os.makedev(header.major, header.minor),
+                    dir_fd=fd,
+                )
+        except PermissionError as error:
+            raise ContextArchiveInvalid(
+                f"the context archive has the device {path!r}, which only root can make"
+            ) from error
+
+
+class _File:
+    """A file on its way in; `left` are the stored bytes that are still to come."""
+
+    def __init__(self, fd: int, header: Header) -> None:
+        self._fd = fd
+        self._header = header
+        flat = header.segments
+        self._pieces = [(0, header.size)] if flat is None else list(zip(flat[0::2], flat[1::2], strict=True))
+        self.left = sum(length for _, length in self._pieces)
+        if header.xattrs:
+            for key, value in header.xattrs.items():
+                if key.startswith(b"user.") or key == b"security.capability":
+                    with suppress(OSError):
+                        os.setxattr(fd, key, value)
+
+    def write(self, data: memoryview) -> None:
+        """Take what belongs to the file from the beginning of `data`."""
+        while self.left and data:
+            place, length = self._pieces[0]
+            if not length:
+                self._pieces.pop(0)
+                continue
+            count = os.pwrite(self._fd, data[:length], place)
+            data = data[count:]
+            self.left -= count
+            self._pieces[0] = (place + count, length - count)
+
+    def close(self) -> None:
+        if self._header.segments is not None:
+            os.ftruncate(self._fd, self._header.size)
+        os.close(self._fd)
