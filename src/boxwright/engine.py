@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, BinaryIO
 
+    from boxwright.build.progress import Emit
+    from boxwright.build.request import BuildRequest, BuildResult
     from boxwright.content.copy import Progress
     from boxwright.content.db import Database
     from boxwright.content.local import LocalStore
@@ -298,6 +300,21 @@ class Engine:
         from boxwright.registry.client.manifests import create
 
         return create(self.registry, tags, sources, append=append, annotations=annotations, dry_run=dry_run)
+
+    # --- building ------------------------------------------------------------------------------
+
+    def build(self, request: BuildRequest | None = None, *, progress: Emit | None = None, **options: Any) -> BuildResult:
+        """Build an image: from a request, or from the fields of one (``context=Path("."), tags=("app",)``).
+
+        `progress` hears typed events (build.progress) from any thread. Raises BuildFailed (with its cause), Cancelled,
+        RequestInvalid, ReferenceInvalid.
+        """
+        from boxwright.build.builder import build
+        from boxwright.build.progress import ignore
+        from boxwright.build.registries import EngineRegistries
+        from boxwright.build.request import BuildRequest
+
+        return build(self, EngineRegistries(self), request or BuildRequest(**options), progress or ignore)
 
     # --- system --------------------------------------------------------------------------------
 

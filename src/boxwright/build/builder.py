@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.cache import StepCache
@@ -15,7 +15,7 @@ from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
-from boxwright.build.inputs import Inputs, open_inputs
+from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
 from boxwright.build.ops.context import Rooms, Sandbox, StepContext
 from boxwright.build.plan import Plan, Planner, PlanOptions
 from boxwright.build.progress import BuildWarning, Emit, StepDone, StepLog, StepStarted, StepStatus, ignore
@@ -28,27 +28,19 @@ from boxwright.spec.reference import Reference
 
 if TYPE_CHECKING:
     from boxwright.content.lease import Lease
-    from boxwright.image.store import ImageStore
 
 _LOG_KEPT = 1 << 20  # bytes of a step's output that a failure quotes from
 
 
-class BuildRooms(Rooms, Protocol):
-    """What a build uses of the engine, and the images."""
-
-    @property
-    def images_store(self) -> ImageStore: ...
-
-
-def build(rooms: BuildRooms, registries: Registries, request: BuildRequest, emit: Emit = ignore) -> BuildResult:
+def build(rooms: Rooms, registries: Registries, request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     """Build an image. Raises BuildFailed (with the cause), Cancelled, RequestInvalid, ReferenceInvalid."""
-    return _Building(rooms, registries, request, emit).run()
+    return Building(rooms, registries, request, emit).run()
 
 
-class _Building:
+class Building:
     """One build; the solver's host."""
 
-    def __init__(self, rooms: BuildRooms, registries: Registries, request: BuildRequest, emit: Emit) -> None:
+    def __init__(self, rooms: Rooms, registries: Registries, request: BuildRequest, emit: Emit) -> None:
         self.rooms = rooms
         self.request = request
         self.cancel = threading.Event()
@@ -82,6 +74,8 @@ class _Building:
         except BuildFailed:
             raise
         except BoxwrightError as error:
+            if isinstance(error, LocatedDockerfileError):
+                self._filename, self._source = error.filename, error.source
             raise self._located(error) from error
         finally:
             if self._lease is not None:

@@ -45,15 +45,12 @@ class Why:
 def nearest(kind: str, current: Mapping[str, Any], records: Sequence[StepRecord]) -> StepRecord | None:
     """The record to compare with. `records` are in the order of last use."""
     same_kind = [r for r in records if r.kind == kind]
-    for matches in (
-        lambda r: r.ingredients.get("text") == current["text"] and r.ingredients.get("position") == current["position"],
-        lambda r: r.ingredients.get("text") == current["text"],
-        lambda r: r.ingredients.get("position") == current["position"],
-    ):
-        for record in same_kind:
-            if matches(record):
-                return record
-    return None
+    best: tuple[int, StepRecord] | None = None
+    for record in same_kind:
+        score = 2 * (record.ingredients.get("text") == current["text"]) + (record.ingredients.get("position") == current["position"])
+        if score and (best is None or score > best[0]):
+            best = score, record
+    return best[1] if best is not None else None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -10,20 +10,26 @@ from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.graph import Tree, Vertex
 from boxwright.build.progress import Emit, StepLog, StepStatus
+from boxwright.errors import Cancelled, Invalid
 from boxwright.spec.digest import DiffID
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from boxwright.build.context import Context
+    from boxwright.build.context_tree import FileTree
     from boxwright.content.db import Database
     from boxwright.content.lease import Lease
     from boxwright.content.local import LocalStore
+    from boxwright.image.store import ImageStore
     from boxwright.layer.store import Layer, LayerStore
     from boxwright.layer.view import LayersView
     from boxwright.runtime.oci import Runtime
     from boxwright.settings import Settings
     from boxwright.snapshot.snapshotter import Snapshotter
+
+class ContextAbsent(Invalid):
+    """A step wants files of the context, and the build was started with a Dockerfile alone."""
+
 
 EPOCH = 315532800  # 1980-01-01T00:00:00Z: zip files cannot say less
 
@@ -45,6 +51,8 @@ class Rooms(Protocol):
     def snapshots(self) -> Snapshotter: ...
     @property
     def runtime(self) -> Runtime: ...
+    @property
+    def images_store(self) -> ImageStore: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class StepContext:
     emit: Emit
     cancel: threading.Event
     sandbox: Sandbox
-    contexts: Mapping[str, Context]  # '' is the build context; others are named local ones
+    contexts: Mapping[str, FileTree]  # '' is the build context; others are named local ones
     fetch: Callable[[Sequence[DiffID], StepContext], None]  # brings missing layers of bases
     began: float = field(default_factory=time.monotonic)
 
@@ -91,9 +99,16 @@ class StepContext:
         """Show how far a named part of the step is."""
         self.emit(StepStatus(self.vertex.id, what, current, total, done))
 
-    def context(self, name: str = "") -> Context:
-        """The build context, or a named local one."""
+    def context(self, name: str = "") -> FileTree:
+        """The build context, or a named local one. Raises ContextAbsent."""
+        if name not in self.contexts:
+            raise ContextAbsent("the build has no context to copy from", hint="give a directory instead of a lone Dockerfile")
         return self.contexts[name]
+
+    def check(self) -> None:
+        """Stop here when the build was cancelled. Raises Cancelled."""
+        if self.cancel.is_set():
+            raise Cancelled("the build was cancelled")
 
     def ensure(self, tree: Tree) -> None:
         """Make sure that the tree's layers are here: pull the base they come from. Raises what a pull raises."""

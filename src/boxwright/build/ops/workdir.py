@@ -32,7 +32,7 @@ class WorkdirOp(BaseOp):
         uid, gid = 0, 0
         if self.user:
             found = resolve_user(view, self.user)
-            uid, gid = found[0], found[1]
+            uid, gid = found.uid, found.gid
         target = LayerBuilder(view, layer_time(self.epoch, len(inputs[0].layers)))
         target.make_directory(self.path, 0o755, uid, gid)
         return target.write(ctx)

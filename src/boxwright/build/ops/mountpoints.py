@@ -1,0 +1,102 @@
+"""Places to mount on, made before a step and taken away after it: nothing of the engine's own stays in a layer."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from boxwright.rootfs.root import Root
+
+_PSEUDO = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
+
+
+class MountPoints:
+    """The mount points of one step's tree. `prepare` before the runtime starts, `clean` when it has ended and the
+    tree is still mounted, `prune` on what was written once it is not."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[str, bool]] = []  # path, whether a directory; parents first
+
+    def prepare(self, rootfs: Path, mounts: Sequence[dict[str, Any]]) -> None:
+        """Make what is missing, and replace each destination by where it really is."""
+        with Root.at(rootfs) as root:
+            covered: list[str] = []
+            for mount in mounts:
+                destination = mount["destination"]
+                if any(destination.startswith(above + "/") for above in covered):
+                    continue  # lies in a mount that hides the tree; the runtime makes it there
+                real = root.resolve(destination)
+                directory = mount["type"] in _PSEUDO or Path(mount["source"]).is_dir()
+                self._make(root, real, directory)
+                mount["destination"] = "/" + real.lstrip("/")
+                covered.append(mount["destination"])
+
+    def _make(self, root: Root, path: str, directory: bool) -> None:
+        parts = path.strip("/").split("/")
+        for count in range(1, len(parts) + 1):
+            here = "/".join(parts[:count])
+            is_directory = directory or count < len(parts)
+            with root.parent(here) as (fd, name):
+                try:
+                    if is_directory:
+                        os.mkdir(name, 0o755, dir_fd=fd)
+                        os.chmod(name, 0o755, dir_fd=fd)  # whatever the umask is
+                    else:
+                        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd))
+                except FileExistsError:
+                    continue
+                self._made.append((here, is_directory))
+
+    def clean(self, rootfs: Path) -> None:
+        """Remove what was made, unless the step put something there."""
+        with Root.at(rootfs) as root:
+            for path, is_directory in reversed(self._made):
+                try:
+                    with root.parent(path) as (fd, name):
+                        if is_directory:
+                            os.rmdir(name, dir_fd=fd)
+                        elif _is_empty_file(fd, name):
+                            os.unlink(name, dir_fd=fd)
+                except OSError:
+                    continue  # the step uses it, or removed it itself
+
+    def prune(self, upper: Path, parent: Any) -> None:
+        """Directories that overlayfs copied up only because of a mount point in them go again. `parent` is a view of
+        the tree below."""
+        above: dict[str, None] = {}
+        for path, _ in self._made:
+            directory = path.rpartition("/")[0]
+            while directory:
+                above[directory] = None
+                directory = directory.rpartition("/")[0]
+        with Root.at(upper) as root:
+            for path in sorted(above, key=lambda p: p.count("/"), reverse=True):
+                found = parent.lstat(path)
+                if found is None or found.type != "dir":
+                    continue
+                try:
+                    info = root.lstat(path)
+                    same = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (found.mode, found.uid, found.gid)
+                    if stat.S_ISDIR(info.st_mode) and same and not _is_opaque(upper / path):
+                        with root.parent(path) as (fd, name):
+                            os.rmdir(name, dir_fd=fd)
+                except OSError:
+                    continue  # not copied up, or not empty
+
+
+def _is_empty_file(fd: int, name: str) -> bool:
+    info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    return stat.S_ISREG(info.st_mode) and info.st_size == 0
+
+
+def _is_opaque(path: Path) -> bool:
+    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+        try:
+            if os.getxattr(path, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False

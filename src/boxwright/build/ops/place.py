@@ -1,0 +1,145 @@
+"""Copying: selected sources onto a destination, with BuildKit's rules (dockerfile.md 1.5, COPY)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from boxwright.build.context_tree import FileTree, Source, SourceSet, TreeNode
+from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
+from boxwright.build.graph import Outcome, Selection, Tree
+from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.build.ops.target import Inline, LayerBuilder, Planned
+
+if TYPE_CHECKING:
+    from boxwright.build.ops.copy import CopyOp, CopyPart
+    from boxwright.layer.view import LayersView
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What ``--chown`` and ``--chmod`` say; None leaves the source's own."""
+
+    owner: tuple[int, int] | None
+    chmod: Chmod | None
+    mtime: int
+
+    def plan(self, node: TreeNode, content: object = None) -> Planned:
+        """An entry like `node`."""
+        uid, gid = self.owner if self.owner is not None else (node.uid, node.gid)
+        mode = node.mode
+        if self.chmod is not None and node.type != "symlink":
+            mode = self.chmod.apply(mode, directory=node.type == "dir")
+        return Planned(node.type, mode, uid, gid, self.mtime, node.size, node.link, node.device, node.xattrs, content, node.identity)  # type: ignore[arg-type]
+
+    @property
+    def directory_mode(self) -> int:
+        """The mode of directories that are made on the way."""
+        return self.chmod.absolute if self.chmod is not None and self.chmod.absolute is not None else 0o755
+
+    @property
+    def owner_or_root(self) -> tuple[int, int]:
+        return self.owner or (0, 0)
+
+
+class NodeContent:
+    """The bytes of a node of a tree."""
+
+    __slots__ = ("_node", "_tree")
+
+    def __init__(self, tree: FileTree, node: TreeNode) -> None:
+        self._tree, self._node = tree, node
+
+    def open(self) -> BinaryIO | bytes:
+        return self._tree.open(self._node)
+
+
+def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+    """Make the layer of a COPY or ADD. Raises CopyRefused, DockerfileError, ArchiveInvalid, DiskFull."""
+    if selection is None:
+        from boxwright.build.ops.select import select
+
+        selection = select(op, inputs, ctx)
+    base = Tree() if op.independent else inputs[0]
+    view = ctx.view(base) if base.layers else None
+    attributes = Attributes(owner(op.chown, view), parse_chmod(op.chmod) if op.chmod else None, layer_time(op.epoch, len(base.layers)))
+    builder = LayerBuilder(view, attributes.mtime)
+    sets = iter(selection.payload)
+    for part in op.parts:
+        if part.origin == "inline":
+            _inline(builder, op, part, attributes)
+        else:
+            _place_set(builder, op, part, next(sets), attributes, ctx)
+    return builder.write(ctx)
+
+
+def owner(text: str, view: LayersView | None) -> tuple[int, int] | None:
+    """What ``--chown`` means in a tree: numbers directly (the group is the user's number unless it is given),
+    names by the tree's passwd and group files. Raises UserUnknown."""
+    if not text:
+        return None
+    user, _, group = text.partition(":")
+    if user.isdigit() and (not group or group.isdigit()):
+        return int(user), int(group or user)
+    from boxwright.rootfs.users import UserUnknown, resolve_user
+
+    if not user:
+        raise UserUnknown(f"invalid user spec {text!r} in --chown: the user is empty")
+    if view is None:
+        raise UserUnknown(f"unable to find user {user}: the image has no /etc/passwd", hint="use numbers: --chown=UID:GID")
+    found = resolve_user(view, text.rstrip(":"))
+    return found.uid, found.gid
+
+
+def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attributes) -> None:
+    data = part.data.encode("utf-8", "surrogateescape")
+    uid, gid = attributes.owner_or_root
+    mode = attributes.chmod.apply(0o644, directory=False) if attributes.chmod is not None else 0o644
+    entry = Planned("file", mode, uid, gid, attributes.mtime, len(data), content=Inline(data))
+    builder.other(_file_target(builder, op, part.source, attributes), entry)
+
+
+def _place_set(builder: LayerBuilder, op: CopyOp, part: CopyPart, found: SourceSet, attributes: Attributes, ctx: StepContext) -> None:
+    for source in found:
+        if source.directory:
+            _directory(builder, op, found.tree, source, attributes)
+            continue
+        node = source.entries[0].node
+        if part.unpack and node.type == "file":
+            from boxwright.build.ops.unpack import unpack
+
+            if unpack(builder, op.dest, found.tree, node, attributes, ctx):
+                continue
+        entry = attributes.plan(node, NodeContent(found.tree, node))
+        if part.mode is not None and attributes.chmod is None:
+            entry = entry._replace(mode=part.mode, mtime_ns=node.mtime_ns)
+        builder.other(_file_target(builder, op, source.name, attributes), entry)
+
+
+def _file_target(builder: LayerBuilder, op: CopyOp, name: str, attributes: Attributes) -> str:
+    """Where a file goes: into a destination that is a directory, else it becomes the destination."""
+    owner_ids = attributes.owner_or_root
+    if op.dest.endswith("/"):
+        real = builder.make_directory(op.dest, attributes.directory_mode, *owner_ids)
+        return f"{real}/{name}" if real else name
+    builder.make_directory(op.dest.rpartition("/")[0], attributes.directory_mode, *owner_ids)
+    real = builder.real(op.dest)
+    found = builder.lookup(real) if real else None
+    if not real or (found is not None and found.type == "dir"):
+        return f"{real}/{name}" if real else name
+    builder.make_directory(real.rpartition("/")[0], attributes.directory_mode, *owner_ids)
+    return real
+
+
+def _directory(builder: LayerBuilder, op: CopyOp, tree: FileTree, source: Source, attributes: Attributes) -> None:
+    """The contents of a directory. The destination itself keeps its attributes, directories inside take the source's."""
+    top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
+    prefix = top + "/" if top else ""
+    plan, directory, other = attributes.plan, builder.directory, builder.other
+    for entry in source.entries:
+        node = entry.node
+        if node.type == "dir":
+            directory(prefix + entry.rel, plan(node))
+        else:
+            other(prefix + entry.rel, plan(node, NodeContent(tree, node)))

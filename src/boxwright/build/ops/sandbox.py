@@ -1,0 +1,161 @@
+"""Running a RUN step: a writable tree over the parent, a container around it, a layer of what was written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boxwright.build.graph import Outcome, Tree
+from boxwright.build.ops import stepmounts
+from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.build.ops.mountpoints import MountPoints
+from boxwright.build.ops.normalise import Normaliser
+from boxwright.errors import StepFailed
+from boxwright.rootfs.root import Root
+from boxwright.rootfs.users import User, resolve_user
+
+if TYPE_CHECKING:
+    from boxwright.build.ops.exec import ExecOp
+
+_LOG_IN_ERROR = 1 << 16
+
+
+@dataclass
+class Step:
+    """One run on its way: `key` names its workspace, `files` is a directory of it for what is mounted in."""
+
+    op: ExecOp
+    inputs: Sequence[Tree]
+    ctx: StepContext
+    stack: ExitStack
+    key: str
+    rootfs: Path
+    files: Path
+    env: dict[str, str]
+    mounts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outcome:
+    """Run the operation's process; the layer of what it wrote. Raises StepFailed, Cancelled, UserUnknown,
+    SecretMissing, RuntimeFailed."""
+    for tree in inputs:
+        ctx.ensure(tree)
+    snapshots = ctx.rooms.snapshots
+    key = f"step-{os.urandom(8).hex()}"
+    with ExitStack() as stack:
+        ctx.hold_workspace(key)
+        stack.callback(snapshots.discard, key)
+        snapshots.prepare(key, inputs[0].layers, volatile=True)
+        rootfs = snapshots.mount(key)
+        files = rootfs.parent / "sandbox"
+        files.mkdir(mode=0o700)
+        step = Step(op, inputs, ctx, stack, key, rootfs, files, {**dict(op.env), **dict(op.build_args)})
+        began = time.time_ns()
+        points = MountPoints()
+        spec = _spec(step, points)
+        log = _run(step, spec)
+        points.clean(rootfs)
+        upper = snapshots.seal(key)
+        points.prune(upper, ctx.view(inputs[0]))
+        Normaliser(began, layer_time(op.epoch, len(inputs[0].layers))).run(upper)
+        layer = ctx.keep(lambda: snapshots.commit(key))
+    return Outcome((layer.diff_id,), layer.bytes, {"log": log})
+
+
+def _run(step: Step, spec: dict[str, Any]) -> int:
+    """Returns how many bytes the step said. Raises StepFailed."""
+    from boxwright.runtime.step import run_step
+
+    said = bytearray()
+    total = 0
+
+    def output(stream: int, data: bytes) -> None:
+        nonlocal total
+        total += len(data)
+        said.extend(data)
+        del said[:-_LOG_IN_ERROR]
+        step.ctx.log(stream, data)
+
+    code = run_step(step.ctx.rooms.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel)
+    if code:
+        command = " ".join(step.op.argv)
+        raise StepFailed(
+            f'process "{command}" did not complete successfully: exit code: {code}', code=code, log=said.decode("utf-8", "replace"),
+            hint=_hint(code),
+        )  # fmt: skip
+    return total
+
+
+def _hint(code: int) -> str:
+    if code == 137:
+        return "the process was killed, perhaps because memory ran out"
+    if code == 127:
+        return "a program was not found in the image"
+    return ""
+
+
+def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
+    """The OCI config of the step."""
+    from boxwright.runtime.host import host
+    from boxwright.spec import runtimespec as rs
+    from boxwright.spec.seccomp import compile_profile, default_profile
+
+    op, ctx, here = step.op, step.ctx, host()
+    with Root.at(step.rootfs) as root:
+        user = resolve_user(root, op.user)
+        _make_cwd(root, op.cwd, user)
+    stepmounts.add(step, user)
+    _environment(step, user)
+    privileged = op.security == "insecure"
+    caps = rs.capabilities(privileged=privileged, bounding=here.bounding)
+    process = rs.process(
+        op.argv, env=[f"{k}={v}" for k, v in step.env.items()], cwd=op.cwd, uid=user.uid, gid=user.gid, extra_gids=user.extra_gids,
+        capabilities=caps, limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
+    )  # fmt: skip
+    architecture = ctx.rooms.images_store.default_platform.architecture
+    seccomp = None if privileged else compile_profile(default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel)
+    limits = rs.resources(memory=ctx.sandbox.memory, nano_cpus=round(ctx.sandbox.cpus * 1_000_000_000))
+    spec = rs.base_spec(
+        str(step.rootfs), process, hostname=op.hostname, mounts=step.mounts, namespaces=_namespaces(step), cgroup_v2=here.cgroup_v2,
+        resources=limits, seccomp=seccomp, privileged=privileged, shm_size=op.shm_size or rs.SHM_SIZE,
+    )  # fmt: skip
+    points.prepare(step.rootfs, spec["mounts"])
+    return spec
+
+
+def _namespaces(step: Step) -> dict[str, str | None]:
+    if step.op.network == "none":
+        return {}
+    return {"network": stepmounts.network(step)}
+
+
+def _make_cwd(root: Root, cwd: str, user: User) -> None:
+    """The working directory exists when the process starts; it belongs to the user, as BuildKit has it."""
+    root.makedirs(cwd, 0o755, uid=user.uid, gid=user.gid)
+
+
+def _environment(step: Step, user: User) -> None:
+    """What the process sees beside its own environment, where it does not say otherwise itself."""
+    env = step.env
+    for name, value in step.ctx.sandbox.proxies.items():
+        env.setdefault(name, value)
+    env.setdefault("HOME", user.home)
+
+
+def _limits(texts: Sequence[str]) -> dict[str, tuple[int, int]]:
+    from boxwright.spec.runtimespec import LimitInvalid
+
+    out: dict[str, tuple[int, int]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        soft, _, hard = values.partition(":")
+        try:
+            out[name] = int(soft), int(hard or soft)
+        except ValueError as error:
+            raise LimitInvalid(f"invalid ulimit argument: {text}", hint="write TYPE=SOFT[:HARD], such as nofile=1024:2048") from error
+    return out

@@ -1,0 +1,49 @@
+"""The source side of COPY and ADD: what the source words mean, and the digest by which the step is keyed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from boxwright.build.context_tree import FileTree, SourceMissing, SourceSet
+from boxwright.build.context_tree import select as select_in
+from boxwright.build.graph import Selection, Tree
+from boxwright.build.ops.context import StepContext
+
+if TYPE_CHECKING:
+    from boxwright.build.ops.copy import CopyOp, CopyPart
+
+
+def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
+    """What the operation would copy. `payload` has a SourceSet for each part that is not inline. Raises
+    SourceMissing, PatternInvalid, LinkLoop."""
+    trees: dict[tuple[str, int], FileTree] = {}
+    sets: list[SourceSet] = []
+    total = hashlib.sha256()
+    files: dict[str, str] = {}
+    for part in op.parts:
+        if part.origin == "inline":
+            continue
+        tree = trees.setdefault((part.context, part.input), _tree(part, inputs, ctx))
+        found = _found(op, part, tree)
+        sets.append(found)
+        total.update(found.digest().encode())
+        files.update(found.manifest())
+    return Selection(f"sha256:{total.hexdigest()}", files, tuple(sets))
+
+
+def _tree(part: CopyPart, inputs: Sequence[Tree], ctx: StepContext) -> FileTree:
+    if part.origin == "context":
+        return ctx.context(part.context)
+    from boxwright.build.ops.viewtree import ViewTree
+
+    return ViewTree(ctx.view(inputs[part.input]))
+
+
+def _found(op: CopyOp, part: CopyPart, tree: FileTree) -> SourceSet:
+    try:
+        return select_in(tree, part.source, exclude=op.excludes, parents=op.parents)
+    except SourceMissing as error:
+        hint = "the path is looked for in the build context" if part.origin == "context" else "the path is looked for from the root of the other stage or image"
+        raise SourceMissing(error.path, hint=error.hint or hint) from error

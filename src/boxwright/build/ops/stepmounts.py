@@ -1,0 +1,227 @@
+"""What is mounted into a RUN step: name resolution, the mounts it asks for, secrets, the host's certificates.
+
+Nothing of it is part of the layer, and nothing that is secret touches the disk under the root.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boxwright.build.ops.exec import ExecMount
+from boxwright.container.trust import Trust
+from boxwright.errors import Cancelled, Invalid, NotFound
+from boxwright.rootfs.root import Root
+from boxwright.spec import runtimespec as rs
+
+if TYPE_CHECKING:
+    from boxwright.build.ops.sandbox import Step
+    from boxwright.rootfs.users import User
+
+_POLL = 0.1  # seconds between attempts at a cache that somebody else holds
+
+
+class SecretMissing(NotFound):
+    """A step requires a secret or an agent that the build was not given."""
+
+
+class MountSourceMissing(NotFound):
+    """The source of a bind mount does not exist in the tree that it names."""
+
+
+class SecretInvalid(Invalid):
+    """A secret cannot be used as it is asked for."""
+
+
+def add(step: Step, user: User) -> None:
+    """Fill `step.mounts` and what mounts need of `step.env`. Raises SecretMissing, MountSourceMissing."""
+    _names(step)
+    settings = step.ctx.rooms.settings
+    if step.ctx.sandbox.trust_host_ca and settings.host_ca_bundle is not None:
+        trust = Trust(settings.host_ca_bundle)
+        step.mounts.append(trust.mount())
+        for entry in trust.env(f"{k}={v}" for k, v in step.env.items()):
+            name, _, value = entry.partition("=")
+            step.env[name] = value
+    if step.op.script is not None:
+        path, text = step.op.script
+        script = step.files / "script"
+        script.write_bytes(text.encode("utf-8", "surrogateescape"))
+        script.chmod(0o755)
+        step.mounts.append(rs.bind(str(script), path, readonly=True))
+    for position, mount in enumerate(step.op.mounts):
+        _KINDS[mount.type](step, mount, position)
+
+
+def network(step: Step) -> str | None:
+    """The network namespace of the step: a path, or None for the host's."""
+    return None
+
+
+def _names(step: Step) -> None:
+    """/etc/hosts and /etc/resolv.conf, made for the step."""
+    lines = ["127.0.0.1\tlocalhost " + step.op.hostname, "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{name}" for name, address in step.ctx.sandbox.hosts]
+    hosts = step.files / "hosts"
+    hosts.write_text("\n".join(lines) + "\n")
+    resolv = step.files / "resolv.conf"
+    try:
+        resolv.write_bytes(Path("/etc/resolv.conf").read_bytes())
+    except OSError:
+        resolv.write_bytes(b"")
+    for file in (hosts, resolv):
+        file.chmod(0o644)
+        step.mounts.append(rs.bind(str(file), f"/etc/{file.name}", readonly=True))
+
+
+# --- kinds of mounts --------------------------------------------------------------------------
+
+
+def _bind(step: Step, mount: ExecMount, position: int) -> None:
+    assert mount.input is not None
+    snapshots = step.ctx.rooms.snapshots
+    key = f"{step.key}-{position}"
+    step.ctx.hold_workspace(key)
+    step.stack.callback(snapshots.discard, key)
+    layers = step.inputs[mount.input].layers
+    if mount.readonly:
+        snapshots.view(key, layers)
+    else:
+        snapshots.prepare(key, layers, volatile=True)  # what is written there is thrown away
+    top = snapshots.mount(key)
+    step.mounts.append(rs.bind(str(top) + _inside(top, mount.source), mount.target, readonly=mount.readonly))
+
+
+def _inside(top: Path, source: str) -> str:
+    """Where a source path really is in a mounted tree. Raises MountSourceMissing."""
+    with Root.at(top) as root:
+        real = root.resolve(source)
+        try:
+            root.lstat(real)
+        except OSError as error:
+            raise MountSourceMissing(f'failed to compute cache key: "{source}": not found') from error
+    return real.rstrip("/")
+
+
+def _tmpfs(step: Step, mount: ExecMount, position: int) -> None:
+    size = [f"size={mount.size}"] if mount.size else []
+    step.mounts.append(rs.mount(mount.target, "tmpfs", "tmpfs", "nosuid", *size))
+
+
+def _secret(step: Step, mount: ExecMount, position: int) -> None:
+    secret = step.ctx.sandbox.secrets.get(mount.id)
+    if secret is None:
+        if mount.required:
+            raise SecretMissing(f"secret {mount.id}: not found", hint=f"give it with --secret id={mount.id},src=FILE")
+        return
+    try:
+        data = secret.value if secret.value is not None else (secret.path or Path(mount.id)).read_bytes()
+    except OSError as error:
+        raise SecretMissing(f"secret {mount.id}: cannot read {secret.path}: {(error.strerror or '').lower()}") from error
+    if mount.env is not None:
+        if b"\0" in data:
+            raise SecretInvalid(f"secret {mount.id} has a NUL byte and cannot be an environment variable")
+        step.env[mount.env] = data.decode("utf-8", "surrogateescape")
+        if not mount.file:
+            return
+    file = _private(step) / str(position)
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as out:
+        out.write(data)
+        os.fchown(fd, mount.uid, mount.gid)
+        os.fchmod(fd, 0o400 if mount.mode is None else mount.mode)
+    step.mounts.append(rs.bind(str(file), mount.target, readonly=True, options=("rbind", "rprivate", "nosuid", "nodev", "noexec")))
+
+
+def _private(step: Step) -> Path:
+    """A directory in memory, gone with the step."""
+    directory = step.ctx.rooms.settings.runtime_dir / f"secrets-{step.key}"
+    if not directory.exists():
+        directory.mkdir(mode=0o700, parents=True)
+        step.stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def _ssh(step: Step, mount: ExecMount, position: int) -> None:
+    socket = step.ctx.sandbox.ssh.get(mount.id)
+    if socket is None:
+        if mount.required:
+            raise SecretMissing(f"unset ssh forward key {mount.id}", hint="give it with --ssh default")
+        return
+    step.mounts.append(rs.bind(str(socket), mount.target))
+    step.env.setdefault("SSH_AUTH_SOCK", mount.target)
+
+
+def _cache(step: Step, mount: ExecMount, position: int) -> None:
+    namespace = dict(step.op.build_args).get("BUILDKIT_CACHE_MOUNT_NS", "")
+    base = step.inputs[mount.input].chain if mount.input is not None else ""
+    name = hashlib.sha256(f"{namespace}/{mount.id}\0{base}\0{mount.source if base else ''}".encode()).hexdigest()[:32]
+    directory = step.ctx.rooms.root / "cache" / "mounts" / name
+    directory = _claimed(step, directory, mount.sharing)
+    data = directory / "data"
+    if not data.exists():
+        _fill(step, mount, position, directory)
+        (directory / "id").write_text(mount.id)
+    step.mounts.append(rs.bind(str(data), mount.target, readonly=mount.readonly))
+
+
+def _claimed(step: Step, directory: Path, sharing: str) -> Path:
+    """The cache's directory, locked as `sharing` wants: shared by all, for one after the other, or a copy for each."""
+    number = 0
+    while True:
+        here = directory if not number else directory.with_name(f"{directory.name}.{number}")
+        here.mkdir(parents=True, exist_ok=True)
+        fd = os.open(here / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            step.stack.callback(os.close, fd)
+            return here
+        except BlockingIOError:
+            os.close(fd)
+        if sharing == "private":
+            number += 1
+        elif step.ctx.cancel.wait(_POLL):
+            raise Cancelled("the build was cancelled")
+
+
+def _fill(step: Step, mount: ExecMount, position: int, directory: Path) -> None:
+    """A new cache: empty, or with what `from` has."""
+    fresh = directory / f".data-{os.urandom(6).hex()}"
+    if mount.input is None:
+        fresh.mkdir()
+    else:
+        snapshots = step.ctx.rooms.snapshots
+        key = f"{step.key}-{position}"
+        step.ctx.hold_workspace(key)
+        step.stack.callback(snapshots.discard, key)
+        snapshots.view(key, step.inputs[mount.input].layers)
+        top = snapshots.mount(key)
+        _copy_tree(Path(str(top) + _inside(top, mount.source)), fresh)
+    os.chown(fresh, mount.uid, mount.gid)
+    fresh.chmod(0o755 if mount.mode is None else mount.mode)
+    try:
+        fresh.rename(directory / "data")
+    except OSError:
+        shutil.rmtree(fresh)  # somebody else was first
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """A copy with owners, modes and times. Both are trees that nobody else writes."""
+
+    def copy(one: str, other: str) -> Any:
+        shutil.copy2(one, other, follow_symlinks=False)
+        info = os.lstat(one)
+        os.chown(other, info.st_uid, info.st_gid, follow_symlinks=False)
+        return other
+
+    shutil.copytree(source, target, symlinks=True, copy_function=copy)
+    for directory, _, _ in os.walk(target):
+        info = os.lstat(source / Path(directory).relative_to(target))
+        os.chown(directory, info.st_uid, info.st_gid)
+
+
+_KINDS = {"bind": _bind, "cache": _cache, "tmpfs": _tmpfs, "secret": _secret, "ssh": _ssh}

@@ -1,0 +1,258 @@
+"""The destination side of COPY, ADD and WORKDIR: a layer is planned as entries over the parent's tree, then its
+tar is written in one go. No file is created; the parent is only looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import BinaryIO, NamedTuple, Protocol
+
+from boxwright.build.graph import Outcome
+from boxwright.build.ops.context import StepContext
+from boxwright.errors import Invalid
+
+_MAX_LINKS = 255
+_CHUNK = 1 << 20
+
+
+class CopyRefused(Invalid):
+    """What is to be copied does not fit what is at the destination."""
+
+
+class Found(Protocol):
+    """What the destination side needs to know of something in the parent's tree."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def link(self) -> str: ...
+    @property
+    def xattrs(self) -> Mapping[str, bytes]: ...
+
+
+class Parent(Protocol):
+    """The tree below: `layer.view.LayersView`."""
+
+    def lstat(self, path: str) -> Found | None: ...
+
+
+class Content(Protocol):
+    """Where the bytes of a planned file come from."""
+
+    def open(self) -> BinaryIO | bytes:
+        """A stream, or all of it. Called once, when the entry's turn comes."""
+        ...
+
+
+class Planned(NamedTuple):
+    """An entry of the layer to be. `identity`: entries with the same one are names of one file."""
+
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int = 0
+    link: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: Mapping[str, bytes] = {}
+    content: Content | None = None
+    identity: object = None
+
+
+class LayerBuilder:
+    """Plans a layer over `parent` (None: over nothing). `mtime` in nanoseconds is given to what it makes itself.
+
+    Paths are relative to the root, without a leading slash; '' is the root.
+    """
+
+    def __init__(self, parent: Parent | None, mtime: int) -> None:
+        self.mtime = mtime
+        self._parent = parent
+        self._entries: dict[str, Planned] = {}
+        self._fresh: set[str] = set() if parent is not None else {""}
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def lookup(self, path: str) -> Found | Planned | None:
+        """What is at a path now: planned, or below."""
+        planned = self._entries.get(path)
+        return planned if planned is not None else self._below(path)
+
+    def _below(self, path: str) -> Found | None:
+        directory = path.rpartition("/")[0]
+        if self._parent is None or directory in self._fresh:
+            return None
+        return self._parent.lstat(path)
+
+    def real(self, path: str, *, follow_last: bool = True) -> str:
+        """The path with symbolic links resolved inside the root; what does not exist stays as written.
+
+        Raises CopyRefused for a circle.
+        """
+        todo = _parts(path)
+        done: list[str] = []
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                del done[-1:]
+                continue
+            here = "/".join((*done, name))
+            found = self.lookup(here) if (todo or follow_last) else None
+            if found is None or found.type != "symlink":
+                done.append(name)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise CopyRefused(f"too many levels of symbolic links in /{path}")
+            if found.link.startswith("/"):
+                done.clear()
+            todo += _parts(found.link)
+        return "/".join(done)
+
+    # --- planning ------------------------------------------------------------------------------
+
+    def make_directory(self, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> str:
+        """The directory at `path` and its missing parents, links followed; existing ones stay as they are.
+        Returns where it really is. Raises CopyRefused when something else is in the way."""
+        real = self.real(path)
+        parts = real.split("/") if real else []
+        for count in range(1, len(parts) + 1):
+            here = "/".join(parts[:count])
+            found = self.lookup(here)
+            if found is None:
+                self._new_directory(here, Planned("dir", mode, uid, gid, self.mtime))
+            elif found.type != "dir":
+                raise CopyRefused(f"cannot copy to non-directory: /{here}")
+        return real
+
+    def _new_directory(self, path: str, entry: Planned) -> None:
+        self._entries[path] = entry
+        self._fresh.add(path)
+
+    def directory(self, path: str, entry: Planned) -> None:
+        """A directory with just these attributes, over one that may exist."""
+        parent = path.rpartition("/")[0]
+        found = None if parent in self._fresh and path not in self._entries else self.lookup(path)
+        if found is None:
+            self._new_directory(path, entry)
+            return
+        if found.type != "dir":
+            raise CopyRefused(f"cannot copy to non-directory: /{path}")
+        self._entries[path] = entry
+
+    def other(self, path: str, entry: Planned) -> None:
+        """Anything but a directory; replaces anything but a directory."""
+        if path in self._entries or path.rpartition("/")[0] not in self._fresh:
+            found = self.lookup(path)
+            if found is not None and found.type == "dir":
+                raise CopyRefused(f"cannot replace to directory /{path} with file")
+        self._entries[path] = entry
+
+    def replace(self, path: str, entry: Planned) -> None:
+        """Anything over anything, as unpacking an archive does."""
+        found = self.lookup(path)
+        if found is not None and found.type == "dir" and entry.type == "dir":
+            self._entries[path] = entry
+            return
+        if found is not None and found.type == "dir":
+            prefix = path + "/"
+            for inside in [p for p in self._entries if p.startswith(prefix)]:
+                del self._entries[inside]
+                self._fresh.discard(inside)
+            self._fresh.discard(path)
+        if entry.type == "dir":
+            self._new_directory(path, entry)
+        else:
+            self._entries[path] = entry
+
+    def planned(self, path: str) -> Planned | None:
+        """The entry that is planned for exactly this path."""
+        return self._entries.get(path)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def write(self, ctx: StepContext) -> Outcome:
+        """Write the layer and publish it. Raises DiskFull, Cancelled, EntryInvalid."""
+        from boxwright.layer.write import TarBuilder
+
+        self._add_parents()
+        with ctx.rooms.layers.writer() as writer:
+            builder = TarBuilder(writer)
+            first: dict[object, str] = {}
+            for count, path in enumerate(sorted(self._entries, key=_order)):
+                if not count & 255:
+                    ctx.check()
+                self._put(builder, path, self._entries[path], first)
+            builder.finish()
+            layer = ctx.keep(writer.commit)
+        return Outcome((layer.diff_id,), layer.bytes)
+
+    def _add_parents(self) -> None:
+        """Existing directories on the way are told with their own attributes: the topmost layer's count."""
+        missing: set[str] = set()
+        for path in self._entries:
+            parent = path.rpartition("/")[0]
+            while parent and parent not in self._entries and parent not in missing:
+                missing.add(parent)
+                parent = parent.rpartition("/")[0]
+        for path in missing:
+            found = self._below(path)
+            if found is None:
+                self._entries[path] = Planned("dir", 0o755, 0, 0, self.mtime)
+            else:
+                self._entries[path] = Planned("dir", found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, xattrs=found.xattrs)
+
+    @staticmethod
+    def _put(builder: object, path: str, entry: Planned, first: dict[object, str]) -> None:
+        from boxwright.layer.write import TarBuilder
+
+        assert isinstance(builder, TarBuilder)
+        name = os.fsencode(path)
+        xattrs = {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None
+        if entry.type == "file" and entry.identity is not None:
+            known = first.setdefault(entry.identity, path)
+            if known != path:
+                builder.put(name, "hardlink", entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, os.fsencode(known))
+                return
+        builder.put(
+            name, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, os.fsencode(entry.link), entry.device, xattrs
+        )
+        if entry.type == "file" and entry.size:
+            assert entry.content is not None
+            content = entry.content.open()
+            if isinstance(content, bytes):
+                if len(content) != entry.size:
+                    raise CopyRefused(f"/{path} changed while it was copied: it has {len(content)} bytes, not {entry.size}")
+                builder.content_bytes(content)
+            else:
+                with content:
+                    builder.content_stream(content, entry.size, path)
+
+
+class Inline(NamedTuple):
+    """Content that is at hand."""
+
+    data: bytes
+
+    def open(self) -> BinaryIO | bytes:
+        return self.data
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
+
+
+def _order(path: str) -> str:
+    # A directory before what it holds, siblings in byte order.
+    return path.replace("/", "\0")

@@ -1,0 +1,111 @@
+"""Bases from registries: a manifest and a config to plan with, the whole image when a step needs its layers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from boxwright.build.bases import BaseNotFound
+from boxwright.build.plan import Base
+from boxwright.errors import NotFound
+from boxwright.spec.config import ImageConfig
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
+from boxwright.spec.platform import Platform, choose
+from boxwright.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from boxwright.content.store import Fetcher
+    from boxwright.engine import Engine
+
+Told = Callable[[str, int, int], None]
+
+
+class EngineRegistries:
+    """The engine's registry client as `bases.Registries`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def peek(self, name: str, platform: Platform) -> Base:
+        """See Registries. Raises BaseNotFound, Unavailable, Unauthorized."""
+        reference = Reference.parse(name).with_default_tag()
+        remote = self._engine.registry.remote(reference)
+        try:
+            target = remote.resolve(str(reference))
+        except NotFound as error:
+            raise BaseNotFound(f"{reference}: not found", hint=error.hint or f"`boxwright search {reference.familiar_name}` may find it under another name") from error
+        manifest = _manifest(remote, target, platform, str(reference))
+        config = ImageConfig.parse(_read(remote, manifest.config))
+        pinned = f"{reference.name}:{reference.tag}@{target.digest}" if reference.tag else str(reference)
+        return Base(str(reference), str(target.digest), config, str(manifest.config.digest), pinned)
+
+    def pull(self, name: str, platform: Platform, emit: Told) -> None:
+        """See Registries; the image gets its tag too, so that the next build finds it here."""
+        reference = Reference.parse(name)
+        exact = str(reference.with_digest(Digest.parse(reference.digest))) if reference.digest else name
+        pulled = self._engine.pull(exact, platform=str(platform), progress=_Progress(emit))
+        if reference.tag and reference.digest:
+            self._engine.tag(str(pulled[0].target.digest), str(reference.with_tag(reference.tag)))
+
+
+def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:
+    for _ in range(4):  # an index in an index in an index is somebody's joke
+        content = parse(_read(source, desc), desc.media_type)
+        if isinstance(content, Manifest):
+            return content
+        desc = _chosen(content, platform, name)
+    raise BaseNotFound(f"{name}: its index leads from index to index")
+
+
+def _chosen(index: Index, platform: Platform, name: str) -> Descriptor:
+    position = choose(platform, [(n, d.platform) for n, d in enumerate(index.manifests) if d.platform is not None])
+    if position is None:
+        have = ", ".join(sorted({str(d.platform) for d in index.manifests if d.platform is not None and d.platform.os != "unknown"}))
+        raise BaseNotFound(f"{name}: no match for platform in manifest: not found", hint=f"wanted {platform}; it has {have or 'none'}")
+    return index.manifests[position]
+
+
+def _read(source: Fetcher, desc: Descriptor) -> bytes:
+    with source.open(desc) as stream:
+        parts: list[bytes] = []
+        left = MAX_SIZE
+        while left > 0 and (chunk := stream.read(min(left, 1 << 16))):
+            parts.append(chunk)
+            left -= len(chunk)
+    return b"".join(parts)
+
+
+class _Progress:
+    """`content.copy.Progress` as the status of a step."""
+
+    def __init__(self, emit: Told) -> None:
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._sizes: dict[Digest, int] = {}
+        self._done: dict[Digest, int] = {}
+
+    def planned(self, blobs: Sequence[Descriptor]) -> None:
+        with self._lock:
+            self._sizes.update({b.digest: b.size for b in blobs})
+
+    def started(self, desc: Descriptor) -> None:
+        self._emit(str(desc.digest), 0, desc.size)
+
+    def resumed(self, desc: Descriptor, offset: int) -> None:
+        self._count(desc, offset, False)
+
+    def advanced(self, desc: Descriptor, count: int) -> None:
+        self._count(desc, count, True)
+
+    def done(self, desc: Descriptor, how: str) -> None:
+        self._emit(str(desc.digest), desc.size, desc.size)
+
+    def _count(self, desc: Descriptor, count: int, add: bool) -> None:
+        with self._lock:
+            now = count + (self._done.get(desc.digest, 0) if add else 0)
+            self._done[desc.digest] = now
+        if now < desc.size:
+            self._emit(str(desc.digest), now, desc.size)
