@@ -13,7 +13,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
@@ -107,7 +107,7 @@ class ArchiveSource:
         raw = self._members.open(name)
         if desc.digest in self._docker.members:
             raw = open_decompressed(raw)
-        return io.BufferedReader(VerifiedReader(raw, desc, what=f"{name} in the archive"), CHUNK)
+        return cast(BinaryIO, _Body(raw, desc, name))
 
     def has(self, desc: Descriptor) -> bool:
         """Whether the archive holds these bytes."""
@@ -199,6 +199,38 @@ class ArchiveSource:
             while data := stream.read(CHUNK):
                 total += len(data)
         return total
+
+
+class _Body(io.RawIOBase):
+    """A member's bytes, verified here unless the sink says that it does so itself (content.store.Resumable)."""
+
+    def __init__(self, raw: BinaryIO, desc: Descriptor, name: str) -> None:
+        self._raw: BinaryIO = raw
+        self._desc, self._name = desc, name
+        self._checked: VerifiedReader | None = None
+        self._trusted = False
+
+    def readable(self) -> bool:
+        return True
+
+    def resume_at(self, offset: int) -> None:
+        """Skip what the sink has; from here on it verifies the whole."""
+        self._trusted = True
+        while offset and (data := self._raw.read(min(offset, CHUNK))):
+            offset -= len(data)
+
+    def readinto(self, buffer: Any) -> int:
+        if self._trusted:
+            count: int = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+            return count
+        if self._checked is None:
+            self._checked = VerifiedReader(self._raw, self._desc, what=f"{self._name} in the archive")
+        return self._checked.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
 
 
 def _blob_name(digest: Digest) -> str:

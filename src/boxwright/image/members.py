@@ -110,6 +110,8 @@ def stream_members(raw: BinaryIO) -> Iterator[tuple[Header, StreamPart]]:
     """
     scanner = Scanner()
     while data := _exactly(raw, 512):
+        if not scanner.position:
+            check_tar(data, "the input")
         for header in scanner.feed(data):
             size = header.size if header.type == FILE else 0
             if header.segments is not None:
@@ -121,6 +123,21 @@ def stream_members(raw: BinaryIO) -> Iterator[tuple[Header, StreamPart]]:
                 break
             scanner.skip(len(rest))
     scanner.finish()
+
+
+def check_tar(head: bytes, what: str) -> None:
+    """Say so when the first 512 bytes are no tar header. Raises ArchiveInvalid."""
+    if len(head) < 512 or (head[257:262] != b"ustar" and any(head) and not old_tar(head)):
+        raise ArchiveInvalid(f"{what} is no tar archive", hint="wanted what `save` writes, also compressed, or the directory of an OCI layout")
+
+
+def old_tar(head: bytes) -> bool:
+    """Whether this is a v7 header, which has no magic: its checksum must fit."""
+    try:
+        claimed = int(head[148:156].strip(b" \0") or b"x", 8)
+    except ValueError:
+        return False
+    return sum(head[:148]) + 256 + sum(head[156:512]) == claimed
 
 
 def _exactly(raw: BinaryIO, count: int) -> bytes:
@@ -152,6 +169,7 @@ class TarMembers:
     def _scan(self) -> None:
         fd, scanner = self._file.fileno(), Scanner()
         end = os.fstat(fd).st_size
+        check_tar(os.pread(fd, 512, 0), str(self._file.name))
         while scanner.position < end:
             if scanner.skippable:
                 scanner.skip(min(scanner.skippable, end - scanner.position))

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.content.verify import CHUNK
-from boxwright.image.members import ArchiveInvalid, StreamPart, joined, normal, stream_members
+from boxwright.errors import BoxwrightError, Corrupt, Invalid
+from boxwright.image.members import ArchiveInvalid, StreamPart, joined, normal, old_tar, stream_members
 from boxwright.image.store import ImageStore
 from boxwright.layer.compress import sniff
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK
@@ -25,6 +26,7 @@ from boxwright.spec.manifest import MAX_SIZE
 _MEMORY = 64 << 20  # bytes of small files altogether
 _MOST_MEMBERS = 100_000
 _BLOB = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]+)\Z")
+_LAYER = re.compile(r".*\.tar(\.(gz|zst|xz|bz2))?\Z")
 _TYPES = {"gzip": mt.OCI_LAYER_GZIP, "zstd": mt.OCI_LAYER_ZSTD}
 
 
@@ -38,10 +40,11 @@ class Spool:
         self._layers: dict[str, Layer] = {}
         self._links: dict[str, str] = {}
         self._large: dict[str, int] = {}
+        self._broken: dict[str, BoxwrightError] = {}
         self._used = 0
         for header, data in stream_members(raw):
             name = normal(header.name)
-            if len(self._small) + len(self._layers) + len(self._links) + len(self._large) >= _MOST_MEMBERS:
+            if len(self._small) + len(self._layers) + len(self._links) + len(self._large) + len(self._broken) >= _MOST_MEMBERS:
                 raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
             if header.type in (SYMLINK, HARDLINK):
                 link = header.link.decode("utf-8", "surrogateescape")
@@ -53,10 +56,12 @@ class Spool:
         head = data.peek(512)
         kind = sniff(head)
         whole = io.BufferedReader(data, CHUNK)
-        if kind != "none":
-            self._layers[name] = self._compressed(name, size, kind, whole)
-        elif len(head) == 512 and (head[257:262] == b"ustar" or not any(head) or _old_tar(head)):
-            self._layers[name] = self._plain(name, whole)
+        plain = kind == "none" and len(head) == 512 and (head[257:262] == b"ustar" or not any(head) or old_tar(head))
+        if (_BLOB.match(name) or _LAYER.match(name)) and (plain or kind != "none"):
+            try:
+                self._layers[name] = self._plain(name, whole) if plain else self._compressed(name, size, kind, whole)
+            except (Invalid, Corrupt) as error:  # only matters when an image needs it
+                self._broken[name] = error
         elif size <= MAX_SIZE and self._used + size <= _MEMORY:
             self._small[name] = whole.read()
             self._used += size
@@ -93,6 +98,8 @@ class Spool:
     def has(self, name: str) -> bool:
         """See members.Members."""
         name = self._real(name)
+        if name in self._broken:
+            raise self._broken[name]
         return name in self._small or name in self._layers or name in self._large
 
     def size(self, name: str) -> int:
@@ -113,16 +120,10 @@ class Spool:
 
     def layer(self, name: str) -> Layer | None:
         """See archive.Ingesting."""
-        return self._layers.get(self._real(name))
+        name = self._real(name)
+        if name in self._broken:
+            raise self._broken[name]
+        return self._layers.get(name)
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _old_tar(head: bytes) -> bool:
-    """A v7 header has no magic: its checksum must fit."""
-    try:
-        claimed = int(head[148:156].strip(b" \0") or b"x", 8)
-    except ValueError:
-        return False
-    return sum(head[:148]) + 256 + sum(head[156:]) == claimed

@@ -114,8 +114,10 @@ class LocalTarget:
     # --- parts ---------------------------------------------------------------------------------
 
     def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
-        if desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER) and not isinstance(body, Resumable):
-            # Nothing could resume it, so no second copy is kept while it comes.
+        if desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER):
+            # Its blob is its tar: written once, as a layer. What would be kept for a resume would be a second copy.
+            if isinstance(body, Resumable):
+                body.resume_at(0)
             self._layers.ingest(body, expected=DiffID(desc.digest.algorithm, desc.digest.hex))
             return
         layer = self._layers.ingest_blob(body, desc)
