@@ -17,6 +17,7 @@ _A = "boxwright.cli.archives"
 _S = "boxwright.cli.system"
 _B = "boxwright.cli.build"
 _P = "boxwright.cli.registry_client"
+_M = "boxwright.cli.manifests"
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # images
@@ -70,15 +71,15 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": (_P, "search", "Search a registry for images"),
     "copy": (_P, "copy", "Copy images between registries, archives, layouts and the store"),
     "tags ls": (_P, "tags_ls", "List the tags of a repository"),
-    "manifest create": (_P, "manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
-    "manifest annotate": (_P, "manifest_annotate", "Add additional information to a local image manifest"),
-    "manifest inspect": (_P, "manifest_inspect", "Display an image manifest, or manifest list"),
-    "manifest push": (_P, "manifest_push", "Push a manifest list to a repository"),
-    "manifest rm": (_P, "manifest_rm", "Delete one or more manifest lists from local storage"),
-    "imagetools create": (_P, "imagetools_create", "Create a new image based on source images"),
-    "imagetools inspect": (_P, "imagetools_inspect", "Show details of an image in the registry"),
-    "buildx imagetools create": (_P, "imagetools_create", "Create a new image based on source images"),
-    "buildx imagetools inspect": (_P, "imagetools_inspect", "Show details of an image in the registry"),
+    "manifest create": (_M, "manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
+    "manifest annotate": (_M, "manifest_annotate", "Add additional information to a local image manifest"),
+    "manifest inspect": (_M, "manifest_inspect", "Display an image manifest, or manifest list"),
+    "manifest push": (_M, "manifest_push", "Push a manifest list to a repository"),
+    "manifest rm": (_M, "manifest_rm", "Delete one or more manifest lists from local storage"),
+    "imagetools create": (_M, "imagetools_create", "Create a new image based on source images"),
+    "imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
+    "buildx imagetools create": (_M, "imagetools_create", "Create a new image based on source images"),
+    "buildx imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
     "registry serve": ("boxwright.cli.registry_serve", "registry_serve", "Serve a registry over HTTP"),
     # volumes and networks
     "volume create": (_V, "volume_create", "Create a volume"),

@@ -1,0 +1,237 @@
+"""manifest create|annotate|inspect|push|rm and imagetools create|inspect."""
+
+from __future__ import annotations
+
+from boxwright.cli.flags import SUPPRESS
+from boxwright.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from boxwright.cli.context import Context
+    from boxwright.cli.flags import Namespace, Parser
+    from boxwright.spec.descriptor import Descriptor
+
+
+# --- manifest ---------------------------------------------------------------------------------------
+
+
+def manifest_create_args(p: Parser) -> None:
+    """Docker's."""
+    p.usage = "MANIFEST_LIST MANIFEST [MANIFEST...]"
+    p.add_argument("list", metavar="MANIFEST_LIST")
+    p.add_argument("images", nargs="+", metavar="MANIFEST")
+    p.add_argument("-a", "--amend", action="store_true", help="Amend an existing manifest list")
+    p.add_argument("--insecure", action="store_true", help=SUPPRESS)
+
+
+def manifest_create(ctx: Context, args: Namespace) -> int:
+    """Start a list under work."""
+    reference = ctx.engine.manifest_lists.create(args.list, args.images, amend=args.amend)
+    ctx.out(f"Created manifest list {reference}")
+    return 0
+
+
+def manifest_annotate_args(p: Parser) -> None:
+    """Docker's."""
+    p.usage = "MANIFEST_LIST MANIFEST"
+    p.add_argument("list", metavar="MANIFEST_LIST")
+    p.add_argument("image", metavar="MANIFEST")
+    p.add_argument("--arch", default="", metavar="string", help="Set architecture")
+    p.add_argument("--os", default="", metavar="string", help="Set operating system")
+    p.add_argument("--os-features", action="append", metavar="strings", help="Set operating system feature")
+    p.add_argument("--os-version", default="", metavar="string", help="Set operating system version")
+    p.add_argument("--variant", default="", metavar="string", help="Set architecture variant")
+
+
+def manifest_annotate(ctx: Context, args: Namespace) -> int:
+    """Change what an entry says about its platform."""
+    features = tuple(f for text in args.os_features for f in text.split(",") if f)
+    ctx.engine.manifest_lists.annotate(
+        args.list, args.image, architecture=args.arch, os=args.os, variant=args.variant, os_version=args.os_version, os_features=features,
+    )  # fmt: skip
+    return 0
+
+
+def manifest_inspect_args(p: Parser) -> None:
+    """Docker's."""
+    p.usage = "[MANIFEST_LIST] MANIFEST"
+    p.add_argument("names", nargs="+", metavar="MANIFEST")
+    p.add_argument("-v", "--verbose", action="store_true", help="Output additional info including layers and platform")
+    p.add_argument("--insecure", action="store_true", help=SUPPRESS)
+
+
+def manifest_inspect(ctx: Context, args: Namespace) -> int:
+    """The list under work, or what a registry has under the name."""
+    if len(args.names) > 2:
+        raise Invalid("manifest inspect takes a manifest, or a manifest list and a manifest")
+    lists = ctx.engine.manifest_lists
+    if len(args.names) == 1 and lists.has(args.names[0]):
+        _print_raw(ctx, lists.index(args.names[0]).raw)
+        return 0
+    from boxwright.registry.client.manifests import inspect
+
+    reference, desc, content, platforms = inspect(ctx.engine.registry, args.names[-1])
+    if not args.verbose:
+        _print_raw(ctx, content.raw)
+        return 0
+    _verbose(ctx, reference, desc, content, platforms)
+    return 0
+
+
+def _verbose(ctx: Context, reference: Any, desc: Descriptor, content: Any, platforms: Mapping[Any, Any]) -> None:
+    import json
+
+    from boxwright.spec.manifest import Index
+
+    def entry(ref: Any, d: Descriptor, body: Any) -> dict[str, Any]:
+        platform = platforms.get(d.digest) or d.platform
+        about = {**d.to_json(), **({"platform": platform.to_json()} if platform else {})}
+        return {"Ref": str(ref), "Descriptor": about, "SchemaV2Manifest" if "docker" in d.media_type else "OCIManifest": json.loads(body.raw)}
+
+    if isinstance(content, Index):
+        remote = ctx.engine.registry.remote(reference)
+        out: Any = [
+            entry(reference.with_digest(d.digest), d, remote.manifest(str(reference.with_digest(d.digest)))[1]) for d in content.manifests
+        ]
+    else:
+        out = entry(reference, desc, content)
+    ctx.out(json.dumps(out, indent="\t", ensure_ascii=False))
+
+
+def _print_raw(ctx: Context, raw: bytes) -> None:
+    import json
+
+    ctx.out(json.dumps(json.loads(raw), indent=3, ensure_ascii=False))
+
+
+def manifest_push_args(p: Parser) -> None:
+    """Docker's."""
+    p.usage = "MANIFEST_LIST"
+    p.add_argument("list", metavar="MANIFEST_LIST")
+    p.add_argument("-p", "--purge", action="store_true", help="Remove the local manifest list after push")
+    p.add_argument("--insecure", action="store_true", help=SUPPRESS)
+
+
+def manifest_push(ctx: Context, args: Namespace) -> int:
+    """Push a list; standard output gets the digest."""
+    ctx.out(str(ctx.engine.manifest_lists.push(args.list, purge=args.purge).digest))
+    return 0
+
+
+def manifest_rm_args(p: Parser) -> None:
+    """Docker's."""
+    p.usage = "MANIFEST_LIST [MANIFEST_LIST...]"
+    p.add_argument("lists", nargs="+", metavar="MANIFEST_LIST")
+
+
+def manifest_rm(ctx: Context, args: Namespace) -> int:
+    """Forget lists under work."""
+    for name in args.lists:
+        ctx.engine.manifest_lists.remove(name)
+    return 0
+
+
+# --- imagetools -------------------------------------------------------------------------------------
+
+
+def imagetools_create_args(p: Parser) -> None:
+    """buildx's."""
+    p.usage = "[SOURCE...]"
+    p.add_argument("sources", nargs="*", metavar="SOURCE")
+    p.add_argument("-t", "--tag", action="append", metavar="stringArray", help="Set reference for new image")
+    p.add_argument("--append", action="store_true", help="Append to existing manifest")
+    p.add_argument("--annotation", action="append", metavar="stringArray", help="Add annotation to the image")
+    p.add_argument("--dry-run", action="store_true", help="Show final image instead of pushing")
+    p.add_argument("-f", "--file", action="append", metavar="stringArray", help="Read source descriptor from file")
+    p.add_argument("--progress", default="", metavar="string", help=SUPPRESS)
+
+
+def imagetools_create(ctx: Context, args: Namespace) -> int:
+    """Join images in registries."""
+    annotations = {}
+    for text in args.annotation:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Invalid(f"invalid annotation {text!r}: wanted key=value")
+        annotations[key.removeprefix("index:")] = value
+    sources = [*(_from_file(ctx, path) for path in args.file), *args.sources]
+    made = ctx.engine.imagetools_create(args.tag, sources, append=args.append, annotations=annotations, dry_run=args.dry_run)
+    if args.dry_run:
+        import json
+
+        ctx.out(json.dumps(json.loads(made.raw), indent=2))
+    else:
+        for tag in args.tag:
+            ctx.err(f"pushed {made.descriptor.digest} to {tag}")
+        ctx.out(str(made.descriptor.digest))
+    return 0
+
+
+def _from_file(ctx: Context, path: str) -> str:
+    """buildx's --file: a reference, or JSON with one."""
+    import json
+    from pathlib import Path
+
+    try:
+        text = Path(path).read_text().strip()
+    except OSError as error:
+        raise Invalid(f"cannot read {path}: {error.strerror}") from error
+    if not text.startswith("{"):
+        return text
+    try:
+        return str(json.loads(text)["ref"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Invalid(f"{path} holds no reference", hint='write the reference itself, or {"ref": "NAME"}') from error
+
+
+def imagetools_inspect_args(p: Parser) -> None:
+    """buildx's."""
+    p.usage = "NAME"
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--format", default="", metavar="string", help="Format the output using the given Go template: .Name, .Manifest")
+    p.add_argument("--raw", action="store_true", help="Show original, unformatted JSON manifest")
+
+
+def imagetools_inspect(ctx: Context, args: Namespace) -> int:
+    """What a registry has under a name."""
+    import sys
+
+    from boxwright.registry.client.manifests import inspect
+    from boxwright.spec.manifest import Index
+
+    reference, desc, content, platforms = inspect(ctx.engine.registry, args.name)
+    if args.raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content.raw)
+        return 0
+    if args.format:
+        from boxwright.cli.format import compile as compile_template
+
+        about: dict[str, Any] = {**desc.to_json()}
+        if isinstance(content, Index):
+            about["manifests"] = [d.to_json() for d in content.manifests]
+        values = {"Name": str(reference), "Manifest": about}
+        ctx.out(compile_template("{{json .}}" if args.format == "json" else args.format)(values))
+        return 0
+    ctx.out(f"Name:      {reference}")
+    ctx.out(f"MediaType: {content.media_type}")
+    ctx.out(f"Digest:    {desc.digest}")
+    if not isinstance(content, Index):
+        platform = platforms.get(desc.digest)
+        if platform is not None:
+            ctx.out(f"Platform:  {platform}")
+        return 0
+    ctx.out("           ")
+    ctx.out("Manifests: ")
+    for entry in content.manifests:
+        ctx.out(f"  Name:        {reference.name}{':' + reference.tag if reference.tag else ''}@{entry.digest}")
+        ctx.out(f"  MediaType:   {entry.media_type}")
+        if entry.platform is not None:
+            ctx.out(f"  Platform:    {entry.platform}")
+        for key, value in sorted(entry.annotations.items()):
+            ctx.out(f"  Annotations: {key}: {value}")
+        ctx.out("               ")
+    return 0

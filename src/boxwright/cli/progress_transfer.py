@@ -1,0 +1,247 @@
+"""How far a pull, push or copy is: Docker's plain lines, one honest total with a line a layer on a terminal, or JSON.
+
+Everything goes to standard error. A total counts the bytes that will really move: what is there already counts
+neither as work done nor as work to do.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from boxwright.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from boxwright.cli.context import Context
+    from boxwright.spec.descriptor import Descriptor
+    from boxwright.spec.digest import Digest
+
+PULL = {"started": "Pulling fs layer", "copied": "Pull complete", "exists": "Already exists", "mounted": "Mounted"}
+PUSH = {"started": "Preparing", "copied": "Pushed", "exists": "Layer already exists", "mounted": "Mounted"}
+COPY = {"started": "Copying", "copied": "Copied", "exists": "Already exists", "mounted": "Mounted"}
+KINDS = ("auto", "plain", "tty", "json", "quiet")
+_INTERVAL = 0.1  # seconds between two reports on one layer in JSON
+_WINDOW = 8.0  # seconds over which the speed is measured
+
+
+def make(ctx: Context, kind: str, words: Mapping[str, str], *, quiet: bool = False) -> Tally | None:
+    """The progress that ``--progress`` asks for; 'auto' goes by the terminal. None = silence. Raises Invalid."""
+    if quiet:
+        return None
+    kind = kind or ctx.settings.progress or "auto"
+    kind = {"rawjson": "json", "none": "quiet"}.get(kind, kind)
+    if kind not in KINDS:
+        raise Invalid(f"invalid progress mode {kind!r}: there are {', '.join(KINDS)}")
+    if kind == "auto":
+        kind = "tty" if ctx.stderr_is_tty else "plain"
+    if kind == "quiet":
+        return None
+    return {"plain": Plain, "tty": Terminal, "json": Json}[kind](ctx, words)
+
+
+class Tally:
+    """Counts, under a lock; subclasses show. Use as a context manager around the transfer."""
+
+    def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
+        self.ctx = ctx
+        self.words = words
+        self.lock = threading.RLock()
+        self.sizes: dict[Digest, int] = {}
+        self.got: dict[Digest, int] = {}
+        self.from_here: dict[Digest, int] = {}  # bytes of a resumed layer that did not move now
+        self.how: dict[Digest, str] = {}
+        self.samples: list[tuple[float, int]] = []
+        self.moved = 0
+
+    # --- content.copy.Progress -------------------------------------------------------------------
+
+    def planned(self, blobs: Sequence[Descriptor]) -> None:
+        with self.lock:
+            for blob in blobs:
+                fresh = blob.digest not in self.sizes
+                self.sizes[blob.digest] = blob.size
+                if fresh and _shown(blob):
+                    self.show_planned(blob)
+
+    def started(self, desc: Descriptor) -> None:
+        with self.lock:
+            self.sizes.setdefault(desc.digest, desc.size)
+
+    def resumed(self, desc: Descriptor, offset: int) -> None:
+        with self.lock:
+            self.from_here[desc.digest] = self.got[desc.digest] = offset
+            self.show_advanced(desc)
+
+    def advanced(self, desc: Descriptor, count: int) -> None:
+        with self.lock:
+            self.got[desc.digest] = self.got.get(desc.digest, 0) + count
+            self.moved += count
+            self.show_advanced(desc)
+
+    def done(self, desc: Descriptor, how: str) -> None:
+        with self.lock:
+            if desc.digest not in self.how:
+                self.how[desc.digest] = how
+                self.show_done(desc, how)
+
+    # --- sums --------------------------------------------------------------------------------------
+
+    def total(self) -> tuple[int, int]:
+        """Bytes moved and bytes to move, without what was there."""
+        skipped = {d for d, how in self.how.items() if how != "copied"}
+        to_move = sum(size - self.from_here.get(d, 0) for d, size in self.sizes.items() if d not in skipped)
+        return sum(got - self.from_here.get(d, 0) for d, got in self.got.items() if d not in skipped), to_move
+
+    def speed(self) -> float:
+        """Bytes a second over the last seconds."""
+        now = time.monotonic()
+        self.samples.append((now, self.moved))
+        while len(self.samples) > 2 and self.samples[0][0] < now - _WINDOW:
+            self.samples.pop(0)
+        (first, before), (last, after) = self.samples[0], self.samples[-1]
+        return (after - before) / (last - first) if last - first > 0.05 else 0.0
+
+    # --- to be shown ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Tally:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        """A line that belongs to the progress, not to the data."""
+        self.ctx.err(text)
+
+    def show_planned(self, desc: Descriptor) -> None: ...
+    def show_advanced(self, desc: Descriptor) -> None: ...
+    def show_done(self, desc: Descriptor, how: str) -> None: ...
+
+
+class Plain(Tally):
+    """Docker's lines without a terminal."""
+
+    def show_planned(self, desc: Descriptor) -> None:
+        self.say(f"{desc.digest.short}: {self.words['started']}")
+
+    def resumed(self, desc: Descriptor, offset: int) -> None:
+        super().resumed(desc, offset)
+        if offset and _shown(desc):
+            from boxwright.cli.tables import human_size
+
+            self.say(f"{desc.digest.short}: Resuming at {human_size(offset)} of {human_size(desc.size)}")
+
+    def show_done(self, desc: Descriptor, how: str) -> None:
+        if _shown(desc):
+            self.say(f"{desc.digest.short}: {self.words[how]}")
+
+
+class Json(Tally):
+    """One JSON object a line: layers as they come on, and the total with each."""
+
+    def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
+        super().__init__(ctx, words)
+        self._last: dict[Digest, float] = {}
+
+    def say(self, text: str) -> None:
+        self._write({"status": text})
+
+    def show_planned(self, desc: Descriptor) -> None:
+        self._write({"id": desc.digest.short, "digest": str(desc.digest), "status": self.words["started"], "total": desc.size})
+
+    def show_advanced(self, desc: Descriptor) -> None:
+        now = time.monotonic()
+        if now - self._last.get(desc.digest, 0) >= _INTERVAL:
+            self._last[desc.digest] = now
+            self._write(self._state(desc))
+
+    def show_done(self, desc: Descriptor, how: str) -> None:
+        self._write({**self._state(desc), "status": self.words[how]})
+
+    def _state(self, desc: Descriptor) -> dict[str, Any]:
+        moved, total = self.total()
+        speed = self.speed()
+        return {
+            "id": desc.digest.short, "digest": str(desc.digest), "status": "Transferring",
+            "current": self.got.get(desc.digest, 0), "total": self.sizes[desc.digest],
+            "overall": {"current": moved, "total": total, "bytesPerSecond": round(speed), "secondsLeft": round((total - moved) / speed, 1) if speed else None},
+        }  # fmt: skip
+
+    def _write(self, body: dict[str, Any]) -> None:
+        import json
+
+        sys.stderr.write(json.dumps(body, separators=(",", ":")) + "\n")
+        sys.stderr.flush()
+
+
+class Terminal(Tally):
+    """A line a layer and the total below, drawn by rich, which is loaded when the first byte moves."""
+
+    def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
+        super().__init__(ctx, words)
+        self._live: Any = None
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Tally:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self._ended.set()
+            live, self._live = self._live, None
+        if live is not None:
+            live.update(self._picture())
+            live.stop()
+
+    def say(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, highlight=False, markup=False)
+        else:
+            self.ctx.err(text)
+
+    def show_advanced(self, desc: Descriptor) -> None:
+        if self._live is None and not self._ended.is_set():
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=sys.stderr, no_color=not self.ctx.color)
+            self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=8, transient=False)
+            self._live.start()
+
+    def _picture(self) -> Any:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        from boxwright.cli.tables import human_size
+
+        with self.lock:
+            grid = Table.grid(padding=(0, 1))
+            rows = [d for d in self.sizes if self.how.get(d) != "exists"]
+            active = [d for d in rows if d not in self.how or len(rows) < 20]
+            for digest in active[:20]:
+                size, got = self.sizes[digest], self.got.get(digest, 0)
+                how = self.how.get(digest)
+                state = self.words[how] if how else f"{human_size(got)}/{human_size(size)}"
+                grid.add_row(digest.short, ProgressBar(total=max(size, 1), completed=size if how else min(got, size), width=28), state)
+            moved, total = self.total()
+            speed = self.speed()
+            left = _clock((total - moved) / speed) if speed and moved < total else ""
+            share = f"{100 * moved / total:.0f} %" if total else ""
+            text = f"{human_size(moved)}/{human_size(total)} {share} {human_size(speed)}/s" + (f", {left} left" if left else "")
+            grid.add_row("total", ProgressBar(total=max(total, 1), completed=moved, width=28), text)
+            return grid
+
+
+def _shown(desc: Descriptor) -> bool:
+    """Configs are too small to be worth a line."""
+    return ".config." not in desc.media_type and ".container.image." not in desc.media_type and desc.media_type != "application/vnd.oci.empty.v1+json"
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds + 0.5)
+    return f"{whole}s" if whole < 60 else f"{whole // 60}m{whole % 60:02}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"
