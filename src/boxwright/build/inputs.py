@@ -17,7 +17,7 @@ from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
-from boxwright.errors import BoxwrightError, NotFound
+from boxwright.errors import NotFound, Unsupported
 
 if TYPE_CHECKING:
     from boxwright.build.ops.context import Rooms
@@ -184,10 +184,8 @@ def _named(value: str) -> tuple[str, str]:
     return "directory", value
 
 
-class BuildContextUnsupported(BoxwrightError):
+class BuildContextUnsupported(Unsupported):
     """A named context of a kind that is not known here."""
-
-    http_status = 501
 
 
 def _shown(path: Path | None, directory: Path | None) -> str:
