@@ -91,8 +91,8 @@ class OverlaySnapshots(ABC):
 
     def _mount(self, workspace: Workspace) -> Mount:
         lowers = [self.lower(self.layers.get(diff_id)) for diff_id in reversed(workspace.layers)]
-        if len(lowers) < (1 if workspace.writable else 2):  # overlayfs wants one below an upper, else two
-            lowers.append(self._nothing())
+        for number in range(len(lowers), 1 if workspace.writable else 2):  # overlayfs wants one below an upper, else two
+            lowers.append(self._nothing(number))
         options = [*(f"lowerdir+={lower}" for lower in lowers)]
         if workspace.writable:
             options += [f"upperdir={workspace.upper}", f"workdir={workspace.work}"]
@@ -103,8 +103,8 @@ class OverlaySnapshots(ABC):
             options.append("ro")
         return Mount("overlay", "overlay", (*options, *_OPTIONS, *(["userxattr"] if self._userxattr else [])))
 
-    def _nothing(self) -> Path:
-        empty = self.root / "mounts" / "empty"
+    def _nothing(self, number: int) -> Path:
+        empty = self.root / "mounts" / f"empty{number}"
         empty.mkdir(parents=True, exist_ok=True)
         return empty
 
@@ -171,13 +171,12 @@ class OverlaySnapshots(ABC):
 
     def changes(self, key: str) -> Iterator[Change]:
         """See Snapshotter."""
-        from boxwright.layer.view import LayersView
         from boxwright.snapshot.difference import changes
 
         workspace = ws.load(self.root, key)
         if not workspace.writable:
             return iter(())
-        return changes(workspace.upper, LayersView([self.layers.get(diff_id) for diff_id in workspace.layers]))
+        return changes(workspace.upper, [self.layers.get(diff_id) for diff_id in workspace.layers])
 
     def usage(self, key: str) -> int:
         """See Snapshotter."""

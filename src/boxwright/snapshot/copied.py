@@ -1,0 +1,167 @@
+"""The `copied` driver: a tree is a plain copy of its layers; nothing is mounted, no privilege is needed.
+
+    ROOT/work/<key>/rootfs/   the tree itself
+    ROOT/work/<key>/base      what every file was when the copy was made: inode, change time, birth of directories
+
+The kernel changes a file's ctime whenever overlayfs would have copied it up, so the difference that is found by
+comparing with `base` is the one that an upper directory would hold. For hosts where nothing can be mounted: slow
+with large images, and files that are hard links of each other below stay linked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from boxwright.content.local import disk_errors
+from boxwright.layer.store import Layer, LayerStore
+from boxwright.rootfs.root import remove_tree
+from boxwright.snapshot import workspace as ws
+from boxwright.snapshot.compare import Base, build_upper, differences
+from boxwright.snapshot.snapshotter import Change, Mount
+from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
+from boxwright.spec.digest import DiffID
+
+
+class Copied:
+    """A `Snapshotter`; see the module."""
+
+    name: ClassVar[str] = "copied"
+
+    def __init__(self, root: Path, layers: LayerStore, *, reason: str = "") -> None:
+        self.root = root
+        self.layers = layers
+        self.reason = reason
+
+    # --- life --------------------------------------------------------------------------------------
+
+    def prepare(self, key: str, layers: Sequence[DiffID], *, volatile: bool = False) -> None:
+        """See Snapshotter."""
+        self._create(key, layers, writable=True, volatile=volatile)
+
+    def view(self, key: str, layers: Sequence[DiffID]) -> None:
+        """See Snapshotter."""
+        self._create(key, layers, writable=False, volatile=False)
+
+    def _create(self, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool) -> None:
+        from boxwright.snapshot.copying import copy_layers
+
+        stack = [self.layers.get(diff_id) for diff_id in layers]
+        workspace = ws.create(self.root, key, layers, writable=writable, volatile=volatile)
+        with disk_errors(str(workspace.path)):
+            copy_layers(stack, workspace.rootfs)
+            if writable:
+                Base.of(workspace.rootfs).save(workspace.path / "base")
+        ws.save(workspace)
+
+    def discard(self, key: str) -> None:
+        """See Snapshotter."""
+        ws.remove(ws.workspace_path(self.root, key))
+
+    # --- use ---------------------------------------------------------------------------------------
+
+    def mounts(self, key: str) -> list[Mount]:
+        """See Snapshotter."""
+        workspace = self._usable(key)
+        return [Mount("bind", str(workspace.rootfs), ("rbind",) if workspace.writable else ("rbind", "ro"))]
+
+    def mount(self, key: str) -> Path:
+        """The tree is there already."""
+        return self._usable(key).rootfs
+
+    def unmount(self, key: str) -> None:
+        """Nothing is mounted."""
+
+    def open(self, key: str) -> int:
+        """See Snapshotter."""
+        return os.open(self._usable(key).rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def release(self, diff_id: DiffID) -> None:
+        """See Snapshotter: copies need their layers no more."""
+
+    def unmount_all(self) -> None:
+        """See Snapshotter: there is nothing."""
+
+    def _usable(self, key: str) -> Workspace:
+        workspace = ws.load(self.root, key)
+        if workspace.sealed:
+            raise SnapshotReadOnly(f"the tree {key} is being committed")
+        return workspace
+
+    # --- what was written --------------------------------------------------------------------------
+
+    def _writable(self, key: str) -> Workspace:
+        workspace = ws.load(self.root, key)
+        if not workspace.writable:
+            raise SnapshotReadOnly(f"the tree {key} is read-only")
+        return workspace
+
+    def seal(self, key: str) -> Path:
+        """See Snapshotter."""
+        workspace = self._writable(key)
+        if not workspace.sealed:
+            with disk_errors(str(workspace.upper)):
+                build_upper(workspace.rootfs, workspace.upper, Base.load(workspace.path / "base"), move=True)
+            ws.save(replace(workspace, sealed=True))
+        return workspace.upper
+
+    def commit(self, key: str) -> Layer:
+        """See Snapshotter."""
+        upper = self.seal(key)
+        layer = self.layers.adopt_tree(upper) if os.geteuid() == 0 else self._write(upper)
+        self.discard(key)
+        return layer
+
+    def snapshot_layer(self, key: str) -> Layer:
+        """See Snapshotter."""
+        with _Temporary(self._writable(key)) as upper:
+            return self._write(upper)
+
+    def _write(self, upper: Path) -> Layer:
+        from boxwright.snapshot.difference import write_layer
+
+        return write_layer(self.layers, upper, owned=os.geteuid() != 0)
+
+    def changes(self, key: str) -> Iterator[Change]:
+        """See Snapshotter."""
+        from boxwright.snapshot.difference import changes
+
+        workspace = ws.load(self.root, key)
+        if not workspace.writable:
+            return
+        with _Temporary(workspace) as upper:
+            yield from changes(upper, [self.layers.get(diff_id) for diff_id in workspace.layers], owned=os.geteuid() != 0)
+
+    def usage(self, key: str) -> int:
+        """See Snapshotter."""
+        workspace = ws.load(self.root, key)
+        if not workspace.writable:
+            return 0
+        if workspace.sealed:
+            return ws.content_bytes(workspace.upper)
+        return sum(found.size for found in differences(workspace.rootfs, Base.load(workspace.path / "base")))
+
+
+class _Temporary:
+    """The difference of a tree that goes on being used, as hard links."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._name = f"upper-{os.urandom(4).hex()}"
+
+    def __enter__(self) -> Path:
+        if self._workspace.sealed:
+            return self._workspace.upper
+        upper = self._workspace.path / self._name
+        build_upper(self._workspace.rootfs, upper, Base.load(self._workspace.path / "base"), move=False)
+        return upper
+
+    def __exit__(self, *_: object) -> None:
+        fd = os.open(self._workspace.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(fd, self._name)
+        finally:
+            os.close(fd)

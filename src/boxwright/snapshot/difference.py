@@ -1,0 +1,125 @@
+"""What an overlay upper directory says against the layers below it: as a layer, and as `docker diff`'s lines."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from boxwright.layer.store import Layer, LayerStore
+from boxwright.layer.view import LayersView, Node
+from boxwright.snapshot.compare import Lent
+from boxwright.snapshot.snapshotter import Change
+
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TYPES = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}
+
+
+def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False) -> Layer:
+    """Write an upper directory, which may be in use, out as a tar-backed layer; `owned`: what is this user's belongs
+    to root in the layer (a tree that was made without privilege). Raises Invalid, DiskFull."""
+    from boxwright.layer.walk import write_tree
+    from boxwright.layer.write import TarBuilder
+
+    class Owned(TarBuilder):
+        def put(self, name: bytes, kind: str, mode: int, uid: int, gid: int, *rest: Any, **more: Any) -> None:
+            super().put(name, kind, mode, *_inside(uid, gid, owned), *rest, **more)
+
+    with layers.writer() as writer:
+        write_tree(upper, Owned(writer) if owned else TarBuilder(writer))
+        return writer.commit()
+
+
+def _inside(uid: int, gid: int, owned: bool) -> tuple[int, int]:
+    if not owned:
+        return uid, gid
+    return 0 if uid == os.geteuid() else uid, 0 if gid == os.getegid() else gid
+
+
+def changes(upper: Path, below: Sequence[Layer], *, owned: bool = False) -> Iterator[Change]:
+    """What `upper` changes in the stack of layers, in path order.
+
+    Docker's rules (moby archive.ChangesDirs): A added, C changed, D deleted; a directory is changed when its mode
+    or owner is or when something in it is; a file that was opened and left as it was is not. `owned`: as for
+    `write_layer`; owners then say nothing."""
+    with LayersView(below) as view, Lent(upper, 0o500) as modes:
+        fd = os.open(upper, _DIRECTORY)
+        try:
+            yield from _Comparer(view, owned, modes).directory(fd, "", hidden=False)
+        finally:
+            os.close(fd)
+
+
+class _Comparer:
+    def __init__(self, below: LayersView, owned: bool, modes: Mapping[str, int]) -> None:
+        self._below = below
+        self._owned = owned
+        self._modes = modes
+
+    def directory(self, fd: int, path: str, *, hidden: bool, new: bool = False) -> list[Change]:
+        """`hidden`: an opaque directory at or above this one hides what the layers have here; `new`: they have no
+        directory here."""
+        found: dict[str, list[Change]] = {}
+        names = os.listdir(fd)
+        if hidden and not new:
+            present = set(names)
+            for name in self._below.listdir(path or "/"):
+                if name not in present:
+                    found[name] = [Change(f"{path}/{name}", "D")]
+        for name in names:
+            try:
+                found[name] = self._entry(fd, name, f"{path}/{name}", hidden, new)
+            except FileNotFoundError:  # a running container removed it meanwhile
+                continue
+        return [change for name in sorted(found) for change in found[name]]
+
+    def _entry(self, parent: int, name: str, path: str, hidden: bool, new: bool) -> list[Change]:
+        info = os.lstat(name, dir_fd=parent)
+        old = None if new else self._below.lstat(path)
+        if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+            return [Change(path, "D")] if old is not None else []
+        inside: list[Change] = []
+        if stat.S_ISDIR(info.st_mode):
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            try:
+                inside = self.directory(fd, path, hidden=hidden or _is_opaque(fd), new=old is None or old.type != "dir")
+            finally:
+                os.close(fd)
+        if old is None:
+            return [Change(path, "A"), *inside]
+        if inside or not self._same(info, old, self._modes.get(path[1:], stat.S_IMODE(info.st_mode))):
+            return [Change(path, "C"), *inside]
+        return []
+
+    def _same(self, info: os.stat_result, old: Node, mode: int) -> bool:
+        if stat.S_IFMT(info.st_mode) != _TYPES.get(old.type):
+            return False
+        if not self._owned and (info.st_uid, info.st_gid) != (old.uid, old.gid):
+            return False
+        if stat.S_ISLNK(info.st_mode):
+            return info.st_size == len(os.fsencode(old.link)) and _same_time(info.st_mtime_ns, old.mtime)
+        if mode != old.mode:
+            return False
+        if stat.S_ISDIR(info.st_mode):
+            return True
+        if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
+            return (os.major(info.st_rdev), os.minor(info.st_rdev)) == old.device
+        return info.st_size == old.size and _same_time(info.st_mtime_ns, old.mtime)
+
+
+def _same_time(one: int, two: int) -> bool:
+    # Tars often drop what is below a second.
+    return one == two or (one // 10**9 == two // 10**9 and (one % 10**9 == 0 or two % 10**9 == 0))
+
+
+def _is_opaque(fd: int) -> bool:
+    for name in _OPAQUE:
+        try:
+            if os.getxattr(fd, name) == b"y":
+                return True
+        except OSError:
+            continue
+    return False

@@ -1,0 +1,73 @@
+"""The `unpacked` driver: a layer's tar is unpacked once into a directory beside it, and overlayfs stacks directories.
+
+    ROOT/layers/<algorithm>-<hex>/unpacked/     an overlay lower directory made from the tar; goes with the layer
+    ROOT/mounts/unpack.lock                     held while one is made
+
+For kernels that do not mount EROFS from files, and for user namespaces, where EROFS may not be mounted at all;
+there overlayfs keeps its own attributes under ``user.`` (`userxattr`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from boxwright.content.local import disk_errors
+from boxwright.layer.store import Layer
+from boxwright.rootfs.root import remove_tree
+from boxwright.snapshot.overlay import OverlaySnapshots
+from boxwright.spec.digest import DiffID
+
+_NAME, _PART = "unpacked", "unpacked.part"
+
+
+class Unpacked(OverlaySnapshots):
+    """See the module."""
+
+    name: ClassVar[str] = "unpacked"
+
+    def lower(self, layer: Layer) -> Path:
+        """The tree itself, or the unpacked tar."""
+        if layer.kind == "tree":
+            return layer.tree_path
+        target = layer.path / _NAME
+        if not target.exists():
+            with self._locked():
+                if not target.exists():
+                    self._unpack(layer, target)
+        return target
+
+    def _unpack(self, layer: Layer, target: Path) -> None:
+        from boxwright.snapshot.unpack import unpack_layer
+
+        part = layer.path / _PART
+        fd = os.open(layer.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(fd, _PART)  # left by a crash
+            with disk_errors(str(target)):
+                part.mkdir()
+                unpack_layer(layer, part, opaque="user.overlay.opaque" if self._userxattr else "trusted.overlay.opaque")
+                part.rename(target)
+        finally:
+            os.close(fd)
+
+    def release(self, diff_id: DiffID) -> None:
+        """See OverlaySnapshots: the directory goes with the layer, nothing holds it."""
+
+    def unmount_all(self) -> None:
+        """See Snapshotter: nothing is shared."""
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        mounts = self.root / "mounts"
+        mounts.mkdir(exist_ok=True)
+        fd = os.open(mounts / "unpack.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
