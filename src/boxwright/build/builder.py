@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from boxwright.build.bases import EngineBases, Registries
@@ -29,7 +28,8 @@ from boxwright.spec.reference import Reference
 if TYPE_CHECKING:
     from boxwright.content.lease import Lease
 
-_LOG_KEPT = 1 << 20  # bytes of a step's output that a failure quotes from
+_LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has
+_TAIL = 25  # lines of it that are repeated, as BuildKit does
 
 
 def build(rooms: Rooms, registries: Registries, request: BuildRequest, emit: Emit = ignore) -> BuildResult:
@@ -46,7 +46,7 @@ class Building:
         self.cancel = threading.Event()
         self._began = time.monotonic()
         self._out = emit
-        self._logs: dict[str, bytearray] = {}
+        self._logs: dict[str, _Said] = {}
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
         self._flights = Flights(rooms.root)
@@ -165,9 +165,7 @@ class Building:
     def emit(self, event: object) -> None:
         """Pass an event on; keep the end of each step's output, for the error that may come."""
         if isinstance(event, StepLog):
-            log = self._logs.setdefault(event.step, bytearray())
-            log += event.data
-            del log[:-_LOG_KEPT]
+            self._logs.setdefault(event.step, _Said()).add(event)
         self._out(event)  # type: ignore[arg-type]
 
     def step(self, vertex: Vertex) -> StepContext:
@@ -203,13 +201,41 @@ class Building:
     def _located(self, error: BoxwrightError) -> BuildFailed:
         failed = self._solver.failed if self._solver is not None else None
         ranges = error.ranges if isinstance(error, DockerfileError) else ()
-        step = log = ""
+        step, said = "", _Said()
         if failed is not None:
             step = failed.name
-            log = self._logs.get(failed.id, bytearray()).decode("utf-8", "replace")
+            said = self._logs.get(failed.id, said)
             if not ranges and failed.location is not None:
                 ranges = (failed.location,)
-        return BuildFailed(error, step=step, log=log, filename=self._filename, source=self._source, ranges=ranges)
+        return BuildFailed(
+            error, step=step, log=said.text, filename=self._filename, source=self._source, ranges=ranges, tail=said.tail()
+        )  # fmt: skip
+
+
+class _Said:
+    """The end of a step's output, and when its last lines came."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._lines: list[tuple[float, bytes]] = []
+
+    def add(self, event: StepLog) -> None:
+        self._data += event.data
+        del self._data[:-_LOG_KEPT]
+        for line in event.data.splitlines(keepends=True):
+            if self._lines and not self._lines[-1][1].endswith(b"\n"):
+                self._lines[-1] = self._lines[-1][0], self._lines[-1][1] + line
+            else:
+                self._lines.append((event.at, line))
+        del self._lines[:-_TAIL]
+
+    @property
+    def text(self) -> str:
+        return self._data.decode("utf-8", "replace")
+
+    def tail(self) -> list[str]:
+        """``0.123 text`` a line."""
+        return [f"{at:.3f} " + line.decode("utf-8", "replace").rstrip("\r\n") for at, line in self._lines]
 
 
 def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:

@@ -179,7 +179,7 @@ def _named(value: str) -> tuple[str, str]:
         return "image", rest
     if separator:
         raise BuildContextUnsupported(f"build context {value!r}: {scheme} sources are not supported", hint="give a directory or docker-image://NAME")
-    if not os.path.isdir(value):  # noqa: PTH112 - a plain question
+    if not os.path.isdir(value):
         raise DockerfileMissing(f"build context {value!r} is not a directory")
     return "directory", value
 

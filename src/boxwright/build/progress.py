@@ -48,6 +48,14 @@ class StepCached:
 
 
 @dataclass(frozen=True, slots=True)
+class StepMissed:
+    """The step is going to run, and why; only told when reasons were asked for."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepDone:
     """The step ran to its end."""
 
@@ -75,7 +83,7 @@ class BuildWarning:
     description: str = ""
 
 
-Event: TypeAlias = StepStarted | StepLog | StepStatus | StepCached | StepDone | StepFailed | BuildWarning
+Event: TypeAlias = StepStarted | StepLog | StepStatus | StepCached | StepMissed | StepDone | StepFailed | BuildWarning
 Emit: TypeAlias = Callable[[Event], None]
 
 

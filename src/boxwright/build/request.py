@@ -97,11 +97,12 @@ class BuildResult:
 
 
 class BuildFailed(BoxwrightError):
-    """A build failed. `cause` is what stopped it; `step` and `log` say where, `excerpt` shows the lines."""
+    """A build failed. `cause` is what stopped it; `step` and `log` say where (`tail`: its last lines with
+    their times), `excerpt` shows the lines of the Dockerfile."""
 
     def __init__(
         self, cause: BoxwrightError, *, step: str = "", log: str = "", filename: str = "", source: bytes = b"",
-        ranges: Sequence[SourceRange] = (),
+        ranges: Sequence[SourceRange] = (), tail: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(f"failed to solve: {cause}", hint=cause.hint)
         self.cause = cause
@@ -110,6 +111,7 @@ class BuildFailed(BoxwrightError):
         self.filename = filename
         self.source = source
         self.ranges = tuple(ranges)
+        self.tail = tuple(tail)
 
     @property
     def http_status(self) -> int:  # type: ignore[override]
@@ -125,10 +127,7 @@ class BuildFailed(BoxwrightError):
     def render(self) -> str:
         """What stands above the error's sentence: the step's last output and the lines of the Dockerfile."""
         parts = []
-        if self.step and self.log:
-            tail = "\n".join(self.log.rstrip("\n").split("\n")[-_LOG_LINES:])
-            parts.append(f"------\n > {self.step}:\n{tail}\n------\n")
+        if self.step and self.tail:
+            lines = "".join(f"{line}\n" for line in self.tail)
+            parts.append(f"------\n > {self.step}:\n{lines}------\n")
         return "".join(parts) + self.excerpt()
-
-
-_LOG_LINES = 25  # of the failed step's output, as BuildKit repeats them

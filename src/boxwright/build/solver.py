@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
-from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepStarted
+from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepMissed, StepStarted
 from boxwright.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -251,6 +251,8 @@ class Solver:
             if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
                 return report
             reason = self._explain(vertex, trees, selection, None) if self._explain else ""
+            if reason and not vertex.hidden:
+                self._emit(StepMissed(vertex.id, reason))
             with self._slots:
                 if self._host.cancel.is_set():
                     raise Cancelled("the build was cancelled")

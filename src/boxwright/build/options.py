@@ -1,0 +1,113 @@
+"""Options of ``build`` as text: secrets, agents, outputs, extra hosts. Pure but for the names they look at."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from boxwright.build.ops.context import Secret
+from boxwright.build.request import Output, RequestInvalid
+
+
+def fields(text: str, what: str) -> dict[str, str]:
+    """``key=value,key=value``, quoted as in CSV; keys in lower case. A bare word has the value ''."""
+    try:
+        row = next(csv.reader(io.StringIO(text), strict=True), [])
+    except csv.Error as error:
+        raise RequestInvalid(f"invalid {what} {text!r}: {error}") from error
+    out: dict[str, str] = {}
+    for part in row:
+        key, _, value = part.partition("=")
+        out[key.strip().lower()] = value
+    return out
+
+
+def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
+    """``id=x,src=FILE``, ``id=x,env=NAME``, ``id=x`` (the variable x if it is set, else the file x). Raises RequestInvalid."""
+    values = fields(text, "secret")
+    unknown = set(values) - {"id", "src", "source", "env", "type"}
+    if unknown:
+        raise RequestInvalid(f"invalid secret {text!r}: unexpected key {min(unknown)!r}")
+    identity = values.get("id", "")
+    source = values.get("src", values.get("source", ""))
+    kind = values.get("type", "")
+    if kind not in ("", "file", "env"):
+        raise RequestInvalid(f"unsupported secret type {kind!r}", hint="file or env")
+    variable = values.get("env", source if kind == "env" else "")
+    if not identity:
+        identity = Path(source).name if source else variable
+    if not identity:
+        raise RequestInvalid(f"invalid secret {text!r}: it has no id")
+    if kind == "env" or "env" in values or (not kind and not source and identity in environ):
+        value = environ.get(variable or identity)
+        if value is None:
+            raise RequestInvalid(f"secret {identity}: the variable {variable or identity} is not set")
+        return Secret(identity, value=value.encode("utf-8", "surrogateescape"))
+    path = Path(source or identity).expanduser()
+    if not path.is_file():
+        raise RequestInvalid(f"secret {identity}: {path} is no file" if path.exists() else f"secret {identity}: {path} does not exist")
+    return Secret(identity, path=path.absolute())
+
+
+def parse_ssh(text: str, environ: Mapping[str, str]) -> tuple[str, Path]:
+    """``default``, ``id=SOCKET``: an agent's socket by id. Raises RequestInvalid."""
+    identity, _, path = text.partition("=")
+    path = path or environ.get("SSH_AUTH_SOCK", "")
+    if not path:
+        raise RequestInvalid(f"invalid empty ssh agent socket for {text!r}", hint="make sure SSH_AUTH_SOCK is set")
+    socket = Path(path)
+    if not socket.is_socket():
+        raise RequestInvalid(f"ssh {identity}: {path} is no agent's socket", hint="start ssh-agent and add the key there; key files are not read")
+    return identity or "default", socket.absolute()
+
+
+def parse_output(text: str) -> Output:
+    """``type=local,dest=DIR``; a bare path is a directory, ``-`` a tar on standard output. Raises RequestInvalid."""
+    if text == "-":
+        return Output("tar", "-")
+    if "=" not in text:
+        return Output("local", text)
+    values = fields(text, "output")
+    kind = values.pop("type", "")
+    if not kind:
+        raise RequestInvalid(f"output type is required for {text!r}")
+    return Output(kind, values.pop("dest", ""), values)
+
+
+def parse_hosts(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """``name:address`` or ``name=address``, the address perhaps in brackets. Raises RequestInvalid."""
+    found = []
+    for value in values:
+        name, separator, address = value.partition("=") if "=" in value else value.partition(":")
+        if not separator or not name or not address:
+            raise RequestInvalid(f"bad format for add-host: {value!r}")
+        address = address.removeprefix("[").removesuffix("]")
+        found.append((name, "127.0.0.1" if address == "host-gateway" else address))
+    return tuple(found)
+
+
+def parse_pairs(values: Iterable[str], what: str) -> dict[str, str]:
+    """``key=value`` lists; a key alone has the value ''. Raises RequestInvalid."""
+    out: dict[str, str] = {}
+    for value in values:
+        key, _, text = value.partition("=")
+        if not key:
+            raise RequestInvalid(f"invalid {what} {value!r}: it has no name")
+        out[key] = text
+    return out
+
+
+def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """``--build-arg NAME=VALUE``; a NAME alone takes the caller's variable, and is left out when that is not set."""
+    out: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not name:
+            raise RequestInvalid(f"invalid build argument {value!r}: it has no name")
+        if equals:
+            out[name] = text
+        elif name in environ:
+            out[name] = environ[name]
+    return out

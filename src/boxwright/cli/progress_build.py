@@ -1,0 +1,228 @@
+"""How a build shows itself: BuildKit's plain lines, JSON, or nothing but errors. The terminal's own is progress_tty.
+
+Events come from any thread; a view is called under its own lock.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from boxwright.build.progress import (
+    BuildWarning,
+    StepCached,
+    StepDone,
+    StepFailed,
+    StepLog,
+    StepMissed,
+    StepStarted,
+    StepStatus,
+)
+from boxwright.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from boxwright.build.progress import Event
+    from boxwright.cli.context import Context
+
+KINDS = ("auto", "plain", "tty", "quiet", "none", "rawjson")
+
+
+def make(ctx: Context, kind: str, *, quiet: bool) -> View:
+    """The view that ``--progress`` and ``-q`` ask for; 'auto' goes by the terminal. Raises Invalid."""
+    kind = kind or ctx.settings.progress or "auto"
+    if kind not in KINDS:
+        raise Invalid(f"invalid progress mode {kind!r}: there are {', '.join(KINDS)}")
+    if quiet or kind in ("quiet", "none"):
+        return View(ctx)
+    if kind == "auto":
+        kind = "tty" if ctx.stderr_is_tty else "plain"
+    if kind == "tty":
+        from boxwright.cli.progress_tty import Terminal
+
+        return Terminal(ctx)
+    return Plain(ctx) if kind == "plain" else RawJson(ctx)
+
+
+def size(count: int) -> str:
+    """Bytes as BuildKit writes them: 97B, 1.27kB, 134.22MB."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{count}B" if units[0] == "B" else f"{value:.2f}{units[0]}"
+
+
+def status_text(event: StepStatus) -> str:
+    """``transferring context: 1.27kB done``."""
+    text = event.id
+    if event.total:
+        text += f": {size(event.current)}" + (f" / {size(event.total)}" if event.current != event.total else "")
+    return text + (" done" if event.done else "")
+
+
+class View:
+    """Shows nothing; collects warnings. A context manager around the build."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.warnings: list[BuildWarning] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, BuildWarning):
+                self.warnings.append(event)
+            else:
+                self.show(event)
+
+    def show(self, event: Any) -> None:
+        """One event, under the lock."""
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The build is over; what is still to be said is said."""
+
+    def tell_warnings(self) -> None:
+        """The list of warnings, after everything else."""
+        count = len(self.warnings)
+        if not count:
+            return
+        more = "" if self.ctx.debug else " (use --debug to expand)"
+        self.ctx.err(f"\n {count} warning{'s' if count > 1 else ''} found{more}:")
+        for warning in self.warnings:
+            rule = f"{warning.rule}: " if warning.rule else ""
+            self.ctx.err(f" - {rule}{warning.message}" + (f" (line {warning.line})" if warning.line else ""))
+            if self.ctx.debug and warning.url:
+                self.ctx.err(f"   {warning.url}")
+
+
+class _Shown:
+    """A step in the plain view."""
+
+    __slots__ = ("began", "line", "name", "number")
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number, self.name = number, name
+        self.began = time.monotonic()
+        self.line: dict[int, tuple[float, bytes]] = {}  # unfinished lines by stream
+
+
+class Plain(View):
+    """One line an event, numbered by step; lines of parallel steps never mix within a line."""
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self._steps: dict[str, _Shown] = {}
+        self._current: _Shown | None = None
+        self._numbers = 0
+
+    def show(self, event: Any) -> None:
+        if isinstance(event, StepStarted):
+            if event.step not in self._steps:
+                self._numbers += 1
+                self._steps[event.step] = _Shown(self._numbers, event.name)
+            return
+        step = self._steps.get(event.step)
+        if step is None:
+            return
+        if isinstance(event, StepLog):
+            self._log(step, event)
+        elif isinstance(event, StepStatus):
+            self._say(step, status_text(event))
+        elif isinstance(event, StepMissed):
+            self._say(step, f"runs because: {event.reason}")
+        else:
+            self._end(step, event)
+
+    def _log(self, step: _Shown, event: StepLog) -> None:
+        at, pending = step.line.pop(event.stream, (event.at, b""))
+        for line in (pending + event.data).splitlines(keepends=True):
+            if not line.endswith((b"\n", b"\r")):
+                step.line[event.stream] = at, line
+                return
+            self._say(step, f"{at:.3f} {line.decode('utf-8', 'replace').rstrip()}")
+            at = event.at
+
+    def _end(self, step: _Shown, event: Any) -> None:
+        for at, line in step.line.values():
+            self._say(step, f"{at:.3f} {line.decode('utf-8', 'replace').rstrip()}")
+        step.line.clear()
+        match event:
+            case StepCached():
+                self._say(step, "CACHED" + (f" ({event.reason})" if event.reason else ""))
+            case StepDone():
+                self._say(step, f"DONE {event.seconds:.1f}s")
+            case StepFailed():
+                self._say(step, "CANCELED" if event.cancelled else f"ERROR: {event.message}")
+        self.ctx.err()
+        self._current = None
+
+    def _say(self, step: _Shown, text: str) -> None:
+        if self._current is not step:
+            if self._current is not None:
+                self.ctx.err(f"#{self._current.number} ...\n")
+            self.ctx.err(f"#{step.number} {step.name}")
+            self._current = step
+        self.ctx.err(f"#{step.number} {text}")
+
+
+class RawJson(View):
+    """One JSON object a line on standard error, in the form of BuildKit's solve status."""
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self._started: dict[str, tuple[str, str]] = {}
+
+    def show(self, event: Any) -> None:
+        import json
+
+        body = self._body(event)
+        if body:
+            sys.stderr.write(json.dumps(body) + "\n")
+            sys.stderr.flush()
+
+    def _body(self, event: Any) -> dict[str, Any]:
+        import base64
+
+        digest = _digest(event.step)
+        match event:
+            case StepStarted():
+                self._started[event.step] = event.name, _now()
+                return {"vertexes": [self._vertex(event.step)]}
+            case StepLog():
+                data = base64.b64encode(event.data).decode()
+                return {"logs": [{"vertex": digest, "stream": event.stream, "data": data, "timestamp": _now()}]}
+            case StepStatus():
+                status = {"id": event.id, "vertex": digest, "name": event.id, "total": event.total, "current": event.current, "timestamp": _now()}
+                return {"statuses": [{**status, "completed": _now()} if event.done else status]}
+            case StepCached():
+                return {"vertexes": [self._vertex(event.step, completed=_now(), cached=True)]}
+            case StepDone():
+                return {"vertexes": [self._vertex(event.step, completed=_now())]}
+            case StepFailed():
+                return {"vertexes": [self._vertex(event.step, completed=_now(), error=event.message)]}
+        return {}
+
+    def _vertex(self, step: str, **more: Any) -> dict[str, Any]:
+        name, started = self._started.get(step, (step, ""))
+        return {"digest": _digest(step), "name": name, "started": started, **more}
+
+
+def _digest(step: str) -> str:
+    import hashlib
+
+    return step if step.startswith("sha256:") else "sha256:" + hashlib.sha256(step.encode()).hexdigest()
+
+
+def _now() -> str:
+    whole, rest = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest:09d}Z"
