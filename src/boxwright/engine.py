@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from boxwright.settings import Settings, load
 
 if TYPE_CHECKING:
+    from boxwright.container.manager import Containers
     from collections.abc import Callable, Sequence
     from typing import Any, BinaryIO
 
@@ -90,6 +91,15 @@ class Engine:
         from boxwright.runtime.probe import find_runtime
 
         return find_runtime(self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root)
+
+    # --- containers ----------------------------------------------------------------------------
+
+    @cached_property
+    def containers(self) -> Containers:
+        """Containers, with their `networks` and `volumes`."""
+        from boxwright.container.manager import Containers
+
+        return Containers(self)
 
     # --- images --------------------------------------------------------------------------------
 

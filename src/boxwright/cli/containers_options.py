@@ -1,0 +1,236 @@
+"""The options of `run` and `create`, and what they say as a ContainerConfig."""
+
+from __future__ import annotations
+
+import os
+
+from boxwright.cli.flags import REMAINDER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from boxwright.cli.context import Context
+    from boxwright.cli.flags import Namespace, Parser
+    from boxwright.container.config import ContainerConfig, Endpoint, MountSpec
+
+# dest, metavar, help: options that may be given several times
+_LISTS = (
+    ("-a", "--attach", "Attach to STDIN, STDOUT or STDERR"),
+    ("", "--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+    ("", "--annotation", "Add an annotation to the container (passed through to the OCI runtime)"),
+    ("", "--cap-add", "Add Linux capabilities"),
+    ("", "--cap-drop", "Drop Linux capabilities"),
+    ("", "--device", "Add a host device to the container"),
+    ("", "--device-cgroup-rule", "Add a rule to the cgroup allowed devices list"),
+    ("", "--dns", "Set custom DNS servers"),
+    ("", "--dns-option", "Set DNS options"),
+    ("", "--dns-search", "Set custom DNS search domains"),
+    ("-e", "--env", "Set environment variables"),
+    ("", "--env-file", "Read in a file of environment variables"),
+    ("", "--expose", "Expose a port or a range of ports"),
+    ("", "--group-add", "Add additional groups to join"),
+    ("-l", "--label", "Set meta data on a container"),
+    ("", "--label-file", "Read in a line delimited file of labels"),
+    ("", "--link", "Add link to another container"),
+    ("", "--log-opt", "Log driver options"),
+    ("", "--mount", "Attach a filesystem mount to the container"),
+    ("", "--network", "Connect a container to a network"),
+    ("", "--network-alias", "Add network-scoped alias for the container"),
+    ("-p", "--publish", "Publish a container's port(s) to the host"),
+    ("", "--security-opt", "Security Options"),
+    ("", "--sysctl", "Sysctl options"),
+    ("", "--tmpfs", "Mount a tmpfs directory"),
+    ("", "--ulimit", "Ulimit options"),
+    ("-v", "--volume", "Bind mount a volume"),
+    ("", "--volumes-from", "Mount volumes from the specified container(s)"),
+)
+_TEXTS = (
+    ("", "--cgroup-parent", "string", "Optional parent cgroup for the container"),
+    ("", "--cgroupns", "string", "Cgroup namespace to use (host|private)"),
+    ("", "--cidfile", "string", "Write the container ID to the file"),
+    ("", "--cpus", "decimal", "Number of CPUs"),
+    ("", "--cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+    ("", "--cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+    ("", "--domainname", "string", "Container NIS domain name"),
+    ("", "--health-cmd", "string", "Command to run to check health"),
+    ("", "--health-interval", "duration", "Time between running the check (ms|s|m|h) (default 0s)"),
+    ("", "--health-start-interval", "duration", "Time between running the check during the start period (ms|s|m|h) (default 0s)"),
+    ("", "--health-start-period", "duration", "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)"),
+    ("", "--health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
+    ("-h", "--hostname", "string", "Container host name"),
+    ("", "--ip", "ip", "IPv4 address (e.g., 172.30.100.104)"),
+    ("", "--ipc", "string", "IPC mode to use"),
+    ("", "--isolation", "string", "Container isolation technology"),
+    ("", "--log-driver", "string", "Logging driver for the container"),
+    ("", "--mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    ("-m", "--memory", "bytes", "Memory limit"),
+    ("", "--memory-reservation", "bytes", "Memory soft limit"),
+    ("", "--memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+    ("", "--name", "string", "Assign a name to the container"),
+    ("", "--pid", "string", "PID namespace to use"),
+    ("", "--platform", "string", "Set platform if server is multi-platform capable"),
+    ("", "--restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
+    ("", "--runtime", "string", "Runtime to use for this container"),
+    ("", "--shm-size", "bytes", "Size of /dev/shm"),
+    ("", "--stop-signal", "string", "Signal to stop the container"),
+    ("-u", "--user", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    ("", "--userns", "string", "User namespace to use"),
+    ("", "--uts", "string", "UTS namespace to use"),
+    ("", "--volume-driver", "string", "Optional volume driver for the container"),
+    ("-w", "--workdir", "string", "Working directory inside the container"),
+)
+_NUMBERS = (
+    ("", "--blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
+    ("", "--cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period"),
+    ("", "--cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    ("-c", "--cpu-shares", "CPU shares (relative weight)"),
+    ("", "--health-retries", "Consecutive failures needed to report unhealthy"),
+    ("", "--oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
+    ("", "--pids-limit", "Tune container pids limit (set -1 for unlimited)"),
+)
+_SWITCHES = (
+    ("", "--init", "Run an init inside the container that forwards signals and reaps processes"),
+    ("-i", "--interactive", "Keep STDIN open even if not attached"),
+    ("", "--no-healthcheck", "Disable any container-specified HEALTHCHECK"),
+    ("", "--oom-kill-disable", "Disable OOM Killer"),
+    ("", "--privileged", "Give extended privileges to this container"),
+    ("-P", "--publish-all", "Publish all exposed ports to random ports"),
+    ("-q", "--quiet", "Suppress the pull output"),
+    ("", "--read-only", "Mount the container's root filesystem as read only"),
+    ("", "--rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    ("-t", "--tty", "Allocate a pseudo-TTY"),
+)
+
+
+def declare(p: Parser) -> None:
+    """The options that `run` and `create` share."""
+    kinds = {"--network": "network", "--volumes-from": "container", "--env-file": "file", "--label-file": "file"}
+    for short, name, text in _LISTS:
+        p.add_argument(*filter(None, (short, name)), action="append", help=text, complete=kinds.get(name, ""))
+    for short, name, kind, text in _TEXTS:
+        p.add_argument(*filter(None, (short, name)), metavar=kind, default="", help=text)
+    for short, name, text in _NUMBERS:
+        p.add_argument(*filter(None, (short, name)), type=int, default=0, help=text)
+    for short, name, text in _SWITCHES:
+        p.add_argument(*filter(None, (short, name)), action="store_true", help=text)
+    p.add_argument("--entrypoint", metavar="string", help="Overwrite the default ENTRYPOINT of the image")
+    p.add_argument("--memory-swappiness", type=int, default=-1, help="Tune container memory swappiness (0 to 100)")
+    p.add_argument("--pull", default="missing", choices=("always", "missing", "never"), help='Pull image before running ("always", "missing", "never")')
+    p.add_argument("--stop-timeout", type=int, help="Timeout (in seconds) to stop a container")
+    p.add_argument("--trust-host-ca", nargs="?", const="always", default="", choices=("auto", "always", "never"), metavar="string", help="Let the container trust the certificates that the host trusts (auto, always, never)")
+    for name in ("--net", "--net-alias", "--dns-opt"):  # Docker's older names
+        p.add_argument(name, action="append", help="==SUPPRESS==")
+    p.add_argument("--disable-content-trust", action="store_true", help="==SUPPRESS==")
+    p.add_argument("image", metavar="IMAGE", complete="image")
+    p.add_argument("command", nargs=REMAINDER, metavar="COMMAND")
+
+
+def read(ctx: Context, args: Namespace) -> ContainerConfig:
+    """What was typed, understood. Raises OptionInvalid, MountInvalid, PortInvalid, ConfigInvalid."""
+    from boxwright.container import options
+    from boxwright.container.config import ContainerConfig
+    from boxwright.container.ports import parse_expose, parse_publish
+
+    environ = ctx.settings.environ
+    network, endpoints = _networks(args)
+    entrypoint = None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ())
+    env = options.environment(args.env_file, args.env, environ) + options.unset_names(args.env, environ)
+    attach = tuple(_stream(a) for a in args.attach)
+    detached = getattr(args, "detach", False)
+    if not attach and not detached:
+        attach = (*(("stdin",) if args.interactive else ()), "stdout", "stderr")
+    return ContainerConfig(
+        args.image, tuple(args.command), entrypoint, args.name, env, options.labels(args.label_file, args.label), options.parse_map(args.annotation, "annotation"),
+        args.workdir, args.user, args.hostname, args.domainname, args.tty, args.interactive, attach, args.rm, _mounts(args), tuple(args.volumes_from),
+        tuple(binding for text in args.publish for binding in parse_publish(text)), args.publish_all, tuple(port for text in args.expose for port in parse_expose(text)),
+        network, endpoints, tuple(args.link), tuple(args.dns), tuple(args.dns_search), (*args.dns_option, *args.dns_opt), tuple(map(options.parse_host, args.add_host)),
+        read_only=args.read_only, cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop), privileged=args.privileged, init=args.init,
+        security_opt=options.parse_security(args.security_opt), devices=tuple(map(options.parse_device, args.device)), device_rules=tuple(args.device_cgroup_rule),
+        ulimits=tuple(map(options.parse_ulimit, args.ulimit)), shm_size=options.parse_size(args.shm_size) if args.shm_size else 0,
+        pid=_mode(args.pid, "pid"), ipc=_mode(args.ipc, "ipc"), uts=_mode(args.uts, "uts"), userns=_mode(args.userns, "userns"), cgroupns=_mode(args.cgroupns, "cgroupns"),
+        cgroup_parent=args.cgroup_parent, sysctls=options.parse_map(args.sysctl, "sysctl"), limits=_limits(args), oom_score_adj=_score(args.oom_score_adj),
+        group_add=tuple(args.group_add), stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, restart=options.parse_restart(args.restart),
+        health=options.health(
+            args.health_cmd, interval=args.health_interval, timeout=args.health_timeout, start_period=args.health_start_period,
+            start_interval=args.health_start_interval, retries=args.health_retries, none=args.no_healthcheck,
+        ),
+        platform=args.platform, pull=args.pull, log_driver=args.log_driver, log_opts=options.parse_map(args.log_opt, "log option"), runtime=args.runtime,
+        trust_host_ca=args.trust_host_ca,
+    )  # fmt: skip
+
+
+def _stream(text: str) -> str:
+    from boxwright.container.options import OptionInvalid
+
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise OptionInvalid(f'invalid argument "{text}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR')
+    return text.lower()
+
+
+_MODES = {"pid": ("host",), "ipc": ("host", "none", "private", "shareable"), "uts": ("host",), "userns": ("host",), "cgroupns": ("host", "private")}
+
+
+def _mode(text: str, what: str) -> str:
+    from boxwright.container.options import OptionInvalid
+
+    joins = what in ("pid", "ipc") and text.startswith("container:") and len(text) > len("container:")
+    if text and text not in _MODES[what] and not joins:
+        raise OptionInvalid(f"--{what}: invalid {what.upper()} mode", hint=f"known are {', '.join(_MODES[what])}" + (" and container:NAME" if what in ("pid", "ipc") else ""))
+    return text
+
+
+def _score(value: int) -> int:
+    from boxwright.container.options import OptionInvalid
+
+    if not -1000 <= value <= 1000:
+        raise OptionInvalid(f"invalid value {value}, range for oom score adj is [-1000, 1000]")
+    return value
+
+
+def _limits(args: Namespace) -> Any:
+    from boxwright.container.config import Limits
+    from boxwright.container.options import parse_cpus, parse_size, parse_swap
+
+    def size(text: str) -> int:
+        return parse_size(text) if text else 0
+
+    return Limits(
+        size(args.memory), parse_swap(args.memory_swap) if args.memory_swap else 0, size(args.memory_reservation), args.memory_swappiness,
+        parse_cpus(args.cpus) if args.cpus else 0, args.cpu_shares, args.cpu_period, args.cpu_quota, args.cpuset_cpus, args.cpuset_mems,
+        args.pids_limit, args.blkio_weight, args.oom_kill_disable,
+    )  # fmt: skip
+
+
+def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
+    from boxwright.container.config import MountSpec
+    from boxwright.container.mounts import parse_mount, parse_volume
+    from boxwright.container.options import parse_tmpfs
+
+    cwd = os.getcwd()
+    found = [parse_volume(text, cwd) for text in args.volume] + [parse_mount(text, cwd) for text in args.mount]
+    for text in args.tmpfs:
+        target, given = parse_tmpfs(text)
+        found.append(MountSpec("tmpfs", target, options=given, flag=True))
+    return tuple(found)
+
+
+def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
+    """The mode and the endpoints."""
+    from boxwright.container.config import Endpoint
+    from boxwright.container.networks import parse_network
+    from boxwright.container.options import OptionInvalid
+
+    wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
+    mode = "bridge" if wanted[0][0] == "default" else wanted[0][0]
+    aliases = (*args.network_alias, *args.net_alias)
+    endpoints = [Endpoint(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))}) for name, wishes in wanted]
+    if aliases or args.ip or args.mac_address:
+        if len(wanted) > 1:
+            raise OptionInvalid("conflicting options: --network-alias, --ip and --mac-address need a single --network", hint="use --network name=NETWORK,alias=ALIAS,ip=ADDRESS")
+        first = endpoints[0]
+        endpoints = [Endpoint(mode, (*first.aliases, *aliases), args.ip or first.ipv4, args.mac_address or first.mac)]
+    plain = mode in ("host", "none") or mode.startswith("container:")
+    if plain and len(endpoints) > 1:
+        raise OptionInvalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+    return mode, tuple(e for e in endpoints if not plain or e.aliases or e.ipv4 or e.mac)

@@ -1,0 +1,1 @@
+"""Containers: records, the OCI spec made of them, and one supervisor process for each that runs."""

@@ -1,0 +1,202 @@
+"""Creating a container: its record, its volumes, its writable layer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from boxwright.container import hostside, spec
+from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec
+from boxwright.container.mounts import parse_volumes_from
+from boxwright.container.options import parse_signal
+from boxwright.container.records import Container
+from boxwright.container.rooms import Rooms
+from boxwright.container.spec import MountPoint
+from boxwright.rootfs.root import Root
+from boxwright.spec.digest import DiffID
+
+if TYPE_CHECKING:
+    from boxwright.container.manager import Containers
+
+_LOG_DRIVERS = ("", "json-file", "local", "none")
+_LOG_OPTIONS = frozenset(("max-size", "max-file", "mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag", "compress"))
+
+
+class Creation:
+    """One `create`. Raises ConfigInvalid and NoSuchImage when it is made."""
+
+    def __init__(self, rooms: Rooms, containers: Containers, config: ContainerConfig) -> None:
+        self._rooms, self._containers = rooms, containers
+        self._image = rooms.images_store.resolve_platform(config.image, config.platform or None)
+        proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
+        self._config = replace(config, env=(*proxies, *config.env))
+        self._check()
+
+    def _check(self) -> None:
+        config = self._config
+        if config.auto_remove and config.restart.name not in ("no", ""):
+            raise ConfigInvalid("conflicting options: cannot specify both --restart and --rm")
+        if config.log_driver not in _LOG_DRIVERS:
+            raise ConfigInvalid(f"logger: no log driver named '{config.log_driver}' is registered", hint="known are json-file, local and none")
+        for key, value in config.log_opts.items():
+            if key not in _LOG_OPTIONS:
+                raise ConfigInvalid(f"unknown log opt '{key}' for {config.log_driver or 'json-file'} log driver")
+            if key == "max-file" and not (value.isdecimal() and int(value) > 0):
+                raise ConfigInvalid("max-file cannot be less than 1")
+            if key == "max-size" and value != "-1":
+                from boxwright.container.options import parse_size
+
+                parse_size(value)
+        if config.stop_signal:
+            parse_signal(config.stop_signal)
+        if config.network.startswith("container:") or config.network == "host":
+            self._check_shared()
+        spec.chosen_capabilities(config, None)
+        spec.limits_of(config, {})
+        spec.resources_of(config.limits)
+
+    def _check_shared(self) -> None:
+        config = self._config
+        if config.network == "host":
+            return
+        for value, flag in ((config.ports or config.publish_all, "port publishing"), (config.expose, "port exposing"), (config.hostname, "hostname"), (config.dns, "dns"), (config.extra_hosts, "custom host-to-IP mapping")):
+            if value:
+                raise ConfigInvalid(f"conflicting options: {flag} and the container type network mode")
+
+    def row(self, identity: str) -> dict[str, Any]:
+        """The row of table `containers`, without id and name; volumes are made here. Raises ConfigInvalid."""
+        config, image = self._config, self._image
+        hostname = self._hostname(identity)
+        image_name = config.image
+        merged = spec.merge_config(image.config.config, config, hostname=hostname, image_name=image_name)
+        spec.argv(merged)
+        points, anonymous, fill = self._mounts(merged)
+        record = {
+            "config": replace(config, name="").to_json(), "merged": merged, "image": image_name, "image_id": str(image.image_id), "platform": str(image.config.platform),
+            "mounts": [p.to_json() for p in points], "anonymous": anonymous, "fill": fill, "hostname": hostname, "networks": self._networks(),
+        }  # fmt: skip
+        return {"image": str(image.target.digest), "layers": " ".join(map(str, image.layers)), "created": time.time(), "record": record}
+
+    def _hostname(self, identity: str) -> str:
+        config = self._config
+        if config.hostname:
+            return config.hostname
+        if config.network == "host" or config.uts == "host":
+            import os
+
+            return os.uname().nodename
+        if config.network.startswith("container:"):
+            return str(self._containers.get(config.network.partition(":")[2]).record["hostname"])
+        return identity[:12]
+
+    def _networks(self) -> dict[str, Any]:
+        """Network -> wishes, the one that `--network` names first. Raises NoSuchNetwork, ConfigInvalid."""
+        config = self._config
+        mode = "bridge" if config.network in ("", "default") else config.network
+        if mode in ("host", "none") or mode.startswith("container:"):
+            if mode.startswith("container:"):
+                self._containers.get(mode.partition(":")[2])
+            if any(e.ipv4 or e.aliases for e in config.endpoints):
+                raise ConfigInvalid("invalid config for network " + mode + ": network-scoped aliases and addresses are only supported for user-defined networks")
+            return {}
+        out: dict[str, Any] = {}
+        out[self._containers.networks.get(mode).name] = next((self._wishes(e) for e in config.endpoints if e.network == mode), {})
+        for endpoint in config.endpoints:
+            if endpoint.network != mode:
+                out[self._containers.networks.get(endpoint.network).name] = self._wishes(endpoint)
+        if "bridge" in out and (out["bridge"].get("aliases") or out["bridge"].get("ipv4")):
+            raise ConfigInvalid(
+                "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks"
+                if out["bridge"].get("aliases")
+                else "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported on user defined networks only"
+            )
+        return out
+
+    @staticmethod
+    def _wishes(endpoint: Endpoint) -> dict[str, Any]:
+        return {k: v for k, v in (("aliases", list(endpoint.aliases)), ("ipv4", endpoint.ipv4), ("mac", endpoint.mac)) if v}
+
+    # --- mounts --------------------------------------------------------------------------------
+
+    def _mounts(self, merged: dict[str, Any]) -> tuple[list[MountPoint], list[str], list[str]]:
+        """Mount points by target, names of the anonymous volumes made for them, targets to fill from the image."""
+        points: dict[str, MountPoint] = {}
+        anonymous: list[str] = []
+        fill: list[str] = []
+        for text in self._config.volumes_from:
+            name, readonly = parse_volumes_from(text)
+            for value in self._containers.get(name).record["mounts"]:
+                point = MountPoint.from_json(value)
+                points[point.target] = replace(point, writable=point.writable and not readonly)
+        typed: set[str] = set()
+        for wanted in self._config.mounts:
+            if wanted.target in typed:
+                raise ConfigInvalid(f"Duplicate mount point: {wanted.target}")
+            typed.add(wanted.target)
+            points[wanted.target] = self._point(wanted, anonymous, fill)
+        for target in image_volumes(merged):
+            if target not in points:
+                points[target] = self._point(MountSpec("volume", target), anonymous, fill)
+        return sorted(points.values(), key=lambda p: p.target), anonymous, fill
+
+    def _point(self, wanted: MountSpec, anonymous: list[str], fill: list[str]) -> MountPoint:
+        from boxwright.container.mounts import MountInvalid
+
+        mode = ",".join([*(["ro"] if wanted.flag and wanted.readonly else []), *wanted.options]) if wanted.flag else ""
+        if wanted.kind == "bind":
+            self._host_path(wanted)
+            return MountPoint("bind", wanted.target, wanted.source, writable=not wanted.readonly, propagation=wanted.propagation or "rprivate", recursive=wanted.recursive, mode=mode)
+        if wanted.kind == "tmpfs":
+            return MountPoint("tmpfs", wanted.target, writable=not wanted.readonly, options=wanted.options)
+        if wanted.source and "/" in wanted.source:
+            raise MountInvalid(f"invalid volume name: {wanted.source}")
+        volume, new = self._containers.volumes.create(
+            wanted.source, driver=wanted.driver, labels=dict(wanted.labels), options=dict(wanted.driver_opts), anonymous=not wanted.source
+        )
+        if not wanted.source:
+            anonymous.append(volume.name)
+        if not wanted.nocopy and not volume.options:
+            fill.append(wanted.target)
+        return MountPoint("volume", wanted.target, str(volume.data), volume.name, not wanted.readonly, driver="local", mode=mode or ("z" if wanted.flag else ""), subpath=wanted.subpath)
+
+    @staticmethod
+    def _host_path(wanted: MountSpec) -> None:
+        import os
+
+        if os.path.lexists(wanted.source):
+            return
+        if not wanted.create:
+            raise ConfigInvalid(f'invalid mount config for type "bind": bind source path does not exist: {wanted.source}')
+        try:
+            os.makedirs(wanted.source, 0o755)
+        except OSError as error:
+            raise ConfigInvalid(f"error while creating mount source path '{wanted.source}': {(error.strerror or '').lower()}") from error
+
+    def prepare(self, container: Container) -> None:
+        """The writable layer."""
+        snapshots = self._rooms.snapshots
+        snapshots.prepare(container.id, [DiffID.parse(d) for d in container.layers])
+        workdir = str(container.merged.get("WorkingDir") or "")
+        if workdir not in ("", "/"):
+            self._make_workdir(container, workdir)
+
+    def _make_workdir(self, container: Container, workdir: str) -> None:
+        """Docker makes a missing working directory when the container is created."""
+        from boxwright.layer.view import LayersView
+
+        with LayersView([self._rooms.layers.get(DiffID.parse(d)) for d in container.layers]) as view:
+            if view.resolve(workdir) is not None:
+                return
+        from boxwright.snapshot import mount as mounting
+
+        fd = mounting.open_tree(self._rooms.snapshots.mounts(container.id))
+        with Root(fd) as root:
+            root.makedirs(workdir)
+
+
+def image_volumes(merged: dict[str, Any]) -> list[str]:
+    """Targets of VOLUME, cleaned."""
+    import posixpath
+
+    return sorted({"/" + posixpath.normpath("/" + str(v)).lstrip("/") for v in merged.get("Volumes") or ()})

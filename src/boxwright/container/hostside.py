@@ -1,0 +1,196 @@
+"""What a start reads from and does on the host: devices, programs, profiles, filling volumes, missing mount points."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from boxwright.container.config import ConfigInvalid, ContainerConfig
+from boxwright.errors import Unsupported
+from boxwright.rootfs.root import Root
+from boxwright.runtime.host import Host
+from boxwright.spec.runtimespec import device
+
+_DNS_PLACES = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns", "/usr/local/libexec/podman/aardvark-dns", "/usr/local/lib/podman/aardvark-dns")
+_INIT_NAMES = ("docker-init", "tini-static", "tini", "catatonit")
+_CHUNK = 1 << 20
+
+
+class ProgramAbsent(Unsupported):
+    """A program that the container needs is not installed."""
+
+
+def read_text(path: str) -> str:
+    """A file of the host; '' when it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def dns_program() -> str:
+    """Raises ProgramAbsent."""
+    for path in _DNS_PLACES:
+        if os.access(path, os.X_OK):
+            return path
+    raise ProgramAbsent("names on user networks need aardvark-dns, which is not installed", hint="install the package aardvark-dns")
+
+
+def init_program() -> str:
+    """A small init that reaps zombies and forwards signals (``--init``). Raises ProgramAbsent."""
+    for name in _INIT_NAMES:
+        for place in ("/usr/bin", "/usr/libexec/docker", "/usr/libexec/podman", "/usr/local/bin", "/usr/sbin"):
+            if os.access(f"{place}/{name}", os.X_OK):
+                return f"{place}/{name}"
+    raise ProgramAbsent("--init needs docker-init, tini or catatonit, and none is installed", hint="install the package tini")
+
+
+def devices(config: ContainerConfig) -> list[dict[str, Any]]:
+    """Nodes for ``--device`` (a directory stands for all devices in it), or all of the host's for ``--privileged``.
+
+    Raises ConfigInvalid."""
+    found: list[dict[str, Any]] = []
+    if config.privileged:
+        from boxwright.runtime.host import devices as everything
+
+        found = everything()
+    for wanted in config.devices:
+        try:
+            paths = [wanted.host] if not os.path.isdir(wanted.host) else [os.path.join(d, f) for d, _, names in os.walk(wanted.host) for f in names]
+            nodes = [(path, os.stat(path)) for path in paths]
+        except OSError as error:
+            raise ConfigInvalid(f'error gathering device information while adding custom device "{wanted.host}": {(error.strerror or "").lower()}') from error
+        before = len(found)
+        for path, info in nodes:
+            kind = "c" if stat.S_ISCHR(info.st_mode) else "b" if stat.S_ISBLK(info.st_mode) else ""
+            if kind:
+                inside = wanted.container + path.removeprefix(wanted.host)
+                mode = stat.S_IMODE(info.st_mode)
+                found.append(device(inside, kind, os.major(info.st_rdev), os.minor(info.st_rdev), mode=mode, uid=info.st_uid, gid=info.st_gid))
+        if len(found) == before:
+            raise ConfigInvalid(f'error gathering device information while adding custom device "{wanted.host}": not a device node')
+    return list({d["path"]: d for d in found}.values())
+
+
+def seccomp(choice: str, capabilities: Iterable[str], host: Host) -> Mapping[str, Any]:
+    """`linux.seccomp` for 'builtin' or the text of a profile. Raises ProfileInvalid."""
+    from boxwright.spec.platform import host as platform
+    from boxwright.spec.seccomp import compile_profile, default_profile, parse_profile
+
+    profile = default_profile() if choice == "builtin" else parse_profile(choice)
+    return compile_profile(profile, capabilities=capabilities, architecture=platform().architecture, kernel=host.kernel)
+
+
+def missing(root: Root, targets: Iterable[str]) -> list[str]:
+    """Those mount points, and directories above them, that the tree does not have: the runtime will make them."""
+    out: list[str] = []
+    for target in targets:
+        parts = target.strip("/").split("/")
+        for length in range(1, len(parts) + 1):
+            path = "/" + "/".join(parts[:length])
+            try:
+                root.stat(path)
+            except OSError:
+                out.append(path)
+    return sorted(set(out))
+
+
+def fill_volume(root: Root, path: str, volume: Path) -> None:
+    """Copy what the image has at a path into an empty volume, with owners, modes, times and attributes."""
+    if any(volume.iterdir()):
+        return
+    try:
+        source = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    target = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _copy_directory(source, target, {})
+    finally:
+        os.close(source)
+        os.close(target)
+
+
+def _copy_directory(source: int, target: int, links: dict[tuple[int, int], tuple[int, str]]) -> None:
+    for name in os.listdir(source):
+        info = os.lstat(name, dir_fd=source)
+        if stat.S_ISDIR(info.st_mode):
+            os.mkdir(name, dir_fd=target)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below, inside = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=target)
+            try:
+                _copy_directory(below, inside, {})
+            finally:
+                os.close(below)
+                os.close(inside)
+            continue
+        if info.st_nlink > 1 and (info.st_dev, info.st_ino) in links:
+            os.link(links[info.st_dev, info.st_ino][1], name, src_dir_fd=target, dst_dir_fd=target)
+            continue
+        _copy_entry(source, target, name, info)
+        links[info.st_dev, info.st_ino] = (target, name)
+    info = os.fstat(source)
+    os.fchown(target, info.st_uid, info.st_gid)
+    os.fchmod(target, stat.S_IMODE(info.st_mode))
+    _copy_attributes(source, target)
+    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _copy_entry(source: int, target: int, name: str, info: os.stat_result) -> None:
+    if stat.S_ISLNK(info.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+    elif stat.S_ISREG(info.st_mode):
+        read = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        write = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        try:
+            while os.sendfile(write, read, None, _CHUNK):
+                pass
+            os.fchown(write, info.st_uid, info.st_gid)
+            os.fchmod(write, stat.S_IMODE(info.st_mode))
+            _copy_attributes(read, write)
+        finally:
+            os.close(read)
+            os.close(write)
+    elif not stat.S_ISSOCK(info.st_mode):
+        os.mknod(name, info.st_mode, info.st_rdev, dir_fd=target)
+        os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
+    if not stat.S_ISREG(info.st_mode) and not stat.S_ISSOCK(info.st_mode):
+        os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
+    if not stat.S_ISSOCK(info.st_mode):
+        os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+
+
+def _copy_attributes(source: int, target: int) -> None:
+    for key in os.listxattr(source):
+        if not key.startswith("trusted.overlay."):
+            try:
+                os.setxattr(target, key, os.getxattr(source, key))
+            except OSError:  # the volume's file system has none
+                return
+
+
+def client_proxies(path: Path, present: Iterable[str]) -> list[str]:
+    """``proxies.default`` of Docker's config.json as variables that the user did not set; [] without any.
+
+    Raises ConfigInvalid."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return []
+    if b'"proxies"' not in raw:
+        return []
+    try:
+        chosen = (json.loads(raw).get("proxies") or {}).get("default") or {}
+    except (ValueError, AttributeError) as error:
+        raise ConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
+    names = {entry.partition("=")[0] for entry in present}
+    out = []
+    for key, variable in (("httpProxy", "HTTP_PROXY"), ("httpsProxy", "HTTPS_PROXY"), ("noProxy", "NO_PROXY"), ("ftpProxy", "FTP_PROXY"), ("allProxy", "ALL_PROXY")):
+        for name in (variable, variable.lower()):
+            if chosen.get(key) and name not in names:
+                out.append(f"{name}={chosen[key]}")
+    return out

@@ -1,0 +1,360 @@
+"""From a record to a running container: mount the tree, write the bundle, give the supervisor its job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from boxwright.container import frames, hostside, spec, trust
+from boxwright.container.config import ConfigInvalid, PortBinding
+from boxwright.container.network import files
+from boxwright.container.network.ports import PortTaken, reserve
+from boxwright.container.networks import Network, Networks
+from boxwright.container.options import parse_signal, parse_size
+from boxwright.container.records import Container, State, WrongState, load_state, save_state
+from boxwright.container.rooms import Rooms
+from boxwright.container.session import Session, interpreter
+from boxwright.container.spec import MountPoint
+from boxwright.container.volumes import Volumes
+from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.rootfs.root import Root
+from boxwright.rootfs.users import User, resolve_user
+from boxwright.runtime.host import Host, host
+
+NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace there
+STOP_SECONDS = 10
+# A --rm container that ends with nobody attached is removed by a process with the whole engine.
+_REAP = "import sys; sys.path.insert(0, sys.argv[1]); sys.path += sys.argv[4:]; from boxwright.engine import Engine; Engine(sys.argv[2]).containers.reap(sys.argv[3])"
+_KEPT = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "BOXWRIGHT_RUNTIME", "BOXWRIGHT_DRIVER")
+
+
+class Launcher:
+    """One start of one container."""
+
+    def __init__(self, rooms: Rooms, networks: Networks, container: Container, find: Any) -> None:
+        self._rooms, self._networks, self._container = rooms, networks, container
+        self._config = container.config
+        self._find = find  # name or id -> Container
+        self._host: Host = host()
+        self._state = load_state(container.directory)
+        self._reserved: list[Any] = []
+
+    def start(self, session: Session, *, wants: int = 0, size: tuple[int, int] | None = None) -> None:
+        """Give the job to the session's supervisor and wait until the process runs. On failure everything that was
+        set up is undone, and the state says why. Raises what the runtime found, or what could not be set up."""
+        container = self._container
+        container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            job = self._job(session.supervisor_pid, wants, size)
+            session.send(frames.JOB, job)
+            kind, value = session.expect(frames.STARTED, frames.FAILED)
+        except BoxwrightError as error:
+            self._undo(error)
+            raise
+        finally:
+            for held in self._reserved:
+                held.close()
+        if kind == frames.FAILED:
+            session.drain()
+            failure = self._translate(value)
+            self._note(failure)
+            raise failure
+
+    def _undo(self, error: BoxwrightError) -> None:
+        from boxwright.snapshot import mount as mounting
+
+        mounting.detach(self._container.rootfs)
+        self._note(error)
+
+    def _note(self, error: BoxwrightError) -> None:
+        code = error.exit_code if error.exit_code in (126, 127) else 128
+        state = load_state(self._container.directory)
+        status = self._state.status if self._state.status != "created" else "created"
+        save_state(self._container.directory, State(status if not state.active else "exited", exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at, placeholders=state.placeholders))
+
+    def _translate(self, value: Mapping[str, Any]) -> BoxwrightError:
+        from boxwright.runtime.oci import last_error, translate
+
+        if value["stage"] == "runtime":
+            message = last_error(value["message"].encode()) or value["message"] or "the runtime gave no reason"
+            error = translate(message, self._rooms.runtime.name)
+            return type(error)(f"failed to create task for container: {error}", hint=error.hint)
+        return Unsupported(f"cannot set up the container: {value['message']}")
+
+    # --- the job -------------------------------------------------------------------------------
+
+    def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None) -> dict[str, Any]:
+        container, config, merged = self._container, self._config, self._container.merged
+        points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
+        placeholders = self._mount(points)
+        namespaces, plan, addresses = self._network(supervisor)
+        user = self._user()
+        facts = spec.Facts(
+            str(container.rootfs), user, container.record["hostname"], self._host.bounding, self._host.hard_limits, self._host.cgroup_v2,
+            self._cgroup(), namespaces, self._files(plan, addresses), tuple(points), hostside.devices(config), self._seccomp(), self._trust(),
+            hostside.init_program() if config.init else "", size,
+        )  # fmt: skip
+        bundle = spec.make_spec(config, merged, facts)
+        (container.directory / "config.json").write_bytes(json.dumps(bundle).encode("utf-8", "surrogateescape"))
+        state = self._state
+        ports = tuple(tuple(p) for p in plan["ports"]) if plan else ()
+        fresh = State(
+            "created", started_at=state.started_at, finished_at=state.finished_at, restart_count=0, ports=ports,
+            networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge")} for e in plan["endpoints"]} if plan else {},
+            placeholders=tuple(placeholders),
+        )  # fmt: skip
+        return {
+            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._rooms.runtime.command(),
+            "tty": config.tty, "open_stdin": config.stdin, "stdin_once": bool(merged["StdinOnce"]), "size": size or (0, 0), "log": self._log(),
+            "restart": [config.restart.name, config.restart.maximum], "health": self._health(facts), "network": plan,
+            "unmount": [str(container.rootfs)], "auto_remove": config.auto_remove, "reaper": self._reaper(),
+            "reaper_env": {k: v for k, v in self._rooms.settings.environ.items() if k in _KEPT}, "state": fresh.to_json(),
+            "wants": wants, "failed_status": "created", "failed_code": 128, "oom_files": self._oom_files(),
+        }  # fmt: skip
+
+    def _mount(self, points: list[MountPoint]) -> list[str]:
+        """Mount the tree and fill new volumes; returns the mount points that the tree lacks."""
+        from boxwright.snapshot import mount as mounting
+
+        container = self._container
+        container.rootfs.mkdir(exist_ok=True)
+        while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
+            pass
+        mounting.attach(self._rooms.snapshots.mounts(container.id), container.rootfs)
+        with Root.at(container.rootfs) as root:
+            if not self._state.started_at:
+                fill = set(container.record.get("fill") or ())
+                for point in points:
+                    if point.target in fill:
+                        hostside.fill_volume(root, point.target, Path(point.source))
+            known = list(self._state.placeholders)
+            targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET] + [trust.TARGET]
+            return known or hostside.missing(root, targets)
+
+    def _point(self, point: MountPoint) -> MountPoint:
+        """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""
+        from dataclasses import replace
+
+        if point.kind == "volume":
+            volumes = Volumes(self._rooms.root, self._rooms.db)
+            path = volumes.mount(volumes.get(point.name))
+            if point.subpath:
+                with Root.at(path) as root:
+                    path = path / root.resolve(point.subpath).lstrip("/")
+            return replace(point, source=str(path))
+        if point.kind == "bind" and not os.path.lexists(point.source):
+            raise ConfigInvalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
+        return point
+
+    def _user(self) -> User:
+        with Root.at(self._container.rootfs) as root:
+            return resolve_user(root, str(self._container.merged.get("User") or ""), self._config.group_add)
+
+    def _cgroup(self) -> str:
+        return f"{self._config.cgroup_parent.rstrip('/') or '/boxwright'}/{self._container.id}"
+
+    def _oom_files(self) -> list[str]:
+        if not self._config.limits.memory:
+            return []
+        path = self._cgroup()
+        return [f"/sys/fs/cgroup{path}/memory.events", f"/sys/fs/cgroup/memory{path}/memory.oom_control"]
+
+    def _seccomp(self) -> Mapping[str, Any] | None:
+        choice = spec.seccomp_choice(self._config)
+        if choice == "unconfined":
+            return None
+        caps = spec.chosen_capabilities(self._config, self._host.bounding)
+        return hostside.seccomp(choice, caps, self._host)
+
+    def _trust(self) -> trust.Trust | None:
+        settings = self._rooms.settings
+        return trust.decide(self._config.trust_host_ca, settings.trust_host_ca, settings.host_ca_bundle, named=settings.host_ca_named)
+
+    def _log(self) -> dict[str, Any]:
+        driver, options = self._config.log_driver or "json-file", self._config.log_opts
+        local = driver == "local"
+        size = options.get("max-size", "20m" if local else "0")
+        return {
+            "path": "" if driver == "none" else str(self._container.log_path), "max_size": 0 if size == "-1" else parse_size(size),
+            "max_files": int(options.get("max-file", "5" if local else "1")),
+        }  # fmt: skip
+
+    def _health(self, facts: spec.Facts) -> dict[str, Any] | None:
+        check = self._container.merged.get("Healthcheck") or {}
+        test = check.get("Test") or ["NONE"]
+        if test[0] == "NONE" or len(test) < 2:
+            return None
+        shell = self._container.merged.get("Shell") or ["/bin/sh", "-c"]
+        words = [*shell, test[1]] if test[0] == "CMD-SHELL" else test[1:]
+        process = spec.make_process(words, self._config, {**self._container.merged, "Tty": False}, facts)
+
+        def seconds(key: str, default: float) -> float:
+            return (check.get(key) or 0) / 1e9 or default
+
+        return {
+            "interval": seconds("Interval", 30), "timeout": seconds("Timeout", 30), "start_period": seconds("StartPeriod", 0),
+            "start_interval": seconds("StartInterval", 5), "retries": check.get("Retries") or 3, "process": process,
+        }  # fmt: skip
+
+    def _reaper(self) -> list[str]:
+        import sys
+
+        places = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
+        return interpreter(_REAP, str(self._rooms.root), self._container.id, *places)
+
+    # --- network -------------------------------------------------------------------------------
+
+    def _network(self, supervisor: int) -> tuple[dict[str, str | None], dict[str, Any] | None, list[tuple[str, list[str]]]]:
+        """Namespaces for the spec, the supervisor's plan (None = nothing to build), and the lines for /etc/hosts."""
+        config, mode = self._config, self._config.network
+        spaces: dict[str, str | None] = {}
+        for kind, choice in (("pid", config.pid), ("ipc", config.ipc), ("uts", config.uts)):
+            if choice == "host":
+                spaces[kind] = None
+            elif choice.startswith("container:"):
+                spaces[kind] = f"/proc/{self._other(choice)}/ns/{kind}"
+        if config.cgroupns == "host":
+            spaces["cgroup"] = None
+        elif config.cgroupns == "private":
+            spaces["cgroup"] = ""
+        if mode == "host":
+            return {**spaces, "network": None}, None, []
+        if mode.startswith("container:"):
+            return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
+        plan: dict[str, Any] = {"endpoints": [], "ports": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
+        names = [self._container.record["hostname"]]
+        if mode != "none":
+            plan["endpoints"] = self._endpoints()
+            plan["ports"] = self._ports(plan["endpoints"])
+            plan["dns"] = self._dns(plan["endpoints"])
+        lines = [(e["address"], names) for e in plan["endpoints"]] + self._links()
+        return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
+
+    def _other(self, choice: str) -> int:
+        other: Container = self._find(choice.partition(":")[2])
+        state = other.refresh()
+        if not state.running:
+            raise WrongState(f"cannot join network of a non running container: {other.id}")
+        return state.pid
+
+    def _endpoints(self) -> list[dict[str, Any]]:
+        out: list[dict[str, Any]] = []
+        for name, wish in self._container.record["networks"].items():
+            network = self._networks.default() if name == "bridge" else self._networks.get(name)
+            if network.driver != "bridge":
+                raise ConfigInvalid(f"container cannot be connected to network {network.name} together with others")
+            address = self._networks.allocate(network, self._container.id, wish.get("ipv4", ""))
+            endpoint = self._networks.endpoint(
+                network, self._container.id, address=address, mac=wish.get("mac", ""), number=len(out),
+                default=not any(e["default"] for e in out),
+            )  # fmt: skip
+            endpoint["names"] = self._names(network, wish)
+            out.append(endpoint)
+        return out
+
+    def _names(self, network: Network, wish: Mapping[str, Any]) -> list[str]:
+        if not network.names_resolve:
+            return []
+        return list(dict.fromkeys([self._container.name, *wish.get("aliases", ()), self._container.short_id]))
+
+    def _links(self) -> list[tuple[str, list[str]]]:
+        lines = []
+        for link in self._config.links:
+            name, _, alias = link.partition(":")
+            other: Container = self._find(name)
+            address = next((e["address"] for e in other.refresh().networks.values()), "")
+            if not other.state.running or not address:
+                raise WrongState(f"Cannot link to a non running container: /{other.name} AS /{self._container.name}/{alias or name}")
+            lines.append((address, list(dict.fromkeys([alias or name, other.short_id, other.name]))))
+        return lines
+
+    def _ports(self, endpoints: list[dict[str, Any]]) -> list[tuple[str, str, int, str, int, str]]:
+        """Host ports, reserved until the rules are there. Raises PortTaken."""
+        if not endpoints:
+            return []
+        wanted = list(self._config.ports)
+        if self._config.publish_all:
+            bound = {(p.container_port, p.protocol) for p in wanted}
+            for text in self._container.merged.get("ExposedPorts") or ():
+                port, _, protocol = text.partition("/")
+                if (int(port), protocol or "tcp") not in bound:
+                    wanted.append(PortBinding(int(port), protocol or "tcp"))
+        # The endpoint of the default route answers for all.
+        door = next((e for e in endpoints if e["default"]), endpoints[0])
+        found = []
+        for binding in wanted:
+            try:
+                held = reserve(binding.protocol, binding.host_ip, binding.host_port)
+            except OSError as error:
+                shown = binding.host_ip or "0.0.0.0"
+                raise PortTaken(
+                    f"driver failed programming external connectivity on endpoint {self._container.name}: "
+                    f"failed to bind host port for {shown}:{binding.host_port}: {error.strerror.lower() if error.strerror else error}"
+                ) from error
+            self._reserved.append(held)
+            host_port = held.getsockname()[1]
+            self._refuse_published(binding, host_port)
+            found.append((binding.protocol, binding.host_ip, host_port, door["address"], binding.container_port, door["bridge"]))
+        return found
+
+    def _refuse_published(self, binding: PortBinding, port: int) -> None:
+        # A published port has no listening socket, only a rule: other containers' are known from their state.
+        for other in self._find(None):
+            if other.id == self._container.id:
+                continue
+            for protocol, host_ip, host_port, *_ in other.state.ports if other.state.active else ():
+                same = not host_ip or not binding.host_ip or host_ip == binding.host_ip or "0.0.0.0" in (host_ip, binding.host_ip)
+                if protocol == binding.protocol and host_port == port and same:
+                    raise PortTaken(
+                        f"driver failed programming external connectivity on endpoint {self._container.name}: "
+                        f"Bind for {binding.host_ip or '0.0.0.0'}:{port} failed: port is already allocated", hint=f"container {other.name} has it"
+                    )  # fmt: skip
+
+    def _dns(self, endpoints: list[dict[str, Any]]) -> dict[str, Any] | None:
+        entries = [{k: e[k] for k in ("network", "gateway", "address", "names")} for e in endpoints if e["names"]]
+        if not entries:
+            return None
+        return {"directory": str(dns_directory(self._rooms)), "program": hostside.dns_program(), "id": self._container.id, "entries": entries}
+
+    def _files(self, plan: Mapping[str, Any] | None, addresses: list[tuple[str, list[str]]]) -> dict[str, str]:
+        directory, config = self._container.directory, self._config
+        if config.network.startswith("container:"):
+            other = self._find(config.network.partition(":")[2]).directory
+            return {target: str(other / name) for target, name in spec_files().items() if (other / name).exists()}
+        shares = config.network == "host"
+        internal = next((e["gateway"] for e in (plan["endpoints"] if plan else ()) if e["names"]), "")
+        gateway = next((e["gateway"] for e in (plan["endpoints"] if plan else ())), "")
+        texts = {
+            "hostname": self._container.record["hostname"] + "\n",
+            "resolv.conf": files.resolv(
+                hostside.read_text("/etc/resolv.conf"), servers=config.dns, search=config.dns_search, options=config.dns_options, local=shares,
+                internal=internal,
+            ),
+            "hosts": files.host_hosts(hostside.read_text("/etc/hosts"), config.extra_hosts) if shares else files.hosts(config.extra_hosts, addresses, gateway=gateway),
+        }  # fmt: skip
+        for name, text in texts.items():
+            (directory / name).write_text(text)
+            (directory / name).chmod(0o644)
+        return {target: str(directory / name) for target, name in spec_files().items()}
+
+
+def spec_files() -> dict[str, str]:
+    """Files that every container gets: target -> name in its directory."""
+    return {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
+
+
+def dns_directory(rooms: Rooms) -> Path:
+    """Where this root's name server finds its entries: gone at boot, as the server is."""
+    path: Path = rooms.settings.runtime_dir / ("dns-" + hashlib.sha256(str(rooms.root).encode()).hexdigest()[:12])
+    return path
+
+
+def stop_plan(container: Container, signal: str = "", seconds: float | None = None) -> tuple[int, float]:
+    """The signal and the time for `stop`: the user's, the container's, then SIGTERM and 10 s."""
+    chosen = signal or str(container.merged.get("StopSignal") or "SIGTERM")
+    wait = container.merged.get("StopTimeout", STOP_SECONDS) if seconds is None else seconds
+    return parse_signal(chosen), float(wait)

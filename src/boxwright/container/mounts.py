@@ -1,0 +1,160 @@
+"""``-v``, ``--mount`` and ``--volumes-from`` as text (docker/cli opts/mount.go, moby volume/mounts/linux_parser.go). Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from boxwright.container.config import MountSpec
+from boxwright.container.options import parse_size
+from boxwright.errors import Invalid
+
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_CONSISTENCY = ("consistent", "cached", "delegated", "default")
+_TRUE = frozenset(("1", "true", "True", "TRUE", "t", "T"))
+_FALSE = frozenset(("0", "false", "False", "FALSE", "f", "F"))
+
+
+class MountInvalid(Invalid):
+    """A mount option cannot be understood, or asks for what cannot be."""
+
+
+def parse_volume(text: str, cwd: str) -> MountSpec:
+    """``SOURCE:TARGET[:OPTIONS]``, ``TARGET``; a source with ``/``, or beginning with ``.`` or ``~``, is a host path (relative
+    to `cwd`), any other a volume's name. Raises MountInvalid."""
+    parts = text.split(":")
+    if len(parts) > 3 or not parts[0] or (len(parts) > 1 and not parts[1]):
+        raise MountInvalid(f"invalid spec: {text}: empty section between colons" if "" in parts[:2] else f"invalid volume specification: '{text}'")
+    source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+    options = parts[2].split(",") if len(parts) == 3 else []
+    if source.startswith("."):
+        source = posixpath.normpath(posixpath.join(cwd, source))
+    kind = "bind" if source.startswith("/") else "volume"
+    if kind == "volume" and source and not VOLUME_NAME.match(source):
+        raise MountInvalid(
+            f'create {source}: "{source}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            "If you intended to pass a host directory, use absolute path"
+        )
+    readonly, propagation, nocopy, kept = False, "", False, []
+    modes: set[str] = set()
+    for option in options:
+        if option in ("ro", "rw", "readonly"):
+            readonly = option != "rw"
+            modes.add("rw")
+        elif option in _PROPAGATION and kind == "bind":
+            propagation = option
+            modes.add("propagation")
+        elif option == "nocopy" and kind == "volume":
+            nocopy = True
+        elif option in ("z", "Z", *_CONSISTENCY):
+            kept.append(option)
+        else:
+            raise MountInvalid(f"invalid volume specification: '{text}': invalid mode: {parts[2]}")
+    if len([o for o in options if o in ("ro", "rw")]) > 1 or len([o for o in options if o in _PROPAGATION]) > 1:
+        raise MountInvalid(f"invalid volume specification: '{text}': invalid mode: {parts[2]}")
+    return MountSpec(
+        "bind" if kind == "bind" else "volume", check_target(target, text), source, readonly, propagation=propagation, create=True, nocopy=nocopy, options=tuple(kept), flag=True,
+    )  # fmt: skip
+
+
+def check_target(target: str, text: str) -> str:
+    """The cleaned path inside the container. Raises MountInvalid."""
+    if not target.startswith("/"):
+        raise MountInvalid(f"invalid volume specification: '{text}': invalid mount path: '{target}' mount path must be absolute")
+    clean = "/" + posixpath.normpath(target).lstrip("/")
+    if clean == "/":
+        raise MountInvalid(f"invalid volume specification: '{text}': invalid specification: destination can't be '/'")
+    return clean
+
+
+def parse_mount(text: str, cwd: str) -> MountSpec:
+    """``type=bind,source=/a,target=/b,readonly``. Raises MountInvalid."""
+    values: dict[str, str] = {}
+    opts: list[tuple[str, str]] = []
+    labels: list[tuple[str, str]] = []
+    for field in _fields(text):
+        key, equals, value = field.partition("=")
+        key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key.lower(), key.lower())
+        if key in ("readonly", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
+            values[key] = _flag(key, value if equals else "true")
+        elif not equals:
+            raise MountInvalid(f"invalid field '{field}' must be a key=value pair")
+        elif key in ("volume-opt", "volume-label"):
+            name, _, content = value.partition("=")
+            (opts if key == "volume-opt" else labels).append((name, content))
+        elif key in _KEYS:
+            values[key] = value
+        else:
+            raise MountInvalid(f"unexpected key '{key}' in '{field}'")
+    return _mount(values, tuple(opts), tuple(labels), text, cwd)
+
+
+_KEYS = frozenset(
+    "type source target bind-propagation consistency volume-driver volume-subpath tmpfs-size tmpfs-mode bind-recursive".split()
+)
+
+
+def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tuple[tuple[str, str], ...], text: str, cwd: str) -> MountSpec:
+    kind = values.get("type", "volume")
+    if kind not in ("bind", "volume", "tmpfs"):
+        raise MountInvalid(f"unknown mount type: {kind}", hint="known are bind, volume and tmpfs")
+    if not values.get("target"):
+        raise MountInvalid("target is required")
+    source = values.get("source", "")
+    for prefix in ("bind", "volume", "tmpfs"):
+        if prefix != kind and (any(k.startswith(prefix + "-") for k in values) or (prefix == "volume" and (opts or labels))):
+            raise MountInvalid(f"cannot mix '{prefix}-*' options with mount type '{kind}'")
+    target = check_target(values["target"], text)
+    readonly = values.get("readonly") == "1"
+    if kind == "bind":
+        if not source:
+            raise MountInvalid('invalid mount config for type "bind": field Source must not be empty')
+        propagation = values.get("bind-propagation", "")
+        if propagation and propagation not in _PROPAGATION:
+            raise MountInvalid(f"invalid propagation value: {propagation}")
+        recursive = values.get("bind-nonrecursive") != "1" and values.get("bind-recursive") != "disabled"
+        source = posixpath.normpath(posixpath.join(cwd, source))
+        return MountSpec("bind", target, source, readonly, propagation, recursive, create=values.get("bind-create-src") == "1")
+    if kind == "tmpfs":
+        if source:
+            raise MountInvalid('invalid mount config for type "tmpfs": field Source must not be specified')
+        options = [f"size={parse_size(values['tmpfs-size'])}"] if "tmpfs-size" in values else []
+        if "tmpfs-mode" in values:
+            if not re.match(r"[0-7]{1,4}\Z", values["tmpfs-mode"]):
+                raise MountInvalid(f"invalid value for tmpfs-mode: {values['tmpfs-mode']}")
+            options.append(f"mode={values['tmpfs-mode']}")
+        return MountSpec("tmpfs", target, "", readonly, options=tuple(options))
+    if source and not VOLUME_NAME.match(source):
+        raise MountInvalid(f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name')
+    return MountSpec(
+        "volume", target, source, readonly, nocopy=values.get("volume-nocopy") == "1", subpath=values.get("volume-subpath", ""),
+        driver=values.get("volume-driver", ""), driver_opts=opts, labels=labels,
+    )  # fmt: skip
+
+
+def _flag(key: str, value: str) -> str:
+    if value in _TRUE:
+        return "1"
+    if value in _FALSE:
+        return "0"
+    raise MountInvalid(f"invalid value for {key}: {value}")
+
+
+def _fields(text: str) -> list[str]:
+    """One line of CSV: a field in double quotes may hold commas, a doubled quote in it is one."""
+    import csv
+
+    try:
+        row = next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise MountInvalid(f"invalid mount {text!r}: {error}") from error
+    return [field.strip() for field in row]
+
+
+def parse_volumes_from(text: str) -> tuple[str, bool]:
+    """``CONTAINER[:ro|rw]`` -> name and whether read-only. Raises MountInvalid."""
+    name, _, mode = text.partition(":")
+    if not name or mode not in ("", "ro", "rw", "z", "Z"):
+        raise MountInvalid(f"invalid mode: {mode}" if name else f"invalid volumes-from specification: '{text}'")
+    return name, mode == "ro"

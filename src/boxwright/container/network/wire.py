@@ -1,0 +1,135 @@
+"""A container's network namespace and its connections, made and taken down by its supervisor.
+
+What to do comes as a plain dict, prepared by `container.networks`:
+
+    {"endpoints": [{"bridge", "gateway", "address", "prefix", "mac", "interface", "veth", "default", "mtu", "internal",
+                    "network", "names", "dns"}],
+     "ports": [(protocol, host ip, host port, container ip, container port)], "lock": path, "dns": {...} or None}
+
+The namespace has no name on disk: the supervisor holds it open, the runtime finds it under /proc/<supervisor>/fd,
+and the kernel removes it with everything in it when both are gone. Imported by the supervisor: C modules only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from boxwright.container.network import firewall
+from boxwright.container.network.netlink import Netlink
+from boxwright.rootfs import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_CLONE_NEWNET = 0x40000000
+
+
+class Wire:
+    """The network of one container. `number` is the descriptor under which the namespace stays open."""
+
+    def __init__(self, plan: dict[str, Any], number: int) -> None:
+        self._plan = plan
+        self._number = number
+        self._published = False
+
+    def up(self) -> None:
+        """Namespace, loopback, one interface for each endpoint, published ports. Raises OSError."""
+        plan = self._plan
+        outside = Netlink()
+        bridges = {e["bridge"]: ensure_bridge(outside, e, plan["lock"]) for e in plan["endpoints"]}
+        own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.libc("unshare", _CLONE_NEWNET)
+            try:
+                namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                _settings(plan["endpoints"])
+                inside = Netlink()
+            finally:
+                syscalls.libc("setns", own, _CLONE_NEWNET)
+        finally:
+            os.close(own)
+        os.dup2(namespace, self._number, inheritable=False)
+        os.close(namespace)
+        inside.up(1)  # lo is always the first
+        for endpoint in plan["endpoints"]:
+            connect(outside, inside, self._number, endpoint, bridges[endpoint["bridge"]])
+        inside.close()
+        outside.close()
+        if plan["ports"]:
+            firewall.publish(plan["ports"], plan["id"])
+            self._published = True
+        if plan.get("dns"):
+            from boxwright.container.network import dns
+
+            dns.register(plan["dns"])
+
+    def down(self) -> None:
+        """Idempotent; the interfaces go with the namespace."""
+        if self._published:
+            firewall.unpublish(self._plan["ports"], self._plan["id"])
+            self._published = False
+        if self._plan.get("dns"):
+            from boxwright.container.network import dns
+
+            dns.unregister(self._plan["dns"])
+        try:
+            os.close(self._number)
+        except OSError:
+            pass
+
+
+def ensure_bridge(netlink: Netlink, endpoint: dict[str, Any], lock: str) -> int:
+    """The bridge's index; it and its rules are made when they are missing. Raises OSError."""
+    name = endpoint["bridge"]
+    index = netlink.index(name)
+    if index:
+        return index
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        index = netlink.index(name)
+        if not index:
+            # Rules first: whoever finds the bridge may rely on them.
+            firewall.open_network(name, endpoint["subnet"], internal=endpoint["internal"])
+            netlink.add_bridge(name, mtu=endpoint["mtu"], mac=endpoint["bridge_mac"])
+            index = netlink.index(name)
+            netlink.add_address(index, endpoint["gateway"], endpoint["prefix"])
+            netlink.up(index)
+            _write("/proc/sys/net/ipv4/ip_forward", "1")
+            _write(f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1")  # published ports are reachable at 127.0.0.1
+        return index
+    finally:
+        os.close(fd)
+
+
+def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: dict[str, Any], bridge: int) -> None:
+    """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names. Raises OSError."""
+    outside.add_veth(
+        endpoint["veth"], endpoint["interface"], master=bridge, peer_namespace=namespace, peer_mac=endpoint["mac"], mtu=endpoint["mtu"]
+    )
+    index = inside.index(endpoint["interface"])
+    inside.add_address(index, endpoint["address"], endpoint["prefix"])
+    inside.up(index)
+    if endpoint["default"]:
+        inside.add_default_route(index, endpoint["gateway"])
+
+
+def _settings(endpoints: list[dict[str, Any]]) -> None:
+    # No IPv6 but on lo, as in Docker: nothing answers the router solicitations of an IPv4 network.
+    if endpoints:
+        _write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.write(fd, text.encode())
+    except OSError:
+        pass
+    finally:
+        os.close(fd)

@@ -1,0 +1,343 @@
+"""Networks: records, addresses, and what a container's supervisor has to build.
+
+Every root has its own bridge called `bridge` on a subnet that was free when it was first used, so that roots can live
+side by side; `host` and `none` always exist. Addresses belong to a container from its first start until it is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from boxwright.container.config import ConfigInvalid
+from boxwright.container.names import VALID
+from boxwright.content.db import Database
+from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+
+BUILT_IN = ("bridge", "host", "none")
+_POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))
+
+
+class NoSuchNetwork(NotFound):
+    """No network has this name or id."""
+
+
+class NetworkInUse(Conflict):
+    """Containers are connected to the network."""
+
+
+class NetworkInvalid(Invalid):
+    """The network cannot be as wanted."""
+
+
+class NetworkExists(Conflict):
+    """The name is taken."""
+
+
+class AddressTaken(Conflict):
+    """The address belongs to another container."""
+
+
+class AddressesExhausted(Unavailable):
+    """The network has no free address, or no free network is left."""
+
+
+class BuiltIn(Denied):
+    """`bridge`, `host` and `none` cannot be removed or made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network. `driver` is bridge, host or null; the rest is empty but for bridges. `created` is RFC 3339."""
+
+    name: str
+    id: str
+    driver: str
+    subnet: str = ""
+    gateway: str = ""
+    bridge: str = ""
+    ip_range: str = ""
+    internal: bool = False
+    attachable: bool = False
+    created: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def prefix(self) -> int:
+        """Length of the subnet's prefix."""
+        return int(self.subnet.partition("/")[2] or 0)
+
+    @property
+    def mtu(self) -> int:
+        """0 = the default route's."""
+        text = self.options.get("com.docker.network.driver.mtu", "0")
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def names_resolve(self) -> bool:
+        """User networks have DNS; the default one has not, as in Docker."""
+        return self.driver == "bridge" and self.name != "bridge"
+
+    def record(self) -> dict[str, Any]:
+        """For the database."""
+        return {f: v for f in _RECORDED if (v := getattr(self, f))}
+
+
+_RECORDED = ("driver", "subnet", "gateway", "bridge", "ip_range", "internal", "attachable", "created", "labels", "options")
+
+
+class Networks:
+    """All methods may be called from any thread."""
+
+    def __init__(self, root: Path, db: Database) -> None:
+        self._root, self._db = root, db
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def list(self) -> list[Network]:
+        """Every network, the built-in ones too, by name."""
+        with self._db.read() as sql:
+            rows = sql.execute("SELECT name, id, record FROM networks").fetchall()
+        stored = [_network(*row) for row in rows]
+        names = {n.name for n in stored}
+        built_in = [self._unborn(name) for name in BUILT_IN if name not in names]
+        return sorted(stored + built_in, key=lambda n: n.name)
+
+    def get(self, text: str) -> Network:
+        """By name, id, or the beginning of an id. Raises NoSuchNetwork."""
+        everything = self.list()
+        for network in everything:
+            if network.name == text:
+                return network
+        found = [n for n in everything if n.id.startswith(text)] if text else []
+        if len(found) != 1:
+            raise NoSuchNetwork(f"network {text} not found")
+        return found[0]
+
+    def _unborn(self, name: str) -> Network:
+        identity = hashlib.sha256(f"{self._root}\0{name}".encode()).hexdigest()
+        return Network(name, identity, {"host": "host", "none": "null"}.get(name, "bridge"))
+
+    def members(self, name: str) -> dict[str, str]:
+        """Container id -> address."""
+        with self._db.read() as sql:
+            return dict(sql.execute("SELECT container, address FROM addresses WHERE network = ?", (name,)).fetchall())
+
+    # --- making and removing -------------------------------------------------------------------
+
+    def create(
+        self, name: str, *, driver: str = "bridge", subnet: str = "", gateway: str = "", ip_range: str = "", internal: bool = False,
+        attachable: bool = False, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, created: str = "",
+    ) -> Network:  # fmt: skip
+        """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
+        if not VALID.match(name):
+            raise NetworkInvalid(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+        if name in BUILT_IN or name == "default":
+            raise BuiltIn(f'operation is not permitted on predefined {name} network')
+        if driver != "bridge":
+            raise NetworkInvalid(f'could not find plugin {driver} in v1 plugin registry: only the bridge driver is here')
+        options = dict(options or {})
+        chosen_name = options.get("com.docker.network.bridge.name", "")
+        with self._db.write() as sql:
+            return self._insert(
+                sql, name, secrets.token_hex(32), subnet, gateway, ip_range=ip_range, internal=internal, attachable=attachable, labels=labels or {},
+                options=options, created=created, bridge=chosen_name,
+            )  # fmt: skip
+
+    def _insert(self, sql: Connection, name: str, identity: str, subnet: str, gateway: str, *, bridge: str = "", **rest: Any) -> Network:
+        taken = [_network(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
+        if any(n.name == name for n in taken):
+            raise NetworkExists(f"network with name {name} already exists")
+        block = _subnet(subnet) if subnet else self._free([n.subnet for n in taken if n.subnet])
+        for other in taken:
+            if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
+                raise NetworkInvalid("invalid pool request: Pool overlaps with other one on this address space", hint=f"{other.name} has {other.subnet}")
+        door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
+        bridge = bridge or "bw-" + hashlib.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
+        network = Network(name, identity, "bridge", str(block), str(door), bridge, **rest)
+        sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
+        return network
+
+    def default(self) -> Network:
+        """The network `bridge`, with a subnet from now on. Raises AddressesExhausted."""
+        network = self.get("bridge")
+        if network.subnet:
+            return network
+        from boxwright.container.supervisor.text import stamp
+
+        options = {"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.enable_ip_masquerade": "true"}
+        with self._db.write() as sql:
+            row = sql.execute("SELECT name, id, record FROM networks WHERE name = 'bridge'").fetchone()
+            return _network(*row) if row else self._insert(sql, "bridge", network.id, "", "", options=options, created=stamp())
+
+    def _free(self, taken: Iterable[str]) -> ipaddress.IPv4Network:
+        used = [ipaddress.IPv4Network(t) for t in taken] + _host_networks()
+        start = int.from_bytes(hashlib.sha256(str(self._root).encode()).digest()[:2], "big") if str(self._root) != "/var/lib/boxwright" else 0
+        for n in range(len(_POOL)):
+            block = ipaddress.IPv4Network(_POOL[(start + n) % len(_POOL)])
+            if not any(block.overlaps(u) for u in used):
+                return block
+        raise AddressesExhausted("could not find an available, non-overlapping IPv4 address pool among the defaults", hint="give one with --subnet")
+
+    def remove(self, text: str) -> Network:
+        """Raises NoSuchNetwork, BuiltIn, NetworkInUse (while a container is connected and runs: the caller's knowledge)."""
+        network = self.get(text)
+        if network.name in BUILT_IN:
+            raise BuiltIn(f"{network.name} is a pre-defined network and cannot be removed")
+        with self._db.write() as sql:
+            sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
+            sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
+        self.take_down(network)
+        return network
+
+    def take_down(self, network: Network) -> None:
+        """Remove the bridge and its rules from the host; what uses it loses its connection. It is made again when needed."""
+        from boxwright.container.network import firewall
+        from boxwright.container.network.netlink import Netlink
+
+        if not network.bridge:
+            return
+        netlink = Netlink()
+        try:
+            index = netlink.index(network.bridge)
+            if index:
+                netlink.delete(index)
+                firewall.close_network(network.bridge, network.subnet)
+        except OSError as error:
+            raise Unavailable(f"cannot remove the bridge of network {network.name}: {error}") from error
+        finally:
+            netlink.close()
+
+    # --- addresses -----------------------------------------------------------------------------
+
+    def allocate(self, network: Network, container: str, wanted: str = "") -> str:
+        """The container's address on the network: the one it has, the one it wants, or the lowest free one.
+
+        Raises AddressTaken, AddressesExhausted, NetworkInvalid."""
+        block = ipaddress.IPv4Network(network.subnet)
+        with self._db.write() as sql:
+            rows = sql.execute("SELECT address, container FROM addresses WHERE network = ?", (network.name,)).fetchall()
+            own = next((address for address, owner in rows if owner == container), "")
+            if own and wanted in ("", own):
+                return str(own)
+            taken = {address for address, _ in rows} | {network.gateway}
+            if wanted:
+                address = str(_address(wanted, block, "address"))
+                if address in taken:
+                    raise AddressTaken("Address already in use", hint=f"{address} on network {network.name}")
+            else:
+                address = _lowest(ipaddress.IPv4Network(network.ip_range) if network.ip_range else block, block, taken)
+            sql.execute("DELETE FROM addresses WHERE network = ? AND container = ?", (network.name, container))
+            sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
+        return address
+
+    def release(self, container: str, network: str = "") -> None:
+        """Give addresses back: on one network, or all."""
+        with self._db.write() as sql:
+            if network:
+                sql.execute("DELETE FROM addresses WHERE container = ? AND network = ?", (container, network))
+            else:
+                sql.execute("DELETE FROM addresses WHERE container = ?", (container,))
+
+    def endpoint(self, network: Network, container: str, *, address: str, mac: str = "", number: int = 0, default: bool) -> dict[str, Any]:
+        """One interface, as `network.wire` builds it."""
+        packed = ipaddress.IPv4Address(address).packed
+        door = ipaddress.IPv4Address(network.gateway).packed
+        return {
+            "network": network.name, "bridge": network.bridge, "subnet": network.subnet, "gateway": network.gateway, "address": address,
+            "prefix": network.prefix, "mac": mac or "02:42:" + packed.hex(":"), "bridge_mac": "02:42:" + door.hex(":"), "interface": f"eth{number}",
+            "veth": "veth" + hashlib.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
+            "default": default and not network.internal, "mtu": network.mtu or default_mtu(), "internal": network.internal,
+        }  # fmt: skip
+
+
+def _network(name: str, identity: str, record: str) -> Network:
+    return Network(name, identity, **json.loads(record))
+
+
+def _subnet(text: str) -> ipaddress.IPv4Network:
+    try:
+        block = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise NetworkInvalid(f"invalid subnet {text}: {error}") from error
+    if block.num_addresses < 4:
+        raise NetworkInvalid(f"invalid subnet {text}: it has no room for a gateway and a container")
+    return block
+
+
+def _address(text: str, block: ipaddress.IPv4Network, what: str) -> ipaddress.IPv4Address:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError as error:
+        raise NetworkInvalid(f"invalid {what} {text}: {error}") from error
+    if address not in block or address in (block.network_address, block.broadcast_address):
+        raise NetworkInvalid(f"invalid {what} {text}: it is not in subnet {block}")
+    return address
+
+
+def _lowest(block: ipaddress.IPv4Network, whole: ipaddress.IPv4Network, taken: set[str]) -> str:
+    # Whole networks are not walked: the lowest free address is among the first len(taken) + 3.
+    start = int(block.network_address)
+    for number in range(start, min(start + len(taken) + 4, start + block.num_addresses)):
+        address = ipaddress.IPv4Address(number)
+        if str(address) not in taken and address not in (whole.network_address, whole.broadcast_address):
+            return str(address)
+    raise AddressesExhausted("no available IPv4 addresses on this network's address pools", hint=f"the subnet is {whole}")
+
+
+def _host_networks() -> list[ipaddress.IPv4Network]:
+    from boxwright.container.network.netlink import Netlink
+
+    netlink = Netlink()
+    try:
+        return [ipaddress.IPv4Network((packed, length), strict=False) for packed, length in netlink.destinations()]
+    except OSError:
+        return []
+    finally:
+        netlink.close()
+
+
+def default_mtu() -> int:
+    """That of the interface of the default route: larger packets would have to be refused on their way out. 0 = unknown."""
+    try:
+        with open("/proc/net/route") as routes:
+            for line in routes:
+                fields = line.split()
+                if len(fields) > 7 and fields[1] == fields[7] == "00000000":
+                    return min(int(Path(f"/sys/class/net/{fields[0]}/mtu").read_text()), 65535)
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def parse_network(text: str) -> tuple[str, dict[str, Any]]:
+    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ConfigInvalid."""
+    if "=" not in text:
+        return text, {}
+    name, aliases, out = "", [], {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key == "name":
+            name = value
+        elif key == "alias":
+            aliases.append(value)
+        elif key in ("ip", "mac-address"):
+            out["ipv4" if key == "ip" else "mac"] = value
+        elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
+            raise ConfigInvalid(f"invalid field value in --network: {part}")
+    if not name:
+        raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
+    return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}
+
+
+def label_match(network: Network, wanted: Sequence[str]) -> bool:
+    """Whether all of ``key`` or ``key=value`` hold."""
+    return all(k in network.labels and (not e or network.labels[k] == v) for k, e, v in (w.partition("=") for w in wanted))

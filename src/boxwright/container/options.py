@@ -1,0 +1,272 @@
+"""What the text of Docker's flags means: environment, limits, devices, health, restart, hosts. Pure but for reading
+the files that ``--env-file`` and ``--label-file`` name. Error texts are docker/cli's (cli/command/container/opts.go,
+opts/)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from boxwright.container.config import DeviceSpec, RestartPolicy, Ulimit
+from boxwright.errors import Invalid
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_ACCESS = re.compile(r"[rwm]{1,3}\Z")
+SIGNALS = {
+    name: number
+    for number, name in enumerate(
+        "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM "
+        "PROF WINCH POLL PWR SYS".split(),
+        1,
+    )
+} | {"IOT": 6, "IO": 29, "CLD": 17}
+
+
+class OptionInvalid(Invalid):
+    """The value of an option cannot be understood."""
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``512m``, ``1.5g``, ``64k`` (1024-based, go-units RAMInBytes). Raises OptionInvalid."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise OptionInvalid(f"invalid size: '{text}'")
+    return int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower()))
+
+
+def parse_swap(text: str) -> int:
+    """As `parse_size`, and -1 for unlimited."""
+    return -1 if text.strip() == "-1" else parse_size(text)
+
+
+def parse_cpus(text: str) -> int:
+    """10^-9 CPUs of ``1.5``. Raises OptionInvalid."""
+    match = re.match(r"(\d*)(?:\.(\d{0,9})0*)?\Z", text.strip())
+    if match is None or not (match[1] or match[2]):
+        raise OptionInvalid(f"failed to parse {text} as a rational number" if not re.match(r"[\d.]+\Z", text) else "value is too precise")
+    return int(match[1] or 0) * 10**9 + int((match[2] or "").ljust(9, "0") or 0)
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of a Go duration such as ``1m30s``. Raises OptionInvalid."""
+    if text == "0":
+        return 0
+    parts = list(_DURATION.finditer(text))
+    if not text or "".join(p[0] for p in parts) != text:
+        raise OptionInvalid(f'time: invalid duration "{text}"')
+    return sum(int(float(p[1]) * _UNITS[p[2]]) for p in parts)
+
+
+def parse_signal(text: str) -> int:
+    """The number of ``SIGTERM``, ``term``, ``15`` or ``RTMIN+3``. Raises OptionInvalid."""
+    name = text.strip().upper().removeprefix("SIG")
+    if name.isdigit() and 0 < int(name) <= 64:
+        return int(name)
+    if name in SIGNALS:
+        return SIGNALS[name]
+    if match := re.match(r"RT(MIN|MAX)(?:([+-])(\d+))?\Z", name):
+        number = (34 if match[1] == "MIN" else 64) + (int(match[3]) if match[2] == "+" else -int(match[3] or 0))
+        if 34 <= number <= 64:
+            return number
+    raise OptionInvalid(f"invalid signal: {text}")
+
+
+def environment(files: Iterable[str], values: Iterable[str], host: Mapping[str, str]) -> tuple[str, ...]:
+    """``--env-file`` and ``--env`` together: ``NAME=value``; a bare NAME takes the host's value, if it has one.
+
+    Raises OptionInvalid, with file and line where there is one."""
+    out: list[str] = []
+    for name in files:
+        out += _file_entries(name, host, env=True)
+    for text in values:
+        key, equals, _ = text.partition("=")
+        if not key:
+            raise OptionInvalid(f"invalid environment variable: {text}")
+        if equals:
+            out.append(text)
+        elif key in host:
+            out.append(f"{key}={host[key]}")
+    return tuple(out)
+
+
+def unset_names(values: Iterable[str], host: Mapping[str, str]) -> tuple[str, ...]:
+    """The bare names of ``--env`` that the host does not have: Docker keeps them, and they take the image's away."""
+    return tuple(text for text in values if "=" not in text and text not in host)
+
+
+def labels(files: Iterable[str], values: Iterable[str]) -> dict[str, str]:
+    """``--label-file`` and ``--label`` together. Raises OptionInvalid."""
+    out: dict[str, str] = {}
+    for text in [entry for name in files for entry in _file_entries(name, {}, env=False)] + list(values):
+        key, _, value = text.partition("=")
+        if not key:
+            raise OptionInvalid(f"invalid label format: '{text}'" if text else "invalid empty label")
+        out[key] = value
+    return out
+
+
+def _file_entries(name: str, host: Mapping[str, str], *, env: bool) -> list[str]:
+    try:
+        raw = Path("/dev/stdin" if name == "-" else name).read_bytes()
+    except OSError as error:
+        raise OptionInvalid(f"open {name}: {(error.strerror or str(error)).lower()}") from error
+    out = []
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            text = line.rstrip(b"\r").decode().lstrip()
+        except UnicodeDecodeError as error:
+            raise OptionInvalid(f"invalid env file ({name}): line {number} is not valid UTF-8") from error
+        if not text or text.startswith("#"):
+            continue
+        key, equals, _ = text.partition("=")
+        if any(c.isspace() for c in key.rstrip() if env) or (env and key != key.rstrip()):
+            raise OptionInvalid(f"invalid env file ({name}): variable '{key}' contains whitespaces (line {number})")
+        if not key:
+            raise OptionInvalid(f"invalid env file ({name}): no variable name on line '{text}' (line {number})")
+        if equals:
+            out.append(text)
+        elif not env:
+            out.append(key.rstrip())
+        elif key in host:
+            out.append(f"{key}={host[key]}")
+    return out
+
+
+def merge_env(*lists: Iterable[str]) -> list[str]:
+    """Later entries replace earlier ones of the same name, in the earlier one's place; a bare NAME removes it."""
+    out: dict[str, str | None] = {}
+    for entry in (e for entries in lists for e in entries):
+        name, equals, _ = entry.partition("=")
+        out[name] = entry if equals else None
+    return [entry for entry in out.values() if entry is not None]
+
+
+def parse_ulimit(text: str) -> Ulimit:
+    """``nofile=1024:2048`` or ``nofile=1024``. Raises OptionInvalid."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise OptionInvalid(f"invalid ulimit argument: {text}")
+    soft, colon, hard = value.partition(":")
+    if not re.match(r"-?\d+\Z", soft) or (colon and not re.match(r"-?\d+\Z", hard)):
+        raise OptionInvalid(f"invalid ulimit argument: {text}")
+    most = int(hard) if colon else int(soft)
+    if most >= 0 and int(soft) > most:
+        raise OptionInvalid(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {most}")
+    return Ulimit(name, int(soft), most)
+
+
+def parse_device(text: str) -> DeviceSpec:
+    """``/dev/sda:/dev/xvda:rwm``, the last two optional. Raises OptionInvalid."""
+    parts = text.split(":")
+    access, inside = "rwm", ""
+    if len(parts) > 3 or not parts[0]:
+        raise OptionInvalid(f"invalid device specification: {text}")
+    if len(parts) == 3:
+        inside, access = parts[1], parts[2]
+        if not _ACCESS.match(access):
+            raise OptionInvalid(f"{text} is not a valid device: invalid mode {access!r}, wanted some of r, w and m")
+    elif len(parts) == 2:
+        if _ACCESS.match(parts[1]):
+            access = parts[1]
+        else:
+            inside = parts[1]
+    if not parts[0].startswith("/") or (inside and not inside.startswith("/")):
+        raise OptionInvalid(f"{inside or parts[0]} is not an absolute path")
+    return DeviceSpec(parts[0], inside or parts[0], access)
+
+
+def parse_restart(text: str) -> RestartPolicy:
+    """``on-failure:3``. Raises OptionInvalid."""
+    name, colon, count = text.partition(":")
+    if name not in ("", "no", "always", "unless-stopped", "on-failure"):
+        raise OptionInvalid(f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'")
+    if colon and not re.match(r"\d+\Z", count):
+        raise OptionInvalid("invalid restart policy format: maximum retry count must be an integer")
+    if colon and int(count) and name != "on-failure":
+        raise OptionInvalid("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    return RestartPolicy(name or "no", int(count or 0))
+
+
+def parse_host(text: str) -> str:
+    """``name:address``, ``name=address`` or ``name:host-gateway``, as ``name:address``. Raises OptionInvalid."""
+    import ipaddress
+
+    equals, colon = text.find("="), text.find(":")
+    at = equals if equals > 0 and (colon < 0 or equals < colon) else colon
+    name, address = (text[:at], text[at + 1 :]) if at > 0 else ("", "")
+    if not name:
+        raise OptionInvalid(f"bad format for add-host: {text!r}")
+    address = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    if address != "host-gateway":
+        try:
+            ipaddress.ip_address(address)
+        except ValueError as error:
+            raise OptionInvalid(f"invalid IP address in add-host: {address!r}") from error
+    return f"{name}:{address}"
+
+
+def parse_tmpfs(text: str) -> tuple[str, tuple[str, ...]]:
+    """``/run:rw,size=64m`` -> target and options. Raises OptionInvalid."""
+    target, _, options = text.partition(":")
+    if not target.startswith("/"):
+        raise OptionInvalid(f"invalid mount path: '{target}' mount path must be absolute")
+    return target, tuple(o for o in options.split(",") if o)
+
+
+def parse_map(values: Iterable[str], what: str) -> dict[str, str]:
+    """``key=value`` entries, such as ``--sysctl`` and ``--log-opt``. Raises OptionInvalid."""
+    out = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise OptionInvalid(f"invalid {what}: {text!r}: wanted key=value")
+        out[key] = value
+    return out
+
+
+def parse_security(values: Sequence[str]) -> tuple[str, ...]:
+    """``--security-opt``: files of seccomp profiles are read here, as docker/cli does. Raises OptionInvalid."""
+    out = []
+    for text in values:
+        key, separator, value = text.partition("=")
+        if not separator:
+            key, separator, value = text.partition(":")
+        if key == "no-new-privileges" or (key == "systempaths" and value == "unconfined"):
+            out.append(f"{key}={value}" if value else key)
+            continue
+        if key not in ("seccomp", "apparmor", "label") or not separator:
+            raise OptionInvalid(f"invalid --security-opt: {text!r}", hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined")
+        if key == "seccomp" and value not in ("unconfined", "builtin"):
+            try:
+                value = Path(value).read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise OptionInvalid(f"opening seccomp profile ({value}) failed: {error}") from error
+        out.append(f"{key}={value}")
+    return tuple(out)
+
+
+def health(
+    command: str = "", *, interval: str = "", timeout: str = "", start_period: str = "", start_interval: str = "", retries: int = 0, none: bool = False,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Docker's Healthcheck object from ``--health-*``; None when nothing was said. Raises OptionInvalid."""
+    spans = {"Interval": interval, "Timeout": timeout, "StartPeriod": start_period, "StartInterval": start_interval}
+    if none:
+        if command or retries or any(spans.values()):
+            raise OptionInvalid("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    out: dict[str, Any] = {"Test": ["CMD-SHELL", command]} if command else {}
+    for key, text in spans.items():
+        if text:
+            value = parse_duration(text)
+            if value and value < 1_000_000:
+                raise OptionInvalid(f"{key} in Healthcheck cannot be less than one millisecond")
+            out[key] = value
+    if retries < 0:
+        raise OptionInvalid("--health-retries cannot be negative")
+    if retries:
+        out["Retries"] = retries
+    return out or None

@@ -1,0 +1,127 @@
+"""``-p``, ``-P``, ``--expose``: Docker's forms of ports (docker/go-connections nat.go). Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from boxwright.container.config import PortBinding
+from boxwright.errors import Invalid
+
+PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+class PortInvalid(Invalid):
+    """A port, range or protocol cannot be understood."""
+
+
+def port_range(text: str, what: str) -> tuple[int, int]:
+    """``80`` or ``8000-8010``. Raises PortInvalid."""
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or int(first) > 65535 or int(last or 0) > 65535:
+        raise PortInvalid(f"invalid {what}: {text}")
+    low, high = int(first), int(last) if dash else int(first)
+    if high < low:
+        raise PortInvalid(f"invalid {what}: {text}: invalid range")
+    return low, high
+
+
+def parse_publish(text: str) -> tuple[PortBinding, ...]:
+    """``[[IP:][HOST_PORT[-RANGE]]:]CONTAINER_PORT[-RANGE][/PROTOCOL]`` or ``published=…,target=…``. A host port of 0,
+    or a host range over one container port, asks for a free one. Raises PortInvalid."""
+    if "=" in text:
+        return (_long_form(text),)
+    rest, slash, protocol = text.rpartition("/")
+    if not slash:
+        rest, protocol = protocol, "tcp"
+    protocol = protocol.lower() or "tcp"
+    head, colon, inside = rest.rpartition(":")
+    address, host = "", ""
+    if colon:
+        if head.startswith("["):
+            address, closed, host = head[1:].partition("]")
+            host = host.removeprefix(":")
+            if not closed:
+                raise PortInvalid(f"invalid IP address: {head}")
+        else:
+            address, _, host = head.rpartition(":")
+    if not inside:
+        raise PortInvalid(f"no port specified: {text}<empty>")
+    if protocol not in PROTOCOLS:
+        raise PortInvalid(f"invalid proto: {protocol}")
+    if address:
+        try:
+            address = str(ipaddress.ip_address(address))
+        except ValueError as error:
+            raise PortInvalid(f"invalid IP address: {address}") from error
+    low, high = port_range(inside, "containerPort")
+    if low < 1:
+        raise PortInvalid(f"invalid containerPort: {inside}")
+    if not host:
+        return tuple(PortBinding(port, protocol, address) for port in range(low, high + 1))
+    host_low, host_high = port_range(host, "hostPort")
+    if host_high - host_low != high - low:
+        if high == low and host_low:
+            return (PortBinding(low, protocol, address, _first_free(protocol, address, host_low, host_high)),)
+        raise PortInvalid(f"invalid ranges specified for container and host Ports: {inside} and {host}")
+    return tuple(PortBinding(low + n, protocol, address, host_low + n if host_low else 0) for n in range(high - low + 1))
+
+
+def _first_free(protocol: str, address: str, low: int, high: int) -> int:
+    from boxwright.container.network.ports import is_free
+
+    for port in range(low, high + 1):
+        if is_free(protocol, address, port):
+            return port
+    raise PortInvalid(f"all ports are allocated: {low}-{high}")
+
+
+def _long_form(text: str) -> PortBinding:
+    values = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals or key not in ("target", "published", "protocol", "mode"):
+            raise PortInvalid(f"invalid field {part} in --publish: wanted target=, published=, protocol=")
+        values[key] = value
+    target, published = values.get("target", ""), values.get("published", "0")
+    if values.get("protocol", "tcp") not in PROTOCOLS:
+        raise PortInvalid(f"invalid proto: {values['protocol']}")
+    return PortBinding(port_range(target, "containerPort")[0], values.get("protocol", "tcp"), "", port_range(published, "hostPort")[0])
+
+
+def parse_expose(text: str) -> tuple[str, ...]:
+    """``80``, ``80/udp``, ``7000-7010/tcp`` -> ``80/tcp`` … Raises PortInvalid."""
+    ports, _, protocol = text.partition("/")
+    protocol = (protocol or "tcp").lower()
+    if ":" in ports or protocol not in PROTOCOLS:
+        raise PortInvalid(f"invalid port format for --expose: {text}")
+    low, high = port_range(ports, f"range format for --expose: {text}, error")
+    return tuple(f"{port}/{protocol}" for port in range(low, high + 1))
+
+
+def show(bindings: Iterable[tuple[int, str, str, int]], exposed: Iterable[str] = ()) -> str:
+    """The PORTS column: ``0.0.0.0:8080->80/tcp, 443/tcp``. Entries are (container port, protocol, host IP, host port);
+    neighbours that go to neighbours are one range (docker/cli formatter.DisplayablePorts)."""
+    groups: list[list[tuple[int, str, str, int]]] = []
+    taken = set()
+    for entry in sorted(set(bindings), key=lambda b: (b[2], b[1], b[0], b[3])):
+        taken.add((entry[0], entry[1]))
+        last = groups[-1][-1] if groups else None
+        if last and last[1:3] == entry[1:3] and entry[0] == last[0] + 1 and entry[3] == last[3] + 1:
+            groups[-1].append(entry)
+        else:
+            groups.append([entry])
+    out = []
+    for group in groups:
+        (first, protocol, address, host), (last_port, _, _, last_host) = group[0], group[-1]
+        shown = f"[{address}]" if ":" in address else address
+        inside = f"{first}-{last_port}" if len(group) > 1 else f"{first}"
+        outside = f"{host}-{last_host}" if len(group) > 1 else f"{host}"
+        out.append(f"{shown}:{outside}->{inside}/{protocol}")
+    closed = sorted({(p, proto) for text in exposed for p, proto in [_split(text)]} - taken, key=lambda p: (p[1], p[0]))
+    return ", ".join(out + [f"{port}/{protocol}" for port, protocol in closed])
+
+
+def _split(text: str) -> tuple[int, str]:
+    port, _, protocol = text.partition("/")
+    return int(port) if port.isdecimal() else 0, protocol or "tcp"

@@ -1,0 +1,176 @@
+"""What is known of a container: the record that does not change (a row of table `containers`) and the state that does
+(ROOT/containers/<id>/state.json, written by its supervisor)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from boxwright.container.config import ContainerConfig
+from boxwright.container.supervisor.text import stamp, to_json, write_file
+from boxwright.content.lease import process_alive
+from boxwright.errors import Conflict, NotFound
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+
+
+class NoSuchContainer(NotFound):
+    """No container has this name or id."""
+
+
+class NameTaken(Conflict):
+    """Another container has the name."""
+
+
+class WrongState(Conflict):
+    """The container runs, or does not run, and the request needs the opposite."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`status`: created, running, paused, restarting, exited, removing or dead. Times are RFC 3339, '' for never."""
+
+    status: str = "created"
+    pid: int = 0
+    supervisor: str = ""  # identity of the process (`content.lease`)
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: str = ""
+    finished_at: str = ""
+    restart_count: int = 0
+    health: Mapping[str, Any] | None = field(default=None, hash=False)
+    networks: Mapping[str, Any] = field(default_factory=dict, hash=False)  # endpoints of the last start, by network
+    ports: tuple[tuple[Any, ...], ...] = ()  # protocol, host ip, host port, address, container port, bridge
+    placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives, frozen or not."""
+        return self.status in ("running", "paused")
+
+    @property
+    def active(self) -> bool:
+        """Whether a supervisor has it in hand: running, or about to be again."""
+        return self.running or self.status == "restarting"
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the supervisor that wrote the state still lives."""
+        return bool(self.supervisor) and process_alive(self.supervisor)
+
+    @property
+    def supervisor_pid(self) -> int:
+        """0 when there never was one."""
+        return int(self.supervisor.split(":")[1]) if self.supervisor else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As the supervisor keeps it."""
+        out: dict[str, Any] = {
+            "Status": self.status, "Pid": self.pid, "Supervisor": self.supervisor, "ExitCode": self.exit_code, "Error": self.error,
+            "OOMKilled": self.oom_killed, "StartedAt": self.started_at, "FinishedAt": self.finished_at, "RestartCount": self.restart_count,
+            "Networks": dict(self.networks), "Ports": [list(p) for p in self.ports], "Placeholders": list(self.placeholders),
+        }  # fmt: skip
+        if self.health is not None:
+            out["Health"] = dict(self.health)
+        return out
+
+
+def load_state(directory: Path) -> State:
+    """The state of the container in a directory; `created` when none was written."""
+    try:
+        with open(directory / "state.json", "rb") as file:
+            value = json.loads(file.read())
+    except FileNotFoundError:
+        return State()
+    except ValueError:  # a power cut: nothing of a run is known
+        return State("exited", exit_code=255, error="the state was lost")
+    return State(
+        value["Status"], value["Pid"], value["Supervisor"], value["ExitCode"], value["Error"], value["OOMKilled"], value["StartedAt"],
+        value["FinishedAt"], value["RestartCount"], value.get("Health"), value.get("Networks") or {},
+        tuple(tuple(p) for p in value.get("Ports") or ()), tuple(value.get("Placeholders") or ()),
+    )  # fmt: skip
+
+
+def save_state(directory: Path, state: State) -> None:
+    """Only while no supervisor lives, and under the container's lock."""
+    write_file(str(directory / "state.json"), to_json(state.to_json()).encode("utf-8", "surrogatepass"))
+
+
+def ended(state: State) -> State:
+    """What becomes of an active state whose supervisor died without a word."""
+    health = {**state.health, "Status": "unhealthy"} if state.health else None
+    return replace(state, status="exited", pid=0, exit_code=137, error="its supervisor was killed", finished_at=stamp(), health=health)
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as it was when it was looked up. `record` has ``config``, ``merged`` (Docker's Config), ``image``,
+    ``image_id``, ``platform``, ``mounts``, ``hostname``, ``networks``."""
+
+    id: str
+    name: str
+    target: str  # of the image
+    layers: tuple[str, ...]
+    created: float
+    record: Mapping[str, Any]
+    directory: Path
+
+    @cached_property
+    def config(self) -> ContainerConfig:
+        """What it was created with."""
+        return ContainerConfig.from_json(self.record["config"])
+
+    @cached_property
+    def state(self) -> State:
+        """As of the first look; `refresh` looks again."""
+        return load_state(self.directory)
+
+    def refresh(self) -> State:
+        """The state now."""
+        self.__dict__["state"] = state = load_state(self.directory)
+        return state
+
+    @property
+    def short_id(self) -> str:
+        """12 digits."""
+        return self.id[:12]
+
+    @property
+    def merged(self) -> Mapping[str, Any]:
+        """The image's config overlaid with the container's, under Docker's keys."""
+        value: Mapping[str, Any] = self.record["merged"]
+        return value
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.merged.get("Labels") or {}
+
+    @property
+    def command(self) -> list[str]:
+        """Entrypoint and command: what runs."""
+        return [*(self.merged.get("Entrypoint") or ()), *(self.merged.get("Cmd") or ())]
+
+    @property
+    def rootfs(self) -> Path:
+        """Where its tree is mounted while it runs."""
+        return self.directory / "rootfs"
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / f"{self.id}-json.log"
+
+
+def directory_of(root: Path, identity: str) -> Path:
+    """ROOT/containers/<id>."""
+    return root / "containers" / identity
+
+
+def state_exists(directory: Path) -> bool:
+    """Whether it was ever started."""
+    return os.path.exists(directory / "state.json")

@@ -1,0 +1,256 @@
+"""From an image's config and a container's to the OCI runtime config. Pure: what only the host knows comes in `Facts`.
+
+The defaults are `spec.runtimespec`'s; here is what Docker's flags make of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
+from boxwright.container.options import merge_env
+from boxwright.container.trust import Trust
+from boxwright.rootfs.users import User
+from boxwright.spec import runtimespec as rs
+from boxwright.spec.config import DEFAULT_PATH
+
+INIT_TARGET = "/sbin/docker-init"
+_TMPFS = ("noexec", "nosuid", "nodev")
+_CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
+_RULE = re.compile(r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """A resolved mount: `source` is a path of the host ('' for a tmpfs), `name` that of a volume."""
+
+    kind: str
+    target: str
+    source: str = ""
+    name: str = ""
+    writable: bool = True
+    propagation: str = ""
+    recursive: bool = True
+    options: tuple[str, ...] = ()
+    driver: str = ""
+    mode: str = ""  # as typed after -v's second colon
+    subpath: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the record keeps it."""
+        out: dict[str, Any] = {"kind": self.kind, "target": self.target, "source": self.source, "name": self.name, "writable": self.writable}
+        out |= {"propagation": self.propagation, "recursive": self.recursive, "options": list(self.options)}
+        return out | {"driver": self.driver, "mode": self.mode, "subpath": self.subpath}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> MountPoint:
+        """What `to_json` wrote."""
+        return cls(**{**value, "options": tuple(value["options"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the host, the tree and the network contribute."""
+
+    rootfs: str
+    user: User
+    hostname: str
+    bounding: frozenset[str]
+    hard_limits: Mapping[str, int] = field(hash=False)
+    cgroup_v2: bool
+    cgroups_path: str
+    namespaces: Mapping[str, str | None] = field(hash=False)
+    files: Mapping[str, str] = field(hash=False)  # target -> source: hosts, hostname, resolv.conf
+    mounts: Sequence[MountPoint] = ()
+    devices: Sequence[Mapping[str, Any]] = ()
+    seccomp: Mapping[str, Any] | None = field(default=None, hash=False)
+    trust: Trust | None = None
+    init: str = ""  # the init program's path on the host
+    size: tuple[int, int] | None = None
+
+
+def merge_config(image: Mapping[str, Any], config: ContainerConfig, *, hostname: str, image_name: str) -> dict[str, Any]:
+    """Docker's Config of the container: the image's, overlaid by what the user said (moby runconfig.Merge)."""
+    entrypoint = list(image.get("Entrypoint") or ()) if config.entrypoint is None else list(config.entrypoint)
+    # A new entrypoint makes the image's CMD meaningless.
+    command = list(config.command) or (list(image.get("Cmd") or ()) if config.entrypoint is None else [])
+    env = merge_env([f"PATH={DEFAULT_PATH}"] if not image.get("Env") else (), map(str, image.get("Env") or ()), config.env)
+    exposed = {**(image.get("ExposedPorts") or {}), **{p: {} for p in config.expose}}
+    exposed |= {f"{p.container_port}/{p.protocol}": {} for p in config.ports}
+    out: dict[str, Any] = {
+        "Hostname": hostname,
+        "Domainname": config.domainname,
+        "User": config.user or image.get("User") or "",
+        "AttachStdin": "stdin" in config.attach,
+        "AttachStdout": "stdout" in config.attach,
+        "AttachStderr": "stderr" in config.attach,
+        "ExposedPorts": exposed,
+        "Tty": config.tty,
+        "OpenStdin": config.stdin,
+        "StdinOnce": config.stdin and "stdin" in config.attach,
+        "Env": env,
+        "Cmd": command or None,
+        "Image": image_name,
+        "Volumes": {**(image.get("Volumes") or {}), **{m.target: {} for m in config.mounts if m.kind == "volume" and not m.source}} or None,
+        "WorkingDir": config.workdir or image.get("WorkingDir") or "",
+        "Entrypoint": entrypoint or None,
+        "OnBuild": image.get("OnBuild") or None,
+        "Labels": {**(image.get("Labels") or {}), **config.labels},
+    }
+    if not exposed:
+        del out["ExposedPorts"]
+    if stop := config.stop_signal or image.get("StopSignal"):
+        out["StopSignal"] = stop
+    if config.stop_timeout is not None:
+        out["StopTimeout"] = config.stop_timeout
+    if image.get("Shell"):
+        out["Shell"] = image["Shell"]
+    health = _health(image.get("Healthcheck"), config.health)
+    if health:
+        out["Healthcheck"] = health
+    return out
+
+
+def _health(image: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if own is None:
+        return dict(image) if image else None
+    if own.get("Test") == ["NONE"]:
+        return dict(own)
+    return {**(image or {}), **own}
+
+
+def argv(merged: Mapping[str, Any]) -> list[str]:
+    """Entrypoint and command. Raises ConfigInvalid when there is neither."""
+    words = [*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ())]
+    if not words:
+        raise ConfigInvalid("No command specified", hint="the image has no CMD: give a command after the image's name")
+    return words
+
+
+def container_env(merged: Mapping[str, Any], facts: Facts) -> list[str]:
+    """The process's environment: Docker's own entries, then image and user, then what trusting the host's CA adds."""
+    base = [f"PATH={DEFAULT_PATH}", f"HOSTNAME={facts.hostname}", *(["TERM=xterm"] if merged.get("Tty") else []), f"HOME={facts.user.home}"]
+    env = merge_env(base, map(str, merged.get("Env") or ()))
+    return env + facts.trust.env(env) if facts.trust is not None else env
+
+
+def chosen_capabilities(config: ContainerConfig, bounding: frozenset[str] | None) -> tuple[str, ...]:
+    """What --cap-add, --cap-drop and --privileged leave. Raises CapabilityInvalid."""
+    return rs.capabilities(add=config.cap_add, drop=config.cap_drop, privileged=config.privileged, bounding=bounding)
+
+
+def limits_of(config: ContainerConfig, hard: Mapping[str, int]) -> list[dict[str, Any]]:
+    """`process.rlimits`. Raises LimitInvalid."""
+    return rs.rlimits({u.name: (u.soft, u.hard) for u in config.ulimits}, hard)
+
+
+def resources_of(limits: Limits) -> dict[str, Any]:
+    """`linux.resources` without devices. Raises LimitInvalid."""
+    return rs.resources(
+        memory=limits.memory, memory_swap=limits.memory_swap, memory_reservation=limits.memory_reservation,
+        swappiness=limits.memory_swappiness if limits.memory_swappiness >= 0 else None, oom_kill_disable=limits.oom_kill_disable,
+        cpu_shares=limits.cpu_shares, nano_cpus=limits.nano_cpus, cpu_period=limits.cpu_period, cpu_quota=limits.cpu_quota,
+        cpuset_cpus=limits.cpuset_cpus, cpuset_mems=limits.cpuset_mems, pids_limit=limits.pids_limit, blkio_weight=limits.blkio_weight,
+    )  # fmt: skip
+
+
+def make_process(words: Sequence[str], config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """The OCI `process` for `words`, with the container's user, environment and rights. Raises CapabilityInvalid, LimitInvalid."""
+    return rs.process(
+        words, env=container_env(merged, facts), cwd=merged.get("WorkingDir") or "/", uid=facts.user.uid, gid=facts.user.gid,
+        extra_gids=facts.user.extra_gids, terminal=bool(merged.get("Tty")), size=facts.size,
+        capabilities=chosen_capabilities(config, facts.bounding), limits=limits_of(config, facts.hard_limits),
+        no_new_privileges=no_new_privileges(config), oom_score_adj=config.oom_score_adj or None,
+    )  # fmt: skip
+
+
+def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """The whole OCI config. Raises ConfigInvalid, CapabilityInvalid, LimitInvalid."""
+    words = argv(merged)
+    if facts.init:
+        words = [INIT_TARGET, "--", *words]
+    return rs.base_spec(
+        facts.rootfs, make_process(words, config, merged, facts), readonly=config.read_only, hostname=facts.hostname, domainname=config.domainname,
+        mounts=_mounts(config, facts), namespaces=facts.namespaces, cgroup_v2=facts.cgroup_v2, cgroups_path=facts.cgroups_path,
+        resources=resources_of(config.limits), devices=facts.devices, device_rules=[*_rules(config.device_rules), *_allowed(facts.devices, config)],
+        seccomp=facts.seccomp, sysctls=config.sysctls, shm_size=config.shm_size or rs.SHM_SIZE, privileged=config.privileged,
+        annotations=config.annotations, masked=_paths(config, config.masked_paths), readonly_paths=_paths(config, config.readonly_paths),
+    )  # fmt: skip
+
+
+def no_new_privileges(config: ContainerConfig) -> bool:
+    """--security-opt no-new-privileges[:true|false]; the last one counts."""
+    found = False
+    for option in config.security_opt:
+        key, _, value = option.partition("=")
+        if key == "no-new-privileges":
+            found = value not in ("false", "0")
+    return found
+
+
+def seccomp_choice(config: ContainerConfig) -> str:
+    """'unconfined', 'builtin', or the text of a profile."""
+    if config.privileged:
+        return "unconfined"
+    chosen = "builtin"
+    for option in config.security_opt:
+        key, _, value = option.partition("=")
+        if key == "seccomp":
+            chosen = value
+    return chosen
+
+
+def _paths(config: ContainerConfig, wanted: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if wanted is None and "systempaths=unconfined" in config.security_opt:
+        return ()
+    return wanted
+
+
+def _mounts(config: ContainerConfig, facts: Facts) -> list[dict[str, Any]]:
+    out = [oci_mount(point) for point in facts.mounts]
+    taken = {point.target for point in facts.mounts}
+    # The user's own mount over one of these files wins.
+    for target, source in facts.files.items():
+        if target not in taken:
+            out.append(rs.bind(source, target, readonly=config.read_only))
+    if facts.init:
+        out.append(rs.bind(facts.init, INIT_TARGET, readonly=True))
+    if facts.trust is not None:
+        out.append(facts.trust.mount())
+    if config.ipc == "none":
+        out = [*out, rs.mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "size=0")]
+    return sorted(out, key=lambda m: m["destination"].rstrip("/").count("/"))
+
+
+def oci_mount(point: MountPoint) -> dict[str, Any]:
+    """An entry of `mounts` for a volume, host path or tmpfs."""
+    if point.kind == "tmpfs":
+        options = [o for o in _TMPFS if not any(_CONTRARY.get(given) == o for given in point.options)]
+        given = [o for o in point.options if o not in options and not (o in _CONTRARY and o != "rw")]
+        return rs.mount(point.target, "tmpfs", "tmpfs", *options, *([] if point.writable else ["ro"]), *given)
+    options = ["rbind" if point.recursive else "bind", point.propagation or "rprivate"]
+    return rs.bind(point.source, point.target, readonly=not point.writable, options=options)
+
+
+def _rules(texts: Iterable[str]) -> list[dict[str, Any]]:
+    out = []
+    for text in texts:
+        match = _RULE.match(text)
+        if match is None:
+            raise ConfigInvalid(f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'")
+        numbers = [None if number == "*" else int(number) for number in match.group(2, 3)]
+        out.append(rs.device_rule(True, match[1], numbers[0], numbers[1], match[4]))
+    return out
+
+
+def _allowed(devices: Sequence[Mapping[str, Any]], config: ContainerConfig) -> list[dict[str, Any]]:
+    if config.privileged:
+        return []
+    access = {d.container: d.access for d in config.devices}
+    return [
+        rs.device_rule(True, d["type"], d["major"], d["minor"], next((a for p, a in access.items() if d["path"] == p or d["path"].startswith(p + "/")), "rwm"))
+        for d in devices
+    ]

@@ -1,0 +1,140 @@
+"""Health checks: run the test in the container at its interval, keep the last five results (moby daemon/health.go)."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from boxwright.container.supervisor.text import stamp, to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from boxwright.container.supervisor.loop import Loop
+    from boxwright.container.supervisor.runner import Runner
+
+_KEPT = 5
+_MAX_OUTPUT = 4096
+_SIGKILL = 9
+
+
+class Health:
+    """`job["health"]`: interval, timeout, start_period, start_interval (seconds), retries, process (OCI process, JSON)."""
+
+    def __init__(self, loop: Loop, runner: Runner, job: dict[str, Any], state: dict[str, Any], changed: Callable[[], None]) -> None:
+        self._loop, self._runner, self._state, self._changed = loop, runner, state, changed
+        self._plan: dict[str, Any] = job["health"]
+        self._file = f"{job['dir']}/health.json"
+        self._result: dict[str, Any] = {"Status": "starting", "FailingStreak": 0, "Log": []}
+        self._timer = self._killer = 0
+        self._pid = 0
+        self._output = b""
+        self._pipe = -1
+        self._begun = ""
+        self._since = 0.0
+        self._timed_out = False
+
+    def begin(self) -> None:
+        """The container has started."""
+        import time
+
+        self._since = time.monotonic()
+        self._state["Health"] = self._result
+        fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.write(fd, to_json(self._plan["process"]).encode("utf-8", "surrogatepass"))
+        os.close(fd)
+        self._next()
+
+    def end(self) -> None:
+        """The container has ended: an unfinished check says nothing."""
+        self._loop.cancel(self._timer)
+        self._loop.cancel(self._killer)
+        self._drop_pipe()
+        if self._pid:
+            os.kill(self._pid, _SIGKILL)
+        self._pid = 0
+        # Docker calls what does not run unhealthy.
+        self._result["Status"] = "unhealthy"
+
+    def probe(self) -> None:
+        """Check now."""
+        self._loop.cancel(self._timer)
+        if not self._pid:
+            self._check()
+
+    def _starting(self) -> bool:
+        import time
+
+        return bool(self._result["Status"] == "starting" and time.monotonic() - self._since < self._plan["start_period"])
+
+    def _next(self) -> None:
+        interval = self._plan["start_interval"] if self._starting() and self._plan["start_interval"] else self._plan["interval"]
+        self._timer = self._loop.after(interval, self._check)
+
+    def _check(self) -> None:
+        self._begun, self._output, self._timed_out = stamp(), b"", False
+        read, write = os.pipe2(os.O_CLOEXEC)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._pid = self._runner.spawn("exec", "--process", self._file, stdio=(null, write, write))
+        finally:
+            os.close(write)
+            os.close(null)
+        os.set_blocking(read, False)
+        self._pipe = read
+        self._loop.watch(read, select.EPOLLIN, self._readable)
+        self._loop.child(self._pid, self._done)
+        self._killer = self._loop.after(self._plan["timeout"], self._kill)
+
+    def _readable(self, events: int) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._pipe, 65536)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._drop_pipe()
+            return False
+        self._output = (self._output + data)[:_MAX_OUTPUT]
+        return True
+
+    def _drop_pipe(self) -> None:
+        if self._pipe >= 0:
+            self._loop.forget(self._pipe)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _kill(self) -> None:
+        self._timed_out = True
+        if self._pid:
+            os.kill(self._pid, _SIGKILL)
+
+    def _done(self, status: int) -> None:
+        if not self._pid:
+            return
+        self._pid = 0
+        self._loop.cancel(self._killer)
+        while self._pipe >= 0 and self._read():
+            pass
+        self._drop_pipe()
+        code = os.waitstatus_to_exitcode(status)
+        output = self._output.decode("utf-8", "replace")
+        if self._timed_out:
+            code, output = -1, f"Health check exceeded timeout ({self._plan['timeout']:g}s)" + (f": {output}" if output else "")
+        self._record(code, output)
+        self._next()
+
+    def _record(self, code: int, output: str) -> None:
+        result = self._result
+        result["Log"] = [*result["Log"], {"Start": self._begun, "End": stamp(), "ExitCode": code, "Output": output}][-_KEPT:]
+        if code == 0:
+            result["Status"], result["FailingStreak"] = "healthy", 0
+        elif not self._starting():
+            result["FailingStreak"] += 1
+            if result["FailingStreak"] >= self._plan["retries"]:
+                result["Status"] = "unhealthy"
+        self._changed()

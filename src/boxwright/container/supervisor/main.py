@@ -1,0 +1,409 @@
+"""The life of one container: start, output, exit, restart, removal.
+
+    python -I -S -c "…; main()"   with the command's socket as descriptor 3; a JOB frame on it begins everything
+
+The state is ROOT/containers/<id>/state.json, written only by the supervisor while it lives; when it dies without a
+word, the next command sees that its identity is gone and cleans up (`container.reap`). SIGKILL to the supervisor
+leaves the container's process running until then.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+
+from boxwright.container import frames
+from boxwright.container.supervisor.logfile import LogFile
+from boxwright.container.supervisor.loop import Client, Loop
+from boxwright.container.supervisor.runner import Runner, StartFailed, accept
+from boxwright.container.supervisor.streams import Streams
+from boxwright.container.supervisor.text import own_identity, stamp, to_json, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SIGKILL = 9
+_FIRST_DELAY, _LAST_DELAY = 0.1, 60.0  # seconds between restarts, doubling (moby restartmanager)
+_SETTLED = 10.0  # a run that lasted longer begins again with the first delay
+_NAMESPACE_FD = 100  # where the runtime finds the network namespace: /proc/<supervisor>/fd/100
+
+
+class Supervisor:
+    """One container's supervisor."""
+
+    def __init__(self, control: socket) -> None:
+        self.loop = Loop()
+        self.clients: set[Client] = set()
+        self.job: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
+        self.streams: Streams | None = None
+        self.pid = 0
+        self.health: Any = None
+        self._manual = False  # stopped on purpose: the restart policy has no say
+        self._again = False  # `restart`: start once more when it has ended
+        self._delay = _FIRST_DELAY
+        self._started = 0.0
+        self._stop_timer = self._restart_timer = 0
+        self._waiting: list[Client] = []  # for DONE
+        self._listener: socket | None = None
+        self._removing: Client | None = None
+        self._network: Any = None
+        self._control = self._add(control)
+        self._control.owner = True
+
+    # --- connections ---------------------------------------------------------------------------
+
+    def _add(self, connection: socket) -> Client:
+        client = Client(self.loop, connection, self._frame, self._closed, self._drained)
+        self.clients.add(client)
+        return client
+
+    def _listen(self) -> None:
+        directory = os.open(self.job["dir"], os.O_PATH | os.O_CLOEXEC)
+        name = f"/proc/self/fd/{directory}/attach.sock"
+        try:
+            os.unlink(name)
+        except FileNotFoundError:
+            pass
+        self._listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+        self._listener.bind(name)
+        os.close(directory)
+        self._listener.listen(64)
+        self._listener.setblocking(False)
+        self.loop.watch(self._listener.fileno(), select.EPOLLIN, self._accept)
+
+    def _accept(self, events: int) -> None:
+        assert self._listener is not None
+        try:
+            fd = accept(self._listener)
+        except OSError:
+            return
+        os.set_inheritable(fd, False)
+        self._add(socket(fileno=fd))
+
+    def _closed(self, client: Client) -> None:
+        self.clients.discard(client)
+        if client in self._waiting:
+            self._waiting.remove(client)
+        if client.wants & frames.WANT_STDIN and self.job.get("stdin_once") and self.streams is not None:
+            self.streams.end_input()
+        if client is self._control and not self.job:
+            self.loop.running = False
+        if client is self._removing:
+            self._removing = None
+            self._finish(remove=True)
+        if self.streams is not None:
+            self._drained()
+
+    def _drained(self) -> None:
+        if self.streams is not None and not any(c.lagging for c in self.clients):
+            self.streams.resume()
+
+    def _frame(self, client: Client, kind: int, body: bytes) -> None:
+        if kind == frames.STDIN:
+            if self.streams is not None and client.wants & frames.WANT_STDIN and not self.streams.feed(body):
+                client.pause_reading(True)
+        elif kind == frames.STDIN_END:
+            if self.streams is not None and client.wants & frames.WANT_STDIN and self.job["stdin_once"]:
+                self.streams.end_input()
+        elif kind == frames.JOB and client.owner and not self.job:
+            self.job = frames.value(body)
+            client.wants = self.job["wants"]
+            self._begin()
+        elif kind == frames.HELLO:
+            client.wants = int(frames.value(body))
+            if self.pid or self._restart_timer:
+                client.send(frames.message(frames.STARTED, self.pid))
+        elif kind == frames.REMOVED and client is self._removing:
+            self._removing = None
+            self._finish(remove=False)
+        elif self.job:
+            self._order(client, kind, frames.value(body) if body else None)
+
+    def _order(self, client: Client, kind: int, value: Any) -> None:
+        if kind == frames.RESIZE and self.streams is not None:
+            self.streams.resize(*value)
+            return
+        answer = ""
+        if kind == frames.SIGNAL:
+            answer = self._signal(int(value))
+        elif kind in (frames.STOP, frames.RESTART):
+            self._stop(*value, again=kind == frames.RESTART)
+            if kind == frames.RESTART and self.loop.running:
+                self._waiting.append(client)
+                return
+        elif kind in (frames.PAUSE, frames.RESUME):
+            answer = self._freeze(kind == frames.PAUSE)
+        elif kind == frames.UPDATE:
+            self.job.update(value)
+        elif kind == frames.PROBE and self.health is not None:
+            self.health.probe()
+        client.send(frames.message(frames.DONE, answer))
+
+    # --- the life ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        job = self.job
+        self.runner = Runner(job)
+        self.state = job["state"]
+        self.state["Supervisor"] = own_identity()
+        log = job["log"]
+        self.log = LogFile(log["path"], log["max_size"], log["max_files"])
+        try:
+            self._listen()
+            if job["network"] is not None:
+                from boxwright.container.network.wire import Wire
+
+                self._network = Wire(job["network"], _NAMESPACE_FD)
+                self._network.up()
+            self._start()
+        except StartFailed as error:
+            self._fail("runtime", error.log.decode("utf-8", "replace"))
+        except OSError as error:
+            self._fail("setup", f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error))
+
+    def _fail(self, stage: str, message: str) -> None:
+        """The first start failed: nothing ran."""
+        self.state.update(Status=self.job["failed_status"], Pid=0, Error=message, ExitCode=self.job["failed_code"], FinishedAt=stamp())
+        self._clean_up()
+        self._write_state()
+        for client in list(self.clients):
+            client.send(frames.message(frames.FAILED, {"stage": stage, "message": message}))
+            client.flush(5)
+        self.loop.running = False
+
+    def _start(self) -> None:
+        """Raises StartFailed."""
+        job = self.job
+        self._restart_timer = 0
+        self._manual = False
+        self.streams = Streams(self.loop, self.log, self.clients, tty=job["tty"], stdin=job["open_stdin"])
+        try:
+            self.pid, master = self.runner.start(self.streams.theirs)
+        except BaseException:
+            self.streams.close()
+            self.streams = None
+            raise
+        if master >= 0:
+            self.streams.terminal(master, job["size"])
+        self.state.update(Status="running", Pid=self.pid, ExitCode=0, Error="", StartedAt=stamp(), OOMKilled=False, FinishedAt=self.state.get("FinishedAt", ""))
+        if job["health"] is not None:
+            from boxwright.container.supervisor.health import Health
+
+            self.health = Health(self.loop, self.runner, job, self.state, self._write_state)
+            self.health.begin()
+        self._started = _monotonic()
+        self._write_state()
+        for client in list(self.clients):
+            client.send(frames.message(frames.STARTED, self.pid))
+        self._answer("")
+        self.loop.child(self.pid, self._exited)
+        self.streams.begin()
+
+    def _exited(self, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
+        if self.health is not None:
+            self.health.end()
+            self.health = None
+        if self.streams is not None:
+            self.streams.drain()
+            self.streams.close()
+            self.streams = None
+        self.log.flush()
+        self.pid = 0
+        if self._stop_timer:
+            self.loop.cancel(self._stop_timer)
+            self._stop_timer = 0
+        self.state.update(Pid=0, ExitCode=code, FinishedAt=stamp(), OOMKilled=self._out_of_memory())
+        again, self._again = self._again, False
+        if again or self._shall_restart(code):
+            self._later(0.0 if again else None, counts=not again)
+        else:
+            self._end()
+
+    def _shall_restart(self, code: int) -> bool:
+        name, maximum = self.job["restart"]
+        if self._manual or name in ("no", ""):
+            return False
+        return name in ("always", "unless-stopped") or (code != 0 and (maximum == 0 or self.state["RestartCount"] < maximum))
+
+    def _later(self, delay: float | None, *, counts: bool) -> None:
+        """Restart after the policy's delay, or after `delay`."""
+        if delay is None:
+            if _monotonic() - self._started > _SETTLED:
+                self._delay = _FIRST_DELAY
+            delay, self._delay = self._delay, min(self._delay * 2, _LAST_DELAY)
+        self.state["Status"] = "restarting"
+        if counts:
+            self.state["RestartCount"] += 1
+        self._write_state()
+        self._tell_exit(restarting=True)
+        self._restart_timer = self.loop.after(delay, self._restart)
+        self.runner.call("delete", "--force")
+
+    def _restart(self) -> None:
+        try:
+            self._start()
+        except StartFailed as error:
+            self.state.update(ExitCode=self.job["failed_code"], Error=error.log.decode("utf-8", "replace"), FinishedAt=stamp())
+            if self.job["restart"][0] in ("always", "unless-stopped") and not self._manual:
+                self._later(None, counts=True)
+            else:
+                self._answer(self.state["Error"])
+                self._end()
+
+    def _tell_exit(self, *, restarting: bool) -> None:
+        body = {"code": self.state["ExitCode"], "restarting": restarting, "oom": self.state["OOMKilled"], "error": self.state["Error"]}
+        for client in list(self.clients):
+            if client.wants & frames.WANT_NEXT_EXIT or (client.wants & frames.WANT_LAST_EXIT and not restarting):
+                client.send(frames.message(frames.EXITED, {**body, "remove": client is self._removing}))
+
+    def _end(self) -> None:
+        """The last exit. An attached owner of a --rm container removes it, while we forget it in the runtime."""
+        self._unmount()
+        if self.job["auto_remove"] and not self._control.closed and self._control.wants & frames.WANT_NEXT_EXIT:
+            self._removing = self._control
+        self.state["Status"] = "exited"
+        self.state["Removing"] = bool(self.job["auto_remove"])
+        self._write_state()
+        self._tell_exit(restarting=False)
+        self._clean_up()
+        if self._removing is None:
+            self._finish(remove=bool(self.job["auto_remove"]))
+
+    def _finish(self, *, remove: bool) -> None:
+        """Nothing is left but to say goodbye, and to have a --rm container removed by a process that can."""
+        for client in list(self.clients):
+            if client in self._waiting:
+                client.send(frames.message(frames.DONE, self.state["Error"]))
+            client.flush(5)
+        if remove:
+            argv = self.job["reaper"]
+            os.posix_spawn(argv[0], argv, self.job["reaper_env"], setsid=True, setsigdef=[1, 2, 3, 13, 15])
+        self.loop.running = False
+
+    def _clean_up(self) -> None:
+        """Idempotent."""
+        self._unmount()
+        self.log.close()
+        if self._listener is not None:
+            self.loop.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            try:
+                os.unlink(f"{self.job['dir']}/attach.sock")
+            except FileNotFoundError:
+                pass
+        self.runner.call("delete", "--force")
+        if self._network is not None:
+            self._network.down()
+
+    def _unmount(self) -> None:
+        from boxwright.rootfs import syscalls
+
+        for target in self.job["unmount"]:
+            try:
+                syscalls.libc("umount2", target.encode(), 2)
+            except OSError:
+                pass
+
+    def _answer(self, text: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for client in waiting:
+            client.send(frames.message(frames.DONE, text))
+
+    def _write_state(self) -> None:
+        write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
+
+    # --- orders --------------------------------------------------------------------------------
+
+    def _signal(self, number: int) -> str:
+        if not self.pid:
+            return "not running"
+        if number == _SIGKILL:
+            self._manual = True
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return "not running"
+        if number == _SIGKILL and self.state["Status"] == "paused":
+            self._freeze(False)
+        return ""
+
+    def _stop(self, number: int, seconds: float, *, again: bool) -> None:
+        self._manual, self._again = True, again
+        if self._restart_timer:
+            self.loop.cancel(self._restart_timer)
+            self._restart_timer = 0
+            self._restart() if again else self._end()
+            return
+        if not self.pid:
+            return
+        self._signal(number)
+        self._manual = True
+        if self.state["Status"] == "paused":
+            self._freeze(False)
+        if seconds >= 0 and not self._stop_timer:
+            self._stop_timer = self.loop.after(seconds, self._kill)
+
+    def _kill(self) -> None:
+        self._stop_timer = 0
+        self._signal(_SIGKILL)
+
+    def _freeze(self, frozen: bool) -> str:
+        if not self.pid:
+            return "not running"
+        code, log = self.runner.call("pause" if frozen else "resume")
+        if code != 0:
+            return log.decode("utf-8", "replace") or "the runtime refused"
+        self.state["Status"] = "paused" if frozen else "running"
+        self._write_state()
+        return ""
+
+    def _out_of_memory(self) -> bool:
+        for path in self.job["oom_files"]:
+            try:
+                with open(path) as file:
+                    for line in file:
+                        if line.startswith("oom_kill ") and line.split()[1] != "0":
+                            return True
+            except OSError:
+                continue
+        return False
+
+
+def _monotonic() -> float:
+    import time
+
+    return time.monotonic()
+
+
+def main() -> None:
+    """Descriptor 3 is the socket to the command that started us; 0, 1 and 2 are /dev/null."""
+    from boxwright.rootfs import syscalls
+
+    os.umask(0o022)
+    os.chdir("/")
+    syscalls.libc("prctl", 36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    os.set_inheritable(3, False)
+    supervisor = Supervisor(socket(fileno=3))
+    try:
+        supervisor.loop.run()
+    except BaseException as error:
+        _report(supervisor, error)
+        raise
+
+
+def _report(supervisor: Supervisor, error: BaseException) -> None:
+    """A bug of ours: leave word where `inspect` of the directory finds it; the next command cleans up."""
+    import traceback
+
+    where = supervisor.job.get("dir")
+    text = "".join(traceback.format_exception(error))
+    if where:
+        write_file(f"{where}/supervisor.err", text.encode())
+    sys.stderr.write(text)

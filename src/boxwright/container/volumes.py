@@ -1,0 +1,169 @@
+"""Volumes: directories that outlive containers.
+
+    ROOT/volumes/<name>/_data     what is mounted
+    table `volumes`               name, whether anonymous, labels, options
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from boxwright.container.mounts import VOLUME_NAME
+from boxwright.content.db import Database
+from boxwright.content.local import disk_errors
+from boxwright.errors import Conflict, Invalid, NotFound
+
+
+class NoSuchVolume(NotFound):
+    """No volume has this name."""
+
+
+class VolumeInUse(Conflict):
+    """A container has the volume."""
+
+
+class VolumeInvalid(Invalid):
+    """The name or driver cannot be."""
+
+
+class VolumeDiffers(Conflict):
+    """The volume exists with other options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One volume; `created` is unix seconds."""
+
+    name: str
+    created: float
+    anonymous: bool
+    path: Path
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def data(self) -> Path:
+        """What is mounted."""
+        return self.path / "_data"
+
+
+class Volumes:
+    """All methods may be called from any thread."""
+
+    def __init__(self, root: Path, db: Database) -> None:
+        self._root, self._db = root / "volumes", db
+
+    def list(self) -> list[Volume]:
+        """Every volume, by name."""
+        with self._db.read() as sql:
+            return [self._volume(*row) for row in sql.execute("SELECT name, created, anonymous, record FROM volumes ORDER BY name")]
+
+    def get(self, name: str) -> Volume:
+        """Raises NoSuchVolume."""
+        with self._db.read() as sql:
+            row = sql.execute("SELECT name, created, anonymous, record FROM volumes WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise NoSuchVolume(f"get {name}: no such volume")
+        return self._volume(*row)
+
+    def _volume(self, name: str, created: float, anonymous: int, record: str) -> Volume:
+        return Volume(name, created, bool(anonymous), self._root / name, **json.loads(record))
+
+    def create(
+        self, name: str = "", *, driver: str = "local", labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, anonymous: bool = False,
+    ) -> tuple[Volume, bool]:  # fmt: skip
+        """The volume, and whether it is new. An existing one of that name is used. Raises VolumeInvalid, VolumeDiffers."""
+        if driver not in ("", "local"):
+            raise VolumeInvalid(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found', hint="the driver is local")
+        if name and not VOLUME_NAME.match(name):
+            raise VolumeInvalid(
+                f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+                "If you intended to pass a host directory, use absolute path"
+            )
+        unknown = set(options or {}) - {"type", "device", "o"}
+        if unknown:
+            raise VolumeInvalid(f'create {name}: invalid option: "{sorted(unknown)[0]}"')
+        name = name or secrets.token_hex(32)
+        record: dict[str, Any] = {}
+        if labels:
+            record["labels"] = dict(labels)
+        if options:
+            record["options"] = dict(options)
+        with self._db.write() as sql:
+            row = sql.execute("SELECT name, created, anonymous, record FROM volumes WHERE name = ?", (name,)).fetchone()
+            if row is not None:
+                found = self._volume(*row)
+                if options and dict(found.options) != dict(options):
+                    raise VolumeDiffers(f"create {name}: conflict: volume name must be unique: it exists with other options")
+                return found, False
+            now = time.time()
+            with disk_errors(str(self._root / name)):
+                (self._root / name / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
+                self._root.chmod(0o701)
+            sql.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, now, int(anonymous), json.dumps(record)))
+        return self.get(name), True
+
+    def remove(self, name: str, users: Iterable[str] = ()) -> None:
+        """`users` are the ids of containers that have it. Raises NoSuchVolume, VolumeInUse."""
+        volume = self.get(name)
+        found = sorted(users)
+        if found:
+            raise VolumeInUse(f"remove {name}: volume is in use - [{', '.join(found)}]")
+        with self._db.write() as sql:
+            sql.execute("DELETE FROM volumes WHERE name = ?", (name,))
+        self._delete(volume)
+
+    def _delete(self, volume: Volume) -> None:
+        from boxwright.rootfs.root import remove_tree
+
+        self.unmount(volume)
+        fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(fd, volume.name)
+        except FileNotFoundError:
+            pass
+        finally:
+            os.close(fd)
+
+    def mount(self, volume: Volume) -> Path:
+        """The directory to bind; a volume with `type`, `device`, `o` options is mounted there first. Raises MountFailed."""
+        from boxwright.snapshot import mount as mounting
+        from boxwright.snapshot.snapshotter import Mount
+
+        options = volume.options
+        if options.get("device") and not mounting.is_mounted(volume.data):
+            words = tuple(o for o in options.get("o", "").split(",") if o)
+            kind = options.get("type", "")
+            if "bind" in words or "rbind" in words or kind in ("bind", "none"):
+                kind, words = "bind", words if "rbind" in words or "bind" in words else ("rbind", *words)
+            mounting.attach([Mount(kind or "auto", options["device"], words)], volume.data)
+        return volume.data
+
+    def unmount(self, volume: Volume) -> None:
+        """Undo `mount`."""
+        from boxwright.snapshot import mount as mounting
+
+        if volume.options.get("device"):
+            while mounting.is_mounted(volume.data) and mounting.detach(volume.data):
+                pass
+
+    def usage(self, volume: Volume) -> int:
+        """Bytes of its files on disk."""
+        total, seen = 0, set()
+        for directory, _, files in os.walk(volume.data):
+            for name in files:
+                try:
+                    info = os.lstat(os.path.join(directory, name))
+                except FileNotFoundError:
+                    continue
+                if (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    total += info.st_size
+        return total
