@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -130,6 +131,9 @@ class _Unpacker:
             return
         head = path.rpartition("/")[0]
         if header.type == "dir":
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(self._root.lstat(path).st_mode):
+                    self._root.remove_tree(path)
             self._root.makedirs(path)
             self._modes[path] = header.mode
             return

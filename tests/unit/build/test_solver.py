@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support_build import FakeHost, FakeOp, diff
 
 from boxwright.build.cache import StepCache
 from boxwright.build.graph import Graph, Tree, Vertex, walk
@@ -17,6 +16,7 @@ from boxwright.build.progress import StepCached, StepDone, StepFailed, StepStart
 from boxwright.build.solver import Solver
 from boxwright.build.why import Why
 from boxwright.errors import Cancelled, NotFound
+from support_build import FakeHost, FakeOp, diff
 
 
 @pytest.fixture
