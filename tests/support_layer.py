@@ -114,7 +114,8 @@ def census(root: int | Path, *, content: bool = True) -> dict[str, tuple[Any, ..
 
 
 def expected(*tars: bytes) -> dict[str, tuple[Any, ...]]:
-    """What `census` must find for one layer, according to the standard library's reader alone."""
+    """What `census` must find for one layer, according to the standard library's reader alone. Raises KeyError for
+    hard links to nothing and for names below what is no directory."""
     (data,) = tars
     nodes: dict[str, tuple[Any, ...]] = {"": (oct(0o40755), 0, 0, 0, 0, None, {}, "")}
     kinds = {
@@ -127,7 +128,8 @@ def expected(*tars: bytes) -> dict[str, tuple[Any, ...]]:
             path = os.path.normpath(info.name).lstrip("/")
             path = "" if path == "." else path
             for parent in _parents(path):
-                nodes.setdefault(parent, (oct(0o40755), 0, 0, 0, 0, None, {}, ""))
+                if not nodes.setdefault(parent, (oct(0o40755), 0, 0, 0, 0, None, {}, ""))[0].startswith("0o4"):
+                    raise KeyError(parent)
             if info.type == tarfile.LNKTYPE:
                 target = nodes[os.path.normpath(info.linkname).lstrip("/")]
                 _drop(nodes, path)

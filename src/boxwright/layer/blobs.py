@@ -62,7 +62,7 @@ def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_bl
     """See LayerStore.ingest_blob."""
     store = layers.store
     known = layers.by_blob(desc.digest)
-    if known is not None and (not keep_blob or known.diff_id == desc.digest or store.size(desc.digest) == desc.size):
+    if known is not None and (not keep_blob or str(known.diff_id) == str(desc.digest) or store.size(desc.digest) == desc.size):
         return known
     with store.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm) as ingest:
         kept = None

@@ -12,6 +12,7 @@ from boxwright.errors import Corrupt, Invalid
 from boxwright.layer.pipe import Pipe
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
 
 if TYPE_CHECKING:
     from boxwright.content.local import LocalStore
@@ -268,7 +269,7 @@ def compress_layer(layers: LayerStore, layer: Layer, store: LocalStore, kind: st
     is used: of any origin when no level was asked for, else only one that this compressor made."""
     compressor = Compressor(kind, level)
     if kind == "none":
-        return Descriptor(mt.OCI_LAYER, layer.diff_id, layer.tar_size)
+        return Descriptor(mt.OCI_LAYER, Digest(layer.diff_id.algorithm, layer.diff_id.hex), layer.tar_size)
     for desc, made_by in layers.blobs(layer.diff_id):
         fits = made_by == compressor.name if level is not None else desc.media_type in (compressor.media_type(), compressor.media_type(False))
         if fits and store.size(desc.digest) == desc.size:

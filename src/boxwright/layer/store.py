@@ -150,7 +150,7 @@ class LayerStore:
 
         return LayerWriter(self, algorithm=algorithm)
 
-    def ingest(self, tar: BinaryIO, *, expected: DiffID | None = None) -> Layer:
+    def ingest(self, tar: BinaryIO, *, expected: Digest | None = None) -> Layer:
         """Store a layer from its tar, in any compression. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
         from boxwright.layer.compress import open_decompressed
 

@@ -17,7 +17,7 @@ from boxwright.errors import Corrupt
 from boxwright.layer import erofs
 from boxwright.layer.scan import Header, Scanner
 from boxwright.layer.tree import Tree
-from boxwright.spec.digest import DiffID
+from boxwright.spec.digest import DiffID, Digest
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -153,13 +153,14 @@ class LayerWriter:
 
     # --- the end -----------------------------------------------------------------------------------
 
-    def commit(self, expected: DiffID | None = None) -> Layer:
+    def commit(self, expected: Digest | None = None) -> Layer:
         """Index, sync, publish; an equal layer that exists is used instead. Raises LayerMismatch, TarInvalid, DiskFull."""
         self._flush()
         if self._scanning:
             self._scanner.finish()
         diff_id = DiffID(self._algorithm, self._hash.hexdigest())
-        if expected is not None and expected != diff_id:
+        # Compared as text: a Digest and a DiffID of the same bytes are different values.
+        if expected is not None and str(expected) != str(diff_id):
             raise LayerMismatch(f"the layer's tar has digest {diff_id}, the image says {expected}")
         with disk_errors(str(self.directory)):
             summary = finish_index(self.directory, self._tree, self._fd, self.size)

@@ -1,0 +1,287 @@
+"""Publishing layers: by tar, blob and tree; equal ones meet; nothing is left over."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+from support_layer import layer_store, make_tar, member, raw_header
+
+from boxwright.content.verify import ContentMismatch, VerifiedReader
+from boxwright.errors import Unavailable
+from boxwright.layer.adopt import TreeChanged
+from boxwright.layer.compress import CompressedDataBroken
+from boxwright.layer.scan import TarInvalid
+from boxwright.layer.store import LayerMissing, LayerStore
+from boxwright.layer.writer import LayerMismatch
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID, Digest
+
+TAR = make_tar(member("a/", tarfile.DIRTYPE), member("a/f", data=b"content" * 500), member("a/g", tarfile.LNKTYPE, linkname="a/f"))
+ID = DiffID.of(TAR)
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> LayerStore:
+    return layer_store(tmp_path / "root")
+
+
+def only(layers: LayerStore, *names: str) -> None:
+    """Nothing else lies about."""
+    assert sorted(os.listdir(layers.root)) == sorted(names)
+    assert os.listdir(layers.store.root / "ingest") == []
+
+
+def test_ingest(layers: LayerStore) -> None:
+    layer = layers.ingest(io.BytesIO(TAR), expected=ID)
+    assert (layer.diff_id, layer.kind, layer.tar_size, layer.bytes, layer.entries) == (ID, "tar", len(TAR), 3500, 3)
+    assert layer.tar_path.read_bytes() == TAR and layers.get(ID) == layer and layers.has(ID) and layers.all() == [layer]
+    with layers.open_tar(layer) as tar:
+        assert tar.read() == TAR
+    assert layer.devices == (layer.tar_path,)
+    only(layers, f"sha256-{ID.hex}")
+
+
+@pytest.mark.parametrize("data", [b"", bytes(1024), make_tar()])
+def test_empty_layers(layers: LayerStore, data: bytes) -> None:
+    assert layers.ingest(io.BytesIO(data)).entries == 0
+
+
+def test_other_algorithms(layers: LayerStore) -> None:
+    expected = DiffID("sha512", hashlib.sha512(TAR).hexdigest())
+    assert layers.ingest(io.BytesIO(TAR), expected=expected).path.name.startswith("sha512-")
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [(TAR[:-2000], LayerMismatch), (TAR[:1600], TarInvalid), (b"x" * 2000, TarInvalid), (gzip.compress(TAR)[:-20], CompressedDataBroken)],
+)
+def test_failures_leave_nothing(layers: LayerStore, data: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        layers.ingest(io.BytesIO(data), expected=ID)
+    only(layers)
+    with pytest.raises(LayerMissing):
+        layers.get(ID)
+
+
+def test_a_writer_that_is_left_discards(layers: LayerStore) -> None:
+    with layers.writer() as writer:
+        writer.write(TAR)
+        assert list(layers.leftovers()) == []
+    only(layers)
+
+
+def test_leftovers_of_the_dead_are_found(layers: LayerStore) -> None:
+    (layers.root / ".tmp-dead").mkdir()
+    (layers.root / "sha256-norow").mkdir()
+    layer = layers.ingest(io.BytesIO(TAR))
+    found = sorted(layers.leftovers())
+    assert [path.name for path in found] == [".tmp-dead", "sha256-norow"]
+    for path in found:
+        layers.discard(path)
+    only(layers, layer.path.name)
+
+
+def test_files_without_a_row_are_replaced(layers: LayerStore) -> None:
+    layers.path(ID).mkdir()
+    (layers.path(ID) / "junk").touch()
+    assert sorted(os.listdir(layers.ingest(io.BytesIO(TAR)).path)) == ["index.erofs", "layer.tar"]
+
+
+def test_remove(layers: LayerStore) -> None:
+    layer = layers.ingest(io.BytesIO(TAR))
+    with layers.store.sweeping():
+        layers.remove(ID)
+    assert not layers.has(ID) and not layer.path.exists()
+    assert len(os.listdir(layers.store.root / "trash")) == 1
+
+
+def test_equal_layers_at_once_meet(layers: LayerStore) -> None:
+    found: list[object] = []
+
+    def work() -> None:
+        found.append(layers.ingest(io.BytesIO(TAR)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 and all(layer == found[0] for layer in found)
+    only(layers, f"sha256-{ID.hex}")
+
+
+def test_a_full_queue_and_a_failing_disk(layers: LayerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = make_tar(member("big", data=bytes(12 << 20)))
+    with layers.writer() as writer:
+        monkeypatch.setattr(writer, "store", lambda data: (_ for _ in ()).throw(OSError(5, "broken")))
+        with pytest.raises(OSError, match="broken"):
+            writer.pump(io.BytesIO(big))
+    only(layers)
+
+
+# --- blobs -----------------------------------------------------------------------------------------
+
+PACKED = gzip.compress(TAR, mtime=0)
+DESC = Descriptor(mt.OCI_LAYER_GZIP, Digest.of(PACKED), len(PACKED))
+
+
+class Body(io.RawIOBase):
+    """A resumable body that may break off."""
+
+    def __init__(self, data: bytes, *, breaks_at: int = 1 << 60) -> None:
+        self.data, self.at, self.breaks_at, self.resumed = data, 0, breaks_at, -1
+
+    def readable(self) -> bool:
+        return True
+
+    def resume_at(self, offset: int) -> None:
+        self.at = self.resumed = offset
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if self.at >= self.breaks_at:
+            raise Unavailable("the connection broke")
+        piece = self.data[self.at : min(self.at + len(view), self.breaks_at)]
+        view[: len(piece)] = piece
+        self.at += len(piece)
+        return len(piece)
+
+
+def test_a_blob_is_kept_and_becomes_a_layer(layers: LayerStore) -> None:
+    layer = layers.ingest_blob(io.BytesIO(PACKED), DESC)
+    assert layer.diff_id == ID and layers.store.read(DESC.digest) == PACKED and layers.by_blob(DESC.digest) == layer
+    assert layers.blobs(ID) == [(DESC, "")]
+    only(layers, layer.path.name)
+    assert layers.ingest_blob(cast(BinaryIO, Body(b"never read", breaks_at=0)), DESC) == layer
+
+
+def test_a_blob_need_not_be_kept(layers: LayerStore) -> None:
+    layer = layers.ingest_blob(io.BytesIO(PACKED), DESC, keep_blob=False)
+    assert layer.diff_id == ID and layers.store.size(DESC.digest) is None and layers.by_blob(DESC.digest) == layer
+
+
+def test_an_uncompressed_blob_is_virtual(layers: LayerStore) -> None:
+    desc = Descriptor(mt.OCI_LAYER, Digest.of(TAR), len(TAR))
+    layer = layers.ingest_blob(io.BytesIO(TAR), desc)
+    assert layer.diff_id == ID and layers.store.size(desc.digest) is None and layers.by_blob(desc.digest) == layer
+    with layers.open_blob(desc) as blob:
+        assert blob.read() == TAR
+
+
+def test_a_broken_pull_goes_on_where_it_stopped(layers: LayerStore) -> None:
+    with pytest.raises(Unavailable):
+        layers.ingest_blob(cast(BinaryIO, Body(PACKED, breaks_at=40)), DESC)
+    assert os.listdir(layers.store.root / "ingest") and os.listdir(layers.root) == []
+    body = Body(PACKED)
+    assert layers.ingest_blob(cast(BinaryIO, body), DESC).diff_id == ID
+    assert body.resumed == 40 and layers.store.read(DESC.digest) == PACKED
+    only(layers, f"sha256-{ID.hex}")
+
+
+def test_a_body_that_cannot_resume_starts_again(layers: LayerStore) -> None:
+    with pytest.raises(Unavailable):
+        layers.ingest_blob(cast(BinaryIO, Body(PACKED, breaks_at=40)), DESC)
+    assert layers.ingest_blob(io.BytesIO(PACKED), DESC).diff_id == ID
+
+
+@pytest.mark.parametrize(
+    "data",
+    [PACKED[:-1], PACKED + b"x", PACKED[:30] + b"!" + PACKED[31:], gzip.compress(TAR + b"x"), TAR, b"", b"short", PACKED + gzip.compress(b"more")],
+)
+def test_other_bytes_than_the_digest_s_are_a_mismatch(layers: LayerStore, data: bytes) -> None:
+    with pytest.raises((ContentMismatch, LayerMismatch)):
+        layers.ingest_blob(io.BytesIO(data), DESC)
+    only(layers)
+    assert not list(layers.store.blobs())
+
+
+def test_a_wrong_resumed_part_is_thrown_away(layers: LayerStore) -> None:
+    with layers.store.ingest(f"sha256-{DESC.digest.hex}") as ingest:
+        ingest.write(b"\x1f\x8b\x08" + b"?" * 40)
+    with pytest.raises(ContentMismatch):
+        layers.ingest_blob(cast(BinaryIO, Body(PACKED)), DESC)
+    only(layers)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"no tar" * 999), gzip.compress(TAR)[:-9]])
+def test_a_bad_layer_with_the_right_digest_is_the_layer_s_fault(layers: LayerStore, packed: bytes) -> None:
+    desc = Descriptor(mt.OCI_LAYER_GZIP, Digest.of(packed), len(packed))
+    with pytest.raises((TarInvalid, CompressedDataBroken)):
+        layers.ingest_blob(io.BytesIO(packed), desc)
+    only(layers)
+
+
+def test_verified_bodies_pass(layers: LayerStore) -> None:
+    body = io.BufferedReader(VerifiedReader(io.BytesIO(PACKED), DESC))
+    assert layers.ingest_blob(body, DESC).diff_id == ID
+
+
+def test_adopting_a_blob_shares_its_file(layers: LayerStore) -> None:
+    digest = layers.store.put(TAR, mt.OCI_LAYER).digest
+    layer = layers.adopt_blob(digest)
+    assert str(layer.diff_id) == str(digest) and layer.tar_path.samefile(layers.store.path(digest))
+    assert layers.adopt_blob(digest) == layer
+    assert layer.index_path.read_bytes() == layer_store(layers.store.root / "x").ingest(io.BytesIO(TAR)).index_path.read_bytes()
+    broken = layers.store.put(raw_header(b"x", size=9999), mt.OCI_LAYER).digest
+    with pytest.raises(TarInvalid):
+        layers.adopt_blob(broken)
+    only(layers, layer.path.name)
+
+
+# --- trees -----------------------------------------------------------------------------------------
+
+
+def make_tree(path: Path) -> Path:
+    (path / "sub").mkdir(parents=True)
+    (path / "sub/file").write_bytes(b"hello")
+    (path / "big").write_bytes(os.urandom(1 << 20) * 3)
+    (path / "link").symlink_to("sub")
+    return path
+
+
+def test_adopting_a_tree(layers: LayerStore, tmp_path: Path) -> None:
+    tree = make_tree(layers.store.root / "work" / "upper")
+    layer = layers.adopt_tree(tree)
+    assert layer.kind == "tree" and not tree.exists() and (layer.tree_path / "sub/file").read_bytes() == b"hello"
+    with layers.open_tar(layer) as stream:
+        data = stream.read()
+    assert DiffID.of(data) == layer.diff_id and len(data) == layer.tar_size and layer.bytes == 5 + (3 << 20)
+    again = layer_store(tmp_path / "other").ingest(io.BytesIO(data))
+    assert (again.diff_id, again.bytes, again.entries) == (layer.diff_id, layer.bytes, layer.entries)
+    only(layers, layer.path.name)
+
+
+def test_an_equal_tree_is_removed(layers: LayerStore) -> None:
+    first = make_tree(layers.store.root / "work" / "one")
+    import shutil
+
+    second = shutil.copytree(first, layers.store.root / "work" / "two", symlinks=True)
+    os.utime(second / "link", ns=(0, os.lstat(first / "link").st_mtime_ns), follow_symlinks=False)
+    layer = layers.adopt_tree(first)
+    assert layers.adopt_tree(second) == layer
+    assert not second.exists()
+    only(layers, layer.path.name)
+
+
+def test_a_tree_changed_behind_our_back_is_told(layers: LayerStore) -> None:
+    layer = layers.adopt_tree(make_tree(layers.store.root / "work" / "upper"))
+    (layer.tree_path / "sub/file").write_bytes(b"HELLO")
+    with pytest.raises(TreeChanged), layers.open_tar(layer) as stream:
+        stream.read()
+
+
+def test_a_tree_s_stream_can_be_closed_early(layers: LayerStore) -> None:
+    layer = layers.adopt_tree(make_tree(layers.store.root / "work" / "upper"))
+    stream = layers.open_tar(layer)
+    assert len(stream.read(100)) == 100
+    stream.close()
+    assert threading.active_count() == 1 or all(thread.name != "layer-pipe" for thread in threading.enumerate())

@@ -1,0 +1,148 @@
+"""The merged tree of a stack, read without mounting: overlayfs's rules."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+from support_layer import layer_store, make_tar, member
+
+from boxwright.errors import Invalid
+from boxwright.layer.store import Layer, LayerStore
+from boxwright.layer.view import LayersView, PathLoop, PathMissing
+
+D, L, H = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> LayerStore:
+    return layer_store(tmp_path / "root")
+
+
+def stack(layers: LayerStore, *tars: list[tuple[tarfile.TarInfo, bytes]]) -> list[Layer]:
+    import io
+
+    return [layers.ingest(io.BytesIO(make_tar(*members))) for members in tars]
+
+
+BASE = [
+    member("etc/", D, mode=0o751, uid=3, mtime=9), member("etc/passwd", data=b"root"), member("etc/group", data=b"base"), member("tmp/", D, mode=0o1777),
+    member("usr/bin/sh", data=b"sh", mode=0o755), member("bin", L, linkname="usr/bin"), member("gone/a"), member("opaque/old"), member("swap", data=b"file"),
+    member("dir-to-file/x"), member("hard", H, linkname="etc/passwd"), member("loop", L, linkname="loop2"), member("loop2", L, linkname="loop"),
+    member("up", L, linkname="../../../../etc/passwd"), member("abs", L, linkname="/etc"), member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
+    member("attrs", data=b"x", pax_headers={"SCHILY.xattr.user.k": "v"}),
+]  # fmt: skip
+TOP = [
+    member("etc/group", data=b"top"), member(".wh.gone"), member("opaque/", D), member("opaque/.wh..wh..opq"), member("opaque/new"), member("swap/", D),
+    member("swap/in"), member("dir-to-file", data=b"now"), member("tmp/file"),
+]  # fmt: skip
+
+
+def test_merged(layers: LayerStore) -> None:
+    view = LayersView(stack(layers, BASE, TOP))
+    assert view.listdir("/") == ["abs", "attrs", "bin", "dev", "dir-to-file", "etc", "hard", "loop", "loop2", "opaque", "swap", "tmp", "up", "usr"]
+    assert view.read("etc/group") == b"top" and view.read("/etc/passwd") == b"root"
+    assert view.lstat("gone") is None and view.lstat("gone/a") is None
+    assert view.listdir("opaque") == ["new"] and view.listdir("swap") == ["in"]
+    assert view.read("dir-to-file") == b"now" and view.lstat("dir-to-file/x") is None
+
+
+def test_directories_that_the_upper_tar_only_implies_keep_their_attributes(layers: LayerStore) -> None:
+    view = LayersView(stack(layers, BASE, TOP))
+    tmp, etc = view.lstat("tmp"), view.lstat("/etc")
+    assert tmp is not None and tmp.mode == 0o1777
+    assert etc is not None and (etc.mode, etc.uid, etc.mtime, etc.mtime_ns) == (0o751, 3, 9 * 10**9, 9 * 10**9)
+
+
+def test_links(layers: LayerStore) -> None:
+    view = LayersView(stack(layers, BASE))
+    assert view.read("/bin/sh") == b"sh" and view.read("up") == b"root" and view.read("abs/passwd") == b"root" and view.read("abs/../etc/group") == b"base"
+    node = view.resolve("/bin/../bin/sh")
+    assert node is not None and node.path == "usr/bin/sh"
+    link = view.lstat("bin")
+    assert link is not None and (link.type, link.link) == ("symlink", "usr/bin")
+    with pytest.raises(PathLoop):
+        view.resolve("loop")
+    one, two = view.lstat("hard"), view.lstat("etc/passwd")
+    assert one is not None and two is not None and one.identity == two.identity and one.links == 2
+
+
+@pytest.mark.parametrize("path", ["no", "etc/no", "etc/passwd/x", "etc/passwd/..", "no/../etc", "bin/no"])
+def test_missing(layers: LayerStore, path: str) -> None:
+    view = LayersView(stack(layers, BASE))
+    assert view.resolve(path) is None and view.read(path) is None
+    with pytest.raises(PathMissing):
+        view.listdir(path)
+    with pytest.raises(PathMissing):
+        list(view.walk(path))
+
+
+def test_kinds_and_limits(layers: LayerStore) -> None:
+    view = LayersView(stack(layers, BASE))
+    null, attrs, root = view.lstat("dev/null"), view.lstat("attrs"), view.lstat("/")
+    assert null is not None and (null.type, null.device) == ("char", (1, 3))
+    assert attrs is not None and dict(attrs.xattrs) == {"user.k": b"v"}
+    assert root is not None and (root.path, root.type) == ("", "dir")
+    assert view.read("etc") is None
+    with pytest.raises(Invalid, match="at most"):
+        view.read("etc/passwd", limit=2)
+    with pytest.raises(Invalid, match="not a directory"):
+        view.listdir("attrs")
+
+
+def test_walk_is_sorted_and_complete(layers: LayerStore) -> None:
+    view = LayersView(stack(layers, [member("a/b/c"), member("a-b"), member("a.b/x"), member("z/", D)], [member("a/n"), member("a/.wh.b")]))
+    assert [node.path for node in view.walk("")] == ["", "a", "a/n", "a-b", "a.b", "a.b/x", "z"]
+    assert [node.path for node in view.walk("/a.b")] == ["a.b", "a.b/x"]
+    assert [node.path for node in view.walk("a-b")] == ["a-b"]
+
+
+def test_no_layers_are_an_empty_directory() -> None:
+    view = LayersView([])
+    assert view.listdir("/") == [] and view.lstat("x") is None and [node.type for node in view.walk()] == ["dir"]
+
+
+def test_large_directories_and_contents(layers: LayerStore) -> None:
+    body = os.urandom(200_000)
+    names = [f"{n:04}{'x' * (n % 90)}" for n in range(1500)]
+    view = LayersView(stack(layers, [member("big", data=body), *(member(f"d/{name}", data=name.encode()) for name in names)]))
+    assert view.listdir("d") == sorted(names)
+    node = view.lstat("big")
+    assert node is not None and view.content(node) == body
+    with view.open(node) as stream:
+        assert stream.read(1000) + stream.read() == body
+
+
+def test_trees_and_tars_stack(layers: LayerStore) -> None:
+    tree = layers.store.root / "work" / "up"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/hosts").write_text("tree")
+    (tree / "bin2").symlink_to("/usr/bin")
+    (tree / "etc").chmod(0o700)
+    view = LayersView([*stack(layers, BASE), layers.adopt_tree(tree), *stack(layers, TOP)])
+    assert view.read("etc/hosts") == b"tree" and view.read("etc/group") == b"top" and view.read("bin2/sh") == b"sh"
+    etc = view.lstat("etc")
+    assert etc is not None and etc.mode == 0o700
+    assert [node.path for node in view.walk("etc")] == ["etc", "etc/group", "etc/hosts", "etc/passwd"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making trusted attributes needs root")
+def test_whiteouts_of_trees(layers: LayerStore) -> None:
+    tree = layers.store.root / "work" / "up"
+    (tree / "opaque").mkdir(parents=True)
+    os.setxattr(tree / "opaque", "trusted.overlay.opaque", b"y")
+    os.mknod(tree / "gone", stat.S_IFCHR | 0o600, 0)
+    view = LayersView([*stack(layers, BASE), layers.adopt_tree(tree)])
+    assert view.lstat("gone") is None and view.listdir("opaque") == [] and view.read("swap") == b"file"
+
+
+def test_closing(layers: LayerStore) -> None:
+    stored = stack(layers, BASE, TOP)
+    before = len(os.listdir("/proc/self/fd"))
+    with LayersView(stored) as view:
+        assert view.read("etc/group") == b"top"
+        assert len(os.listdir("/proc/self/fd")) > before
+    assert len(os.listdir("/proc/self/fd")) == before
