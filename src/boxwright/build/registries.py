@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.bases import BaseNotFound
 from boxwright.build.plan import Base
@@ -17,16 +17,35 @@ from boxwright.spec.platform import Platform, choose
 from boxwright.spec.reference import Reference
 
 if TYPE_CHECKING:
+    from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
-    from boxwright.engine import Engine
+    from boxwright.registry.client.client import RegistryClient
+    from boxwright.registry.client.transfer import Pulled
 
 Told = Callable[[str, int, int], None]
+
+
+class Porcelain(Protocol):
+    """What is needed of the engine, which this room does not know."""
+
+    @property
+    def registry(self) -> RegistryClient:
+        """The registry client."""
+        ...
+
+    def pull(self, name: str, *, platform: str = "", progress: Progress | None = None) -> list[Pulled]:
+        """Bring an image into the store."""
+        ...
+
+    def tag(self, source: str, name: str) -> None:
+        """Give an image one more name."""
+        ...
 
 
 class EngineRegistries:
     """The engine's registry client as `bases.Registries`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Porcelain) -> None:
         self._engine = engine
 
     def peek(self, name: str, platform: Platform) -> Base:
