@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.plan import Base
@@ -17,6 +16,7 @@ from boxwright.errors import BoxwrightError, NotFound
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
     from boxwright.image.store import ImageStore, ResolvedImage

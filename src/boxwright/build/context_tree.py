@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
@@ -16,6 +15,7 @@ from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
+from boxwright.spec.values import dataclass
 
 MAX_LINKS = 40
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from boxwright.build.cache import StepCache, StepRecord
@@ -16,6 +15,7 @@ from boxwright.build.dockerfile.history import COMMENT
 from boxwright.build.graph import Tree, Vertex, json_digest
 from boxwright.build.plan import Plan
 from boxwright.spec.config import HistoryEntry, ImageConfig
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.image.catalog import ImageRow

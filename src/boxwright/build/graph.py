@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import canonical_json
+from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
     from boxwright.build.dockerfile.errors import SourceRange

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +17,7 @@ from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.build.ops.context import Rooms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from boxwright.build.dockerfile import instructions as ins
@@ -13,6 +12,7 @@ from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp
 from boxwright.build.ops.workdir import WorkdirOp
 from boxwright.build.stage import StageState
+from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
     from boxwright.build.ops.git import GitOp

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from boxwright.build import lower
@@ -25,6 +24,7 @@ from boxwright.build.scope import arg_value, platform_args
 from boxwright.build.stage import Draft, StageState
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
+from boxwright.spec.values import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ A step is named by an opaque `step` text; `StepStarted` comes first for each. Ti
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

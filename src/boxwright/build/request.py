@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from boxwright.errors import BoxwrightError, Invalid
+from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from boxwright.build.dockerfile.instructions import ArgValue
 from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.platform import Platform
+from boxwright.spec.values import dataclass, field
 
 PROXY_NAMES = tuple(n for key in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY") for n in (key, key.lower()))
 

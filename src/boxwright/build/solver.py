@@ -12,13 +12,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
 from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepMissed, StepStarted
 from boxwright.errors import Cancelled
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from boxwright.build.dockerfile import instructions as ins
@@ -14,6 +13,7 @@ from boxwright.build.graph import Vertex
 from boxwright.build.scope import Scope
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform
+from boxwright.spec.values import dataclass, field
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 # The order in which Docker writes a container config; more keys may follow.

@@ -11,7 +11,6 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from boxwright.content.local import IngestBusy
@@ -23,6 +22,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
 from boxwright.spec.platform import Platform, choose
+from boxwright.spec.values import dataclass
 
 T = TypeVar("T")
 _DEEPEST = 8  # nested indexes and referrers of referrers; a liar may serve more

@@ -18,7 +18,6 @@ import io
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -27,6 +26,7 @@ from boxwright.content.lease import hold_for_process
 from boxwright.content.local import LocalStore, disk_errors, fsync_dir
 from boxwright.errors import NotFound
 from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.layer.writer import LayerWriter

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, Protocol
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Invalid
 from boxwright.layer.scan import BLOCK, BLOCKDEV, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Header
 from boxwright.layer.tree import OPAQUE_MARK, WHITEOUT
+from boxwright.spec.values import dataclass, field
 
 _FLAGS: Final = {FILE: b"0", HARDLINK: b"1", SYMLINK: b"2", CHAR: b"3", BLOCKDEV: b"4", DIR: b"5", FIFO: b"6", "pax": b"x"}
 _MOST_8 = 0o7777777

@@ -7,10 +7,10 @@ supplementary ones out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from boxwright.errors import Invalid
+from boxwright.spec.values import dataclass
 
 _PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 _MOST = (1 << 31) - 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from boxwright.spec.runtimespec import bounding_set, device
+from boxwright.spec.values import dataclass
 
 _LIMITS = {  # /proc/self/limits' words -> ulimit names
     "Max cpu time": "cpu", "Max file size": "fsize", "Max data size": "data", "Max stack size": "stack",

@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
 from boxwright.runtime.process import DEVNULL, Process, spawn
+from boxwright.spec.values import dataclass
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9

@@ -10,10 +10,10 @@ import select
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
+from boxwright.spec.values import dataclass
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PIPE = -1

@@ -14,10 +14,10 @@ import stat
 import struct
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from boxwright.rootfs import syscalls
+from boxwright.spec.values import dataclass
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STATX_BTIME = 0x800

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ from boxwright.snapshot.compare import Base, build_upper, differences
 from boxwright.snapshot.snapshotter import Change, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import replace
 
 
 class Copied:

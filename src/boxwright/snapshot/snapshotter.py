@@ -10,12 +10,12 @@ Life cycle:  prepare -> (mount, write, unmount)* -> [seal] -> commit | discard  
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from boxwright.layer.store import Layer
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

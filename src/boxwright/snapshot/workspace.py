@@ -14,13 +14,13 @@ import errno
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from boxwright.content.local import disk_errors
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import remove_tree
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import dataclass
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from boxwright.errors import Invalid
 from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
+from boxwright.spec.values import dataclass, field
 
 
 class DescriptorInvalid(Invalid):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from boxwright.errors import Invalid
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from boxwright.errors import Invalid
 from boxwright.spec.digest import Digest
+from boxwright.spec.values import dataclass, replace
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

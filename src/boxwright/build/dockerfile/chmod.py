@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from boxwright.build.dockerfile.errors import DockerfileError
+from boxwright.spec.values import dataclass
 
 _READ, _WRITE, _EXECUTE = 0o444, 0o222, 0o111
 _SET_ID, _STICKY = 0o6000, 0o1000

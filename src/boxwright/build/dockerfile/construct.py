@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 from boxwright.build.dockerfile import instructions as ins
@@ -15,6 +14,7 @@ from boxwright.build.dockerfile.heredoc import is_heredoc, parse_heredoc
 from boxwright.build.dockerfile.mounts import mount_of, parse_device
 from boxwright.build.dockerfile.parse import Dockerfile, Node
 from boxwright.build.dockerfile.text import SPACES, did_you_mean, go_quote
+from boxwright.spec.values import replace
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ONBUILD = re.compile(r"(?i)^\s*ONBUILD\s*")

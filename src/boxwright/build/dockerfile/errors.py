@@ -6,9 +6,9 @@ Texts are BuildKit's own: people search for them, and tools match them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from boxwright.errors import Invalid
+from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

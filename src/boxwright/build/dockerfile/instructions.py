@@ -6,10 +6,10 @@ Every value knows the lines that it came from and its original text (continuatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from boxwright.build.dockerfile.errors import SourceRange
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.build.dockerfile.parse import Dockerfile

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from boxwright.build.dockerfile.directives import Directive, DirectiveReader
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
@@ -15,6 +14,7 @@ from boxwright.build.dockerfile.heredoc import heredocs_of
 from boxwright.build.dockerfile.instructions import Heredoc
 from boxwright.build.dockerfile.text import SPACES, go_quote, go_quote_list
 from boxwright.build.dockerfile.words import split_command, words_of
+from boxwright.spec.values import dataclass, replace
 
 MAX_LINE = 65535  # bytes, as BuildKit's scanner has it
 

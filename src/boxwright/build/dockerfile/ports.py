@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.text import go_quote
+from boxwright.spec.values import dataclass
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 

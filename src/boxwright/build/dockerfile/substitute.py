@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.expand import Lookup, expand, nothing_set, process_words
 from boxwright.build.dockerfile.mounts import mount_of
+from boxwright.spec.values import replace
 
 _FROM_VARIABLE = "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.graph import Tree, Vertex
 from boxwright.build.progress import Emit, StepLog, StepStatus
 from boxwright.errors import Cancelled, Invalid
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
     from pathlib import Path

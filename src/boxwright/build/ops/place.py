@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.build.context_tree import FileTree, Source, SourceSet, TreeNode
@@ -11,6 +10,7 @@ from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
 from boxwright.build.graph import Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.build.ops.target import Inline, LayerBuilder, Planned
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.build.ops.copy import CopyOp, CopyPart

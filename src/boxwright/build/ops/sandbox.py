@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from boxwright.build.ops.normalise import Normaliser
 from boxwright.errors import StepFailed
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
+from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
     from boxwright.build.ops.exec import ExecOp

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext
+from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
