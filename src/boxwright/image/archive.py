@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from boxwright.content.local import BlobMissing
@@ -28,6 +27,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, parse
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass, field
 
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _MOST_IMAGES = 4096
@@ -104,10 +104,8 @@ class ArchiveSource:
         name = self._docker.members.get(desc.digest, _blob_name(desc.digest))
         if not self._members.has(name):
             raise BlobMissing(f"the archive lacks {desc.digest}, which one of its images needs", hint="fetch or make the archive again")
-        raw = self._members.open(name)
-        if desc.digest in self._docker.members:
-            raw = open_decompressed(raw)
-        return cast(BinaryIO, _Body(raw, desc, name))
+        file = self._members.open(name)
+        return cast(BinaryIO, _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file))
 
     def has(self, desc: Descriptor) -> bool:
         """Whether the archive holds these bytes."""
@@ -195,7 +193,7 @@ class ArchiveSource:
             if sniff(file.read(6)) == "none":
                 return self._members.size(path)
         total = 0
-        with open_decompressed(self._members.open(path)) as stream:
+        with self._members.open(path) as file, open_decompressed(file) as stream:
             while data := stream.read(CHUNK):
                 total += len(data)
         return total
@@ -204,8 +202,8 @@ class ArchiveSource:
 class _Body(io.RawIOBase):
     """A member's bytes, verified here unless the sink says that it does so itself (content.store.Resumable)."""
 
-    def __init__(self, raw: BinaryIO, desc: Descriptor, name: str) -> None:
-        self._raw: BinaryIO = raw
+    def __init__(self, raw: BinaryIO, desc: Descriptor, name: str, file: BinaryIO) -> None:
+        self._raw, self._file = raw, file
         self._desc, self._name = desc, name
         self._checked: VerifiedReader | None = None
         self._trusted = False
@@ -230,6 +228,7 @@ class _Body(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._raw.close()
+            self._file.close()
         super().close()
 
 

@@ -13,7 +13,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import MAX_SIZE
+from boxwright.spec.values import dataclass
 
 _PARTIAL_AGE = 24 * 3600  # seconds that an interrupted download stays resumable
 _FRESH = 5  # seconds between the making of a layer's temporary directory and its lock, at the very most

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from boxwright.spec import mediatypes as mt
@@ -17,6 +16,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Manifest
 from boxwright.spec.platform import Platform
+from boxwright.spec.values import replace
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +20,7 @@ from boxwright.layer.compress import open_decompressed, sniff
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
+from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from boxwright.errors import BoxwrightError
@@ -15,6 +14,7 @@ from boxwright.image.remove import Removed, Remover, Use
 from boxwright.image.store import ImageStore
 from boxwright.snapshot.snapshotter import Snapshotter
 from boxwright.spec.digest import DiffID, chain_id
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.image.usage import Usage

@@ -185,6 +185,8 @@ class TarMembers:
         name = normal(header.name)
         if len(self._where) + len(self._links) >= _MOST_MEMBERS:
             raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
+        if not name:
+            return
         if header.type == FILE and header.segments is None:
             self._where[name] = (header.offset, header.size)
             self._links.pop(name, None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from boxwright.content.layout import Layout
@@ -21,6 +20,7 @@ from boxwright.image.save import ArchiveSink
 from boxwright.image.store import ImageStore
 from boxwright.image.target import LocalTarget
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass
 
 KINDS = ("docker", "local", "oci", "oci-archive", "docker-archive")
 

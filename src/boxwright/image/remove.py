@@ -6,12 +6,12 @@ Only rows change here; the bytes go with the collector's next sweep (`image.coll
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from boxwright.errors import Conflict
 from boxwright.image.catalog import Catalog, ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.describe import ImageSummary, seconds, summaries
 from boxwright.image.filters import Filters, check_names, flag, labels_match, moment
+from boxwright.spec.values import dataclass
 
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 

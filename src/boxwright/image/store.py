@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
@@ -23,6 +22,7 @@ from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, canonical_json, parse
 from boxwright.spec.platform import Platform, choose, host
 from boxwright.spec.reference import Reference, ReferenceInvalid
+from boxwright.spec.values import dataclass
 
 
 class NotAnImage(Unsupported):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -14,6 +13,7 @@ from boxwright.content.local import LocalStore
 from boxwright.image.catalog import Catalog
 from boxwright.image.collect import Reach
 from boxwright.image.describe import ImageSummary, summaries
+from boxwright.spec.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from boxwright.content.verify import CHUNK
@@ -19,6 +18,7 @@ from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, parse
+from boxwright.spec.values import dataclass, replace
 
 if TYPE_CHECKING:
     from boxwright.layer.erofs import Summary
@@ -181,7 +181,7 @@ def _inflated(images: ImageStore, desc: Descriptor) -> str:
 
     found = hashlib.sha256()
     try:
-        with open_decompressed(images.store.open_raw(desc.digest)) as stream:
+        with images.store.open_raw(desc.digest) as raw, open_decompressed(raw) as stream:
             while data := stream.read(CHUNK):
                 found.update(data)
     except BoxwrightError as error:
