@@ -11,7 +11,6 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support_layer import census, expected, layer_store, make_tar, member
 
 from boxwright.errors import Invalid
 from boxwright.layer.apply import unpack
@@ -19,6 +18,7 @@ from boxwright.layer.scan import Scanner
 from boxwright.layer.tree import Tree
 from boxwright.layer.view import LayersView
 from boxwright.layer.write import TarBuilder, write_tree
+from support_layer import census, expected, layer_store, make_tar, member
 
 ROOT = os.geteuid() == 0
 SMALL = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from support_layer import census, expected, layer_store, make_tar, member, mounted, raw_header
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]

@@ -9,10 +9,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support_layer import census, layer_store, make_tar, member
 
 from boxwright.layer.apply import TooDeep, remove, unpack
 from boxwright.layer.store import Layer, LayerStore
+from support_layer import census, layer_store, make_tar, member
 
 ROOT = os.geteuid() == 0
 D, L, H = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE

@@ -14,11 +14,17 @@ from typing import BinaryIO, cast
 
 import pytest
 import zstandard
-from support_layer import layer_store, make_tar, member
 
 from boxwright.errors import Invalid
-from boxwright.layer.compress import CompressedDataBroken, Compressor, TooLarge, compress_layer, open_decompressed
+from boxwright.layer.compress import (
+    CompressedDataBroken,
+    Compressor,
+    TooLarge,
+    compress_layer,
+    open_decompressed,
+)
 from boxwright.spec.digest import Digest
+from support_layer import layer_store, make_tar, member
 
 DATA = b"".join(b"%d %s\n" % (n, hashlib.sha256(b"%d" % n).hexdigest().encode()) for n in range(6_000))
 

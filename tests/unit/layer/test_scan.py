@@ -6,10 +6,10 @@ import io
 import tarfile
 
 import pytest
-from support_layer import make_tar, member, raw_header
 
 from boxwright.layer import pax
 from boxwright.layer.scan import Header, Scanner, TarInvalid
+from support_layer import make_tar, member, raw_header
 
 END = bytes(1024)
 

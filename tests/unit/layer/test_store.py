@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
-from support_layer import layer_store, make_tar, member, raw_header
 
 from boxwright.content.verify import ContentMismatch, VerifiedReader
 from boxwright.errors import Unavailable
@@ -24,6 +23,7 @@ from boxwright.layer.writer import LayerMismatch
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
+from support_layer import layer_store, make_tar, member, raw_header
 
 TAR = make_tar(member("a/", tarfile.DIRTYPE), member("a/f", data=b"content" * 500), member("a/g", tarfile.LNKTYPE, linkname="a/f"))
 ID = DiffID.of(TAR)

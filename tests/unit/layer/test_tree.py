@@ -5,10 +5,10 @@ from __future__ import annotations
 import tarfile
 
 import pytest
-from support_layer import make_tar, member
 
 from boxwright.layer.scan import Scanner, TarInvalid
 from boxwright.layer.tree import IMPLIED, Tree, clean
+from support_layer import make_tar, member
 
 
 def tree_of(*members: tuple[tarfile.TarInfo, bytes]) -> Tree:

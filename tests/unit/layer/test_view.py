@@ -8,11 +8,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support_layer import layer_store, make_tar, member
 
 from boxwright.errors import Invalid
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, PathLoop, PathMissing
+from support_layer import layer_store, make_tar, member
 
 D, L, H = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 

@@ -9,10 +9,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support_layer import layer_store
 
 from boxwright.layer.scan import Scanner
 from boxwright.layer.write import Entry, EntryInvalid, TarBuilder, write_tree
+from support_layer import layer_store
 
 
 def build(*entries: tuple[Entry, bytes | None]) -> bytes:
