@@ -57,7 +57,9 @@ def _tolerant(act: Callable[[], object]) -> None:
 def corpus() -> list[bytes]:
     found = [path.read_bytes() for path in sorted((VECTORS / "buildkit-parser").rglob("Dockerfile"))]
     found.append(json.loads((VECTORS / "heredoc.json").read_text())["dockerfile"].encode())
-    return found + [case["dockerfile"].encode() for case in json.loads((VECTORS / "lint-rules.json").read_text())["cases"]]
+    return found + [
+        case["dockerfile"].encode() for case in json.loads((VECTORS / "lint-rules.json").read_text())["cases"]
+    ]
 
 
 def mutated(chooser: random.Random, seeds: list[bytes]) -> bytes:

@@ -8,6 +8,7 @@ from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.text import SPACES, go_quote, is_space
 
 _WHITE = re.compile(r"[\t\v\f\r ]+")
+_ASCII_SPACES = "\t\n\v\f\r "
 NOT_STRINGS = "when using JSON array syntax, arrays must be comprised of strings only"
 
 _JSON_OR_TEXT = frozenset(("cmd", "entrypoint", "run", "shell"))
@@ -32,13 +33,13 @@ def _flags(line: str, escape: str) -> tuple[list[str], str]:
     flags: list[str] = []
     pos, size = 0, len(line)
     while True:
-        while pos < size and is_space(line[pos]):
+        while pos < size and line[pos] in _ASCII_SPACES:
             pos += 1
         if not line.startswith("--", pos):
             return flags, line[pos:]
         word: list[str] = []
         quote, blank_ok = "", False
-        while pos < size and (quote or not is_space(line[pos])):
+        while pos < size and (quote or not line[pos] in _ASCII_SPACES):
             char = line[pos]
             pos += 1
             if char == quote:
@@ -116,8 +117,8 @@ def _health(rest: str) -> tuple[tuple[str, ...], bool]:
     """The kind of a HEALTHCHECK, then JSON words or one text."""
     if not rest:
         return (), False
-    end = next((at for at, char in enumerate(rest) if is_space(char)), len(rest))
-    command = rest[end:].lstrip(SPACES)
+    end = next((at for at, char in enumerate(rest) if char in _ASCII_SPACES), len(rest))
+    command = rest[end:].lstrip(_ASCII_SPACES)
     listed = json_words(command)
     if listed is not None:
         return (rest[:end], *listed), True
