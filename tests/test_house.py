@@ -34,7 +34,7 @@ STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime", "settings
 MAY_IMPORT = {
     "errors": set(),
     "spec": {"errors"},
-    "settings": {"errors"},  # a leaf: frozen values, handed down from the engine
+    "settings": GROUND,  # a leaf: frozen values, handed down from the engine
     "content": GROUND,
     "layer": GROUND | {"content"},
     "rootfs": GROUND,

@@ -28,8 +28,9 @@ class Context:
 
         settings = load(root=self._root)
         if self._docker_config is not None:
-            from dataclasses import replace
             from pathlib import Path
+
+            from boxwright.spec.values import replace
 
             settings = replace(settings, docker_config=Path(self._docker_config))
         return settings
