@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,8 @@ def _clean(snapshots: Snapshotter, root: Path) -> None:
 def mounts_below(root: Path) -> list[str]:
     """What the mount table has below a directory."""
     with open("/proc/self/mounts") as table:
-        return [where for line in table if (where := line.split()[1]).startswith(str(root))][::-1]
+        places = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), line.split()[1]) for line in table]
+    return [place for place in places if place.startswith(str(root))][::-1]
 
 
 def normalise(tree: Path) -> None:

@@ -258,7 +258,7 @@ def translate(message: str, runtime: str) -> BoxwrightError:
             return ExecutableRefused(_plain(message))
     if ("does not exist" in lower and "container" in lower) or ("no such file" in lower and ("/status`" in lower or "cannot open directory" in lower)):
         return ContainerMissing(message)
-    states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished")
+    states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished", "container that has")
     if any(s in lower for s in states) or ("cannot" in lower and "container" in lower and "state" in lower):
         return ContainerState(message)
     if "cgroups in hybrid mode not supported" in lower:

@@ -74,7 +74,8 @@ def try_runtime(runtime: Runtime, directory: Path) -> str:
     except BoxwrightError as error:
         return f"{runtime.name}: {error}"
     finally:
-        runtime.delete(bundle.name, force=True)
+        if (runtime.root / bundle.name).exists():
+            runtime.delete(bundle.name, force=True)
         # What the runtime made in the tree are empty mount points.
         for parent, _, files in os.walk(bundle, topdown=False):
             for file in files:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -97,6 +98,20 @@ def is_mounted(target: Path) -> bool:
         return False
 
 
+def find_overlay(upper: Path) -> Path | None:
+    """Where in this mount namespace an overlay with that upper directory is mounted; None when it is nowhere."""
+    wanted = b"upperdir=" + os.fsencode(upper)
+    with open("/proc/self/mounts", "rb") as table:
+        text = table.read()
+    if wanted not in text:
+        return None
+    for line in text.splitlines():
+        fields = line.split()
+        if wanted in fields[3].split(b","):
+            return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes((int(m[1], 8),)), fields[1])))
+    return None
+
+
 def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -> int:
     """A second, detached mount of what is at a path. Raises OSError."""
     flags = _CLOEXEC | os.O_CLOEXEC | (_RECURSIVE if recursive else 0)
@@ -139,6 +154,8 @@ def _fsmount(mount: Mount) -> int:
 def _configure(context: int, key: str, value: str, opened: ExitStack) -> None:
     if len(os.fsencode(value)) > _LONGEST_VALUE:
         value = _short(value, opened)
+    if key in ("upperdir", "workdir"):  # which overlayfs unescapes, unlike 'lowerdir+'
+        value = value.replace("\\", "\\\\")
     syscalls.call(syscalls.FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +22,7 @@ from boxwright.snapshot import workspace as ws
 from boxwright.snapshot.snapshotter import Change, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import replace
 
 _OPTIONS = ("redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off")
 
@@ -78,6 +78,8 @@ class OverlaySnapshots(ABC):
             if name == "rootfs" or name.startswith(".mount-"):
                 while mounting.is_mounted(path / name) and mounting.detach(path / name):
                     pass
+        while (elsewhere := mounting.find_overlay(path / "upper")) is not None and mounting.detach(elsewhere):
+            pass
         ws.remove(path)
 
     # --- use ---------------------------------------------------------------------------------------
@@ -136,8 +138,10 @@ class OverlaySnapshots(ABC):
         """A descriptor of the tree's top, for `dir_fd`: of the mounted tree when it is mounted, else of a mount that
         nobody else sees and that ends with the descriptor."""
         workspace = ws.load(self.root, key)
-        if mounting.is_mounted(workspace.rootfs):
-            return os.open(workspace.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Two mounts with one upper directory would not see each other's changes: use the one that is there.
+        where = workspace.rootfs if mounting.is_mounted(workspace.rootfs) else mounting.find_overlay(workspace.upper)
+        if where is not None:
+            return os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return mounting.open_tree(self.mounts(key))
 
     # --- what was written --------------------------------------------------------------------------

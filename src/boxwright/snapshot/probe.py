@@ -60,14 +60,15 @@ def make(driver: str, root: Path, layers: LayerStore, *, reason: str = "", userx
 def _probe(store: LocalStore, wanted: str) -> dict[str, Any]:
     reasons: list[str] = []
     for driver in (wanted,) if wanted else DRIVERS:
+        reason = ""
         # A user namespace's root has no `trusted.` attributes; overlayfs can keep its own under `user.` instead.
         for userxattr in (False, True) if driver == "unpacked" else (False,):
-            reason = try_driver(driver, store.root, userxattr=userxattr)
-            if not reason:
+            failed = try_driver(driver, store.root, userxattr=userxattr)
+            if not failed:
                 why = "chosen by the user" if wanted else "; ".join(reasons) or "the best there is: layers are mounted, never unpacked"
                 return {"driver": driver, "reason": why, "userxattr": userxattr}
-            if not userxattr:
-                reasons.append(f"{driver} does not work here: {reason}")
+            reason = reason or failed
+        reasons.append(f"{driver} does not work here: {reason}")
     raise DriverUnusable("; ".join(reasons), hint="leave BOXWRIGHT_DRIVER unset to use the best that works")
 
 
@@ -116,7 +117,7 @@ def _try_overlay(base: Path, userxattr: bool) -> str:
         os.rmdir("dir", dir_fd=fd)
         os.mkdir("dir", dir_fd=fd)
         os.mkdir("new", dir_fd=fd)
-        os.chown("new", 1, 1, dir_fd=fd)
+        os.chown("new", os.geteuid(), os.getegid(), dir_fd=fd)
     finally:
         os.close(fd)
     marks = [name for name in os.listxattr(base / "upper/dir") if name.endswith(".overlay.opaque")]

@@ -7,6 +7,7 @@ a runtime wants only the rules that hold. The default profile ships beside this 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,5 @@ def _kernel(text: object) -> tuple[int, int]:
 
 def kernel_version(release: str) -> tuple[int, int]:
     """(major, minor) of ``uname -r``; (0, 0) when it reads like nothing known."""
-    numbers = release.split(".")[:2]
-    try:
-        return int(numbers[0]), int("".join(c for c in numbers[1] if c.isdigit()))
-    except (ValueError, IndexError):
-        return 0, 0
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

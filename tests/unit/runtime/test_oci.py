@@ -1,0 +1,57 @@
+"""What runtimes say, as typed errors. The sentences are runc 1.1's and crun 1.8's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.runtime.oci import (
+    ContainerMissing,
+    ContainerState,
+    ExecutableMissing,
+    ExecutableRefused,
+    RuntimeFailed,
+    last_error,
+    translate,
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ('runc run failed: unable to start container process: exec: "/x": stat /x: no such file or directory', ExecutableMissing),
+        ('runc create failed: unable to start container process: exec: "x": executable file not found in $PATH', ExecutableMissing),
+        ("executable file `/x` not found in $PATH: No such file or directory", ExecutableMissing),
+        ('runc run failed: unable to start container process: exec: "/bin": permission denied', ExecutableRefused),
+        ('exec failed: unable to start container process: exec: "/bin": is a directory', ExecutableRefused),
+        ("open executable: Operation not permitted", ExecutableRefused),
+        ("open executable: Permission denied", ExecutableRefused),
+        ("exec container process `/bad`: Exec format error", ExecutableRefused),
+        ('runc run failed: unable to start container process: chdir to cwd ("/x") set in config.json failed: permission denied', RuntimeFailed),
+        ("container does not exist", ContainerMissing),
+        ("exec failed: container does not exist", ContainerMissing),
+        ("error opening file `/run/crun/x/status`: No such file or directory", ContainerMissing),
+        ("cannot open directory '/run/crun/x': No such file or directory", ContainerMissing),
+        ("container not running", ContainerState),
+        ("container with given ID already exists", ContainerState),
+        ("cannot start a container that has stopped", ContainerState),
+        ("cgroups in hybrid mode not supported, drop all controllers from cgroupv2", Unsupported),
+        ("something else", RuntimeFailed),
+    ],
+)
+def test_sentences(message: str, kind: type[BoxwrightError]) -> None:
+    assert type(translate(message, "runc")) is kind
+
+
+def test_the_message_begins_where_dockers_does() -> None:
+    error = translate('runc run failed: unable to start container process: exec: "x": executable file not found in $PATH', "runc")
+    assert str(error) == 'unable to start container process: exec: "x": executable file not found in $PATH'
+    assert error.exit_code == 127
+
+
+def test_logs() -> None:
+    log = b'{"level":"warning","msg":"careful"}\n{"level":"error","msg":"first"}\n{"level":"error","msg":"last"}\n'
+    assert last_error(log) == "last"
+    assert last_error(b'{"level":"info","msg":"fine"}\n') == ""
+    assert last_error(b"panic: not JSON\n") == "panic: not JSON"
+    assert last_error(b"") == ""

@@ -1,0 +1,79 @@
+"""Capabilities, limits and resources as Docker's flags mean them."""
+
+from __future__ import annotations
+
+import pytest
+
+from boxwright.spec import runtimespec as rs
+from boxwright.spec.runtimespec import CapabilityInvalid, LimitInvalid
+
+
+def mask(names: tuple[str, ...]) -> int:
+    return sum(1 << rs.CAPABILITIES.index(name) for name in names)
+
+
+def test_the_default_is_dockers_mask() -> None:
+    assert mask(rs.capabilities()) == 0xA80425FB
+    assert rs.bounding_set(0xA80425FB) == set(rs.DEFAULT_CAPABILITIES)
+
+
+@pytest.mark.parametrize(
+    ("add", "drop", "gained", "lost"),
+    [
+        (["SYS_ADMIN"], [], {"CAP_SYS_ADMIN"}, set()),
+        (["cap_sys_admin", "SYS_ADMIN"], [], {"CAP_SYS_ADMIN"}, set()),
+        ([], ["CHOWN", "cap_kill"], set(), {"CAP_CHOWN", "CAP_KILL"}),
+        (["CHOWN"], ["CHOWN"], set(), set()),
+        (["NET_ADMIN"], ["ALL"], {"CAP_NET_ADMIN"}, set(rs.DEFAULT_CAPABILITIES)),
+        (["ALL"], ["SYS_ADMIN"], set(rs.CAPABILITIES) - {"CAP_SYS_ADMIN"}, set()),
+        ([], ["ALL"], set(), set(rs.DEFAULT_CAPABILITIES)),
+    ],
+)
+def test_add_and_drop(add: list[str], drop: list[str], gained: set[str], lost: set[str]) -> None:
+    found = rs.capabilities(add=add, drop=drop)
+    assert len(found) == len(set(found))
+    assert set(found) == (set(rs.DEFAULT_CAPABILITIES) - lost) | gained
+
+
+def test_nothing_is_promised_that_this_process_does_not_have() -> None:
+    bounding = set(rs.CAPABILITIES) - {"CAP_SYS_RESOURCE", "CAP_CHOWN"}
+    assert set(rs.capabilities(privileged=True, bounding=bounding)) == bounding
+    assert "CAP_CHOWN" not in rs.capabilities(bounding=bounding)
+
+
+def test_unknown_capabilities() -> None:
+    with pytest.raises(CapabilityInvalid, match="unknown capability to add: 'NONSENSE'"):
+        rs.capabilities(add=["NONSENSE"])
+
+
+def test_limits_are_lowered_to_ours() -> None:
+    found = rs.rlimits({"nofile": (1024, 1 << 20), "nproc": (-1, -1), "core": (0, -1)}, {"nofile": 20000, "nproc": 500})
+    assert {limit["type"]: (limit["soft"], limit["hard"]) for limit in found} == {
+        "RLIMIT_NOFILE": (1024, 20000), "RLIMIT_NPROC": (500, 500), "RLIMIT_CORE": (0, (1 << 64) - 1),
+    }  # fmt: skip
+    with pytest.raises(LimitInvalid, match="invalid ulimit type: files"):
+        rs.rlimits({"files": (1, 1)})
+    with pytest.raises(LimitInvalid, match="soft limit must be less"):
+        rs.rlimits({"nofile": (2, 1)})
+
+
+def test_resources() -> None:
+    assert rs.resources() == {}
+    assert rs.resources(memory=10 << 20) == {"memory": {"limit": 10 << 20, "swap": 20 << 20}}
+    assert rs.resources(memory=10 << 20, memory_swap=-1)["memory"]["swap"] == -1
+    assert rs.resources(nano_cpus=500_000_000) == {"cpu": {"period": 100_000, "quota": 50_000}}
+    for wrong in ({"memory": 1}, {"memory": 10 << 20, "memory_swap": 1}, {"memory_swap": 1}, {"nano_cpus": 1, "cpu_quota": 1}):
+        with pytest.raises(LimitInvalid):
+            rs.resources(**wrong)
+
+
+def test_mounts_of_the_user_replace_the_defaults() -> None:
+    spec = rs.base_spec("/tree", rs.process(["x"]), mounts=[rs.mount("/dev/shm/", "tmpfs", "tmpfs")])
+    where = [m["destination"] for m in spec["mounts"]]
+    assert "/dev/shm" not in where
+    assert where[-1] == "/dev/shm/"
+
+
+def test_a_shared_network_keeps_the_hosts_sysctls() -> None:
+    assert rs.base_spec("/t", rs.process(["x"]))["linux"]["sysctl"] == rs.SYSCTLS
+    assert rs.base_spec("/t", rs.process(["x"]), namespaces={"network": None})["linux"]["sysctl"] == {}
