@@ -101,7 +101,7 @@ def oci_files(tars: Sequence[bytes], *, name: str = "", gz: bool = True, annotat
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(raw), "size": len(raw)},
             "layers": [{"mediaType": kind, "digest": digest(b), "size": len(b)} for b in blobs],
-        }  # fmt: skip
+        }
     ).encode()
     entry: dict[str, Any] = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(manifest), "size": len(manifest)}
     if name:

@@ -21,7 +21,19 @@ from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.catalog import NoSuchImage
 from boxwright.image.members import ArchiveInvalid
 from boxwright.image.store import PlatformAbsent
-from support_image import digest, docker_archive, engine, imported, members_of, oci_files, rootfs, saved, sound, tar_of, write_files
+from support_image import (
+    digest,
+    docker_archive,
+    engine,
+    imported,
+    members_of,
+    oci_files,
+    rootfs,
+    saved,
+    sound,
+    tar_of,
+    write_files,
+)
 from support_layer import make_tar, member
 
 Load = Callable[[Engine, bytes], list[list[str]]]
@@ -338,7 +350,7 @@ def test_a_signature_beside_the_image_is_passed_over(other: Engine, load: Load) 
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": "application/x-sig",
             "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(payload), "size": 2},
             "layers": [{"mediaType": "application/x-sig", "digest": digest(payload), "size": 2}],
-        }  # fmt: skip
+        }
     ).encode()
     index = json.loads(files["index.json"])
     index["manifests"].append({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(manifest), "size": len(manifest)})

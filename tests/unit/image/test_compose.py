@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from boxwright.image.compose import blank, compose, layer_descriptor, steps, timestamp, with_entry, with_layer, with_values
+from boxwright.image.compose import (
+    blank,
+    compose,
+    layer_descriptor,
+    steps,
+    timestamp,
+    with_entry,
+    with_layer,
+    with_values,
+)
 from boxwright.spec.config import ConfigInvalid, HistoryEntry, ImageConfig
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform

@@ -1,0 +1,307 @@
+"""rmi, prune, the sweep, and where the space is."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from boxwright.content.lease import Lease
+from boxwright.engine import Engine
+from boxwright.image.catalog import NoSuchImage
+from boxwright.image.collect import erase
+from boxwright.image.remove import ImageInUse, Remover, Use
+from boxwright.spec import mediatypes as mt
+from support_image import add_container, add_step, engine, imported, oci_files, tar_of
+
+
+@pytest.fixture
+def eng(tmp_path: Path) -> Engine:
+    return engine(tmp_path / "root")
+
+
+def lines(eng: Engine, *names: str, force: bool = False, **options: bool) -> list[str]:
+    return [f"{r.action}: {r.what}" for r in eng.rmi(*names, force=force, **options)]
+
+
+def layer_of(eng: Engine, name: str) -> str:
+    return str(eng.images_store.resolved(eng.images_store.resolve(name)).layers[-1])
+
+
+def empty(eng: Engine) -> bool:
+    return not list(eng.store.blobs()) and not eng.layers.all() and not os.listdir(eng.layers.root) and not os.listdir(eng.root / "trash")
+
+
+def test_removing_the_last_name_removes_everything(eng: Engine) -> None:
+    image = imported(eng, "app:1")
+    layer = layer_of(eng, "app:1")
+    assert lines(eng, "app:1") == ["Untagged: app:1", f"Deleted: {image}", f"Deleted: {layer}"]
+    assert empty(eng)
+
+
+def test_one_name_of_several(eng: Engine) -> None:
+    image = imported(eng, "app:1")
+    eng.tag("app:1", "other:2")
+    assert lines(eng, "app:1") == ["Untagged: app:1"]
+    assert eng.images_store.resolve("other:2").image_id == image
+
+
+def test_an_id_with_several_names_needs_force(eng: Engine) -> None:
+    image = imported(eng, "app:1")
+    eng.tag("app:1", "other:2")
+    with pytest.raises(ImageInUse, match=r"unable to delete .{12} \(must be forced\) - image is referenced in multiple repositories"):
+        eng.rmi(image[7:19])
+    assert lines(eng, image[7:19], force=True)[:3] == ["Untagged: app:1", "Untagged: other:2", f"Deleted: {image}"]
+
+
+def test_digest_names_go_with_the_last_tag(eng: Engine) -> None:
+    image = imported(eng, "app:1")
+    row = eng.images_store.resolve("app:1")
+    eng.images_store.tag("app:1", f"app@{row.target}")
+    assert lines(eng, "app:1")[:3] == ["Untagged: app:1", f"Untagged: app@{row.target}", f"Deleted: {image}"]
+
+
+def test_an_id_with_a_tag_and_its_digest_is_one_reference(eng: Engine) -> None:
+    image = imported(eng, "app:1")
+    eng.images_store.tag("app:1", f"app@{eng.images_store.resolve('app:1').target}")
+    assert f"Deleted: {image}" in lines(eng, image)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_used_images_stay(eng: Engine, running: bool) -> None:
+    image = imported(eng, "app:1")
+    use = Use("c" * 64, eng.images_store.resolve("app:1").target, running)
+    remover = Remover(eng.images_store, [use])
+    with pytest.raises(ImageInUse, match=r'unable to remove repository reference "app:1" \(must force\) - container c{12} is using its referenced image'):
+        remover.remove("app:1")
+    with pytest.raises(ImageInUse, match="cannot be forced" if running else "must be forced"):
+        remover.remove(image)
+    if running:
+        with pytest.raises(ImageInUse, match="running container"):
+            remover.remove(image, force=True)
+        assert [r.action for r in remover.remove("app:1", force=True)] == ["Untagged"]
+    else:
+        assert [r.action for r in remover.remove("app:1", force=True)] == ["Untagged", "Deleted"]
+
+
+def test_a_failure_changes_nothing(eng: Engine) -> None:
+    image = imported(eng, "app:1")
+    with pytest.raises(ImageInUse):
+        Remover(eng.images_store, [Use("c", eng.images_store.resolve("app:1").target, True)]).remove(image)
+    assert eng.images()[0].tags == ("app:1",)
+    with pytest.raises(NoSuchImage):
+        eng.rmi("nosuch")
+
+
+def test_several_at_once_go_as_far_as_they_can(eng: Engine) -> None:
+    imported(eng, "a", "1")
+    imported(eng, "b", "2")
+    done, failures = eng.maintenance.remove(["a", "nosuch", "b"])
+    assert [r.what for r in done if r.action == "Untagged"] == ["a:latest", "b:latest"]
+    assert [type(f) for f in failures] == [NoSuchImage]
+    assert empty(eng)
+
+
+def test_a_containers_layers_outlive_its_image(eng: Engine) -> None:
+    imported(eng, "app:1")
+    layer = layer_of(eng, "app:1")
+    add_container(eng, "app:1")
+    eng.rmi("app:1", force=True)
+    assert [str(x.diff_id) for x in eng.layers.all()] == [layer]
+    assert len(list(eng.store.blobs())) == 2  # manifest and config, for `commit`
+    with eng.db.write() as sql:
+        sql.execute("DELETE FROM containers")
+    eng.collect()
+    assert empty(eng)
+
+
+def test_shared_layers_stay(eng: Engine) -> None:
+    imported(eng, "one", "a", changes=["CMD x"])
+    imported(eng, "two", "a", changes=["CMD y"])
+    assert len(lines(eng, "one")) == 2  # no line about the layer
+    assert len(eng.layers.all()) == 1
+
+
+def test_unnamed_parents_go_too(eng: Engine) -> None:
+    from boxwright.image.compose import with_entry
+    from boxwright.spec.config import HistoryEntry
+
+    parent = imported(eng, "")
+    config = eng.images_store.resolved(eng.images_store.resolve(parent)).config
+    for name in ("child", "twin"):
+        eng.images_store.create(with_entry(config, HistoryEntry(created_by=name)), names=[name], parent=parent)
+    assert parent not in str(lines(eng, "child"))  # the twin still builds on it
+    assert f"Deleted: {parent}" in lines(eng, "twin")
+    assert empty(eng)
+
+
+# --- prune ---------------------------------------------------------------------------------------
+
+
+def test_prune_takes_unnamed_images_only(eng: Engine) -> None:
+    gone = imported(eng, "app", "1")
+    kept = imported(eng, "app", "2")
+    pruned = eng.image_prune()
+    assert [(r.action, r.what) for r in pruned.removed] == [("Deleted", gone)]
+    assert pruned.bytes > 0 and [i.id for i in eng.images()] == [kept]
+
+
+def test_prune_all_spares_what_containers_use(eng: Engine) -> None:
+    imported(eng, "used", "1")
+    gone = imported(eng, "free", "2")
+    add_container(eng, "used")
+    assert [(r.action, r.what) for r in eng.image_prune(everything=True).removed] == [("Untagged", "free:latest"), ("Deleted", gone)]
+
+
+def test_prune_filters(eng: Engine) -> None:
+    imported(engine(eng.root, SOURCE_DATE_EPOCH="1000000000"), "old", "1")
+    imported(eng, "kept", "2", changes=["LABEL keep=1"])
+    imported(eng, "new", "3")
+    assert len(eng.image_prune(everything=True, filters={"until": ["24h"]}).removed) == 2
+    assert len(eng.image_prune(everything=True, filters={"label!": ["keep"]}).removed) == 2
+    assert [i.tags for i in eng.images()] == [("kept:latest",)]
+
+
+def test_builder_prune(eng: Engine) -> None:
+    imported(eng, "app", "1")
+    kept = layer_of(eng, "app")
+    imported(eng, "gone", "2")
+    free = layer_of(eng, "gone")
+    add_step(eng, "in-image", kept)
+    add_step(eng, "old", free, used=time.time() - 7200)
+    eng.rmi("gone")
+    assert eng.layers.has(eng.layers.all()[1].diff_id)  # the step record keeps it
+    assert eng.builder_prune(filters={"until": ["3h"]}).cache == ()
+    pruned = eng.builder_prune()
+    assert pruned.cache == ("old",) and pruned.bytes > 0
+    assert [str(x.diff_id) for x in eng.layers.all()] == [kept]
+    assert eng.builder_prune(everything=True).cache == ("in-image",)
+    assert eng.images()[0].tags == ("app:latest",)
+
+
+def test_builder_prune_keeps_a_budget(eng: Engine) -> None:
+    for n in range(3):
+        imported(eng, "x", str(n))
+        add_step(eng, f"s{n}", layer_of(eng, "x"), used=1000.0 + n, size=100)
+    eng.image_prune(everything=True)
+    assert eng.builder_prune(keep=250).cache == ("s0",)
+
+
+# --- the sweep -----------------------------------------------------------------------------------
+
+
+def test_a_lease_keeps_what_nothing_else_does(eng: Engine) -> None:
+    with Lease(eng.db, "test") as lease:
+        desc = eng.store.put(b"blob", "x")
+        lease.hold("blob", desc.digest)
+        eng.layers.ingest(io.BytesIO(tar_of({"a": b"b"})))  # held from its first moment
+        eng.collect()
+        assert list(eng.store.blobs()) == [desc.digest] and len(eng.layers.all()) == 1
+    eng.collect()
+    assert empty(eng)
+
+
+def test_leftovers_of_every_kind(eng: Engine) -> None:
+    imported(eng, "app")
+    eng.store.put(b"stray", "x")
+    (eng.root / "blobs/sha256/.half.1.abcd").write_bytes(b"half")
+    stray = eng.layers.root / ("sha256-" + "0" * 64)
+    (stray / "tree/deep").mkdir(parents=True)
+    left = eng.layers.root / ".tmp-dead"
+    left.mkdir()
+    os.utime(left, (1, 1))
+    (eng.root / "trash").mkdir(exist_ok=True)
+    (eng.root / "trash/interrupted").write_bytes(b"x")
+    old, fresh = eng.root / "ingest/sha256-old", eng.root / "ingest/sha256-fresh"
+    old.write_bytes(b"x" * 5000)
+    fresh.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    (eng.root / "work/nobody/upper").mkdir(parents=True)
+    eng.collect()
+    assert len(list(eng.store.blobs())) == 2 and len(eng.layers.all()) == 1
+    assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-fresh"]
+    assert os.listdir(eng.root / "trash") == [] and os.listdir(eng.root / "work") == []
+    assert len(os.listdir(eng.layers.root)) == 1
+    assert eng.fsck() == []
+
+
+def test_compressed_copies_stay_until_they_are_unwanted(eng: Engine) -> None:
+    files = oci_files([tar_of({"a": b"b" * 3000})], name="app:1")
+    eng.load(io.BytesIO(tar_of(files)))
+    imported(eng, "keeper")
+    row = eng.images_store.resolve("app:1")
+    resolved = eng.images_store.resolved(row)
+    eng.images_store.create(resolved.config, names=["local:1"])
+    blob = resolved.manifest.layers[0]
+    assert blob.media_type == mt.OCI_LAYER_GZIP
+    eng.rmi("app:1")
+    assert eng.store.size(blob.digest) is not None  # the next push need not compress
+    eng.collect(copies=True)
+    assert eng.store.size(blob.digest) is None
+    assert eng.fsck() == []
+
+
+def test_erase_takes_any_tree(tmp_path: Path) -> None:
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    here = os.open(deep, os.O_RDONLY)
+    for _ in range(1500):  # deeper than Python's stack and the longest path
+        os.mkdir("d" * 100, dir_fd=here)
+        there = os.open("d" * 100, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+    outside = tmp_path / "outside"
+    outside.write_text("safe")
+    (deep / "link").symlink_to(outside)
+    assert erase(deep) > 0
+    assert os.listdir(tmp_path) == ["outside"] and outside.read_text() == "safe"
+    assert erase(tmp_path / "nosuch") == 0
+
+
+# --- usage ---------------------------------------------------------------------------------------
+
+
+def _du(path: Path) -> int:
+    total, seen = 0, set()
+    for folder, _, names in os.walk(path):
+        for name in [".", *names]:
+            info = os.lstat(os.path.join(folder, name))
+            if info.st_ino not in seen:
+                seen.add(info.st_ino)
+                total += info.st_blocks * 512
+    return total
+
+
+def test_the_parts_are_the_whole(eng: Engine, tmp_path: Path) -> None:
+    big = os.urandom(200_000)
+    imported(eng, "app", "1")
+    eng.load(io.BytesIO(tar_of(oci_files([tar_of({"big": big})], name="docker.io/x/packed:1"))))
+    imported(eng, "gone", "2")
+    add_step(eng, "step", layer_of(eng, "gone"), size=10)
+    eng.rmi("gone")
+    add_container(eng, "app")
+    for path in ("containers/" + "c" * 64 + "/log", "work/" + "c" * 64 + "/upper/f", "volumes/v/data", "cache/x/y", "ingest/part", "mounts/m/f", "volumes/stray/data"):
+        (eng.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (eng.root / path).write_bytes(big[:50_000])
+    with eng.db.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
+    usage = eng.system_df()
+    parts = {part.type: part for part in usage.parts}
+    assert abs(usage.total - _du(eng.root)) <= _du(eng.root) / 100
+    assert parts["Images"].total == 2 and parts["Images"].active == 1 and 0 < parts["Images"].reclaimable < parts["Images"].size
+    assert parts["Containers"].size >= 100_000 and parts["Local Volumes"].size >= 50_000 and parts["Local Volumes"].reclaimable >= 50_000
+    assert parts["Build Cache"].total == 1 and parts["Build Cache"].size >= 50_000
+    assert all(0 <= part.reclaimable <= part.size for part in usage.parts)
+
+
+def test_sharing_is_told(eng: Engine) -> None:
+    imported(eng, "one", "a", changes=["CMD x"])
+    imported(eng, "two", "a", changes=["CMD y"])
+    imported(eng, "alone", "b")
+    usage = {u.image.tags[0]: u for u in eng.system_df().images}
+    assert usage["one:latest"].shared == usage["two:latest"].shared > 0
+    assert usage["alone:latest"].shared == 0 and usage["alone:latest"].unique > usage["one:latest"].unique > 0
