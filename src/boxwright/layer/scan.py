@@ -23,6 +23,8 @@ _FIELDS = Struct("100s8s8s8s12s12s8sc100s8s32x32x8s8s155s12s")
 _ZERO = bytes(BLOCK)
 _LARGEST = 1 << 50  # bytes of one file, far above any disk
 _ADLER = 65521
+_NO_ID = 0xFFFFFFFF
+_tuple = tuple.__new__
 _TYPES = {
     b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE, b"1": HARDLINK, b"2": SYMLINK, b"3": CHAR, b"4": BLOCKDEV, b"5": DIR, b"6": FIFO,
 }  # fmt: skip
@@ -57,6 +59,16 @@ class _Numbers(dict[bytes, int]):
         return value
 
 
+class _Sums(dict[bytes, int]):
+    """What all bytes of a header must add up to (modulo _ADLER), by its checksum field."""
+
+    def __missing__(self, field: bytes) -> int:
+        if len(self) > 8192:
+            self.clear()
+        value = self[field] = pax.octal(field) - 8 * 32 + sum(field)
+        return value
+
+
 class Scanner:
     """Feed it the archive in pieces of any size; call `finish` at the end.
 
@@ -70,6 +82,7 @@ class Scanner:
         self._zeros = 0
         self._carry = b""
         self._numbers = _Numbers()
+        self._sums = _Sums()
         self._out: list[Header] = []
         self._payload = bytearray()
         self._wanted = 0
@@ -100,10 +113,12 @@ class Scanner:
                 count = min(self.skippable, length - at)
                 self.skippable -= count
                 at += count
+                if at >= length:
+                    break
+            if self._handler is not None:
+                at += self._collect(data[at : at + self._wanted], base + at)
             elif self._zeros == 2:
                 break
-            elif self._handler is not None:
-                at += self._collect(data[at : at + self._wanted], base + at)
             elif length - at < BLOCK:
                 self._carry = bytes(data[at:])
                 break
@@ -145,10 +160,13 @@ class Scanner:
         name, mode, uid, gid, size_field, mtime, checksum, flag, link, magic, major, minor, prefix, tail = _FIELDS.unpack(block)
         numbers = self._numbers
         # The low half of Adler-32 is the sum of the bytes modulo a prime: 20 times faster than sum().
-        total = zlib.adler32(block[156:], zlib.adler32(block[:148], 0)) & 0xFFFF
-        if (total + 256 - numbers[checksum]) % _ADLER:
-            _check_signed(block, numbers[checksum])
-        size = pax.octal(size_field)
+        if ((zlib.adler32(block, 0) & 0xFFFF) - self._sums[checksum]) % _ADLER:
+            _check_signed(block, pax.octal(checksum))
+        digits = size_field[:11]
+        try:
+            size = int(digits, 8) if digits.isdigit() and size_field[11] <= 32 else pax.octal(size_field)
+        except ValueError:
+            size = pax.octal(size_field)
         kind = _TYPES.get(flag)
         if kind is None:
             self._special(flag, size)
@@ -162,12 +180,46 @@ class Scanner:
         seconds, nanoseconds, xattrs = numbers[mtime], 0, None
         owner, group = numbers[uid], numbers[gid]
         extended = self._extended
+        if extended is not None or self._long_name is not None or self._long_link is not None:
+            name, link, size, owner, group, seconds, nanoseconds, xattrs = self._extend(name, link, size, owner, group, seconds)
+        device_major = device_minor = 0
+        if kind is not FILE:
+            size = 0
+            if kind is CHAR or kind is BLOCKDEV:
+                device_major, device_minor = numbers[major], numbers[minor]
+        elif not 0 <= size <= _LARGEST:
+            raise TarInvalid(f"{name[:200]!r} has the size {size}")
+        stored = size
+        if flag == b"\0" and name[-1:] == b"/":
+            kind, size = DIR, 0
+        if not (0 <= owner < _NO_ID and 0 <= group < _NO_ID):
+            owner, group = _id(owner), _id(group)
+        # Without the named tuple's own __new__, which takes as long as all number fields together.
+        header = _tuple(Header, (
+            name, kind, numbers[mode] & 0o7777, owner, group, seconds, nanoseconds, size, link, device_major, device_minor, xattrs, offset, None,
+        ))  # fmt: skip
+        if flag == b"S" or (extended is not None and extended.sparse):
+            self._sparse(header, block, extended)
+        else:
+            self._out.append(header)
+            self._padding = -stored % BLOCK
+            self.skippable = stored + self._padding
+
+    def _pass(self, size: int) -> None:
+        self._padding = -size % BLOCK
+        self.skippable = size + self._padding
+
+    def _extend(
+        self, name: bytes, link: bytes, size: int, uid: int, gid: int, seconds: int
+    ) -> tuple[bytes, bytes, int, int, int, int, int, dict[bytes, bytes] | None]:
+        """What the extended headers before this one say instead."""
+        nanoseconds, xattrs, extended = 0, None, self._extended
         if extended is not None:
             name = extended.path or name
             link = extended.link or link
             size = size if extended.size is None else extended.size
-            owner = owner if extended.uid is None else extended.uid
-            group = group if extended.gid is None else extended.gid
+            uid = uid if extended.uid is None else extended.uid
+            gid = gid if extended.gid is None else extended.gid
             if extended.mtime is not None:
                 seconds, nanoseconds = extended.mtime
             xattrs = extended.xattrs
@@ -176,26 +228,7 @@ class Scanner:
             name, self._long_name = self._long_name, None
         if self._long_link is not None:
             link, self._long_link = self._long_link, None
-        device = (numbers[major], numbers[minor]) if kind in (CHAR, BLOCKDEV) else (0, 0)
-        if kind is not FILE:
-            size = 0
-        elif not 0 <= size <= _LARGEST:
-            raise TarInvalid(f"{name[:200]!r} has the size {size}")
-        if flag == b"\0" and name[-1:] == b"/":
-            kind = DIR
-        header = Header(
-            name, kind, numbers[mode] & 0o7777, _id(owner), _id(group), seconds, nanoseconds, size if kind is FILE else 0, link, *device,
-            xattrs, offset, None,
-        )  # fmt: skip
-        if flag == b"S" or (extended is not None and extended.sparse):
-            self._sparse(header, block, extended)
-        else:
-            self._out.append(header)
-            self._pass(size)
-
-    def _pass(self, size: int) -> None:
-        self._padding = -size % BLOCK
-        self.skippable = size + self._padding
+        return name, link, size, uid, gid, seconds, nanoseconds, xattrs
 
     def _special(self, flag: bytes, size: int) -> None:
         """Entries that speak of the next one, or of nothing."""

@@ -78,6 +78,8 @@ class Tree:
         self.size = array("q")
         self.where = array("q")  # of data in the tar; a device's number
         self.flags = bytearray()
+        columns = (self.mode, self.uid, self.gid, self.seconds, self.nanoseconds, self.size, self.where, self.flags)
+        self._appends = tuple(column.append for column in columns)
         self.dirs: dict[int, dict[bytes, int]] = {}
         self.links: dict[int, bytes] = {}
         self.xattrs: dict[int, dict[bytes, bytes]] = {}
@@ -204,17 +206,19 @@ class Tree:
     # --- inodes ------------------------------------------------------------------------------------
 
     def _make(self, header: Header, kind: int, where: int) -> int:
-        number = len(self.mode)
-        self.mode.append(kind | header.mode)
-        self.uid.append(header.uid)
-        self.gid.append(header.gid)
-        self.seconds.append(header.seconds)
-        self.nanoseconds.append(header.nanoseconds)
-        self.size.append(header.size)
-        self.where.append(where)
-        self.flags.append(0)
-        if header.xattrs:
-            self._set_xattrs(number, header.xattrs)
+        number = len(self.flags)
+        _, _, mode, uid, gid, seconds, nanoseconds, size, _, _, _, xattrs, _, _ = header
+        add_mode, add_uid, add_gid, add_seconds, add_nanoseconds, add_size, add_where, add_flags = self._appends
+        add_mode(kind | mode)
+        add_uid(uid)
+        add_gid(gid)
+        add_seconds(seconds)
+        add_nanoseconds(nanoseconds)
+        add_size(size)
+        add_where(where)
+        add_flags(0)
+        if xattrs:
+            self._set_xattrs(number, xattrs)
         if number > _MOST_ENTRIES:
             raise TarInvalid(f"the archive has more than {_MOST_ENTRIES} entries")
         return number

@@ -87,7 +87,7 @@ class _Walker:
             builder = self._builder
             builder.put(path, FILE, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, size, b"", (0, 0), xattrs)
             if size:
-                builder.content_fd(fd, size, os.fsdecode(path))
+                builder.content_fd(fd, size, path)
         finally:
             os.close(fd)
 

@@ -20,7 +20,6 @@ from boxwright.spec.values import dataclass, field
 _FLAGS: Final = {FILE: b"0", HARDLINK: b"1", SYMLINK: b"2", CHAR: b"3", BLOCKDEV: b"4", DIR: b"5", FIFO: b"6", "pax": b"x"}
 _MOST_8 = 0o7777777
 _MOST_12 = 0o77777777777
-_SMALL = 128 << 10  # bytes; larger files are passed on without being joined to their headers
 
 
 class EntryInvalid(Invalid):
@@ -58,8 +57,10 @@ class TarBuilder:
     def __init__(self, sink: Sink) -> None:
         self._write = getattr(sink, "append", None) or sink.write
         self._announce = getattr(sink, "announce", None)
-        self._parts: list[bytes] = []
-        self._pending = 0
+        # One buffer for headers and contents alike: files are read into it where they belong.
+        self._buffer = bytearray(CHUNK)
+        self._view = memoryview(self._buffer)
+        self._used = 0
         self.offset = 0  # bytes of tar so far
         self.entries = 0
         self.content = 0  # bytes of regular files
@@ -144,28 +145,21 @@ class TarBuilder:
     def content_bytes(self, data: bytes) -> None:
         """All of a file's content."""
         self._emit(data)
-        if len(data) % BLOCK:
-            self._emit(bytes(-len(data) % BLOCK))
+        self._pad(len(data))
 
-    def content_fd(self, fd: int, size: int, path: str) -> None:
+    def content_fd(self, fd: int, size: int, path: str | bytes) -> None:
         """A file's content from a descriptor; a file that shrank meanwhile raises EntryInvalid."""
-        if size <= _SMALL:
-            data = os.read(fd, size)
-            if len(data) == size:
-                self.content_bytes(data)
-                return
-            left, buffer = size - len(data), bytearray(_SMALL)
-            self._emit(data)
-        else:
-            left, buffer = size, bytearray(CHUNK)
-        with memoryview(buffer) as view:
-            while left:
-                count = os.readv(fd, [view[: min(left, len(view))]])
-                if not count:
-                    raise EntryInvalid(f"{path} became shorter while it was read")
-                self._emit(view[:count])
-                left -= count
-        self._emit(bytes(-size % BLOCK))
+        left, view = size, self._view
+        while left:
+            if self._used == CHUNK:
+                self._flush()
+            count = os.readv(fd, [view[self._used : self._used + left]])
+            if not count:
+                raise EntryInvalid(f"{os.fsdecode(path)} became shorter while it was read")
+            self._used += count
+            left -= count
+        self.offset += size
+        self._pad(size)
 
     def content_stream(self, stream: BinaryIO, size: int, path: str) -> None:
         """A file's content from a stream; one that ends early raises EntryInvalid."""
@@ -176,26 +170,29 @@ class TarBuilder:
                 raise EntryInvalid(f"{path} ends {left} bytes before its size of {size}")
             self._emit(data)
             left -= len(data)
-        self._emit(bytes(-size % BLOCK))
+        self._pad(size)
 
-    def _emit(self, data: bytes | memoryview) -> None:
+    def _pad(self, size: int) -> None:
+        if size % BLOCK:
+            self._emit(_ZEROS[: -size % BLOCK])
+
+    def _emit(self, data: bytes) -> None:
         count = len(data)
         self.offset += count
-        if count > _SMALL:
+        end = self._used + count
+        if end > CHUNK:
             self._flush()
-            self._write(data)
-            return
-        self._parts.append(bytes(data) if isinstance(data, memoryview) else data)
-        self._pending += count
-        if self._pending >= CHUNK:
-            self._flush()
+            if count >= CHUNK:
+                self._write(data)
+                return
+            end = count
+        self._buffer[self._used : end] = data
+        self._used = end
 
     def _flush(self) -> None:
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            self._pending = 0
-            self._write(data)
+        if self._used:
+            self._write(self._view[: self._used])
+            self._used = 0
 
 
 def _split(name: bytes) -> tuple[bytes, bytes, bool]:
@@ -232,6 +229,7 @@ def _header(
 
 
 _NO_NAMES = bytes(64)
+_ZEROS = bytes(BLOCK)
 
 
 def write_tree(tree: Any, builder: TarBuilder) -> None:
