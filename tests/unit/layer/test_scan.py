@@ -127,6 +127,12 @@ def test_ends(tail: bytes) -> None:
     assert len(scan(raw_header(b"x", size=512) + b"d" * 512 + tail)) == 1
 
 
+@pytest.mark.parametrize("field", [b"000000000010", b"10 \0\0\0\0\0\0\0\0\0", b"        10 \0", b"00000000010\0", b"\x80" + bytes(10) + b"\x08"])
+def test_sizes_in_every_form(field: bytes) -> None:
+    (header,) = scan(raw_header(b"x", size=field) + b"12345678" + bytes(504) + END)
+    assert header.size == 8
+
+
 def test_an_empty_stream_is_an_empty_archive() -> None:
     assert scan(b"") == []
     assert scan(END) == []
