@@ -64,7 +64,7 @@ class Building:
     def run(self) -> BuildResult:
         """All of it."""
         try:
-            with open_inputs(self.rooms, self.request, self.emit) as self._inputs:
+            with open_inputs(self.rooms, self.request, self.emit, self._hold_workspace) as self._inputs:
                 self._filename, self._source = self._inputs.shown, self._inputs.dockerfile.data
                 return self._built()
         except (Cancelled, RequestInvalid):
@@ -178,12 +178,18 @@ class Building:
         self._bases.fetch(missing, lambda what, current, total: ctx.status(what, current, total, done=current >= total))
 
     def hold(self, layers: Iterable[DiffID]) -> None:
+        self._leased().hold("layer", *layers)
+
+    def _hold_workspace(self, key: str) -> None:
+        self._leased().hold("workspace", key)
+
+    def _leased(self) -> Lease:
         with self._lease_lock:
             if self._lease is None:
                 from boxwright.content.lease import Lease
 
                 self._lease = Lease(self.rooms.db, "build")
-        self._lease.hold("layer", *layers)
+            return self._lease
 
     def alone(self, key: str) -> AbstractContextManager[bool]:
         return self._flights.alone(key, self.cancel)

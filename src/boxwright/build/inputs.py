@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -42,12 +42,12 @@ class Inputs:
 
 
 @contextmanager
-def open_inputs(rooms: Rooms, request: BuildRequest, emit: Emit) -> Iterator[Inputs]:
-    """Read the Dockerfile and open the contexts. Raises DockerfileMissing, DockerfileError, ContextMissing,
+def open_inputs(rooms: Rooms, request: BuildRequest, emit: Emit, hold: Callable[[str], None]) -> Iterator[Inputs]:
+    """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
     RequestInvalid, IgnoreInvalid."""
-    cache = rooms.root / "cache" / "context"
+    cache = rooms.root / "cache" / "context" if request.stream is None else None
     with ExitStack() as stack:
-        directory, data, path = _locate(rooms, request, stack)
+        directory, data, path = _locate(rooms, request, stack, hold)
         shown = _shown(path, directory)
         dockerfile = _parsed(data, shown, emit)
         contexts: dict[str, FileTree] = {}
@@ -67,12 +67,12 @@ def open_inputs(rooms: Rooms, request: BuildRequest, emit: Emit) -> Iterator[Inp
         yield Inputs(dockerfile, shown, contexts, images, project)
 
 
-def _locate(rooms: Rooms, request: BuildRequest, stack: ExitStack) -> tuple[Path | None, bytes, Path | None]:
+def _locate(rooms: Rooms, request: BuildRequest, stack: ExitStack, hold: Callable[[str], None]) -> tuple[Path | None, bytes, Path | None]:
     """The context directory, the Dockerfile's bytes, and where they came from."""
     directory = request.context
     data = request.dockerfile_data
     if request.stream is not None:
-        streamed = _from_stream(rooms, request.stream, stack)
+        streamed = _from_stream(rooms, request.stream, stack, hold)
         if isinstance(streamed, bytes):
             if request.dockerfile is not None or data is not None:
                 raise RequestInvalid("the context on standard input is a Dockerfile; leave -f out")
@@ -94,7 +94,7 @@ def _locate(rooms: Rooms, request: BuildRequest, stack: ExitStack) -> tuple[Path
     raise DockerfileMissing("failed to read dockerfile: open Dockerfile: no such file or directory", hint=f"there is no Dockerfile in {directory}; name it with -f")
 
 
-def _from_stream(rooms: Rooms, stream: BinaryIO, stack: ExitStack) -> bytes | Path:
+def _from_stream(rooms: Rooms, stream: BinaryIO, stack: ExitStack, hold: Callable[[str], None]) -> bytes | Path:
     """A lone Dockerfile, or the directory into which a tar was unpacked."""
     from boxwright.build.context_tar import is_archive, unpacked_context
 
@@ -104,7 +104,18 @@ def _from_stream(rooms: Rooms, stream: BinaryIO, stack: ExitStack) -> bytes | Pa
         if len(head) + len(rest) > _LARGEST:
             raise RequestInvalid("standard input is neither a tar archive nor a Dockerfile")
         return head + rest
-    return stack.enter_context(unpacked_context(head, stream, rooms.root / "work"))
+    key = f"context-{os.urandom(8).hex()}"
+    hold(key)
+    parent = rooms.root / "work" / key
+    stack.callback(_remove_empty, parent)
+    return stack.enter_context(unpacked_context(head, stream, parent))
+
+
+def _remove_empty(directory: Path) -> None:
+    try:
+        directory.rmdir()
+    except OSError:
+        pass  # what could not be removed is the collector's
 
 
 def _read(path: Path) -> bytes:

@@ -105,10 +105,11 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
             parts.append(CopyPart("context", source, unpack=step.unpack is not False))
             continue
         op, part = remote_op(source, step, planner.options.epoch, len(inputs) + 1)
-        inputs.append(
-            planner.graph.vertex(op, name=f"ADD {source}", text=f"ADD {source}", location=step.location, fresh=planner.is_fresh(state),
-                                 lineage=planner.lineage(state))  # fmt: skip
+        shown = f"ADD {source}"
+        fetched = planner.graph.vertex(
+            op, name=shown, text=shown, location=step.location, fresh=planner.is_fresh(state), lineage=planner.lineage(state)
         )
+        inputs.append(fetched)
         parts.append(part)
     copy = CopyOp(
         (*parts, *_inline(step)), destination(state, step.dest), step.chown, step.chmod, step.link, False,

@@ -7,36 +7,43 @@ from typing import TYPE_CHECKING
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.ops.copy import CopyPart
+from boxwright.errors import Invalid
 
 if TYPE_CHECKING:
     from boxwright.build.ops.git import GitOp
     from boxwright.build.ops.http import HttpOp
 
 
-def is_git(source: str) -> bool:
-    """Whether the word names a Git repository: ``git@…``, ``git://``, ``ssh://``, or a URL whose path ends in .git."""
-    if source.startswith(("git@", "git://", "ssh://")):
-        return True
-    path = source.partition("#")[0].partition("?")[0]
-    return source.startswith(("http://", "https://")) and path.endswith(".git")
-
-
 def is_remote(source: str) -> bool:
-    """Whether the word is no path of the context."""
-    return source.startswith(("http://", "https://")) or is_git(source)
+    """Whether the word is no path of the context. What could be a path (``github.com/a/b``) is one."""
+    if source.startswith(("http://", "https://")):
+        return True
+    if not source.startswith(("git@", "git://", "ssh://")) and "@" not in source:
+        return False
+    from boxwright.build.gitref import parse_git
+
+    return parse_git(source) is not None
 
 
 def remote_op(source: str, step: ins.Add, epoch: int | None, position: int) -> tuple[HttpOp | GitOp, CopyPart]:
-    """The operation that fetches the source, and how its result (input number `position`) is copied."""
-    if is_git(source):
-        from boxwright.build.ops.git import git_op
+    """The operation that fetches the source, and how its result (input number `position`) is copied. Raises
+    DockerfileError."""
+    from boxwright.build.gitref import parse_git
 
-        if step.checksum and not step.checksum.replace("sha1:", "").replace("sha256:", "").isalnum():
-            raise DockerfileError(f"invalid checksum {step.checksum!r} for a git source")
-        return git_op(source, keep_git_dir=bool(step.keep_git_dir), checksum=step.checksum), CopyPart("input", "/.", input=position)
+    try:
+        repository = parse_git(source)
+    except Invalid as error:
+        raise DockerfileError(str(error)) from error
+    if repository is not None:
+        from boxwright.build.ops.git import GitOp
+
+        keep = repository.keep_git_dir if step.keep_git_dir is None else step.keep_git_dir
+        checksum = step.checksum or repository.checksum
+        op = GitOp(repository.url, repository.ref, checksum, bool(keep), repository.submodules, epoch)
+        return op, CopyPart("input", f"/{repository.subdir.strip('/')}/.", input=position)
     from boxwright.build.ops.http import HttpOp, file_name
 
+    if step.checksum and not step.checksum.startswith(("sha256:", "sha512:")):
+        raise DockerfileError(f"unsupported checksum digest algorithm in {step.checksum!r}", hint="write --checksum=sha256:HEX")
     name = file_name(source)
-    # A download that becomes a file is named after the URL only when the destination is a directory; CopyOp
-    # decides that, by the name of the file in the fetched tree.
     return HttpOp(source, step.checksum, epoch), CopyPart("input", f"/{name}", input=position, unpack=step.unpack is True, mode=0o600)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.graph import Tree, Vertex
 from boxwright.build.progress import Emit, StepLog, StepStatus
-from boxwright.errors import Cancelled, Invalid
+from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass, field
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from boxwright.runtime.oci import Runtime
     from boxwright.settings import Settings
     from boxwright.snapshot.snapshotter import Snapshotter
+
+class SecretMissing(NotFound):
+    """A step requires a secret or an agent that the build was not given, or that cannot be read."""
+
 
 class ContextAbsent(Invalid):
     """A step wants files of the context, and the build was started with a Dockerfile alone."""
@@ -62,6 +66,16 @@ class Secret:
     id: str
     path: Path | None = None
     value: bytes | None = None
+
+    def read(self) -> bytes:
+        """Its content. Raises SecretMissing."""
+        if self.value is not None:
+            return self.value
+        try:
+            assert self.path is not None
+            return self.path.read_bytes()
+        except OSError as error:
+            raise SecretMissing(f"secret {self.id}: cannot read {self.path}: {(error.strerror or '').lower()}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
 from boxwright.container.trust import Trust
 from boxwright.errors import Cancelled, Invalid, NotFound
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from boxwright.rootfs.users import User
 
 _POLL = 0.1  # seconds between attempts at a cache that somebody else holds
-
-
-class SecretMissing(NotFound):
-    """A step requires a secret or an agent that the build was not given."""
 
 
 class MountSourceMissing(NotFound):
@@ -118,10 +115,7 @@ def _secret(step: Step, mount: ExecMount, position: int) -> None:
         if mount.required:
             raise SecretMissing(f"secret {mount.id}: not found", hint=f"give it with --secret id={mount.id},src=FILE")
         return
-    try:
-        data = secret.value if secret.value is not None else (secret.path or Path(mount.id)).read_bytes()
-    except OSError as error:
-        raise SecretMissing(f"secret {mount.id}: cannot read {secret.path}: {(error.strerror or '').lower()}") from error
+    data = secret.read()
     if mount.env is not None:
         if b"\0" in data:
             raise SecretInvalid(f"secret {mount.id} has a NUL byte and cannot be an environment variable")

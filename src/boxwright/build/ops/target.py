@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
 from boxwright.errors import Invalid
+
+if TYPE_CHECKING:
+    from boxwright.layer.write import TarBuilder
 
 _MAX_LINKS = 255
 _CHUNK = 1 << 20
@@ -214,30 +217,38 @@ class LayerBuilder:
                 self._entries[path] = Planned("dir", found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, xattrs=found.xattrs)
 
     @staticmethod
-    def _put(builder: object, path: str, entry: Planned, first: dict[object, str]) -> None:
-        from boxwright.layer.write import TarBuilder
-
-        assert isinstance(builder, TarBuilder)
+    def _put(builder: TarBuilder, path: str, entry: Planned, first: dict[object, str]) -> None:
         name = os.fsencode(path)
-        xattrs = {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None
-        if entry.type == "file" and entry.identity is not None:
-            known = first.setdefault(entry.identity, path)
-            if known != path:
-                builder.put(name, "hardlink", entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, os.fsencode(known))
+        if entry.type == "file":
+            if entry.identity is not None and first.setdefault(entry.identity, path) != path:
+                known = os.fsencode(first[entry.identity])
+                builder.put(name, "hardlink", entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, known)
+                return
+            if entry.size:
+                LayerBuilder._put_file(builder, path, name, entry)
                 return
         builder.put(
-            name, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, os.fsencode(entry.link), entry.device, xattrs
-        )
-        if entry.type == "file" and entry.size:
-            assert entry.content is not None
-            content = entry.content.open()
-            if isinstance(content, bytes):
-                if len(content) != entry.size:
-                    raise CopyRefused(f"/{path} changed while it was copied: it has {len(content)} bytes, not {entry.size}")
-                builder.content_bytes(content)
-            else:
-                with content:
-                    builder.content_stream(content, entry.size, path)
+            name, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, os.fsencode(entry.link), entry.device,
+            {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None,
+        )  # fmt: skip
+
+    @staticmethod
+    def _put_file(builder: TarBuilder, path: str, name: bytes, entry: Planned) -> None:
+        assert entry.content is not None
+        content = entry.content.open()
+        if not isinstance(content, bytes):
+            from boxwright.layer.write import Entry
+
+            with content:
+                builder.add(
+                    Entry(path, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=entry.xattrs), content
+                )
+            return
+        if len(content) != entry.size:
+            raise CopyRefused(f"/{path} changed while it was copied: it has {len(content)} bytes, not {entry.size}")
+        xattrs = {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None
+        builder.put(name, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=xattrs)
+        builder.content_bytes(content)
 
 
 class Inline(NamedTuple):

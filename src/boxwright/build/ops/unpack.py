@@ -193,7 +193,7 @@ class _PartReader(io.RawIOBase):
         if want <= 0:
             return 0
         if self._pieces and self._pieces[0][0] + self._done <= self._at:
-            place, length = self._pieces[0]
+            length = self._pieces[0][1]
             data = os.pread(self._spool.fd, min(want, length - self._done), self._offset)
             if not data:
                 raise CopyRefused("the archive ends in the middle of a file")

@@ -1,0 +1,164 @@
+"""ADD of a Git repository: one commit, fetched by the git program, as a tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
+from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.errors import Corrupt, NotFound
+from boxwright.runtime.process import ProgramFailed, run
+from boxwright.spec.values import dataclass
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_TIMEOUT = 1800  # seconds
+
+
+class GitRefMissing(NotFound):
+    """The repository has no such branch, tag or commit."""
+
+
+class CommitMismatch(Corrupt):
+    """A reference points at another commit than the Dockerfile says."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitOp(BaseOp):
+    """Checks out `ref` ('' = the default branch). A full commit needs no network for its key."""
+
+    kind: ClassVar[str] = "git/1"
+
+    url: str
+    ref: str = ""
+    checksum: str = ""
+    keep_git_dir: bool = False
+    submodules: bool = True
+    epoch: int | None = None
+
+    @property
+    def reads(self) -> Reads:
+        return "none" if _COMMIT.match(self.ref) else "remote"
+
+    def definition(self) -> Mapping[str, object]:
+        return {
+            "url": public(self.url), "ref": self.ref, "checksum": self.checksum, "keep_git_dir": self.keep_git_dir, "submodules": self.submodules,
+            "epoch": self.epoch,
+        }  # fmt: skip
+
+    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        if self.reads == "none":
+            return None
+        commit = _Git(self, ctx).commit()
+        return Selection(commit, {self.url: f"0000 {commit}"}, commit)
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+        from boxwright.build.context import LocalContext
+        from boxwright.build.context_tree import select
+        from boxwright.build.ops.place import NodeContent
+        from boxwright.build.ops.target import LayerBuilder, Planned
+
+        commit = selection.payload if selection is not None else self.ref
+        key = f"git-{os.urandom(8).hex()}"
+        ctx.hold_workspace(key)
+        directory = ctx.rooms.root / "work" / key
+        directory.mkdir(mode=0o700)
+        try:
+            _Git(self, ctx).checkout(directory, commit)
+            if not self.keep_git_dir:
+                shutil.rmtree(directory / ".git", ignore_errors=True)
+            builder = LayerBuilder(None, layer_time(self.epoch, 0))
+            with LocalContext(directory, umask=0o077) as tree:
+                for source in select(tree, "/"):
+                    for rel, node in source.entries:
+                        entry = Planned(
+                            node.type, _mode(node.type, node.mode), 0, 0, builder.mtime, node.size, node.link, content=NodeContent(tree, node)
+                        )
+                        (builder.directory if node.type == "dir" else builder.other)(rel, entry)
+                return builder.write(ctx)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def public(url: str) -> str:
+    """The URL without a password."""
+    parts = urlsplit(url)
+    return url.replace(f"{parts.username}:{parts.password}@", "", 1) if parts.password else url
+
+
+def _mode(kind: str, mode: int) -> int:
+    """Git knows only whether a file is executable."""
+    return 0o777 if kind == "symlink" else 0o755 if kind == "dir" or mode & 0o100 else 0o644
+
+
+class _Git:
+    """The git program on one repository."""
+
+    def __init__(self, op: GitOp, ctx: StepContext) -> None:
+        self._op, self._ctx = op, ctx
+
+    def commit(self) -> str:
+        """The commit that the reference means now. Raises GitRefMissing, CommitMismatch, ProgramFailed."""
+        ref = self._op.ref or "HEAD"
+        names = {line.split("\t", 1)[1]: line.split("\t", 1)[0] for line in self._run("ls-remote", "--", self._op.url).splitlines() if "\t" in line}
+        # An annotated tag's commit is listed with ^{}.
+        for name in (f"{ref}^{{}}", ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}"):
+            if name in names:
+                return self._checked(names[name])
+        found = [commit for commit in names.values() if len(ref) >= 7 and commit.startswith(ref)]
+        if found:
+            return self._checked(found[0])
+        raise GitRefMissing(f"repository {public(self._op.url)} has no reference {ref}")
+
+    def _checked(self, commit: str) -> str:
+        wanted = self._op.checksum.rpartition(":")[2].lower()
+        if wanted and not commit.startswith(wanted):
+            raise CommitMismatch(f"expected checksum to match {wanted}, got {commit}")
+        return commit
+
+    def checkout(self, directory: Path, commit: str) -> None:
+        """Put the commit's files there. Raises ProgramFailed."""
+        self._checked(commit)
+        at = ("-C", str(directory))
+        self._run(*at, "init", "-q")
+        self._run(*at, "remote", "add", "origin", self._op.url)
+        try:
+            self._run(*at, "fetch", "-q", "--depth=1", "--no-tags", "origin", commit)
+        except ProgramFailed:
+            # Not every server gives single commits, or shallow ones.
+            self._run(*at, "fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
+        self._run(*at, "-c", "advice.detachedHead=false", "checkout", "-q", commit)
+        if self._op.submodules and (directory / ".gitmodules").is_file():
+            self._run(*at, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+
+    def _run(self, *words: str) -> str:
+        options = ["-c", "protocol.ext.allow=never", "-c", "protocol.file.allow=user", *self._account()]
+        completed = run(["git", *options, *words], env=self._environment(), timeout=_TIMEOUT)
+        return completed.stdout.decode("utf-8", "replace")
+
+    def _account(self) -> list[str]:
+        host = urlsplit(self._op.url).hostname or ""
+        secrets = self._ctx.sandbox.secrets
+        for name in (f"GIT_AUTH_HEADER.{host}", "GIT_AUTH_HEADER", f"GIT_AUTH_TOKEN.{host}", "GIT_AUTH_TOKEN"):
+            if (secret := secrets.get(name)) is None:
+                continue
+            value = secret.read().decode("utf-8", "replace").strip()
+            if "TOKEN" in name:
+                import base64
+
+                value = "basic " + base64.b64encode(f"x-access-token:{value}".encode()).decode()
+            return ["-c", f"http.https://{host}/.extraheader=Authorization: {value}"]
+        return []
+
+    def _environment(self) -> dict[str, str]:
+        settings = self._ctx.rooms.settings
+        kept = {name: value for name, value in settings.environ.items() if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")}
+        env = {**kept, **settings.proxies, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        if (agent := self._ctx.sandbox.ssh.get("default")) is not None:
+            env["SSH_AUTH_SOCK"] = str(agent)
+        return env

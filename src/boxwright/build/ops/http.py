@@ -1,0 +1,204 @@
+"""ADD of a URL: the download becomes a tree with one file in it, which is then copied like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from urllib.parse import unquote, urljoin, urlsplit
+
+from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
+from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.errors import Corrupt, Denied, NotFound, Unavailable
+from boxwright.spec.digest import Digest
+from boxwright.spec.values import dataclass
+
+if TYPE_CHECKING:
+    from boxwright.registry.client.http import Reply
+
+_UNNAMED = "__unnamed__"
+_REDIRECTS = 10
+_CHUNK = 1 << 20
+
+
+class DownloadMissing(NotFound):
+    """The server has nothing at the URL."""
+
+
+class DownloadRefused(Denied):
+    """The server does not give the URL to us."""
+
+
+class DownloadFailed(Unavailable):
+    """The server answers with an error."""
+
+
+class ChecksumMismatch(Corrupt):
+    """A download is not what the Dockerfile says."""
+
+
+def file_name(url: str) -> str:
+    """What the file is called in a destination that is a directory."""
+    return unquote(urlsplit(url).path.rpartition("/")[2]).replace("/", "_") or _UNNAMED
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOp(BaseOp):
+    """Fetches `url`. With a checksum the key needs no network; without, the server is asked whether it changed."""
+
+    kind: ClassVar[str] = "http/1"
+
+    url: str
+    checksum: str = ""
+    epoch: int | None = None
+
+    @property
+    def reads(self) -> Reads:
+        return "none" if self.checksum else "remote"
+
+    def definition(self) -> Mapping[str, object]:
+        # The same content from elsewhere is the same; what the file is called decides.
+        where = file_name(self.url) if self.checksum else self.url
+        return {"where": where, "checksum": self.checksum, "epoch": self.epoch}
+
+    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        if self.checksum:
+            return None
+        found = _Fetch(self, ctx).ask()
+        return Selection(f"{found['digest']} {found['mtime']}", {self.url: f"0600 {found['digest']}"}, found)
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
+        from boxwright.build.ops.target import LayerBuilder, Planned
+
+        fetch = _Fetch(self, ctx)
+        found = selection.payload if selection is not None else fetch.ask()
+        digest = Digest.parse(found["digest"])
+        if ctx.rooms.store.size(digest) is None:
+            found = fetch.download({})
+        builder = LayerBuilder(None, layer_time(self.epoch, 0))
+        mtime = builder.mtime if self.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
+        builder.other(file_name(self.url), Planned("file", 0o600, 0, 0, mtime, found["size"], content=_Blob(ctx, digest)))
+        return builder.write(ctx)
+
+
+class _Blob:
+    def __init__(self, ctx: StepContext, digest: Digest) -> None:
+        self._ctx, self._digest = ctx, digest
+
+    def open(self) -> BinaryIO | bytes:
+        return self._ctx.rooms.store.open_raw(self._digest)
+
+
+class _Fetch:
+    """One download, with what was remembered of the last one under ROOT/cache/http."""
+
+    def __init__(self, op: HttpOp, ctx: StepContext) -> None:
+        self._op, self._ctx = op, ctx
+        name = hashlib.sha256(op.url.encode()).hexdigest()[:32]
+        self._memory = ctx.rooms.root / "cache" / "http" / f"{name}.json"
+
+    def ask(self) -> dict[str, Any]:
+        """digest, size and mtime (unix seconds, 0 = unknown) of what the URL has now."""
+        known = self._remembered()
+        if self._op.checksum and known.get("digest") == self._op.checksum and self._held(known):
+            return known
+        conditions: dict[str, str] = {}
+        if known and self._held(known):
+            conditions = {k: v for k, v in (("If-None-Match", known["etag"]), ("If-Modified-Since", known["modified"])) if v}
+        return self.download(conditions, known)
+
+    def _held(self, known: dict[str, Any]) -> bool:
+        digest = Digest.parse(known["digest"])
+        assert self._ctx.lease is not None
+        self._ctx.lease.hold("blob", digest)
+        return bool(self._ctx.rooms.store.size(digest) == known["size"])
+
+    def download(self, conditions: Mapping[str, str], known: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fetch, unless the conditions say that nothing changed. Raises DownloadFailed, ChecksumMismatch."""
+        reply = self._request(conditions)
+        if reply.status == 304 and known:
+            reply.release()
+            return known
+        try:
+            found = self._take(reply)
+        finally:
+            reply.close()
+        self._remember(found)
+        return found
+
+    def _take(self, reply: Reply) -> dict[str, Any]:
+        from email.utils import parsedate_to_datetime
+
+        store, ctx, total = self._ctx.rooms.store, self._ctx, reply.length or 0
+        key = f"http-{os.urandom(8).hex()}"
+        wanted = Digest.parse(self._op.checksum) if self._op.checksum else None
+        with store.ingest(key, algorithm=wanted.algorithm if wanted else "sha256") as ingest:
+            try:
+                while data := reply.read_some(_CHUNK):
+                    ctx.check()
+                    ingest.write(data)
+                    ctx.status("downloading", ingest.offset, total)
+                with store.committing():
+                    desc = ingest.commit("application/octet-stream")
+                    assert ctx.lease is not None
+                    ctx.lease.hold("blob", desc.digest)
+            except BaseException:
+                ingest.discard()
+                raise
+        ctx.status("downloading", desc.size, desc.size, done=True)
+        if wanted is not None and desc.digest != wanted:
+            raise ChecksumMismatch(f"digest mismatch {desc.digest}: {wanted}", hint=f"{self._op.url} is not what the Dockerfile's --checksum says")
+        modified = reply.header("Last-Modified")
+        try:
+            mtime = int(parsedate_to_datetime(modified).timestamp()) if modified else 0
+        except ValueError:
+            mtime = 0
+        return {"digest": str(desc.digest), "size": desc.size, "mtime": mtime, "etag": reply.header("ETag"), "modified": modified}
+
+    def _request(self, conditions: Mapping[str, str]) -> Reply:
+        from boxwright.registry.client.config import from_settings
+        from boxwright.registry.client.http import Http
+
+        http, url = Http(from_settings(self._ctx.rooms.settings)), self._op.url
+        for _ in range(_REDIRECTS):
+            reply = http.send("GET", url, headers={**conditions, **self._account(urlsplit(url).hostname or "")})
+            if reply.status not in (301, 302, 303, 307, 308):
+                break
+            target = reply.header("Location")
+            reply.release()
+            url = urljoin(url, target)
+            if not url.startswith(("http://", "https://")):
+                raise DownloadFailed(f"{self._op.url} redirects to {url[:200]!r}")
+        else:
+            raise DownloadFailed(f"{self._op.url} redirects more than {_REDIRECTS} times")
+        if reply.status in (200, 304):
+            return reply
+        reply.close()
+        message = f"invalid response status {reply.status} of {self._op.url}"
+        if reply.status in (404, 410):
+            raise DownloadMissing(message)
+        if reply.status in (401, 403):
+            raise DownloadRefused(message, hint=f"give a secret HTTP_AUTH_TOKEN_{urlsplit(url).hostname} or HTTP_AUTH_HEADER_…")
+        raise DownloadFailed(message)
+
+    def _account(self, host: str) -> dict[str, str]:
+        secrets = self._ctx.sandbox.secrets
+        for name, form in ((f"HTTP_AUTH_HEADER_{host}", "{}"), (f"HTTP_AUTH_TOKEN_{host}", "Bearer {}")):
+            if (secret := secrets.get(name)) is not None:
+                return {"Authorization": form.format(secret.read().decode("utf-8", "replace").strip())}
+        return {}
+
+    def _remembered(self) -> dict[str, Any]:
+        try:
+            body = json.loads(self._memory.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return body if isinstance(body, dict) and {"digest", "size", "mtime", "etag", "modified"} <= set(body) else {}
+
+    def _remember(self, found: dict[str, Any]) -> None:
+        from boxwright.content.local import write_atomic
+
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._memory, json.dumps(found).encode())
