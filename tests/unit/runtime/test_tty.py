@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import termios
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from boxwright.runtime.tty import (
     ConsoleSocket,
     DetachKeys,
     DetachKeysInvalid,
+    follow_window_size,
     parse_detach_keys,
     raw_mode,
     relay,
@@ -134,3 +136,17 @@ def test_console_sockets(tmp_path: Path) -> None:
     deep.mkdir()
     with pytest.raises(ConsoleFailed, match="too long"):
         ConsoleSocket(deep)
+
+
+def test_the_window_size_is_followed() -> None:
+    master, slave = pty.openpty()
+    set_window_size(master, 10, 20)
+    seen: list[tuple[int, int]] = []
+    before = signal.getsignal(signal.SIGWINCH)
+    with follow_window_size(slave, lambda rows, columns: seen.append((rows, columns))):
+        set_window_size(master, 30, 40)
+        os.kill(os.getpid(), signal.SIGWINCH)
+    assert seen == [(10, 20), (30, 40)]
+    assert signal.getsignal(signal.SIGWINCH) == before
+    os.close(master)
+    os.close(slave)
