@@ -84,7 +84,7 @@ def parse_hosts(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
         if not separator or not name or not address:
             raise RequestInvalid(f"bad format for add-host: {value!r}")
         address = address.removeprefix("[").removesuffix("]")
-        found.append((name, "127.0.0.1" if address == "host-gateway" else address))
+        found.append((name, address))
     return tuple(found)
 
 

@@ -92,7 +92,10 @@ class OverlaySnapshots(ABC):
         return [self._mount(workspace)]
 
     def _mount(self, workspace: Workspace) -> Mount:
-        lowers = [self.lower(self.layers.get(diff_id)) for diff_id in reversed(workspace.layers)]
+        # A layer that occurs twice counts once, at the top: what it says below is said again above, and overlayfs
+        # refuses the same directory twice (ELOOP).
+        stack = dict.fromkeys(reversed(workspace.layers))
+        lowers = [self.lower(self.layers.get(diff_id)) for diff_id in stack]
         for number in range(len(lowers), 1 if workspace.writable else 2):  # overlayfs wants one below an upper, else two
             lowers.append(self._nothing(number))
         options = [*(f"lowerdir+={lower}" for lower in lowers)]

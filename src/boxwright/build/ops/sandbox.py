@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boxwright.build.graph import Outcome, Tree
-from boxwright.build.ops import stepmounts
+from boxwright.build.ops import stepmounts, stepnet
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.build.ops.mountpoints import MountPoints
 from boxwright.build.ops.normalise import Normaliser
@@ -109,6 +109,7 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
     with Root.at(step.rootfs) as root:
         user = resolve_user(root, op.user)
         _make_cwd(root, op.cwd, user)
+    namespaces = stepnet.connect(step)
     stepmounts.add(step, user)
     _environment(step, user)
     privileged = op.security == "insecure"
@@ -121,17 +122,11 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
     seccomp = None if privileged else compile_profile(default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel)
     limits = rs.resources(memory=ctx.sandbox.memory, nano_cpus=round(ctx.sandbox.cpus * 1_000_000_000))
     spec = rs.base_spec(
-        str(step.rootfs), process, hostname=op.hostname, mounts=step.mounts, namespaces=_namespaces(step), cgroup_v2=here.cgroup_v2,
+        str(step.rootfs), process, hostname=op.hostname, mounts=step.mounts, namespaces=namespaces, cgroup_v2=here.cgroup_v2,
         resources=limits, seccomp=seccomp, privileged=privileged, shm_size=op.shm_size or rs.SHM_SIZE,
     )  # fmt: skip
     points.prepare(step.rootfs, spec["mounts"])
     return spec
-
-
-def _namespaces(step: Step) -> dict[str, str | None]:
-    if step.op.network == "none":
-        return {}
-    return {"network": stepmounts.network(step)}
 
 
 def _make_cwd(root: Root, cwd: str, user: User) -> None:

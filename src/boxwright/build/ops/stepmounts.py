@@ -1,4 +1,4 @@
-"""What is mounted into a RUN step: name resolution, the mounts it asks for, secrets, the host's certificates.
+"""What is mounted into a RUN step: the mounts it asks for, secrets, the host's certificates.
 
 Nothing of it is part of the layer, and nothing that is secret touches the disk under the root.
 """
@@ -36,7 +36,6 @@ class SecretInvalid(Invalid):
 
 def add(step: Step, user: User) -> None:
     """Fill `step.mounts` and what mounts need of `step.env`. Raises SecretMissing, MountSourceMissing."""
-    _names(step)
     settings = step.ctx.rooms.settings
     if step.ctx.sandbox.trust_host_ca and settings.host_ca_bundle is not None:
         trust = Trust(settings.host_ca_bundle)
@@ -52,27 +51,6 @@ def add(step: Step, user: User) -> None:
         step.mounts.append(rs.bind(str(script), path, readonly=True))
     for position, mount in enumerate(step.op.mounts):
         _KINDS[mount.type](step, mount, position)
-
-
-def network(step: Step) -> str | None:
-    """The network namespace of the step: a path, or None for the host's."""
-    return None
-
-
-def _names(step: Step) -> None:
-    """/etc/hosts and /etc/resolv.conf, made for the step."""
-    lines = ["127.0.0.1\tlocalhost " + step.op.hostname, "::1\tlocalhost ip6-localhost ip6-loopback"]
-    lines += [f"{address}\t{name}" for name, address in step.ctx.sandbox.hosts]
-    hosts = step.files / "hosts"
-    hosts.write_text("\n".join(lines) + "\n")
-    resolv = step.files / "resolv.conf"
-    try:
-        resolv.write_bytes(Path("/etc/resolv.conf").read_bytes())
-    except OSError:
-        resolv.write_bytes(b"")
-    for file in (hosts, resolv):
-        file.chmod(0o644)
-        step.mounts.append(rs.bind(str(file), f"/etc/{file.name}", readonly=True))
 
 
 # --- kinds of mounts --------------------------------------------------------------------------

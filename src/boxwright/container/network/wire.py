@@ -39,11 +39,12 @@ class Wire:
         plan = self._plan
         outside = Netlink()
         bridges = {e["bridge"]: ensure_bridge(outside, e, plan["lock"]) for e in plan["endpoints"]}
-        own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        # thread-self: a build makes networks in threads, and a namespace is a thread's own.
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             syscalls.libc("unshare", _CLONE_NEWNET)
             try:
-                namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
                 _settings(plan["endpoints"])
                 inside = Netlink()
             finally:
@@ -61,9 +62,9 @@ class Wire:
             firewall.publish(plan["ports"], plan["id"])
             self._published = True
         if plan.get("dns"):
-            from boxwright.container.network import dns
+            from boxwright.container.network.dns import register
 
-            dns.register(plan["dns"])
+            register(plan["dns"])
 
     def down(self) -> None:
         """Idempotent; the interfaces go with the namespace."""
@@ -71,9 +72,9 @@ class Wire:
             firewall.unpublish(self._plan["ports"], self._plan["id"])
             self._published = False
         if self._plan.get("dns"):
-            from boxwright.container.network import dns
+            from boxwright.container.network.dns import unregister
 
-            dns.unregister(self._plan["dns"])
+            unregister(self._plan["dns"])
         try:
             os.close(self._number)
         except OSError:
