@@ -12,7 +12,7 @@ from boxwright.spec.runtimespec import CAPABILITIES
 def test_the_host() -> None:
     here = host()
     assert here.bounding <= set(CAPABILITIES)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert here.hard_limits["nofile"] == (-1 if hard == resource.RLIM_INFINITY else hard)
     assert here.kernel >= (3, 0)
     assert here.machine == os.uname().machine
