@@ -1,0 +1,198 @@
+"""Archives and layouts against the tools that others use: ours are read by them, theirs by us.
+
+Each tool works on directories of its own; dockerd is a private one on a private socket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boxwright.engine import Engine
+from support_image import engine, imported, sound
+
+pytestmark = pytest.mark.peer
+
+
+def need(program: str, *, root: bool = False) -> str:
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if not found:
+        pytest.skip(f"{program} is not installed")
+    if root and os.geteuid() != 0:
+        pytest.skip(f"{program} is used as root here")
+    return found
+
+
+def call(*argv: str, **options: object) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return str(done.stdout)
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> tuple[Engine, Path, str]:
+    """An engine, its archive of one image under two names, and the image ID."""
+    eng = engine(tmp_path / "ours")
+    image = imported(eng, "peer/app:1", "bin/tool", changes=['CMD ["/bin/tool"]', "ENV A=b", "LABEL l=m"])
+    eng.tag("peer/app:1", "peer/second:2")
+    with open(tmp_path / "ours.tar", "wb") as out:
+        eng.save(["peer/app:1", "peer/second:2"], out)
+    return eng, tmp_path / "ours.tar", image
+
+
+def loads(path: Path, tmp_path: Path, name: str, *, image: str = "") -> list[str]:
+    """What `load` says; the image is then checked through and through."""
+    eng = engine(tmp_path / f"theirs-{name}")
+    (loaded,) = eng.load(path)
+    assert sound(eng.images_store, loaded.row.image_id)
+    if image:
+        assert loaded.row.image_id == image
+    shown = eng.image_inspect(loaded.row.image_id)
+    assert shown["Config"]["Cmd"] == ["/bin/tool"] and shown["Config"]["Env"] == ["A=b"] and shown["Config"]["Labels"] == {"l": "m"}
+    return loaded.lines
+
+
+# --- skopeo --------------------------------------------------------------------------------------
+
+
+def test_skopeo_reads_ours(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
+    skopeo = need("skopeo")
+    eng, archive, _ = ours
+    for source in (f"docker-archive:{archive}:peer/app:1", f"docker-archive:{archive}:docker.io/peer/second:2"):
+        seen = json.loads(call(skopeo, "--insecure-policy", "inspect", "--config", source))
+        assert seen["config"]["Cmd"] == ["/bin/tool"]
+    call(skopeo, "--insecure-policy", "copy", f"docker-archive:{archive}:peer/app:1", f"oci:{tmp_path}/layout:x")
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    manifest = json.loads((tmp_path / "layout/blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
+    config = json.loads((tmp_path / "layout/blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
+    assert config["rootfs"]["diff_ids"] == eng.image_inspect("peer/app:1")["RootFS"]["Layers"]
+    seen = json.loads(call(skopeo, "--insecure-policy", "inspect", "--config", f"oci-archive:{archive}:1"))
+    assert seen["config"]["Cmd"] == ["/bin/tool"]
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
+def test_skopeos_are_loaded(ours: tuple[Engine, Path, str], tmp_path: Path, form: str) -> None:
+    skopeo = need("skopeo")
+    _, archive, image = ours
+    path = tmp_path / "theirs"
+    call(skopeo, "--insecure-policy", "copy", f"docker-archive:{archive}:peer/app:1", f"{form}:{path}:docker.io/peer/their:3")
+    # On the way from docker's form to OCI's, skopeo writes the config anew.
+    assert loads(path, tmp_path, form, image=image if form == "docker-archive" else "") == ["Loaded image: peer/their:3"]
+
+
+# --- podman and buildah --------------------------------------------------------------------------
+
+
+def podman_at(tmp_path: Path) -> list[str]:
+    return [need("podman", root=True), "--root", str(tmp_path / "pod"), "--runroot", str(tmp_path / "podrun"), "--storage-driver", "vfs"]
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir"])
+def test_podman(ours: tuple[Engine, Path, str], tmp_path: Path, form: str) -> None:
+    podman = podman_at(tmp_path)
+    _, archive, image = ours
+    said = call(*podman, "load", "-q", "-i", str(archive))
+    assert "peer/app:1" in said and "peer/second:2" in said
+    assert call(*podman, "image", "inspect", "-f", "{{.Id}}", "peer/app:1").strip() == image[7:]
+    theirs = tmp_path / "theirs"
+    # Names without a host become podman's own localhost, from docker's archives too.
+    call(*podman, "save", "-q", "--format", form, "-o", str(theirs), "localhost/peer/app:1")
+    lines = loads(theirs, tmp_path, form, image=image if form == "docker-archive" else "")
+    assert lines == ["Loaded image: localhost/peer/app:1"] or form == "oci-dir"
+
+
+def test_buildah(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
+    buildah = [need("buildah", root=True), "--root", str(tmp_path / "bld"), "--runroot", str(tmp_path / "bldrun"), "--storage-driver", "vfs"]
+    _, archive, _ = ours
+    call(*buildah, "pull", "-q", "--policy", "always", f"docker-archive:{archive}:peer/app:1")
+    for form in ("docker-archive", "oci-archive"):
+        theirs = tmp_path / f"{form}.tar"
+        call(*buildah, "push", "-q", "--disable-compression", "peer/app:1", f"{form}:{theirs}:docker.io/peer/app:4")
+        assert "Loaded image: peer/app:4" in loads(theirs, tmp_path, form)
+
+
+# --- umoci ---------------------------------------------------------------------------------------
+
+
+def test_umoci(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
+    umoci = need("umoci", root=True)
+    _, archive, image = ours
+    layout = tmp_path / "layout"
+    with tarfile.open(archive) as tar:
+        tar.extractall(layout)
+    assert set(call(umoci, "ls", "--layout", str(layout)).split()) == {"1", "2"}
+    call(umoci, "unpack", "--image", f"{layout}:1", str(tmp_path / "bundle"))
+    assert (tmp_path / "bundle/rootfs/bin/tool").read_bytes() == b"content\n"
+    assert json.loads((tmp_path / "bundle/config.json").read_text())["process"]["args"] == ["/bin/tool"]
+    (tmp_path / "bundle/rootfs/new").write_text("more")
+    call(umoci, "repack", "--image", f"{layout}:3", str(tmp_path / "bundle"))
+    eng = engine(tmp_path / "theirs")
+    loaded = eng.load(layout)
+    assert {item.row.image_id for item in loaded} > {image}
+    for item in loaded:
+        assert sound(eng.images_store, item.row.image_id)
+
+
+# --- docker --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The command line of a docker whose daemon is ours alone."""
+    dockerd, client = need("dockerd", root=True), need("docker")
+    where = tmp_path_factory.mktemp("docker")
+    socket = f"unix://{where}/d.sock"
+    with open(where / "log", "wb") as log:
+        daemon = subprocess.Popen(
+            [dockerd, "--data-root", f"{where}/data", "--exec-root", f"{where}/exec", "--pidfile", f"{where}/pid", "-H", socket,
+             "--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        for _ in range(150):
+            if subprocess.run([client, "-H", socket, "version"], capture_output=True).returncode == 0:
+                break
+            if daemon.poll() is not None:
+                break
+            time.sleep(0.2)
+        else:
+            pytest.skip("dockerd does not answer here")
+        if daemon.poll() is not None:
+            pytest.skip("dockerd does not start here: " + (where / "log").read_text()[-300:])
+        yield [client, "-H", socket]
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
+def test_docker_loads_ours_and_saves_it_back(docker: list[str], ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
+    _, archive, image = ours
+    said = call(*docker, "load", "-i", str(archive))
+    assert "Loaded image: peer/app:1" in said and "Loaded image: peer/second:2" in said
+    assert call(*docker, "image", "inspect", "-f", "{{.Id}}", "peer/app:1").strip() == image
+    call(*docker, "save", "-o", str(tmp_path / "theirs.tar"), "peer/app:1", "peer/second:2")
+    assert loads(tmp_path / "theirs.tar", tmp_path, "docker", image=image) == ["Loaded image: peer/app:1", "Loaded image: peer/second:2"]
+    with open(tmp_path / "theirs.tar", "rb") as stream:
+        eng = engine(tmp_path / "streamed")
+        assert eng.load(stream)[0].row.image_id == image
+
+
+def test_listings_agree_with_docker(docker: list[str], ours: tuple[Engine, Path, str]) -> None:
+    eng, archive, _ = ours
+    call(*docker, "load", "-i", str(archive))
+    theirs = call(*docker, "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}", "--filter", "reference=peer/*").splitlines()
+    from boxwright.cli.images import image_rows
+
+    rows = [row for item in eng.images(filters={"reference": ["peer/*"]}) for row in image_rows(item)]
+    assert sorted(f"{r['Repository']}:{r['Tag']} {r['ID']} {r['Size']()}" for r in rows) == sorted(theirs)
+    history = json.loads(call(*docker, "history", "--no-trunc", "-H=false", "--format", "{{json .}}", "peer/app:1"))
+    (line,) = eng.history("peer/app:1")
+    assert (history["ID"], history["Size"], history["Comment"]) == (line.id, str(line.size), line.comment)
