@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import tarfile
@@ -141,6 +142,7 @@ def test_whiteouts_of_trees(layers: LayerStore) -> None:
 
 def test_closing(layers: LayerStore) -> None:
     stored = stack(layers, BASE, TOP)
+    gc.collect()  # what other tests left to it
     before = len(os.listdir("/proc/self/fd"))
     with LayersView(stored) as view:
         assert view.read("etc/group") == b"top"
