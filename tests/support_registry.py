@@ -118,9 +118,8 @@ class FakeRegistry:
 
     def _access(self, request: Request) -> Response | None:
         given = request.headers.get("authorization", "")
-        if self.basic is not None:
-            if given != "Basic " + base64.b64encode(":".join(self.basic).encode()).decode():
-                return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="here"'})
+        if self.basic is not None and given != "Basic " + base64.b64encode(":".join(self.basic).encode()).decode():
+            return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="here"'})
         if self.tokens is not None:
             return self.tokens.check(request, given)
         return None
@@ -419,8 +418,18 @@ def client_config(tmp: Path, **more: Any) -> ClientConfig:
     return ClientConfig(**{**values, **more})
 
 
+_clients: list[RegistryClient] = []
+
+
 def client(tmp: Path, **more: Any) -> RegistryClient:
-    return RegistryClient(client_config(tmp, **more))
+    """A client that `close_clients` closes after the test."""
+    _clients.append(RegistryClient(client_config(tmp, **more)))
+    return _clients[-1]
+
+
+def close_clients() -> None:
+    while _clients:
+        _clients.pop().close()
 
 
 def wait_until(check: Callable[[], bool], seconds: float = 10.0) -> None:

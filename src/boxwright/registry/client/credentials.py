@@ -205,7 +205,7 @@ def _credential(entry: object) -> Credential | None:
     username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if entry.get("auth"):
         try:
-            text = base64.b64decode(str(entry["auth"])).decode()
+            text = base64.b64decode("".join(str(entry["auth"]).split()), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
             raise CredentialsInvalid("a stored credential is not valid base64", hint="log in again: boxwright login") from error
         username, _, password = text.partition(":")

@@ -127,11 +127,18 @@ class Http:
             )  # fmt: skip
         return Reply(raw, url)
 
+    def __del__(self) -> None:  # sockets are closed here rather than with a ResourceWarning of each
+        self.close()
+
     def close(self) -> None:
         """Close idle connections."""
         with self._lock:
-            for pool in self._pools.values():
-                pool.clear()
+            for manager in self._pools.values():
+                for key in manager.pools.keys():  # noqa: SIM118 - it is no dict
+                    pool = manager.pools.get(key)
+                    if pool is not None:
+                        pool.close()
+                manager.clear()
             self._pools.clear()
 
     def _pool(self, url: str, tls: Tls) -> urllib3.PoolManager:

@@ -51,7 +51,7 @@ class Session:
         self._config = config
         self._scheme = host.scheme
         self._lock = threading.Lock()
-        self.auth = Authenticator(credential, self._ask)
+        self.auth = Authenticator(credential, _TokenServer(http, config, host))
 
     # --- where ---------------------------------------------------------------------------------
 
@@ -117,20 +117,12 @@ class Session:
                 return reply
             if reply.status not in TRANSIENT or attempt == tries:
                 raise error_from(reply, what)
-            self._wait_as_told(reply, attempt, what)
+            wait_as_told(self._config, reply, attempt, what)
         raise AssertionError("unreachable")
 
-    def pause(self, attempt: int, at_least: float = 0) -> None:
-        """Wait before trying again: doubling, with jitter so that many clients do not come back at once."""
-        seconds = min(self._config.backoff * 2 ** (attempt - 1), self._config.longest_pause)
-        time.sleep(max(seconds * random.uniform(0.75, 1.25), at_least))
-
-    def _wait_as_told(self, reply: Reply, attempt: int, what: str) -> None:
-        told = retry_after(reply)
-        if told is not None and told > self._config.longest_pause:
-            raise RateLimited(f"{what}: {self.host.name} asks to wait {told:.0f} seconds", hint="try again then, or log in for a higher limit")
-        reply.release()
-        self.pause(attempt, told or 0)
+    def pause(self, attempt: int) -> None:
+        """Wait before trying again."""
+        pause(self._config, attempt)
 
     def _authorized(self, method: str, url: str, scopes: Sequence[str], headers: Mapping[str, str], body: Any, patience: float) -> Reply:
         sent = ""
@@ -183,9 +175,17 @@ class Session:
             raise RedirectRefused(f"{of.netloc} sends us to the private address {to.netloc}", hint="a registry outside must not reach into your network through you")
         return target
 
-    def _ask(self, ask: Ask) -> Answer:
-        """Speak to a token server, trying again when it is merely busy."""
-        tls = self.host.tls if urlsplit(ask.url).hostname == urlsplit("//" + self.host.name).hostname else Tls()
+
+class _TokenServer:
+    """Speaks to a host's token server, trying again when it is merely busy. Not part of Session, which would then
+    be in a cycle with its Authenticator and outlive its use."""
+
+    def __init__(self, http: Http, config: ClientConfig, host: Host) -> None:
+        self._http, self._config, self._host = http, config, host
+
+    def __call__(self, ask: Ask) -> Answer:
+        own = urlsplit("//" + self._host.name).hostname
+        tls = self._host.tls if urlsplit(ask.url).hostname == own else Tls()
         for attempt in range(1, self._config.tries + 1):
             last = attempt == self._config.tries
             try:
@@ -195,13 +195,29 @@ class Session:
             except Unavailable:
                 if last:
                     raise
-                self.pause(attempt)
+                pause(self._config, attempt)
                 continue
             if reply.status in TRANSIENT and not last:
-                self._wait_as_told(reply, attempt, "a token")
+                wait_as_told(self._config, reply, attempt, "a token")
                 continue
             return Answer(reply.status, reply.read_all(_LONGEST_TOKEN))
         raise AssertionError("unreachable")
+
+
+def pause(config: ClientConfig, attempt: int, at_least: float = 0) -> None:
+    """Wait before trying again: doubling, with jitter so that many clients do not come back at once."""
+    seconds = min(config.backoff * 2 ** (attempt - 1), config.longest_pause)
+    time.sleep(max(seconds * random.uniform(0.75, 1.25), at_least))
+
+
+def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) -> None:
+    """Wait as long as a busy peer says. Raises RateLimited when that is too long to wait here."""
+    told = retry_after(reply)
+    if told is not None and told > config.longest_pause:
+        host = urlsplit(reply.url).netloc
+        raise RateLimited(f"{what}: {host} asks to wait {told:.0f} seconds", hint="try again then, or log in for a higher limit")
+    reply.release()
+    pause(config, attempt, told or 0)
 
 
 def paged(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
