@@ -47,6 +47,22 @@ class StepRecord:
     uses: int
 
 
+ALIAS = "alias"  # the kind of rows that only lead to another one
+
+
+def open_key(vertex: Vertex, trees: Sequence[Tree]) -> str:
+    """Under this key it is noted that a content-keyed step ran at all on these inputs, whatever the content was: while
+    it is not there, the content need not be read to know that it is new."""
+    return json_digest({"kind": vertex.op.kind, "op": vertex.op.definition(), "inputs": _names(vertex, trees), "any": True})
+
+
+def _names(vertex: Vertex, trees: Sequence[Tree]) -> list[str | None]:
+    names: list[str | None] = [tree.chain for tree in trees]
+    if vertex.op.independent and names:
+        names[0] = None
+    return names
+
+
 def step_keys(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None) -> list[str]:
     """The keys under which a step may be found, the one to try first in front.
 
@@ -54,9 +70,7 @@ def step_keys(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None
     known, by what would be read of it.
     """
     op = vertex.op
-    inputs: list[str | None] = [tree.chain for tree in trees]
-    if op.independent and inputs:
-        inputs[0] = None
+    inputs = _names(vertex, trees)
     body: dict[str, object] = {"kind": op.kind, "op": op.definition(), "inputs": inputs}
     if op.reads in ("local", "remote"):
         assert selection is not None
@@ -80,6 +94,9 @@ def ingredients(vertex: Vertex, trees: Sequence[Tree], selection: Selection | No
     if selection is not None:
         out["files"] = dict(selection.files)
     return out
+
+
+_INSERT = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class StepCache:
@@ -109,22 +126,30 @@ class StepCache:
             (count,) = sql.execute(f"SELECT count(*) FROM layers WHERE diff_id IN ({marks})", tuple(wanted)).fetchone()
         return bool(count == len(wanted))
 
+    def known(self, key: str) -> bool:
+        """Whether there is a row of this key."""
+        with self._db.read() as sql:
+            return sql.execute("SELECT 1 FROM steps WHERE key = ?", (key,)).fetchone() is not None
+
     def add(self, record: StepRecord, also: Iterable[str] = ()) -> None:
         """Keep a record, replacing an older one of its key; `also` are further keys that lead to it."""
-        tail = (
-            record.lineage, record.kind, record.name, json.dumps(record.ingredients, separators=(",", ":")),
-            " ".join(map(str, record.layers)), json.dumps(record.result), record.bytes, record.seconds,
-            record.created, record.last_used, record.uses,
-        )  # fmt: skip
+        layers, result = " ".join(map(str, record.layers)), json.dumps(record.result)
+        parts = json.dumps(record.ingredients, separators=(",", ":"))
+        times = (record.seconds, record.created, record.last_used, record.uses)
         with self._db.write() as sql:
-            for key in (record.key, *also):
-                sql.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (key, *tail))
+            sql.execute(
+                _INSERT, (record.key, record.lineage, record.kind, record.name, parts, layers, result, record.bytes, *times)
+            )
+            for key in also:
+                sql.execute(_INSERT, (key, record.lineage, ALIAS, record.name, "{}", layers, result, 0, *times))
 
     def alias(self, found: str, also: str, lineage: str) -> None:
         """Let `also` lead to what `found` leads to."""
-        columns = "kind, name, ingredients, layers, result, bytes, seconds, created, last_used, uses"
+        columns = "layers, result, 0, seconds, created, last_used, uses"
         with self._db.write() as sql:
-            sql.execute(f"INSERT OR REPLACE INTO steps SELECT ?, ?, {columns} FROM steps WHERE key = ?", (also, lineage, found))
+            sql.execute(
+                f"INSERT OR REPLACE INTO steps SELECT ?, ?, ?, name, '{{}}', {columns} FROM steps WHERE key = ?", (also, lineage, ALIAS, found)
+            )
 
     def touch(self, used: Iterable[tuple[str, str]]) -> None:
         """Note a use of these (key, lineage) pairs; the lineage becomes the record's, so that the next `why` of
@@ -139,13 +164,13 @@ class StepCache:
     def lineage(self, lineage: str, limit: int = 400) -> list[StepRecord]:
         """The records of a lineage, last used first."""
         with self._db.read() as sql:
-            rows = sql.execute("SELECT * FROM steps WHERE lineage = ? ORDER BY last_used DESC LIMIT ?", (lineage, limit)).fetchall()
+            rows = sql.execute("SELECT * FROM steps WHERE lineage = ? AND kind != ? ORDER BY last_used DESC LIMIT ?", (lineage, ALIAS, limit)).fetchall()
         return [_record(row) for row in rows]
 
     def all(self) -> list[StepRecord]:
         """Every record, last used first."""
         with self._db.read() as sql:
-            return [_record(row) for row in sql.execute("SELECT * FROM steps ORDER BY last_used DESC").fetchall()]
+            return [_record(row) for row in sql.execute("SELECT * FROM steps WHERE kind != ? ORDER BY last_used DESC", (ALIAS,)).fetchall()]
 
 
 def _record(row: Sequence[Any]) -> StepRecord:

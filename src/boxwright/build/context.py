@@ -218,21 +218,30 @@ class LocalContext:
                 stack.pop()
 
     def open(self, node: TreeNode) -> BinaryIO | bytes:
-        """The content of a file, which is still the one that was listed (and, when small, hashed).
+        """The content of a file, which is still the one that was listed (and, when small, hashed). The digest of a
+        small file whose content was not known yet is known afterwards.
 
         Raises ContextChanged, ContextUnreadable.
         """
         assert isinstance(node, LocalNode)
+        read_at = time.time_ns()
         with self._lock:
             fd = self._open(node)
         if node.size >= _CHUNK:
             return os.fdopen(fd, "rb")
         try:
             data = os.read(fd, node.size + 1)
+            status = os.fstat(fd) if not node.content else None
         finally:
             os.close(fd)
-        if len(data) != node.size or (node.content and hashlib.sha256(data).hexdigest() != node.content):
+        digest = hashlib.sha256(data).hexdigest()
+        if len(data) != node.size or (node.content and digest != node.content) or (status and stat_key(status) != node.key):
             raise self._changed(node.path)
+        if status is not None:
+            with self._lock:
+                xattrs = self._attributes(node)
+                self._cache.put(node.path, status, digest, xattrs, read_at=read_at)
+                node.content, node._xattrs = digest, xattrs
         return data
 
     def digest(self, node: TreeNode) -> str:

@@ -8,7 +8,7 @@ would do the same thing are one vertex before anything starts, and nothing is ev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from boxwright.spec.digest import DiffID
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from boxwright.build.ops.context import StepContext
 
 Reads = Literal["none", "local", "remote", "input"]
+_NO_FILES: Mapping[str, str] = {}
 
 
 def json_digest(value: object) -> str:
@@ -50,15 +51,30 @@ class Tree:
         return json_digest([str(layer) for layer in self.layers])
 
 
-@dataclass(frozen=True, slots=True)
 class Selection:
-    """What an operation would read of a content-keyed input. `digest` covers everything that decides the
-    result; `files` says it per path (``mode digest``) so that a miss can be explained; `payload` saves `run`
-    from looking again."""
+    """What an operation would read of a content-keyed input. `digest` covers everything that decides the result;
+    `files` says it per path (``mode digest``) so that a miss can be explained; `payload` saves `run` from looking
+    again. Digest and files may be functions: they are called at most once, and perhaps only after the run, which
+    has read the content anyway."""
 
-    digest: str
-    files: Mapping[str, str] = field(default_factory=dict)
-    payload: Any = None
+    __slots__ = ("_digest", "_files", "payload")
+
+    def __init__(self, digest: str | Callable[[], str], files: Mapping[str, str] | Callable[[], Mapping[str, str]] = _NO_FILES, payload: Any = None) -> None:
+        self._digest = digest
+        self._files = files
+        self.payload = payload
+
+    @property
+    def digest(self) -> str:
+        if not isinstance(self._digest, str):
+            self._digest = self._digest()
+        return self._digest
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        if not isinstance(self._files, Mapping):
+            self._files = self._files()
+        return self._files
 
 
 @dataclass(frozen=True, slots=True)

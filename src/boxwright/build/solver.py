@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, step_keys
+from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
 from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepMissed, StepStarted
 from boxwright.errors import Cancelled
@@ -61,7 +61,7 @@ class StepReport:
     tree: Tree
     cached: bool
     seconds: float
-    key: str = ""
+    keys: tuple[str, ...] = ()  # rows that were used
     reason: str = ""
 
 
@@ -89,6 +89,7 @@ class Solver:
         self._explain = explain
         self._slots = threading.BoundedSemaphore(jobs or max(2, os.cpu_count() or 1))
         self._memo: dict[str, _Slot] = {}
+        self._selections: dict[str, Selection | None] = {}
         self._lock = threading.Lock()
         self._first_error: BaseException | None = None
         self.failed: Vertex | None = None
@@ -129,16 +130,29 @@ class Solver:
         if vertex.fresh or vertex.op.reads == "remote" or any(v.id not in self._memo for v in vertex.inputs):
             return None
         trees = [self.report(v).tree for v in vertex.inputs]
-        selection = vertex.op.select(trees, self._host.step(vertex)) if vertex.op.reads == "local" else None
-        key = step_keys(vertex, trees, selection)[0]
-        hit = self._cache.find(key)
-        return self._hit(vertex, trees, selection, hit) if hit is not None else None
+        selection: Selection | None = None
+        also: tuple[str, ...] = ()
+        if vertex.op.reads == "local":
+            also = (open_key(vertex, trees),)
+            if not self._cache.known(also[0]):
+                return None
+            selection = self._select(vertex, trees, self._host.step(vertex))
+        hit = self._cache.find(step_keys(vertex, trees, selection)[0])
+        return self._hit(vertex, trees, selection, hit, also) if hit is not None else None
 
-    def _hit(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit) -> StepReport:
+    def _select(self, vertex: Vertex, trees: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        """What a content-keyed step reads; looked up once."""
+        if vertex.id not in self._selections:
+            self._selections[vertex.id] = vertex.op.select(trees, ctx)
+        return self._selections[vertex.id]
+
+    def _hit(
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit, also: tuple[str, ...] = ()
+    ) -> StepReport:  # fmt: skip
         layers = (*trees[0].layers, *hit.layers) if vertex.op.independent else hit.layers
         tree = Tree(layers, self._host.stamp(hit.created), hit.bytes)
         reason = self._explain(vertex, trees, selection, hit) if self._explain else ""
-        return StepReport(vertex, tree, True, 0.0, hit.key, reason)
+        return StepReport(vertex, tree, True, 0.0, (hit.key, *also), reason)
 
     def _announce(self, report: StepReport) -> None:
         slot = self._memo.setdefault(report.vertex.id, _Slot())
@@ -151,15 +165,16 @@ class Solver:
     def _keep_settled(self, order: Sequence[Vertex]) -> None:
         """Hold what was found, then look again: until now the collector could have taken it."""
         found = [slot.report for v in order if (slot := self._memo.get(v.id)) is not None and slot.report is not None]
-        recorded = {layer for report in found if report.key for layer in report.tree.layers}
+        recorded = {layer for report in found if report.keys for layer in report.tree.layers}
         self._host.hold([layer for report in found for layer in report.tree.layers])
         if not self._cache.present(recorded):
             for report in found:
-                if report.key and not self._cache.present(report.tree.layers):
+                if report.keys and not self._cache.present(report.tree.layers):
                     del self._memo[report.vertex.id]
 
     def _touch(self) -> None:
-        used = [(s.report.key, s.report.vertex.lineage) for s in self._memo.values() if s.report and s.report.cached and s.report.key]
+        hits = [slot.report for slot in self._memo.values() if slot.report is not None and slot.report.cached]
+        used = [(key, report.vertex.lineage) for report in hits for key in report.keys]
         if used:
             self._cache.touch(used)
 
@@ -231,18 +246,20 @@ class Solver:
         if independent:
             base = self._wait(vertex.inputs[0])
             tree = Tree((*base.layers, *report.tree.layers), report.tree.created, report.tree.bytes)
-            report = StepReport(vertex, tree, report.cached, report.seconds, report.key, report.reason)
+            report = StepReport(vertex, tree, report.cached, report.seconds, report.keys, report.reason)
         return report
 
     def _find_or_run(self, vertex: Vertex, trees: Sequence[Tree]) -> StepReport:
         ctx = self._host.step(vertex)
         op = vertex.op
-        selection = op.select(trees, ctx) if op.reads in ("local", "remote") else None
+        if op.reads == "local":
+            return self._local(vertex, trees, ctx)
+        selection = self._select(vertex, trees, ctx) if op.reads == "remote" else None
         keys = step_keys(vertex, trees, selection)
         if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[0])):
             return report
         if op.reads == "input":
-            selection = op.select(trees, ctx)
+            selection = self._select(vertex, trees, ctx)
             keys = step_keys(vertex, trees, selection)
             if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
                 self._cache.alias(keys[-1], keys[0], vertex.lineage)
@@ -250,36 +267,51 @@ class Solver:
         with self._host.alone(keys[-1]):
             if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
                 return report
-            reason = self._explain(vertex, trees, selection, None) if self._explain else ""
-            if reason and not vertex.hidden:
-                self._emit(StepMissed(vertex.id, reason))
-            with self._slots:
-                if self._host.cancel.is_set():
-                    raise Cancelled("the build was cancelled")
-                return self._run(vertex, trees, selection, keys, ctx, reason)
+            return self._run(vertex, trees, selection, ctx)
 
-    def _held(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str) -> StepReport | None:
+    def _local(self, vertex: Vertex, trees: Sequence[Tree], ctx: StepContext) -> StepReport:
+        """A step that reads the build context. What surely never ran is run at once: it reads the files anyway, so
+        that their digests, and the key, are known when it is done."""
+        selection = self._select(vertex, trees, ctx)
+        also = open_key(vertex, trees)
+        with self._host.alone(also):
+            if not vertex.fresh and self._cache.known(also):
+                key = step_keys(vertex, trees, selection)[0]
+                if report := self._held(vertex, trees, selection, key, (also,)):
+                    return report
+            return self._run(vertex, trees, selection, ctx, (also,))
+
+    def _held(
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str, also: tuple[str, ...] = ()
+    ) -> StepReport | None:  # fmt: skip
         """A hit whose layers were held and then seen once more."""
         hit = self._cache.find(key)
         if hit is None:
             return None
         self._host.hold(hit.layers)
-        return self._hit(vertex, trees, selection, hit) if self._cache.present(hit.layers) else None
+        return self._hit(vertex, trees, selection, hit, also) if self._cache.present(hit.layers) else None
 
     def _run(
-        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, keys: Sequence[str], ctx: StepContext, reason: str
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, ctx: StepContext, also: tuple[str, ...] = ()
     ) -> StepReport:  # fmt: skip
-        began, at = time.monotonic(), time.time()
-        outcome: Outcome = vertex.op.run(trees, selection, ctx)
-        seconds = time.monotonic() - began
+        reason = self._explain(vertex, trees, selection, None) if self._explain else ""
+        if reason and not vertex.hidden:
+            self._emit(StepMissed(vertex.id, reason))
+        with self._slots:
+            if self._host.cancel.is_set():
+                raise Cancelled("the build was cancelled")
+            began, at = time.monotonic(), time.time()
+            outcome: Outcome = vertex.op.run(trees, selection, ctx)
+            seconds = time.monotonic() - began
         base = () if vertex.op.independent or not trees else trees[0].layers
         layers = (*base, *outcome.added)
-        parts = ingredients(vertex, trees, selection)
+        keys = step_keys(vertex, trees, selection)
         record = StepRecord(
-            keys[-1], vertex.lineage, vertex.op.kind, vertex.name, parts, layers, outcome.detail, outcome.bytes, seconds, at, time.time(), 1
-        )
-        self._cache.add(record, keys[:-1])
-        return StepReport(vertex, Tree(layers, self._host.stamp(at), outcome.bytes), False, seconds, keys[-1], reason)
+            keys[-1], vertex.lineage, vertex.op.kind, vertex.name, ingredients(vertex, trees, selection), layers, outcome.detail,
+            outcome.bytes, seconds, at, time.time(), 1,
+        )  # fmt: skip
+        self._cache.add(record, (*keys[:-1], *also))
+        return StepReport(vertex, Tree(layers, self._host.stamp(at), outcome.bytes), False, seconds, (), reason)
 
 
 def _order(targets: Sequence[Vertex]) -> list[Vertex]:

@@ -90,6 +90,9 @@ class _Blob:
     def open(self) -> BinaryIO | bytes:
         return self._ctx.rooms.store.open_raw(self._digest)
 
+    def xattrs(self) -> Mapping[str, bytes]:
+        return {}
+
 
 class _Fetch:
     """One download, with what was remembered of the last one under ROOT/cache/http."""

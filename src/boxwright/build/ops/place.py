@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.build.context_tree import FileTree, Source, SourceSet, TreeNode
@@ -25,13 +25,15 @@ class Attributes:
     chmod: Chmod | None
     mtime: int
 
-    def plan(self, node: TreeNode, content: object = None) -> Planned:
+    def plan(self, node: TreeNode, content: NodeContent | None = None) -> Planned:
         """An entry like `node`."""
         uid, gid = self.owner if self.owner is not None else (node.uid, node.gid)
         mode = node.mode
         if self.chmod is not None and node.type != "symlink":
             mode = self.chmod.apply(mode, directory=node.type == "dir")
-        return Planned(node.type, mode, uid, gid, self.mtime, node.size, node.link, node.device, node.xattrs, content, node.identity)  # type: ignore[arg-type]
+        # A file's are known when it is read, and then its content is asked for them.
+        xattrs = {} if content is not None else node.xattrs
+        return Planned(node.type, mode, uid, gid, self.mtime, node.size, node.link, node.device, xattrs, content, node.identity)
 
     @property
     def directory_mode(self) -> int:
@@ -53,6 +55,9 @@ class NodeContent:
 
     def open(self) -> BinaryIO | bytes:
         return self._tree.open(self._node)
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return self._node.xattrs
 
 
 def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:

@@ -20,17 +20,19 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
     SourceMissing, PatternInvalid, LinkLoop."""
     trees: dict[tuple[str, int], FileTree] = {}
     sets: list[SourceSet] = []
-    total = hashlib.sha256()
-    files: dict[str, str] = {}
     for part in op.parts:
         if part.origin == "inline":
             continue
         tree = trees.setdefault((part.context, part.input), _tree(part, inputs, ctx))
-        found = _found(op, part, tree)
-        sets.append(found)
-        total.update(found.digest().encode())
-        files.update(found.manifest())
-    return Selection(f"sha256:{total.hexdigest()}", files, tuple(sets))
+        sets.append(_found(op, part, tree))
+
+    def digest() -> str:
+        return "sha256:" + hashlib.sha256("".join(found.digest() for found in sets).encode()).hexdigest()
+
+    def files() -> dict[str, str]:
+        return {path: what for found in sets for path, what in found.manifest().items()}
+
+    return Selection(digest, files, tuple(sets))
 
 
 def _tree(part: CopyPart, inputs: Sequence[Tree], ctx: StepContext) -> FileTree:

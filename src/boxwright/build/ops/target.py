@@ -55,9 +55,14 @@ class Content(Protocol):
         """A stream, or all of it. Called once, when the entry's turn comes."""
         ...
 
+    def xattrs(self) -> Mapping[str, bytes]:
+        """The file's extended attributes; asked after `open`."""
+        ...
+
 
 class Planned(NamedTuple):
-    """An entry of the layer to be. `identity`: entries with the same one are names of one file."""
+    """An entry of the layer to be. `identity`: entries with the same one are names of one file. A file with
+    content has its `xattrs` from there."""
 
     type: str
     mode: int
@@ -241,12 +246,13 @@ class LayerBuilder:
 
             with content:
                 builder.add(
-                    Entry(path, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=entry.xattrs), content
+                    Entry(path, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=entry.content.xattrs()), content
                 )
             return
         if len(content) != entry.size:
             raise CopyRefused(f"/{path} changed while it was copied: it has {len(content)} bytes, not {entry.size}")
-        xattrs = {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None
+        found = entry.content.xattrs()
+        xattrs = {os.fsencode(k): v for k, v in found.items()} if found else None
         builder.put(name, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=xattrs)
         builder.content_bytes(content)
 
@@ -258,6 +264,9 @@ class Inline(NamedTuple):
 
     def open(self) -> BinaryIO | bytes:
         return self.data
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return {}
 
 
 def _parts(path: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from array import array
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from boxwright.build.context_tree import FileTree, TreeNode
@@ -135,7 +136,7 @@ def _entry(builder: LayerBuilder, top: str, header: Header, spool: _Spool, attri
     uid, gid = attributes.owner if attributes.owner is not None else (header.uid, header.gid)
     mtime = header.seconds * 1_000_000_000 + header.nanoseconds
     xattrs = {os.fsdecode(k): v for k, v in header.xattrs.items()} if header.xattrs else {}
-    content = _Part(spool, header.offset, header.size, header.segments) if header.type == "file" else None
+    content = _Part(spool, header.offset, header.size, header.segments, xattrs) if header.type == "file" else None
     # Every file of an archive may be named again by a hard link.
     identity = (id(spool), header.offset) if header.type == "file" else None
     builder.replace(
@@ -162,10 +163,13 @@ def _link(builder: LayerBuilder, top: str, path: str, header: Header) -> None:
 class _Part:
     """A file's content within the spool, holes filled with zeros."""
 
-    __slots__ = ("_offset", "_segments", "_size", "_spool")
+    __slots__ = ("_offset", "_segments", "_size", "_spool", "_xattrs")
 
-    def __init__(self, spool: _Spool, offset: int, size: int, segments: array[int] | None) -> None:
-        self._spool, self._offset, self._size, self._segments = spool, offset, size, segments
+    def __init__(self, spool: _Spool, offset: int, size: int, segments: array[int] | None, xattrs: Mapping[str, bytes]) -> None:
+        self._spool, self._offset, self._size, self._segments, self._xattrs = spool, offset, size, segments, xattrs
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return self._xattrs
 
     def open(self) -> BinaryIO | bytes:
         if self._segments is None and self._size <= _SMALL:
