@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from boxwright.layer.scan import TarInvalid
-from boxwright.layer.tree import IMPLIED, OPAQUE, Tree
+from boxwright.layer.tree import IMPLIED, OPAQUE, Tree, is_whiteout
 
 BLOCK: Final = 512
 UNIADDR: Final = 1 << 26  # 32 GiB, far above any index
@@ -97,10 +97,21 @@ class _Plan:
         self.bytes = 0
         self.sparse = 0
         self._number(0)
-        todo = [0]
+        todo = [(0, False)]
         while todo:
-            todo.extend(self._folder(todo.pop()))
+            folder, covered = todo.pop()
+            # Nothing shines through an opaque directory. A whiteout there would only make the kernel list a name that
+            # cannot be looked up: overlayfs does not filter directories that exist in one layer alone.
+            covered = covered or bool(tree.flags[folder] & OPAQUE)
+            if covered:
+                self._drop_whiteouts(tree.dirs[folder])
+            todo.extend((below, covered) for below in self._folder(folder))
         tree.sparse = {inode: parts for inode, parts in tree.sparse.items() if self.nlinks[inode]}
+
+    def _drop_whiteouts(self, children: dict[bytes, int]) -> None:
+        mode, where = self.tree.mode, self.tree.where
+        for name in [name for name, child in children.items() if is_whiteout(mode[child], where[child])]:
+            del children[name]
 
     def _folder(self, folder: int) -> list[int]:
         """Lay out one directory and number its children; returns those that are directories, last first."""

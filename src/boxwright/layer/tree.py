@@ -174,6 +174,7 @@ class Tree:
             self._forget(existing)
         number = children[base] = self._make(header, _MODES[header.type], where)
         if header.type is SYMLINK:
+            self.mode[number] |= 0o777  # Linux has no other mode for links, whatever the archive says
             self.links[number] = header.link
             self.size[number] = len(header.link)
             self._text += len(header.link)
