@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from boxwright.settings import Settings, load
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
     from collections.abc import Callable, Sequence

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Corrupt, NotFound
+from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False  # `typing` costs as much as listing
+if TYPE_CHECKING:
+    from typing import Any
 
 COLUMNS = "target, media_type, size, image_id, manifest, platform, created, bytes, labels, parent, added, last_used"
 _HEX = frozenset("0123456789abcdef")
@@ -31,7 +35,8 @@ class ImageDamaged(Corrupt):
     """A row of the database points at content that is gone."""
 
 
-class ImageRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ImageRow:
     """One image: a manifest or index, with what listings show of it. Digests are text; `labels` is a JSON
     object as text; `created` is RFC 3339, '' when unknown; `added` and `last_used` are unix seconds."""
 
@@ -62,8 +67,8 @@ class ImageRow(NamedTuple):
 
 def familiar(name: str) -> str:
     """A normalised name as Docker prints it: without ``docker.io/`` and ``library/``."""
-    if name.startswith(_LIBRARY):
-        rest = name[len(_LIBRARY) :]
+    if name.startswith("docker.io/library/"):
+        rest = name[18:]
         return rest if "/" not in rest else "library/" + rest
     return name.removeprefix("docker.io/")
 
@@ -114,6 +119,24 @@ class Catalog:
             for name, target in sql.execute(f"SELECT name, target FROM names{subset} ORDER BY name", arguments if where else ()):
                 names.setdefault(target, []).append(name)
         return [ImageRow(*(*row, tuple(names.get(row[0], ())))) for row in found]
+
+    def listing(self) -> list[tuple[str, str, str, str, int, str, str]]:
+        """Of every image, newest first: target, image ID, parent, created, bytes, labels, platform."""
+        with self.db.read() as sql:
+            return sql.execute(
+                "SELECT target, image_id, parent, created, bytes, labels, platform FROM images ORDER BY created DESC, added DESC"
+            ).fetchall()
+
+    def names_by_target(self) -> dict[str, list[str]]:
+        """Every name, sorted, under what it points at."""
+        found: dict[str, list[str]] = {}
+        with self.db.read() as sql:
+            for name, target in sql.execute("SELECT name, target FROM names ORDER BY name"):
+                if target in found:
+                    found[target].append(name)
+                else:
+                    found[target] = [name]
+        return found
 
     def find(self, text: str) -> ImageRow | None:
         """Like `resolve`, with None for what is not here. Raises AmbiguousId, ReferenceInvalid."""

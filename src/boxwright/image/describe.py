@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
-from boxwright.image.catalog import Catalog, ImageDamaged, ImageRow, split
+from boxwright.image.catalog import Catalog, ImageDamaged, ImageRow, familiar, split
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.image.filters import Filters
     from boxwright.image.store import ImageStore
 
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 
 
-class ImageSummary(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
     """One image ID with all its names. `created` is RFC 3339 or ''; `size` counts content bytes."""
 
     id: str
@@ -44,7 +47,8 @@ class ImageSummary(NamedTuple):
         return found
 
 
-class HistoryLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
     """One entry of a history, newest first. `id` is '' where Docker prints ``<missing>``."""
 
     id: str
@@ -61,24 +65,26 @@ def summaries(catalog: Catalog, filters: Filters | None = None, *, show_all: boo
 
     Raises FilterInvalid, and NoSuchImage for before= and since=.
     """
-    groups: dict[str, list[ImageRow]] = {}
-    for row in catalog.rows():
-        groups.setdefault(row.image_id, []).append(row)
-    found = [_summary(rows) for rows in groups.values()]
-    parents = {row.parent for rows in groups.values() for row in rows}
+    # One after the other: a name that is set in between belongs to a row that is not shown yet.
+    rows, names = catalog.listing(), catalog.names_by_target()
+    found: dict[str, ImageSummary] = {}
+    parents: set[str] = set()
+    for target, image_id, parent, created, size, labels, platform in rows:
+        parents.add(parent)
+        own = names.get(target, ())
+        tags = tuple([familiar(name) for name in own if "@" not in name])
+        digests = tuple([familiar(name) for name in own if "@" in name]) if len(tags) < len(own) else ()
+        other = found.get(image_id)
+        if other is None:
+            found[image_id] = ImageSummary(image_id, parent, tags, digests, created, size, labels, (target,), platform)
+        else:  # one image under two manifests: as it was built, and as it was pulled
+            found[image_id] = replace(
+                other, parent=other.parent or parent, tags=other.tags + tags, digests=other.digests + digests, targets=(*other.targets, target)
+            )
+    images = list(found.values())
     if not show_all:
-        found = [s for s in found if not s.dangling or s.id not in parents]
-    return _filtered(catalog, found, filters) if filters else found
-
-
-def _summary(rows: list[ImageRow]) -> ImageSummary:
-    first = rows[0]
-    tags = tuple(tag for row in rows for tag in row.tags)
-    digests = tuple(digest for row in rows for digest in row.digests)
-    return ImageSummary(
-        first.image_id, next((r.parent for r in rows if r.parent), ""), tags, digests, first.created, first.bytes,
-        first.labels, tuple(r.target for r in rows), first.platform,
-    )  # fmt: skip
+        images = [s for s in images if s.tags or s.digests or s.id not in parents]
+    return _filtered(catalog, images, filters) if filters else images
 
 
 def _filtered(catalog: Catalog, found: list[ImageSummary], filters: Filters) -> list[ImageSummary]:
@@ -113,7 +119,7 @@ def _filtered(catalog: Catalog, found: list[ImageSummary], filters: Filters) -> 
 
 
 def _with_names(s: ImageSummary, tags: tuple[str, ...], digests: tuple[str, ...]) -> ImageSummary:
-    return s._replace(tags=tags, digests=digests)
+    return replace(s, tags=tags, digests=digests)
 
 
 def seconds(created: str) -> float:
@@ -152,7 +158,7 @@ def history(catalog: Catalog, text: str) -> list[HistoryLine]:
         lines.append(_line({"created": row.created, "comment": body.get("comment")}, "", sizes))
     top = lines[-1]
     tags = tuple(tag for r in catalog.same_image(row.image_id) for tag in r.tags)
-    lines[-1] = top._replace(id=row.image_id, tags=tags)
+    lines[-1] = replace(top, id=row.image_id, tags=tags)
     return lines[::-1]
 
 

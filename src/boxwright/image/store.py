@@ -22,7 +22,7 @@ from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, canonical_json, parse
 from boxwright.spec.platform import Platform, choose, host
 from boxwright.spec.reference import Reference, ReferenceInvalid
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, replace
 
 
 class NotAnImage(Unsupported):
@@ -187,8 +187,8 @@ class ImageStore(Catalog):
         """The row as it would be with this platform as the one shown. Raises PlatformAbsent, PlatformInvalid."""
         found = self.resolved(row, platform=platform)
         content = sum(self.layers.get(d).bytes for d in found.layers)
-        return row._replace(
-            image_id=str(found.image_id), manifest=str(found.manifest.descriptor.digest), platform=str(found.config.platform),
+        return replace(
+            row, image_id=str(found.image_id), manifest=str(found.manifest.descriptor.digest), platform=str(found.config.platform),
             created=found.config.created, bytes=content,
         )  # fmt: skip
 
