@@ -261,6 +261,14 @@ class SnapshotSuite:
         snapshots.unmount("k")
         assert (snapshots.mount("k") / "bin/tool").read_bytes() == b"tool"
 
+    def test_a_layer_may_occur_twice(self, snapshots: Snapshotter, layers: LayerStore) -> None:
+        one = add_layer(layers, {"d/": None, "d/f": b"one", "x": b"x"})
+        two = add_layer(layers, {"-d": None, "y": b"y"})
+        snapshots.view("v", [one, two, one])
+        tree = snapshots.mount("v")
+        assert sorted(os.listdir(tree)) == ["d", "x", "y"]
+        assert (tree / "d/f").read_bytes() == b"one"
+
     def test_hostile_names_stay_inside(self, snapshots: Snapshotter, layers: LayerStore, tmp_path: Path) -> None:
         secret = tmp_path / "secret"
         secret.write_text("secret")

@@ -92,8 +92,9 @@ def detach(target: Path) -> bool:
 
 def is_mounted(target: Path) -> bool:
     """Whether something other than its parent's file system is at a directory."""
+    path = os.fspath(target)
     try:
-        return target.stat().st_dev != target.parent.stat().st_dev
+        return os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
     except FileNotFoundError:
         return False
 
