@@ -24,6 +24,10 @@ class PeerUnreachable(Unavailable):
     """The connection could not be made, or broke."""
 
 
+class NobodyThere(PeerUnreachable):
+    """No connection at all: refused, no route, or no such name."""
+
+
 class NotTls(PeerUnreachable):
     """The peer does not speak TLS on this port."""
 
@@ -236,12 +240,14 @@ class _translated:  # a class: this stands around every read of a body, and a ge
             ) from error
         if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE"):
             raise NotTls(f"{host} does not speak TLS", hint=f"if {host} is to be spoken to in plain text, name it under insecure-registries") from error
+        if isinstance(error, e.NameResolutionError):
+            raise NobodyThere(f"cannot reach {host}: the name does not resolve", hint="check the name, the network and the proxy settings") from error
+        if isinstance(error, e.NewConnectionError):
+            raise NobodyThere(f"cannot reach {host}: {_plain(error)}") from error
         if isinstance(error, e.ConnectTimeoutError):
             raise PeerUnreachable(f"cannot reach {host}: no connection within the time allowed") from error
         if isinstance(error, e.ReadTimeoutError):
             raise PeerUnreachable(f"{host} stopped answering") from error
-        if isinstance(error, e.NameResolutionError):
-            raise PeerUnreachable(f"cannot reach {host}: the name does not resolve", hint="check the name, the network and the proxy settings") from error
         if isinstance(error, (e.HTTPError, http.client.HTTPException, OSError)):
             raise PeerUnreachable(f"cannot talk to {host}: {_plain(error)}") from error
 

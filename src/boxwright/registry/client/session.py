@@ -15,6 +15,7 @@ from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import Host
 from boxwright.registry.client.http import (
     Http,
+    NobodyThere,
     NotTls,
     PeerUnreachable,
     Reply,
@@ -51,6 +52,7 @@ class Session:
         self._config = config
         self._scheme = host.scheme
         self._lock = threading.Lock()
+        self._spoke = False  # whether it ever answered
         self.auth = Authenticator(credential, _TokenServer(http, config, host))
 
     # --- where ---------------------------------------------------------------------------------
@@ -108,11 +110,13 @@ class Session:
                 reply = self._authorized(method, url, scopes, headers or {}, body, patience)
             except (UntrustedPeer, NotTls):
                 raise
-            except PeerUnreachable:
-                if attempt == tries:
+            except PeerUnreachable as error:
+                # A registry that restarts is waited for; a name mistyped should not take seconds to be told.
+                if attempt == tries or (isinstance(error, NobodyThere) and not self._spoke):
                     raise
                 self.pause(attempt)
                 continue
+            self._spoke = True
             if reply.status in ok:
                 return reply
             if reply.status not in TRANSIENT or attempt == tries:

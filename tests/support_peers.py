@@ -1,0 +1,126 @@
+"""Real peers for tests/compat: Debian's docker-registry, skopeo, podman and docker, each on private directories."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skip when a program is absent."""
+    missing = [p for p in programs if shutil.which(p) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def docker_registry(
+    folder: Path, *, htpasswd: str = "", tls: tuple[Path, Path] | None = None, mirror_of: str = "", port: int = 0
+) -> Iterator[str]:
+    """Go's registry on a free port; yields host:port."""
+    port = port or free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    http: dict[str, object] = {"addr": f"127.0.0.1:{port}", "secret": "x"}
+    config: dict[str, object] = {
+        "version": 0.1, "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}}, "http": http,
+    }  # fmt: skip
+    if htpasswd:
+        (folder / "htpasswd").write_text(htpasswd)
+        config["auth"] = {"htpasswd": {"realm": "here", "path": str(folder / "htpasswd")}}
+    if tls:
+        http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+    if mirror_of:
+        config["proxy"] = {"remoteurl": mirror_of}
+    (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
+                time.sleep(0.02)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def dockerd(folder: Path) -> Iterator[list[str]]:
+    """A private docker daemon without networks; yields the start of a docker command line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sock = folder / "s"
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "-H", f"unix://{sock}", "-p", str(folder / "pid"),
+             "--iptables=false", "--ip-forward=false", "--bridge=none"], stdout=log, stderr=log,
+        )  # fmt: skip
+    docker = ["docker", "-H", f"unix://{sock}"]
+    try:
+        end = time.monotonic() + 40
+        while subprocess.run([*docker, "version"], capture_output=True, check=False).returncode:
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.skip("dockerd does not start here: " + (folder / "log").read_text()[-300:])
+            time.sleep(0.1)
+        yield docker
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | None = None, fails: bool = False) -> str:
+    """Standard output of a program that must succeed (or, with `fails`, standard error of one that must fail)."""
+    done = subprocess.run(
+        [str(a) for a in argv], capture_output=True, text=True, input=input, env={**os.environ, **(env or {})}, check=False, timeout=120
+    )
+    if fails:
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+    assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+class Boxwright:
+    """The command line on a root and home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.env = {"BOXWRIGHT_ROOT": str(folder / "root"), "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / ".docker"), "XDG_CONFIG_HOME": ""}
+
+    def __call__(self, *argv: str | Path, input: str | None = None, fails: bool = False) -> str:
+        return run(sys.executable, "-m", "boxwright", *argv, env=self.env, input=input, fails=fails)
+
+
+@contextmanager
+def podman(folder: Path) -> Iterator[list[str]]:
+    """The start of a podman command line on private storage. Its paths must be short, which pytest's are not."""
+    short = Path(tempfile.mkdtemp(prefix="pod-"))
+    start = ["podman", "--root", str(folder / "root"), "--runroot", str(short), "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
+    try:
+        yield start
+    finally:
+        subprocess.run([*start, "rmi", "-af"], capture_output=True, check=False)
+        shutil.rmtree(short, ignore_errors=True)
