@@ -101,6 +101,34 @@ class Engine:
 
         return Containers(self)
 
+    def container_inspect(self, container: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON of a container. Raises NoSuchContainer."""
+        return self.containers.inspect(container, size=size)
+
+    def network_inspect(self, network: str) -> dict[str, Any]:
+        """Docker's JSON of a network. Raises NoSuchNetwork."""
+        from boxwright.container.describe_networks import inspect_network
+
+        return inspect_network(self.containers, self.containers.networks.get(network))
+
+    def volume_inspect(self, volume: str) -> dict[str, Any]:
+        """Docker's JSON of a volume. Raises NoSuchVolume."""
+        from boxwright.container.describe_networks import inspect_volume
+
+        return inspect_volume(self.containers.volumes.get(volume))
+
+    def commit(
+        self, container: str, name: str = "", *, author: str = "", message: str = "", changes: Sequence[str] = (), pause: bool = True,
+    ) -> ImageRow:  # fmt: skip
+        """A container's tree as a new image. Raises NoSuchContainer, ChangeInvalid."""
+        from boxwright.container.commit import commit
+        from boxwright.image.compose import timestamp
+
+        epoch = self.settings.source_date_epoch
+        created = timestamp(epoch) if epoch is not None else ""
+        found = self.containers.get(container)
+        return commit(self, self.containers, found, name=name, author=author, message=message, changes=changes, pause=pause, created=created)
+
     # --- images --------------------------------------------------------------------------------
 
     @cached_property

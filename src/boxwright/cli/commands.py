@@ -110,6 +110,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "completion zsh": ("boxwright.cli.completion", "zsh", "Generate the autocompletion script for zsh"),
 }
 
+_STREAMING = ("attach", "commit", "cp", "diff", "exec", "export", "logs", "stats", "top")
 # Docker's verbs on containers exist in both forms under one name; `exec` is a builtin of Python's.
 for _verb, _function, _summary in (
     ("attach", "attach", "Attach local standard input, output, and error streams to a running container"),
@@ -133,7 +134,8 @@ for _verb, _function, _summary in (
     ("update", "update", "Update configuration of one or more containers"),
     ("wait", "wait", "Block until one or more containers stop, then print their exit codes"),
 ):
-    COMMANDS[_verb] = COMMANDS[f"container {_verb}"] = (_C, _function, _summary)
+    _module = "boxwright.cli.containers_io" if _verb in _STREAMING else _C
+    COMMANDS[_verb] = COMMANDS[f"container {_verb}"] = (_module, _function, _summary)
 
 GROUPS: dict[str, str] = {
     "builder": "Manage builds",

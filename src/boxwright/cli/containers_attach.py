@@ -29,13 +29,16 @@ def started(ctx: Context, container: Container, session: Session | None, *, want
 class Attachment:
     """One terminal at one container. `session` has no job yet (run, start) or is attached."""
 
-    def __init__(self, ctx: Context, container: Container, session: Session | None, *, detach_keys: str = "", proxy: bool = True, stdin: bool = True) -> None:
+    def __init__(
+        self, ctx: Context, container: Container, session: Session | None, *, detach_keys: str = "", proxy: bool = True, stdin: bool = True,
+        all_output: bool = False,
+    ) -> None:  # fmt: skip
         self._ctx, self._container, self._session = ctx, container, session
         self._proxy = proxy
         merged = container.merged
         self._tty = bool(merged["Tty"])
-        self._stdin = stdin and bool(merged["OpenStdin"] and merged["AttachStdin"])
-        self._stdout, self._stderr = bool(merged["AttachStdout"]), bool(merged["AttachStderr"])
+        self._stdin = stdin and bool(merged["OpenStdin"] and (merged["AttachStdin"] or all_output))
+        self._stdout, self._stderr = all_output or bool(merged["AttachStdout"]), all_output or bool(merged["AttachStderr"])
         self._keys = detach_keys
 
     def run(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from boxwright.container import hostside, spec
@@ -11,13 +10,13 @@ from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint,
 from boxwright.container.mounts import parse_volumes_from
 from boxwright.container.options import parse_signal
 from boxwright.container.records import Container
-from boxwright.container.rooms import Rooms
 from boxwright.container.spec import MountPoint
 from boxwright.rootfs.root import Root
 from boxwright.spec.digest import DiffID
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
+    from boxwright.container.rooms import Rooms
 
 _LOG_DRIVERS = ("", "json-file", "local", "none")
 _LOG_OPTIONS = frozenset(("max-size", "max-file", "mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag", "compress"))
@@ -30,7 +29,7 @@ class Creation:
         self._rooms, self._containers = rooms, containers
         self._image = rooms.images_store.resolve_platform(config.image, config.platform or None)
         proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
-        self._config = replace(config, env=(*proxies, *config.env))
+        self._config = config._replace(env=(*proxies, *config.env))
         self._check()
 
     def _check(self) -> None:
@@ -73,7 +72,7 @@ class Creation:
         spec.argv(merged)
         points, anonymous, fill = self._mounts(merged)
         record = {
-            "config": replace(config, name="").to_json(), "merged": merged, "image": image_name, "image_id": str(image.image_id), "platform": str(image.config.platform),
+            "config": config._replace(name="").to_json(), "merged": merged, "image": image_name, "image_id": str(image.image_id), "platform": str(image.config.platform),
             "mounts": [p.to_json() for p in points], "anonymous": anonymous, "fill": fill, "hostname": hostname, "networks": self._networks(),
         }  # fmt: skip
         return {"image": str(image.target.digest), "layers": " ".join(map(str, image.layers)), "created": time.time(), "record": record}
@@ -128,7 +127,7 @@ class Creation:
             name, readonly = parse_volumes_from(text)
             for value in self._containers.get(name).record["mounts"]:
                 point = MountPoint.from_json(value)
-                points[point.target] = replace(point, writable=point.writable and not readonly)
+                points[point.target] = point._replace(writable=point.writable and not readonly)
         typed: set[str] = set()
         for wanted in self._config.mounts:
             if wanted.target in typed:

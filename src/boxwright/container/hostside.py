@@ -17,7 +17,6 @@ from boxwright.spec.runtimespec import device
 
 _DNS_PLACES = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns", "/usr/local/libexec/podman/aardvark-dns", "/usr/local/lib/podman/aardvark-dns")
 _INIT_NAMES = ("docker-init", "tini-static", "tini", "catatonit")
-_CHUNK = 1 << 20
 
 
 class ProgramAbsent(Unsupported):
@@ -107,70 +106,16 @@ def fill_volume(root: Root, path: str, volume: Path) -> None:
         source = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return
+    from boxwright.container.treecopy import TreeCopy
+
     target = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _copy_directory(source, target, {})
+        copy = TreeCopy()
+        copy.contents(source, target)
+        copy.root(source, target)
     finally:
         os.close(source)
         os.close(target)
-
-
-def _copy_directory(source: int, target: int, links: dict[tuple[int, int], tuple[int, str]]) -> None:
-    for name in os.listdir(source):
-        info = os.lstat(name, dir_fd=source)
-        if stat.S_ISDIR(info.st_mode):
-            os.mkdir(name, dir_fd=target)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            below, inside = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=target)
-            try:
-                _copy_directory(below, inside, {})
-            finally:
-                os.close(below)
-                os.close(inside)
-            continue
-        if info.st_nlink > 1 and (info.st_dev, info.st_ino) in links:
-            os.link(links[info.st_dev, info.st_ino][1], name, src_dir_fd=target, dst_dir_fd=target)
-            continue
-        _copy_entry(source, target, name, info)
-        links[info.st_dev, info.st_ino] = (target, name)
-    info = os.fstat(source)
-    os.fchown(target, info.st_uid, info.st_gid)
-    os.fchmod(target, stat.S_IMODE(info.st_mode))
-    _copy_attributes(source, target)
-    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
-
-
-def _copy_entry(source: int, target: int, name: str, info: os.stat_result) -> None:
-    if stat.S_ISLNK(info.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-    elif stat.S_ISREG(info.st_mode):
-        read = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        write = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-        try:
-            while os.sendfile(write, read, None, _CHUNK):
-                pass
-            os.fchown(write, info.st_uid, info.st_gid)
-            os.fchmod(write, stat.S_IMODE(info.st_mode))
-            _copy_attributes(read, write)
-        finally:
-            os.close(read)
-            os.close(write)
-    elif not stat.S_ISSOCK(info.st_mode):
-        os.mknod(name, info.st_mode, info.st_rdev, dir_fd=target)
-        os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
-    if not stat.S_ISREG(info.st_mode) and not stat.S_ISSOCK(info.st_mode):
-        os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
-    if not stat.S_ISSOCK(info.st_mode):
-        os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
-
-
-def _copy_attributes(source: int, target: int) -> None:
-    for key in os.listxattr(source):
-        if not key.startswith("trusted.overlay."):
-            try:
-                os.setxattr(target, key, os.getxattr(source, key))
-            except OSError:  # the volume's file system has none
-                return
 
 
 def client_proxies(path: Path, present: Iterable[str]) -> list[str]:

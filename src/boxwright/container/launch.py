@@ -7,23 +7,23 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boxwright.container import frames, hostside, spec, trust
 from boxwright.container.config import ConfigInvalid, PortBinding
 from boxwright.container.network import files
-from boxwright.container.network.ports import PortTaken, reserve
-from boxwright.container.networks import Network, Networks
 from boxwright.container.options import parse_signal, parse_size
 from boxwright.container.records import Container, State, WrongState, load_state, save_state
-from boxwright.container.rooms import Rooms
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
-from boxwright.container.volumes import Volumes
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.host import Host, host
+
+if TYPE_CHECKING:
+    from boxwright.container.networks import Network, Networks
+    from boxwright.container.rooms import Rooms
 
 NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
@@ -104,8 +104,8 @@ class Launcher:
         ports = tuple(tuple(p) for p in plan["ports"]) if plan else ()
         fresh = State(
             "created", started_at=state.started_at, finished_at=state.finished_at, restart_count=0, ports=ports,
-            networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge")} for e in plan["endpoints"]} if plan else {},
-            placeholders=tuple(placeholders),
+            networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")} for e in plan["endpoints"]} if plan else {},
+            placeholders=tuple(placeholders), trusted=facts.trust is not None,
         )  # fmt: skip
         return {
             "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._rooms.runtime.command(),
@@ -137,15 +137,15 @@ class Launcher:
 
     def _point(self, point: MountPoint) -> MountPoint:
         """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""
-        from dataclasses import replace
-
         if point.kind == "volume":
+            from boxwright.container.volumes import Volumes
+
             volumes = Volumes(self._rooms.root, self._rooms.db)
             path = volumes.mount(volumes.get(point.name))
             if point.subpath:
                 with Root.at(path) as root:
                     path = path / root.resolve(point.subpath).lstrip("/")
-            return replace(point, source=str(path))
+            return point._replace(source=str(path))
         if point.kind == "bind" and not os.path.lexists(point.source):
             raise ConfigInvalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
         return point
@@ -285,6 +285,10 @@ class Launcher:
                     wanted.append(PortBinding(int(port), protocol or "tcp"))
         # The endpoint of the default route answers for all.
         door = next((e for e in endpoints if e["default"]), endpoints[0])
+        if not wanted:
+            return []
+        from boxwright.container.network.ports import PortTaken, reserve
+
         found = []
         for binding in wanted:
             try:
@@ -302,6 +306,8 @@ class Launcher:
         return found
 
     def _refuse_published(self, binding: PortBinding, port: int) -> None:
+        from boxwright.container.network.ports import PortTaken
+
         # A published port has no listening socket, only a rule: other containers' are known from their state.
         for other in self._find(None):
             if other.id == self._container.id:

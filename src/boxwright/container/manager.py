@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,13 +20,13 @@ from boxwright.container import frames
 from boxwright.container.config import ContainerConfig
 from boxwright.container.names import checked, random_name
 from boxwright.container.records import Container, NameTaken, NoSuchContainer, WrongState, directory_of, ended, save_state
-from boxwright.container.rooms import Rooms
 from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict
 
 if TYPE_CHECKING:
-    from boxwright.container.networks import Networks
-    from boxwright.container.volumes import Volumes
+    from boxwright.container.rooms import Rooms
+    from boxwright.container.networks import Network, Networks
+    from boxwright.container.volumes import Volume, Volumes
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
 
@@ -132,7 +131,7 @@ class Containers:
 
         name = checked(config.name) if config.name else ""
         creation = Creation(self._rooms, self, config)
-        identity = secrets.token_hex(32)
+        identity = os.urandom(32).hex()
         row = creation.row(identity)
         for attempt in range(100):
             try:
@@ -167,7 +166,8 @@ class Containers:
             values = (identity, name, row["image"], row["layers"], row["created"], json.dumps(row["record"]))
             sql.execute("INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def _save(self, container: Container, record: Mapping[str, Any]) -> None:
+    def save_record(self, container: Container, record: Mapping[str, Any]) -> None:
+        """Replace what does not change by itself."""
         with self._rooms.db.write() as sql:
             sql.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), container.id))
 
@@ -212,7 +212,7 @@ class Containers:
         except (WrongState, SupervisorLost):
             return self._settled(container).refresh().exit_code
 
-    def _order(self, container: Container, kind: int, value: Any = None) -> None:
+    def order(self, container: Container, kind: int, value: Any = None) -> None:
         """Tell the supervisor, and wait until it is done. Raises WrongState when it cannot be."""
         with Session.attach(container, 0) as session:
             session.send(kind, value)
@@ -242,7 +242,7 @@ class Containers:
         number = parse_signal(signal)
         if not container.refresh().running:
             raise WrongState(f"cannot kill container: {container.id}: container {container.id} is not running")
-        self._order(container, frames.SIGNAL, number)
+        self.order(container, frames.SIGNAL, number)
         if number == 9:
             self.wait(container)
 
@@ -251,7 +251,7 @@ class Containers:
         from boxwright.container.launch import stop_plan
 
         if container.refresh().active:
-            self._order(container, frames.RESTART, stop_plan(container, signal, seconds))
+            self.order(container, frames.RESTART, stop_plan(container, signal, seconds))
         else:
             self.start(container).close()
         container.refresh()
@@ -261,13 +261,13 @@ class Containers:
         status = container.refresh().status
         if status != "running":
             raise WrongState(f"Container {container.id} is already paused" if status == "paused" else f"Container {container.id} is not running")
-        self._order(container, frames.PAUSE)
+        self.order(container, frames.PAUSE)
 
     def unpause(self, container: Container) -> None:
         """Thaw. Raises WrongState."""
         if container.refresh().status != "paused":
             raise WrongState(f"Container {container.id} is not paused")
-        self._order(container, frames.RESUME)
+        self.order(container, frames.RESUME)
 
     # --- changing ------------------------------------------------------------------------------
 
@@ -300,8 +300,8 @@ class Containers:
             if container.refresh().running:
                 if after.limits != before.limits:
                     self._rooms.runtime.update(container.id, resources)
-                self._order(container, frames.UPDATE, {"restart": [after.restart.name, after.restart.maximum]})
-            self._save(container, {**container.record, "config": after.to_json()})
+                self.order(container, frames.UPDATE, {"restart": [after.restart.name, after.restart.maximum]})
+            self.save_record(container, {**container.record, "config": after.to_json()})
 
     # --- removing ------------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class Containers:
             raise RunningContainer(f'cannot remove container "{container.name}": container is {what.get(state.status, "running: stop the container before removing or force remove")}')
         if state.active:
             try:
-                self._order(container, frames.STOP, (9, 0.0))
+                self.order(container, frames.STOP, (9, 0.0))
                 self.wait(container)
             except (WrongState, SupervisorLost):
                 self._settled(container)
@@ -382,6 +382,46 @@ class Containers:
                     found.setdefault(point["name"], []).append(container.id)
         return found
 
+    def prune_volumes(self, wanted: Callable[[Volume], bool]) -> tuple[Sequence[str], int]:
+        """Remove volumes that no container has; names and freed bytes."""
+        removed, freed = [], 0
+        users = self.volume_users()
+        for volume in self.volumes.list():
+            if wanted(volume) and not users.get(volume.name):
+                freed += self.volumes.usage(volume)
+                self.volumes.remove(volume.name)
+                removed.append(volume.name)
+        return removed, freed
+
+    def remove_network(self, text: str) -> None:
+        """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
+        from boxwright.container.networks import NetworkInUse
+
+        network = self.networks.get(text)
+        users = [c.name for c in self.list() if network.name in c.state.networks]
+        if users:
+            raise NetworkInUse(f"error while removing network: network {network.name} id {network.id} has active endpoints", hint=f"used by {', '.join(users)}")
+        self.networks.remove(text)
+
+    def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
+        """Remove user networks that no container is to join; their names."""
+        from boxwright.container.networks import BUILT_IN
+
+        used = {name for c in self.list(all=True) for name in c.record["networks"]}
+        found = [n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)]
+        for network in found:
+            self.networks.remove(network.name)
+        return [n.name for n in found]
+
+    def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Titles and rows of the host's ``ps`` for the container's processes. Raises WrongState."""
+        from boxwright.container.stats import processes
+
+        container = self.get(text)
+        if not container.state.running:
+            raise WrongState(f"container {container.id} is not running")
+        return processes(container, self._rooms.runtime.ps(container.id), arguments)
+
     def prune(self, wanted: Callable[[Container], bool] = lambda c: True) -> tuple[Sequence[str], int]:
         """Remove everything that does not run; ids and freed bytes."""
         removed, freed = [], 0
@@ -396,6 +436,14 @@ class Containers:
             removed.append(container.id)
             freed += size
         return removed, freed
+
+    def inspect(self, text: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON. Raises NoSuchContainer."""
+        from boxwright.container.describe import inspect
+
+        container = self.get(text)
+        sizes = (self.size(container), self.root_size(container)) if size else None
+        return inspect(container, driver=self._rooms.snapshots.name, sizes=sizes)
 
     def size(self, container: Container) -> int:
         """Bytes that its writable layer takes."""

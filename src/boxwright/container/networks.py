@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import secrets
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
-from boxwright.container.config import ConfigInvalid
+from boxwright.container.config import EMPTY, ConfigInvalid
 from boxwright.container.names import VALID
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
@@ -53,8 +52,7 @@ class BuiltIn(Denied):
     """`bridge`, `host` and `none` cannot be removed or made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(NamedTuple):
     """One network. `driver` is bridge, host or null; the rest is empty but for bridges. `created` is RFC 3339."""
 
     name: str
@@ -67,8 +65,8 @@ class Network:
     internal: bool = False
     attachable: bool = False
     created: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
-    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = EMPTY
+    options: Mapping[str, str] = EMPTY
 
     @property
     def prefix(self) -> int:
@@ -148,7 +146,7 @@ class Networks:
         chosen_name = options.get("com.docker.network.bridge.name", "")
         with self._db.write() as sql:
             return self._insert(
-                sql, name, secrets.token_hex(32), subnet, gateway, ip_range=ip_range, internal=internal, attachable=attachable, labels=labels or {},
+                sql, name, os.urandom(32).hex(), subnet, gateway, ip_range=ip_range, internal=internal, attachable=attachable, labels=labels or {},
                 options=options, created=created, bridge=chosen_name,
             )  # fmt: skip
 
@@ -255,7 +253,7 @@ class Networks:
             "network": network.name, "bridge": network.bridge, "subnet": network.subnet, "gateway": network.gateway, "address": address,
             "prefix": network.prefix, "mac": mac or "02:42:" + packed.hex(":"), "bridge_mac": "02:42:" + door.hex(":"), "interface": f"eth{number}",
             "veth": "veth" + hashlib.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
-            "default": default and not network.internal, "mtu": network.mtu or default_mtu(), "internal": network.internal,
+            "default": default and not network.internal, "mtu": network.mtu or default_mtu(), "internal": network.internal, "id": network.id,
         }  # fmt: skip
 
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from boxwright.container.config import ContainerConfig
+from boxwright.container.config import EMPTY, ContainerConfig
 from boxwright.container.supervisor.text import stamp, to_json, write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
@@ -31,8 +30,7 @@ class WrongState(Conflict):
     """The container runs, or does not run, and the request needs the opposite."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`status`: created, running, paused, restarting, exited, removing or dead. Times are RFC 3339, '' for never."""
 
     status: str = "created"
@@ -44,10 +42,11 @@ class State:
     started_at: str = ""
     finished_at: str = ""
     restart_count: int = 0
-    health: Mapping[str, Any] | None = field(default=None, hash=False)
-    networks: Mapping[str, Any] = field(default_factory=dict, hash=False)  # endpoints of the last start, by network
+    health: Mapping[str, Any] | None = None
+    networks: Mapping[str, Any] = EMPTY  # endpoints of the last start, by network
     ports: tuple[tuple[Any, ...], ...] = ()  # protocol, host ip, host port, address, container port, bridge
     placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
+    trusted: bool = False  # the host's CA bundle is inside
 
     @property
     def running(self) -> bool:
@@ -75,6 +74,7 @@ class State:
             "Status": self.status, "Pid": self.pid, "Supervisor": self.supervisor, "ExitCode": self.exit_code, "Error": self.error,
             "OOMKilled": self.oom_killed, "StartedAt": self.started_at, "FinishedAt": self.finished_at, "RestartCount": self.restart_count,
             "Networks": dict(self.networks), "Ports": [list(p) for p in self.ports], "Placeholders": list(self.placeholders),
+            "Trusted": self.trusted,
         }  # fmt: skip
         if self.health is not None:
             out["Health"] = dict(self.health)
@@ -94,6 +94,7 @@ def load_state(directory: Path) -> State:
         value["Status"], value["Pid"], value["Supervisor"], value["ExitCode"], value["Error"], value["OOMKilled"], value["StartedAt"],
         value["FinishedAt"], value["RestartCount"], value.get("Health"), value.get("Networks") or {},
         tuple(tuple(p) for p in value.get("Ports") or ()), tuple(value.get("Placeholders") or ()),
+        bool(value.get("Trusted")),
     )  # fmt: skip
 
 
@@ -105,21 +106,17 @@ def save_state(directory: Path, state: State) -> None:
 def ended(state: State) -> State:
     """What becomes of an active state whose supervisor died without a word."""
     health = {**state.health, "Status": "unhealthy"} if state.health else None
-    return replace(state, status="exited", pid=0, exit_code=137, error="its supervisor was killed", finished_at=stamp(), health=health)
+    return state._replace(status="exited", pid=0, exit_code=137, error="its supervisor was killed", finished_at=stamp(), health=health)
 
 
-@dataclass(frozen=True)
 class Container:
     """One container as it was when it was looked up. `record` has ``config``, ``merged`` (Docker's Config), ``image``,
-    ``image_id``, ``platform``, ``mounts``, ``hostname``, ``networks``."""
+    ``image_id``, ``platform``, ``mounts``, ``hostname``, ``networks``; `target` is the image's digest, `created` unix
+    seconds."""
 
-    id: str
-    name: str
-    target: str  # of the image
-    layers: tuple[str, ...]
-    created: float
-    record: Mapping[str, Any]
-    directory: Path
+    def __init__(self, id: str, name: str, target: str, layers: tuple[str, ...], created: float, record: Mapping[str, Any], directory: Path) -> None:
+        self.id, self.name, self.target, self.layers = id, name, target, layers
+        self.created, self.record, self.directory = created, record, directory
 
     @cached_property
     def config(self) -> ContainerConfig:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.container.options import merge_env
@@ -23,8 +22,7 @@ _CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
 _RULE = re.compile(r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class MountPoint:
+class MountPoint(NamedTuple):
     """A resolved mount: `source` is a path of the host ('' for a tmpfs), `name` that of a volume."""
 
     kind: str
@@ -51,22 +49,21 @@ class MountPoint:
         return cls(**{**value, "options": tuple(value["options"])})
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the host, the tree and the network contribute."""
 
     rootfs: str
     user: User
     hostname: str
     bounding: frozenset[str]
-    hard_limits: Mapping[str, int] = field(hash=False)
+    hard_limits: Mapping[str, int]
     cgroup_v2: bool
     cgroups_path: str
-    namespaces: Mapping[str, str | None] = field(hash=False)
-    files: Mapping[str, str] = field(hash=False)  # target -> source: hosts, hostname, resolv.conf
+    namespaces: Mapping[str, str | None]
+    files: Mapping[str, str]  # target -> source: hosts, hostname, resolv.conf
     mounts: Sequence[MountPoint] = ()
     devices: Sequence[Mapping[str, Any]] = ()
-    seccomp: Mapping[str, Any] | None = field(default=None, hash=False)
+    seccomp: Mapping[str, Any] | None = None
     trust: Trust | None = None
     init: str = ""  # the init program's path on the host
     size: tuple[int, int] | None = None

@@ -8,9 +8,8 @@ image, history or cache key. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from boxwright.errors import NotFound
 from boxwright.spec.runtimespec import bind
@@ -23,8 +22,7 @@ class BundleMissing(NotFound):
     """The host's CA bundle is wanted and there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """What to add: one mount, and variables that the user did not set."""
 
     bundle: Path

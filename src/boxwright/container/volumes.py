@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from boxwright.container.config import EMPTY
 from boxwright.container.mounts import VOLUME_NAME
 from boxwright.content.db import Database
 from boxwright.content.local import disk_errors
@@ -37,16 +36,15 @@ class VolumeDiffers(Conflict):
     """The volume exists with other options."""
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(NamedTuple):
     """One volume; `created` is unix seconds."""
 
     name: str
     created: float
     anonymous: bool
     path: Path
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
-    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = EMPTY
+    options: Mapping[str, str] = EMPTY
 
     @property
     def data(self) -> Path:
@@ -90,7 +88,7 @@ class Volumes:
         unknown = set(options or {}) - {"type", "device", "o"}
         if unknown:
             raise VolumeInvalid(f'create {name}: invalid option: "{sorted(unknown)[0]}"')
-        name = name or secrets.token_hex(32)
+        name = name or os.urandom(32).hex()
         record: dict[str, Any] = {}
         if labels:
             record["labels"] = dict(labels)

@@ -11,7 +11,7 @@ with large images, and files that are hard links of each other below stay linked
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -115,15 +115,15 @@ class Copied:
         self.discard(key)
         return layer
 
-    def snapshot_layer(self, key: str) -> Layer:
+    def snapshot_layer(self, key: str, *, omit: Collection[str] = ()) -> Layer:
         """See Snapshotter."""
         with _Temporary(self._writable(key)) as upper:
-            return self._write(upper)
+            return self._write(upper, omit)
 
-    def _write(self, upper: Path) -> Layer:
+    def _write(self, upper: Path, omit: Collection[str] = ()) -> Layer:
         from boxwright.snapshot.difference import write_layer
 
-        return write_layer(self.layers, upper, owned=os.geteuid() != 0)
+        return write_layer(self.layers, upper, owned=os.geteuid() != 0, omit=omit)
 
     def changes(self, key: str) -> Iterator[Change]:
         """See Snapshotter."""

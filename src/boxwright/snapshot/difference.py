@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,31 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TYPES = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}
 
 
-def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False) -> Layer:
+def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False, omit: Collection[str] = ()) -> Layer:
     """Write an upper directory, which may be in use, out as a tar-backed layer; `owned`: what is this user's belongs
-    to root in the layer (a tree that was made without privilege). Raises Invalid, DiskFull."""
+    to root in the layer (a tree that was made without privilege). Empty files and directories at the paths of `omit`
+    (absolute, as `Change.path`) are left out. Raises Invalid, DiskFull."""
     from boxwright.layer.walk import write_tree
     from boxwright.layer.write import TarBuilder
 
-    class Owned(TarBuilder):
-        def put(self, name: bytes, kind: str, mode: int, uid: int, gid: int, *rest: Any, **more: Any) -> None:
-            super().put(name, kind, mode, *_inside(uid, gid, owned), *rest, **more)
+    left_out = {os.fsencode(path.strip("/")) for path in omit}
+
+    class Selective(TarBuilder):
+        _held: list[tuple[Any, ...]] = []  # directories that are left out unless something in them is not
+
+        def put(self, name: bytes, kind: str, mode: int, uid: int, gid: int, mtime: int, size: int, *rest: Any, **more: Any) -> None:
+            self._held = [held for held in self._held if name.startswith(held[0][0] + b"/")]
+            owner = _inside(uid, gid, owned)
+            if name in left_out and kind == "dir":
+                self._held.append(((name, kind, mode, *owner, mtime, size, *rest), more))
+            elif name not in left_out or kind != "file" or size:
+                for arguments, keywords in self._held:
+                    super().put(*arguments, **keywords)
+                self._held = []
+                super().put(name, kind, mode, *owner, mtime, size, *rest, **more)
 
     with layers.writer() as writer:
-        write_tree(upper, Owned(writer) if owned else TarBuilder(writer))
+        write_tree(upper, Selective(writer) if owned or left_out else TarBuilder(writer))
         return writer.commit()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -170,11 +170,11 @@ class OverlaySnapshots(ABC):
         self.discard(key)
         return layer
 
-    def snapshot_layer(self, key: str) -> Layer:
+    def snapshot_layer(self, key: str, *, omit: Collection[str] = ()) -> Layer:
         """See Snapshotter."""
         from boxwright.snapshot.difference import write_layer
 
-        return write_layer(self.layers, self._writable(key).upper)
+        return write_layer(self.layers, self._writable(key).upper, omit=omit)
 
     def changes(self, key: str) -> Iterator[Change]:
         """See Snapshotter."""

@@ -9,7 +9,7 @@ Life cycle:  prepare -> (mount, write, unmount)* -> [seal] -> commit | discard  
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -78,9 +78,9 @@ class Snapshotter(Protocol):
         An equal layer that exists is used instead."""
         ...
 
-    def snapshot_layer(self, key: str) -> Layer:
+    def snapshot_layer(self, key: str, *, omit: Collection[str] = ()) -> Layer:
         """Like commit, but the key stays usable: the changes are written out as a tar-backed layer (`commit` of a
-        container, which goes on living)."""
+        container, which goes on living). Empty files and directories at the paths of `omit` are left out."""
         ...
 
     def changes(self, key: str) -> Iterator[Change]:

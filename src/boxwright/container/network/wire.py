@@ -66,6 +66,11 @@ class Wire:
 
             register(plan["dns"])
 
+    def also_named(self, dns: dict[str, Any]) -> None:
+        """Names that the container got later, to be forgotten with the others."""
+        entries = (self._plan.get("dns") or {}).get("entries", [])
+        self._plan["dns"] = {**dns, "entries": [*entries, *dns["entries"]]}
+
     def down(self) -> None:
         """Idempotent; the interfaces go with the namespace."""
         if self._published:

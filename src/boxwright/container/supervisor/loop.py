@@ -196,11 +196,13 @@ class Client:
             return
         try:
             for kind, body in self._decoder.feed(data):
-                self._on_frame(self, kind, body)
-                if self.closed:
-                    return
+                if not self._gone():
+                    self._on_frame(self, kind, body)
         except (ValueError, EOFError, TypeError):  # not one of ours
             self.close()
+
+    def _gone(self) -> bool:
+        return self.closed
 
     def _write(self) -> None:
         lagged = self._queued > QUEUE_FULL

@@ -138,7 +138,7 @@ class Supervisor:
         elif kind in (frames.PAUSE, frames.RESUME):
             answer = self._freeze(kind == frames.PAUSE)
         elif kind == frames.UPDATE:
-            self.job.update(value)
+            self._update(value)
         elif kind == frames.PROBE and self.health is not None:
             self.health.probe()
         client.send(frames.message(frames.DONE, answer))
@@ -353,6 +353,15 @@ class Supervisor:
     def _kill(self) -> None:
         self._stop_timer = 0
         self._signal(_SIGKILL)
+
+    def _update(self, value: dict[str, Any]) -> None:
+        if "state" in value:
+            self.state.update(value.pop("state"))
+            self._write_state()
+        names = value.pop("dns", None)
+        if names and self._network is not None:
+            self._network.also_named(names)
+        self.job.update(value)
 
     def _freeze(self, frozen: bool) -> str:
         if not self.pid:

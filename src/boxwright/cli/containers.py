@@ -1,0 +1,366 @@
+"""Containers: listing, starting, stopping, removing. What relays data is in `cli.containers_io`."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from boxwright.cli.context import Context
+    from boxwright.cli.flags import Namespace, Parser
+    from boxwright.container.records import Container
+
+_COLUMNS = {
+    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "Status": "STATUS", "Ports": "PORTS", "Names": "NAMES",
+    "CreatedAt": "CREATED AT", "State": "STATE", "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
+    "Networks": "NETWORKS", "Platform": "PLATFORM", "Label": "LABEL",
+}  # fmt: skip
+_DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
+_FILTERS = ("id", "name", "label", "exited", "status", "ancestor", "before", "since", "volume", "network", "publish", "expose", "health", "is-task")
+
+
+def each(ctx: Context, names: Sequence[str], act: Callable[[str], object]) -> int:
+    """Do something with every name, print the name, go on after a failure; 1 when one failed."""
+    from boxwright.errors import BoxwrightError
+
+    failed = 0
+    for name in names:
+        try:
+            act(name)
+        except BoxwrightError as error:
+            ctx.err(f"Error: {error}" + (f"\n{error.hint}" if error.hint else ""))
+            failed = 1
+        else:
+            ctx.out(name)
+    return failed
+
+
+def _many(p: Parser, kind: str = "container") -> None:
+    p.add_argument("containers", nargs="+", metavar="CONTAINER", complete=kind)
+
+
+# --- ps ----------------------------------------------------------------------------------------
+
+
+def ps_args(p: Parser) -> None:
+    p.add_argument("-a", "--all", action="store_true", help="Show all containers (default shows just running)")
+    p.add_argument("-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided")
+    p.add_argument("--format", default="", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template")
+    p.add_argument("-n", "--last", type=int, default=-1, help="Show n last created containers (includes all states) (default -1)")
+    p.add_argument("-l", "--latest", action="store_true", help="Show the latest created container (includes all states)")
+    p.add_argument("--no-trunc", action="store_true", help="Don't truncate output")
+    p.add_argument("-q", "--quiet", action="store_true", help="Only display container IDs")
+    p.add_argument("-s", "--size", action="store_true", help="Display total file sizes")
+
+
+def ps(ctx: Context, args: Namespace) -> int:
+    """List containers."""
+    from boxwright.cli.filters import parse_filters
+    from boxwright.cli.tables import table
+
+    last = 1 if args.latest else args.last
+    filters = parse_filters(args.filter, _FILTERS)
+    show_all = args.all or last > 0 or any(key in filters for key in ("status", "exited"))
+    found = list(ctx.engine.containers.list(all=show_all))
+    if filters:
+        from boxwright.cli.containers_filters import matcher
+
+        matches = matcher(ctx, filters)
+        found = [c for c in found if matches(c)]
+    if last > 0:
+        found = found[:last]
+    wants_size = args.size or ".Size" in args.format
+    rows = [_row(ctx, c, trunc=not args.no_trunc, size=wants_size) for c in found]
+    default = (*_DEFAULT, "Size") if args.size else _DEFAULT
+    table(ctx, _COLUMNS, rows, default=default, format=args.format, quiet=args.quiet, config_key="psFormat")
+    return 0
+
+
+def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict[str, Any]:
+    from boxwright.cli.format import Method
+    from boxwright.cli.tables import created_at, ellipsis, human_size, since
+    from boxwright.container import describe
+
+    def command() -> str:
+        text = describe.command_text(container)
+        return '"' + (ellipsis(text, 20) if trunc else text) + '"'
+
+    def mounts(local: bool = False) -> Any:
+        names = [m["name"] or m["source"] for m in container.record["mounts"] if not local or m["name"]]
+        return str(len(names)) if local else ",".join(ellipsis(n, 15) if trunc else n for n in names)
+
+    def image() -> str:
+        name: str = container.record["image"]
+        return name[:12] if trunc and len(name) == 64 else name.removeprefix("sha256:")[:12] if trunc and name.startswith("sha256:") else name
+
+    def sizes() -> str:
+        containers = ctx.engine.containers
+        return f"{human_size(containers.size(container))} (virtual {human_size(containers.root_size(container))})"
+
+    return {
+        "ID": container.short_id if trunc else container.id, "Image": image, "Command": command, "RunningFor": lambda: since(container.created),
+        "Status": lambda: describe.status_text(container.state), "Ports": lambda: describe.ports_text(container), "Names": container.name,
+        "CreatedAt": lambda: created_at(container.created), "State": lambda: container.state.status, "Size": sizes if size else "0B",
+        "Labels": lambda: ",".join(f"{k}={v}" for k, v in sorted(container.labels.items())), "Mounts": mounts, "LocalVolumes": lambda: mounts(True),
+        "Networks": lambda: ",".join(describe.networks(container)), "Platform": container.record["platform"],
+        "Label": Method(lambda key: container.labels.get(key, "")),
+    }  # fmt: skip
+
+
+# --- life --------------------------------------------------------------------------------------
+
+
+def start_args(p: Parser) -> None:
+    p.add_argument("-a", "--attach", action="store_true", help="Attach STDOUT/STDERR and forward signals")
+    p.add_argument("--detach-keys", metavar="string", default="", help="Override the key sequence for detaching a container")
+    p.add_argument("-i", "--interactive", action="store_true", help="Attach container's STDIN")
+    _many(p)
+
+
+def start(ctx: Context, args: Namespace) -> int:
+    """Start stopped containers; with -a or -i the exit code is the program's."""
+    containers = ctx.engine.containers
+    if args.attach or args.interactive:
+        if len(args.containers) > 1:
+            from boxwright.cli.flags import UsageError
+
+            raise UsageError("you cannot start and attach multiple containers at once", prog=ctx.prog)
+        from boxwright.cli.containers_attach import Attachment
+
+        container = containers.get(args.containers[0])
+        if container.state.active:
+            return Attachment(ctx, container, None, detach_keys=args.detach_keys, stdin=args.interactive).attached()
+        return Attachment(ctx, container, None, detach_keys=args.detach_keys, stdin=args.interactive, all_output=True).run()
+    return each(ctx, args.containers, lambda name: containers.start(containers.get(name)).close())
+
+
+def stop_args(p: Parser) -> None:
+    p.add_argument("-s", "--signal", metavar="string", default="", help="Signal to send to the container")
+    p.add_argument("-t", "--timeout", "--time", type=int, help="Seconds to wait before killing the container")
+    _many(p, "running")
+
+
+def stop(ctx: Context, args: Namespace) -> int:
+    """Stop running containers."""
+    containers = ctx.engine.containers
+    return each(ctx, args.containers, lambda name: containers.stop(containers.get(name), signal=args.signal, seconds=args.timeout))
+
+
+restart_args = stop_args
+
+
+def restart(ctx: Context, args: Namespace) -> int:
+    """Stop and start."""
+    containers = ctx.engine.containers
+    return each(ctx, args.containers, lambda name: containers.restart(containers.get(name), signal=args.signal, seconds=args.timeout))
+
+
+def kill_args(p: Parser) -> None:
+    p.add_argument("-s", "--signal", metavar="string", default="KILL", help="Signal to send to the container")
+    _many(p, "running")
+
+
+def kill(ctx: Context, args: Namespace) -> int:
+    """Send a signal."""
+    containers = ctx.engine.containers
+    return each(ctx, args.containers, lambda name: containers.kill(containers.get(name), args.signal))
+
+
+def pause_args(p: Parser) -> None:
+    _many(p, "running")
+
+
+def pause(ctx: Context, args: Namespace) -> int:
+    """Freeze."""
+    containers = ctx.engine.containers
+    return each(ctx, args.containers, lambda name: containers.pause(containers.get(name)))
+
+
+unpause_args = pause_args
+
+
+def unpause(ctx: Context, args: Namespace) -> int:
+    """Thaw."""
+    containers = ctx.engine.containers
+    return each(ctx, args.containers, lambda name: containers.unpause(containers.get(name)))
+
+
+def wait_args(p: Parser) -> None:
+    _many(p)
+
+
+def wait(ctx: Context, args: Namespace) -> int:
+    """Print exit codes as containers end."""
+    from boxwright.errors import BoxwrightError
+
+    containers = ctx.engine.containers
+    failed = 0
+    for name in args.containers:
+        try:
+            ctx.out(str(containers.wait(containers.get(name))))
+        except BoxwrightError as error:
+            ctx.err(f"Error: {error}")
+            failed = 1
+    return failed
+
+
+def rename_args(p: Parser) -> None:
+    p.add_argument("container", metavar="CONTAINER", complete="container")
+    p.add_argument("name", metavar="NEW_NAME")
+
+
+def rename(ctx: Context, args: Namespace) -> int:
+    """Give another name."""
+    containers = ctx.engine.containers
+    containers.rename(containers.get(args.container), args.name)
+    return 0
+
+
+def rm_args(p: Parser) -> None:
+    p.add_argument("-f", "--force", action="store_true", help="Force the removal of a running container (uses SIGKILL)")
+    p.add_argument("-l", "--link", action="store_true", help="Remove the specified link")
+    p.add_argument("-v", "--volumes", action="store_true", help="Remove anonymous volumes associated with the container")
+    _many(p)
+
+
+def rm(ctx: Context, args: Namespace) -> int:
+    """Remove containers; with -f a missing one is no failure."""
+    from boxwright.container.records import NoSuchContainer
+
+    containers = ctx.engine.containers
+
+    def remove(name: str) -> None:
+        containers.remove(containers.get(name), force=args.force, volumes=args.volumes)
+
+    if not args.force:
+        return each(ctx, args.containers, remove)
+    known = []
+    for name in args.containers:
+        try:
+            containers.get(name)
+            known.append(name)
+        except NoSuchContainer as error:
+            ctx.err(f"Error: {error}")
+    return each(ctx, known, remove)
+
+
+def container_prune_args(p: Parser) -> None:
+    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")')
+    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+
+
+def container_prune(ctx: Context, args: Namespace) -> int:
+    """Remove all stopped containers."""
+    from boxwright.cli.filters import labels_match, moment, parse_filters
+    from boxwright.cli.tables import human_size
+
+    filters = parse_filters(args.filter, ("until", "label", "label!"))
+    if not args.force and not ctx.confirm("WARNING! This will remove all stopped containers."):
+        return 0
+    before = min((moment(t) for t in filters.get("until", ())), default=None)
+
+    def wanted(container: Container) -> bool:
+        if before is not None and container.created >= before:
+            return False
+        refused = filters.get("label!", ())
+        return labels_match(filters.get("label", ()), container.labels) and not any(labels_match([r], container.labels) for r in refused)
+
+    removed, freed = ctx.engine.containers.prune(wanted)
+    if removed:
+        ctx.out("Deleted Containers:")
+        for identity in removed:
+            ctx.out(identity)
+        ctx.out()
+    ctx.out(f"Total reclaimed space: {human_size(freed)}")
+    return 0
+
+
+# --- looking -----------------------------------------------------------------------------------
+
+
+def container_inspect_args(p: Parser) -> None:
+    p.add_argument("-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template")
+    p.add_argument("-s", "--size", action="store_true", help="Display total file sizes")
+    _many(p)
+
+
+def container_inspect(ctx: Context, args: Namespace) -> int:
+    """Docker's JSON."""
+    from boxwright.cli.inspect import show
+
+    return show(ctx, args.containers, lambda name: ctx.engine.container_inspect(name, size=args.size), args.format)
+
+
+def port_args(p: Parser) -> None:
+    p.add_argument("container", metavar="CONTAINER", complete="running")
+    p.add_argument("port", nargs="?", metavar="PRIVATE_PORT[/PROTO]")
+
+
+def port(ctx: Context, args: Namespace) -> int:
+    """List published ports."""
+    from boxwright.cli.flags import UsageError
+    from boxwright.container import describe
+
+    container = ctx.engine.containers.get(args.container)
+    ports = describe.port_map(container)
+
+    def shown(binding: dict[str, str]) -> str:
+        address = binding["HostIp"]
+        return f"[{address}]:{binding['HostPort']}" if ":" in address else f"{address}:{binding['HostPort']}"
+
+    if args.port:
+        number, _, protocol = args.port.partition("/")
+        key = f"{number}/{protocol or 'tcp'}"
+        if not ports.get(key):
+            raise UsageError(f"no public port '{args.port}' published for {args.container}", prog=ctx.prog)
+        for binding in ports[key]:
+            ctx.out(shown(binding))
+        return 0
+    for key in sorted(ports):
+        for binding in ports[key] or ():
+            ctx.out(f"{key} -> {shown(binding)}")
+    return 0
+
+
+def update_args(p: Parser) -> None:
+    for name, kind, text in (
+        ("--cpus", "decimal", "Number of CPUs"),
+        ("--cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+        ("--cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+        ("--memory-reservation", "bytes", "Memory soft limit"),
+        ("--memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+        ("--restart", "string", "Restart policy to apply when a container exits"),
+    ):
+        p.add_argument(name, metavar=kind, default="", help=text)
+    p.add_argument("-m", "--memory", metavar="bytes", default="", help="Memory limit")
+    p.add_argument("-c", "--cpu-shares", type=int, default=0, help="CPU shares (relative weight)")
+    p.add_argument("--cpu-period", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) period")
+    p.add_argument("--cpu-quota", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) quota")
+    p.add_argument("--pids-limit", type=int, default=0, help="Tune container pids limit (set -1 for unlimited)")
+    p.add_argument("--blkio-weight", type=int, default=0, help="Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)")
+    _many(p)
+
+
+def update(ctx: Context, args: Namespace) -> int:
+    """Change limits and the restart policy."""
+    from boxwright.container import options
+    from boxwright.container.config import ContainerConfig
+
+    sizes = {"memory": options.parse_size, "memory_reservation": options.parse_size, "memory_swap": options.parse_swap}
+    changed: dict[str, Any] = {key: parse(getattr(args, key)) for key, parse in sizes.items() if key in args.given}
+    changed |= {key: getattr(args, key) for key in ("cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight") if key in args.given}
+    if "cpus" in args.given:
+        changed["nano_cpus"] = options.parse_cpus(args.cpus)
+    restart = options.parse_restart(args.restart) if "restart" in args.given else None
+
+    def change(config: ContainerConfig) -> ContainerConfig:
+        config = config._replace(limits=config.limits._replace(**changed))
+        return config._replace(restart=restart) if restart is not None else config
+
+    if not changed and restart is None:
+        from boxwright.cli.flags import UsageError
+
+        raise UsageError("you must provide one or more flags when using this command", prog=ctx.prog)
+    containers = ctx.engine.containers
+    return each(ctx, args.containers, lambda name: containers.update(containers.get(name), change))

@@ -1,0 +1,87 @@
+"""``ps --filter``: which containers are meant (moby daemon/list.go)."""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from boxwright.cli.context import Context
+    from boxwright.container.records import Container
+
+_STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+
+
+def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Container], bool]:
+    """One predicate of all filters. Raises FilterInvalid, NoSuchContainer for before and since."""
+    from boxwright.cli.filters import FilterInvalid
+
+    for status in filters.get("status", ()):
+        if status not in _STATES:
+            raise FilterInvalid(f"invalid filter 'status={status}'", hint="known are " + ", ".join(_STATES))
+    for code in filters.get("exited", ()):
+        if not code.lstrip("-").isdecimal():
+            raise FilterInvalid(f"invalid filter 'exited={code}'", hint="give an exit code")
+    before = [ctx.engine.containers.get(name).created for name in filters.get("before", ())]
+    since = [ctx.engine.containers.get(name).created for name in filters.get("since", ())]
+    ancestors = _ancestors(ctx, filters.get("ancestor", ()))
+    exact = dict(filters)
+
+    def matches(container: Container) -> bool:
+        from boxwright.cli.filters import labels_match
+
+        state = container.state
+        tests: dict[str, Callable[[str], bool]] = {
+            "id": lambda v: container.id.startswith(v), "name": lambda v: _name(v, container.name), "status": lambda v: state.status == v,
+            "exited": lambda v: state.status == "exited" and state.exit_code == int(v), "volume": lambda v: _volume(v, container),
+            "network": lambda v: _network(ctx, v, container), "health": lambda v: (state.health["Status"] if state.health else "none") == v,
+            "publish": lambda v: _port(v, {f"{p[2]}/{p[0]}" for p in state.ports}), "expose": lambda v: _port(v, set(container.merged.get("ExposedPorts") or ())),
+            "is-task": lambda v: v.lower() in ("false", "0"),
+        }  # fmt: skip
+        if not all(any(test(v) for v in exact[key]) for key, test in tests.items() if key in exact):
+            return False
+        if "label" in exact and not labels_match(exact["label"], container.labels):
+            return False
+        if "ancestor" in exact and not ancestors & {container.target, *container.layers[-1:], container.record["image_id"]}:
+            return False
+        return all(container.created < moment for moment in before) and all(container.created > moment for moment in since)
+
+    return matches
+
+
+def _name(pattern: str, name: str) -> bool:
+    try:
+        return bool(re.search(pattern, name) or re.search(pattern, "/" + name))
+    except re.error:
+        return pattern in name
+
+
+def _volume(wanted: str, container: Container) -> bool:
+    return any(wanted in (m["name"], m["target"], m["source"]) for m in container.record["mounts"])
+
+
+def _network(ctx: Context, wanted: str, container: Container) -> bool:
+    names = set(container.record["networks"]) or {container.config.network}
+    return wanted in names or any(ctx.engine.containers.networks.get(n).id.startswith(wanted) for n in names if ":" not in n)
+
+
+def _port(wanted: str, have: set[str]) -> bool:
+    ports, _, protocol = wanted.partition("/")
+    low, _, high = ports.partition("-")
+    return low.isdecimal() and any(f"{n}/{protocol or 'tcp'}" in have for n in range(int(low), int(high or low) + 1))
+
+
+def _ancestors(ctx: Context, names: list[str] | tuple[str, ...]) -> set[str]:
+    """Images, and what was made from them."""
+    from boxwright.errors import BoxwrightError
+
+    found: set[str] = set()
+    for name in names:
+        try:
+            row = ctx.engine.images_store.resolve(name)
+        except BoxwrightError:
+            continue
+        found |= {row.target, row.image_id}
+    return found

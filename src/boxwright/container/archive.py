@@ -1,0 +1,187 @@
+"""Tar streams in and out of a tree: `cp -`, the API's archive calls, `export`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from boxwright.container.treecopy import CopyConflict, Owner
+from boxwright.errors import Invalid
+from boxwright.rootfs.root import Root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from boxwright.layer.scan import Header
+
+_CHUNK = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NameRefused(Invalid):
+    """An entry of the archive would lie outside."""
+
+
+def pack(directory: int, name: str, shown: str, sink: Any) -> None:
+    """Write what `name` in a directory is, called `shown`, with all below it; `shown` '' writes only what is below.
+
+    Raises OSError, EntryInvalid."""
+    from boxwright.layer.write import TarBuilder
+
+    builder = TarBuilder(sink)
+    _Packer(builder).add(directory, name, shown)
+    builder.finish()
+
+
+class _Packer:
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def add(self, directory: int, name: str, shown: str) -> None:
+        info = os.lstat(name, dir_fd=directory)
+        path, put = os.fsencode(shown), self._builder.put
+        common = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns)
+        if stat.S_ISDIR(info.st_mode):
+            fd = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                if shown:
+                    put(path, "dir", *common, 0)
+                for child in sorted(os.listdir(fd)):
+                    self.add(fd, child, f"{shown}/{child}" if shown else child)
+            finally:
+                os.close(fd)
+            return
+        key = (info.st_dev, info.st_ino)
+        if info.st_nlink > 1 and self._links.setdefault(key, path) is not path:
+            put(path, "hardlink", *common, 0, self._links[key])
+        elif stat.S_ISLNK(info.st_mode):
+            put(path, "symlink", *common, 0, os.fsencode(os.readlink(name, dir_fd=directory)))
+        elif stat.S_ISREG(info.st_mode):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                size = os.fstat(fd).st_size
+                put(path, "file", *common, size)
+                if size:
+                    self._builder.content_fd(fd, size, path)
+            finally:
+                os.close(fd)
+        elif not stat.S_ISSOCK(info.st_mode):
+            kind = "fifo" if stat.S_ISFIFO(info.st_mode) else "char" if stat.S_ISCHR(info.st_mode) else "block"
+            put(path, kind, *common, 0, b"", (os.major(info.st_rdev), os.minor(info.st_rdev)))
+
+
+def unpack(root: Root, path: str, tar: BinaryIO, spool: Path, *, owner: Owner | None = None) -> None:
+    """Lay the archive's entries below a directory of the tree; `spool` is a directory for an unnamed file, `owner` None
+    keeps the archive's owners. Raises TarInvalid, NameRefused, CopyConflict, OSError."""
+    from boxwright.layer.compress import open_decompressed
+
+    fd = os.open(spool, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        stream = open_decompressed(tar)
+        while data := stream.read(_CHUNK):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        top = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        with Root(top) as inside:
+            _Unpacker(inside, fd, owner).run()
+    finally:
+        os.close(fd)
+
+
+class _Unpacker:
+    def __init__(self, root: Root, tar: int, owner: Owner | None) -> None:
+        self._root, self._tar, self._owner = root, tar, owner
+        self._times: list[tuple[str, int]] = []
+
+    def run(self) -> None:
+        from boxwright.layer.scan import Scanner
+
+        scanner = Scanner()
+        size = os.fstat(self._tar).st_size
+        while scanner.position < size:
+            if scanner.skippable:
+                scanner.skip(min(scanner.skippable, size - scanner.position))
+                continue
+            for header in scanner.feed(os.pread(self._tar, 1 << 16, scanner.position)):
+                self._entry(header)
+        scanner.finish()
+        for path, moment in reversed(self._times):
+            with self._root.parent(path) as (fd, name):
+                os.utime(name, ns=(moment, moment), dir_fd=fd)
+
+    def _entry(self, header: Header) -> None:
+        name = os.fsdecode(header.name).strip("/")
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            raise NameRefused(f"the archive has an entry {name!r}, which leads out of it")
+        if not parts:
+            return
+        path = "/" + "/".join(parts)
+        if len(parts) > 1:
+            self._root.makedirs("/" + "/".join(parts[:-1]))
+        with self._root.parent(path) as (directory, last):
+            self._make(header, directory, last, path)
+
+    def _make(self, header: Header, directory: int, name: str, path: str) -> None:
+        try:
+            existing = os.lstat(name, dir_fd=directory).st_mode
+        except FileNotFoundError:
+            existing = 0
+        moment = header.seconds * 10**9 + header.nanoseconds
+        if header.type == "dir":
+            if existing and not stat.S_ISDIR(existing):
+                raise CopyConflict(f'cannot overwrite non-directory "{path}" with directory')
+            if not existing:
+                os.mkdir(name, 0o700, dir_fd=directory)
+            os.chown(name, *self._ids(header), dir_fd=directory, follow_symlinks=False)
+            os.chmod(name, header.mode, dir_fd=directory)
+            self._times.append((path, moment))
+            return
+        if existing and stat.S_ISDIR(existing):
+            raise CopyConflict(f'cannot overwrite directory "{path}" with non-directory')
+        if existing:
+            os.unlink(name, dir_fd=directory)
+        if header.type == "hardlink":
+            target = "/" + os.fsdecode(header.link).strip("/")
+            with self._root.parent(target) as (other, other_name):
+                os.link(other_name, name, src_dir_fd=other, dst_dir_fd=directory, follow_symlinks=False)
+            return
+        if header.type == "file":
+            self._file(header, directory, name)
+        elif header.type == "symlink":
+            os.symlink(os.fsdecode(header.link), name, dir_fd=directory)
+        else:
+            kind = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}[header.type]
+            os.mknod(name, kind | header.mode, os.makedev(header.major, header.minor), dir_fd=directory)
+        os.chown(name, *self._ids(header), dir_fd=directory, follow_symlinks=False)
+        if header.type != "symlink":
+            os.chmod(name, header.mode, dir_fd=directory)
+        os.utime(name, ns=(moment, moment), dir_fd=directory, follow_symlinks=False)
+
+    def _ids(self, header: Header) -> tuple[int, int]:
+        return self._owner or (header.uid, header.gid)
+
+    def _file(self, header: Header, directory: int, name: str) -> None:
+        out = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        try:
+            if header.segments is None:
+                self._copy(out, header.offset, header.size)
+            else:
+                at = header.offset
+                for start, length in zip(header.segments[::2], header.segments[1::2]):
+                    os.lseek(out, start, os.SEEK_SET)
+                    self._copy(out, at, length)
+                    at += length
+                os.truncate(out, header.size)
+        finally:
+            os.close(out)
+
+    def _copy(self, out: int, offset: int, size: int) -> None:
+        while size:
+            count = os.sendfile(out, self._tar, offset, min(size, _CHUNK))
+            if not count:
+                raise NameRefused("the archive ends in the middle of a file")
+            offset, size = offset + count, size - count

@@ -1,0 +1,99 @@
+"""`commit` and `diff`: what a container wrote, as an image and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from boxwright.container.records import Container
+from boxwright.spec.digest import DiffID, Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from boxwright.container.manager import Containers
+    from boxwright.container.rooms import Rooms
+    from boxwright.image.catalog import ImageRow
+    from boxwright.snapshot.snapshotter import Change
+
+# Of the container's config, what an image keeps (moby daemon/commit.go takes the rest from the image).
+_DROPPED = ("Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce", "Image", "StopTimeout", "MacAddress")
+
+
+def commit(
+    rooms: Rooms, containers: Containers, container: Container, *, name: str = "", author: str = "", message: str = "", changes: Sequence[str] = (), pause: bool = True,
+    created: str = "",
+) -> ImageRow:  # fmt: skip
+    """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid, DiskFull."""
+    from boxwright.content.lease import Lease
+    from boxwright.image.changes import apply_changes
+    from boxwright.image.compose import timestamp, with_layer
+    from boxwright.spec.config import HistoryEntry
+
+    if name:
+        rooms.images_store.checked(name)
+    values = apply_changes(image_config(container), changes)
+    with Lease(rooms.db, f"commit {container.id}") as lease:
+        lease.hold("layer", *container.layers)
+        base = _base(rooms, container)
+        with _paused(containers, container, pause):
+            layer = rooms.snapshots.snapshot_layer(container.id, omit=container.refresh().placeholders)
+        lease.hold("layer", layer.diff_id)
+        from dataclasses import replace
+
+        moment = created or timestamp()
+        entry = HistoryEntry(moment, " ".join(container.command), author, message)
+        config = replace(with_layer(base, layer.diff_id, entry), config=values, created=moment, author=author)
+        return rooms.images_store.create(config, names=[name] if name else (), parent=str(container.record["image_id"]))
+
+
+def _base(rooms: Rooms, container: Container) -> Any:
+    from boxwright.image.compose import blank
+    from boxwright.spec.config import ImageConfig
+    from boxwright.spec.platform import Platform
+
+    digest = Digest.parse(container.record["image_id"])
+    if rooms.store.size(digest) is not None:
+        return ImageConfig.parse(rooms.store.read(digest))
+    # The image was removed by force: its layers are here as long as the container is.
+    from dataclasses import replace
+
+    return replace(blank(Platform.parse(container.record["platform"])), diff_ids=tuple(DiffID.parse(d) for d in container.layers))
+
+
+def image_config(container: Container) -> dict[str, Any]:
+    """The container's Config without what is only about this container."""
+    merged = {k: v for k, v in container.merged.items() if k not in _DROPPED and v not in (None, "", {}, [])}
+    for point in container.record["mounts"]:
+        # Volumes of the command line stay with the container.
+        if point["target"] in (merged.get("Volumes") or {}) and not point["name"]:
+            merged["Volumes"] = {k: v for k, v in merged["Volumes"].items() if k != point["target"]}
+    return merged
+
+
+@contextmanager
+def _paused(containers: Containers, container: Container, wanted: bool) -> Iterator[None]:
+    if not wanted or container.refresh().status != "running":
+        yield
+        return
+    containers.pause(container)
+    try:
+        yield
+    finally:
+        containers.unpause(container)
+
+
+def changes(rooms: Rooms, container: Container) -> list[Change]:
+    """`diff`: A, C and D, without the mount points that the runtime made."""
+    found = list(rooms.snapshots.changes(container.id))
+    made = set(container.refresh().placeholders)
+    if not made:
+        return found
+    kept: list[Change] = []
+    for change in reversed(found):
+        below = any(k.path.startswith(change.path + "/") for k in kept)
+        parent = change.kind == "C" and any(path.startswith(change.path + "/") for path in made)
+        if below or not (change.path in made or parent):
+            kept.append(change)
+    return kept[::-1]

@@ -1,0 +1,136 @@
+"""`network connect` and `disconnect`, also of a running container."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from boxwright.container import frames
+from boxwright.container.records import Container, WrongState
+from boxwright.errors import Denied, Unsupported
+
+if TYPE_CHECKING:
+    from boxwright.container.manager import Containers
+    from boxwright.container.networks import Network
+    from boxwright.container.rooms import Rooms
+
+_CLONE_NEWNET = 0x40000000
+
+
+class ConnectionRefused(Denied):
+    """The container's network mode has no room for another network."""
+
+
+def connect(rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]) -> None:
+    """Raises ConnectionRefused, WrongState when it is connected already, AddressTaken."""
+    mode = container.config.network
+    if mode == "host" or mode.startswith("container:") or network.name == "host":
+        raise ConnectionRefused("container sharing network namespace with another container or host cannot be connected to any other network")
+    if mode == "none" or network.name == "none":
+        raise ConnectionRefused("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+    joined: dict[str, Any] = dict(container.record["networks"])
+    if network.name in joined:
+        raise WrongState(f"endpoint with name {container.name} already exists in network {network.name}")
+    joined[network.name] = dict(wish)
+    state = container.refresh()
+    if state.running:
+        if network.name == "bridge":
+            network = containers.networks.default()
+        _plug(rooms, containers, container, network, wish)
+    containers.save_record(container, {**container.record, "networks": joined})
+
+
+def _plug(rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]) -> None:
+    from boxwright.container.launch import dns_directory
+    from boxwright.container.network.wire import connect as plug
+    from boxwright.container.network.wire import ensure_bridge
+
+    state = container.state
+    used = {e["interface"] for e in state.networks.values()}
+    number = next(n for n in range(1000) if f"eth{n}" not in used)
+    address = containers.networks.allocate(network, container.id, wish.get("ipv4", ""))
+    endpoint = containers.networks.endpoint(network, container.id, address=address, mac=wish.get("mac", ""), number=number, default=not used)
+    names = [container.name, *wish.get("aliases", ()), container.short_id] if network.names_resolve else []
+    endpoint["names"] = list(dict.fromkeys(names))
+    outside, inside, namespace = _sockets(state.pid)
+    try:
+        plug(outside, inside, namespace, endpoint, ensure_bridge(outside, endpoint, str(rooms.root / "network.lock")))
+        plan = None
+        if endpoint["names"]:
+            from boxwright.container.hostside import dns_program
+            from boxwright.container.network.dns import register
+
+            plan = {"directory": str(dns_directory(rooms)), "program": dns_program(), "id": container.id}
+            entries = [{k: endpoint[k] for k in ("network", "gateway", "address", "names")}]
+            register({**plan, "entries": entries})
+    except OSError as error:
+        containers.networks.release(container.id, network.name)
+        raise Unsupported(f"cannot connect container {container.name} to network {network.name}: {error}") from error
+    finally:
+        outside.close()
+        inside.close()
+        os.close(namespace)
+    shown = {k: endpoint[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")}
+    containers.order(container, frames.UPDATE, {"state": {"Networks": {**state.networks, network.name: shown}}, "dns": {**plan, "entries": entries} if plan else None})
+    _hosts(container, lambda lines: [*lines, f"{address}\t{container.record['hostname']}"])
+
+
+def _sockets(pid: int) -> tuple[Any, Any, int]:
+    """A netlink socket here, one in the container's namespace, and that namespace's descriptor."""
+    from boxwright.container.network.netlink import Netlink
+    from boxwright.rootfs import syscalls
+
+    outside = Netlink()
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.libc("setns", namespace, _CLONE_NEWNET)
+        try:
+            return outside, Netlink(), namespace
+        finally:
+            syscalls.libc("setns", own, _CLONE_NEWNET)
+    finally:
+        os.close(own)
+
+
+def disconnect(rooms: Rooms, containers: Containers, container: Container, network: Network) -> None:
+    """Raises WrongState when it is not connected."""
+    joined: dict[str, Any] = dict(container.record["networks"])
+    if network.name not in joined:
+        raise WrongState(f"container {container.id} is not connected to network {network.name}")
+    state = container.refresh()
+    endpoint = state.networks.get(network.name)
+    if state.running and endpoint is not None:
+        _unplug(rooms, containers, container, network, endpoint)
+    del joined[network.name]
+    containers.networks.release(container.id, network.name)
+    containers.save_record(container, {**container.record, "networks": joined})
+
+
+def _unplug(rooms: Rooms, containers: Containers, container: Container, network: Network, endpoint: Mapping[str, Any]) -> None:
+    from boxwright.container.launch import dns_directory
+    from boxwright.container.network.dns import unregister
+
+    outside, inside, namespace = _sockets(container.state.pid)
+    try:
+        index = inside.index(endpoint["interface"])
+        if index:
+            inside.delete(index)
+        if endpoint["names"]:
+            unregister({"directory": str(dns_directory(rooms)), "program": "", "id": container.id, "entries": [{"network": network.name}]})
+    except OSError as error:
+        raise Unsupported(f"cannot disconnect container {container.name} from network {network.name}: {error}") from error
+    finally:
+        outside.close()
+        inside.close()
+        os.close(namespace)
+    kept = {name: e for name, e in container.state.networks.items() if name != network.name}
+    containers.order(container, frames.UPDATE, {"state": {"Networks": kept}})
+    _hosts(container, lambda lines: [line for line in lines if not line.startswith(endpoint["address"] + "\t")])
+
+
+def _hosts(container: Container, change: Any) -> None:
+    """Rewrite the file in its place: the container sees this very file."""
+    path = container.directory / "hosts"
+    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")

@@ -1,0 +1,212 @@
+"""`cp`: between a container, running or not, and the host (docker/cli command/container/cp.go has the path rules)."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from boxwright.container.records import Container
+from boxwright.container.treecopy import Owner, TreeCopy
+from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.rootfs.root import Root
+
+if TYPE_CHECKING:
+    from boxwright.container.rooms import Rooms
+
+
+class PathMissing(NotFound):
+    """The path does not exist in the container, or on the host."""
+
+
+class CopyRefused(Invalid):
+    """Docker's path rules do not allow this copy."""
+
+
+class ReadOnlyTree(Conflict):
+    """The container's tree, or the volume there, is read-only."""
+
+
+@contextmanager
+def tree(rooms: Rooms, container: Container, path: str) -> Iterator[tuple[Root, str]]:
+    """The tree that a path of the container lies in, and the path there. Of a running container it is what its
+    processes see; of another its own tree, or the volume that would be mounted there."""
+    state = container.refresh()
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    if state.running:
+        with Root.at(f"/proc/{state.pid}/root") as root:
+            yield root, clean
+        return
+    for point in sorted(container.record["mounts"], key=lambda p: -len(p["target"])):
+        if point["source"] and (clean == point["target"] or clean.startswith(point["target"].rstrip("/") + "/")):
+            with Root.at(point["source"]) as root:
+                yield root, clean[len(point["target"].rstrip("/")) :] or "/"
+            return
+    from boxwright.snapshot import mount as mounting
+
+    with Root(mounting.open_tree(rooms.snapshots.mounts(container.id))) as root:
+        yield root, clean
+
+
+def stat_path(rooms: Rooms, container: Container, path: str) -> tuple[os.stat_result, str]:
+    """Status of the path itself (links are not followed) and its link target. Raises PathMissing."""
+    with tree(rooms, container, path) as (root, inside):
+        try:
+            info = root.lstat(inside)
+            return info, root.readlink(inside) if stat.S_ISLNK(info.st_mode) else ""
+        except OSError as error:
+            raise _missing(container, path) from error
+
+
+def _missing(container: Container, path: str) -> PathMissing:
+    return PathMissing(f"Could not find the file {path} in container {container.name}")
+
+
+def archive_out(rooms: Rooms, container: Container, path: str, sink: Any, *, follow: bool = False) -> None:
+    """A tar of the path, its last component at the top. Raises PathMissing."""
+    from boxwright.container.archive import pack
+
+    with tree(rooms, container, path) as (root, inside):
+        inside = _source(root, inside, container, path, follow)
+        only_contents = path.endswith("/.")
+        if inside == "/":
+            pack(root.fd, ".", "" if only_contents else ".", sink)
+            return
+        with root.parent(inside) as (directory, name):
+            shown = "." if only_contents else posixpath.basename(posixpath.normpath("/" + path.lstrip("/"))) or name
+            pack(directory, name, "" if only_contents else shown, sink)
+
+
+def archive_in(rooms: Rooms, container: Container, path: str, tar: BinaryIO, *, keep_owner: bool = True) -> None:
+    """Lay a tar out below a directory of the container. Raises PathMissing, CopyRefused, ReadOnlyTree, TarInvalid."""
+    from boxwright.container.archive import unpack
+
+    _writable(container, path)
+    with tree(rooms, container, path) as (root, inside), _read_only(container):
+        try:
+            info = root.stat(inside)
+        except OSError as error:
+            raise _missing(container, path) from error
+        if not stat.S_ISDIR(info.st_mode):
+            raise CopyRefused("extraction point is not a directory")
+        unpack(root, inside, tar, rooms.store.root / "ingest", owner=None if keep_owner else Owner(0, 0))
+
+
+def _writable(container: Container, path: str) -> None:
+    """A container that is to be read-only is so also for `cp`."""
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    point = next((p for p in sorted(container.record["mounts"], key=lambda p: -len(p["target"])) if clean == p["target"] or clean.startswith(p["target"] + "/")), None)
+    if point is not None and not point["writable"]:
+        raise ReadOnlyTree("mounted volume is marked read-only")
+    if point is None and container.config.read_only:
+        raise ReadOnlyTree("container rootfs is marked read-only")
+
+
+@contextmanager
+def _read_only(container: Container) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ReadOnlyTree(f"cannot write in container {container.name}: {error.strerror}: {error.filename or ''}".rstrip(": ")) from error
+
+
+def _source(root: Root, inside: str, container: Container, path: str, follow: bool) -> str:
+    try:
+        if follow or path.endswith(("/", "/.")):
+            root.stat(inside)
+            return root.resolve(inside)
+        root.lstat(inside)
+        # Links before the last component are followed inside the tree.
+        head, name = posixpath.split(inside)
+        return posixpath.join(root.resolve(head), name) if name else "/"
+    except OSError as error:
+        raise _missing(container, path) from error
+
+
+def copy_out(rooms: Rooms, container: Container, path: str, target: str, *, archive: bool = False, follow: bool = False) -> int:
+    """From the container to the host; bytes copied. Raises PathMissing, CopyRefused, CopyConflict."""
+    owner = None if archive else Owner(os.geteuid(), os.getegid())
+    with tree(rooms, container, path) as (root, inside):
+        source = _source(root, inside, container, path, follow)
+        is_directory = stat.S_ISDIR(root.lstat(source).st_mode)
+        name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
+        try:
+            with Root.at("/") as host:
+                return _place(root, source, name, is_directory, path.endswith("/."), host, os.path.abspath(target), target, owner)
+        except OSError as error:
+            raise CopyRefused(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+
+
+def copy_in(rooms: Rooms, container: Container, source: str, path: str, *, archive: bool = False, follow: bool = False) -> int:
+    """From the host to the container; bytes copied. Raises PathMissing, CopyRefused, CopyConflict, ReadOnlyTree."""
+    owner = None if archive else Owner(0, 0)
+    absolute = os.path.abspath(source)
+    _writable(container, path)
+    try:
+        info = os.stat(source) if follow or source.endswith(("/", "/.")) else os.lstat(source)
+    except OSError as error:
+        raise PathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
+    with Root.at("/") as host, tree(rooms, container, path) as (root, inside), _read_only(container):
+        real = os.path.realpath(absolute) if follow or source.endswith(("/", "/.")) else os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+        name = os.path.basename(absolute)
+        return _place(host, real, name, stat.S_ISDIR(info.st_mode), source.endswith("/."), root, inside, path, owner)
+
+
+def _place(source: Root, path: str, name: str, is_directory: bool, only_contents: bool, target: Root, where: str, shown: str, owner: Owner | None) -> int:
+    """Docker's rules for what the destination means."""
+    copy = TreeCopy(owner)
+    try:
+        existing: int = target.stat(where).st_mode
+    except FileNotFoundError:
+        existing = 0
+    if existing and not stat.S_ISDIR(existing) and (is_directory or shown.endswith("/")):
+        raise CopyRefused("cannot copy directory" if is_directory else f'destination "{shown}" must be a directory')
+    if not existing and not is_directory and shown.endswith("/"):
+        raise CopyRefused(f'destination "{shown}" must be a directory', hint="make it first, or leave the last / out")
+    if existing and stat.S_ISDIR(existing):
+        with Root(target.open(where, os.O_RDONLY | os.O_DIRECTORY)) as inside:
+            if is_directory and only_contents or path == "/":
+                fd = source.open(path, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    copy.contents(fd, inside.fd)
+                finally:
+                    os.close(fd)
+            else:
+                with source.parent(path) as (fd, last):
+                    copy.entry(fd, last, inside.fd, name)
+        return copy.bytes
+    real = target.resolve(where)
+    try:
+        with target.parent(real) as (directory, new_name), source.parent(path) as (fd, last):
+            copy.entry(fd, last, directory, new_name)
+    except FileNotFoundError as error:
+        raise PathMissing(f"no such directory: {posixpath.dirname(shown.rstrip('/')) or '/'}") from error
+    return copy.bytes
+
+
+def export(rooms: Rooms, container: Container, sink: Any) -> None:
+    """The whole tree, volumes left out, as a tar."""
+    from boxwright.layer.walk import write_tree
+    from boxwright.layer.write import TarBuilder
+    from boxwright.snapshot import mount as mounting
+
+    if container.refresh().active and mounting.is_mounted(container.rootfs):
+        fd = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    else:
+        fd = mounting.open_tree(rooms.snapshots.mounts(container.id))
+    try:
+        write_tree(fd, TarBuilder(sink))
+    finally:
+        os.close(fd)
+
+
+def split_argument(text: str) -> tuple[str, str]:
+    """``CONTAINER:PATH`` -> both; a local path -> '' and the path. A leading ``.`` or ``/`` makes it local."""
+    if not text or text.startswith(("/", ".")) or ":" not in text:
+        return "", text
+    container, _, path = text.partition(":")
+    return container, path
+

@@ -1,0 +1,162 @@
+"""Reading json-file logs: the last lines, a span of time, following a container that still writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from boxwright.container.records import Container
+from boxwright.container.text import timestamp
+from boxwright.errors import Unsupported
+
+_BLOCK = 1 << 16
+_POLL = 0.05  # seconds between looks at a log that is followed
+
+
+class LogsUnreadable(Unsupported):
+    """The container's log driver keeps nothing."""
+
+
+class Entry(NamedTuple):
+    """One line, or a piece of a long one. `stream` is stdout or stderr."""
+
+    time: str
+    stream: str
+    text: str
+
+
+def read(container: Container, *, tail: int = -1, since: float | None = None, until: float | None = None, follow: bool = False) -> Iterator[Entry]:
+    """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends. Raises LogsUnreadable."""
+    if container.config.log_driver == "none":
+        raise LogsUnreadable("configured logging driver does not support reading")
+    paths = _files(container.log_path)
+    reader = _Reader(container.log_path)
+    for line in _last(paths, tail) if tail >= 0 else _whole(paths, reader):
+        entry = _entry(line)
+        if entry is not None and _within(entry, since, until):
+            yield entry
+    if not follow:
+        return
+    if tail >= 0:
+        reader.skip(paths)
+    for line in reader.follow(lambda: container.refresh().active and container.state.supervised, until):
+        entry = _entry(line)
+        if entry is not None and _within(entry, since, None):
+            if until is not None and (timestamp(entry.time) or 0.0) > until:
+                return
+            yield entry
+
+
+def _files(path: Path) -> list[Path]:
+    """Oldest first."""
+    found = [path] if path.exists() else []
+    number = 1
+    while (older := path.with_name(f"{path.name}.{number}")).exists():
+        found.insert(0, older)
+        number += 1
+    return found
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        value = json.loads(line)
+        return Entry(value["time"], value["stream"], value["log"])
+    except (ValueError, KeyError, TypeError):  # torn by a full disk or a crash
+        return None
+
+
+def _within(entry: Entry, since: float | None, until: float | None) -> bool:
+    if since is None and until is None:
+        return True
+    moment = timestamp(entry.time) or 0.0
+    return (since is None or moment >= since) and (until is None or moment <= until)
+
+
+def _whole(paths: list[Path], reader: _Reader) -> Iterator[bytes]:
+    for path in paths[:-1]:
+        with open(path, "rb") as file:
+            yield from file
+    yield from reader.lines()
+
+
+def _last(paths: list[Path], count: int) -> list[bytes]:
+    """The last lines over all files, read from their ends."""
+    found: list[bytes] = []
+    for path in reversed(paths):
+        if len(found) >= count:
+            break
+        with open(path, "rb") as file:
+            found = _tail(file.fileno(), count - len(found)) + found
+    return found
+
+
+def _tail(fd: int, count: int) -> list[bytes]:
+    at = os.fstat(fd).st_size
+    data = b""
+    while at > 0 and data.count(b"\n") <= count:
+        size = min(_BLOCK, at)
+        at -= size
+        data = os.pread(fd, size, at) + data
+    lines = data.splitlines(keepends=True)
+    return lines[-count:] if count else []
+
+
+class _Reader:
+    """The current file and its successors."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self._rest = b""
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def _open(self) -> bool:
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def skip(self, paths: list[Path]) -> None:
+        """Begin at the end."""
+        if paths and self._open():
+            os.lseek(self._fd, 0, os.SEEK_END)
+
+    def lines(self) -> Iterator[bytes]:
+        """What is there now."""
+        while self._open() and (data := os.read(self._fd, _BLOCK)):
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            yield from whole
+
+    def follow(self, alive: Callable[[], bool], until: float | None) -> Iterator[bytes]:
+        """What is there and what comes, until nobody writes any more."""
+        while True:
+            living = alive()
+            yield from self.lines()
+            if self._rotated():
+                continue
+            if not living or (until is not None and time.time() > until):
+                return
+            time.sleep(_POLL)
+
+    def _rotated(self) -> bool:
+        if self._fd < 0:
+            return False
+        try:
+            info = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        own = os.fstat(self._fd)
+        if (info.st_dev, info.st_ino) == (own.st_dev, own.st_ino):
+            return False
+        os.close(self._fd)
+        self._fd, self._rest = -1, b""
+        return True
