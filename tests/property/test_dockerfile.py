@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from boxwright.build.dockerfile.chmod import parse_chmod
@@ -20,6 +21,9 @@ from boxwright.build.dockerfile.parse import parse
 from boxwright.build.dockerfile.pattern import replace, trim_prefix, trim_suffix
 from boxwright.build.dockerfile.substitute import expand_instruction
 from boxwright.errors import Invalid
+
+# Times on a busy machine say nothing.
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # parse ∘ format
 
@@ -46,6 +50,7 @@ ROWS = st.lists(
 )
 
 
+@CALM
 @given(rows=ROWS, data=st.data())
 def test_what_is_written_is_read(rows: list[tuple[str, list[str]]], data: st.DataObject) -> None:
     text = "FROM scratch\n"
@@ -61,9 +66,10 @@ def test_what_is_written_is_read(rows: list[tuple[str, list[str]]], data: st.Dat
         expected = words if name != "ENV" else [part for word in words for part in (*word.split("=", 1), "=")]
         assert (node.name, list(node.args)) == (name, expected)
     lines = [(n.location.start, n.location.end) for n in nodes]
-    assert all(a[1] < b[0] for a, b in zip(lines, lines[1:]))
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(lines))
 
 
+@CALM
 @given(
     words=st.lists(
         st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\n\r\0"), max_size=10),
@@ -85,6 +91,7 @@ BODY = st.lists(
 )
 
 
+@CALM
 @given(body=BODY, dash=st.booleans())
 def test_heredoc_bodies_are_kept(body: list[str], dash: bool) -> None:
     lines = [line for line in body if line.rstrip("\r").lstrip("\t") != "END"]
@@ -127,6 +134,7 @@ def survive(data: bytes) -> None:
                 )
 
 
+@CALM
 @given(text=SCRAPS)
 @example(text="FROM a\nRUN <<" + "9" * 5000 + "<<EOF")
 @example(text="FROM a\nHEALTHCHECK --retries=" + "9" * 9000 + " CMD x")
@@ -137,6 +145,7 @@ def test_files_of_scraps(text: str) -> None:
     survive(text.encode("utf-8", "surrogatepass"))
 
 
+@CALM
 @given(data=st.binary(max_size=200))
 def test_files_of_bytes(data: bytes) -> None:
     survive(data)
@@ -145,6 +154,7 @@ def test_files_of_bytes(data: bytes) -> None:
 EXPRESSION = st.text("ab$${}{}:-+?#%/\\'\"*`<> ", max_size=30)
 
 
+@CALM
 @given(text=EXPRESSION, escape=st.sampled_from("\\`"), raw=st.booleans())
 def test_expansion_raises_only_its_error(text: str, escape: str, raw: bool) -> None:
     for lookup in ({}.get, {"a": "xay", "b": ""}.get):
@@ -159,11 +169,13 @@ def test_expansion_raises_only_its_error(text: str, escape: str, raw: bool) -> N
             pass
 
 
+@CALM
 @given(text=st.text(st.characters(blacklist_characters="$'\"\\", blacklist_categories=("Cs",)), max_size=20))
 def test_plain_text_stays(text: str) -> None:
     assert expand(text, {}.get) == text
 
 
+@CALM
 @given(text=st.text(st.characters(blacklist_categories=("Cs",)), max_size=20))
 def test_quoting_protects(text: str) -> None:
     assert expand("'" + text.replace("'", "'\"'\"'") + "'", {}.get) == text
@@ -179,6 +191,7 @@ def shell_regex(pattern: str, star: str) -> str:
     return "".join(star if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
 
 
+@CALM
 @given(pattern=GLOB, value=st.text("ab", max_size=10), longest=st.booleans())
 def test_trimming(pattern: str, value: str, longest: bool) -> None:
     star = ".*" if longest else ".*?"
@@ -190,6 +203,7 @@ def test_trimming(pattern: str, value: str, longest: bool) -> None:
     )
 
 
+@CALM
 @given(pattern=st.text("ab*?", min_size=1, max_size=5), value=st.text("ab", max_size=8))
 def test_replacing(pattern: str, value: str) -> None:
     regex = shell_regex(pattern, ".*")
@@ -245,6 +259,7 @@ def naive_match(pattern: list[str], path: list[str]) -> bool:
     return glob_matches(pattern, path)
 
 
+@CALM
 @given(rules=st.lists(RULE, max_size=4), path=PATH)
 @example(rules=["a/**"], path="a")
 @example(rules=["**/a", "!a/b"], path="a/b/a")
@@ -253,6 +268,7 @@ def test_ignoring(rules: list[str], path: str) -> None:
     assert matcher.excluded(path) is naively_excluded(rules, path)
 
 
+@CALM
 @given(rules=st.lists(RULE, max_size=4), path=PATH)
 def test_pruning_loses_nothing(rules: list[str], path: str) -> None:
     """Wherever a walk would not go down, nothing below is part of the context."""
@@ -267,6 +283,7 @@ def test_pruning_loses_nothing(rules: list[str], path: str) -> None:
             return
 
 
+@CALM
 @given(data=st.binary(max_size=60))
 def test_ignore_files_of_bytes(data: bytes) -> None:
     try:
@@ -275,6 +292,7 @@ def test_ignore_files_of_bytes(data: bytes) -> None:
         pass
 
 
+@CALM
 @given(pattern=st.text("ab*?[]^-\\/", max_size=10))
 def test_globs_raise_only_their_error(pattern: str) -> None:
     for use in (compile_match, lambda p: IgnoreMatcher([p])):
@@ -287,11 +305,13 @@ def test_globs_raise_only_their_error(pattern: str) -> None:
 # Small things
 
 
+@CALM
 @given(value=st.integers(0, 10**16))
 def test_durations_round_trip(value: int) -> None:
     assert go_duration(format_duration(value)) == value
 
 
+@CALM
 @given(text=st.text("ugoa+-=rwxXst,01789", max_size=10), mode=st.integers(0, 0o7777), directory=st.booleans())
 def test_chmod_stays_in_range(text: str, mode: int, directory: bool) -> None:
     try:

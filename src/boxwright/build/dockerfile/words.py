@@ -39,7 +39,7 @@ def _flags(line: str, escape: str) -> tuple[list[str], str]:
             return flags, line[pos:]
         word: list[str] = []
         quote, blank_ok = "", False
-        while pos < size and (quote or not line[pos] in _ASCII_SPACES):
+        while pos < size and (quote or line[pos] not in _ASCII_SPACES):
             char = line[pos]
             pos += 1
             if char == quote:
