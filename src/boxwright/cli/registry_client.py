@@ -9,6 +9,8 @@ from boxwright.errors import Invalid, Unauthorized
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.spec.descriptor import Descriptor
@@ -40,35 +42,44 @@ def pull_args(p: Parser) -> None:
 
 def pull(ctx: Context, args: Namespace) -> int:
     """Lines as Docker's; standard output gets the digest, the status and, last, the full name."""
+    name = fetch(
+        ctx, args.name, platform=args.platform or ctx.settings.platform, all_tags=args.all_tags, quiet=args.quiet, progress=args.progress, out=ctx.out,
+    )  # fmt: skip
+    ctx.out(name)
+    return 0
+
+
+def fetch(
+    ctx: Context, name: str, *, platform: str = "", all_tags: bool = False, quiet: bool = False, progress: str = "", out: Callable[[str], None],
+) -> str:  # fmt: skip
+    """Pull, showing how it goes; digest and status go to `out`. Returns the full name."""
     from boxwright.cli import progress_transfer
     from boxwright.spec.reference import Reference
 
-    asked = Reference.parse(args.name)
-    if not asked.tag and not asked.digest and not args.all_tags and not args.quiet:
+    asked = Reference.parse(name)
+    shown = progress_transfer.make(ctx, progress, progress_transfer.PULL, quiet=quiet)
+    if not asked.tag and not asked.digest and not all_tags and not quiet:
         ctx.err("Using default tag: latest")
-    platform = args.platform or ctx.settings.platform
-    shown = progress_transfer.make(ctx, args.progress, progress_transfer.PULL, quiet=args.quiet)
 
     def announce(reference: Reference, desc: Descriptor) -> None:
         if shown is not None:
             shown.say(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
 
     if shown is None:
-        done = ctx.engine.pull(args.name, platform=platform, all_tags=args.all_tags)
+        done = ctx.engine.pull(name, platform=platform, all_tags=all_tags)
     else:
         with shown:
-            done = ctx.engine.pull(args.name, platform=platform, all_tags=args.all_tags, progress=shown, resolved=announce)
+            done = ctx.engine.pull(name, platform=platform, all_tags=all_tags, progress=shown, resolved=announce)
     for pulled in done:
         if pulled.warning:
             ctx.warn(pulled.warning)
-        if not args.quiet:
-            ctx.out(f"Digest: {pulled.target.digest}")
-    whole = asked if args.all_tags else done[0].reference
-    if not args.quiet:
+        if not quiet:
+            out(f"Digest: {pulled.target.digest}")
+    whole = asked if all_tags else done[0].reference
+    if not quiet:
         fresh = any(p.fresh for p in done)
-        ctx.out(f"Status: {'Downloaded newer image' if fresh else 'Image is up to date'} for {whole.familiar}")
-    ctx.out(str(whole))
-    return 0
+        out(f"Status: {'Downloaded newer image' if fresh else 'Image is up to date'} for {whole.familiar}")
+    return str(whole)
 
 
 # --- push -------------------------------------------------------------------------------------------

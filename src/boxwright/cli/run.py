@@ -85,6 +85,7 @@ def _detached(ctx: Context, container: Container, session: Session) -> int:
 def make(ctx: Context, args: Namespace, config: ContainerConfig) -> Container:
     """Create, pulling the image when that is wanted and needed. Raises NoSuchImage and what `create` raises."""
     from boxwright.image.catalog import NoSuchImage
+    from boxwright.image.store import PlatformAbsent
 
     cidfile = _cidfile(args.cidfile)
     try:
@@ -92,7 +93,7 @@ def make(ctx: Context, args: Namespace, config: ContainerConfig) -> Container:
             pull(ctx, config.image, config.platform, quiet=args.quiet)
         try:
             container = ctx.engine.containers.create(config)
-        except NoSuchImage:
+        except (NoSuchImage, PlatformAbsent):  # here for another platform only is not here
             if config.pull == "never":
                 raise
             ctx.err(f"Unable to find image '{_familiar(config.image)}' locally")
@@ -110,7 +111,9 @@ def make(ctx: Context, args: Namespace, config: ContainerConfig) -> Container:
 
 def pull(ctx: Context, image: str, platform: str, *, quiet: bool) -> None:
     """Fetch the image, showing progress as `pull` does."""
-    ctx.engine.pull(image, platform=platform)
+    from boxwright.cli.registry_client import fetch
+
+    fetch(ctx, image, platform=platform, quiet=quiet, out=ctx.err)
 
 
 def _familiar(image: str) -> str:

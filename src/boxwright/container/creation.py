@@ -12,6 +12,7 @@ from boxwright.container.options import parse_signal
 from boxwright.container.records import Container
 from boxwright.container.spec import MountPoint
 from boxwright.rootfs.root import Root
+from boxwright.runtime.emulation import check_emulation
 from boxwright.spec.digest import DiffID
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ _LOG_OPTIONS = frozenset(("max-size", "max-file", "mode", "max-buffer-size", "la
 
 
 class Creation:
-    """One `create`. Raises ConfigInvalid and NoSuchImage when it is made."""
+    """One `create`. Raises ConfigInvalid, NoSuchImage and EmulationMissing when it is made."""
 
     def __init__(self, rooms: Rooms, containers: Containers, config: ContainerConfig) -> None:
         self._rooms, self._containers = rooms, containers
         self._image = rooms.images_store.resolve_platform(config.image, config.platform or None)
+        check_emulation(self._image.config.platform)
         proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
         self._config = config._replace(env=(*proxies, *config.env))
         self._check()
