@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 from boxwright.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.image.load import Loaded
+    from boxwright.content.copy import Progress
 
 
 class TerminalRefused(Invalid):
@@ -56,12 +58,13 @@ def load(ctx: Context, args: Namespace) -> int:
 
     source: Path | BinaryIO = Path(args.input) if args.input and args.input != "-" else _stdin(ctx, "requested load from stdin, but stdin is empty")
 
-    def tell(loaded: Loaded) -> None:
-        for line in loaded.lines:
+    lines: list[str] = []
+    try:
+        with _progress(ctx, "Loading", "Loaded", quiet=args.quiet) as progress:
+            ctx.engine.load(source, platform=args.platform, progress=progress, done=lambda loaded: lines.extend(loaded.lines))
+    finally:  # what came in before a failure is here, too
+        for line in lines:
             ctx.out(line)
-        sys.stdout.flush()
-
-    ctx.engine.load(source, platform=args.platform, done=tell)
     return 0
 
 
@@ -99,11 +102,26 @@ def _save_to_file(ctx: Context, args: Namespace) -> None:
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "xb", buffering=1 << 20) as out:
-            ctx.engine.save(args.image, out, platform=args.platform)
+        with open(temporary, "xb", buffering=1 << 20) as out, _progress(ctx, "Saving", "Saved") as progress:
+            ctx.engine.save(args.image, out, platform=args.platform, progress=progress)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress(ctx: Context, doing: str, done: str, *, quiet: bool = False) -> Iterator[Progress | None]:
+    """Bars on a terminal, nothing elsewhere: Docker's load and save are silent in scripts."""
+    if quiet or not ctx.stderr_is_tty:
+        yield None
+        return
+    from boxwright.cli import progress_transfer
+
+    words = {"started": doing, "copied": done, "exists": "Already exists", "mounted": done}
+    shown = progress_transfer.make(ctx, "tty", words)
+    assert shown is not None
+    with shown:
+        yield shown
 
 
 def _stdin(ctx: Context, refusal: str) -> BinaryIO:
