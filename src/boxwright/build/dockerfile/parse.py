@@ -12,6 +12,7 @@ from boxwright.build.dockerfile.directives import Directive, DirectiveReader
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
 from boxwright.build.dockerfile.heredoc import heredocs_of
 from boxwright.build.dockerfile.instructions import Heredoc
+from boxwright.build.dockerfile.lint_rules import warning
 from boxwright.build.dockerfile.text import SPACES, go_quote, go_quote_list
 from boxwright.build.dockerfile.words import split_command, words_of
 from boxwright.spec.values import dataclass, replace
@@ -25,7 +26,6 @@ _CONTINUED = {
     "`": re.compile(r"([^`])`[ \t]*\Z|^`[ \t]*\Z"),
 }
 _HEREDOC_INSTRUCTIONS = ("add", "copy", "run")
-EMPTY_CONTINUATION_URL = "https://docs.docker.com/go/dockerfile/rule/no-empty-continuation/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +164,7 @@ class _Parser:
         whole = "".join(parts)
         if empty:
             where = SourceRange(self.line, self.line)
-            self.warnings.append(
-                Warning(
-                    "NoEmptyContinuation",
-                    f"Empty continuation line found in: {whole}",
-                    where,
-                    url=EMPTY_CONTINUATION_URL,
-                )
-            )
+            self.warnings.append(warning("NoEmptyContinuation", "Empty continuation line", where))
         try:
             node = self.node(whole, tuple(self.comments))
             heredocs = self.heredocs(node, start)

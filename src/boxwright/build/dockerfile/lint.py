@@ -1,0 +1,305 @@
+"""Build checks: what works in a Dockerfile but is probably not meant (dockerfile.md 1.11).
+
+Looks at the same things as a build and in the same order, without needing any image: stages that the
+target does not need are only read, not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from boxwright.build.dockerfile import instructions as ins
+from boxwright.build.dockerfile.construct import instruction_of
+from boxwright.build.dockerfile.directives import parse_check
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
+from boxwright.build.dockerfile.expand import expand
+from boxwright.build.dockerfile.ignore import IgnoreMatcher
+from boxwright.build.dockerfile.lint_rules import Findings, warning
+from boxwright.build.dockerfile.lint_stage import StageCheck, StageState, written_name
+from boxwright.build.dockerfile.parse import Dockerfile, Node
+from boxwright.build.dockerfile.text import suggestion
+from boxwright.errors import Invalid
+from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+
+_RESERVED = ("context", "scratch")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def default_environment(image: str) -> Mapping[str, str]:
+    """What is assumed of a base image that nobody has looked at."""
+    return {"PATH": _PATH}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What a check needs to know beside the file.
+
+    `predefined` are the global ARGs that exist without being declared (TARGETPLATFORM …); `options` replaces
+    the file's `# check=`; `ignore` are the context's rules; `environment` gives a base image's variables.
+    """
+
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    predefined: Mapping[str, str] = field(default_factory=dict)
+    options: str | None = None
+    ignore: IgnoreMatcher | None = None
+    environment: Callable[[str], Mapping[str, str]] = default_environment
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Warnings by line. `failure` is what made the file unusable, if anything did; warnings found before
+    it are here all the same. `fatal`: the file wants warnings to fail the build."""
+
+    warnings: tuple[Warning, ...]
+    failure: DockerfileError | None = None
+    fatal: bool = False
+
+    @property
+    def error(self) -> DockerfileError | None:
+        """The error that ends a build with `# check=error=true` and warnings."""
+        if not self.fatal or not self.warnings:
+            return None
+        rules = ", ".join(dict.fromkeys(found.rule for found in self.warnings))
+        ranges = [found.location for found in self.warnings if found.location][:1]
+        return DockerfileError(f"lint violation found for rules: {rules}", ranges=ranges)
+
+
+def check(dockerfile: Dockerfile, request: CheckRequest = CheckRequest()) -> CheckResult:
+    """Run all checks. Raises DockerfileError only for check options that cannot be read."""
+    written = request.options if request.options is not None else dockerfile.directive("check")
+    findings = Findings(parse_check(written or ""))
+    run = _Check(dockerfile, request, findings)
+    failure: DockerfileError | None = None
+    try:
+        run.run()
+    except DockerfileError as error:
+        failure = error
+    ordered = sorted(findings.warnings, key=lambda found: found.location or SourceRange(0, 0))
+    return CheckResult(tuple(ordered), failure, findings.options.error)
+
+
+def check_base_platform(
+    image: str, expected: Platform, actual: Platform, location: SourceRange
+) -> Warning | None:
+    """The finding for a base image that was only there for another platform; None when it fits."""
+    if (expected.os, expected.architecture) == (actual.os, actual.architecture):
+        return None
+    detail = (
+        f'Base image {image} was pulled with platform "{actual}", expected "{expected}" for current build'
+    )
+    return warning("InvalidBaseImagePlatform", detail, location)
+
+
+class _Check:
+    def __init__(self, dockerfile: Dockerfile, request: CheckRequest, findings: Findings) -> None:
+        self.dockerfile, self.request, self.findings = dockerfile, request, findings
+        self.escape = dockerfile.escape
+        self.stages: list[ins.Stage] = []
+        self.global_args: list[ins.Arg] = []
+
+    def run(self) -> None:
+        for found in self.dockerfile.warnings:
+            self.findings.add(found.rule, found.message, found.location)
+        self.read()
+        self.casing()
+        self.names()
+        known = self.arguments(self.request.build_args)
+        declared = {value.key for arg in self.global_args for value in arg.args} | set(known)
+        defaults = self.arguments({})
+        for stage in self.stages:
+            self.base(stage.from_, known, declared)
+            self.default_base(stage.from_, defaults)
+        self.judge(known)
+
+    def read(self) -> None:
+        """Instructions one by one, with what each shows on its own."""
+        bodies: list[list[ins.Instruction]] = []
+        froms: list[ins.From] = []
+        try:
+            for node in self.dockerfile.nodes:
+                self.words(node)
+                step = instruction_of(node)
+                self.description(step)
+                if isinstance(step, ins.From):
+                    froms.append(step)
+                    bodies.append([])
+                elif bodies:
+                    bodies[-1].append(step)
+                elif isinstance(step, ins.Arg):
+                    self.global_args.append(step)
+                else:
+                    raise DockerfileError("no build stage in current context", ranges=(node.location,))
+        except DockerfileError as error:
+            raise DockerfileError(error.reason, ranges=error.ranges, parse=True) from None
+        self.stages = [ins.Stage(i, f, tuple(b)) for i, (f, b) in enumerate(zip(froms, bodies, strict=True))]
+
+    def words(self, node: Node) -> None:
+        kind, args = node.name.lower(), node.args
+        if kind == "maintainer":
+            text = "Maintainer instruction is deprecated in favor of using label"
+            self.findings.add("MaintainerDeprecated", text, node.location, node.comments)
+        if kind != "from" or len(args) != 3:
+            return
+        if args[2] != args[2].lower():
+            self.findings.add(
+                "StageNameCasing", f"Stage name '{args[2]}' should be lowercase", node.location, node.comments
+            )
+        fitting = {node.name.lower(): args[1].lower(), node.name.upper(): args[1].upper()}.get(node.name)
+        if fitting is not None and args[1] != fitting:
+            text = f"'{args[1]}' and '{node.name}' keywords' casing do not match"
+            self.findings.add("FromAsCasing", text, node.location, node.comments)
+
+    def description(self, step: ins.Instruction) -> None:
+        if isinstance(step, ins.From):
+            names = [step.stage] if step.stage else []
+        else:
+            names = [value.key for value in step.args] if isinstance(step, ins.Arg) else []
+        if not names or not step.comments or step.comments[-1].split(" ")[0] in names:
+            return
+        shown = names[0] if len(names) == 1 else "<arg_key>"
+        text = f"Comment for {step.name} should follow the format: `# {shown} <description>`"
+        self.findings.add("InvalidDefinitionDescription", text, step.location, step.comments)
+
+    def casing(self) -> None:
+        """All instructions in the case of the majority."""
+        steps = [step for stage in self.stages for step in (stage.from_, *stage.instructions)]
+        written = [written_name(step) for step in steps]
+        lower = sum(name == name.lower() for name in written)
+        upper = sum(name == name.upper() for name in written)
+        change, majority = (str.lower, "lowercase") if lower > upper else (str.upper, "uppercase")
+        for step, name in zip(steps, written, strict=True):
+            if name != change(name):
+                text = f"Command '{name}' should match the case of the command majority ({majority})"
+                self.findings.add("ConsistentInstructionCasing", text, step.location)
+
+    def names(self) -> None:
+        seen: set[str] = set()
+        for stage in self.stages:
+            if stage.name in _RESERVED:
+                text = f'Stage name should not use the same name as reserved stage "{stage.name}"'
+                self.findings.add("ReservedStageName", text, stage.location)
+            if stage.name and stage.name in seen:
+                text = f'Duplicate stage name "{stage.name}", stage names should be unique'
+                self.findings.add("DuplicateStageName", text, stage.location)
+            seen.add(stage.name)
+
+    def arguments(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The global ARGs with their values."""
+        values = dict(self.request.predefined)
+        values |= {name: value for name, value in given.items() if name in values}
+        for arg in self.global_args:
+            for item in arg.args:
+                if item.key in given:
+                    values[item.key] = given[item.key]
+                elif item.default is not None:
+                    try:
+                        values[item.key] = expand(item.default, values.get, self.escape)
+                    except DockerfileError as error:
+                        raise error.at(arg.location) from None
+        return values
+
+    def base(self, step: ins.From, known: Mapping[str, str], declared: set[str]) -> None:
+        """What a FROM says with the arguments of this build."""
+        for text in filter(None, (step.image, step.platform)):
+            unset: set[str] = set()
+            used: set[str] = set()
+            try:
+                value = expand(text, known.get, self.escape, unset=unset, used=used)
+            except DockerfileError as error:
+                raise error.at(step.location) from None
+            for name in sorted(unset - declared):
+                meant = suggestion(name, declared, case_sensitive=True)
+                detail = f"FROM argument '{name}' is not declared" + (
+                    f" (did you mean {meant}?)" if meant else ""
+                )
+                self.findings.add("UndefinedArgInFrom", detail, step.location, step.comments)
+            if text is step.platform:
+                self.platform(step, value, used, unset, known)
+
+    def platform(
+        self, step: ins.From, value: str, used: set[str], unset: set[str], known: Mapping[str, str]
+    ) -> None:
+        if used == {"TARGETPLATFORM"} and not unset and value == known["TARGETPLATFORM"]:
+            text = f"Setting platform to predefined {step.platform} in FROM is redundant as this is the default behavior"
+            self.findings.add("RedundantTargetPlatform", text, step.location, step.comments)
+        if used or unset:
+            return
+        try:
+            wanted = Platform.parse(value)
+        except Invalid:
+            return  # the build itself will say so
+        if wanted.os not in step.stage and wanted.architecture not in step.stage:
+            text = f'FROM --platform flag should not use constant value "{value}"'
+            self.findings.add("FromPlatformFlagConstDisallowed", text, step.location, step.comments)
+
+    def default_base(self, step: ins.From, defaults: Mapping[str, str]) -> None:
+        """Whether the name holds when nobody gives any build argument."""
+        if "$" not in step.image:
+            return
+        try:
+            Reference.parse(expand(step.image, defaults.get, self.escape))
+        except Invalid:
+            text = f"Default value for ARG {step.image} results in empty or invalid base image name"
+            self.findings.add("InvalidDefaultArgInFrom", text, step.location)
+
+    def judge(self, known: Mapping[str, str]) -> None:
+        """The stages that the target needs, in their order."""
+        states: dict[int, StageState] = {}
+        needed = self.needed(known)
+        for stage in self.stages:
+            if stage.index not in needed:
+                continue
+            above = self.above(stage, known)
+            if above is not None and above in states:
+                state = states[above].child()
+            else:
+                image = expand(stage.from_.image, known.get, self.escape)
+                state = StageState(dict(self.request.environment(image)))
+            StageCheck(self.findings, self.request.ignore, self.request.build_args, known, self.escape).run(
+                stage, state
+            )
+            states[stage.index] = state
+
+    def above(self, stage: ins.Stage, known: Mapping[str, str]) -> int | None:
+        """The stage that this one builds on."""
+        name = expand(stage.from_.image, known.get, self.escape).lower()
+        return next(
+            (other.index for other in reversed(self.stages[: stage.index]) if other.name == name), None
+        )
+
+    def needed(self, known: Mapping[str, str]) -> set[int]:
+        names = {stage.name: stage.index for stage in self.stages if stage.name}
+        wanted = self.request.target.lower()
+        if wanted and wanted not in names:
+            return set()
+        todo = [names[wanted] if wanted else len(self.stages) - 1] if self.stages else []
+        found: set[int] = set()
+        while todo:
+            index = todo.pop()
+            if index in found:
+                continue
+            found.add(index)
+            stage = self.stages[index]
+            above = self.above(stage, known)
+            todo += [] if above is None else [above]
+            for text in _sources(stage):
+                if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(self.stages):
+                    todo.append(int(text))
+                elif text.lower() in names:
+                    todo.append(names[text.lower()])
+        return found
+
+
+def _sources(stage: ins.Stage) -> list[str]:
+    """What the instructions of a stage copy or mount from."""
+    found: list[str] = []
+    for step in stage.instructions:
+        if isinstance(step, ins.Copy) and step.from_:
+            found.append(step.from_)
+        elif isinstance(step, ins.Run):
+            found += (mount.from_ for mount in step.mounts if mount.from_)
+    return found
