@@ -139,7 +139,9 @@ def config_json(catalog: Catalog, image_id: str) -> dict[str, Any]:
         raise ImageDamaged(f"the config {image_id} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ImageDamaged(f"the config {image_id} is not a JSON object")
-    return value
+    history = value.get("history")
+    # Tools write null for what is empty; what is no object in a history says nothing.
+    return {**value, "history": [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []}
 
 
 def history(catalog: Catalog, text: str) -> list[HistoryLine]:
@@ -150,7 +152,7 @@ def history(catalog: Catalog, text: str) -> list[HistoryLine]:
     sizes = catalog.layer_bytes(diff_ids)
     layers = iter(diff_ids)
     lines: list[HistoryLine] = []
-    for entry in body.get("history") or []:
+    for entry in body["history"]:
         layer = "" if entry.get("empty_layer") else next(layers, "")
         lines.append(_line(entry, layer, sizes))
     lines += [_line({"created": row.created}, layer, sizes) for layer in layers]
@@ -181,7 +183,7 @@ def inspect(images: ImageStore, row: ImageRow, *, driver: str = "", platform: st
         row = images.row_for(row, platform)
     body = config_json(catalog, row.image_id)
     rows = catalog.same_image(row.image_id)
-    past = body.get("history") or []
+    past = body["history"]
     comment = str(body.get("comment") or "") or (str(past[-1].get("comment") or "") if past else "")
     out: dict[str, Any] = {
         "Id": row.image_id,

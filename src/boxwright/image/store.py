@@ -16,7 +16,7 @@ from boxwright.image.catalog import COLUMNS, Catalog, ImageRow
 from boxwright.image.compose import compose, layer_descriptor
 from boxwright.layer.store import LayerMissing, LayerStore
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.config import ImageConfig
+from boxwright.spec.config import ConfigInvalid, ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, canonical_json, parse
@@ -96,6 +96,7 @@ class ImageStore(Catalog):
         normal = [self.checked(name) for name in names]
         manifest = self._manifest_for(desc, select_platform or self.default_platform, exact=False)
         config = self.config_of(manifest)
+        check_shape(config)
         size = sum(self.layers.get(d).bytes for d in config.diff_ids)
         now = time.time()
         target = str(desc.digest)
@@ -176,6 +177,7 @@ class ImageStore(Catalog):
         target = self.descriptor(row)
         manifest = self._manifest_for(target, wanted or self.default_platform, exact=wanted is not None)
         config = self.config_of(manifest)
+        check_shape(config)
         if wanted is not None and wanted.rank(config.platform) is None:
             raise PlatformAbsent(
                 f"image {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
@@ -237,6 +239,23 @@ class ImageStore(Catalog):
             return all(self.layers.get(d) for d in layers)
         except LayerMissing:
             return False
+
+
+_TEXTS = ("Env", "Cmd", "Entrypoint", "OnBuild", "Shell")
+_MAPS = ("Labels", "Volumes", "ExposedPorts", "Healthcheck")
+_TEXT = ("User", "WorkingDir", "StopSignal")
+
+
+def check_shape(config: ImageConfig) -> None:
+    """Whoever reads a registered config may rely on the types of its parts. Raises ConfigInvalid."""
+    for key, value in config.config.items():
+        listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        wrong = (key in _TEXTS and not listed) or (key in _MAPS and not isinstance(value, dict)) or (key in _TEXT and not isinstance(value, str))
+        if wrong and value is not None:
+            raise ConfigInvalid(f"the image config has a {key} of the wrong type")
+    labels = config.config.get("Labels") or {}
+    if not all(isinstance(value, str) for value in labels.values()):
+        raise ConfigInvalid("the image config has a label that is not text")
 
 
 def is_image(manifest: Manifest) -> bool:

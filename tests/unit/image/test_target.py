@@ -1,0 +1,164 @@
+"""The local store as both ends of a copy."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boxwright.content import copy
+from boxwright.content.lease import Lease
+from boxwright.content.local import BlobMissing
+from boxwright.content.store import Sink, Source
+from boxwright.content.verify import ContentMismatch
+from boxwright.engine import Engine
+from boxwright.errors import Corrupt
+from boxwright.image.archive import ArchiveSource
+from boxwright.image.members import DirMembers
+from boxwright.image.store import ConfigContradiction, NotAnImage
+from boxwright.image.target import LocalTarget
+from boxwright.layer.scan import TarInvalid
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.config import ConfigInvalid, HistoryEntry
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from support_image import config, digest, engine, imported, oci_files, rootfs, saved, sound, write_files
+
+
+@pytest.fixture
+def eng(tmp_path: Path) -> Engine:
+    return engine(tmp_path / "root")
+
+
+@pytest.fixture
+def target(eng: Engine) -> Iterator[LocalTarget]:
+    with Lease(eng.db, "test") as lease:
+        yield LocalTarget(eng.images_store, lease, origin="reg.io/team/app")
+
+
+def layout(tmp_path: Path, files: dict[str, bytes]) -> ArchiveSource:
+    return ArchiveSource(DirMembers(write_files(tmp_path / "layout", files)))
+
+
+def blob(data: bytes, media_type: str) -> Descriptor:
+    return Descriptor.of(data, media_type)
+
+
+def test_it_is_both(target: LocalTarget) -> None:
+    assert isinstance(target, Source) and isinstance(target, Sink)
+
+
+def test_a_copy_in_keeps_blobs_and_makes_layers(eng: Engine, target: LocalTarget, tmp_path: Path) -> None:
+    source = layout(tmp_path, oci_files([rootfs("a"), rootfs("b")]))
+    desc = copy.copy(source, "", target, "reg.io/team/app:1")
+    assert sound(eng.images_store, "reg.io/team/app:1")
+    row = eng.images_store.resolve("reg.io/team/app:1")
+    assert row.names == ("reg.io/team/app:1", f"reg.io/team/app@{desc.digest}")
+    manifest = eng.images_store.resolved(row).manifest
+    assert all(eng.store.size(layer.digest) == layer.size for layer in manifest.layers)
+    assert target.origins(manifest.layers[0]) == ["reg.io/team/app"]
+    assert all(target.exists(part) for part in (*manifest.references(), desc))
+
+
+def test_a_name_with_a_digest_loses_its_tag(eng: Engine, target: LocalTarget, tmp_path: Path) -> None:
+    source = layout(tmp_path, oci_files([rootfs("a")]))
+    desc = source.resolve("")
+    copy.copy(source, "", target, f"reg.io/team/app:1@{desc.digest}")
+    assert eng.images_store.resolve(str(desc.digest)).names == (f"reg.io/team/app@{desc.digest}",)
+
+
+def test_a_layer_that_is_lost_is_made_of_its_blob(eng: Engine, target: LocalTarget, tmp_path: Path) -> None:
+    source = layout(tmp_path, oci_files([rootfs("a")]))
+    copy.copy(source, "", target, "app:1")
+    resolved = eng.images_store.resolve_platform("app:1")
+    with eng.store.sweeping():
+        eng.layers.remove(resolved.layers[0])
+    assert not eng.layers.has(resolved.layers[0])
+    assert target.exists(resolved.manifest.layers[0])
+    assert sound(eng.images_store, "app:1")
+
+
+def test_uncompressed_layers_are_served_without_a_blob(eng: Engine, target: LocalTarget) -> None:
+    imported(eng, "app:1", "a")
+    layer = eng.images_store.resolve_platform("app:1").manifest.layers[0]
+    assert eng.store.size(layer.digest) is None
+    with target.open(layer) as stream:
+        assert digest(stream.read()) == str(layer.digest)
+    with pytest.raises(BlobMissing):
+        target.open(Descriptor(mt.OCI_LAYER, Digest.of(b"x"), 1))
+
+
+def test_trees_are_served_and_come_back(eng: Engine, tmp_path: Path) -> None:
+    """A layer that a build step wrote."""
+    imported(eng, "base", "a")
+    tree = eng.root / "work" / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub/file").write_bytes(b"new" * 1000)
+    (tree / "link").symlink_to("sub/file")
+    from boxwright.image.compose import with_layer
+
+    with Lease(eng.db, "build"):
+        layer = eng.layers.adopt_tree(tree)
+        base = eng.images_store.resolve_platform("base").config
+        eng.images_store.create(with_layer(base, layer.diff_id, HistoryEntry(created_by="RUN x")), names=["app"])
+    assert layer.kind == "tree" and sound(eng.images_store, "app")
+    other = engine(tmp_path / "other")
+    archive = saved(eng, "app")
+    other.load(io.BytesIO(archive))
+    assert other.layers.get(layer.diff_id).kind == "tar" and sound(other.images_store, "app")
+    assert saved(other, "app") == archive
+    assert [line.size for line in other.history("app")] == [3000, 16]
+
+
+# --- lies ----------------------------------------------------------------------------------------
+
+
+def test_a_blob_that_inflates_to_something_else(eng: Engine, target: LocalTarget) -> None:
+    layer, raw = gzip.compress(rootfs("a")), config([rootfs("z")])
+    manifest = json.dumps({
+        "schemaVersion": 2, "config": {"mediaType": mt.OCI_CONFIG, "digest": digest(raw), "size": len(raw)},
+        "layers": [{"mediaType": mt.OCI_LAYER_GZIP, "digest": digest(layer), "size": len(layer)}],
+    }).encode()  # fmt: skip
+    target.push(blob(layer, mt.OCI_LAYER_GZIP), io.BytesIO(layer))
+    target.push(blob(raw, mt.OCI_CONFIG), io.BytesIO(raw))
+    with pytest.raises(ContentMismatch, match="the image config says"):
+        target.push(blob(manifest, mt.OCI_MANIFEST), io.BytesIO(manifest))
+    assert eng.images() == []
+
+
+@pytest.mark.parametrize("kind", [mt.OCI_LAYER_GZIP, mt.OCI_LAYER, mt.OCI_CONFIG, mt.OCI_MANIFEST, "application/octet-stream"])
+@pytest.mark.parametrize("how", ["other", "short", "long"])
+def test_bytes_that_are_not_what_they_claim(eng: Engine, target: LocalTarget, kind: str, how: str) -> None:
+    good = gzip.compress(rootfs("a")) if kind == mt.OCI_LAYER_GZIP else rootfs("a") if kind == mt.OCI_LAYER else b'{"schemaVersion": 2}'
+    sent = {"other": good[:-1] + bytes([good[-1] ^ 1]), "short": good[:-1], "long": good + b"x"}[how]
+    with pytest.raises((Corrupt, TarInvalid)):
+        target.push(Descriptor(kind, Digest.of(good), len(good)), io.BytesIO(sent))
+    assert list(eng.store.blobs()) == [] and eng.layers.all() == []
+
+
+def test_a_config_that_lists_other_layers(eng: Engine, target: LocalTarget) -> None:
+    raw = config([rootfs("a")])
+    manifest = json.dumps({"schemaVersion": 2, "config": {"mediaType": mt.OCI_CONFIG, "digest": digest(raw), "size": len(raw)}, "layers": []}).encode()
+    target.push(blob(raw, mt.OCI_CONFIG), io.BytesIO(raw))
+    with pytest.raises(ConfigContradiction):
+        target.push(blob(manifest, mt.OCI_MANIFEST), io.BytesIO(manifest))
+
+
+def test_artifacts_are_kept_but_are_no_images(eng: Engine, target: LocalTarget) -> None:
+    manifest = json.dumps({"schemaVersion": 2, "config": {"mediaType": mt.OCI_EMPTY, "digest": digest(b"{}"), "size": 2}, "layers": []}).encode()
+    target.push(blob(b"{}", mt.OCI_EMPTY), io.BytesIO(b"{}"))
+    target.push(blob(manifest, mt.OCI_MANIFEST), io.BytesIO(manifest))
+    with pytest.raises(NotAnImage):
+        target.tag("app:1", blob(manifest, mt.OCI_MANIFEST))
+
+
+@pytest.mark.parametrize("part", [{"Env": 5}, {"Env": [1]}, {"Cmd": "text"}, {"Labels": ["a"]}, {"Labels": {"a": 1}}, {"WorkingDir": []}, {"Volumes": "x"}])
+def test_configs_of_the_wrong_shape_are_not_registered(eng: Engine, tmp_path: Path, part: dict[str, object]) -> None:
+    files = oci_files([rootfs("a")], config=part)
+    with pytest.raises(ConfigInvalid):
+        eng.load(write_files(tmp_path / "layout", files))
+    assert eng.images() == []
