@@ -118,6 +118,11 @@ class Ingest:
                 view = view[count:]
         return len(data)
 
+    @property
+    def digest(self) -> Digest:
+        """Of the bytes so far."""
+        return Digest(self._algorithm, self._hash.hexdigest())
+
     def reset(self) -> None:
         """Forget the bytes so far (the peer cannot resume)."""
         os.ftruncate(self._fd, 0)
@@ -133,11 +138,12 @@ class Ingest:
             raise ContentMismatch(f"received bytes have digest {digest}, wanted {expected}")
         with disk_errors(str(self._path)):
             os.fsync(self._fd)
-            os.fchmod(self._fd, 0o444)
         final = self._store.path(digest)
         with self._store.committing(), disk_errors(str(final)):
             final.parent.mkdir(parents=True, exist_ok=True)
             self._path.rename(final)
+            # Not before the rename: a part that was left read-only by a crash could not be resumed without root.
+            os.fchmod(self._fd, 0o444)
             fsync_dir(final.parent)
         return Descriptor(media_type, digest, self.offset)
 
@@ -171,7 +177,7 @@ class LocalStore:
             with disk_errors(str(self.root)):
                 for name in ("blobs/sha256", "ingest", "layers", "work"):
                     (self.root / name).mkdir(parents=True, exist_ok=True)
-                self.root.chmod(0o711)
+                self.root.chmod(0o710)  # as Docker's: set-uid programs in layers are not for the host's users
                 if not (self.root / "index.json").exists():
                     write_atomic(self.root / "index.json", b'{"schemaVersion":2,"manifests":[]}')
                 write_atomic(self.root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boxwright.content.local import disk_errors
 from boxwright.errors import Corrupt
+from boxwright.layer.apply import remove
 from boxwright.layer.pipe import Pipe
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
@@ -48,8 +48,19 @@ def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
             tree.rename(directory / "tree")
             return layers.publish(directory, diff_id, "tree", builder.offset, builder.content, builder.entries)
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
             os.close(lock)
+
+
+def _remove(directory: Path) -> None:
+    """What an equal layer made superfluous. What cannot be removed is found by the collector."""
+    fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove(fd, os.fsencode(directory.name))
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def sync_tree(tree: Path) -> None:

@@ -24,8 +24,8 @@ _FOREIGN = ("trusted.overlay.redirect", "trusted.overlay.metacopy", "user.overla
 
 def write_tree(tree: Path | int, builder: TarBuilder) -> None:
     """Write the tree (a path, or a descriptor of its directory) and the end of the archive. Whiteouts and opaque
-    directories become OCI's; sockets are left out; of the root, only attributes that differ from 0755 root:root
-    without xattrs are told. Raises EntryInvalid."""
+    directories become OCI's; sockets are left out; the root is told, without its time, only when it is not 0755
+    root:root without xattrs. Raises EntryInvalid."""
     fd = os.open(".", _DIR_FLAGS, dir_fd=tree) if isinstance(tree, int) else os.open(tree, _DIR_FLAGS)
     walker = _Walker(builder)
     try:
@@ -50,7 +50,8 @@ class _Walker:
         st = os.fstat(fd)
         xattrs, opaque = _xattrs(fd, b"")
         if st.st_mode & 0o7777 != 0o755 or st.st_uid or st.st_gid or xattrs:
-            self._builder.put(b"", DIR, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, 0, xattrs=xattrs)
+            # Its time is that of the last name written into it: nobody set it, and it would differ each time.
+            self._builder.put(b"", DIR, st.st_mode, st.st_uid, st.st_gid, 0, 0, xattrs=xattrs)
         self._stack[-1] = (fd, b"", iter(_listing(fd, opaque)))
         while self._stack:
             fd, prefix, names = self._stack[-1]

@@ -62,7 +62,7 @@ class TarBuilder:
         self._view = memoryview(self._buffer)
         self._used = 0
         self.offset = 0  # bytes of tar so far
-        self.entries = 0
+        self.entries = 0  # names, the root not counted
         self.content = 0  # bytes of regular files
 
     # --- the public door ---------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class TarBuilder:
                 seconds if 0 <= seconds <= _MOST_12 else 0, kind, link[:100], device,
             )
         )  # fmt: skip
-        self.entries += 1
+        self.entries += 1 if name else 0
         self.content += size
         if self._announce is not None:
             kept = dict(xattrs) if xattrs else None

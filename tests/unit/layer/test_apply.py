@@ -108,6 +108,25 @@ def test_too_deep_is_an_error(layers: LayerStore, tmp_path: Path) -> None:
     with pytest.raises(TooDeep):
         unpack(ingest(layers, member("d/" * 1000 + "f")), fresh(tmp_path), as_root=ROOT)
     assert len(os.listdir("/proc/self/fd")) <= before + 3
+    fd = os.open(tmp_path, os.O_RDONLY)
+    remove(fd, b"target")
+    os.close(fd)
+
+
+def test_removing_has_no_depth_limit(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    fd = os.open(tmp_path / "t", os.O_RDONLY)
+    for _ in range(2000):
+        os.mkdir("d", dir_fd=fd)
+        os.close(os.open("f", os.O_CREAT, dir_fd=fd))
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    remove(fd, b"t")
+    os.close(fd)
+    assert os.listdir(tmp_path) == []
 
 
 def test_remove(tmp_path: Path) -> None:
