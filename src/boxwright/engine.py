@@ -372,6 +372,22 @@ class Engine:
         """Recompute every claim of the store; `repair` drops what is broken."""
         return self.maintenance.fsck(repair=repair)
 
+    def reset(self) -> None:
+        """Remove everything under the root: containers (also running ones), networks, mounts, images, volumes, cache.
+
+        Only what the store made is removed; the root itself goes when nothing else is in it.
+        """
+        from boxwright.image.reset import remove_root
+
+        for container in self.containers.list(all=True):
+            self.containers.remove(container, force=True)
+        for network in self.containers.networks.list():
+            self.containers.networks.take_down(network)
+        self.collect()
+        self.snapshots.unmount_all()
+        self.db.close()
+        remove_root(self.root)
+
     def info(self) -> dict[str, Any]:
         """Docker's system information."""
         from boxwright.errors import BoxwrightError

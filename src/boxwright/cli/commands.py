@@ -103,6 +103,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "system fsck": (_S, "system_fsck", "Check the store against its digests"),
     "system info": (_S, "info", "Display system-wide information"),
     "system prune": (_S, "system_prune", "Remove unused data"),
+    "system reset": (_S, "system_reset", "Remove everything: containers, images, volumes, networks, build cache"),
     "info": (_S, "info", "Display system-wide information"),
     "version": (_S, "version", "Show the version information"),
     "completion bash": ("boxwright.cli.completion", "bash", "Generate the autocompletion script for bash"),

@@ -204,6 +204,20 @@ def system_prune(ctx: Context, args: Namespace) -> int:
     return 0
 
 
+def system_reset_args(p: Parser) -> None:
+    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+
+
+def system_reset(ctx: Context, args: Namespace) -> int:
+    """Back to an empty root, running containers included."""
+    root = ctx.settings.root
+    if not args.force and not ctx.confirm(f"WARNING! This will remove all containers, images, volumes, networks and build cache in {root}."):
+        return 0
+    ctx.engine.reset()
+    ctx.out(f"Removed everything in {root}")
+    return 0
+
+
 def system_fsck_args(p: Parser) -> None:
     p.add_argument("--repair", action="store_true", help="Make again, or drop, what is broken and can be fetched or built again")
 

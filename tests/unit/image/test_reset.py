@@ -1,0 +1,26 @@
+"""Removing a root takes what the store made, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from boxwright.content.db import Database
+from boxwright.content.local import LocalStore
+from boxwright.image.reset import remove_root
+
+
+def test_a_root_of_ours_goes_whole(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    LocalStore(root).put(b"x", "text/plain")
+    with Database(root / "boxwright.db").write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
+    remove_root(root)
+    assert not root.exists()
+    remove_root(root)
+
+
+def test_what_is_not_ours_stays(tmp_path: Path) -> None:
+    LocalStore(tmp_path)
+    (tmp_path / "thesis.tex").write_text("years of work")
+    remove_root(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
