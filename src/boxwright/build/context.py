@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from boxwright.build.context_cache import NO_XATTRS, DigestCache, stat_key
+from boxwright.build.context_node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context_tree import (
     FileTree,
     LinkLoop,
@@ -42,19 +42,9 @@ __all__ = [
     "SourceMissing",
     "SourceSet",
     "TreeNode",
+    "umask_of",
 ]
 
-_TYPES = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "dir",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block",
-    stat.S_IFIFO: "fifo",
-}
-_NO_DEVICE = (0, 0)
-_CHUNK = 1 << 20
-_DEFAULT_UMASK = 0o022
 _DEEPEST = 64  # directories held open at once
 
 
@@ -68,67 +58,6 @@ class ContextUnreadable(Invalid):
 
 class ContextChanged(Conflict):
     """A file of the context changed while it was read."""
-
-
-class LocalNode:
-    """A file of the context, as the image is to have it: owned by root, modes without the checkout's umask.
-
-    Plain numbers instead of a stat_result: a context may have very many of these.
-    """
-
-    __slots__ = (
-        "_tree",
-        "_xattrs",
-        "carry",
-        "content",
-        "device",
-        "hidden",
-        "identity",
-        "key",
-        "link",
-        "mode",
-        "mtime_ns",
-        "path",
-        "size",
-        "type",
-    )
-
-    uid = 0
-    gid = 0
-
-    def __init__(
-        self,
-        tree: LocalContext,
-        path: str,
-        kind: str,
-        status: os.stat_result,
-        link: str = "",
-        hidden: bool = False,
-        carry: int = NOTHING,
-    ) -> None:
-        self._tree = tree
-        self.path = path
-        self.type = kind
-        self.link = link
-        self.hidden = hidden  # ignored itself; may be a directory with something in it that is not
-        self.carry = carry  # the ignore pattern that decided
-        permissions = status.st_mode & 0o7777
-        self.mode = tree.modes[kind].get(permissions, permissions)
-        self.mtime_ns = status.st_mtime_ns
-        self.size = status.st_size if kind == "file" else 0
-        self.key = stat_key(status)
-        self.identity: object = (
-            (status.st_dev, status.st_ino) if kind == "file" and status.st_nlink > 1 else None
-        )
-        self.device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if status.st_rdev else _NO_DEVICE
-        self.content = ""  # digest in hex, once known
-        self._xattrs: Mapping[str, bytes] | None = None
-
-    @property
-    def xattrs(self) -> Mapping[str, bytes]:
-        if self._xattrs is None:
-            self._tree.know(self)
-        return self._xattrs or NO_XATTRS
 
 
 class LocalContext:
@@ -157,7 +86,7 @@ class LocalContext:
             ) from error
         mask = umask_of(status.st_mode, directory=True) if umask is None else umask
         kept: dict[int, int] = {}
-        self.modes = dict.fromkeys(_TYPES.values(), kept)
+        self.modes = dict.fromkeys(TYPES.values(), kept)
         self.modes["file"] = {0o666 & ~mask: 0o644, 0o777 & ~mask: 0o755}
         self.modes["dir"] = {0o777 & ~mask: 0o755}
         self._lock = threading.RLock()
@@ -227,7 +156,7 @@ class LocalContext:
         read_at = time.time_ns()
         with self._lock:
             fd = self._open(node)
-        if node.size >= _CHUNK:
+        if node.size >= CHUNK:
             return os.fdopen(fd, "rb")
         try:
             data = os.read(fd, node.size + 1)
@@ -235,7 +164,11 @@ class LocalContext:
         finally:
             os.close(fd)
         digest = hashlib.sha256(data).hexdigest()
-        if len(data) != node.size or (node.content and digest != node.content) or (status and stat_key(status) != node.key):
+        if (
+            len(data) != node.size
+            or (node.content and digest != node.content)
+            or (status and stat_key(status) != node.key)
+        ):
             raise self._changed(node.path)
         if status is not None:
             with self._lock:
@@ -307,13 +240,13 @@ class LocalContext:
 
     def _scan(self, folder: LocalNode) -> dict[str, LocalNode]:
         prefix = f"{folder.path}/" if folder.path else ""
-        ignore, above, types = self.ignore, folder.carry, _TYPES
+        ignore, above, types = self.ignore, folder.carry, TYPES
         carry, hidden = NOTHING, False
         found: dict[str, LocalNode] = {}
         fd = self._folder_fd(folder.path)
         try:
             if folder._xattrs is None:
-                folder._xattrs = _xattrs(fd, "")
+                folder._xattrs = read_xattrs(fd, "")
             with os.scandir(fd) as listing:
                 for entry in listing:
                     name = entry.name
@@ -386,16 +319,16 @@ class LocalContext:
         if node.type == "symlink":
             return NO_XATTRS
         if node.type == "dir":
-            return _xattrs(self._folder_fd(node.path), "")
+            return read_xattrs(self._folder_fd(node.path), "")
         parent, _, name = node.path.rpartition("/")
-        return _xattrs(self._folder_fd(parent), name)
+        return read_xattrs(self._folder_fd(parent), name)
 
     def _read(self, node: LocalNode) -> None:
         read_at = time.time_ns()
         xattrs = self._attributes(node)
         fd = self._open(node)
         try:
-            digest = _hash(fd, node.size)
+            digest = hash_file(fd, node.size)
             status = os.fstat(fd)
         finally:
             os.close(fd)
@@ -420,45 +353,3 @@ class LocalContext:
 
 
 Context = LocalContext
-
-
-def _hash(fd: int, size: int) -> str:
-    if size < _CHUNK:
-        data = os.read(fd, size + 1)
-        if len(data) == size:
-            return hashlib.sha256(data).hexdigest()
-        os.lseek(fd, 0, os.SEEK_SET)
-    digest = hashlib.sha256()
-    while chunk := os.read(fd, _CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _xattrs(directory: int, name: str) -> Mapping[str, bytes]:
-    """The extended attributes that an image keeps: user.* and file capabilities."""
-    path = f"/proc/self/fd/{directory}/{name}" if name else directory
-    try:
-        names = os.listxattr(path, follow_symlinks=False) if name else os.listxattr(path)
-        wanted = [n for n in names if n == "security.capability" or n.startswith("user.")]
-        if not wanted:
-            return NO_XATTRS
-        return {
-            n: os.getxattr(path, n, follow_symlinks=False) if name else os.getxattr(path, n)
-            for n in sorted(wanted)
-        }
-    except OSError:
-        return NO_XATTRS  # the file system has none, or they went meanwhile
-
-
-def umask_of(mode: int, *, directory: bool) -> int:
-    """The umask that made a file (or directory) of this mode out of 0666 (0777).
-
-    Where a class of users may neither read nor write, it is taken to be shut out altogether. A mode that no
-    umask makes (the owner cannot read or write it) says nothing: then it is 022, the usual one.
-    """
-    if mode & 0o600 != 0o600:
-        return _DEFAULT_UMASK
-    missing = ~mode & (0o777 if directory else 0o666)
-    if not directory:
-        missing |= sum(1 << shift for shift in (0, 3) if missing >> shift & 6 == 6)
-    return missing & 0o077

@@ -14,13 +14,12 @@ import pytest
 
 from boxwright.build.context import ContextChanged, ContextMissing, LocalContext, umask_of
 from boxwright.build.context_cache import DigestCache, is_racy, stat_key
+from boxwright.build.context_follow import follow_links, walk_included
 from boxwright.build.context_tree import (
     LinkLoop,
     SourceMissing,
     SourceSet,
     fingerprint,
-    follow_links,
-    walk_included,
 )
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from support import vectors

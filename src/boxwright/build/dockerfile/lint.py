@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import instruction_of
@@ -23,6 +22,7 @@ from boxwright.build.dockerfile.text import suggestion
 from boxwright.errors import Invalid
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass, field
 
 _RESERVED = ("context", "scratch")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
@@ -15,6 +14,7 @@ from boxwright.build.dockerfile.paths import clean_path
 from boxwright.build.dockerfile.ports import parse_port
 from boxwright.build.dockerfile.substitute import expand_instruction
 from boxwright.build.dockerfile.text import go_quote, suggestion
+from boxwright.spec.values import dataclass, field
 
 _WORDS = "apikey|auth|credential|credentials|key|password|pword|passwd|secret|token"
 _SECRET = re.compile(f"(?:_|^)(?:{_WORDS})(?:_|$)", re.IGNORECASE)

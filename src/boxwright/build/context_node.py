@@ -1,0 +1,130 @@
+"""One file of a context directory: what its status says, and what has to be read of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from boxwright.build.context_cache import NO_XATTRS, stat_key
+from boxwright.build.dockerfile.ignore import NOTHING
+
+if TYPE_CHECKING:
+    from boxwright.build.context import LocalContext
+TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+}
+_NO_DEVICE = (0, 0)
+CHUNK = 1 << 20  # bytes up to which a file is read in one go
+_DEFAULT_UMASK = 0o022
+
+
+class LocalNode:
+    """A file of the context, as the image is to have it: owned by root, modes without the checkout's umask.
+
+    Plain numbers instead of a stat_result: a context may have very many of these.
+    """
+
+    __slots__ = (
+        "_tree",
+        "_xattrs",
+        "carry",
+        "content",
+        "device",
+        "hidden",
+        "identity",
+        "key",
+        "link",
+        "mode",
+        "mtime_ns",
+        "path",
+        "size",
+        "type",
+    )
+
+    uid = 0
+    gid = 0
+
+    def __init__(
+        self,
+        tree: LocalContext,
+        path: str,
+        kind: str,
+        status: os.stat_result,
+        link: str = "",
+        hidden: bool = False,
+        carry: int = NOTHING,
+    ) -> None:
+        self._tree = tree
+        self.path = path
+        self.type = kind
+        self.link = link
+        self.hidden = hidden  # ignored itself; may be a directory with something in it that is not
+        self.carry = carry  # the ignore pattern that decided
+        permissions = status.st_mode & 0o7777
+        self.mode = tree.modes[kind].get(permissions, permissions)
+        self.mtime_ns = status.st_mtime_ns
+        self.size = status.st_size if kind == "file" else 0
+        self.key = stat_key(status)
+        self.identity: object = (
+            (status.st_dev, status.st_ino) if kind == "file" and status.st_nlink > 1 else None
+        )
+        self.device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if status.st_rdev else _NO_DEVICE
+        self.content = ""  # digest in hex, once known
+        self._xattrs: Mapping[str, bytes] | None = None
+
+    @property
+    def xattrs(self) -> Mapping[str, bytes]:
+        if self._xattrs is None:
+            self._tree.know(self)
+        return self._xattrs or NO_XATTRS
+
+
+def hash_file(fd: int, size: int) -> str:
+    """The sha256, in hex, of what can be read from a descriptor; `size` is what is expected."""
+    if size < CHUNK:
+        data = os.read(fd, size + 1)
+        if len(data) == size:
+            return hashlib.sha256(data).hexdigest()
+        os.lseek(fd, 0, os.SEEK_SET)
+    digest = hashlib.sha256()
+    while chunk := os.read(fd, CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_xattrs(directory: int, name: str) -> Mapping[str, bytes]:
+    """The extended attributes that an image keeps: user.* and file capabilities."""
+    path = f"/proc/self/fd/{directory}/{name}" if name else directory
+    try:
+        names = os.listxattr(path, follow_symlinks=False) if name else os.listxattr(path)
+        wanted = [n for n in names if n == "security.capability" or n.startswith("user.")]
+        if not wanted:
+            return NO_XATTRS
+        return {
+            n: os.getxattr(path, n, follow_symlinks=False) if name else os.getxattr(path, n)
+            for n in sorted(wanted)
+        }
+    except OSError:
+        return NO_XATTRS  # the file system has none, or they went meanwhile
+
+
+def umask_of(mode: int, *, directory: bool) -> int:
+    """The umask that made a file (or directory) of this mode out of 0666 (0777).
+
+    Where a class of users may neither read nor write, it is taken to be shut out altogether. A mode that no
+    umask makes (the owner cannot read or write it) says nothing: then it is 022, the usual one.
+    """
+    if mode & 0o600 != 0o600:
+        return _DEFAULT_UMASK
+    missing = ~mode & (0o777 if directory else 0o666)
+    if not directory:
+        missing |= sum(1 << shift for shift in (0, 3) if missing >> shift & 6 == 6)
+    return missing & 0o077
