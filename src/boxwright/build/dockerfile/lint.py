@@ -68,8 +68,9 @@ class CheckResult:
         return DockerfileError(f"lint violation found for rules: {rules}", ranges=ranges)
 
 
-def check(dockerfile: Dockerfile, request: CheckRequest = CheckRequest()) -> CheckResult:
+def check(dockerfile: Dockerfile, request: CheckRequest | None = None) -> CheckResult:
     """Run all checks. Raises DockerfileError only for check options that cannot be read."""
+    request = request or CheckRequest()
     written = request.options if request.options is not None else dockerfile.directive("check")
     findings = Findings(parse_check(written or ""))
     run = _Check(dockerfile, request, findings)
