@@ -25,6 +25,7 @@ UNIADDR: Final = 1 << 26  # 32 GiB, far above any index
 _MOST_BLOCKS = (1 << 32) - UNIADDR - 2
 META: Final = 4096  # bytes; where inodes begin
 MAGIC: Final = 0xE0F5E1E2
+IMPLIED_AT: Final = 1024 + 48  # in the uuid's place: how many directories, the root not counted, the tar only implies
 SUPER: Final = Struct("<IIIBBHQQIIII16s16sI2xHH38x")
 SLOT: Final = Struct("<64sII56x")
 INODE: Final = Struct("<HHHHQIIIIqIIB15x")
@@ -96,6 +97,7 @@ class _Plan:
         self.entries = 0
         self.bytes = 0
         self.sparse = 0
+        self.implied = -(tree.flags[0] & IMPLIED)  # the root is numbered like the others
         self._number(0)
         todo = [(0, False)]
         while todo:
@@ -142,6 +144,7 @@ class _Plan:
     def _number(self, inode: int) -> None:
         tree, position = self.tree, self.position
         mode = tree.mode[inode]
+        self.implied += tree.flags[inode] & IMPLIED
         size = 64
         if inode in tree.xattrs or tree.flags[inode] & OPAQUE:
             xattrs = dict(tree.xattrs.get(inode, ()))
@@ -214,7 +217,7 @@ def _front(plan: _Plan, blocks: int, tar_blocks: int) -> bytes:
     if plan.sparse:
         slots.append(SLOT.pack(b"sparse", plan.sparse // BLOCK, UNIADDR + tar_blocks))
     head = SUPER.pack(
-        MAGIC, 0, 2, 9, 0, plan.nids[0], len(plan.order), 0, 0, blocks, 0, 0, b"", b"boxwright-1", 8, len(slots), 9,
+        MAGIC, 0, 2, 9, 0, plan.nids[0], len(plan.order), 0, 0, blocks, 0, 0, plan.implied.to_bytes(16, "little"), b"boxwright-1", 8, len(slots), 9,
     )  # fmt: skip
     front = bytes(1024) + head + b"".join(slots)
     return front + bytes(META - len(front))
