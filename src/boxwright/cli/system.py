@@ -6,11 +6,12 @@ from boxwright.cli.tables import created_at, human_size, short_id, since, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
+    from boxwright.container.networks import Network
     from boxwright.image.usage import CacheUsage, ImageUsage, Usage
 
 _FORMAT_HELP = "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE"
@@ -53,14 +54,34 @@ def _df_details(ctx: Context, usage: Usage) -> None:
     }  # fmt: skip
     table(ctx, columns, (row for image in usage.images for row in _image_rows(image)))
     ctx.out("\nContainers space usage:\n")
-    rows = [{"ID": short_id(key), "Size": human_size(size)} for key, size in usage.containers.items()]
-    table(ctx, {"ID": "CONTAINER ID", "Size": "SIZE"}, rows)
+    columns = {
+        "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE", "RunningFor": "CREATED",
+        "Status": "STATUS", "Names": "NAMES",
+    }  # fmt: skip
+    table(ctx, columns, _container_rows(ctx, usage) if usage.containers else ())
     ctx.out("\nLocal Volumes space usage:\n")
     columns = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
     table(ctx, columns, ({"Name": v.name, "Links": str(v.links), "Size": human_size(v.size)} for v in usage.volumes))
     cache = next((part.size for part in usage.parts if part.type == "Build Cache"), 0)
     ctx.out(f"\nBuild cache usage: {human_size(cache)}\n")
     _cache_table(ctx, usage.cache)
+
+
+def _container_rows(ctx: Context, usage: Usage) -> Iterable[dict[str, Any]]:
+    from boxwright.cli.tables import ellipsis
+    from boxwright.container.describe import command_text, status_text
+
+    for container in ctx.engine.containers.list(all=True):
+        yield {
+            "ID": short_id(container.id),
+            "Image": container.record["image"],
+            "Command": f'"{ellipsis(command_text(container), 20)}"',
+            "LocalVolumes": str(sum(bool(point["name"]) for point in container.record["mounts"])),
+            "Size": human_size(usage.containers.get(container.id, 0)),
+            "RunningFor": since(container.created),
+            "Status": status_text(container.state),
+            "Names": container.name,
+        }
 
 
 def _image_rows(item: ImageUsage) -> Iterable[dict[str, Any]]:
@@ -188,14 +209,8 @@ def system_prune(ctx: Context, args: Namespace) -> int:
         warning += "\n  Items to be pruned will be filtered with:\n" + "".join(f"  - {k}={v}\n" for k, vs in filters.items() for v in vs)
     if not args.force and not ctx.confirm(warning):
         return 0
-    engine, freed = ctx.engine, 0
-    for title, kind in (("Containers", "container"), ("Networks", "network"), ("Volumes", "volume")):
-        if kind == "volume" and not args.volumes:
-            continue
-        removed, size = getattr(engine, f"{kind}_prune")({k: v for k, v in filters.items() if kind != "volume" or k != "until"})
-        freed += size
-        if removed:
-            ctx.out(f"Deleted {title}:\n" + "\n".join(removed) + "\n")
+    engine = ctx.engine
+    freed = _prune_containers(ctx, filters, volumes=args.volumes)
     pruned = engine.image_prune(everything=args.all, filters=filters)
     show_removed(ctx.out, pruned.removed)
     steps = engine.builder_prune(everything=args.all, filters={k: v for k, v in filters.items() if k == "until"})
@@ -216,6 +231,37 @@ def system_reset(ctx: Context, args: Namespace) -> int:
     ctx.engine.reset()
     ctx.out(f"Removed everything in {root}")
     return 0
+
+
+def _prune_containers(ctx: Context, filters: Mapping[str, Sequence[str]], *, volumes: bool) -> int:
+    """Containers, networks and perhaps volumes; bytes freed."""
+    from boxwright.cli.filters import labels_match, moment
+    from boxwright.cli.tables import timestamp
+    from boxwright.container.networks import label_match
+
+    containers = ctx.engine.containers
+    before = min((moment(text) for text in filters.get("until", ())), default=float("inf"))
+    wanted, refused = filters.get("label", ()), filters.get("label!", ())
+
+    def fits(labels: Mapping[str, str]) -> bool:
+        return labels_match(wanted, labels) and not any(labels_match([r], labels) for r in refused)
+
+    def network_fits(n: Network) -> bool:
+        return (timestamp(n.created) or 0) < before and label_match(n, wanted) and not any(label_match(n, [r]) for r in refused)
+
+    removed, freed = containers.prune(lambda c: c.created < before and fits(c.labels))
+    _show_deleted(ctx, "Containers", removed)
+    _show_deleted(ctx, "Networks", containers.prune_networks(network_fits))
+    if volumes:
+        removed, more = containers.prune_volumes(lambda v: v.anonymous and fits(v.labels))
+        freed += more
+        _show_deleted(ctx, "Volumes", removed)
+    return freed
+
+
+def _show_deleted(ctx: Context, title: str, what: Sequence[str]) -> None:
+    if what:
+        ctx.out(f"Deleted {title}:\n" + "\n".join(what) + "\n")
 
 
 def system_fsck_args(p: Parser) -> None:

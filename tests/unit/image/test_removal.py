@@ -268,7 +268,7 @@ def test_erase_takes_any_tree(tmp_path: Path) -> None:
 def _du(path: Path) -> int:
     total, seen = 0, set()
     for folder, _, names in os.walk(path):
-        for name in [".", *names]:
+        for name in [".", *(n for n in names if not n.endswith((".db-wal", ".db-shm")))]:  # gone when nobody reads
             info = os.lstat(os.path.join(folder, name))
             if info.st_ino not in seen:
                 seen.add(info.st_ino)
