@@ -95,6 +95,7 @@ def exec_(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.flags import UsageError
     from boxwright.container import execs
     from boxwright.container.options import OptionInvalid, environment
+    from boxwright.runtime.tty import write_all
 
     if not args.command:
         raise UsageError(f'"{ctx.prog}" requires at least 2 arguments.', prog=ctx.prog)
@@ -110,11 +111,7 @@ def exec_(ctx: Context, args: Namespace) -> int:
     if args.tty:
         return _exec_terminal(ctx, container, config, args)
     sys.stdout.flush()
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return execs.run(ctx.engine, container, config, stdin=0 if args.interactive else null, stdout=1, stderr=2)
-    finally:
-        os.close(null)
+    return execs.run(ctx.engine, container, config, stdin=0 if args.interactive else -1, output=write_all)
 
 
 def _exec_terminal(ctx: Context, container: Container, config: Any, args: Namespace) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import select
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,11 +15,15 @@ from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.host import host
+from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
+from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
     from boxwright.container.rooms import Rooms
     from boxwright.runtime.oci import Running
+
+_CHUNK = 1 << 16
 
 
 class ExecFailed(Unsupported):
@@ -76,10 +81,75 @@ def translated(error: BoxwrightError) -> BoxwrightError:
     return error
 
 
-def run(rooms: Rooms, container: Container, config: ExecConfig, *, stdin: int, stdout: int, stderr: int) -> int:
-    """Without a terminal, with these descriptors as its own; the exit code. Raises ExecMissing, ExecFailed, WrongState."""
-    running = rooms.runtime.exec(container.id, process(container, config), stdin=stdin, stdout=stdout, stderr=stderr)
-    return finish(running)
+def run(rooms: Rooms, container: Container, config: ExecConfig, *, stdin: int, output: Callable[[int, bytes], None]) -> int:
+    """Without a terminal; `stdin` is a descriptor to copy from (-1 = nothing), `output` gets (1 or 2, bytes). Returns
+    the exit code. Raises ExecMissing, ExecFailed, WrongState.
+
+    The process gets pipes, never our descriptors: a terminal of the host must not reach a container.
+    """
+    running = rooms.runtime.exec(container.id, process(container, config), stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE)
+    try:
+        _relay(running, stdin, output)
+        return finish(running)
+    finally:
+        running.process.close()
+
+
+def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -> None:
+    """Until both outputs end, or the process has and nothing more comes (something it left behind may hold them)."""
+    child = running.process
+    streams = {child.stdout: 1, child.stderr: 2}
+    poller = select.poll()
+    for fd in streams:
+        poller.register(fd, select.POLLIN)
+    if stdin >= 0:
+        poller.register(stdin, select.POLLIN)
+    with pidfd(child.pid) as ended:
+        poller.register(ended, select.POLLIN)
+        over = False
+        while streams:
+            ready = poller.poll(100 if over else None)
+            if over and not ready:
+                return
+            for fd, _ in ready:
+                if fd == ended:
+                    over = True
+                    poller.unregister(ended)
+                    if stdin >= 0:
+                        poller.unregister(stdin)
+                        stdin = -1
+                elif fd == stdin:
+                    stdin = _feed(child, stdin, poller)
+                elif fd in streams:
+                    _take(running, fd, streams, poller, output)
+
+
+def _feed(child: Process, stdin: int, poller: select.poll) -> int:
+    data = os.read(stdin, _CHUNK)
+    try:
+        if data:
+            write_all(child.stdin, data)
+            return stdin
+    except BrokenPipeError:  # it does not want more
+        pass
+    poller.unregister(stdin)
+    os.close(child.stdin)
+    child.stdin = -1
+    return -1
+
+
+def _take(running: Running, fd: int, streams: dict[int, int], poller: select.poll, output: Callable[[int, bytes], None]) -> None:
+    data = os.read(fd, _CHUNK)
+    if not data:
+        poller.unregister(fd)
+        del streams[fd]
+        return
+    said = running.said().encode()
+    # The runtime says its own errors on the process's stderr too: they are raised, not shown as output.
+    if streams[fd] == 2 and said and data.rstrip(b"\n").endswith(said):
+        data = data.rstrip(b"\n")[: -len(said)]
+    if data:
+        output(streams[fd], data)
 
 
 def finish(running: Running) -> int:

@@ -1,0 +1,341 @@
+"""Containers as users run them: the command line on real containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support_containers import IMAGE, Root, busybox_root, eventually
+
+pytestmark = pytest.mark.rooted
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    with busybox_root(tmp_path_factory.mktemp("run")) as root:
+        yield root
+
+
+@pytest.fixture(autouse=True)
+def cleared(root: Root) -> Iterator[None]:
+    yield
+    for container in root.engine.containers.list(all=True):
+        root.engine.containers.remove(container, force=True, volumes=True)
+
+
+def lean(*words: str) -> tuple[str, ...]:
+    return ("run", "--rm", "--network", "none", *words)
+
+
+def test_output_streams_and_exit_code(root: Root) -> None:
+    done = root.run(*lean(IMAGE, "sh", "-c", "echo out; echo err >&2; exit 7"), check=7)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        ((IMAGE, "nosuch"), 127, 'exec: "nosuch": executable file not found in $PATH'),
+        ((IMAGE, "/etc/motd"), 126, "permission denied"),
+        (("--nosuch", IMAGE), 125, "unknown flag: --nosuch"),
+        (("-p", "99999", IMAGE), 125, "invalid containerPort: 99999"),
+        (("-v", "vol:b", IMAGE), 125, "mount path must be absolute"),
+        (("--pull", "never", "nosuch"), 125, "No such image"),
+        (("-u", "nobody-here", IMAGE, "true"), 125, "unable to find user nobody-here"),
+        (("--memory", "1k", IMAGE, "true"), 125, "Minimum memory limit allowed is 6MB"),
+        (("--network", "container:nosuch", IMAGE, "true"), 125, "No such container: nosuch"),
+        (("--network", "nosuch", IMAGE, "true"), 125, "network nosuch not found"),
+        (("--cap-add", "NOPE", IMAGE, "true"), 125, "unknown capability"),
+        (("--mount", "type=bind,source=/no/such/path,target=/x", IMAGE, "true"), 125, "bind source path does not exist"),
+    ],
+)
+def test_failures_of_run_itself(root: Root, words: tuple[str, ...], code: int, text: str) -> None:
+    network = () if "--network" in words else ("--network", "none")
+    done = root.run("run", "--rm", *network, *words, check=code)
+    assert text in done.stderr and "Traceback" not in done.stderr
+    assert root.out("ps", "-aq") == ""
+
+
+def test_without_a_command_it_says_so(root: Root) -> None:
+    root.run("import", "-", "empty", input=b"\0" * 1024)
+    assert "No command specified" in root.run("run", "empty", check=125).stderr
+
+
+def test_a_rm_container_leaves_nothing(root: Root) -> None:
+    root.run(*lean(IMAGE, "true"))
+    assert root.engine.containers.list(all=True) == []
+    assert os.listdir(root.path / "containers") == []
+    assert not [name for name in os.listdir(root.path / "work") if len(name) == 64]
+
+
+def test_environment_user_and_directory(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# comment\nFROM_FILE=a b\nHOME_TOWN\n")
+    root.environ["HOME_TOWN"] = "Oslo"
+    words = ("-e", "A=1", "-e", "HOME_TOWN", "--env-file", str(tmp_path / "env"), "-w", "/opt/new", "-u", "app", "-h", "box")
+    lines = root.out(*lean(*words, IMAGE, "sh", "-c", "env | sort; pwd; id; hostname; cat /etc/hostname")).splitlines()
+    for line in ("A=1", "FROM_FILE=a b", "HOME_TOWN=Oslo", "HOME=/home/app", "HOSTNAME=box", "/opt/new", "box"):
+        assert line in lines
+    identity = next(line for line in lines if line.startswith("uid="))
+    assert identity.startswith("uid=1000(app) gid=1000(app)") and "10(wheel)" in identity
+    assert not any(line.startswith("TERM=") for line in lines)
+
+
+def test_standard_input_reaches_the_program(root: Root) -> None:
+    data = os.urandom(3 << 20)
+    done = subprocess.run(
+        [sys.executable, "-m", "boxwright", *lean("-i", IMAGE, "cat")], env=root.environ, input=data, capture_output=True, timeout=60, check=True
+    )  # fmt: skip
+    assert done.stdout == data
+
+
+def test_a_large_output_arrives_whole(root: Root) -> None:
+    assert len(root.run(*lean(IMAGE, "head", "-c", "20000000", "/dev/zero")).stdout) == 20_000_000
+
+
+def test_output_nobody_reads_does_not_hang(root: Root) -> None:
+    pipeline = f"{sys.executable} -m boxwright {' '.join(lean(IMAGE, 'yes'))} | head -n 3"
+    done = subprocess.run(["bash", "-c", pipeline], env=root.environ, capture_output=True, timeout=60)
+    assert done.stdout == b"y\ny\ny\n"
+    eventually(lambda: not root.engine.containers.list(all=True) or root.clean() is None)
+
+
+def test_signals_are_passed_on(root: Root) -> None:
+    script = "trap 'echo got it; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+    process = root.start(*lean(IMAGE, "sh", "-c", script), stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 3
+    assert process.stdout.read() == b"got it\n"
+    process.stdout.close()
+
+
+def test_the_client_may_die(root: Root) -> None:
+    process = root.start("run", "--network", "none", "--name", "alone", IMAGE, "sh", "-c", "echo ready; sleep 0.6; echo more; exit 5", stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert root.out("wait", "alone") == "5"
+    assert root.out("logs", "alone") == "ready\nmore"
+
+
+def test_detached_rm_container_removes_itself(root: Root) -> None:
+    identity = root.out("run", "-d", "--rm", "--network", "none", IMAGE, "sleep", "0.2")
+    assert len(identity) == 64
+    eventually(lambda: root.engine.containers.list(all=True) == [] and not (root.path / "containers" / identity).exists())
+
+
+def test_the_life_of_a_container(root: Root) -> None:
+    identity = root.out("create", "--network", "none", "--name", "life", IMAGE, "sh", "-c", "echo run; exec sleep 100")
+    assert root.out("ps", "-a", "--format", "{{.Names}} {{.State}} {{.Status}}") == "life created Created"
+    assert root.out("start", "life") == "life"
+    assert root.out("ps", "-q", "--no-trunc") == identity
+    assert root.out("start", identity[:8]) == identity[:8]  # again: no error
+    assert "container is running: stop the container before removing or force remove" in root.run("rm", "life", check=1).stderr
+    root.run("pause", "life")
+    assert "(Paused)" in root.out("ps", "--format", "{{.Status}}")
+    root.run("unpause", "life")
+    root.run("rename", "life", "afterlife")
+    assert root.out("stop", "-t", "0", "afterlife") == "afterlife"
+    assert root.out("wait", "afterlife") == "137"
+    assert root.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
+    root.run("restart", "-t", "0", "afterlife")
+    assert root.out("ps", "--format", "{{.Names}}") == "afterlife"
+    root.run("restart", "-t", "0", "afterlife")
+    assert root.out("logs", "afterlife") == "run\nrun\nrun"
+    assert root.out("kill", "afterlife") == "afterlife"
+    assert "is not running" in root.run("kill", "afterlife", check=1).stderr
+    assert root.out("rm", "afterlife") == "afterlife"
+    assert "No such container: afterlife" in root.run("rm", "afterlife", check=1).stderr
+
+
+def test_stop_asks_first(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "polite", IMAGE, "sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done")
+    eventually(lambda: root.out("logs", "polite") == "ready")
+    root.run("stop", "polite")
+    assert root.out("wait", "polite") == "9"
+
+
+def test_names_conflict(root: Root) -> None:
+    first = root.out("create", "--name", "taken", IMAGE)
+    message = f'Conflict. The container name "/taken" is already in use by container "{first}". You have to remove (or rename) that container to be able to reuse that name.'
+    assert message in root.run("create", "--name", "taken", IMAGE, check=1).stderr
+    assert "Invalid container name (a/b)" in root.run("create", "--name", "a/b", IMAGE, check=1).stderr
+
+
+def test_exec(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "ce", "-e", "A=1", IMAGE, "sleep", "100")
+    done = root.run("exec", "-e", "B=2", "-w", "/tmp", "-u", "app", "ce", "sh", "-c", "echo $A$B; pwd; id -u; echo oops >&2; exit 4", check=4)
+    assert (done.stdout, done.stderr) == ("12\n/tmp\n1000\n", "oops\n")
+    assert root.out("exec", "-i", "ce", "cat", input="typed") == "typed"
+    assert "executable file not found" in root.run("exec", "ce", "nosuch", check=127).stderr
+    assert "permission denied" in root.run("exec", "ce", "/etc/motd", check=126).stderr
+    root.run("exec", "-d", "ce", "sh", "-c", "echo done > /tmp/mark")
+    eventually(lambda: root.run("exec", "ce", "cat", "/tmp/mark", check=None).stdout == "done\n")
+    root.run("stop", "-t", "0", "ce")
+    assert "is not running" in root.run("exec", "ce", "true", check=1).stderr
+
+
+def test_logs(root: Root) -> None:
+    root.run("run", "--network", "none", "--name", "cl", IMAGE, "sh", "-c", "for i in 1 2 3; do echo $i; done; echo bad >&2; printf end")
+    done = root.run("logs", "cl")
+    assert (done.stdout, done.stderr) == ("1\n2\n3\nend", "bad\n")
+    assert root.run("logs", "-n", "2", "cl").stdout == "end"
+    stamped = root.run("logs", "-t", "--tail", "all", "cl").stdout.splitlines()
+    assert stamped[0].endswith("Z 1") and stamped[0][4] == "-"
+    assert root.out("logs", "--since", "1h", "cl") == "1\n2\n3\nend" and root.out("logs", "--until", "1h", "cl") == ""
+    entries = [json.loads(line) for line in (root.path / "containers" / root.out("ps", "-aq", "--no-trunc") / (root.out("ps", "-aq", "--no-trunc") + "-json.log")).read_text().splitlines()]
+    assert entries[0] == {"log": "1\n", "stream": "stdout", "time": entries[0]["time"]}
+
+
+def test_logs_follow_to_the_end(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "cf", IMAGE, "sh", "-c", "echo a; sleep 0.4; echo b")
+    assert root.out("logs", "-f", "cf") == "a\nb"
+
+
+def test_logs_rotate(root: Root) -> None:
+    words = ("--log-opt", "max-size=10k", "--log-opt", "max-file=3")
+    root.run("run", "--network", "none", "--name", "cr", *words, IMAGE, "sh", "-c", "for i in $(seq 1 2000); do echo line $i; done; sleep 0.1; for i in $(seq 2001 2010); do echo line $i; done")
+    directory = next((root.path / "containers").iterdir())
+    files = sorted(p.name for p in directory.iterdir() if "json.log" in p.name)
+    assert len(files) <= 3 and root.out("logs", "cr").splitlines()[-1] == "line 2010"
+
+
+def test_restart_on_failure(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "again", "--restart", "on-failure:2", IMAGE, "sh", "-c", "echo try; exit 3")
+    assert root.out("wait", "again") == "3"
+    assert root.out("logs", "again") == "try\ntry\ntry"
+    assert root.out("inspect", "-f", "{{.RestartCount}} {{.State.Status}}", "again") == "2 exited"
+
+
+def test_restart_always_until_stopped(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "ever", "--restart", "always", IMAGE, "sh", "-c", "sleep 0.05")
+    eventually(lambda: int(root.out("inspect", "-f", "{{.RestartCount}}", "ever")) >= 1)
+    root.run("stop", "-t", "0", "ever")
+    assert root.out("inspect", "-f", "{{.State.Status}}", "ever") == "exited"
+
+
+def test_health(root: Root) -> None:
+    words = ("--health-cmd", "test -e /tmp/well && echo fine", "--health-interval", "100ms", "--health-retries", "2", "--health-timeout", "2s")
+    root.run("run", "-d", "--network", "none", "--name", "ch", *words, IMAGE, "sleep", "100")
+
+    def status() -> str:
+        return root.out("inspect", "-f", "{{.State.Health.Status}}", "ch")
+
+    assert status() in ("starting", "unhealthy")
+    eventually(lambda: status() == "unhealthy")
+    root.run("exec", "ch", "touch", "/tmp/well")
+    eventually(lambda: status() == "healthy")
+    assert "(healthy)" in root.out("ps", "--format", "{{.Status}}")
+    health = json.loads(root.out("inspect", "-f", "{{json .State.Health}}", "ch"))
+    assert health["Log"][-1]["Output"] == "fine\n" and health["Log"][-1]["ExitCode"] == 0 and len(health["Log"]) <= 5
+
+
+def test_killed_supervisor_is_noticed(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "orphan", IMAGE, "sleep", "1000")
+    container = root.engine.containers.get("orphan")
+    pid = container.state.pid
+    os.kill(container.state.supervisor_pid, signal.SIGKILL)
+    eventually(lambda: not container.refresh().supervised)
+    assert root.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
+    eventually(lambda: not Path(f"/proc/{pid}/root/etc").exists())
+    assert str(container.rootfs) not in Path("/proc/self/mounts").read_text()
+    root.run("start", "orphan")
+    assert root.out("ps", "--format", "{{.Names}}") == "orphan"
+
+
+def test_defaults_inside(root: Root) -> None:
+    out = root.out(*lean(IMAGE, "sh", "-c", "grep Cap /proc/self/status; grep Seccomp: /proc/self/status; cat /proc/self/mounts; echo $$; ls /sys/class/net; cat /etc/hosts"))
+    assert "CapEff:\t00000000a80425fb" in out or "CapEff:" in out
+    assert "Seccomp:\t2" in out
+    assert "\n1\n" in out and "lo" in out.split("\n1\n")[1].split()
+    assert "127.0.0.1\tlocalhost" in out
+
+
+def test_rights(root: Root) -> None:
+    assert root.run(*lean("--read-only", IMAGE, "touch", "/x"), check=1).stderr.startswith("touch: /x: Read-only file system")
+    root.run(*lean("--read-only", "--tmpfs", "/x", IMAGE, "touch", "/x/y"))
+    assert "Operation not permitted" in root.run(*lean("--cap-drop", "ALL", IMAGE, "chown", "1", "/tmp"), check=1).stderr
+    assert "NoNewPrivs:\t1" in root.out(*lean("--security-opt", "no-new-privileges", IMAGE, "cat", "/proc/self/status"))
+    assert "Seccomp:\t0" in root.out(*lean("--security-opt", "seccomp=unconfined", IMAGE, "cat", "/proc/self/status"))
+    assert "Seccomp:\t0" in root.out(*lean("--privileged", IMAGE, "cat", "/proc/self/status"))
+    assert root.out(*lean("--device", "/dev/null:/dev/mine", IMAGE, "ls", "-l", "/dev/mine")).startswith("c")
+    assert root.out(*lean("--ulimit", "nofile=100:200", IMAGE, "sh", "-c", "ulimit -n; ulimit -Hn")) == "100\n200"
+    assert root.out(*lean("--shm-size", "1m", IMAGE, "sh", "-c", "df -k /dev/shm | tail -n 1")).split()[1] == "1024"
+    assert root.out(*lean("--init", IMAGE, "sh", "-c", "cat /proc/1/comm")) in ("docker-init", "tini", "catatonit")
+    assert root.out(*lean("--pid", "host", IMAGE, "sh", "-c", "test $$ != 1; echo $?")) == "0"
+
+
+def test_memory_limit_kills_and_says_so(root: Root) -> None:
+    root.run("run", "--network", "none", "--name", "big", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", "x=$(head -c 60000000 /dev/zero | tr '\\0' a); echo $x | wc -c", check=None)
+    assert root.out("inspect", "-f", "{{.State.OOMKilled}} {{.HostConfig.Memory}}", "big").endswith(" 16777216")
+
+
+def test_diff_commit_and_export(root: Root) -> None:
+    root.run("run", "--network", "none", "--name", "cd", IMAGE, "sh", "-c", "echo new > /opt/new; rm /etc/motd; mkdir /srv")
+    assert root.out("diff", "cd").splitlines() == ["C /etc", "D /etc/motd", "C /opt", "A /opt/new", "A /srv"]
+    image = root.out("commit", "-a", "me", "-m", "why", "-c", "ENV X=1", "-c", "CMD cat /opt/new", "cd", "made:1")
+    assert image.startswith("sha256:")
+    assert root.out(*lean("made:1")) == "new"
+    config = json.loads(root.out("image", "inspect", "-f", "{{json .Config}}", "made:1"))
+    assert "X=1" in config["Env"] and config["Cmd"] == ["/bin/sh", "-c", "cat /opt/new"] and not config.get("Hostname")
+    history = root.out("history", "--no-trunc", "--format", "{{.Comment}}", "made:1").splitlines()
+    assert history[0] == "why"
+    listing = subprocess.run(["tar", "-t"], input=subprocess.run([sys.executable, "-m", "boxwright", "export", "cd"], env=root.environ, capture_output=True, check=True).stdout, capture_output=True, check=True).stdout.decode().splitlines()
+    assert "opt/new" in listing and "etc/motd" not in listing and "bin/sh" in listing
+    root.run("rmi", "made:1")
+
+
+def test_mount_points_of_the_runtime_are_no_part_of_a_commit(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "cm", IMAGE, "sleep", "100")
+    assert root.out("diff", "cm") == ""
+    root.run("commit", "cm", "same")
+    layer = json.loads(root.out("image", "inspect", "-f", "{{json .RootFS.Layers}}", "same"))[-1]
+    names = subprocess.run(["tar", "-tf", str(root.path / "layers" / layer.replace(":", "-") / "layer.tar")], capture_output=True, check=True).stdout.decode().split()
+    assert [n for n in names if n not in ("etc/", "sbin/", "run/", "./")] == []
+    root.run("rmi", "same")
+
+
+def test_top_stats_port_inspect_update(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "ct", "-l", "a=b", IMAGE, "sleep", "1000")
+    assert "sleep 1000" in root.out("top", "ct") and root.out("top", "ct", "-o", "pid,args").splitlines()[0].split() == ["PID", "COMMAND"]
+    stats = json.loads(root.out("stats", "--no-stream", "--format", "json", "ct"))
+    assert stats["Name"] == "ct" and stats["PIDs"] == "1" and stats["MemUsage"] != "0B / 0B"
+    root.run("update", "--memory", "64m", "--memory-swap", "64m", "--restart", "always", "ct")
+    shown = json.loads(root.out("inspect", "ct"))[0]
+    assert shown["HostConfig"]["Memory"] == 64 << 20 and shown["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert shown["Config"]["Labels"] == {"a": "b"} and shown["Name"] == "/ct" and shown["State"]["Running"] is True
+    assert root.out("ps", "-q", "--filter", "label=a=b", "--filter", "name=ct", "--filter", "status=running") == shown["Id"][:12]
+    assert root.out("ps", "-q", "--filter", "label=a=c") == ""
+
+
+def test_prune(root: Root) -> None:
+    root.run("run", "--network", "none", IMAGE, "true")
+    root.run("run", "-d", "--network", "none", "--name", "stays", IMAGE, "sleep", "100")
+    assert "Deleted Containers:" in root.out("container", "prune", "-f")
+    assert root.out("ps", "-a", "--format", "{{.Names}}") == "stays"
+
+
+def test_cidfile(root: Root, tmp_path: Path) -> None:
+    identity = root.out("create", "--cidfile", str(tmp_path / "cid"), IMAGE)
+    assert (tmp_path / "cid").read_text() == identity
+    assert "container ID file found" in root.run("create", "--cidfile", str(tmp_path / "cid"), IMAGE, check=1).stderr
+
+
+def test_joining_another_containers_namespaces(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "first", "-h", "host1", IMAGE, "sleep", "100")
+    assert root.out("run", "--rm", "--network", "container:first", "--pid", "container:first", IMAGE, "sh", "-c", "hostname; cat /proc/1/comm") == "host1\nsleep"
+
+
+def test_trusting_the_hosts_certificates(root: Root) -> None:
+    bundle = "/run/boxwright/ca-certificates.crt"
+    out = root.out(*lean("--trust-host-ca", "-e", "PIP_CERT=/mine", IMAGE, "sh", "-c", f"echo $SSL_CERT_FILE $PIP_CERT; head -c 5 {bundle}; touch {bundle} 2>/dev/null || echo readonly"))
+    lines = out.splitlines()
+    assert lines[0] == f"{bundle} /mine" and len(lines[1]) >= 1
+    assert root.out(*lean(IMAGE, "sh", "-c", "echo x$SSL_CERT_FILE")) == "x"
