@@ -95,7 +95,7 @@ class OverlaySnapshots(ABC):
         # A layer that occurs twice counts once, at the top: what it says below is said again above, and overlayfs
         # refuses the same directory twice (ELOOP).
         stack = dict.fromkeys(reversed(workspace.layers))
-        lowers = [self.lower(self.layers.get(diff_id)) for diff_id in stack]
+        lowers = [*self._attributes(workspace), *(self.lower(self.layers.get(diff_id)) for diff_id in stack)]
         for number in range(len(lowers), 1 if workspace.writable else 2):  # overlayfs wants one below an upper, else two
             lowers.append(self._nothing(number))
         options = [*(f"lowerdir+={lower}" for lower in lowers)]
@@ -107,6 +107,22 @@ class OverlaySnapshots(ABC):
         else:
             options.append("ro")
         return Mount("overlay", "overlay", (*options, *_OPTIONS, *(["userxattr"] if self._userxattr else [])))
+
+    def _attributes(self, workspace: Workspace) -> list[Path]:
+        """A directory that gives directories, which a tar only implies, the attributes of the layers below; mostly none."""
+        from boxwright.layer.implied import misshown, write_attributes
+
+        path = workspace.path / "attributes"
+        if not path.exists():
+            nodes = misshown([self.layers.get(diff_id) for diff_id in workspace.layers])
+            if not nodes:
+                return []
+            part = workspace.path / "attributes.part"
+            with disk_errors(str(part)):
+                part.mkdir(exist_ok=True)
+            write_attributes(nodes, part)
+            part.rename(path)
+        return [path]
 
     def _nothing(self, number: int) -> Path:
         empty = self.root / "mounts" / f"empty{number}"
