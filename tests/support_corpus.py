@@ -88,6 +88,24 @@ def small_base() -> bytes:
     return out.getvalue()
 
 
+def extended(base: bytes) -> bytes:
+    """A busybox root file system with the files that cases expect of a distribution."""
+    out = io.BytesIO(base)
+    with tarfile.open(fileobj=out, mode="a") as tar:
+        for name in ("usr/local", "usr/local/bin", "dev"):
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o755, 1_700_000_000
+            tar.addfile(info)
+        for name in ("etc/os-release", "etc/nsswitch.conf"):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = 3, 1_700_000_000
+            tar.addfile(info, io.BytesIO(b"x=1"))
+        info = tarfile.TarInfo("usr/bin/env")
+        info.type, info.linkname = tarfile.SYMTYPE, "../../bin/busybox"
+        tar.addfile(info)
+    return out.getvalue()
+
+
 def provide_bases(engine: Engine, tar: bytes, *names: str) -> None:
     """Import one root file system under the names that cases build on."""
     wanted = names or ("busybox", "alpine", "debian:bookworm-slim", "mirror.gcr.io/busybox", "mirror.gcr.io/alpine")

@@ -36,7 +36,7 @@ class ExecMount:
         if self.type == "bind":
             out |= {"source": self.source, "input": self.input}
         elif self.type == "secret":
-            out |= {"id": self.id, "env": self.env, "mode": self.mode, "uid": self.uid, "gid": self.gid}
+            out |= {"id": self.id, "env": self.env, "mode": self.mode, "uid": self.uid, "gid": self.gid, "required": self.required}
         elif self.type == "tmpfs":
             out |= {"size": self.size}
         return out

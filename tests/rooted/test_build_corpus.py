@@ -1,0 +1,53 @@
+"""The cases of the bud corpus that run something, on a busybox base."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support_corpus as corpus
+import support_images
+
+from boxwright import Engine
+from boxwright.build.request import BuildFailed
+
+pytestmark = [
+    pytest.mark.rooted,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+]
+
+NEEDS = {
+    "copychown Dockerfile": "useradd",
+    "copy-chown Containerfile.chown_user": "adduser",
+}
+RUNNING = [c for c in corpus.cases() if c["needs_run"] or "needs_image" in c]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine(tmp_path_factory.mktemp("root"))
+    corpus.provide_bases(engine, corpus.extended(support_images.busybox_tar()))
+    yield engine
+    engine.snapshots.unmount_all()
+    engine.db.close()
+
+
+@pytest.mark.parametrize("case", RUNNING, ids=corpus.title)
+def test_build(case: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+    if case["name"] in NEEDS:
+        pytest.skip(f"busybox has no {NEEDS[case['name']]}")
+    context = corpus.lay_out(case, tmp_path)
+    for name, dockerfile in case.get("needs_image", {}).items():
+        engine.build(corpus.request({**case, "dockerfile": dockerfile}, context, tags=(name,)))
+    try:
+        engine.build(corpus.request(case, context, tags=("case",), no_cache=bool(case.get("secrets")) or "secret" in case["name"]))
+    except BuildFailed as error:
+        assert case["expect"] == "error", f"{error}\n{error.render()}"
+        if "error" in case:
+            assert case["error"] in str(error)
+        return
+    assert case["expect"] == "ok"
