@@ -147,3 +147,14 @@ def tree(engine: Engine, image: str) -> dict[str, str]:
             content = hashlib.sha256(view.content(node)).hexdigest()[:12] if node.type == "file" else node.link
             out[node.path] = f"{node.type} {node.mode:04o} {node.uid}:{node.gid} {content}".rstrip()
     return out
+
+
+def leave(engine: Engine) -> None:
+    """Take down what a root with real steps has on the host: mounts, and its bridge with its rules."""
+    from boxwright.container.networks import Networks
+
+    engine.snapshots.unmount_all()
+    networks = Networks(engine.root, engine.db)
+    for network in networks.list():
+        networks.take_down(network)
+    engine.db.close()

@@ -32,8 +32,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
     corpus.provide_bases(engine, corpus.extended(support_images.busybox_tar()))
     yield engine
-    engine.snapshots.unmount_all()
-    engine.db.close()
+    corpus.leave(engine)
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=corpus.title)

@@ -57,6 +57,7 @@ class Building:
         self._sandbox = sandbox_of(rooms, request)
         self._epoch = epoch_of(rooms, request)
         self._solver: Solver | None = None
+        self._context_shown = False
         self._filename, self._source = "Dockerfile", b""
 
     # --- the phases ----------------------------------------------------------------------------
@@ -170,8 +171,18 @@ class Building:
 
     def step(self, vertex: Vertex) -> StepContext:
         return StepContext(
-            vertex, self.rooms, self._lease, self.emit, self.cancel, self._sandbox, self._inputs.contexts, self._fetch
+            vertex, self.rooms, self._lease, self.emit, self.cancel, self._sandbox, self._inputs.contexts, self._fetch, self._context_read
         )  # fmt: skip
+
+    def _context_read(self, count: int) -> None:
+        """Show the context as a step of its own, once: people look for it."""
+        with self._lease_lock:
+            first, self._context_shown = not self._context_shown, True
+        if first:
+            step = "internal context"
+            self.emit(StepStarted(step, "[internal] load build context"))
+            self.emit(StepStatus(step, "transferring context", count, count, done=True))
+            self.emit(StepDone(step, 0.0))
 
     def _fetch(self, missing: Sequence[DiffID], ctx: StepContext) -> None:
         self.hold(missing)

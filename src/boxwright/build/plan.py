@@ -7,7 +7,7 @@ needs are planned: asking for a stage plans it, and a stage asks for those it na
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -188,13 +188,19 @@ class Planner:
                 state.take_scratch()
             else:
                 triggers = self._take_image(state, stage, name, counted)
-        steps = [*self._triggers(triggers, stage), *stage.instructions]
+        inherited = self._triggers(triggers, stage)
         if base is not None or not state.total:
-            state.total = _makes_layer(steps)
+            state.total = _makes_layer([*inherited, *stage.instructions])
+        state.prefix = "ONBUILD "
+        self._steps(state, inherited)
+        state.prefix = ""
+        self._steps(state, stage.instructions)
+        return state
+
+    def _steps(self, state: StageState, steps: Iterable[ins.Instruction]) -> None:
         for step in steps:
             with located(step.location):
                 self._step(state, step)
-        return state
 
     def _take_image(self, state: StageState, stage: ins.Stage, name: str, counted: int) -> list[str]:
         """Start a stage from an image; its ONBUILD triggers."""
@@ -246,7 +252,7 @@ class Planner:
 
     def add_step(self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str) -> Vertex:
         """Put a step on top of the stage's tree."""
-        # An ONBUILD trigger runs in the child, but people wrote it elsewhere.
+        text = state.prefix + text
         vertex = self.graph.vertex(
             op, [state.tree, *inputs], fresh=self.is_fresh(state), name=self._numbered(state, text), text=text,
             position=state.position, location=step.location, lineage=self.lineage(state),
@@ -284,7 +290,7 @@ class Planner:
         state.note(replace(step, args=tuple(settled)))
 
 
-def _makes_layer(steps: Iterator[ins.Instruction] | list[ins.Instruction] | tuple[ins.Instruction, ...]) -> int:
+def _makes_layer(steps: Iterable[ins.Instruction]) -> int:
     return sum(isinstance(step, (ins.Run, ins.Copy, ins.Add, ins.Workdir)) for step in steps)
 
 

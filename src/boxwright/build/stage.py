@@ -49,6 +49,7 @@ class StageState:
     author: str = ""
     shell: tuple[str, ...] = DEFAULT_SHELL
     own_cmd: bool = False  # CMD was set in this stage
+    prefix: str = ""  # before the text of steps: triggers of the base say ONBUILD
     position: int = 0
     total: int = 0
 

@@ -91,6 +91,10 @@ class Sandbox:
     cpus: float = 0
 
 
+def _nothing(count: int) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """Given to `Op.select` and `Op.run` of one vertex."""
@@ -103,6 +107,7 @@ class StepContext:
     sandbox: Sandbox
     contexts: Mapping[str, FileTree]  # '' is the build context; others are named local ones
     fetch: Callable[[Sequence[DiffID], StepContext], None]  # brings missing layers of bases
+    context_read: Callable[[int], None] = _nothing  # hears how many bytes of the context a step selects
     began: float = field(default_factory=time.monotonic)
 
     def log(self, stream: int, data: bytes) -> None:

@@ -26,6 +26,9 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
         tree = trees.setdefault((part.context, part.input), _tree(part, inputs, ctx))
         sets.append(_found(op, part, tree))
 
+    if op.reads == "local":
+        ctx.context_read(sum(node.size for found in sets for source in found for node in source.nodes))
+
     def digest() -> str:
         return "sha256:" + hashlib.sha256("".join(found.digest() for found in sets).encode()).hexdigest()
 
