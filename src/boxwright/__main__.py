@@ -7,6 +7,9 @@ import sys
 
 def main() -> int:
     """Run the command line; return its exit code."""
+    from boxwright.cli.startup import hurry
+
+    hurry()
     from boxwright.cli.main import main as run
 
     return run(sys.argv[1:])

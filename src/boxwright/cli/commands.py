@@ -80,7 +80,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
     "buildx imagetools create": (_M, "imagetools_create", "Create a new image based on source images"),
     "buildx imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
-    "registry serve": ("boxwright.cli.registry_serve", "registry_serve", "Serve a registry over HTTP"),
     # volumes and networks
     "volume create": (_V, "volume_create", "Create a volume"),
     "volume inspect": (_V, "volume_inspect", "Display detailed information on one or more volumes"),
@@ -148,7 +147,6 @@ GROUPS: dict[str, str] = {
     "imagetools": "Commands to work on images in registries",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
-    "registry": "Serve images to others",
     "system": "Manage the store",
     "tags": "Look at the tags of a registry's repositories",
     "volume": "Manage volumes",
@@ -164,7 +162,7 @@ EXIT_125 = frozenset(("run", "container run"))
 
 
 def available() -> dict[str, tuple[str, str, str]]:
-    """The rows whose module is installed (`registry serve` needs an extra, for one)."""
+    """The rows whose module is installed."""
     import os
 
     here = os.path.dirname(__file__)

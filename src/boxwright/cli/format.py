@@ -37,9 +37,8 @@ class Template:
     """A compiled template; call it with a row (a mapping, a list, any value made of such)."""
 
     def __init__(self, text: str) -> None:
-        # Docker lets shells pass \t and \n as two characters (formatter.go parseFormat).
-        self.text = text.replace("\\t", "\t").replace("\\n", "\n")
-        self._body = _Compiler(self.text).compile()
+        self.text = text
+        self._body = _Compiler(text).compile()
 
     def __call__(self, row: Any) -> str:
         """The text for this row. Raises FormatError."""

@@ -11,7 +11,6 @@ import sys
 from boxwright.cli.commands import COMMANDS, EXIT_125, GROUPS
 from boxwright.cli.context import Context
 from boxwright.cli.flags import FlagError, HelpRequested, Namespace, Parser, UsageError
-from boxwright.cli.startup import hurry
 from boxwright.errors import BoxwrightError
 
 TYPE_CHECKING = False
@@ -29,7 +28,6 @@ def main(argv: list[str]) -> int:
     ctx = Context()
     try:
         _tolerant_streams()
-        hurry()
         if argv[:1] == ["__complete"]:
             from boxwright.cli.complete import complete
 

@@ -37,7 +37,7 @@ def tokens(text: str) -> Iterator[Token]:
             piece = piece.lstrip(_SPACE)
         if begin < 0:
             if piece:
-                yield Token("text", piece, at)
+                yield _text(piece, at)
             yield Token("eof", "EOF", len(text))
             return
         inside = begin + 2
@@ -45,7 +45,7 @@ def tokens(text: str) -> Iterator[Token]:
             piece = piece.rstrip(_SPACE)
             inside += 2
         if piece:
-            yield Token("text", piece, at)
+            yield _text(piece, at)
         start = inside + len(text[inside:]) - len(text[inside:].lstrip(_SPACE))
         if text.startswith("/*", start):
             at, trim = _comment(text, start)
@@ -53,6 +53,12 @@ def tokens(text: str) -> Iterator[Token]:
         yield Token("begin", "{{", begin)
         at, trim, found = _action(text, inside)
         yield from found
+
+
+def _text(piece: str, at: int) -> Token:
+    # Docker lets shells pass \t and \n as two characters (formatter.go parseFormat). It replaces them in string
+    # literals too, which makes {{join .X "\n"}} an error there; here a literal reads its own escapes.
+    return Token("text", piece.replace("\\t", "\t").replace("\\n", "\n"), at)
 
 
 def _fail(message: str, position: int) -> SyntaxError:

@@ -75,7 +75,7 @@ ROW: dict[str, Any] = {
         ("a  {{- .ID -}}  b", "aabcb"),
         ("a {{/* comment */ -}} b", "a b"),
         ("{{- /* comment */}}b", "b"),
-        ("{{`raw \\n`}} {{\"tab\\t\"}} {{'a'}}", "raw \n tab\t 97"),
+        ("{{`raw \\n`}} {{\"tab\\t\"}} {{'a'}}", "raw \\n tab\t 97"),
         ('{{eq .ID "x" "abc"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt "b" "a"}} {{ge 1 2}}', "true true true true true false"),
         ('{{and .ID .N}} {{or .Nil "d"}} {{not .T}}', "3 d false"),
         ("{{or .ID .Missing}}", "abc"),  # never looked at
@@ -83,6 +83,7 @@ ROW: dict[str, Any] = {
         ("{{-1}} {{+2}} {{0x10}} {{1e6}} {{.5}}", "-1 2 16 1e+06 0.5"),
         ("{{html \"<a>\"}} {{urlquery \"a b\"}}", "&lt;a&gt; a+b"),
         (".ID\\t.N\\n", ".ID\t.N\n"),
+        ('{{join .Names "\\n"}}', "a\nb"),
         ("{{true}} {{false}}", "true false"),
     ],
 )
