@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_images import busybox_tar, have_busybox
 
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError
 from boxwright.settings import load
+from support_images import busybox_tar, have_busybox
 
 IMAGE = "busybox"
 

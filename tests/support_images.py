@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import tarfile
 from functools import cache
@@ -14,7 +13,7 @@ BUSYBOX = "/bin/busybox"
 
 def have_busybox() -> bool:
     """Whether the static busybox is installed (Debian: busybox-static)."""
-    return os.access(BUSYBOX, os.X_OK) and shutil.which("file") is not None or os.access(BUSYBOX, os.X_OK)
+    return os.access(BUSYBOX, os.X_OK)
 
 
 @cache

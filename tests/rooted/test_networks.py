@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support_containers import IMAGE, Root, busybox_root, eventually
 
 from boxwright.container.hostside import ProgramAbsent, dns_program
+from support_containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
 

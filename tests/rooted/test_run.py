@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support_containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from support_containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support_containers import IMAGE, Root, busybox_root
 
 pytestmark = pytest.mark.rooted

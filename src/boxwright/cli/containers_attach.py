@@ -6,11 +6,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from boxwright.cli.context import Context
     from boxwright.container.records import Container
-    from boxwright.container.session import Session, Streams
+    from boxwright.container.session import Session
 
 # Signals that are not passed on: those the kernel keeps to itself, and those that are about this process alone.
 _KEPT = frozenset((9, 13, 17, 18, 19, 20, 21, 22, 23, 28, 32, 33))

@@ -118,7 +118,15 @@ def _exec_terminal(ctx: Context, container: Container, config: Any, args: Namesp
     from contextlib import ExitStack
 
     from boxwright.container.execs import TerminalExec
-    from boxwright.runtime.tty import DetachKeys, follow_window_size, parse_detach_keys, raw_mode, relay, set_window_size, window_size
+    from boxwright.runtime.tty import (
+        DetachKeys,
+        follow_window_size,
+        parse_detach_keys,
+        raw_mode,
+        relay,
+        set_window_size,
+        window_size,
+    )
 
     size = window_size(1) or window_size(0)
     with TerminalExec(ctx.engine, container, config, size) as running, ExitStack() as stack:

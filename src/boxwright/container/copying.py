@@ -168,7 +168,7 @@ def _place(source: Root, path: str, name: str, is_directory: bool, only_contents
         raise CopyRefused(f'destination "{shown}" must be a directory', hint="make it first, or leave the last / out")
     if existing and stat.S_ISDIR(existing):
         with Root(target.open(where, os.O_RDONLY | os.O_DIRECTORY)) as inside:
-            if is_directory and only_contents or path == "/":
+            if (is_directory and only_contents) or path == "/":
                 fd = source.open(path, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     copy.contents(fd, inside.fd)

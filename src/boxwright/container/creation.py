@@ -152,7 +152,7 @@ class Creation:
             return MountPoint("tmpfs", wanted.target, writable=not wanted.readonly, options=wanted.options)
         if wanted.source and "/" in wanted.source:
             raise MountInvalid(f"invalid volume name: {wanted.source}")
-        volume, new = self._containers.volumes.create(
+        volume, _ = self._containers.volumes.create(
             wanted.source, driver=wanted.driver, labels=dict(wanted.labels), options=dict(wanted.driver_opts), anonymous=not wanted.source
         )
         if not wanted.source:

@@ -132,7 +132,7 @@ class Launcher:
                     if point.target in fill:
                         hostside.fill_volume(root, point.target, Path(point.source))
             known = list(self._state.placeholders)
-            targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET] + [trust.TARGET]
+            targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET, trust.TARGET]
             return known or hostside.missing(root, targets)
 
     def _point(self, point: MountPoint) -> MountPoint:

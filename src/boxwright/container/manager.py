@@ -8,25 +8,26 @@ container whose supervisor is gone while its state says it runs is cleaned up by
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boxwright.container import frames
+from boxwright.container.catalog import Catalog
 from boxwright.container.config import ContainerConfig
 from boxwright.container.names import checked, random_name
-from boxwright.container.records import Container, NameTaken, NoSuchContainer, WrongState, directory_of, ended, save_state
+from boxwright.container.records import (
+    Container,
+    NameTaken,
+    NoSuchContainer,
+    WrongState,
+)
 from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict
 
 if TYPE_CHECKING:
-    from boxwright.container.rooms import Rooms
-    from boxwright.container.networks import Network, Networks
-    from boxwright.container.volumes import Volume, Volumes
+    pass
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
 
@@ -35,93 +36,8 @@ class RunningContainer(Conflict):
     """The container runs and was not to be removed by force."""
 
 
-class Containers:
+class Containers(Catalog):
     """All methods may be called from any thread and process."""
-
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
-
-    @cached_property
-    def networks(self) -> Networks:
-        """Networks of this root."""
-        from boxwright.container.networks import Networks
-
-        return Networks(self._rooms.root, self._rooms.db)
-
-    @cached_property
-    def volumes(self) -> Volumes:
-        """Volumes of this root."""
-        from boxwright.container.volumes import Volumes
-
-        return Volumes(self._rooms.root, self._rooms.db)
-
-    # --- finding -------------------------------------------------------------------------------
-
-    def _rows(self, where: str = "", *values: object) -> list[Container]:
-        with self._rooms.db.read() as sql:
-            rows = sql.execute(f"SELECT id, name, image, layers, created, record FROM containers {where}", values).fetchall()
-        return [Container(i, n, target, tuple(layers.split()), created, json.loads(record), directory_of(self._rooms.root, i)) for i, n, target, layers, created, record in rows]
-
-    def get(self, text: str) -> Container:
-        """By name, id, or the beginning of an id. Raises NoSuchContainer, and says so when several ids begin so."""
-        plain = text.removeprefix("/")
-        found = self._rows("WHERE name = ? OR id = ?", plain, plain)
-        if len(found) > 1:
-            found = [c for c in found if c.id == plain]
-        if not found and plain and all(c in "0123456789abcdef" for c in plain):
-            found = self._rows("WHERE substr(id, 1, ?) = ?", len(plain), plain)
-            if len(found) > 1:
-                raise NoSuchContainer(f"multiple IDs found with provided prefix: {plain}")
-        if not found:
-            raise NoSuchContainer(f"No such container: {text}")
-        return self._settled(found[0])
-
-    def list(self, *, all: bool = False) -> Sequence[Container]:
-        """Newest first; running ones only, unless `all`."""
-        found = [self._settled(c) for c in self._rows("ORDER BY created DESC")]
-        return [c for c in found if all or c.state.active]
-
-    def _settled(self, container: Container) -> Container:
-        """Clean up after a supervisor that died without a word."""
-        state = container.state
-        if state.active and not state.supervised:
-            with self._locked(container):
-                if container.refresh().active and not container.state.supervised:
-                    self._bury(container)
-        return container
-
-    def _bury(self, container: Container) -> None:
-        from boxwright.container.network import dns, firewall
-        from boxwright.snapshot import mount as mounting
-
-        state = container.state
-        self._rooms.runtime.delete(container.id, force=True)
-        mounting.detach(container.rootfs)
-        try:
-            if state.ports:
-                firewall.forget(container.id)
-            if any(e["names"] for e in state.networks.values()):
-                from boxwright.container.launch import dns_directory
-
-                entries = [{"network": name} for name in state.networks]
-                dns.unregister({"directory": str(dns_directory(self._rooms)), "program": "", "id": container.id, "entries": entries})
-        except OSError:  # rules that cannot be removed now do no harm to anybody but this address
-            pass
-        save_state(container.directory, ended(state))
-        container.refresh()
-        if container.config.auto_remove:
-            self._discard(container, volumes=True)
-
-    @contextmanager
-    def _locked(self, container: Container) -> Iterator[None]:
-        """One change of a container's state at a time, over all processes."""
-        container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(container.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -165,11 +81,6 @@ class Containers:
                 raise NoSuchImage(f"No such image: {row['record']['image']}")
             values = (identity, name, row["image"], row["layers"], row["created"], json.dumps(row["record"]))
             sql.execute("INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?)", values)
-
-    def save_record(self, container: Container, record: Mapping[str, Any]) -> None:
-        """Replace what does not change by itself."""
-        with self._rooms.db.write() as sql:
-            sql.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), container.id))
 
     # --- running -------------------------------------------------------------------------------
 
@@ -340,88 +251,6 @@ class Containers:
         except BoxwrightError:
             return
 
-    def _discard(self, container: Container, *, volumes: bool) -> None:
-        from boxwright.rootfs.root import remove_tree
-        from boxwright.snapshot import mount as mounting
-
-        if container.rootfs.exists():
-            while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
-                pass
-        self._rooms.snapshots.discard(container.id)
-        with self._rooms.db.write() as sql:
-            sql.execute("DELETE FROM addresses WHERE container = ?", (container.id,))
-            sql.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-        try:
-            fd = os.open(container.directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                remove_tree(fd, container.id)
-            finally:
-                os.close(fd)
-        except FileNotFoundError:
-            pass
-        if volumes:
-            self._drop_volumes(container)
-
-    def _drop_volumes(self, container: Container) -> None:
-        names = container.record.get("anonymous") or ()
-        if names:
-            used = self.volume_users()
-            for name in names:
-                if not used.get(name):
-                    try:
-                        self.volumes.remove(name)
-                    except BoxwrightError:  # somebody removed it, or took it, meanwhile
-                        continue
-
-    def volume_users(self) -> dict[str, Sequence[str]]:
-        """Volume -> ids of the containers that have it."""
-        found: dict[str, Any] = {}
-        for container in self._rows():
-            for point in container.record["mounts"]:
-                if point["name"]:
-                    found.setdefault(point["name"], []).append(container.id)
-        return found
-
-    def prune_volumes(self, wanted: Callable[[Volume], bool]) -> tuple[Sequence[str], int]:
-        """Remove volumes that no container has; names and freed bytes."""
-        removed, freed = [], 0
-        users = self.volume_users()
-        for volume in self.volumes.list():
-            if wanted(volume) and not users.get(volume.name):
-                freed += self.volumes.usage(volume)
-                self.volumes.remove(volume.name)
-                removed.append(volume.name)
-        return removed, freed
-
-    def remove_network(self, text: str) -> None:
-        """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
-        from boxwright.container.networks import NetworkInUse
-
-        network = self.networks.get(text)
-        users = [c.name for c in self.list() if network.name in c.state.networks]
-        if users:
-            raise NetworkInUse(f"error while removing network: network {network.name} id {network.id} has active endpoints", hint=f"used by {', '.join(users)}")
-        self.networks.remove(text)
-
-    def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
-        """Remove user networks that no container is to join; their names."""
-        from boxwright.container.networks import BUILT_IN
-
-        used = {name for c in self.list(all=True) for name in c.record["networks"]}
-        found = [n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)]
-        for network in found:
-            self.networks.remove(network.name)
-        return [n.name for n in found]
-
-    def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Titles and rows of the host's ``ps`` for the container's processes. Raises WrongState."""
-        from boxwright.container.stats import processes
-
-        container = self.get(text)
-        if not container.state.running:
-            raise WrongState(f"container {container.id} is not running")
-        return processes(container, self._rooms.runtime.ps(container.id), arguments)
-
     def prune(self, wanted: Callable[[Container], bool] = lambda c: True) -> tuple[Sequence[str], int]:
         """Remove everything that does not run; ids and freed bytes."""
         removed, freed = [], 0
@@ -436,26 +265,3 @@ class Containers:
             removed.append(container.id)
             freed += size
         return removed, freed
-
-    def inspect(self, text: str, *, size: bool = False) -> dict[str, Any]:
-        """Docker's JSON. Raises NoSuchContainer."""
-        from boxwright.container.describe import inspect
-
-        container = self.get(text)
-        sizes = (self.size(container), self.root_size(container)) if size else None
-        return inspect(container, driver=self._rooms.snapshots.name, sizes=sizes)
-
-    def size(self, container: Container) -> int:
-        """Bytes that its writable layer takes."""
-        from boxwright.errors import NotFound
-
-        try:
-            return self._rooms.snapshots.usage(container.id)
-        except NotFound:
-            return 0
-
-    def root_size(self, container: Container) -> int:
-        """Bytes of its image's layers and its own."""
-        from boxwright.spec.digest import DiffID
-
-        return sum(self._rooms.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(container)

@@ -69,7 +69,7 @@ def forget(identity: str) -> None:
 
 def _rules(ports: Iterable[Port], identity: str) -> list[str]:
     rules = []
-    for protocol, host_ip, host_port, address, port, bridge in ports:
+    for protocol, host_ip, host_port, address, port, _ in ports:
         where = f"-d {host_ip}" if host_ip and host_ip not in ("0.0.0.0", "::") else "-m addrtype --dst-type LOCAL"
         tail = f"-p {protocol} {where} -m {protocol} --dport {host_port} -m comment --comment {_TAG}:{identity[:12]} -j DNAT --to-destination {address}:{port}"
         rules += [f"PREROUTING {tail}", f"OUTPUT {tail}"]

@@ -11,9 +11,8 @@ from boxwright.container import frames
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
-
     from _socket import socket
+    from collections.abc import Callable
 else:
     import _signal
 
