@@ -121,7 +121,7 @@ def entries(engine: Engine, image: str, *, above: int = 0) -> list[list[str]]:
     found = []
     for diff_id in engine.images_store.resolve_platform(image).layers[above:]:
         layer = engine.layers.get(diff_id)
-        with engine.layers.open_tar(layer) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        with engine.layers.open_tar(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             lines = []
             for info in tar:
                 content = ""

@@ -184,21 +184,25 @@ class Solver:
         rest = [vertex for vertex in order if vertex.id not in self._memo]
         for vertex in rest:
             self._memo[vertex.id] = _Slot()
-        threads = [threading.Thread(target=self._work, args=(vertex,), name=f"step {vertex.position}") for vertex in rest]
-        started = 0
+        started: list[Vertex] = []
         try:
-            for thread in threads:
-                thread.start()
-                started += 1
-            for thread in threads:
-                thread.join()
+            for vertex in rest:
+                threading.Thread(target=self._work, args=(vertex,), name=f"step {vertex.position}").start()
+                started.append(vertex)
+            self._wait_all(started)
         except BaseException as error:
-            # Ctrl-C, or no more threads: let the running steps stop, then go on with the reason.
+            # Ctrl-C, or no more threads: let the running steps stop and clean up, then go on with the reason.
             self._fail(None, Cancelled("the build was interrupted") if isinstance(error, KeyboardInterrupt) else error)
-            for thread in threads[:started]:
-                thread.join()
+            for vertex in rest[len(started) :]:
+                self._memo[vertex.id].event.set()
+            self._wait_all(started)
         if self._first_error is not None:
             raise self._first_error
+
+    def _wait_all(self, vertices: Sequence[Vertex]) -> None:
+        # Not Thread.join: interrupted once, it takes the thread for dead ever after (bpo-45274).
+        for vertex in vertices:
+            self._memo[vertex.id].event.wait()
 
     def _work(self, vertex: Vertex) -> None:
         slot = self._memo[vertex.id]
@@ -208,8 +212,8 @@ class Solver:
             slot.error = error
             self._fail(vertex, error)
         finally:
-            slot.event.set()
             self._host.leave_thread()
+            slot.event.set()
 
     def _fail(self, vertex: Vertex | None, error: BaseException) -> None:
         with self._lock:

@@ -1,0 +1,266 @@
+"""RUN on real trees: what the process sees, what stays in the layer, what happens when it fails or is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support_corpus as corpus
+import support_images
+
+from boxwright import Engine
+from boxwright.build.ops.context import Secret
+from boxwright.build.progress import StepCached, StepDone, StepLog
+from boxwright.build.request import BuildFailed, BuildResult
+from boxwright.errors import StepFailed
+
+pytestmark = [
+    pytest.mark.rooted,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+]
+
+
+def make_engine(root: Path) -> Engine:
+    engine = Engine(root)
+    corpus.provide_bases(engine, support_images.busybox_tar(), "busybox")
+    return engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = make_engine(tmp_path / "root")
+    yield engine
+    corpus.leave(engine)
+
+
+class Build:
+    """One build of a text, and what it said."""
+
+    def __init__(self, engine: Engine, dockerfile: str, context: Path | None = None, **more: Any) -> None:
+        self.events: list[Any] = []
+        self.error: BuildFailed | None = None
+        self.result: BuildResult | None = None
+        try:
+            self.result = engine.build(
+                context=context, dockerfile_data=dockerfile.encode(), tags=("out",), progress=self.events.append, **more
+            )
+        except BuildFailed as error:
+            self.error = error
+
+    @property
+    def said(self) -> str:
+        return b"".join(e.data for e in self.events if isinstance(e, StepLog)).decode()
+
+    @property
+    def ran(self) -> list[str]:
+        assert self.result is not None, self.error and (str(self.error) + self.error.render())
+        return [s.name for s in self.result.steps if not s.cached]
+
+
+def layers(engine: Engine) -> list[list[str]]:
+    return corpus.entries(engine, "out", above=1)
+
+
+def test_nothing_of_the_engine_stays(engine: Engine) -> None:
+    """A base without /proc, /dev, /sys, /etc/hosts: they are there for the process, and nowhere in the image."""
+    done = Build(
+        engine, "FROM busybox\nRUN rm -rf /etc/motd\nRUN ls -d /proc/1 /dev/null /sys/kernel; cat /etc/hosts | wc -l; test -s /etc/resolv.conf || true\n"
+        "RUN --mount=type=secret,id=s,target=/deep/in/here --mount=type=cache,target=/var/cache/x --mount=type=tmpfs,target=/t true\n",
+        secrets=(Secret("s", value=b"x"),),
+    )  # fmt: skip
+    assert done.said.startswith("/proc/1\n/dev/null\n/sys/kernel\n") or "/dev/null" in done.said, done.error
+    assert layers(engine)[1:] == [[], []]
+    assert layers(engine)[0] == ["d 0755 0:0 etc", "f 0000 0:0 etc/.wh.motd  e3b0c44298fc"]
+
+
+def test_the_process_sees_what_the_dockerfile_says(engine: Engine) -> None:
+    done = Build(
+        engine, "FROM busybox\nARG A=1\nENV B=2\nARG B=3\nWORKDIR /w/x\nUSER app\nRUN id -u; id -g; pwd; hostname; echo $A$B $HOME; ls -ld /w/x\n"
+        "USER 7:8\nRUN id -u; id -g\nUSER nobody-knows\nRUN true\n"
+    )  # fmt: skip
+    assert done.error is not None and "unable to find user nobody-knows: no matching entries in passwd file" in str(done.error)
+    assert done.said.split("\n")[:5] == ["1000", "1000", "/w/x", "buildkitsandbox", "13 /home/app"]
+    assert done.said.endswith("7\n8\n")
+
+
+def test_argv_forms_and_shell(engine: Engine) -> None:
+    done = Build(
+        engine, 'FROM busybox\nRUN ["/bin/echo", "a $HOME", "b"]\nSHELL ["/bin/sh", "-ec"]\nRUN false; echo not reached\n'
+    )
+    assert done.said == "a $HOME b\n"
+    assert isinstance(done.error and done.error.cause, StepFailed)
+    assert str(done.error) == 'failed to solve: process "/bin/sh -ec false; echo not reached" did not complete successfully: exit code: 1'
+
+
+def test_failure_shows_where(engine: Engine) -> None:
+    done = Build(engine, "FROM busybox\nENV a=b\nRUN echo said this; echo and that >&2; exit 42\nENV c=d\n")
+    assert done.error is not None and done.error.cause.code == 42  # type: ignore[attr-defined]
+    text = done.error.render()
+    assert " > [2/2] RUN echo said this; echo and that >&2; exit 42:\n" in text
+    assert "said this\n" in text and "and that\n" in text
+    assert "   3 | >>> RUN echo said this; echo and that >&2; exit 42\n   4 |     ENV c=d\n" in text
+    assert not list((engine.root / "work").iterdir())
+
+
+def test_a_program_that_is_not_there(engine: Engine) -> None:
+    done = Build(engine, 'FROM busybox\nRUN ["/no/such"]\n')
+    assert done.error is not None and "/no/such" in str(done.error)
+
+
+def test_mounts(engine: Engine, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "f").write_text("from the context\n")
+    (context / "ignored").write_text("x")
+    (context / ".dockerignore").write_text("ignored\n")
+    text = (
+        "FROM busybox AS other\nRUN echo from the stage > /o\nFROM busybox\n"
+        "RUN --mount=target=/c --mount=type=bind,from=other,source=/o,target=/o ls /c; cat /c/f /o; touch /c/x || echo read-only\n"
+        "RUN --mount=target=/c,rw echo new > /c/new && cat /c/new\nRUN --mount=target=/c ls /c\n"
+        "RUN --mount=type=cache,id=k,target=/k echo one >> /k/file; wc -l < /k/file\n"
+        "RUN --mount=type=cache,id=k,target=/k echo two >> /k/file; wc -l < /k/file\n"
+        "RUN --mount=type=tmpfs,target=/t,size=1m echo x > /t/x && ls /t\n"
+    )
+    done = Build(engine, text, context)
+    assert done.error is None, str(done.error) + done.error.render()
+    words = done.said.split("\n")
+    assert words[:4] == ["f", "from the context", "from the stage", "touch: /c/x: Read-only file system"]
+    assert words[4:] == ["read-only", "new", "f", "1", "2", "x", ""]
+    assert layers(engine) == [[], [], [], [], [], []]
+
+
+def test_secrets_stay_secret(engine: Engine, tmp_path: Path) -> None:
+    text = (
+        "FROM busybox\nRUN --mount=type=secret,id=token --mount=type=secret,id=token,env=TOKEN cat /run/secrets/token; echo; echo $TOKEN; "
+        "stat -c %a /run/secrets/token\nRUN test ! -e /run/secrets\n"
+    )
+    done = Build(engine, text, secrets=(Secret("token", value=b"hunter2"),))
+    assert done.said == "hunter2\nhunter2\n400\n"
+    assert layers(engine) == [[], []]
+    for path in engine.root.rglob("*"):
+        if path.is_file() and "mounts" not in path.parts:
+            assert b"hunter2" not in path.read_bytes(), path
+    assert Build(engine, text, secrets=(Secret("token", value=b"other"),)).ran == []
+    missing = Build(engine, "FROM busybox\nRUN --mount=type=secret,id=gone,required true\n")
+    assert "secret gone: not found" in str(missing.error)
+
+
+def test_heredocs(engine: Engine) -> None:
+    done = Build(engine, "FROM busybox\nRUN <<EOF\nx=1\necho $x\nEOF\nRUN <<EOF cat | tr a-z A-Z\nloud\nEOF\nRUN <<EOF\n#!/bin/sh\necho script $0\nEOF\n")
+    assert done.said == "1\nLOUD\nscript /dev/pipes/EOF\n"
+    assert layers(engine) == [[], [], []]
+
+
+def test_parallel_stages_meet_and_idle_ones_do_not_run(engine: Engine) -> None:
+    wait = "for i in $(seq 100); do test -e /m/{} && exit 0; sleep 0.1; done; exit 1"
+    text = (
+        "FROM busybox AS a\nRUN --mount=type=cache,target=/m touch /m/a; " + wait.format("b") + "\n"
+        "FROM busybox AS b\nRUN --mount=type=cache,target=/m touch /m/b; " + wait.format("a") + "\n"
+        "FROM busybox AS idle\nRUN exit 1\n"
+        "FROM scratch\nCOPY --from=a /etc/motd /a\nCOPY --from=b /etc/motd /b\n"
+    )
+    assert Build(engine, text, jobs=2).error is None
+
+
+def test_records(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "f").write_text("1")
+    text = "FROM busybox\nRUN echo first > /first\nCOPY f /f\nRUN cat /f > /g\nENV X=1\n"
+    first = Build(engine, text, context)
+    assert len(first.ran) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(type(engine.snapshots), "prepare", lambda *_, **__: pytest.fail("a tree for a full hit"))
+        again = Build(engine, text, context)
+    assert again.ran == [] and again.result and first.result and again.result.image_id == first.result.image_id
+    (context / "f").write_text("2")
+    changed = Build(engine, text, context, explain=True)
+    assert [n.split("] ")[1] for n in changed.ran] == ["COPY f /f", "RUN cat /f > /g"]
+    assert changed.result and [s.reason for s in changed.result.steps][2:] == ["f modified", "parent step changed"]
+    (context / "f").write_text("1")
+    back = Build(engine, text, context)
+    assert back.ran == [] and back.result and back.result.image_id == first.result.image_id
+    assert len(Build(engine, text, context, no_cache=True).ran) == 3
+    assert any(isinstance(e, StepCached) for e in back.events) and any(isinstance(e, StepDone) for e in back.events)
+
+
+def test_what_a_step_writes_does_not_depend_on_when_and_where(tmp_path: Path) -> None:
+    """Two roots, two umasks, two orders of creation: the same layers."""
+    text = (
+        "FROM busybox\nWORKDIR /app\nCOPY . .\nRUN echo x > made && mkdir -p d/e && touch d/e/f && ln -s made link && ln made hard && rm README && chmod 600 b.sh\n"
+        "RUN mkdir -p p/__pycache__ && cp a.py p/m.py && cat p/m.py > p/__pycache__/m.cpython-311.pyc\n"
+    )
+    seen = []
+    for number, (mask, names) in enumerate([(0o022, ["a.py", "b.sh", "README", "sub/z"]), (0o077, ["sub/z", "README", "b.sh", "a.py"])]):
+        old = os.umask(mask)
+        try:
+            engine = make_engine(tmp_path / f"root{number}")
+            context = tmp_path / f"context{number}"
+            context.mkdir()
+            for name in names:
+                (context / name).parent.mkdir(exist_ok=True)
+                (context / name).write_text(name)
+            os.chmod(context / "b.sh", 0o777 & ~mask)
+            (context / "Dockerfile").write_text(text)
+            time.sleep(0.01)
+            engine.build(context=context, tags=("out",))
+            seen.append([str(d) for d in engine.images_store.resolve_platform("out").layers])
+            corpus.leave(engine)
+        finally:
+            os.umask(old)
+    assert seen[0] == seen[1] and len(seen[0]) == 5
+
+
+def run_cli(root: Path, *words: str, **more: Any) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "BOXWRIGHT_ROOT": str(root), "NO_COLOR": "1"}
+    return subprocess.Popen([sys.executable, "-m", "boxwright", *words], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **more)
+
+
+def test_interrupt(engine: Engine, tmp_path: Path) -> None:
+    """Ctrl-C: exit code 130, and neither process nor workspace nor mount is left."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo started; sleep 1000\n")
+    process = run_cli(engine.root, "build", "--progress", "plain", str(tmp_path))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b" started" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert not list((engine.root / "work").iterdir())
+    with open("/proc/self/mounts") as mounts:
+        assert not [line for line in mounts if f"{engine.root}/work" in line]
+
+
+def test_two_builds_and_a_prune_at_once(engine: Engine, tmp_path: Path) -> None:
+    """The same step is run by one of them; the collector takes nothing from under them."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN --mount=type=cache,target=/k echo x >> /k/f; sleep 1; wc -l < /k/f > /count\n")
+    builds = [run_cli(engine.root, "build", "-q", "-t", f"n{n}", str(tmp_path)) for n in range(2)]
+    stop = threading.Event()
+
+    def prune() -> None:
+        other = Engine(engine.root)
+        while not stop.is_set():
+            other.image_prune()
+            other.collect()
+            time.sleep(0.05)
+        other.db.close()
+
+    thread = threading.Thread(target=prune)
+    thread.start()
+    said = [process.communicate(timeout=60) for process in builds]
+    stop.set()
+    thread.join()
+    assert [process.returncode for process in builds] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    assert Build(engine, "FROM n0\nRUN cat /count\n").said == "1\n"
+    assert not list(engine.fsck())
