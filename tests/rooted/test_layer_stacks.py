@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support_layer import census, layer_store, make_tar, member, mounted
 
 from boxwright.errors import Invalid
 from boxwright.layer.apply import unpack
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView
+from support_layer import census, layer_store, make_tar, member, mounted
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
 
@@ -110,7 +110,7 @@ def ingested(store: LayerStore, archives: Sequence[list[tuple[tarfile.TarInfo, b
     return out
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(ENTRIES, min_size=2, max_size=4))
 def test_view_overlay_and_application_agree(tmp_path_factory: pytest.TempPathFactory, archives: list[Any]) -> None:
     base = tmp_path_factory.mktemp("stack")
