@@ -43,6 +43,9 @@ def report(ctx: Context, error: Exception) -> int:
         where = " -> ".join(os.fsdecode(f) for f in (error.filename, error.filename2) if isinstance(f, (str, bytes)))
         _tell(ctx, f"{where}: {meaning}" if where else meaning, hint)
         return 1
+    if isinstance(error, UnicodeEncodeError):  # bytes that are no UTF-8 were typed where a name is wanted
+        _tell(ctx, f"{ascii(error.object)[:100]} is not valid UTF-8", "")
+        return 1
     if isinstance(error, MemoryError):
         _tell(ctx, "out of memory", "")
         return 1
