@@ -21,6 +21,7 @@ from boxwright.layer.store import Layer
 
 _DEEPEST = 900  # one descriptor a level, of the usual 1024
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPAQUE = {False: "trusted.overlay.opaque", True: "user.overlay.opaque"}
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -28,19 +29,19 @@ class TooDeep(Unsupported):
     """A tree has more levels than can be unpacked."""
 
 
-def unpack(layer: Layer, target: Path | int, *, overlay: bool = True, as_root: bool = True) -> None:
+def unpack(layer: Layer, target: Path | int, *, overlay: bool = True, as_root: bool = True, userxattr: bool | None = None) -> None:
     """Write a layer's tree into an existing directory (a path, or a descriptor of it).
 
     With `overlay` the directory becomes an overlay lower: whiteouts are character devices 0/0, opaque directories
-    have the xattr (`user.overlay.opaque` unless `as_root`, for mounts with userxattr). Without it the layer is
+    have the xattr (`user.overlay.opaque` with `userxattr`, by default unless `as_root`). Without it the layer is
     applied to what the directory holds: whiteouts remove, other things replace. Unless `as_root`, owners are not
-    set and devices are left out. Raises LayerMissing, DiskFull, TooDeep."""
+    set and devices are left out; so are devices that even root may not make (in a user namespace). Raises LayerMissing, DiskFull, TooDeep."""
     fd = os.open(".", _DIR_FLAGS, dir_fd=target) if isinstance(target, int) else os.open(target, _DIR_FLAGS)
     try:
         source = open_source(layer)
         try:
             with disk_errors(f"the tree of layer {layer.diff_id}"):
-                _Unpacker(source, fd, overlay=overlay, as_root=as_root).run()
+                _Unpacker(source, fd, overlay=overlay, as_root=as_root, opaque=_OPAQUE[not as_root if userxattr is None else userxattr]).run()
         finally:
             source.close()
     finally:
@@ -48,11 +49,12 @@ def unpack(layer: Layer, target: Path | int, *, overlay: bool = True, as_root: b
 
 
 class _Unpacker:
-    def __init__(self, source: LayerSource, root: int, *, overlay: bool, as_root: bool) -> None:
+    def __init__(self, source: LayerSource, root: int, *, overlay: bool, as_root: bool, opaque: str) -> None:
         self._source = source
         self._root = root
         self._overlay = overlay
         self._as_root = as_root
+        self._opaque = opaque
         self._first: dict[int, bytes] = {}  # where a file with several names was written first
         # A frame: descriptor, path, facts, handle, names to do, whether the directory was there before.
         self._stack: list[tuple[int, bytes, Facts, Any, Iterator[tuple[bytes, Any]], bool]] = []
@@ -85,7 +87,7 @@ class _Unpacker:
             raise TooDeep(f"{os.fsdecode(path[:200])}… lies too deep to be unpacked")
         if facts.opaque:
             if self._overlay:
-                os.setxattr(fd, "trusted.overlay.opaque" if self._as_root else "user.overlay.opaque", b"y")
+                os.setxattr(fd, self._opaque, b"y")
             elif existed:
                 for name in os.listdir(fd):
                     remove(fd, os.fsencode(name))
@@ -127,7 +129,11 @@ class _Unpacker:
             os.symlink(self._source.link(handle), name, dir_fd=parent)
             self._link_attributes(parent, name, handle, facts)
         elif kind == stat.S_IFIFO or self._as_root:
-            os.mknod(name, kind | 0o600, facts.rdev, dir_fd=parent)
+            try:
+                os.mknod(name, kind | 0o600, facts.rdev, dir_fd=parent)
+            except PermissionError:
+                self._first.pop(facts.identity, None)
+                return
             self._link_attributes(parent, name, handle, facts)
             os.chmod(name, facts.mode & 0o7777, dir_fd=parent)
             os.utime(name, ns=(facts.mtime, facts.mtime), dir_fd=parent, follow_symlinks=False)

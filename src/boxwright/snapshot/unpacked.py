@@ -42,7 +42,7 @@ class Unpacked(OverlaySnapshots):
         return target
 
     def _unpack(self, layer: Layer, target: Path) -> None:
-        from boxwright.snapshot.unpack import unpack_layer
+        from boxwright.layer.apply import unpack
 
         part = layer.path / _PART
         fd = os.open(layer.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -50,7 +50,7 @@ class Unpacked(OverlaySnapshots):
             remove_tree(fd, _PART)  # left by a crash
             with disk_errors(str(target)):
                 part.mkdir()
-                unpack_layer(layer, part, opaque="user.overlay.opaque" if self._userxattr else "trusted.overlay.opaque")
+                unpack(layer, part, as_root=os.geteuid() == 0, userxattr=self._userxattr)
                 part.rename(target)
         finally:
             os.close(fd)
