@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +11,9 @@ from boxwright.build.request import Output, RequestInvalid
 
 def fields(text: str, what: str) -> dict[str, str]:
     """``key=value,key=value``, quoted as in CSV; keys in lower case. A bare word has the value ''."""
+    import csv
+    import io
+
     try:
         row = next(csv.reader(io.StringIO(text), strict=True), [])
     except csv.Error as error:

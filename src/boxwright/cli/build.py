@@ -193,9 +193,11 @@ def _trust(text: str) -> bool | None:
 
 
 def _bytes(text: str) -> int:
+    if not text:
+        return 0
     from boxwright.container.options import parse_size
 
-    return parse_size(text) if text else 0
+    return parse_size(text)
 
 
 def _cpus(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.text import go_quote
@@ -29,6 +28,8 @@ def go_duration(text: str) -> int:
         return 0
     if not rest or len(rest) > 400:
         raise DockerfileError(f"time: invalid duration {go_quote(text)}")
+    from fractions import Fraction  # slow to import, and few files have a HEALTHCHECK
+
     total, at = Fraction(0), 0
     while at < len(rest):
         match = _PART.match(rest, at)
