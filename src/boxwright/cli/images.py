@@ -23,7 +23,7 @@ _COLUMNS = {
 
 def images_args(p: Parser) -> None:
     p.add_argument("repository", nargs="?", metavar="REPOSITORY[:TAG]", complete="image")
-    p.add_argument("-a", "--all", action="store_true", help="Show all images (default hides intermediate and dangling images)")
+    p.add_argument("-a", "--all", action="store_true", help="Show all images (default hides intermediate images)")
     p.add_argument("--digests", action="store_true", help="Show digests")
     p.add_argument("-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided")
     p.add_argument("--format", default="", metavar="string", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE")

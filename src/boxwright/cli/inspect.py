@@ -20,7 +20,7 @@ class NoSuchObject(NotFound):
 
 
 def inspect_args(p: Parser) -> None:
-    p.add_argument("name", nargs="+", metavar="NAME|ID", complete="container")
+    p.add_argument("name", nargs="+", metavar="NAME|ID", complete="object")
     p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
     p.add_argument("-s", "--size", action="store_true", help="Display total file sizes if the type is container")
     p.add_argument("--type", default="", metavar="string", help="Only inspect objects of the given type")
