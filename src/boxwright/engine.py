@@ -194,7 +194,7 @@ class Engine:
 
     def tag(self, source: str, name: str) -> None:
         """Give an image another name. Raises NoSuchImage, ReferenceInvalid."""
-        self.images_store.tag(source, name)
+        self.images_store.tag(source, self.images_store.checked(name, digest=False))
 
     def rmi(self, *images: str, force: bool = False, prune: bool = True) -> list[Removed]:
         """Remove names and images, then what nothing reaches any more. Raises NoSuchImage, ImageInUse."""

@@ -35,7 +35,7 @@ def import_image(
     seconds, now when None. Raises TarInvalid, Corrupt, DiskFull, ChangeInvalid, ReferenceInvalid."""
     # Everything that can be refused is looked at before the first byte is taken.
     values = apply_changes({}, changes)
-    names = [images.checked(name)] if name else []
+    names = [images.checked(name, digest=False)] if name else []
     with Lease(images.db, "import"):
         layer = images.layers.ingest(tar)
         when = timestamp(created)

@@ -50,6 +50,8 @@ class Remover:
         with self._db.write():
             name = self._name_of(text)
             row = self._catalog.resolve(text)
+            if not name and "@" in text:  # found by its digest under another name, which was not meant
+                raise NoSuchImage(f"No such image: {text}", hint="`boxwright images --digests` lists the digests that images have as names")
             lines: list[Removed] = []
             if name:
                 if self._untag_one(name, row, lines, text, force):

@@ -127,9 +127,12 @@ class ImageStore(Catalog):
         return row
 
     @staticmethod
-    def checked(name: str) -> str:
-        """The normal form of a name that is to be set, ``:latest`` added. Raises ReferenceInvalid."""
+    def checked(name: str, *, digest: bool = True) -> str:
+        """The normal form of a name that is to be set, ``:latest`` added; `digest` allows ``name@digest``, which only
+        pulls and pushes set. Raises ReferenceInvalid."""
         reference = Reference.parse(name).with_default_tag()
+        if reference.digest and not digest:
+            raise ReferenceInvalid("refusing to create a tag with a digest reference")
         if reference.path == "library/sha256":
             raise ReferenceInvalid("refusing to create an ambiguous tag using digest algorithm as name")
         if reference.tag and reference.digest:
@@ -180,7 +183,7 @@ class ImageStore(Catalog):
         check_shape(config)
         if wanted is not None and wanted.rank(config.platform) is None:
             raise PlatformAbsent(
-                f"image {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
+                f"image with reference {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
                 hint=f"boxwright pull --platform {wanted} {text}".rstrip(),
             )
         return ResolvedImage(text or (row.tags or [row.image_id])[0], target, manifest, config, config.diff_ids)

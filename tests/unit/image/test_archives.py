@@ -220,6 +220,31 @@ def test_an_index_may_be_sparse(eng: Engine, other: Engine, load: Load) -> None:
     assert other.images_store.resolve("app:1").target == eng.images_store.resolve("app:1").target
 
 
+def test_attestations_come_along(eng: Engine, other: Engine, load: Load) -> None:
+    """What buildx makes: an index with an image and, for no platform, a manifest of statements about it."""
+    files = index_of({"amd64": rootfs("a")})
+    statement = b'{"_type": "https://in-toto.io/Statement/v0.1"}'
+    raw = json.dumps({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(statement)]}}).encode()
+    oci = "application/vnd.oci.image."
+    manifest = json.dumps({
+        "schemaVersion": 2, "mediaType": oci + "manifest.v1+json", "config": {"mediaType": oci + "config.v1+json", "digest": digest(raw), "size": len(raw)},
+        "layers": [{"mediaType": "application/vnd.in-toto+json", "digest": digest(statement), "size": len(statement)}],
+    }).encode()  # fmt: skip
+    (top,) = json.loads(files["index.json"])["manifests"]
+    index = json.loads(files.pop("blobs/sha256/" + top["digest"][7:]))
+    entry = {"mediaType": oci + "manifest.v1+json", "digest": digest(manifest), "size": len(manifest), "platform": {"os": "unknown", "architecture": "unknown"}}
+    body = json.dumps({**index, "manifests": [entry, *index["manifests"]]}).encode()
+    files |= {"blobs/sha256/" + digest(data)[7:]: data for data in (statement, raw, manifest, body)}
+    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [{**top, "digest": digest(body), "size": len(body)}]}).encode()
+    assert load(eng, tar_of(files)) == [["Loaded image: app:1"]]
+    assert sound(eng.images_store, "app:1") and eng.fsck() == []
+    assert eng.image_inspect("app:1")["Architecture"] == "amd64"
+    assert load(other, saved(eng, "app:1")) == [["Loaded image: app:1"]]
+    assert digest(other.store.read(other.images_store.descriptor(other.images_store.resolve("app:1")).digest)) == digest(body)
+    eng.rmi("app:1")
+    assert list(eng.store.blobs()) == []
+
+
 def test_load_of_one_platform(eng: Engine) -> None:
     files = index_of({"amd64": rootfs("a"), "arm64": rootfs("b")})
     assert [x.lines for x in eng.load(io.BytesIO(tar_of(files)), platform="linux/arm64")] == [["Loaded image: app:1"]]

@@ -77,6 +77,14 @@ def test_a_digest_name_needs_its_repository(eng: Engine) -> None:
         eng.images_store.resolve(f"other/app@{target}")
 
 
+def test_users_tag_with_tags_only(eng: Engine) -> None:
+    image = imported(eng, "app")
+    for name in (f"app@{image}", image, image[7:], "sha256:1", "a:b@" + image, ""):
+        with pytest.raises(Invalid):
+            eng.tag("app", name)
+    assert eng.images()[0].tags == ("app:latest",)
+
+
 def test_listing_is_newest_first_and_one_entry_an_image(eng: Engine) -> None:
     old = imported(engine(eng.root, SOURCE_DATE_EPOCH="1000000000"), "old", "1")
     new = imported(eng, "new", "2")

@@ -87,6 +87,15 @@ def test_used_images_stay(eng: Engine, running: bool) -> None:
         assert [r.action for r in remover.remove("app:1", force=True)] == ["Untagged", "Deleted"]
 
 
+def test_a_digest_that_is_no_name_removes_nothing(eng: Engine) -> None:
+    imported(eng, "app:1")
+    target = eng.images_store.resolve("app:1").target
+    assert eng.images_store.resolve(f"app@{target}")
+    with pytest.raises(NoSuchImage):
+        eng.rmi(f"app@{target}")
+    assert eng.images()[0].tags == ("app:1",)
+
+
 def test_a_failure_changes_nothing(eng: Engine) -> None:
     image = imported(eng, "app:1")
     with pytest.raises(ImageInUse):
