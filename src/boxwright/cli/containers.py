@@ -346,6 +346,7 @@ def update(ctx: Context, args: Namespace) -> int:
     """Change limits and the restart policy."""
     from boxwright.container import options
     from boxwright.container.config import ContainerConfig
+    from boxwright.spec.values import replace
 
     sizes = {"memory": options.parse_size, "memory_reservation": options.parse_size, "memory_swap": options.parse_swap}
     changed: dict[str, Any] = {key: parse(getattr(args, key)) for key, parse in sizes.items() if key in args.given}
@@ -355,8 +356,8 @@ def update(ctx: Context, args: Namespace) -> int:
     restart = options.parse_restart(args.restart) if "restart" in args.given else None
 
     def change(config: ContainerConfig) -> ContainerConfig:
-        config = config._replace(limits=config.limits._replace(**changed))
-        return config._replace(restart=restart) if restart is not None else config
+        config = replace(config, limits=replace(config.limits, **changed))
+        return replace(config, restart=restart) if restart is not None else config
 
     if not changed and restart is None:
         from boxwright.cli.flags import UsageError

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.config import ContainerConfig, Endpoint, MountSpec
+    from boxwright.container.config import ContainerConfig, Endpoint, MountSpec, PortBinding
 
 # dest, metavar, help: options that may be given several times
 _LISTS = (
@@ -130,7 +130,6 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
     """What was typed, understood. Raises OptionInvalid, MountInvalid, PortInvalid, ConfigInvalid."""
     from boxwright.container import options
     from boxwright.container.config import ContainerConfig
-    from boxwright.container.ports import parse_expose, parse_publish
 
     environ = ctx.settings.environ
     network, endpoints = _networks(args)
@@ -143,7 +142,7 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
     return ContainerConfig(
         args.image, tuple(args.command), entrypoint, args.name, env, options.labels(args.label_file, args.label), options.parse_map(args.annotation, "annotation"),
         args.workdir, args.user, args.hostname, args.domainname, args.tty, args.interactive, attach, args.rm, _mounts(args), tuple(args.volumes_from),
-        tuple(binding for text in args.publish for binding in parse_publish(text)), args.publish_all, tuple(port for text in args.expose for port in parse_expose(text)),
+        _published(args.publish), args.publish_all, _exposed(args.expose),
         network, endpoints, tuple(args.link), tuple(args.dns), tuple(args.dns_search), (*args.dns_option, *args.dns_opt), tuple(map(options.parse_host, args.add_host)),
         read_only=args.read_only, cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop), privileged=args.privileged, init=args.init,
         security_opt=options.parse_security(args.security_opt), devices=tuple(map(options.parse_device, args.device)), device_rules=tuple(args.device_cgroup_rule),
@@ -158,6 +157,22 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
         platform=args.platform, pull=args.pull, log_driver=args.log_driver, log_opts=options.parse_map(args.log_opt, "log option"), runtime=args.runtime,
         trust_host_ca=args.trust_host_ca,
     )  # fmt: skip
+
+
+def _published(texts: list[str]) -> tuple[PortBinding, ...]:
+    if not texts:
+        return ()
+    from boxwright.container.ports import parse_publish
+
+    return tuple(binding for text in texts for binding in parse_publish(text))
+
+
+def _exposed(texts: list[str]) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    from boxwright.container.ports import parse_expose
+
+    return tuple(port for text in texts for port in parse_expose(text))
 
 
 def _stream(text: str) -> str:
@@ -203,6 +218,8 @@ def _limits(args: Namespace) -> Any:
 
 
 def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
+    if not (args.volume or args.mount or args.tmpfs):
+        return ()
     from boxwright.container.config import MountSpec
     from boxwright.container.mounts import parse_mount, parse_volume
     from boxwright.container.options import parse_tmpfs

@@ -40,7 +40,7 @@ def commit(
         with _paused(containers, container, pause):
             layer = rooms.snapshots.snapshot_layer(container.id, omit=container.refresh().placeholders)
         lease.hold("layer", layer.diff_id)
-        from dataclasses import replace
+        from boxwright.spec.values import replace
 
         moment = created or timestamp()
         entry = HistoryEntry(moment, " ".join(container.command), author, message)
@@ -57,7 +57,7 @@ def _base(rooms: Rooms, container: Container) -> Any:
     if rooms.store.size(digest) is not None:
         return ImageConfig.parse(rooms.store.read(digest))
     # The image was removed by force: its layers are here as long as the container is.
-    from dataclasses import replace
+    from boxwright.spec.values import replace
 
     return replace(blank(Platform.parse(container.record["platform"])), diff_ids=tuple(DiffID.parse(d) for d in container.layers))
 

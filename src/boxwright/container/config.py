@@ -1,16 +1,14 @@
 """What `create` and `run` take: everything that a container is told at birth, as frozen values that go to JSON and
-back. The names are Docker's flags; what a flag's text means is decided in `container.options`.
-
-Named tuples, not dataclasses: sixty fields would cost every start of the program 5 ms instead of 0.7.
-"""
+back. The names are Docker's flags; what a flag's text means is decided in `container.options`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from boxwright.errors import Invalid
+from boxwright.spec.values import dataclass, field, fields
 
 MountKind = Literal["bind", "volume", "tmpfs"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -20,7 +18,8 @@ class ConfigInvalid(Invalid):
     """Options that contradict each other, or a value that cannot be."""
 
 
-class MountSpec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MountSpec:
     """One ``-v``, ``--mount`` or ``--tmpfs``. `source` is a host path, a volume's name, or '' (anonymous, tmpfs)."""
 
     kind: MountKind
@@ -39,7 +38,8 @@ class MountSpec(NamedTuple):
     flag: bool = False  # came from -v: `inspect` shows it under Binds
 
 
-class PortBinding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PortBinding:
     """One published port. `host_port` 0 asks for a free one."""
 
     container_port: int
@@ -48,7 +48,8 @@ class PortBinding(NamedTuple):
     host_port: int = 0
 
 
-class Endpoint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Endpoint:
     """A network that the container joins at start."""
 
     network: str
@@ -58,7 +59,8 @@ class Endpoint(NamedTuple):
     links: tuple[str, ...] = ()
 
 
-class Ulimit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ulimit:
     """Soft and hard; -1 is unlimited."""
 
     name: str
@@ -66,7 +68,8 @@ class Ulimit(NamedTuple):
     hard: int
 
 
-class DeviceSpec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
     """A host device, or directory of devices, given to the container."""
 
     host: str
@@ -74,14 +77,16 @@ class DeviceSpec(NamedTuple):
     access: str = "rwm"
 
 
-class RestartPolicy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
     """``no``, ``on-failure`` (at most `maximum` times; 0 = without end), ``always``, ``unless-stopped``."""
 
     name: str = "no"
     maximum: int = 0
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """Resource limits; 0 and '' mean none. Memory in bytes, `nano_cpus` in 10^-9 CPUs."""
 
     memory: int = 0
@@ -99,7 +104,8 @@ class Limits(NamedTuple):
     oom_kill_disable: bool = False
 
 
-class ContainerConfig(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
     """A container to be. Empty values leave the choice to the image, then to Docker's defaults."""
 
     image: str
@@ -107,8 +113,8 @@ class ContainerConfig(NamedTuple):
     entrypoint: tuple[str, ...] | None = None  # None = the image's; () = none
     name: str = ""
     env: tuple[str, ...] = ()  # NAME=value; a bare NAME takes the image's value away
-    labels: Mapping[str, str] = EMPTY
-    annotations: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default=EMPTY, hash=False)
+    annotations: Mapping[str, str] = field(default=EMPTY, hash=False)
     workdir: str = ""
     user: str = ""
     hostname: str = ""
@@ -145,23 +151,23 @@ class ContainerConfig(NamedTuple):
     userns: str = ""
     cgroupns: str = ""
     cgroup_parent: str = ""
-    sysctls: Mapping[str, str] = EMPTY
+    sysctls: Mapping[str, str] = field(default=EMPTY, hash=False)
     limits: Limits = Limits()
     oom_score_adj: int = 0
     group_add: tuple[str, ...] = ()
     stop_signal: str = ""
     stop_timeout: int | None = None  # seconds
     restart: RestartPolicy = RestartPolicy()
-    health: Mapping[str, Any] | None = None  # Docker's Healthcheck object, ns
+    health: Mapping[str, Any] | None = field(default=None, hash=False)  # Docker's Healthcheck object, ns
     platform: str = ""
     pull: str = "missing"  # always, missing, never
     log_driver: str = ""
-    log_opts: Mapping[str, str] = EMPTY
+    log_opts: Mapping[str, str] = field(default=EMPTY, hash=False)
     runtime: str = ""
     trust_host_ca: str = ""  # auto, always, never; '' = the setting
     masked_paths: tuple[str, ...] | None = None  # None = Docker's
     readonly_paths: tuple[str, ...] | None = None
-    extra: Mapping[str, Any] = EMPTY  # of HostConfig: kept and echoed, no effect
+    extra: Mapping[str, Any] = field(default=EMPTY, hash=False)  # of HostConfig: kept and echoed, no effect
 
     def to_json(self) -> dict[str, Any]:
         """Only what differs from the default."""
@@ -177,12 +183,12 @@ class ContainerConfig(NamedTuple):
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    defaults = value._field_defaults
-    return {name: _item(item) for name, item in zip(value._fields, value) if name not in defaults or item != defaults[name]}
+    found = ((f, getattr(value, f.name)) for f in fields(value))
+    return {f.name: _item(item) for f, item in found if item != f.default}
 
 
 def _item(item: Any) -> Any:
-    if hasattr(item, "_fields"):
+    if type(item) in _VALUES:
         return _plain(item)
     if isinstance(item, tuple):
         return [_item(i) for i in item]
@@ -197,6 +203,7 @@ def _each(kind: Any) -> Any:
     return lambda items: tuple(kind(**{k: _tuples(v) for k, v in item.items()}) for item in items)
 
 
+_VALUES = (MountSpec, PortBinding, Endpoint, Ulimit, DeviceSpec, RestartPolicy, Limits)
 _NESTED = {
     "mounts": _each(MountSpec),
     "ports": _each(PortBinding),

@@ -14,6 +14,7 @@ from boxwright.container.spec import MountPoint
 from boxwright.rootfs.root import Root
 from boxwright.runtime.emulation import check_emulation
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
@@ -31,7 +32,7 @@ class Creation:
         self._image = rooms.images_store.resolve_platform(config.image, config.platform or None)
         check_emulation(self._image.config.platform)
         proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
-        self._config = config._replace(env=(*proxies, *config.env))
+        self._config = replace(config, env=(*proxies, *config.env))
         self._check()
 
     def _check(self) -> None:
@@ -74,7 +75,7 @@ class Creation:
         spec.argv(merged)
         points, anonymous, fill = self._mounts(merged)
         record = {
-            "config": config._replace(name="").to_json(), "merged": merged, "image": image_name, "image_id": str(image.image_id), "platform": str(image.config.platform),
+            "config": replace(config, name="").to_json(), "merged": merged, "image": image_name, "image_id": str(image.image_id), "platform": str(image.config.platform),
             "mounts": [p.to_json() for p in points], "anonymous": anonymous, "fill": fill, "hostname": hostname, "networks": self._networks(),
         }  # fmt: skip
         return {"image": str(image.target.digest), "layers": " ".join(map(str, image.layers)), "created": time.time(), "record": record}

@@ -6,9 +6,9 @@ import os
 import select
 import sys
 import time
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair  # `socket` itself takes 5 ms more
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 from typing import Any
 
 from boxwright.container import frames
@@ -43,8 +43,10 @@ class Session:
     def launch(cls) -> Session:
         """Start a supervisor that waits for its job. Done early, it starts while the caller still prepares."""
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
-        with theirs:
+        try:
             process = spawn(interpreter(_CODE), fds={3: theirs.fileno()}, new_session=True)
+        finally:
+            theirs.close()
         return cls(ours, process)
 
     @classmethod

@@ -8,7 +8,6 @@ its owner's death, or at its expiry; prune never ends a living one.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from types import TracebackType
 from typing import Self
@@ -42,7 +41,7 @@ class Lease:
 
     def __init__(self, db: Database, purpose: str, *, seconds: float = 0) -> None:
         self._db = db
-        self.id = secrets.token_hex(8)
+        self.id = os.urandom(8).hex()
         with db.write() as sql:
             sql.execute(
                 "INSERT INTO leases VALUES (?, ?, ?, ?)",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boxwright.content.local import disk_errors
 from boxwright.layer.erofs import IMPLIED_AT
-from boxwright.layer.source import open_source
 from boxwright.layer.store import Layer
-from boxwright.layer.view import LayersView, Node
+
+if TYPE_CHECKING:
+    from boxwright.layer.view import Node
 
 
 def implies(layer: Layer) -> bool:
@@ -35,6 +37,8 @@ def misshown(layers: Sequence[Layer]) -> list[Node]:
     suspects = [layer for layer in layers[1:] if implies(layer)]
     if not suspects:
         return []
+    from boxwright.layer.view import LayersView
+
     with LayersView(layers) as view:
         out: dict[str, Node] = {}
         for path in sorted({path for layer in suspects for path in _implied(layer)}):
@@ -68,6 +72,8 @@ def write_attributes(nodes: Sequence[Node], target: Path) -> None:
 
 
 def _implied(layer: Layer) -> Iterator[str]:
+    from boxwright.layer.source import open_source
+
     source = open_source(layer)
     try:
         todo = [(b"", source.root)]

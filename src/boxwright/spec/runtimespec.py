@@ -6,7 +6,6 @@ are those dockerd writes (moby oci/defaults.go, oci/caps).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -196,7 +195,7 @@ def base_spec(
     spaces.update(namespaces or {})
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind, **({"path": path} if path else {})} for kind, path in spaces.items() if path is not None],
-        "resources": {**copy.deepcopy(dict(resources or {})), "devices": [dict(rule) for rule in ((device_rule(True),) if privileged else (*DEVICE_RULES, *device_rules))]},
+        "resources": {**_copied(resources or {}), "devices": [dict(rule) for rule in ((device_rule(True),) if privileged else (*DEVICE_RULES, *device_rules))]},
         "sysctl": _sysctls(sysctls, spaces),
     }
     if cgroups_path:
@@ -225,6 +224,13 @@ def base_spec(
     return out
 
 
+def _copied(value: Any) -> Any:
+    """A deep copy of JSON-like data; the module `copy` takes longer to import than all of this."""
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _sysctls(wanted: Mapping[str, str] | None, spaces: Mapping[str, str | None]) -> dict[str, str]:
     own_network = spaces.get("network") is not None and spaces.get("user") is None
     return {**(SYSCTLS if own_network else {}), **(wanted or {})}
@@ -233,7 +239,7 @@ def _sysctls(wanted: Mapping[str, str] | None, spaces: Mapping[str, str | None])
 def _mounts(wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None], shm_size: int, privileged: bool) -> list[dict[str, Any]]:
     replaced = {str(m["destination"]).rstrip("/") or "/" for m in wanted}
     out = []
-    for default in copy.deepcopy(MOUNTS):
+    for default in _copied(MOUNTS):
         where = default["destination"]
         if where in replaced or ("/dev" in replaced and where.startswith("/dev/")):
             continue
@@ -296,7 +302,7 @@ def in_user_namespace(spec: Mapping[str, Any], uids: Sequence[tuple[int, int, in
     What a user namespace may not do is left out: device rules, resource limits, sysctls of the host's defaults, and
     the tty group when it is not mapped.
     """
-    out = copy.deepcopy(dict(spec))
+    out: dict[str, Any] = _copied(spec)
     linux = out["linux"]
     linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "user"] + [{"type": "user"}]
     for key, entries in (("uidMappings", uids), ("gidMappings", gids)):
