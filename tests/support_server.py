@@ -32,6 +32,7 @@ class Client:
 
     def __init__(self, host: str) -> None:
         self.host = host
+        self.service: Any = None
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection(self.host, timeout=30)
@@ -57,21 +58,23 @@ class Client:
 
 
 @contextmanager
-def serving(storage: Path) -> Iterator[Client]:
-    """The registry on a free loopback port."""
-    from boxwright.registry.server.app import API
-    from boxwright.registry.server.serve import listen, open_service, serve_until
-    from boxwright.registry.server.service import dispatcher
+def serving(storage: Path, **settings: Any) -> Iterator[Client]:
+    """The registry on a free loopback port; `settings` are fields of RegistryConfig. `client.service` is what serves."""
+    from boxwright.registry.server.app import open_service
+    from boxwright.registry.server.config import RegistryConfig
+    from boxwright.registry.server.serve import listen, serve_until
 
     sock = listen("127.0.0.1:0")
     started = threading.Event()
     state: dict[str, Any] = {}
 
     async def main() -> None:
-        service = open_service(storage)
+        service = state["service"] = open_service(RegistryConfig(storage, **settings))
         state["loop"], state["stop"] = asyncio.get_running_loop(), asyncio.Event()
         started.set()
-        await serve_until(dispatcher(service, API), sock, state["stop"], grace=1)
+        await serve_until(service, sock, state["stop"], grace=1)
+        if service.mirror is not None:
+            service.mirror.close()
         service.close()
         service.catalog.close()
 
@@ -79,7 +82,9 @@ def serving(storage: Path) -> Iterator[Client]:
     thread.start()
     started.wait(10)
     try:
-        yield Client(f"127.0.0.1:{sock.getsockname()[1]}")
+        client = Client(f"127.0.0.1:{sock.getsockname()[1]}")
+        client.service = state["service"]
+        yield client
     finally:
         state["loop"].call_soon_threadsafe(state["stop"].set)
         thread.join(10)

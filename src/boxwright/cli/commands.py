@@ -18,6 +18,7 @@ _S = "boxwright.cli.system"
 _B = "boxwright.cli.build"
 _P = "boxwright.cli.registry_client"
 _M = "boxwright.cli.manifests"
+_G = "boxwright.cli.registry_admin"
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # images
@@ -80,6 +81,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
     "buildx imagetools create": (_M, "imagetools_create", "Create a new image based on source images"),
     "buildx imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
+    "registry serve": ("boxwright.cli.registry_serve", "registry_serve", "Serve a registry over HTTP"),
+    "registry gc": (_G, "registry_gc", "Free what a registry's storage does not need"),
+    "registry fsck": (_G, "registry_fsck", "Check a registry's storage against its digests"),
+    "registry user add": (_G, "registry_user_add", "Add an account"),
+    "registry user ls": (_G, "registry_user_ls", "List accounts"),
+    "registry user passwd": (_G, "registry_user_passwd", "Change an account's password"),
+    "registry user rm": (_G, "registry_user_rm", "Remove an account and its tokens"),
+    "registry token create": (_G, "registry_token_create", "Create an access token"),
+    "registry token ls": (_G, "registry_token_ls", "List access tokens"),
+    "registry token rm": (_G, "registry_token_rm", "Revoke access tokens"),
     # volumes and networks
     "volume create": (_V, "volume_create", "Create a volume"),
     "volume inspect": (_V, "volume_inspect", "Display detailed information on one or more volumes"),
@@ -147,6 +158,9 @@ GROUPS: dict[str, str] = {
     "imagetools": "Commands to work on images in registries",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
+    "registry": "Serve images to others",
+    "registry token": "Manage access tokens of a registry",
+    "registry user": "Manage accounts of a registry",
     "system": "Manage the store",
     "tags": "Look at the tags of a registry's repositories",
     "volume": "Manage volumes",

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from boxwright.registry.server import blobs, manifest_handlers
-from boxwright.registry.server.service import Handler
+from boxwright.registry.server import blobs, manifest_handlers, metrics, tasks
+from boxwright.registry.server.access import Gate
+from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.config import RegistryConfig
+from boxwright.registry.server.limits import Buckets
+from boxwright.registry.server.mirror import Mirror
+from boxwright.registry.server.observe import AccessLog
+from boxwright.registry.server.service import Extra, Handler, Service
+from boxwright.registry.server.storage import FileBlobs
+from boxwright.registry.server.tokens import SCHEMA, AccessTokens, Signer
+from boxwright.registry.server.users import Users
+from boxwright.registry.server.webhooks import Sender
 
 API: dict[tuple[str, str], Handler] = {
     ("GET", "base"): manifest_handlers.base,
@@ -25,3 +35,42 @@ API: dict[tuple[str, str], Handler] = {
     ("PUT", "upload"): blobs.finish,
     ("DELETE", "upload"): blobs.cancel,
 }
+
+# Tables that rooms add to the catalog; every statement says IF NOT EXISTS.
+EXTENSIONS: tuple[str, ...] = (SCHEMA,)
+
+
+def routes(service: Service) -> list[Extra]:
+    """What is not below ``/v2``: method, path prefix, handler."""
+    rows: list[Extra] = [
+        ("GET", "/healthz", metrics.healthy),
+        ("GET", "/readyz", metrics.ready),
+        ("GET", "/metrics", metrics.metrics),
+    ]
+    if isinstance(service.access, Gate):
+        rows += [("GET", "/token", service.access.token), ("POST", "/token", service.access.token)]
+    return rows
+
+
+def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Service:
+    """One worker's service over the storage, which is made when it is new. Raises ExtraMissing, NoSpace."""
+    files = FileBlobs(config.storage)
+    catalog = Catalog(config.storage / "registry.db", extensions=EXTENSIONS)
+    buckets = buckets or Buckets()
+    gate = None
+    if config.auth is not None:
+        gate = Gate(config, config.auth, Users(config.auth.htpasswd), AccessTokens(catalog), Signer(config.storage, config.auth.service), buckets)
+    service = Service(catalog, files, config=config, access=gate, buckets=buckets)
+    if config.upstreams:
+        service.mirror = Mirror(config, files)
+    if config.access_log:
+        service.observer.log = AccessLog(config.access_log)
+    for hook in config.webhooks:
+        sender = Sender(hook)
+        service.observer.listeners.append(sender)
+        service.observer.wants_pulls |= "pull" in hook.events
+        service.tasks.append(sender.run)
+    service.tasks.append(tasks.flush)
+    if not config.read_only and config.housekeeping.every:
+        service.tasks.append(tasks.collect)
+    return service

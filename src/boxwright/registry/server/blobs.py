@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from boxwright.registry.server.catalog import Upload
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.storage import UploadWriter
 from boxwright.registry.server.wire import (
+    BlobTooLarge,
     BlobUnknown,
     DigestWrong,
     RangeInvalid,
@@ -29,6 +31,7 @@ from boxwright.registry.server.wire import (
 from boxwright.spec.digest import Digest
 
 _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
+_YOUNG = 600  # seconds; less than any sensible grace of the collector
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
 
@@ -38,6 +41,11 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     service.access.check(request, route.name, "pull")
     digest = check_digest(route.reference)
     size = service.catalog.blob(route.name, str(digest))
+    if size is None and service.mirror is not None:
+        streamed = await service.mirror.blob(service, request, route, digest)
+        if streamed is not None:
+            return streamed
+        size = service.catalog.blob(route.name, str(digest))
     if size is None:
         raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
     headers = {"Docker-Content-Digest": str(digest), "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "Cache-Control": "max-age=31536000, immutable"}
@@ -45,6 +53,9 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     if wanted is not None:
         _check_range(wanted, size)
     if request.method == "HEAD" and wanted is None:
+        # Who asks wants to leave this blob out of a push: it must live until the manifest comes.
+        if not service.read_only and not await service.run(service.catalog.touch_blob, route.name, str(digest), time.time() - _YOUNG):
+            raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
         return web.Response(headers={**headers, "Content-Length": str(size)})
     path = service.blobs.path(digest)
     if path is None:
@@ -74,6 +85,8 @@ async def delete(service: Service, request: web.BaseRequest, route: Route) -> we
 async def start(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
     """end-4a, end-4b, end-4c and end-11: an upload session, a whole blob at once, or a mount."""
     service.access.check(request, route.name, "push")
+    if service.mirror is not None:
+        service.mirror.refuse_push(route.name)
     arguments = query(request)
     if "mount" in arguments:
         mounted = await _mount(service, request, route.name, check_digest(arguments["mount"]), arguments.get("from"))
@@ -85,6 +98,7 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
         algorithm = wanted.algorithm
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
+    service.quota.check(service.catalog.connection(), route.name, "", request.content_length or 0 if wanted else 0)
     upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)
     if wanted is None:
@@ -112,9 +126,24 @@ async def _mount(service: Service, request: web.BaseRequest, name: str, digest: 
             continue
         size = service.catalog.blob(holder, text)
         if size is not None and service.blobs.size(digest) == size:
-            await service.run(service.catalog.add_blob, name, text, size)
+            if not await service.run(_adopt, service, name, digest, size):
+                continue
+            service.happened("mount", request, name, text, size=size)
             return web.Response(status=201, headers=_created(name, digest))
     return None
+
+
+def _adopt(service: Service, name: str, digest: Digest, size: int) -> bool:
+    def present() -> None:
+        if service.blobs.size(digest) != size:
+            raise BlobUnknown("the blob was just collected")
+        service.quota.check(service.catalog.connection(), name, str(digest), size)
+
+    try:
+        service.catalog.add_blob(name, str(digest), size, present=present)
+    except BlobUnknown:
+        return False
+    return True
 
 
 async def status(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -175,7 +204,13 @@ async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wa
 
 def _publish(service: Service, upload: Upload, digest: Digest) -> None:
     service.blobs.publish(upload.id, digest, upload.size)
-    service.catalog.add_blob(upload.repository, str(digest), upload.size, upload=upload.id)
+
+    def present() -> None:
+        service.blobs.ensure(upload.id, digest, upload.size)
+        service.quota.check(service.catalog.connection(), upload.repository, str(digest), upload.size)
+
+    service.catalog.add_blob(upload.repository, str(digest), upload.size, upload=upload.id, present=present)
+    service.blobs.discard(upload.id)
 
 
 async def _receive(service: Service, request: web.BaseRequest, upload: Upload, writer: UploadWriter, *, algorithm: str = "") -> Upload:
@@ -194,13 +229,15 @@ async def _receive(service: Service, request: web.BaseRequest, upload: Upload, w
     expected = request.content_length
     try:
         while True:
-            chunk = await request.content.readany()
+            chunk = await service.read(request)
             batch += chunk
             if chunk and len(batch) < _BATCH:
                 continue
             if pending is not None:
                 await pending
                 pending = None
+            if service.config.limits.max_blob and size + len(batch) > service.config.limits.max_blob:
+                raise BlobTooLarge(f"a blob may have {service.config.limits.max_blob} bytes")
             if batch:
                 pending = asyncio.ensure_future(service.run(take, size, batch))
                 size += len(batch)

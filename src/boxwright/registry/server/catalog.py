@@ -11,13 +11,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxwright.registry.server.wire import NameUnknown, NoSpace, UploadUnknown
+from boxwright.registry.server.wire import ManifestBlobUnknown, NameUnknown, NoSpace, UploadUnknown
 
 VERSION = 1
 
@@ -54,6 +54,7 @@ CREATE TABLE links (             -- what a manifest points at: blobs and other m
     target      TEXT NOT NULL,
     PRIMARY KEY (repository, manifest, target)
 ) WITHOUT ROWID;
+CREATE INDEX links_by_target ON links (repository, target);
 CREATE TABLE tags (
     repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
     name        TEXT NOT NULL,
@@ -113,6 +114,7 @@ class ManifestRow:
     artifact_type: str
     annotations: dict[str, str]
     links: tuple[str, ...]
+    needed: tuple[str, ...] = ()  # which of them must be in the repository
 
 
 class Catalog:
@@ -203,13 +205,29 @@ class Catalog:
         rows = self.connection().execute("SELECT r.name FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? LIMIT 100", (digest,))
         return [name for (name,) in rows]
 
-    def add_blob(self, repository: str, digest: str, size: int, *, upload: str = "") -> None:
-        """Record that the repository holds a stored blob; the upload that brought it ends."""
+    def add_blob(self, repository: str, digest: str, size: int, *, upload: str = "", present: Callable[[], object] = bool) -> None:
+        """Record that the repository holds a stored blob; the upload that brought it ends.
+
+        `present` runs within the transaction, where no collector can be at work: it makes sure of the bytes, or
+        raises, and then nothing is recorded.
+        """
         with self.write() as sql:
+            present()
             row = self.make(sql, repository)
             sql.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", (digest, row, size, time.time()))
             if upload:
                 sql.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+
+    def touch_blob(self, repository: str, digest: str, before: float) -> bool:
+        """Somebody was told that the blob is here, and may rely on it: make it young again if it was added before
+        that time. False when it is gone."""
+        row = self.connection().execute(
+            "SELECT b.added, b.repository FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?", (digest, repository)
+        ).fetchone()  # fmt: skip
+        if row is None or row[0] >= before:
+            return row is not None
+        with self.write() as sql:
+            return sql.execute("UPDATE blobs SET added = ? WHERE digest = ? AND repository = ?", (time.time(), digest, row[1])).rowcount > 0
 
     def remove_blob(self, repository: str, digest: str) -> bool:
         """The repository lets go of the blob; False when it did not hold it."""
@@ -270,10 +288,17 @@ class Catalog:
         ).fetchone() is not None  # fmt: skip
 
     def put_manifest(self, repository: str, manifest: ManifestRow, tags: Sequence[str]) -> None:
-        """Store the bytes, what they point at, and the tags: all or nothing."""
+        """Store the bytes, what they point at, and the tags: all or nothing. Raises ManifestBlobUnknown when a
+        collection took what the manifest needs since it was examined."""
         now = time.time()
         with self.write() as sql:
             row = self.make(sql, repository)
+            for digest in manifest.needed:
+                if not sql.execute(
+                    "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?1 AND repository = ?2) OR EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?1)",
+                    (digest, row),
+                ).fetchone()[0]:
+                    raise ManifestBlobUnknown(f"the manifest names {digest}, which is not in this repository any more", detail=[{"digest": digest}])
             sql.execute("UPDATE repositories SET updated = ? WHERE id = ?", (now, row))
             sql.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (manifest.digest, manifest.content))
             sql.execute(
@@ -288,12 +313,25 @@ class Catalog:
         """Remove a manifest and every tag to it; False when it was not there."""
         with self.write() as sql:
             row = sql.execute("SELECT id FROM repositories WHERE name = ?", (repository,)).fetchone()
-            if row is None or not sql.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (row[0], digest)).rowcount:
-                return False
-            sql.execute("DELETE FROM tags WHERE repository = ? AND digest = ?", (row[0], digest))
-            sql.execute("DELETE FROM links WHERE repository = ? AND manifest = ?", (row[0], digest))
-            sql.execute("DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?)", (digest, digest))
-            return True
+            return row is not None and self.drop_manifest(sql, row[0], digest)
+
+    @staticmethod
+    def drop_manifest(sql: sqlite3.Connection, repository: int, digest: str) -> bool:
+        """The same within somebody's transaction."""
+        if not sql.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest)).rowcount:
+            return False
+        sql.execute("DELETE FROM tags WHERE repository = ? AND digest = ?", (repository, digest))
+        sql.execute("DELETE FROM links WHERE repository = ? AND manifest = ?", (repository, digest))
+        sql.execute("DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?)", (digest, digest))
+        return True
+
+    def count_pulls(self, pulls: Mapping[tuple[str, str], int]) -> None:
+        """Add to the counters: (repository, digest) -> times."""
+        now = time.time()
+        with self.write() as sql:
+            for (repository, digest), times in pulls.items():
+                sql.execute("UPDATE repositories SET pulls = pulls + ?, last_pulled = ? WHERE name = ?", (times, now, repository))
+                sql.execute("UPDATE manifests SET last_pulled = ? WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND digest = ?", (now, repository, digest))
 
     def delete_tag(self, repository: str, tag: str) -> bool:
         with self.write() as sql:

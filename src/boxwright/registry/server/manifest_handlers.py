@@ -38,6 +38,8 @@ async def base(service: Service, request: web.BaseRequest, route: Route) -> web.
 async def get(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
     """end-3. The bytes and type as they were pushed; never converted."""
     service.access.check(request, route.name, "pull")
+    if service.mirror is not None:
+        await service.mirror.manifest(service, request, route)
     version = service.catalog.version()
     answer = service.manifests.get(version, route.name, route.reference)
     if answer is None:
@@ -57,23 +59,31 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
         answer = (found, headers)
         service.manifests.keep(route.name, route.reference, answer)
     manifest, headers = answer
+    if service.mirror is not None and request.get("stale"):
+        headers = {**headers, "Warning": '110 - "Response is Stale"'}
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
     if request.method == "HEAD":
         return web.Response(headers={**headers, "Content-Length": str(len(manifest.content))})
+    service.observer.pulled(route.name, manifest.digest)
+    if service.observer.wants_pulls:
+        tag = "" if is_digest(route.reference) else route.reference
+        service.happened("pull", request, route.name, manifest.digest, tag=tag, size=len(manifest.content), media_type=manifest.media_type)
     return web.Response(body=manifest.content, headers=headers)
 
 
 async def put(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
     """end-7a and end-7b (several tags at once on a push by digest)."""
     service.access.check(request, route.name, "push")
+    if service.mirror is not None:
+        service.mirror.refuse_push(route.name)
     tags = [check_tag(t) for t in query(request).getall("tag", [])]
     if len(tags) > manifests.MAX_TAGS:
         raise TooManyTags(f"{len(tags)} tags in one request; at most {manifests.MAX_TAGS} are accepted")
     wanted = check_digest(route.reference) if is_digest(route.reference) else None
     if wanted is None:
         tags.insert(0, check_tag(route.reference))
-    content = await _body(request)
+    content = await _body(service, request)
     media_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip()
 
     def store() -> ManifestRow:
@@ -89,6 +99,7 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
         return row
 
     row = await service.run(store)
+    service.happened("push", request, route.name, row.digest, tag=tags[0] if tags else "", size=len(content), media_type=row.media_type)
     headers = {"Location": f"/v2/{route.name}/manifests/{row.digest}", "Docker-Content-Digest": row.digest}
     if row.subject:
         headers["OCI-Subject"] = row.subject
@@ -97,11 +108,11 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
     return web.Response(status=201, headers=headers)
 
 
-async def _body(request: web.BaseRequest) -> bytes:
+async def _body(service: Service, request: web.BaseRequest) -> bytes:
     if (request.content_length or 0) > MAX_SIZE:
         raise ManifestTooLarge(f"the manifest has {request.content_length} bytes; at most {MAX_SIZE} are accepted")
     body = bytearray()
-    while chunk := await request.content.readany():
+    while chunk := await service.read(request):
         body += chunk
         if len(body) > MAX_SIZE:
             raise ManifestTooLarge(f"the manifest has more than {MAX_SIZE} bytes")
@@ -119,6 +130,8 @@ async def delete(service: Service, request: web.BaseRequest, route: Route) -> we
         gone = await service.run(service.catalog.delete_tag, route.name, check_tag(route.reference))
     if not gone:
         raise ManifestUnknown(f"manifest {route.reference[:200]} is not known in {route.name}")
+    by_digest = is_digest(route.reference)
+    service.happened("delete", request, route.name, route.reference if by_digest else "", tag="" if by_digest else route.reference)
     return web.Response(status=202)
 
 
@@ -126,7 +139,11 @@ async def tags(service: Service, request: web.BaseRequest, route: Route) -> web.
     """end-8."""
     service.access.check(request, route.name, "pull")
     limit, last = _page(request)
-    found = service.catalog.tags(route.name, after=last, limit=limit + 1)
+    upstream = await service.mirror.tags(route.name) if service.mirror is not None else None
+    if upstream is not None:
+        found = [t for t in upstream if t > last][: limit + 1]
+    else:
+        found = service.catalog.tags(route.name, after=last, limit=limit + 1)
     headers = _next(f"/v2/{route.name}/tags/list", limit, found)
     return web.Response(body=json.dumps({"name": route.name, "tags": found[:limit]}).encode(), content_type="application/json", headers=headers)
 
@@ -135,7 +152,7 @@ async def catalog(service: Service, request: web.BaseRequest, route: Route) -> w
     """``_catalog``: the repositories that the caller may pull."""
     service.access.check(request, "", "catalog")
     limit, last = _page(request)
-    found = [n for n in service.catalog.repositories(after=last, limit=limit + 1) if service.access.allows(request, n, "pull")]
+    found = [n for n in service.catalog.repositories(after=last, limit=limit + 1) if service.access.may_see(request, n)]
     headers = _next("/v2/_catalog", limit, found)
     return web.Response(body=json.dumps({"repositories": found[:limit]}).encode(), content_type="application/json", headers=headers)
 

@@ -32,10 +32,12 @@ def examine(
     except BoxwrightError as error:
         raise ManifestWrong(str(error)) from error
     if isinstance(manifest, Index):
-        missing = [] if sparse else [d.digest for d in manifest.manifests if not has_manifest(str(d.digest))]
+        needed = [] if sparse else [d.digest for d in manifest.manifests]
+        missing = [d for d in needed if not has_manifest(str(d))]
         artifact = manifest.artifact_type
     else:
-        missing = [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls and not has_blob(str(d.digest))]
+        needed = [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
+        missing = [d for d in needed if not has_blob(str(d))]
         artifact = manifest.artifact_type or manifest.config.media_type
     if missing:
         raise ManifestBlobUnknown(f"the manifest names {missing[0]}, which is not in this repository", detail=[{"digest": str(d)} for d in missing[:20]])
@@ -47,4 +49,5 @@ def examine(
         artifact,
         dict(manifest.annotations),
         tuple(dict.fromkeys(str(d.digest) for d in manifest.references())),
+        tuple(dict.fromkeys(str(d) for d in needed)),
     )

@@ -6,95 +6,182 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
 
 from boxwright.errors import Unavailable
-from boxwright.registry.server.app import API
-from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.app import API, open_service, routes
+from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
+from boxwright.registry.server.limits import Buckets
+from boxwright.registry.server.metrics import Metrics
 from boxwright.registry.server.service import Service, dispatcher
-from boxwright.registry.server.storage import FileBlobs
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down
+_TCP_USER_TIMEOUT = 18
 
 
 class AddressUnusable(Unavailable):
     """The listening address cannot be had."""
 
 
-def open_service(storage: Path) -> Service:
-    """The service over a storage directory, made when it is new."""
-    blobs = FileBlobs(storage)
-    return Service(Catalog(storage / "registry.db"), blobs)
-
-
 def listen(address: str) -> socket.socket:
     """Bind ``host:port`` (``:5000`` = all addresses). Raises AddressUnusable."""
     host, _, port = address.rpartition(":")
+    bare = host.strip("[]")
     try:
-        return socket.create_server((host.strip("[]") or "0.0.0.0", int(port)), backlog=1024, reuse_port=False)
-    except (OSError, ValueError) as error:
+        return socket.create_server((bare or "0.0.0.0", int(port)), family=socket.AF_INET6 if ":" in bare else socket.AF_INET, backlog=1024)
+    except (OSError, ValueError, OverflowError) as error:
         raise AddressUnusable(f"cannot listen on {address}: {error}", hint="choose another with --addr host:port") from error
 
 
-async def serve_until(handle: Handle, sock: socket.socket, stop: asyncio.Event, *, grace: float = 30) -> None:
-    """Serve until `stop` is set, then let requests under way finish for `grace` seconds."""
-    server = web.Server(handle, keepalive_timeout=75, access_log=None)
-    loop = asyncio.get_running_loop()
-    listener = await loop.create_server(server, sock=sock, backlog=1024)
+def tls_context(config: RegistryConfig) -> ssl.SSLContext | None:
+    """None for plain HTTP. Raises ConfigInvalid."""
+    if config.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(*config.tls)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigInvalid(f"cannot use the certificate {config.tls[0]} with the key {config.tls[1]}: {error}") from error
+    return context
+
+
+class _Server(web.Server):
+    """Connections beyond the limit are closed at once; a peer that takes nothing for long is given up by the kernel."""
+
+    def limited(self, most: int, silence: int) -> _Server:
+        self._most, self._silence = most, silence
+        return self
+
+    def connection_made(self, handler: object, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)  # type: ignore[arg-type]
+        if self._most and len(self.connections) > self._most:
+            transport.abort()
+            return
+        sock = transport.get_extra_info("socket")
+        if self._silence and sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, self._silence * 1000)
+
+
+async def serve_until(service: Service, sock: socket.socket, stop: asyncio.Event, *, grace: float = 30, tls: ssl.SSLContext | None = None) -> None:
+    """Serve until `stop` is set, then let requests under way finish for `grace` seconds, and the tasks end."""
+    limits = service.config.limits
+    handle = dispatcher(service, API, routes(service))
+    server = _Server(handle, keepalive_timeout=limits.header_timeout or 3600, access_log=None, read_bufsize=_READ, tcp_keepalive=True)
+    server.limited(limits.connections, limits.body_timeout)
+    listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=1024, ssl=tls)
+    tasks = [asyncio.ensure_future(task(service)) for task in service.tasks]
     try:
         await stop.wait()
     finally:
         listener.close()
+        server.pre_shutdown()
         await server.shutdown(grace)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run_worker(storage: Path, sock: socket.socket) -> None:
+def run_worker(config: RegistryConfig, sock: socket.socket, buckets: Buckets, metrics: Path | None) -> None:
     """One worker, until SIGTERM or SIGINT."""
+    tls = tls_context(config)
 
     async def main() -> None:
-        service = open_service(storage)
+        service = open_service(config, buckets)
+        if metrics is not None:
+            service.observer.metrics = Metrics(metrics)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve_until(dispatcher(service, API), sock, stop)
+        await serve_until(service, sock, stop, grace=config.limits.grace, tls=tls)
+        if service.mirror is not None:
+            service.mirror.close()
         service.close()
 
     asyncio.run(main())
 
 
-def run_workers(storage: Path, address: str, workers: int) -> int:
-    """Fork workers over one socket; a worker that dies is replaced. Returns the exit code."""
-    sock = listen(address)
-    if workers <= 1:
-        run_worker(storage, sock)
+class Supervisor:
+    """Forks workers over one socket; a worker that dies is replaced. `lost` is told its pid (for its metrics)."""
+
+    def __init__(self, config: RegistryConfig, sock: socket.socket, metrics: Path | None, lost: Callable[[int], object]) -> None:
+        self._config, self._sock, self._metrics, self._lost = config, sock, metrics, lost
+        self._buckets = Buckets()
+        self._started: dict[int, float] = {}
+        self._stopping = False
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT. Returns the exit code: 1 when workers do not even start."""
+        open_service(self._config).close()  # make the storage once, before the workers race for it
+        tls_context(self._config)
+        if self._config.workers <= 1:
+            run_worker(self._config, self._sock, self._buckets, self._metrics)
+            return 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        early = 0
+        while not self._stopping or self._started:
+            while not self._stopping and len(self._started) < self._config.workers:
+                self._fork()
+            try:
+                pid, _ = os.wait()
+            except (InterruptedError, ChildProcessError):
+                continue
+            early = early + 1 if time.monotonic() - self._started.pop(pid, 0) < 1 else 0
+            self._lost(pid)
+            if early > 5 * self._config.workers and not self._stopping:
+                self._stop(0, None)
+                return 1
         return 0
-    open_service(storage).close()  # make the storage once, before the workers race for it
-    children: set[int] = set()
-    stopping = False
 
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for child in children:
-            os.kill(child, signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    while not stopping or children:
-        while not stopping and len(children) < workers:
-            child = os.fork()
-            if child == 0:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                run_worker(storage, sock)
-                os._exit(0)
-            children.add(child)
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid:
+            self._started[pid] = time.monotonic()
+            return
+        code = 1
         try:
-            ended, _ = os.wait()
-        except InterruptedError:
-            continue
-        children.discard(ended)
-    return 0
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            run_worker(self._config, self._sock, self._buckets, self._metrics)
+            code = 0
+        finally:
+            os._exit(code)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        for pid in list(self._started):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def serve(config: RegistryConfig, *, listening: Callable[[str], object], metrics: Path | None = None) -> int:
+    """Serve a configuration until a signal; `listening` is told the URL. Returns the exit code.
+
+    Raises AddressUnusable, ConfigInvalid, ExtraMissing.
+    """
+    sock = listen(config.addr)
+    host, port = sock.getsockname()[:2]
+    listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
+
+    def lost(pid: int) -> None:
+        if metrics is not None:
+            from prometheus_client import multiprocess
+
+            multiprocess.mark_process_dead(pid, path=str(metrics))  # type: ignore[no-untyped-call]
+
+    return Supervisor(config, sock, metrics, lost).run()
+
+
+def environment(folder: Path) -> Mapping[str, str]:
+    """What prometheus-client must find in the environment before it is imported."""
+    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}

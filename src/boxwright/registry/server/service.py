@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiohttp import web
 
-from boxwright.registry.server.wire import RegistryError, Route, parse_route
+from boxwright.registry.server.limits import Buckets
+from boxwright.registry.server.observe import Happening, Observer
+from boxwright.registry.server.policy import NOBODY, Principal
+from boxwright.registry.server.quota import Quota
+from boxwright.registry.server.wire import (
+    BodyTimeout,
+    Busy,
+    MethodUnsupported,
+    ReadOnly,
+    RegistryError,
+    Route,
+    TooManyRequests,
+    parse_route,
+)
 
 if TYPE_CHECKING:
     from boxwright.registry.server.catalog import Catalog, StoredManifest
+    from boxwright.registry.server.config import RegistryConfig
+    from boxwright.registry.server.mirror import Mirror
     from boxwright.registry.server.storage import BlobStorage
 
 T = TypeVar("T")
@@ -24,12 +41,24 @@ _BASE = {"Docker-Distribution-Api-Version": "registry/2.0"}
 class Access(Protocol):
     """Who may do what. `check` returns the principal's name, '' for nobody in particular."""
 
+    async def prepare(self, service: Service, request: web.BaseRequest) -> None:
+        """Before any question about a request with credentials. Raises Unauthenticated."""
+        ...
+
+    def principal(self, request: web.BaseRequest) -> Principal:
+        """Who asks."""
+        ...
+
     def check(self, request: web.BaseRequest, repository: str, action: str) -> str:
         """`action` is pull, push, delete or catalog. Raises Unauthenticated (with a challenge) or Forbidden."""
         ...
 
     def allows(self, request: web.BaseRequest, repository: str, action: str) -> bool:
         """The same as a question."""
+        ...
+
+    def may_see(self, request: web.BaseRequest, repository: str) -> bool:
+        """Whether lists and searches may name the repository to this account."""
         ...
 
 
@@ -41,6 +70,15 @@ class Open:
 
     def allows(self, request: web.BaseRequest, repository: str, action: str) -> bool:
         return True
+
+    def may_see(self, request: web.BaseRequest, repository: str) -> bool:
+        return True
+
+    async def prepare(self, service: Service, request: web.BaseRequest) -> None:
+        return None
+
+    def principal(self, request: web.BaseRequest) -> Principal:
+        return NOBODY
 
 
 class HashStates:
@@ -88,18 +126,40 @@ class Manifests:
 class Service:
     """One worker's view of the registry. Stateless but for caches."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStorage, *, access: Access | None = None, sparse: bool = True, threads: int = 16) -> None:
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStorage, *, config: RegistryConfig, access: Access | None = None, buckets: Buckets | None = None,
+        threads: int = 16,
+    ) -> None:  # fmt: skip
         self.catalog = catalog
         self.blobs = blobs
+        self.config = config
         self.access: Access = access or Open()
-        self.sparse = sparse
+        self.sparse = config.sparse
+        self.read_only = config.read_only
+        self.quota = Quota(config.quotas)
+        self.buckets = buckets or Buckets()
         self.hashes = HashStates()
         self.manifests = Manifests()
+        self.observer = Observer()
+        self.mirror: Mirror | None = None
+        self.tasks: list[Callable[[Service], Awaitable[None]]] = []  # run beside the requests until the stop
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="registry")
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """A blocking call in the pool: writes of the catalog, files, hashing."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
+
+    async def read(self, request: web.BaseRequest) -> bytes:
+        """The next piece of a body, b'' at its end. Raises BodyTimeout."""
+        try:
+            async with asyncio.timeout(self.config.limits.body_timeout or None):
+                return await request.content.readany()
+        except TimeoutError as error:
+            raise BodyTimeout(f"no byte came for {self.config.limits.body_timeout} seconds") from error
+
+    def happened(self, action: str, request: web.BaseRequest, repository: str, digest: str, *, tag: str = "", size: int = 0, media_type: str = "") -> None:
+        """Something that others want to know of: push, pull, delete (of a manifest), mount (of a blob)."""
+        self.observer.happened(Happening(action, repository, digest, tag, size, media_type, self.access.principal(request).name, request.remote or ""))
 
     def close(self) -> None:
         """After the last request."""
@@ -111,27 +171,70 @@ def query(request: web.BaseRequest) -> Any:
     return request.rel_url.query
 
 
-def dispatcher(service: Service, table: dict[tuple[str, str], Handler]) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """The handler of all requests below ``/v2``; `table` maps (method, route kind) to handlers."""
+Extra = tuple[str, str, Callable[["Service", web.BaseRequest], Awaitable[web.StreamResponse]]]  # method, path prefix, handler
+
+
+def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: Sequence[Extra] = ()) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """The handler of all requests. `table` maps (method, route kind) below ``/v2``; `extra` has the rest, the
+    longest fitting prefix wins, and GET serves HEAD."""
     kinds = {kind for _, kind in table}
     methods = {kind: ", ".join(sorted(m for m, k in table if k == kind)) for kind in kinds}
+    others = sorted(extra, key=lambda row: -len(row[1]))
+    limits, observer, clock = service.config.limits, service.observer, time.perf_counter
+
+    async def answer(request: web.BaseRequest, path: str) -> tuple[web.StreamResponse, Route | None]:
+        if limits.rate:
+            _limit(service, request)
+        if "Authorization" in request.headers:
+            await service.access.prepare(service, request)
+        route = parse_route(path)
+        if route is None:
+            return await _other(service, request, path, others), None
+        if service.read_only and request.method not in ("GET", "HEAD"):
+            raise ReadOnly("the registry is read-only")
+        if service.mirror is not None and route.name:
+            route = service.mirror.renamed(request, route)
+        handler = table.get((request.method, route.kind))
+        if handler is None:
+            raise MethodUnsupported(f"{request.method} is not supported here", headers={"Allow": methods.get(route.kind, "")})
+        return await handler(service, request, route), route
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        started = clock()
+        path = request.raw_path
+        if "%" in path or "?" in path:
+            path = request.path
+        route = None
         try:
-            route = parse_route(request.path)
-            if route is None:
-                return web.Response(status=404, text="404 page not found\n", headers=_BASE)
-            handler = table.get((request.method, route.kind))
-            if handler is None:
-                return web.Response(status=405, headers={**_BASE, "Allow": methods.get(route.kind, "")})
-            response = await handler(service, request, route)
+            response, route = await answer(request, path)
         except RegistryError as error:
-            return failure(request, error)
+            response = failure(request, error)
+        except sqlite3.OperationalError as error:
+            response = failure(request, Busy(f"the catalog cannot be used now: {error}", headers={"Retry-After": "1"}))
         if not response.prepared:
             response.headers.setdefault("Docker-Distribution-Api-Version", "registry/2.0")
+        if observer.watches:
+            await observer.request(service, request, response, route, started)
         return response
 
     return handle
+
+
+def _limit(service: Service, request: web.BaseRequest) -> None:
+    limits = service.config.limits
+    wait = service.buckets.take(request.remote or "", limits.rate, limits.burst)
+    if wait:
+        raise TooManyRequests(f"more than {limits.rate:g} requests a second", headers={"Retry-After": str(int(wait) + 1)})
+
+
+async def _other(service: Service, request: web.BaseRequest, path: str, others: Sequence[Extra]) -> web.StreamResponse:
+    there = [row for row in others if path.startswith(row[1])]
+    for method, _, handler in there:
+        if request.method == method or (request.method == "HEAD" and method == "GET"):
+            return await handler(service, request)
+    if there:
+        raise MethodUnsupported(f"{request.method} is not supported here", headers={"Allow": ", ".join(sorted({m for m, _, _ in there}))})
+    return web.Response(status=404, text="404 page not found\n", headers=_BASE)
 
 
 def failure(request: web.BaseRequest, error: RegistryError) -> web.Response:

@@ -5,6 +5,7 @@ Several worker processes share one storage and keep nothing of their own, so any
     STORAGE/registry.db              the catalog (SQLite)
     STORAGE/blobs/sha256/ab/<hex>    verified content, read-only
     STORAGE/uploads/<id>             bytes on their way in
+    STORAGE/trash/                   what the collector took away
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import fcntl
 import hashlib
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from boxwright.registry.server.wire import DigestWrong, NoSpace, UploadInvalid, UploadUnknown
+from boxwright.registry.server.wire import BlobUnknown, DigestWrong, NoSpace, UploadInvalid, UploadUnknown
 from boxwright.spec.digest import Digest
 
 _UPLOAD_FILE = re.compile(r"[0-9a-f]{32}\Z")
@@ -54,7 +56,11 @@ class BlobStorage(Protocol):
         ...
 
     def publish(self, upload: str, digest: Digest, size: int) -> None:
-        """Turn an upload of this size, whose digest was checked, into a blob, durably; idempotent."""
+        """Make an upload of this size, whose digest was checked, a blob too, durably; idempotent."""
+        ...
+
+    def ensure(self, upload: str, digest: Digest, size: int) -> None:
+        """The blob is still there, or is made again: said within the catalog's transaction, after `publish`."""
         ...
 
     def discard(self, upload: str) -> None:
@@ -62,7 +68,15 @@ class BlobStorage(Protocol):
         ...
 
     def delete(self, digest: Digest) -> int:
-        """Remove a blob; returns the bytes freed."""
+        """Remove a blob; returns the bytes freed. Fast: said within a transaction."""
+        ...
+
+    def sweep(self) -> None:
+        """Finish what `delete` began."""
+        ...
+
+    def uploads(self) -> Iterator[tuple[str, float]]:
+        """Every upload that has bytes, with the time of its last change."""
         ...
 
     def blobs(self) -> Iterator[tuple[Digest, int, float]]:
@@ -103,7 +117,7 @@ class FileBlobs:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("blobs/sha256", "blobs/sha512", "uploads"):
+        for name in ("blobs/sha256", "blobs/sha512", "uploads", "trash"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def _blob(self, digest: Digest) -> Path:
@@ -126,6 +140,22 @@ class FileBlobs:
     def writer(self, upload: str) -> FileUpload:
         return FileUpload(self._upload(upload))
 
+    def uploaded(self, upload: str) -> int:
+        """Bytes of an upload so far."""
+        try:
+            return os.stat(self._upload(upload)).st_size
+        except FileNotFoundError:
+            return 0
+
+    def open_either(self, upload: str, digest: Digest) -> int:
+        """A descriptor of the upload, or of the blob that it became: the same file. Raises BlobUnknown."""
+        for path in (self._upload(upload), self._blob(digest)):
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        raise BlobUnknown(f"blob {digest} is not here any more")
+
     def digest_of(self, upload: str, size: int, algorithm: str) -> str:
         state = hashlib.new(algorithm)
         buffer = bytearray(1 << 20)
@@ -146,8 +176,7 @@ class FileBlobs:
                 os.fchmod(fd, 0o444)
             finally:
                 os.close(fd)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(source, target)
+            self._link(source, target)
             for folder in (target.parent, target.parent.parent):
                 directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
                 try:
@@ -157,6 +186,20 @@ class FileBlobs:
         except OSError as error:
             raise _space(error) from error
 
+    def _link(self, source: Path, target: Path) -> None:
+        """A second name rather than another one: until the catalog knows the blob, a collector may take it away,
+        and then it is made again from the upload."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = source.with_name(source.name + ".link")
+        part.unlink(missing_ok=True)
+        os.link(source, part)
+        os.rename(part, target)
+        part.unlink(missing_ok=True)  # renaming one name of a file to another does nothing
+
+    def ensure(self, upload: str, digest: Digest, size: int) -> None:
+        if self.size(digest) != size:
+            self.publish(upload, digest, size)
+
     def discard(self, upload: str) -> None:
         self._upload(upload).unlink(missing_ok=True)
 
@@ -164,17 +207,31 @@ class FileBlobs:
         path = self._blob(digest)
         try:
             size = path.stat().st_size
-            path.unlink()
+            os.rename(path, self.root / "trash" / uuid.uuid4().hex)  # freeing a large file's blocks takes long
         except FileNotFoundError:
             return 0
         return size
+
+    def sweep(self) -> None:
+        for entry in os.scandir(self.root / "trash"):
+            Path(entry.path).unlink(missing_ok=True)
+
+    def uploads(self) -> Iterator[tuple[str, float]]:
+        for entry in os.scandir(self.root / "uploads"):
+            try:
+                yield entry.name, entry.stat().st_mtime
+            except FileNotFoundError:
+                continue
 
     def blobs(self) -> Iterator[tuple[Digest, int, float]]:
         for algorithm in ("sha256", "sha512"):
             for shard in sorted((self.root / "blobs" / algorithm).iterdir()):
                 for entry in os.scandir(shard):
-                    stat = entry.stat()
-                    yield Digest(algorithm, entry.name), stat.st_size, stat.st_mtime
+                    try:
+                        stat = entry.stat()
+                    except FileNotFoundError:
+                        continue
+                    yield Digest(algorithm, entry.name), stat.st_size, stat.st_ctime
 
     def verify(self, digest: Digest) -> None:
         """Read a blob and compare. Raises DigestWrong."""

@@ -116,6 +116,22 @@ class ReadOnly(RegistryError):
     code, http_status = "UNSUPPORTED", 405
 
 
+class BlobTooLarge(RegistryError):
+    code, http_status = "SIZE_INVALID", 413
+
+
+class BodyTimeout(RegistryError):
+    code, http_status = "BLOB_UPLOAD_INVALID", 408
+
+
+class Busy(RegistryError):
+    code, http_status = "UNAVAILABLE", 503
+
+
+class UpstreamFailed(RegistryError):
+    code, http_status = "UNAVAILABLE", 502
+
+
 class NoSpace(RegistryError):
     code, http_status = "UNAVAILABLE", 503
 

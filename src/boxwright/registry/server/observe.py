@@ -1,0 +1,102 @@
+"""What others may know of the requests: an access log, metrics, counted pulls, events. Nothing here delays a request."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from boxwright.registry.server.catalog import Catalog
+    from boxwright.registry.server.service import Service
+    from boxwright.registry.server.wire import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event. `digest` is '' when a tag alone was deleted."""
+
+    action: str
+    repository: str
+    digest: str
+    tag: str
+    size: int
+    media_type: str
+    user: str
+    remote: str
+    time: float = field(default_factory=time.time)
+
+
+class Observer:
+    """Of one worker. `listeners` hear of happenings, `log` and `metrics` of requests."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[Happening], None]] = []
+        self.log: AccessLog | None = None
+        self.metrics: Any = None
+        self.wants_pulls = False
+        self._pulls: dict[tuple[str, str], int] = {}
+
+    @property
+    def watches(self) -> bool:
+        """Whether requests are looked at one by one."""
+        return self.log is not None or self.metrics is not None
+
+    def happened(self, event: Happening) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    def pulled(self, repository: str, digest: str) -> None:
+        """Count a pull; the catalog learns of it with `flush`."""
+        key = (repository, digest)
+        self._pulls[key] = self._pulls.get(key, 0) + 1
+
+    async def request(self, service: Service, request: web.BaseRequest, response: web.StreamResponse, route: Route | None, started: float) -> None:
+        """After the handler. A file is sent first, so that its time and outcome are the transfer's."""
+        if route is not None and route.kind == "blobs" and request.method == "GET" and not response.prepared and response.status == 200:
+            await response.prepare(request)
+        spent = time.perf_counter() - started
+        kind = route.kind if route is not None else "other"
+        size = response.content_length or 0
+        if self.metrics is not None:
+            self.metrics.request(request.method, kind, response.status, spent, size if request.method == "GET" else 0, request.content_length or 0)
+        if self.log is not None:
+            self.log.write(request, response.status, size, spent, service.access.principal(request).name, route)
+
+    def flush(self, catalog: Catalog) -> None:
+        """Write the counted pulls down, in one transaction."""
+        pulls, self._pulls = self._pulls, {}
+        if pulls:
+            catalog.count_pulls(pulls)
+
+
+class AccessLog:
+    """One JSON object a line: time, remote, user, method, path, status, bytes, duration (seconds), agent."""
+
+    def __init__(self, path: str) -> None:
+        self._file = sys.stderr if path == "-" else open(path, "a", encoding="utf-8")
+        self._lines: list[str] = []
+
+    def write(self, request: web.BaseRequest, status: int, size: int, spent: float, user: str, route: Route | None) -> None:
+        now = time.time()
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z", "remote": request.remote, "user": user,
+            "method": request.method, "path": request.raw_path, "status": status, "bytes": size, "received": request.content_length or 0,
+            "duration": round(spent, 6), "agent": request.headers.get("User-Agent", ""), "repository": route.name if route else "", "worker": os.getpid(),
+        }  # fmt: skip
+        self._lines.append(json.dumps(entry))
+        if len(self._lines) >= 100:
+            self.flush()
+
+    def flush(self) -> None:
+        """Whole lines at once, so that workers may share a file."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()

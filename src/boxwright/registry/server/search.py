@@ -1,0 +1,304 @@
+"""Search over names, descriptions, labels and platforms, and stars.
+
+What is searched lives beside the catalog, in the same database. Triggers note every repository that changed, in
+the transaction that changed it; whoever searches next describes those anew. So nothing is lost, whoever pushed,
+deleted or collected, and a push does not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.describe import Reader
+from boxwright.registry.server.storage import BlobStorage
+from boxwright.registry.server.wire import NameUnknown
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS search (
+    id           INTEGER PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
+    name         TEXT NOT NULL,
+    title        TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    labels       TEXT NOT NULL,
+    platforms    TEXT NOT NULL,              -- ' linux/amd64 linux/arm64 '
+    official     INTEGER NOT NULL,
+    automated    INTEGER NOT NULL DEFAULT 0,
+    stars        INTEGER NOT NULL DEFAULT 0,
+    pulls        INTEGER NOT NULL DEFAULT 0,
+    updated      REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS search_by_popularity ON search (official DESC, stars DESC, pulls DESC, name);
+CREATE INDEX IF NOT EXISTS search_by_stars ON search (stars DESC, pulls DESC, name);
+CREATE INDEX IF NOT EXISTS search_by_pulls ON search (pulls DESC, name);
+CREATE INDEX IF NOT EXISTS search_by_updated ON search (updated DESC, name);
+CREATE INDEX IF NOT EXISTS search_by_name ON search (name);
+CREATE VIRTUAL TABLE IF NOT EXISTS search_text USING fts5(name, title, description, labels, platforms, content = 'search', content_rowid = 'id', tokenize = 'trigram');
+CREATE TRIGGER IF NOT EXISTS search_added AFTER INSERT ON search BEGIN INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
+CREATE TRIGGER IF NOT EXISTS search_removed AFTER DELETE ON search BEGIN INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms) VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms); END;
+CREATE TRIGGER IF NOT EXISTS search_changed AFTER UPDATE OF title, description, labels, platforms ON search BEGIN INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms) VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms); INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
+CREATE TABLE IF NOT EXISTS search_todo (     -- changed since it was described; `change` tells one change from the next
+    repository  INTEGER PRIMARY KEY,
+    change      INTEGER NOT NULL
+);
+CREATE TRIGGER IF NOT EXISTS search_todo_new AFTER INSERT ON repositories BEGIN INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
+CREATE TRIGGER IF NOT EXISTS search_todo_updated AFTER UPDATE OF updated ON repositories BEGIN INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
+CREATE TRIGGER IF NOT EXISTS search_todo_untagged AFTER DELETE ON tags BEGIN INSERT INTO search_todo VALUES (old.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
+CREATE TRIGGER IF NOT EXISTS search_pulled AFTER UPDATE OF pulls ON repositories BEGIN UPDATE search SET pulls = new.pulls WHERE id = new.id; END;
+CREATE TABLE IF NOT EXISTS stars (
+    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    user        TEXT NOT NULL,
+    added       REAL NOT NULL,
+    PRIMARY KEY (repository, user)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS stars_added AFTER INSERT ON stars BEGIN UPDATE search SET stars = stars + 1 WHERE id = new.repository; END;
+CREATE TRIGGER IF NOT EXISTS stars_removed AFTER DELETE ON stars BEGIN UPDATE search SET stars = stars - 1 WHERE id = old.repository; END;
+CREATE TABLE IF NOT EXISTS own_descriptions (  -- written by the owners, before what images say
+    repository   INTEGER PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
+    description  TEXT NOT NULL
+);
+CREATE TRIGGER IF NOT EXISTS own_description_added AFTER INSERT ON own_descriptions BEGIN INSERT INTO search_todo VALUES (new.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
+CREATE TRIGGER IF NOT EXISTS own_description_removed AFTER DELETE ON own_descriptions BEGIN INSERT INTO search_todo VALUES (old.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
+INSERT INTO search_todo SELECT id, random() FROM repositories WHERE id NOT IN (SELECT id FROM search) AND id NOT IN (SELECT repository FROM search_todo)
+"""
+
+SORTS = {
+    "relevance": "official DESC, stars DESC, pulls DESC, name",
+    "stars": "stars DESC, pulls DESC, name",
+    "pulls": "pulls DESC, name",
+    "updated": "updated DESC, name",
+    "name": "name",
+}
+_COLUMNS = "name, title, description, official, automated, stars, pulls, platforms, updated"
+_RANKED = 2000  # matches that are ranked one by one; of more, the popular ones come first
+_COUNTED = 500  # of the rest, only so many are counted
+_BATCH = 200
+_MOST_WORDS = 8
+MOST_OFFSET = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A repository that was found. `updated` in unix seconds."""
+
+    name: str
+    title: str
+    description: str
+    official: bool
+    automated: bool
+    stars: int
+    pulls: int
+    platforms: tuple[str, ...]
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of hits. `total` counts all that the asker may see; it is a lower bound unless `exact`."""
+
+    hits: tuple[Hit, ...]
+    total: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is looked for. All words must be found, anywhere; `official` None = either."""
+
+    words: tuple[str, ...] = ()
+    official: bool | None = None
+    platform: str = ""
+    sort: str = "relevance"
+    limit: int = 25
+    offset: int = 0
+
+    @classmethod
+    def of(cls, text: str, **more: Any) -> Question:
+        """From what somebody typed."""
+        return cls(tuple(dict.fromkeys(text.lower()[:300].split()[:_MOST_WORDS])), **more)
+
+
+class Search:
+    """Stateless; every call blocks."""
+
+    def __init__(self, catalog: Catalog, blobs: BlobStorage) -> None:
+        self._catalog, self._blobs = catalog, blobs
+
+    # --- what is searched --------------------------------------------------------------------------
+
+    def pending(self) -> bool:
+        """Whether repositories changed since they were described."""
+        return self._catalog.connection().execute("SELECT 1 FROM search_todo LIMIT 1").fetchone() is not None
+
+    def refresh(self, limit: int = _BATCH) -> int:
+        """Describe repositories that changed; returns how many."""
+        todo = self._catalog.connection().execute(
+            "SELECT t.repository, t.change, r.name, r.updated, r.pulls, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
+            "LEFT JOIN own_descriptions o ON o.repository = t.repository LIMIT ?", (limit,)
+        ).fetchall()  # fmt: skip
+        rows = []
+        for id, _, name, updated, pulls, own in todo:
+            if name is None:
+                continue
+            about = Reader(self._catalog, self._blobs, name).about()
+            labels = "\n".join(f"{k}={v}" for k, v in about.labels.items())
+            platforms = " ".join(("", *about.platforms, ""))
+            rows.append((id, name, about.title, about.description if own is None else own, labels, platforms, is_official(name), pulls, updated))
+        if todo:
+            with self._catalog.write() as sql:
+                for row in rows:
+                    if sql.execute("SELECT 1 FROM repositories WHERE id = ?", row[:1]).fetchone():
+                        self._record(sql, row)
+                sql.executemany("DELETE FROM search_todo WHERE repository = ? AND change = ?", [row[:2] for row in todo])
+        return len(todo)
+
+    def _record(self, sql: Any, row: tuple[Any, ...]) -> None:
+        sql.execute(
+            "INSERT INTO search (id, name, title, description, labels, platforms, official, pulls, updated, stars) "
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT count(*) FROM stars WHERE repository = ?1)) ON CONFLICT (id) DO NOTHING", row
+        )  # fmt: skip
+        sql.execute("UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1", (row[0], row[8], row[7]))
+        sql.execute(  # only what is new, since each change is worth an entry in the text index
+            "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
+            (row[0], *row[2:6]),
+        )
+
+    # --- searching ---------------------------------------------------------------------------------
+
+    def find(self, question: Question, visible: Callable[[str], bool]) -> Found:
+        """The page of hits that the asker may see."""
+        where, arguments, few = self._conditions(question)
+        order = SORTS[question.sort]
+        if question.sort == "relevance" and few and question.words:
+            term = " ".join(question.words)
+            order = f"CASE WHEN name = ?1 THEN 0 WHEN substr(name, -length(?1) - 1) = '/' || ?1 THEN 1 WHEN substr(name, 1, length(?1)) = ?1 THEN 2 WHEN instr(name, ?1) THEN 3 ELSE 4 END, {order}"
+            rows = self._rows(f"SELECT {_COLUMNS} FROM search WHERE {where} ORDER BY {order}", [term, *arguments])
+        else:
+            rows = self._leaders(question, self._rows(f"SELECT {_COLUMNS} FROM search WHERE ?1 = ?1 AND {where} ORDER BY {order}", ["", *arguments]))
+        hits: list[Hit] = []
+        total = 0
+        most = _RANKED if few and question.words else max(_COUNTED, question.offset + question.limit)
+        for row in rows:
+            if not visible(row[0]):
+                continue
+            total += 1
+            if total > question.offset and len(hits) < question.limit:
+                hits.append(_hit(row))
+            elif total > most:
+                return Found(tuple(hits), total, False)
+        return Found(tuple(hits), total, True)
+
+    def _conditions(self, question: Question) -> tuple[str, list[Any], bool]:
+        """SQL, its arguments (from ?2 on), and whether so few match that all can be ranked."""
+        conditions, arguments = ["1"], list[Any]()
+
+        def argument(value: Any) -> str:
+            arguments.append(value)
+            return f"?{len(arguments) + 1}"
+
+        few = False
+        long = " ".join('"' + word.replace('"', '""') + '"' for word in question.words if len(word) >= 3)
+        if long:  # the index knows pieces of three characters
+            count = self._catalog.connection().execute("SELECT count(*) FROM (SELECT 1 FROM search_text WHERE search_text MATCH ? LIMIT ?)", (long, _RANKED + 1)).fetchone()[0]
+            few = count <= _RANKED
+            if few:
+                conditions.append(f"id IN (SELECT rowid FROM search_text WHERE search_text MATCH {argument(long)})")
+        for word in question.words:
+            if len(word) < 3:
+                conditions.append(f"instr(name, {argument(word)})")
+            elif not few:
+                place = argument(word)
+                conditions.append(f"(instr(name, {place}) OR instr(lower(title || char(10) || description || char(10) || labels || platforms), {place}))")
+        if question.official is not None:
+            conditions.append(f"official = {argument(int(question.official))}")
+        if question.platform:
+            wanted = question.platform.lower()
+            before = " " if "/" in wanted else "/"
+            conditions.append(f"(instr(platforms, {argument(before + wanted + ' ')}) OR instr(platforms, {argument(before + wanted + '/')}))")
+        return " AND ".join(conditions), arguments, few
+
+    def _rows(self, query: str, arguments: list[Any]) -> Iterator[tuple[Any, ...]]:
+        yield from self._catalog.connection().execute(query, arguments)
+
+    def _leaders(self, question: Question, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """What is called exactly so comes first even where too many match to rank them."""
+        first: list[tuple[Any, ...]] = []
+        if question.sort == "relevance" and len(question.words) == 1 and question.official is None and not question.platform:
+            name = question.words[0]
+            first = [r for n in (name, f"library/{name}") for r in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = ?", [n])]
+            yield from first
+        names = {row[0] for row in first}
+        for row in rows:
+            if row[0] not in names:
+                yield row
+
+    def hit(self, repository: str) -> Hit:
+        """One repository as a search would show it. Raises NameUnknown."""
+        for row in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = ?", [repository]):
+            return _hit(row)
+        raise NameUnknown(f"repository {repository} is not known to the registry", detail={"name": repository})
+
+    def tag_count(self, repository: str) -> int:
+        """How many tags the repository has."""
+        count: int = self._catalog.connection().execute(
+            "SELECT count(*) FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)", (repository,)
+        ).fetchone()[0]  # fmt: skip
+        return count
+
+    # --- stars and descriptions ----------------------------------------------------------------------
+
+    def star(self, repository: str, user: str, on: bool) -> int:
+        """Set or take a user's star; returns how many there are now. Raises NameUnknown."""
+        self.hit(repository)
+        with self._catalog.write() as sql:
+            if on:
+                sql.execute("INSERT OR IGNORE INTO stars SELECT id, ?, ? FROM repositories WHERE name = ?", (user, time.time(), repository))
+            else:
+                sql.execute("DELETE FROM stars WHERE user = ? AND repository = (SELECT id FROM repositories WHERE name = ?)", (user, repository))
+            row = sql.execute("SELECT stars FROM search WHERE name = ?", (repository,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def starred(self, repository: str, user: str) -> bool:
+        """Whether the user gave it a star."""
+        return self._catalog.connection().execute(
+            "SELECT 1 FROM stars WHERE user = ? AND repository = (SELECT id FROM repositories WHERE name = ?)", (user, repository)
+        ).fetchone() is not None  # fmt: skip
+
+    def describe(self, repository: str, description: str | None) -> None:
+        """The owners' words instead of the image's; None = the image's again. Raises NameUnknown."""
+        self.hit(repository)
+        with self._catalog.write() as sql:
+            sql.execute("DELETE FROM own_descriptions WHERE repository = (SELECT id FROM repositories WHERE name = ?)", (repository,))
+            if description is not None:
+                sql.execute("INSERT INTO own_descriptions SELECT id, ? FROM repositories WHERE name = ?", (description, repository))
+
+
+def is_official(name: str) -> bool:
+    """Repositories of the root, and of ``library/``, are the administrators'."""
+    return "/" not in name or name.startswith("library/")
+
+
+def _hit(row: tuple[Any, ...]) -> Hit:
+    return Hit(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], tuple(row[7].split()), row[8])
+
+
+def to_json(hit: Hit) -> dict[str, Any]:
+    """As the JSON API shows it."""
+    return {
+        "name": hit.name, "title": hit.title, "description": hit.description, "official": hit.official, "automated": hit.automated,
+        "stars": hit.stars, "pulls": hit.pulls, "platforms": list(hit.platforms), "updated": iso(hit.updated),
+    }  # fmt: skip
+
+
+def iso(seconds: float) -> str:
+    """Unix seconds as RFC 3339."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def body(value: object) -> bytes:
+    """JSON as the API sends it."""
+    return json.dumps(value, ensure_ascii=False).encode()

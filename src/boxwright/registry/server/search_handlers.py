@@ -1,0 +1,198 @@
+"""Search on the wire: the old index API that docker and podman speak, and a JSON API of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from boxwright.registry.server.describe import Reader, Tag
+from boxwright.registry.server.search import (
+    MOST_OFFSET,
+    SORTS,
+    Found,
+    Hit,
+    Question,
+    Search,
+    body,
+    iso,
+    to_json,
+)
+from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.wire import ManifestWrong, NameUnknown, PageInvalid, check_name
+
+if TYPE_CHECKING:
+    from boxwright.registry.server.service import Extra
+
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
+_PAUSE = 2.0  # seconds between looks for repositories to describe
+_MOST_BODY = 65_536
+_MOST_TAGS = 100
+
+
+async def find(service: Service, request: web.BaseRequest, question: Question) -> Found:
+    """Search on behalf of the request, over what was pushed until now."""
+    search = Search(service.catalog, service.blobs)
+
+    def work() -> Found:
+        if search.pending() and not service.read_only:
+            search.refresh()
+        return search.find(question, lambda name: service.access.may_see(request, name))
+
+    return await service.run(work)
+
+
+async def look_up(service: Service, repository: str) -> Hit:
+    """One repository, as it is now. Raises NameUnknown."""
+    search = Search(service.catalog, service.blobs)
+
+    def work() -> Hit:
+        if search.pending() and not service.read_only:
+            search.refresh()
+        return search.hit(repository)
+
+    return await service.run(work)
+
+
+async def indexer(service: Service) -> None:
+    """Runs beside the requests: describe what changed, for those who will search."""
+    search = Search(service.catalog, service.blobs)
+    while True:
+        while not service.read_only and search.pending():
+            await service.run(search.refresh)
+        await asyncio.sleep(_PAUSE)
+
+
+# --- the index API (docker search, podman search) ----------------------------------------------------
+
+
+async def ping(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``GET /v1/_ping``: the daemon asks whether there is an index here."""
+    return web.Response(body=b'{"standalone":true}', content_type="application/json", headers={"X-Docker-Registry-Standalone": "true"})
+
+
+async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``GET /v1/search?q=&n=&page=``. Docker prints names as they are sent, so it gets them with our host, ready for
+    a pull; podman writes the host before them itself."""
+    if request.path != "/v1/search":
+        raise NameUnknown(f"{request.path[:200]} is not served here")
+    service.access.check(request, "", "search")
+    arguments = query(request)
+    size, page = _number(request, "n", 25, 100, 1), _number(request, "page", 1, MOST_OFFSET, 1)
+    found = await find(service, request, Question.of(arguments.get("q", ""), limit=size, offset=min((page - 1) * size, MOST_OFFSET)))
+    agent = request.headers.get("User-Agent", "").lower()
+    prefix = f"{request.host}/" if agent.startswith("docker") and _HOST.match(request.host) else ""
+    results = [
+        {"name": prefix + h.name, "description": h.description or h.title, "star_count": h.stars, "is_official": h.official, "is_automated": h.automated,
+         "is_trusted": h.automated, "pull_count": h.pulls}
+        for h in found.hits
+    ]  # fmt: skip
+    answer = {
+        "query": arguments.get("q", ""), "num_results": found.total, "num_pages": -(-found.total // size), "page": page, "page_size": size, "results": results,
+    }  # fmt: skip
+    return web.Response(body=body(answer), content_type="application/json")
+
+
+# --- our own API -------------------------------------------------------------------------------------
+
+
+async def api_search(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``GET /api/search?q=&official=&platform=&sort=&limit=&offset=``."""
+    if request.path != "/api/search":
+        raise NameUnknown(f"{request.path[:200]} is not served here")
+    service.access.check(request, "", "search")
+    question = question_of(request)
+    found = await find(service, request, question)
+    answer = {"query": " ".join(question.words), "total": found.total, "exact": found.exact, "offset": question.offset, "results": [to_json(h) for h in found.hits]}
+    return web.Response(body=body(answer), content_type="application/json")
+
+
+def question_of(request: web.BaseRequest, *, limit: int = 25) -> Question:
+    """The question in a request's parameters. Raises PageInvalid."""
+    arguments = query(request)
+    official = {"": None, "true": True, "1": True, "false": False, "0": False}.get(arguments.get("official", "").lower(), "wrong")
+    sort = arguments.get("sort", "") or "relevance"
+    if official == "wrong" or sort not in SORTS:
+        raise PageInvalid(f"official is true or false, sort one of {', '.join(SORTS)}")
+    return Question.of(
+        arguments.get("q", ""), official=official, platform=arguments.get("platform", "")[:100], sort=sort,
+        limit=_number(request, "limit", limit, 100, 1), offset=_number(request, "offset", 0, MOST_OFFSET, 0),
+    )  # fmt: skip
+
+
+async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``PUT`` and ``DELETE /api/stars/<repo>``, for whoever may pull and has an account (if there are accounts)."""
+    name = check_name(request.path.removeprefix("/api/stars/"))
+    user = starrer(service, request, name)
+    await look_up(service, name)
+    count = await service.run(Search(service.catalog, service.blobs).star, name, user, request.method == "PUT")
+    return web.Response(body=body({"name": name, "stars": count, "starred": request.method == "PUT"}), content_type="application/json")
+
+
+def starrer(service: Service, request: web.BaseRequest, name: str) -> str:
+    """Whose star it is. Raises Unauthenticated, Forbidden."""
+    service.access.check(request, name, "pull")
+    return service.access.check(request, "", "base")
+
+
+async def repository(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``GET /api/repositories/<repo>?limit=&offset=``: the description and the newest tags."""
+    name = check_name(request.path.removeprefix("/api/repositories/"))
+    service.access.check(request, name, "pull")
+    hit = await look_up(service, name)
+    limit, offset = _number(request, "limit", 25, _MOST_TAGS, 0), _number(request, "offset", 0, 1_000_000, 0)
+    search, reader = Search(service.catalog, service.blobs), Reader(service.catalog, service.blobs, name)
+    about = await service.run(reader.about)
+    tags = await service.run(lambda: reader.tags(limit=limit, offset=offset))
+    answer = {
+        **to_json(hit), "source": about.label("source"), "url": about.label("url"), "licenses": about.label("licenses"), "labels": dict(about.labels),
+        "tags_total": await service.run(search.tag_count, name), "tags": [_tag(t) for t in tags],
+    }  # fmt: skip
+    return web.Response(body=body(answer), content_type="application/json")
+
+
+def _tag(tag: Tag) -> dict[str, Any]:
+    variants = [{"platform": v.platform, "digest": v.digest, "size": v.size} for v in tag.variants]
+    return {"name": tag.name, "digest": tag.digest, "mediaType": tag.media_type, "updated": iso(tag.updated), "size": tag.size, "platforms": variants}
+
+
+async def describe(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``PATCH /api/repositories/<repo>`` with ``{"description": text or null}``, for whoever may push."""
+    name = check_name(request.path.removeprefix("/api/repositories/"))
+    service.access.check(request, name, "push")
+    raw = bytearray()
+    while chunk := await service.read(request):
+        raw += chunk
+        if len(raw) > _MOST_BODY:
+            raise ManifestWrong(f"the description has more than {_MOST_BODY} bytes")
+    try:
+        wanted = json.loads(raw)["description"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ManifestWrong('the body must be {"description": TEXT or null}') from error
+    if wanted is not None and not isinstance(wanted, str):
+        raise ManifestWrong('the body must be {"description": TEXT or null}')
+    await look_up(service, name)
+    await service.run(Search(service.catalog, service.blobs).describe, name, wanted)
+    return web.Response(body=body(to_json(await look_up(service, name))), content_type="application/json")
+
+
+def _number(request: web.BaseRequest, name: str, default: int, most: int, least: int) -> int:
+    """A number, brought into its range. Raises PageInvalid."""
+    text = query(request).get(name, "")
+    if text and not re.fullmatch(r"[0-9]{1,9}", text):
+        raise PageInvalid(f"{name} is {text[:50]!r}; it must be a number")
+    return min(max(int(text), least), most) if text else default
+
+
+ROUTES: tuple[Extra, ...] = (
+    ("GET", "/v1/_ping", ping),
+    ("GET", "/v1/search", v1_search),
+    ("GET", "/api/search", api_search),
+    ("PUT", "/api/stars/", star),
+    ("DELETE", "/api/stars/", star),
+    ("GET", "/api/repositories/", repository),
+    ("PATCH", "/api/repositories/", describe),
+)

@@ -1,0 +1,66 @@
+"""What a worker does beside answering: writing down what it counted, and collecting garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from typing import TYPE_CHECKING
+
+from boxwright.errors import BoxwrightError
+from boxwright.registry.server.housekeeping import AlreadyCollecting, Collected, Collector
+
+if TYPE_CHECKING:
+    from boxwright.registry.server.service import Service
+
+_FLUSH = 5.0  # seconds between writes of counters
+_LOG = 1.0  # seconds for which a line of the access log may wait
+
+
+async def flush(service: Service) -> None:
+    """Counted pulls and the access log, until cancelled and then once more."""
+    passed = 0.0
+    try:
+        while True:
+            await asyncio.sleep(_LOG)
+            passed += _LOG
+            if service.observer.log is not None:
+                service.observer.log.flush()
+            if passed >= _FLUSH:
+                passed = 0.0
+                await _write(service)
+    finally:
+        if service.observer.log is not None:
+            service.observer.log.flush()
+        await _write(service)
+
+
+async def _write(service: Service) -> None:
+    if service.read_only:
+        return
+    try:
+        await service.run(service.observer.flush, service.catalog)
+    except (BoxwrightError, sqlite3.OperationalError) as error:  # a full disk must not end the counting
+        logging.getLogger("boxwright.registry").warning("pulls could not be written down: %s", error)
+
+
+async def collect(service: Service) -> None:
+    """Garbage collection now and then; of all workers that find the time come, one does it."""
+    while True:
+        await asyncio.sleep(service.config.housekeeping.every)
+        try:
+            done = await service.run(_run, service)
+        except AlreadyCollecting:
+            continue
+        except (BoxwrightError, sqlite3.OperationalError, OSError) as error:
+            logging.getLogger("boxwright.registry").warning("garbage collection stopped: %s", error)
+            continue
+        if service.observer.metrics is not None:
+            service.observer.metrics.collected.inc(done.bytes)
+
+
+def _run(service: Service) -> Collected:
+    from boxwright.registry.server.storage import FileBlobs
+
+    assert isinstance(service.blobs, FileBlobs)
+    return Collector(service.config, service.catalog, service.blobs).run()

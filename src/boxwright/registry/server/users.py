@@ -1,0 +1,152 @@
+"""Accounts in an htpasswd file (bcrypt), as Docker's registry and Apache read them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from boxwright.errors import Invalid, NotFound, Unsupported
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
+_COST = 10
+_RELOAD = 1.0  # seconds for which the file is believed to be unchanged
+
+
+class UserInvalid(Invalid):
+    """A user name or password cannot be used."""
+
+
+class UserUnknown(NotFound):
+    """There is no such user."""
+
+
+class ExtraMissing(Unsupported):
+    """A package of the extra `registry` is not installed."""
+
+
+def extra(module: str) -> Any:
+    """Import a module of the extra. Raises ExtraMissing."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(f"the registry needs the package {error.name}", hint="pip install 'boxwright[registry]'") from error
+
+
+class Users:
+    """Reads the file again whenever it changed. `check` blocks for tens of milliseconds the first time; threads may
+    share an instance."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._hashes: dict[str, bytes] = {}
+        self._stamp: tuple[int, int, int] = (0, 0, 0)
+        self._looked = 0.0
+        self._known: OrderedDict[bytes, bool] = OrderedDict()
+        self._key = secrets.token_bytes(32)
+
+    def names(self) -> list[str]:
+        """Every account."""
+        return sorted(self._load())
+
+    def _load(self) -> dict[str, bytes]:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._looked < _RELOAD and self._looked:
+                return self._hashes
+            try:
+                stat = os.stat(self.path)
+                stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                if stamp != self._stamp:
+                    self._hashes = parse(self.path.read_bytes())
+                    self._stamp = stamp
+            except FileNotFoundError:
+                self._hashes, self._stamp = {}, (0, 0, 0)
+            self._looked = now
+            return self._hashes
+
+    def exists(self, name: str) -> bool:
+        return name in self._load()
+
+    def _cache_key(self, stored: bytes, password: str) -> bytes:
+        return hashlib.blake2b(stored + b"\0" + password.encode(), key=self._key, digest_size=32).digest()
+
+    def known(self, name: str, password: str) -> bool | None:
+        """The answer when it is known without work, else None. Passwords are not kept, only a keyed hash."""
+        stored = self._load().get(name)
+        return self._known.get(self._cache_key(stored, password)) if stored is not None else None
+
+    def check(self, name: str, password: str) -> bool:
+        """Whether the password is right; takes as long for users who do not exist."""
+        bcrypt = extra("bcrypt")
+        stored = self._load().get(name)
+        raw = password.encode()[:72]  # bcrypt reads no more; newer versions refuse longer ones
+        if stored is None:
+            bcrypt.checkpw(raw, b"$2b$10$T1pZjdPRMQTlOh6NB074kewXLh1A6j04631XvRudUQz94//JLSNCO")
+            return False
+        key = self._cache_key(stored, password)
+        try:
+            right = bool(bcrypt.checkpw(raw, stored)) and b"\0" not in raw
+        except ValueError:
+            right = False
+        if right:  # wrong ones are not kept: a guesser would only fill the cache
+            with self._lock:
+                self._known[key] = True
+                if len(self._known) > 10_000:
+                    self._known.popitem(last=False)
+        return right
+
+    # --- changing ------------------------------------------------------------------------------
+
+    def put(self, name: str, password: str, *, new: bool) -> None:
+        """Add a user, or change a password. Raises UserInvalid, UserUnknown."""
+        bcrypt = extra("bcrypt")
+        if not _NAME.match(name) or len(name) > 64:
+            raise UserInvalid(f"{name!r} is no user name", hint="lower-case letters and digits, with single . _ - between them, as in names of repositories")
+        if not password or "\n" in password or len(password.encode()) > 72:
+            raise UserInvalid("a password has 1 to 72 bytes in one line")
+        self._looked = 0.0
+        there = self.exists(name)
+        if new and there:
+            raise UserInvalid(f"the user {name} exists", hint=f"boxwright registry user passwd {name}")
+        if not new and not there:
+            raise UserUnknown(f"there is no user {name} in {self.path}")
+        self._write({**self._load(), name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST))})
+
+    def remove(self, name: str) -> None:
+        """Raises UserUnknown."""
+        if not self.exists(name):
+            raise UserUnknown(f"there is no user {name} in {self.path}")
+        self._write({n: h for n, h in self._load().items() if n != name})
+
+    def _write(self, hashes: dict[str, bytes]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "wb") as file:
+            file.write(b"".join(name.encode() + b":" + hash_ + b"\n" for name, hash_ in sorted(hashes.items())))
+            file.flush()
+            os.fsync(file.fileno())
+        if self.path.exists():
+            os.chmod(part, self.path.stat().st_mode & 0o777)
+        os.replace(part, self.path)
+        self._looked = 0.0
+
+
+def parse(text: bytes) -> dict[str, bytes]:
+    """``name:$2y$…`` lines; other kinds of hashes are left out, since nobody can log in with them safely."""
+    found = {}
+    for line in text.splitlines():
+        name, colon, hash_ = line.strip().partition(b":")
+        if colon and not name.startswith(b"#") and hash_.startswith((b"$2a$", b"$2b$", b"$2y$")):
+            found[name.decode("utf-8", "replace")] = hash_
+    return found
