@@ -52,6 +52,7 @@ class Tally:
         self.words = words
         self.lock = threading.RLock()
         self.sizes: dict[Digest, int] = {}
+        self.lines: dict[Digest, None] = {}  # those that get a line of their own, in order
         self.got: dict[Digest, int] = {}
         self.from_here: dict[Digest, int] = {}  # bytes of a resumed layer that did not move now
         self.how: dict[Digest, str] = {}
@@ -66,6 +67,7 @@ class Tally:
                 fresh = blob.digest not in self.sizes
                 self.sizes[blob.digest] = blob.size
                 if fresh and _shown(blob):
+                    self.lines[blob.digest] = None
                     self.show_planned(blob)
 
     def started(self, desc: Descriptor) -> None:
@@ -221,7 +223,7 @@ class Terminal(Tally):
 
         with self.lock:
             grid = Table.grid(padding=(0, 1))
-            rows = [d for d in self.sizes if self.how.get(d) != "exists"]
+            rows = [d for d in self.lines if self.how.get(d) != "exists"]
             active = [d for d in rows if d not in self.how or len(rows) < 20]
             for digest in active[:20]:
                 size, got = self.sizes[digest], self.got.get(digest, 0)

@@ -1,0 +1,46 @@
+"""A full disk during a pull: said so, and the store stays whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boxwright import Engine
+from boxwright.content.local import DiskFull
+from boxwright.registry.client.client import RegistryClient
+from support_registry import client_config, make_image, noise, running
+
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "small"
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path], check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        yield path
+    finally:
+        # Lazily: threads that were stopped in the middle of a layer may hold a file for a moment longer.
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_full_disk(small: Path, tmp_path: Path) -> None:
+    engine = Engine(small / "root")
+    engine.__dict__["registry"] = RegistryClient(client_config(tmp_path))
+    with running() as registry:
+        registry.add_image("small", "1", make_image({"a": noise(100_000)}))
+        registry.add_image("big", "1", make_image({"a": noise(200_000, 2)}, {"b": noise(9_000_000, 3)}))
+        engine.pull(f"{registry.host}/small:1")
+        with pytest.raises(DiskFull) as caught:
+            engine.pull(f"{registry.host}/big:1")
+        assert "No space left" in str(caught.value) and "prune" in caught.value.hint
+    assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/small:1"]]
+    assert engine.fsck() == []
+    engine.registry.close()
+    engine.db.close()
