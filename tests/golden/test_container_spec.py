@@ -1,0 +1,78 @@
+"""Whole containers, compared with what is on file. `python tests/golden/test_container_spec.py` writes the files anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxwright.container import spec
+from boxwright.container.config import ContainerConfig, DeviceSpec, Limits, MountSpec, PortBinding, Ulimit
+from boxwright.container.spec import Facts, MountPoint
+from boxwright.container.trust import Trust
+from boxwright.rootfs.users import User
+from boxwright.spec import runtimespec as rs
+
+GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "container"
+FILES = {"/etc/resolv.conf": "/c/resolv.conf", "/etc/hostname": "/c/hostname", "/etc/hosts": "/c/hosts"}
+IMAGE = {
+    "Env": ["PATH=/bin", "LANG=C"], "Cmd": ["serve"], "Entrypoint": ["/app"], "User": "app", "WorkingDir": "/srv", "ExposedPorts": {"80/tcp": {}},
+    "Volumes": {"/data": {}}, "Labels": {"from": "image"}, "Healthcheck": {"Test": ["CMD", "ok"], "Interval": 1}, "StopSignal": "SIGINT",
+}  # fmt: skip
+
+
+def made(config: ContainerConfig, image: dict[str, Any], **facts: Any) -> dict[str, Any]:
+    merged = spec.merge_config(image, config, hostname="445ac22b76a5", image_name=config.image)
+    known = {
+        "rootfs": "/c/rootfs", "user": User(0, 0, (0, 10), "/root", "root"), "hostname": "445ac22b76a5", "bounding": frozenset(rs.CAPABILITIES),
+        "hard_limits": {"nofile": 20000}, "cgroup_v2": False, "cgroups_path": "/boxwright/445ac22b76a5", "namespaces": {"network": "/proc/7/fd/100"}, "files": FILES,
+    }  # fmt: skip
+    return {"config": merged, "spec": spec.make_spec(config, merged, Facts(**{**known, **facts}))}
+
+
+def plain() -> dict[str, Any]:
+    return made(ContainerConfig("busybox", ("sleep", "60")), {})
+
+
+def from_image() -> dict[str, Any]:
+    points = (MountPoint("volume", "/data", "/v/abc/_data", "abc"),)
+    return made(ContainerConfig("app:1", env=("LANG=de", "X=1"), labels={"own": "1"}), IMAGE, user=User(1000, 1000, (1000,), "/home/app", "app"), mounts=points)
+
+
+def everything() -> dict[str, Any]:
+    config = ContainerConfig(
+        "app:1", ("sh", "-c", "x"), ("/bin/other",), env=("LANG",), tty=True, stdin=True, attach=("stdin", "stdout", "stderr"), user="1:2", workdir="/w",
+        read_only=True, init=True, cap_add=("NET_ADMIN",), cap_drop=("MKNOD",), security_opt=("no-new-privileges", "systempaths=unconfined"),
+        devices=(DeviceSpec("/dev/null", "/dev/x", "r"),), device_rules=("c 1:* rw",), ulimits=(Ulimit("nofile", 10, 1 << 20),), shm_size=1 << 20,
+        limits=Limits(memory=64 << 20, nano_cpus=1_500_000_000, pids_limit=9), sysctls={"net.core.somaxconn": "9"}, annotations={"k": "v"},
+        mounts=(MountSpec("tmpfs", "/t"),), ports=(PortBinding(81, "udp"),), health={"Test": ["NONE"]}, oom_score_adj=100, domainname="d.test", stop_timeout=3,
+    )  # fmt: skip
+    points = (
+        MountPoint("bind", "/etc/hosts", "/own/hosts", writable=False), MountPoint("bind", "/b", "/host/b", propagation="rshared", recursive=False),
+        MountPoint("tmpfs", "/t", options=("exec", "size=1m")), MountPoint("tmpfs", "/t/deep/er", writable=False),
+    )  # fmt: skip
+    devices = (rs.device("/dev/x", "c", 1, 3),)
+    return made(
+        config, IMAGE, mounts=points, devices=devices, init="/usr/bin/tini", trust=Trust(Path("/etc/ssl/ca.crt")), size=(24, 80), cgroup_v2=True,
+        namespaces={"network": None, "pid": None, "ipc": "/proc/9/ns/ipc"}, seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
+    )  # fmt: skip
+
+
+def privileged() -> dict[str, Any]:
+    return made(ContainerConfig("busybox", ("sh",), privileged=True, read_only=True), {}, devices=(rs.device("/dev/fuse", "c", 10, 229),))
+
+
+CASES = {"plain": plain, "from_image": from_image, "everything": everything, "privileged": privileged}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_container(name: str) -> None:
+    assert CASES[name]() == json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for name, make in CASES.items():
+        (GOLDEN / f"{name}.json").write_text(json.dumps(make(), indent=1, sort_keys=True) + "\n")

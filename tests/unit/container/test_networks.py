@@ -1,0 +1,97 @@
+"""Networks without building any: names, subnets, addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from boxwright.container.config import ConfigInvalid
+from boxwright.container.networks import (
+    AddressesExhausted,
+    AddressTaken,
+    BuiltIn,
+    NetworkExists,
+    NetworkInvalid,
+    Networks,
+    NoSuchNetwork,
+    parse_network,
+)
+from boxwright.content.db import Database
+
+
+@pytest.fixture
+def networks(tmp_path: Path) -> Networks:
+    return Networks(tmp_path, Database(tmp_path / "boxwright.db"))
+
+
+def test_built_in_ones_are_always_there(networks: Networks) -> None:
+    assert [(n.name, n.driver) for n in networks.list()] == [("bridge", "bridge"), ("host", "host"), ("none", "null")]
+    with pytest.raises(BuiltIn):
+        networks.create("host")
+    with pytest.raises(BuiltIn):
+        networks.remove("bridge")
+
+
+def test_the_default_bridge_gets_a_subnet_once(networks: Networks, tmp_path: Path) -> None:
+    first = networks.default()
+    assert first == Networks(tmp_path, Database(tmp_path / "boxwright.db")).default()
+    assert len(first.bridge) <= 15 and first.gateway in [str(h) for h in list(ipaddress.IPv4Network(first.subnet).hosts())[:1]]
+    assert networks.get(first.id[:10]).name == "bridge"
+
+
+def test_subnets_do_not_overlap(networks: Networks) -> None:
+    made = [networks.create(f"net{n}") for n in range(5)]
+    blocks = [ipaddress.IPv4Network(n.subnet) for n in made]
+    assert all(not a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[:i])
+    with pytest.raises(NetworkInvalid, match="Pool overlaps"):
+        networks.create("again", subnet=made[0].subnet)
+    with pytest.raises(NetworkExists):
+        networks.create("net0")
+
+
+def test_addresses(networks: Networks) -> None:
+    net = networks.create("small", subnet="10.9.8.0/29")
+    assert net.gateway == "10.9.8.1"
+    assert [networks.allocate(net, f"c{n}") for n in range(2)] == ["10.9.8.2", "10.9.8.3"]
+    assert networks.allocate(net, "c0") == "10.9.8.2"  # it keeps its own
+    assert networks.allocate(net, "c9", "10.9.8.6") == "10.9.8.6"
+    with pytest.raises(AddressTaken):
+        networks.allocate(net, "cx", "10.9.8.6")
+    with pytest.raises(AddressTaken):
+        networks.allocate(net, "cx", "10.9.8.1")
+    with pytest.raises(NetworkInvalid, match="not in subnet"):
+        networks.allocate(net, "cx", "10.9.9.1")
+    assert [networks.allocate(net, f"d{n}") for n in range(2)] == ["10.9.8.4", "10.9.8.5"]
+    with pytest.raises(AddressesExhausted):
+        networks.allocate(net, "full")
+    networks.release("c0")
+    assert networks.allocate(net, "full") == "10.9.8.2"
+
+
+def test_a_range_inside_the_subnet(networks: Networks) -> None:
+    net = networks.create("ranged", subnet="10.9.0.0/16", ip_range="10.9.5.0/24", gateway="10.9.0.254")
+    assert networks.allocate(net, "c") == "10.9.5.0" and net.gateway == "10.9.0.254"
+
+
+@pytest.mark.parametrize(("options", "message"), [({"subnet": "10.0.0.1/24"}, "invalid subnet"), ({"subnet": "10.0.0.0/31"}, "no room"), ({"subnet": "10.0.0.0/24", "gateway": "10.0.1.1"}, "invalid gateway"), ({"driver": "overlay"}, "could not find plugin")])  # fmt: skip
+def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], message: str) -> None:
+    with pytest.raises(NetworkInvalid, match=message):
+        networks.create("bad", **options)  # type: ignore[arg-type]
+    with pytest.raises(NoSuchNetwork):
+        networks.get("bad")
+
+
+def test_endpoints(networks: Networks) -> None:
+    net = networks.create("ends", subnet="10.9.8.0/24")
+    endpoint = networks.endpoint(net, "c" * 64, address="10.9.8.7", number=1, default=True)
+    assert endpoint["mac"] == "02:42:0a:09:08:07" and endpoint["interface"] == "eth1" and len(endpoint["veth"]) <= 15 and endpoint["default"]
+
+
+def test_the_network_option() -> None:
+    assert parse_network("mine") == ("mine", {})
+    assert parse_network("name=mine,alias=a,alias=b,ip=10.0.0.2") == ("mine", {"aliases": ("a", "b"), "ipv4": "10.0.0.2"})
+    for wrong in ("alias=a", "name=x,foo=1"):
+        with pytest.raises(ConfigInvalid):
+            parse_network(wrong)
