@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.registry.server import blobs, manifest_handlers, metrics, tasks
+from boxwright.registry.server import blobs, manifest_handlers, metrics, search, search_handlers, tasks
 from boxwright.registry.server.access import Gate
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.config import RegistryConfig
@@ -37,7 +37,7 @@ API: dict[tuple[str, str], Handler] = {
 }
 
 # Tables that rooms add to the catalog; every statement says IF NOT EXISTS.
-EXTENSIONS: tuple[str, ...] = (SCHEMA,)
+EXTENSIONS: tuple[str, ...] = (SCHEMA, search.SCHEMA)
 
 
 def routes(service: Service) -> list[Extra]:
@@ -46,6 +46,7 @@ def routes(service: Service) -> list[Extra]:
         ("GET", "/healthz", metrics.healthy),
         ("GET", "/readyz", metrics.ready),
         ("GET", "/metrics", metrics.metrics),
+        *search_handlers.ROUTES,
     ]
     if isinstance(service.access, Gate):
         rows += [("GET", "/token", service.access.token), ("POST", "/token", service.access.token)]
@@ -71,6 +72,7 @@ def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Serv
         service.observer.wants_pulls |= "pull" in hook.events
         service.tasks.append(sender.run)
     service.tasks.append(tasks.flush)
+    service.tasks.append(search_handlers.indexer)
     if not config.read_only and config.housekeeping.every:
         service.tasks.append(tasks.collect)
     return service

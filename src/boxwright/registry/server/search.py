@@ -8,8 +8,9 @@ deleted or collected, and a push does not wait for it.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ CREATE INDEX IF NOT EXISTS search_by_popularity ON search (official DESC, stars 
 CREATE INDEX IF NOT EXISTS search_by_stars ON search (stars DESC, pulls DESC, name);
 CREATE INDEX IF NOT EXISTS search_by_pulls ON search (pulls DESC, name);
 CREATE INDEX IF NOT EXISTS search_by_updated ON search (updated DESC, name);
+CREATE INDEX IF NOT EXISTS search_official ON search (name) WHERE official = 1;
 CREATE INDEX IF NOT EXISTS search_by_name ON search (name);
 CREATE VIRTUAL TABLE IF NOT EXISTS search_text USING fts5(name, title, description, labels, platforms, content = 'search', content_rowid = 'id', tokenize = 'trigram');
 CREATE TRIGGER IF NOT EXISTS search_added AFTER INSERT ON search BEGIN INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
@@ -74,11 +76,16 @@ SORTS = {
     "name": "name",
 }
 _COLUMNS = "name, title, description, official, automated, stars, pulls, platforms, updated"
+_CLOSENESS = (
+    "CASE WHEN name = :term THEN 0 WHEN substr(name, -length(:term) - 1) = '/' || :term THEN 1 "
+    "WHEN substr(name, 1, length(:term)) = :term THEN 2 WHEN instr(name, :term) THEN 3 ELSE 4 END"
+)
 _RANKED = 2000  # matches that are ranked one by one; of more, the popular ones come first
-_COUNTED = 500  # of the rest, only so many are counted
+_MANY = 10_000  # of more than so many, the next hit is near in any order: the text index is not needed
+_COUNTED = 200  # of what is not ranked, only so many are counted
 _BATCH = 200
 _MOST_WORDS = 8
-MOST_OFFSET = 10_000
+MOST_OFFSET = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ class Search:
                 sql.executemany("DELETE FROM search_todo WHERE repository = ? AND change = ?", [row[:2] for row in todo])
         return len(todo)
 
-    def _record(self, sql: Any, row: tuple[Any, ...]) -> None:
+    def _record(self, sql: sqlite3.Connection, row: tuple[Any, ...]) -> None:
         sql.execute(
             "INSERT INTO search (id, name, title, description, labels, platforms, official, pulls, updated, stars) "
             "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT count(*) FROM stars WHERE repository = ?1)) ON CONFLICT (id) DO NOTHING", row
@@ -171,74 +178,76 @@ class Search:
 
     def find(self, question: Question, visible: Callable[[str], bool]) -> Found:
         """The page of hits that the asker may see."""
-        where, arguments, few = self._conditions(question)
-        order = SORTS[question.sort]
-        if question.sort == "relevance" and few and question.words:
-            term = " ".join(question.words)
-            order = f"CASE WHEN name = ?1 THEN 0 WHEN substr(name, -length(?1) - 1) = '/' || ?1 THEN 1 WHEN substr(name, 1, length(?1)) = ?1 THEN 2 WHEN instr(name, ?1) THEN 3 ELSE 4 END, {order}"
-            rows = self._rows(f"SELECT {_COLUMNS} FROM search WHERE {where} ORDER BY {order}", [term, *arguments])
-        else:
-            rows = self._leaders(question, self._rows(f"SELECT {_COLUMNS} FROM search WHERE ?1 = ?1 AND {where} ORDER BY {order}", ["", *arguments]))
-        hits: list[Hit] = []
+        ids = self._matches(question)
+        few = ids is not None and len(ids) <= _RANKED
+        most = _RANKED if few else max(_COUNTED, question.offset + question.limit)
+        page: list[int] = []
         total = 0
-        most = _RANKED if few and question.words else max(_COUNTED, question.offset + question.limit)
-        for row in rows:
-            if not visible(row[0]):
+        for id, name in self._candidates(question, ids, few):
+            if not visible(name):
                 continue
             total += 1
-            if total > question.offset and len(hits) < question.limit:
-                hits.append(_hit(row))
+            if question.offset < total <= question.offset + question.limit:
+                page.append(id)
             elif total > most:
-                return Found(tuple(hits), total, False)
-        return Found(tuple(hits), total, True)
+                return Found(self._hits(page), total, False)
+        return Found(self._hits(page), total, True)
 
-    def _conditions(self, question: Question) -> tuple[str, list[Any], bool]:
-        """SQL, its arguments (from ?2 on), and whether so few match that all can be ranked."""
-        conditions, arguments = ["1"], list[Any]()
-
-        def argument(value: Any) -> str:
-            arguments.append(value)
-            return f"?{len(arguments) + 1}"
-
-        few = False
-        long = " ".join('"' + word.replace('"', '""') + '"' for word in question.words if len(word) >= 3)
-        if long:  # the index knows pieces of three characters
-            count = self._catalog.connection().execute("SELECT count(*) FROM (SELECT 1 FROM search_text WHERE search_text MATCH ? LIMIT ?)", (long, _RANKED + 1)).fetchone()[0]
-            few = count <= _RANKED
-            if few:
-                conditions.append(f"id IN (SELECT rowid FROM search_text WHERE search_text MATCH {argument(long)})")
-        for word in question.words:
-            if len(word) < 3:
-                conditions.append(f"instr(name, {argument(word)})")
-            elif not few:
-                place = argument(word)
-                conditions.append(f"(instr(name, {place}) OR instr(lower(title || char(10) || description || char(10) || labels || platforms), {place}))")
-        if question.official is not None:
-            conditions.append(f"official = {argument(int(question.official))}")
+    def _matches(self, question: Question) -> list[int] | None:
+        """What the text index finds; None when it is not asked (nothing of three characters), or finds too many."""
+        terms = [_quoted(word) for word in question.words if len(word) >= 3]
         if question.platform:
-            wanted = question.platform.lower()
-            before = " " if "/" in wanted else "/"
-            conditions.append(f"(instr(platforms, {argument(before + wanted + ' ')}) OR instr(platforms, {argument(before + wanted + '/')}))")
-        return " AND ".join(conditions), arguments, few
+            before, after = _ends(question.platform)
+            terms.append(f"platforms : ({_quoted(before + ' ')} OR {_quoted(after)})")
+        if not terms:
+            return None
+        rows = self._catalog.connection().execute("SELECT rowid FROM search_text WHERE search_text MATCH ? LIMIT ?", (" AND ".join(terms), _MANY + 1))
+        ids = [id for (id,) in rows]
+        return ids if len(ids) <= _MANY else None
 
-    def _rows(self, query: str, arguments: list[Any]) -> Iterator[tuple[Any, ...]]:
-        yield from self._catalog.connection().execute(query, arguments)
-
-    def _leaders(self, question: Question, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """What is called exactly so comes first even where too many match to rank them."""
-        first: list[tuple[Any, ...]] = []
-        if question.sort == "relevance" and len(question.words) == 1 and question.official is None and not question.platform:
-            name = question.words[0]
-            first = [r for n in (name, f"library/{name}") for r in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = ?", [n])]
-            yield from first
-        names = {row[0] for row in first}
-        for row in rows:
-            if row[0] not in names:
+    def _candidates(self, question: Question, ids: list[int] | None, few: bool) -> Iterator[tuple[int, str]]:
+        """Ids and names, best first. Few are ranked; of many, an index gives the order and is read as far as needed."""
+        conditions, arguments = ["1"], dict[str, Any]()
+        for number, word in enumerate(question.words):
+            if len(word) < 3:
+                conditions.append(f"instr(name, :w{number})")
+            elif ids is None:
+                conditions.append(f"(instr(name, :w{number}) OR instr(lower(title || char(10) || description || char(10) || labels || platforms), :w{number}))")
+            arguments[f"w{number}"] = word
+        if ids is not None:
+            conditions.append(f"{'' if few else '+'}id IN (SELECT value FROM json_each(:ids))")
+            arguments["ids"] = json.dumps(ids)
+        elif question.platform:
+            before, after = _ends(question.platform)
+            conditions.append("(instr(platforms, :before) OR instr(platforms, :after))")
+            arguments.update(before=before + " ", after=after)
+        if question.official is not None:
+            conditions.append(f"official = {int(question.official)}")
+        order = SORTS[question.sort]
+        first: list[tuple[int, str]] = []
+        if question.sort == "relevance" and question.words:
+            term = " ".join(question.words)
+            arguments["term"] = term
+            if few:
+                order = f"{_CLOSENESS}, {order}"
+            elif ids is None or len(question.words) == 1:  # what is called exactly so comes first all the same
+                first = self._rows(f"SELECT id, name FROM search WHERE name IN (:term, 'library/' || :term) AND {' AND '.join(conditions)}", arguments).fetchall()
+                yield from first
+        for row in self._rows(f"SELECT id, name FROM search WHERE {' AND '.join(conditions)} ORDER BY {order}", arguments):
+            if row not in first:
                 yield row
+
+    def _rows(self, query: str, arguments: Mapping[str, Any]) -> sqlite3.Cursor:
+        return self._catalog.connection().execute(query, arguments)
+
+    def _hits(self, ids: list[int]) -> tuple[Hit, ...]:
+        rows = self._rows(f"SELECT id, {_COLUMNS} FROM search WHERE id IN (SELECT value FROM json_each(:ids))", {"ids": json.dumps(ids)})
+        found = {row[0]: _hit(row[1:]) for row in rows}
+        return tuple(found[id] for id in ids if id in found)
 
     def hit(self, repository: str) -> Hit:
         """One repository as a search would show it. Raises NameUnknown."""
-        for row in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = ?", [repository]):
+        for row in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = :name", {"name": repository}):
             return _hit(row)
         raise NameUnknown(f"repository {repository} is not known to the registry", detail={"name": repository})
 
@@ -275,6 +284,17 @@ class Search:
             sql.execute("DELETE FROM own_descriptions WHERE repository = (SELECT id FROM repositories WHERE name = ?)", (repository,))
             if description is not None:
                 sql.execute("INSERT INTO own_descriptions SELECT id, ? FROM repositories WHERE name = ?", (description, repository))
+
+
+def _quoted(text: str) -> str:
+    """A phrase for the text index."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _ends(platform: str) -> tuple[str, str]:
+    """How the platform begins in the list of platforms: complete, and with a variant behind it."""
+    start = (" " if "/" in platform else "/") + platform.lower()
+    return start, start + "/"
 
 
 def is_official(name: str) -> bool:
