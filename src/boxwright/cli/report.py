@@ -46,6 +46,9 @@ def report(ctx: Context, error: Exception) -> int:
     if isinstance(error, UnicodeEncodeError):  # bytes that are no UTF-8 were typed where a name is wanted
         _tell(ctx, f"{ascii(error.object)[:100]} is not valid UTF-8", "")
         return 1
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("boxwright"):
+        _tell(ctx, f"this needs the Python package {error.name.partition('.')[0]}", "pip install 'boxwright[registry]'")
+        return 1
     if isinstance(error, MemoryError):
         _tell(ctx, "out of memory", "")
         return 1

@@ -117,6 +117,7 @@ class Located(NotFound):
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), ["Error: /x: no such file or directory"], 1),
         (OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"), ["Error: /x: Too many levels of symbolic links"], 1),
         (MemoryError(), ["Error: out of memory"], 1),
+        (ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp.web"), ["Error: this needs the Python package aiohttp", "Hint: pip install 'boxwright[registry]'"], 1),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), ["Error: 'a\\udcff' is not valid UTF-8"], 1),
         (KeyError("x"), ["Error: internal error: KeyError: 'x'", "Hint: this is a bug in Boxwright; run it again with BOXWRIGHT_DEBUG=1 to see where it happened"], 70),
     ],
