@@ -153,6 +153,29 @@ class Catalog:
                     except BoxwrightError:  # somebody removed it, or took it, meanwhile
                         continue
 
+    def sweep(self) -> int:
+        """Remove what crashes left: directories of containers and volumes without a row. Returns how many."""
+        from boxwright.rootfs.root import remove_tree
+        from boxwright.snapshot import mount as mounting
+
+        removed = 0
+        for table, key in (("containers", "id"), ("volumes", "name")):
+            top = self._rooms.root / table
+            # Rows come before directories, and go before them; a volume's directory is made in its row's transaction.
+            with self._rooms.db.write() as sql:
+                names = os.listdir(top) if top.is_dir() else []
+                known = {name for (name,) in sql.execute(f"SELECT {key} FROM {table}")}
+            for name in set(names) - known:
+                while mounting.is_mounted(top / name / "rootfs") and mounting.detach(top / name / "rootfs"):
+                    pass
+                fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    remove_tree(fd, name)
+                    removed += 1
+                finally:
+                    os.close(fd)
+        return removed
+
     # --- what hangs on them --------------------------------------------------------------------
 
     def volume_users(self) -> dict[str, Sequence[str]]:

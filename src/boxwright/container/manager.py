@@ -254,6 +254,7 @@ class Containers(Catalog):
     def prune(self, wanted: Callable[[Container], bool] = lambda c: True) -> tuple[Sequence[str], int]:
         """Remove everything that does not run; ids and freed bytes."""
         removed, freed = [], 0
+        self.sweep()
         for container in self.list(all=True):
             if container.state.active or not wanted(container):
                 continue

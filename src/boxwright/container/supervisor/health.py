@@ -27,6 +27,7 @@ class Health:
         self._loop, self._runner, self._state, self._changed = loop, runner, state, changed
         self._plan: dict[str, Any] = job["health"]
         self._file = f"{job['dir']}/health.json"
+        self._pid_file = f"{job['dir']}/health.pid"
         self._result: dict[str, Any] = {"Status": "starting", "FailingStreak": 0, "Log": []}
         self._timer = self._killer = 0
         self._pid = 0
@@ -78,7 +79,7 @@ class Health:
         read, write = os.pipe2(os.O_CLOEXEC)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._pid = self._runner.spawn("exec", "--process", self._file, stdio=(null, write, write))
+            self._pid = self._runner.spawn("exec", "--process", self._file, "--pid-file", self._pid_file, stdio=(null, write, write))
         finally:
             os.close(write)
             os.close(null)
@@ -110,14 +111,26 @@ class Health:
 
     def _kill(self) -> None:
         self._timed_out = True
-        if self._pid:
-            os.kill(self._pid, _SIGKILL)
+        self._kill_test()
+
+    def _kill_test(self) -> None:
+        """The test itself: the runtime that waits for it then ends by itself."""
+        try:
+            with open(self._pid_file) as file:
+                os.kill(int(file.read()), _SIGKILL)
+        except (OSError, ValueError):  # it did not get so far
+            if self._pid:
+                os.kill(self._pid, _SIGKILL)
 
     def _done(self, status: int) -> None:
         if not self._pid:
             return
         self._pid = 0
         self._loop.cancel(self._killer)
+        try:
+            os.unlink(self._pid_file)
+        except FileNotFoundError:
+            pass
         while self._pipe >= 0 and self._read():
             pass
         self._drop_pipe()

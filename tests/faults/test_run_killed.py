@@ -1,0 +1,90 @@
+"""`kill -9` of the command at any moment of create, start, run and rm: what is left is whole, or is cleaned up."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boxwright.container.records import Container
+from support_containers import IMAGE, Root, busybox_root, eventually
+
+pytestmark = pytest.mark.rooted
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    with busybox_root(tmp_path_factory.mktemp("killed")) as root:
+        yield root
+
+
+def whole(root: Root) -> None:
+    """Everything can be listed, stopped and removed, and nothing stays mounted."""
+    containers = root.engine.containers
+    found = list(containers.list(all=True))
+    for container in found:
+        assert container.state.status in ("created", "running", "exited")
+        containers.remove(container, force=True, volumes=True)
+    containers.sweep()
+    eventually(lambda: os.listdir(root.path / "containers") == [])
+    assert not [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"{root.path}/containers" in line]
+    with root.engine.db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM addresses").fetchone() == (0,)
+    eventually(lambda: not runtime_has(root, found))
+
+
+def runtime_has(root: Root, containers: list[Container]) -> set[str]:
+    return {c.id for c in containers} & {s.id for s in root.engine.runtime.states()}
+
+
+COMMANDS = {
+    "run": ("run", "--name", "victim", IMAGE, "sleep", "0.2"),
+    "run --rm": ("run", "--rm", "--name", "victim", "-v", "/data", IMAGE, "true"),
+    "run -d": ("run", "-d", "--name", "victim", "-p", "80", IMAGE, "sleep", "100"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_a_random_moment(root: Root, name: str) -> None:
+    chance = random.Random(name)
+    for _ in range(6):
+        process = root.start(*COMMANDS[name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.02, 0.6))
+        process.kill()
+        process.wait()
+        time.sleep(0.3)
+        whole(root)
+    root.run(*COMMANDS[name])
+    whole(root)
+
+
+def test_rm_killed(root: Root) -> None:
+    chance = random.Random(7)
+    for _ in range(4):
+        root.run("run", "-d", "--name", "victim", IMAGE, "sleep", "100")
+        process = root.start("rm", "-f", "victim", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.05, 0.4))
+        process.kill()
+        process.wait()
+        whole(root)
+
+
+def test_supervisor_killed_at_a_random_moment(root: Root) -> None:
+    chance = random.Random(11)
+    for _ in range(5):
+        root.run("run", "-d", "--name", "victim", "-p", "80", "--restart", "always", IMAGE, "sh", "-c", "sleep 0.05")
+        time.sleep(chance.uniform(0, 0.3))
+        container = root.engine.containers.get("victim")
+        if container.state.supervised:
+            os.kill(container.state.supervisor_pid, signal.SIGKILL)
+            eventually(lambda container=container: not container.refresh().supervised)
+        assert root.engine.containers.get("victim").state.status == "exited"
+        rules = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
+        assert f"boxwright:{container.short_id}" not in rules
+        whole(root)
