@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.cli.tables import created_at, ellipsis, human_size, short_id, since, table
+from boxwright.cli.tables import align, configured, created_at, ellipsis, human_size, short_id, since, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +42,25 @@ def images(ctx: Context, args: Namespace) -> int:
     if args.repository:
         filters.setdefault("reference", []).append(args.repository)
     found = ctx.engine.images(show_all=args.all, filters=filters)
+    format = args.format or ("" if args.quiet else configured(ctx, "imagesFormat"))
+    if not format and not args.quiet and not args.digests:
+        _plain(ctx, found, full=args.no_trunc)
+        return 0
     default = ("Repository", "Tag", *(("Digest",) if args.digests else ()), "ID", "CreatedSince", "Size")
-    with_digests = args.digests or "Digest" in args.format
+    with_digests = args.digests or "Digest" in format
     rows = (row for image in found for row in image_rows(image, digests=with_digests, full=args.no_trunc))
-    table(ctx, _COLUMNS, rows, default=default, format=args.format, quiet=args.quiet, config_key="imagesFormat")
+    table(ctx, _COLUMNS, rows, default=default, format=format, quiet=args.quiet)
     return 0
+
+
+def _plain(ctx: Context, found: Iterable[ImageSummary], *, full: bool) -> None:
+    """The default table. It is what people wait for, so no row is made of more than the five texts that it shows."""
+    lines = [("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")]
+    for image in found:
+        shown = image.id if full else short_id(image.id), since(image.created), human_size(image.size)
+        lines += [(repository, tag, *shown) for repository, tag, _ in _names(image, False)]
+    for line in align(lines):
+        ctx.out(line)
 
 
 def image_rows(image: ImageSummary, *, digests: bool = False, full: bool = False) -> Iterator[dict[str, Any]]:
@@ -70,6 +84,11 @@ def image_rows(image: ImageSummary, *, digests: bool = False, full: bool = False
 def _names(image: ImageSummary, with_digests: bool) -> Iterator[tuple[str, str, str]]:
     if image.dangling:
         yield NONE, NONE, NONE
+        return
+    if not image.digests:
+        for name in image.tags:
+            repository, _, tag = name.rpartition(":")
+            yield repository, tag, NONE
         return
     digests: dict[str, list[str]] = {}
     for name in image.digests:

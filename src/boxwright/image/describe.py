@@ -9,27 +9,37 @@ from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NamedTuple
 
     from boxwright.image.filters import Filters
     from boxwright.image.store import ImageStore
 
+if TYPE_CHECKING:
+
+    class _SummaryFields(NamedTuple):
+        id: str
+        parent: str
+        tags: tuple[str, ...]
+        digests: tuple[str, ...]
+        created: str
+        size: int
+        labels_json: str
+        targets: tuple[str, ...]
+        platform: str
+
+else:  # the same without `typing`; a tuple, because a thousand of them are made at a time
+    from collections import namedtuple
+
+    _SummaryFields = namedtuple("_SummaryFields", "id parent tags digests created size labels_json targets platform")
+
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
-    """One image ID with all its names. `created` is RFC 3339 or ''; `size` counts content bytes."""
+class ImageSummary(_SummaryFields):
+    """One image ID with all its names. `created` is RFC 3339 or ''; `size` counts content bytes; names are as
+    Docker prints them."""
 
-    id: str
-    parent: str
-    tags: tuple[str, ...]  # as Docker prints them
-    digests: tuple[str, ...]
-    created: str
-    size: int
-    labels_json: str
-    targets: tuple[str, ...]
-    platform: str
+    __slots__ = ()
 
     @property
     def dangling(self) -> bool:
@@ -78,8 +88,8 @@ def summaries(catalog: Catalog, filters: Filters | None = None, *, show_all: boo
         if other is None:
             found[image_id] = ImageSummary(image_id, parent, tags, digests, created, size, labels, (target,), platform)
         else:  # one image under two manifests: as it was built, and as it was pulled
-            found[image_id] = replace(
-                other, parent=other.parent or parent, tags=other.tags + tags, digests=other.digests + digests, targets=(*other.targets, target)
+            found[image_id] = other._replace(
+                parent=other.parent or parent, tags=other.tags + tags, digests=other.digests + digests, targets=(*other.targets, target)
             )
     images = list(found.values())
     if not show_all:
@@ -119,7 +129,7 @@ def _filtered(catalog: Catalog, found: list[ImageSummary], filters: Filters) -> 
 
 
 def _with_names(s: ImageSummary, tags: tuple[str, ...], digests: tuple[str, ...]) -> ImageSummary:
-    return replace(s, tags=tags, digests=digests)
+    return s._replace(tags=tags, digests=digests)
 
 
 def seconds(created: str) -> float:
