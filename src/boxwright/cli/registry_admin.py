@@ -42,10 +42,11 @@ def registry_gc_args(p: Parser) -> None:
 
 def registry_gc(ctx: Context, args: Namespace) -> int:
     """Beside a running server, without stopping pushes."""
+    from dataclasses import replace
+
     from boxwright.registry.server.config import seconds
     from boxwright.registry.server.housekeeping import Collector
     from boxwright.registry.server.storage import FileBlobs
-    from dataclasses import replace
 
     config = configuration(ctx, args)
     if args.grace:

@@ -24,7 +24,7 @@ def configuration(ctx: Context, args: Namespace, **given: object) -> RegistryCon
     from boxwright.registry.server.config import load
 
     path = Path(args.config) if args.config else None
-    return load(path, storage=ctx.settings.root / "registry", **{**given, **({"storage": Path(args.storage)} if args.storage else {})})
+    return load(path, default_storage=ctx.settings.root / "registry", **{**given, **({"storage": Path(args.storage)} if args.storage else {})})
 
 
 def registry_serve_args(p: Parser) -> None:
@@ -45,11 +45,11 @@ def registry_serve(ctx: Context, args: Namespace) -> int:
     """Until Ctrl-C or SIGTERM, which wait for requests under way."""
     import shutil
     import tempfile
+    from dataclasses import replace
     from pathlib import Path
 
     from boxwright.errors import Invalid
     from boxwright.registry.server.users import extra
-    from dataclasses import replace
 
     extra("aiohttp")
     if bool(args.tls_cert) != bool(args.tls_key):
@@ -61,8 +61,6 @@ def registry_serve(ctx: Context, args: Namespace) -> int:
     if args.workers or not config.workers:
         config = replace(config, workers=args.workers or os.cpu_count() or 1)
     folder = Path(tempfile.mkdtemp(prefix="boxwright-metrics-")) if config.metrics else None
-    if folder is not None:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read by the library when it is imported
     from boxwright.registry.server.serve import serve
 
     try:

@@ -27,6 +27,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _LISTS = ("catalog", "search")
 _WRONG_LOGINS = (0.2, 20)  # a second and at once, of one address
 _MOST_FORM = 65_536
+_PRINCIPAL = web.RequestKey("principal", Principal)
 
 
 class Gate:
@@ -58,7 +59,7 @@ class Gate:
                 raise self._challenge(request, "", message="incorrect username or password")
         else:
             raise self._challenge(request, "")
-        request["principal"] = principal
+        request[_PRINCIPAL] = principal
 
     async def login(self, service: Service, request: web.BaseRequest, name: str, password: str) -> Principal | None:
         """By password or access token; None when it is wrong. Raises TooManyRequests for somebody who guesses."""
@@ -90,8 +91,13 @@ class Gate:
 
     def principal(self, request: web.BaseRequest) -> Principal:
         """Who asks; `NOBODY` without credentials."""
-        found: Principal = request.get("principal", NOBODY)
-        return found
+        return request.get(_PRINCIPAL, NOBODY)
+
+    def resume(self, request: web.BaseRequest, session: str) -> None:
+        """A browser's session, by the token in its cookie; one that is over makes nobody."""
+        principal = self.signer.verify(session, kind="session") if _PRINCIPAL not in request else None
+        if principal is not None and self.users.exists(principal.name):
+            request[_PRINCIPAL] = Principal(principal.name)
 
     # --- may they ----------------------------------------------------------------------------------
 

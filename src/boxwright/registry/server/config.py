@@ -127,7 +127,7 @@ class RegistryConfig:
     other: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def load(path: Path | None, *, storage: Path, **given: Any) -> RegistryConfig:
+def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryConfig:
     """Read a file (none: the defaults); what is in `given` and not None wins over it. Raises ConfigInvalid."""
     raw: dict[str, Any] = {}
     if path is not None:
@@ -142,7 +142,7 @@ def load(path: Path | None, *, storage: Path, **given: Any) -> RegistryConfig:
     base = path.parent if path is not None else Path()
     top = _Table(raw, str(path or "the configuration"), base)
     values: dict[str, Any] = {
-        "storage": top.path("storage") or storage,
+        "storage": top.path("storage") or default_storage,
         "addr": top.text("addr", "127.0.0.1:5000"),
         "workers": top.number("workers", 0),
         "tls": _tls(top.table("tls")),

@@ -1,9 +1,15 @@
-"""Prometheus metrics, added up over all workers (prometheus-client's multiprocess mode)."""
+"""Prometheus metrics, added up over all workers.
+
+A worker counts in its own memory, which costs a request a microsecond, and writes its totals to a file of the
+metrics directory once a second; whichever worker is asked adds the files up. The files of dead workers stay, so that
+counters never fall.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from bisect import bisect_left
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,55 +21,96 @@ if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"))
+_COUNTERS = {
+    "sent_bytes": "Bytes of bodies sent to GETs", "received_bytes": "Bytes of bodies announced by requests", "events_sent": "Events delivered",
+    "events_failed": "Events that no try delivered", "events_dropped": "Events that found the queue full", "collected_bytes": "Bytes that the collector freed",
+}  # fmt: skip
 
 
 class Metrics:
-    """One worker's counters. The directory is told to prometheus-client by whoever starts the process, since its
-    library looks for it when it is imported."""
+    """One worker's counters, and everybody's text."""
 
     def __init__(self, folder: Path) -> None:
-        self._prometheus = extra("prometheus_client")
         self._folder = folder
-        p, registry = self._prometheus, self._prometheus.CollectorRegistry()
-        self._requests = p.Counter("boxwright_http_requests", "Requests answered", ("method", "route", "code"), registry=registry)
-        self._seconds = p.Histogram("boxwright_http_request_seconds", "Time until the answer; of blobs, until the last byte", ("method", "route"), registry=registry, buckets=_BUCKETS)
-        self._sent = p.Counter("boxwright_http_sent_bytes", "Bytes of bodies sent to GETs", registry=registry)
-        self._received = p.Counter("boxwright_http_received_bytes", "Bytes of bodies announced by requests", registry=registry)
-        self.events = p.Counter("boxwright_events", "Events by outcome", ("outcome",), registry=registry)
-        self.collected = p.Counter("boxwright_collected_bytes", "Bytes that the collector freed", registry=registry)
-        self._children: dict[tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
+        self._requests: dict[tuple[str, str, int], list[float]] = {}  # count, seconds, then a count for each bucket
+        self._counters = dict.fromkeys(_COUNTERS, 0)
 
     def request(self, method: str, route: str, status: int, spent: float, sent: int, received: int) -> None:
         """Count an answer."""
-        key = (method if len(method) < 8 else "other", route, status)
-        child = self._children.get(key)
-        if child is None:
-            child = (self._requests.labels(key[0], route, status).inc, self._seconds.labels(key[0], route).observe)
-            self._children[key] = child
-        child[0]()
-        child[1](spent)
-        if sent:
-            self._sent.inc(sent)
-        if received:
-            self._received.inc(received)
+        key = (method, route, status)
+        row = self._requests.get(key)
+        if row is None:
+            key = (method if method in _METHODS else "other", route, status)
+            row = self._requests.setdefault(key, [0.0] * (len(_BUCKETS) + 3))
+        row[0] += 1
+        row[1] += spent
+        row[2 + bisect_left(_BUCKETS, spent)] += 1
+        self._counters["sent_bytes"] += sent
+        self._counters["received_bytes"] += received
+
+    def count(self, name: str, by: int = 1) -> None:
+        """One of the other counters."""
+        self._counters[name] += by
+
+    def flush(self) -> None:
+        """Write the totals down."""
+        part = self._folder / f".{os.getpid()}"
+        part.write_text(json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters]))
+        os.replace(part, self._folder / f"{os.getpid()}.json")
 
     def text(self, service: Service) -> bytes:
         """Of all workers, in Prometheus' text format, with the catalog's sizes."""
-        p = self._prometheus
-        registry = p.CollectorRegistry()
-        multiprocess: Any = extra("prometheus_client.multiprocess")
-        multiprocess.MultiProcessCollector(registry, path=str(self._folder))
-        sizes = p.CollectorRegistry()
-        sql = service.catalog.connection()
+        prometheus = extra("prometheus_client")
+        self.flush()
+        registry = prometheus.CollectorRegistry()
+        registry.register(_Families(self._folder, service))
+        out: bytes = prometheus.generate_latest(registry)
+        return out
+
+
+class _Families:
+    """What prometheus-client calls a collector."""
+
+    def __init__(self, folder: Path, service: Service) -> None:
+        self._folder, self._service = folder, service
+
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> list[Any]:
+        core = extra("prometheus_client.core")
+        requests: dict[tuple[str, str, int], list[float]] = {}
+        counters: dict[str, int] = {}
+        for file in self._folder.glob("*.json"):
+            *rows, other = json.loads(file.read_text())
+            for method, route, status, *row in rows:
+                requests[method, route, status] = [a + b for a, b in zip(requests.get((method, route, status), [0.0] * len(row)), row, strict=True)]
+            for name, value in other.items():
+                counters[name] = counters.get(name, 0) + value
+        total = core.CounterMetricFamily("boxwright_http_requests", "Requests answered", labels=("method", "route", "code"))
+        seconds = core.HistogramMetricFamily("boxwright_http_request_seconds", "Time until the answer; of blobs, until the last byte", labels=("method", "route"))
+        by_route: dict[tuple[str, str], list[float]] = {}
+        for (method, route, status), row in sorted(requests.items()):
+            total.add_metric((method, route, str(status)), row[0])
+            by_route[method, route] = [a + b for a, b in zip(by_route.get((method, route), [0.0] * len(row)), row, strict=True)]
+        for labels, row in by_route.items():
+            sums, buckets = 0.0, []
+            for bound, count in zip((*map(str, _BUCKETS), "+Inf"), row[2:], strict=True):
+                sums += count
+                buckets.append((bound, sums))
+            seconds.add_metric(labels, buckets, row[1])
+        found = [total, seconds]
+        found += [core.CounterMetricFamily(f"boxwright_{name}", what, value=counters.get(name, 0)) for name, what in _COUNTERS.items()]
+        sql = self._service.catalog.connection()
         for name, what, query in (
             ("repositories", "Repositories", "SELECT count(*) FROM repositories"),
             ("uploads", "Uploads under way", "SELECT count(*) FROM uploads"),
         ):
-            p.Gauge(f"boxwright_{name}", what, registry=sizes).set(sql.execute(query).fetchone()[0])
-        place = os.statvfs(service.config.storage)
-        p.Gauge("boxwright_storage_free_bytes", "Free bytes of the storage's file system", registry=sizes).set(place.f_bavail * place.f_frsize)
-        out: bytes = p.generate_latest(registry) + p.generate_latest(sizes)
-        return out
+            found.append(core.GaugeMetricFamily(f"boxwright_{name}", what, value=sql.execute(query).fetchone()[0]))
+        place = os.statvfs(self._service.config.storage)
+        found.append(core.GaugeMetricFamily("boxwright_storage_free_bytes", "Free bytes of the storage's file system", value=place.f_bavail * place.f_frsize))
+        return found
 
 
 async def metrics(service: Service, request: web.BaseRequest) -> web.StreamResponse:

@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -111,10 +111,10 @@ def run_worker(config: RegistryConfig, sock: socket.socket, buckets: Buckets, me
 
 
 class Supervisor:
-    """Forks workers over one socket; a worker that dies is replaced. `lost` is told its pid (for its metrics)."""
+    """Forks workers over one socket; a worker that dies is replaced."""
 
-    def __init__(self, config: RegistryConfig, sock: socket.socket, metrics: Path | None, lost: Callable[[int], object]) -> None:
-        self._config, self._sock, self._metrics, self._lost = config, sock, metrics, lost
+    def __init__(self, config: RegistryConfig, sock: socket.socket, metrics: Path | None) -> None:
+        self._config, self._sock, self._metrics = config, sock, metrics
         self._buckets = Buckets()
         self._started: dict[int, float] = {}
         self._stopping = False
@@ -137,7 +137,6 @@ class Supervisor:
             except (InterruptedError, ChildProcessError):
                 continue
             early = early + 1 if time.monotonic() - self._started.pop(pid, 0) < 1 else 0
-            self._lost(pid)
             if early > 5 * self._config.workers and not self._stopping:
                 self._stop(0, None)
                 return 1
@@ -172,16 +171,4 @@ def serve(config: RegistryConfig, *, listening: Callable[[str], object], metrics
     sock = listen(config.addr)
     host, port = sock.getsockname()[:2]
     listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
-
-    def lost(pid: int) -> None:
-        if metrics is not None:
-            from prometheus_client import multiprocess
-
-            multiprocess.mark_process_dead(pid, path=str(metrics))  # type: ignore[no-untyped-call]
-
-    return Supervisor(config, sock, metrics, lost).run()
-
-
-def environment(folder: Path) -> Mapping[str, str]:
-    """What prometheus-client must find in the environment before it is imported."""
-    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    return Supervisor(config, sock, metrics).run()

@@ -104,11 +104,11 @@ class Manifests:
 
     def __init__(self, most: int = 64 * 1024 * 1024) -> None:
         self._answers: dict[tuple[str, str], tuple[StoredManifest, dict[str, str]]] = {}
-        self._version = -1
+        self._version = (-1, -1)
         self._bytes = 0
         self._most = most
 
-    def get(self, version: int, repository: str, reference: str) -> tuple[StoredManifest, dict[str, str]] | None:
+    def get(self, version: tuple[int, int], repository: str, reference: str) -> tuple[StoredManifest, dict[str, str]] | None:
         if version != self._version:
             self._answers.clear()
             self._version, self._bytes = version, 0

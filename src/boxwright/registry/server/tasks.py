@@ -24,6 +24,8 @@ async def flush(service: Service) -> None:
         while True:
             await asyncio.sleep(_LOG)
             passed += _LOG
+            if service.observer.metrics is not None:
+                service.observer.metrics.flush()
             if service.observer.log is not None:
                 service.observer.log.flush()
             if passed >= _FLUSH:
@@ -56,7 +58,7 @@ async def collect(service: Service) -> None:
             logging.getLogger("boxwright.registry").warning("garbage collection stopped: %s", error)
             continue
         if service.observer.metrics is not None:
-            service.observer.metrics.collected.inc(done.bytes)
+            service.observer.metrics.count("collected_bytes", done.bytes)
 
 
 def _run(service: Service) -> Collected:

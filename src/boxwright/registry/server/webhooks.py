@@ -50,7 +50,7 @@ class Sender:
     def _count(self, outcome: str) -> None:
         self.outcomes[outcome] += 1
         if self._metrics is not None:
-            self._metrics.events.labels(outcome).inc()
+            self._metrics.count(f"events_{outcome}")
 
     async def run(self, service: Service) -> None:
         """Until cancelled; what is queued then is tried once more."""
