@@ -11,10 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from support import DATA
-
 from boxwright import Engine
 from boxwright.build.request import BuildRequest
+from support import DATA
 
 CORPUS = DATA / "bud-corpus"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import support_corpus as corpus
 
+import support_corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 

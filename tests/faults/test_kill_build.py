@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import support_corpus as corpus
 import support_images
-
 from boxwright import Engine
 
 ROUNDS = 10

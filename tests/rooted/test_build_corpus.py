@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import support_corpus as corpus
 import support_images
-
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 

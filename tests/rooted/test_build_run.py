@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import support_corpus as corpus
 import support_images
-
 from boxwright import Engine
 from boxwright.build.ops.context import Secret
 from boxwright.build.progress import StepCached, StepDone, StepLog

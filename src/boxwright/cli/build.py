@@ -69,8 +69,10 @@ def _accepted(p: Parser) -> None:
         p.add_argument(name, action="store_true", help=SUPPRESS)
     p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
-    for name in ("--isolation", "--security-opt", "--builder", "--cgroup-parent", "--cache-from", "--cache-to", "--attest", "--sbom", "--provenance"):
-        p.add_argument(name, action="append", nargs="?", const="", help=SUPPRESS)
+    for name in ("--isolation", "--security-opt", "--builder", "--cgroup-parent", "--cache-from", "--cache-to", "--attest"):
+        p.add_argument(name, action="append", help=SUPPRESS)
+    for name in ("--sbom", "--provenance"):
+        p.add_argument(name, nargs="?", const="true", default="false", help=SUPPRESS)
     for name in ("--memory-swap", "--cpu-shares", "-c", "--cpu-period", "--cpu-quota", "--cpuset-cpus", "--cpuset-mems"):
         p.add_argument(name, default="", help=SUPPRESS)
 
@@ -81,6 +83,9 @@ def build(ctx: Context, args: Namespace) -> int:
     from boxwright.cli import progress_build
 
     request = _request(ctx, args)
+    for name in ("cache-from", "cache-to", "attest", "sbom", "provenance"):
+        if getattr(args, name.replace("-", "_")) not in ([], "false", "False", "0"):
+            ctx.warn(f"--{name} is not supported and is ignored")
     view = progress_build.make(ctx, args.progress, quiet=args.quiet)
     try:
         with view:

@@ -99,7 +99,7 @@ else:
                 known = {name: _from_standard(f) for name, f in base.__dataclass_fields__.items() if f._field_type.name == "_FIELD"}
             inherited.update(known or {})
         own = {}
-        for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+        for name, annotation in cls.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 - inspect is what is avoided
             text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
             if text.startswith(("ClassVar", "typing.ClassVar")):
                 continue

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import support_corpus as corpus
-from support import DATA
 
+import support_corpus as corpus
 from boxwright import Engine
 from boxwright.build.dockerfile.parse import parse
 from boxwright.build.plan import Base, Planner, PlanOptions
@@ -21,6 +20,7 @@ from boxwright.build.request import BuildFailed
 from boxwright.errors import Invalid
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.platform import Platform
+from support import DATA
 
 GOLDEN = DATA / "golden" / "build"
 # What the classic builder and buildah refuse and BuildKit does not, or the other way round (dockerfile.md 3.3).

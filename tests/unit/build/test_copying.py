@@ -1,0 +1,253 @@
+"""COPY and ADD, built for real and without privilege: what the corpus does not have."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import support_corpus as corpus
+from boxwright import Engine
+from boxwright.build.ops.context import EPOCH
+from boxwright.build.request import BuildFailed
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine(tmp_path / "root")
+    corpus.provide_bases(engine, corpus.small_base(), "base")
+    yield engine
+    engine.db.close()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    directory = tmp_path / "context"
+    (directory / "d/e").mkdir(parents=True)
+    for name in ("a", "b", "d/c", "d/e/f"):
+        (directory / name).write_text(name)
+    return directory
+
+
+def build(engine: Engine, context: Path | None, text: str, **more: Any) -> dict[str, str]:
+    """The tree without the base's own entries."""
+    engine.build(context=context, dockerfile_data=text.encode(), tags=("out",), **more)
+    base = corpus.tree(engine, "base")
+    return {p: what for p, what in corpus.tree(engine, "out").items() if p and base.get(p) != what}
+
+
+def kinds(tree: dict[str, str]) -> dict[str, str]:
+    return {path: " ".join(what.split()[:3]) for path, what in tree.items()}
+
+
+def test_owners_and_modes(engine: Engine, context: Path) -> None:
+    text = "FROM base\nCOPY --chown=daemon a /x/a\nCOPY --chown=5 b /y/\nCOPY --chown=5:6 --chmod=700 d /z\nCOPY --chmod=u=rwX,go= d /w\nUSER 9\nCOPY a /root/a\n"
+    assert kinds(build(engine, context, text)) == {
+        "x": "dir 0755 1:1", "x/a": "file 0644 1:1", "y": "dir 0755 5:5", "y/b": "file 0644 5:5",
+        "z": "dir 0700 5:6", "z/c": "file 0700 5:6", "z/e": "dir 0700 5:6", "z/e/f": "file 0700 5:6",
+        "w": "dir 0755 0:0", "w/c": "file 0600 0:0", "w/e": "dir 0700 0:0", "w/e/f": "file 0600 0:0", "root/a": "file 0644 0:0",
+    }  # fmt: skip
+
+
+def test_unknown_owners_are_told(engine: Engine, context: Path) -> None:
+    with pytest.raises(BuildFailed, match="unable to find user whoever"):
+        build(engine, context, "FROM base\nCOPY --chown=whoever a /a\n")
+    with pytest.raises(BuildFailed, match="numbers"):
+        try:
+            build(engine, context, "FROM scratch\nCOPY --chown=daemon a /a\n")
+        except BuildFailed as error:
+            raise BuildFailed(type(error.cause)(error.hint)) from error
+
+
+def test_existing_directories_keep_what_they_are(engine: Engine, context: Path) -> None:
+    tree = build(engine, context, "FROM base\nCOPY --chown=7 a /tmp/a\nCOPY d /tmp\n")
+    assert "tmp" not in tree and kinds(tree)["tmp/a"] == "file 0644 7:7"
+    assert corpus.tree(engine, "out")["tmp"] == "dir 1777 0:0"
+    (context / "d/e").chmod(0o700)
+    assert kinds(build(engine, context, "FROM base\nCOPY d /t\nCOPY d /t\n"))["t/e"] == "dir 0700 0:0"
+
+
+def test_links_on_the_way(engine: Engine, context: Path) -> None:
+    (context / "links").mkdir()
+    (context / "links/abs").symlink_to("/real/place")
+    (context / "links/up").symlink_to("../../../../../real")
+    (context / "links/dangling").symlink_to("nowhere")
+    text = "FROM base\nCOPY links /l\nCOPY a /l/abs/\nCOPY b /l/up/place/\nCOPY d /l/dangling\nWORKDIR /l/abs/w\n"
+    tree = kinds(build(engine, context, text))
+    assert tree["real/place/a"] and tree["real/place/b"] and tree["l/nowhere/c"] and tree["real/place/w"] == "dir 0755 0:0"
+    assert tree["l/abs"].startswith("symlink")
+    (context / "links/loop").symlink_to("loop")
+    with pytest.raises(BuildFailed, match="too many levels of symbolic links"):
+        build(engine, context, "FROM base\nCOPY links /l\nCOPY a /l/loop/\n")
+
+
+def test_sources_that_are_links(engine: Engine, context: Path) -> None:
+    (context / "to-dir").symlink_to("d")
+    (context / "to-file").symlink_to("/d/c")
+    (context / "out").symlink_to("/etc/passwd")
+    tree = build(engine, context, "FROM scratch\nCOPY to-dir /x\nCOPY to-file /y/\n")
+    assert tree["x/c"] == tree["y/to-file"] and tree["x/c"].startswith("file")
+    with pytest.raises(BuildFailed, match="not found"):
+        build(engine, context, "FROM scratch\nCOPY out /z\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("COPY a /x\nCOPY d /x", "cannot copy to non-directory: /x"),
+        ("COPY a /x/y\nCOPY b /x/y/z", "cannot copy to non-directory: /x/y"),
+        ("COPY d /x\nCOPY over /x", "cannot replace to directory /x/e with file"),
+        ("COPY nothing /", '"/nothing": not found'),
+        ("COPY --chmod=9 a /a", "invalid chmod parameter"),
+        ("COPY --from=0 /x /y", "circular dependency"),
+    ],
+)
+def test_refusals(engine: Engine, context: Path, lines: str, message: str) -> None:
+    (context / "over").mkdir()
+    (context / "over/e").write_text("file")
+    with pytest.raises(BuildFailed, match=message.replace("(", r"\(")) as caught:
+        build(engine, context, f"FROM scratch\n{lines}\n")
+    assert ">>> COPY" in caught.value.render()
+
+
+def test_hard_links_stay_linked(engine: Engine, context: Path) -> None:
+    os.link(context / "a", context / "d/linked")
+    build(engine, context, "FROM scratch\nCOPY . /\nCOPY --from=base /etc /etc\n")
+    assert [line for line in corpus.entries(engine, "out")[0] if line.startswith("h")] == ["h 0644 0:0 d/linked a"]
+
+
+def test_link_and_parents_and_exclude(engine: Engine, context: Path) -> None:
+    tree = kinds(build(engine, context, "FROM base\nCOPY --link a /etc/new\nCOPY --parents d/./e/f /p/\nCOPY --exclude=**/f d /x\n"))
+    assert tree == {
+        "etc/new": "file 0644 0:0", "p": "dir 0755 0:0", "p/e": "dir 0755 0:0", "p/e/f": "file 0644 0:0", "x": "dir 0755 0:0",
+        "x/c": "file 0644 0:0", "x/e": "dir 0755 0:0",
+    }  # fmt: skip
+
+
+def test_link_is_not_bound_to_its_base(engine: Engine, context: Path) -> None:
+    one = engine.build(context=context, dockerfile_data=b"FROM base\nCOPY --link a /x\n")
+    other = engine.build(context=context, dockerfile_data=b"FROM base\nCOPY b /y\nCOPY --link a /x\n")
+    assert one.steps[-1].cached is False and other.steps[-1].cached is True
+
+
+def test_times(engine: Engine, context: Path) -> None:
+    """A layer is newer than those below; SOURCE_DATE_EPOCH is taken as it is."""
+    text = b"FROM scratch\nCOPY a /a\nCOPY b /b\n"
+    assert times(engine, engine.build(context=context, dockerfile_data=text).image_id) == [EPOCH, EPOCH + 1]
+    result = engine.build(context=context, dockerfile_data=text, build_args={"SOURCE_DATE_EPOCH": "1000"})
+    assert times(engine, result.image_id) == [1000, 1000]
+    config = engine.images_store.resolve_platform(result.image_id).config
+    assert config.created == "1970-01-01T00:16:40Z" and {h.created for h in config.history} == {config.created}
+
+
+def times(engine: Engine, image: str) -> list[int]:
+    from boxwright.layer.view import LayersView
+
+    with LayersView([engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]) as view:
+        return [node.mtime_ns // 1_000_000_000 for node in view.walk("") if node.path]
+
+
+def archive(path: Path, *members: tuple[str, dict[str, Any]], mode: str = "w:gz") -> None:
+    with tarfile.open(path, mode) as tar:
+        for name, fields in members:
+            info = tarfile.TarInfo(name)
+            data = fields.pop("data", b"")
+            info.size, info.mtime = len(data), 77
+            for key, value in fields.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_archives(engine: Engine, context: Path, mode: str) -> None:
+    archive(
+        context / "t", ("./", {"type": tarfile.DIRTYPE, "mode": 0o700}), ("x/y", {"data": b"1", "mode": 0o4755, "uid": 3, "gid": 4}),
+        ("x/y", {"data": b"22", "mode": 0o600}), ("l", {"type": tarfile.SYMTYPE, "linkname": "x"}), ("l/through", {"data": b"3"}),
+        ("h", {"type": tarfile.LNKTYPE, "linkname": "x/through"}), ("p", {"type": tarfile.FIFOTYPE}), mode=mode,
+    )  # fmt: skip
+    tree = build(engine, context, "FROM base\nADD t /tmp\nADD --chown=8:9 t /new/\nADD --unpack=false t /kept\nCOPY t /copied\n")
+    shown = kinds(tree)
+    assert shown["tmp/x/y"] == "file 0600 0:0" and shown["tmp/x/through"] == "file 0644 0:0" and tree["tmp/h"] == tree["tmp/x/through"]
+    assert shown["new"] == "dir 0755 8:9" and shown["new/x/y"] == "file 0600 8:9" and shown["tmp/p"] == "fifo 0644 0:0"
+    assert tree["kept"] == tree["copied"] and "tmp" not in tree
+    lines = [line for line in corpus.entries(engine, "out", above=1)[0] if "through" in line or " tmp/h " in line]
+    assert lines == ["f 0644 0:0 tmp/h  4e07408562be", "h 0644 0:0 tmp/x/through tmp/h"]
+
+
+def test_hostile_archives_stay_inside(engine: Engine, context: Path) -> None:
+    archive(context / "t", ("evil", {"type": tarfile.SYMTYPE, "linkname": "/../../.."}), ("evil/etc/new", {"data": b"x"}), ("/abs", {"data": b"y"}))
+    assert set(build(engine, context, "FROM base\nADD t /in/\n")) == {"in", "in/evil", "etc/new", "in/abs"}
+    for members in ([("../up", {"data": b"x"})], [("h", {"type": tarfile.LNKTYPE, "linkname": "missing"})]):
+        archive(context / "t", *members)
+        with pytest.raises(BuildFailed, match=r"leads out|not in it"):
+            build(engine, context, "FROM base\nADD t /in/\n")
+    archive(context / "t", *((f"f{n}", {"data": os.urandom(3000)}) for n in range(20)))
+    (context / "t").write_bytes((context / "t").read_bytes()[:-20_000])
+    with pytest.raises(BuildFailed):
+        build(engine, context, "FROM base\nADD t /in/\n")
+    assert not list(engine.fsck())
+
+
+def test_what_only_looks_like_an_archive_is_copied(engine: Engine, context: Path) -> None:
+    import gzip
+
+    for data in (gzip.compress(b"no tar at all" * 100), b"\x1f\x8b" + bytes(100), b"", bytes(2000)):
+        (context / "t.gz").write_bytes(data)
+        assert kinds(build(engine, context, "FROM base\nADD t.gz /in/\n")) == {"in": "dir 0755 0:0", "in/t.gz": "file 0644 0:0"}
+
+
+def test_a_file_that_changes_while_it_is_copied(engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from boxwright.build.ops import place
+
+    old = place.place
+
+    def touched(*args: Any) -> Any:
+        (context / "a").write_text("something longer than before")
+        return old(*args)
+
+    monkeypatch.setattr(place, "place", touched)
+    with pytest.raises(BuildFailed, match="changed while it was"):
+        build(engine, context, "FROM scratch\nCOPY . /\n")
+    monkeypatch.undo()
+    assert "a" in build(engine, context, "FROM scratch\nCOPY . /\n")
+
+
+def test_outputs(engine: Engine, context: Path, tmp_path: Path) -> None:
+    from boxwright.build.request import Output
+
+    text = b"FROM scratch\nCOPY d /d\nCOPY --chmod=755 a /\n"
+    result = engine.build(context=context, dockerfile_data=text, outputs=(Output("local", str(tmp_path / "o")), Output("tar", str(tmp_path / "o.tar"))))
+    assert result.image_id == "" and (tmp_path / "o/d/e/f").read_text() == "d/e/f" and os.access(tmp_path / "o/a", os.X_OK)
+    with tarfile.open(tmp_path / "o.tar") as tar:
+        assert tar.getnames() == ["a", "d", "d/c", "d/e", "d/e/f"]
+    engine.build(context=context, dockerfile_data=text, tags=("packed:1",), outputs=(Output("oci", str(tmp_path / "oci.tar")),))
+    other = Engine(tmp_path / "other")
+    other.load(tmp_path / "oci.tar")
+    assert corpus.tree(other, "packed:1") == corpus.tree(engine, "packed:1")
+    other.db.close()
+
+
+def test_several_platforms(engine: Engine, context: Path) -> None:
+    text = b"FROM scratch\nARG TARGETARCH\nCOPY a /for-$TARGETARCH\n"
+    result = engine.build(context=context, dockerfile_data=text, tags=("multi",), platforms=("linux/amd64", "linux/arm64"))
+    for platform, name in (("linux/amd64", "for-amd64"), ("linux/arm64", "for-arm64")):
+        found = engine.images_store.resolve_platform("multi", platform)
+        assert str(found.config.platform) == platform and str(found.target.digest) == result.target
+        from boxwright.layer.view import LayersView
+
+        with LayersView([engine.layers.get(d) for d in found.layers]) as view:
+            assert view.listdir("") == [name]
+
+
+def test_nothing_new_is_the_same_image(engine: Engine, context: Path) -> None:
+    text = b"FROM base\nENV A=1\nLABEL b=2\n"
+    first = engine.build(dockerfile_data=text, tags=("x",))
+    again = engine.build(dockerfile_data=text, tags=("x", "y"))
+    assert first.image_id == again.image_id and first.target == again.target
+    assert engine.images_store.resolve("y").image_id == first.image_id
+    assert engine.build(dockerfile_data=text, labels={"c": "3"}).image_id != first.image_id

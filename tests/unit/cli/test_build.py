@@ -1,0 +1,181 @@
+"""The build command: what goes where, exit codes, progress in all its forms. Scratch builds, no privilege."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from boxwright.build.progress import (
+    BuildWarning,
+    StepCached,
+    StepDone,
+    StepFailed,
+    StepLog,
+    StepMissed,
+    StepStarted,
+    StepStatus,
+)
+from boxwright.cli import progress_build
+from boxwright.cli.context import Context
+from boxwright.cli.main import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("BUILDKIT_PROGRESS", raising=False)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/f").write_text("x")
+    (tmp_path / "c/Dockerfile").write_text("FROM scratch\nCOPY f /\nENV a=b\n")
+
+    def call(*words: str, stdin: bytes | None = None) -> tuple[int, str, str]:
+        if stdin is not None:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = main(["build", *words])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_plain(run: Run) -> None:
+    code, out, err = run("-t", "app", "-t", "app:2", "c")
+    assert code == 0 and out == ""
+    text = re.sub(r"sha256:[0-9a-f]{64}", "ID", re.sub(r"\d+\.\ds", "0.0s", err))
+    assert text == (
+        "#1 [internal] load build definition from Dockerfile\n#1 transferring dockerfile: 30B done\n#1 DONE 0.0s\n\n"
+        "#3 [internal] load build context\n#3 transferring context: 1B done\n#3 DONE 0.0s\n\n"
+        "#2 [1/1] COPY f /\n#2 DONE 0.0s\n\n"
+        "#4 exporting to image\n#4 exporting layers\n#4 exporting layers done\n#4 writing image ID done\n"
+        "#4 naming to docker.io/library/app:latest done\n#4 naming to docker.io/library/app:2 done\n#4 DONE 0.0s\n\n"
+    )  # fmt: skip
+    _, _, again = run("-t", "app", "c")
+    assert "[1/1] COPY f /\n" in again and "CACHED\n" in again
+
+
+def test_quiet_files_and_explain(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("-q", "--iidfile", "id", "--metadata-file", "meta", "-t", "app", "c")
+    assert code == 0 and err == "" and re.fullmatch(r"sha256:[0-9a-f]{64}\n", out)
+    assert (tmp_path / "id").read_text() == out.strip()
+    meta = json.loads((tmp_path / "meta").read_text())
+    assert meta["containerimage.config.digest"] == out.strip() and meta["image.name"] == "docker.io/library/app:latest"
+    (tmp_path / "c/f").write_text("changed")
+    assert "runs because: f modified" in run("--explain", "c")[2]
+
+
+def test_standard_input(run: Run, tmp_path: Path) -> None:
+    import tarfile
+
+    assert run("-q", "-", stdin=b"FROM scratch\nENV x=1\n")[0] == 0
+    assert "no context to copy from" in run("-q", "-", stdin=b"FROM scratch\nCOPY a b\n")[2]
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.add(tmp_path / "c", ".")
+    from_tar, from_directory = run("-q", "-", stdin=packed.getvalue()), run("-q", "c")
+    assert from_tar == from_directory
+    assert run("-q", "-f", "-", "c", stdin=b"FROM scratch\nCOPY f /g\n")[0] == 0
+    assert "can't use stdin for both" in run("-f", "-", "-", stdin=b"")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "error"),
+    [
+        ("FROM scratch\nFNTRYPOINT x\n", 1, "Dockerfile:2\n--------------------\n   1 |     FROM scratch\n   2 | >>> FNTRYPOINT x\n   3 |     \n--------------------\n"
+         "ERROR: failed to solve: dockerfile parse error on line 2: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)\n"),
+        ("", 1, "ERROR: failed to solve: the Dockerfile cannot be empty\n"),
+        ("FROM scratch\nCOPY missing /\n", 1, '   2 | >>> COPY missing /\n   3 |     \n--------------------\nERROR: failed to solve: '),
+        ("FROM scratch AS x\nCOPY --from=x a b\n", 1, "ERROR: failed to solve: circular dependency detected on stage: x\n"),
+    ],
+)  # fmt: skip
+def test_dockerfile_errors(run: Run, tmp_path: Path, text: str, code: int, error: str) -> None:
+    (tmp_path / "c/Dockerfile").write_text(text)
+    got, out, err = run("c")
+    assert got == code and out == "" and error in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "unable to prepare context: path 'nowhere' not found"),
+        (["-f", "missing", "c"], "failed to read dockerfile: open missing: no such file or directory"),
+        (["-t", "BAD", "c"], "must be lowercase"),
+        (["--network", "mine", "c"], 'network mode "mine" not supported by buildkit'),
+        (["--secret", "id=x,src=missing", "c"], "missing does not exist"),
+        (["--platform", "x/y/z/w", "c"], "invalid platform"),
+        (["--progress", "loud", "c"], "invalid progress mode"),
+        (["--target", "no", "c"], 'target stage "no" could not be found'),
+        (["--jobs", "-1", "c"], "--jobs must not be negative"),
+        (["-o", "type=weird", "c"], "unknown output type"),
+        (["--trust-host-ca=maybe", "c"], "it must be auto, always or never"),
+        (["https://example.com/x.git"], "not supported"),
+        (["--build-arg", "SOURCE_DATE_EPOCH=x", "c"], "invalid SOURCE_DATE_EPOCH: x"),
+        (["--build-context", "x=nowhere", "c"], "is not a directory"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(run: Run, words: list[str], message: str) -> None:
+    code, out, err = run(*words)
+    assert code == 1 and out == "" and message in err and "Traceback" not in err
+
+
+def test_dockers_other_flags_are_accepted(run: Run) -> None:
+    code, _, err = run("-q", "--rm", "--force-rm", "--compress", "--squash", "--isolation=default", "--provenance=false", "c")
+    assert (code, err) == (0, "")
+    code, _, err = run("-q", "--cache-from", "x", "--sbom", "c")
+    assert code == 0 and err == "WARNING: --cache-from is not supported and is ignored\nWARNING: --sbom is not supported and is ignored\n"
+
+
+class Screen(Context):
+    """A context whose lines are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def err(self, text: str = "") -> None:
+        self.lines.append(text)
+
+
+def test_lines_of_parallel_steps_do_not_mix() -> None:
+    ctx = Screen()
+    view = progress_build.Plain(ctx)
+    for event in (
+        StepStarted("a", "A"), StepStarted("b", "B"), StepLog("a", 1, b"one\ntw", 0.1), StepLog("b", 2, b"other\r\n", 0.2),
+        StepLog("a", 1, b"o\n", 0.3), StepMissed("b", "because"), StepDone("a", 1.25), StepStatus("b", "x", 1270, 5000),
+        StepLog("b", 1, b"unfinished", 0.4), StepFailed("b", "went wrong"), StepStarted("c", "C"), StepFailed("c", "no", True),
+        StepStarted("d", "D"), StepCached("d"), BuildWarning("Rule", "text", 3),
+    ):  # fmt: skip
+        view(event)
+    assert ctx.lines == [
+        "#1 A", "#1 0.100 one", "#1 ...\n", "#2 B", "#2 0.200 other", "#2 ...\n", "#1 A", "#1 0.100 two", "#1 ...\n", "#2 B",
+        "#2 runs because: because", "#2 ...\n", "#1 A", "#1 DONE 1.2s", "", "#2 B", "#2 x: 1.27kB / 5.00kB", "#2 0.400 unfinished",
+        "#2 ERROR: went wrong", "", "#3 C", "#3 CANCELED", "", "#4 D", "#4 CACHED", "",
+    ]  # fmt: skip
+    ctx.lines.clear()
+    view.tell_warnings()
+    assert ctx.lines == ["\n 1 warning found (use --debug to expand):", " - Rule: text (line 3)"]
+
+
+def test_rawjson(run: Run) -> None:
+    code, _, err = run("--progress", "rawjson", "c")
+    lines = [json.loads(line) for line in err.splitlines()]
+    names = {v["name"] for line in lines for v in line.get("vertexes", ())}
+    assert code == 0 and {"[1/1] COPY f /", "exporting to image"} <= names
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", v["digest"]) for line in lines for v in line.get("vertexes", ()))
+    assert any(s["id"] == "transferring context" and s["completed"] for line in lines for s in line.get("statuses", ()))
+
+
+def test_terminal(run: Run) -> None:
+    code, out, err = run("--progress", "tty", "c")
+    assert code == 0 and out == ""
+    last = re.split(r"\x1b\[\d+A", err)[-1]
+    assert "[+] Building" in last and "FINISHED" in last and " => [1/1] COPY f /" in last
