@@ -6,10 +6,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
 
     from boxwright.cli.context import Context
     from boxwright.container.records import Container
     from boxwright.container.session import Session
+else:
+    import _signal  # `signal` makes enumerations of all its numbers first
 
 # Signals that are not passed on: those the kernel keeps to itself, and those that are about this process alone.
 _KEPT = frozenset((9, 13, 17, 18, 19, 20, 21, 22, 23, 28, 32, 33))
@@ -42,9 +45,11 @@ class Attachment:
 
     def run(self) -> int:
         """Start it, and stay until it ends or the user detaches; returns the exit code."""
-        from boxwright.runtime.tty import window_size
+        size = None
+        if self._tty:
+            from boxwright.runtime.tty import window_size
 
-        size = window_size(1) or window_size(0) if self._tty else None
+            size = window_size(1) or window_size(0)
         self._session = started(self._ctx, self._container, self._session, wants=self._wants(), size=size)
         return self.follow()
 
@@ -70,17 +75,19 @@ class Attachment:
 
         from boxwright.container import frames
         from boxwright.container.session import Streams, relay
-        from boxwright.runtime.tty import DetachKeys, follow_window_size, parse_detach_keys, raw_mode
 
         session = self._session
         assert session is not None
         sys.stdout.flush()
         streams = Streams(0 if self._stdin else -1, 1 if self._stdout else -1, 2 if self._stderr else -1)
         terminal = self._tty and self._ctx.stdin_is_tty
-        keys = DetachKeys(parse_detach_keys(self._keys)) if terminal and self._stdin else None
+        keys = None
         with ExitStack() as stack:
             if terminal:
+                from boxwright.runtime.tty import DetachKeys, follow_window_size, parse_detach_keys, raw_mode
+
                 if self._stdin:
+                    keys = DetachKeys(parse_detach_keys(self._keys))
                     stack.enter_context(raw_mode(0))
                 stack.enter_context(follow_window_size(0, lambda rows, columns: session.send(frames.RESIZE, (rows, columns))))
             elif self._proxy:
@@ -98,8 +105,6 @@ class Attachment:
 
 def _forward_signals(session: Session) -> None:
     """Whatever this process is told, the container's process is told. For the rest of this process's life."""
-    import signal
-
     from boxwright.container import frames
     from boxwright.errors import BoxwrightError
 
@@ -111,4 +116,4 @@ def _forward_signals(session: Session) -> None:
 
     for number in range(1, 32):
         if number not in _KEPT and number not in (4, 6, 7, 8, 11):
-            signal.signal(number, forward)
+            _signal.signal(number, forward)

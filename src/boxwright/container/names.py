@@ -23,7 +23,7 @@ _PEOPLE = (
     "sagan salk shannon shaw sinoussi somerville stallman stonebraker swartz tesla tharp thompson torvalds turing varahamihira volhard "
     "wescoff wiles wozniak wright wu yalow yonath"
 ).split()  # fmt: skip
-VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_VALID = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 
 
 class NameInvalid(Invalid):
@@ -39,9 +39,14 @@ def random_name(attempt: int = 0) -> str:
     return name if attempt < 5 else f"{name}{third}{attempt}"
 
 
+def is_valid(name: str) -> bool:
+    """Whether a container or network may be called so."""
+    return re.match(_VALID, name) is not None
+
+
 def checked(name: str) -> str:
     """The name without a leading slash. Raises NameInvalid."""
     plain = name.removeprefix("/")
-    if not VALID.match(plain):
+    if not is_valid(plain):
         raise NameInvalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return plain

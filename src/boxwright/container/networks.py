@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from boxwright.container.config import EMPTY, ConfigInvalid
-from boxwright.container.names import VALID
+from boxwright.container.names import is_valid
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 
@@ -136,7 +136,7 @@ class Networks:
         attachable: bool = False, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, created: str = "",
     ) -> Network:  # fmt: skip
         """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
-        if not VALID.match(name):
+        if not is_valid(name):
             raise NetworkInvalid(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
         if name in BUILT_IN or name == "default":
             raise BuiltIn(f'operation is not permitted on predefined {name} network')

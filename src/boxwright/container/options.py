@@ -12,10 +12,11 @@ from typing import Any
 from boxwright.container.config import DeviceSpec, RestartPolicy, Ulimit
 from boxwright.errors import Invalid
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+# Patterns as text: compiling them is for those who use them.
+_SIZE = r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z"
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_ACCESS = re.compile(r"[rwm]{1,3}\Z")
+_ACCESS = r"[rwm]{1,3}\Z"
 SIGNALS = {
     name: number
     for number, name in enumerate(
@@ -32,7 +33,7 @@ class OptionInvalid(Invalid):
 
 def parse_size(text: str) -> int:
     """Bytes of ``512m``, ``1.5g``, ``64k`` (1024-based, go-units RAMInBytes). Raises OptionInvalid."""
-    match = _SIZE.match(text.strip())
+    match = re.match(_SIZE, text.strip())
     if match is None:
         raise OptionInvalid(f"invalid size: '{text}'")
     return int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower()))
@@ -55,7 +56,7 @@ def parse_duration(text: str) -> int:
     """Nanoseconds of a Go duration such as ``1m30s``. Raises OptionInvalid."""
     if text == "0":
         return 0
-    parts = list(_DURATION.finditer(text))
+    parts = list(re.finditer(_DURATION, text))
     if not text or "".join(p[0] for p in parts) != text:
         raise OptionInvalid(f'time: invalid duration "{text}"')
     return sum(int(float(p[1]) * _UNITS[p[2]]) for p in parts)
@@ -167,10 +168,10 @@ def parse_device(text: str) -> DeviceSpec:
         raise OptionInvalid(f"invalid device specification: {text}")
     if len(parts) == 3:
         inside, access = parts[1], parts[2]
-        if not _ACCESS.match(access):
+        if not re.match(_ACCESS, access):
             raise OptionInvalid(f"{text} is not a valid device: invalid mode {access!r}, wanted some of r, w and m")
     elif len(parts) == 2:
-        if _ACCESS.match(parts[1]):
+        if re.match(_ACCESS, parts[1]):
             access = parts[1]
         else:
             inside = parts[1]

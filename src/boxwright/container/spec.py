@@ -19,7 +19,7 @@ from boxwright.spec.config import DEFAULT_PATH
 INIT_TARGET = "/sbin/docker-init"
 _TMPFS = ("noexec", "nosuid", "nodev")
 _CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
-_RULE = re.compile(r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z")
+_RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z"
 
 
 class MountPoint(NamedTuple):
@@ -235,7 +235,7 @@ def oci_mount(point: MountPoint) -> dict[str, Any]:
 def _rules(texts: Iterable[str]) -> list[dict[str, Any]]:
     out = []
     for text in texts:
-        match = _RULE.match(text)
+        match = re.match(_RULE, text)
         if match is None:
             raise ConfigInvalid(f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'")
         numbers = [None if number == "*" else int(number) for number in match.group(2, 3)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from boxwright.container.config import EMPTY
-from boxwright.container.mounts import VOLUME_NAME
+from boxwright.container.mounts import is_volume_name
 from boxwright.content.db import Database
 from boxwright.content.local import disk_errors
 from boxwright.errors import Conflict, Invalid, NotFound
@@ -80,7 +80,7 @@ class Volumes:
         """The volume, and whether it is new. An existing one of that name is used. Raises VolumeInvalid, VolumeDiffers."""
         if driver not in ("", "local"):
             raise VolumeInvalid(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found', hint="the driver is local")
-        if name and not VOLUME_NAME.match(name):
+        if name and not is_volume_name(name):
             raise VolumeInvalid(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
                 "If you intended to pass a host directory, use absolute path"
