@@ -150,6 +150,18 @@ def test_commands_beside_each_other(tmp_path: Path, big: Path) -> None:
         works(eng)
 
 
+def open_below(where: Path) -> list[str]:
+    """Files under a directory that this process has open."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            link = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        found += [link] if link.startswith(f"{where}/") else []
+    return found
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Engine]:
     """An engine on a file system of 6 MB."""
@@ -161,6 +173,11 @@ def small(tmp_path: Path) -> Iterator[Engine]:
     eng = engine(where / "root")
     yield eng
     eng.db.close()
+    # The threads of a copy that failed end by themselves, and their connections with them.
+    deadline = time.monotonic() + 10
+    while held := open_below(where):
+        assert time.monotonic() < deadline, held
+        time.sleep(0.05)
     subprocess.run(["umount", str(where)], check=True)
 
 
