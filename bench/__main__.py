@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.cases import CASES, Setup
 from bench.measure import Figure, RunFailed
-from bench.peers import Peers
+from bench.peers import Peers, unmount_below
 
 
 def _row(title: str, figures: dict[str, Figure], goal: str) -> str:
@@ -30,6 +30,7 @@ def main(names: list[str]) -> int:
         return 2
     failed = False
     with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work, ExitStack() as stack:
+        stack.callback(unmount_below, Path(work))
         setup = Setup(Path(work), Peers(Path(work), stack))
         stack.callback(setup.close)
         print(f"{'medians of five, whole processes':<44} {'ours':>10} {'peak':>9}   peers")

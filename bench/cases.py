@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bench import inputs
+from bench import inputs, registry_cases
 from bench.measure import Command, Figure, compare
 from bench.peers import Peers
 
@@ -47,6 +47,10 @@ class Setup:
     def close(self) -> None:
         """Take mounts and networks of our root down again."""
         subprocess.run([*self.boxwright, "system", "reset", "--force"], check=False, capture_output=True)
+
+    def run(self, *argv: str) -> None:
+        """One of our commands, untimed."""
+        subprocess.run([*self.boxwright, *argv], check=True, capture_output=True)
 
     def everybody(self) -> dict[str, Sequence[str]]:
         """Command prefixes by name, ours first."""
@@ -170,4 +174,8 @@ CASES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "listing": listing,
     "run": run_true,
     "save-load": save_load,
+    "pull": registry_cases.pull,
+    "pull-big": registry_cases.pull_big,
+    "push": registry_cases.push,
+    "registry-copy": registry_cases.registry_copy,
 }

@@ -23,6 +23,13 @@ def free_port() -> int:
         return port
 
 
+def unmount_below(folder: Path) -> None:
+    """Peers leave mounts of their storage behind; without this the folder could not be removed."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for target in reversed([m for m in mounted if m.startswith(f"{folder}/")]):
+        subprocess.run(["umount", "-l", target], check=False)
+
+
 class Peers:
     """Starts what is installed; a peer that is absent is None and its column stays empty."""
 

@@ -1,0 +1,108 @@
+"""The comparisons that need a registry: Debian's docker-registry on loopback, the same for everybody."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import inputs
+from bench.measure import Command, Figure, RunFailed, compare
+
+if TYPE_CHECKING:
+    from bench.cases import Setup
+
+Row = tuple[str, dict[str, Figure], str]
+
+
+def _insecure(name: str) -> list[str]:
+    return ["--tls-verify=false"] if name == "podman" else []
+
+
+def _registry(setup: Setup) -> str:
+    if setup.peers.registry is None:
+        raise RunFailed("docker-registry is not installed")
+    return setup.peers.registry
+
+
+def _forget(prefix: Sequence[str], name: str) -> Callable[[], None]:
+    return lambda: subprocess.run([*prefix, "rmi", "-f", name], check=False, capture_output=True) and None
+
+
+def _pulls(setup: Setup, name: str) -> dict[str, Figure]:
+    return compare([Command(n, [*p, "pull", "-q", *_insecure(n), name], before=_forget(p, name)) for n, p in setup.everybody().items()])
+
+
+def pull(setup: Setup) -> Iterator[Row]:
+    """`pull` of Debian minbase, one layer, to ready to run."""
+    name = f"{_registry(setup)}/bench/debian:1"
+    setup.run("import", str(inputs.debian()), name)
+    setup.run("push", "-q", name)
+    yield "pull debian minbase (170 MB)", _pulls(setup, name), "1/5 of docker, 1/4 of podman"
+    yield "pull, up to date", compare([Command(n, [*p, "pull", "-q", *_insecure(n), name]) for n, p in setup.everybody().items()]), "-"
+
+
+def pull_big(setup: Setup) -> Iterator[Row]:
+    """`pull` of ten layers of 100 MB, 67,000 files."""
+    name = f"{_registry(setup)}/bench/big:1"
+    folder = setup.work / "big"
+    _layers(folder)
+    setup.run("build", "-q", "-t", name, str(folder))
+    setup.run("push", "-q", name)
+    yield "pull 10 layers (1 GB, 67,000 files)", _pulls(setup, name), "1/4 of docker, under 120 MB"
+
+
+def _layers(folder: Path) -> None:
+    """Ten tars whose files are pieces of a real root file system."""
+    material = inputs.debian().read_bytes()
+    dice = random.Random(10)
+    folder.mkdir()
+    for layer in range(10):
+        with tarfile.open(folder / f"{layer}.tar", "w") as tar:
+            for number in range(6700):
+                size = min(int(dice.lognormvariate(8.3, 1.5)) + 1, 2_000_000)
+                at = dice.randrange(len(material) - size)
+                entry = tarfile.TarInfo(f"data/{layer}/{number // 100}/{number}")
+                entry.size = size
+                with (folder / "piece").open("wb+") as piece:
+                    piece.write(dice.randbytes(8)[:size] + material[at : at + size][8:])
+                    piece.seek(0)
+                    tar.addfile(entry, piece)
+    (folder / "piece").unlink()
+    (folder / "Dockerfile").write_text("FROM scratch\n" + "".join(f"ADD {n}.tar /\n" for n in range(10)) + 'CMD ["true"]\n')
+
+
+def push(setup: Setup) -> Iterator[Row]:
+    """`push` of a layer that nobody has compressed or seen before."""
+    registry = _registry(setup)
+    tar = setup.work / "fresh.tar"
+    count = iter(range(10_000))
+
+    def fresh(prefix: Sequence[str], name: str) -> Callable[[], None]:
+        def make() -> None:
+            tar.write_bytes(inputs.debian().read_bytes())
+            with tarfile.open(tar, "a") as archive:
+                archive.addfile(tarfile.TarInfo(f"fresh-{next(count)}"))
+            subprocess.run([*prefix, "import", str(tar), name], check=True, capture_output=True)
+
+        return make
+
+    commands = []
+    for name, prefix in setup.everybody().items():
+        target = f"{registry}/bench/push-{name}:1"
+        commands.append(Command(name, [*prefix, "push", "-q", *_insecure(name), target], before=fresh(prefix, target)))
+    yield "push a fresh layer (170 MB)", compare(commands), "1/4 of docker"
+
+
+def registry_copy(setup: Setup) -> Iterator[Row]:
+    """`copy` inside a registry of what is there already, and of what is not."""
+    registry = _registry(setup)
+    source, target = f"{registry}/bench/copied:1", f"{registry}/bench/copied-on:1"
+    setup.run("import", str(inputs.debian()), source)
+    setup.run("push", "-q", source)
+    commands = [Command("boxwright", [*setup.boxwright, "copy", "-q", source, target])]
+    commands.append(Command("skopeo", ["skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", f"docker://{source}", f"docker://{target}"]))
+    yield "copy in a registry, all there", compare(commands), "one round trip a blob"
