@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from boxwright.content.layout import Layout
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.manifest import Index
+from boxwright.spec.platform import Platform
+from support_registry import Image
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -90,7 +97,7 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
         process.wait(30)
 
 
-def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | None = None, fails: bool = False) -> str:
+def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | None = None, fails: bool = False, any_code: bool = False) -> str:
     """Standard output of a program that must succeed (or, with `fails`, standard error of one that must fail)."""
     done = subprocess.run(
         [str(a) for a in argv], capture_output=True, text=True, input=input, env={**os.environ, **(env or {})}, check=False, timeout=120
@@ -98,7 +105,7 @@ def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | No
     if fails:
         assert done.returncode != 0, done.stdout
         return done.stderr
-    assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert any_code or done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -124,3 +131,22 @@ def podman(folder: Path) -> Iterator[list[str]]:
     finally:
         subprocess.run([*start, "rmi", "-af"], capture_output=True, check=False)
         shutil.rmtree(short, ignore_errors=True)
+
+
+def layout(path: Path, name: str, *images: Image) -> Descriptor:
+    """An OCI layout with one image, or an index of several."""
+    target = Layout(path, create=True)
+    entries = []
+    for image in images:
+        for blob in (image.config, *image.layers):
+            target.push(Descriptor.of(blob, "x"), io.BytesIO(blob))
+        target.push(image.manifest.descriptor, io.BytesIO(image.manifest.raw))
+        platform = Platform.from_json(json.loads(image.config))
+        entries.append(Descriptor.of(image.manifest.raw, image.manifest.media_type, platform=platform))
+    desc = entries[0]
+    if len(entries) > 1:
+        index = Index.compose(entries)
+        target.push(index.descriptor, io.BytesIO(index.raw))
+        desc = index.descriptor
+    target.tag(name, desc)
+    return desc

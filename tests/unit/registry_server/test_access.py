@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 import bcrypt
 import pytest
-from support_server import Answer, Client, serving
 
 from boxwright.registry.server.config import Auth, Rule
 from boxwright.registry.server.policy import Policy, fits
 from boxwright.registry.server.tokens import AccessTokens
 from boxwright.registry.server.users import Users, parse
+from support_server import Answer, Client, serving
 
 USERS = ("root", "alice", "bob", "carol")
 AUTH = {

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_server import Client, serving
 
 from boxwright.spec import mediatypes as mt
+from support_server import Client, serving
 
 DATA = os.urandom(2500)
 CONFIG = b'{"architecture":"amd64","os":"linux"}'

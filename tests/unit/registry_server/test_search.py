@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support_images_pushed import push_image, push_index
 from support_server import Client, serving
 

@@ -91,7 +91,8 @@ class Gate:
 
     def principal(self, request: web.BaseRequest) -> Principal:
         """Who asks; `NOBODY` without credentials."""
-        return request.get(_PRINCIPAL, NOBODY)
+        found: Principal = request.get(_PRINCIPAL, NOBODY)
+        return found
 
     def resume(self, request: web.BaseRequest, session: str) -> None:
         """A browser's session, by the token in its cookie; one that is over makes nobody."""

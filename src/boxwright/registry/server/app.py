@@ -9,6 +9,7 @@ from boxwright.registry.server.config import RegistryConfig
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.mirror import Mirror
 from boxwright.registry.server.observe import AccessLog
+from boxwright.registry.server.pages import handlers as pages
 from boxwright.registry.server.service import Extra, Handler, Service
 from boxwright.registry.server.storage import FileBlobs
 from boxwright.registry.server.tokens import SCHEMA, AccessTokens, Signer
@@ -47,6 +48,7 @@ def routes(service: Service) -> list[Extra]:
         ("GET", "/readyz", metrics.ready),
         ("GET", "/metrics", metrics.metrics),
         *search_handlers.ROUTES,
+        *pages.ROUTES,
     ]
     if isinstance(service.access, Gate):
         rows += [("GET", "/token", service.access.token), ("POST", "/token", service.access.token)]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from boxwright.registry.server.catalog import Upload
 from boxwright.registry.server.service import Service, query
@@ -34,6 +35,13 @@ _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
+
+
+class _File(web.FileResponse):
+    """A file that may be sent ahead of the server's own turn, by who wants to know how long that takes."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None if self.prepared else await super().prepare(request)
 
 
 async def get(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -60,7 +68,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     path = service.blobs.path(digest)
     if path is None:
         raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
-    return web.FileResponse(path, chunk_size=_BATCH, headers=headers)
+    return _File(path, chunk_size=_BATCH, headers=headers)
 
 
 def _check_range(text: str, size: int) -> None:

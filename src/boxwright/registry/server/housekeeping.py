@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.config import RegistryConfig, Retention
 from boxwright.registry.server.policy import glob
 from boxwright.registry.server.storage import FileBlobs
-from boxwright.registry.server.wire import DigestWrong
+from boxwright.registry.server.wire import DigestWrong, UploadInvalid
 
 _BATCH = 100
 # What a repository's tags keep alive: indexes keep their children, subjects what refers to them.
@@ -191,10 +191,14 @@ class Collector:
         stale = [u for (u,) in self._catalog.connection().execute("SELECT id FROM uploads WHERE updated < ?", (before,))]
         for upload in stale:
             if not self._dry:
-                with self._catalog.write() as sql:
+                try:
+                    writer = self._blobs.writer(upload)
+                except UploadInvalid:
+                    continue  # bytes are coming in right now
+                with closing(writer), self._catalog.write() as sql:
                     if not sql.execute("DELETE FROM uploads WHERE id = ? AND updated < ?", (upload, before)).rowcount:
                         continue
-                self._blobs.discard(upload)
+                    self._blobs.discard(upload)
             self.done.uploads += 1
         known = {u for (u,) in self._catalog.connection().execute("SELECT id FROM uploads")}
         for upload, changed in list(self._blobs.uploads()):

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -263,13 +264,16 @@ class Mirror:
                 writer = None
             if writer is not None:
                 try:
-                    await self._call(self._download, source, path, digest, flight, upload, writer, asyncio.get_running_loop())
+                    if self._blobs.size(digest) != flight.size:  # else another worker was done a moment ago
+                        await self._call(self._download, source, path, digest, flight, upload, writer, asyncio.get_running_loop())
                 finally:
                     writer.close()
             await service.run(_record, service, name, digest, flight.size, upload)
             flight.move(flight.size, done=True)
         except BoxwrightError as error:
             flight.move(flight.there, error=error)
+        except (OSError, sqlite3.Error) as error:
+            flight.move(flight.there, error=UpstreamFailed(f"{digest} could not be stored: {error}"))
         finally:
             self._flights.pop(str(digest), None)
 

@@ -56,7 +56,8 @@ class BlobStorage(Protocol):
         ...
 
     def publish(self, upload: str, digest: Digest, size: int) -> None:
-        """Make an upload of this size, whose digest was checked, a blob too, durably; idempotent."""
+        """Make an upload of this size, whose digest was checked, a blob too, durably; idempotent. Raises
+        UploadUnknown when it was discarded meanwhile."""
         ...
 
     def ensure(self, upload: str, digest: Digest, size: int) -> None:
@@ -171,6 +172,8 @@ class FileBlobs:
         try:
             fd = os.open(source, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
+                if os.fstat(fd).st_size < size:  # somebody cancelled it: what would be stored is not what was checked
+                    raise UploadUnknown("the blob upload was cancelled meanwhile")
                 os.ftruncate(fd, size)
                 os.fsync(fd)
                 os.fchmod(fd, 0o444)
@@ -183,6 +186,8 @@ class FileBlobs:
                     os.fsync(directory)
                 finally:
                     os.close(directory)
+        except FileNotFoundError as error:
+            raise UploadUnknown("the blob upload was cancelled meanwhile") from error
         except OSError as error:
             raise _space(error) from error
 
