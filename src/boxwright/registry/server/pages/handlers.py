@@ -1,0 +1,255 @@
+"""The pages' handlers: home and search, a repository, an image, login and logout, stars."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from aiohttp import web
+
+from boxwright.registry.server.access import Gate
+from boxwright.registry.server.describe import Reader
+from boxwright.registry.server.pages import look
+from boxwright.registry.server.pages.views import view
+from boxwright.registry.server.search import SORTS, Search
+from boxwright.registry.server.search_handlers import find, look_up, question_of, starrer
+from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.wire import (
+    Forbidden,
+    ManifestUnknown,
+    NameUnknown,
+    RegistryError,
+    Unauthenticated,
+    check_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from boxwright.registry.server.service import Extra
+
+COOKIE = "boxwright-session"
+_SESSION = 7 * 86_400  # seconds
+_PAGE = 20
+_TAGS = 50
+_MOST_FORM = 16_384
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def page(handler: Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]) -> Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """Sessions before, errors as pages after."""
+
+    async def wrapped(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+        gate = service.access
+        cookie = request.cookies.get(COOKIE, "")
+        if cookie and isinstance(gate, Gate):
+            gate.resume(request, cookie)
+        try:
+            if request.method == "POST":
+                _same_origin(service, request)
+            return await handler(service, request)
+        except Unauthenticated:
+            there = request.path_qs if request.method == "GET" else "/"
+            return _redirect("/login?" + urlencode({"next": there}))
+        except RegistryError as error:
+            status = 404 if isinstance(error, Forbidden) and request.method == "GET" else error.http_status
+            text = "There is nothing here, or nothing that you may see." if status == 404 else str(error)
+            return render(service, request, "error.html", status=status, message=text, headers=error.headers)
+
+    return wrapped
+
+
+def render(service: Service, request: web.BaseRequest, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> web.Response:
+    """A page, with what its frame needs."""
+    user = service.access.principal(request).name
+    text = look.environment().get_template(template).render(
+        user=user, accounts=isinstance(service.access, Gate), here=request.path_qs, host=_host(service, request), status=status, q=values.pop("q", ""), **values
+    )  # fmt: skip
+    return web.Response(status=status, body=text.encode(), content_type="text/html", charset="utf-8", headers={**_SECURITY, **(headers or {})})
+
+
+def _host(service: Service, request: web.BaseRequest) -> str:
+    """How clients name this registry."""
+    if service.config.base_url:
+        return urlsplit(service.config.base_url).netloc
+    return request.host if _HOST.match(request.host) else "localhost"
+
+
+def _redirect(where: str, cookie: str | None = None, *, secure: bool = False) -> web.Response:
+    response = web.Response(status=303, headers={**_SECURITY, "Location": where})
+    if cookie is not None:
+        response.set_cookie(COOKIE, cookie, max_age=_SESSION if cookie else 0, httponly=True, samesite="Lax", secure=secure, path="/")
+    return response
+
+
+def _same_origin(service: Service, request: web.BaseRequest) -> None:
+    """Another site's form must not speak for the user. Raises Forbidden."""
+    site, origin = request.headers.get("Sec-Fetch-Site", ""), request.headers.get("Origin", "")
+    if site not in ("", "same-origin", "none") or (origin and urlsplit(origin).netloc not in (request.host, _host(service, request))):
+        raise Forbidden("this form was sent from another site")
+
+
+async def _form(service: Service, request: web.BaseRequest) -> dict[str, str]:
+    raw = bytearray()
+    while chunk := await service.read(request):
+        raw += chunk
+        if len(raw) > _MOST_FORM:
+            raise Forbidden("the form is too large")
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True))
+    except ValueError as error:
+        raise Forbidden("the form cannot be read") from error
+
+
+def _local(text: str) -> str:
+    """A path of this site; anything else is the home page."""
+    return text if text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() else "/"
+
+
+# --- home --------------------------------------------------------------------------------------------
+
+
+@page
+async def home(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``/``: search, and the repositories."""
+    if request.path != "/":
+        if "text/html" not in request.headers.get("Accept", ""):
+            return web.Response(status=404, text="404 page not found\n")
+        raise NameUnknown(f"{request.path[:200]} is not here")
+    service.access.check(request, "", "search")
+    question = question_of(request, limit=_PAGE)
+    found = await find(service, request, question)
+    arguments = {k: v for k, v in query(request).items() if k in ("q", "official", "platform", "sort") and v}
+
+    def to(offset: int) -> str:
+        return "/?" + urlencode({**arguments, **({"offset": str(offset)} if offset else {})})
+
+    before = to(max(0, question.offset - question.limit)) if question.offset else ""
+    after = to(question.offset + question.limit) if found.total > question.offset + question.limit else ""
+    return render(service, request, "home.html", q=query(request).get("q", ""), question=question, found=found, sorts=list(SORTS), before=before, after=after)
+
+
+# --- a repository, an image --------------------------------------------------------------------------
+
+
+@page
+async def repository_or_image(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``/r/<repo>``, ``/r/<repo>/tags/<tag>``, ``/r/<repo>/manifests/<digest>``."""
+    rest = request.path.removeprefix("/r/").rstrip("/")
+    for middle in ("/tags/", "/manifests/"):
+        name, found, reference = rest.rpartition(middle)
+        if found and "/" not in reference and (service.catalog.repository(name) is not None or service.catalog.repository(rest) is None):
+            return await _image(service, request, check_name(name), reference)
+    return await _repository(service, request, check_name(rest))
+
+
+async def _repository(service: Service, request: web.BaseRequest, name: str) -> web.StreamResponse:
+    who = service.access.check(request, name, "pull")
+    hit = await look_up(service, name)
+    search, reader = Search(service.catalog, service.blobs), Reader(service.catalog, service.blobs, name)
+    text = query(request).get("offset", "")
+    offset = int(text) if re.fullmatch(r"[0-9]{1,7}", text) else 0
+    about = await service.run(reader.about)
+    tags = await service.run(lambda: reader.tags(limit=_TAGS, offset=offset))
+    total = await service.run(search.tag_count, name)
+    starred = await service.run(search.starred, name, who)
+    path = "/r/" + quote(name)
+    return render(
+        service, request, "repository.html", name=name, hit=hit, about=about, tags=tags, total=total, starred=starred, path=path,
+        links=[(word, url) for word in ("url", "source", "documentation") if (url := _web(about.label(word)))],
+        before=f"{path}?offset={max(0, offset - _TAGS)}" if offset else "", after=f"{path}?offset={offset + _TAGS}" if total > offset + _TAGS else "",
+    )  # fmt: skip
+
+
+async def _image(service: Service, request: web.BaseRequest, name: str, reference: str) -> web.StreamResponse:
+    service.access.check(request, name, "pull")
+    reader = Reader(service.catalog, service.blobs, name)
+    image = await service.run(view, service.catalog, reader, reference, query(request).get("platform", ""))
+    if image is None:
+        raise ManifestUnknown(f"{reference[:200]} is not known in {name}")
+    pull = f"{_host(service, request)}/{name}" + (f"@{reference}" if ":" in reference else f":{reference}")
+    return render(service, request, "image.html", name=name, reference=reference, image=image, pull=pull, path="/r/" + quote(name))
+
+
+def _web(url: str) -> str:
+    """A link that is safe to follow, or ''."""
+    return url if url.startswith(("https://", "http://")) and url.isprintable() else ""
+
+
+# --- login, stars ------------------------------------------------------------------------------------
+
+
+@page
+async def login_form(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``GET /login``."""
+    if not isinstance(service.access, Gate):
+        return _redirect("/")
+    return render(service, request, "login.html", next=_local(query(request).get("next", "/")), wrong="", name="")
+
+
+@page
+async def login(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``POST /login``: name and password (or access token) for a cookie."""
+    gate = service.access
+    if not isinstance(gate, Gate):
+        return _redirect("/")
+    form = await _form(service, request)
+    there = _local(form.get("next", "/"))
+    principal = await gate.login(service, request, form.get("name", ""), form.get("password", ""))
+    if principal is None or principal.grants is not None:  # a token with limits is no key to everything
+        wrong = "The name or the password is wrong." if principal is None else "This token is limited; log in with the password."
+        return render(service, request, "login.html", status=401, next=there, wrong=wrong, name=form.get("name", "")[:100])
+    secure = request.secure or service.config.base_url.startswith("https://")
+    return _redirect(there, gate.signer.issue(principal.name, [], _SESSION, kind="session"), secure=secure)
+
+
+@page
+async def logout(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``POST /logout``."""
+    return _redirect("/", "")
+
+
+@page
+async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``POST /star`` with `name` and `on`."""
+    form = await _form(service, request)
+    name = check_name(form.get("name", ""))
+    user = starrer(service, request, name)
+    await look_up(service, name)
+    await service.run(Search(service.catalog, service.blobs).star, name, user, form.get("on") == "1")
+    return _redirect("/r/" + quote(name))
+
+
+async def static(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``/static/<file>``: for ever, since the address changes with the bytes."""
+    found = look.static().get(request.path.removeprefix("/static/"))
+    if found is None:
+        return web.Response(status=404, text="404 page not found\n")
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    return web.Response(body=found[0], content_type=found[1], charset="utf-8", headers=headers)
+
+
+async def favicon(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """Browsers ask for it unasked."""
+    return web.Response(status=302, headers={"Location": look.address("icon.svg")})
+
+
+ROUTES: tuple[Extra, ...] = (
+    ("GET", "/", home),
+    ("GET", "/r/", repository_or_image),
+    ("GET", "/login", login_form),
+    ("POST", "/login", login),
+    ("POST", "/logout", logout),
+    ("POST", "/star", star),
+    ("GET", "/static/", static),
+    ("GET", "/favicon.ico", favicon),
+)

@@ -1,0 +1,88 @@
+"""How values look to people, and the templates' environment."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from boxwright.registry.server.users import extra
+
+_HERE = Path(__file__).parent
+_SPANS = ((31_536_000, "year"), (2_592_000, "month"), (604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"))
+
+
+def size(count: int) -> str:
+    """Bytes as Docker writes them: powers of 1000, three digits."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):  # noqa: B007 - the last one tried is the one
+        if value < 999.5:
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}"
+
+
+def ago(seconds: float) -> str:
+    """Unix seconds, seen from now."""
+    passed = time.time() - seconds
+    for span, name in _SPANS:
+        if passed >= span:
+            count = int(passed // span)
+            return f"{count} {name}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def count(number: int) -> str:
+    """1234 -> 1.2k."""
+    for least, unit in ((1_000_000, "M"), (1000, "k")):
+        if number >= least:
+            return f"{number / least:.3g}{unit}"
+    return str(number)
+
+
+def seconds(text: str) -> float:
+    """RFC 3339 as unix seconds; 0 when it is none."""
+    try:
+        return datetime.fromisoformat(text[:19].replace("Z", "") + "+00:00").timestamp()
+    except ValueError:
+        return 0.0
+
+
+def date(value: float) -> str:
+    """Unix seconds as a date and time."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value))
+
+
+def stamp(value: float) -> str:
+    """Unix seconds for machines."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+
+
+def short(digest: str) -> str:
+    """Twelve digits, as Docker shows them."""
+    return digest.partition(":")[2][:12]
+
+
+@cache
+def static() -> dict[str, tuple[bytes, str]]:
+    """Files that the pages name: name -> bytes, media type."""
+    kinds = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    return {path.name: (path.read_bytes(), kinds[path.suffix]) for path in sorted((_HERE / "static").iterdir()) if path.suffix in kinds}
+
+
+def address(name: str) -> str:
+    """A file's URL, which changes with its bytes."""
+    return f"/static/{name}?v={hashlib.sha256(static()[name][0]).hexdigest()[:12]}"
+
+
+@cache
+def environment() -> Any:
+    """Jinja2 with everything escaped. Raises ExtraMissing."""
+    jinja2 = extra("jinja2")
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    made.filters.update(size=size, ago=ago, count=count, date=date, stamp=stamp, short=short, seconds=seconds)
+    made.globals.update(address=address)
+    return made
