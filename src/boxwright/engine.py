@@ -13,12 +13,13 @@ from boxwright.settings import Settings, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.container.manager import Containers
     from collections.abc import Callable, Sequence
     from typing import Any, BinaryIO
 
     from boxwright.build.progress import Emit
     from boxwright.build.request import BuildRequest, BuildResult
+    from boxwright.container.foreground import Finished
+    from boxwright.container.manager import Containers
     from boxwright.content.copy import Progress
     from boxwright.content.db import Database
     from boxwright.content.local import LocalStore
@@ -100,6 +101,14 @@ class Engine:
         from boxwright.container.manager import Containers
 
         return Containers(self)
+
+    def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
+        """Run a command in a new container to its end; exit code and output. `options` are fields of
+        `ContainerConfig`; the container is removed unless ``auto_remove=False``. Raises NoSuchImage, ExecutableMissing."""
+        from boxwright.container.config import ContainerConfig
+        from boxwright.container.foreground import run
+
+        return run(self.containers, ContainerConfig(image, command, **{"auto_remove": True, **options}), input=input)
 
     def container_inspect(self, container: str, *, size: bool = False) -> dict[str, Any]:
         """Docker's JSON of a container. Raises NoSuchContainer."""

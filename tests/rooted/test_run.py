@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.runtime.oci import ExecutableMissing
 from support_containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
@@ -340,3 +341,12 @@ def test_trusting_the_hosts_certificates(root: Root) -> None:
     lines = out.splitlines()
     assert lines[0] == f"{bundle} /mine" and len(lines[1]) >= 1
     assert root.out(*lean(IMAGE, "sh", "-c", "echo x$SSL_CERT_FILE")) == "x"
+
+
+def test_the_sdk(root: Root) -> None:
+    data = os.urandom(1 << 20)
+    done = root.engine.run(IMAGE, "sh", "-c", "echo err >&2; cat; exit 3", input=data, network="none")
+    assert (done.exit_code, done.stdout, done.stderr) == (3, data, b"err\n")
+    with pytest.raises(ExecutableMissing):
+        root.engine.run(IMAGE, "nosuch", network="none")
+    assert root.engine.containers.list(all=True) == []

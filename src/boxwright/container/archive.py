@@ -136,7 +136,7 @@ class _Unpacker:
                 raise CopyConflict(f'cannot overwrite non-directory "{path}" with directory')
             if not existing:
                 os.mkdir(name, 0o700, dir_fd=directory)
-            os.chown(name, *self._ids(header), dir_fd=directory, follow_symlinks=False)
+            self._give(header, directory, name)
             os.chmod(name, header.mode, dir_fd=directory)
             self._times.append((path, moment))
             return
@@ -156,13 +156,14 @@ class _Unpacker:
         else:
             kind = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}[header.type]
             os.mknod(name, kind | header.mode, os.makedev(header.major, header.minor), dir_fd=directory)
-        os.chown(name, *self._ids(header), dir_fd=directory, follow_symlinks=False)
+        self._give(header, directory, name)
         if header.type != "symlink":
             os.chmod(name, header.mode, dir_fd=directory)
         os.utime(name, ns=(moment, moment), dir_fd=directory, follow_symlinks=False)
 
-    def _ids(self, header: Header) -> tuple[int, int]:
-        return self._owner or (header.uid, header.gid)
+    def _give(self, header: Header, directory: int, name: str) -> None:
+        if os.geteuid() == 0:
+            os.chown(name, *(self._owner or (header.uid, header.gid)), dir_fd=directory, follow_symlinks=False)
 
     def _file(self, header: Header, directory: int, name: str) -> None:
         out = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)

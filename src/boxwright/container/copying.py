@@ -45,9 +45,7 @@ def tree(rooms: Rooms, container: Container, path: str) -> Iterator[tuple[Root, 
             with Root.at(point["source"]) as root:
                 yield root, clean[len(point["target"].rstrip("/")) :] or "/"
             return
-    from boxwright.snapshot import mount as mounting
-
-    with Root(mounting.open_tree(rooms.snapshots.mounts(container.id))) as root:
+    with Root(rooms.snapshots.open(container.id)) as root:
         yield root, clean
 
 
@@ -196,7 +194,7 @@ def export(rooms: Rooms, container: Container, sink: Any) -> None:
     if container.refresh().active and mounting.is_mounted(container.rootfs):
         fd = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     else:
-        fd = mounting.open_tree(rooms.snapshots.mounts(container.id))
+        fd = rooms.snapshots.open(container.id)
     try:
         write_tree(fd, TarBuilder(sink))
     finally:

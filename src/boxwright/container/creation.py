@@ -190,10 +190,7 @@ class Creation:
         with LayersView([self._rooms.layers.get(DiffID.parse(d)) for d in container.layers]) as view:
             if view.resolve(workdir) is not None:
                 return
-        from boxwright.snapshot import mount as mounting
-
-        fd = mounting.open_tree(self._rooms.snapshots.mounts(container.id))
-        with Root(fd) as root:
+        with Root(self._rooms.snapshots.open(container.id)) as root:
             root.makedirs(workdir)
 
 

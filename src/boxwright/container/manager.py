@@ -24,12 +24,16 @@ from boxwright.container.records import (
     WrongState,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
-from boxwright.errors import BoxwrightError, Conflict
+from boxwright.errors import BoxwrightError, Conflict, Unsupported
 
 if TYPE_CHECKING:
     pass
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
+
+
+class RootNeeded(Unsupported):
+    """This user may not mount trees and make namespaces."""
 
 
 class RunningContainer(Conflict):
@@ -90,6 +94,8 @@ class Containers(Catalog):
         `session` is a supervisor that was launched before (`Session.launch`)."""
         from boxwright.container.launch import Launcher
 
+        if os.geteuid() != 0:
+            raise RootNeeded("running containers needs root", hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user")
         session = session or Session.launch()
         try:
             with self._locked(container):

@@ -6,7 +6,14 @@ import os
 import select
 import sys
 import time
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair  # `socket` itself takes 5 ms more
+from _socket import (  # `socket` itself takes 5 ms more
+    AF_UNIX,
+    MSG_DONTWAIT,
+    SOCK_CLOEXEC,
+    SOCK_STREAM,
+    socket,
+    socketpair,
+)
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +136,32 @@ class Session:
             passed.append((kind, body))
         self._ready = passed
         raise SupervisorLost("the container's supervisor has ended without a word")
+
+    def converse(self, data: bytes | None, output: dict[int, list[bytes]]) -> int:
+        """Send input while output is collected; the exit code. Raises SupervisorLost."""
+        queue = b"" if data is None else frames.frame(frames.STDIN, b"") + b"".join(
+            frames.frame(frames.STDIN, data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)
+        ) + frames.message(frames.STDIN_END, None)  # fmt: skip
+        view = memoryview(queue)
+        poller = select.poll()
+        poller.register(self.fileno(), select.POLLIN | (select.POLLOUT if view else 0))
+        ready = self.pending()
+        while True:
+            for kind, body in ready:
+                if kind in output:
+                    output[kind].append(body)
+                elif kind == frames.EXITED:
+                    return int(frames.value(body)["code"])
+            ready = []
+            for _, events in poller.poll():
+                if events & select.POLLOUT:
+                    view = view[self._socket.send(view[:_CHUNK], MSG_DONTWAIT) :]
+                    if not view:
+                        poller.modify(self.fileno(), select.POLLIN)
+                if events & (select.POLLIN | select.POLLHUP):
+                    ready = self.receive()
+                    if not ready:
+                        raise SupervisorLost("the container's supervisor has ended without a word")
 
     def drain(self) -> None:
         """Wait until the other end closes."""

@@ -31,6 +31,7 @@ class TreeCopy:
 
     def __init__(self, owner: Owner | None = None, *, times: bool = True) -> None:
         self._owner, self._times = owner, times
+        self._may_give_away = os.geteuid() == 0  # another user owns all that is copied
         self._links: dict[tuple[int, int], tuple[int, str]] = {}
         self._kept: list[int] = []
         self.bytes = 0
@@ -97,7 +98,8 @@ class TreeCopy:
         os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
 
     def _status(self, fd: int, info: os.stat_result) -> None:
-        os.fchown(fd, *(self._owner or (info.st_uid, info.st_gid)))
+        if self._may_give_away:
+            os.fchown(fd, *(self._owner or (info.st_uid, info.st_gid)))
         os.fchmod(fd, stat.S_IMODE(info.st_mode))
 
     def _other(self, source: int, name: str, target: int, new_name: str, info: os.stat_result) -> None:
@@ -119,7 +121,8 @@ class TreeCopy:
                 os.mknod(new_name, info.st_mode, info.st_rdev, dir_fd=target)
                 os.chmod(new_name, stat.S_IMODE(info.st_mode), dir_fd=target)
             uid, gid = self._owner or (info.st_uid, info.st_gid)
-            os.chown(new_name, uid, gid, dir_fd=target, follow_symlinks=False)
+            if self._may_give_away:
+                os.chown(new_name, uid, gid, dir_fd=target, follow_symlinks=False)
         if self._times:
             os.utime(new_name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
