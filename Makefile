@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a full installation uses at run time (docs/dependencies.md): an OCI runtime, container networks, git contexts.
-SYSTEM := python3-venv runc netavark aardvark-dns iptables iproute2 ca-certificates git
+SYSTEM := python3-venv runc aardvark-dns iptables ca-certificates git
 # What the demo and the tests make base images from.
 BASES  := busybox-static mmdebstrap debian-archive-keyring
 
