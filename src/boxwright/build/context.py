@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _DEEPEST = 64  # directories held open at once
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class ContextMissing(NotFound):
@@ -153,28 +154,47 @@ class LocalContext:
         Raises ContextChanged, ContextUnreadable.
         """
         assert isinstance(node, LocalNode)
-        read_at = time.time_ns()
+        if node.size >= CHUNK:
+            with self._lock:
+                return os.fdopen(self._open(node), "rb")
+        if not node.content:
+            return self._learn(node)
         with self._lock:
             fd = self._open(node)
-        if node.size >= CHUNK:
-            return os.fdopen(fd, "rb")
         try:
             data = os.read(fd, node.size + 1)
-            status = os.fstat(fd) if not node.content else None
         finally:
             os.close(fd)
-        digest = hashlib.sha256(data).hexdigest()
-        if (
-            len(data) != node.size
-            or (node.content and digest != node.content)
-            or (status and stat_key(status) != node.key)
-        ):
+        if len(data) != node.size or hashlib.sha256(data).hexdigest() != node.content:
             raise self._changed(node.path)
-        if status is not None:
-            with self._lock:
-                xattrs = self._attributes(node)
-                self._cache.put(node.path, status, digest, xattrs, read_at=read_at)
-                node.content, node._xattrs = digest, xattrs
+        return data
+
+    def _learn(self, node: LocalNode) -> bytes:
+        """Read a small file, and remember its digest. One look at its status suffices: a file that is the same
+        after it was read as when it was listed was the same in between."""
+        read_at = time.time_ns()
+        parent, _, name = node.path.rpartition("/")
+        with self._lock:
+            try:
+                fd = os.open(name, _FILE_FLAGS, dir_fd=self._folder_fd(parent))
+            except OSError as error:
+                raise self._unreadable(node.path, error) from error
+        try:
+            data = os.read(fd, node.size + 1)
+            status = os.fstat(fd)
+            xattrs = read_xattrs(fd, "")
+        except OSError as error:
+            if stat_key(os.fstat(fd)) != node.key:
+                raise self._changed(node.path) from error
+            raise self._unreadable(node.path, error) from error
+        finally:
+            os.close(fd)
+        if stat_key(status) != node.key or len(data) != node.size:
+            raise self._changed(node.path)
+        digest = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            self._cache.put(node.path, status, digest, xattrs, read_at=read_at)
+            node.content, node._xattrs = digest, xattrs
         return data
 
     def digest(self, node: TreeNode) -> str:
@@ -305,7 +325,7 @@ class LocalContext:
         try:
             fd = os.open(
                 name,
-                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                _FILE_FLAGS,
                 dir_fd=self._folder_fd(parent),
             )
         except OSError as error:
