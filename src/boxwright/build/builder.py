@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.cache import StepCache
-from boxwright.build.dockerfile.errors import DockerfileError
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
@@ -58,6 +58,7 @@ class Building:
         self._epoch = epoch_of(rooms, request)
         self._solver: Solver | None = None
         self._context_shown = False
+        self._planned_at: SourceRange | None = None  # where planning failed
         self._filename, self._source = "Dockerfile", b""
 
     # --- the phases ----------------------------------------------------------------------------
@@ -115,7 +116,11 @@ class Building:
             local_contexts=frozenset(name for name in contexts if name), image_contexts=self._inputs.images,
             insecure="security.insecure" in request.allow, project=self._inputs.project,
         )  # fmt: skip
-        return Planner(self._inputs.dockerfile, options, self._bases).plan()
+        planner = Planner(self._inputs.dockerfile, options, self._bases)
+        try:
+            return planner.plan()
+        finally:
+            self._planned_at = planner.where
 
     def _export(self, plans: Sequence[Plan], solver: Solver) -> Exported | None:
         from boxwright.build.outputs import wanted_outputs, write_outputs
@@ -217,7 +222,7 @@ class Building:
 
     def _located(self, error: BoxwrightError) -> BuildFailed:
         failed = self._solver.failed if self._solver is not None else None
-        ranges = error.ranges if isinstance(error, DockerfileError) else ()
+        ranges = error.ranges if isinstance(error, DockerfileError) else (self._planned_at,) if self._planned_at else ()
         step, said = "", _Said()
         if failed is not None:
             step = failed.name

@@ -22,6 +22,7 @@ from boxwright.build.graph import Graph, Tree, Vertex
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.scope import arg_value, platform_args
 from boxwright.build.stage import Draft, StageState
+from boxwright.errors import BoxwrightError
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.values import dataclass, field, replace
@@ -98,6 +99,7 @@ class Planner:
         self._planned: dict[int, StageState] = {}
         self._planning: list[int] = []
         self._globals: dict[str, str] = {}
+        self.where: SourceRange | None = None  # the instruction that planning stopped at
 
     def plan(self) -> Plan:
         """Raises DockerfileError with the lines concerned, and what `Bases.image` raises."""
@@ -108,6 +110,17 @@ class Planner:
             state.tree, state.platform, state.final_config(self.options.labels), state.author, state.base_history(),
             tuple(state.drafts), state.base, state.parent, frozenset(self.unset),
         )  # fmt: skip
+
+    @contextmanager
+    def _located(self, location: SourceRange) -> Iterator[None]:
+        """Give errors of the block the lines of an instruction, unless they have some."""
+        try:
+            yield
+        except BoxwrightError as error:
+            self.where = self.where or location
+            if not isinstance(error, DockerfileError) or error.ranges:
+                raise
+            raise error.at(location) from error
 
     # --- which stage ---------------------------------------------------------------------------
 
@@ -127,7 +140,7 @@ class Planner:
         values = platform_args(host(), self.options.platform, target.name)
         values |= {name: value for name, value in self.options.build_args.items() if name in values}
         for instruction in self._global_args:
-            with located(instruction.location):
+            with self._located(instruction.location):
                 for arg in instruction.args:
                     if arg.key in self.options.build_args:
                         values[arg.key] = self.options.build_args[arg.key]
@@ -173,7 +186,7 @@ class Planner:
         return state
 
     def _plan_stage(self, stage: ins.Stage) -> StageState:
-        with located(stage.location):
+        with self._located(stage.location):
             name, platform = self._from_words(stage.from_)
             shown = stage.name or (f"stage-{stage.index}" if len(self.stages) > 1 else "")
             state = StageState(stage.index, shown, platform, self.scratch())
@@ -199,7 +212,7 @@ class Planner:
 
     def _steps(self, state: StageState, steps: Iterable[ins.Instruction]) -> None:
         for step in steps:
-            with located(step.location):
+            with self._located(step.location):
                 self._step(state, step)
 
     def _take_image(self, state: StageState, stage: ins.Stage, name: str, counted: int) -> list[str]:
@@ -292,14 +305,3 @@ class Planner:
 
 def _makes_layer(steps: Iterable[ins.Instruction]) -> int:
     return sum(isinstance(step, (ins.Run, ins.Copy, ins.Add, ins.Workdir)) for step in steps)
-
-
-@contextmanager
-def located(location: SourceRange) -> Iterator[None]:
-    """Give errors of the block the lines of an instruction, unless they have some."""
-    try:
-        yield
-    except DockerfileError as error:
-        if error.ranges:
-            raise
-        raise error.at(location) from error
