@@ -264,3 +264,40 @@ def test_two_builds_and_a_prune_at_once(engine: Engine, tmp_path: Path) -> None:
     assert said[0][0] == said[1][0]
     assert Build(engine, "FROM n0\nRUN cat /count\n").said == "1\n"
     assert not list(engine.fsck())
+
+
+def test_the_hosts_certificates(engine: Engine, tmp_path: Path) -> None:
+    """The process trusts what the host trusts; image, history and key know nothing of it."""
+    from dataclasses import replace
+
+    bundle = tmp_path / "host.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nprivate\n")
+    trusting = Engine(settings=replace(engine.settings, host_ca_bundle=bundle, host_ca_named=True))
+    text = "FROM busybox\nENV PIP_CERT=/mine\nRUN cat $SSL_CERT_FILE; echo $SSL_CERT_FILE $PIP_CERT; touch /x\n"
+    first = Build(trusting, text)
+    assert "private" in first.said and first.said.endswith(" /mine\n")
+    assert layers(engine) == [["f 0644 0:0 x  e3b0c44298fc"]]
+    plain = Build(engine, text, trust_host_ca=False)
+    assert plain.ran == [] and plain.result and first.result and plain.result.image_id == first.result.image_id
+    trusting.db.close()
+
+
+def test_hosts_limits_and_networks(engine: Engine) -> None:
+    done = Build(
+        engine, "FROM busybox\nRUN grep -c peer /etc/hosts; ulimit -n; df -k /dev/shm | tail -1 | awk '{print $2}'\nRUN --network=none ls /sys/class/net\n",
+        add_hosts=(("peer", "1.2.3.4"),), ulimits=("nofile=100:200",), shm_size=1 << 20,
+    )  # fmt: skip
+    assert done.said == "1\n100\n1024\nlo\n", done.error
+
+
+def test_proxies_are_seen_and_not_kept(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    engine = make_engine(tmp_path / "root")
+    behind = Engine(settings=replace(engine.settings, proxies={"http_proxy": "http://secret@proxy:1"}))
+    text = "FROM busybox\nRUN echo $http_proxy\n"
+    assert Build(behind, text).said == "http://secret@proxy:1\n"
+    assert Build(engine, text).ran == []
+    assert "secret" not in str(engine.images_store.resolve_platform("out").config)
+    behind.db.close()
+    corpus.leave(engine)
