@@ -189,3 +189,16 @@ def test_nothing_is_left_of_a_container(root: Root) -> None:
 def test_dns_settings(root: Root, tmp_path: Path) -> None:
     out = root.out("run", "--rm", "--network", "none", "--dns", "9.9.9.9", "--dns-search", "example.org", "--dns-option", "ndots:2", IMAGE, "cat", "/etc/resolv.conf")
     assert out.splitlines() == ["nameserver 9.9.9.9", "search example.org", "options ndots:2"]
+
+
+def test_an_idle_bridge_is_taken_down_and_made_again(root: Root) -> None:
+    networks = root.engine.containers.networks
+    root.run("run", "-d", "--name", "user", IMAGE, "sleep", "100")
+    bridge = networks.get("bridge").bridge
+    networks.take_down_idle()
+    assert bridge in links()
+    root.run("rm", "-f", "user")
+    eventually(lambda: networks.take_down_idle() is None and bridge not in links())
+    assert bridge not in rules()
+    root.run("run", "--rm", IMAGE, "true")
+    assert bridge in links()

@@ -216,6 +216,7 @@ class Catalog:
         found = [n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)]
         for network in found:
             self.networks.remove(network.name)
+        self.networks.take_down_idle()
         return [n.name for n in found]
 
     def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:

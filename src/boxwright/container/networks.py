@@ -214,6 +214,17 @@ class Networks:
         finally:
             netlink.close()
 
+    def take_down_idle(self) -> None:
+        """Remove bridges that nobody uses now from the host."""
+        from boxwright.container.network.janitor import remove_idle
+
+        for network in self.list():
+            if network.bridge:
+                try:
+                    remove_idle(network.bridge, network.subnet, str(self._root / "network.lock"))
+                except OSError as error:
+                    raise Unavailable(f"cannot remove the bridge of network {network.name}: {error}") from error
+
     # --- addresses -----------------------------------------------------------------------------
 
     def allocate(self, network: Network, container: str, wanted: str = "") -> str:

@@ -16,6 +16,7 @@ import fcntl
 import os
 
 from boxwright.container.network import firewall
+from boxwright.container.network.janitor import leave
 from boxwright.container.network.netlink import Netlink
 from boxwright.rootfs import syscalls
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CLONE_NEWNET = 0x40000000
+_ENXIO, _ENODEV = 6, 19
 
 
 class Wire:
@@ -37,27 +39,15 @@ class Wire:
     def up(self) -> None:
         """Namespace, loopback, one interface for each endpoint, published ports. Raises OSError."""
         plan = self._plan
+        inside = self._namespace(plan["endpoints"])
         outside = Netlink()
-        bridges = {e["bridge"]: ensure_bridge(outside, e, plan["lock"]) for e in plan["endpoints"]}
-        # thread-self: a build makes networks in threads, and a namespace is a thread's own.
-        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            syscalls.libc("unshare", _CLONE_NEWNET)
-            try:
-                namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                _settings(plan["endpoints"])
-                inside = Netlink()
-            finally:
-                syscalls.libc("setns", own, _CLONE_NEWNET)
+            inside.up(1)  # lo is always the first
+            for endpoint in plan["endpoints"]:
+                self._plug(outside, inside, endpoint)
         finally:
-            os.close(own)
-        os.dup2(namespace, self._number, inheritable=False)
-        os.close(namespace)
-        inside.up(1)  # lo is always the first
-        for endpoint in plan["endpoints"]:
-            connect(outside, inside, self._number, endpoint, bridges[endpoint["bridge"]])
-        inside.close()
-        outside.close()
+            inside.close()
+            outside.close()
         if plan["ports"]:
             firewall.publish(plan["ports"], plan["id"])
             self._published = True
@@ -65,6 +55,33 @@ class Wire:
             from boxwright.container.network.dns import register
 
             register(plan["dns"])
+
+    def _plug(self, outside: Netlink, inside: Netlink, endpoint: dict[str, Any]) -> None:
+        try:
+            connect(outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"]))
+        except OSError as error:
+            if error.errno not in (_ENODEV, _ENXIO):
+                raise
+            # The bridge was idle, and was taken down between our two looks.
+            connect(outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"]))
+
+    def _namespace(self, endpoints: list[dict[str, Any]]) -> Netlink:
+        """Make it, keep it open under our number, and return a socket in it."""
+        # thread-self: a build makes networks in threads, and a namespace is a thread's own.
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.libc("unshare", _CLONE_NEWNET)
+            try:
+                namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                _settings(endpoints)
+                inside = Netlink()
+            finally:
+                syscalls.libc("setns", own, _CLONE_NEWNET)
+        finally:
+            os.close(own)
+        os.dup2(namespace, self._number, inheritable=False)
+        os.close(namespace)
+        return inside
 
     def also_named(self, dns: dict[str, Any]) -> None:
         """Names that the container got later, to be forgotten with the others."""
@@ -83,7 +100,9 @@ class Wire:
         try:
             os.close(self._number)
         except OSError:
-            pass
+            return
+        for endpoint in self._plan["endpoints"]:
+            leave(endpoint["bridge"], endpoint["subnet"], self._plan["lock"])
 
 
 def ensure_bridge(netlink: Netlink, endpoint: dict[str, Any], lock: str) -> int:
