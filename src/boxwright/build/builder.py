@@ -22,7 +22,7 @@ from boxwright.build.request import BuildFailed, BuildRequest, BuildResult, Requ
 from boxwright.build.solver import Solver
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.spec.digest import DiffID
-from boxwright.spec.platform import Platform
+from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
 
 if TYPE_CHECKING:
@@ -84,10 +84,8 @@ class Building:
                 self._lease.release()
 
     def _built(self) -> BuildResult:
-        for warning in self._inputs.dockerfile.warnings:
-            line = warning.location.start if warning.location else 0
-            self.emit(BuildWarning(warning.rule, warning.message, line, warning.url, warning.description))
         platforms = [Platform.parse(p) for p in self.request.platforms] or [self.rooms.images_store.default_platform]
+        self._check(platforms[0])
         plans = [self._plan(platform, len(platforms) > 1) for platform in platforms]
         from boxwright.build.why import Why
 
@@ -104,6 +102,27 @@ class Building:
             return BuildResult("", "", (), steps, duration)
         descriptor = {"mediaType": exported.media_type, "digest": exported.target, "size": exported.size}
         return BuildResult(exported.image_id, exported.target, self._names, steps, duration, (), descriptor)
+
+    def _check(self, platform: Platform) -> None:
+        """Tell what is probably not meant. Raises DockerfileError where the file wants that to end the build."""
+        from boxwright.build.context import LocalContext
+        from boxwright.build.dockerfile.lint import CheckRequest, check
+        from boxwright.build.scope import platform_args
+
+        context = self._inputs.contexts.get("")
+        arguments = {k: v for k, v in self.request.build_args.items() if v is not None}
+        found = check(
+            self._inputs.dockerfile,
+            CheckRequest(
+                target=self.request.target, build_args=arguments, predefined=platform_args(host(), platform, self.request.target or "default"),
+                options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"), ignore=context.ignore if isinstance(context, LocalContext) else None,
+            ),
+        )  # fmt: skip
+        for warning in found.warnings:
+            line = warning.location.start if warning.location else 0
+            self.emit(BuildWarning(warning.rule, warning.message, line, warning.url, warning.description))
+        if found.error is not None:
+            raise found.error
 
     def _plan(self, platform: Platform, several: bool) -> Plan:
         request = self.request
