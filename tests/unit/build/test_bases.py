@@ -80,4 +80,4 @@ def test_what_is_nowhere(registry: FakeRegistry, engine: Engine) -> None:
 def test_another_platform(registry: FakeRegistry, engine: Engine) -> None:
     events: list[Any] = []
     build(engine, f"FROM --platform=linux/s390x {registry.host}/lib/base:1\nWORKDIR /x\n", progress=events.append)
-    assert [e.rule for e in events if isinstance(e, BuildWarning)] == ["InvalidBaseImagePlatform"]
+    assert [e.rule for e in events if isinstance(e, BuildWarning)] == ["FromPlatformFlagConstDisallowed", "InvalidBaseImagePlatform"]
