@@ -195,7 +195,8 @@ class Surveyor:
 
     def _cache(self, layers: dict[str, int], kept: set[tuple[str, str]]) -> list[CacheUsage]:
         with self._db.read() as sql:
-            rows = sql.execute("SELECT key, kind, name, layers, created, last_used, uses FROM steps ORDER BY created").fetchall()
+            # Rows that only lead to another one (build.cache.ALIAS) are no records of their own.
+            rows = sql.execute("SELECT key, kind, name, layers, created, last_used, uses FROM steps WHERE kind != 'alias' ORDER BY created").fetchall()
         found, counted = [], set()
         for key, kind, name, stack, created, last_used, uses in rows:
             own = [d for d in stack.split() if ("layer", d) not in kept and d not in counted]
