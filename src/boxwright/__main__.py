@@ -7,12 +7,12 @@ import sys
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    from boxwright.cli.startup import hurry
+    from boxwright.cli.startup import hurry, leave
 
     hurry()
     from boxwright.cli.main import main as run
 
-    return run(sys.argv[1:])
+    return leave(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -40,3 +40,20 @@ def hurry() -> None:
     for name in _LATER:
         if name not in sys.modules:
             sys.modules[name] = _Later(name)
+
+
+def leave(code: int) -> int:
+    """End the process without taking the interpreter apart: nothing is open but the database, whose last connection
+    would first copy its log back and sync twice, 10 ms on a good disk; the next command that writes enough does it.
+
+    Returns the code when something waits for the normal end (coverage, a debugger)."""
+    import os
+
+    if sys.gettrace() is not None or "coverage" in sys.modules or "pytest" in sys.modules:
+        return code
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads, or closed: `main` has said what there was to say
+        pass
+    os._exit(code)
