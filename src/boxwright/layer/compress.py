@@ -264,26 +264,66 @@ def _compressor(kind: str, level: int) -> tuple[Callable[[], Any] | None, str]:
         return lambda: zlib.compressobj(level, zlib.DEFLATED, 31), f"gzip:zlib-{level}"
 
 
-def compress_layer(layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None) -> Descriptor:
-    """The layer as a compressed blob in the store (for 'none' the virtual one). A blob of this kind that is there
-    is used: of any origin when no level was asked for, else only one that this compressor made."""
+def known_blobs(layers: LayerStore, layer: Layer, kind: str, level: int | None = None) -> list[Descriptor]:
+    """Compressed forms of the layer that are as good as compressing it now, stored here or not: those of this kind,
+    of any origin when no level was asked for, else only those that this compressor made."""
     compressor = Compressor(kind, level)
+    wanted = (compressor.media_type(), compressor.media_type(False))
+    return [d for d, by in layers.blobs(layer.diff_id) if (by == compressor.name if level is not None else d.media_type in wanted)]
+
+
+class Compressing(io.RawIOBase):
+    """A layer as a compressed body that is kept as a blob while it is read. `finish` reads what is left, publishes
+    the blob and returns its descriptor; closing before that throws the bytes away."""
+
+    def __init__(self, layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None) -> None:
+        self._layers, self._layer = layers, layer
+        self._compressor = Compressor(kind, level)
+        self._ingest = store.ingest(f"compress-{os.urandom(16).hex()}")
+        self._done: Descriptor | None = None
+        try:
+            self._tar = layers.open_tar(layer)
+            self._stream = self._compressor.stream(self._tar)
+        except BaseException:
+            self._ingest.discard()
+            self._ingest.close()
+            raise
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
+        self._ingest.write(view[:count])
+        return count
+
+    def finish(self) -> Descriptor:
+        """Raises DiskFull and what reading the layer raises."""
+        if self._done is None:
+            buffer = bytearray(CHUNK)
+            while self.readinto(buffer):
+                pass
+            self._done = self._ingest.commit(self._compressor.media_type())
+            self._layers.record_blob(self._layer.diff_id, self._done, compressor=self._compressor.name)
+        return self._done
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+            self._tar.close()
+            if self._done is None:
+                self._ingest.discard()
+            self._ingest.close()
+        super().close()
+
+
+def compress_layer(layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None) -> Descriptor:
+    """The layer as a compressed blob in the store (for 'none' the virtual one); one that is known and here is used."""
     if kind == "none":
         return Descriptor(mt.OCI_LAYER, Digest(layer.diff_id.algorithm, layer.diff_id.hex), layer.tar_size)
-    for desc, made_by in layers.blobs(layer.diff_id):
-        fits = made_by == compressor.name if level is not None else desc.media_type in (compressor.media_type(), compressor.media_type(False))
-        if fits and store.size(desc.digest) == desc.size:
+    for desc in known_blobs(layers, layer, kind, level):
+        if store.size(desc.digest) == desc.size:
             return desc
-    with store.ingest(f"compress-{os.urandom(16).hex()}") as ingest:
-        try:
-            with layers.open_tar(layer) as tar, compressor.stream(tar) as stream:
-                buffer = bytearray(CHUNK)
-                view = memoryview(buffer)
-                while count := stream.readinto(view):  # type: ignore[attr-defined]
-                    ingest.write(view[:count])
-            desc = ingest.commit(compressor.media_type())
-        except BaseException:
-            ingest.discard()
-            raise
-    layers.record_blob(layer.diff_id, desc, compressor=compressor.name)
-    return desc
+    with Compressing(layers, layer, store, kind, level) as body:
+        return body.finish()

@@ -132,17 +132,14 @@ class Transfers:
             # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
             published = any(n.endswith("@" + row.target) for n in row.names)
 
-            def compress(desc: Descriptor) -> Descriptor:
-                from boxwright.layer.compress import compress_layer
+            packer = None
+            if not published and compression != "none":
+                from boxwright.registry.client.pack import Packer
 
-                layer = self._layers.get(DiffID(desc.digest.algorithm, desc.digest.hex))
-                blob = compress_layer(self._layers, layer, self._store, compression, level)
-                lease.hold("blob", blob.digest)
-                return blob
-
+                packer = Packer(self._layers, self._store, lease, compression, level)
             done = push(
                 source, target, self.client.remote(reference, push=True), reference, self._store,
-                compress=None if published or compression == "none" else compress, present=self._present, platforms=platforms,
+                packer=packer, present=self._present, platforms=platforms,
                 progress=progress, jobs=jobs,
             )  # fmt: skip
         self._images.tag(row.target, str(reference.with_digest(done.target.digest)))

@@ -139,6 +139,14 @@ class Remote:
         endpoint, session = self._origin()
         Upload(session, endpoint.repository, desc, self._scopes(endpoint), self._config.tries, self._sessions.pop(desc.digest, "")).send(body)
 
+    def push_unknown(self, body: BinaryIO) -> Callable[[Descriptor], None]:
+        """Send a blob whose digest is known only at its end; calling what is returned with the descriptor stores it."""
+        endpoint, session = self._origin()
+        unknown = Descriptor("application/octet-stream", Digest.of(b""), 0)
+        upload = Upload(session, endpoint.repository, unknown, self._scopes(endpoint), 1)
+        upload.stream(body)
+        return upload.finish
+
     def push_named(self, name: str, desc: Descriptor, raw: bytes) -> None:
         """See content.store.NamedPusher."""
         reference = self._own(name)

@@ -17,6 +17,7 @@ from boxwright.content.local import LocalStore
 from boxwright.content.store import Sink, Source
 from boxwright.content.verify import read_verified
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized
+from boxwright.registry.client.pack import Packer
 from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.wire import AccessDenied, AccessNeeded, UnknownToRegistry
 from boxwright.spec import mediatypes as mt
@@ -167,10 +168,6 @@ class _Changes:
 # --- push -----------------------------------------------------------------------------------------
 
 
-Compressor = Callable[[Descriptor], Descriptor]
-"""Makes the blob of a layer that is stored uncompressed; the source serves its bytes."""
-
-
 class _Shown:
     """Shows blobs under their diff IDs, as Docker's push does."""
 
@@ -206,12 +203,12 @@ class _Shown:
 
 
 def push(
-    source: Source, target: Descriptor, remote: Remote, reference: Reference, store: LocalStore, *, compress: Compressor | None,
+    source: Source, target: Descriptor, remote: Remote, reference: Reference, store: LocalStore, *, packer: Packer | None,
     present: Callable[[Manifest], bool], platforms: Sequence[Platform] = (), progress: Progress | None = None, jobs: int = 4,
 ) -> Pushed:  # fmt: skip
     """Bring the image `target` of the local store to `reference`.
 
-    `compress` None = push every layer as it is. `present` says whether an image is here whole: of an index that is
+    `packer` None = push every layer as it is. `present` says whether an image is here whole: of an index that is
     here in part, only that part is pushed. Raises NothingToPush, PlatformMissing and what the registry raises.
     """
     select = for_platforms(platforms) if platforms else lambda index: list(index.manifests)
@@ -228,7 +225,7 @@ def push(
             _label(source, node.content, shown)
             for desc in (*reversed(node.content.layers), node.content.config):
                 work.setdefault(desc.digest, desc)
-    blobs = _send_blobs(source, remote, list(work.values()), compress, store, shown, jobs)
+    blobs = _send_blobs(source, remote, list(work.values()), packer, shown, jobs)
     final = _rewritten(tree, blobs)
     for node in final.walk():
         if node is not final and not remote.exists(node.desc):
@@ -245,7 +242,7 @@ def _label(source: Source, manifest: Manifest, shown: _Shown) -> None:
 
 
 def _send_blobs(
-    source: Source, remote: Remote, blobs: list[Descriptor], compress: Compressor | None, store: LocalStore, shown: _Shown, jobs: int,
+    source: Source, remote: Remote, blobs: list[Descriptor], packer: Packer | None, shown: _Shown, jobs: int,
 ) -> dict[Digest, Descriptor]:  # fmt: skip
     """Compress what needs it and send everything; returns what became of each descriptor."""
     stop = threading.Event()
@@ -253,13 +250,17 @@ def _send_blobs(
     shown.planned(blobs)
 
     def one(desc: Descriptor) -> None:
-        blob = desc
-        if compress is not None and desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER):
-            blob = compress(desc)
+        blob, there = desc, False
+        if packer is not None and desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER):
+            blob, there = packer.pack(desc, remote, progress=shown, stop=stop)
             shown.show(blob, desc.digest)
             shown.planned([blob])
         became[desc.digest] = blob
-        move(source, remote, blob, progress=shown, stop=stop)
+        if there:
+            shown.done(blob, "copied")
+        else:
+            shown.resumed(blob, 0)  # a stream that failed halfway does not count
+            move(source, remote, blob, progress=shown, stop=stop)
 
     in_parallel(jobs, blobs, one, stop=stop)
     return became

@@ -47,6 +47,19 @@ class Upload:
         else:
             self._large(body)
 
+    def stream(self, body: BinaryIO) -> None:
+        """Send a body whose size and digest are not known yet; `close` says them. Not tried again."""
+        self.location = self.location or self._begin()
+        reply = self.session.request(
+            "PATCH", self.location, scopes=self.scopes, headers=_OCTETS, body=body, ok=(202, 204), what=self._what, again=False, patience=_PATIENCE,
+        )  # fmt: skip
+        self.location = self._located(reply)
+
+    def finish(self, desc: Descriptor) -> None:
+        """End what `stream` sent."""
+        self.desc = desc
+        self._end(b"")
+
     def _small(self, body: BinaryIO) -> None:
         data = b""
         while len(data) <= self.desc.size and (more := body.read(self.desc.size + 1 - len(data))):

@@ -1,0 +1,84 @@
+"""Compressing a layer on its way to a registry: while it is compressed, it is sent.
+
+The digest that a registry wants to hear first is known last, so the upload is a PATCH without a length, closed by a
+PUT with the digest (what skopeo and crane do). If the upload fails, compressing goes on, and the stored blob takes the
+ordinary way, which resumes and tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, BinaryIO, cast
+
+from boxwright.content.copy import Progress
+from boxwright.content.lease import Lease
+from boxwright.content.local import LocalStore
+from boxwright.errors import Cancelled, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
+from boxwright.layer.compress import Compressing, compress_layer, known_blobs
+from boxwright.layer.store import Layer, LayerStore
+from boxwright.registry.client.remote import Remote
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID
+
+_WORTH = 4 << 20  # bytes of tar below which a second request costs more than it saves
+
+
+class Packer:
+    """Layers of one root in one compression, for one push."""
+
+    def __init__(self, layers: LayerStore, store: LocalStore, lease: Lease, kind: str, level: int | None) -> None:
+        self._layers, self._store, self._lease, self._kind, self._level = layers, store, lease, kind, level
+
+    def pack(self, layer: Descriptor, remote: Remote, *, progress: Progress | None = None, stop: threading.Event | None = None) -> tuple[Descriptor, bool]:
+        """The compressed form of an uncompressed layer, and whether the registry has it already.
+
+        Raises LayerMissing, DiskFull, Cancelled; what the registry raises is left to the ordinary push.
+        """
+        found = self._layers.get(DiffID(layer.digest.algorithm, layer.digest.hex))
+        for desc in known_blobs(self._layers, found, self._kind, self._level):
+            if self._store.size(desc.digest) == desc.size:
+                self._lease.hold("blob", desc.digest)
+                return desc, False
+            if remote.exists(desc):  # its blob was dropped here, but it is there
+                return desc, True
+        if found.tar_size < _WORTH:
+            desc = compress_layer(self._layers, found, self._store, self._kind, self._level)
+            self._lease.hold("blob", desc.digest)
+            return desc, False
+        return self._stream(found, layer, remote, progress, stop)
+
+    def _stream(self, found: Layer, shown: Descriptor, remote: Remote, progress: Progress | None, stop: threading.Event | None) -> tuple[Descriptor, bool]:
+        with Compressing(self._layers, found, self._store, self._kind, self._level) as body:
+            if progress:
+                progress.started(shown)
+            sent = None
+            try:
+                sent = remote.push_unknown(cast(BinaryIO, _Seen(body, shown, progress, stop)))
+            except (Unavailable, Unauthorized, Denied, NotFound, Invalid, Unsupported):
+                pass  # the ordinary way meets the same trouble and tells it better
+            if stop is not None and stop.is_set():
+                raise Cancelled("the push was stopped")
+            desc = body.finish()
+            self._lease.hold("blob", desc.digest)
+        if sent is None:
+            return desc, False
+        try:
+            sent(desc)
+        except (Unavailable, NotFound, Invalid):
+            return desc, False
+        return desc, True
+
+
+class _Seen:
+    """Tells the progress what passes; what http.client needs of a body."""
+
+    def __init__(self, body: Compressing, shown: Descriptor, progress: Progress | None, stop: threading.Event | None) -> None:
+        self._body, self._shown, self._progress, self._stop = body, shown, progress, stop
+
+    def read(self, size: int = -1) -> Any:
+        if self._stop is not None and self._stop.is_set():
+            raise Cancelled("the push was stopped")
+        data = self._body.read(size)
+        if data and self._progress:
+            self._progress.advanced(self._shown, len(data))
+        return data
