@@ -133,6 +133,7 @@ class Surveyor:
 
     def survey(self) -> Usage:
         """Measure everything. Reads the whole tree of the root."""
+        self._settle()
         blobs = self._folder("blobs/sha256", "sha256:") | self._folder("blobs/sha512", "sha512:")
         layers = {name.replace("-", ":", 1): size for name, size in self._folder("layers", "").items()}
         images = summaries(self._catalog, show_all=True)
@@ -171,6 +172,16 @@ class Surveyor:
         return Usage(tuple(parts), tuple(shares), tuple(volumes), tuple(cache_rows), own)
 
     # --- parts ---------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Bring what SQLite keeps in its log into its file, unless somebody else is busy with it."""
+        with self._db.read() as sql:
+            (patience,) = sql.execute("PRAGMA busy_timeout").fetchone()
+            sql.execute("PRAGMA busy_timeout=100")
+            try:
+                sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                sql.execute(f"PRAGMA busy_timeout={patience}")
 
     def _folder(self, name: str, prefix: str) -> dict[str, int]:
         folder = self._root / name
