@@ -8,6 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import registry
 from bench.cases import CASES, Setup
 from bench.measure import Figure, RunFailed
 from bench.peers import Peers, unmount_below
@@ -24,9 +25,12 @@ def _row(title: str, figures: dict[str, Figure], goal: str) -> str:
 
 def main(names: list[str]) -> int:
     """Returns 1 when a comparison could not run."""
+    if names == ["registry"]:  # servers, not whole processes: a table of its own
+        with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work:
+            return registry.main(Path(work))
     unknown = set(names) - set(CASES)
     if unknown or os.geteuid() != 0:
-        print(f"usage: python -m bench [{' '.join(CASES)}]  (as root)", file=sys.stderr)
+        print(f"usage: python -m bench [{' '.join(CASES)} | registry]  (as root)", file=sys.stderr)
         return 2
     failed = False
     with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work, ExitStack() as stack:

@@ -116,7 +116,7 @@ def test_a_push_at_the_same_moment_keeps_its_blob(tmp_path: Path) -> None:
         stop.set()
         sweeper.join()
         assert errors == []
-        assert [f for f in check(client.service.catalog, client.service.blobs)] == []
+        assert list(check(client.service.catalog, client.service.blobs)) == []
 
 
 def test_retention(tmp_path: Path) -> None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from boxwright.registry.server import blobs, manifest_handlers, metrics, search, search_handlers, tasks
+from boxwright.registry.server import (
+    blobs,
+    build_handlers,
+    builds,
+    manifest_handlers,
+    metrics,
+    search,
+    search_handlers,
+    tasks,
+)
 from boxwright.registry.server.access import Gate
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.config import RegistryConfig
@@ -38,7 +47,7 @@ API: dict[tuple[str, str], Handler] = {
 }
 
 # Tables that rooms add to the catalog; every statement says IF NOT EXISTS.
-EXTENSIONS: tuple[str, ...] = (SCHEMA, search.SCHEMA)
+EXTENSIONS: tuple[str, ...] = (SCHEMA, search.SCHEMA, builds.SCHEMA)
 
 
 def routes(service: Service) -> list[Extra]:
@@ -50,6 +59,8 @@ def routes(service: Service) -> list[Extra]:
         *search_handlers.ROUTES,
         *pages.ROUTES,
     ]
+    if service.config.other.get("build", {}).get("enabled") is True:
+        rows += build_handlers.ROUTES
     if isinstance(service.access, Gate):
         rows += [("GET", "/token", service.access.token), ("POST", "/token", service.access.token)]
     return rows
@@ -75,6 +86,8 @@ def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Serv
         service.tasks.append(sender.run)
     service.tasks.append(tasks.flush)
     service.tasks.append(search_handlers.indexer)
+    if config.other.get("build", {}).get("enabled") is True and not config.read_only:
+        service.tasks.append(builds.worker)
     if not config.read_only and config.housekeeping.every:
         service.tasks.append(tasks.collect)
     return service

@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from boxwright.registry.server.wire import (
     BlobTooLarge,
     BlobUnknown,
     DigestWrong,
+    NoSpace,
     RangeInvalid,
     Route,
     SizeWrong,
@@ -226,38 +228,37 @@ async def _receive(service: Service, request: web.BaseRequest, upload: Upload, w
     algorithm = algorithm or upload.algorithm
     state: Any = hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size)
     size = upload.size
+    most = service.config.limits.max_blob
 
-    def take(offset: int, data: bytearray) -> None:
-        writer.append(offset, data)
+    def take(data: bytearray) -> None:
+        nonlocal size
+        writer.append(size, data)
         if state is not None:
             state.update(data)
+        size += len(data)
 
     pending: asyncio.Future[None] | None = None
     batch = bytearray()
-    expected = request.content_length
+    arrived, expected = size, request.content_length
     try:
         while True:
             chunk = await service.read(request)
+            arrived += len(chunk)
+            if most and arrived > most:
+                raise BlobTooLarge(f"a blob may have {most} bytes")
             batch += chunk
             if chunk and len(batch) < _BATCH:
                 continue
             if pending is not None:
                 await pending
                 pending = None
-            if service.config.limits.max_blob and size + len(batch) > service.config.limits.max_blob:
-                raise BlobTooLarge(f"a blob may have {service.config.limits.max_blob} bytes")
             if batch:
-                pending = asyncio.ensure_future(service.run(take, size, batch))
-                size += len(batch)
+                pending = asyncio.ensure_future(service.run(take, batch))
                 batch = bytearray()
             if not chunk:
                 break
     finally:
-        if pending is not None:
-            await pending
-        if size != upload.size:
-            digest = state.hexdigest() if state is not None else ""
-            await service.run(service.catalog.advance_upload, upload.id, upload.size, size, digest)
+        await _settle(service, upload, writer, pending, batch, take, lambda: (size, state.hexdigest() if state is not None else ""))
         if state is not None:
             service.hashes.keep(upload.id, size, state)
     if expected is not None and size - upload.size != expected:
@@ -265,6 +266,24 @@ async def _receive(service: Service, request: web.BaseRequest, upload: Upload, w
     if size == upload.size and size:
         return upload
     return Upload(upload.id, upload.repository, algorithm, size, state.hexdigest() if state is not None else "")
+
+
+async def _settle(
+    service: Service, upload: Upload, writer: UploadWriter, pending: asyncio.Future[None] | None, batch: bytearray, take: Callable[[bytearray], None],
+    reached: Callable[[], tuple[int, str]],
+) -> None:  # fmt: skip
+    """What arrived is written, and how far the upload got is recorded, however the request ended."""
+    try:
+        if pending is not None:
+            await pending
+        if batch:
+            await service.run(take, batch)
+    except NoSpace:
+        writer.truncate(upload.size)  # else nobody could even cancel it: that needs some space in the catalog
+        raise
+    size, digest = reached()
+    if size != upload.size:
+        await service.run(service.catalog.advance_upload, upload.id, upload.size, size, digest)
 
 
 def _check_position(request: web.BaseRequest, upload: Upload) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from boxwright.registry.server import manifests
 from boxwright.registry.server.catalog import ManifestRow
+from boxwright.registry.server.mirror import STALE
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.wire import (
     ManifestTooLarge,
@@ -59,7 +60,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
         answer = (found, headers)
         service.manifests.keep(route.name, route.reference, answer)
     manifest, headers = answer
-    if service.mirror is not None and request.get("stale"):
+    if service.mirror is not None and request.get(STALE):
         headers = {**headers, "Warning": '110 - "Response is Stale"'}
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from boxwright.registry.server.storage import FileBlobs, UploadWriter
 
 T = TypeVar("T")
+STALE = web.RequestKey("stale", bool)  # on a request: the upstream could not be asked
 _PIECE = 1 << 20
 _POLL = 0.02  # seconds between looks at a file that another worker fills
 _PATIENCE = 120  # seconds for which such a file may stand still
@@ -178,11 +179,11 @@ class Mirror:
         except (NotFound, Unauthorized) as error:
             if here is None or isinstance(error, NotFound):
                 raise ManifestUnknown(f"{source.domain} has no {path}:{route.reference}: {error}") from error
-            request["stale"] = True
+            request[STALE] = True
         except BoxwrightError as error:
             if here is None:
                 raise UpstreamFailed(f"cannot fetch {path} from {source.domain}: {error}") from error
-            request["stale"] = True
+            request[STALE] = True
 
     def _fetch_manifest(self, service: Service, source: Source, route: Route, path: str, here: str) -> bool:
         remote = source.remote(path)

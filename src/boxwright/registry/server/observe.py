@@ -94,6 +94,12 @@ class AccessLog:
         if len(self._lines) >= 100:
             self.flush()
 
+    def close(self) -> None:
+        """Write the rest."""
+        self.flush()
+        if self._file is not sys.stderr:
+            self._file.close()
+
     def flush(self) -> None:
         """Whole lines at once, so that workers may share a file."""
         lines, self._lines = self._lines, []

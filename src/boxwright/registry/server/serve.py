@@ -23,6 +23,7 @@ from boxwright.registry.server.service import Service, dispatcher
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down
+_LINGER = 3.0  # seconds in which a client whose body was refused may read why
 _TCP_USER_TIMEOUT = 18
 
 
@@ -76,7 +77,7 @@ async def serve_until(service: Service, sock: socket.socket, stop: asyncio.Event
     """Serve until `stop` is set, then let requests under way finish for `grace` seconds, and the tasks end."""
     limits = service.config.limits
     handle = dispatcher(service, API, routes(service))
-    server = _Server(handle, keepalive_timeout=limits.header_timeout or 3600, access_log=None, read_bufsize=_READ, tcp_keepalive=True)
+    server = _Server(handle, keepalive_timeout=limits.header_timeout or 3600, access_log=None, read_bufsize=_READ, tcp_keepalive=True, lingering_time=_LINGER)
     server.limited(limits.connections, limits.body_timeout)
     listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=1024, ssl=tls)
     tasks = [asyncio.ensure_future(task(service)) for task in service.tasks]

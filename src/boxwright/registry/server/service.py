@@ -164,6 +164,8 @@ class Service:
     def close(self) -> None:
         """After the last request."""
         self.pool.shutdown()
+        if self.observer.log is not None:
+            self.observer.log.close()
 
 
 def query(request: web.BaseRequest) -> Any:
@@ -182,14 +184,13 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
     others = sorted(extra, key=lambda row: -len(row[1]))
     limits, observer, clock = service.config.limits, service.observer, time.perf_counter
 
-    async def answer(request: web.BaseRequest, path: str) -> tuple[web.StreamResponse, Route | None]:
+    async def answer(request: web.BaseRequest, path: str, route: Route | None) -> web.StreamResponse:
         if limits.rate:
             _limit(service, request)
         if "Authorization" in request.headers:
             await service.access.prepare(service, request)
-        route = parse_route(path)
         if route is None:
-            return await _other(service, request, path, others), None
+            return await _other(service, request, path, others)
         if service.read_only and request.method not in ("GET", "HEAD"):
             raise ReadOnly("the registry is read-only")
         if service.mirror is not None and route.name:
@@ -197,7 +198,7 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
         handler = table.get((request.method, route.kind))
         if handler is None:
             raise MethodUnsupported(f"{request.method} is not supported here", headers={"Allow": methods.get(route.kind, "")})
-        return await handler(service, request, route), route
+        return await handler(service, request, route)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         started = clock()
@@ -206,7 +207,8 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
             path = request.path
         route = None
         try:
-            response, route = await answer(request, path)
+            route = parse_route(path)
+            response = await answer(request, path, route)
         except RegistryError as error:
             response = failure(request, error)
         except sqlite3.OperationalError as error:

@@ -33,6 +33,10 @@ class UploadWriter(Protocol):
         """Write at the offset; bytes beyond it from an interrupted request are overwritten."""
         ...
 
+    def truncate(self, size: int) -> None:
+        """Give up what is beyond."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -108,6 +112,9 @@ class FileUpload:
                 view = view[count:]
         except OSError as error:
             raise _space(error) from error
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -1,0 +1,215 @@
+"""Hostile and unlucky requests, a worker killed under load, a full disk."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.housekeeping import check
+from boxwright.registry.server.storage import FileBlobs
+from support_peers import free_port
+from support_server import Client, serving
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+TRICKS = (
+    "..", "%2e%2e", "..%2f..%2fetc", ".", "a/../b", "A", "a//b", "%00", "a%00b", "\\..\\", "a" * 300, "a" + "/b" * 200, "é", "%ff", "sha256:", "sha256:../../x",
+    "sha256:" + "0" * 63, "sha256:" + "g" * 64, "sha512:" + "0" * 64, "md5:" + "0" * 32, "latest", "_upload", "uploads", "-", "a b", "a?b", "#", "%",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    with serving(tmp_path_factory.mktemp("faults") / "reg") as served:
+        yield served
+
+
+def raw(client: Client, data: bytes, *, end: bool = False) -> bytes:
+    host, port = client.host.split(":")
+    with socket.create_connection((host, int(port)), 15) as sock:
+        sock.sendall(data)
+        if end:
+            sock.shutdown(socket.SHUT_WR)
+        got = b""
+        while piece := sock.recv(65536):
+            got += piece
+        return got
+
+
+part = st.one_of(st.sampled_from(TRICKS), st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True), st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True))
+PATHS = ("/v2/{}/manifests/{}", "/v2/{}/blobs/{}", "/v2/{}/blobs/uploads/{}", "/v2/{}/tags/list?n={}", "/v2/{}/referrers/{}", "/v2/_catalog?n={}&last={}", "/{}/{}", "/v2/{}/{}")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "BREW")), st.sampled_from(PATHS), part, part,
+    st.dictionaries(st.sampled_from(("Range", "Content-Range", "Content-Type", "Authorization", "If-None-Match", "Accept")), st.sampled_from(("bytes=0-", "bytes=9-1", "5-1", "0-99999999999999999999", "Basic x", "Bearer a.b.c", "", "*/*", "é", MANIFEST))),
+    st.sampled_from((b"", b"{", b"{}", b"[]", b'{"schemaVersion":2}', b"\xff" * 10, b"[" * 100_000)),
+)  # fmt: skip
+def test_any_request_gets_an_answer_that_is_no_accident(client: Client, method: str, path: str, one: str, two: str, headers: dict[str, str], body: bytes) -> None:
+    target = path.format(one, two).encode("latin-1", "replace").replace(b" ", b"%20").replace(b"#", b"%23")
+    lines = b"".join(f"{k}: {v}\r\n".encode("latin-1") for k, v in headers.items())
+    answer = raw(client, method.encode() + b" " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    status = int(answer.split(b" ", 2)[1])
+    assert status < 500, answer
+    if status >= 400 and target.startswith(b"/v2/") and method != "HEAD" and b"application/json" in answer:
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])["errors"][0]
+        assert error["code"].isupper() and error["message"]
+
+
+def test_nothing_outside_of_the_storage(client: Client) -> None:
+    (client.service.blobs.root.parent / "secret").write_text("secret")
+    for name in ("..", "../secret", "%2e%2e/secret", "..%2fsecret", "a/../../secret"):
+        for path in (f"/v2/{name}", f"/v2/a/blobs/{name}", f"/v2/a/blobs/uploads/{name}", f"/v2/a/blobs/sha256:{name}", f"/{name}"):
+            answer = raw(client, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            assert int(answer.split(b" ", 2)[1]) in (400, 404, 405) and b"\r\n\r\nsecret" not in answer
+
+
+def test_lying_lengths(client: Client) -> None:
+    location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+    digest = "sha256:" + hashlib.sha256(b"abc").hexdigest()
+    raw(client, f"PUT {location}?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc".encode(), end=True)
+    assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404, "half a body is no blob, even if its digest fits"
+    for value in ("-1", "x", "99999999999999999999999"):
+        assert b" 400 " in raw(client, f"PUT {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {value}\r\n\r\nabc".encode())[:20]
+    assert b" 413 " in raw(client, b"PUT /v2/a/x/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{")[:20]
+    answer = raw(client, f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\nabc".encode())
+    assert b" 400 " in answer[:20] or b" 202 " not in answer
+
+
+def test_a_cancelled_upload_stores_nothing(client: Client) -> None:
+    """DELETE while the last PUT is under way: no zeros under a good digest."""
+    data = os.urandom(2_000_000)
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    for _ in range(5):
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        statuses: list[int] = []
+        thread = threading.Thread(target=lambda at=location, out=statuses: out.append(client("PUT", f"{at}?digest={digest}", data).status))
+        thread.start()
+        time.sleep(0.01)
+        client("DELETE", location)
+        thread.join()
+        got = client("GET", f"/v2/a/x/blobs/{digest}")
+        assert got.status == 404 or got.body == data
+        assert statuses[0] in (201, 404)
+
+
+class Served:
+    """`boxwright registry serve` as processes."""
+
+    def __init__(self, storage: Path, *options: str) -> None:
+        self.host = f"127.0.0.1:{free_port()}"
+        self.log = storage.with_name(storage.name + ".log")
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "boxwright", "registry", "serve", "--addr", self.host, "--storage", str(storage), "--workers", "2", *options], stdout=log, stderr=log
+            )
+        end = time.monotonic() + 30
+        while True:
+            try:
+                if Client(self.host)("GET", "/readyz").status == 200:
+                    return
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
+                time.sleep(0.05)
+
+    def workers(self) -> list[int]:
+        return [int(p) for p in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(40) == 0
+
+
+def test_kill_workers_under_load(tmp_path: Path) -> None:
+    """What was acknowledged is there afterwards, byte for byte, whoever died when."""
+    served = Served(tmp_path / "reg")
+    client, acknowledged, stop = Client(served.host), {}, threading.Event()
+
+    def pusher(number: int) -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            data = f"{number} {turn} ".encode() * 5000
+            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": len(data)}, "layers": []}).encode()
+            try:
+                answer = client("POST", f"/v2/p{number}/x/blobs/uploads/?digest={digest}", data)
+                if answer.status == 201 and client.push_manifest(f"p{number}/x", f"t{turn}", body).status == 201:
+                    acknowledged[f"p{number}/x", f"t{turn}"] = (digest, data)
+            except (OSError, http.client.HTTPException):
+                continue
+
+    threads = [threading.Thread(target=pusher, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    killed = 0
+    for _ in range(6):
+        time.sleep(0.7)
+        for worker in served.workers()[:1]:
+            os.kill(worker, signal.SIGKILL)
+            killed += 1
+    time.sleep(0.5)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert killed == 6 and len(acknowledged) > 10
+    for (name, tag), (digest, data) in acknowledged.items():
+        assert json.loads(client("GET", f"/v2/{name}/manifests/{tag}").body)["config"]["digest"] == digest
+        assert client("GET", f"/v2/{name}/blobs/{digest}").body == data
+    served.stop()
+    assert list(check(Catalog(tmp_path / "reg/registry.db"), FileBlobs(tmp_path / "reg"))) == []
+
+
+def test_an_upload_survives_a_restart(tmp_path: Path) -> None:
+    served = Served(tmp_path / "reg")
+    data = os.urandom(3_000_000)
+    location = Client(served.host)("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+    assert Client(served.host)("PATCH", location, data[:2_000_000]).status == 202
+    served.stop()
+    served = Served(tmp_path / "reg")
+    try:
+        client = Client(served.host)
+        assert client("GET", location).headers["Range"] == "0-1999999"
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        assert client("PUT", f"{location}?digest={digest}", data[2_000_000:], Content_Range="2000000-2999999").status == 201
+        assert client("GET", f"/v2/a/x/blobs/{digest}").body == data
+    finally:
+        served.stop()
+
+
+@pytest.mark.rooted
+def test_full_disk(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts a small file system")
+    storage = tmp_path / "small"
+    storage.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(storage)], capture_output=True, check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        with serving(storage) as client:
+            small = client.push_blob("a/x", b"small")
+            data = os.urandom(8_000_000)
+            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+            answer = client("PUT", f"{location}?digest={digest}", data)
+            assert (answer.status, answer.code) == (503, "UNAVAILABLE") and "full" in answer.json["errors"][0]["message"]
+            assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404
+            assert client("GET", f"/v2/a/x/blobs/{small}").body == b"small", "reading goes on"
+            assert client("DELETE", location).status == 204
+            assert client("POST", f"/v2/a/x/blobs/uploads/?digest={'sha256:' + hashlib.sha256(b'again').hexdigest()}", b"again").status == 201
+    finally:
+        subprocess.run(["umount", "-l", str(storage)], check=True)

@@ -1,0 +1,246 @@
+"""Configuration, health, metrics, logs, limits, events, pull-through."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_server import Client, serving
+
+from boxwright.registry.server.config import ConfigInvalid, Limits, RegistryConfig, Upstream, Webhook, load, size
+from boxwright.registry.server.limits import Buckets
+from boxwright.registry.server.metrics import Metrics
+from boxwright.registry.server.observe import AccessLog
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def push(client: Client, name: str, tag: str, layer: bytes) -> str:
+    descs = [{"mediaType": "application/x", "digest": client.push_blob(name, d), "size": len(d)} for d in (b"{}", layer)]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": descs[0], "layers": descs[1:]}).encode()
+    assert client.push_manifest(name, tag, raw).status == 201
+    return descs[1]["digest"]
+
+
+# --- configuration ---------------------------------------------------------------------------------
+
+
+def test_a_whole_configuration(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        'addr = ":5001"\nworkers = 3\nread-only = true\nbase-url = "https://r.example/"\n[tls]\ncert = "c.pem"\nkey = "/k.pem"\n'
+        '[auth]\nhtpasswd = "users"\nadmins = ["root"]\nanonymous = []\ntoken-ttl = "10m"\n[organisations]\nacme = ["ann"]\n'
+        '[[rule]]\nrepository = "x/**"\nusers = ["@acme"]\nactions = ["pull"]\n[housekeeping]\ngrace = "2d"\n'
+        '[[retention]]\nrepository = "**"\nkeep-tags = 3\n[quotas]\n"*" = "10GB"\n[limits]\nrate = 5\nmax-blob = "1.5G"\n'
+        '[[webhook]]\nurl = "http://x/"\n[[upstream]]\nprefix = "hub"\nurl = "https://registry-1.docker.io"\n[search]\nany = 1\n'
+    )
+    config = load(tmp_path / "r.toml", default_storage=tmp_path / "data", addr="1.2.3.4:5", workers=None)
+    assert config.auth is not None and config.auth.htpasswd == tmp_path / "users" and config.auth.token_ttl == 600 and config.auth.anonymous == ()
+    assert (config.addr, config.workers, config.storage, config.base_url) == ("1.2.3.4:5", 3, tmp_path / "data", "https://r.example")
+    assert config.tls == (tmp_path / "c.pem", Path("/k.pem")) and config.quotas == {"*": 10 << 30} and config.housekeeping.grace == 172_800
+    assert config.limits.max_blob == 3 << 29 and config.limits.rate == 5 and config.other["search"] == {"any": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("adr = 'x'", "unknown key 'adr'"), ("workers = '3'", "workers is '3'; it must be a whole number"), ("[tls]\ncert = 'x'", "go together"),
+        ("[auth]\nadmins = []", "htpasswd is missing"), ("[[rule]]\nrepository = 'x'\nusers = []", "need accounts"), ("x", "not valid TOML"),
+        ("[limits]\nmax-blob = 'much'", "must be a size"), ("[housekeeping]\ngrace = '3 moons'", "must be a time"), ("workers = -1", "negative"),
+        ("[[upstream]]\nurl = 'docker.io'", "must begin with http"), ("[upstream]\nurl = 'x'", r"each under \[\[upstream\]\]"),
+        ("[[webhook]]\nurl = 'http://x'\nevents = ['eat']", "events are"), ("[auth]\nhtpasswd = 'x'\nadmins = 'root'", "list of text"), ("read-only = 1", "true or false"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ConfigInvalid, match=said):
+        load(tmp_path / "r.toml", default_storage=tmp_path)
+
+
+def test_missing_file_and_sizes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="cannot read"):
+        load(tmp_path / "no.toml", default_storage=tmp_path)
+    assert [size(t, "x") for t in ("1", 7, "1k", "2KiB", "3 MB", "1g")] == [1, 7, 1024, 2048, 3 << 20, 1 << 30]
+
+
+# --- watching --------------------------------------------------------------------------------------
+
+
+def test_health_metrics_and_log(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    with serving(tmp_path / "reg", access_log=str(tmp_path / "log")) as client:
+        client.service.observer.metrics = Metrics(tmp_path / "m")
+        assert client("GET", "/healthz").body == b"ok\n" and client("GET", "/readyz").status == 200 and client("HEAD", "/healthz").body == b""
+        assert client("POST", "/healthz").status == 405 and client("GET", "/nothing").status == 404
+        layer = push(client, "a/x", "1", b"L" * 1000)
+        for _ in range(3):
+            assert len(client("GET", f"/v2/a/x/blobs/{layer}").body) == 1000
+        assert client("GET", "/v2/a/x/manifests/no").status == 404
+        text = client("GET", "/metrics").body.decode()
+        assert 'boxwright_http_requests_total{code="200",method="GET",route="blobs"} 3.0' in text
+        assert 'boxwright_http_requests_total{code="404",method="GET",route="manifests"} 1.0' in text
+        assert 'boxwright_http_request_seconds_count{method="GET",route="blobs"} 3.0' in text and "boxwright_repositories 1.0" in text
+        assert float(re.search(r"^boxwright_sent_bytes_total (\S+)", text, re.M)[1]) >= 3000  # type: ignore[index]
+        other = Metrics(tmp_path / "m")  # another worker's file beside ours
+        other.request("GET", "blobs", 200, 0.1, 5, 0)
+        other.flush()
+        os.rename(tmp_path / f"m/{os.getpid()}.json", tmp_path / "m/1.json")
+        assert 'code="200",method="GET",route="blobs"} 4.0' in client("GET", "/metrics").body.decode()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    entry = next(e for e in lines if e["method"] == "GET" and "/blobs/" in e["path"])
+    assert (entry["status"], entry["bytes"], entry["repository"], entry["remote"]) == (200, 1000, "a/x", "127.0.0.1") and entry["duration"] > 0
+
+
+def test_log_lines_are_whole(tmp_path: Path) -> None:
+    log = AccessLog(str(tmp_path / "log"))
+    log.flush()
+    assert (tmp_path / "log").read_text() == ""
+    log.close()
+
+
+def test_rate_limit(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=Limits(rate=1, burst=5)) as client:
+        answers = [client("GET", "/v2/") for _ in range(8)]
+        assert [a.status for a in answers[:5]] == [200] * 5 and answers[-1].status == 429
+        assert answers[-1].code == "TOOMANYREQUESTS" and int(answers[-1].headers["Retry-After"]) >= 1
+    buckets = Buckets()
+    assert [buckets.take("a", 10, 2) == 0 for _ in range(4)] == [True, True, True, False] and buckets.wait("b", 10, 2) == 0
+
+
+def test_size_and_patience(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=Limits(max_blob=1000, body_timeout=1, header_timeout=1)) as client:
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        assert client("PATCH", location, b"x" * 2000).status == 413
+        host, port = client.host.split(":")
+        for text, status in ((f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", b"408"), ("GET /v2/ HT", b"")):
+            with socket.create_connection((host, int(port)), 10) as slow:
+                slow.sendall(text.encode())
+                started, got = time.monotonic(), b""
+                while data := slow.recv(1000):
+                    got += data
+                assert status in got[:12] and time.monotonic() - started < 8
+        assert client("GET", location).headers["Range"] == "0-2", "what came in time counts"
+
+
+# --- events ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def hook(fail_first: int = 0) -> Iterator[tuple[str, list[Any]]]:
+    got: list[Any] = []
+    failures = [fail_first]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            failed = failures[0] > 0
+            failures[0] -= 1
+            if not failed:
+                got.append((dict(self.headers), body))
+            self.send_response(500 if failed else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_events(tmp_path: Path) -> None:
+    with hook(fail_first=2) as (url, got):
+        hooks = (Webhook(url, ("push", "pull", "delete"), ("a/**",), {"X-Own": "1"}, "s3cret"),)
+        with serving(tmp_path, webhooks=hooks) as client:
+            push(client, "a/x", "1", b"layer")
+            push(client, "b/y", "1", b"layer")
+            client("GET", "/v2/a/x/manifests/1")
+            client("DELETE", "/v2/a/x/manifests/1")
+            end = time.monotonic() + 15
+            while len(got) < 3 and time.monotonic() < end:
+                time.sleep(0.05)
+    events = [json.loads(body)["events"][0] for _, body in got]
+    assert [(e["action"], e["target"]["repository"], e["target"]["tag"]) for e in events] == [("push", "a/x", "1"), ("pull", "a/x", "1"), ("delete", "a/x", "1")]
+    headers, body = got[0]
+    assert headers["X-Own"] == "1" and headers["X-Boxwright-Signature"] == "sha256=" + hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
+    assert events[0]["target"]["mediaType"] == MANIFEST and events[0]["target"]["digest"].startswith("sha256:")
+
+
+# --- pull-through ----------------------------------------------------------------------------------
+
+
+def mirror_of(client: Client, **more: Any) -> tuple[Upstream, ...]:
+    return (Upstream("up", f"http://{client.host}", **more),)
+
+
+def test_a_mirror_fetches_once_and_serves_stale(tmp_path: Path) -> None:
+    with serving(tmp_path / "mirror-data") as unused:
+        assert unused
+    with serving(tmp_path / "up", access_log=str(tmp_path / "log")) as upstream:
+        data = os.urandom(3_000_000)
+        layer = push(upstream, "team/app", "1", data)
+        with serving(tmp_path / "mirror", upstreams=mirror_of(upstream, ttl=0)) as mirror:
+            assert mirror("GET", "/v2/up/team/app/manifests/1").status == 200
+            assert mirror("GET", f"/v2/team/app/manifests/1?ns={upstream.host}").status == 200
+            answers: list[bytes] = []
+            threads = [threading.Thread(target=lambda: answers.append(mirror("GET", f"/v2/up/team/app/blobs/{layer}").body)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert answers == [data] * 8
+            assert mirror("GET", f"/v2/up/team/app/blobs/{layer}", Range="bytes=5-9").body == data[5:10]
+            assert mirror("GET", "/v2/up/team/app/tags/list").json["tags"] == ["1"]
+            assert mirror("GET", "/v2/up/team/app/manifests/2").status == 404
+            assert mirror("GET", f"/v2/up/team/app/blobs/sha256:{'0' * 64}").status == 404
+            assert mirror("POST", "/v2/up/team/app/blobs/uploads/").status == 403
+            push(upstream, "team/app", "1", b"newer")
+            newer = upstream("HEAD", "/v2/team/app/manifests/1").headers["Docker-Content-Digest"]
+            answer = mirror("GET", "/v2/up/team/app/manifests/1")
+            assert answer.headers["Docker-Content-Digest"] == newer and "Warning" not in answer.headers
+    fetched = [e for e in map(json.loads, (tmp_path / "log").read_text().splitlines()) if e["method"] == "GET" and layer in e["path"]]
+    assert 1 <= len(fetched) <= 4, "one download, of which parts may come side by side"
+    with serving(tmp_path / "mirror", upstreams=mirror_of(upstream, ttl=0)) as mirror:
+        answer = mirror("GET", "/v2/up/team/app/manifests/1")
+        assert answer.headers["Docker-Content-Digest"] == newer and "Stale" in answer.headers["Warning"]
+        assert mirror("GET", f"/v2/up/team/app/blobs/{layer}").body == data
+        assert mirror("GET", "/v2/up/team/other/manifests/1").status == 502
+
+
+def test_a_mirror_keeps_nothing_that_is_wrong(tmp_path: Path) -> None:
+    with serving(tmp_path / "up") as upstream:
+        layer = push(upstream, "team/app", "1", b"A" * 2_000_000)
+        path = next(p for p in (tmp_path / "up").glob("blobs/sha256/*/*") if p.name == layer[7:])
+        path.chmod(0o600)
+        path.write_bytes(b"B" * 2_000_000)
+        with serving(tmp_path / "mirror", upstreams=mirror_of(upstream)) as mirror:
+            try:
+                answer = mirror("GET", f"/v2/up/team/app/blobs/{layer}")
+                assert answer.status >= 500
+            except OSError:
+                pass  # the connection broke before the last byte
+            except Exception as error:
+                assert "IncompleteRead" in repr(error)
+            assert mirror.service.blobs.size(__import__("boxwright.spec.digest", fromlist=["Digest"]).Digest.parse(layer)) is None
+
+
+def test_the_default_configuration(tmp_path: Path) -> None:
+    assert load(None, default_storage=tmp_path) == RegistryConfig(tmp_path, workers=0, other={"search": {}, "pages": {}, "build": {}})
