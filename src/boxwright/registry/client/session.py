@@ -69,13 +69,24 @@ class Session:
         """HTTPS, and plain HTTP only where it was allowed and TLS is not spoken. Nothing secret is sent to find out."""
         if not self.host.insecure:
             return "https"
+        for attempt in range(1, self._config.tries + 1):
+            try:
+                return self._one_scheme()
+            except PeerUnreachable as error:
+                if attempt == self._config.tries or isinstance(error, NobodyThere):
+                    raise
+                self.pause(attempt)
+        raise AssertionError("unreachable")
+
+    def _one_scheme(self) -> str:
+        path = f"{self.host.name}{self.host.root}/"
         try:
-            self._http.send("GET", f"https://{self.host.name}{self.host.root}/", tls=Tls(verify=False, client=self.host.tls.client)).close()
+            self._http.send("GET", f"https://{path}", tls=Tls(verify=False, client=self.host.tls.client)).close()
             return "https"
         except NotTls:
             return "http"
         except PeerUnreachable:  # nobody on 443, or a server that hangs up on a TLS greeting
-            self._http.send("GET", f"http://{self.host.name}{self.host.root}/").close()
+            self._http.send("GET", f"http://{path}").close()
             return "http"
 
     def url(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
