@@ -165,9 +165,8 @@ class Search:
 
     def _record(self, sql: sqlite3.Connection, row: tuple[Any, ...]) -> None:
         sql.execute(
-            "INSERT INTO search (id, name, title, description, labels, platforms, official, pulls, updated, stars, automated) "
-            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT count(*) FROM stars WHERE repository = ?1), "
-            "EXISTS (SELECT 1 FROM build_links WHERE repository = ?2)) ON CONFLICT (id) DO NOTHING", row
+            "INSERT INTO search (id, name, title, description, labels, platforms, official, pulls, updated, stars) "
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT count(*) FROM stars WHERE repository = ?1)) ON CONFLICT (id) DO NOTHING", row
         )  # fmt: skip
         sql.execute("UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1", (row[0], row[8], row[7]))
         sql.execute(  # only what is new, since each change is worth an entry in the text index

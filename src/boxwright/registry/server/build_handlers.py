@@ -1,0 +1,107 @@
+"""Automated images over HTTP: ``/api/builds/<repo>``."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from boxwright.registry.server.access import Gate
+from boxwright.registry.server.builds import Link, Queue
+from boxwright.registry.server.search import body, iso
+from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.wire import Forbidden, ManifestWrong, check_name, check_tag
+
+if TYPE_CHECKING:
+    from boxwright.registry.server.service import Extra
+
+_PREFIX = "/api/builds/"
+_MOST_BODY = 4 * 1024 * 1024  # webhooks of large pushes
+_URL = re.compile(r"(?:https?|git|ssh)://[^\s-][^\s]*\Z")
+_PATH = re.compile(r"(?!-)(?!/)(?!.*\.\.)[\w./ -]{1,200}\Z")
+
+
+def _name(request: web.BaseRequest) -> str:
+    return check_name(request.path.removeprefix(_PREFIX))
+
+
+def _administrator(service: Service, request: web.BaseRequest) -> str:
+    """Builds run programs that the repository's Dockerfile names. Raises Unauthenticated, Forbidden."""
+    who = service.access.check(request, "", "base")
+    if isinstance(service.access, Gate) and not service.access.policy.is_admin(who):
+        raise Forbidden("only administrators link repositories to their sources")
+    return who
+
+
+async def _body(service: Service, request: web.BaseRequest) -> bytes:
+    raw = bytearray()
+    while chunk := await service.read(request):
+        raw += chunk
+        if len(raw) > _MOST_BODY:
+            raise ManifestWrong(f"the body has more than {_MOST_BODY} bytes")
+    return bytes(raw)
+
+
+async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``PUT`` ``{"url", "dockerfile", "tag", "secret"}``: the answer names the webhook's secret, which is shown once."""
+    name, who = _name(request), _administrator(service, request)
+    try:
+        wanted = json.loads(await _body(service, request))
+        url, dockerfile = str(wanted["url"]), str(wanted.get("dockerfile") or "Dockerfile")
+        tag, secret = check_tag(str(wanted.get("tag") or "latest")), str(wanted.get("secret") or secrets.token_urlsafe(24))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ManifestWrong('the body must be {"url": …, "dockerfile": …, "tag": …}') from error
+    if not _URL.match(url) or not _PATH.match(dockerfile):
+        raise ManifestWrong("url must be a Git URL (https://, ssh://, git://), dockerfile a path in it")
+    await service.run(Queue(service.catalog).link, Link(name, url, dockerfile, tag, secret, who))
+    return web.Response(status=201, body=body({"name": name, "url": url, "dockerfile": dockerfile, "tag": tag, "secret": secret}), content_type="application/json")
+
+
+async def unlink(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``DELETE``."""
+    name = _name(request)
+    _administrator(service, request)
+    await service.run(Queue(service.catalog).unlink, name)
+    return web.Response(status=204)
+
+
+async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by who may push."""
+    name, queue = _name(request), Queue(service.catalog)
+    raw = await _body(service, request)
+    signature = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=")
+    given = request.headers.get("X-Gitlab-Token", "") or query(request).get("secret", "")
+    if signature or given:
+        row = await service.run(queue.get, name)
+        right = hmac.new(row.secret.encode(), raw, hashlib.sha256).hexdigest() if signature else row.secret
+        if not hmac.compare_digest((signature or given).encode(), right.encode()):
+            raise Forbidden("the secret is wrong")
+        reason = "webhook"
+    else:
+        reason = f"asked by {service.access.check(request, name, 'push') or 'somebody'}"
+    build = await service.run(queue.ask, name, reason)
+    return web.Response(status=202, body=body({"name": name, "build": build}), content_type="application/json")
+
+
+async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``GET``: the link and its builds; with ``?log=ID`` one log, as text. For those who may push."""
+    name, queue = _name(request), Queue(service.catalog)
+    service.access.check(request, name, "push")
+    wanted = query(request).get("log", "")
+    if wanted:
+        text = await service.run(queue.log, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1)
+        return web.Response(text=text, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
+    row = await service.run(queue.get, name)
+    builds = [
+        {"id": b.id, "reason": b.reason, "state": b.state, "asked": iso(b.asked), "started": iso(b.started) if b.started else None, "ended": iso(b.ended) if b.ended else None}
+        for b in await service.run(queue.builds, name)
+    ]
+    return web.Response(body=body({"name": name, "url": row.url, "dockerfile": row.dockerfile, "tag": row.tag, "builds": builds}), content_type="application/json")
+
+
+ROUTES: tuple[Extra, ...] = (("PUT", _PREFIX, link), ("DELETE", _PREFIX, unlink), ("POST", _PREFIX, ask), ("GET", _PREFIX, show))

@@ -1,0 +1,295 @@
+"""Automated images: a repository linked to a Git URL and a Dockerfile, built on a webhook or on demand.
+
+The registry builds nothing itself: it runs a command (`Builder`), keeps its log, and is pushed to by it. Of all
+workers that share a storage one builds at a time, whoever holds the lock file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fcntl
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from boxwright.errors import BoxwrightError
+from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.wire import NameUnknown
+
+if TYPE_CHECKING:
+    from boxwright.registry.server.service import Service
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS build_links (
+    repository  TEXT PRIMARY KEY,
+    url         TEXT NOT NULL,
+    dockerfile  TEXT NOT NULL,
+    tag         TEXT NOT NULL,
+    secret      TEXT NOT NULL,
+    user        TEXT NOT NULL     -- on whose behalf it is pushed
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS builds (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    repository  TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    state       TEXT NOT NULL,    -- waiting, running, done, failed
+    asked       REAL NOT NULL,
+    started     REAL NOT NULL DEFAULT 0,
+    ended       REAL NOT NULL DEFAULT 0,
+    log         TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS builds_by_repository ON builds (repository, id);
+CREATE INDEX IF NOT EXISTS builds_by_state ON builds (state, id);
+CREATE TRIGGER IF NOT EXISTS build_links_added AFTER INSERT ON build_links BEGIN UPDATE search SET automated = 1 WHERE name = new.repository; END;
+CREATE TRIGGER IF NOT EXISTS build_links_removed AFTER DELETE ON build_links BEGIN UPDATE search SET automated = 0 WHERE name = old.repository; END;
+CREATE TRIGGER IF NOT EXISTS build_links_found AFTER INSERT ON search WHEN EXISTS (SELECT 1 FROM build_links WHERE repository = new.name) BEGIN UPDATE search SET automated = 1 WHERE id = new.id; END
+"""
+_PAUSE = 1.0  # seconds between looks at the queue
+_LOOK = 0.2  # seconds between looks at a running build
+_KEPT = 20  # builds of a repository whose logs are kept
+_MOST_LOG = 1_000_000  # characters; of longer logs the end is kept
+_MOST_TIME = 3600  # seconds
+_TOKEN_TTL = 2 * _MOST_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a repository's image comes from. `url` is what ``boxwright build`` takes: ``https://…git#ref:dir``."""
+
+    repository: str
+    url: str
+    dockerfile: str = "Dockerfile"
+    tag: str = "latest"
+    secret: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One run. Times in unix seconds, 0 = not yet."""
+
+    id: int
+    repository: str
+    reason: str
+    state: str
+    asked: float
+    started: float
+    ended: float
+
+
+# The link, where to write the log, a directory for Docker's config, when to stop -> exit code, None when stopped.
+Builder = Callable[[Link, Path, Path, threading.Event], int | None]
+
+
+class Queue:
+    """Links and builds in the catalog; every call blocks."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def link(self, link: Link) -> None:
+        """Link a repository, which is made when it is new, or link it anew."""
+        with self._catalog.write() as sql:
+            self._catalog.make(sql, link.repository)
+            sql.execute(
+                "INSERT OR REPLACE INTO build_links VALUES (?, ?, ?, ?, ?, ?)", (link.repository, link.url, link.dockerfile, link.tag, link.secret, link.user)
+            )
+
+    def unlink(self, repository: str) -> None:
+        """Builds that wait are dropped. Raises NameUnknown."""
+        with self._catalog.write() as sql:
+            if not sql.execute("DELETE FROM build_links WHERE repository = ?", (repository,)).rowcount:
+                raise NameUnknown(f"{repository} is not built here")
+            sql.execute("DELETE FROM builds WHERE repository = ? AND state = 'waiting'", (repository,))
+
+    def get(self, repository: str) -> Link:
+        """Raises NameUnknown."""
+        row = self._catalog.connection().execute(
+            "SELECT repository, url, dockerfile, tag, secret, user FROM build_links WHERE repository = ?", (repository,)
+        ).fetchone()  # fmt: skip
+        if row is None:
+            raise NameUnknown(f"{repository} is not built here", detail={"name": repository})
+        return Link(*row)
+
+    def ask(self, repository: str, reason: str) -> int:
+        """Queue a build; one that waits already is enough. Returns its id. Raises NameUnknown."""
+        self.get(repository)
+        with self._catalog.write() as sql:
+            row = sql.execute("SELECT id FROM builds WHERE repository = ? AND state = 'waiting'", (repository,)).fetchone()
+            if row is None:
+                row = sql.execute("INSERT INTO builds (repository, reason, state, asked) VALUES (?, ?, 'waiting', ?) RETURNING id", (repository, reason[:200], time.time())).fetchone()
+            return int(row[0])
+
+    def builds(self, repository: str) -> list[Build]:
+        """Newest first."""
+        rows = self._catalog.connection().execute(
+            "SELECT id, repository, reason, state, asked, started, ended FROM builds WHERE repository = ? ORDER BY id DESC LIMIT ?", (repository, _KEPT)
+        )
+        return [Build(*row) for row in rows]
+
+    def log(self, repository: str, build: int) -> str:
+        """Raises NameUnknown."""
+        row = self._catalog.connection().execute("SELECT log FROM builds WHERE repository = ? AND id = ?", (repository, build)).fetchone()
+        if row is None:
+            raise NameUnknown(f"{repository} has no build {build}")
+        return str(row[0])
+
+    def interrupted(self) -> None:
+        """What ran when its worker died waits again; said by whoever holds the lock."""
+        if self._catalog.connection().execute("SELECT 1 FROM builds WHERE state = 'running'").fetchone() is None:
+            return
+        with self._catalog.write() as sql:
+            sql.execute("UPDATE builds SET state = 'waiting' WHERE state = 'running'")
+
+    def take(self) -> tuple[int, Link] | None:
+        """The next build, now running."""
+        row = self._catalog.connection().execute("SELECT id, repository FROM builds WHERE state = 'waiting' ORDER BY id LIMIT 1").fetchone()
+        if row is None:
+            return None
+        link = self.get(row[1])
+        with self._catalog.write() as sql:
+            sql.execute("UPDATE builds SET state = 'running', started = ? WHERE id = ?", (time.time(), row[0]))
+        return row[0], link
+
+    def end(self, build: int, repository: str, code: int, log: str) -> None:
+        """Keep the outcome, and forget old builds."""
+        with self._catalog.write() as sql:
+            sql.execute("UPDATE builds SET state = ?, ended = ?, log = ? WHERE id = ?", ("failed" if code else "done", time.time(), log, build))
+            sql.execute(
+                "DELETE FROM builds WHERE repository = ?1 AND state IN ('done', 'failed') AND id NOT IN (SELECT id FROM builds WHERE repository = ?1 ORDER BY id DESC LIMIT ?2)",
+                (repository, _KEPT),
+            )
+
+
+# --- building ----------------------------------------------------------------------------------------
+
+
+def command_builder(service: Service) -> Builder:
+    """Runs ``[build] command`` of the configuration, by default ``boxwright build --push``, with ``{image}``,
+    ``{dockerfile}`` and ``{url}`` filled in."""
+    own = service.config.other.get("build", {}).get("command")
+    command = [str(word) for word in own] if isinstance(own, list) and own else [
+        sys.executable, "-m", "boxwright", "build", "--push", "--file", "{dockerfile}", "--tag", "{image}", "{url}",
+    ]  # fmt: skip
+    host = registry_host(service)
+    root = service.config.storage / "builder"
+
+    def build(link: Link, log: Path, home: Path, stop: threading.Event) -> int | None:
+        from boxwright.runtime.process import USUAL_PATH, spawn
+
+        values = {"{image}": f"{host}/{link.repository}:{link.tag}", "{dockerfile}": link.dockerfile, "{url}": link.url}
+        env = {"PATH": USUAL_PATH, "LC_ALL": "C.UTF-8", "HOME": str(home), "DOCKER_CONFIG": str(home), "BOXWRIGHT_ROOT": str(root)}
+        with open(log, "ab") as file:
+            child = spawn([values.get(word, word) for word in command], stdout=file.fileno(), stderr=file.fileno(), env=env, cwd=home, new_session=True)
+            end = time.monotonic() + _MOST_TIME
+            while (code := child.poll()) is None:
+                if stop.wait(_LOOK) or time.monotonic() > end:
+                    _end(child.pid)
+                    child.wait()
+                    file.write(b"stopped\n" if stop.is_set() else f"given up after {_MOST_TIME} seconds\n".encode())
+                    return None if stop.is_set() else 1
+            return code
+
+    return build
+
+
+def _end(session: int) -> None:
+    """A build with all its programs."""
+    try:
+        os.killpg(session, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def registry_host(service: Service) -> str:
+    """How a program on this machine reaches the registry."""
+    if service.config.base_url:
+        return service.config.base_url.partition("://")[2]
+    host, _, port = service.config.addr.rpartition(":")
+    return f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{port}"
+
+
+async def worker(service: Service) -> None:
+    """Runs beside the requests; of all workers one builds at a time."""
+    queue, builder, stop = Queue(service.catalog), command_builder(service), threading.Event()
+    try:
+        while True:
+            await asyncio.sleep(_PAUSE)
+            await asyncio.get_running_loop().run_in_executor(None, drain, service, queue, builder, stop)
+    finally:
+        stop.set()
+
+
+def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Event) -> int:
+    """Build everything that waits, unless another worker is at it; returns how many were built."""
+    count = 0
+    with _only_one(service.config.storage / "builds.lock") as alone:
+        if not alone:
+            return 0
+        queue.interrupted()
+        while not stop.is_set() and (job := queue.take()) is not None:
+            _build(service, queue, builder, stop, *job)
+            count += 1
+    return count
+
+
+def _build(service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: Link) -> None:
+    with tempfile.TemporaryDirectory(prefix="boxwright-build-") as folder:
+        log = Path(folder) / "log"
+        log.touch()
+        forget = _credentials(service, link, Path(folder))
+        try:
+            code = builder(link, log, Path(folder), stop)
+        except BoxwrightError as error:
+            code = 1
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(f"Error: {error}\n")
+        finally:
+            forget()
+        text = log.read_bytes()[-_MOST_LOG:].decode("utf-8", "replace")
+        if code is not None:  # stopped with the registry: it runs again
+            queue.end(id, link.repository, code, text)
+
+
+def _credentials(service: Service, link: Link, folder: Path) -> Callable[[], None]:
+    """A token for this one push, in a Docker config of its own; the result takes it back."""
+    from boxwright.registry.server.access import Gate
+
+    gate = service.access
+    if not isinstance(gate, Gate) or not link.user:
+        return lambda: None
+    name = f"build {time.time_ns()}"
+    secret = gate.tokens.create(link.user, name, [f"{link.repository}:pull,push"], ttl=_TOKEN_TTL)
+    auth = base64.b64encode(f"{link.user}:{secret}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {registry_host(service): {"auth": auth}}}))
+
+    def forget() -> None:
+        for token in gate.tokens.all(link.user):
+            if token.name == name:
+                gate.tokens.remove(token.id)
+
+    return forget
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[bool]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone
+    finally:
+        os.close(fd)

@@ -1,0 +1,144 @@
+"""Automated images: links, webhooks, the queue, logs; the building program is a stand-in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support_images_pushed import push_image
+from support_server import Answer, Client, serving
+
+pytest.importorskip("aiohttp")
+STANDIN = "import sys, time; print('building', *sys.argv[1:]); time.sleep(0.3); sys.exit('broken' in sys.argv[3])"
+COMMAND = [sys.executable, "-c", STANDIN, "{image}", "{dockerfile}", "{url}"]
+LINK = {"url": "https://git.example/web.git#main", "dockerfile": "deploy/Dockerfile", "tag": "edge", "secret": "shared"}
+
+
+def settings(command: list[str] = COMMAND) -> dict[str, Any]:
+    return {"other": {"build": {"enabled": True, "command": command}}}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Client]:
+    with serving(tmp_path, **settings()) as client:
+        yield client
+
+
+def link(client: Client, name: str, **more: Any) -> Answer:
+    headers = more.pop("headers", {})
+    return client("PUT", f"/api/builds/{name}", json.dumps({**LINK, **more}), **headers)
+
+
+def ended(client: Client, name: str, count: int = 1, **headers: str) -> list[dict[str, Any]]:
+    for _ in range(200):
+        builds: list[dict[str, Any]] = client("GET", f"/api/builds/{name}", **headers).json["builds"]
+        if len([b for b in builds if b["ended"]]) >= count:
+            return builds
+        time.sleep(0.05)
+    raise AssertionError(builds)
+
+
+def test_from_a_webhook_to_a_log(registry: Client) -> None:
+    assert link(registry, "acme/web").json["secret"] == "shared"
+    body = b'{"ref": "refs/heads/main"}'
+    signature = "sha256=" + hmac.new(b"shared", body, hashlib.sha256).hexdigest()
+    answer = registry("POST", "/api/builds/acme/web", body, X_Hub_Signature_256=signature)
+    assert answer.status == 202
+    (build,) = ended(registry, "acme/web")
+    assert build["state"] == "done" and build["reason"] == "webhook" and build["id"] == answer.json["build"]
+    log = registry("GET", f"/api/builds/acme/web?log={build['id']}")
+    assert log.headers["Content-Type"].startswith("text/plain")
+    assert log.body.decode() == "building 127.0.0.1:5000/acme/web:edge deploy/Dockerfile https://git.example/web.git#main\n"
+
+
+def test_a_failing_build_says_so(registry: Client) -> None:
+    link(registry, "acme/web", url="https://git.example/broken.git")
+    registry("POST", "/api/builds/acme/web?secret=shared", b"")
+    assert ended(registry, "acme/web")[0]["state"] == "failed"
+
+
+def test_many_webhooks_make_one_more_build(registry: Client) -> None:
+    link(registry, "acme/web")
+    for _ in range(10):
+        assert registry("POST", "/api/builds/acme/web", b"{}", X_Gitlab_Token="shared").status == 202
+    time.sleep(2)
+    assert len(ended(registry, "acme/web")) <= 3
+
+
+def test_wrong_secrets_and_wrong_links(registry: Client) -> None:
+    link(registry, "acme/web")
+    assert registry("POST", "/api/builds/acme/web?secret=wrong", b"").status == 403
+    assert registry("POST", "/api/builds/acme/web", b"{}", X_Hub_Signature_256="sha256=00").status == 403
+    assert registry("POST", "/api/builds/no/such?secret=shared", b"").status == 404
+    for wrong in ({"url": "file:///etc"}, {"url": "--upload-pack=x"}, {"url": "ext::sh -c id"}, {"dockerfile": "../../x"}, {"dockerfile": "-f"}, {"tag": "a b"}, {"url": ""}):
+        assert link(registry, "acme/web", **wrong).status == 400, wrong
+    assert registry("DELETE", "/api/builds/acme/web").status == 204
+    assert registry("POST", "/api/builds/acme/web?secret=shared", b"").status == 404
+
+
+def test_search_shows_what_is_automated(registry: Client) -> None:
+    push_image(registry, "acme/web")
+    link(registry, "acme/web")
+    link(registry, "acme/new")
+
+    def automated() -> dict[str, bool]:
+        return {r["name"]: r["automated"] for r in registry("GET", "/api/search").json["results"]}
+
+    assert automated() == {"acme/web": True, "acme/new": True}
+    registry("DELETE", "/api/builds/acme/web")
+    assert automated() == {"acme/web": False, "acme/new": True}
+
+
+def test_a_build_outlives_the_registry(tmp_path: Path) -> None:
+    slow = [sys.executable, "-c", "import time; print('started', flush=True); time.sleep(60)"]
+    with serving(tmp_path, **settings(slow)) as client:
+        link(client, "acme/web")
+        client("POST", "/api/builds/acme/web?secret=shared", b"")
+        for _ in range(100):
+            if client("GET", "/api/builds/acme/web").json["builds"][0]["state"] == "running":
+                break
+            time.sleep(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+    with serving(tmp_path, **settings()) as client:
+        assert ended(client, "acme/web")[0]["state"] == "done"
+
+
+def test_switched_off_by_default(tmp_path: Path) -> None:
+    with serving(tmp_path) as client:
+        assert link(client, "acme/web").status in (404, 405)
+
+
+def test_who_may_link_ask_and_read(tmp_path: Path) -> None:
+    from boxwright.registry.server.config import Auth
+    from boxwright.registry.server.users import Users
+
+    def login(user: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:password".encode()).decode()}
+
+    for user in ("root", "alice", "bob"):
+        Users(tmp_path / "htpasswd").put(user, "password", new=True)
+    show = [sys.executable, "-c", "import os, pathlib; print(pathlib.Path(os.environ['DOCKER_CONFIG'], 'config.json').read_text())"]
+    with serving(tmp_path / "data", auth=Auth(tmp_path / "htpasswd", admins=frozenset({"root"})), **settings(show)) as client:
+        assert link(client, "alice/web").status == 401
+        assert link(client, "alice/web", headers=login("alice")).status == 403
+        assert link(client, "alice/web", headers=login("root")).status == 201
+        assert client("POST", "/api/builds/alice/web", b"", **login("bob")).status == 403
+        assert client("POST", "/api/builds/alice/web", b"", **login("alice")).status == 202
+        assert client("GET", "/api/builds/alice/web", **login("bob")).status == 403
+        (build,) = ended(client, "alice/web", **login("alice"))
+        assert build["reason"] == "asked by alice"
+        log = client("GET", f"/api/builds/alice/web?log={build['id']}", **login("alice")).json
+        used = base64.b64decode(log["auths"]["127.0.0.1:5000"]["auth"]).decode()
+        assert used.startswith("root:bwp_")
+        header = {"Authorization": "Basic " + base64.b64encode(used.encode()).decode()}
+        assert client("GET", "/v2/", **header).status == 401  # the token ended with the build
