@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.catalog import Catalog
@@ -176,31 +176,58 @@ class Queue:
 
 def command_builder(service: Service) -> Builder:
     """Runs ``[build] command`` of the configuration, by default ``boxwright build --push``, with ``{image}``,
-    ``{dockerfile}`` and ``{url}`` filled in."""
+    ``{dockerfile}``, ``{url}`` and ``{source}`` filled in; for ``{source}`` the URL is fetched with git before."""
     own = service.config.other.get("build", {}).get("command")
     command = [str(word) for word in own] if isinstance(own, list) and own else [
-        sys.executable, "-m", "boxwright", "build", "--push", "--file", "{dockerfile}", "--tag", "{image}", "{url}",
+        sys.executable, "-m", "boxwright", "build", "--push", "--file", "{source}/{dockerfile}", "--tag", "{image}", "{source}",
     ]  # fmt: skip
-    host = registry_host(service)
     root = service.config.storage / "builder"
 
     def build(link: Link, log: Path, home: Path, stop: threading.Event) -> int | None:
-        from boxwright.runtime.process import USUAL_PATH, spawn
+        from boxwright.runtime.process import USUAL_PATH
 
-        values = {"{image}": f"{host}/{link.repository}:{link.tag}", "{dockerfile}": link.dockerfile, "{url}": link.url}
-        env = {"PATH": USUAL_PATH, "LC_ALL": "C.UTF-8", "HOME": str(home), "DOCKER_CONFIG": str(home), "BOXWRIGHT_ROOT": str(root)}
+        env = {
+            "PATH": USUAL_PATH, "LC_ALL": "C.UTF-8", "HOME": str(home), "DOCKER_CONFIG": str(home), "BOXWRIGHT_ROOT": str(root),
+            "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:http:git:ssh",
+        }  # fmt: skip
+        source, fetches = home / "source", list[list[str]]()
+        folder = ""
+        if any("{source}" in word for word in command):
+            url, _, fragment = link.url.partition("#")
+            ref, _, folder = fragment.partition(":")
+            git = ["git", "-C", str(source)]
+            fetches = [["git", "init", "--quiet", str(source)], [*git, "fetch", "--quiet", "--depth=1", "--", url, ref or "HEAD"], [*git, "checkout", "--quiet", "FETCH_HEAD"]]
+        context = (source / folder).resolve() if ".." not in folder.split("/") else source
+        values = {"{image}": f"{registry_host(service)}/{link.repository}:{link.tag}", "{dockerfile}": link.dockerfile, "{url}": link.url, "{source}": str(context)}
+        end = time.monotonic() + _MOST_TIME
         with open(log, "ab") as file:
-            child = spawn([values.get(word, word) for word in command], stdout=file.fileno(), stderr=file.fileno(), env=env, cwd=home, new_session=True)
-            end = time.monotonic() + _MOST_TIME
-            while (code := child.poll()) is None:
-                if stop.wait(_LOOK) or time.monotonic() > end:
-                    _end(child.pid)
-                    child.wait()
-                    file.write(b"stopped\n" if stop.is_set() else f"given up after {_MOST_TIME} seconds\n".encode())
-                    return None if stop.is_set() else 1
-            return code
+            for words in (*fetches, [_filled(word, values) for word in command]):
+                code = _run(words, env, home, file, stop, end)
+                if code != 0:
+                    return code
+        return 0
 
     return build
+
+
+def _filled(word: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        word = word.replace(name, value)
+    return word
+
+
+def _run(words: list[str], env: dict[str, str], home: Path, log: BinaryIO, stop: threading.Event, end: float) -> int | None:
+    """The exit code; None when stopped."""
+    from boxwright.runtime.process import spawn
+
+    child = spawn(words, stdout=log.fileno(), stderr=log.fileno(), env=env, cwd=home, new_session=True)
+    while (code := child.poll()) is None:
+        if stop.wait(_LOOK) or time.monotonic() > end:
+            _end(child.pid)
+            child.wait()
+            os.write(log.fileno(), b"stopped\n" if stop.is_set() else f"given up after {_MOST_TIME} seconds\n".encode())
+            return None if stop.is_set() else 1
+    return code
 
 
 def _end(session: int) -> None:
