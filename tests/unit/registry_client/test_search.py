@@ -66,4 +66,4 @@ def test_odd_answers(registry: FakeRegistry, tmp_path: Path) -> None:
     body = b'{"results": [{"name": "a\\u001b[2J", "description": null, "star_count": "many"}, 5, {}]}'
     registry.hook = lambda r: Response(200, {}, body) if "search" in r.path else None
     (found,) = search(client(tmp_path), f"{registry.host}/x")
-    assert (found.name, found.description, found.stars) == ("a [2J", "", 0)
+    assert (found.name, found.description, found.stars) == (f"{registry.host}/a [2J", "", 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import urlencode
 
@@ -62,7 +62,9 @@ def search(client: RegistryClient, text: str, *, limit: int = 0, stars: int = 0,
 def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[Found]:
     session = client.session(client.hosts.origin(host))
     try:
-        return _index(session, term, limit)
+        found = _index(session, term, limit)
+        # Some registries leave their own name out, which would make Docker Hub's repositories of them.
+        return [f if f.name.startswith(f"{host}/") else replace(f, name=f"{host}/{f.name}") for f in found]
     except (NotFound, Unsupported, RegistryRefused, Denied):
         pass  # no index there: most registries only have a catalog
     try:
