@@ -27,7 +27,8 @@ from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict, Unsupported
 
 if TYPE_CHECKING:
-    pass
+    from boxwright.container.rooms import Rooms
+    from boxwright.content.lease import Lease
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
 
@@ -42,6 +43,10 @@ class RunningContainer(Conflict):
 
 class Containers(Catalog):
     """All methods may be called from any thread and process."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        super().__init__(rooms)
+        self._starting: dict[str, Lease] = {}
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -71,6 +76,7 @@ class Containers(Catalog):
         return container
 
     def _insert(self, identity: str, name: str, row: Mapping[str, Any]) -> None:
+        from boxwright.content.lease import Lease
         from boxwright.image.catalog import NoSuchImage
 
         with self._rooms.db.write() as sql:
@@ -85,6 +91,10 @@ class Containers(Catalog):
                 raise NoSuchImage(f"No such image: {row['record']['image']}")
             values = (identity, name, row["image"], row["layers"], row["created"], json.dumps(row["record"]))
             sql.execute("INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?)", values)
+            # Until it was started, or this process has ended, prune leaves it alone: `run` must not lose it in between.
+            lease = Lease(self._rooms.db, "start a container")
+            lease.hold("container", identity)
+        self._starting[identity] = lease
 
     # --- running -------------------------------------------------------------------------------
 
@@ -113,7 +123,13 @@ class Containers(Catalog):
             session.close()
             raise
         container.refresh()
+        self._started(container.id)
         return session
+
+    def _started(self, identity: str) -> None:
+        lease = self._starting.pop(identity, None)
+        if lease is not None:
+            lease.release()
 
     def _find(self, text: str | None) -> Any:
         return self._rows() if text is None else self.get(text)
@@ -236,6 +252,7 @@ class Containers(Catalog):
                 self._settled(container)
         if not wait_gone(container.refresh().supervisor_pid if container.state.supervised else 0, _STOP_GRACE):
             raise SupervisorLost(f"container {container.id} does not stop")
+        self._started(container.id)
         if not container.config.auto_remove or self._exists(container):
             self._discard(container, volumes=volumes)
 
@@ -258,11 +275,15 @@ class Containers(Catalog):
             return
 
     def prune(self, wanted: Callable[[Container], bool] = lambda c: True) -> tuple[Sequence[str], int]:
-        """Remove everything that does not run; ids and freed bytes."""
+        """Remove everything that does not run and that nobody is about to start; ids and freed bytes."""
+        from boxwright.content.lease import in_use
+
         removed, freed = [], 0
         self.sweep()
-        for container in self.list(all=True):
-            if container.state.active or not wanted(container):
+        containers = self.list(all=True)
+        starting = in_use(self._rooms.db, "container")
+        for container in containers:
+            if container.state.active or container.id in starting or not wanted(container):
                 continue
             try:
                 size = self.size(container)

@@ -84,6 +84,14 @@ def drop_dead(db: Database) -> list[str]:
     return workspaces
 
 
+def in_use(db: Database, kind: str) -> set[str]:
+    """References of this kind under leases whose owner lives; nothing is ended."""
+    now = time.time()
+    with db.read() as sql:
+        rows = sql.execute("SELECT r.ref, l.owner, l.expires FROM lease_refs r JOIN leases l ON l.id = r.lease WHERE r.kind = ?", (kind,)).fetchall()
+    return {ref for ref, owner, expires in rows if (expires > now if expires else process_alive(owner))}
+
+
 def held(db: Database, kind: str) -> set[str]:
     """Every reference of this kind under any lease."""
     with db.read() as sql:

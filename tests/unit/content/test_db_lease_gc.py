@@ -14,7 +14,7 @@ import pytest
 
 from boxwright.content.db import VERSION, Database, StoreDamaged
 from boxwright.content.gc import mark
-from boxwright.content.lease import Lease, drop_dead, held, process_alive, process_identity
+from boxwright.content.lease import Lease, drop_dead, held, in_use, process_alive, process_identity
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_lease_holds_until_its_block_ends(db: Database) -> None:
         lease.hold("layer", "sha256:1")
         assert held(db, "layer") == {"sha256:1", "sha256:2"}
         assert drop_dead(db) == []
-        assert held(db, "layer")
+        assert held(db, "layer") == in_use(db, "layer")
     assert held(db, "layer") == set()
 
 
@@ -98,6 +98,7 @@ def test_a_killed_owners_lease_ends_and_its_workspaces_are_told(db: Database, tm
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
+    assert held(db, "blob") == {"b1"} and in_use(db, "blob") == set()
     assert drop_dead(db) == ["w1"]
     assert held(db, "blob") == set()
 
