@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import random
@@ -173,10 +174,11 @@ def small(tmp_path: Path) -> Iterator[Engine]:
     eng = engine(where / "root")
     yield eng
     eng.db.close()
-    # The threads of a copy that failed end by themselves, and their connections with them.
+    # The threads of a copy that failed end by themselves, and their connections with the exception that they raised.
     deadline = time.monotonic() + 10
     while held := open_below(where):
         assert time.monotonic() < deadline, held
+        gc.collect()
         time.sleep(0.05)
     subprocess.run(["umount", str(where)], check=True)
 
