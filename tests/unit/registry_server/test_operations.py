@@ -191,6 +191,16 @@ def mirror_of(client: Client, **more: Any) -> tuple[Upstream, ...]:
     return (Upstream("up", f"http://{client.host}", **more),)
 
 
+def test_a_mirror_of_everything_takes_no_pushes(tmp_path: Path) -> None:
+    with serving(tmp_path / "up") as upstream:
+        layer = push(upstream, "team/app", "1", b"layer")
+        with serving(tmp_path / "mirror", upstreams=(Upstream("", f"http://{upstream.host}"),)) as mirror:
+            assert mirror("GET", "/v2/team/app/manifests/1").status == 200
+            assert mirror("GET", f"/v2/team/app/blobs/{layer}").body == b"layer"
+            assert mirror("POST", "/v2/own/app/blobs/uploads/").code == "DENIED"
+            assert mirror.push_manifest("own/app", "1", b"{}").code == "DENIED"
+
+
 def test_a_mirror_fetches_once_and_serves_stale(tmp_path: Path) -> None:
     with serving(tmp_path / "mirror-data") as unused:
         assert unused

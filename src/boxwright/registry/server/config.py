@@ -94,7 +94,8 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A registry that is mirrored as ``prefix/…``; prefix ``""`` takes every name that is not here."""
+    """A registry that is mirrored as ``prefix/…``; prefix ``""`` takes every other name, none of which
+    can then be pushed here."""
 
     prefix: str
     url: str

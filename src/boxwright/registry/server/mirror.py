@@ -148,7 +148,7 @@ class Mirror:
     def refuse_push(self, name: str) -> None:
         """A mirror's names are the upstream's. Raises Forbidden."""
         found = self.find(name)
-        if found is not None and found[0].upstream.prefix:
+        if found is not None:
             raise Forbidden(f"{name} is a mirror of {found[0].domain}; push there")
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
