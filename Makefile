@@ -21,7 +21,6 @@ test: system $(BIN)/.dev ## install the development tools, then run all tests (a
 
 check: $(BIN)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench || true
 	$(BIN)/mypy
 
 bench: system $(BIN)/.dev ## whole-process times against docker, podman and buildah in one run, as ratios
