@@ -75,6 +75,7 @@ def test_podman_path_prefixes(tmp_path: Path) -> None:
     file.write_text(json.dumps({"auths": {"r.example/team/app": auth("app", "1"), "r.example/team": auth("team", "2"), "r.example": auth("all", "3")}}))
     found = store(tmp_path)
     assert [c.username for r in ("team/app", "team/app/x", "team/other", "x", "") if (c := found.get("r.example", r))] == ["app", "app", "team", "all", "all"]
+    assert [found.account("r.example", r) for r in ("team/app", "team/app/x", "team/other", "x")] == ["r.example/team/app", "r.example/team/app", "r.example/team", ""]
 
 
 def test_helper(helper: Path, tmp_path: Path) -> None:

@@ -410,6 +410,49 @@ def test_redirects_without_end(registry: FakeRegistry, tmp_path: Path) -> None:
         pulled(registry, tmp_path)
 
 
+def test_an_endless_redirect_body_is_not_waited_for(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    layer = IMAGE.manifest.layers[0]
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    def hook(request: Request) -> Response | None:
+        if request.path.endswith(str(layer.digest)):
+            return Response(307, {"Location": "/elsewhere"}, chunks=endless())
+        return Response(200, {}, IMAGE.layers[0]) if request.path == "/elsewhere" else None
+
+    registry.hook = hook
+    with client(tmp_path).remote(ref(registry, "a/b")).open(layer) as body:
+        assert body.read() == IMAGE.layers[0]
+
+
+def test_a_registry_that_forgot_its_own_tls(tmp_path: Path) -> None:
+    """http:// instead of https:// in a Location, from behind a proxy."""
+    speaker = client(tmp_path)
+    session = speaker.session(speaker.hosts.origin("reg.example", "a"))
+    source = "https://reg.example/v2/a/blobs/uploads/"
+    assert session.checked("http://reg.example/v2/a/blobs/uploads/1?s=2", source) == "https://reg.example/v2/a/blobs/uploads/1?s=2"
+    for target in ("http://cdn.example/x", "http://reg.example:81/x", "https://user@reg.example/x"):
+        with pytest.raises(BoxwrightError):
+            session.checked(target, source)
+
+
+def test_copy_of_what_is_there_is_one_round_trip_a_blob(registry: FakeRegistry, tmp_path: Path) -> None:
+    entries = [registry.add_image("a/b", "", make_image({"a": noise(1000, n)}, platform=p)) for n, p in enumerate(("linux/amd64", "linux/arm64"))]
+    registry.add_manifest("a/b", "1", Index.compose(entries).raw, mt.OCI_INDEX)
+    with running() as other:
+        speaker = client(tmp_path)
+        source, target = f"{registry.host}/a/b:1", f"{other.host}/c:1"
+        for _ in range(2):
+            before = len(other.log)
+            copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target, jobs=6)
+        again = [(r.method, r.path) for r in other.log[before:]]
+        assert len([p for _, p in again if "/blobs/" in p]) == len(other.blobs["c"]) == 4
+        assert len([p for _, p in again if "/manifests/" in p]) == 3
+
+
 def test_error_texts_cannot_drive_the_terminal(registry: FakeRegistry, tmp_path: Path) -> None:
     body = json.dumps({"errors": [{"code": "DENIED", "message": "\x1b[2J\x07evil\nError: fake"}]}).encode()
     registry.hook = lambda r: Response(403, {}, body) if "manifests" in r.path else None

@@ -42,17 +42,13 @@ class RegistryClient:
 
     def session(self, endpoint: Endpoint) -> Session:
         """The session for an endpoint; repositories of one host share it unless their credentials differ by path."""
-        key = (endpoint.host, self._account(endpoint))
+        key = (endpoint.host, self.credentials.account(endpoint.host.domain or endpoint.host.name, endpoint.repository))
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
                 session = Session(self.http, self.config, endpoint.host, _Once(self.credentials, endpoint))
                 self._sessions[key] = session
             return session
-
-    def _account(self, endpoint: Endpoint) -> str:
-        """What tells accounts on one host apart: podman's files may have one for each path."""
-        return endpoint.repository.partition("/")[0] if "/" in endpoint.repository else ""
 
     def remote(self, reference: Reference, *, push: bool = False) -> Remote:
         """A repository as source and sink; with `push`, tokens are asked for writing at once."""

@@ -82,6 +82,17 @@ class CredentialStore:
                 return found
         return None
 
+    def account(self, host: str, repository: str) -> str:
+        """What tells accounts on one host apart: podman's files may have one for each path. '' = one for the host."""
+        for file in self._podman_files():
+            auths = _load(file).get("auths") or {}
+            path = f"{host}/{repository}"
+            while "/" in path:
+                if path in auths:
+                    return path
+                path = path.rpartition("/")[0]
+        return ""
+
     def put(self, host: str, credential: Credential) -> Stored:
         """Keep a credential. Raises CredentialsInvalid, HelperFailed."""
         body = self._read()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import urllib3
 
+_SHORT = 64 << 10  # bytes of a body that are read to keep its connection
 _BLOCK = 1 << 20  # bytes a send; http.client's 16 KiB costs a third of the upload rate on loopback
 
 
@@ -52,10 +53,12 @@ class Tls:
 class Reply:
     """A response whose body has not been read."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str) -> None:
+    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str, method: str = "GET") -> None:
         self._raw = raw
         self.url = url
         self.status = raw.status
+        self._read = 0
+        self._ended = method == "HEAD"  # whatever length its answer speaks of
 
     def header(self, name: str) -> str:
         """The first value; '' when absent."""
@@ -75,7 +78,10 @@ class Reply:
     def read_some(self, size: int) -> bytes:
         """Up to `size` bytes of the body, b'' at its end. Raises PeerUnreachable."""
         with _translated(self.url):
-            return self._raw.read(size, decode_content=False) or b""
+            data = self._raw.read(size, decode_content=False) or b""
+        self._read += len(data)
+        self._ended = self._ended or not data
+        return data
 
     def read_all(self, limit: int) -> bytes:
         """The whole body of a document. Raises ResponseTooLarge beyond `limit` bytes."""
@@ -94,7 +100,11 @@ class Reply:
         return b"".join(parts)
 
     def release(self) -> None:
-        """Give the connection back; what is left of a short body is read first."""
+        """Give the connection back; what is left of a short body is read first, a long one is not waited for."""
+        left = 0 if self._ended else (self.length or 0) - self._read if self.length is not None else None
+        if left is None or left > _SHORT:
+            self._raw.close()
+            return
         try:
             self._raw.drain_conn()
         except Exception:  # the connection is beyond use, which is all that matters here
@@ -129,7 +139,7 @@ class Http:
                 method, url, headers=all_headers, body=body, timeout=timeout,
                 redirect=False, retries=False, preload_content=False, decode_content=False,
             )  # fmt: skip
-        return Reply(raw, url)
+        return Reply(raw, url, method)
 
     def __del__(self) -> None:  # sockets are closed here rather than with a ResourceWarning of each
         self.close()

@@ -147,7 +147,11 @@ class Session:
             reply = self._follow(method, url, {**headers, **({"Authorization": sent} if sent else {})}, body, patience)
             if reply.status != 401 or urlsplit(reply.url)[:2] != urlsplit(self.origin)[:2]:
                 return reply  # what other hosts say about access is no challenge to us
-            fresh = self.auth.challenged(self.origin, reply.headers("WWW-Authenticate"), scopes, sent)
+            try:
+                fresh = self.auth.challenged(self.origin, reply.headers("WWW-Authenticate"), scopes, sent)
+            except BaseException:
+                reply.close()
+                raise
             if not fresh or fresh == sent:
                 return reply
             reply.release()
@@ -184,6 +188,9 @@ class Session:
             usable = False
         if not usable:
             raise RedirectRefused(f"{of.netloc} sends us to {target[:200]!r}, which is no usable address")
+        if to.scheme == "http" and of.scheme == "https" and to.hostname == of.hostname and to.port is None:
+            # A registry behind a proxy that does not tell it about TLS; only the scheme is wrong.
+            return of._replace(path=to.path, query=to.query, fragment="").geturl()
         if to.scheme == "http" and of.scheme == "https" and not self.host.insecure:
             raise RedirectRefused(f"{of.netloc} sends us from https to plain http ({to.netloc})")
         if not may_be_sent_to(to.hostname or "", of.hostname or ""):
@@ -230,6 +237,7 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
     told = retry_after(reply)
     if told is not None and told > config.longest_pause:
         host = urlsplit(reply.url).netloc
+        reply.close()
         raise RateLimited(f"{what}: {host} asks to wait {told:.0f} seconds", hint="try again then, or log in for a higher limit")
     reply.release()
     pause(config, attempt, told or 0)
