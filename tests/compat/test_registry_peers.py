@@ -272,6 +272,18 @@ def test_pull_through_mirror_for_any_registry(tmp_path: Path) -> None:
             assert str(desc.digest) in second("pull", with_digest)
 
 
+def test_docker_hub_names_come_from_its_mirror(tmp_path: Path) -> None:
+    """daemon.json's registry-mirrors, for names without a host. Nothing but the mirror is asked."""
+    desc = layout(tmp_path / "lay", "x", make_image(*FILES))
+    ours = Boxwright(tmp_path)
+    with docker_registry(tmp_path / "mirror") as mirror:
+        ours("copy", f"oci:{tmp_path}/lay:x", f"{mirror}/library/official:1")
+        (ours.home / ".config/docker").mkdir(parents=True)
+        (ours.home / ".config/docker/daemon.json").write_text(json.dumps({"registry-mirrors": [f"http://{mirror}"]}))
+        out = ours("pull", "official:1")
+        assert out.splitlines() == [f"Digest: {desc.digest}", "Status: Downloaded newer image for official:1", "docker.io/library/official:1"]
+
+
 # --- killing and resuming ---------------------------------------------------------------------------
 
 
