@@ -27,6 +27,7 @@ from boxwright.spec.values import dataclass
 T = TypeVar("T")
 _DEEPEST = 8  # nested indexes and referrers of referrers; a liar may serve more
 _MOST_MANIFESTS = 4096  # of one image; a list of lists could otherwise grow without end
+_MOST_BYTES = 64 << 20  # of all manifests of one image: they are held in memory
 _POLL = 0.2  # seconds between looks at a blob that another process is fetching
 _PATIENCE = 2.0  # seconds that a failed or interrupted copy waits for its other threads
 
@@ -72,28 +73,28 @@ class Node:
 
 
 def load(
-    source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, _above: tuple[Digest, ...] = (), _count: list[int] | None = None,
+    source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, _above: tuple[Digest, ...] = (), _seen: list[int] | None = None,
 ) -> Node:  # fmt: skip
     """Read a manifest tree down to image manifests; `select` says which entries of an index to follow.
 
     Raises ManifestInvalid for a tree that is too deep, too large or contains itself.
     """
-    count = _count if _count is not None else [0]
-    count[0] += 1
+    seen = _seen if _seen is not None else []
+    seen.append(desc.size)
     if desc.digest in _above:
         raise ManifestInvalid(f"the index {desc.digest} contains itself")
     if len(_above) > _DEEPEST:
         raise ManifestInvalid(f"indexes are nested more than {_DEEPEST} deep")
-    if count[0] > _MOST_MANIFESTS:
-        raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} manifests")
     if desc.size > MAX_SIZE:
         raise ManifestInvalid(f"the manifest {desc.digest} claims {desc.size} bytes; at most {MAX_SIZE} are accepted")
+    if len(seen) > _MOST_MANIFESTS or sum(seen) > _MOST_BYTES:
+        raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} manifests, or they more than {_MOST_BYTES} bytes")
     raw = read_verified(source.open(desc), desc, limit=MAX_SIZE)
     content = parse(raw, desc.media_type)
     if isinstance(content, Manifest):
         return Node(desc, content)
     children = tuple(
-        load(source, entry, select, _above=(*_above, desc.digest), _count=count)
+        load(source, entry, select, _above=(*_above, desc.digest), _seen=seen)
         for entry in select(content)
         if entry.media_type in mt.INDEXES | mt.MANIFESTS
     )

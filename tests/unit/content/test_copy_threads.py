@@ -97,6 +97,18 @@ def test_a_wide_index_ends() -> None:
         copy(one, "x", Shelf(), "y")
 
 
+def test_a_heavy_index_ends() -> None:
+    one = Shelf()
+    entries = []
+    for n in range(9):
+        raw = Manifest.compose(one.put(b"{}", mt.OCI_CONFIG), [], annotations={"a": str(n) + "x" * 7_900_000}).raw
+        entries.append(one.put(raw, mt.OCI_MANIFEST))
+    index = Index.compose(entries)
+    one.names["x"] = one.put(index.raw, index.media_type)
+    with pytest.raises(ManifestInvalid, match="more than"):
+        copy(one, "x", Shelf(), "y")
+
+
 def test_the_first_failure_is_told_and_stops_the_others() -> None:
     stop = threading.Event()
     done: list[int] = []
