@@ -5,11 +5,13 @@ Each tool works on directories of its own; dockerd is a private one on a private
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +94,10 @@ def test_skopeos_are_loaded(ours: tuple[Engine, Path, str], tmp_path: Path, form
 
 
 def podman_at(tmp_path: Path) -> list[str]:
-    return [need("podman", root=True), "--root", str(tmp_path / "pod"), "--runroot", str(tmp_path / "podrun"), "--storage-driver", "vfs"]
+    # podman refuses a longer --runroot than 50 characters, which the folder of a test easily is.
+    run = Path(tempfile.mkdtemp(prefix="podman-"))
+    atexit.register(shutil.rmtree, run, ignore_errors=True)
+    return [need("podman", root=True), "--root", str(tmp_path / "pod"), "--runroot", str(run), "--storage-driver", "vfs"]
 
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir"])

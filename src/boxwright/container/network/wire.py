@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CLONE_NEWNET = 0x40000000
-_ENXIO, _ENODEV = 6, 19
+_GONE = (6, 19, 22)  # ENXIO, ENODEV; EINVAL when a new interface names a master that is no more
 
 
 class Wire:
@@ -60,7 +60,7 @@ class Wire:
         try:
             connect(outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"]))
         except OSError as error:
-            if error.errno not in (_ENODEV, _ENXIO):
+            if error.errno not in _GONE:
                 raise
             # The bridge was idle, and was taken down between our two looks.
             connect(outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"]))
