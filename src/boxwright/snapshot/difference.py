@@ -28,7 +28,9 @@ def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False, o
     left_out = {os.fsencode(path.strip("/")) for path in omit}
 
     class Selective(TarBuilder):
-        _held: list[tuple[Any, ...]] = []  # directories that are left out unless something in them is not
+        def __init__(self, sink: Any) -> None:
+            super().__init__(sink)
+            self._held: list[tuple[Any, ...]] = []  # directories that are left out unless something in them is not
 
         def put(self, name: bytes, kind: str, mode: int, uid: int, gid: int, mtime: int, size: int, *rest: Any, **more: Any) -> None:
             self._held = [held for held in self._held if name.startswith(held[0][0] + b"/")]

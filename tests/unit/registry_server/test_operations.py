@@ -17,12 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_server import Client, serving
 
-from boxwright.registry.server.config import ConfigInvalid, Limits, RegistryConfig, Upstream, Webhook, load, size
+from boxwright.registry.server.config import (
+    ConfigInvalid,
+    Limits,
+    RegistryConfig,
+    Upstream,
+    Webhook,
+    load,
+    size,
+)
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.metrics import Metrics
 from boxwright.registry.server.observe import AccessLog
+from support_server import Client, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
