@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def test_standard_input_reaches_the_program(root: Root) -> None:
 
 def test_a_large_output_arrives_whole(root: Root) -> None:
     assert len(root.run(*lean(IMAGE, "head", "-c", "20000000", "/dev/zero")).stdout) == 20_000_000
+
+
+def test_a_slow_reader_gets_everything(root: Root) -> None:
+    process = root.start(*lean(IMAGE, "head", "-c", "8000000", "/dev/zero"), stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    time.sleep(1.5)  # the supervisor's queue for its client is full by now
+    assert len(process.stdout.read()) == 8_000_000
+    process.stdout.close()
+    assert process.wait(30) == 0
 
 
 def test_output_nobody_reads_does_not_hang(root: Root) -> None:

@@ -116,13 +116,10 @@ class Client:
         self._closing = False
         self._reading = True
         self.closed = False
+        self.lagging = False  # it should catch up before it gets more
         connection.setblocking(False)
         loop.watch(connection.fileno(), select.EPOLLIN, self._ready)
 
-    @property
-    def lagging(self) -> bool:
-        """Whether it should catch up before it gets more."""
-        return self._queued > QUEUE_FULL
 
     def send(self, data: bytes) -> None:
         """Send now or later, in order."""
@@ -141,6 +138,7 @@ class Client:
                 return
         self._queue.append(data)
         self._queued += len(data)
+        self.lagging = self.lagging or self._queued > QUEUE_FULL
         self._watch()
 
     def finish(self) -> None:
@@ -170,7 +168,7 @@ class Client:
         """Close now."""
         if not self.closed:
             self.closed = True
-            self._queue, self._queued = [], 0
+            self._queue, self._queued, self.lagging = [], 0, False
             self._loop.forget(self._socket.fileno())
             self._socket.close()
             self._on_close(self)
@@ -204,7 +202,6 @@ class Client:
         return self.closed
 
     def _write(self) -> None:
-        lagged = self._queued > QUEUE_FULL
         try:
             while self._queue:
                 sent = self._socket.send(self._queue[0])
@@ -222,5 +219,6 @@ class Client:
             self.close()
             return
         self._watch()
-        if lagged and self._queued < _QUEUE_LOW:
+        if self.lagging and self._queued < _QUEUE_LOW:
+            self.lagging = False
             self._on_drain()

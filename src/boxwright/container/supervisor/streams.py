@@ -81,6 +81,9 @@ class Streams:
         events = 0 if self._throttled else select.EPOLLIN
         if fd == self._input and self._pending:
             events |= select.EPOLLOUT
+        if not events:  # a watched descriptor would go on to tell of its other end's closing
+            self._loop.forget(fd)
+            return
         self._loop.watch(fd, events, lambda events, fd=fd: self._ready(fd, events))  # type: ignore[misc]
 
     def _ready(self, fd: int, events: int) -> None:
