@@ -130,7 +130,7 @@ class Creation:
             name, readonly = parse_volumes_from(text)
             for value in self._containers.get(name).record["mounts"]:
                 point = MountPoint.from_json(value)
-                points[point.target] = point._replace(writable=point.writable and not readonly)
+                points[point.target] = replace(point, writable=point.writable and not readonly)
         typed: set[str] = set()
         for wanted in self._config.mounts:
             if wanted.target in typed:

@@ -8,7 +8,6 @@ from typing import Any
 
 from boxwright.container.ports import show
 from boxwright.container.records import ZERO_TIME, Container, State
-from boxwright.container.spec import MountPoint
 from boxwright.container.text import human_duration, timestamp
 
 
@@ -101,6 +100,8 @@ def state_json(state: State) -> dict[str, Any]:
 
 def mounts_json(container: Container) -> list[dict[str, Any]]:
     """Mounts."""
+    from boxwright.container.spec import MountPoint
+
     out = []
     for value in container.record["mounts"]:
         point = MountPoint.from_json(value)

@@ -20,6 +20,7 @@ from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.host import Host, host
+from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
     from boxwright.container.networks import Network, Networks
@@ -145,7 +146,7 @@ class Launcher:
             if point.subpath:
                 with Root.at(path) as root:
                     path = path / root.resolve(point.subpath).lstrip("/")
-            return point._replace(source=str(path))
+            return replace(point, source=str(path))
         if point.kind == "bind" and not os.path.lexists(point.source):
             raise ConfigInvalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
         return point

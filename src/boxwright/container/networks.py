@@ -13,12 +13,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 from boxwright.container.config import EMPTY, ConfigInvalid
 from boxwright.container.names import is_valid
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from boxwright.spec.values import dataclass, field
 
 BUILT_IN = ("bridge", "host", "none")
 _POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))
@@ -52,7 +53,8 @@ class BuiltIn(Denied):
     """`bridge`, `host` and `none` cannot be removed or made."""
 
 
-class Network(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Network:
     """One network. `driver` is bridge, host or null; the rest is empty but for bridges. `created` is RFC 3339."""
 
     name: str
@@ -65,8 +67,8 @@ class Network(NamedTuple):
     internal: bool = False
     attachable: bool = False
     created: str = ""
-    labels: Mapping[str, str] = EMPTY
-    options: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default=EMPTY, hash=False)
+    options: Mapping[str, str] = field(default=EMPTY, hash=False)
 
     @property
     def prefix(self) -> int:

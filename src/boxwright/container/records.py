@@ -8,12 +8,13 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from boxwright.container.config import EMPTY, ContainerConfig
 from boxwright.container.supervisor.text import stamp, to_json, write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
+from boxwright.spec.values import dataclass, field, replace
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
@@ -30,7 +31,8 @@ class WrongState(Conflict):
     """The container runs, or does not run, and the request needs the opposite."""
 
 
-class State(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class State:
     """`status`: created, running, paused, restarting, exited, removing or dead. Times are RFC 3339, '' for never."""
 
     status: str = "created"
@@ -42,8 +44,8 @@ class State(NamedTuple):
     started_at: str = ""
     finished_at: str = ""
     restart_count: int = 0
-    health: Mapping[str, Any] | None = None
-    networks: Mapping[str, Any] = EMPTY  # endpoints of the last start, by network
+    health: Mapping[str, Any] | None = field(default=None, hash=False)
+    networks: Mapping[str, Any] = field(default=EMPTY, hash=False)  # endpoints of the last start, by network
     ports: tuple[tuple[Any, ...], ...] = ()  # protocol, host ip, host port, address, container port, bridge
     placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
     trusted: bool = False  # the host's CA bundle is inside
@@ -106,7 +108,7 @@ def save_state(directory: Path, state: State) -> None:
 def ended(state: State) -> State:
     """What becomes of an active state whose supervisor died without a word."""
     health = {**state.health, "Status": "unhealthy"} if state.health else None
-    return state._replace(status="exited", pid=0, exit_code=137, error="its supervisor was killed", finished_at=stamp(), health=health)
+    return replace(state, status="exited", pid=0, exit_code=137, error="its supervisor was killed", finished_at=stamp(), health=health)
 
 
 class Container:

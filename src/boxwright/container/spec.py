@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.container.options import merge_env
@@ -15,6 +15,7 @@ from boxwright.container.trust import Trust
 from boxwright.rootfs.users import User
 from boxwright.spec import runtimespec as rs
 from boxwright.spec.config import DEFAULT_PATH
+from boxwright.spec.values import dataclass, field
 
 INIT_TARGET = "/sbin/docker-init"
 _TMPFS = ("noexec", "nosuid", "nodev")
@@ -22,7 +23,8 @@ _CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
 _RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z"
 
 
-class MountPoint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MountPoint:
     """A resolved mount: `source` is a path of the host ('' for a tmpfs), `name` that of a volume."""
 
     kind: str
@@ -49,7 +51,8 @@ class MountPoint(NamedTuple):
         return cls(**{**value, "options": tuple(value["options"])})
 
 
-class Facts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Facts:
     """What the host, the tree and the network contribute."""
 
     rootfs: str
@@ -63,7 +66,7 @@ class Facts(NamedTuple):
     files: Mapping[str, str]  # target -> source: hosts, hostname, resolv.conf
     mounts: Sequence[MountPoint] = ()
     devices: Sequence[Mapping[str, Any]] = ()
-    seccomp: Mapping[str, Any] | None = None
+    seccomp: Mapping[str, Any] | None = field(default=None, hash=False)
     trust: Trust | None = None
     init: str = ""  # the init program's path on the host
     size: tuple[int, int] | None = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from boxwright.errors import NotFound
 from boxwright.spec.runtimespec import bind
+from boxwright.spec.values import dataclass
 
 TARGET = "/run/boxwright/ca-certificates.crt"
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
@@ -22,7 +23,8 @@ class BundleMissing(NotFound):
     """The host's CA bundle is wanted and there is none."""
 
 
-class Trust(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Trust:
     """What to add: one mount, and variables that the user did not set."""
 
     bundle: Path

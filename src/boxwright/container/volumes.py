@@ -11,13 +11,14 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from boxwright.container.config import EMPTY
 from boxwright.container.mounts import is_volume_name
 from boxwright.content.db import Database
 from boxwright.content.local import disk_errors
 from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.spec.values import dataclass, field
 
 
 class NoSuchVolume(NotFound):
@@ -36,15 +37,16 @@ class VolumeDiffers(Conflict):
     """The volume exists with other options."""
 
 
-class Volume(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Volume:
     """One volume; `created` is unix seconds."""
 
     name: str
     created: float
     anonymous: bool
     path: Path
-    labels: Mapping[str, str] = EMPTY
-    options: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default=EMPTY, hash=False)
+    options: Mapping[str, str] = field(default=EMPTY, hash=False)
 
     @property
     def data(self) -> Path:
