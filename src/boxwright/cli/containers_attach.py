@@ -99,8 +99,7 @@ class Attachment:
         if self._container.config.auto_remove and ended.get("remove"):
             self._ctx.engine.containers.discard(self._container)
             session.send(frames.REMOVED)
-            if self._container.state.ports:  # they are given back before the next command can want them
-                session.drain()
+            session.drain()
         return int(ended["code"])
 
 

@@ -17,7 +17,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 from boxwright.container import frames
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
-from boxwright.container.supervisor.runner import Runner, StartFailed, accept, begin_grace_period
+from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
 from boxwright.container.supervisor.text import own_identity, stamp, to_json, write_file
 
@@ -147,7 +147,6 @@ class Supervisor:
 
     def _begin(self) -> None:
         job = self.job
-        begin_grace_period()
         self.runner = Runner(job)
         self.state = job["state"]
         self.state["Supervisor"] = own_identity()

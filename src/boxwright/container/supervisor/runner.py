@@ -88,25 +88,6 @@ class Runner:
             os.close(null)
 
 
-def begin_grace_period() -> None:
-    """Have the kernel begin what the runtime would wait for: the first move of a process between cgroups after a while
-    takes an RCU grace period (13 ms here), later ones none. A child moves itself to where it is, while we go on."""
-    try:
-        with open("/proc/self/cgroup") as file:
-            fields = [line.rstrip("\n").split(":", 2) for line in file]
-        named = [f for f in fields if f[1] and not f[1].startswith("name=")]
-        directory = f"/sys/fs/cgroup/{named[0][1]}{named[0][2]}" if named else f"/sys/fs/cgroup{fields[0][2]}"
-        target = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-    except (OSError, IndexError):
-        return
-    if os.fork() == 0:
-        try:
-            os.write(target, b"0")
-        finally:
-            os._exit(0)
-    os.close(target)
-
-
 def accept(listener: socket) -> int:
     """The descriptor of the next connection. Raises OSError."""
     # The C type keeps this below the `accept` that Python's own socket class adds.
