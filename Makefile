@@ -1,10 +1,11 @@
 # Two commands set everything up: `make demo` (the main job on real input) and `make test` (the tests).
-PYTHON ?= python3
+# The distribution's interpreter, which python3-venv belongs to and which is built for speed, before another on the PATH.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a full installation uses at run time (docs/dependencies.md): an OCI runtime, container networks, git contexts.
-SYSTEM := python3-venv runc aardvark-dns iptables ca-certificates git
+SYSTEM := python3-venv crun runc aardvark-dns iptables ca-certificates git
 # What the demo and the tests make base images from.
 BASES  := busybox-static mmdebstrap debian-archive-keyring
 

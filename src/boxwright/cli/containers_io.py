@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
+    from boxwright.container.execs import ExecConfig
     from boxwright.container.records import Container
 
 # --- logs and attach ---------------------------------------------------------------------------
@@ -94,8 +95,8 @@ def exec_(ctx: Context, args: Namespace) -> int:
     """The exit code is the command's; 126 when it cannot be run, 127 when it is not there."""
     from boxwright.cli.flags import UsageError
     from boxwright.container import execs
-    from boxwright.container.options import OptionInvalid, environment
-    from boxwright.runtime.tty import write_all
+    from boxwright.container.options import environment
+    from boxwright.runtime.process import become_subreaper, reap_orphans
 
     if not args.command:
         raise UsageError(f'"{ctx.prog}" requires at least 2 arguments.', prog=ctx.prog)
@@ -103,6 +104,18 @@ def exec_(ctx: Context, args: Namespace) -> int:
         tuple(args.command), environment(args.env_file, args.env, ctx.settings.environ), args.user, args.workdir, args.tty, args.privileged
     )
     container = ctx.engine.containers.get(args.container)
+    become_subreaper()
+    try:
+        return _exec(ctx, container, config, args)
+    finally:
+        reap_orphans()
+
+
+def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:
+    from boxwright.container import execs
+    from boxwright.container.options import OptionInvalid
+    from boxwright.runtime.tty import write_all
+
     if args.detach:
         execs.run_detached(ctx.engine, container, config._replace(tty=False))
         return 0
@@ -114,7 +127,7 @@ def exec_(ctx: Context, args: Namespace) -> int:
     return execs.run(ctx.engine, container, config, stdin=0 if args.interactive else -1, output=write_all)
 
 
-def _exec_terminal(ctx: Context, container: Container, config: Any, args: Namespace) -> int:
+def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:
     from contextlib import ExitStack
 
     from boxwright.container.execs import TerminalExec

@@ -15,6 +15,7 @@ from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.host import host
+from boxwright.runtime.oci import FirstWords
 from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
 from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
@@ -107,10 +108,13 @@ def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -
     with pidfd(child.pid) as ended:
         poller.register(ended, select.POLLIN)
         over = False
+        first = FirstWords(running)
         while streams:
-            ready = poller.poll(100 if over else None)
-            if over and not ready:
-                return
+            ready = poller.poll(100 if over else 50 if first.waiting else None)
+            if not ready:
+                _tell(output, 2, first.settle())
+                if over:
+                    return
             for fd, _ in ready:
                 if fd == ended:
                     over = True
@@ -121,7 +125,7 @@ def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -
                 elif fd == stdin:
                     stdin = _feed(child, stdin, poller)
                 elif fd in streams:
-                    _take(running, fd, streams, poller, output)
+                    _take(first, fd, streams, poller, output)
 
 
 def _feed(child: Process, stdin: int, poller: select.poll) -> int:
@@ -138,18 +142,23 @@ def _feed(child: Process, stdin: int, poller: select.poll) -> int:
     return -1
 
 
-def _take(running: Running, fd: int, streams: dict[int, int], poller: select.poll, output: Callable[[int, bytes], None]) -> None:
+def _take(first: FirstWords, fd: int, streams: dict[int, int], poller: select.poll, output: Callable[[int, bytes], None]) -> None:
     data = os.read(fd, _CHUNK)
+    stream = streams[fd]
+    if data and stream == 2:
+        _tell(output, 2, first.take(data))
+        return
+    if data or stream == 2:
+        _tell(output, 2, first.settle())
+    _tell(output, stream, data)
     if not data:
         poller.unregister(fd)
         del streams[fd]
-        return
-    said = running.said().encode()
-    # The runtime says its own errors on the process's stderr too: they are raised, not shown as output.
-    if streams[fd] == 2 and said and data.rstrip(b"\n").endswith(said):
-        data = data.rstrip(b"\n")[: -len(said)]
+
+
+def _tell(output: Callable[[int, bytes], None], stream: int, data: bytes) -> None:
     if data:
-        output(streams[fd], data)
+        output(stream, data)
 
 
 def finish(running: Running) -> int:

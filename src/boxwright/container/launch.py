@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,7 +18,9 @@ from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
+from boxwright.runtime import filters
 from boxwright.runtime.host import Host, host
+from boxwright.spec import hashes
 from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Launcher:
 
         if value["stage"] == "runtime":
             message = last_error(value["message"].encode()) or value["message"] or "the runtime gave no reason"
-            error = translate(message, self._rooms.runtime.name)
+            error = translate(message, self._rooms.runtime.name, self._container.command[0])
             return type(error)(f"failed to create task for container: {error}", hint=error.hint)
         return Unsupported(f"cannot set up the container: {value['message']}")
 
@@ -100,6 +101,7 @@ class Launcher:
             hostside.init_program() if config.init else "", size,
         )  # fmt: skip
         bundle = spec.make_spec(config, merged, facts)
+        bundle, keep = filters.prepare(self._rooms.runtime, bundle)
         (container.directory / "config.json").write_bytes(json.dumps(bundle).encode("utf-8", "surrogateescape"))
         state = self._state
         ports = tuple(tuple(p) for p in plan["ports"]) if plan else ()
@@ -109,7 +111,8 @@ class Launcher:
             placeholders=tuple(placeholders), trusted=facts.trust is not None,
         )  # fmt: skip
         return {
-            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._rooms.runtime.command(),
+            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._rooms.runtime.bare_command(), "hidden": self._rooms.runtime.hidden,
+            "filter": (str(self._rooms.runtime.root / container.id), keep) if keep else None,
             "tty": config.tty, "open_stdin": config.stdin, "stdin_once": bool(merged["StdinOnce"]), "size": size or (0, 0), "log": self._log(),
             "restart": [config.restart.name, config.restart.maximum], "health": self._health(facts), "network": plan,
             "unmount": [str(container.rootfs)], "auto_remove": config.auto_remove, "reaper": self._reaper(),
@@ -356,7 +359,7 @@ def spec_files() -> dict[str, str]:
 
 def dns_directory(rooms: Rooms) -> Path:
     """Where this root's name server finds its entries: gone at boot, as the server is."""
-    path: Path = rooms.settings.runtime_dir / ("dns-" + hashlib.sha256(str(rooms.root).encode()).hexdigest()[:12])
+    path: Path = rooms.settings.runtime_dir / ("dns-" + hashes.sha256(str(rooms.root).encode()).hexdigest()[:12])
     return path
 
 

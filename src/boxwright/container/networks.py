@@ -6,7 +6,6 @@ side by side; `host` and `none` always exist. Addresses belong to a container fr
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import json
 import os
@@ -19,6 +18,7 @@ from boxwright.container.config import EMPTY, ConfigInvalid
 from boxwright.container.names import is_valid
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from boxwright.spec import hashes
 from boxwright.spec.values import dataclass, field
 
 BUILT_IN = ("bridge", "host", "none")
@@ -123,7 +123,7 @@ class Networks:
         return found[0]
 
     def _unborn(self, name: str) -> Network:
-        identity = hashlib.sha256(f"{self._root}\0{name}".encode()).hexdigest()
+        identity = hashes.sha256(f"{self._root}\0{name}".encode()).hexdigest()
         return Network(name, identity, {"host": "host", "none": "null"}.get(name, "bridge"))
 
     def members(self, name: str) -> dict[str, str]:
@@ -161,7 +161,7 @@ class Networks:
             if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
                 raise NetworkInvalid("invalid pool request: Pool overlaps with other one on this address space", hint=f"{other.name} has {other.subnet}")
         door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
-        bridge = bridge or "bw-" + hashlib.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
+        bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
         network = Network(name, identity, "bridge", str(block), str(door), bridge, **rest)
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
         return network
@@ -180,7 +180,7 @@ class Networks:
 
     def _free(self, taken: Iterable[str]) -> ipaddress.IPv4Network:
         used = [ipaddress.IPv4Network(t) for t in taken] + _host_networks()
-        start = int.from_bytes(hashlib.sha256(str(self._root).encode()).digest()[:2], "big") if str(self._root) != "/var/lib/boxwright" else 0
+        start = int.from_bytes(hashes.sha256(str(self._root).encode()).digest()[:2], "big") if str(self._root) != "/var/lib/boxwright" else 0
         for n in range(len(_POOL)):
             block = ipaddress.IPv4Network(_POOL[(start + n) % len(_POOL)])
             if not any(block.overlaps(u) for u in used):
@@ -265,7 +265,7 @@ class Networks:
         return {
             "network": network.name, "bridge": network.bridge, "subnet": network.subnet, "gateway": network.gateway, "address": address,
             "prefix": network.prefix, "mac": mac or "02:42:" + packed.hex(":"), "bridge_mac": "02:42:" + door.hex(":"), "interface": f"eth{number}",
-            "veth": "veth" + hashlib.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
+            "veth": "veth" + hashes.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
             "default": default and not network.internal, "mtu": network.mtu or default_mtu(), "internal": network.internal, "id": network.id,
         }  # fmt: skip
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from typing import BinaryIO, Self
 
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import Conflict, Invalid, NotFound, Unavailable
+from boxwright.spec import hashes
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -100,7 +100,7 @@ class Ingest:
         except BlockingIOError as error:
             os.close(self._fd)
             raise IngestBusy(f"another process is writing {key}") from error
-        self._hash = hashlib.new(algorithm)
+        self._hash = hashes.new(algorithm)
         self.offset = 0
         buffer = bytearray(CHUNK)
         while count := os.readv(self._fd, [buffer]):
@@ -127,7 +127,7 @@ class Ingest:
         """Forget the bytes so far (the peer cannot resume)."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
-        self._hash = hashlib.new(self._algorithm)
+        self._hash = hashes.new(self._algorithm)
         self.offset = 0
 
     def commit(self, media_type: str, expected: Digest | None = None) -> Descriptor:

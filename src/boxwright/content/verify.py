@@ -26,7 +26,7 @@ class VerifiedReader(io.RawIOBase):
         self._desc = desc
         self._what = what or f"{desc.media_type} {desc.digest}"
         self._left = desc.size
-        self._hash = desc.digest.hasher()
+        self._hash = desc.digest.hasher(desc.size)
         self._done = False
 
     def readable(self) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
-from boxwright.runtime.process import DEVNULL, Process, spawn
+from boxwright.runtime.process import DEVNULL, Process, find_program, spawn
 from boxwright.spec.values import dataclass
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
@@ -65,9 +66,15 @@ class Runtime:
     program: str  # absolute path
     version: str
     root: Path
+    hidden: str = ""  # a mount of the host's that it must not see: every call gets a mount namespace of its own
 
     def command(self, *arguments: str) -> list[str]:
         """The argv of one call."""
+        wrapper = [*hiding(self.hidden), self.hidden] if self.hidden else []
+        return [*wrapper, *self.bare_command(*arguments)]
+
+    def bare_command(self, *arguments: str) -> list[str]:
+        """The argv for a caller that hides `hidden` itself."""
         return [self.program, "--root", str(self.root), *arguments]
 
     def create(
@@ -85,11 +92,12 @@ class Runtime:
 
     def run(
         self, bundle: Path, id: str, *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
-        console_socket: Path | None = None, pid_file: Path | None = None, fds: Sequence[int] = (),
+        console_socket: Path | None = None, pid_file: Path | None = None, fds: Sequence[int] = (), program: str = "",
     ) -> Running:  # fmt: skip
-        """Create, start, wait and delete in one go, in the foreground; `Running.wait` gives the exit code."""
+        """Create, start, wait and delete in one go, in the foreground; `Running.wait` gives the exit code. Errors name
+        the `program` where the runtime does not."""
         arguments = ["run", "--bundle", str(bundle), *_options(console_socket, pid_file, len(fds)), id]
-        return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
+        return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, fds=fds, program=program)
 
     def exec(
         self, id: str, process: Mapping[str, Any], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
@@ -100,7 +108,7 @@ class Runtime:
         with memory_file("process", json.dumps(process).encode()) as spec:
             options = _options(console_socket, pid_file, 0) + (["--detach"] if detach else [])
             arguments = ["exec", *options, "--process", "/proc/self/fd/8", id]
-            return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, extra={8: spec})
+            return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, extra={8: spec}, program=str(process["args"][0]))
 
     def kill(self, id: str, signal: int = _KILL, *, all: bool = False) -> None:
         """Send a signal to the container's process. Raises ContainerMissing, ContainerState when it has ended."""
@@ -157,7 +165,7 @@ class Runtime:
 
     def _begin(
         self, arguments: list[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
-        fds: Sequence[int] = (), extra: Mapping[int, int] | None = None,
+        fds: Sequence[int] = (), extra: Mapping[int, int] | None = None, program: str = "",
     ) -> Running:  # fmt: skip
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = os.memfd_create("log")
@@ -165,7 +173,7 @@ class Runtime:
         try:
             argv = self.command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
             passed = {number: log, **(extra or {}), **{3 + n: fd for n, fd in enumerate(fds)}}
-            return Running(spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed), log, self.name)
+            return Running(spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed), log, self.name, program)
         except BaseException:
             os.close(log)
             raise
@@ -174,10 +182,11 @@ class Runtime:
 class Running:
     """A runtime at work in the foreground."""
 
-    def __init__(self, process: Process, log: int, name: str) -> None:
+    def __init__(self, process: Process, log: int, name: str, program: str = "") -> None:
         self.process = process
         self._log = log
         self._name = name
+        self._program = program
         self._said = ""
 
     def said(self) -> str:
@@ -197,7 +206,48 @@ class Running:
 
     def error(self) -> BoxwrightError | None:
         """Why the runtime failed, as a typed error; None when only the container's process did."""
-        return translate(self._said, self._name) if self._said else None
+        return translate(self._said, self._name, self._program) if self._said else None
+
+
+class FirstWords:
+    """What comes first on the stderr of a container's process, held back until it is known whose words they are: a
+    runtime says its own errors there too, and those are raised, not shown. crun says them there before it logs them."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._held = b""
+        self._open = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to be settled soon."""
+        return self._open and bool(self._held)
+
+    def take(self, data: bytes) -> bytes:
+        """More of stderr; returns what is the process's own for certain."""
+        if self._open:
+            self._held += data
+            return b""
+        return data
+
+    def settle(self) -> bytes:
+        """The process said something on stdout, a moment has passed, or stderr has ended: what was held back, without
+        the runtime's complaint."""
+        if not self._open:
+            return b""
+        self._open = False
+        data, self._held = self._held, b""
+        said = self._running.said().encode()
+        if said and data.rstrip(b"\n").endswith(said):
+            data = data.rstrip(b"\n")[: -len(said)]
+        return data
+
+
+def hiding(path: str) -> list[str]:
+    """Words that run the command after them, and `path`, where nothing is mounted at that path. Raises ProgramMissing."""
+    # Only the mount above it becomes private: what the container's volumes pass on to the host, they still do.
+    script = 'p=$0; mount --make-private "${p%/*}" && umount -l "$p" && exec "$@"'
+    return [find_program("unshare"), "--mount", "--propagation", "unchanged", "/bin/sh", "-c", script]
 
 
 def _options(console_socket: Path | None, pid_file: Path | None, preserve: int) -> list[str]:
@@ -248,8 +298,9 @@ def last_error(log: bytes) -> str:
     return found
 
 
-def translate(message: str, runtime: str) -> BoxwrightError:
-    """Make a typed error of what runc or crun said (there are no codes, only these sentences)."""
+def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
+    """Make a typed error of what runc or crun said about starting `program` (there are no codes, only these sentences)."""
+    message = _as_runc(message, program)
     lower = message.lower()
     if 'exec: "' in lower or "executable" in lower or lower.startswith("exec container process"):
         if "not found" in lower or "no such file or directory" in lower:
@@ -258,12 +309,25 @@ def translate(message: str, runtime: str) -> BoxwrightError:
             return ExecutableRefused(_plain(message))
     if ("does not exist" in lower and "container" in lower) or ("no such file" in lower and ("/status`" in lower or "cannot open directory" in lower)):
         return ContainerMissing(message)
-    states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished", "container that has")
+    states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished", "container that has", "no such process")
     if any(s in lower for s in states) or ("cannot" in lower and "container" in lower and "state" in lower):
         return ContainerState(message)
     if "cgroups in hybrid mode not supported" in lower:
         return Unsupported(f"{runtime}: {message}", hint="use runc, or unmount /sys/fs/cgroup/unified")
     return RuntimeFailed(f"{runtime}: {message}")
+
+
+def _as_runc(message: str, program: str) -> str:
+    """crun's sentences about a program that cannot be run, in runc's words: they are what Docker's users know."""
+    found = re.match(r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)", message)
+    if found is None:
+        return message
+    missing, refused, named, why = found.groups()
+    if missing:
+        reason = f"stat {missing}: no such file or directory" if "/" in missing else "executable file not found in $PATH"
+    else:
+        reason = (refused or why).lower().replace("operation not permitted", "permission denied")
+    return f'unable to start container process: exec: "{missing or named or program}": {reason}'
 
 
 def _plain(message: str) -> str:

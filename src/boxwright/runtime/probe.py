@@ -19,6 +19,7 @@ from boxwright.runtime.process import ProgramMissing, find_program, run
 
 _CANDIDATES = ("crun", "runc")  # crun starts a container in half the time
 _CACHE = "runtime.json"
+_MEANING = 2  # of the memory's fields: what another version of Boxwright remembers is not ours
 
 
 class NoRuntime(Unsupported):
@@ -39,21 +40,28 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
             programs.append((Path(name).name, find_program(name)))
         except ProgramMissing as error:
             stopped.append(str(error))
-    key = [_boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
+    key = [_MEANING, _boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
     known = _recall(remembered, key)
     if known is not None:
-        return Runtime(known["name"], known["program"], known["version"], state / known["name"])
+        return Runtime(known["name"], known["program"], known["version"], state / known["name"], known["hidden"])
     for name, program in programs:
-        runtime = Runtime(name, program, _version(program), state / name)
-        reason = try_runtime(runtime, state)
-        if not reason:
-            _remember(remembered, {"key": key, "name": name, "program": program, "version": runtime.version})
-            return runtime
-        stopped.append(reason)
+        for hidden in ("", *_hybrid()):
+            runtime = Runtime(name, program, _version(program), state / name, hidden)
+            reason = try_runtime(runtime, state)
+            if not reason:
+                _remember(remembered, {"key": key, "name": name, "program": program, "version": runtime.version, "hidden": hidden})
+                return runtime
+            stopped.append(reason)
     raise NoRuntime(
         "no OCI runtime works here: " + "; ".join(stopped),
         hint="install runc or crun" if not programs else "choose another with BOXWRIGHT_RUNTIME",
     )
+
+
+def _hybrid() -> list[str]:
+    """Where the second hierarchy of a host with hybrid cgroups is mounted: crun before 1.9 works without a sight of it."""
+    unified = "/sys/fs/cgroup/unified"
+    return [unified] if os.geteuid() == 0 and os.path.ismount(unified) else []
 
 
 def try_runtime(runtime: Runtime, directory: Path) -> str:

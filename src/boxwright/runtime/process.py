@@ -278,6 +278,16 @@ def become_subreaper() -> None:
     syscalls.libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def reap_orphans() -> None:
+    """For a subreaper that is about to end: take note of descendants that ended. A zombie of a container's PID namespace
+    would keep the container from ending for as long as whoever inherits it does not reap."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
 @contextmanager
 def pidfd(pid: int) -> Iterator[int]:
     """A descriptor that polls readable when the process ends. Raises ProcessLookupError."""

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Cancelled
-from boxwright.runtime.oci import Running, Runtime
+from boxwright.runtime import filters
+from boxwright.runtime.oci import FirstWords, Running, Runtime
 from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, spawn
 
 Output = Callable[[int, bytes], None]  # (1 stdout or 2 stderr, bytes)
@@ -25,7 +26,7 @@ Output = Callable[[int, bytes], None]  # (1 stdout or 2 stderr, bytes)
 _CHUNK = 1 << 16
 _TICK = 0.05  # how long a cancelled step may go on
 _PREFIX = "step-"
-_GUARD = 'read -r _ || { kill -9 "$1"; exec "$2" --root "$3" delete --force "$4"; }'
+_GUARD = 'read -r _ || { kill -9 "$0"; exec "$@"; }'
 
 
 class StepCancelled(Cancelled):
@@ -46,25 +47,28 @@ def run_step(
     bundle = bundle_root / identity
     bundle.mkdir(parents=True)
     try:
-        (bundle / "config.json").write_bytes(json.dumps(spec).encode())
-        return _run(runtime, bundle, identity, output, DEVNULL if stdin is None else stdin, cancel)
+        config, keep = filters.prepare(runtime, spec)
+        (bundle / "config.json").write_bytes(json.dumps(config).encode())
+        return _run(runtime, bundle, identity, str(spec["process"]["args"][0]), output, DEVNULL if stdin is None else stdin, cancel, keep)
     finally:
         (bundle / "config.json").unlink(missing_ok=True)
         bundle.rmdir()
 
 
-def _run(runtime: Runtime, bundle: Path, identity: str, output: Output, stdin: int, cancel: threading.Event | None) -> int:
+def _run(
+    runtime: Runtime, bundle: Path, identity: str, program: str, output: Output, stdin: int, cancel: threading.Event | None, keep: str,
+) -> int:  # fmt: skip
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
-        running = runtime.run(bundle, identity, stdin=stdin, stdout=out_write, stderr=err_write)
+        running = runtime.run(bundle, identity, stdin=stdin, stdout=out_write, stderr=err_write, program=program)
     finally:
         os.close(out_write)
         os.close(err_write)
     guard = _guard(runtime, running.process.pid, identity)
     ended = False
     try:
-        _relay(running, out_read, err_read, output, cancel)
+        _relay(running, out_read, err_read, output, cancel, (str(runtime.root / identity), keep) if keep else None)
         code = running.wait()
         ended = True
     finally:
@@ -84,44 +88,48 @@ def _run(runtime: Runtime, bundle: Path, identity: str, output: Output, stdin: i
 
 def _guard(runtime: Runtime, pid: int, identity: str) -> Process | None:
     try:
-        return spawn(["/bin/sh", "-c", _GUARD, "sh", str(pid), runtime.program, str(runtime.root), identity], stdin=PIPE, new_session=True)
+        return spawn(["/bin/sh", "-c", _GUARD, str(pid), *runtime.command("delete", "--force", identity)], stdin=PIPE, new_session=True)
     except ProgramMissing:
         return None
 
 
-def _relay(running: Running, stdout: int, stderr: int, output: Output, cancel: threading.Event | None) -> None:
+def _relay(running: Running, stdout: int, stderr: int, output: Output, cancel: threading.Event | None, keep: tuple[str, str] | None) -> None:
     streams = {stdout: 1, stderr: 2}
+    first = FirstWords(running)
     poller = select.poll()
     for fd in streams:
         poller.register(fd, select.POLLIN)
+
+    def tell(stream: int, data: bytes) -> None:
+        if data:
+            output(stream, data)
+
     deadline = None
     while streams:
-        ready = poller.poll(None if cancel is None and deadline is None else _TICK * 1000)
+        ready = poller.poll(_TICK * 1000)
         if cancel is not None and cancel.is_set():
             raise StepCancelled("the step was cancelled")
+        if keep is not None and filters.keep(*keep):
+            keep = None
         for fd, _ in ready:
             chunk = os.read(fd, _CHUNK)
+            if fd == stderr and chunk:
+                tell(2, first.take(chunk))
+                continue
+            if (fd == stdout and chunk) or fd == stderr:
+                tell(2, first.settle())
+            tell(streams[fd], chunk)
             if not chunk:
                 poller.unregister(fd)
                 del streams[fd]
-            elif chunk := _without_complaint(running, fd == stderr, chunk):
-                output(streams[fd], chunk)
+        if not ready:
+            tell(2, first.settle())
         # A process that left the container's PID namespace cannot exist, but one may hold the pipes for it (a mount
         # helper of the host): the runtime's end is the step's end, whoever still holds them.
         if not ready and running.process.poll() is not None:
             deadline = deadline or time.monotonic() + 1
             if time.monotonic() > deadline:
                 return
-
-
-def _without_complaint(running: Running, is_stderr: bool, chunk: bytes) -> bytes:
-    """The runtime says its own errors on the container's stderr too: they are raised, not shown as output."""
-    if not is_stderr:
-        return chunk
-    said = running.said().encode()
-    if said and chunk.rstrip(b"\n").endswith(said):
-        return chunk.rstrip(b"\n")[: -len(said)]
-    return chunk
 
 
 def _kill(runtime: Runtime, running: Running, identity: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 from boxwright.errors import Invalid
+from boxwright.spec import hashes
 from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
@@ -40,16 +40,18 @@ class Digest:
     @classmethod
     def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
         """The digest of these bytes."""
-        return cls(algorithm, hashlib.new(algorithm, data).hexdigest())
+        made = hashes.new(algorithm, len(data))
+        made.update(data)
+        return cls(algorithm, made.hexdigest())
 
     @property
     def short(self) -> str:
         """The first 12 hex digits, as Docker prints them."""
         return self.hex[:12]
 
-    def hasher(self) -> _Hash:
-        """A fresh hash object of this digest's algorithm."""
-        return hashlib.new(self.algorithm)
+    def hasher(self, size: int = -1) -> _Hash:
+        """A fresh hash object of this digest's algorithm, for about `size` bytes (negative: for many)."""
+        return hashes.new(self.algorithm, size)
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"

@@ -10,6 +10,7 @@ from boxwright.runtime.oci import (
     ContainerState,
     ExecutableMissing,
     ExecutableRefused,
+    FirstWords,
     RuntimeFailed,
     last_error,
     translate,
@@ -55,3 +56,39 @@ def test_logs() -> None:
     assert last_error(b'{"level":"info","msg":"fine"}\n') == ""
     assert last_error(b"panic: not JSON\n") == "panic: not JSON"
     assert last_error(b"") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "program", "told"),
+    [
+        ("executable file `x` not found in $PATH: No such file or directory", "x", 'exec: "x": executable file not found in $PATH'),
+        ("executable file `/no/x` not found in $PATH: No such file or directory", "/no/x", 'exec: "/no/x": stat /no/x: no such file or directory'),
+        ("open executable: Operation not permitted", "/bin", 'exec: "/bin": permission denied'),
+        ("exec container process `/x`: Exec format error", "/x", 'exec: "/x": exec format error'),
+    ],
+)
+def test_crun_is_told_in_the_words_of_runc(said: str, program: str, told: str) -> None:
+    error = translate(said, "crun", program)
+    assert str(error) == f"unable to start container process: {told}"
+    assert isinstance(error, ExecutableMissing if "not found" in said else ExecutableRefused)
+
+
+class _Said:
+    """A runtime whose log says something."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def said(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize(("log", "shown"), [("", b"warning\nno such program\n"), ("no such program", b"warning\n"), ("another", b"warning\nno such program\n")])
+def test_the_runtimes_complaint_is_not_the_process_s_output(log: str, shown: bytes) -> None:
+    first = FirstWords(_Said(log))  # type: ignore[arg-type]
+    assert first.take(b"warning\n") == b""
+    assert first.take(b"no such program\n") == b""
+    assert first.waiting
+    assert first.settle() == shown
+    assert not first.waiting
+    assert first.take(b"later") == b"later"

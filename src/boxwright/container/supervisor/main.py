@@ -202,6 +202,11 @@ class Supervisor:
         self._answer("")
         self.loop.child(self.pid, self._exited)
         self.streams.begin()
+        if job["filter"] is not None:
+            from boxwright.runtime.filters import keep
+
+            keep(*job["filter"])
+            job["filter"] = None
 
     def _exited(self, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)

@@ -8,9 +8,14 @@ from _struct import calcsize, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any
+else:
+    import _signal
 
-_SIGPIPE, _SIGXFSZ = 13, 25
+_DEFAULT = (1, 2, 3, 13, 15, 25)  # signals that we ignore or the interpreter does: HUP INT QUIT PIPE TERM XFSZ
+_CLONE_NEWNS = 0x20000
+_MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -23,10 +28,12 @@ class StartFailed(Exception):
 
 
 class Runner:
-    """Calls for one container. `job` has `runtime` (argv up to the verb's place), `id`, `bundle`, `dir`, `tty`."""
+    """Calls for one container. `job` has `runtime` (argv up to the verb's place), `hidden` (a mount that the runtime
+    must not see, or ''), `id`, `bundle`, `dir`, `tty`."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._argv: list[str] = list(job["runtime"])
+        self._hidden: str = job["hidden"]
         self._id: str = job["id"]
         self._bundle: str = job["bundle"]
         self._directory: str = job["dir"]
@@ -80,12 +87,36 @@ class Runner:
             fds = list(stdio or (null, null, null))
             logging = ["--log", f"/proc/{os.getpid()}/fd/{log}", "--log-format", "json"] if log >= 0 else []
             argv = [*self._argv, *logging, verb, *options, self._id, *last]
+            if self._hidden:
+                return _spawn_hiding(self._hidden, argv, fds)
             return os.posix_spawn(
-                argv[0], argv, _ENVIRONMENT, setsigdef=[1, 2, 3, _SIGPIPE, 15, _SIGXFSZ],
+                argv[0], argv, _ENVIRONMENT, setsigdef=_DEFAULT,
                 file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)],
             )  # fmt: skip
         finally:
             os.close(null)
+
+
+def _spawn_hiding(path: str, argv: list[str], fds: list[int]) -> int:
+    """Start a program in a mount namespace where nothing is mounted at `path`; returns its pid."""
+    from boxwright.rootfs import syscalls
+
+    pid = os.fork()  # we have one thread; starting `unshare` and a shell instead takes 5 ms
+    if pid:
+        return pid
+    try:
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number)
+        for signal in _DEFAULT:
+            _signal.signal(signal, _signal.SIG_DFL)
+        syscalls.libc("unshare", _CLONE_NEWNS)
+        syscalls.libc("mount", b"none", os.path.dirname(path).encode(), b"none", _MS_PRIVATE, 0)
+        syscalls.libc("umount2", path.encode(), _MNT_DETACH)
+        os.execve(argv[0], argv, _ENVIRONMENT)
+    except OSError as error:
+        os.write(2, f"cannot run {argv[0]} without a sight of {path}: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
 
 
 def accept(listener: socket) -> int:
