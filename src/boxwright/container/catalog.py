@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from boxwright.container.records import (
     Container,
@@ -21,7 +20,10 @@ from boxwright.container.records import (
 )
 from boxwright.errors import BoxwrightError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.networks import Network, Networks
     from boxwright.container.rooms import Rooms
     from boxwright.container.volumes import Volume, Volumes

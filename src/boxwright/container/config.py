@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
 
 from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass, field, fields
 
-MountKind = Literal["bind", "volume", "tmpfs"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    MountKind = Literal["bind", "volume", "tmpfs"]
+
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 

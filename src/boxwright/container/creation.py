@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from boxwright.container import hostside, spec
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec
@@ -16,7 +15,10 @@ from boxwright.runtime.emulation import check_emulation
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.manager import Containers
     from boxwright.container.rooms import Rooms
 

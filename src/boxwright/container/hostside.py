@@ -7,13 +7,16 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig
 from boxwright.errors import Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.runtime.host import Host
 from boxwright.spec.runtimespec import device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _DNS_PLACES = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns", "/usr/local/libexec/podman/aardvark-dns", "/usr/local/lib/podman/aardvark-dns")
 _INIT_NAMES = ("docker-init", "tini-static", "tini", "catatonit")

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from boxwright.container import frames, hostside, spec, trust
 from boxwright.container.config import ConfigInvalid, PortBinding
@@ -23,7 +22,10 @@ from boxwright.runtime.host import Host, host
 from boxwright.spec import hashes
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.networks import Network, Networks
     from boxwright.container.rooms import Rooms
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from boxwright.container import frames
 from boxwright.container.catalog import Catalog
@@ -26,7 +25,10 @@ from boxwright.container.records import (
 from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict, Unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.rooms import Rooms
     from boxwright.content.lease import Lease
 

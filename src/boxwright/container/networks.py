@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
 
 from boxwright.container.config import EMPTY, ConfigInvalid
 from boxwright.container.names import is_valid
@@ -20,6 +19,10 @@ from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.spec import hashes
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BUILT_IN = ("bridge", "host", "none")
 _POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))

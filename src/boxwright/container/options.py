@@ -7,10 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from boxwright.container.config import DeviceSpec, RestartPolicy, Ulimit
 from boxwright.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Patterns as text: compiling them is for those who use them.
 _SIZE = r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z"

@@ -8,13 +8,16 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from boxwright.container.config import EMPTY, ContainerConfig
 from boxwright.container.supervisor.text import stamp, to_json, write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
 from boxwright.spec.values import dataclass, field, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 

@@ -1,4 +1,6 @@
-"""The client's end of a supervisor: starting one, talking to one, relaying a terminal or pipes through one."""
+"""The client's end of a supervisor: starting one, talking to one, relaying a terminal or pipes through one.
+
+Light to import: `run` launches its supervisor before it loads the engine, so that the two start side by side."""
 
 from __future__ import annotations
 
@@ -14,17 +16,20 @@ from _socket import (  # `socket` itself takes 5 ms more
     socket,
     socketpair,
 )
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 from boxwright.container import frames
-from boxwright.container.records import Container, WrongState
 from boxwright.errors import Unavailable
 from boxwright.runtime.process import Process, spawn
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from boxwright.container.records import Container
+
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from boxwright.container.supervisor.main import main; main()"
-_SOURCES = str(Path(__file__).resolve().parents[2])
+_SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _CHUNK = 64 << 10
 
 
@@ -69,6 +74,8 @@ class Session:
             session = cls(connection)
             session.send(frames.HELLO, wants)
         except (FileNotFoundError, ConnectionRefusedError, BrokenPipeError) as error:
+            from boxwright.container.records import WrongState
+
             connection.close()
             raise WrongState(f"container {container.id} is not running") from error
         return session

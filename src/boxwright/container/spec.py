@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.container.options import merge_env
@@ -16,6 +15,10 @@ from boxwright.rootfs.users import User
 from boxwright.spec import runtimespec as rs
 from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INIT_TARGET = "/sbin/docker-init"
 _TMPFS = ("noexec", "nosuid", "nodev")

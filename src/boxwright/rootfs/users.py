@@ -7,10 +7,15 @@ supplementary ones out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object  # `typing` takes 3 ms
 
 _PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 _MOST = (1 << 31) - 1

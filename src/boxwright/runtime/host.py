@@ -6,10 +6,13 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from boxwright.spec.runtimespec import bounding_set, device
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LIMITS = {  # /proc/self/limits' words -> ulimit names
     "Max cpu time": "cpu", "Max file size": "fsize", "Max data size": "data", "Max stack size": "stack",

@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
 from boxwright.runtime.process import DEVNULL, Process, find_program, spawn
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9

@@ -11,11 +11,14 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.runtime.oci import ExecutableMissing, Runtime
 from boxwright.runtime.process import ProgramMissing, find_program, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _CANDIDATES = ("crun", "runc")  # crun starts a container in half the time
 _CACHE = "runtime.json"

@@ -14,13 +14,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
 
 from boxwright.layer.store import Layer
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot.overlay import OverlaySnapshots
 from boxwright.snapshot.snapshotter import Mount
 from boxwright.spec.digest import DiffID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 def layer_mount(layer: Layer) -> Mount:

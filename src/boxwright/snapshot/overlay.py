@@ -12,7 +12,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from boxwright.content.local import disk_errors
 from boxwright.layer.store import Layer, LayerStore
@@ -23,6 +22,10 @@ from boxwright.snapshot.snapshotter import Change, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 _OPTIONS = ("redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off")
 

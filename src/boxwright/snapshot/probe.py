@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from boxwright.content.local import LocalStore
 from boxwright.errors import Invalid, Unsupported
@@ -17,6 +16,10 @@ from boxwright.layer.store import LayerStore
 from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot.mount import MountFailed, attach, detach, open_tree
 from boxwright.snapshot.snapshotter import Mount, Snapshotter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DRIVERS = ("mounted", "unpacked", "copied")
 _CACHE = "driver.json"
