@@ -7,8 +7,8 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
