@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.build.context import LocalContext, umask_of
 from boxwright.build.context_tree import FileTree
@@ -19,7 +18,10 @@ from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.build.ops.context import Rooms
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile

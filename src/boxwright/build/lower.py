@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
@@ -15,7 +14,10 @@ from boxwright.build.ops.workdir import WorkdirOp
 from boxwright.build.stage import StageState
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from boxwright.build.ops.git import GitOp
     from boxwright.build.ops.http import HttpOp
     from boxwright.build.plan import Planner

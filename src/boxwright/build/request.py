@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.spec.values import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, BinaryIO
 
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import Secret

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
 
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import Conflict, Invalid, NotFound, Unavailable
@@ -30,6 +29,10 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Self
 
 _KEY = re.compile(r"[A-Za-z0-9._+-]{1,200}\Z")
 

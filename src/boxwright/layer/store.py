@@ -19,7 +19,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from boxwright.content.db import Database
 from boxwright.content.lease import hold_for_process
@@ -28,7 +27,10 @@ from boxwright.errors import NotFound
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO, Literal
+
     from boxwright.layer.writer import LayerWriter
     from boxwright.spec.descriptor import Descriptor
 
