@@ -34,10 +34,12 @@ class Output:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """Everything that ``build`` takes. `context` is a directory, None for no context at all; `stream` is a
-    context that arrives as a tar, or a lone Dockerfile (``-``)."""
+    context that arrives as a tar, or a lone Dockerfile (``-``); `remote` is a Git repository, or the URL of a tar or
+    of a Dockerfile."""
 
     context: Path | None = None
     stream: BinaryIO | None = None
+    remote: str = ""
     dockerfile: Path | None = None  # None: Dockerfile of the context, then dockerfile
     dockerfile_data: bytes | None = None  # the text itself, from `-f -` or an SDK
     tags: tuple[str, ...] = ()
