@@ -175,12 +175,6 @@ class ImageStore(Catalog):
                 (name, target, time.time()),
             )
 
-    def untag(self, *names: str) -> None:
-        """Forget normalised names; unknown ones are ignored."""
-        with self.db.write() as sql:
-            sql.executemany("DELETE FROM names WHERE name = ?", [(name,) for name in names])
-        self.publish()
-
     def touch(self, target: str) -> None:
         """Note that the image was used now."""
         with self.db.write() as sql:

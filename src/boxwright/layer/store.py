@@ -214,10 +214,6 @@ class LayerStore:
 
         return io.BufferedReader(TreeReader(layer), 1 << 20)
 
-    def open_blob(self, desc: Descriptor) -> BinaryIO:
-        """A virtual blob: an uncompressed layer served from here. Raises LayerMissing."""
-        return self.open_tar(self.get(desc.digest))
-
     def remove(self, diff_id: Digest) -> None:
         """For the collector, inside `LocalStore.sweeping`: drop the row and move the files to ROOT/trash."""
         with self.db.write() as sql:
