@@ -44,8 +44,10 @@ $(BIN)/python: | system
 
 $(BIN)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e .
+	@$(BIN)/python -m compileall -q src  # as pip does for a package that is not editable
 	@touch $@
 
 $(BIN)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[dev]'
+	@$(BIN)/python -m compileall -q src
 	@touch $@ $(BIN)/.installed

@@ -350,8 +350,9 @@ class Engine:
 
     # --- building ------------------------------------------------------------------------------
 
-    def build(self, request: BuildRequest | None = None, *, progress: Emit | None = None, **options: Any) -> BuildResult:
-        """Build an image: from a request, or from the fields of one (``context=Path("."), tags=("app",)``).
+    def build(self, what: BuildRequest | str | Path | None = None, *, progress: Emit | None = None, **options: Any) -> BuildResult:
+        """Build an image: from a directory or a URL with the other fields of a request (``build(".", tags=["app"])``),
+        or from a whole request.
 
         `progress` hears typed events (build.progress) from any thread. Raises BuildFailed (with its cause), Cancelled,
         RequestInvalid, ReferenceInvalid.
@@ -361,7 +362,14 @@ class Engine:
         from boxwright.build.registries import EngineRegistries
         from boxwright.build.request import BuildRequest
 
-        return build(self, EngineRegistries(self), request or BuildRequest(**options), progress or ignore)
+        if not isinstance(what, BuildRequest):
+            given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+            if what is not None:
+                from boxwright.build.inputs import is_url
+
+                given["remote" if is_url(str(what)) else "context"] = what if is_url(str(what)) else Path(what)
+            what = BuildRequest(**given)
+        return build(self, EngineRegistries(self), what, progress or ignore)
 
     # --- system --------------------------------------------------------------------------------
 

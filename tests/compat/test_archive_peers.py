@@ -80,6 +80,22 @@ def test_skopeo_reads_ours(ours: tuple[Engine, Path, str], tmp_path: Path) -> No
     assert seen["config"]["Cmd"] == ["/bin/tool"]
 
 
+def test_skopeo_reads_the_root(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
+    """The store itself is a layout: no export, no archive."""
+    skopeo = need("skopeo")
+    eng, _, image = ours
+    for name in ("peer/app:1", "peer/second:2"):
+        seen = json.loads(call(skopeo, "--insecure-policy", "inspect", "--config", f"oci:{eng.root}:{name}"))
+        assert seen["config"]["Labels"] == {"l": "m"}
+        call(skopeo, "--insecure-policy", "copy", f"oci:{eng.root}:{name}", f"oci:{tmp_path}/copied:x")
+    again = engine(tmp_path / "again")
+    (loaded,) = again.load(tmp_path / "copied")
+    assert loaded.row.image_id == image and sound(again.images_store, image)
+    eng.rmi("peer/second:2")
+    done = subprocess.run([skopeo, "inspect", f"oci:{eng.root}:peer/second:2"], capture_output=True)
+    assert done.returncode != 0
+
+
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
 def test_skopeos_are_loaded(ours: tuple[Engine, Path, str], tmp_path: Path, form: str) -> None:
     skopeo = need("skopeo")

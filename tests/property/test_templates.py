@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from boxwright.cli.flags import REMAINDER, HelpRequested, Parser, UsageError
 from boxwright.cli.format import FormatError, Method, compile
 from boxwright.cli.functions import FUNCTIONS
-from boxwright.cli.tables import align, display_width, ellipsis, human_duration, human_size, timestamp
+from boxwright.cli.tables import align, display_width, ellipsis, human_size, timestamp
+from boxwright.container.text import human_duration
 
 ROW: dict[str, Any] = {"ID": "abc", "N": 3, "F": 1.5, "T": True, "Nil": None, "L": ["a", "b"], "M": {"x": {"y": 1}}, "Label": Method(lambda key: key), "Lazy": lambda: [1]}
 WORDS = ["{{", "}}", "{{-", " -}}", "(", ")", "|", ":=", "=", ",", ".", "$", "$x", "$i, $v := ", ".ID", ".N", ".L", ".M", ".M.x.y", ".Label", ".Lazy", ".No", " ", "\n", "/*", "*/"]

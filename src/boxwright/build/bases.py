@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.plan import Base
 from boxwright.build.progress import BuildWarning, Emit, StepDone, StepFailed, StepStarted
@@ -18,8 +17,13 @@ from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from boxwright.image.store import ImageStore, ResolvedImage
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 
 class BaseNotFound(NotFound):
@@ -31,11 +35,9 @@ class Registries(Protocol):
 
     def peek(self, name: str, platform: Platform) -> Base:
         """The image as its registry has it now, without its layers."""
-        ...
 
     def pull(self, name: str, platform: Platform, emit: Callable[[str, int, int], None]) -> None:
         """Bring the image into the store; `emit` hears (what, bytes so far, bytes in all)."""
-        ...
 
 
 @dataclass

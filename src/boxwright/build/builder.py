@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
 
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.cache import StepCache
@@ -25,7 +24,10 @@ from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.content.lease import Lease
 
 _LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from boxwright.build.graph import Selection, Tree, Vertex, json_digest
 from boxwright.content.db import Database
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
 
 from boxwright.build.context_cache import NO_XATTRS, DigestCache, stat_key
 from boxwright.build.context_node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
@@ -31,6 +30,10 @@ from boxwright.build.context_tree import (
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Self
 
 __all__ = [
     "Context",
@@ -205,9 +208,13 @@ class LocalContext:
 
     def fingerprint(self, node: TreeNode) -> str:
         assert isinstance(node, LocalNode)
-        if node._xattrs is None:
+        xattrs = node._xattrs
+        if xattrs is None:
             self.know(node)
+            xattrs = node.xattrs
         kind = node.type
+        if kind == "file" and not xattrs:
+            return f"file\0{node.mode:o}\x000:0\0{node.content}"
         content = node.content if kind == "file" else node.link
         if kind in ("char", "block"):
             content = f"{node.device[0]}:{node.device[1]}"
@@ -221,11 +228,9 @@ class LocalContext:
     def know(self, node: LocalNode) -> None:
         """Find out the digest of a file's content and the extended attributes of anything; read at most once."""
         with self._lock:
-            known = self._cache.get(node.path, node.key) if node.type == "file" else None
-            if known is not None:
-                node.content, node._xattrs = known
-            elif node.type == "file":
-                self._read(node)
+            if node.type == "file":
+                if not self._cache.recall(node):
+                    self._read(node)
             else:
                 node._xattrs = self._attributes(node)
 
@@ -260,7 +265,7 @@ class LocalContext:
 
     def _scan(self, folder: LocalNode) -> dict[str, LocalNode]:
         prefix = f"{folder.path}/" if folder.path else ""
-        ignore, above, types = self.ignore, folder.carry, TYPES
+        ignore, above, types, recall = self.ignore, folder.carry, TYPES, self._cache.recall
         carry, hidden = NOTHING, False
         found: dict[str, LocalNode] = {}
         fd = self._folder_fd(folder.path)
@@ -286,7 +291,9 @@ class LocalContext:
                         link = os.readlink(name, dir_fd=fd) if kind == "symlink" else ""
                     except FileNotFoundError:
                         continue  # removed since it was listed
-                    found[name] = LocalNode(self, path, kind, status, link, hidden, carry)
+                    node = found[name] = LocalNode(self, path, kind, status, link, hidden, carry)
+                    if kind == "file":  # here rather than in `know`: most files were known before
+                        recall(node)
         except OSError as error:
             raise self._unreadable(folder.path, error) from error
         return {name: found[name] for name in sorted(found)}

@@ -15,6 +15,10 @@ from pathlib import Path
 from struct import Struct
 from types import MappingProxyType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.build.context_node import LocalNode
+
 _MAGIC = b"boxwright context 1\n"
 _STAT = Struct("<QQqqqI")  # inode, device, size, mtime, ctime, mode
 _KEY = _STAT.size
@@ -55,13 +59,17 @@ class DigestCache:
         self._used: set[str] = set()
         self._dirty = False
 
-    def get(self, path: str, key: bytes) -> tuple[str, Mapping[str, bytes]] | None:
-        """(sha256 of the content in hex, extended attributes) of the file at `path`, while `stat_key` gives `key`."""
+    def recall(self, node: LocalNode) -> bool:
+        """Tell a file's node its content's digest and its extended attributes, as long as its `stat_key` is the one
+        that they were read with; whether that was so."""
+        path = node.path
         entry = self._known.get(path)
-        if entry is None or not entry.startswith(key):
-            return None
+        if entry is None or not entry.startswith(node.key):
+            return False
         self._used.add(path)
-        return entry[_KEY:_END].hex(), marshal.loads(entry[_END:]) if len(entry) > _END else NO_XATTRS
+        node.content = entry[_KEY:_END].hex()
+        node._xattrs = marshal.loads(entry[_END:]) if len(entry) > _END else NO_XATTRS
+        return True
 
     def put(
         self, path: str, status: os.stat_result, digest: str, xattrs: Mapping[str, bytes], *, read_at: int

@@ -6,11 +6,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from boxwright.build.context_cache import NO_XATTRS, stat_key
 from boxwright.build.dockerfile.ignore import NOTHING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.context import LocalContext
 TYPES = {

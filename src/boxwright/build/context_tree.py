@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Protocol
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 MAX_LINKS = 40
 
@@ -68,41 +73,32 @@ class FileTree(Protocol):
 
     def lstat(self, path: str) -> TreeNode | None:
         """The node itself; None when there is none. Components before the last are not followed either."""
-        ...
 
     def resolve(self, path: str, *, follow_last: bool = True) -> TreeNode | None:
         """The node that a path leads to, links followed inside the tree; None when it leads nowhere.
         Raises Invalid for circles."""
-        ...
 
     def listdir(self, path: str) -> Sequence[str]:
         """The names in a directory, sorted."""
-        ...
 
     def walk(self, path: str) -> Iterator[TreeNode]:
         """All below a directory, without itself: parents before children, names sorted."""
-        ...
 
     def open(self, node: Any) -> BinaryIO | bytes:
         """The content of a file of this tree; that of a small one may come as bytes."""
-        ...
 
     def digest(self, node: Any) -> str:
         """The sha256 of a file's content, in hex."""
-        ...
 
 
-@runtime_checkable
 class KnowingTree(FileTree, Protocol):
     """A tree that knows more of its files than it must."""
 
     def fingerprint(self, node: Any) -> str:
         """Text that stands for all of a node that a copy keeps, except for its name."""
-        ...
 
     def explain_missing(self, path: str) -> str:
         """Why there is nothing at a path, if that can be said; a hint."""
-        ...
 
 
 def fingerprint(tree: FileTree, node: TreeNode) -> str:
@@ -117,11 +113,9 @@ def fingerprint(tree: FileTree, node: TreeNode) -> str:
     return f"{kind}\0{node.mode:o}\0{node.uid}:{node.gid}\0{content}{extra}"
 
 
-class SourceEntry(NamedTuple):
-    """A node of a source: `rel` is its place relative to what is copied, '' for a single file."""
-
-    rel: str
-    node: TreeNode
+def knowing(tree: FileTree) -> KnowingTree | None:
+    """The tree, if it is one that knows more."""
+    return tree if hasattr(tree, "fingerprint") else None  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +133,13 @@ class Source:
     nodes: tuple[TreeNode, ...]
 
     @property
-    def entries(self) -> list[SourceEntry]:
-        """Parents before children, names sorted; made anew each time."""
+    def entries(self) -> list[tuple[str, TreeNode]]:
+        """Each node under its place relative to what is copied, '' for a single file. Parents before children, names
+        sorted; made anew each time."""
         if not self.directory:
-            return [SourceEntry("", node) for node in self.nodes]
+            return [("", node) for node in self.nodes]
         cut = len(self.path) + 1 if self.path else 0
-        return [SourceEntry(node.path[cut:], node) for node in self.nodes]
+        return [(node.path[cut:], node) for node in self.nodes]
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -167,7 +162,8 @@ class SourceSet:
         lines: list[str] = []
         linked: dict[object, str] = {}
         tree = self.tree
-        printed = tree.fingerprint if isinstance(tree, KnowingTree) else partial(fingerprint, tree)
+        known = knowing(tree)
+        printed = known.fingerprint if known else partial(fingerprint, tree)
         for source in self.sources:
             lines.append("D" if source.directory else f"F{source.name}")
             for rel, node in source.entries:
@@ -181,8 +177,7 @@ class SourceSet:
         keeps so that a later miss can be explained."""
         found: dict[str, str] = {}
         for source in self.sources:
-            for entry in source.entries:
-                node = entry.node
+            for node in source.nodes:
                 what = (
                     self.tree.digest(node)
                     if node.type == "file"
@@ -227,11 +222,13 @@ def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source
     name = path.rpartition("/")[2]
     if node.type != "dir":
         return Source(node.path, name, False, (node,))
-    return Source(node.path, name, True, tuple(filtered(tree.walk(node.path), node.path, None, excluded)))
+    below: Iterable[TreeNode] = tree.walk(node.path)
+    return Source(node.path, name, True, tuple(filtered(below, node.path, None, excluded) if excluded else below))
 
 
 def _missing(tree: FileTree, path: str) -> SourceMissing:
-    return SourceMissing(f"/{path}", hint=tree.explain_missing(path) if isinstance(tree, KnowingTree) else "")
+    known = knowing(tree)
+    return SourceMissing(f"/{path}", hint=known.explain_missing(path) if known else "")
 
 
 def _expand(tree: FileTree, path: str) -> list[str]:

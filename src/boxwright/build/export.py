@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from boxwright.build.cache import StepCache, StepRecord
 from boxwright.build.dockerfile.history import COMMENT
@@ -17,7 +16,10 @@ from boxwright.build.plan import Plan
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.image.catalog import ImageRow
     from boxwright.image.store import ImageStore
 

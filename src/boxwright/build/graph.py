@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import canonical_json
 from boxwright.spec.values import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, ClassVar, Literal, Protocol
+
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import StepContext
 
-Reads = Literal["none", "local", "remote", "input"]
+    Reads = Literal["none", "local", "remote", "input"]
+else:
+    Protocol = object  # what it is for is checked before it runs
+    Reads = str
+
 _NO_FILES: Mapping[str, str] = {}
 
 
@@ -108,15 +114,12 @@ class Op(Protocol):
 
     def definition(self) -> Mapping[str, object]:
         """All of the key that is not an input: plain JSON, no secrets, no proxies, no host paths."""
-        ...
 
     def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
         """What would be read of the content-keyed input; None when `reads` is ``none``."""
-        ...
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
         """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
-        ...
 
 
 class BaseOp:

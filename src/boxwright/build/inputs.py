@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.build.context import LocalContext, umask_of
 from boxwright.build.context_tree import FileTree
@@ -19,10 +19,15 @@ from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from boxwright.build.gitref import GitRef
     from boxwright.build.ops.context import Rooms
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile
+_HEAD = 1 << 16  # bytes by which a tar is told from a Dockerfile
 
 
 class DockerfileMissing(NotFound):
@@ -45,70 +50,138 @@ class Inputs:
 def open_inputs(rooms: Rooms, request: BuildRequest, emit: Emit, hold: Callable[[str], None]) -> Iterator[Inputs]:
     """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
     RequestInvalid, IgnoreInvalid."""
-    cache = rooms.root / "cache" / "context" if request.stream is None else None
+    cache = rooms.root / "cache" / "context" if request.stream is None and not request.remote else None
     with ExitStack() as stack:
-        directory, data, path = _locate(rooms, request, stack, hold)
+        fetched = Fetched(rooms, request, emit, stack, hold)
+        directory, data, path = _locate(request, fetched)
         shown = _shown(path, directory)
         dockerfile = _parsed(data, shown, emit)
         contexts: dict[str, FileTree] = {}
         if directory is not None:
-            ignore = _ignore(directory, path, request)
-            umask = _umask(path, directory)
+            # Git and HTTP contexts are taken whole, as BuildKit does: what is not wanted there is not in them.
+            ignore = _ignore(directory, path, request) if not request.remote else None
+            umask = _umask(path, directory) if not request.remote else None
             contexts[""] = stack.enter_context(LocalContext(directory, ignore, cache, umask=umask))
         images = {}
         for name, value in request.build_contexts.items():
             kind, found = _named(value)
             if kind == "image":
                 images[name.lower()] = found
+            elif kind == "remote":
+                contexts[name.lower()] = stack.enter_context(LocalContext(fetched.directory(found, name)))
             else:
                 contexts[name.lower()] = stack.enter_context(LocalContext(Path(found), _ignore(Path(found), None, request), cache))
-        identity = f"{directory.resolve() if directory else '-'}\0{path or '-'}"
+        place = request.remote or (directory.resolve() if directory and request.stream is None else "-")
+        identity = f"{place}\0{request.dockerfile if request.remote else path or '-'}"
         project = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         yield Inputs(dockerfile, shown, contexts, images, project)
 
 
-def _locate(rooms: Rooms, request: BuildRequest, stack: ExitStack, hold: Callable[[str], None]) -> tuple[Path | None, bytes, Path | None]:
+def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes, Path | None]:
     """The context directory, the Dockerfile's bytes, and where they came from."""
     directory = request.context
     data = request.dockerfile_data
-    if request.stream is not None:
-        streamed = _from_stream(rooms, request.stream, stack, hold)
-        if isinstance(streamed, bytes):
+    foreign = request.stream is not None or bool(request.remote)
+    if foreign:
+        brought = fetched.stream(request.stream) if request.stream is not None else fetched.remote(request.remote)
+        if isinstance(brought, bytes):
             if request.dockerfile is not None or data is not None:
-                raise RequestInvalid("the context on standard input is a Dockerfile; leave -f out")
-            return None, streamed, None
-        directory = streamed
+                raise RequestInvalid("the context is a lone Dockerfile; leave -f out")
+            return None, brought, None
+        directory = brought
     if data is not None:
         return directory, data, None
     if request.dockerfile is not None:
-        # From a streamed context the Dockerfile is named inside it.
-        path = directory / request.dockerfile if request.stream is not None and directory else request.dockerfile
-        return directory, _read(path), path
+        # From a context that was brought here the Dockerfile is named inside it.
+        path = directory / request.dockerfile if foreign and directory else request.dockerfile
+        return directory, _read(path, directory if foreign else None), path
     if directory is None:
         raise RequestInvalid("nothing to build: neither a context nor a Dockerfile was given")
     if not directory.is_dir():
         raise DockerfileMissing(f"unable to prepare context: path {str(directory)!r} " + ("is not a directory" if directory.exists() else "not found"))
     for name in ("Dockerfile", "dockerfile"):
         if (directory / name).is_file():
-            return directory, _read(directory / name), directory / name
-    raise DockerfileMissing("failed to read dockerfile: open Dockerfile: no such file or directory", hint=f"there is no Dockerfile in {directory}; name it with -f")
+            return directory, _read(directory / name, directory if foreign else None), directory / name
+    where = request.remote or ("the archive" if foreign else directory)
+    raise DockerfileMissing("failed to read dockerfile: open Dockerfile: no such file or directory", hint=f"there is no Dockerfile in {where}; name it with -f")
 
 
-def _from_stream(rooms: Rooms, stream: BinaryIO, stack: ExitStack, hold: Callable[[str], None]) -> bytes | Path:
-    """A lone Dockerfile, or the directory into which a tar was unpacked."""
-    from boxwright.build.context_tar import is_archive, unpacked_context
+class Fetched:
+    """Contexts that are not here yet: each becomes a directory under ROOT/work for the length of the build."""
 
-    head = stream.read(1 << 16)
-    if not is_archive(head):
-        rest = stream.read(_LARGEST + 1)
-        if len(head) + len(rest) > _LARGEST:
-            raise RequestInvalid("standard input is neither a tar archive nor a Dockerfile")
-        return head + rest
-    key = f"context-{os.urandom(8).hex()}"
-    hold(key)
-    parent = rooms.root / "work" / key
-    stack.callback(_remove_empty, parent)
-    return stack.enter_context(unpacked_context(head, stream, parent))
+    def __init__(self, rooms: Rooms, request: BuildRequest, emit: Emit, stack: ExitStack, hold: Callable[[str], None]) -> None:
+        self._rooms, self._request, self._emit, self._stack, self._hold = rooms, request, emit, stack, hold
+
+    def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
+        """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
+        from boxwright.build.context_tar import is_archive, unpacked_context
+
+        head = b""
+        while len(head) < _HEAD and (more := stream.read(_HEAD - len(head))):
+            head += more
+        if not is_archive(head):
+            rest = stream.read(_LARGEST + 1)
+            if len(head) + len(rest) > _LARGEST:
+                raise RequestInvalid(f"{what} is neither a tar archive nor a Dockerfile")
+            return head + rest
+        return self._stack.enter_context(unpacked_context(head, stream, self._workspace("context")))
+
+    def remote(self, place: str) -> bytes | Path:
+        """What is at a URL: the checkout of a Git repository, a tar's content, or a Dockerfile. Raises GitRefMissing,
+        ProgramFailed, SourceMissing, SourceUnreachable."""
+        from boxwright.build.gitref import parse_git
+
+        repository = parse_git(place)
+        if repository is not None:
+            with self._step(f"load git source {place}"):
+                return self._checkout(repository)
+        from boxwright.image.importer import open_source
+
+        with self._step("load remote build context"), open_source(place, self._rooms.settings) as body:
+            return self.stream(body, place)
+
+    def directory(self, place: str, name: str) -> Path:
+        """A named context at a URL. Raises RequestInvalid for a single file, and as `remote`."""
+        found = self.remote(place)
+        if isinstance(found, bytes):
+            raise RequestInvalid(f"build context {name!r}: {place} is neither a Git repository nor a tar archive")
+        return found
+
+    def _checkout(self, repository: GitRef) -> Path:
+        from boxwright.build.ops.git import Git, GitOp
+
+        op = GitOp(repository.url, repository.ref, repository.checksum, bool(repository.keep_git_dir), repository.submodules)
+        git = Git(op, self._rooms.settings, {s.id: s for s in self._request.secrets}, self._request.ssh)
+        import shutil
+
+        top = self._workspace("git") / "context"
+        top.mkdir(parents=True)
+        self._stack.callback(shutil.rmtree, top, ignore_errors=True)
+        git.checkout(top, git.commit())
+        if not op.keep_git_dir:
+            shutil.rmtree(top / ".git", ignore_errors=True)
+        found = top / repository.subdir.strip("/")
+        if not found.is_dir() or not found.resolve().is_relative_to(top.resolve()):
+            raise RequestInvalid(f"{repository.url} has no directory {repository.subdir!r}")
+        return found
+
+    def _workspace(self, kind: str) -> Path:
+        key = f"{kind}-{os.urandom(8).hex()}"
+        self._hold(key)
+        parent = self._rooms.root / "work" / key
+        self._stack.callback(_remove_empty, parent)
+        return parent
+
+    @contextmanager
+    def _step(self, title: str) -> Iterator[None]:
+        step, began = f"internal {title}", time.monotonic()
+        self._emit(StepStarted(step, f"[internal] {title}"))
+        try:
+            yield
+        except BaseException as error:
+            self._emit(StepFailed(step, str(error)))
+            raise
+        self._emit(StepDone(step, time.monotonic() - began))
 
 
 def _remove_empty(directory: Path) -> None:
@@ -118,8 +191,11 @@ def _remove_empty(directory: Path) -> None:
         pass  # what could not be removed is the collector's
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, inside: Path | None = None) -> bytes:
+    """A Dockerfile; that of a context from elsewhere must not be a link to a file of this host."""
     try:
+        if inside is not None and not path.resolve().is_relative_to(inside.resolve()):
+            raise DockerfileMissing(f"failed to read dockerfile: {path.name} leads out of the context")
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
@@ -188,11 +264,24 @@ def _named(value: str) -> tuple[str, str]:
     scheme, separator, rest = value.partition("://")
     if separator and scheme == "docker-image":
         return "image", rest
+    if is_url(value):
+        return "remote", value
     if separator:
-        raise BuildContextUnsupported(f"build context {value!r}: {scheme} sources are not supported", hint="give a directory or docker-image://NAME")
+        raise BuildContextUnsupported(
+            f"build context {value!r}: {scheme} sources are not supported", hint="give a directory, docker-image://NAME, or the URL of a repository or tar"
+        )
     if not os.path.isdir(value):
         raise DockerfileMissing(f"build context {value!r} is not a directory")
     return "directory", value
+
+
+def is_url(place: str) -> bool:
+    """Whether a context is somewhere else; a directory of that name comes first."""
+    if os.path.isdir(place):
+        return False
+    from boxwright.build.gitref import parse_git
+
+    return place.startswith(("http://", "https://")) or parse_git(place) is not None
 
 
 class BuildContextUnsupported(Unsupported):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
@@ -14,7 +14,10 @@ from boxwright.build.ops.workdir import WorkdirOp
 from boxwright.build.stage import StageState
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from boxwright.build.ops.git import GitOp
     from boxwright.build.ops.http import HttpOp
     from boxwright.build.plan import Planner
@@ -78,6 +81,7 @@ def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
 def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
     inputs: list[Vertex] = []
     if not step.from_:
+        _check_local(step.sources)
         parts = [CopyPart("context", source) for source in step.sources]
     elif step.from_.lower() in {name.lower() for name in planner.options.local_contexts}:
         parts = [CopyPart("context", source, context=step.from_.lower()) for source in step.sources]
@@ -90,6 +94,15 @@ def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
     )  # fmt: skip
     vertex = planner.add_step(state, op, inputs, step, shown_text(step))
     state.note(step, vertex)
+
+
+def _check_local(sources: Sequence[str]) -> None:
+    from boxwright.build.remote import is_remote
+
+    for source in sources:
+        if is_remote(source):
+            what = "URL" if source.startswith(("http://", "https://")) and not source.partition("#")[0].endswith(".git") else "git ref"
+            raise DockerfileError(f"source can't be a {what} for COPY", hint="ADD fetches it")
 
 
 def _add(planner: Planner, state: StageState, step: ins.Add) -> None:

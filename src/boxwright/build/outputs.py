@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.build.export import Exported
 from boxwright.build.graph import Tree
@@ -14,7 +13,10 @@ from boxwright.build.plan import Plan
 from boxwright.build.request import Output, RequestInvalid
 from boxwright.spec.platform import Platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.build.builder import Building
     from boxwright.build.ops.context import Rooms
     from boxwright.layer.view import LayersView

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
 from boxwright.build import lower
 from boxwright.build.dockerfile import instructions as ins
@@ -26,6 +25,12 @@ from boxwright.errors import BoxwrightError
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.values import dataclass, field, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,6 @@ class Bases(Protocol):
     def image(self, name: str, platform: Platform) -> Base:
         """The image of this name for a platform; its layers need not be here. Raises NotFound and what a registry
         raises."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

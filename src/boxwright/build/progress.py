@@ -6,9 +6,12 @@ A step is named by an opaque `step` text; `StepStarted` comes first for each. Ti
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)

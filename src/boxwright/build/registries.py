@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.bases import BaseNotFound
 from boxwright.build.plan import Base
@@ -16,11 +15,16 @@ from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.platform import Platform, choose
 from boxwright.spec.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
     from boxwright.registry.client.client import RegistryClient
     from boxwright.registry.client.transfer import Pulled
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 Told = Callable[[str, int, int], None]
 
@@ -31,15 +35,12 @@ class Porcelain(Protocol):
     @property
     def registry(self) -> RegistryClient:
         """The registry client."""
-        ...
 
     def pull(self, name: str, *, platform: str = "", progress: Progress | None = None) -> list[Pulled]:
         """Bring an image into the store."""
-        ...
 
     def tag(self, source: str, name: str) -> None:
         """Give an image one more name."""
-        ...
 
 
 class EngineRegistries:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.ops.copy import CopyPart
 from boxwright.errors import Invalid
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.ops.git import GitOp
     from boxwright.build.ops.http import HttpOp

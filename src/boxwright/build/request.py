@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.spec.values import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, BinaryIO
 
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import Secret
@@ -33,10 +34,12 @@ class Output:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """Everything that ``build`` takes. `context` is a directory, None for no context at all; `stream` is a
-    context that arrives as a tar, or a lone Dockerfile (``-``)."""
+    context that arrives as a tar, or a lone Dockerfile (``-``); `remote` is a Git repository, or the URL of a tar or
+    of a Dockerfile."""
 
     context: Path | None = None
     stream: BinaryIO | None = None
+    remote: str = ""
     dockerfile: Path | None = None  # None: Dockerfile of the context, then dockerfile
     dockerfile_data: bytes | None = None  # the text itself, from `-f -` or an SDK
     tags: tuple[str, ...] = ()

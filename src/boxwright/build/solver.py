@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
@@ -20,11 +19,15 @@ from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, Ste
 from boxwright.errors import Cancelled
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from typing import Protocol
 
     from boxwright.build.ops.context import StepContext
     from boxwright.spec.digest import DiffID
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 
 class Host(Protocol):
@@ -34,23 +37,18 @@ class Host(Protocol):
 
     def step(self, vertex: Vertex) -> StepContext:
         """The world as this vertex's operation sees it."""
-        ...
 
     def hold(self, layers: Iterable[DiffID]) -> None:
         """Keep these layers from the collector until the build ends."""
-        ...
 
     def alone(self, key: str) -> AbstractContextManager[bool]:
         """Be the only one on this host to run the step of this key."""
-        ...
 
     def stamp(self, seconds: float) -> str:
         """A time as configs write it (RFC 3339), or SOURCE_DATE_EPOCH."""
-        ...
 
     def leave_thread(self) -> None:
         """This thread is done with the store."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.history import created_by
@@ -14,6 +13,10 @@ from boxwright.build.scope import Scope
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 # The order in which Docker writes a container config; more keys may follow.

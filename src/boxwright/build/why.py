@@ -7,10 +7,13 @@ last used one of the same instruction text, else of the same position and kind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients
 from boxwright.build.graph import Selection, Tree, Vertex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHOWN = 3  # changed files named one by one
 

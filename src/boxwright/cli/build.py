@@ -21,8 +21,8 @@ _TEXT = "string"
 
 def build_args(p: Parser) -> None:
     """Docker's, BuildKit's, and our own."""
-    p.usage = "PATH | -"
-    p.add_argument("path", metavar="PATH", complete="dir")
+    p.usage = "PATH | URL | -"
+    p.add_argument("path", metavar="PATH|URL", complete="dir")
     p.add_argument("-t", "--tag", action="append", metavar="stringArray", help='Name and optionally a tag (format: "name:tag")')
     p.add_argument("-f", "--file", default="", metavar=_TEXT, complete="file", help='Name of the Dockerfile (default "PATH/Dockerfile"); - reads standard input')
     p.add_argument("--target", default="", metavar=_TEXT, help="Set the target build stage to build")
@@ -60,6 +60,7 @@ def build_args(p: Parser) -> None:
         ("One stage, with a variable", "boxwright build --target test --build-arg VERSION=2 ."),
         ("Why is this slow again?", "boxwright build --explain ."),
         ("A Dockerfile without a context", "boxwright build - < Dockerfile"),
+        ("A directory of a Git repository", "boxwright build https://github.com/user/app.git#main:docker"),
     ]
 
 
@@ -138,7 +139,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from boxwright.build.request import BuildRequest
 
     environ = ctx.settings.environ
-    context, stream = _context(args.path)
+    context, stream, remote = _context(args.path)
     dockerfile: Path | None = Path(args.file) if args.file else None
     data: bytes | None = None
     if args.file == "-":
@@ -151,7 +152,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     if args.push and not args.tag:
         raise Invalid("tag is needed when pushing to registry", hint="add -t NAME")
     return BuildRequest(
-        context=context, stream=stream, dockerfile=dockerfile, dockerfile_data=data, tags=tuple(args.tag), target=args.target,
+        context=context, stream=stream, remote=remote, dockerfile=dockerfile, dockerfile_data=data, tags=tuple(args.tag), target=args.target,
         build_args=options.parse_build_args(args.build_arg, environ), labels=options.parse_pairs(args.label, "label"),
         annotations=options.parse_pairs(args.annotation, "annotation"), platforms=_platforms(args),
         build_contexts=options.parse_pairs(args.build_context, "build context"), ignore_file=Path(args.ignorefile) if args.ignorefile else None,
@@ -164,14 +165,21 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     )  # fmt: skip
 
 
-def _context(path: str) -> tuple[Path | None, BinaryIO | None]:
+def _context(path: str) -> tuple[Path | None, BinaryIO | None, str]:
+    """A directory, standard input, or a URL."""
     from pathlib import Path
 
     if path == "-":
-        return None, sys.stdin.buffer
-    if path.startswith(("http://", "https://", "git@", "git://", "ssh://", "github.com/")):
-        raise Invalid(f"build contexts at a URL are not supported: {path}", hint="clone or download it first and give the directory")
-    return Path(path), None
+        return None, sys.stdin.buffer, ""
+    if ("://" in path or "@" in path or path.startswith("github.com/")) and _is_url(path):
+        return None, None, path
+    return Path(path), None, ""
+
+
+def _is_url(path: str) -> bool:
+    from boxwright.build.inputs import is_url
+
+    return is_url(path)
 
 
 def _words(values: list[str]) -> tuple[str, ...]:

@@ -117,31 +117,13 @@ def _scaled(size: float, base: float, units: Sequence[str], precision: int) -> s
     return f"{value:.{precision}g}{units[at]}"
 
 
-def human_duration(seconds: float) -> str:
-    """A span as go-units HumanDuration words it: ``About a minute``, ``3 weeks``."""
-    whole, minutes, hours = int(seconds), int(seconds / 60), int(seconds / 3600 + 0.5)
-    if whole < 1:
-        return "Less than a second"
-    if whole < 60:
-        return "1 second" if whole == 1 else f"{whole} seconds"
-    if minutes < 60:
-        return "About a minute" if minutes == 1 else f"{minutes} minutes"
-    if hours < 48:
-        return "About an hour" if hours == 1 else f"{hours} hours"
-    if hours < 24 * 7 * 2:
-        return f"{hours // 24} days"
-    if hours < 24 * 30 * 2:
-        return f"{hours // 24 // 7} weeks"
-    if hours < 24 * 365 * 2:
-        return f"{hours // 24 // 30} months"
-    return f"{int(seconds / 3600) // 24 // 365} years"
-
-
 def since(when: str | float | None, *, now: float | None = None) -> str:
     """``5 minutes ago``; ``N/A`` for no time at all, or one that is not after 1970 began."""
     moment = timestamp(when) if isinstance(when, str) else when
     if moment is None or moment <= 0:
         return "N/A"
+    from boxwright.container.text import human_duration
+
     return human_duration(max((time.time() if now is None else now) - moment, 0)) + " ago"
 
 

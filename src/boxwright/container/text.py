@@ -27,4 +27,4 @@ def human_duration(seconds: float) -> str:
     for span, name in ((24 * 7 * 2, "days"), (24 * 30 * 2, "weeks"), (24 * 365 * 2, "months")):
         if hours < span:
             return f"{hours // {'days': 24, 'weeks': 168, 'months': 720}[name]} {name}"
-    return f"{hours // 24 // 365} years"
+    return f"{int(seconds / 3600) // 24 // 365} years"

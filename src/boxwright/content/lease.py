@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import time
 from types import TracebackType
-from typing import Self
 
 from boxwright.content.db import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 
 def process_identity(pid: int | None = None) -> str:

@@ -4,6 +4,7 @@
     ROOT/blobs/<algorithm>/<hex>    immutable, read-only files
     ROOT/ingest/<key>               bytes on their way in; kept on failure so that a pull can resume
     ROOT/store.lock                 shared by committers, exclusive for the collector's sweep
+    ROOT/index.lock                 held while index.json is written; nothing else is waited for meanwhile
 
 Locks are taken in this order and no other: store.lock, then the database.
 """
@@ -16,11 +17,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
 
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import Conflict, Invalid, NotFound, Unavailable
@@ -29,6 +29,10 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Self
 
 _KEY = re.compile(r"[A-Za-z0-9._+-]{1,200}\Z")
 
@@ -201,8 +205,8 @@ class LocalStore:
             yield
 
     @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        fd = os.open(self.root / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _locked(self, how: int, name: str = "store.lock") -> Iterator[None]:
+        fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, how)
             yield
@@ -259,7 +263,29 @@ class LocalStore:
                 if not name.startswith("."):
                     yield Digest(algorithm, name)
 
-    def export_index(self, manifests: list[Descriptor]) -> None:
-        """Rewrite index.json, by which other tools read ROOT as an OCI layout."""
-        body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [m.to_json() for m in manifests]}
-        write_atomic(self.root / "index.json", json.dumps(body).encode())
+    def export_index(self, named: Callable[[], Iterable[Descriptor]]) -> None:
+        """Rewrite index.json, by which other tools read ROOT as an OCI layout. `named` is asked under a lock of its
+        own, so that of two writers the later one knows more; nothing is written when nothing changed."""
+        path = self.root / "index.json"
+        with self._locked(fcntl.LOCK_EX, "index.lock"):
+            body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [m.to_json() for m in named()]}
+            data = json.dumps(body, separators=(",", ":")).encode()
+            try:
+                if path.read_bytes() == data:
+                    return
+            except FileNotFoundError:
+                pass
+            write_atomic(path, data)
+
+    def expose(self, digest: Digest, file: Path) -> None:
+        """Show a file of the store that is this blob already under its digest, too: one copy with two names."""
+        target = self.path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, target)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            # A layout may lack blobs: where links are refused, ROOT is read by us alone.
+            if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise

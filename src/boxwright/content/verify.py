@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
 
 from boxwright.errors import Corrupt
 from boxwright.spec.descriptor import Descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 CHUNK = 1024 * 1024  # bytes; one size for every buffer in the data path
 

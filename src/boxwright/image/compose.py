@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ConfigInvalid, HistoryEntry, ImageConfig
@@ -17,6 +16,10 @@ from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -69,7 +69,9 @@ class Maintenance:
         """See validate.Checker."""
         from boxwright.image.validate import Checker
 
-        return Checker(self._images).run(repair=repair)
+        problems = Checker(self._images).run(repair=repair)
+        self._images.publish()
+        return problems
 
     # --- images --------------------------------------------------------------------------------
 
@@ -85,6 +87,8 @@ class Maintenance:
                 stacks.append(stack)
             except BoxwrightError as error:
                 failures.append(error)
+        if lines:
+            self._images.publish()
         if any(line.action == "Deleted" for line in lines):
             swept = self.sweep()
             lines += _layer_lines(stacks, set(swept.layers))
@@ -102,6 +106,7 @@ class Maintenance:
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """See engine.image_prune."""
         lines = Remover(self._images, self._uses()).prune(filters, everything=everything)
+        self._images.publish()
         swept = self.sweep()
         return Pruned(tuple(lines), swept.bytes)
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.content.db import Database
+from boxwright.content.layout import NAME as REF_NAME
 from boxwright.content.local import LocalStore
 from boxwright.errors import Corrupt, NotFound, Unsupported
-from boxwright.image.catalog import COLUMNS, Catalog, ImageRow
+from boxwright.image.catalog import COLUMNS, Catalog, ImageRow, familiar
 from boxwright.image.compose import compose, layer_descriptor
 from boxwright.layer.store import LayerMissing, LayerStore
 from boxwright.spec import mediatypes as mt
@@ -112,9 +113,20 @@ class ImageStore(Catalog):
                 "parent=CASE WHEN excluded.parent='' THEN parent ELSE excluded.parent END, last_used=excluded.last_used",
                 values,
             )
+            self._expose(manifest, config)
             for name in normal:
                 self._point(name, target)
+        if normal:
+            self.publish()
         return self.rows("target = ?", (target,))[0]
+
+    def _expose(self, manifest: Manifest, config: ImageConfig) -> None:
+        """Layers whose blob is their tar, and which are kept as that: the tar gets the blob's name."""
+        for diff_id, desc in zip(config.diff_ids, manifest.layers, strict=True):
+            if str(desc.digest) == str(diff_id) and self.store.size(desc.digest) is None:
+                layer = self.layers.get(diff_id)
+                if layer.kind == "tar":
+                    self.store.expose(desc.digest, layer.tar_path)
 
     # --- names ---------------------------------------------------------------------------------
 
@@ -124,7 +136,24 @@ class ImageStore(Catalog):
         row = self.resolve(source)
         with self.store.committing(), self.db.write():
             self._point(normal, row.target)
+        self.publish()
         return row
+
+    def publish(self) -> None:
+        """Tell other tools the names: index.json says what the database says. A kill between the two is made good by
+        the next change of a name, prune or fsck."""
+
+        def named() -> Iterable[Descriptor]:
+            with self.db.read() as sql:
+                found = sql.execute(
+                    "SELECT names.name, media_type, names.target, size FROM names JOIN images ON images.target = names.target ORDER BY names.name"
+                ).fetchall()
+            tagged = {target for name, _, target, _ in found if "@" not in name}
+            for name, media_type, target, size in found:
+                if "@" not in name or target not in tagged:
+                    yield Descriptor(media_type, Digest.parse(target), size, {REF_NAME: familiar(name)})
+
+        self.store.export_index(named)
 
     @staticmethod
     def checked(name: str, *, digest: bool = True) -> str:
@@ -145,11 +174,6 @@ class ImageStore(Catalog):
                 "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET target=excluded.target, updated=excluded.updated",
                 (name, target, time.time()),
             )
-
-    def untag(self, *names: str) -> None:
-        """Forget normalised names; unknown ones are ignored."""
-        with self.db.write() as sql:
-            sql.executemany("DELETE FROM names WHERE name = ?", [(name,) for name in names])
 
     def touch(self, target: str) -> None:
         """Note that the image was used now."""

@@ -20,6 +20,8 @@ from boxwright.spec.manifest import Index, Manifest, parse
 from boxwright.spec.values import dataclass, replace
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.layer.erofs import Summary
 
 
@@ -200,6 +202,8 @@ class Checker:
         """Every problem; with `repair`, what can be made, fetched or built again is dropped or made at once."""
         problems: list[Problem] = []
         for digest in list(self._images.store.blobs()):
+            if self._exposed(digest):
+                continue  # the same file as a layer's tar, which is read below
             if problem := check_blob(self._images, digest):
                 problems.append(self._repair_blob(problem) if repair else problem)
         for layer in self._images.layers.all():
@@ -219,28 +223,40 @@ class Checker:
 
     def _repair_layer(self, problem: Problem, layer: Layer) -> Problem:
         if problem.kind == "index":
-            return replace(problem, state="repaired") if self._again(layer, layer.diff_id) else replace(problem, state="kept")
+            with self._images.layers.open_tar(layer) as body:
+                self._again(layer, body)
+            return replace(problem, state="repaired")
         for desc, _ in self._images.layers.blobs(layer.diff_id):
             if self._images.store.size(desc.digest) == desc.size and check_blob(self._images, desc.digest) is None:
-                self._drop(layer)
                 with self._images.store.open(desc) as body:
-                    self._images.layers.ingest(body, expected=layer.diff_id)
+                    self._again(layer, body)
                 return replace(problem, state="repaired")
         if self._replaceable(problem.what):
             self._drop(layer)
             return replace(problem, state="dropped")
         return replace(problem, state="kept")
 
-    def _again(self, layer: Layer, diff_id: DiffID) -> bool:
-        """Take the layer in once more from its own, sound, tar."""
-        with self._images.layers.open_tar(layer) as body:
-            self._drop(layer)
-            self._images.layers.ingest(body, expected=diff_id)
-        return True
+    def _again(self, layer: Layer, body: BinaryIO) -> None:
+        """Take the layer in once more."""
+        exposed = self._drop(layer)
+        fresh = self._images.layers.ingest(body, expected=layer.diff_id)
+        if exposed:
+            self._images.store.expose(fresh.diff_id, fresh.tar_path)
 
-    def _drop(self, layer: Layer) -> None:
+    def _drop(self, layer: Layer) -> bool:
+        """Whether other tools were shown its tar as a blob: that name goes, too."""
         with self._images.store.sweeping():
+            if exposed := self._exposed(layer.diff_id):
+                self._images.store.path(layer.diff_id).unlink()
             self._images.layers.remove(layer.diff_id)
+        return exposed
+
+    def _exposed(self, digest: Digest) -> bool:
+        layers = self._images.layers
+        try:
+            return layers.has(digest) and os.path.samefile(layers.get(digest).tar_path, self._images.store.path(digest))
+        except FileNotFoundError:
+            return False
 
     def _replaceable(self, digest: str) -> bool:
         """Whether content can be fetched (its repository is known) or built (a step record made it) again."""

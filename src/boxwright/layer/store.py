@@ -19,7 +19,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from boxwright.content.db import Database
 from boxwright.content.lease import hold_for_process
@@ -28,7 +27,10 @@ from boxwright.errors import NotFound
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO, Literal
+
     from boxwright.layer.writer import LayerWriter
     from boxwright.spec.descriptor import Descriptor
 
@@ -211,10 +213,6 @@ class LayerStore:
         from boxwright.layer.adopt import TreeReader
 
         return io.BufferedReader(TreeReader(layer), 1 << 20)
-
-    def open_blob(self, desc: Descriptor) -> BinaryIO:
-        """A virtual blob: an uncompressed layer served from here. Raises LayerMissing."""
-        return self.open_tar(self.get(desc.digest))
 
     def remove(self, diff_id: Digest) -> None:
         """For the collector, inside `LocalStore.sweeping`: drop the row and move the files to ROOT/trash."""

@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from boxwright.errors import Invalid
 from boxwright.rootfs import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 _NO_MAGIC_LINKS, _IN_ROOT = 0x02, 0x10
 _MAX_LINKS = 40  # as the kernel's

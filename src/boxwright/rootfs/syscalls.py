@@ -11,7 +11,10 @@ import errno
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK = 428, 429, 430, 431, 432, 433
 PIDFD_OPEN, CLOSE_RANGE, OPENAT2 = 434, 436, 437

@@ -79,23 +79,6 @@ def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> Use
     return User(uid, gid, (gid, *extra), entry.home if entry and entry.home else "/", entry.name if entry else "")
 
 
-def resolve_owner(tree: Readable, spec: str) -> tuple[int, int]:
-    """(uid, gid) for ``--chown=user[:group]``: without a group, the group of the same name or number is meant
-    (BuildKit: the user's own group for a name, the same number for a number). Raises UserUnknown."""
-    wanted, colon, wanted_group = spec.partition(":")
-    number = _number(wanted)
-    if number is None:
-        entry = next((u for u in _passwd(tree) if u.name == wanted), None)
-        if entry is None:
-            raise UserUnknown(f"unable to find user {wanted}: no matching entries in passwd file")
-        uid, gid = entry.uid, entry.gid
-    else:
-        uid = gid = _in_range(number)
-    if colon and wanted_group:
-        gid = _group(list(_groups(tree)), wanted_group)
-    return uid, gid
-
-
 def _group(groups: list[_Group], wanted: str) -> int:
     number = _number(wanted)
     for group in groups:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from boxwright.errors import Invalid
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import canonical_json
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

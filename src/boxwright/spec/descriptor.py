@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
 
 from boxwright.errors import Invalid
 from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class DescriptorInvalid(Invalid):

@@ -17,8 +17,7 @@ _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*"
 _PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[\w][\w.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*[:][0-9a-fA-F]{32,}"
-_REFERENCE = re.compile(rf"((?:(?:{_DOMAIN})/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?\Z", re.ASCII)
-_NAME = re.compile(rf"(?:({_DOMAIN})/)?({_PATH})\Z", re.ASCII)
+_REFERENCE = re.compile(rf"((?:({_DOMAIN})/)?({_PATH}))(?::({_TAG}))?(?:@({_DIGEST}))?\Z", re.ASCII)
 _TAG_ONLY = re.compile(rf"{_TAG}\Z", re.ASCII)
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
 _LONGEST_NAME = 255
@@ -52,18 +51,17 @@ class Reference:
         match = _REFERENCE.match(f"{domain}/{path}")
         if not match:
             raise ReferenceInvalid(f"invalid reference format: {text!r} is not [host[:port]/]name[:tag][@digest]" if text else "invalid reference format: the name is empty")
-        name = _NAME.match(match[1])
-        if not name or name[1] != domain:
+        if match[2] != domain:
             raise ReferenceInvalid(f"invalid reference format: {text!r}")
         if len(match[1]) > _LONGEST_NAME:
             raise ReferenceInvalid(f"invalid reference format: the repository name is longer than {_LONGEST_NAME} characters")
-        digest = match[3] or ""
+        digest = match[5] or ""
         if digest:
             try:
                 Digest.parse(digest)
             except Invalid as error:
                 raise ReferenceInvalid(f"invalid reference format: {error}") from error
-        return cls(domain, name[2], match[2] or "", digest)
+        return cls(domain, match[3], match[4] or "", digest)
 
     @property
     def name(self) -> str:

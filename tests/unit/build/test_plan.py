@@ -175,3 +175,9 @@ def test_failures(text: str, options: dict[str, Any], message: str, lines: list[
         plan(text, **options)
     assert message in str(caught.value)
     assert [r.start for r in caught.value.ranges] == lines
+
+
+@pytest.mark.parametrize(("source", "what"), [("https://example.com/x", "URL"), ("https://example.com/x.git#v1", "git ref"), ("git@example.com:x.git", "git ref")])
+def test_only_add_fetches(source: str, what: str) -> None:
+    with pytest.raises(DockerfileError, match=f"source can't be a {what} for COPY"):
+        plan(f"FROM scratch\nCOPY {source} /x\n")

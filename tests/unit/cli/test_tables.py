@@ -18,12 +18,12 @@ from boxwright.cli.tables import (
     binary_size,
     created_at,
     ellipsis,
-    human_duration,
     human_size,
     short_id,
     since,
     timestamp,
 )
+from boxwright.container.text import human_duration
 
 
 @pytest.mark.parametrize(

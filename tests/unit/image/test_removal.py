@@ -120,7 +120,7 @@ def test_a_containers_layers_outlive_its_image(eng: Engine) -> None:
     add_container(eng, "app:1")
     eng.rmi("app:1", force=True)
     assert [str(x.diff_id) for x in eng.layers.all()] == [layer]
-    assert len(list(eng.store.blobs())) == 2  # manifest and config, for `commit`
+    assert len(list(eng.store.blobs())) == 3  # manifest, config and the layer's tar, for `commit`
     with eng.db.write() as sql:
         sql.execute("DELETE FROM containers")
     eng.collect()
@@ -230,7 +230,7 @@ def test_leftovers_of_every_kind(eng: Engine) -> None:
     os.utime(old, (1, 1))
     (eng.root / "work/nobody/upper").mkdir(parents=True)
     eng.collect()
-    assert len(list(eng.store.blobs())) == 2 and len(eng.layers.all()) == 1
+    assert len(list(eng.store.blobs())) == 3 and len(eng.layers.all()) == 1
     assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-fresh"]
     assert os.listdir(eng.root / "trash") == [] and os.listdir(eng.root / "work") == []
     assert len(os.listdir(eng.layers.root)) == 1

@@ -85,7 +85,7 @@ def test_a_layer_that_is_lost_is_made_of_its_blob(eng: Engine, target: LocalTarg
 def test_uncompressed_layers_are_served_without_a_blob(eng: Engine, target: LocalTarget) -> None:
     imported(eng, "app:1", "a")
     layer = eng.images_store.resolve_platform("app:1").manifest.layers[0]
-    assert eng.store.size(layer.digest) is None
+    eng.store.path(layer.digest).unlink()  # as on a file system without hard links
     with target.open(layer) as stream:
         assert digest(stream.read()) == str(layer.digest)
     with pytest.raises(BlobMissing):

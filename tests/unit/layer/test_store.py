@@ -173,7 +173,7 @@ def test_an_uncompressed_blob_is_virtual(layers: LayerStore) -> None:
     desc = Descriptor(mt.OCI_LAYER, Digest.of(TAR), len(TAR))
     layer = layers.ingest_blob(io.BytesIO(TAR), desc)
     assert layer.diff_id == ID and layers.store.size(desc.digest) is None and layers.by_blob(desc.digest) == layer
-    with layers.open_blob(desc) as blob:
+    with layers.open_tar(layer) as blob:
         assert blob.read() == TAR
 
 

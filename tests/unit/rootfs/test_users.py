@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.rootfs.users import User, UserUnknown, resolve_owner, resolve_user
+from boxwright.rootfs.users import User, UserUnknown, resolve_user
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/x\nweb:x:101:102:web:/srv/web:/bin/sh\n12:x:77:77::/twelve:\n\nbroken\n"
 GROUP = "root:x:0:root\nbin:x:1:root,daemon\nwww:x:102:\nextra:x:500:web,root\nmore:x:501:web\n"
@@ -64,12 +64,3 @@ def test_errors_in_dockers_words(spec: str, message: str) -> None:
 
 def test_added_groups() -> None:
     assert resolve_user(IMAGE, "4242", ("www", "9")).extra_gids == (0, 102, 9)
-
-
-def test_owners() -> None:
-    assert resolve_owner(IMAGE, "web") == (101, 102)
-    assert resolve_owner(IMAGE, "101") == (101, 101)
-    assert resolve_owner(EMPTY, "10:11") == (10, 11)
-    assert resolve_owner(IMAGE, "root:www") == (0, 102)
-    with pytest.raises(UserUnknown):
-        resolve_owner(EMPTY, "web")

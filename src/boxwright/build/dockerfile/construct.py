@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.duration import go_duration
@@ -15,6 +14,10 @@ from boxwright.build.dockerfile.mounts import mount_of, parse_device
 from boxwright.build.dockerfile.parse import Dockerfile, Node
 from boxwright.build.dockerfile.text import SPACES, did_you_mean, go_quote
 from boxwright.spec.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ONBUILD = re.compile(r"(?i)^\s*ONBUILD\s*")
@@ -120,8 +123,8 @@ def _run(node: Node, common: dict[str, Any]) -> ins.Instruction:
         heredocs=node.heredocs,
         mounts=tuple(map(mount_of, flags.all("mount"))),
         devices=tuple(map(parse_device, flags.all("device"))),
-        network=cast(Any, network),
-        security=cast(Any, security),
+        network=network,  # type: ignore[arg-type]
+        security=security,  # type: ignore[arg-type]
         flags_used=flags.used,
         **common,
     )

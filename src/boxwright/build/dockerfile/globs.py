@@ -31,26 +31,7 @@ def has_wildcards(text: str) -> bool:
 
 def match_regex(pattern: str) -> str:
     """The regular expression, to be matched in full, of a filepath.Match pattern. Raises PatternInvalid."""
-    out: list[str] = []
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[":
-            text, at = _char_class(pattern, at, empty_ranges=True)
-            out.append(text)
-        elif char == "\\":
-            if at == len(pattern):
-                raise PatternInvalid(pattern)
-            out.append(re.escape(pattern[at]))
-            at += 1
-        else:
-            out.append(re.escape(char))
-    return "".join(out)
+    return _regex(pattern, ignore=False)
 
 
 def compile_match(pattern: str) -> re.Pattern[str]:
@@ -70,12 +51,16 @@ def ignore_regex(pattern: str) -> str:
             if rest.startswith("/")
             else f".*{re.escape(rest)}"
         )
+    return _regex(pattern, ignore=True)
+
+
+def _regex(pattern: str, *, ignore: bool) -> str:
     out: list[str] = []
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
-        if char == "*" and pattern.startswith("*", at):
+        if char == "*" and ignore and pattern.startswith("*", at):
             at += 2 if pattern.startswith("/", at + 1) else 1
             out.append(".*" if at >= len(pattern) else "(?:.*/)?")
         elif char == "*":
@@ -83,7 +68,7 @@ def ignore_regex(pattern: str) -> str:
         elif char == "?":
             out.append("[^/]")
         elif char == "[":
-            text, at = _char_class(pattern, at, empty_ranges=False)
+            text, at = _char_class(pattern, at, empty_ranges=not ignore)
             out.append(text)
         elif char == "\\":
             if at == len(pattern):

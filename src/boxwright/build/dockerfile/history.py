@@ -72,13 +72,6 @@ def _metadata(instruction: ins.Instruction) -> str | None:
     return None
 
 
-def makes_layer(instruction: ins.Instruction, *, workdir: str = "") -> bool:
-    """Whether the entry stands for a layer (else `empty_layer`). WORKDIR does, except for `/`."""
-    if isinstance(instruction, ins.Workdir):
-        return normalize_workdir(workdir, instruction.path) != "/"
-    return isinstance(instruction, ins.Run | ins.Copy | ins.Add)
-
-
 def _copied(instruction: ins.Copy | ins.Add) -> str:
     words = [instruction.name]
     if isinstance(instruction, ins.Copy) and instruction.parents:

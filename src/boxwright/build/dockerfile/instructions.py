@@ -6,12 +6,13 @@ Every value knows the lines that it came from and its original text (continuatio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
-
 from boxwright.build.dockerfile.errors import SourceRange
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import ClassVar, Literal
+
     from boxwright.build.dockerfile.parse import Dockerfile
 
 

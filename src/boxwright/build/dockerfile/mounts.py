@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.instructions import Device, RunMount
 from boxwright.build.dockerfile.text import did_you_mean, go_quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from boxwright.build.graph import Tree, Vertex
 from boxwright.build.progress import Emit, StepLog, StepStatus
@@ -13,8 +12,10 @@ from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Protocol
 
     from boxwright.build.context_tree import FileTree
     from boxwright.content.db import Database
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from boxwright.runtime.oci import Runtime
     from boxwright.settings import Settings
     from boxwright.snapshot.snapshotter import Snapshotter
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 class SecretMissing(NotFound):
     """A step requires a secret or an agent that the build was not given, or that cannot be read."""

@@ -4,11 +4,14 @@ Dockerfile. Nothing is unpacked and no file is made: the entries go straight int
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)

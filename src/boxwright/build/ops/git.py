@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
@@ -15,6 +15,10 @@ from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt, NotFound
 from boxwright.runtime.process import ProgramFailed, run
 from boxwright.spec.values import dataclass
+
+if TYPE_CHECKING:
+    from boxwright.build.ops.context import Secret
+    from boxwright.settings import Settings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _TIMEOUT = 1800  # seconds
@@ -54,7 +58,7 @@ class GitOp(BaseOp):
     def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
         if self.reads == "none":
             return None
-        commit = _Git(self, ctx).commit()
+        commit = _git(self, ctx).commit()
         return Selection(commit, {self.url: f"0000 {commit}"}, commit)
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
@@ -69,7 +73,7 @@ class GitOp(BaseOp):
         directory = ctx.rooms.root / "work" / key
         directory.mkdir(mode=0o700)
         try:
-            _Git(self, ctx).checkout(directory, commit)
+            _git(self, ctx).checkout(directory, commit)
             if not self.keep_git_dir:
                 shutil.rmtree(directory / ".git", ignore_errors=True)
             builder = LayerBuilder(None, layer_time(self.epoch, 0))
@@ -85,6 +89,10 @@ class GitOp(BaseOp):
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _git(op: GitOp, ctx: StepContext) -> Git:
+    return Git(op, ctx.rooms.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
+
+
 def public(url: str) -> str:
     """The URL without a password."""
     parts = urlsplit(url)
@@ -96,15 +104,17 @@ def _mode(kind: str, mode: int) -> int:
     return 0o777 if kind == "symlink" else 0o755 if kind == "dir" or mode & 0o100 else 0o644
 
 
-class _Git:
-    """The git program on one repository."""
+class Git:
+    """The git program on one repository; `secrets` and `ssh` (agents by id) are the build's."""
 
-    def __init__(self, op: GitOp, ctx: StepContext) -> None:
-        self._op, self._ctx = op, ctx
+    def __init__(self, op: GitOp, settings: Settings, secrets: Mapping[str, Secret], ssh: Mapping[str, Path]) -> None:
+        self._op, self._settings, self._secrets, self._ssh = op, settings, secrets, ssh
 
     def commit(self) -> str:
         """The commit that the reference means now. Raises GitRefMissing, CommitMismatch, ProgramFailed."""
         ref = self._op.ref or "HEAD"
+        if _COMMIT.match(ref):
+            return self._checked(ref)
         names = {line.split("\t", 1)[1]: line.split("\t", 1)[0] for line in self._run("ls-remote", "--", self._op.url).splitlines() if "\t" in line}
         # An annotated tag's commit is listed with ^{}.
         for name in (f"{ref}^{{}}", ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}"):
@@ -143,7 +153,7 @@ class _Git:
 
     def _account(self) -> list[str]:
         host = urlsplit(self._op.url).hostname or ""
-        secrets = self._ctx.sandbox.secrets
+        secrets = self._secrets
         for name in (f"GIT_AUTH_HEADER.{host}", "GIT_AUTH_HEADER", f"GIT_AUTH_TOKEN.{host}", "GIT_AUTH_TOKEN"):
             if (secret := secrets.get(name)) is None:
                 continue
@@ -156,9 +166,9 @@ class _Git:
         return []
 
     def _environment(self) -> dict[str, str]:
-        settings = self._ctx.rooms.settings
+        settings = self._settings
         kept = {name: value for name, value in settings.environ.items() if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")}
         env = {**kept, **settings.proxies, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-        if (agent := self._ctx.sandbox.ssh.get("default")) is not None:
+        if (agent := self._ssh.get("default")) is not None:
             env["SSH_AUTH_SOCK"] = str(agent)
         return env

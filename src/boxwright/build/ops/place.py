@@ -110,7 +110,7 @@ def _place_set(builder: LayerBuilder, op: CopyOp, part: CopyPart, found: SourceS
         if source.directory:
             _directory(builder, op, found.tree, source, attributes)
             continue
-        node = source.entries[0].node
+        node = source.nodes[0]
         if part.unpack and node.type == "file":
             from boxwright.build.ops.unpack import unpack
 
@@ -142,9 +142,8 @@ def _directory(builder: LayerBuilder, op: CopyOp, tree: FileTree, source: Source
     top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
     prefix = top + "/" if top else ""
     plan, directory, other = attributes.plan, builder.directory, builder.other
-    for entry in source.entries:
-        node = entry.node
+    for rel, node in source.entries:
         if node.type == "dir":
-            directory(prefix + entry.rel, plan(node))
+            directory(prefix + rel, plan(node))
         else:
-            other(prefix + entry.rel, plan(node, NodeContent(tree, node)))
+            other(prefix + rel, plan(node, NodeContent(tree, node)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from boxwright.build.context_tree import FileTree, SourceMissing, SourceSet
 from boxwright.build.context_tree import select as select_in
 from boxwright.build.graph import Selection, Tree
 from boxwright.build.ops.context import StepContext
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.ops.copy import CopyOp, CopyPart
 

@@ -1,0 +1,169 @@
+"""Two hundred Dockerfiles, each built by dockerd's BuildKit and here: the same outcome, config, history and layers.
+
+Each exercises a sentence of the Dockerfile reference. tests/data/dockerfiles.json has them, with the reason where
+BuildKit as of docker 20.10 is known to differ from today's.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import support_images
+from boxwright import Engine
+from boxwright.cli.main import main
+from support import DATA
+from support_corpus import leave
+from support_peers import dockerd
+
+pytestmark = [
+    pytest.mark.peer, pytest.mark.rooted, pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not Path("/usr/bin/docker").exists() or shutil.which("dockerd") is None, reason="docker.io is not installed"),
+    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+]  # fmt: skip
+CASES: list[dict[str, Any]] = json.loads((DATA / "dockerfiles.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    with dockerd(tmp_path_factory.mktemp("docker")) as command:
+        command[0] = "/usr/bin/docker"  # the distribution's own client speaks BuildKit without a plugin
+        subprocess.run([*command, "import", "-c", 'CMD ["sh"]', "-c", "ENV PATH=/usr/bin:/bin", "-", "busybox"], input=support_images.busybox_tar(), check=True)
+        yield command
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine(tmp_path_factory.mktemp("root"))
+    engine.import_(io.BytesIO(support_images.busybox_tar()), "busybox", changes=['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"])
+    yield engine
+    leave(engine)
+
+
+def lay_out(case: dict[str, Any], top: Path) -> Path:
+    top.mkdir()
+    for name, what in case.get("files", {}).items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if what is None:
+            path.mkdir()
+        elif isinstance(what, str):
+            path.write_text(what)
+        elif "link" in what:
+            path.symlink_to(what["link"])
+        else:
+            path.write_text(what["text"])
+            path.chmod(int(what["mode"], 8))
+    for name, mode in case.get("tars", {}).items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(top / name, mode) as tar:
+            for entry, data in (("td", None), ("td/f", b"tf"), ("g", b"gg")):
+                info = tarfile.TarInfo(entry)
+                info.uid = info.gid = 33
+                info.mtime, info.mode, info.size = 1_600_000_000, 0o640 if data else 0o750, len(data or b"")
+                info.type = tarfile.REGTYPE if data else tarfile.DIRTYPE
+                tar.addfile(info, io.BytesIO(data or b""))
+    for name, text in case.get("gzip", {}).items():
+        (top / name).write_bytes(gzip.compress(text.encode()))
+    (top / "Dockerfile").write_text(case["dockerfile"], newline="")
+    return top
+
+
+def opened(archive: bytes) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The config of a saved image, and its layers that hold something, each as path -> what is there."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+
+        def read(name: str) -> bytes:
+            member = tar.getmember(name)
+            if member.issym():  # how docker writes a layer twice
+                member = tar.getmember(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+            file = tar.extractfile(member)
+            assert file is not None
+            return file.read()
+
+        manifest = json.loads(read("manifest.json"))[0]
+        config: dict[str, Any] = json.loads(read(manifest["Config"]))
+        layers = [listed(read(name)) for name in manifest["Layers"]]
+    return config, [layer for layer in layers if layer]
+
+
+def listed(layer: bytes) -> dict[str, str]:
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        for info in tar:
+            name, content = info.name.strip("/").removeprefix("./"), ""
+            if info.isreg() and ".wh." not in name:
+                file = tar.extractfile(info)
+                assert file is not None
+                content = hashlib.sha256(file.read()).hexdigest()[:12]
+            kind = "f" if info.isreg() else "d" if info.isdir() else "l" if info.issym() else "h" if info.islnk() else "?"
+            found[name] = "whiteout" if ".wh." in name else f"{kind} {info.mode & 0o7777:04o} {info.uid}:{info.gid} {info.linkname.lstrip('/')} {content}"
+    for name in ("dev", "proc", "sys", "etc"):  # where BuildKit of 20.10 mounted something
+        if name in found and not any(path.startswith(f"{name}/") for path in found):
+            del found[name]
+    return found
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    said = {key: value for key, value in (config.get("config") or {}).items() if value not in (None, "", [], {}, False)}
+    return {key: value for key, value in said.items() if key not in ("Image", "Hostname", "ArgsEscaped")}
+
+
+def history(config: dict[str, Any], base: bool) -> list[tuple[str, bool]]:
+    """What made each layer, in words that both versions share: flags of COPY and values of ARG are shown since 23.0."""
+    found = []
+    for entry in config["history"][base:]:
+        text = re.sub(r"^(COPY|ADD)( --\S+)+", r"\1", entry.get("created_by", ""))
+        text = re.sub(r"^(ARG [^=]+)=.*", r"\1", text)
+        text = re.sub(r"^RUN \|\d+ .*? (?=/bin/sh)", "RUN ", text).replace("//", "/")
+        text = re.sub(r"^(EXPOSE|HEALTHCHECK) .*", r"\1", text)
+        found.append((text, bool(entry.get("empty_layer"))))
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_same_image(case: dict[str, Any], docker: list[str], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    if case.get("different", "").endswith("panics"):
+        pytest.skip(case["different"])
+    context = lay_out(case, tmp_path / "context")
+    for name, value in case.get("environment", {}).items():
+        monkeypatch.setenv(name, value)
+    arguments = ["--network", "none", *(word.replace("{context}", str(context)) for word in case.get("arguments", ()))]
+    theirs = subprocess.run(
+        [*docker, "build", "-q", "-t", case["name"], *arguments, str(context)], capture_output=True, env={**os.environ, "DOCKER_BUILDKIT": "1"}, timeout=120
+    )
+    code = main(["--root", str(engine.root), "build", "-q", "--trust-host-ca=never", "-t", case["name"], *arguments, str(context)])
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    if "different" in case:
+        assert (theirs.returncode == 0) != (code == 0), "the peer has changed: take the mark away"
+        return
+    assert (theirs.returncode == 0) == (code == 0), f"{theirs.stderr.decode()}\n{said}"
+    if code:
+        assert "ERROR: " in said
+        return
+    saved = io.BytesIO()
+    engine.save([case["name"]], saved)
+    theirs_config, theirs_layers = opened(subprocess.run([*docker, "save", case["name"]], capture_output=True, check=True).stdout)
+    ours_config, ours_layers = opened(saved.getvalue())
+    base = not case["dockerfile"].startswith("FROM scratch")
+    assert settings(ours_config) == settings(theirs_config)
+    assert history(ours_config, base) == history(theirs_config, base)
+    assert ours_config.get("author") == theirs_config.get("author")
+    assert len(ours_layers) == len(theirs_layers)
+    if "other_files" not in case:
+        assert ours_layers == theirs_layers

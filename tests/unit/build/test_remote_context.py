@@ -1,0 +1,147 @@
+"""Contexts that are at a URL: a Git repository, a tar, a lone Dockerfile (from a web server on loopback)."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import support_corpus as corpus
+from boxwright import Engine
+from boxwright.build.request import BuildFailed, BuildRequest
+from boxwright.errors import BoxwrightError
+from support_image import engine as make_engine
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def git(directory: Path, *words: str) -> str:
+    env = {
+        "PATH": os.environ["PATH"], "HOME": str(directory), "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b", "GIT_CONFIG_NOSYSTEM": "1",
+    }  # fmt: skip
+    return subprocess.run(["git", *words], cwd=directory, env=env, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The server's URL, and the first commit of its repository."""
+    top = tmp_path_factory.mktemp("site")
+    work = top / "work"
+    (work / "docker").mkdir(parents=True)
+    (work / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (work / "docker/Dockerfile").write_text("FROM scratch\nCOPY . /sub/\n")
+    (work / "app").write_text("one\n")
+    (work / "tool").write_text("#!/bin/sh\n")
+    (work / "tool").chmod(0o755)
+    (work / ".dockerignore").write_text("app\n")
+    (work / "leak").symlink_to("/etc/passwd")
+    (work / "out").symlink_to("/etc")
+    git(work, "init", "-q", "-b", "main")
+    git(work, "add", "-A")
+    git(work, "commit", "-q", "-m", "one")
+    first = git(work, "rev-parse", "HEAD")
+    git(work, "tag", "v1")
+    (work / "app").write_text("two\n")
+    git(work, "commit", "-q", "-a", "-m", "two")
+    git(top, "clone", "-q", "--bare", str(work), "app.git")
+    git(top / "app.git", "update-server-info")
+    with tarfile.open(top / "context.tar.gz", "w:gz") as tar:
+        for name, data in (("Dockerfile", b"FROM scratch\nCOPY f /f\n"), ("f", b"from the tar")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    (top / "Lone").write_text("FROM scratch\nCOPY <<E /made\nhere\nE\n")
+    (top / "noise").write_bytes(b"\0" * 100 + b"x" * 20_000_000)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(top)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", first
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return make_engine(tmp_path / "root")
+
+
+def built(engine: Engine, remote: str, **more: object) -> dict[str, str]:
+    engine.build(BuildRequest(remote=remote, tags=("x",), **more))  # type: ignore[arg-type]
+    assert os.listdir(engine.root / "work") == []
+    return {path: what for path, what in corpus.tree(engine, "x").items() if path}
+
+
+def test_a_branch(engine: Engine, site: tuple[str, str]) -> None:
+    """All of it: ignore files are for what would have to be left out of an upload."""
+    found = built(engine, f"{site[0]}/app.git")
+    assert {"app", "tool", ".dockerignore", "docker/Dockerfile"} <= set(found) and not any(p.startswith(".git/") for p in found)
+    assert found["tool"].startswith("file 0755 0:0") and found["app"].startswith("file 0644 0:0")
+
+
+@pytest.mark.parametrize("ref", ["v1", "{commit}", "main"])
+def test_a_reference_and_a_directory(engine: Engine, site: tuple[str, str], ref: str) -> None:
+    assert set(built(engine, f"{site[0]}/app.git#{ref.format(commit=site[1])}:docker")) == {"sub", "sub/Dockerfile"}
+
+
+def test_what_a_tag_was(engine: Engine, site: tuple[str, str]) -> None:
+    assert built(engine, f"{site[0]}/app.git#v1")["app"] != built(engine, f"{site[0]}/app.git#main")["app"]
+
+
+def test_the_umask_does_not_show(engine: Engine, site: tuple[str, str], tmp_path: Path) -> None:
+    layers = []
+    for umask in (0o022, 0o077):
+        before = os.umask(umask)
+        try:
+            other = make_engine(tmp_path / f"{umask}")
+            other.build(BuildRequest(remote=f"{site[0]}/app.git#v1", tags=("x",)))
+            layers.append(other.images_store.resolve_platform("x").layers)
+        finally:
+            os.umask(before)
+    assert layers[0] == layers[1]
+
+
+def test_a_tar_and_a_lone_dockerfile(engine: Engine, site: tuple[str, str]) -> None:
+    assert set(built(engine, f"{site[0]}/context.tar.gz")) == {"f"}
+    assert set(built(engine, f"{site[0]}/Lone")) == {"made"}
+
+
+def test_named_contexts(engine: Engine, site: tuple[str, str]) -> None:
+    text = b"FROM scratch\nCOPY --from=code app /app\nCOPY --from=tar f /f\n"
+    contexts = {"code": f"{site[0]}/app.git#v1", "tar": f"{site[0]}/context.tar.gz"}
+    engine.build(BuildRequest(dockerfile_data=text, build_contexts=contexts, tags=("x",)))
+    assert {"app", "f"} <= set(corpus.tree(engine, "x"))
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("/none.tar", "not found"), ("/app.git#nosuch", "has no reference nosuch"), ("/app.git#main:nowhere", "has no directory 'nowhere'"),
+        ("/app.git#main:out", "has no directory 'out'"), ("/noise", "neither a tar archive nor a Dockerfile"),
+    ],
+)  # fmt: skip
+def test_refusals(engine: Engine, site: tuple[str, str], place: str, said: str) -> None:
+    with pytest.raises(BoxwrightError, match=said):
+        engine.build(BuildRequest(remote=site[0] + place))
+    assert os.listdir(engine.root / "work") == []
+
+
+def test_a_dockerfile_that_is_a_link_to_the_hosts(engine: Engine, site: tuple[str, str]) -> None:
+    """An excerpt of it would be shown."""
+    with pytest.raises(BuildFailed, match="leads out of the context"):
+        engine.build(BuildRequest(remote=f"{site[0]}/app.git", dockerfile=Path("leak")))

@@ -1,0 +1,79 @@
+"""ROOT as an OCI layout: what other tools read there is what the database says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from boxwright.content.layout import NAME, Layout
+from boxwright.engine import Engine
+from support_image import engine, imported, saved
+
+
+def names(eng: Engine) -> dict[str, str]:
+    """Reference name -> digest, as another tool finds them."""
+    return {entry.annotations[NAME]: str(entry.digest) for entry in Layout(eng.root).entries()}
+
+
+def test_names_come_and_go(tmp_path: Path) -> None:
+    eng = engine(tmp_path)
+    imported(eng, "app:1")
+    first = eng.images_store.resolve("app:1").target
+    eng.tag("app:1", "quay.io/team/app:2")
+    assert names(eng) == {"app:1": first, "quay.io/team/app:2": first}
+    imported(eng, "app:1", "another")
+    assert names(eng) == {"app:1": eng.images_store.resolve("app:1").target, "quay.io/team/app:2": first}
+    eng.rmi("quay.io/team/app:2")
+    assert list(names(eng)) == ["app:1"]
+    eng.rmi("app:1")
+    assert names(eng) == {}
+
+
+def test_every_claim_can_be_read(tmp_path: Path) -> None:
+    """Manifest, config and layers, all through the layout; a second image by way of load."""
+    eng = engine(tmp_path / "one")
+    imported(eng, "app:1", "a", "b")
+    other = engine(tmp_path / "two")
+    (tmp_path / "archive").write_bytes(saved(eng, "app:1"))
+    other.load(tmp_path / "archive")
+    for each in (eng, other):
+        layout = Layout(each.root)
+        row = each.images_store.resolve("app:1")
+        [(desc, manifest)] = each.images_store.manifests(row)
+        assert layout.resolve("app:1") == desc
+        for part in (manifest.config, *manifest.layers):
+            with layout.open(part) as body:
+                assert len(body.read()) == part.size
+
+
+def test_a_layer_is_kept_once(tmp_path: Path) -> None:
+    eng = engine(tmp_path)
+    imported(eng, "app:1", "a")
+    layer = eng.images_store.resolve_platform("app:1").layers[0]
+    blob, tar = eng.store.path(layer), eng.layers.get(layer).tar_path
+    assert os.path.samefile(blob, tar)
+    eng.rmi("app:1")
+    assert not blob.exists() and not tar.exists()
+
+
+def test_a_kill_between_is_made_good(tmp_path: Path) -> None:
+    """The database moved on and index.json did not: prune and fsck bring it up to date."""
+    eng = engine(tmp_path)
+    imported(eng, "app:1")
+    for heal in (eng.image_prune, eng.fsck):
+        (tmp_path / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+        assert names(eng) == {}
+        heal()
+        assert list(names(eng)) == ["app:1"]
+
+
+def test_repair_keeps_what_is_shown_and_the_layer_one(tmp_path: Path) -> None:
+    eng = engine(tmp_path)
+    imported(eng, "app:1", "a")
+    layer = eng.images_store.resolve_platform("app:1").layers[0]
+    index = eng.layers.get(layer).index_path
+    index.chmod(0o600)
+    index.write_bytes(b"broken")
+    assert [p.state for p in eng.fsck(repair=True)] == ["repaired"]
+    assert os.path.samefile(eng.store.path(layer), eng.layers.get(layer).tar_path)
+    assert eng.fsck() == []
