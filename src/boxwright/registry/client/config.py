@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from boxwright import __version__
 from boxwright.errors import Invalid
 from boxwright.settings import Settings
+from boxwright.spec.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import BinaryIO
 from urllib.parse import urljoin
 
@@ -19,6 +18,7 @@ from boxwright.registry.client.http import Reply
 from boxwright.registry.client.session import Session
 from boxwright.registry.client.wire import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.values import dataclass, field
 
 SMALL = 1 << 20  # bytes up to which a blob is held in memory and sent with one PUT
 _PATIENCE = 600.0  # seconds: a registry on object storage copies a large blob before it answers
