@@ -272,6 +272,27 @@ def test_pull_through_mirror_for_any_registry(tmp_path: Path) -> None:
             assert str(desc.digest) in second("pull", with_digest)
 
 
+def test_hosts_toml_of_containerd_names_a_mirror(tmp_path: Path) -> None:
+    """certs.d/HOST/hosts.toml with a registry that answers: the origin is not asked, and no credential goes there."""
+    from boxwright.registry.client.client import RegistryClient
+    from support_registry import client_config, running
+
+    desc = layout(tmp_path / "lay", "x", make_image(*FILES))
+    with docker_registry(tmp_path / "mirror") as mirror, running() as origin:
+        Boxwright(tmp_path)("copy", f"oci:{tmp_path}/lay:x", f"{mirror}/team/app:1")
+        name, _, port = origin.host.partition(":")
+        folder = tmp_path / "etc/containerd/certs.d" / f"{name}_{port}_"
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(f'server = "http://{origin.host}"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n')
+        engine = Engine(tmp_path / "two")
+        engine.__dict__["registry"] = RegistryClient(client_config(tmp_path))
+        (done,) = engine.pull(f"{origin.host}/team/app:1")
+        assert done.target.digest == desc.digest and origin.log == []
+        assert [row.tags for row in engine.catalog.rows()] == [[f"{origin.host}/team/app:1"]]
+        engine.registry.close()
+        engine.db.close()
+
+
 def test_docker_hub_names_come_from_its_mirror(tmp_path: Path) -> None:
     """daemon.json's registry-mirrors, for names without a host. Nothing but the mirror is asked."""
     desc = layout(tmp_path / "lay", "x", make_image(*FILES))

@@ -10,9 +10,11 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from boxwright import Engine
 from boxwright.content import copy as copying
+from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
-from boxwright.errors import BoxwrightError, Unavailable
+from boxwright.errors import BoxwrightError, NotFound, Unavailable
 from boxwright.registry.client.wire import UnknownToRegistry
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -465,3 +467,34 @@ def test_memory_is_a_source_and_sink() -> None:
     from boxwright.content.store import Sink, Source
 
     assert isinstance(cast(object, Memory()), Source) and isinstance(cast(object, Memory()), Sink)
+
+
+@pytest.mark.parametrize("name", ["", ":kept"])
+def test_signatures_by_tag_and_by_subject_survive_a_layout(registry: FakeRegistry, tmp_path: Path, name: str) -> None:
+    """Registry to OCI layout to another registry: cosign's tags and referrers arrive, all digests the same."""
+    put = registry.add_image("a/b", "1", IMAGE)
+    wanted = {"1": IMAGE.manifest.raw}
+    for n, kind in enumerate(("sig", "att", "sbom")):
+        attached = make_image({"payload": bytes([n])})
+        tag = f"sha256-{put.digest.hex}.{kind}"
+        registry.add_image("a/b", tag, attached)
+        wanted[tag] = attached.manifest.raw
+    registry.add("a/b", b"{}")
+    raw = Manifest.compose(Descriptor.of(b"{}", mt.OCI_EMPTY), [], subject=put, artifact_type="application/x.signature").raw
+    referrer = registry.add_manifest("a/b", "", raw)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/a/b:1", f"oci:{tmp_path}/layout{name}")
+        assert engine.copy(f"oci:{tmp_path}/layout{name}", f"{other.host}/c:1").digest == put.digest
+        there = other.manifests["c"]
+        assert {tag: there[tag][1] for tag in wanted} == wanted
+        assert there[str(referrer.digest)][1] == raw
+        engine.copy(f"oci:{tmp_path}/layout{name}", f"{other.host}/bare:1", referrers=False)
+        assert sorted(t for t in other.manifests["bare"] if ":" not in t) == ["1"]
+
+
+def test_an_empty_layout_says_so(tmp_path: Path) -> None:
+    Layout(tmp_path / "empty", create=True)
+    with pytest.raises(NotFound, match="has no images"):
+        Layout(tmp_path / "empty").resolve("")

@@ -85,6 +85,10 @@ class Remote:
 
         return self._read("resolve", False, ask, mirrors=False)
 
+    def beside(self, tag: str) -> str:
+        """See content.store.Neighbouring."""
+        return str(self.reference.with_tag(tag))
+
     def manifest(self, name: str) -> tuple[Descriptor, Manifest | Index]:
         """What a name points at, read. Raises what `resolve` and `spec.manifest.parse` raise."""
         desc = self.resolve(name)
