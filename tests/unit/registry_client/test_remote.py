@@ -21,7 +21,17 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Index, Manifest, ManifestInvalid, SchemaUnsupported
 from boxwright.spec.reference import Reference
-from support_registry import FakeRegistry, Request, Response, client, make_image, noise, ranged, running
+from support_registry import (
+    FakeRegistry,
+    Request,
+    Response,
+    client,
+    make_image,
+    noise,
+    ranged,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -498,3 +508,48 @@ def test_an_empty_layout_says_so(tmp_path: Path) -> None:
     Layout(tmp_path / "empty", create=True)
     with pytest.raises(NotFound, match="has no images"):
         Layout(tmp_path / "empty").resolve("")
+
+
+class Dying(io.BytesIO):
+    """A body whose process is killed when half of it was read; `rewind` as content.copy's bodies have it."""
+
+    def __init__(self, data: bytes, alive: bool) -> None:
+        super().__init__(data)
+        self.half = len(data) if alive else len(data) // 2
+
+    def rewind(self, offset: int) -> None:
+        self.seek(offset)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= self.half < len(self.getvalue()):
+            raise KeyboardInterrupt
+        return super().read(size)
+
+
+@pytest.mark.parametrize("spoilt", ["", "other bytes", "forgotten"])
+def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: Path, spoilt: str) -> None:
+    data = noise(20_000_000)
+    desc = Descriptor.of(data, mt.OCI_LAYER_GZIP)
+    notes = tmp_path / "ingest"
+    notes.mkdir()
+
+    def push(alive: bool) -> None:
+        client(tmp_path, uploads=notes).remote(ref(registry, "a/b"), push=True).push(desc, cast(BinaryIO, Dying(data, alive)))
+
+    with pytest.raises(KeyboardInterrupt):
+        push(alive=False)
+    wait_until(lambda: any(map(len, registry.uploads.values())))
+    ((key, part),) = registry.uploads.items()
+    have = len(part)
+    assert 5_000_000 < have < len(data) and len(list(notes.iterdir())) == 1
+    if spoilt == "forgotten":
+        del registry.uploads[key]
+    elif spoilt:
+        part[0] ^= 1
+    before = len(registry.log)
+    push(alive=True)
+    assert registry.blobs["a/b"][str(desc.digest)] == data
+    sent = [r.headers.get("content-range") for r in registry.log[before:] if r.method == "PATCH"]
+    resumed, whole = f"{have}-{len(data) - 1}", f"0-{len(data) - 1}"
+    assert sent == {"": [resumed], "other bytes": [resumed, whole], "forgotten": [whole]}[spoilt]
+    assert list(notes.iterdir()) == []
