@@ -353,3 +353,52 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
         assert asked == [f"bytes={have}-"]
     assert not part.exists()
     assert Engine(tmp_path / "root").fsck() == []
+
+
+@pytest.mark.parametrize("kind", ["ours", "docker-registry"])
+def test_a_killed_push_goes_on_or_begins_again(tmp_path: Path, kind: str) -> None:
+    """Our registry says how far the upload came, and the rest is sent; Go's gives a broken PATCH up, and gets all."""
+    import time
+    from contextlib import ExitStack
+    from typing import BinaryIO, cast
+
+    from boxwright.registry.client.client import RegistryClient
+    from boxwright.spec.digest import Digest
+    from boxwright.spec.reference import Reference
+    from support_registry import client_config
+    from support_server import serving
+
+    class Body(io.BytesIO):
+        dies_at, taken = 1 << 60, 0
+
+        def rewind(self, offset: int) -> None:
+            self.seek(offset)
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() >= self.dies_at:
+                raise KeyboardInterrupt
+            piece = super().read(size)
+            self.taken += len(piece)
+            return piece
+
+    data = noise(30_000_000)
+    desc = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", Digest.of(data), len(data))
+    (tmp_path / "ingest").mkdir()
+    with ExitStack() as stack:
+        host = stack.enter_context(docker_registry(tmp_path / "r")) if kind == "docker-registry" else stack.enter_context(serving(tmp_path / "r")).host
+        for dies in (True, False):
+            speaker = RegistryClient(client_config(tmp_path, uploads=tmp_path / "ingest"))
+            body = Body(data)
+            body.dies_at = 15_000_000 if dies else 1 << 60
+            remote = speaker.remote(Reference.parse(f"{host}/a/b"), push=True)
+            if dies:
+                with pytest.raises(KeyboardInterrupt):
+                    remote.push(desc, cast(BinaryIO, body))
+                time.sleep(0.5)  # the registry learns of it, and counts what it has
+            else:
+                remote.push(desc, cast(BinaryIO, body))
+                assert remote.exists(desc)
+                with remote.open(desc) as back:
+                    assert back.read() == data
+            speaker.close()
+    assert body.taken < 20_000_000 if kind == "ours" else body.taken >= len(data)
