@@ -47,25 +47,29 @@ def pull(setup: Setup) -> Iterator[Row]:
 
 
 def pull_big(setup: Setup) -> Iterator[Row]:
-    """`pull` of ten layers of 100 MB, 67,000 files."""
-    name = f"{_registry(setup)}/bench/big:1"
-    folder = setup.work / "big"
-    _layers(folder)
-    setup.run("build", "-q", "-t", name, str(folder))
-    setup.run("push", "-q", name)
-    yield "pull 10 layers (1 GB, 67,000 files)", _pulls(setup, name), "1/4 of docker, under 120 MB"
+    """`pull` of ten layers of 100 MB: of very many small files, and of few big ones."""
+    for title, files, middle in (("67,000 files", 6700, 8.3), ("1,500 files", 150, 13.25)):
+        name = f"{_registry(setup)}/bench/big-{files}:1"
+        folder = setup.work / f"big-{files}"
+        _layers(folder, files, middle)
+        # On another root: here the records of the build's steps would keep the layers, and nothing would be pulled.
+        builder = [setup.boxwright[0], "--root", str(setup.work / f"builder-{files}")]
+        for argv in (["build", "-q", "-t", name, str(folder)], ["push", "-q", name], ["system", "reset", "--force"]):
+            subprocess.run([*builder, *argv], check=True, capture_output=True)
+        shutil.rmtree(folder)
+        yield f"pull 10 layers (1 GB, {title})", _pulls(setup, name), "1/4 of docker, under 120 MB"
 
 
-def _layers(folder: Path) -> None:
-    """Ten tars whose files are pieces of a real root file system."""
+def _layers(folder: Path, files: int, middle: float) -> None:
+    """Ten tars of `files` files each, pieces of a real root file system; `middle` is the logarithm of their median size in bytes."""
     with inputs.debian().open("rb") as file:
         material = file.read(20_000_000)
     dice = random.Random(10)
     folder.mkdir()
     for layer in range(10):
         with tarfile.open(folder / f"{layer}.tar", "w") as tar:
-            for number in range(6700):
-                size = min(int(dice.lognormvariate(8.3, 1.5)) + 1, 2_000_000)
+            for number in range(files):
+                size = min(int(dice.lognormvariate(middle, 1.5 if files > 1000 else 0.6)) + 1, 5_000_000)
                 at = dice.randrange(len(material) - size)
                 entry = tarfile.TarInfo(f"data/{layer}/{number // 100}/{number}")
                 entry.size = size

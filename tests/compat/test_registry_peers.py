@@ -272,6 +272,27 @@ def test_pull_through_mirror_for_any_registry(tmp_path: Path) -> None:
             assert str(desc.digest) in second("pull", with_digest)
 
 
+def test_hosts_toml_of_containerd_names_a_mirror(tmp_path: Path) -> None:
+    """certs.d/HOST/hosts.toml with a registry that answers: the origin is not asked, and no credential goes there."""
+    from boxwright.registry.client.client import RegistryClient
+    from support_registry import client_config, running
+
+    desc = layout(tmp_path / "lay", "x", make_image(*FILES))
+    with docker_registry(tmp_path / "mirror") as mirror, running() as origin:
+        Boxwright(tmp_path)("copy", f"oci:{tmp_path}/lay:x", f"{mirror}/team/app:1")
+        name, _, port = origin.host.partition(":")
+        folder = tmp_path / "etc/containerd/certs.d" / f"{name}_{port}_"
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(f'server = "http://{origin.host}"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n')
+        engine = Engine(tmp_path / "two")
+        engine.__dict__["registry"] = RegistryClient(client_config(tmp_path))
+        (done,) = engine.pull(f"{origin.host}/team/app:1")
+        assert done.target.digest == desc.digest and origin.log == []
+        assert [row.tags for row in engine.catalog.rows()] == [[f"{origin.host}/team/app:1"]]
+        engine.registry.close()
+        engine.db.close()
+
+
 def test_docker_hub_names_come_from_its_mirror(tmp_path: Path) -> None:
     """daemon.json's registry-mirrors, for names without a host. Nothing but the mirror is asked."""
     desc = layout(tmp_path / "lay", "x", make_image(*FILES))
@@ -332,3 +353,52 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
         assert asked == [f"bytes={have}-"]
     assert not part.exists()
     assert Engine(tmp_path / "root").fsck() == []
+
+
+@pytest.mark.parametrize("kind", ["ours", "docker-registry"])
+def test_a_killed_push_goes_on_or_begins_again(tmp_path: Path, kind: str) -> None:
+    """Our registry says how far the upload came, and the rest is sent; Go's gives a broken PATCH up, and gets all."""
+    import time
+    from contextlib import ExitStack
+    from typing import BinaryIO, cast
+
+    from boxwright.registry.client.client import RegistryClient
+    from boxwright.spec.digest import Digest
+    from boxwright.spec.reference import Reference
+    from support_registry import client_config
+    from support_server import serving
+
+    class Body(io.BytesIO):
+        dies_at, taken = 1 << 60, 0
+
+        def rewind(self, offset: int) -> None:
+            self.seek(offset)
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() >= self.dies_at:
+                raise KeyboardInterrupt
+            piece = super().read(size)
+            self.taken += len(piece)
+            return piece
+
+    data = noise(30_000_000)
+    desc = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", Digest.of(data), len(data))
+    (tmp_path / "ingest").mkdir()
+    with ExitStack() as stack:
+        host = stack.enter_context(docker_registry(tmp_path / "r")) if kind == "docker-registry" else stack.enter_context(serving(tmp_path / "r")).host
+        for dies in (True, False):
+            speaker = RegistryClient(client_config(tmp_path, uploads=tmp_path / "ingest"))
+            body = Body(data)
+            body.dies_at = 15_000_000 if dies else 1 << 60
+            remote = speaker.remote(Reference.parse(f"{host}/a/b"), push=True)
+            if dies:
+                with pytest.raises(KeyboardInterrupt):
+                    remote.push(desc, cast(BinaryIO, body))
+                time.sleep(0.5)  # the registry learns of it, and counts what it has
+            else:
+                remote.push(desc, cast(BinaryIO, body))
+                assert remote.exists(desc)
+                with remote.open(desc) as back:
+                    assert back.read() == data
+            speaker.close()
+    assert body.taken < 20_000_000 if kind == "ours" else body.taken >= len(data)

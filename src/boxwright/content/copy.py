@@ -163,7 +163,7 @@ def copy_tree(
 ) -> Descriptor:  # fmt: skip
     """The second half of `copy`, for callers that looked at the tree first."""
     nodes = _unique([tree])
-    attached = _referring(source, nodes) if referrers else []
+    attached = _referring(source, nodes, jobs) if referrers else []
     blobs = _blobs_of([*nodes, *attached])
     if progress:
         progress.planned(blobs)
@@ -198,8 +198,8 @@ def _unique(trees: Sequence[Node]) -> list[Node]:
     return list(seen.values())
 
 
-def _referring(source: Source, nodes: Sequence[Node]) -> list[Node]:
-    """The manifests that refer to these, theirs too; subjects first."""
+def _referring(source: Source, nodes: Sequence[Node], jobs: int) -> list[Node]:
+    """The manifests that refer to these, theirs too; subjects first. A level is asked for in parallel."""
     if not isinstance(source, Referring):
         return []
     known = {node.desc.digest for node in nodes}
@@ -207,8 +207,14 @@ def _referring(source: Source, nodes: Sequence[Node]) -> list[Node]:
     todo = list(nodes)
     for _ in range(_DEEPEST):
         fresh: list[Node] = []
+        said: dict[Digest, Sequence[Descriptor]] = {}
+
+        def ask(node: Node, said: dict[Digest, Sequence[Descriptor]] = said) -> None:
+            said[node.desc.digest] = source.referrers(node.desc.digest)
+
+        in_parallel(jobs, todo, ask, stop=threading.Event())
         for node in todo:
-            for desc in source.referrers(node.desc.digest):
+            for desc in said[node.desc.digest]:
                 if desc.digest in known:
                     continue
                 more = [n for n in _unique([load(source, desc, everything)]) if n.desc.digest not in known]

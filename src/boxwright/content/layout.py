@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 NAME = "org.opencontainers.image.ref.name"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+_ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z")  # a name by which cosign attaches to a digest
 
 
 class LayoutInvalid(Invalid):
@@ -71,10 +75,14 @@ class Layout:
     def resolve(self, name: str) -> Descriptor:
         """See content.store.Resolver; '' means the only image. Raises NoSuchName."""
         entries = [e for e in self.entries() if e.media_type in mt.INDEXES | mt.MANIFESTS]
-        named = [e for e in entries if name and (e.annotations.get(NAME) == name or str(e.digest) == name)]
-        found = named or ([] if name else list({e.digest: e for e in entries}.values()))
+        if name:
+            found = [e for e in entries if e.annotations.get(NAME) == name or str(e.digest) == name]
+        else:
+            found = list({e.digest: e for e in entries if not _ATTACHED.match(e.annotations.get(NAME, "")) and self._subject(e) is None}.values())
         if len({e.digest for e in found}) == 1:
             return Descriptor(found[0].media_type, found[0].digest, found[0].size)
+        if not entries:
+            raise NoSuchName(f"{self.path} has no images")
         names = ", ".join(sorted(e.annotations.get(NAME, str(e.digest)) for e in entries)) or "nothing"
         raise NoSuchName(f"{self.path} has no image {name!r}" if name else f"{self.path} has several images; say which", hint=f"it has {names}")
 
@@ -90,12 +98,24 @@ class Layout:
         """See content.store.Referring: entries of index.json whose manifests have this subject."""
         found = []
         for entry in self.entries():
-            if entry.media_type in mt.INDEXES | mt.MANIFESTS and entry.size <= MAX_SIZE:
-                with self.open(entry) as body:
-                    subject = parse(body.read(), entry.media_type).subject
-                if subject is not None and subject.digest == digest:
-                    found.append(Descriptor(entry.media_type, entry.digest, entry.size))
+            subject = self._subject(entry)
+            if subject is not None and subject.digest == digest:
+                found.append(Descriptor(entry.media_type, entry.digest, entry.size))
         return found
+
+    def tags(self) -> list[str]:
+        """Every name in index.json."""
+        return sorted({name for e in self.entries() if (name := e.annotations.get(NAME))})
+
+    def beside(self, tag: str) -> str:
+        """See content.store.Neighbouring."""
+        return tag
+
+    def _subject(self, entry: Descriptor) -> Descriptor | None:
+        if entry.media_type not in mt.INDEXES | mt.MANIFESTS or entry.size > MAX_SIZE:
+            return None
+        with self.open(entry) as body:
+            return parse(body.read(), entry.media_type).subject
 
     # --- sink ----------------------------------------------------------------------------------
 

@@ -110,6 +110,19 @@ class Referring(Protocol):
 
 
 @runtime_checkable
+class Neighbouring(Protocol):
+    """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""
+
+    def tags(self) -> Sequence[str]:
+        """Every tag."""
+        ...
+
+    def beside(self, tag: str) -> str:
+        """The name by which `resolve` and `tag` know the image of that tag."""
+        ...
+
+
+@runtime_checkable
 class NamedPusher(Protocol):
     """A sink that stores a manifest and names it in one request."""
 

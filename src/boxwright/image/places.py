@@ -9,18 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boxwright.content.layout import Layout
-from boxwright.content.lease import Lease
-from boxwright.content.local import disk_errors
-from boxwright.content.store import Sink, Source
 from boxwright.errors import BoxwrightError, Invalid
-from boxwright.image.archive import ArchiveSource
-from boxwright.image.load import open_members
-from boxwright.image.save import ArchiveSink
-from boxwright.image.store import ImageStore
-from boxwright.image.target import LocalTarget
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.content.store import Sink, Source
+    from boxwright.image.store import ImageStore
 
 KINDS = ("docker", "local", "oci", "oci-archive", "docker-archive")
 
@@ -52,12 +48,21 @@ class Place:
 @contextmanager
 def source(images: ImageStore, place: Place) -> Iterator[tuple[Source, str]]:
     """Where to read and under which name. Raises ArchiveInvalid, LayoutInvalid."""
+    from boxwright.content.lease import Lease
+
     if place.kind == "local":
+        from boxwright.image.target import LocalTarget
+
         with Lease(images.db, f"copy {place.name}") as lease:
             yield LocalTarget(images, lease), place.name
     elif place.kind == "oci":
+        from boxwright.content.layout import Layout
+
         yield Layout(Path(place.path)), place.name
     else:
+        from boxwright.image.archive import ArchiveSource
+        from boxwright.image.load import open_members
+
         with Lease(images.db, f"copy {place.path}") as lease:
             members = open_members(Path(place.path), images, lease)
             try:
@@ -70,11 +75,19 @@ def source(images: ImageStore, place: Place) -> Iterator[tuple[Source, str]]:
 def sink(images: ImageStore, place: Place) -> Iterator[tuple[Sink, str]]:
     """Where to write and under which name. An archive appears under its own name when it is whole."""
     if place.kind == "local":
+        from boxwright.content.lease import Lease
+        from boxwright.image.target import LocalTarget
+
         with Lease(images.db, f"copy {place.name}") as lease:
             yield LocalTarget(images, lease), place.name
     elif place.kind == "oci":
+        from boxwright.content.layout import Layout
+
         yield Layout(Path(place.path), create=True), place.name
     else:
+        from boxwright.content.local import disk_errors
+        from boxwright.image.save import ArchiveSink
+
         name = _archive_name(place)
         path = Path(place.path)
         temporary = path.with_name(f".{path.name}.part")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from boxwright.content.local import disk_errors
+from boxwright.content.local import disk_errors, write_behind
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt
 from boxwright.layer import erofs
@@ -98,11 +98,12 @@ class LayerWriter:
     def store(self, data: bytes | bytearray | memoryview) -> None:
         """Hash and write."""
         self._hash.update(data)
-        self.size += len(data)
         with disk_errors(str(self.directory)), memoryview(data) as view:
             at = 0
             while at < len(view):
                 at += os.write(self._fd, view[at:])
+            write_behind(self._fd, self.size, self.size + at)
+            self.size += at
 
     def pump(self, stream: BinaryIO) -> None:
         """Take everything that a stream gives: this thread reads (and inflates) and scans, a second one hashes

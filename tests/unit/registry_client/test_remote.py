@@ -10,16 +10,28 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from boxwright import Engine
 from boxwright.content import copy as copying
+from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
-from boxwright.errors import BoxwrightError, Unavailable
+from boxwright.errors import BoxwrightError, NotFound, Unavailable
 from boxwright.registry.client.wire import UnknownToRegistry
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Index, Manifest, ManifestInvalid, SchemaUnsupported
 from boxwright.spec.reference import Reference
-from support_registry import FakeRegistry, Request, Response, client, make_image, noise, ranged, running
+from support_registry import (
+    FakeRegistry,
+    Request,
+    Response,
+    client,
+    make_image,
+    noise,
+    ranged,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -465,3 +477,79 @@ def test_memory_is_a_source_and_sink() -> None:
     from boxwright.content.store import Sink, Source
 
     assert isinstance(cast(object, Memory()), Source) and isinstance(cast(object, Memory()), Sink)
+
+
+@pytest.mark.parametrize("name", ["", ":kept"])
+def test_signatures_by_tag_and_by_subject_survive_a_layout(registry: FakeRegistry, tmp_path: Path, name: str) -> None:
+    """Registry to OCI layout to another registry: cosign's tags and referrers arrive, all digests the same."""
+    put = registry.add_image("a/b", "1", IMAGE)
+    wanted = {"1": IMAGE.manifest.raw}
+    for n, kind in enumerate(("sig", "att", "sbom")):
+        attached = make_image({"payload": bytes([n])})
+        tag = f"sha256-{put.digest.hex}.{kind}"
+        registry.add_image("a/b", tag, attached)
+        wanted[tag] = attached.manifest.raw
+    registry.add("a/b", b"{}")
+    raw = Manifest.compose(Descriptor.of(b"{}", mt.OCI_EMPTY), [], subject=put, artifact_type="application/x.signature").raw
+    referrer = registry.add_manifest("a/b", "", raw)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/a/b:1", f"oci:{tmp_path}/layout{name}")
+        assert engine.copy(f"oci:{tmp_path}/layout{name}", f"{other.host}/c:1").digest == put.digest
+        there = other.manifests["c"]
+        assert {tag: there[tag][1] for tag in wanted} == wanted
+        assert there[str(referrer.digest)][1] == raw
+        engine.copy(f"oci:{tmp_path}/layout{name}", f"{other.host}/bare:1", referrers=False)
+        assert sorted(t for t in other.manifests["bare"] if ":" not in t) == ["1"]
+
+
+def test_an_empty_layout_says_so(tmp_path: Path) -> None:
+    Layout(tmp_path / "empty", create=True)
+    with pytest.raises(NotFound, match="has no images"):
+        Layout(tmp_path / "empty").resolve("")
+
+
+class Dying(io.BytesIO):
+    """A body whose process is killed when half of it was read; `rewind` as content.copy's bodies have it."""
+
+    def __init__(self, data: bytes, alive: bool) -> None:
+        super().__init__(data)
+        self.half = len(data) if alive else len(data) // 2
+
+    def rewind(self, offset: int) -> None:
+        self.seek(offset)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= self.half < len(self.getvalue()):
+            raise KeyboardInterrupt
+        return super().read(size)
+
+
+@pytest.mark.parametrize("spoilt", ["", "other bytes", "forgotten"])
+def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: Path, spoilt: str) -> None:
+    data = noise(20_000_000)
+    desc = Descriptor.of(data, mt.OCI_LAYER_GZIP)
+    notes = tmp_path / "ingest"
+    notes.mkdir()
+
+    def push(alive: bool) -> None:
+        client(tmp_path, uploads=notes).remote(ref(registry, "a/b"), push=True).push(desc, cast(BinaryIO, Dying(data, alive)))
+
+    with pytest.raises(KeyboardInterrupt):
+        push(alive=False)
+    wait_until(lambda: any(map(len, registry.uploads.values())))
+    ((key, part),) = registry.uploads.items()
+    have = len(part)
+    assert 5_000_000 < have < len(data) and len(list(notes.iterdir())) == 1
+    if spoilt == "forgotten":
+        del registry.uploads[key]
+    elif spoilt:
+        part[0] ^= 1
+    before = len(registry.log)
+    push(alive=True)
+    assert registry.blobs["a/b"][str(desc.digest)] == data
+    sent = [r.headers.get("content-range") for r in registry.log[before:] if r.method == "PATCH"]
+    resumed, whole = f"{have}-{len(data) - 1}", f"0-{len(data) - 1}"
+    assert sent == {"": [resumed], "other bytes": [resumed, whole], "forgotten": [whole]}[spoilt]
+    assert list(notes.iterdir()) == []

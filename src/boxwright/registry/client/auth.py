@@ -12,11 +12,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
 from boxwright.errors import Denied, Unauthorized, Unavailable
 from boxwright.registry.client.http import is_loopback, may_be_sent_to
+from boxwright.spec.values import dataclass
 
 CLIENT_ID = "boxwright"
 _SHORTEST = 60.0  # seconds; the token specification's least and default life time

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.registry.client.auth import Credential, LoginRefused
@@ -17,6 +16,7 @@ from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.session import Session, paged
 from boxwright.registry.client.wire import error_from
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

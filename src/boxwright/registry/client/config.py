@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from boxwright import __version__
 from boxwright.errors import Invalid
 from boxwright.settings import Settings
+from boxwright.spec.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class ClientConfig:
     proxies: Mapping[str, str] = field(default_factory=dict)  # HTTPS_PROXY … under either spelling
     ca_bundle: Path | None = None  # named by the environment; otherwise the system's own
     etc: Path = Path("/etc")  # where docker/, containers/ and containerd/ are looked for
+    uploads: Path | None = None  # where unfinished uploads are noted, so that the next command goes on
     insecure: tuple[str, ...] = ()  # host[:port] or CIDR
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # domain -> URLs, from our own configuration
     user_agent: str = f"boxwright/{__version__}"
@@ -52,6 +53,7 @@ def from_settings(settings: Settings) -> ClientConfig:
         auth_json=settings.auth_json,
         proxies=settings.proxies,
         ca_bundle=settings.host_ca_bundle if settings.host_ca_named else None,
+        uploads=settings.root / "ingest",  # whose files are thrown away after a day
         insecure=_texts(insecure),
         mirrors={str(domain): _texts(urls) for domain, urls in mirrors.items()},
     )

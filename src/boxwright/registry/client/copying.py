@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, cast
 
 from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, load
-from boxwright.content.store import Sink, Source
+from boxwright.content.store import Neighbouring, Sink, Source
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
@@ -14,6 +15,10 @@ from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
 _COSIGN = ("sig", "att", "sbom")  # tags sha256-<hex>.<kind>, by which cosign attaches what has no subject
+
+
+class _Neighbour(Neighbouring, Source, Protocol):
+    """A source of that kind."""
 
 
 def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tuple[Remote, str]:
@@ -29,14 +34,16 @@ def copy_between(
     """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise."""
     root = source.resolve(source_name)
     tree = load(source, root, for_platforms(platforms) if platforms else everything)
-    attached = _by_tag(source, tree) if referrers and isinstance(source, Remote) else []
-    for name, node in attached:
-        if isinstance(sink, Remote):
-            copy_tree(source, node, sink, str(sink.reference.with_tag(name)), jobs=jobs, progress=progress)
-    return copy_tree(source, tree, sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
+    if referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring):
+        for tag, node in _by_tag(cast(_Neighbour, source), tree):
+            copy_tree(source, node, sink, sink.beside(tag), jobs=jobs, progress=progress)
+    copy_tree(source, tree, sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
+    if not sink_name:
+        sink.tag("", root)  # without a name, but to be found
+    return root
 
 
-def _by_tag(source: Remote, tree: Node) -> list[tuple[str, Node]]:
+def _by_tag(source: _Neighbour, tree: Node) -> list[tuple[str, Node]]:
     """What cosign's older scheme attaches: an image of its own under a tag made of the digest."""
     try:
         tags = set(source.tags())
@@ -48,7 +55,7 @@ def _by_tag(source: Remote, tree: Node) -> list[tuple[str, Node]]:
             name = f"{node.desc.digest.algorithm}-{node.desc.digest.hex}.{kind}"
             if name in tags:
                 try:
-                    desc = source.resolve(str(source.reference.with_tag(name)))
+                    desc = source.resolve(source.beside(name))
                 except NotFound:
                     continue
                 found.append((name, load(source, desc, everything)))

@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from boxwright.errors import Invalid, Unavailable
 from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB
+from boxwright.spec.values import dataclass
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HELPER = re.compile(r"[A-Za-z0-9._+-]+\Z")

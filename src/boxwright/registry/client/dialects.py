@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +28,7 @@ from boxwright.registry.client.endpoint import (
     strings,
 )
 from boxwright.registry.client.http import Tls
+from boxwright.spec.values import replace
 
 
 def insecure(hosts: Maker) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from boxwright.errors import Denied, Invalid
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.http import Tls
+from boxwright.spec.values import dataclass, field
 
 HUB = "docker.io"
 HUB_HOST = "registry-1.docker.io"

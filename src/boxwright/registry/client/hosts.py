@@ -8,7 +8,6 @@ a host is insecure when any of them says so.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from boxwright.registry.client import dialects
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB, HUB_HOST, READ, Endpoint, Host, HostsInvalid, Mirrored
 from boxwright.registry.client.http import Tls, address_of, is_loopback
+from boxwright.spec.values import dataclass, field, replace
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from boxwright.errors import Invalid, Unavailable
 from boxwright.registry.client.config import ClientConfig
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     import ssl
@@ -48,6 +48,9 @@ class Tls:
     verify: bool = True
     authorities: tuple[str, ...] = ()
     client: tuple[str, str] | None = None
+
+
+_ORDINARY = Tls()
 
 
 class Reply:
@@ -126,7 +129,7 @@ class Http:
         self._lock = threading.Lock()
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None, tls: Tls = Tls(), patience: float = 0,
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None, tls: Tls = _ORDINARY, patience: float = 0,
     ) -> Reply:  # fmt: skip
         """One request, one response, redirects not followed; `patience` = seconds of silence. Raises PeerUnreachable, NotTls, UntrustedPeer."""
         import urllib3

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -25,6 +24,7 @@ from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass, replace
 
 
 class NoSuchList(NotFound):

@@ -17,7 +17,7 @@ from boxwright.registry.client.download import RemoteBlob
 from boxwright.registry.client.endpoint import Endpoint
 from boxwright.registry.client.http import Reply, ResponseTooLarge, may_be_sent_to
 from boxwright.registry.client.session import Session, paged
-from boxwright.registry.client.upload import Upload
+from boxwright.registry.client.upload import Upload, upload_note
 from boxwright.registry.client.wire import RegistryRefused, next_link
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -85,6 +85,10 @@ class Remote:
 
         return self._read("resolve", False, ask, mirrors=False)
 
+    def beside(self, tag: str) -> str:
+        """See content.store.Neighbouring."""
+        return str(self.reference.with_tag(tag))
+
     def manifest(self, name: str) -> tuple[Descriptor, Manifest | Index]:
         """What a name points at, read. Raises what `resolve` and `spec.manifest.parse` raise."""
         desc = self.resolve(name)
@@ -137,7 +141,8 @@ class Remote:
             self._put_manifest(str(desc.digest), desc, body.read())
             return
         endpoint, session = self._origin()
-        Upload(session, endpoint.repository, desc, self._scopes(endpoint), self._config.tries, self._sessions.pop(desc.digest, "")).send(body)
+        note = upload_note(self._config.uploads, endpoint.host.name, endpoint.repository, desc)
+        Upload(session, endpoint.repository, desc, self._scopes(endpoint), self._config.tries, self._sessions.pop(desc.digest, ""), note).send(body)
 
     def push_unknown(self, body: BinaryIO) -> Callable[[Descriptor], None]:
         """Send a blob whose digest is known only at its end; calling what is returned with the descriptor stores it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import urlencode
 
@@ -11,6 +10,7 @@ from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.endpoint import Host
 from boxwright.registry.client.session import Session
 from boxwright.registry.client.wire import RegistryRefused, clean, json_object
+from boxwright.spec.values import dataclass, replace
 
 DEFAULT_LIMIT = 25
 MOST = 100

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from boxwright.content.copy import Node, Progress, copy_tree, for_platforms, in_parallel, load, move
@@ -27,6 +26,7 @@ from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass, replace
 
 
 class PullRefused(Denied):

@@ -1,28 +1,42 @@
 """A blob's way to a registry: one PUT for small ones, a streamed PATCH for others, going on where a break left it.
 
 A broken PATCH asks the registry how far it came (GET on the upload, distribution-spec end-13) and goes on from
-there; a registry that does not say so gets the blob from its start.
+there; a registry that does not say so gets the blob from its start. Where a large blob's upload was begun is noted, so
+that after a kill the next command goes on with it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin
 
+from boxwright.content.local import disk_errors
 from boxwright.content.store import Rewindable
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.registry.client.http import Reply
-from boxwright.registry.client.session import Session
+from boxwright.registry.client.session import RedirectRefused, Session
 from boxwright.registry.client.wire import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.values import dataclass, field
 
+_NOTED = 8 << 20  # bytes from which an upload is worth a note
 SMALL = 1 << 20  # bytes up to which a blob is held in memory and sent with one PUT
 _PATIENCE = 600.0  # seconds: a registry on object storage copies a large blob before it answers
 _OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+def upload_note(folder: Path | None, host: str, repository: str, desc: Descriptor) -> Path | None:
+    """The file that says where an upload of this blob was begun; None when it is not worth one."""
+    if folder is None or desc.size < _NOTED:
+        return None
+    return folder / f"upload-{hashlib.sha256(f'{host}/{repository}@{desc.digest}'.encode()).hexdigest()}"
 
 
 @dataclass(slots=True)
@@ -35,6 +49,8 @@ class Upload:
     scopes: Sequence[str]
     tries: int
     location: str = ""
+    note: Path | None = None  # where the location is kept for another command, should this one be killed
+    _noted: int = field(default=-1, init=False)
     _what: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +61,10 @@ class Upload:
         if self.desc.size <= SMALL:
             self._small(body)
         else:
-            self._large(body)
+            try:
+                self._large(body)
+            finally:
+                self._put_down()
 
     def stream(self, body: BinaryIO) -> None:
         """Send a body whose size and digest are not known yet; `close` says them. Not tried again."""
@@ -77,13 +96,18 @@ class Upload:
                 self.location = ""
 
     def _large(self, body: BinaryIO) -> None:
-        offset = 0
+        offset = self._take_up(body)
         for attempt in range(1, self.tries + 1):
             try:
-                self.location = self.location or self._begin()
+                if not self.location:
+                    self.location = self._begin()
+                    self._remember()
                 if offset < self.desc.size:
                     self._patch(body, offset)
-                return self._end(b"")
+                self._end(b"")
+                if self._noted >= 0 and self.note is not None:
+                    self.note.unlink(missing_ok=True)
+                return
             except (Unavailable, UnknownToRegistry, RegistryRefused) as error:
                 # A refusal may be about a session that the break spoilt: once more from the start, then believe it.
                 if attempt == self.tries or not isinstance(body, Rewindable) or (isinstance(error, RegistryRefused) and attempt > 1):
@@ -93,6 +117,42 @@ class Upload:
                 if not offset:
                     self.location = ""
                 body.rewind(offset)
+
+    # --- across commands -----------------------------------------------------------------------
+
+    def _take_up(self, body: BinaryIO) -> int:
+        """Go on with what a command that was killed began; how many bytes of it the registry has."""
+        if self.note is None or self.location or not isinstance(body, Rewindable) or not self.note.parent.is_dir():
+            return 0
+        with disk_errors(str(self.note)):
+            self._noted = os.open(self.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.location = self.session.checked(os.pread(self._noted, 1 << 16, 0).decode(), f"{self.session.origin}/")
+        except BlockingIOError:  # another process is sending the same
+            self._put_down()
+            return 0
+        except (ValueError, RedirectRefused):
+            return 0
+        offset = self._reached()
+        if offset:
+            body.rewind(offset)
+        else:
+            self.location = ""
+        return offset
+
+    def _remember(self) -> None:
+        if self._noted >= 0:  # not synced: after a crash of the machine the blob is sent from its start
+            with disk_errors(str(self.note)):
+                os.ftruncate(self._noted, 0)
+                os.pwrite(self._noted, self.location.encode(), 0)
+
+    def _put_down(self) -> None:
+        if self._noted >= 0:
+            os.close(self._noted)
+            self._noted = -1
+
+    # --- requests ------------------------------------------------------------------------------
 
     def _begin(self) -> str:
         url = self.session.url(f"/{self.repository}/blobs/uploads/")
