@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -11,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_size_and_patience(tmp_path: Path) -> None:
 
 
 @contextmanager
-def hook(fail_first: int = 0) -> Iterator[tuple[str, list[Any]]]:
+def hook(fail_first: int = 0, port: int = 0) -> Iterator[tuple[str, list[Any]]]:
     got: list[Any] = []
     failures = [fail_first]
 
@@ -163,7 +164,7 @@ def hook(fail_first: int = 0) -> Iterator[tuple[str, list[Any]]]:
         def log_message(self, *arguments: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -190,6 +191,67 @@ def test_events(tmp_path: Path) -> None:
     headers, body = got[0]
     assert headers["X-Own"] == "1" and headers["X-Boxwright-Signature"] == "sha256=" + hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
     assert events[0]["target"]["mediaType"] == MANIFEST and events[0]["target"]["digest"].startswith("sha256:")
+
+
+def test_events_outlive_the_server_and_an_absent_receiver(tmp_path: Path) -> None:
+    """Written with what they tell: the next start delivers, in order, and only once."""
+    with hook() as (url, got):
+        pass  # nobody listens there now
+    hooks = (Webhook(url),)
+    with serving(tmp_path, webhooks=hooks) as client:
+        push(client, "a/x", "1", b"layer")
+        assert client("DELETE", "/v2/a/x/manifests/1").status == 202
+    port = int(url.split(":")[2].split("/")[0])
+    with hook(port=port) as (url, got):
+        for _ in range(2):
+            with serving(tmp_path, webhooks=hooks) as client:
+                end = time.monotonic() + 15
+                while Outboxed(client).count() and time.monotonic() < end:
+                    time.sleep(0.05)
+    assert [json.loads(body)["events"][0]["action"] for _, body in got] == ["push", "delete"]
+
+
+class Outboxed:
+    def __init__(self, client: Client) -> None:
+        self._catalog = client.service.catalog
+
+    def count(self) -> int:
+        rows: int = self._catalog.connection().execute("SELECT count(*) FROM events").fetchone()[0]
+        return rows
+
+
+def test_events_are_bounded_and_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from boxwright.registry.server import webhooks
+
+    monkeypatch.setattr(webhooks, "_MOST", 3)
+    monkeypatch.setattr(webhooks, "_TRIES", 2)
+    with hook(fail_first=1000) as (url, _), serving(tmp_path, webhooks=()) as client:
+        service = client.service
+        service.observer.outbox = webhooks.Outbox((Webhook(url),))
+        for tag in "12345":
+            push(client, "a/x", tag, b"layer")
+        assert (Outboxed(client).count(), service.observer.outbox.dropped) == (3, 2)
+        sender = webhooks.Sender((Webhook(url),), first_pause=0.01)
+
+        async def some() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.5):
+                    await sender.run(service)
+
+        asyncio.run(some())
+        assert Outboxed(client).count() == 0, "a receiver that refuses again and again does not hold up the others for ever"
+
+
+def test_a_change_that_fails_tells_nothing(tmp_path: Path) -> None:
+    with hook() as (url, got), serving(tmp_path, webhooks=(Webhook(url),)) as client:
+        body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "x/y", "digest": "sha256:" + "0" * 64, "size": 1}, "layers": []}
+        assert client.push_manifest("a/x", "1", body).status == 400
+        assert client("DELETE", "/v2/a/x/manifests/1").status == 404
+        push(client, "a/x", "1", b"layer")
+        end = time.monotonic() + 10
+        while not got and time.monotonic() < end:
+            time.sleep(0.05)
+    assert [json.loads(body)["events"][0]["action"] for _, body in got] == ["push"]
 
 
 # --- pull-through ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from boxwright.registry.server import (
     search,
     search_handlers,
     tasks,
+    webhooks,
 )
 from boxwright.registry.server.access import Gate
 from boxwright.registry.server.catalog import Catalog
@@ -23,7 +24,7 @@ from boxwright.registry.server.service import Extra, Handler, Service
 from boxwright.registry.server.storage import FileBlobs
 from boxwright.registry.server.tokens import SCHEMA, AccessTokens, Signer
 from boxwright.registry.server.users import Users
-from boxwright.registry.server.webhooks import Sender
+from boxwright.registry.server.webhooks import Outbox, Sender
 
 API: dict[tuple[str, str], Handler] = {
     ("GET", "base"): manifest_handlers.base,
@@ -47,7 +48,7 @@ API: dict[tuple[str, str], Handler] = {
 }
 
 # Tables that rooms add to the catalog; every statement says IF NOT EXISTS.
-EXTENSIONS: tuple[str, ...] = (SCHEMA, search.SCHEMA, builds.SCHEMA)
+EXTENSIONS: tuple[str, ...] = (SCHEMA, search.SCHEMA, builds.SCHEMA, webhooks.SCHEMA)
 
 
 def routes(service: Service) -> list[Extra]:
@@ -79,11 +80,9 @@ def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Serv
         service.mirror = Mirror(config, files)
     if config.access_log:
         service.observer.log = AccessLog(config.access_log)
-    for hook in config.webhooks:
-        sender = Sender(hook)
-        service.observer.listeners.append(sender)
-        service.observer.wants_pulls |= "pull" in hook.events
-        service.tasks.append(sender.run)
+    if config.webhooks:
+        service.observer.outbox = Outbox(config.webhooks)
+        service.tasks.append(Sender(config.webhooks).run)
     service.tasks.append(tasks.flush)
     service.tasks.append(search_handlers.indexer)
     if config.other.get("build", {}).get("enabled") is True and not config.read_only:

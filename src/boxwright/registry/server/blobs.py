@@ -7,7 +7,6 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from boxwright.registry.server.catalog import Upload
+from boxwright.registry.server.intake import Intake
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.storage import UploadWriter
 from boxwright.registry.server.wire import (
@@ -138,7 +138,6 @@ async def _mount(service: Service, request: web.BaseRequest, name: str, digest: 
         if size is not None and service.blobs.size(digest) == size:
             if not await service.run(_adopt, service, name, digest, size):
                 continue
-            service.happened("mount", request, name, text, size=size)
             return web.Response(status=201, headers=_created(name, digest))
     return None
 
@@ -223,67 +222,90 @@ def _publish(service: Service, upload: Upload, digest: Digest) -> None:
     service.blobs.discard(upload.id)
 
 
+class _Sink:
+    """Where a body goes: the file, the hash state (None = unknown), and how far it got."""
+
+    def __init__(self, writer: UploadWriter, size: int, state: Any) -> None:
+        self._writer, self.size, self.state = writer, size, state
+
+    def take(self, *pieces: bytes | memoryview) -> None:
+        """Blocks."""
+        for data in pieces:
+            self._writer.append(self.size, data)
+            if self.state is not None:
+                self.state.update(data)
+            self.size += len(data)
+
+    def give_up(self, size: int) -> None:
+        """Back to where it was; the hash state cannot go back."""
+        self._writer.truncate(size)
+        self.size, self.state = size, None
+
+    @property
+    def digest(self) -> str:
+        return self.state.hexdigest() if self.state is not None else ""
+
+
 async def _receive(service: Service, request: web.BaseRequest, upload: Upload, writer: UploadWriter, *, algorithm: str = "") -> Upload:
     """Append the body. What arrived before a broken connection counts: the client can go on from there."""
     algorithm = algorithm or upload.algorithm
-    state: Any = hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size)
-    size = upload.size
-    most = service.config.limits.max_blob
+    sink = _Sink(writer, upload.size, hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size))
+    most, expected = service.config.limits.max_blob, request.content_length
+    if most and upload.size + (expected or 0) > most:
+        raise BlobTooLarge(f"a blob may have {most} bytes")
+    if expected:
+        writer.expect(upload.size + expected)
+    try:
+        service.proceed(request)
+        held, rest = Intake.of(request)
+        if rest is not None:
+            try:
+                await service.run(sink.take, held)
+                await rest.pour(service.bodies, sink.take, service.config.limits.body_timeout)
+            finally:
+                rest.close()
+        else:
+            await _parsed(service, request, sink, held, most)
+    except NoSpace:
+        sink.give_up(upload.size)  # else nobody could even cancel it: that needs some space in the catalog
+        raise
+    finally:
+        if sink.size != upload.size:
+            await service.run(service.catalog.advance_upload, upload.id, upload.size, sink.size, sink.digest)
+        if sink.state is not None:
+            service.hashes.keep(upload.id, sink.size, sink.state)
+    if expected is not None and sink.size - upload.size != expected:
+        raise SizeWrong(f"the body has {sink.size - upload.size} bytes, not the {expected} of its Content-Length")
+    if sink.size == upload.size and sink.size:
+        return upload
+    return Upload(upload.id, upload.repository, algorithm, sink.size, sink.digest)
 
-    def take(data: bytearray) -> None:
-        nonlocal size
-        writer.append(size, data)
-        if state is not None:
-            state.update(data)
-        size += len(data)
 
+async def _parsed(service: Service, request: web.BaseRequest, sink: _Sink, held: bytes, most: int) -> None:
+    """A body that the parser unwraps: the next pieces are received while the last ones are hashed and written."""
     pending: asyncio.Future[None] | None = None
-    batch = bytearray()
-    arrived, expected = size, request.content_length
+    batch, waiting, arrived = [held], len(held), sink.size + len(held)
     try:
         while True:
             chunk = await service.read(request)
             arrived += len(chunk)
             if most and arrived > most:
                 raise BlobTooLarge(f"a blob may have {most} bytes")
-            batch += chunk
-            if chunk and len(batch) < _BATCH:
+            batch.append(chunk)
+            waiting += len(chunk)
+            if chunk and waiting < _BATCH:
                 continue
             if pending is not None:
                 await pending
-                pending = None
-            if batch:
-                pending = asyncio.ensure_future(service.run(take, batch))
-                batch = bytearray()
+            pending = asyncio.ensure_future(service.run(sink.take, *batch)) if waiting else None
+            batch, waiting = [], 0
             if not chunk:
                 break
     finally:
-        await _settle(service, upload, writer, pending, batch, take, lambda: (size, state.hexdigest() if state is not None else ""))
-        if state is not None:
-            service.hashes.keep(upload.id, size, state)
-    if expected is not None and size - upload.size != expected:
-        raise SizeWrong(f"the body has {size - upload.size} bytes, not the {expected} of its Content-Length")
-    if size == upload.size and size:
-        return upload
-    return Upload(upload.id, upload.repository, algorithm, size, state.hexdigest() if state is not None else "")
-
-
-async def _settle(
-    service: Service, upload: Upload, writer: UploadWriter, pending: asyncio.Future[None] | None, batch: bytearray, take: Callable[[bytearray], None],
-    reached: Callable[[], tuple[int, str]],
-) -> None:  # fmt: skip
-    """What arrived is written, and how far the upload got is recorded, however the request ended."""
-    try:
         if pending is not None:
             await pending
-        if batch:
-            await service.run(take, batch)
-    except NoSpace:
-        writer.truncate(upload.size)  # else nobody could even cancel it: that needs some space in the catalog
-        raise
-    size, digest = reached()
-    if size != upload.size:
-        await service.run(service.catalog.advance_upload, upload.id, upload.size, size, digest)
+        if waiting:
+            await service.run(sink.take, *batch)
 
 
 def _check_position(request: web.BaseRequest, upload: Upload) -> None:

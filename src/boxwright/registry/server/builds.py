@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import fcntl
 import json
 import os
 import signal
@@ -16,14 +15,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import NameUnknown
 
 if TYPE_CHECKING:
@@ -260,7 +259,7 @@ async def worker(service: Service) -> None:
 def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Event) -> int:
     """Build everything that waits, unless another worker is at it; returns how many were built."""
     count = 0
-    with _only_one(service.config.storage / "builds.lock") as alone:
+    with only_one(service.config.storage / "builds.lock") as alone:
         if not alone:
             return 0
         queue.interrupted()
@@ -306,17 +305,3 @@ def _credentials(service: Service, link: Link, folder: Path) -> Callable[[], Non
                 gate.tokens.remove(token.id)
 
     return forget
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[bool]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            alone = False
-        yield alone
-    finally:
-        os.close(fd)

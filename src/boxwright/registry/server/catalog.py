@@ -119,6 +119,13 @@ class ManifestRow:
     needed: tuple[str, ...] = ()  # which of them must be in the repository
 
 
+Also = Callable[[sqlite3.Connection], None]  # what somebody else writes in the same transaction
+
+
+def _nothing(sql: sqlite3.Connection) -> None:
+    return None
+
+
 class Catalog:
     """One connection a thread. Extra rooms add their tables by `extend`."""
 
@@ -299,9 +306,9 @@ class Catalog:
             "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?", (repository, digest)
         ).fetchone() is not None  # fmt: skip
 
-    def put_manifest(self, repository: str, manifest: ManifestRow, tags: Sequence[str]) -> None:
-        """Store the bytes, what they point at, and the tags: all or nothing. Raises ManifestBlobUnknown when a
-        collection took what the manifest needs since it was examined."""
+    def put_manifest(self, repository: str, manifest: ManifestRow, tags: Sequence[str], *, also: Also = _nothing) -> None:
+        """Store the bytes, what they point at, the tags and what is written `also`: all or nothing. Raises
+        ManifestBlobUnknown when a collection took what the manifest needs since it was examined."""
         now = time.time()
         with self.write() as sql:
             row = self.make(sql, repository)
@@ -320,12 +327,16 @@ class Catalog:
             )
             sql.executemany("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", [(row, manifest.digest, target) for target in manifest.links])
             sql.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", [(row, tag, manifest.digest, now) for tag in tags])
+            also(sql)
 
-    def delete_manifest(self, repository: str, digest: str) -> bool:
+    def delete_manifest(self, repository: str, digest: str, *, also: Also = _nothing) -> bool:
         """Remove a manifest and every tag to it; False when it was not there."""
         with self.write() as sql:
             row = sql.execute("SELECT id FROM repositories WHERE name = ?", (repository,)).fetchone()
-            return row is not None and self.drop_manifest(sql, row[0], digest)
+            gone = row is not None and self.drop_manifest(sql, row[0], digest)
+            if gone:
+                also(sql)
+            return gone
 
     @staticmethod
     def drop_manifest(sql: sqlite3.Connection, repository: int, digest: str) -> bool:
@@ -345,9 +356,13 @@ class Catalog:
                 sql.execute("UPDATE repositories SET pulls = pulls + ?, last_pulled = ? WHERE name = ?", (times, now, repository))
                 sql.execute("UPDATE manifests SET last_pulled = ? WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND digest = ?", (now, repository, digest))
 
-    def delete_tag(self, repository: str, tag: str) -> bool:
+    def delete_tag(self, repository: str, tag: str, *, also: Also = _nothing) -> bool:
+        """False when it was not there."""
         with self.write() as sql:
-            return sql.execute("DELETE FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND name = ?", (repository, tag)).rowcount > 0
+            gone = sql.execute("DELETE FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND name = ?", (repository, tag)).rowcount > 0
+            if gone:
+                also(sql)
+            return gone
 
     def tags(self, repository: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Tags in ASCII order. Raises NameUnknown."""

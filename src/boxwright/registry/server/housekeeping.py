@@ -9,8 +9,6 @@ transaction, the repository holds everything that it needs. The transactions are
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +20,7 @@ from boxwright.errors import Conflict
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.config import RegistryConfig, Retention
 from boxwright.registry.server.policy import glob
-from boxwright.registry.server.storage import FileBlobs
+from boxwright.registry.server.storage import FileBlobs, only_one
 from boxwright.registry.server.wire import DigestWrong, UploadInvalid
 
 _BATCH = 100
@@ -66,22 +64,19 @@ class Finding:
 @contextmanager
 def alone(storage: Path) -> Iterator[None]:
     """One collector a storage. Raises AlreadyCollecting."""
-    fd = os.open(storage / "housekeeping.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(fd)
-        raise AlreadyCollecting("another process is collecting garbage in this storage", hint="try again when it is done") from error
-    try:
+    with only_one(storage / "housekeeping.lock") as mine:
+        if not mine:
+            raise AlreadyCollecting("another process is collecting garbage in this storage", hint="try again when it is done")
         yield
-    finally:
-        os.close(fd)
 
 
 class Collector:
-    """One run. `deleted` is told of every manifest that retention removes: (repository, digest)."""
+    """One run. `deleted` is told of every tag and manifest that retention removes, within the transaction:
+    (connection, repository, tag, digest), one of the two last being ''."""
 
-    def __init__(self, config: RegistryConfig, catalog: Catalog, blobs: FileBlobs, *, dry_run: bool = False, deleted: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self, config: RegistryConfig, catalog: Catalog, blobs: FileBlobs, *, dry_run: bool = False, deleted: Callable[[sqlite3.Connection, str, str, str], None] | None = None
+    ) -> None:
         self._retention, self._rules = config.retention, config.housekeeping
         self._catalog, self._blobs, self._dry, self._deleted = catalog, blobs, dry_run, deleted
         self.done = Collected()
@@ -122,6 +117,8 @@ class Collector:
                     # Pushed again meanwhile: then it is new, and stays.
                     if not sql.execute("DELETE FROM tags WHERE repository = ? AND name = ? AND updated = ?", (id, tag, updated)).rowcount:
                         continue
+                    if self._deleted:
+                        self._deleted(sql, name, tag, "")
             self.done.tags.append(f"{name}:{tag}")
 
     def _untagged(self, id: int, name: str, before: float) -> None:
@@ -134,9 +131,9 @@ class Collector:
                     batch = [d for d in batch if d in still]
                     for digest in batch:
                         self._catalog.drop_manifest(sql, id, digest)
+                        if self._deleted:
+                            self._deleted(sql, name, "", digest)
             self.done.manifests += [f"{name}@{d}" for d in batch]
-            for digest in batch if self._deleted and not self._dry else ():
-                self._deleted(name, digest)  # type: ignore[misc]
 
     # --- blobs -----------------------------------------------------------------------------------
 

@@ -67,9 +67,10 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     if request.method == "HEAD":
         return web.Response(headers={**headers, "Content-Length": str(len(manifest.content))})
     service.observer.pulled(route.name, manifest.digest)
-    if service.observer.wants_pulls:
+    outbox = service.observer.outbox
+    if outbox is not None and outbox.wants_pulls:
         tag = "" if is_digest(route.reference) else route.reference
-        service.happened("pull", request, route.name, manifest.digest, tag=tag, size=len(manifest.content), media_type=manifest.media_type)
+        outbox.pulled(service.event("pull", request, route.name, manifest.digest, tag=tag, size=len(manifest.content), media_type=manifest.media_type))
     return web.Response(body=manifest.content, headers=headers)
 
 
@@ -96,11 +97,11 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
             has_manifest=lambda d: service.catalog.has_manifest(route.name, d),
             sparse=service.sparse,
         )
-        service.catalog.put_manifest(route.name, row, tags)
+        event = service.event("push", request, route.name, row.digest, tag=tags[0] if tags else "", size=len(content), media_type=row.media_type)
+        service.catalog.put_manifest(route.name, row, tags, also=service.telling(event))
         return row
 
     row = await service.run(store)
-    service.happened("push", request, route.name, row.digest, tag=tags[0] if tags else "", size=len(content), media_type=row.media_type)
     headers = {"Location": f"/v2/{route.name}/manifests/{row.digest}", "Docker-Content-Digest": row.digest}
     if row.subject:
         headers["OCI-Subject"] = row.subject
@@ -125,14 +126,17 @@ async def _body(service: Service, request: web.BaseRequest) -> bytes:
 async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
     """end-9: by digest with all its tags, or one tag alone."""
     service.access.check(request, route.name, "delete")
+    catalog = service.catalog
     if is_digest(route.reference):
-        gone = await service.run(service.catalog.delete_manifest, route.name, str(check_digest(route.reference)))
+        digest = str(check_digest(route.reference))
+        also = service.telling(service.event("delete", request, route.name, digest))
+        gone = await service.run(lambda: catalog.delete_manifest(route.name, digest, also=also))
     else:
-        gone = await service.run(service.catalog.delete_tag, route.name, check_tag(route.reference))
+        tag = check_tag(route.reference)
+        also = service.telling(service.event("delete", request, route.name, "", tag=tag))
+        gone = await service.run(lambda: catalog.delete_tag(route.name, tag, also=also))
     if not gone:
         raise ManifestUnknown(f"manifest {route.reference[:200]} is not known in {route.name}")
-    by_digest = is_digest(route.reference)
-    service.happened("delete", request, route.name, route.reference if by_digest else "", tag="" if by_digest else route.reference)
     return web.Response(status=202)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from boxwright.registry.server.catalog import Catalog
     from boxwright.registry.server.service import Service
+    from boxwright.registry.server.webhooks import Outbox
     from boxwright.registry.server.wire import Route
 
 
@@ -34,23 +34,18 @@ class Happening:
 
 
 class Observer:
-    """Of one worker. `listeners` hear of happenings, `log` and `metrics` of requests."""
+    """Of one worker. `outbox` takes happenings, `log` and `metrics` requests."""
 
     def __init__(self) -> None:
-        self.listeners: list[Callable[[Happening], None]] = []
+        self.outbox: Outbox | None = None
         self.log: AccessLog | None = None
         self.metrics: Any = None
-        self.wants_pulls = False
         self._pulls: dict[tuple[str, str], int] = {}
 
     @property
     def watches(self) -> bool:
         """Whether requests are looked at one by one."""
         return self.log is not None or self.metrics is not None
-
-    def happened(self, event: Happening) -> None:
-        for listener in self.listeners:
-            listener(event)
 
     def pulled(self, repository: str, digest: str) -> None:
         """Count a pull; the catalog learns of it with `flush`."""
@@ -74,6 +69,17 @@ class Observer:
         pulls, self._pulls = self._pulls, {}
         if pulls:
             catalog.count_pulls(pulls)
+
+    def tell(self, catalog: Catalog) -> None:
+        """Events of pulls become rows; what could not be told is counted."""
+        if self.outbox is None:
+            return
+        if self.outbox.pulls:
+            with catalog.write() as sql:
+                self.outbox.record_pulls(sql)
+        dropped, self.outbox.dropped = self.outbox.dropped, 0
+        if dropped and self.metrics is not None:
+            self.metrics.count("events_dropped", dropped)
 
 
 class AccessLog:

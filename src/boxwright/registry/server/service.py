@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiohttp import web
 
+from boxwright.registry.server.intake import TAKEN
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.observe import Happening, Observer
 from boxwright.registry.server.policy import NOBODY, Principal
@@ -23,18 +24,20 @@ from boxwright.registry.server.wire import (
     ReadOnly,
     RegistryError,
     Route,
+    SizeWrong,
     TooManyRequests,
     parse_route,
 )
 
 if TYPE_CHECKING:
-    from boxwright.registry.server.catalog import Catalog, StoredManifest
+    from boxwright.registry.server.catalog import Also, Catalog, StoredManifest
     from boxwright.registry.server.config import RegistryConfig
     from boxwright.registry.server.mirror import Mirror
     from boxwright.registry.server.storage import BlobStorage
 
 T = TypeVar("T")
 Handler = Callable[["Service", web.BaseRequest, Route], Awaitable[web.StreamResponse]]
+CONTINUED = web.RequestKey("continued", bool)  # on a request: its client was told to send the body
 _BASE = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
@@ -144,28 +147,55 @@ class Service:
         self.mirror: Mirror | None = None
         self.tasks: list[Callable[[Service], Awaitable[None]]] = []  # run beside the requests until the stop
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="registry")
+        self.bodies = ThreadPoolExecutor(threads // 2, thread_name_prefix="bodies")  # so that nothing short waits for them
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """A blocking call in the pool: writes of the catalog, files, hashing."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
+        """A blocking call in the pool: writes of the catalog, files, hashing. Who is cancelled meanwhile waits for
+        it all the same, so that nothing is cleaned up under a thread's feet."""
+        call = asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait([call])
+            raise
+
+    def proceed(self, request: web.BaseRequest) -> None:
+        """The body is wanted: tell a client that waits to hear so (RFC 9110, 10.1.1). One that asked in vain sends
+        nothing for a second; one that is refused before never sends its body."""
+        if request.headers.get("Expect", "").lower() == "100-continue" and CONTINUED not in request and request.transport is not None:
+            request[CONTINUED] = True
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def read(self, request: web.BaseRequest) -> bytes:
         """The next piece of a body, b'' at its end. Raises BodyTimeout."""
+        self.proceed(request)
         try:
             async with asyncio.timeout(self.config.limits.body_timeout or None):
                 return await request.content.readany()
         except TimeoutError as error:
-            raise BodyTimeout(f"no byte came for {self.config.limits.body_timeout} seconds") from error
+            raise BodyTimeout(f"no byte came for {self.config.limits.body_timeout:g} seconds") from error
+        except ConnectionError as error:  # nobody hears the answer; the access log has it
+            raise SizeWrong("the client ended within the body") from error
 
-    def happened(self, action: str, request: web.BaseRequest, repository: str, digest: str, *, tag: str = "", size: int = 0, media_type: str = "") -> None:
-        """Something that others want to know of: push, pull, delete (of a manifest), mount (of a blob)."""
-        self.observer.happened(Happening(action, repository, digest, tag, size, media_type, self.access.principal(request).name, request.remote or ""))
+    def event(self, action: str, request: web.BaseRequest, repository: str, digest: str, *, tag: str = "", size: int = 0, media_type: str = "") -> Happening:
+        """Something that others want to know of: push, pull or delete."""
+        return Happening(action, repository, digest, tag, size, media_type, self.access.principal(request).name, request.remote or "")
+
+    def telling(self, event: Happening) -> Also:
+        """What the transaction that makes the event true writes also."""
+        outbox = self.observer.outbox
+        return (lambda sql: outbox.record(sql, event)) if outbox is not None else _nothing
 
     def close(self) -> None:
         """After the last request."""
+        self.bodies.shutdown()
         self.pool.shutdown()
         if self.observer.log is not None:
             self.observer.log.close()
+
+
+def _nothing(sql: sqlite3.Connection) -> None:
+    return None
 
 
 def query(request: web.BaseRequest) -> Any:
@@ -215,6 +245,8 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
             response = failure(request, Busy(f"the catalog cannot be used now: {error}", headers={"Retry-After": "1"}))
         if not response.prepared:
             response.headers.setdefault("Docker-Distribution-Api-Version", "registry/2.0")
+            if request.body_exists and TAKEN in request:
+                response.force_close()
         if observer.watches:
             await observer.request(service, request, response, route, started)
         return response

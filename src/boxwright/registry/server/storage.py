@@ -17,13 +17,19 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from boxwright.registry.server.wire import BlobUnknown, DigestWrong, NoSpace, UploadInvalid, UploadUnknown
+from boxwright.rootfs import syscalls
 from boxwright.spec.digest import Digest
 
 _UPLOAD_FILE = re.compile(r"[0-9a-f]{32}\Z")
+_WRITEBACK = 8 << 20  # bytes after which the disk is told to begin
+_RESERVE = 128 << 20  # bytes of disk that an upload may hold without having brought them
+_SYNC_FILE_RANGE_WRITE = 2
+_FALLOC_FL_KEEP_SIZE = 1
 
 
 class UploadWriter(Protocol):
@@ -31,6 +37,10 @@ class UploadWriter(Protocol):
 
     def append(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write at the offset; bytes beyond it from an interrupted request are overwritten."""
+        ...
+
+    def expect(self, size: int) -> None:
+        """The file is said to become this long. It may come otherwise."""
         ...
 
     def truncate(self, size: int) -> None:
@@ -102,21 +112,52 @@ class FileUpload:
         except BlockingIOError as error:
             os.close(self._fd)
             raise UploadInvalid("another request is writing this blob upload") from error
+        self._expected = self._reserved = 0
+        self._end = self._sent = -1  # where the file ends, and up to where the disk is at it; -1 = nothing was written
+
+    def expect(self, size: int) -> None:
+        self._expected = size
 
     def append(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         try:
             view = memoryview(data)
+            if self._sent < 0:
+                self._sent = self._reserved = offset
+            if offset + len(view) > self._reserved:
+                self._reserve()
             while view:
                 count = os.pwrite(self._fd, view, offset)
                 offset += count
                 view = view[count:]
+            self._end = offset
         except OSError as error:
             raise _space(error) from error
+        if offset - self._sent >= _WRITEBACK:
+            # The disk works while more arrives; the sync at the end then finds little to do. A failure shows there.
+            syscalls.function("sync_file_range")(self._fd, self._sent, offset - self._sent, _SYNC_FILE_RANGE_WRITE)
+            self._sent = offset
+
+    def _reserve(self) -> None:
+        """Blocks in one stretch for what was announced, a part at a time: whoever announces may lie."""
+        length = min(self._expected - self._reserved, _RESERVE)
+        if length < _WRITEBACK:
+            return
+        if syscalls.function("fallocate")(self._fd, _FALLOC_FL_KEEP_SIZE, self._reserved, length) & 0xFFFFFFFF:
+            code = syscalls.last_error()
+            if code in (errno.ENOSPC, errno.EDQUOT):
+                raise OSError(code, os.strerror(code))
+            self._expected = 0  # a file system that cannot
+            return
+        self._reserved += length
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
+        self._reserved = 0
 
     def close(self) -> None:
+        if self._reserved > self._end >= 0:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._end)  # gives reserved blocks back
         os.close(self._fd)
 
 
@@ -250,6 +291,21 @@ class FileBlobs:
         with open(self._blob(digest), "rb", buffering=0) as file:
             if hashlib.file_digest(file, digest.algorithm).hexdigest() != digest.hex:
                 raise DigestWrong(f"stored blob {digest} has other bytes")
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Of all workers, one gets True and keeps it until the end of the block, or its own."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone
+    finally:
+        os.close(fd)
 
 
 def _space(error: OSError) -> Exception:

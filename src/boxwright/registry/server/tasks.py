@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.housekeeping import AlreadyCollecting, Collected, Collector
+from boxwright.registry.server.observe import Happening
 
 if TYPE_CHECKING:
+    from boxwright.registry.server.catalog import Catalog
     from boxwright.registry.server.service import Service
 
 _FLUSH = 5.0  # seconds between writes of counters
@@ -28,20 +31,22 @@ async def flush(service: Service) -> None:
                 service.observer.metrics.flush()
             if service.observer.log is not None:
                 service.observer.log.flush()
+            await _write(service, service.observer.tell)
             if passed >= _FLUSH:
                 passed = 0.0
-                await _write(service)
+                await _write(service, service.observer.flush)
     finally:
         if service.observer.log is not None:
             service.observer.log.flush()
-        await _write(service)
+        await _write(service, service.observer.tell)
+        await _write(service, service.observer.flush)
 
 
-async def _write(service: Service) -> None:
+async def _write(service: Service, write: Callable[[Catalog], None]) -> None:
     if service.read_only:
         return
     try:
-        await service.run(service.observer.flush, service.catalog)
+        await service.run(write, service.catalog)
     except (BoxwrightError, sqlite3.OperationalError) as error:  # a full disk must not end the counting
         logging.getLogger("boxwright.registry").warning("pulls could not be written down: %s", error)
 
@@ -65,4 +70,10 @@ def _run(service: Service) -> Collected:
     from boxwright.registry.server.storage import FileBlobs
 
     assert isinstance(service.blobs, FileBlobs)
-    return Collector(service.config, service.catalog, service.blobs).run()
+    outbox = service.observer.outbox
+
+    def deleted(sql: sqlite3.Connection, repository: str, tag: str, digest: str) -> None:
+        if outbox is not None:
+            outbox.record(sql, Happening("delete", repository, digest, tag, 0, "", "", ""))
+
+    return Collector(service.config, service.catalog, service.blobs, deleted=deleted).run()
