@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,3 +89,23 @@ def test_supervisor_killed_at_a_random_moment(root: Root) -> None:
         rules = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
         assert f"boxwright:{container.short_id}" not in rules
         whole(root)
+
+
+# Process 1 of many a container is a program that never waits for the orphans it inherits.
+CARELESS = """
+import os, signal, subprocess, sys
+boxwright = [sys.executable, "-m", "boxwright"]
+subprocess.run([*boxwright, "run", "-d", "--name", "victim", sys.argv[1], "sleep", "100"], check=True, stdout=subprocess.DEVNULL)
+supervisor = next(p for p in os.listdir("/proc") if p.isdigit() and p != "1" and b"supervisor" in open(f"/proc/{p}/cmdline", "rb").read())
+os.kill(int(supervisor), signal.SIGKILL)
+print(os.getpid(), flush=True)
+subprocess.run([*boxwright, "ps", "-a", "--format", "{{.Names}} {{.State}}"], check=True)
+subprocess.run([*boxwright, "rm", "victim"], check=True)
+"""
+
+
+def test_a_supervisor_that_nobody_reaps_is_dead(root: Root) -> None:
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", CARELESS, IMAGE]
+    done = subprocess.run(argv, env=root.environ, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n") == ["1", "victim exited", "victim", ""], done.stderr
+    whole(root)

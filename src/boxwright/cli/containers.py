@@ -112,8 +112,10 @@ def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict
 
 
 def start_args(p: Parser) -> None:
+    from boxwright.cli.containers_attach import declare_detach_keys
+
     p.add_argument("-a", "--attach", action="store_true", help="Attach STDOUT/STDERR and forward signals")
-    p.add_argument("--detach-keys", metavar="string", default="", help="Override the key sequence for detaching a container")
+    declare_detach_keys(p)
     p.add_argument("-i", "--interactive", action="store_true", help="Attach container's STDIN")
     _many(p)
 
@@ -130,8 +132,8 @@ def start(ctx: Context, args: Namespace) -> int:
 
         container = containers.get(args.containers[0])
         if container.state.active:
-            return Attachment(ctx, container, None, detach_keys=args.detach_keys, stdin=args.interactive).attached()
-        return Attachment(ctx, container, None, detach_keys=args.detach_keys, stdin=args.interactive, all_output=True).run()
+            return Attachment(ctx, container, None, keys=args.detach_keys, stdin=args.interactive).attached()
+        return Attachment(ctx, container, None, keys=args.detach_keys, stdin=args.interactive, all_output=True).run()
     return each(ctx, args.containers, lambda name: containers.start(containers.get(name)).close())
 
 
@@ -164,6 +166,9 @@ def kill_args(p: Parser) -> None:
 def kill(ctx: Context, args: Namespace) -> int:
     """Send a signal."""
     containers = ctx.engine.containers
+    from boxwright.container.options import parse_signal
+
+    parse_signal(args.signal)
     return each(ctx, args.containers, lambda name: containers.kill(containers.get(name), args.signal))
 
 
@@ -299,8 +304,8 @@ def port_args(p: Parser) -> None:
 
 def port(ctx: Context, args: Namespace) -> int:
     """List published ports."""
-    from boxwright.cli.flags import UsageError
     from boxwright.container import describe
+    from boxwright.container.ports import NoSuchPort, port_range
 
     container = ctx.engine.containers.get(args.container)
     ports = describe.port_map(container)
@@ -311,9 +316,10 @@ def port(ctx: Context, args: Namespace) -> int:
 
     if args.port:
         number, _, protocol = args.port.partition("/")
+        port_range(number, "port")
         key = f"{number}/{protocol or 'tcp'}"
         if not ports.get(key):
-            raise UsageError(f"no public port '{args.port}' published for {args.container}", prog=ctx.prog)
+            raise NoSuchPort(f"no public port '{args.port}' published for {args.container}")
         for binding in ports[key]:
             ctx.out(shown(binding))
         return 0

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import signal as _signal
 
     from boxwright.cli.context import Context
+    from boxwright.cli.flags import Parser
     from boxwright.container.records import Container
     from boxwright.container.session import Session
 else:
@@ -16,6 +17,26 @@ else:
 
 # Signals that are not passed on: those the kernel keeps to itself, and those that are about this process alone.
 _KEPT = frozenset((9, 13, 17, 18, 19, 20, 21, 22, 23, 28, 32, 33))
+
+
+def declare_detach_keys(p: Parser) -> None:
+    """``--detach-keys`` of run, start, attach and exec."""
+
+    def checked(text: str) -> str:
+        from boxwright.runtime.tty import parse_detach_keys
+
+        parse_detach_keys(text)
+        return text
+
+    p.add_argument("--detach-keys", metavar="string", default="", type=checked, help="Override the key sequence for detaching a container")
+
+
+def detach_keys(ctx: Context, given: str) -> bytes:
+    """The option's, those of Docker's config.json, or ctrl-p ctrl-q. Raises DetachKeysInvalid."""
+    from boxwright.cli.tables import configured
+    from boxwright.runtime.tty import parse_detach_keys
+
+    return parse_detach_keys(given or configured(ctx, "detachKeys"))
 
 
 def started(ctx: Context, container: Container, session: Session | None, *, wants: int = 0, size: tuple[int, int] | None = None) -> Session:
@@ -32,7 +53,7 @@ class Attachment:
     """One terminal at one container. `session` has no job yet (run, start) or is attached."""
 
     def __init__(
-        self, ctx: Context, container: Container, session: Session | None, *, detach_keys: str = "", proxy: bool = True, stdin: bool = True,
+        self, ctx: Context, container: Container, session: Session | None, *, keys: str = "", proxy: bool = True, stdin: bool = True,
         all_output: bool = False,
     ) -> None:  # fmt: skip
         self._ctx, self._container, self._session = ctx, container, session
@@ -41,7 +62,8 @@ class Attachment:
         self._tty = bool(merged["Tty"])
         self._stdin = stdin and bool(merged["OpenStdin"] and (merged["AttachStdin"] or all_output))
         self._stdout, self._stderr = all_output or bool(merged["AttachStdout"]), all_output or bool(merged["AttachStderr"])
-        self._keys = detach_keys
+        # Wrong ones are told before anything starts.
+        self._keys = detach_keys(ctx, keys) if self._tty and self._stdin and ctx.stdin_is_tty else b""
 
     def run(self) -> int:
         """Start it, and stay until it ends or the user detaches; returns the exit code."""
@@ -84,10 +106,10 @@ class Attachment:
         keys = None
         with ExitStack() as stack:
             if terminal:
-                from boxwright.runtime.tty import DetachKeys, follow_window_size, parse_detach_keys, raw_mode
+                from boxwright.runtime.tty import DetachKeys, follow_window_size, raw_mode
 
                 if self._stdin:
-                    keys = DetachKeys(parse_detach_keys(self._keys))
+                    keys = DetachKeys(self._keys)
                     stack.enter_context(raw_mode(0))
                 stack.enter_context(follow_window_size(0, lambda rows, columns: session.send(frames.RESIZE, (rows, columns))))
             elif self._proxy:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from boxwright.container.records import Container
 
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_HEALTH = ("starting", "healthy", "unhealthy", "none")
 
 
 def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Container], bool]:
     """One predicate of all filters. Raises FilterInvalid, NoSuchContainer for before and since."""
-    from boxwright.cli.filters import FilterInvalid
+    from boxwright.cli.filters import FilterInvalid, flag
 
     for status in filters.get("status", ()):
         if status not in _STATES:
@@ -24,6 +25,15 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
     for code in filters.get("exited", ()):
         if not code.lstrip("-").isdecimal():
             raise FilterInvalid(f"invalid filter 'exited={code}'", hint="give an exit code")
+    for health in filters.get("health", ()):
+        if health not in _HEALTH:
+            raise FilterInvalid(f"invalid filter 'health={health}'", hint="known are " + ", ".join(_HEALTH))
+    for key in ("publish", "expose"):
+        for port in filters.get(key, ()):
+            if not re.fullmatch(r"\d+(-\d+)?(/(tcp|udp|sctp))?", port):
+                raise FilterInvalid(f"invalid filter '{key}={port}'", hint="give a port, a range such as 8000-8010, or either with /tcp or /udp")
+    if "is-task" in filters:
+        flag(filters, "is-task")
     before = [ctx.engine.containers.get(name).created for name in filters.get("before", ())]
     since = [ctx.engine.containers.get(name).created for name in filters.get("since", ())]
     ancestors = _ancestors(ctx, filters.get("ancestor", ()))
@@ -38,7 +48,7 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
             "exited": lambda v: state.status == "exited" and state.exit_code == int(v), "volume": lambda v: _volume(v, container),
             "network": lambda v: _network(ctx, v, container), "health": lambda v: (state.health["Status"] if state.health else "none") == v,
             "publish": lambda v: _port(v, {f"{p[2]}/{p[0]}" for p in state.ports}), "expose": lambda v: _port(v, set(container.merged.get("ExposedPorts") or ())),
-            "is-task": lambda v: v.lower() in ("false", "0"),
+            "is-task": lambda v: v.lower() in ("f", "false", "0"),
         }  # fmt: skip
         if not all(any(test(v) for v in exact[key]) for key, test in tests.items() if key in exact):
             return False

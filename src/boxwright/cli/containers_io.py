@@ -42,7 +42,9 @@ def logs(ctx: Context, args: Namespace) -> int:
     try:
         for entry in read(container, tail=tail, since=since, until=until, follow=args.follow):
             target = targets[entry.stream]
-            target.write(f"{entry.time} {entry.text}" if args.timestamps else entry.text)
+            # Where Docker shows what --log-opt labels and env added; the loggers here keep nothing of the kind.
+            text = f" {entry.text}" if args.details else entry.text
+            target.write(f"{entry.time} {text}" if args.timestamps else text)
             if args.follow:
                 target.flush()
     except KeyboardInterrupt:
@@ -52,7 +54,9 @@ def logs(ctx: Context, args: Namespace) -> int:
 
 
 def attach_args(p: Parser) -> None:
-    p.add_argument("--detach-keys", metavar="string", default="", help="Override the key sequence for detaching a container")
+    from boxwright.cli.containers_attach import declare_detach_keys
+
+    declare_detach_keys(p)
     p.add_argument("--no-stdin", action="store_true", help="Do not attach STDIN")
     p.add_argument("--sig-proxy", action="store_true", default=True, help="Proxy all received signals to the process (default true)")
     p.add_argument("container", metavar="CONTAINER", complete="running")
@@ -68,17 +72,18 @@ def attach(ctx: Context, args: Namespace) -> int:
         raise WrongState("you cannot attach to a stopped container, start it first")
     if container.state.status == "paused":
         raise WrongState("you cannot attach to a paused container, unpause it first")
-    return Attachment(ctx, container, None, detach_keys=args.detach_keys, proxy=args.sig_proxy, stdin=not args.no_stdin, all_output=True).attached()
+    return Attachment(ctx, container, None, keys=args.detach_keys, proxy=args.sig_proxy, stdin=not args.no_stdin, all_output=True).attached()
 
 
 # --- exec --------------------------------------------------------------------------------------
 
 
 def exec__args(p: Parser) -> None:
+    from boxwright.cli.containers_attach import declare_detach_keys
     from boxwright.cli.flags import REMAINDER
 
     p.add_argument("-d", "--detach", action="store_true", help="Detached mode: run command in the background")
-    p.add_argument("--detach-keys", metavar="string", default="", help="Override the key sequence for detaching a container")
+    declare_detach_keys(p)
     p.add_argument("-e", "--env", action="append", help="Set environment variables")
     p.add_argument("--env-file", action="append", complete="file", help="Read in a file of environment variables")
     p.add_argument("-i", "--interactive", action="store_true", help="Keep STDIN open even if not attached")
@@ -99,7 +104,7 @@ def exec_(ctx: Context, args: Namespace) -> int:
     from boxwright.runtime.process import become_subreaper, reap_orphans
 
     if not args.command:
-        raise UsageError(f'"{ctx.prog}" requires at least 2 arguments.', prog=ctx.prog)
+        raise UsageError(f"boxwright: '{ctx.prog}' requires at least 2 arguments", prog=ctx.prog, usage=f"{ctx.prog} [OPTIONS] CONTAINER COMMAND [ARG...]")
     config = execs.ExecConfig(
         tuple(args.command), environment(args.env_file, args.env, ctx.settings.environ), args.user, args.workdir, args.tty, args.privileged
     )
@@ -120,7 +125,7 @@ def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespac
         execs.run_detached(ctx.engine, container, config._replace(tty=False))
         return 0
     if args.tty and args.interactive and not ctx.stdin_is_tty:
-        raise OptionInvalid("cannot attach stdin to a TTY-enabled container because stdin is not a terminal", hint="leave -t out, or -i")
+        raise OptionInvalid("the input device is not a TTY", hint="leave -t out, or -i")
     if args.tty:
         return _exec_terminal(ctx, container, config, args)
     sys.stdout.flush()
@@ -130,24 +135,24 @@ def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespac
 def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:
     from contextlib import ExitStack
 
+    from boxwright.cli.containers_attach import detach_keys
     from boxwright.container.execs import TerminalExec
     from boxwright.runtime.tty import (
         DetachKeys,
         follow_window_size,
-        parse_detach_keys,
         raw_mode,
         relay,
         set_window_size,
         window_size,
     )
 
+    keys = DetachKeys(detach_keys(ctx, args.detach_keys)) if args.interactive else None
     size = window_size(1) or window_size(0)
     with TerminalExec(ctx.engine, container, config, size) as running, ExitStack() as stack:
         if args.interactive:
             stack.enter_context(raw_mode(0))
         if ctx.stdin_is_tty:
             stack.enter_context(follow_window_size(0, lambda rows, columns: set_window_size(running.master, rows, columns)))
-        keys = DetachKeys(parse_detach_keys(args.detach_keys)) if args.interactive else None
         if relay(0 if args.interactive else -1, 1, running.master, keys=keys, process=running.pidfd):
             ctx.err("read escape sequence")
             return 0

@@ -14,7 +14,26 @@ if TYPE_CHECKING:
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.container.config import ContainerConfig, Endpoint, MountSpec, PortBinding
 
-# dest, metavar, help: options that may be given several times
+
+
+def _said(function: str) -> Any:
+    """A converter that imports what understands the value when there is one; what it raises names the option."""
+
+    def convert(text: str) -> Any:
+        from boxwright.container import options
+
+        return getattr(options, function)(text)
+
+    return convert
+
+
+def _mount(text: str) -> MountSpec:
+    from boxwright.container.mounts import parse_mount
+
+    return parse_mount(text, os.getcwd())
+
+
+# short name, name, help: options that may be given several times
 _LISTS = (
     ("-a", "--attach", "Attach to STDIN, STDOUT or STDERR"),
     ("", "--add-host", "Add a custom host-to-IP mapping (host:ip)"),
@@ -59,7 +78,7 @@ _TEXTS = (
     ("", "--health-start-period", "duration", "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)"),
     ("", "--health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
     ("-h", "--hostname", "string", "Container host name"),
-    ("", "--ip", "ip", "IPv4 address (e.g., 172.30.100.104)"),
+    ("", "--ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
     ("", "--ipc", "string", "IPC mode to use"),
     ("", "--isolation", "string", "Container isolation technology"),
     ("", "--log-driver", "string", "Logging driver for the container"),
@@ -101,15 +120,23 @@ _SWITCHES = (
     ("", "--rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
     ("-t", "--tty", "Allocate a pseudo-TTY"),
 )
+# What docker/cli reads while it parses the flags, so that the error names the flag.
+_READ = {
+    "--add-host": _said("parse_host"), "--attach": _said("parse_stream"), "--cpus": _said("parse_cpus"), "--dns": _said("parse_address"), "--env": _said("parse_env"),
+    "--health-interval": _said("parse_duration"), "--health-start-interval": _said("parse_duration"), "--health-start-period": _said("parse_duration"), "--health-timeout": _said("parse_duration"),
+    "--ip": _said("parse_address"), "--label": _said("parse_label"), "--memory": _said("parse_size"), "--memory-reservation": _said("parse_size"), "--memory-swap": _said("parse_swap"),
+    "--mount": _mount, "--shm-size": _said("parse_size"), "--tmpfs": _said("parse_tmpfs"), "--ulimit": _said("parse_ulimit"),
+}  # fmt: skip
+_KINDS = {"--mount": "mount", "--network": "network", "--sysctl": "map", "--ulimit": "ulimit"}
 
 
 def declare(p: Parser) -> None:
     """The options that `run` and `create` share."""
     kinds = {"--network": "network", "--volumes-from": "container", "--env-file": "file", "--label-file": "file"}
     for short, name, text in _LISTS:
-        p.add_argument(*filter(None, (short, name)), action="append", help=text, complete=kinds.get(name, ""))
+        p.add_argument(*filter(None, (short, name)), action="append", help=text, complete=kinds.get(name, ""), type=_READ.get(name), metavar=_KINDS.get(name))
     for short, name, kind, text in _TEXTS:
-        p.add_argument(*filter(None, (short, name)), metavar=kind, default="", help=text)
+        p.add_argument(*filter(None, (short, name)), metavar=kind, default="", help=text, type=_READ.get(name))
     for short, name, text in _NUMBERS:
         p.add_argument(*filter(None, (short, name)), type=int, default=0, help=text)
     for short, name, text in _SWITCHES:
@@ -132,10 +159,11 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
     from boxwright.container.config import ContainerConfig
 
     environ = ctx.settings.environ
+    _check(ctx, args)
     network, endpoints = _networks(args)
     entrypoint = None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ())
     env = options.environment(args.env_file, args.env, environ) + options.unset_names(args.env, environ)
-    attach = tuple(_stream(a) for a in args.attach)
+    attach = tuple(args.attach)
     detached = getattr(args, "detach", False)
     if not attach and not detached:
         attach = (*(("stdin",) if args.interactive else ()), "stdout", "stderr")
@@ -143,20 +171,35 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
         args.image, tuple(args.command), entrypoint, args.name, env, options.labels(args.label_file, args.label), options.parse_map(args.annotation, "annotation"),
         args.workdir, args.user, args.hostname, args.domainname, args.tty, args.interactive, attach, args.rm, _mounts(args), tuple(args.volumes_from),
         _published(args.publish), args.publish_all, _exposed(args.expose),
-        network, endpoints, tuple(args.link), tuple(args.dns), tuple(args.dns_search), (*args.dns_option, *args.dns_opt), tuple(map(options.parse_host, args.add_host)),
+        network, endpoints, tuple(args.link), tuple(args.dns), tuple(args.dns_search), (*args.dns_option, *args.dns_opt), tuple(args.add_host),
         read_only=args.read_only, cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop), privileged=args.privileged, init=args.init,
         security_opt=options.parse_security(args.security_opt), devices=tuple(map(options.parse_device, args.device)), device_rules=tuple(args.device_cgroup_rule),
-        ulimits=tuple(map(options.parse_ulimit, args.ulimit)), shm_size=options.parse_size(args.shm_size) if args.shm_size else 0,
+        ulimits=tuple(args.ulimit), shm_size=args.shm_size or 0,
         pid=_mode(args.pid, "pid"), ipc=_mode(args.ipc, "ipc"), uts=_mode(args.uts, "uts"), userns=_mode(args.userns, "userns"), cgroupns=_mode(args.cgroupns, "cgroupns"),
         cgroup_parent=args.cgroup_parent, sysctls=options.parse_map(args.sysctl, "sysctl"), limits=_limits(args), oom_score_adj=_score(args.oom_score_adj),
         group_add=tuple(args.group_add), stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, restart=options.parse_restart(args.restart),
         health=options.health(
-            args.health_cmd, interval=args.health_interval, timeout=args.health_timeout, start_period=args.health_start_period,
-            start_interval=args.health_start_interval, retries=args.health_retries, none=args.no_healthcheck,
+            args.health_cmd, interval=args.health_interval or 0, timeout=args.health_timeout or 0, start_period=args.health_start_period or 0,
+            start_interval=args.health_start_interval or 0, retries=args.health_retries, none=args.no_healthcheck,
         ),
         platform=args.platform, pull=args.pull, log_driver=args.log_driver, log_opts=options.parse_map(args.log_opt, "log option"), runtime=args.runtime,
         trust_host_ca=args.trust_host_ca,
     )  # fmt: skip
+
+
+def _check(ctx: Context, args: Namespace) -> None:
+    from boxwright.container.options import OptionInvalid, parse_mac
+
+    if args.isolation not in ("", "default"):
+        raise OptionInvalid(f'invalid isolation: "{args.isolation}" - linux only supports \'default\'')
+    if args.runtime:
+        have = ctx.engine.runtime.name
+        if args.runtime.rpartition("/")[2] != have and args.runtime != "io.containerd.runc.v2":
+            raise OptionInvalid(f"unknown or invalid runtime name: {args.runtime}", hint=f"{have} is used here; choose another with BOXWRIGHT_RUNTIME")
+    if args.mac_address:
+        parse_mac(args.mac_address)
+    if (args.publish or args.publish_all) and [*args.network, *args.net] == ["host"]:
+        ctx.warn("Published ports are discarded when using host network mode")
 
 
 def _published(texts: list[str]) -> tuple[PortBinding, ...]:
@@ -175,14 +218,7 @@ def _exposed(texts: list[str]) -> tuple[str, ...]:
     return tuple(port for text in texts for port in parse_expose(text))
 
 
-def _stream(text: str) -> str:
-    from boxwright.container.options import OptionInvalid
-
-    if text.lower() not in ("stdin", "stdout", "stderr"):
-        raise OptionInvalid(f'invalid argument "{text}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR')
-    return text.lower()
-
-
+_MODE_NAMES = {"userns": "USER", "cgroupns": "CGROUP"}
 _MODES = {"pid": ("host",), "ipc": ("host", "none", "private", "shareable"), "uts": ("host",), "userns": ("host",), "cgroupns": ("host", "private")}
 
 
@@ -191,7 +227,7 @@ def _mode(text: str, what: str) -> str:
 
     joins = what in ("pid", "ipc") and text.startswith("container:") and len(text) > len("container:")
     if text and text not in _MODES[what] and not joins:
-        raise OptionInvalid(f"--{what}: invalid {what.upper()} mode", hint=f"known are {', '.join(_MODES[what])}" + (" and container:NAME" if what in ("pid", "ipc") else ""))
+        raise OptionInvalid(f"--{what}: invalid {_MODE_NAMES.get(what, what.upper())} mode", hint=f"known are {', '.join(_MODES[what])}" + (" and container:NAME" if what in ("pid", "ipc") else ""))
     return text
 
 
@@ -205,14 +241,9 @@ def _score(value: int) -> int:
 
 def _limits(args: Namespace) -> Any:
     from boxwright.container.config import Limits
-    from boxwright.container.options import parse_cpus, parse_size, parse_swap
-
-    def size(text: str) -> int:
-        return parse_size(text) if text else 0
 
     return Limits(
-        size(args.memory), parse_swap(args.memory_swap) if args.memory_swap else 0, size(args.memory_reservation), args.memory_swappiness,
-        parse_cpus(args.cpus) if args.cpus else 0, args.cpu_shares, args.cpu_period, args.cpu_quota, args.cpuset_cpus, args.cpuset_mems,
+        args.memory or 0, args.memory_swap or 0, args.memory_reservation or 0, args.memory_swappiness, args.cpus or 0, args.cpu_shares, args.cpu_period, args.cpu_quota, args.cpuset_cpus, args.cpuset_mems,
         args.pids_limit, args.blkio_weight, args.oom_kill_disable,
     )  # fmt: skip
 
@@ -221,15 +252,10 @@ def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
     if not (args.volume or args.mount or args.tmpfs):
         return ()
     from boxwright.container.config import MountSpec
-    from boxwright.container.mounts import parse_mount, parse_volume
-    from boxwright.container.options import parse_tmpfs
+    from boxwright.container.mounts import parse_volume
 
-    cwd = os.getcwd()
-    found = [parse_volume(text, cwd) for text in args.volume] + [parse_mount(text, cwd) for text in args.mount]
-    for text in args.tmpfs:
-        target, given = parse_tmpfs(text)
-        found.append(MountSpec("tmpfs", target, options=given, flag=True))
-    return tuple(found)
+    found = [*(parse_volume(text, os.getcwd()) for text in args.volume), *args.mount]
+    return (*found, *(MountSpec("tmpfs", target, options=given, flag=True) for target, given in args.tmpfs))
 
 
 def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:

@@ -18,6 +18,12 @@ class FilterInvalid(Invalid):
     """A filter is not ``key=value``, or no filter of this command."""
 
 
+class FilterMalformed(FilterInvalid):
+    """A filter without ``=``: docker/cli finds that while it parses the flags."""
+
+    exit_code = 125
+
+
 def parse_filters(texts: Iterable[str], allowed: Iterable[str] = ()) -> dict[str, list[str]]:
     """Read the values of ``--filter``. `allowed` empty means every key. Raises FilterInvalid."""
     known = sorted(allowed)
@@ -30,7 +36,7 @@ def parse_filters(texts: Iterable[str], allowed: Iterable[str] = ()) -> dict[str
         if key.endswith("!"):  # label!=x
             key, value = key, value.strip()
         if not equals:
-            raise FilterInvalid(f"invalid filter {text!r}: wanted name=value")
+            raise FilterMalformed(f'invalid argument "{text}" for "--filter" flag: bad format of filter (expected name=value)')
         if known and key not in known:
             from boxwright.cli.suggest import closest
 

@@ -135,16 +135,16 @@ class Argument:
 
     @property
     def display(self) -> str:
-        """As error messages name it: ``-n, --last``."""
-        return ", ".join(sorted(self.names, key=len))
+        """As error messages name it: ``-n, --last``; older names of the same option are left out."""
+        return ", ".join(filter(None, (self.short, self.long if len(self.long) > 2 else "")))
 
     def convert(self, text: str, prog: str) -> Any:
         """The value that the text means. Raises FlagError."""
-        reason = ""
+        reason = hint = ""
         try:
             value = self.type(text) if self.type is not None else text
         except BoxwrightError as error:
-            reason = str(error)
+            reason, hint = str(error), error.hint
         except (ValueError, OverflowError) as error:
             reason = f'strconv.ParseInt: parsing "{text}": invalid syntax' if self.type is int else str(error)
         else:
@@ -152,8 +152,8 @@ class Argument:
                 return value
             reason = f"must be one of {', '.join(map(str, self.choices))}"
         if self.positional:
-            raise UsageError(f'invalid argument "{text}": {reason}', prog=prog)
-        raise FlagError(f'invalid argument "{text}" for "{self.display}" flag: {reason}', prog=prog)
+            raise UsageError(f'invalid argument "{text}": {reason}', prog=prog, hint=hint)
+        raise FlagError(f'invalid argument "{text}" for "{self.display}" flag: {reason}', prog=prog, hint=hint)
 
 
 class Parser:
@@ -298,7 +298,7 @@ class Parser:
         least = sum(_least(p) for p in self.positionals)
         most = sum(_most(p) for p in self.positionals)
         if not least <= len(words) <= most:
-            raise UsageError(f'"{self.prog}" {_wanted(least, most)}', prog=self.prog, usage=self.usage_line())
+            raise self.miscounted(least, most)
         spare = len(words) - least
         for positional in self.positionals:
             many = int(min(_most(positional), _least(positional) + spare))
@@ -311,6 +311,10 @@ class Parser:
                 setattr(values, positional.dest, converted[0] if converted else positional.default)
             elif converted or not positional.default:
                 setattr(values, positional.dest, converted)
+
+    def miscounted(self, least: int, most: float) -> UsageError:
+        """The error for too few or too many arguments, to be raised by the caller."""
+        return UsageError(f"{self.prog.partition(' ')[0]}: '{self.prog}' {_wanted(least, most)}", prog=self.prog, usage=self.usage_line())
 
     def _similar(self, name: str) -> str:
         from boxwright.cli.suggest import closest
@@ -371,12 +375,12 @@ def _wanted(least: int, most: float) -> str:
         return f"{int(n)} argument" + ("" if n == 1 else "s")
 
     if most == 0:
-        return "accepts no arguments."
+        return "accepts no arguments"
     if least == most:
-        return f"requires exactly {count(least)}."
+        return f"requires {count(least)}"
     if most == float("inf"):
-        return f"requires at least {count(least)}."
-    return f"requires at most {count(most)}." if least == 0 else f"requires at least {least} and at most {count(most)}."
+        return f"requires at least {count(least)}"
+    return f"requires at most {count(most)}" if least == 0 else f"requires at least {least} and at most {count(most)}"
 
 
 def _shape(positional: Argument) -> str:

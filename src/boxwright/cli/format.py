@@ -44,7 +44,7 @@ class Template:
         """The text for this row. Raises FormatError."""
         return self._run(Scope(row, FUNCTIONS, lenient=False))
 
-    def header(self, columns: Mapping[str, str]) -> str:
+    def header(self, columns: Mapping[str, Any]) -> str:
         """The header line of ``table …``: fields give their column's title, functions change nothing."""
         return self._run(Scope(columns, HEADER_FUNCTIONS, lenient=True))
 

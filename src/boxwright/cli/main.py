@@ -69,8 +69,12 @@ def split(argv: list[str]) -> tuple[str, Namespace, list[str]]:
     The name is the longest known prefix; that of a group, or empty, when the words end there or ask for help.
     Raises UsageError.
     """
+    parser = global_parser()
     try:
-        options = global_parser().parse_args(argv)
+        options = parser.parse_args(argv)
+    except FlagError as error:
+        error.usage = parser.usage_line()
+        raise
     except HelpRequested:
         options = Namespace(root=None, config=None, debug=False, version=False, words=["--help"])
     words: list[str] = options.words
@@ -117,6 +121,7 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
         typed = str(error).removeprefix("unknown flag: ")
         if typed in ("--root", "--config", "--debug", "--log-level"):
             error.hint = f"{typed} stands before the command: {PROG} {typed} … {name}"
+        error.usage = parser.usage_line()
         raise
     except HelpRequested:
         from boxwright.cli.help import command_help
@@ -161,8 +166,9 @@ def unknown(words: list[str]) -> UsageError:
     names = {n[len(prefix) :].split(" ")[0] for n in available() if n.startswith(prefix) and n not in HIDDEN}
     near = closest(word, sorted(names))
     if word.startswith("-"):
-        return FlagError(f"unknown flag: {word}" if word.startswith("--") else f"unknown shorthand flag: {word[1]!r} in {word}", prog=prog)
-    message = f"{PROG}: '{' '.join(words)}' is not a {PROG} command."
+        text = f"unknown flag: {word}" if word.startswith("--") else f"unknown shorthand flag: {word[1]!r} in {word}"
+        return FlagError(text, prog=prog, usage=f"{prog} COMMAND")
+    message = f"{PROG}: unknown command: {PROG} {' '.join(words)}"
     return UsageError(message, prog=prog, hint="did you mean " + " or ".join(f"'{prog} {n}'" for n in near) + "?" if near else "")
 
 

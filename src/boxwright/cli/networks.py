@@ -57,12 +57,15 @@ def network_ls_args(p: Parser) -> None:
 
 def network_ls(ctx: Context, args: Namespace) -> int:
     """List networks."""
-    from boxwright.cli.filters import flag, parse_filters
+    from boxwright.cli.filters import FilterInvalid, flag, parse_filters
     from boxwright.cli.format import Method
     from boxwright.cli.tables import table
     from boxwright.container.networks import BUILT_IN, label_match
 
     filters = parse_filters(args.filter, ("dangling", "driver", "id", "label", "name", "scope", "type"))
+    for kind in filters.get("type", ()):
+        if kind not in ("builtin", "custom"):
+            raise FilterInvalid(f"invalid filter: 'type'='{kind}'", hint="known are builtin, custom")
     used = {name for c in ctx.engine.containers.list(all=True) for name in c.record["networks"]} if "dangling" in filters else set()
 
     def wanted(n: Network) -> bool:
@@ -109,14 +112,16 @@ def network_rm(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.containers import each
     from boxwright.container.networks import NoSuchNetwork
 
-    def remove(name: str) -> None:
+    containers = ctx.engine.containers
+    if not args.force:
+        return each(ctx, args.networks, containers.remove_network)
+    known = []
+    for name in args.networks:
         try:
-            ctx.engine.containers.remove_network(name)
-        except NoSuchNetwork:
-            if not args.force:
-                raise
-
-    return each(ctx, args.networks, remove)
+            known.append(containers.networks.get(name).name)
+        except NoSuchNetwork as error:
+            ctx.err(f"Error: {error}")
+    return each(ctx, known, containers.remove_network)
 
 
 def network_prune_args(p: Parser) -> None:
@@ -152,7 +157,7 @@ def network_prune(ctx: Context, args: Namespace) -> int:
 def network_connect_args(p: Parser) -> None:
     p.add_argument("--alias", action="append", metavar="strings", help="Add network-scoped alias for the container")
     p.add_argument("--driver-opt", action="append", metavar="strings", help="driver options for the network")
-    p.add_argument("--ip", metavar="ip", default="", help='IPv4 address (e.g., "172.30.100.104")')
+    p.add_argument("--ip", metavar="string", default="", help='IPv4 address (e.g., "172.30.100.104")')
     p.add_argument("--link", action="append", help="Add link to another container")
     p.add_argument("network", metavar="NETWORK", complete="network")
     p.add_argument("container", metavar="CONTAINER", complete="container")

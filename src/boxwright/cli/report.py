@@ -69,9 +69,8 @@ def _usage(ctx: Context, error: UsageError) -> int:
     ctx.err(_printable(str(error)))
     if error.hint:
         ctx.err(f"{ctx.paint('Hint', 'cyan')}: {_printable(error.hint)}")
-    ctx.err(f"See '{error.prog} --help'.")
-    if error.usage:
-        ctx.err(f"\nUsage:  {error.usage}")
+    usage = f"Usage:  {error.usage}\n\n" if error.usage else ""
+    ctx.err(f"\n{usage}Run '{error.prog} --help' for more information")
     return error.exit_code
 
 

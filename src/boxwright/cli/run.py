@@ -21,10 +21,11 @@ def create_args(p: Parser) -> None:
 
 
 def run_args(p: Parser) -> None:
+    from boxwright.cli.containers_attach import declare_detach_keys
     from boxwright.cli.containers_options import declare
 
     p.add_argument("-d", "--detach", action="store_true", help="Run container in background and print container ID")
-    p.add_argument("--detach-keys", metavar="string", default="", help="Override the key sequence for detaching a container")
+    declare_detach_keys(p)
     p.add_argument("--sig-proxy", action="store_true", default=True, help="Proxy received signals to the process (default true)")
     declare(p)
     p.usage = "IMAGE [COMMAND] [ARG...]"
@@ -61,16 +62,16 @@ def _run(ctx: Context, args: Namespace, session: Session) -> int:
     from boxwright.container.options import OptionInvalid
 
     if args.detach and args.attach:
-        raise OptionInvalid("Conflicting options: -a and -d")
+        raise OptionInvalid("conflicting options: cannot specify both --attach and --detach")
     config = read(ctx, args)
     if args.tty and args.interactive and not args.detach and not ctx.stdin_is_tty:
-        raise OptionInvalid("cannot attach stdin to a TTY-enabled container because stdin is not a terminal", hint="leave -t out, or -i")
+        raise OptionInvalid("the input device is not a TTY", hint="leave -t out, or -i")
     container = make(ctx, args, config)
     if args.detach:
         return _detached(ctx, container, session)
     from boxwright.cli.containers_attach import Attachment
 
-    return Attachment(ctx, container, session, detach_keys=args.detach_keys, proxy=args.sig_proxy).run()
+    return Attachment(ctx, container, session, keys=args.detach_keys, proxy=args.sig_proxy).run()
 
 
 def _detached(ctx: Context, container: Container, session: Session) -> int:
@@ -112,7 +113,7 @@ def pull(ctx: Context, image: str, platform: str, *, quiet: bool) -> None:
     """Fetch the image, showing progress as `pull` does."""
     from boxwright.cli.registry_client import fetch
 
-    fetch(ctx, image, platform=platform, quiet=quiet, out=ctx.err)
+    fetch(ctx, _familiar(image), platform=platform, quiet=quiet, out=ctx.err)
 
 
 def _familiar(image: str) -> str:

@@ -55,13 +55,16 @@ def table(
         from boxwright.cli.format import to_json
 
         for row in rows:
-            ctx.out(to_json(row))
+            ctx.out(to_json(dict(sorted(row.items()))))
         return
+    from boxwright.cli.format import Method
     from boxwright.cli.format import compile as compile_template
 
+    rows = (dict(sorted(row.items())) for row in rows)  # {{json .}} has the order of Go's maps
     if format.startswith("table"):
         template = compile_template(format[5:].strip())
-        texts = [template.header(columns), *(template(row) for row in rows)]
+        titles = {**columns, "Label": Method(lambda key: str(key).rpartition(".")[2].replace("-", " ").replace("_", " "))}
+        texts = [template.header(titles), *(template(row) for row in rows)]
         for line in align([t.split("\t") for text in texts for t in text.split("\n")]):
             ctx.out(line)
         return

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = {
     "Driver": "DRIVER", "Name": "VOLUME NAME", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT", "Labels": "LABELS", "Links": "LINKS", "Size": "SIZE", "Label": "LABEL",
+    "Availability": "AVAILABILITY", "Group": "GROUP", "Status": "STATUS",
 }  # fmt: skip
 
 
@@ -63,6 +64,7 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
         return {
             "Driver": "local", "Name": volume.name, "Scope": "local", "Mountpoint": str(volume.data), "Labels": ",".join(f"{k}={v}" for k, v in sorted(volume.labels.items())),
             "Links": str(len(used.get(volume.name, ()))), "Size": lambda: human_size(volumes.usage(volume)), "Label": Method(lambda key: volume.labels.get(key, "")),
+            **dict.fromkeys(("Availability", "Group", "Status"), "N/A"),  # of Swarm's volumes
         }  # fmt: skip
 
     table(ctx, _COLUMNS, [row(v) for v in volumes.list() if wanted(v)], default=("Driver", "Name"), format=args.format, quiet=args.quiet, quiet_field="Name", config_key="volumesFormat")

@@ -7,7 +7,7 @@ import time
 from boxwright.container import hostside, spec
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec
 from boxwright.container.mounts import parse_volumes_from
-from boxwright.container.options import parse_signal
+from boxwright.container.options import parse_mac, parse_signal
 from boxwright.container.records import Container
 from boxwright.container.spec import MountPoint
 from boxwright.rootfs.root import Root
@@ -54,11 +54,23 @@ class Creation:
                 parse_size(value)
         if config.stop_signal:
             parse_signal(config.stop_signal)
+        if config.workdir and not config.workdir.startswith("/"):
+            raise ConfigInvalid(f"the working directory '{config.workdir}' is invalid, it needs to be an absolute path")
+        self._check_options()
         if config.network.startswith("container:") or config.network == "host":
             self._check_shared()
         spec.chosen_capabilities(config, None)
         spec.limits_of(config, {})
         spec.resources_of(config.limits)
+
+    def _check_options(self) -> None:
+        config = self._config
+        for endpoint in config.endpoints:
+            if endpoint.mac:
+                parse_mac(endpoint.mac)
+        hostside.check_cpus(config.limits)
+        if config.network == "container:":
+            raise ConfigInvalid("invalid network mode: invalid container format container:<name|id>")
 
     def _check_shared(self) -> None:
         config = self._config

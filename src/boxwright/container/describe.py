@@ -145,6 +145,8 @@ def host_config(container: Container) -> dict[str, Any]:
     for port in c.ports:
         bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append({"HostIp": port.host_ip, "HostPort": str(port.host_port or "")})
     mounts = _typed_mounts(container)
+    tmpfs = {m.target: ",".join(m.options) for m in c.mounts if m.flag and m.kind == "tmpfs"}
+    seldom = {"Tmpfs": tmpfs, "Sysctls": dict(c.sysctls), "Annotations": dict(c.annotations), "Init": c.init, "Mounts": mounts}
     return {
         "Binds": _binds(container), "ContainerIDFile": "", "LogConfig": {"Type": c.log_driver or "json-file", "Config": dict(c.log_opts)},
         "NetworkMode": c.network, "PortBindings": bindings, "RestartPolicy": {"Name": c.restart.name, "MaximumRetryCount": c.restart.maximum},
@@ -154,7 +156,6 @@ def host_config(container: Container) -> dict[str, Any]:
         "IpcMode": c.ipc or "private", "Cgroup": "", "Links": list(c.links) or None, "OomScoreAdj": c.oom_score_adj, "PidMode": c.pid,
         "Privileged": c.privileged, "PublishAllPorts": c.publish_all, "ReadonlyRootfs": c.read_only, "SecurityOpt": list(c.security_opt) or None,
         "UTSMode": c.uts, "UsernsMode": c.userns, "ShmSize": c.shm_size or 64 << 20, "Runtime": c.runtime or "runc", "Isolation": "",
-        "Tmpfs": {m.target: ",".join(m.options) for m in c.mounts if m.flag and m.kind == "tmpfs"} or None,
         "CpuShares": limits.cpu_shares, "Memory": limits.memory, "NanoCpus": limits.nano_cpus, "CgroupParent": c.cgroup_parent,
         "BlkioWeight": limits.blkio_weight, "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [], "BlkioDeviceReadIOps": [],
         "BlkioDeviceWriteIOps": [], "CpuPeriod": limits.cpu_period, "CpuQuota": limits.cpu_quota, "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0,
@@ -163,9 +164,8 @@ def host_config(container: Container) -> dict[str, Any]:
         "DeviceCgroupRules": list(c.device_rules) or None, "DeviceRequests": None, "MemoryReservation": limits.memory_reservation,
         "MemorySwap": limits.memory_swap or 2 * limits.memory, "MemorySwappiness": None if limits.memory_swappiness < 0 else limits.memory_swappiness,
         "OomKillDisable": limits.oom_kill_disable, "PidsLimit": limits.pids_limit or None,
-        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in c.ulimits] or None, "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0,
-        "IOMaximumBandwidth": 0, "Init": c.init or None, "Sysctls": dict(c.sysctls) or None, "Annotations": dict(c.annotations) or None,
-        **({"Mounts": mounts} if mounts else {}),
+        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in c.ulimits], "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0, **{key: value for key, value in seldom.items() if value},
         "MaskedPaths": _masked(container, "masked"), "ReadonlyPaths": _masked(container, "readonly"), **c.extra,
     }  # fmt: skip
 

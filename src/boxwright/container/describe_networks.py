@@ -26,7 +26,7 @@ def inspect_network(containers: Containers, network: Network) -> dict[str, Any]:
         pool["Gateway"] = network.gateway
     return {
         "Name": network.name, "Id": network.id, "Created": network.created or "0001-01-01T00:00:00Z", "Scope": "local", "Driver": network.driver,
-        "EnableIPv4": True, "EnableIPv6": False, "IPAM": {"Driver": "default", "Options": None, "Config": [pool] if pool else []},
+        "EnableIPv4": True, "EnableIPv6": False, "IPAM": {"Driver": "default", "Options": {}, "Config": [pool] if pool else []},
         "Internal": network.internal, "Attachable": network.attachable, "Ingress": False, "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
         "Containers": connected, "Options": dict(network.options), "Labels": dict(network.labels),
     }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from boxwright.container import spec
 from boxwright.container.options import merge_env
 from boxwright.container.records import Container, WrongState
-from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.errors import BoxwrightError, Invalid, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.host import host
@@ -58,8 +58,11 @@ def process(container: Container, config: ExecConfig, *, size: tuple[int, int] |
     if not state.running:
         raise WrongState(f"container {container.id} is not running" if state.status != "restarting" else f"Container {container.id} is restarting, wait until the container is running")
     own, merged, here = container.config, container.merged, host()
-    with Root.at(f"/proc/{state.pid}/root") as root:
-        user = resolve_user(root, config.user or str(merged.get("User") or ""), own.group_add)
+    try:
+        with Root.at(f"/proc/{state.pid}/root") as root:
+            user = resolve_user(root, config.user or str(merged.get("User") or ""), own.group_add)
+    except Invalid as error:
+        raise ExecFailed(str(error), hint=error.hint) from error
     base = [f"PATH={rs.DEFAULT_PATH}", f"HOSTNAME={container.record['hostname']}", *(["TERM=xterm"] if config.tty else []), f"HOME={user.home}"]
     env = merge_env(base, map(str, merged.get("Env") or ()), config.env)
     if state.trusted:
@@ -79,6 +82,8 @@ def translated(error: BoxwrightError) -> BoxwrightError:
     if error.exit_code in (126, 127):
         kind = ExecMissing if error.exit_code == 127 else ExecFailed
         return kind(f"OCI runtime exec failed: exec failed: {error}: unknown")
+    if "no such file or directory" in str(error).lower():  # the working directory
+        return ExecMissing(f"OCI runtime exec failed: {str(error).partition(': ')[2] or error}: unknown")
     return error
 
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from boxwright.container.config import ConfigInvalid, ContainerConfig
+from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.errors import Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.runtime.host import Host
@@ -76,6 +76,30 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
         if len(found) == before:
             raise ConfigInvalid(f'error gathering device information while adding custom device "{wanted.host}": not a device node')
     return list({d["path"]: d for d in found}.values())
+
+
+def check_cpus(limits: Limits) -> None:
+    """CPUs that this host does not have. Raises ConfigInvalid."""
+    if limits.nano_cpus:
+        many = len(os.sched_getaffinity(0))
+        if not 10**7 <= limits.nano_cpus <= many * 10**9:
+            raise ConfigInvalid(f"range of CPUs is from 0.01 to {many}.00, as there are only {many} CPUs available")
+    for wanted, file, what in ((limits.cpuset_cpus, "cpu", "CPUs"), (limits.cpuset_mems, "node", "memory nodes")):
+        if wanted:
+            have = _numbers(read_text(f"/sys/devices/system/{file}/online").strip() or "0")
+            if not _numbers(wanted) <= have:
+                shown = ",".join(map(str, sorted(have))) if len(have) < 9 else f"{min(have)}-{max(have)}"
+                raise ConfigInvalid(f"requested {what} are not available - requested {wanted}, available: {shown}")
+
+
+def _numbers(text: str) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) - int(low) > 1 << 16:
+            raise ConfigInvalid(f"invalid value {text} for cpuset: wanted such as 0-3 or 0,1")
+        found |= set(range(int(low), int(high or low) + 1))
+    return found
 
 
 def seccomp(choice: str, capabilities: Iterable[str], host: Host) -> Mapping[str, Any]:

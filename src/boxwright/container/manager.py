@@ -176,7 +176,7 @@ class Containers(Catalog):
 
         number = parse_signal(signal)
         if not container.refresh().running:
-            raise WrongState(f"cannot kill container: {container.id}: container {container.id} is not running")
+            raise WrongState(f"cannot kill container: {container.name}: container {container.id} is not running")
         self.order(container, frames.SIGNAL, number)
         if number == 9:
             self.wait(container)
@@ -224,6 +224,7 @@ class Containers(Catalog):
 
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
+        from boxwright.container.hostside import check_cpus
         from boxwright.container.spec import resources_of
 
         before = container.config
@@ -231,6 +232,8 @@ class Containers(Catalog):
         if after.auto_remove and after.restart.name != "no":
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         resources = resources_of(after.limits)
+        if after.limits != before.limits:
+            check_cpus(after.limits)
         with self._locked(container):
             if container.refresh().running:
                 if after.limits != before.limits:

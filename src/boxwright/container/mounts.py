@@ -28,6 +28,8 @@ def is_volume_name(text: str) -> bool:
 def parse_volume(text: str, cwd: str) -> MountSpec:
     """``SOURCE:TARGET[:OPTIONS]``, ``TARGET``; a source with ``/``, or beginning with ``.`` or ``~``, is a host path (relative
     to `cwd`), any other a volume's name. Raises MountInvalid."""
+    if not text:
+        raise MountInvalid("invalid empty volume spec")
     parts = text.split(":")
     if len(parts) > 3 or not parts[0] or (len(parts) > 1 and not parts[1]):
         raise MountInvalid(f"invalid spec: {text}: empty section between colons" if "" in parts[:2] else f"invalid volume specification: '{text}'")
@@ -36,6 +38,8 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
     if source.startswith("."):
         source = posixpath.normpath(posixpath.join(cwd, source))
     kind = "bind" if source.startswith("/") else "volume"
+    if kind == "volume" and len(source) == 1:
+        raise MountInvalid(f"create {source}: volume name is too short, names should be at least two alphanumeric characters", hint="a host path is absolute, or begins with ./")
     if kind == "volume" and source and not is_volume_name(source):
         raise MountInvalid(
             f'create {source}: "{source}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '

@@ -281,7 +281,11 @@ def _subnet(text: str) -> ipaddress.IPv4Network:
     try:
         block = ipaddress.IPv4Network(text)
     except ValueError as error:
-        raise NetworkInvalid(f"invalid subnet {text}: {error}") from error
+        try:
+            whole = ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            raise NetworkInvalid(f"invalid subnet {text}: invalid CIDR address: {text}") from error
+        raise NetworkInvalid(f"invalid subnet {text}: it should be {whole}") from error
     if block.num_addresses < 4:
         raise NetworkInvalid(f"invalid subnet {text}: it has no room for a gateway and a container")
     return block

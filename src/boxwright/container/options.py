@@ -149,6 +149,44 @@ def merge_env(*lists: Iterable[str]) -> list[str]:
     return [entry for entry in out.values() if entry is not None]
 
 
+def parse_env(text: str) -> str:
+    """An entry of ``--env``; only its name must be there. Raises OptionInvalid."""
+    if not text.partition("=")[0]:
+        raise OptionInvalid(f"invalid environment variable: {text}")
+    return text
+
+
+def parse_label(text: str) -> str:
+    """An entry of ``--label``; only its key must be there. Raises OptionInvalid."""
+    if not text.partition("=")[0]:
+        raise OptionInvalid(f"invalid label '{text}': empty name")
+    return text
+
+
+def parse_stream(text: str) -> str:
+    """``stdin``, ``stdout`` or ``stderr``. Raises OptionInvalid."""
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise OptionInvalid("valid streams are STDIN, STDOUT and STDERR")
+    return text.lower()
+
+
+def parse_address(text: str) -> str:
+    """An IP address. Raises OptionInvalid."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError as error:
+        raise OptionInvalid(f"IP address is not correctly formatted: {text}") from error
+
+
+def parse_mac(text: str) -> str:
+    """Six bytes with colons between them. Raises OptionInvalid."""
+    if not re.match(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\Z", text):
+        raise OptionInvalid(f"{text} is not a valid mac address")
+    return text
+
+
 def parse_ulimit(text: str) -> Ulimit:
     """``nofile=1024:2048`` or ``nofile=1024``. Raises OptionInvalid."""
     name, equals, value = text.partition("=")
@@ -172,7 +210,7 @@ def parse_device(text: str) -> DeviceSpec:
     if len(parts) == 3:
         inside, access = parts[1], parts[2]
         if not re.match(_ACCESS, access):
-            raise OptionInvalid(f"{text} is not a valid device: invalid mode {access!r}, wanted some of r, w and m")
+            raise OptionInvalid(f"bad mode specified: {access}")
     elif len(parts) == 2:
         if re.match(_ACCESS, parts[1]):
             access = parts[1]
@@ -203,13 +241,13 @@ def parse_host(text: str) -> str:
     at = equals if equals > 0 and (colon < 0 or equals < colon) else colon
     name, address = (text[:at], text[at + 1 :]) if at > 0 else ("", "")
     if not name:
-        raise OptionInvalid(f"bad format for add-host: {text!r}")
+        raise OptionInvalid(f'bad format for add-host: "{text}"')
     address = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     if address != "host-gateway":
         try:
             ipaddress.ip_address(address)
         except ValueError as error:
-            raise OptionInvalid(f"invalid IP address in add-host: {address!r}") from error
+            raise OptionInvalid(f'invalid IP address in add-host: "{address}"') from error
     return f"{name}:{address}"
 
 
@@ -243,31 +281,30 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
             out.append(f"{key}={value}" if value else key)
             continue
         if key not in ("seccomp", "apparmor", "label") or not separator:
-            raise OptionInvalid(f"invalid --security-opt: {text!r}", hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined")
+            raise OptionInvalid(f'invalid --security-opt: "{text}"', hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined")
         if key == "seccomp" and value not in ("unconfined", "builtin"):
             try:
                 value = Path(value).read_text()
             except (OSError, UnicodeDecodeError) as error:
-                raise OptionInvalid(f"opening seccomp profile ({value}) failed: {error}") from error
+                raise OptionInvalid(f"opening seccomp profile ({value}) failed: open {value}: {(error.strerror or '').lower() if isinstance(error, OSError) else error}") from error
         out.append(f"{key}={value}")
     return tuple(out)
 
 
 def health(
-    command: str = "", *, interval: str = "", timeout: str = "", start_period: str = "", start_interval: str = "", retries: int = 0, none: bool = False,
+    command: str = "", *, interval: int = 0, timeout: int = 0, start_period: int = 0, start_interval: int = 0, retries: int = 0, none: bool = False,
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Docker's Healthcheck object from ``--health-*``; None when nothing was said. Raises OptionInvalid."""
+    """Docker's Healthcheck object from ``--health-*``, spans in nanoseconds; None when nothing was said. Raises OptionInvalid."""
     spans = {"Interval": interval, "Timeout": timeout, "StartPeriod": start_period, "StartInterval": start_interval}
     if none:
         if command or retries or any(spans.values()):
             raise OptionInvalid("--no-healthcheck conflicts with --health-* options")
         return {"Test": ["NONE"]}
     out: dict[str, Any] = {"Test": ["CMD-SHELL", command]} if command else {}
-    for key, text in spans.items():
-        if text:
-            value = parse_duration(text)
-            if value and value < 1_000_000:
-                raise OptionInvalid(f"{key} in Healthcheck cannot be less than one millisecond")
+    for key, value in spans.items():
+        if value:
+            if value < 1_000_000:
+                raise OptionInvalid(f"{key} in Healthcheck cannot be less than 1ms")
             out[key] = value
     if retries < 0:
         raise OptionInvalid("--health-retries cannot be negative")

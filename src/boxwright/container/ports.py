@@ -6,13 +6,17 @@ import ipaddress
 from collections.abc import Iterable
 
 from boxwright.container.config import PortBinding
-from boxwright.errors import Invalid
+from boxwright.errors import Invalid, NotFound
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 class PortInvalid(Invalid):
     """A port, range or protocol cannot be understood."""
+
+
+class NoSuchPort(NotFound):
+    """The container publishes no such port."""
 
 
 def port_range(text: str, what: str) -> tuple[int, int]:

@@ -128,7 +128,8 @@ def processes(container: Container, pids: list[int], arguments: str) -> tuple[li
     try:
         lines = run(["ps", *words], check=True).stdout.decode(errors="replace").splitlines()
     except ProgramFailed as error:
-        raise ConfigInvalid(f"ps: {error}") from error
+        reason = str(error).partition(": ")[2] or str(error)
+        raise ConfigInvalid(f"ps: {reason.strip().splitlines()[0]}") from error
     titles = lines[0].split()
     if "PID" not in titles:
         raise ConfigInvalid("Couldn't find PID field in ps output")

@@ -82,6 +82,8 @@ class Volumes:
         """The volume, and whether it is new. An existing one of that name is used. Raises VolumeInvalid, VolumeDiffers."""
         if driver not in ("", "local"):
             raise VolumeInvalid(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found', hint="the driver is local")
+        if len(name) == 1:
+            raise VolumeInvalid(f"create {name}: volume name is too short, names should be at least two alphanumeric characters")
         if name and not is_volume_name(name):
             raise VolumeInvalid(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '

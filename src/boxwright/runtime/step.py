@@ -167,6 +167,7 @@ def _alive(name: str) -> bool:
 def _start_time(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[19].decode()
+            fields = stat.read().rpartition(b")")[2].split()
+        return "gone" if fields[0] in b"ZXx" else fields[19].decode()  # a zombie has ended; its parent may never look
     except (OSError, IndexError):
         return "gone"

@@ -110,7 +110,7 @@ def test_h_is_the_hostname_where_it_is_declared() -> None:
         ("-n x", 'invalid argument "x" for "-n, --last" flag: strconv.ParseInt: parsing "x": invalid syntax', 125),
         ("--all=maybe", 'invalid argument "maybe" for "-a, --all" flag: strconv.ParseBool: parsing "maybe": invalid syntax', 125),
         ("--progress loud", 'invalid argument "loud" for "--progress" flag: must be one of auto, plain', 125),
-        ("a b", '"boxwright images" requires at most 1 argument.', 1),
+        ("a b", "boxwright: 'boxwright images' requires at most 1 argument", 1),
     ],
 )
 def test_errors_in_dockers_words(line: str, message: str, code: int) -> None:
@@ -129,12 +129,12 @@ def test_a_near_name_is_suggested() -> None:
 @pytest.mark.parametrize(
     ("shapes", "count", "message"),
     [
-        ([None, None], 1, "requires exactly 2 arguments."),
-        ([None], 0, "requires exactly 1 argument."),
-        ([], 1, "accepts no arguments."),
-        (["+"], 0, "requires at least 1 argument."),
-        ([None, "?"], 3, "requires at least 1 and at most 2 arguments."),
-        ([2], 1, "requires exactly 2 arguments."),
+        ([None, None], 1, "requires 2 arguments"),
+        ([None], 0, "requires 1 argument"),
+        ([], 1, "accepts no arguments"),
+        (["+"], 0, "requires at least 1 argument"),
+        ([None, "?"], 3, "requires at least 1 and at most 2 arguments"),
+        ([2], 1, "requires 2 arguments"),
     ],
 )
 def test_argument_counts(shapes: list[object], count: int, message: str) -> None:
@@ -143,7 +143,7 @@ def test_argument_counts(shapes: list[object], count: int, message: str) -> None
         p.add_argument(f"a{at}", nargs=nargs)
     with pytest.raises(UsageError) as caught:
         p.parse_args(["w"] * count)
-    assert str(caught.value) == f'"boxwright x" {message}'
+    assert str(caught.value) == f"boxwright: 'boxwright x' {message}"
 
 
 def test_positionals_share_words() -> None:

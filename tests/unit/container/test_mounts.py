@@ -26,7 +26,7 @@ def test_volume(text: str, wanted: MountSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty section"), (":/b", "empty section"), ("/a:", "empty section"), ("/a:b", "must be absolute"), ("/a:/", "can't be '/'"), ("/a:/b:what", "invalid mode: what"),
+        ("", "invalid empty volume spec"), ("x:/b", "name is too short"), (":/b", "empty section"), ("/a:", "empty section"), ("/a:b", "must be absolute"), ("/a:/", "can't be '/'"), ("/a:/b:what", "invalid mode: what"),
         ("/a:/b:ro,rw", "invalid mode"), ("a b:/c", "invalid characters"), ("/a:/b:c:d", "invalid volume specification"), ("vol:/b:rshared", "invalid mode"),
     ],
 )  # fmt: skip

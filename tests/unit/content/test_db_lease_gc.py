@@ -73,6 +73,8 @@ def test_a_process_has_one_identity() -> None:
     identity = process_identity(child.pid)
     assert process_alive(identity)
     child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not process_alive(identity)  # ended, although nobody has asked for its status yet
     child.wait()
     assert not process_alive(identity)
 
