@@ -118,3 +118,27 @@ def test_mark() -> None:
     assert mark([1], graph.__getitem__) == {1, 2, 3, 4}
     assert mark([5, 6], graph.__getitem__) == {5, 6}
     assert mark([], graph.__getitem__) == set()
+
+
+def test_several_open_a_new_database_at_once(tmp_path: Path) -> None:
+    """Switching to WAL is refused while another does it; whoever is refused tries again."""
+    import threading
+
+    for attempt in range(20):
+        failures: list[BaseException] = []
+        start = threading.Barrier(4)
+
+        def use(path: Path = tmp_path / f"{attempt}.db", start: threading.Barrier = start, failures: list[BaseException] = failures) -> None:
+            try:
+                start.wait()
+                with Database(path).write() as sql:
+                    sql.execute("INSERT INTO volumes VALUES (?, 0, 0, '{}')", (str(threading.get_ident()),))
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
