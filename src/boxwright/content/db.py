@@ -156,7 +156,7 @@ class Database:
                 f"{self.path} was written by a newer Boxwright (schema {version}, this one knows {VERSION})",
                 hint="use that version, or another --root",
             )
-        connection.execute("PRAGMA journal_mode=WAL")
+        _to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -197,6 +197,22 @@ class Database:
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
             self._local.connection = None
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """Switch a new database to WAL. When several processes open it first, SQLite tells all but one that it is locked,
+    without waiting as the connection's timeout says (its busy handler is not asked where that could deadlock)."""
+    import time
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager
