@@ -310,7 +310,7 @@ def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
             return ExecutableMissing(_plain(message))
         if any(why in lower for why in ("permission denied", "not permitted", "is a directory", "exec format error", "not a directory")):
             return ExecutableRefused(_plain(message))
-    if ("does not exist" in lower and "container" in lower) or ("no such file" in lower and ("/status`" in lower or "cannot open directory" in lower)):
+    if ("does not exist" in lower and "container" in lower) or ("no such file" in lower and ("/status`" in lower or "cannot open directory" in lower or "state directory" in lower)):
         return ContainerMissing(message)
     states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished", "container that has", "no such process")
     if any(s in lower for s in states) or ("cannot" in lower and "container" in lower and "state" in lower):

@@ -20,6 +20,8 @@ from boxwright.runtime.oci import (
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
+        # Somebody else deleted it at the same time.
+        ("cannot rm state directory `/run/x/c1`: No such file or directory", ContainerMissing),
         ('runc run failed: unable to start container process: exec: "/x": stat /x: no such file or directory', ExecutableMissing),
         ('runc create failed: unable to start container process: exec: "x": executable file not found in $PATH', ExecutableMissing),
         ("executable file `/x` not found in $PATH: No such file or directory", ExecutableMissing),
