@@ -117,7 +117,7 @@ def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -
         while streams:
             ready = poller.poll(100 if over else 50 if first.waiting else None)
             if not ready:
-                _tell(output, 2, first.settle())
+                _tell(output, 2, first.settle(over=over))
                 if over:
                     return
             for fd, _ in ready:
@@ -154,7 +154,7 @@ def _take(first: FirstWords, fd: int, streams: dict[int, int], poller: select.po
         _tell(output, 2, first.take(data))
         return
     if data or stream == 2:
-        _tell(output, 2, first.settle())
+        _tell(output, 2, first.settle(over=stream == 2))
     _tell(output, stream, data)
     if not data:
         poller.unregister(fd)

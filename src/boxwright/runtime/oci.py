@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9
+# What crun says of a program that cannot be run.
+_CRUN = re.compile(r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)")
 
 
 class RuntimeFailed(BoxwrightError):
@@ -233,10 +235,10 @@ class FirstWords:
             return b""
         return data
 
-    def settle(self) -> bytes:
-        """The process said something on stdout, a moment has passed, or stderr has ended: what was held back, without
-        the runtime's complaint."""
-        if not self._open:
+    def settle(self, *, over: bool = False) -> bytes:
+        """The process said something on stdout, or a moment has passed, or stderr has ended (`over`): what was held back,
+        without the runtime's complaint. What reads like a complaint waits for the end: on a busy machine the log comes late."""
+        if not self._open or (not over and _CRUN.match(self._held.decode(errors="replace"))):
             return b""
         self._open = False
         data, self._held = self._held, b""
@@ -322,7 +324,7 @@ def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
 
 def _as_runc(message: str, program: str) -> str:
     """crun's sentences about a program that cannot be run, in runc's words: they are what Docker's users know."""
-    found = re.match(r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)", message)
+    found = _CRUN.match(message)
     if found is None:
         return message
     missing, refused, named, why = found.groups()

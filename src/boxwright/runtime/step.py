@@ -117,7 +117,7 @@ def _relay(running: Running, stdout: int, stderr: int, output: Output, cancel: t
                 tell(2, first.take(chunk))
                 continue
             if (fd == stdout and chunk) or fd == stderr:
-                tell(2, first.settle())
+                tell(2, first.settle(over=fd == stderr))
             tell(streams[fd], chunk)
             if not chunk:
                 poller.unregister(fd)
@@ -129,6 +129,7 @@ def _relay(running: Running, stdout: int, stderr: int, output: Output, cancel: t
         if not ready and running.process.poll() is not None:
             deadline = deadline or time.monotonic() + 1
             if time.monotonic() > deadline:
+                tell(2, first.settle(over=True))
                 return
 
 

@@ -94,3 +94,19 @@ def test_the_runtimes_complaint_is_not_the_process_s_output(log: str, shown: byt
     assert first.settle() == shown
     assert not first.waiting
     assert first.take(b"later") == b"later"
+
+
+def test_what_reads_like_a_complaint_waits_for_the_end() -> None:
+    runtime = _Said("")
+    first = FirstWords(runtime)  # type: ignore[arg-type]
+    first.take(b"open executable: Permission denied\n")
+    assert first.settle() == b""
+    runtime.text = "open executable: Permission denied"
+    assert first.settle(over=True) == b""
+
+
+def test_what_only_reads_like_a_complaint_is_shown_in_the_end() -> None:
+    first = FirstWords(_Said(""))  # type: ignore[arg-type]
+    first.take(b"open executable: mine\n")
+    assert first.settle() == b""
+    assert first.settle(over=True) == b"open executable: mine\n"
