@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
-from boxwright.runtime.process import DEVNULL, Process, find_program, spawn
+from boxwright.runtime.process import DEVNULL, Process, ProgramTimeout, find_program, spawn
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9
+_LAST_WORDS = 2.0  # seconds between the end of a runtime's stderr and its own, at most: it logs in between
 # What crun says of a program that cannot be run.
 _CRUN = re.compile(r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)")
 
@@ -200,6 +201,14 @@ class Running:
             self._said = last_error(read_all(self._log))
         return self._said
 
+    def ended_within(self, seconds: float) -> bool:
+        """Wait for the runtime's end; whether it came."""
+        try:
+            self.process.wait(seconds)
+        except ProgramTimeout:
+            return False
+        return True
+
     def wait(self, timeout: float | None = None) -> int:
         """The exit code: the container process's own, unless `error` has something. Raises ProgramTimeout."""
         code = self.process.wait(timeout)
@@ -238,8 +247,12 @@ class FirstWords:
     def settle(self, *, over: bool = False) -> bytes:
         """The process said something on stdout, or a moment has passed, or stderr has ended (`over`): what was held back,
         without the runtime's complaint. What reads like a complaint waits for the end: on a busy machine the log comes late."""
-        if not self._open or (not over and _CRUN.match(self._held.decode(errors="replace"))):
+        if not self.waiting:  # a slow start says nothing for more than a moment: its complaint is yet to come
             return b""
+        if _CRUN.match(self._held.decode(errors="replace")):
+            if not over:
+                return b""
+            self._running.ended_within(_LAST_WORDS)
         self._open = False
         data, self._held = self._held, b""
         said = self._running.said().encode()

@@ -128,15 +128,15 @@ def test_several_open_a_new_database_at_once(tmp_path: Path) -> None:
 
     failures: list[BaseException] = []
 
-    def use(path: Path) -> None:
+    def use(path: Path, name: str) -> None:
         try:
             with Database(path).write() as sql:
-                sql.execute("INSERT INTO volumes VALUES (?, 0, 0, '{}')", (str(threading.get_ident()),))
+                sql.execute("INSERT INTO volumes VALUES (?, 0, 0, '{}')", (name,))
         except BaseException as error:
             failures.append(error)
 
     for attempt in range(100):
-        threads = [threading.Thread(target=use, args=(tmp_path / f"{attempt}.db",)) for _ in range(6)]
+        threads = [threading.Thread(target=use, args=(tmp_path / f"{attempt}.db", str(name))) for name in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:

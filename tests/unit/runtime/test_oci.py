@@ -84,6 +84,9 @@ class _Said:
     def said(self) -> str:
         return self.text
 
+    def ended_within(self, seconds: float) -> bool:
+        return True
+
 
 @pytest.mark.parametrize(("log", "shown"), [("", b"warning\nno such program\n"), ("no such program", b"warning\n"), ("another", b"warning\nno such program\n")])
 def test_the_runtimes_complaint_is_not_the_process_s_output(log: str, shown: bytes) -> None:
@@ -102,6 +105,13 @@ def test_what_reads_like_a_complaint_waits_for_the_end() -> None:
     first.take(b"open executable: Permission denied\n")
     assert first.settle() == b""
     runtime.text = "open executable: Permission denied"
+    assert first.settle(over=True) == b""
+
+
+def test_a_moment_without_a_word_settles_nothing() -> None:
+    first = FirstWords(_Said("no such program"))  # type: ignore[arg-type]
+    assert first.settle() == b""
+    assert first.take(b"no such program\n") == b""
     assert first.settle(over=True) == b""
 
 
