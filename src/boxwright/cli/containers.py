@@ -294,7 +294,7 @@ def container_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.containers, lambda name: ctx.engine.container_inspect(name, size=args.size), args.format)
+    return show(ctx, args.containers, lambda name: ("container", ctx.engine.container_inspect(name, size=args.size)), args.format)
 
 
 def port_args(p: Parser) -> None:
