@@ -93,6 +93,10 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
 def _renderer(template: str) -> Callable[[Any], str] | None:
     if not template:
         return None
-    from boxwright.cli.format import compile, to_json
+    from boxwright.cli.format import FormatError, compile, to_json
 
-    return to_json if template == "json" else compile(template)
+    try:
+        return to_json if template == "json" else compile(template)
+    except FormatError as error:
+        error.exit_code = 64  # Docker's, of inspect alone
+        raise

@@ -144,11 +144,11 @@ def _group(ctx: Context, name: str, rest: list[str]) -> int:
     wants_help = not rest or rest[0] in ("--help", "-h", "help")
     if name:
         if wants_help:
-            ctx.out(group_help(name))
+            (ctx.out if rest else ctx.err)(group_help(name))
             return 0
         raise unknown([*name.split(), rest[0]])
     if not rest or rest[0] in ("--help", "-h"):
-        ctx.out(overview(ctx.width))
+        (ctx.out if rest else ctx.err)(overview(ctx.width))
         return 0
     if rest[0] == "help":
         return main([*rest[1:], "--help"])

@@ -232,7 +232,8 @@ class Launcher:
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
         plan: dict[str, Any] = {"endpoints": [], "ports": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
-        names = [self._container.record["hostname"]]
+        hostname = self._container.record["hostname"]
+        names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
         if mode != "none":
             plan["endpoints"] = self._endpoints()
             plan["ports"] = self._ports(plan["endpoints"])

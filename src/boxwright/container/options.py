@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _SIZE = r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z"
 _DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_TMPFS_VALUES = frozenset("size mode uid gid nr_inodes nr_blocks mpol".split())
+_TMPFS_FLAGS = frozenset(
+    "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime bind rbind unbindable "
+    "runbindable private rprivate shared rshared slave rslave relatime norelatime strictatime nostrictatime".split()
+)
 _ACCESS = r"[rwm]{1,3}\Z"
 SIGNALS = {
     name: number
@@ -256,7 +261,11 @@ def parse_tmpfs(text: str) -> tuple[str, tuple[str, ...]]:
     target, _, options = text.partition(":")
     if not target.startswith("/"):
         raise OptionInvalid(f"invalid mount path: '{target}' mount path must be absolute")
-    return target, tuple(o for o in options.split(",") if o)
+    given = tuple(o for o in options.split(",") if o)
+    wrong = [o for o in given if o.partition("=")[0] not in (_TMPFS_VALUES if "=" in o else _TMPFS_FLAGS)]
+    if wrong:
+        raise OptionInvalid(f"invalid tmpfs option {wrong[0]!r}", hint="known are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, mpol=, ro, exec, suid, dev and their opposites")
+    return target, given
 
 
 def parse_map(values: Iterable[str], what: str) -> dict[str, str]:

@@ -60,6 +60,15 @@ def open_source(text: str, settings: Settings) -> BinaryIO:
         raise Invalid(f"cannot open {text!r}: {getattr(error, 'strerror', '') or error}") from error
 
 
+def _bottom(error: BaseException) -> str:
+    """What went wrong in the end, without the object names in urllib3's texts."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error).rpartition(": ")[2] or type(error).__name__
+
+
 def _open_url(url: str, settings: Settings) -> BinaryIO:
     import urllib3
 
@@ -77,7 +86,7 @@ def _open_url(url: str, settings: Settings) -> BinaryIO:
     except urllib3.exceptions.LocationParseError as error:
         raise Invalid(f"invalid URL {url!r}") from error
     except urllib3.exceptions.HTTPError as error:
-        raise SourceUnreachable(f"cannot fetch {url}: {error}") from error
+        raise SourceUnreachable(f"cannot fetch {url}: {_bottom(error)}") from error
     if response.status == 404:
         raise SourceMissing(f"cannot fetch {url}: not found (404)")
     if response.status != 200:
