@@ -192,10 +192,6 @@ def _check(ctx: Context, args: Namespace) -> None:
 
     if args.isolation not in ("", "default"):
         raise OptionInvalid(f'invalid isolation: "{args.isolation}" - linux only supports \'default\'')
-    if args.runtime:
-        have = ctx.engine.runtime.name
-        if args.runtime.rpartition("/")[2] != have and args.runtime != "io.containerd.runc.v2":
-            raise OptionInvalid(f"unknown or invalid runtime name: {args.runtime}", hint=f"{have} is used here; choose another with BOXWRIGHT_RUNTIME")
     if args.volume_driver not in ("", "local"):
         raise OptionInvalid(f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found', hint="the driver is local")
     if args.blkio_weight:
