@@ -176,7 +176,7 @@ def unknown(words: list[str]) -> UsageError:
 
 
 def _failed(ctx: Context, error: Exception) -> int:
-    if ctx.debug or os.environ.get("BOXWRIGHT_DEBUG"):
+    if ctx.debug or os.environ.get("BOXWRIGHT_DEBUG", "0") not in ("", "0"):
         import traceback
 
         traceback.print_exc()
