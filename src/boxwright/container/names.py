@@ -39,14 +39,9 @@ def random_name(attempt: int = 0) -> str:
     return name if attempt < 5 else f"{name}{third}{attempt}"
 
 
-def is_valid(name: str) -> bool:
-    """Whether a container or network may be called so."""
-    return re.match(_VALID, name) is not None
-
-
 def checked(name: str) -> str:
     """The name without a leading slash. Raises NameInvalid."""
     plain = name.removeprefix("/")
-    if not is_valid(plain):
+    if re.match(_VALID, plain) is None:
         raise NameInvalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return plain

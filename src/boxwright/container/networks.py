@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 
 from boxwright.container.config import EMPTY, ConfigInvalid
-from boxwright.container.names import is_valid
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.spec import hashes
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?\Z"
 BUILT_IN = ("bridge", "host", "none")
 _POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))
 
@@ -141,8 +142,8 @@ class Networks:
         attachable: bool = False, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, created: str = "",
     ) -> Network:  # fmt: skip
         """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
-        if not is_valid(name):
-            raise NetworkInvalid(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+        if not re.match(_NAME, name):
+            raise NetworkInvalid(f"invalid network name: {name!r}: only letters, digits, blanks and _.- are allowed")
         if name in BUILT_IN or name == "default":
             raise BuiltIn(f'operation is not permitted on predefined {name} network')
         if driver != "bridge":
