@@ -202,6 +202,7 @@ class Networks:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
         self.take_down(network)
+        (self._root / f"network.lock.{network.bridge}").unlink(missing_ok=True)
         return network
 
     def take_down(self, network: Network) -> None:
