@@ -140,7 +140,7 @@ class Launcher:
                         hostside.fill_volume(root, point.target, Path(point.source))
             known = list(self._state.placeholders)
             targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET, trust.TARGET]
-            return known or hostside.missing(root, targets)
+            return known or [*hostside.missing(root, targets), *hostside.mark(root)]
 
     def _point(self, point: MountPoint) -> MountPoint:
         """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""
