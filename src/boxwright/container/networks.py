@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -354,8 +354,3 @@ def parse_network(text: str) -> tuple[str, dict[str, Any]]:
     if not name:
         raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
     return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}
-
-
-def label_match(network: Network, wanted: Sequence[str]) -> bool:
-    """Whether all of ``key`` or ``key=value`` hold."""
-    return all(k in network.labels and (not e or network.labels[k] == v) for k, e, v in (w.partition("=") for w in wanted))
