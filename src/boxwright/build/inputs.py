@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.gitref import GitRef
-    from boxwright.build.ops.context import Rooms
+    from boxwright.image.rooms import Rooms
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile
 _HEAD = 1 << 16  # bytes by which a tar is told from a Dockerfile

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.networks import Network
+    from boxwright.network.networks import Network
 
 _COLUMNS = {
     "ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS",
@@ -33,7 +33,7 @@ def network_create(ctx: Context, args: Namespace) -> int:
     """Print the network's id."""
     from boxwright.cli.flags import UsageError
     from boxwright.container.options import labels, parse_map
-    from boxwright.container.supervisor.text import stamp
+    from boxwright.spec.text import stamp
 
     for values in (args.subnet, args.gateway, args.ip_range):
         if len(values) > 1:
@@ -60,8 +60,8 @@ def network_ls(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.filters import parse_filters
     from boxwright.cli.format import Method
     from boxwright.cli.tables import table
-    from boxwright.container.networks import BUILT_IN
     from boxwright.image.filters import FilterInvalid, flag, labels_match
+    from boxwright.network.networks import BUILT_IN
 
     filters = parse_filters(args.filter, ("dangling", "driver", "id", "label", "name", "scope", "type"))
     for kind in filters.get("type", ()):
@@ -112,7 +112,7 @@ def network_rm_args(p: Parser) -> None:
 def network_rm(ctx: Context, args: Namespace) -> int:
     """Remove networks."""
     from boxwright.cli.containers import each
-    from boxwright.container.networks import NoSuchNetwork
+    from boxwright.network.networks import NoSuchNetwork
 
     containers = ctx.engine.containers
     if not args.force:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.networks import Network
     from boxwright.image.usage import CacheUsage, ImageUsage, Usage
+    from boxwright.network.networks import Network
 
 _FORMAT_HELP = "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE"
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
-from boxwright.container.trust import Trust
 from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.rootfs.root import Root
+from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
