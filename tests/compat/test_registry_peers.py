@@ -330,7 +330,7 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
         fake.hook = lambda r: Response(200, {"Content-Length": str(len(layer))}, chunks=slowly()) if r.path.endswith(str(image.manifest.layers[0].digest)) else None
         child = subprocess.Popen([sys.executable, "-m", "boxwright", "pull", f"{fake.host}/app:1"], env={**os.environ, **ours.env}, stderr=subprocess.PIPE)
         part = tmp_path / "root/ingest" / str(image.manifest.layers[0].digest).replace(":", "-")
-        end = time.monotonic() + 20
+        end = time.monotonic() + 30
         while not part.exists() or part.stat().st_size < half - (2 << 20):
             assert time.monotonic() < end
             time.sleep(0.05)

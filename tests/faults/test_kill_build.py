@@ -106,7 +106,7 @@ class TestRun:
         (context / "Dockerfile").write_text(RUNNING)
         check(engine, context, random.Random(2))
         nothing_left(engine)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while step_processes(engine.root) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert step_processes(engine.root) == []

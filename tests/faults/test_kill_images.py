@@ -175,7 +175,7 @@ def small(tmp_path: Path) -> Iterator[Engine]:
     yield eng
     eng.db.close()
     # The threads of a copy that failed end by themselves, and their connections with the exception that they raised.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while held := open_below(where):
         assert time.monotonic() < deadline, held
         gc.collect()
