@@ -15,6 +15,7 @@ from boxwright import Engine
 from boxwright.content.layout import Layout
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
+from support import REAL_ROOT
 from support_peers import Boxwright, docker_registry, dockerd, needs, podman, run
 from support_registry import Image, make_image, noise
 
@@ -104,7 +105,7 @@ def test_stock_clients_pull_what_we_built_and_pushed(registry: str, tmp_path: Pa
 
 
 @needs("podman")
-@pytest.mark.skipif(os.geteuid() != 0, reason="podman's storage here needs root")
+@pytest.mark.skipif(not REAL_ROOT, reason="podman's storage here needs root")
 def test_podman_both_ways(registry: str, tmp_path: Path) -> None:
     desc = layout(tmp_path / "lay", "x", make_image(*FILES))
     ours = Boxwright(tmp_path)
@@ -118,7 +119,7 @@ def test_podman_both_ways(registry: str, tmp_path: Path) -> None:
 
 
 @needs("dockerd", "docker")
-@pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
+@pytest.mark.skipif(not REAL_ROOT, reason="dockerd needs root")
 def test_docker_both_ways(registry: str, tmp_path: Path) -> None:
     layout(tmp_path / "lay", "x", make_image(*FILES))
     ours = Boxwright(tmp_path)

@@ -17,11 +17,12 @@ import pytest
 import support_corpus as corpus
 import support_images
 from boxwright import Engine
+from support import REAL_ROOT
 
 ROUNDS = 10
 rooted = [
     pytest.mark.rooted,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
     pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
 ]
 

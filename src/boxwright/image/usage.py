@@ -76,7 +76,7 @@ class _Sizes:
 
     def __init__(self, root: Path) -> None:
         self._device = root.stat().st_dev
-        self._seen: set[int] = set()
+        self._seen: set[tuple[int, int]] = set()
 
     def of(self, path: Path, *, below: bool = True) -> int:
         try:
@@ -84,7 +84,7 @@ class _Sizes:
         except FileNotFoundError:
             return 0
         total = self._count(info)
-        if not below or not stat.S_ISDIR(info.st_mode) or info.st_dev != self._device:
+        if not below or not stat.S_ISDIR(info.st_mode) or self._elsewhere(info):
             return total
         todo = [str(path)]
         while todo:
@@ -97,21 +97,24 @@ class _Sizes:
                     info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                # A mount inside (an index, a running container's tree) is somebody else's disk space.
-                if info.st_dev != self._device:
-                    continue
                 total += self._count(info)
-                if stat.S_ISDIR(info.st_mode):
+                if stat.S_ISDIR(info.st_mode) and not self._elsewhere(info):
                     todo.append(entry.path)
         return total
 
+    def _elsewhere(self, info: os.stat_result) -> bool:
+        """A mount inside (an index, a running container's tree) is somebody else's disk space. Directories tell: on
+        overlayfs, a file may have the device of a layer."""
+        return stat.S_ISDIR(info.st_mode) and info.st_dev != self._device
+
     def _count(self, info: os.stat_result) -> int:
-        if info.st_dev != self._device:
+        if self._elsewhere(info):
             return 0
         if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
-            if info.st_ino in self._seen:
+            inode = (info.st_dev, info.st_ino)
+            if inode in self._seen:
                 return 0
-            self._seen.add(info.st_ino)
+            self._seen.add(inode)
         return info.st_blocks * 512
 
 

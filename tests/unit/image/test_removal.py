@@ -203,7 +203,7 @@ def test_builder_prune_keeps_a_budget(eng: Engine) -> None:
 def cache_mount(eng: Engine, name: str, *, uses: int = 1) -> Path:
     folder = eng.root / "cache" / "mounts" / name
     (folder / "data").mkdir(parents=True)
-    (folder / "data" / "file").write_bytes(b"x" * 10_000)
+    (folder / "data" / "file").write_bytes(b"x" * 16_384)
     (folder / "id").write_text("/root/.cache")
     (folder / "lock").write_text("." * uses)
     return folder
@@ -214,11 +214,11 @@ def test_builder_prune_empties_cache_mounts_that_no_build_holds(eng: Engine) -> 
 
     idle, busy = cache_mount(eng, "aa", uses=3), cache_mount(eng, "bb")
     usage = {item.entry.key: item for item in eng.system_df().cache}
-    assert usage["aa"].entry.name == "cached mount /root/.cache" and usage["aa"].entry.uses == 3 and usage["aa"].size >= 10_000
+    assert usage["aa"].entry.name == "cached mount /root/.cache" and usage["aa"].entry.uses == 3 and usage["aa"].size >= 16_384
     with open(busy / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         pruned = eng.builder_prune()
-    assert pruned.cache == ("aa",) and pruned.bytes >= 10_000
+    assert pruned.cache == ("aa",) and pruned.bytes >= 16_384
     assert not idle.exists() and (busy / "data" / "file").exists()
     assert eng.builder_prune(everything=True).cache == ("bb",)
 
@@ -324,6 +324,7 @@ def test_erase_takes_any_tree(tmp_path: Path) -> None:
     os.close(here)
     outside = tmp_path / "outside"
     outside.write_text("safe")
+    (deep / "file").write_bytes(b"x" * 10_000)
     (deep / "link").symlink_to(outside)
     assert erase(deep) > 0
     assert os.listdir(tmp_path) == ["outside"] and outside.read_text() == "safe"
