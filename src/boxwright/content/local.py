@@ -207,7 +207,8 @@ class LocalStore:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Held by whoever publishes files and rows that belong together."""
+        """Held by whoever publishes files and rows that belong together, or looks whether a file is here after it got
+        a lease on it: without, it may see one that the collector condemned before the lease and removes after the look."""
         with self._locked(fcntl.LOCK_SH):
             yield
 
@@ -252,8 +253,8 @@ class LocalStore:
     def put(self, data: bytes, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
         """Store a small blob; idempotent."""
         digest = Digest.of(data, algorithm)
-        if self.size(digest) != len(data):
-            with self.committing():
+        with self.committing():  # before the look: what the collector is about to take away does not count as here
+            if self.size(digest) != len(data):
                 path = self.path(digest)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, data, mode=0o444)

@@ -72,6 +72,10 @@ class LocalTarget:
     def exists(self, desc: Descriptor) -> bool:
         """Whether the content is here, and for a layer also ready to run."""
         self._lease.hold("blob", desc.digest)
+        with self._store.committing():  # what was condemned before it was held is gone when we get the lock
+            return self._here(desc)
+
+    def _here(self, desc: Descriptor) -> bool:
         if not mt.is_layer(desc.media_type):
             return self._store.size(desc.digest) == desc.size
         diff_id = self._diff_id(desc)

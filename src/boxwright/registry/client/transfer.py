@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from boxwright.content.copy import Node, Progress, copy_tree, for_platforms, in_parallel, load, move
-from boxwright.content.local import LocalStore
+from boxwright.content.local import BlobMissing, LocalStore
 from boxwright.content.store import Sink, Source
 from boxwright.content.verify import read_verified
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized
@@ -78,13 +78,19 @@ class Preferring:
         if known is not None:
             return io.BytesIO(known)
         if desc.media_type in mt.MANIFESTS | mt.INDEXES and self._first.size(desc.digest) == desc.size:
-            return self._first.open(desc)
+            try:
+                return self._first.open(desc)
+            except BlobMissing:  # another command removed it just now
+                pass
         return self._second.open(desc)
 
     def read(self, desc: Descriptor) -> bytes:
         """A small document, kept for the copy that follows."""
         if self._first.size(desc.digest) == desc.size:
-            return self._first.read(desc.digest)
+            try:
+                return self._first.read(desc.digest)
+            except BlobMissing:
+                pass
         self._read[desc.digest] = read_verified(self._second.open(desc), desc, limit=MAX_SIZE)
         return self._read[desc.digest]
 
