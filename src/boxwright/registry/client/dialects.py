@@ -8,6 +8,7 @@ podman      /etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from boxwright.registry.client.endpoint import (
 )
 from boxwright.registry.client.http import Tls
 from boxwright.spec.values import replace
+
+_SAYS = re.compile(r"^[ \t]*\[\[[ \t]*[\"']?registry", re.MULTILINE)  # a table [[registry]], not commented out
 
 
 def insecure(hosts: Maker) -> list[str]:
@@ -194,7 +197,7 @@ def _registries(hosts: Maker) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         text = read_text(file)
-        if text and "[[registry" in text.replace(" ", ""):  # Debian's list of short names says nothing here and takes long to read
+        if text and _SAYS.search(text):  # what only has comments and short names, as Debian's files, takes long to read
             for entry in _tables(_toml(file, text).get("registry")):
                 found[str(entry.get("prefix") or entry.get("location") or "")] = entry
     return list(found.values())

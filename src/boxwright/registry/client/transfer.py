@@ -11,7 +11,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from boxwright.content.copy import Node, Progress, copy_tree, for_platforms, in_parallel, load, move
+from boxwright.content.copy import (
+    Node,
+    Progress,
+    copy_tree,
+    for_platforms,
+    in_parallel,
+    load,
+    move,
+    push_manifests,
+)
 from boxwright.content.local import BlobMissing, LocalStore
 from boxwright.content.store import Sink, Source
 from boxwright.content.verify import read_verified
@@ -233,9 +242,7 @@ def push(
                 work.setdefault(desc.digest, desc)
     blobs = _send_blobs(source, remote, list(work.values()), packer, shown, jobs)
     final = _rewritten(tree, blobs)
-    for node in final.walk():
-        if node is not final and not remote.exists(node.desc):
-            remote.push(node.desc, io.BytesIO(node.content.raw))
+    push_manifests(remote, [node for node in final.walk() if node is not final], jobs)
     remote.push_named(str(reference), final.desc, final.content.raw)
     return Pushed(reference, final.desc, note, tuple(blobs.values()))
 
