@@ -248,12 +248,13 @@ def search(ctx: Context, args: Namespace) -> int:
     found = ctx.engine.search(
         args.term, limit=args.limit, stars=max(map(int, stars)), official=official, automated="is-automated" in filters and flag(filters, "is-automated"),
     )  # fmt: skip
+    yes, no = ("true", "false") if args.format == "json" or "json ." in args.format else ("[OK]", "")
     rows = []
     for entry in found:
         text = " ".join(entry.description.split())
         rows.append({
             "Name": entry.name, "Description": text if args.no_trunc else ellipsis(text, _WIDTH),
-            "StarCount": str(entry.stars), "IsOfficial": "[OK]" if entry.official else "",
+            "StarCount": str(entry.stars), "IsOfficial": yes if entry.official else no,
         })  # fmt: skip
     table(ctx, _SEARCH, rows, format=args.format)
     return 0
