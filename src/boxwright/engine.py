@@ -277,12 +277,12 @@ class Engine:
 
     def pull(
         self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None,
-        resolved: Callable[[Reference, Descriptor], None] | None = None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
     ) -> list[Pulled]:  # fmt: skip
         """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
 
-        `resolved` hears what each name points at before anything is fetched. What a failed or interrupted pull
-        fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
+        `resolved` hears what each name points at before anything is fetched, and whether it did so here before. What
+        a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
         PlatformMissing, Corrupt, Unavailable.
         """
         return self.transfers.pull(name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved)

@@ -61,8 +61,9 @@ def fetch(
     if not asked.tag and not asked.digest and not all_tags and not quiet:
         ctx.err("Using default tag: latest")
 
-    def announce(reference: Reference, desc: Descriptor) -> None:
+    def announce(reference: Reference, desc: Descriptor, known: bool) -> None:
         if shown is not None:
+            shown.unchanged = known
             shown.say(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
 
     if shown is None:

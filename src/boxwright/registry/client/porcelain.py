@@ -57,7 +57,7 @@ class Transfers:
 
     def pull(
         self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None, jobs: int = 4,
-        resolved: Callable[[Reference, Descriptor], None] | None = None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
     ) -> list[Pulled]:  # fmt: skip
         """See Engine.pull."""
         asked = Reference.parse(name)
@@ -72,7 +72,7 @@ class Transfers:
 
     def _pull(
         self, reference: Reference, wanted: list[Platform], exact: bool, progress: Progress | None, jobs: int,
-        resolved: Callable[[Reference, Descriptor], None] | None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None,
     ) -> Pulled:  # fmt: skip
         with Lease(self._db, f"pull {reference}") as lease:
             known = self._target_of(str(reference))
@@ -80,7 +80,7 @@ class Transfers:
                 lease.hold("blob", known)
             return pull(
                 self.client.remote(reference), reference, self._local(lease, wanted[0], reference.name), self._store, platforms=wanted,
-                exact=exact, known=known, progress=progress, jobs=jobs, resolved=(lambda desc: resolved(reference, desc)) if resolved else None,
+                exact=exact, known=known, progress=progress, jobs=jobs, resolved=(lambda desc: resolved(reference, desc, known == desc.digest)) if resolved else None,
             )  # fmt: skip
 
     def _target_of(self, name: str) -> Digest | None:
