@@ -42,13 +42,29 @@ class Swept:
 
 
 class Reach:
-    """What content refers to. Content is immutable, so one answer serves before and inside the lock."""
+    """What content refers to, and what refers to it and lives with it. Content is immutable, so one answer serves
+    before and inside the lock; what is attached is looked up again with `look`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, db: Database) -> None:
         self._blobs = root / "blobs"
         self._known: dict[Node, tuple[Node, ...]] = {}
+        self._attached: dict[str, list[Node]] = {}
+        self.look(db)
 
-    def __call__(self, node: Node) -> tuple[Node, ...]:
+    def look(self, db: Database) -> None:
+        """Read what is attached to what."""
+        found: dict[str, list[Node]] = {}
+        with db.read() as sql:
+            for subject, target in sql.execute("SELECT subject, target FROM attached"):
+                found.setdefault(subject, []).append((_BLOB, target))
+        self._attached = found
+
+    def __call__(self, node: Node) -> Sequence[Node]:
+        own = self._own(node)
+        more = self._attached.get(node[1]) if node[0] == _BLOB else None
+        return (*own, *more) if more else own
+
+    def _own(self, node: Node) -> tuple[Node, ...]:
         found = self._known.get(node)
         if found is None:
             found = tuple(self._references(node))
@@ -125,7 +141,7 @@ class Collector:
         self._root = store.root
         self._release = release
         self._discard = discard
-        self._reach = Reach(store.root)
+        self._reach = Reach(store.root, self._db)
 
     def sweep(self, *, copies: bool = False) -> Swept:
         """Remove what nothing reaches. `copies` also drops the compressed copies of layers that no manifest here
@@ -134,6 +150,7 @@ class Collector:
         mark(roots(self._db), self._reach)  # warms the answers, so that the lock is held briefly
         with self._store.sweeping():
             with self._db.write() as sql:
+                self._reach.look(self._db)
                 live = mark(roots(self._db), self._reach)
                 layers = {digest for kind, digest in live if kind == _LAYER}
                 blobs = {digest for kind, digest in live if kind == _BLOB}
@@ -141,6 +158,8 @@ class Collector:
                     for diff_id, digest in sql.execute("SELECT diff_id, digest FROM layer_blobs"):
                         if diff_id in layers:
                             blobs.add(digest)
+                lost = {s for (s,) in sql.execute("SELECT subject FROM attached") if (_BLOB, s) not in live}
+                sql.executemany("DELETE FROM attached WHERE subject = ?", [(s,) for s in lost])
                 dead = [d for (d,) in sql.execute("SELECT diff_id FROM layers") if d not in layers]
                 sql.executemany("DELETE FROM layers WHERE diff_id = ?", [(d,) for d in dead])
                 gone = {d for (d,) in sql.execute("SELECT diff_id FROM layer_blobs") if d not in layers}
