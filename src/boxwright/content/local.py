@@ -109,13 +109,17 @@ class Ingest:
         self._store = store
         self._path = store.root / "ingest" / key
         self._algorithm = algorithm
-        with disk_errors(str(self._path)):
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._fd)
-            raise IngestBusy(f"another process is writing {key}") from error
+        while True:
+            with disk_errors(str(self._path)):
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(self._fd)
+                raise IngestBusy(f"another process is writing {key}") from error
+            if os.fstat(self._fd).st_nlink:
+                break
+            os.close(self._fd)  # the collector deleted it between the two
         self._hash = hashes.new(algorithm)
         self.offset = 0
         buffer = bytearray(CHUNK)

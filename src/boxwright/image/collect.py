@@ -145,7 +145,7 @@ class Collector:
 
     def sweep(self, *, copies: bool = False) -> Swept:
         """Remove what nothing reaches. `copies` also drops the compressed copies of layers that no manifest here
-        names: they can be made or fetched again."""
+        names, and interrupted downloads of any age: they can be made or fetched again."""
         workspaces = self._workspaces()
         mark(roots(self._db), self._reach)  # warms the answers, so that the lock is held briefly
         with self._store.sweeping():
@@ -172,7 +172,7 @@ class Collector:
                     self._layers.discard(path)
             for path in dead_blobs:
                 self._to_trash(path)
-        freed = self.empty_trash() + self._old_partials()
+        freed = self.empty_trash() + self._partials(0 if copies else _PARTIAL_AGE)
         return Swept(freed, len(dead_blobs), tuple(sorted(dead)), tuple(workspaces))
 
     # --- parts ---------------------------------------------------------------------------------
@@ -212,10 +212,11 @@ class Collector:
         folder = self._root / "trash"
         return sum(erase(folder / name) for name in os.listdir(folder)) if folder.is_dir() else 0
 
-    def _old_partials(self) -> int:
+    def _partials(self, age: float) -> int:
+        """Delete interrupted downloads that nobody went on with for so many seconds; returns the bytes freed."""
         import fcntl
 
-        freed, oldest = 0, time.time() - _PARTIAL_AGE
+        freed, oldest = 0, time.time() - age
         for entry in list(os.scandir(self._root / "ingest")):
             try:
                 if entry.stat(follow_symlinks=False).st_mtime > oldest:
