@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support import REAL_ROOT
 from support_images_pushed import push_image
 from support_peers import Boxwright, dockerd, needs, podman, run
 from support_server import Client, serving
@@ -29,7 +29,7 @@ def registry(tmp_path: Path) -> Iterator[Client]:
 
 
 @needs("dockerd", "docker")
-@pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
+@pytest.mark.skipif(not REAL_ROOT, reason="dockerd needs root")
 def test_docker_search(registry: Client, tmp_path: Path) -> None:
     host = registry.host
     with dockerd(tmp_path / "d") as docker:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from boxwright.container.config import EMPTY, ContainerConfig
-from boxwright.container.supervisor.text import stamp, to_json, write_file
+from boxwright.container.config import ContainerConfig
+from boxwright.container.supervisor.light import write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
-from boxwright.spec.values import dataclass, field, replace
+from boxwright.spec.text import stamp, to_json
+from boxwright.spec.values import EMPTY, dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -117,7 +117,7 @@ def test_dockerfile_errors(run: Run, tmp_path: Path, text: str, code: int, error
         (["--jobs", "-1", "c"], "--jobs must not be negative"),
         (["-o", "type=weird", "c"], "unknown output type"),
         (["--trust-host-ca=maybe", "c"], "it must be auto, always or never"),
-        (["http://127.0.0.1:1/context.tar"], "cannot fetch http://127.0.0.1:1/context.tar"),
+        (["http://127.0.0.1:1/context.tar"], "cannot reach 127.0.0.1:1: connection refused"),
         (["http://127.0.0.1:1/x.git"], "git failed with exit code 128"),
         (["https://example.com/x.git?depth=1"], 'unexpected query "depth"'),
         (["--build-arg", "SOURCE_DATE_EPOCH=x", "c"], "invalid SOURCE_DATE_EPOCH: x"),
