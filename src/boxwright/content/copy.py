@@ -91,7 +91,11 @@ def load(source: Source, desc: Descriptor, select: Callable[[Index], list[Descri
 
         def fetch(wanted: tuple[tuple[str, Digest, int], Descriptor]) -> None:
             key, entry = wanted
-            read[key] = parse(read_verified(source.open(entry), entry, limit=MAX_SIZE), entry.media_type)
+            raw = read_verified(source.open(entry), entry, limit=MAX_SIZE)
+            try:
+                read[key] = parse(raw, entry.media_type)
+            except ManifestInvalid as error:
+                raise error.__class__(f"{entry.digest}: {error}", hint=error.hint) from error
 
         in_parallel(jobs, list(fresh.items()), fetch, stop=threading.Event())
         below: list[_Place] = []

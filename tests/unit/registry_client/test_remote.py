@@ -16,6 +16,7 @@ from boxwright.content import copy as copying
 from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, NotFound, Unavailable
+from boxwright.registry.client.transfer import NoImage
 from boxwright.registry.client.wire import UnknownToRegistry
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -622,3 +623,41 @@ def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: 
     resumed, whole = f"{have}-{len(data) - 1}", f"0-{len(data) - 1}"
     assert sent == {"": [resumed], "other bytes": [resumed, whole], "forgotten": [whole]}[spoilt]
     assert list(notes.iterdir()) == []
+
+
+def test_attestations_in_an_index_come_and_go(registry: FakeRegistry, tmp_path: Path) -> None:
+    """BuildKit lays an attestation beside each image: a manifest with an image's config over what is no file system."""
+    put = registry.add_image("app", "", IMAGE)
+    statement, config = b'{"predicate":1}', b'{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' % (b"0" * 64)
+    for blob in (statement, config):
+        registry.add("app", blob)
+    raw = Manifest.compose(Descriptor.of(config, mt.OCI_CONFIG), [Descriptor.of(statement, "application/vnd.in-toto+json")]).raw
+    about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": str(put.digest)}
+    beside = replace(registry.add_manifest("app", "", raw), platform=Platform("unknown", "unknown"), annotations=about)
+    index = registry.add_manifest("app", "1", Index.compose([replace(put, platform=Platform.parse("linux/amd64")), beside]).raw, mt.OCI_INDEX)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/app:1", "local:whole")
+        assert engine.copy("local:whole", f"{other.host}/app:1").digest == index.digest
+        assert other.manifests["app"][str(beside.digest)][1] == raw and set(other.blobs["app"]) == set(registry.blobs["app"])
+    engine.pull(f"{registry.host}/app:1")
+    assert engine.fsck() == []
+
+
+def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path) -> None:
+    """A chart: told at once, with the way to have it all the same."""
+    registry.add("chart", b"{}")
+    chart = registry.add("chart", b"templates")
+    desc = Descriptor("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart, 9)
+    registry.add_manifest("chart", "1", Manifest.compose(Descriptor.of(b"{}", "application/vnd.cncf.helm.config.v1+json"), [desc]).raw)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with pytest.raises(NoImage, match=r"chart:1 is not a container image: its config is 'application/vnd.cncf.helm") as caught:
+        engine.pull(f"{registry.host}/chart:1")
+    assert "oci:DIRECTORY" in caught.value.hint and registry.requests("GET", "/blobs/") == []
+    engine.copy(f"{registry.host}/chart:1", f"oci:{tmp_path}/chart")
+    assert Layout(tmp_path / "chart").exists(desc)
+    registry.add_manifest("page", "1", b"<html>", "text/html")
+    with pytest.raises(ManifestInvalid, match=r"manifest for .*/page:1: the manifest is not JSON"):
+        engine.pull(f"{registry.host}/page:1")

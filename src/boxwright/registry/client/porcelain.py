@@ -15,6 +15,7 @@ from boxwright.errors import Invalid, NotFound
 from boxwright.layer.store import LayerStore
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.transfer import Pulled, Pushed, pull, push
+from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Manifest
@@ -147,6 +148,8 @@ class Transfers:
         return done
 
     def _present(self, manifest: Manifest) -> bool:
+        if manifest.config.media_type not in mt.CONFIGS or not all(mt.is_layer(layer.media_type) for layer in manifest.layers):
+            return all(self._store.size(desc.digest) == desc.size for desc in manifest.references())  # an attestation, say
         if self._store.size(manifest.config.digest) is None:
             return False
         diff_ids = getattr(self._images.config_of(manifest), "diff_ids", ())

@@ -24,7 +24,7 @@ from boxwright.content.copy import (
 from boxwright.content.local import BlobMissing, LocalStore
 from boxwright.content.store import Sink, Source
 from boxwright.content.verify import read_verified
-from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized
+from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unsupported
 from boxwright.registry.client.pack import Packer
 from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.wire import AccessDenied, AccessNeeded, UnknownToRegistry
@@ -44,6 +44,10 @@ class PullRefused(Denied):
 
 class PlatformMismatch(NotFound):
     """The image exists, for another platform only."""
+
+
+class NoImage(Unsupported):
+    """The name points at something else: a chart, a signature, a policy."""
 
 
 class NothingToPush(NotFound):
@@ -111,7 +115,7 @@ def pull(
     """Bring an image for these platforms into `sink`. `exact` says that they were asked for; `known` is what the
     name pointed at before; `resolved` is told what it points at now, before anything is fetched.
 
-    Raises PullRefused, UnknownToRegistry, PlatformMissing, PlatformMismatch, Corrupt, Unavailable.
+    Raises PullRefused, UnknownToRegistry, PlatformMissing, PlatformMismatch, NoImage, Corrupt, Unavailable.
     """
     source = Preferring(store, remote)
     watcher = _Changes(progress)
@@ -139,9 +143,14 @@ def _refused(reference: Reference, error: BoxwrightError) -> BoxwrightError:
 
 
 def _check_platform(source: Preferring, tree: Node, platforms: Sequence[Platform], exact: bool, reference: Reference) -> str:
-    """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch."""
-    if not isinstance(tree.content, Manifest) or tree.content.config.media_type not in mt.CONFIGS:
+    """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch, NoImage."""
+    if not isinstance(tree.content, Manifest):
         return ""
+    if tree.content.config.media_type not in mt.CONFIGS:
+        raise NoImage(
+            f"{reference.familiar} is not a container image: its config is {tree.content.config.media_type!r}",
+            hint=f"boxwright copy {reference.familiar} oci:DIRECTORY fetches whatever a registry has",
+        )
     actual = ImageConfig.parse(source.read(tree.content.config)).platform
     if any(wanted.rank(actual) is not None for wanted in platforms) or not actual.os:
         return ""
