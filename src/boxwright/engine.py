@@ -286,12 +286,12 @@ class Engine:
 
     def pull(
         self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None,
-        resolved: Callable[[Reference, Descriptor], None] | None = None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
     ) -> list[Pulled]:  # fmt: skip
         """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
 
-        `resolved` hears what each name points at before anything is fetched. What a failed or interrupted pull
-        fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
+        `resolved` hears what each name points at before anything is fetched, and whether it did so here before. What
+        a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
         PlatformMissing, Corrupt, Unavailable.
         """
         return self.transfers.pull(name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved)
@@ -336,12 +336,17 @@ class Engine:
         from contextlib import ExitStack
 
         from boxwright.image import places
-        from boxwright.registry.client.copying import copy_between, remote_end
+        from boxwright.registry.client.copying import bring_attached, copy_between, remote_end
         from boxwright.spec.platform import Platform
 
         of, to = places.Place.parse(source), places.Place.parse(target)
         if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
-            return self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            pushed = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            if referrers:
+                with places.source(self.images_store, of) as (here, _):
+                    bring_attached(here, pushed, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
+            return pushed
+        referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
         with ExitStack() as stack:
             start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
             end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))

@@ -156,6 +156,41 @@ def test_several_platforms(registry: str, tmp_path: Path) -> None:
     assert "linux/arm64" in ours("imagetools", "inspect", f"{registry}/multi:made")
 
 
+@needs("docker")
+def test_manifest_lists_as_the_docker_client_makes_them(registry: str, tmp_path: Path) -> None:
+    """docker's manifest commands are its client's alone; theirs and ours on the same images, output beside output."""
+    ours, name = Boxwright(tmp_path), f"{registry}/lists"
+    for tag, platform in (("amd", "linux/amd64"), ("arm", "linux/arm64")):
+        layout(tmp_path / tag, "x", make_image({"a": tag.encode()}, platform=platform))
+        ours("copy", f"oci:{tmp_path / tag}:x", f"{name}:{tag}")
+
+    def docker(verb: str, *argv: str, fails: bool = False) -> str:
+        insecure = [] if verb in ("annotate", "rm") else ["--insecure"]
+        env = {"DOCKER_CONFIG": str(tmp_path / "docker"), "DOCKER_HOST": f"unix://{tmp_path}/nobody"}
+        return run("docker", "manifest", verb, *insecure, *argv, env=env, fails=fails)
+
+    def both(verb: str, *argv: str) -> tuple[str, str]:
+        return ours("manifest", verb, *argv), docker(verb, *argv)
+
+    assert len(set(both("create", f"{name}:list", f"{name}:amd", f"{name}:arm"))) == 1
+    assert len(set(both("create", "--amend", f"{name}:list", f"{name}:amd"))) == 1
+    about = ("--variant", "v8", "--os-version", "1", "--os-features", "a,b")
+    assert both("annotate", f"{name}:list", f"{name}:arm", *about) == ("", "")
+    for argv in ([f"{name}:amd"], ["-v", f"{name}:amd"], [f"{name}:list", f"{name}:arm"], ["-v", f"{name}:list", f"{name}:arm"], ["-v", f"{name}:list"]):
+        mine, theirs = both("inspect", *argv)
+        assert json.loads(mine) == json.loads(theirs), argv
+        assert "Raw" in mine or mine == theirs, argv
+    mine, theirs = map(json.loads, both("inspect", f"{name}:list"))
+    assert mine["manifests"] == theirs["manifests"] and mine["manifests"][1]["platform"]["variant"] == "v8"
+    for end, who in (("ours", ours), ("theirs", None)):
+        digest = (ours("manifest", "push", "--purge", f"{name}:list") if who else docker("push", "--purge", f"{name}:list")).strip()
+        assert digest_at(f"{name}:list") == digest, end
+        ours("pull", "-q", "--platform", "linux/arm64", f"{name}:list")
+        assert json.loads(ours("image", "inspect", f"{name}:list"))[0]["Architecture"] == "arm64"
+    assert "o such manifest" in ours("manifest", "rm", f"{name}:list", fails=True)
+    assert "o such manifest" in docker("rm", f"{name}:list", fails=True)
+
+
 def test_copy_between_registries_touches_no_store(registry: str, tmp_path: Path) -> None:
     desc = layout(tmp_path / "lay", "x", *[make_image({"a": p.encode()}, platform=p) for p in ("linux/amd64", "linux/arm64")])
     ours = Boxwright(tmp_path)

@@ -40,6 +40,12 @@ def test_docker_search(registry: Client, tmp_path: Path) -> None:
         assert run(*docker, "search", "--filter", "is-official=true", "--format", "{{.Name}}", f"{host}/web").split() == [f"{host}/web"]
         assert len(run(*docker, "search", "--limit", "2", "--format", "{{.Name}}", f"{host}/web").split()) == 2
         assert len(run(*docker, "search", "--format", "{{.Name}}", f"{host}/").split()) == 4
+        ours = Boxwright(tmp_path / "ours")
+        for options in (
+            (), ("--no-trunc",), ("--limit", "2"), ("--filter", "stars=1"), ("--filter", "is-official=true"), ("--filter", "is-official=false", "--limit", "1"),
+            ("--format", line), ("--format", "json"), ("--format", "{{json .}}"), ("--format", "table {{.Name}}\t{{.StarCount}}"),
+        ):  # fmt: skip
+            assert ours("search", *options, f"{host}/web") == run(*docker, "search", *options, f"{host}/web"), options
         name = found[0].partition("|")[0]
         assert "no basic auth" not in run(*docker, "pull", name, fails=True)  # the name can be pulled; its layers are no tars
 

@@ -61,8 +61,9 @@ def fetch(
     if not asked.tag and not asked.digest and not all_tags and not quiet:
         ctx.err("Using default tag: latest")
 
-    def announce(reference: Reference, desc: Descriptor) -> None:
+    def announce(reference: Reference, desc: Descriptor, known: bool) -> None:
         if shown is not None:
+            shown.unchanged = known
             shown.say(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
 
     if shown is None:
@@ -249,12 +250,13 @@ def search(ctx: Context, args: Namespace) -> int:
         args.term, limit=args.limit, stars=max(map(int, stars)), official=flag(filters, "is-official"),
         automated=flag(filters, "is-automated") or False,
     )  # fmt: skip
+    yes, no = ("true", "false") if args.format == "json" or "json ." in args.format else ("[OK]", "")
     rows = []
     for entry in found:
         text = " ".join(entry.description.split())
         rows.append({
             "Name": entry.name, "Description": text if args.no_trunc else ellipsis(text, _WIDTH),
-            "StarCount": str(entry.stars), "IsOfficial": "[OK]" if entry.official else "",
+            "StarCount": str(entry.stars), "IsOfficial": yes if entry.official else no,
         })  # fmt: skip
     table(ctx, _SEARCH, rows, format=args.format)
     return 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from boxwright.errors import Corrupt, Unavailable
 
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 -- An image: a manifest or index that somebody named, built, loaded or pulled. A root of the collector.
@@ -100,6 +100,15 @@ CREATE TABLE containers (
     created  REAL NOT NULL,
     record   TEXT NOT NULL          -- JSON: everything that does not change after creation
 );
+-- What refers to content here (signatures, bills of materials): it lives as long as its subject.
+CREATE TABLE attached (
+    subject     TEXT NOT NULL,      -- digest of a manifest or index
+    name        TEXT NOT NULL,      -- the tag by which it is attached ('sha256-<hex>.sig'), '' when the manifest itself says its subject
+    target      TEXT NOT NULL,      -- digest of the manifest that refers
+    media_type  TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    PRIMARY KEY (subject, name, target)
+);
 CREATE TABLE volumes (
     name       TEXT PRIMARY KEY,
     created    REAL NOT NULL,
@@ -177,11 +186,12 @@ class Database:
         to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={VERSION}")
+            there = connection.execute("PRAGMA user_version").fetchone()[0]
+            for statement in _SCHEMA.split(";\n"):
+                # Version 1 had everything but what is attached.
+                if statement.strip() and (there == 0 or (there == 1 and "CREATE TABLE attached" in statement)):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={VERSION}")
             connection.execute("COMMIT")
         except BaseException:
             connection.rollback()

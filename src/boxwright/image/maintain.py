@@ -136,7 +136,7 @@ class Maintenance:
             steps = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()}
             containers = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM containers") for d in layers.split()}
         begin = (roots(self._db) - steps) | containers
-        return {digest for kind, digest in mark(begin, Reach(self._images.store.root)) if kind == "layer"}
+        return {digest for kind, digest in mark(begin, Reach(self._images.store.root, self._db)) if kind == "layer"}
 
 
 def _layer_lines(stacks: Sequence[Sequence[str]], gone: set[str]) -> list[Removed]:

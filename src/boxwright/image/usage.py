@@ -125,7 +125,7 @@ class Surveyor:
         self._root = store.root
         self._db = db
         self._catalog = Catalog(store.root, db)
-        self._reach = Reach(store.root)
+        self._reach = Reach(store.root, db)
         self._sizes = _Sizes(store.root)
         self._running = set(running)
 

@@ -49,6 +49,20 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Version 1 had everything but what is attached; what it held stays."""
+    db = Database(tmp_path / "boxwright.db")
+    with db.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
+        sql.execute("DROP TABLE attached")
+        sql.execute("PRAGMA user_version=1")
+    db.close()
+    with Database(tmp_path / "boxwright.db").read() as sql:
+        assert sql.execute("SELECT count(*) FROM attached").fetchone() == (0,)
+        assert sql.execute("SELECT name FROM volumes").fetchone() == ("v",)
+        assert sql.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "boxwright.db"
     path.write_bytes(b"no database at all, but long enough to be looked at" * 100)

@@ -291,6 +291,10 @@ def test_leftovers_of_every_kind(eng: Engine) -> None:
     eng.collect()
     assert len(list(eng.store.blobs())) == 3 and len(eng.layers.all()) == 1
     assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-fresh"]
+    with eng.store.ingest("sha256-busy") as busy:
+        busy.write(b"on its way")
+        eng.builder_prune(everything=True)  # takes whatever can be fetched again, but not from under a download
+        assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-busy"]
     assert os.listdir(eng.root / "trash") == [] and os.listdir(eng.root / "work") == []
     assert len(os.listdir(eng.layers.root)) == 1
     assert eng.fsck() == []
