@@ -93,6 +93,14 @@ class Engine:
 
         return find_runtime(self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root)
 
+    def runtime_for(self, wanted: str) -> Runtime:
+        """The OCI runtime that a container asks for by name or path, '' for this host's. Raises NoRuntime."""
+        if wanted in ("", "io.containerd.runc.v2"):
+            return self.runtime
+        from boxwright.runtime.probe import find_runtime
+
+        return find_runtime(self.settings.runtime_dir / "runtime", wanted=wanted, cache=self.root)
+
     # --- containers ----------------------------------------------------------------------------
 
     @cached_property
