@@ -74,10 +74,10 @@ class Platform:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Platform:
         """From a descriptor's ``platform`` or an image config."""
-        features = value.get("os.features") or ()
+        features = value.get("os.features")
         return cls._normal(
             str(value.get("os") or ""), str(value.get("architecture") or ""), str(value.get("variant") or ""),
-            str(value.get("os.version") or ""), tuple(str(f) for f in features),
+            str(value.get("os.version") or ""), tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
