@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
     from boxwright.runtime.oci import Runtime
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
