@@ -241,15 +241,24 @@ class Engine:
         self, source: str | BinaryIO, name: str = "", *, changes: Sequence[str] = (), message: str = "", platform: str | None = None
     ) -> ImageRow:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
-        from boxwright.image.importer import import_image, open_source
+        from boxwright.image.importer import import_image
         from boxwright.spec.platform import Platform
 
         wanted = Platform.parse(platform) if platform else None
         epoch = self.settings.source_date_epoch
         if not isinstance(source, str):
             return import_image(self.images_store, source, name=name, changes=changes, message=message, platform=wanted, created=epoch)
-        with open_source(source, self.settings) as tar:
+        with self._opened(source) as tar:
             return import_image(self.images_store, tar, name=name, changes=changes, message=message, platform=wanted, source=source, created=epoch)
+
+    def _opened(self, source: str) -> BinaryIO:
+        if source.startswith(("http://", "https://")):
+            from boxwright.registry.client.fetch import open_url
+
+            return open_url(self.settings, source)
+        from boxwright.image.importer import open_file
+
+        return open_file(source)
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
@@ -285,12 +294,12 @@ class Engine:
 
     def pull(
         self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None,
-        resolved: Callable[[Reference, Descriptor], None] | None = None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
     ) -> list[Pulled]:  # fmt: skip
         """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
 
-        `resolved` hears what each name points at before anything is fetched. What a failed or interrupted pull
-        fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
+        `resolved` hears what each name points at before anything is fetched, and whether it did so here before. What
+        a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
         PlatformMissing, Corrupt, Unavailable.
         """
         return self.transfers.pull(name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved)
@@ -335,12 +344,17 @@ class Engine:
         from contextlib import ExitStack
 
         from boxwright.image import places
-        from boxwright.registry.client.copying import copy_between, remote_end
+        from boxwright.registry.client.copying import bring_attached, copy_between, remote_end
         from boxwright.spec.platform import Platform
 
         of, to = places.Place.parse(source), places.Place.parse(target)
         if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
-            return self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            pushed = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            if referrers:
+                with places.source(self.images_store, of) as (here, _):
+                    bring_attached(here, pushed, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
+            return pushed
+        referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
         with ExitStack() as stack:
             start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
             end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
@@ -370,14 +384,8 @@ class Engine:
         from boxwright.build.registries import EngineRegistries
         from boxwright.build.request import BuildRequest
 
-        if not isinstance(what, BuildRequest):
-            given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-            if what is not None:
-                from boxwright.build.inputs import is_url
-
-                given["remote" if is_url(str(what)) else "context"] = what if is_url(str(what)) else Path(what)
-            what = BuildRequest(**given)
-        return build(self, EngineRegistries(self), what, progress or ignore)
+        request = what if isinstance(what, BuildRequest) else BuildRequest.of(what, options)
+        return build(self, EngineRegistries(self), request, progress or ignore)
 
     # --- system --------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.housekeeping import check
 from boxwright.registry.server.storage import FileBlobs
+from support import REAL_ROOT
 from support_peers import free_port
 from support_server import Client, serving
 
@@ -193,7 +194,7 @@ def test_an_upload_survives_a_restart(tmp_path: Path) -> None:
 
 @pytest.mark.rooted
 def test_full_disk(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
+    if not REAL_ROOT:
         pytest.skip("needs root: mounts a small file system")
     storage = tmp_path / "small"
     storage.mkdir()

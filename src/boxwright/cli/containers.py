@@ -260,8 +260,9 @@ def container_prune_args(p: Parser) -> None:
 
 def container_prune(ctx: Context, args: Namespace) -> int:
     """Remove all stopped containers."""
-    from boxwright.cli.filters import labels_match, moment, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.tables import human_size
+    from boxwright.image.filters import labels_match, moment
 
     filters = parse_filters(args.filter, ("until", "label", "label!"))
     if not args.force and not ctx.confirm("WARNING! This will remove all stopped containers."):
@@ -269,10 +270,7 @@ def container_prune(ctx: Context, args: Namespace) -> int:
     before = min((moment(t) for t in filters.get("until", ())), default=None)
 
     def wanted(container: Container) -> bool:
-        if before is not None and container.created >= before:
-            return False
-        refused = filters.get("label!", ())
-        return labels_match(filters.get("label", ()), container.labels) and not any(labels_match([r], container.labels) for r in refused)
+        return (before is None or container.created < before) and labels_match(container.labels, filters)
 
     removed, freed = ctx.engine.containers.prune(wanted)
     if removed:

@@ -28,9 +28,9 @@ def logs_args(p: Parser) -> None:
 
 def logs(ctx: Context, args: Namespace) -> int:
     """What the container wrote, on the same streams."""
-    from boxwright.cli.filters import moment
     from boxwright.cli.flags import FlagError
     from boxwright.container.logs import read
+    from boxwright.image.filters import moment
 
     if args.tail != "all" and not args.tail.lstrip("-").isdecimal():
         raise FlagError(f'invalid argument "{args.tail}" for "-n, --tail" flag: wanted a number or all', prog=ctx.prog)

@@ -265,8 +265,7 @@ def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
 def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
     """The mode and the endpoints."""
     from boxwright.container.config import Endpoint
-    from boxwright.container.networks import parse_network
-    from boxwright.container.options import OptionInvalid
+    from boxwright.container.options import OptionInvalid, parse_network
 
     wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
     mode = "bridge" if wanted[0][0] == "default" else wanted[0][0]

@@ -27,9 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.networks import Network, Networks
-    from boxwright.container.rooms import Rooms
     from boxwright.container.volumes import Volume, Volumes
+    from boxwright.image.rooms import Rooms
+    from boxwright.network.networks import Network, Networks
 
 
 class Catalog:
@@ -41,7 +41,7 @@ class Catalog:
     @cached_property
     def networks(self) -> Networks:
         """Networks of this root."""
-        from boxwright.container.networks import Networks
+        from boxwright.network.networks import Networks
 
         return Networks(self._rooms.root, self._rooms.db)
 
@@ -88,7 +88,7 @@ class Catalog:
         return container
 
     def _bury(self, container: Container) -> None:
-        from boxwright.container.network import dns, firewall
+        from boxwright.network import dns, firewall
         from boxwright.snapshot import mount as mounting
 
         state = container.state
@@ -208,7 +208,7 @@ class Catalog:
 
     def remove_network(self, text: str) -> None:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
-        from boxwright.container.networks import NetworkInUse
+        from boxwright.network.networks import NetworkInUse
 
         network = self.networks.get(text)
         users = [c.name for c in self.list() if network.name in c.state.networks]
@@ -218,7 +218,7 @@ class Catalog:
 
     def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
         """Remove user networks that no container is to join; their names."""
-        from boxwright.container.networks import BUILT_IN
+        from boxwright.network.networks import BUILT_IN
 
         used = {name for c in self.list(all=True) for name in c.record["networks"]}
         found = [n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.container.manager import Containers
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
 
 _LOG_DRIVERS = ("", "json-file", "local", "none")
 _LOG_OPTIONS = frozenset(("max-size", "max-file", "mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag", "compress"))

@@ -21,7 +21,7 @@ from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
     from boxwright.runtime.oci import Running
 
 _CHUNK = 1 << 16
@@ -66,7 +66,7 @@ def process(container: Container, config: ExecConfig, *, size: tuple[int, int] |
     base = [f"PATH={rs.DEFAULT_PATH}", f"HOSTNAME={container.record['hostname']}", *(["TERM=xterm"] if config.tty else []), f"HOME={user.home}"]
     env = merge_env(base, map(str, merged.get("Env") or ()), config.env)
     if state.trusted:
-        from boxwright.container.trust import TARGET, VARIABLES
+        from boxwright.runtime.trust import TARGET, VARIABLES
 
         present = {entry.partition("=")[0] for entry in env}
         env += [f"{name}={TARGET}" for name in VARIABLES if name not in present]

@@ -7,17 +7,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from boxwright.container import frames, hostside, spec, trust
+from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
-from boxwright.container.network import files
 from boxwright.container.options import parse_signal, parse_size
 from boxwright.container.records import Container, State, WrongState, load_state, save_state
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.network import files
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
-from boxwright.runtime import filters
+from boxwright.runtime import filters, trust
 from boxwright.runtime.host import Host, host
 from boxwright.spec import hashes
 from boxwright.spec.values import replace
@@ -26,8 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.networks import Network, Networks
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
+    from boxwright.network.networks import Network, Networks
 
 NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
@@ -296,7 +296,7 @@ class Launcher:
         door = next((e for e in endpoints if e["default"]), endpoints[0])
         if not wanted:
             return []
-        from boxwright.container.network.ports import PortTaken, publishable
+        from boxwright.network.ports import PortTaken, publishable
 
         found = []
         for binding in wanted:
@@ -314,7 +314,7 @@ class Launcher:
         return found
 
     def _refuse_published(self, binding: PortBinding, port: int) -> None:
-        from boxwright.container.network.ports import PortTaken
+        from boxwright.network.ports import PortTaken
 
         # A published port has no listening socket, only a rule: other containers' are known from their state.
         for other in self._find(None):

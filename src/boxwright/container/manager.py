@@ -31,8 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.rooms import Rooms
     from boxwright.content.lease import Lease
+    from boxwright.image.rooms import Rooms
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
 

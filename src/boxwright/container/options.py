@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from boxwright.container.config import DeviceSpec, RestartPolicy, Ulimit
+from boxwright.container.config import ConfigInvalid, DeviceSpec, RestartPolicy, Ulimit
 from boxwright.errors import Invalid
 
 TYPE_CHECKING = False
@@ -329,3 +329,23 @@ def health(
     if retries:
         out["Retries"] = retries
     return out or None
+
+
+def parse_network(text: str) -> tuple[str, dict[str, Any]]:
+    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ConfigInvalid."""
+    if "=" not in text:
+        return text, {}
+    name, aliases, out = "", [], {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key == "name":
+            name = value
+        elif key == "alias":
+            aliases.append(value)
+        elif key in ("ip", "mac-address"):
+            out["ipv4" if key == "ip" else "mac"] = value
+        elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
+            raise ConfigInvalid(f"invalid field value in --network: {part}")
+    if not name:
+        raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
+    return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}

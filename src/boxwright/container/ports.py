@@ -72,7 +72,7 @@ def parse_publish(text: str) -> tuple[PortBinding, ...]:
 
 
 def _first_free(protocol: str, address: str, low: int, high: int) -> int:
-    from boxwright.container.network.ports import is_free
+    from boxwright.network.ports import is_free
 
     for port in range(low, high + 1):
         if is_free(protocol, address, port):

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from boxwright.container.config import EMPTY, ContainerConfig
-from boxwright.container.supervisor.text import stamp, to_json, write_file
+from boxwright.container.config import ContainerConfig
+from boxwright.container.supervisor.light import write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
-from boxwright.spec.values import dataclass, field, replace
+from boxwright.spec.text import stamp, to_json
+from boxwright.spec.values import EMPTY, dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
     from boxwright.runtime.oci import Runtime
 
 ZERO_TIME = "0001-01-01T00:00:00Z"

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.container.options import merge_env
-from boxwright.container.trust import Trust
 from boxwright.rootfs.users import User
+from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.values import dataclass, field

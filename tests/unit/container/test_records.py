@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.container import describe, names, trust
+from boxwright.container import describe, names
 from boxwright.container.config import (
     ConfigInvalid,
     ContainerConfig,
@@ -22,7 +22,8 @@ from boxwright.container.config import (
 from boxwright.container.logs import read
 from boxwright.container.records import Container, State, ended, load_state, save_state
 from boxwright.container.stats import Sample, cpu_percent
-from boxwright.container.supervisor.text import stamp
+from boxwright.runtime import trust
+from boxwright.spec.text import stamp
 
 FULL = ContainerConfig(
     "img", ("a",), (), env=("A=1",), labels={"l": "1"}, mounts=(MountSpec("volume", "/v", labels=(("a", "b"),)),), ports=(PortBinding(80, "tcp", "", 1),),

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from boxwright.container.network.ports import PortTaken, publishable
 from boxwright.container.supervisor.loop import Loop
 from boxwright.container.supervisor.relay import Relays
+from boxwright.network.ports import PortTaken, publishable
 
 
 def free(kind: int) -> int:

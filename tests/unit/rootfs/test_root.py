@@ -144,7 +144,7 @@ def test_special_files_are_not_read(tree: Root) -> None:
 
 def test_system_calls_report_errors() -> None:
     with pytest.raises(FileNotFoundError):
-        syscalls.libc("umount2", b"/no/such/place", 0)
+        syscalls.libc("rmdir", b"/no/such/place")
     assert syscalls.libc("getpid") == os.getpid()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from boxwright.container.supervisor.text import stamp, to_json
+from boxwright.spec.text import stamp, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

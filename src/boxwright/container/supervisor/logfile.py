@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from boxwright.container.supervisor.text import quote, stamp
+from boxwright.spec.text import quote, stamp
 
 _SPLIT = 16 << 10
 _NAMES = {1: '"stdout"', 2: '"stderr"'}

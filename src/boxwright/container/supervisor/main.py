@@ -15,11 +15,12 @@ import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
+from boxwright.container.supervisor.light import own_identity, write_file
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
-from boxwright.container.supervisor.text import own_identity, stamp, to_json, write_file
+from boxwright.spec.text import stamp, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Supervisor:
         try:
             self._listen()
             if job["network"] is not None:
-                from boxwright.container.network.wire import Wire
+                from boxwright.network.wire import Wire
 
                 self._network = Wire(job["network"], _NAMESPACE_FD)
                 self._network.up()

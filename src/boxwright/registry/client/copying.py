@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, load
-from boxwright.content.store import Neighbouring, Sink, Source
+from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
+from boxwright.content.store import Neighbouring, Partial, Referring, Sink, Source
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
@@ -31,29 +33,59 @@ def copy_between(
     source: Source, source_name: str, sink: Sink, sink_name: str, *, platforms: Sequence[Platform] = (), referrers: bool = True,
     jobs: int = 6, progress: Progress | None = None,
 ) -> Descriptor:  # fmt: skip
-    """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise."""
+    """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
+
+    From a place that holds an index in part, that part is copied.
+    """
     root = source.resolve(source_name)
-    tree = load(source, root, for_platforms(platforms) if platforms else everything)
-    if referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring):
-        for tag, node in _by_tag(cast(_Neighbour, source), tree):
-            copy_tree(source, node, sink, sink.beside(tag), jobs=jobs, progress=progress)
-    copy_tree(source, tree, sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
+    tree: list[Node] = []
+    tags: list[str] = []
+    by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)
+
+    def read() -> None:
+        tree.append(load(source, root, for_platforms(platforms) if platforms else lambda index: _there(source, index), jobs=jobs))
+
+    def ask() -> None:
+        try:
+            tags.extend(cast(_Neighbour, source).tags())
+        except BoxwrightError:  # some registries do not list; then there is nothing to go by
+            pass
+
+    in_parallel(jobs, [read, *([ask] if by_tag else [])], lambda question: question(), stop=threading.Event())
+    if by_tag:
+        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], tags):
+            copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+    copy_tree(source, tree[0], sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
     if not sink_name:
         sink.tag("", root)  # without a name, but to be found
     return root
 
 
-def _by_tag(source: _Neighbour, tree: Node) -> list[tuple[str, Node]]:
+def bring_attached(source: Source, target: Descriptor, sink: Sink, *, jobs: int = 6, progress: Progress | None = None) -> None:
+    """What refers to an image that the sink has already, as far as the source knows both. Raises what the two ends raise."""
+    if not (isinstance(source, Partial) and source.has(target) and isinstance(source, Neighbouring) and isinstance(source, Referring)):
+        return
+    tree = load(source, target, lambda index: _there(source, index), jobs=jobs)
+    by_tag = _by_tag(source, tree, source.tags())
+    for tag, node in by_tag:
+        copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+    if any(source.referrers(node.desc.digest) for node in tree.walk()):
+        copy_tree(source, tree, sink, "", jobs=jobs, progress=progress, referrers=True)
+
+
+def _there(source: Source, index: Index) -> list[Descriptor]:
+    """What a partial source has of an index; all of it elsewhere, and where nothing is there, so that the lack is told."""
+    found = [entry for entry in index.manifests if source.has(entry)] if isinstance(source, Partial) else []
+    return found or everything(index)
+
+
+def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str]) -> list[tuple[str, Node]]:
     """What cosign's older scheme attaches: an image of its own under a tag made of the digest."""
-    try:
-        tags = set(source.tags())
-    except BoxwrightError:  # some registries do not list; then there is nothing to go by
-        return []
-    found = []
-    for node in tree.walk():
+    there, found = set(tags), []
+    for digest in {node.desc.digest: None for node in tree.walk()}:
         for kind in _COSIGN:
-            name = f"{node.desc.digest.algorithm}-{node.desc.digest.hex}.{kind}"
-            if name in tags:
+            name = f"{digest.algorithm}-{digest.hex}.{kind}"
+            if name in there:
                 try:
                     desc = source.resolve(source.beside(name))
                 except NotFound:

@@ -130,12 +130,14 @@ class Http:
 
     def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None, tls: Tls = _ORDINARY, patience: float = 0,
+        connect: float = 0,
     ) -> Reply:  # fmt: skip
-        """One request, one response, redirects not followed; `patience` = seconds of silence. Raises PeerUnreachable, NotTls, UntrustedPeer."""
+        """One request, one response, redirects not followed; `patience` = seconds of silence, `connect` = seconds for a
+        connection. Raises PeerUnreachable, NotTls, UntrustedPeer."""
         import urllib3
 
         pool = self._pool(url, tls)
-        timeout = urllib3.Timeout(connect=self._config.connect_timeout, read=patience or self._config.read_timeout)
+        timeout = urllib3.Timeout(connect=connect or self._config.connect_timeout, read=patience or self._config.read_timeout)
         all_headers = {"User-Agent": self._config.user_agent, "Accept-Encoding": "identity", **(headers or {})}
         with _translated(url):
             raw = pool.request(

@@ -218,7 +218,10 @@ class Remote:
         if said.startswith("sha256:") and digest.algorithm == "sha256" and said != str(digest):
             raise ContentMismatch(f"{what}: the registry says its digest is {said[:100]}, but it is {digest}")
         kind = reply.header("Content-Type").partition(";")[0].strip()
-        content = parse(raw, kind)
+        try:
+            content = parse(raw, kind)
+        except ManifestInvalid as error:
+            raise error.__class__(f"{what}: {error}", hint=error.hint) from error
         self._manifests[digest] = raw
         return Descriptor(content.media_type, digest, len(raw))
 

@@ -81,12 +81,12 @@ class Session:
     def _one_scheme(self) -> str:
         path = f"{self.host.name}{self.host.root}/"
         try:
-            self._http.send("GET", f"https://{path}", tls=Tls(verify=False, client=self.host.tls.client)).close()
+            self._http.send("GET", f"https://{path}", tls=Tls(verify=False, client=self.host.tls.client), connect=self.host.dial_timeout).close()
             return "https"
         except NotTls:
             return "http"
         except PeerUnreachable:  # nobody on 443, or a server that hangs up on a TLS greeting
-            self._http.send("GET", f"http://{path}").close()
+            self._http.send("GET", f"http://{path}", connect=self.host.dial_timeout).close()
             return "http"
 
     def url(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
@@ -171,7 +171,7 @@ class Session:
             extra = dict(self.host.headers) if at_home else {}
             content = body() if callable(body) else body
             tls = self.host.tls if parts.netloc == own.netloc else Tls()
-            reply = self._http.send(method, url, headers={**extra, **headers}, body=content, tls=tls, patience=patience)
+            reply = self._http.send(method, url, headers={**extra, **headers}, body=content, tls=tls, patience=patience, connect=self.host.dial_timeout)
             target = reply.header("Location")
             if reply.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
                 return reply

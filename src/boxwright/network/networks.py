@@ -10,15 +10,15 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 
-from boxwright.container.config import EMPTY, ConfigInvalid
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.spec import hashes
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.text import stamp
+from boxwright.spec.values import EMPTY, dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,7 +177,6 @@ class Networks:
         network = self.get("bridge")
         if network.subnet:
             return network
-        from boxwright.container.supervisor.text import stamp
 
         options = {"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.enable_ip_masquerade": "true"}
         with self._db.write() as sql:
@@ -207,8 +206,8 @@ class Networks:
 
     def take_down(self, network: Network) -> None:
         """Remove the bridge and its rules from the host; what uses it loses its connection. It is made again when needed."""
-        from boxwright.container.network import firewall
-        from boxwright.container.network.netlink import Netlink
+        from boxwright.network import firewall
+        from boxwright.network.netlink import Netlink
 
         if not network.bridge:
             return
@@ -225,7 +224,7 @@ class Networks:
 
     def take_down_idle(self) -> None:
         """Remove bridges that nobody uses now from the host."""
-        from boxwright.container.network.janitor import remove_idle
+        from boxwright.network.janitor import remove_idle
 
         for network in self.list():
             if network.bridge:
@@ -325,7 +324,7 @@ def _lowest(block: ipaddress.IPv4Network, whole: ipaddress.IPv4Network, taken: s
 
 
 def _host_networks() -> list[ipaddress.IPv4Network]:
-    from boxwright.container.network.netlink import Netlink
+    from boxwright.network.netlink import Netlink
 
     netlink = Netlink()
     try:
@@ -347,28 +346,3 @@ def default_mtu() -> int:
     except (OSError, ValueError):
         pass
     return 0
-
-
-def parse_network(text: str) -> tuple[str, dict[str, Any]]:
-    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ConfigInvalid."""
-    if "=" not in text:
-        return text, {}
-    name, aliases, out = "", [], {}
-    for part in text.split(","):
-        key, _, value = part.partition("=")
-        if key == "name":
-            name = value
-        elif key == "alias":
-            aliases.append(value)
-        elif key in ("ip", "mac-address"):
-            out["ipv4" if key == "ip" else "mac"] = value
-        elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
-            raise ConfigInvalid(f"invalid field value in --network: {part}")
-    if not name:
-        raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
-    return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}
-
-
-def label_match(network: Network, wanted: Sequence[str]) -> bool:
-    """Whether all of ``key`` or ``key=value`` hold."""
-    return all(k in network.labels and (not e or network.labels[k] == v) for k, e, v in (w.partition("=") for w in wanted))

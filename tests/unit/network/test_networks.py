@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from boxwright.container.config import ConfigInvalid
-from boxwright.container.networks import (
+from boxwright.container.options import parse_network
+from boxwright.content.db import Database
+from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
     BuiltIn,
@@ -16,9 +18,7 @@ from boxwright.container.networks import (
     NetworkInvalid,
     Networks,
     NoSuchNetwork,
-    parse_network,
 )
-from boxwright.content.db import Database
 
 
 @pytest.fixture
@@ -95,3 +95,9 @@ def test_the_network_option() -> None:
     for wrong in ("alias=a", "name=x,foo=1"):
         with pytest.raises(ConfigInvalid):
             parse_network(wrong)
+
+
+def test_the_janitor_finds_the_package() -> None:
+    from boxwright.network import janitor
+
+    assert (Path(janitor.SOURCES) / "boxwright" / "network" / "janitor.py").samefile(janitor.__file__)
