@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.container.records import Container
+    from boxwright.errors import BoxwrightError
 
 _COLUMNS = {
     "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "Status": "STATUS", "Ports": "PORTS", "Names": "NAMES",
@@ -29,11 +30,18 @@ def each(ctx: Context, names: Sequence[str], act: Callable[[str], object]) -> in
         try:
             act(name)
         except BoxwrightError as error:
-            ctx.err(f"Error: {error}" + (f"\nHint: {error.hint}" if error.hint else ""))
+            tell(ctx, error)
             failed = 1
         else:
             ctx.out(name)
     return failed
+
+
+def tell(ctx: Context, error: BoxwrightError) -> None:
+    """One failure of several."""
+    from boxwright.cli.report import report
+
+    report(ctx, error)
 
 
 def _many(p: Parser, kind: str = "container") -> None:
@@ -208,7 +216,7 @@ def wait(ctx: Context, args: Namespace) -> int:
         try:
             ctx.out(str(containers.wait(containers.get(name))))
         except BoxwrightError as error:
-            ctx.err(f"Error: {error}")
+            tell(ctx, error)
             failed = 1
     return failed
 
@@ -249,7 +257,7 @@ def rm(ctx: Context, args: Namespace) -> int:
             containers.get(name)
             known.append(name)
         except NoSuchContainer as error:
-            ctx.err(f"Error: {error}")
+            tell(ctx, error)
     return each(ctx, known, remove)
 
 

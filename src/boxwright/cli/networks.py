@@ -111,7 +111,7 @@ def network_rm_args(p: Parser) -> None:
 
 def network_rm(ctx: Context, args: Namespace) -> int:
     """Remove networks."""
-    from boxwright.cli.containers import each
+    from boxwright.cli.containers import each, tell
     from boxwright.network.networks import NoSuchNetwork
 
     containers = ctx.engine.containers
@@ -122,7 +122,7 @@ def network_rm(ctx: Context, args: Namespace) -> int:
         try:
             known.append(containers.networks.get(name).name)
         except NoSuchNetwork as error:
-            ctx.err(f"Error: {error}")
+            tell(ctx, error)
     return each(ctx, known, containers.remove_network)
 
 
