@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from boxwright.runtime.process import reap_orphans
 from support_containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
@@ -147,7 +148,23 @@ def test_an_exec_that_is_ended_puts_the_terminal_back(root: Root) -> None:
     assert terminal.process.wait(20) == 128 + signal.SIGTERM
     assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
     terminal.end()
+    # Its terminal is gone, so the shell ends; where this process is a subreaper, it is ours to bury.
+    pid = root.engine.containers.get("kept").state.pid
+    eventually(lambda: reap_orphans() or not companions(pid))
     root.run("rm", "-f", "kept")
+
+
+def companions(pid: int) -> list[str]:
+    """The other processes in the PID namespace of one, zombies too."""
+
+    def namespace(entry: str) -> str:
+        try:
+            return os.readlink(f"/proc/{entry}/ns/pid")
+        except OSError:
+            return ""
+
+    own = namespace(str(pid))
+    return [entry for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) != pid and namespace(entry) == own]
 
 
 def test_the_third_signal_ends_the_client(root: Root) -> None:
