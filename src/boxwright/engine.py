@@ -65,8 +65,10 @@ class Engine:
     @cached_property
     def db(self) -> Database:
         """Names, records, leases."""
+        from boxwright.content import reserve
         from boxwright.content.db import Database
 
+        reserve.check(self.root)
         path = self.root / "boxwright.db"
         if not path.exists():  # what only reads rows opens no store
             assert self.store  # makes the root
