@@ -109,6 +109,9 @@ class Referring(Protocol):
         ...
 
 
+BESIDE = "@"  # before a tag by which something is attached, where names of images are not tags of one repository
+
+
 @runtime_checkable
 class Neighbouring(Protocol):
     """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""

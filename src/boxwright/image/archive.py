@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from boxwright.content.layout import ATTACHED
 from boxwright.content.local import BlobMissing
+from boxwright.content.store import BESIDE
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.image.compose import compose, layer_descriptor
@@ -31,7 +32,6 @@ from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, field
 
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-BESIDE = "@"  # before a tag by which something is attached to an image (content.store.Neighbouring)
 _MOST_IMAGES = 4096
 
 

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 from boxwright.content import copy
 from boxwright.content.lease import Lease
+from boxwright.content.store import BESIDE
 from boxwright.content.verify import read_verified
-from boxwright.image.archive import BESIDE, NAME_ANNOTATIONS
+from boxwright.image.archive import NAME_ANNOTATIONS
 from boxwright.image.catalog import ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.store import ImageStore, PlatformAbsent, is_image
 from boxwright.image.target import LocalTarget

@@ -12,9 +12,8 @@ from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.content.local import BlobMissing
-from boxwright.content.store import Resumable
+from boxwright.content.store import BESIDE, Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
-from boxwright.image.archive import BESIDE
 from boxwright.image.catalog import ImageRow
 from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
 from boxwright.layer.store import LayerMissing
