@@ -7,8 +7,9 @@ import sys
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    from boxwright.cli.startup import hurry, leave
+    from boxwright.cli.startup import hurry, leave, occupy
 
+    occupy()
     hurry()
     from boxwright.cli.main import main as run
 

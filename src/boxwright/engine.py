@@ -93,6 +93,14 @@ class Engine:
 
         return find_runtime(self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root)
 
+    def runtime_for(self, wanted: str) -> Runtime:
+        """The OCI runtime that a container asks for by name or path, '' for this host's. Raises NoRuntime."""
+        if wanted in ("", "io.containerd.runc.v2"):
+            return self.runtime
+        from boxwright.runtime.probe import find_runtime
+
+        return find_runtime(self.settings.runtime_dir / "runtime", wanted=wanted, cache=self.root)
+
     # --- containers ----------------------------------------------------------------------------
 
     @cached_property
@@ -376,14 +384,8 @@ class Engine:
         from boxwright.build.registries import EngineRegistries
         from boxwright.build.request import BuildRequest
 
-        if not isinstance(what, BuildRequest):
-            given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-            if what is not None:
-                from boxwright.build.inputs import is_url
-
-                given["remote" if is_url(str(what)) else "context"] = what if is_url(str(what)) else Path(what)
-            what = BuildRequest(**given)
-        return build(self, EngineRegistries(self), what, progress or ignore)
+        request = what if isinstance(what, BuildRequest) else BuildRequest.of(what, options)
+        return build(self, EngineRegistries(self), request, progress or ignore)
 
     # --- system --------------------------------------------------------------------------------
 

@@ -264,6 +264,8 @@ def _named(value: str) -> tuple[str, str]:
     scheme, separator, rest = value.partition("://")
     if separator and scheme == "docker-image":
         return "image", rest
+    from boxwright.build.gitref import is_url
+
     if is_url(value):
         return "remote", value
     if separator:
@@ -273,15 +275,6 @@ def _named(value: str) -> tuple[str, str]:
     if not os.path.isdir(value):
         raise DockerfileMissing(f"build context {value!r} is not a directory")
     return "directory", value
-
-
-def is_url(place: str) -> bool:
-    """Whether a context is somewhere else; a directory of that name comes first."""
-    if os.path.isdir(place):
-        return False
-    from boxwright.build.gitref import parse_git
-
-    return place.startswith(("http://", "https://")) or parse_git(place) is not None
 
 
 class BuildContextUnsupported(Unsupported):

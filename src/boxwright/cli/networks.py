@@ -101,7 +101,7 @@ def network_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.networks, ctx.engine.network_inspect, args.format)
+    return show(ctx, args.networks, lambda name: ("network", ctx.engine.network_inspect(name)), args.format)
 
 
 def network_rm_args(p: Parser) -> None:

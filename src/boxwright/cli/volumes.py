@@ -81,7 +81,7 @@ def volume_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.volumes, ctx.engine.volume_inspect, args.format)
+    return show(ctx, args.volumes, lambda name: ("volume", ctx.engine.volume_inspect(name)), args.format)
 
 
 def volume_rm_args(p: Parser) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,9 +17,11 @@ from boxwright.container.records import (
     WrongState,
     directory_of,
     ended,
+    runtime_of,
     save_state,
 )
 from boxwright.errors import BoxwrightError
+from boxwright.runtime.process import ProgramMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +92,10 @@ class Catalog:
         from boxwright.snapshot import mount as mounting
 
         state = container.state
-        self._rooms.runtime.delete(container.id, force=True)
+        try:
+            runtime_of(self._rooms, state).delete(container.id, force=True)
+        except ProgramMissing:  # the runtime was uninstalled meanwhile
+            _kill(state.pid, container.id)
         mounting.detach(container.rootfs)
         try:
             if state.ports:
@@ -228,7 +234,7 @@ class Catalog:
         container = self.get(text)
         if not container.state.running:
             raise WrongState(f"container {container.id} is not running")
-        return processes(container, self._rooms.runtime.ps(container.id), arguments)
+        return processes(container, runtime_of(self._rooms, container.state).ps(container.id), arguments)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -254,3 +260,13 @@ class Catalog:
         from boxwright.spec.digest import DiffID
 
         return sum(self._rooms.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(container)
+
+
+def _kill(pid: int, identity: str) -> None:
+    """End the container's process, unless the number is another's by now: a container's cgroup has its id."""
+    try:
+        with open(f"/proc/{pid}/cgroup") as groups:
+            if pid and identity in groups.read():
+                os.kill(pid, signal.SIGKILL)
+    except OSError:  # it is gone
+        pass

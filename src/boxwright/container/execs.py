@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boxwright.container import spec
 from boxwright.container.options import merge_env
-from boxwright.container.records import Container, WrongState
+from boxwright.container.records import Container, WrongState, runtime_of
 from boxwright.errors import BoxwrightError, Invalid, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
@@ -93,7 +93,7 @@ def run(rooms: Rooms, container: Container, config: ExecConfig, *, stdin: int, o
 
     The process gets pipes, never our descriptors: a terminal of the host must not reach a container.
     """
-    running = rooms.runtime.exec(container.id, process(container, config), stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE)
+    running = runtime_of(rooms, container.state).exec(container.id, process(container, config), stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE)
     try:
         _relay(running, stdin, output)
         return finish(running)
@@ -179,7 +179,7 @@ def run_detached(rooms: Rooms, container: Container, config: ExecConfig) -> None
     """Start it and let it be."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        code = finish(rooms.runtime.exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, detach=True))
+        code = finish(runtime_of(rooms, container.state).exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, detach=True))
         if code:
             raise ExecFailed(f"OCI runtime exec failed: exit code {code}")
     finally:
@@ -199,7 +199,7 @@ class TerminalExec:
         pid_file = container.directory / f"exec-{os.urandom(6).hex()}.pid"
         rooms.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ConsoleSocket(rooms.settings.runtime_dir) as console:
-            running = rooms.runtime.exec(container.id, process(container, config, size=size), console_socket=console.path, pid_file=pid_file, detach=True)
+            running = runtime_of(rooms, container.state).exec(container.id, process(container, config, size=size), console_socket=console.path, pid_file=pid_file, detach=True)
             code = finish(running)
             if code:
                 raise ExecFailed(f"OCI runtime exec failed: exit code {code}")

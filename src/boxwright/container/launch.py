@@ -43,6 +43,7 @@ class Launcher:
         self._rooms, self._networks, self._container = rooms, networks, container
         self._config = container.config
         self._find = find  # name or id -> Container
+        self._runtime = rooms.runtime_for(container.config.runtime)
         self._host: Host = host()
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
@@ -85,7 +86,7 @@ class Launcher:
 
         if value["stage"] == "runtime":
             message = last_error(value["message"].encode()) or value["message"] or "the runtime gave no reason"
-            error = translate(message, self._rooms.runtime.name, self._container.command[0])
+            error = translate(message, self._runtime.name, self._container.command[0])
             return type(error)(f"failed to create task for container: {error}", hint=error.hint)
         return Unsupported(f"cannot set up the container: {value['message']}")
 
@@ -103,18 +104,18 @@ class Launcher:
             hostside.init_program() if config.init else "", size,
         )  # fmt: skip
         bundle = spec.make_spec(config, merged, facts)
-        bundle, keep = filters.prepare(self._rooms.runtime, bundle)
+        bundle, keep = filters.prepare(self._runtime, bundle)
         (container.directory / "config.json").write_bytes(json.dumps(bundle).encode("utf-8", "surrogateescape"))
         state = self._state
         ports = tuple(tuple(p) for p in plan["ports"]) if plan else ()
         fresh = State(
             "created", started_at=state.started_at, finished_at=state.finished_at, restart_count=0, ports=ports,
             networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")} for e in plan["endpoints"]} if plan else {},
-            placeholders=tuple(placeholders), trusted=facts.trust is not None,
+            placeholders=tuple(placeholders), trusted=facts.trust is not None, runtime=(self._runtime.name, self._runtime.program, str(self._runtime.root), self._runtime.hidden),
         )  # fmt: skip
         return {
-            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._rooms.runtime.bare_command(), "hidden": self._rooms.runtime.hidden,
-            "filter": (str(self._rooms.runtime.root / container.id), keep) if keep else None,
+            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._runtime.bare_command(), "hidden": self._runtime.hidden,
+            "filter": (str(self._runtime.root / container.id), keep) if keep else None,
             "tty": config.tty, "open_stdin": config.stdin, "stdin_once": bool(merged["StdinOnce"]), "size": size or (0, 0), "log": self._log(),
             "restart": [config.restart.name, config.restart.maximum], "health": self._health(facts), "network": plan,
             "unmount": [str(container.rootfs)], "auto_remove": config.auto_remove, "reaper": self._reaper(),
@@ -232,7 +233,8 @@ class Launcher:
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
         plan: dict[str, Any] = {"endpoints": [], "ports": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
-        names = [self._container.record["hostname"]]
+        hostname = self._container.record["hostname"]
+        names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
         if mode != "none":
             plan["endpoints"] = self._endpoints()
             plan["ports"] = self._ports(plan["endpoints"])

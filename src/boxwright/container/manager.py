@@ -21,6 +21,7 @@ from boxwright.container.records import (
     NameTaken,
     NoSuchContainer,
     WrongState,
+    runtime_of,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict, Unsupported
@@ -237,7 +238,7 @@ class Containers(Catalog):
         with self._locked(container):
             if container.refresh().running:
                 if after.limits != before.limits:
-                    self._rooms.runtime.update(container.id, resources)
+                    runtime_of(self._rooms, container.state).update(container.id, resources)
                 self.order(container, frames.UPDATE, {"restart": [after.restart.name, after.restart.maximum]})
             self.save_record(container, {**container.record, "config": after.to_json()})
 

@@ -118,6 +118,8 @@ def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tu
         if propagation and propagation not in _PROPAGATION:
             raise MountInvalid(f"invalid propagation value: {propagation}")
         recursive = values.get("bind-nonrecursive") != "1" and values.get("bind-recursive") != "disabled"
+        if not source.startswith(("/", ".")):
+            raise MountInvalid(f'invalid mount config for type "bind": invalid mount path: \'{source}\' mount path must be absolute', hint=f"./{source} is below the current directory")
         source = posixpath.normpath(posixpath.join(cwd, source))
         return MountSpec("bind", target, source, readonly, propagation, recursive, create=values.get("bind-create-src") == "1")
     if kind == "tmpfs":

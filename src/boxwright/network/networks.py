@@ -163,6 +163,8 @@ class Networks:
             if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
                 raise NetworkInvalid("invalid pool request: Pool overlaps with other one on this address space", hint=f"{other.name} has {other.subnet}")
         door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
+        if rest.get("ip_range"):
+            _check_range(str(rest["ip_range"]), block)
         bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
         network = Network(name, identity, "bridge", str(block), str(door), bridge, **rest)
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
@@ -246,7 +248,7 @@ class Networks:
                 if address in taken:
                     raise AddressTaken("Address already in use", hint=f"{address} on network {network.name}")
             else:
-                address = _lowest(ipaddress.IPv4Network(network.ip_range) if network.ip_range else block, block, taken)
+                address = _lowest(ipaddress.IPv4Network(network.ip_range, strict=False) if network.ip_range else block, block, taken)
             sql.execute("DELETE FROM addresses WHERE network = ? AND container = ?", (network.name, container))
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
         return address
@@ -273,6 +275,15 @@ class Networks:
 
 def _network(name: str, identity: str, record: str) -> Network:
     return Network(name, identity, **json.loads(record))
+
+
+def _check_range(text: str, block: ipaddress.IPv4Network) -> None:
+    try:
+        found = ipaddress.IPv4Network(text, strict=False)
+    except ValueError as error:
+        raise NetworkInvalid(f"invalid ip-range {text}: invalid CIDR address: {text}") from error
+    if not found.subnet_of(block):
+        raise NetworkInvalid(f"no matching subnet for range {text}", hint=f"the network has {block}")
 
 
 def _subnet(text: str) -> ipaddress.IPv4Network:

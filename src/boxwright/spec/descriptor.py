@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from boxwright.errors import Invalid
@@ -51,7 +50,7 @@ class Descriptor:
         annotations, urls, data, platform = value.get("annotations"), value.get("urls"), value.get("data"), value.get("platform")
         try:
             inline = base64.b64decode(data, validate=True) if isinstance(data, str) else None
-        except binascii.Error as error:
+        except ValueError as error:
             raise DescriptorInvalid(f"descriptor {digest[:80]} has data that is not base64") from error
         return cls(
             media_type,

@@ -121,6 +121,8 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
         raise ManifestInvalid("the manifest is not a JSON object")
     said = media_type.partition(";")[0].strip()
     own = body.get("mediaType")
+    if own is not None and not isinstance(own, str):
+        raise ManifestInvalid("the manifest's mediaType is no text")
     if body.get("schemaVersion") == 1 or said in (mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED):
         raise SchemaUnsupported(
             "the image uses Docker schema 1, which is no longer supported",

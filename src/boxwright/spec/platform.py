@@ -77,10 +77,10 @@ class Platform:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Platform:
         """From a descriptor's ``platform`` or an image config."""
-        features, variant = value.get("os.features") or (), str(value.get("variant") or "")
+        features, variant = value.get("os.features"), str(value.get("variant") or "")
         return cls._normal(
             str(value.get("os") or ""), str(value.get("architecture") or ""), variant,
-            str(value.get("os.version") or ""), tuple(str(f) for f in features), variant,
+            str(value.get("os.version") or ""), tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (), variant,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

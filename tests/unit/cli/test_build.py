@@ -176,6 +176,19 @@ def test_rawjson(run: Run) -> None:
     assert any(s["id"] == "transferring context" and s["completed"] for line in lines for s in line.get("statuses", ()))
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[1;32mgreen\x1b[0m text\r", "green text"), ("10%\r20%\r100%", "100%"), ("a\tb", "a       b"), ("\x1b]0;title\x07x", "x"),
+        ("\x1b]8;;http://x\x1b\\link", "link"), ("\x1b(Bx\x1bMy\x07", "xy"), ("\x1b[2J\x1b[H\x9bx", "x"), ("ünï", "ünï"), ("\x1b", ""),
+    ],
+)  # fmt: skip
+def test_what_a_step_says_to_its_terminal_stays_there(said: str, shown: str) -> None:
+    from boxwright.cli.progress_tty import _readable
+
+    assert _readable(said) == shown
+
+
 def test_terminal(run: Run) -> None:
     code, out, err = run("--progress", "tty", "c")
     assert code == 0 and out == ""

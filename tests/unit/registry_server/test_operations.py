@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from boxwright.registry.server import serve, tasks
 from boxwright.registry.server.config import (
     ConfigInvalid,
     Limits,
@@ -31,6 +33,7 @@ from boxwright.registry.server.config import (
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.metrics import Metrics
 from boxwright.registry.server.observe import AccessLog
+from support_registry import wait_until
 from support_server import Client, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -140,6 +143,26 @@ def test_size_and_patience(tmp_path: Path) -> None:
                     got += data
                 assert status in got[:12] and time.monotonic() - started < 8
         assert client("GET", location).headers["Range"] == "0-2", "what came in time counts"
+
+
+def test_a_task_that_fails_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(serve, "_AGAIN", 0.01)
+    monkeypatch.setattr(tasks, "_FLUSH", 0.0)
+    monkeypatch.setattr(tasks, "_LOG", 0.01)
+    with serving(tmp_path) as client:
+        broken = [RuntimeError("once"), sqlite3.DatabaseError("twice")]
+        flush = client.service.observer.flush
+
+        def fails(catalog: object) -> None:
+            if broken:
+                raise broken.pop()
+            flush(catalog)
+
+        monkeypatch.setattr(client.service.observer, "flush", fails)
+        push(client, "a/x", "1", b"layer")
+        client("GET", "/v2/a/x/manifests/1")
+        wait_until(lambda: client("GET", "/api/repositories/a/x").json["pulls"] == 1)
+        assert not broken and "flush failed and starts again" in caplog.text
 
 
 # --- events ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support_images_pushed import push_image, push_index
+from support_registry import wait_until
 from support_server import Client, serving
 
 pytest.importorskip("aiohttp")
@@ -135,9 +136,37 @@ def test_a_storage_without_search_is_filled(tmp_path: Path) -> None:
             catalog.make(sql, f"old/repo-{number:03}")
     catalog.close()
     with serving(tmp_path) as client:
-        for _ in range(3):
-            found = client("GET", "/api/search?q=repo&limit=1").json
-        assert found["total"] == 500 and found["exact"]
+        wait_until(lambda: client("GET", "/api/search?q=repo&limit=1").json["total"] == 500)
+
+
+def test_nobody_waits_for_a_large_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest are described first, and no search describes more than a few."""
+    from boxwright.registry.server import search_handlers
+    from boxwright.registry.server.search import FEW, Search
+
+    monkeypatch.setattr(search_handlers, "_PAUSE", 3600)
+    with serving(tmp_path, read_only=True) as client:
+        assert client("GET", "/healthz").status == 200  # so the indexer has looked, and sleeps
+        catalog, search = client.service.catalog, Search(client.service.catalog, client.service.blobs)
+        with catalog.write() as sql:
+            for number in range(FEW + 10):
+                catalog.make(sql, f"many/repo-{number:03}")
+        assert search.pending() == FEW + 1, "more than a few"
+        client.service.read_only = False
+        assert client("GET", "/api/search?q=many").json["total"] == 0
+        assert search.refresh(10) == 10
+        assert names(client, "q=many&sort=name&limit=1") == ["many/repo-000"], "what is left is few enough"
+        assert search.pending() == 0
+
+
+def test_text_that_is_no_text_does_no_harm(registry: Client) -> None:
+    """JSON may hold half a character, which no encoding has."""
+    half = "half \ud800 a\x00 character"
+    push_image(registry, "odd/half", labels={"org.opencontainers.image.description": half, half: half}, history=[{"created_by": half}] * 2, annotations={"x": half})
+    assert names(registry, "q=odd/half") == ["odd/half"]
+    assert registry("GET", "/api/repositories/odd/half").json["description"].startswith("half ")
+    for page in ("/v1/search?q=half", "/", "/?q=half", "/r/odd/half", "/r/odd/half/tags/latest"):
+        assert registry("GET", page).status == 200, page
 
 
 def test_private_repositories_stay_unseen(tmp_path: Path) -> None:

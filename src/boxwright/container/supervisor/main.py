@@ -255,12 +255,11 @@ class Supervisor:
         try:
             self._start()
         except StartFailed as error:
-            self.state.update(ExitCode=self.job["failed_code"], Error=error.log.decode("utf-8", "replace"), FinishedAt=stamp())
+            self.state.update(ExitCode=self.job["failed_code"], Error=error.log.decode("utf-8", "replace") or "the runtime gave no reason", FinishedAt=stamp())
             if self.job["restart"][0] in ("always", "unless-stopped") and not self._manual:
                 self._later(None, counts=True)
             else:
-                self._answer(self.state["Error"])
-                self._end()
+                self._end()  # which answers who waits
 
     def _tell_exit(self, *, restarting: bool) -> None:
         body = {"code": self.state["ExitCode"], "restarting": restarting, "oom": self.state["OOMKilled"], "error": self.state["Error"]}

@@ -5,6 +5,7 @@ Everything here was pushed by somebody: it is read with limits, and what makes n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ _NOTE = "org.opencontainers.image."
 _MOST_CONFIG = 4 * 1024 * 1024  # bytes; configs are kilobytes
 _MOST_CHILDREN = 100
 _MOST_TEXT = 16_384  # characters of a description or of all labels
+_SURROGATES = re.compile(rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _ATTESTATION = "vnd.docker.reference.digest"  # BuildKit's mark on a child that speaks about another child
 
 
@@ -69,6 +71,7 @@ class Reader:
     def __init__(self, catalog: Catalog, blobs: BlobStorage, repository: str) -> None:
         self._catalog, self._blobs = catalog, blobs
         self.repository = repository
+        self._configs: dict[str, ImageConfig | None] = {}
 
     def stored(self, reference: str) -> StoredManifest | None:
         """By tag or digest."""
@@ -81,17 +84,23 @@ class Reader:
 
     def config(self, manifest: Manifest) -> ImageConfig | None:
         """The image's config, when it is one and this repository holds it: another repository's is not ours to show."""
-        wanted = manifest.config
-        if wanted.media_type not in mt.CONFIGS or wanted.size > _MOST_CONFIG:
+        digest = str(manifest.config.digest)
+        if digest not in self._configs:
+            self._configs[digest] = self._read_config(manifest.config)
+        return self._configs[digest]
+
+    def _read_config(self, wanted: Descriptor) -> ImageConfig | None:
+        if wanted.media_type not in mt.CONFIGS:
             return None
-        if self._catalog.blob(self.repository, str(wanted.digest)) is None:
+        size = self._catalog.blob(self.repository, str(wanted.digest))
+        if size is None or size > _MOST_CONFIG:
             return None
         path = self._blobs.path(wanted.digest)
         if path is None:
             return None
         try:
             with open(path, "rb") as file:
-                return ImageConfig.parse(file.read(_MOST_CONFIG))
+                return ImageConfig.parse(_readable(file.read()))
         except (OSError, BoxwrightError, TypeError, ValueError, AttributeError):
             return None  # what was pushed need not make sense
 
@@ -139,10 +148,11 @@ class Reader:
     def about(self) -> About:
         """From the tag ``latest``, else the newest tag, else nothing."""
         row = self._catalog.connection().execute(
-            "SELECT t.digest FROM repositories r JOIN tags t ON t.repository = r.id WHERE r.name = ? ORDER BY t.name <> 'latest', t.updated DESC LIMIT 1",
+            "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository = r.id JOIN manifests m ON m.repository = r.id AND m.digest = t.digest "
+            "JOIN contents c ON c.digest = m.digest WHERE r.name = ? ORDER BY t.name <> 'latest', t.updated DESC LIMIT 1",
             (self.repository,),
         ).fetchone()  # fmt: skip
-        manifest = self.manifest(row[0]) if row else None
+        manifest = _parsed(StoredManifest(*row)) if row else None
         if manifest is None:
             return About()
         notes: dict[str, str] = {}
@@ -170,9 +180,14 @@ def config_labels(config: ImageConfig) -> dict[str, str]:
     return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
 
 
+def _readable(raw: bytes) -> bytes:
+    """JSON may hold half a character (a lone surrogate), which neither a database nor a page can."""
+    return _SURROGATES.sub(lambda match: match[1] or rb"\ufffd", raw) if b"\\u" in raw else raw
+
+
 def _parsed(found: StoredManifest) -> Manifest | Index | None:
     try:
-        return parse(found.content, found.media_type)
+        return parse(_readable(found.content), found.media_type)
     except BoxwrightError:
         return None
 

@@ -39,6 +39,10 @@ def examine(
         needed = [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
         missing = [d for d in needed if not has_blob(str(d))]
         artifact = manifest.artifact_type or manifest.config.media_type
+    try:
+        artifact.encode()
+    except UnicodeEncodeError as error:  # JSON may hold half a character
+        raise ManifestWrong("the manifest's artifact type is no text") from error
     if missing:
         raise ManifestBlobUnknown(f"the manifest names {missing[0]}, which is not in this repository", detail=[{"digest": str(d)} for d in missing[:20]])
     return ManifestRow(

@@ -83,7 +83,8 @@ _CLOSENESS = (
 _RANKED = 2000  # matches that are ranked one by one; of more, the popular ones come first
 _MANY = 10_000  # of more than so many, the next hit is near in any order: the text index is not needed
 _COUNTED = 200  # of what is not ranked, only so many are counted
-_BATCH = 200
+_BATCH = 1000  # described in one transaction: the text index is written once for all of them
+FEW = 50  # changed repositories that a search describes itself, before it looks
 _MOST_WORDS = 8
 MOST_OFFSET = 2000
 
@@ -137,18 +138,19 @@ class Search:
 
     # --- what is searched --------------------------------------------------------------------------
 
-    def pending(self) -> bool:
-        """Whether repositories changed since they were described."""
-        return self._catalog.connection().execute("SELECT 1 FROM search_todo LIMIT 1").fetchone() is not None
+    def pending(self) -> int:
+        """How many repositories changed since they were described; counts a few only."""
+        count: int = self._catalog.connection().execute("SELECT count(*) FROM (SELECT 1 FROM search_todo LIMIT ?)", (FEW + 1,)).fetchone()[0]
+        return count
 
     def refresh(self, limit: int = _BATCH) -> int:
-        """Describe repositories that changed; returns how many."""
+        """Describe repositories that changed, the newest ones first; returns how many."""
         todo = self._catalog.connection().execute(
             "SELECT t.repository, t.change, r.name, r.updated, r.pulls, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
-            "LEFT JOIN own_descriptions o ON o.repository = t.repository LIMIT ?", (limit,)
+            "LEFT JOIN own_descriptions o ON o.repository = t.repository ORDER BY t.repository DESC LIMIT ?", (limit,)
         ).fetchall()  # fmt: skip
         rows = []
-        for id, _, name, updated, pulls, own in todo:
+        for id, _, name, updated, pulls, own in reversed(todo):  # the text index takes ascending ids in one go
             if name is None:
                 continue
             about = Reader(self._catalog, self._blobs, name).about()
@@ -157,21 +159,26 @@ class Search:
             rows.append((id, name, about.title, about.description if own is None else own, labels, platforms, is_official(name), pulls, updated))
         if todo:
             with self._catalog.write() as sql:
-                for row in rows:
-                    if sql.execute("SELECT 1 FROM repositories WHERE id = ?", row[:1]).fetchone():
-                        self._record(sql, row)
+                self._record(sql, rows)
                 sql.executemany("DELETE FROM search_todo WHERE repository = ? AND change = ?", [row[:2] for row in todo])
         return len(todo)
 
-    def _record(self, sql: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    def _record(self, sql: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        """What is known is changed where it is other; what is new comes in one statement, since the text index is
+        written down after each."""
+        ids = json.dumps([row[0] for row in rows])
+        known = {id for (id,) in sql.execute("SELECT id FROM search WHERE id IN (SELECT value FROM json_each(?))", (ids,))}
+        old = [row for row in rows if row[0] in known]
+        sql.executemany("UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1", [(row[0], row[8], row[7]) for row in old])
+        sql.executemany(
+            "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
+            [(row[0], *row[2:6]) for row in old],
+        )
+        fields = ", ".join(f"value ->> {n}" for n in range(9))
         sql.execute(
             "INSERT INTO search (id, name, title, description, labels, platforms, official, pulls, updated, stars) "
-            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT count(*) FROM stars WHERE repository = ?1)) ON CONFLICT (id) DO NOTHING", row
-        )  # fmt: skip
-        sql.execute("UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1", (row[0], row[8], row[7]))
-        sql.execute(  # only what is new, since each change is worth an entry in the text index
-            "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
-            (row[0], *row[2:6]),
+            f"SELECT {fields}, (SELECT count(*) FROM stars WHERE repository = value ->> 0) FROM json_each(?) WHERE value ->> 0 IN (SELECT id FROM repositories)",
+            (json.dumps([row for row in rows if row[0] not in known]),),
         )
 
     # --- searching ---------------------------------------------------------------------------------

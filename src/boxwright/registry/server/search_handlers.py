@@ -11,6 +11,7 @@ from aiohttp import web
 
 from boxwright.registry.server.describe import Reader, Tag
 from boxwright.registry.server.search import (
+    FEW,
     MOST_OFFSET,
     SORTS,
     Found,
@@ -22,6 +23,7 @@ from boxwright.registry.server.search import (
     to_json,
 )
 from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import ManifestWrong, NameUnknown, PageInvalid, check_name
 
 if TYPE_CHECKING:
@@ -38,8 +40,7 @@ async def find(service: Service, request: web.BaseRequest, question: Question) -
     search = Search(service.catalog, service.blobs)
 
     def work() -> Found:
-        if search.pending() and not service.read_only:
-            search.refresh()
+        _catch_up(service, search)
         return search.find(question, lambda name: service.access.may_see(request, name))
 
     return await service.run(work)
@@ -50,19 +51,26 @@ async def look_up(service: Service, repository: str) -> Hit:
     search = Search(service.catalog, service.blobs)
 
     def work() -> Hit:
-        if search.pending() and not service.read_only:
-            search.refresh()
+        _catch_up(service, search)
         return search.hit(repository)
 
     return await service.run(work)
 
 
+def _catch_up(service: Service, search: Search) -> None:
+    """With what was just pushed. Where there is more, the indexer is at it: nobody waits for all of a large registry."""
+    if not service.read_only and 0 < search.pending() <= FEW:
+        search.refresh(FEW)
+
+
 async def indexer(service: Service) -> None:
-    """Runs beside the requests: describe what changed, for those who will search."""
+    """Runs beside the requests, in one worker at a time: describe what changed, for those who will search."""
     search = Search(service.catalog, service.blobs)
     while True:
-        while not service.read_only and search.pending():
-            await service.run(search.refresh)
+        if not service.read_only and search.pending():
+            with only_one(service.config.storage / "search.lock") as alone:
+                while alone and await service.run(search.refresh) > 0:
+                    pass
         await asyncio.sleep(_PAUSE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down
 _LINGER = 3.0  # seconds in which a client whose body was refused may read why
 _TCP_USER_TIMEOUT = 18
+_AGAIN = 5.0  # seconds until a task that failed runs again
 
 
 class AddressUnusable(Unavailable):
@@ -80,7 +82,7 @@ async def serve_until(service: Service, sock: socket.socket, stop: asyncio.Event
     server = _Server(handle, keepalive_timeout=limits.header_timeout or 3600, access_log=None, read_bufsize=_READ, tcp_keepalive=True, lingering_time=_LINGER)
     server.limited(limits.connections, limits.body_timeout)
     listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=1024, ssl=tls)
-    tasks = [asyncio.ensure_future(task(service)) for task in service.tasks]
+    tasks = [asyncio.ensure_future(_kept_up(task, service)) for task in service.tasks]
     try:
         await stop.wait()
     finally:
@@ -90,6 +92,16 @@ async def serve_until(service: Service, sock: socket.socket, stop: asyncio.Event
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _kept_up(task: Callable[[Service], Awaitable[None]], service: Service) -> None:
+    """A task that fails is told of, and begins anew: who serves on without it would never notice."""
+    while True:
+        try:
+            await task(service)
+        except Exception:
+            logging.getLogger("boxwright.registry").exception("%s failed and starts again", task.__qualname__)
+        await asyncio.sleep(_AGAIN)
 
 
 def run_worker(config: RegistryConfig, sock: socket.socket, buckets: Buckets, metrics: Path | None) -> None:

@@ -170,7 +170,7 @@ class FileBlobs:
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def _blob(self, digest: Digest) -> Path:
-        return self.root / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+        return Path(f"{self.root}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}")
 
     def _upload(self, upload: str) -> Path:
         if not _UPLOAD_FILE.match(upload):
