@@ -21,7 +21,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
-from boxwright.spec.manifest import MAX_SIZE, Manifest, parse
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
@@ -100,7 +100,11 @@ class LocalTarget:
 
     def _here(self, desc: Descriptor) -> bool:
         if not mt.is_layer(desc.media_type):
-            return self._store.size(desc.digest) == desc.size
+            if self._store.size(desc.digest) != desc.size:
+                return False
+            if self._attaching and desc.media_type in mt.MANIFESTS | mt.INDEXES:
+                self._note_subject(desc, parse(self._store.read(desc.digest), desc.media_type))
+            return True
         diff_id = self._diff_id(desc)
         if diff_id is not None:
             self._lease.hold("layer", diff_id)
@@ -171,6 +175,9 @@ class LocalTarget:
         if isinstance(content, Manifest) and is_image(content):
             self._check_layers(content)
         self._store.put(raw, desc.media_type, algorithm=desc.digest.algorithm)
+        self._note_subject(desc, content)
+
+    def _note_subject(self, desc: Descriptor, content: Manifest | Index) -> None:
         if content.subject is not None and self._attaching:
             self._attach(str(content.subject.digest), "", desc)
 

@@ -523,6 +523,9 @@ def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, 
     engine.__dict__["registry"] = client(tmp_path)
     engine.pull(f"{registry.host}/a/b:1")
     assert engine.store.size(referrer.digest) is None  # a pull takes the image alone, as docker's does
+    engine.copy(f"{registry.host}/a/b:1", f"oci-archive:{tmp_path}/a.tar")
+    engine.load(tmp_path / "a.tar")  # so does this; that its bytes passed by attaches nothing, and hinders nothing
+    engine.rmi(*[row.target for row in engine.catalog.rows() if not row.names or "sha256-" in row.names[0]])
     engine.copy(f"{registry.host}/a/b:1", "local:kept")
     assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/a/b:1", "kept:latest"]]
     engine.image_prune()
