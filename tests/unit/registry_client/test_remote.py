@@ -662,3 +662,33 @@ def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path)
     registry.add_manifest("page", "1", b"<html>", "text/html")
     with pytest.raises(ManifestInvalid, match=r"manifest for .*/page:1: the manifest is not JSON"):
         engine.pull(f"{registry.host}/page:1")
+
+
+def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Manifests, indexes, lists of tags, referrers: the connection breaks in the middle of each, once."""
+    entry = replace(registry.add_image("app", "", IMAGE), platform=Platform.parse("linux/amd64"))
+    index = registry.add_manifest("app", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
+    registry.referrers_api = False  # so that the fallback tag is asked for
+    registry.add_manifest("app", f"sha256-{entry.digest.hex}", Index.compose([]).raw, mt.OCI_INDEX)
+    seen: set[str] = set()
+
+    def cut(request: Request) -> Response | None:
+        if request.method != "GET" or request.path in seen or not any(part in request.path for part in ("/manifests/", "/tags/")):
+            return None
+        seen.add(request.path)
+        registry.hook = None
+        answer = registry.answer(request)
+        registry.hook = cut
+        answer.cut = len(answer.body) // 2
+        return answer
+
+    registry.hook = cut
+    name = f"{registry.host}/app:1"
+    with running() as other:
+        engine = Engine(tmp_path / "root")
+        engine.__dict__["registry"] = client(tmp_path)
+        assert engine.copy(name, f"{other.host}/app:1").digest == index.digest
+    assert len(seen) == 5, seen  # the index, its image, the tags, and what refers to the two
+    registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100) if "manifests" in r.path and r.method == "GET" else None
+    with pytest.raises(Unavailable, match="hung up in the middle of its answer"):
+        client(tmp_path).remote(Reference.parse(name)).manifest(name)
