@@ -359,8 +359,9 @@ class Engine:
             start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
             end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
             wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
-            one_by_one = to.kind.endswith("-archive")
-            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=1 if one_by_one else jobs, progress=progress)
+            jobs = 1 if to.kind.endswith("-archive") else jobs
+            compress = to.kind == "docker" and getattr(start[0], "composed", False)  # docker's own archives have no digests to keep
+            return copy_between(*start, *end, platforms=wanted, referrers=referrers, compress=compress, jobs=jobs, progress=progress)
 
     def imagetools_create(
         self, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: dict[str, str] | None = None, dry_run: bool = False

@@ -88,6 +88,11 @@ class ArchiveSource:
                 hint="a root file system goes in with `boxwright import`",
             )
 
+    @property
+    def composed(self) -> bool:
+        """Whether the archive has no manifests, so that they were made here and no digest is lost with them."""
+        return bool(self._docker.images)
+
     # --- Source --------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Descriptor:

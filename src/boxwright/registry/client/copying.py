@@ -31,11 +31,12 @@ def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tupl
 
 def copy_between(
     source: Source, source_name: str, sink: Sink, sink_name: str, *, platforms: Sequence[Platform] = (), referrers: bool = True,
-    jobs: int = 6, progress: Progress | None = None,
+    compress: bool = False, jobs: int = 6, progress: Progress | None = None,
 ) -> Descriptor:  # fmt: skip
     """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
 
-    From a place that holds an index in part, that part is copied.
+    From a place that holds an index in part, that part is copied. With `compress`, layers that are not compressed
+    become so, which changes the digest.
     """
     root = source.resolve(source_name)
     tree: list[Node] = []
@@ -55,6 +56,12 @@ def copy_between(
     if by_tag:
         for tag, node in _by_tag(cast(_Neighbour, source), tree[0], tags):
             copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+    if compress:
+        from boxwright.registry.client.squeeze import Squeezed
+
+        source = Squeezed(source)
+        tree = [source.squeeze(tree[0], jobs=jobs)]
+        root, referrers = tree[0].desc, False
     copy_tree(source, tree[0], sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
     if not sink_name:
         sink.tag("", root)  # without a name, but to be found
