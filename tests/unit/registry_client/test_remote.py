@@ -566,8 +566,15 @@ def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_
     engine = Engine(tmp_path / "root")
     engine.__dict__["registry"] = client(tmp_path)
     engine.pull(f"{registry.host}/multi:1", platform="linux/arm64")
-    engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout")
-    engine.copy(f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar")
+    notes: list[str] = []
+    engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout", note=notes.append)
+    assert notes == ["Not all multiplatform-content is present and only the available platforms were copied (linux/arm64)"]
+    engine.copy(f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar", platform="linux/arm64", note=notes.append)
+    engine.copy(f"{registry.host}/multi:1", f"oci:{tmp_path}/all", note=notes.append)
+    assert len(notes) == 1  # what was asked for, and what is whole, needs no words
+    with running() as other:
+        engine.copy(f"local:{registry.host}/multi:1", f"{other.host}/multi:1", note=notes.append)
+    assert "only the available single-platform image was pushed (linux/arm64)" in notes[1]
     assert engine.copy(f"oci-archive:{tmp_path}/a.tar", "local:again").digest == index.digest
     layout = Layout(tmp_path / "layout")
     assert [layout.has(e) for e in entries] == [False, True]

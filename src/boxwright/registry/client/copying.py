@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
@@ -11,6 +11,7 @@ from boxwright.content.store import Neighbouring, Partial, Referring, Sink, Sour
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
+from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
@@ -31,12 +32,12 @@ def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tupl
 
 def copy_between(
     source: Source, source_name: str, sink: Sink, sink_name: str, *, platforms: Sequence[Platform] = (), referrers: bool = True,
-    compress: bool = False, jobs: int = 6, progress: Progress | None = None,
+    jobs: int = 6, progress: Progress | None = None, note: Callable[[str], None] | None = None,
 ) -> Descriptor:  # fmt: skip
     """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
 
-    From a place that holds an index in part, that part is copied. With `compress`, layers that are not compressed
-    become so, which changes the digest.
+    From a place that holds an index in part, that part is copied, and `note` hears of it. What has no digest to keep
+    (docker's own archives) gets its layers compressed on its way to a registry.
     """
     root = source.resolve(source_name)
     tree: list[Node] = []
@@ -53,10 +54,12 @@ def copy_between(
             pass
 
     in_parallel(jobs, [read, *([ask] if by_tag else [])], lambda question: question(), stop=threading.Event())
+    if note and not platforms and (text := _left_out(tree[0])):
+        note(text)
     if by_tag:
         for tag, node in _by_tag(cast(_Neighbour, source), tree[0], tags):
             copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
-    if compress:
+    if isinstance(sink, Remote) and getattr(source, "composed", False):
         from boxwright.registry.client.squeeze import Squeezed
 
         source = Squeezed(source)
@@ -84,6 +87,15 @@ def _there(source: Source, index: Index) -> list[Descriptor]:
     """What a partial source has of an index; all of it elsewhere, and where nothing is there, so that the lack is told."""
     found = [entry for entry in index.manifests if source.has(entry)] if isinstance(source, Partial) else []
     return found or everything(index)
+
+
+def _left_out(tree: Node) -> str:
+    """What to say of an index whose images were not all there; '' when they were."""
+    indexes = [node for node in tree.walk() if isinstance(node.content, Index)]
+    if all(len(node.children) == sum(e.media_type in mt.INDEXES | mt.MANIFESTS for e in node.content.references()) for node in indexes):
+        return ""
+    platforms = {str(child.desc.platform) for node in indexes for child in node.children if child.desc.platform and child.desc.platform.os != "unknown"}
+    return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
 
 
 def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str]) -> list[tuple[str, Node]]:
