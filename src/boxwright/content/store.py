@@ -116,8 +116,8 @@ BESIDE = "@"  # before a tag by which something is attached, where names of imag
 class Neighbouring(Protocol):
     """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""
 
-    def tags(self) -> Sequence[str]:
-        """Every tag, or at least those by which something is attached."""
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """As many tags as can be had at once, or at least those by which something is attached; whether these are all."""
         ...
 
     def beside(self, tag: str) -> str:

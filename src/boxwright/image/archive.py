@@ -134,8 +134,12 @@ class ArchiveSource:
         return [Descriptor(i.desc.media_type, i.desc.digest, i.desc.size) for i in self.images if i.subject == str(digest)]
 
     def tags(self) -> Sequence[str]:
-        """See content.store.Neighbouring."""
+        """Those by which something is attached."""
         return [image.attached for image in self.images if image.attached]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

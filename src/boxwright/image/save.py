@@ -124,8 +124,12 @@ class OciArchiveSink(ArchiveSink):
             self._named.setdefault(desc.digest, (desc, []))
 
     def tags(self) -> Sequence[str]:
-        """See content.store.Neighbouring."""
+        """Those by which something is attached."""
         return [name.removeprefix(BESIDE) for _, names in self._named.values() for name in names if name.startswith(BESIDE)]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

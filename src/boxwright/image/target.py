@@ -82,9 +82,13 @@ class LocalTarget:
         return [Descriptor(media_type, Digest.parse(target), size) for media_type, target, size in rows]
 
     def tags(self) -> Sequence[str]:
-        """See content.store.Neighbouring: names of images are no tags of one repository here."""
+        """By which something is attached: names of images are no tags of one repository here."""
         with self._images.db.read() as sql:
             return [name for (name,) in sql.execute("SELECT DISTINCT name FROM attached WHERE name != '' ORDER BY name")]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

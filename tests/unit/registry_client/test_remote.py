@@ -699,3 +699,22 @@ def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, 
     registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100) if "manifests" in r.path and r.method == "GET" else None
     with pytest.raises(Unavailable, match="hung up in the middle of its answer"):
         client(tmp_path).remote(Reference.parse(name)).manifest(name)
+
+
+@pytest.mark.parametrize("more", [0, 40])
+def test_a_repository_of_many_tags_is_not_listed_to_its_end(registry: FakeRegistry, tmp_path: Path, more: int) -> None:
+    """What is attached by tag is found with one page of the list, or by asking for it."""
+    put = registry.add_image("app", "z", IMAGE)
+    attached = make_image({"payload": b"signed"})
+    registry.add_image("app", f"sha256-{put.digest.hex}.sig", attached)
+    for n in range(more):
+        registry.add_image("app", f"a{n:02}", IMAGE)  # before the others; this registry gives three a page
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
+        assert other.manifests["app"][f"sha256-{put.digest.hex}.sig"][1] == attached.manifest.raw
+        assert sorted(t for t in other.manifests["app"] if ":" not in t) == sorted(["z", f"sha256-{put.digest.hex}.sig"])
+    assert len(registry.requests("GET", "/tags/list")) == 1
+    asked = {r.path.rpartition(".")[2] for r in registry.requests("HEAD", "/manifests/sha256-")}
+    assert asked == ({"sig", "att", "sbom"} if more else {"sig"})

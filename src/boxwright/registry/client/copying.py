@@ -41,7 +41,7 @@ def copy_between(
     """
     root = source.resolve(source_name)
     tree: list[Node] = []
-    tags: list[str] = []
+    tags: list[tuple[Sequence[str], bool]] = []
     by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)
 
     def read() -> None:
@@ -49,15 +49,15 @@ def copy_between(
 
     def ask() -> None:
         try:
-            tags.extend(cast(_Neighbour, source).tags())
+            tags.append(cast(_Neighbour, source).first_tags())
         except BoxwrightError:  # some registries do not list; then there is nothing to go by
             pass
 
     in_parallel(jobs, [read, *([ask] if by_tag else [])], lambda question: question(), stop=threading.Event())
     if note and not platforms and (text := _left_out(tree[0])):
         note(text)
-    if by_tag:
-        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], tags):
+    if tags:
+        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], *tags[0], jobs):
             copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
     if isinstance(sink, Remote) and getattr(source, "composed", False):
         from boxwright.registry.client.squeeze import Squeezed
@@ -76,7 +76,7 @@ def bring_attached(source: Source, target: Descriptor, sink: Sink, *, jobs: int 
     if not (isinstance(source, Partial) and source.has(target) and isinstance(source, Neighbouring) and isinstance(source, Referring)):
         return
     tree = load(source, target, lambda index: _there(source, index), jobs=jobs)
-    by_tag = _by_tag(source, tree, source.tags())
+    by_tag = _by_tag(source, tree, *source.first_tags(), jobs)
     for tag, node in by_tag:
         copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
@@ -98,16 +98,18 @@ def _left_out(tree: Node) -> str:
     return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
 
 
-def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str]) -> list[tuple[str, Node]]:
-    """What cosign's older scheme attaches: an image of its own under a tag made of the digest."""
-    there, found = set(tags), []
-    for digest in {node.desc.digest: None for node in tree.walk()}:
-        for kind in _COSIGN:
-            name = f"{digest.algorithm}-{digest.hex}.{kind}"
-            if name in there:
-                try:
-                    desc = source.resolve(source.beside(name))
-                except NotFound:
-                    continue
-                found.append((name, load(source, desc, everything)))
-    return found
+def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str], complete: bool, jobs: int) -> list[tuple[str, Node]]:
+    """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more tags
+    than were told at once, each is asked for: a repository may have a hundred thousand."""
+    there = set(tags)
+    names = [f"{d.algorithm}-{d.hex}.{kind}" for d in {node.desc.digest: None for node in tree.walk()} for kind in _COSIGN]
+    found: dict[str, Node] = {}
+
+    def look(name: str) -> None:
+        try:
+            found[name] = load(source, source.resolve(source.beside(name)), everything, jobs=1)
+        except NotFound:
+            pass
+
+    in_parallel(jobs, [name for name in names if name in there or not complete], look, stop=threading.Event())
+    return [(name, found[name]) for name in names if name in found]

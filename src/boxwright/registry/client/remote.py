@@ -16,7 +16,7 @@ from boxwright.registry.client.auth import scope_for
 from boxwright.registry.client.download import RemoteBlob
 from boxwright.registry.client.endpoint import Endpoint
 from boxwright.registry.client.http import Reply, ResponseTooLarge, may_be_sent_to
-from boxwright.registry.client.session import Session, paged
+from boxwright.registry.client.session import Session, one_page, paged
 from boxwright.registry.client.upload import Upload, upload_note
 from boxwright.registry.client.wire import RegistryRefused, next_link
 from boxwright.spec import mediatypes as mt
@@ -84,6 +84,13 @@ class Remote:
             return list(paged(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"))
 
         return self._read("resolve", False, ask, mirrors=False)
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring: one request, however many tags there are."""
+        endpoint, session = self._origin()
+        url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
+        tags, following = one_page(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}")
+        return tags, not following
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

@@ -262,14 +262,19 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
     pause(config, attempt, told or 0)
 
 
+def one_page(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> tuple[list[str], str]:
+    """The strings under `key`, and the URL of the next page ('' on the last). Raises what Session.request raises."""
+    reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
+    values = json_object(raw, what).get(key)
+    return [str(v) for v in values] if isinstance(values, list) else [], next_link(reply)
+
+
 def paged(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
     """The strings under `key` of every page of a list. Raises what Session.request raises."""
     seen: set[str] = set()
     for _ in range(_MOST_PAGES):
-        reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
-        following = next_link(reply)
-        values = json_object(raw, what).get(key)
-        yield from (str(v) for v in values) if isinstance(values, list) else ()
+        values, following = one_page(session, url, key, scopes, what)
+        yield from values
         seen.add(url)
         if not following or following in seen:
             return
