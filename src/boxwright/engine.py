@@ -339,10 +339,11 @@ class Engine:
         return self.registry.remote(Reference.parse(repository)).tags()
 
     def copy(
-        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None
-    ) -> Descriptor:
+        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Descriptor:  # fmt: skip
         """Move an image between any two places (image.places; a plain name is a registry's), all platforms unless
-        `platform` names some, with its signatures. Raises what the two ends raise."""
+        `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
         from contextlib import ExitStack
 
         from boxwright.image import places
@@ -351,18 +352,20 @@ class Engine:
 
         of, to = places.Place.parse(source), places.Place.parse(target)
         if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
-            pushed = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            done = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0]
+            if done.note and note:
+                note(done.note)
             if referrers:
                 with places.source(self.images_store, of) as (here, _):
-                    bring_attached(here, pushed, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
-            return pushed
+                    bring_attached(here, done.target, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
+            return done.target
         referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
         with ExitStack() as stack:
             start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
             end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
             wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
-            one_by_one = to.kind.endswith("-archive")
-            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=1 if one_by_one else jobs, progress=progress)
+            jobs = 1 if to.kind.endswith("-archive") else jobs
+            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=jobs, progress=progress, note=note)
 
     def imagetools_create(
         self, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: dict[str, str] | None = None, dry_run: bool = False
