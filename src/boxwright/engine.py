@@ -244,23 +244,15 @@ class Engine:
     ) -> ImageRow:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
         from boxwright.image.importer import import_image
+        from boxwright.registry.client.fetch import open_source
         from boxwright.spec.platform import Platform
 
         wanted = Platform.parse(platform) if platform else None
         epoch = self.settings.source_date_epoch
         if not isinstance(source, str):
             return import_image(self.images_store, source, name=name, changes=changes, message=message, platform=wanted, created=epoch)
-        with self._opened(source) as tar:
+        with open_source(self.settings, source) as tar:
             return import_image(self.images_store, tar, name=name, changes=changes, message=message, platform=wanted, source=source, created=epoch)
-
-    def _opened(self, source: str) -> BinaryIO:
-        if source.startswith(("http://", "https://")):
-            from boxwright.registry.client.fetch import open_url
-
-            return open_url(self.settings, source)
-        from boxwright.image.importer import open_file
-
-        return open_file(source)
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
