@@ -11,9 +11,12 @@ def main() -> int:
 
     occupy()
     hurry()
-    from boxwright.cli.main import main as run
+    try:
+        from boxwright.cli.main import main as run
 
-    return leave(run(sys.argv[1:]))
+        return leave(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command line could take it
+        return leave(130)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def each(ctx: Context, names: Sequence[str], act: Callable[[str], object]) -> in
         try:
             act(name)
         except BoxwrightError as error:
-            ctx.err(f"Error: {error}" + (f"\n{error.hint}" if error.hint else ""))
+            ctx.err(f"Error: {error}" + (f"\nHint: {error.hint}" if error.hint else ""))
             failed = 1
         else:
             ctx.out(name)

@@ -107,7 +107,7 @@ class Launcher:
         bundle, keep = filters.prepare(self._runtime, bundle)
         (container.directory / "config.json").write_bytes(json.dumps(bundle).encode("utf-8", "surrogateescape"))
         state = self._state
-        ports = tuple(tuple(p) for p in plan["ports"]) if plan else ()
+        ports = tuple(tuple(p) for p in (*plan["ports"], *plan["relays"])) if plan else ()
         fresh = State(
             "created", started_at=state.started_at, finished_at=state.finished_at, restart_count=0, ports=ports,
             networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")} for e in plan["endpoints"]} if plan else {},
@@ -140,7 +140,7 @@ class Launcher:
                         hostside.fill_volume(root, point.target, Path(point.source))
             known = list(self._state.placeholders)
             targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET, trust.TARGET]
-            return known or hostside.missing(root, targets)
+            return known or [*hostside.missing(root, targets), *hostside.mark(root)]
 
     def _point(self, point: MountPoint) -> MountPoint:
         """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""
@@ -232,12 +232,13 @@ class Launcher:
             return {**spaces, "network": None}, None, []
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
-        plan: dict[str, Any] = {"endpoints": [], "ports": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
+        plan: dict[str, Any] = {"endpoints": [], "ports": [], "relays": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
         hostname = self._container.record["hostname"]
         names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
         if mode != "none":
             plan["endpoints"] = self._endpoints()
-            plan["ports"] = self._ports(plan["endpoints"])
+            for port in self._ports(plan["endpoints"]):
+                plan["relays" if ":" in port[1] else "ports"].append(port)
             plan["dns"] = self._dns(plan["endpoints"])
         lines = [(e["address"], names) for e in plan["endpoints"]] + self._links()
         return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
@@ -295,22 +296,21 @@ class Launcher:
         door = next((e for e in endpoints if e["default"]), endpoints[0])
         if not wanted:
             return []
-        from boxwright.network.ports import PortTaken, reserve
+        from boxwright.network.ports import PortTaken, publishable
 
         found = []
         for binding in wanted:
+            if binding.host_port:
+                self._refuse_published(binding, binding.host_port)
             try:
-                held = reserve(binding.protocol, binding.host_ip, binding.host_port)
-            except OSError as error:
-                shown = binding.host_ip or "0.0.0.0"
-                raise PortTaken(
-                    f"driver failed programming external connectivity on endpoint {self._container.name}: "
-                    f"failed to bind host port for {shown}:{binding.host_port}: {error.strerror.lower() if error.strerror else error}"
-                ) from error
-            self._reserved.append(held)
-            host_port = held.getsockname()[1]
-            self._refuse_published(binding, host_port)
-            found.append((binding.protocol, binding.host_ip, host_port, door["address"], binding.container_port, door["bridge"]))
+                host_port, addresses, held = publishable(binding.protocol, binding.host_ip, binding.host_port)
+            except PortTaken as error:
+                raise PortTaken(f"driver failed programming external connectivity on endpoint {self._container.name}: {error}") from error
+            if held is not None:
+                self._reserved.append(held)
+            if not binding.host_port:
+                self._refuse_published(binding, host_port)
+            found += [(binding.protocol, address, host_port, door["address"], binding.container_port, door["bridge"]) for address in addresses]
         return found
 
     def _refuse_published(self, binding: PortBinding, port: int) -> None:

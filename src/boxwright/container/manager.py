@@ -24,7 +24,8 @@ from boxwright.container.records import (
     runtime_of,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
-from boxwright.errors import BoxwrightError, Conflict, Unsupported
+from boxwright.errors import BoxwrightError, Conflict
+from boxwright.runtime.process import require_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from boxwright.image.rooms import Rooms
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
-
-
-class RootNeeded(Unsupported):
-    """This user may not mount trees and make namespaces."""
 
 
 class RunningContainer(Conflict):
@@ -107,8 +104,7 @@ class Containers(Catalog):
         `session` is a supervisor that was launched before (`Session.launch`)."""
         from boxwright.container.launch import Launcher
 
-        if os.geteuid() != 0:
-            raise RootNeeded("running containers needs root", hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user")
+        require_root("running containers")
         session = session or Session.launch()
         try:
             with self._locked(container):

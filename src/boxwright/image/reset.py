@@ -31,6 +31,8 @@ def remove_root(root: Path) -> None:
     for name in _FOLDERS:
         if (root / name).is_dir():
             shutil.rmtree(root / name)
+    for path in root.glob("network.lock.*"):  # one for each bridge
+        path.unlink(missing_ok=True)
     for name in _FILES:
         (root / name).unlink(missing_ok=True)
     if root.is_dir() and not any(root.iterdir()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from sqlite3 import Connection
@@ -16,13 +17,14 @@ from sqlite3 import Connection
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.spec import hashes
-from boxwright.spec.text import is_name, stamp
+from boxwright.spec.text import stamp
 from boxwright.spec.values import EMPTY, dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?\Z"
 BUILT_IN = ("bridge", "host", "none")
 _POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))
 
@@ -140,8 +142,8 @@ class Networks:
         attachable: bool = False, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, created: str = "",
     ) -> Network:  # fmt: skip
         """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
-        if not is_name(name):
-            raise NetworkInvalid(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+        if not re.match(_NAME, name):
+            raise NetworkInvalid(f"invalid network name: {name!r}: only letters, digits, blanks and _.- are allowed")
         if name in BUILT_IN or name == "default":
             raise BuiltIn(f'operation is not permitted on predefined {name} network')
         if driver != "bridge":
@@ -199,6 +201,7 @@ class Networks:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
         self.take_down(network)
+        (self._root / f"network.lock.{network.bridge}").unlink(missing_ok=True)
         return network
 
     def take_down(self, network: Network) -> None:

@@ -52,6 +52,7 @@ class Supervisor:
         self._listener: socket | None = None
         self._removing: Client | None = None
         self._network: Any = None
+        self._relays: Any = None  # ports on IPv6
         self._control = self._add(control)
         self._control.owner = True
 
@@ -160,6 +161,10 @@ class Supervisor:
 
                 self._network = Wire(job["network"], _NAMESPACE_FD)
                 self._network.up()
+                if job["network"]["relays"]:
+                    from boxwright.container.supervisor.relay import Relays
+
+                    self._relays = Relays(self.loop, job["network"]["relays"])
             self._start()
         except StartFailed as error:
             self._fail("runtime", error.log.decode("utf-8", "replace"))
@@ -304,6 +309,8 @@ class Supervisor:
             except FileNotFoundError:
                 pass
         self.runner.call("delete", "--force")
+        if self._relays is not None:
+            self._relays.close()
         if self._network is not None:
             self._network.down()
 
