@@ -65,8 +65,10 @@ class Engine:
     @cached_property
     def db(self) -> Database:
         """Names, records, leases."""
+        from boxwright.content import reserve
         from boxwright.content.db import Database
 
+        reserve.check(self.root)
         path = self.root / "boxwright.db"
         if not path.exists():  # what only reads rows opens no store
             assert self.store  # makes the root
@@ -242,23 +244,15 @@ class Engine:
     ) -> ImageRow:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
         from boxwright.image.importer import import_image
+        from boxwright.registry.client.fetch import open_source
         from boxwright.spec.platform import Platform
 
         wanted = Platform.parse(platform) if platform else None
         epoch = self.settings.source_date_epoch
         if not isinstance(source, str):
             return import_image(self.images_store, source, name=name, changes=changes, message=message, platform=wanted, created=epoch)
-        with self._opened(source) as tar:
+        with open_source(self.settings, source) as tar:
             return import_image(self.images_store, tar, name=name, changes=changes, message=message, platform=wanted, source=source, created=epoch)
-
-    def _opened(self, source: str) -> BinaryIO:
-        if source.startswith(("http://", "https://")):
-            from boxwright.registry.client.fetch import open_url
-
-            return open_url(self.settings, source)
-        from boxwright.image.importer import open_file
-
-        return open_file(source)
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
@@ -337,10 +331,11 @@ class Engine:
         return self.registry.remote(Reference.parse(repository)).tags()
 
     def copy(
-        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None
-    ) -> Descriptor:
+        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Descriptor:  # fmt: skip
         """Move an image between any two places (image.places; a plain name is a registry's), all platforms unless
-        `platform` names some, with its signatures. Raises what the two ends raise."""
+        `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
         from contextlib import ExitStack
 
         from boxwright.image import places
@@ -349,18 +344,20 @@ class Engine:
 
         of, to = places.Place.parse(source), places.Place.parse(target)
         if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
-            pushed = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            done = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0]
+            if done.note and note:
+                note(done.note)
             if referrers:
                 with places.source(self.images_store, of) as (here, _):
-                    bring_attached(here, pushed, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
-            return pushed
+                    bring_attached(here, done.target, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
+            return done.target
         referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
         with ExitStack() as stack:
             start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
             end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
             wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
-            one_by_one = to.kind.endswith("-archive")
-            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=1 if one_by_one else jobs, progress=progress)
+            jobs = 1 if to.kind.endswith("-archive") else jobs
+            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=jobs, progress=progress, note=note)
 
     def imagetools_create(
         self, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: dict[str, str] | None = None, dry_run: bool = False

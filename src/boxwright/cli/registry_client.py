@@ -312,12 +312,14 @@ def copy(ctx: Context, args: Namespace) -> int:
     from boxwright.cli import progress_transfer
 
     shown = progress_transfer.make(ctx, args.progress, progress_transfer.COPY, quiet=args.quiet)
+    notes: list[str] = []
+    options = {"platform": args.platform, "referrers": not args.no_referrers, "jobs": args.jobs, "note": notes.append}
     if shown is None:
-        desc = ctx.engine.copy(args.source, args.destination, platform=args.platform, referrers=not args.no_referrers, jobs=args.jobs)
+        desc = ctx.engine.copy(args.source, args.destination, **options)
     else:
         with shown:
-            desc = ctx.engine.copy(
-                args.source, args.destination, platform=args.platform, referrers=not args.no_referrers, jobs=args.jobs, progress=shown,
-            )  # fmt: skip
+            desc = ctx.engine.copy(args.source, args.destination, progress=shown, **options)
+    for text in notes:
+        ctx.err(f"Info -> {text}")
     ctx.out(str(desc.digest))
     return 0

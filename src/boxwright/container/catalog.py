@@ -129,9 +129,11 @@ class Catalog:
             sql.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), container.id))
 
     def _discard(self, container: Container, *, volumes: bool) -> None:
+        from boxwright.content import reserve
         from boxwright.rootfs.root import remove_tree
         from boxwright.snapshot import mount as mounting
 
+        reserve.spend(self._rooms.root)
         if container.rootfs.exists():
             while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
                 pass

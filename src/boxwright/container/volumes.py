@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from boxwright.content import reserve
 from boxwright.content.db import Database
 from boxwright.content.local import disk_errors
 from boxwright.errors import Conflict, Invalid, NotFound
@@ -117,6 +118,7 @@ class Volumes:
         found = sorted(users)
         if found:
             raise VolumeInUse(f"remove {name}: volume is in use - [{', '.join(found)}]")
+        reserve.spend(self._root.parent)
         with self._db.write() as sql:
             sql.execute("DELETE FROM volumes WHERE name = ?", (name,))
         self._delete(volume)

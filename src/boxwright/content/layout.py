@@ -111,6 +111,10 @@ class Layout:
         """Every name in index.json."""
         return sorted({name for e in self.entries() if (name := e.annotations.get(NAME))})
 
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
+
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""
         return tag

@@ -109,12 +109,15 @@ class Referring(Protocol):
         ...
 
 
+BESIDE = "@"  # before a tag by which something is attached, where names of images are not tags of one repository
+
+
 @runtime_checkable
 class Neighbouring(Protocol):
     """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""
 
-    def tags(self) -> Sequence[str]:
-        """Every tag, or at least those by which something is attached."""
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """As many tags as can be had at once, or at least those by which something is attached; whether these are all."""
         ...
 
     def beside(self, tag: str) -> str:

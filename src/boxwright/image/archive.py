@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from boxwright.content.layout import ATTACHED
 from boxwright.content.local import BlobMissing
+from boxwright.content.store import BESIDE
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.image.compose import compose, layer_descriptor
@@ -31,7 +32,6 @@ from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, field
 
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-BESIDE = "@"  # before a tag by which something is attached to an image (content.store.Neighbouring)
 _MOST_IMAGES = 4096
 
 
@@ -88,6 +88,11 @@ class ArchiveSource:
                 hint="a root file system goes in with `boxwright import`",
             )
 
+    @property
+    def composed(self) -> bool:
+        """Whether the archive has no manifests, so that they were made here and no digest is lost with them."""
+        return bool(self._docker.images)
+
     # --- Source --------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Descriptor:
@@ -129,8 +134,12 @@ class ArchiveSource:
         return [Descriptor(i.desc.media_type, i.desc.digest, i.desc.size) for i in self.images if i.subject == str(digest)]
 
     def tags(self) -> Sequence[str]:
-        """See content.store.Neighbouring."""
+        """Those by which something is attached."""
         return [image.attached for image in self.images if image.attached]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import BinaryIO
 
 from boxwright.content.lease import Lease
-from boxwright.errors import Invalid, NotFound
 from boxwright.image.catalog import ImageRow
 from boxwright.image.changes import apply_changes
 from boxwright.image.compose import blank, timestamp, with_layer, with_values
 from boxwright.image.store import ImageStore
 from boxwright.spec.config import HistoryEntry
 from boxwright.spec.platform import Platform
-
-
-class SourceMissing(NotFound):
-    """The file to import does not exist."""
 
 
 def import_image(
@@ -36,16 +30,3 @@ def import_image(
         config = with_values(blank(platform or images.default_platform, created=when), values)
         config = with_layer(config, layer.diff_id, HistoryEntry(created=when, comment=comment))
         return images.create(config, names=names)
-
-
-def open_file(text: str) -> BinaryIO:
-    """A file as a stream. Raises SourceMissing, Invalid."""
-    try:
-        path = Path(text)
-        if path.is_dir():
-            raise Invalid(f"{text} is a directory; a tar archive is wanted", hint=f"tar -C {text} -c . | boxwright import -")
-        return open(path, "rb", buffering=0)
-    except FileNotFoundError as error:
-        raise SourceMissing(f"there is no file {text}") from error
-    except (OSError, ValueError) as error:
-        raise Invalid(f"cannot open {text!r}: {getattr(error, 'strerror', '') or error}") from error

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from boxwright.content import reserve
 from boxwright.errors import BoxwrightError
 from boxwright.image.collect import Collector, Reach, Swept, roots
 from boxwright.image.filters import Filters
@@ -74,6 +75,7 @@ class Maintenance:
 
     def remove(self, texts: Sequence[str], *, force: bool = False, prune: bool = True) -> tuple[list[Removed], list[BoxwrightError]]:
         """`rmi` of several: what went, and why others did not. One sweep follows for all."""
+        reserve.spend(self._images.store.root)
         lines: list[Removed] = []
         failures: list[BoxwrightError] = []
         stacks: list[tuple[str, ...]] = []
@@ -102,6 +104,7 @@ class Maintenance:
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """See engine.image_prune."""
+        reserve.spend(self._images.store.root)
         lines = Remover(self._images, self._uses()).prune(filters, everything=everything)
         self._images.publish()
         swept = self.sweep()
@@ -113,6 +116,7 @@ class Maintenance:
         """See engine.builder_prune. Filters: see buildcache.matcher."""
         from boxwright.image.buildcache import BuildCache, matcher
 
+        reserve.spend(self._images.store.root)
         matches, cache = matcher(filters or {}), BuildCache(self._images.store.root, self._db)
         chosen, budget = [], keep
         for entry in sorted(cache.entries(self._layers_of_images()), key=lambda entry: entry.last_used, reverse=True):

@@ -11,7 +11,7 @@ from boxwright.errors import Conflict
 # What rooms make directly under a root. Whatever else is there is somebody else's and stays.
 _FOLDERS = ("blobs", "cache", "containers", "ingest", "layers", "locks", "manifest-lists", "mounts", "trash", "volumes", "work")
 _FILES = (
-    "boxwright.db", "boxwright.db-wal", "boxwright.db-shm", "driver.json", "index.json", "index.lock", "network.lock", "runtime.json", "store.lock",
+    "boxwright.db", "boxwright.db-wal", "boxwright.db-shm", "driver.json", "index.json", "index.lock", "network.lock", "reserve", "runtime.json", "store.lock",
     "oci-layout",  # last: as long as it is there, the directory is known to be a store
 )  # fmt: skip
 

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 from boxwright.content import copy
 from boxwright.content.lease import Lease
+from boxwright.content.store import BESIDE
 from boxwright.content.verify import read_verified
-from boxwright.image.archive import BESIDE, NAME_ANNOTATIONS
+from boxwright.image.archive import NAME_ANNOTATIONS
 from boxwright.image.catalog import ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.store import ImageStore, PlatformAbsent, is_image
 from boxwright.image.target import LocalTarget
@@ -123,8 +124,12 @@ class OciArchiveSink(ArchiveSink):
             self._named.setdefault(desc.digest, (desc, []))
 
     def tags(self) -> Sequence[str]:
-        """See content.store.Neighbouring."""
+        """Those by which something is attached."""
         return [name.removeprefix(BESIDE) for _, names in self._named.values() for name in names if name.startswith(BESIDE)]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

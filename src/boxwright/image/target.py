@@ -12,9 +12,8 @@ from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.content.local import BlobMissing
-from boxwright.content.store import Resumable
+from boxwright.content.store import BESIDE, Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
-from boxwright.image.archive import BESIDE
 from boxwright.image.catalog import ImageRow
 from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
 from boxwright.layer.store import LayerMissing
@@ -22,7 +21,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
-from boxwright.spec.manifest import MAX_SIZE, Manifest, parse
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
@@ -83,9 +82,13 @@ class LocalTarget:
         return [Descriptor(media_type, Digest.parse(target), size) for media_type, target, size in rows]
 
     def tags(self) -> Sequence[str]:
-        """See content.store.Neighbouring: names of images are no tags of one repository here."""
+        """By which something is attached: names of images are no tags of one repository here."""
         with self._images.db.read() as sql:
             return [name for (name,) in sql.execute("SELECT DISTINCT name FROM attached WHERE name != '' ORDER BY name")]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""
@@ -101,7 +104,11 @@ class LocalTarget:
 
     def _here(self, desc: Descriptor) -> bool:
         if not mt.is_layer(desc.media_type):
-            return self._store.size(desc.digest) == desc.size
+            if self._store.size(desc.digest) != desc.size:
+                return False
+            if self._attaching and desc.media_type in mt.MANIFESTS | mt.INDEXES:
+                self._note_subject(desc, parse(self._store.read(desc.digest), desc.media_type))
+            return True
         diff_id = self._diff_id(desc)
         if diff_id is not None:
             self._lease.hold("layer", diff_id)
@@ -172,6 +179,9 @@ class LocalTarget:
         if isinstance(content, Manifest) and is_image(content):
             self._check_layers(content)
         self._store.put(raw, desc.media_type, algorithm=desc.digest.algorithm)
+        self._note_subject(desc, content)
+
+    def _note_subject(self, desc: Descriptor, content: Manifest | Index) -> None:
         if content.subject is not None and self._attaching:
             self._attach(str(content.subject.digest), "", desc)
 

@@ -17,9 +17,8 @@ import zstandard
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.changes import ChangeInvalid
-from boxwright.image.importer import SourceMissing
 from boxwright.layer.scan import TarInvalid
-from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing
+from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, SourceMissing
 from boxwright.registry.client.http import NobodyThere, PeerUnreachable
 from support_image import engine, imported, rootfs, sound
 

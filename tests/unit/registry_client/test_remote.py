@@ -518,11 +518,12 @@ def test_signatures_by_tag_and_by_subject_survive_a_place_between(registry: Fake
 
 def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, tmp_path: Path) -> None:
     """In the local store it is out of sight, survives every prune, goes along to other places and goes when the image goes."""
-    put, wanted, referrer, _ = signed(registry)
+    put, wanted, referrer, raw = signed(registry)
     engine = Engine(tmp_path / "root")
     engine.__dict__["registry"] = client(tmp_path)
     engine.pull(f"{registry.host}/a/b:1")
     assert engine.store.size(referrer.digest) is None  # a pull takes the image alone, as docker's does
+    engine.store.put(raw, mt.OCI_MANIFEST)  # as a load of an archive leaves it; that it is here already hinders nothing
     engine.copy(f"{registry.host}/a/b:1", "local:kept")
     assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/a/b:1", "kept:latest"]]
     engine.image_prune()
@@ -565,8 +566,15 @@ def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_
     engine = Engine(tmp_path / "root")
     engine.__dict__["registry"] = client(tmp_path)
     engine.pull(f"{registry.host}/multi:1", platform="linux/arm64")
-    engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout")
-    engine.copy(f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar")
+    notes: list[str] = []
+    engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout", note=notes.append)
+    assert notes == ["Not all multiplatform-content is present and only the available platforms were copied (linux/arm64)"]
+    engine.copy(f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar", platform="linux/arm64", note=notes.append)
+    engine.copy(f"{registry.host}/multi:1", f"oci:{tmp_path}/all", note=notes.append)
+    assert len(notes) == 1  # what was asked for, and what is whole, needs no words
+    with running() as other:
+        engine.copy(f"local:{registry.host}/multi:1", f"{other.host}/multi:1", note=notes.append)
+    assert "only the available single-platform image was pushed (linux/arm64)" in notes[1]
     assert engine.copy(f"oci-archive:{tmp_path}/a.tar", "local:again").digest == index.digest
     layout = Layout(tmp_path / "layout")
     assert [layout.has(e) for e in entries] == [False, True]
@@ -661,3 +669,52 @@ def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path)
     registry.add_manifest("page", "1", b"<html>", "text/html")
     with pytest.raises(ManifestInvalid, match=r"manifest for .*/page:1: the manifest is not JSON"):
         engine.pull(f"{registry.host}/page:1")
+
+
+def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Manifests, indexes, lists of tags, referrers: the connection breaks in the middle of each, once."""
+    entry = replace(registry.add_image("app", "", IMAGE), platform=Platform.parse("linux/amd64"))
+    index = registry.add_manifest("app", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
+    registry.referrers_api = False  # so that the fallback tag is asked for
+    registry.add_manifest("app", f"sha256-{entry.digest.hex}", Index.compose([]).raw, mt.OCI_INDEX)
+    seen: set[str] = set()
+
+    def cut(request: Request) -> Response | None:
+        if request.method != "GET" or request.path in seen or not any(part in request.path for part in ("/manifests/", "/tags/")):
+            return None
+        seen.add(request.path)
+        registry.hook = None
+        answer = registry.answer(request)
+        registry.hook = cut
+        answer.cut = len(answer.body) // 2
+        return answer
+
+    registry.hook = cut
+    name = f"{registry.host}/app:1"
+    with running() as other:
+        engine = Engine(tmp_path / "root")
+        engine.__dict__["registry"] = client(tmp_path)
+        assert engine.copy(name, f"{other.host}/app:1").digest == index.digest
+    assert len(seen) == 5, seen  # the index, its image, the tags, and what refers to the two
+    registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100) if "manifests" in r.path and r.method == "GET" else None
+    with pytest.raises(Unavailable, match="hung up in the middle of its answer"):
+        client(tmp_path).remote(Reference.parse(name)).manifest(name)
+
+
+@pytest.mark.parametrize("more", [0, 40])
+def test_a_repository_of_many_tags_is_not_listed_to_its_end(registry: FakeRegistry, tmp_path: Path, more: int) -> None:
+    """What is attached by tag is found with one page of the list, or by asking for it."""
+    put = registry.add_image("app", "z", IMAGE)
+    attached = make_image({"payload": b"signed"})
+    registry.add_image("app", f"sha256-{put.digest.hex}.sig", attached)
+    for n in range(more):
+        registry.add_image("app", f"a{n:02}", IMAGE)  # before the others; this registry gives three a page
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
+        assert other.manifests["app"][f"sha256-{put.digest.hex}.sig"][1] == attached.manifest.raw
+        assert sorted(t for t in other.manifests["app"] if ":" not in t) == sorted(["z", f"sha256-{put.digest.hex}.sig"])
+    assert len(registry.requests("GET", "/tags/list")) == 1
+    asked = {r.path.rpartition(".")[2] for r in registry.requests("HEAD", "/manifests/sha256-")}
+    assert asked == ({"sig", "att", "sbom"} if more else {"sig"})

@@ -329,7 +329,10 @@ class Supervisor:
             client.send(frames.message(frames.DONE, text))
 
     def _write_state(self) -> None:
-        write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
+        try:
+            write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
+        except OSError:  # a full or broken disk must not stop the container; who is attached is told what happened
+            pass
 
     # --- orders --------------------------------------------------------------------------------
 
@@ -426,5 +429,8 @@ def _report(supervisor: Supervisor, error: BaseException) -> None:
     where = supervisor.job.get("dir")
     text = "".join(traceback.format_exception(error))
     if where:
-        write_file(f"{where}/supervisor.err", text.encode())
+        try:
+            write_file(f"{where}/supervisor.err", text.encode())
+        except OSError:
+            pass
     sys.stderr.write(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
@@ -11,6 +11,7 @@ from boxwright.content.store import Neighbouring, Partial, Referring, Sink, Sour
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
+from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
@@ -31,15 +32,16 @@ def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tupl
 
 def copy_between(
     source: Source, source_name: str, sink: Sink, sink_name: str, *, platforms: Sequence[Platform] = (), referrers: bool = True,
-    jobs: int = 6, progress: Progress | None = None,
+    jobs: int = 6, progress: Progress | None = None, note: Callable[[str], None] | None = None,
 ) -> Descriptor:  # fmt: skip
     """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
 
-    From a place that holds an index in part, that part is copied.
+    From a place that holds an index in part, that part is copied, and `note` hears of it. What has no digest to keep
+    (docker's own archives) gets its layers compressed on its way to a registry.
     """
     root = source.resolve(source_name)
     tree: list[Node] = []
-    tags: list[str] = []
+    tags: list[tuple[Sequence[str], bool]] = []
     by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)
 
     def read() -> None:
@@ -47,14 +49,22 @@ def copy_between(
 
     def ask() -> None:
         try:
-            tags.extend(cast(_Neighbour, source).tags())
+            tags.append(cast(_Neighbour, source).first_tags())
         except BoxwrightError:  # some registries do not list; then there is nothing to go by
             pass
 
     in_parallel(jobs, [read, *([ask] if by_tag else [])], lambda question: question(), stop=threading.Event())
-    if by_tag:
-        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], tags):
+    if note and not platforms and (text := _left_out(tree[0])):
+        note(text)
+    if tags:
+        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], *tags[0], jobs):
             copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+    if isinstance(sink, Remote) and getattr(source, "composed", False):
+        from boxwright.registry.client.squeeze import Squeezed
+
+        source = Squeezed(source)
+        tree = [source.squeeze(tree[0], jobs=jobs)]
+        root, referrers = tree[0].desc, False
     copy_tree(source, tree[0], sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
     if not sink_name:
         sink.tag("", root)  # without a name, but to be found
@@ -66,7 +76,7 @@ def bring_attached(source: Source, target: Descriptor, sink: Sink, *, jobs: int 
     if not (isinstance(source, Partial) and source.has(target) and isinstance(source, Neighbouring) and isinstance(source, Referring)):
         return
     tree = load(source, target, lambda index: _there(source, index), jobs=jobs)
-    by_tag = _by_tag(source, tree, source.tags())
+    by_tag = _by_tag(source, tree, *source.first_tags(), jobs)
     for tag, node in by_tag:
         copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
@@ -79,16 +89,27 @@ def _there(source: Source, index: Index) -> list[Descriptor]:
     return found or everything(index)
 
 
-def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str]) -> list[tuple[str, Node]]:
-    """What cosign's older scheme attaches: an image of its own under a tag made of the digest."""
-    there, found = set(tags), []
-    for digest in {node.desc.digest: None for node in tree.walk()}:
-        for kind in _COSIGN:
-            name = f"{digest.algorithm}-{digest.hex}.{kind}"
-            if name in there:
-                try:
-                    desc = source.resolve(source.beside(name))
-                except NotFound:
-                    continue
-                found.append((name, load(source, desc, everything)))
-    return found
+def _left_out(tree: Node) -> str:
+    """What to say of an index whose images were not all there; '' when they were."""
+    indexes = [node for node in tree.walk() if isinstance(node.content, Index)]
+    if all(len(node.children) == sum(e.media_type in mt.INDEXES | mt.MANIFESTS for e in node.content.references()) for node in indexes):
+        return ""
+    platforms = {str(child.desc.platform) for node in indexes for child in node.children if child.desc.platform and child.desc.platform.os != "unknown"}
+    return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
+
+
+def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str], complete: bool, jobs: int) -> list[tuple[str, Node]]:
+    """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more tags
+    than were told at once, each is asked for: a repository may have a hundred thousand."""
+    there = set(tags)
+    names = [f"{d.algorithm}-{d.hex}.{kind}" for d in {node.desc.digest: None for node in tree.walk()} for kind in _COSIGN]
+    found: dict[str, Node] = {}
+
+    def look(name: str) -> None:
+        try:
+            found[name] = load(source, source.resolve(source.beside(name)), everything, jobs=1)
+        except NotFound:
+            pass
+
+    in_parallel(jobs, [name for name in names if name in there or not complete], look, stop=threading.Event())
+    return [(name, found[name]) for name in names if name in found]

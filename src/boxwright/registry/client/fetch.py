@@ -1,20 +1,25 @@
-"""Files at ordinary URLs: ADD, remote build contexts, `import`. No registry's rules apply; redirects are followed."""
+"""Files at ordinary URLs: ADD, remote build contexts, `import`, which takes local ones too. No registry's rules apply;
+redirects are followed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from boxwright.errors import Denied, Invalid, NotFound, Unavailable
-from boxwright.registry.client.config import from_settings
-from boxwright.registry.client.http import Http, Reply
 
 if TYPE_CHECKING:
+    from boxwright.registry.client.http import Reply
     from boxwright.settings import Settings
 
 _REDIRECTS = 10
 _CHUNK = 1 << 20
+
+
+class SourceMissing(NotFound):
+    """There is no such file."""
 
 
 class DownloadMissing(NotFound):
@@ -32,6 +37,9 @@ class DownloadFailed(Unavailable):
 def fetch(settings: Settings, url: str, headers: Callable[[str], Mapping[str, str]] = lambda host: {}) -> Reply:
     """The answer to a GET, of status 200, or 304 when `headers` have conditions. `headers` is told the host that is asked,
     after every redirect. Raises DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
+    from boxwright.registry.client.config import from_settings
+    from boxwright.registry.client.http import Http
+
     http, place = Http(from_settings(settings)), url
     for _ in range(_REDIRECTS):
         try:
@@ -59,6 +67,21 @@ def fetch(settings: Settings, url: str, headers: Callable[[str], Mapping[str, st
     if reply.status in (401, 403):
         raise DownloadRefused(message)
     raise DownloadFailed(message)
+
+
+def open_source(settings: Settings, text: str) -> BinaryIO:
+    """A file or an http(s) URL as a stream. Raises SourceMissing, Invalid, and as `fetch`."""
+    if text.startswith(("http://", "https://")):
+        return open_url(settings, text)
+    try:
+        path = Path(text)
+        if path.is_dir():
+            raise Invalid(f"{text} is a directory; a tar archive is wanted", hint=f"tar -C {text} -c . | boxwright import -")
+        return open(path, "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise SourceMissing(f"there is no file {text}") from error
+    except (OSError, ValueError) as error:
+        raise Invalid(f"cannot open {text!r}: {getattr(error, 'strerror', '') or error}") from error
 
 
 def open_url(settings: Settings, url: str) -> BinaryIO:

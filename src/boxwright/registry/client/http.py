@@ -263,6 +263,8 @@ class _translated:  # a class: this stands around every read of a body, and a ge
             raise PeerUnreachable(f"cannot reach {host}: no connection within the time allowed") from error
         if isinstance(error, e.ReadTimeoutError):
             raise PeerUnreachable(f"{host} stopped answering") from error
+        if isinstance(error, e.ProtocolError) and any(isinstance(a, http.client.IncompleteRead) for a in (error, *error.args)):
+            raise PeerUnreachable(f"{host} hung up in the middle of its answer") from error
         if isinstance(error, (e.HTTPError, http.client.HTTPException, OSError)):
             raise PeerUnreachable(f"cannot talk to {host}: {_plain(error)}") from error
 

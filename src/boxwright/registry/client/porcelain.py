@@ -143,7 +143,10 @@ class Transfers:
                 packer=packer, present=self._present, platforms=platforms,
                 progress=progress, jobs=jobs,
             )  # fmt: skip
-        self._images.tag(row.target, str(reference.with_digest(done.target.digest)))
+        try:
+            self._images.tag(row.target, str(reference.with_digest(done.target.digest)))
+        except NotFound:  # somebody removed the image meanwhile; it is pushed all the same
+            pass
         self._note_origins(done.blobs, reference.name)
         return done
 

@@ -81,8 +81,8 @@ class SearchUnsupported(Unsupported):
 def _index(session: Session, term: str, limit: int) -> list[Found]:
     what = f"search on {session.host.name}"
     url = f"{session.origin}/v1/search?{urlencode({'q': term, 'n': limit})}"
-    reply = session.request("GET", url, scopes=_SCOPES, headers={"X-Docker-Token": "true"}, what=what)
-    body = json_object(reply.read_all(_LONGEST), what)
+    _, raw = session.document(url, limit=_LONGEST, scopes=_SCOPES, headers={"X-Docker-Token": "true"}, what=what)
+    body = json_object(raw, what)
     results = body.get("results")
     if not isinstance(results, list):
         raise RegistryRefused(f"{what}: the answer holds no results")

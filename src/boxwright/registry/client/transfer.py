@@ -250,7 +250,7 @@ def push(
             for desc in (*reversed(node.content.layers), node.content.config):
                 work.setdefault(desc.digest, desc)
     blobs = _send_blobs(source, remote, list(work.values()), packer, shown, jobs)
-    final = _rewritten(tree, blobs)
+    final = rewritten(tree, blobs)
     push_manifests(remote, [node for node in final.walk() if node is not final], jobs)
     remote.push_named(str(reference), final.desc, final.content.raw)
     return Pushed(reference, final.desc, note, tuple(blobs.values()))
@@ -313,7 +313,7 @@ def _part_that_is_here(tree: Node, present: Callable[[Manifest], bool], asked: b
     return Node(index.descriptor, index, tuple(children)), note
 
 
-def _rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
+def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
     """The tree with compressed layers named in its manifests; the same bytes where nothing changed."""
     content = node.content
     if isinstance(content, Manifest):
@@ -325,7 +325,7 @@ def _rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
             annotations=content.annotations, subject=content.subject, artifact_type=content.artifact_type,
         )  # fmt: skip
         return Node(replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh)
-    children = tuple(_rewritten(child, blobs) for child in node.children)
+    children = tuple(rewritten(child, blobs) for child in node.children)
     changed = {old.desc.digest: new.desc for old, new in zip(node.children, children) if old.desc.digest != new.desc.digest}
     if not changed:
         return node
