@@ -157,7 +157,19 @@ async def catalog(service: Service, request: web.BaseRequest, route: Route) -> w
     """``_catalog``: the repositories that the caller may pull."""
     service.access.check(request, "", "catalog")
     limit, last = _page(request)
-    found = [n for n in service.catalog.repositories(after=last, limit=limit + 1) if service.access.may_see(request, n)]
+
+    def visible() -> list[str]:
+        """A page is full, however many lie between that the caller may not see."""
+        found, after, size = list[str](), last, limit + 1
+        while len(found) <= limit:
+            names = service.catalog.repositories(after=after, limit=size)
+            found += [n for n in names if service.access.may_see(request, n)]
+            if len(names) < size:
+                break
+            after, size = names[-1], _PAGE
+        return found[: limit + 1]
+
+    found = await service.run(visible)
     headers = _next("/v2/_catalog", limit, found)
     return web.Response(body=json.dumps({"repositories": found[:limit]}).encode(), content_type="application/json", headers=headers)
 
