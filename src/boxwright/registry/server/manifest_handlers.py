@@ -203,7 +203,11 @@ async def referrers(service: Service, request: web.BaseRequest, route: Route) ->
     digest = check_digest(route.reference)
     arguments = query(request)
     kind, last = arguments.get("artifactType"), arguments.get("last", "")
-    found = service.catalog.referrers(route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1)
+    upstream = await service.mirror.referrers(route.name, digest) if service.mirror is not None else None
+    if upstream is not None:
+        found = [d for d in upstream if d["digest"] > last and kind in (None, d.get("artifactType", ""))][: _REFERRERS_PAGE + 1]
+    else:
+        found = service.catalog.referrers(route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1)
     headers = {}
     if kind is not None:
         headers["OCI-Filters-Applied"] = "artifactType"
