@@ -62,6 +62,7 @@ class FakeRegistry:
         self.basic: tuple[str, str] | None = None
         self.tokens: TokenServer | None = None
         self.ranges = True
+        self.deletes_tags = True
         self.referrers_api = True
         self.searchable = False
         self.lock = threading.Lock()
@@ -149,6 +150,13 @@ class FakeRegistry:
         if found is None:
             return _error(404, "MANIFEST_UNKNOWN" if repository in self.manifests else "NAME_UNKNOWN")
         kind, raw = found
+        if request.method == "DELETE":
+            if not self.deletes_tags and ":" not in reference:
+                return _error(405, "UNSUPPORTED")
+            gone = [name for name, content in self.manifests[repository].items() if name == reference or (":" in reference and content == found)]
+            for name in gone:
+                del self.manifests[repository][name]
+            return Response(202)
         return Response(200, {"Content-Type": kind, "Docker-Content-Digest": str(Digest.of(raw))}, raw)
 
     def _blob(self, request: Request, repository: str, digest: str) -> Response:

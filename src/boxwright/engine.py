@@ -330,6 +330,12 @@ class Engine:
 
         return self.registry.remote(Reference.parse(repository)).tags()
 
+    def delete(self, name: str) -> None:
+        """Remove a tag from a registry, or with a digest the manifest and all its tags. Raises UnknownToRegistry."""
+        from boxwright.spec.reference import Reference
+
+        self.registry.remote(Reference.parse(name)).delete(name)
+
     def copy(
         self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None,
         note: Callable[[str], None] | None = None,

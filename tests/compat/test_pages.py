@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from support_browser import Browser, browser
 from support_images_pushed import push_artifact, push_image, push_index
 from support_peers import needs
+from support_registry import wait_until
 from support_server import Client, serving
 
 pytest.importorskip("aiohttp")
 pytestmark = [pytest.mark.peer, needs("chromedriver", "chromium")]
+BUILDS = ("/r/other/thing/_builds", "/r/other/thing/_builds/1")
 NOTE = "org.opencontainers.image."
 HISTORY: list[dict[str, Any]] = [
     {"created_by": "/bin/sh -c #(nop) ADD file:abc in / "},
@@ -32,7 +35,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Client]:
-    with serving(tmp_path) as client:
+    build = [sys.executable, "-c", "print('built', 'w' * 300); raise SystemExit(1)"]
+    with serving(tmp_path, other={"build": {"enabled": True, "command": build}}) as client:
         children = {
             p: push_image(client, "acme/web", "", platform=p, history=HISTORY, config={"Entrypoint": ["/run me"], "ExposedPorts": {"80/tcp": {}}, "Env": ["A=b"]})
             for p in ("linux/amd64", "linux/arm64")
@@ -40,13 +44,15 @@ def registry(tmp_path: Path) -> Iterator[Client]:
         push_index(client, "acme/web", "latest", children, {NOTE + "description": "<script>alert(1)</script> & co", NOTE + "source": "javascript:alert(1)"})
         push_artifact(client, "acme/web", children["linux/amd64"], "application/spdx+json", b"{}{}")
         push_image(client, "other/thing")
+        client("PUT", "/api/builds/other/thing", json.dumps({"url": f"https://git.example/{'w' * 200}.git", "dockerfile": "Dockerfile"}))
+        assert client("POST", "/build", "name=other/thing").status == 303
         yield client
 
 
 def test_from_search_to_a_layer(page: Browser, registry: Client) -> None:
     host = registry.host
     page.open(f"http://{host}/")
-    assert host in page.title and page.texts(".hits h2") == ["acme/web", "other/thing"]
+    assert host in page.title and page.texts(".hits h2 a") == ["acme/web", "other/thing"]
     page.type("#find", "web\ue007")
     assert page.shows(".hits h2", ["acme/web"])
     assert page.text(".hits .about") == "<script>alert(1)</script> & co"
@@ -91,11 +97,22 @@ def test_nothing_sticks_out_on_any_screen(page: Browser, registry: Client, width
     push_image(registry, "long/" + "name-" * 40 + "end", "t" * 128, annotations={NOTE + "description": "w" * 500})
     page.devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 700)
     try:
-        for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", "/r/long/" + "name-" * 40 + "end", "/nothing"):
+        for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", "/r/long/" + "name-" * 40 + "end", *BUILDS, "/nothing"):
             page.open(f"http://{registry.host}{path}")
             assert page.run("return document.documentElement.scrollWidth") <= width, path
     finally:
         page.devtools("Emulation.clearDeviceMetricsOverride")
+
+
+def test_a_build_is_asked_for_and_followed(page: Browser, registry: Client) -> None:
+    page.open(f"http://{registry.host}/r/other/thing")
+    page.log()  # what tests before left there
+    page.click(".facts a[href$=_builds]")
+    page.click(".head button")
+    wait_until(lambda: page.open(page.url) or "failed" in page.texts("tbody .badge"), 30)
+    page.click("tbody th a")
+    wait_until(lambda: page.open(page.url) or page.texts(".log") == ["built " + "w" * 300], 30)
+    assert page.log() == []
 
 
 _CONTRAST = """
@@ -117,7 +134,7 @@ return bad;
 def test_all_text_can_be_read(page: Browser, registry: Client, scheme: str) -> None:
     page.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     try:
-        for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", "/nothing"):
+        for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", *BUILDS, "/nothing"):
             page.open(f"http://{registry.host}{path}")
             assert page.run(_CONTRAST) == [], path
         page.open(f"http://{registry.host}/")
@@ -138,7 +155,7 @@ def test_the_keyboard_goes_everywhere_and_shows_where_it_is(page: Browser, regis
 
 
 def test_names_roles_and_landmarks(page: Browser, registry: Client) -> None:
-    for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest"):
+    for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", *BUILDS):
         page.open(f"http://{registry.host}{path}")
         nodes = page.devtools("Accessibility.getFullAXTree")["nodes"]
         roles = [(n.get("role", {}).get("value"), n.get("name", {}).get("value", "")) for n in nodes if not n.get("ignored")]
@@ -170,6 +187,7 @@ def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
         assert page.text(".head button").startswith("★")
         assert page.run("return document.cookie") == ""  # out of reach of scripts
         page.click(".account button")
+        wait_until(lambda: page.url == f"http://{client.host}/", 30)
         assert page.texts(".hits h2") == []
         page.open(f"http://{client.host}/r/alice/secret")
         assert "/login" in page.url

@@ -130,6 +130,10 @@ def test_ourselves(guarded: str, image: Path, tmp_path: Path) -> None:
     ours("tag", f"{guarded}/alice/private:2", f"{guarded}/alice/ours:1")
     ours("push", f"{guarded}/alice/ours:1")
     assert ours("tags", "ls", f"{guarded}/alice/ours").split() == ["1"]
+    ours("copy", f"{guarded}/alice/ours:1", f"{guarded}/alice/ours:2")
+    assert ours("tags", "rm", f"{guarded}/alice/ours:1") == f"Deleted: {guarded}/alice/ours:1\n"
+    assert ours("tags", "ls", f"{guarded}/alice/ours").split() == ["2"]
+    assert "may not delete official" in ours("tags", "rm", f"{guarded}/official:1", fails=True)
 
 
 @needs("skopeo")

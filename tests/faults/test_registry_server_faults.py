@@ -12,7 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +27,7 @@ from boxwright.registry.server.housekeeping import check
 from boxwright.registry.server.storage import FileBlobs
 from support import REAL_ROOT
 from support_peers import free_port
+from support_registry import wait_until
 from support_server import Client, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -173,6 +178,94 @@ def test_kill_workers_under_load(tmp_path: Path) -> None:
         assert client("GET", f"/v2/{name}/blobs/{digest}").body == data
     served.stop()
     assert list(check(Catalog(tmp_path / "reg/registry.db"), FileBlobs(tmp_path / "reg"))) == []
+
+
+def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
+    """Else they would hold the address, and whoever starts the registry again could not."""
+    served = Served(tmp_path / "reg")
+    workers = served.workers()
+    assert len(workers) == 2
+    served.process.kill()
+    served.process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 30)
+
+
+def pushed(folder: Path, port: int) -> tuple[Served, Path, list[str]]:
+    """A registry that tells the port of pushes, five of which were acknowledged."""
+    config = folder / "registry.toml"
+    config.write_text(f'[[webhook]]\nurl = "http://127.0.0.1:{port}/"\nevents = ["push"]\n')
+    served = Served(folder / "reg", "--config", str(config))
+    client = Client(served.host)
+    digest = client.push_blob("a/x", b"layer")
+    body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": 5}, "layers": []}
+    tags = [f"t{n}" for n in range(5)]
+    assert [client.push_manifest("a/x", tag, body).status for tag in tags] == [201] * 5
+    return served, config, tags
+
+
+def kill_all(served: Served) -> None:
+    for process in (*served.workers(), served.process.pid):
+        os.kill(process, signal.SIGKILL)
+    served.process.wait()
+
+
+def test_an_event_outlives_kills(tmp_path: Path) -> None:
+    """What was acknowledged while nobody listened is told after everything was killed, in order."""
+    port = free_port()
+    served, config, tags = pushed(tmp_path, port)
+    kill_all(served)
+    with listening(port) as (got, answer):
+        answer.set()
+        served = Served(tmp_path / "reg", "--config", str(config))
+        try:
+            wait_until(lambda: [e["target"]["tag"] for e in got] == tags, 60)
+        finally:
+            served.stop()
+
+
+def test_an_event_that_was_half_told_is_told_again(tmp_path: Path) -> None:
+    port = free_port()
+    with listening(port) as (got, answer):
+        served, config, tags = pushed(tmp_path, port)
+        wait_until(lambda: len(got) == 1, 30)  # it came; that it did is not said
+        kill_all(served)
+        answer.set()
+        served = Served(tmp_path / "reg", "--config", str(config))
+        try:
+            wait_until(lambda: [e["target"]["tag"] for e in got] == ["t0", *tags], 60)
+            assert got[0]["id"] == got[1]["id"], "told twice, it is the same event"
+        finally:
+            served.stop()
+
+
+@contextmanager
+def listening(port: int) -> Iterator[tuple[list[dict[str, Any]], threading.Event]]:
+    """A receiver of events that keeps its answers back until it is told to give them."""
+    got: list[dict[str, Any]] = []
+    answer = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["events"])
+            answer.wait(60)
+            with suppress(OSError):
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield got, answer
+    finally:
+        answer.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_an_upload_survives_a_restart(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": (_P, "search", "Search a registry for images"),
     "copy": (_P, "copy", "Copy images between registries, archives, layouts and the store"),
     "tags ls": (_P, "tags_ls", "List the tags of a repository"),
+    "tags rm": (_P, "tags_rm", "Remove tags or manifests from a registry"),
     "manifest create": (_M, "manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
     "manifest annotate": (_M, "manifest_annotate", "Add additional information to a local image manifest"),
     "manifest inspect": (_M, "manifest_inspect", "Display an image manifest, or manifest list"),
@@ -162,7 +163,7 @@ GROUPS: dict[str, str] = {
     "registry token": "Manage access tokens of a registry",
     "registry user": "Manage accounts of a registry",
     "system": "Manage the store",
-    "tags": "Look at the tags of a registry's repositories",
+    "tags": "Manage the tags of a registry's repositories",
     "volume": "Manage volumes",
 }
 

@@ -1,4 +1,4 @@
-"""pull, push, login, logout, search, tags ls, copy."""
+"""pull, push, login, logout, search, tags, copy."""
 
 from __future__ import annotations
 
@@ -284,6 +284,32 @@ def tags_ls(ctx: Context, args: Namespace) -> int:
     rows = [{"Name": reference.familiar_name, "Tag": tag, "Reference": f"{reference.familiar_name}:{tag}"} for tag in tags]
     table(ctx, {"Name": "NAME", "Tag": "TAG", "Reference": "REFERENCE"}, rows, format=args.format)
     return 0
+
+
+def tags_rm_args(p: Parser) -> None:
+    """One or several."""
+    p.usage = "NAME:TAG|NAME@DIGEST [NAME:TAG|NAME@DIGEST...]"
+    p.description = "A tag goes alone; a digest takes the manifest with all its tags. The registry must allow it."
+    p.add_argument("name", nargs="+", metavar="NAME")
+
+
+def tags_rm(ctx: Context, args: Namespace) -> int:
+    """What failed is told at the end, after what went well."""
+    from boxwright.cli.images import tell_failures
+    from boxwright.errors import BoxwrightError, Invalid
+    from boxwright.spec.reference import Reference
+
+    failures = []
+    for name in args.name:
+        try:
+            reference = Reference.parse(name)
+            if not reference.tag and not reference.digest:
+                raise Invalid(f"{name} names a whole repository", hint=f"say which tag or digest: boxwright tags ls {name}")
+            ctx.engine.delete(name)
+            ctx.out(f"Deleted: {reference.familiar}")
+        except BoxwrightError as error:
+            failures.append(error)
+    return tell_failures(ctx, failures)
 
 
 # --- copy -------------------------------------------------------------------------------------------

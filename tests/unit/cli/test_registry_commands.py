@@ -134,6 +134,22 @@ def test_search(registry: FakeRegistry, run: Run) -> None:
     assert run("search", "--filter", "odd=1", "x")[0] == 1
 
 
+def test_tags_rm(registry: FakeRegistry, run: Run) -> None:
+    """A tag alone, a digest with its tags; what fails does not keep the rest."""
+    name, digest = f"{registry.host}/app", str(IMAGE.manifest.descriptor.digest)
+    for tag in ("2", "3"):
+        registry.add_image("app", tag, IMAGE)
+    code, out, err = run("tags", "rm", f"{name}:none", f"{name}:1", name)
+    assert (code, out) == (1, f"Deleted: {name}:1\n")
+    assert f"deletion of {name}:none not found" in err and f"Hint: say which tag or digest: boxwright tags ls {name}" in err
+    assert run("tags", "ls", name)[1] == "2\n3\n"
+    registry.deletes_tags = False
+    code, out, err = run("tags", "rm", f"{name}:2")
+    assert (code, out) == (1, "") and "does not support this" in err
+    assert run("tags", "rm", f"{name}@{digest}") == (0, f"Deleted: {name}@{digest}\n", "")
+    assert registry.manifests["app"] == {}
+
+
 def test_tags(registry: FakeRegistry, run: Run) -> None:
     registry.add_image("app", "2", IMAGE)
     assert run("tags", "ls", f"{registry.host}/app")[1] == "1\n2\n"

@@ -180,6 +180,12 @@ def test_lists_show_what_may_be_pulled(client: Client) -> None:
     assert "acme/hidden" in listed(basic("alice")) and "acme/hidden" in listed(bearer(client, "alice", "registry:catalog:*"))
     for headers in ({}, basic("carol"), bearer(client, "carol", "registry:catalog:*")):
         assert "acme/hidden" not in listed(headers) and "shared/seen" in listed(headers)
+    pages, path = [], "/v2/_catalog?n=1"
+    while path:  # a page of what is hidden is no end of the list
+        answer = client("GET", path, **basic("carol"))
+        pages += answer.json["repositories"]
+        path = answer.headers.get("Link", "<>")[1:].partition(">")[0]
+    assert pages == listed(basic("carol")) and "shared/seen" in pages and "acme/hidden" not in pages
     assert client("GET", "/v2/_catalog", **bearer(client, "alice", "repository:alice/x:pull")).status == 401
     assert client("GET", "/v2/acme/hidden/tags/list").status == 401 and client("GET", "/v2/acme/hidden/tags/list", **basic("carol")).status == 403
 

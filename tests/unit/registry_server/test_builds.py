@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from support_images_pushed import push_image
+from support_registry import wait_until
 from support_server import Answer, Client, serving
 
 pytest.importorskip("aiohttp")
@@ -103,14 +104,35 @@ def test_a_build_outlives_the_registry(tmp_path: Path) -> None:
     with serving(tmp_path, **settings(slow)) as client:
         link(client, "acme/web")
         client("POST", "/api/builds/acme/web?secret=shared", b"")
-        for _ in range(100):
-            if client("GET", "/api/builds/acme/web").json["builds"][0]["state"] == "running":
-                break
-            time.sleep(0.05)
+        build = client("GET", "/api/builds/acme/web").json["builds"][0]["id"]
+        wait_until(lambda: client("GET", f"/api/builds/acme/web?log={build}").body == b"started\n")  # while it runs
+        assert client("GET", "/api/builds/acme/web").json["builds"][0]["state"] == "running"
+        page = client("GET", f"/r/acme/web/_builds/{build}").body.decode()
+        assert ">started\n<" in page and 'http-equiv="refresh"' in page
         began = time.monotonic()
     assert time.monotonic() - began < 10
     with serving(tmp_path, **settings()) as client:
         assert ended(client, "acme/web")[0]["state"] == "done"
+
+
+def test_pages_show_builds(registry: Client) -> None:
+    push_image(registry, "acme/web")
+    assert "_builds" not in registry("GET", "/r/acme/web").body.decode()
+    assert registry("GET", "/r/acme/web/_builds").status == 404
+    link(registry, "acme/web", url="https://me:s3cr3t@git.example/<b>.git#main")
+    assert 'href="/r/acme/web/_builds"' in registry("GET", "/r/acme/web").body.decode()
+    assert registry("POST", "/build", "name=acme/web", Origin="https://elsewhere.example").status == 403
+    answer = registry("POST", "/build", "name=acme/web")
+    assert (answer.status, answer.headers["Location"]) == (303, "/r/acme/web/_builds")
+    (build,) = ended(registry, "acme/web")
+    page = registry("GET", "/r/acme/web/_builds").body.decode()
+    assert "https://git.example/&lt;b&gt;.git#main" in page and "s3cr3t" not in page and "refresh" not in page
+    assert f'href="/r/acme/web/_builds/{build["id"]}"' in page and ">done<" in page and "asked by somebody" in page
+    log = registry("GET", f"/r/acme/web/_builds/{build['id']}").body.decode()
+    assert "building 127.0.0.1:5000/acme/web:edge" in log and "&lt;b&gt;" in log and "refresh" not in log
+    assert "s3cr3t" not in registry("GET", "/api/builds/acme/web").body.decode()
+    for path in ("/r/acme/web/_builds/99", "/r/acme/web/_builds/x", "/r/acme/none/_builds", "/r/acme/none/_builds/1"):
+        assert registry("GET", path).status == 404, path
 
 
 def test_switched_off_by_default(tmp_path: Path) -> None:
@@ -136,6 +158,9 @@ def test_who_may_link_ask_and_read(tmp_path: Path) -> None:
         assert client("POST", "/api/builds/alice/web", b"", **login("alice")).status == 202
         assert client("GET", "/api/builds/alice/web", **login("bob")).status == 403
         (build,) = ended(client, "alice/web", **login("alice"))
+        assert client("GET", f"/r/alice/web/_builds/{build['id']}").headers["Location"].startswith("/login")
+        assert client("GET", f"/r/alice/web/_builds/{build['id']}", **login("bob")).status == 404
+        assert client("POST", "/build", "name=alice/web", **login("bob")).status == 403
         assert build["reason"] == "asked by alice"
         log = client("GET", f"/api/builds/alice/web?log={build['id']}", **login("alice")).json
         used = base64.b64decode(log["auths"]["127.0.0.1:5000"]["auth"]).decode()

@@ -218,6 +218,43 @@ def test_image_life(client: Client) -> None:
     assert client("GET", "/v2/m/life/tags/list").json == {"name": "m/life", "tags": []}
 
 
+def test_conditions(client: Client) -> None:
+    """A tag is changed only from what the pusher saw, or made only when it is new."""
+    raw = push_image(client, "m/if", "t", b"layer")
+    seen, other = f'"{digest_of(raw)}"', f'"{digest_of(b"other")}"'
+    newer = json.dumps(image(b"layer", annotations={"n": "2"})).encode()
+
+    def put(tag: str, **headers: str) -> int:
+        return client("PUT", f"/v2/m/if/manifests/{tag}", newer, Content_Type=mt.OCI_MANIFEST, **headers).status
+
+    assert client("GET", "/v2/m/if/manifests/t", If_None_Match=f'W/"x", {seen}').status == 304
+    assert put("t", If_Match=other) == put("none", If_Match=seen) == put("t", If_None_Match="*") == 412
+    assert client("GET", "/v2/m/if/manifests/t").body == raw and client("GET", "/v2/m/if/manifests/none").status == 404
+    assert put("t", If_Match=seen) == put("new", If_None_Match="*") == 201
+    assert put("t", If_Match=seen) == 412
+
+
+def test_what_the_client_accepts(client: Client) -> None:
+    raw = push_image(client, "m/accept", "t", b"layer")
+
+    def get(reference: str, accept: str) -> Any:
+        return client("GET", f"/v2/m/accept/manifests/{reference}", Accept=accept)
+
+    refused = get("t", mt.DOCKER_MANIFEST)
+    assert (refused.status, refused.code) == (404, "MANIFEST_UNKNOWN") and mt.OCI_MANIFEST in refused.json["errors"][0]["message"]
+    for accept in (f"{mt.DOCKER_MANIFEST}, {mt.OCI_MANIFEST}", f"{mt.DOCKER_MANIFEST}, */*", "*/*", "text/html"):
+        assert get("t", accept).body == raw, accept
+    assert get(digest_of(raw), mt.DOCKER_MANIFEST).body == raw, "whoever asks by digest knows what it is"
+
+
+def test_head_is_answered_where_get_is(client: Client) -> None:
+    digest = digest_of(push_image(client, "m/head", "t", b"layer"))
+    for path in ("/v2/", "/v2/m/head/tags/list", "/v2/_catalog", f"/v2/m/head/referrers/{digest}", "/v2/_oci/ext/discover"):
+        answer = client("HEAD", path)
+        assert (answer.status, answer.body) == (200, b"") and int(answer.headers["Content-Length"]) == len(client("GET", path).body), path
+    assert client("POST", "/v2/m/head/blobs/uploads").status == 202, "the last slash may be left out"
+
+
 def test_a_retag_is_seen_at_once(client: Client) -> None:
     one, two = push_image(client, "m/retag", "t", b"1"), image(b"2")
     assert client("GET", "/v2/m/retag/manifests/t").body == one

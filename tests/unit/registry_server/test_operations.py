@@ -294,6 +294,22 @@ def test_a_mirror_of_everything_takes_no_pushes(tmp_path: Path) -> None:
             assert mirror.push_manifest("own/app", "1", b"{}").code == "DENIED"
 
 
+def test_a_mirror_shows_what_is_attached(tmp_path: Path) -> None:
+    with serving(tmp_path / "up") as upstream:
+        push(upstream, "team/app", "1", b"layer")
+        subject = upstream("HEAD", "/v2/team/app/manifests/1").headers
+        pointer = {"mediaType": MANIFEST, "digest": subject["Docker-Content-Digest"], "size": int(subject["Content-Length"])}
+        config = {"mediaType": "application/x", "digest": upstream.push_blob("team/app", b"{}"), "size": 2}
+        for kind in ("application/sbom", "application/signature"):
+            body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": config, "layers": [], "subject": pointer}).encode()
+            assert upstream.push_manifest("team/app", f"sha256:{hashlib.sha256(body).hexdigest()}", body).status == 201
+        with serving(tmp_path / "mirror", upstreams=mirror_of(upstream)) as mirror:
+            path = f"/v2/up/team/app/referrers/{pointer['digest']}"
+            assert mirror("GET", path).json == upstream("GET", path.replace("/up/", "/")).json
+            (found,) = mirror("GET", f"{path}?artifactType=application/sbom").json["manifests"]
+            assert mirror("GET", f"/v2/up/team/app/manifests/{found['digest']}").json["artifactType"] == "application/sbom"
+
+
 def test_a_mirror_fetches_once_and_serves_stale(tmp_path: Path) -> None:
     with serving(tmp_path / "mirror-data") as unused:
         assert unused

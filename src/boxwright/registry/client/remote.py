@@ -168,6 +168,17 @@ class Remote:
         """See content.store.Tagger."""
         self.push_named(name, desc, self._manifest(desc))
 
+    def delete(self, name: str) -> None:
+        """Remove a tag, which leaves the manifest, or by digest a manifest with all its tags (distribution-spec end-9).
+
+        Raises UnknownToRegistry, RegistryCannot (not every registry does this, or not for tags), and what access raises.
+        """
+        reference = self._own(name)
+        endpoint, session = self._origin()
+        url = session.url(f"/{endpoint.repository}/manifests/{quote(reference.digest or reference.tag, safe=':')}")
+        what = f"deletion of {reference.familiar}"
+        session.request("DELETE", url, scopes=(scope_for(endpoint.repository, "pull", "delete"),), ok=(200, 202, 204), what=what).release()
+
     # --- parts ---------------------------------------------------------------------------------
 
     def _own(self, name: str) -> Reference:

@@ -152,7 +152,7 @@ class Gate:
         """
         refresh = ""
         if request.method == "POST":
-            form = await _form(request)
+            form = await _form(service, request)
             principal, refresh = await self._oauth(service, request, form)
             scopes = form.get("scope", "").split()
             lasting = not refresh and form.get("access_type") == "offline"
@@ -210,9 +210,9 @@ def _basic(value: str) -> tuple[str, str]:
     return name, password
 
 
-async def _form(request: web.BaseRequest) -> dict[str, str]:
+async def _form(service: Service, request: web.BaseRequest) -> dict[str, str]:
     body = bytearray()
-    while len(body) < _MOST_FORM and (piece := await request.content.readany()):
+    while len(body) < _MOST_FORM and (piece := await service.read(request)):
         body += piece
     try:
         return dict(parse_qsl(body.decode()))

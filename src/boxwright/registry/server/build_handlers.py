@@ -94,14 +94,14 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
     service.access.check(request, name, "push")
     wanted = query(request).get("log", "")
     if wanted:
-        text = await service.run(queue.log, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1)
+        _, text = await service.run(queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1)
         return web.Response(text=text, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
     row = await service.run(queue.get, name)
     builds = [
         {"id": b.id, "reason": b.reason, "state": b.state, "asked": iso(b.asked), "started": iso(b.started) if b.started else None, "ended": iso(b.ended) if b.ended else None}
         for b in await service.run(queue.builds, name)
     ]
-    return web.Response(body=body({"name": name, "url": row.url, "dockerfile": row.dockerfile, "tag": row.tag, "builds": builds}), content_type="application/json")
+    return web.Response(body=body({"name": name, "url": row.shown, "dockerfile": row.dockerfile, "tag": row.tag, "builds": builds}), content_type="application/json")
 
 
 ROUTES: tuple[Extra, ...] = (("PUT", _PREFIX, link), ("DELETE", _PREFIX, unlink), ("POST", _PREFIX, ask), ("GET", _PREFIX, show))

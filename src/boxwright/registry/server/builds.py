@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -56,7 +57,7 @@ CREATE TRIGGER IF NOT EXISTS build_links_found AFTER INSERT ON search WHEN EXIST
 _PAUSE = 1.0  # seconds between looks at the queue
 _LOOK = 0.2  # seconds between looks at a running build
 _KEPT = 20  # builds of a repository whose logs are kept
-_MOST_LOG = 1_000_000  # characters; of longer logs the end is kept
+_MOST_LOG = 1_000_000  # bytes; of longer logs the end is kept
 _MOST_TIME = 3600  # seconds
 _TOKEN_TTL = 2 * _MOST_TIME
 
@@ -72,6 +73,11 @@ class Link:
     secret: str = ""
     user: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The URL without a name and password that may be in it."""
+        return re.sub(r"(?<=://)[^/@]*@", "", self.url)
+
 
 @dataclass(frozen=True, slots=True)
 class Build:
@@ -84,6 +90,11 @@ class Build:
     asked: float
     started: float
     ended: float
+
+    @property
+    def took(self) -> float:
+        """Seconds from its start to its end, or to now."""
+        return (self.ended or time.time()) - self.started if self.started else 0.0
 
 
 # The link, where to write the log, a directory for Docker's config, when to stop -> exit code, None when stopped.
@@ -136,12 +147,19 @@ class Queue:
         )
         return [Build(*row) for row in rows]
 
-    def log(self, repository: str, build: int) -> str:
-        """Raises NameUnknown."""
-        row = self._catalog.connection().execute("SELECT log FROM builds WHERE repository = ? AND id = ?", (repository, build)).fetchone()
+    def build(self, repository: str, build: int) -> tuple[Build, str]:
+        """One build and its log; of one that runs, as far as it is. Raises NameUnknown."""
+        row = self._catalog.connection().execute(
+            "SELECT id, repository, reason, state, asked, started, ended, log FROM builds WHERE repository = ? AND id = ?", (repository, build)
+        ).fetchone()  # fmt: skip
         if row is None:
-            raise NameUnknown(f"{repository} has no build {build}")
-        return str(row[0])
+            raise NameUnknown(f"{repository} has no build {build}", detail={"name": repository})
+        found = Build(*row[:7])
+        return found, _tail(self.log_file(build)) if found.state == "running" else str(row[7])
+
+    def log_file(self, build: int) -> Path:
+        """Where a running build writes its log, for all workers to see."""
+        return self._catalog.path.with_name("build-logs") / str(build)
 
     def interrupted(self) -> None:
         """What ran when its worker died waits again; said by whoever holds the lock."""
@@ -168,6 +186,16 @@ class Queue:
                 "DELETE FROM builds WHERE repository = ?1 AND state IN ('done', 'failed') AND id NOT IN (SELECT id FROM builds WHERE repository = ?1 ORDER BY id DESC LIMIT ?2)",
                 (repository, _KEPT),
             )
+
+
+def _tail(log: Path) -> str:
+    """What is kept of a log; '' when there is none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_LOG))
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
 
 
 # --- building ----------------------------------------------------------------------------------------
@@ -271,8 +299,9 @@ def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Even
 
 def _build(service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: Link) -> None:
     with tempfile.TemporaryDirectory(prefix="boxwright-build-") as folder:
-        log = Path(folder) / "log"
-        log.touch()
+        log = queue.log_file(id)
+        log.parent.mkdir(exist_ok=True)
+        log.write_bytes(b"")
         forget = _credentials(service, link, Path(folder))
         try:
             code = builder(link, log, Path(folder), stop)
@@ -282,9 +311,9 @@ def _build(service: Service, queue: Queue, builder: Builder, stop: threading.Eve
                 file.write(f"Error: {error}\n")
         finally:
             forget()
-        text = log.read_bytes()[-_MOST_LOG:].decode("utf-8", "replace")
         if code is not None:  # stopped with the registry: it runs again
-            queue.end(id, link.repository, code, text)
+            queue.end(id, link.repository, code, _tail(log))
+            log.unlink(missing_ok=True)
 
 
 def _credentials(service: Service, link: Link, folder: Path) -> Callable[[], None]:

@@ -307,12 +307,18 @@ class Catalog:
             "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?", (repository, digest)
         ).fetchone() is not None  # fmt: skip
 
-    def put_manifest(self, repository: str, manifest: ManifestRow, tags: Sequence[str], *, also: Also = _nothing) -> None:
+    def put_manifest(
+        self, repository: str, manifest: ManifestRow, tags: Sequence[str], *, also: Also = _nothing, expect: Callable[[str | None], None] | None = None
+    ) -> None:
         """Store the bytes, what they point at, the tags and what is written `also`: all or nothing. Raises
-        ManifestBlobUnknown when a collection took what the manifest needs since it was examined."""
+        ManifestBlobUnknown when a collection took what the manifest needs since it was examined, and what `expect`
+        raises of the digest that the first tag had."""
         now = time.time()
         with self.write() as sql:
             row = self.make(sql, repository)
+            if expect is not None:
+                before = sql.execute("SELECT digest FROM tags WHERE repository = ? AND name = ?", (row, tags[0])).fetchone()
+                expect(before[0] if before else None)
             for digest in manifest.needed:
                 if not sql.execute(
                     "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?1 AND repository = ?2) OR EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?1)",

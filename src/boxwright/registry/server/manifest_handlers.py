@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from boxwright.registry.server.catalog import ManifestRow
 from boxwright.registry.server.mirror import STALE
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.wire import (
+    ManifestChanged,
     ManifestTooLarge,
     ManifestUnknown,
     ManifestWrong,
@@ -26,6 +28,7 @@ from boxwright.registry.server.wire import (
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.manifest import MAX_SIZE
 
+_KINDS = mt.INDEXES | mt.MANIFESTS
 _PAGE = 10_000  # entries of one answer at most; more are behind its Link
 _REFERRERS_PAGE = 1000
 
@@ -62,7 +65,10 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     manifest, headers = answer
     if service.mirror is not None and request.get(STALE):
         headers = {**headers, "Warning": '110 - "Response is Stale"'}
-    if request.headers.get("If-None-Match") == headers["ETag"]:
+    accepted = request.headers.getall("Accept", ())
+    if accepted and ":" not in route.reference:
+        _check_accepted(", ".join(accepted), manifest.media_type)
+    if headers["ETag"] in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     if request.method == "HEAD":
         return web.Response(headers={**headers, "Content-Length": str(len(manifest.content))})
@@ -72,6 +78,23 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
         tag = "" if is_digest(route.reference) else route.reference
         outbox.pulled(service.event("pull", request, route.name, manifest.digest, tag=tag, size=len(manifest.content), media_type=manifest.media_type))
     return web.Response(body=manifest.content, headers=headers)
+
+
+def _check_accepted(accepted: str, media_type: str) -> None:
+    """What was pushed is never converted; a client that says which manifests it knows, and not this one, is told why."""
+    if media_type not in accepted and "*/*" not in accepted and any(kind in accepted for kind in _KINDS):
+        raise ManifestUnknown(f"the manifest is a {media_type}, which the request's Accept header does not name")
+
+
+def _unchanged(request: web.BaseRequest, tag: str) -> Callable[[str | None], None]:
+    """``If-Match`` and ``If-None-Match: *`` on a push by tag: what the tag must be, asked in the transaction that changes it."""
+    wanted, none = request.headers.get("If-Match", ""), request.headers.get("If-None-Match", "")
+
+    def check(found: str | None) -> None:
+        if (none == "*" and found) or (wanted and (not found or (wanted != "*" and f'"{found}"' not in wanted))):
+            raise ManifestChanged(f"the tag {tag} is {found or 'not there'}, which is not what the request expects", detail={"digest": found})
+
+    return check
 
 
 async def put(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -98,7 +121,7 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
             sparse=service.sparse,
         )
         event = service.event("push", request, route.name, row.digest, tag=tags[0] if tags else "", size=len(content), media_type=row.media_type)
-        service.catalog.put_manifest(route.name, row, tags, also=service.telling(event))
+        service.catalog.put_manifest(route.name, row, tags, also=service.telling(event), expect=_unchanged(request, route.reference) if wanted is None else None)
         return row
 
     row = await service.run(store)
@@ -157,7 +180,19 @@ async def catalog(service: Service, request: web.BaseRequest, route: Route) -> w
     """``_catalog``: the repositories that the caller may pull."""
     service.access.check(request, "", "catalog")
     limit, last = _page(request)
-    found = [n for n in service.catalog.repositories(after=last, limit=limit + 1) if service.access.may_see(request, n)]
+
+    def visible() -> list[str]:
+        """A page is full, however many lie between that the caller may not see."""
+        found, after, size = list[str](), last, limit + 1
+        while len(found) <= limit:
+            names = service.catalog.repositories(after=after, limit=size)
+            found += [n for n in names if service.access.may_see(request, n)]
+            if len(names) < size:
+                break
+            after, size = names[-1], _PAGE
+        return found[: limit + 1]
+
+    found = await service.run(visible)
     headers = _next("/v2/_catalog", limit, found)
     return web.Response(body=json.dumps({"repositories": found[:limit]}).encode(), content_type="application/json", headers=headers)
 
@@ -168,7 +203,11 @@ async def referrers(service: Service, request: web.BaseRequest, route: Route) ->
     digest = check_digest(route.reference)
     arguments = query(request)
     kind, last = arguments.get("artifactType"), arguments.get("last", "")
-    found = service.catalog.referrers(route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1)
+    upstream = await service.mirror.referrers(route.name, digest) if service.mirror is not None else None
+    if upstream is not None:
+        found = [d for d in upstream if d["digest"] > last and kind in (None, d.get("artifactType", ""))][: _REFERRERS_PAGE + 1]
+    else:
+        found = service.catalog.referrers(route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1)
     headers = {}
     if kind is not None:
         headers["OCI-Filters-Applied"] = "artifactType"

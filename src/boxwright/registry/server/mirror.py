@@ -207,6 +207,16 @@ class Mirror:
             return sorted(tags)
         return None
 
+    async def referrers(self, name: str, digest: Digest) -> list[dict[str, Any]] | None:
+        """The upstream's descriptors, in digest order; None like `tags`."""
+        found = self.find(name)
+        if found is None:
+            return None
+        with suppress(BoxwrightError):
+            listed = await self._call(found[0].remote(found[1]).referrers, digest)
+            return sorted((d.to_json() for d in listed), key=lambda d: str(d["digest"]))
+        return None
+
     # --- blobs -----------------------------------------------------------------------------------
 
     async def blob(self, service: Service, request: web.BaseRequest, route: Route, digest: Digest) -> web.StreamResponse | None:

@@ -21,11 +21,13 @@ from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.metrics import Metrics
 from boxwright.registry.server.service import Service, dispatcher
+from boxwright.rootfs import syscalls
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down
 _LINGER = 3.0  # seconds in which a client whose body was refused may read why
 _TCP_USER_TIMEOUT = 18
+_PR_SET_PDEATHSIG = 1
 _AGAIN = 5.0  # seconds until a task that failed runs again
 
 
@@ -156,6 +158,7 @@ class Supervisor:
         return 0
 
     def _fork(self) -> None:
+        parent = os.getpid()
         pid = os.fork()
         if pid:
             self._started[pid] = time.monotonic()
@@ -164,6 +167,10 @@ class Supervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            # Who outlived the supervisor would hold the address, and nobody would end it.
+            syscalls.libc("prctl", _PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(code)
             run_worker(self._config, self._sock, self._buckets, self._metrics)
             code = 0
         finally:

@@ -208,7 +208,7 @@ Extra = tuple[str, str, Callable[["Service", web.BaseRequest], Awaitable[web.Str
 
 def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: Sequence[Extra] = ()) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     """The handler of all requests. `table` maps (method, route kind) below ``/v2``; `extra` has the rest, the
-    longest fitting prefix wins, and GET serves HEAD."""
+    longest fitting prefix wins. GET serves HEAD."""
     kinds = {kind for _, kind in table}
     methods = {kind: ", ".join(sorted(m for m, k in table if k == kind)) for kind in kinds}
     others = sorted(extra, key=lambda row: -len(row[1]))
@@ -225,7 +225,7 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
             raise ReadOnly("the registry is read-only")
         if service.mirror is not None and route.name:
             route = service.mirror.renamed(request, route)
-        handler = table.get((request.method, route.kind))
+        handler = table.get((request.method, route.kind)) or (table.get(("GET", route.kind)) if request.method == "HEAD" else None)
         if handler is None:
             raise MethodUnsupported(f"{request.method} is not supported here", headers={"Allow": methods.get(route.kind, "")})
         return await handler(service, request, route)

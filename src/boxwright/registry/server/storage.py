@@ -266,11 +266,12 @@ class FileBlobs:
         return size
 
     def sweep(self) -> None:
-        for entry in os.scandir(self.root / "trash"):
-            Path(entry.path).unlink(missing_ok=True)
+        with os.scandir(self.root / "trash") as entries:
+            for entry in entries:
+                Path(entry.path).unlink(missing_ok=True)
 
     def uploads(self) -> Iterator[tuple[str, float]]:
-        for entry in os.scandir(self.root / "uploads"):
+        for entry in list(os.scandir(self.root / "uploads")):
             try:
                 yield entry.name, entry.stat().st_mtime
             except FileNotFoundError:
@@ -279,7 +280,7 @@ class FileBlobs:
     def blobs(self) -> Iterator[tuple[Digest, int, float]]:
         for algorithm in ("sha256", "sha512"):
             for shard in sorted((self.root / "blobs" / algorithm).iterdir()):
-                for entry in os.scandir(shard):
+                for entry in list(os.scandir(shard)):
                     try:
                         stat = entry.stat()
                     except FileNotFoundError:

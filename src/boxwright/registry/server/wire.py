@@ -80,6 +80,10 @@ class ManifestUnknown(RegistryError):
     code, http_status = "MANIFEST_UNKNOWN", 404
 
 
+class ManifestChanged(RegistryError):
+    code, http_status = "MANIFEST_INVALID", 412
+
+
 class ManifestBlobUnknown(RegistryError):
     code, http_status = "MANIFEST_BLOB_UNKNOWN", 400
 
@@ -161,10 +165,10 @@ def parse_route(path: str) -> Route | None:
     for middle, kind in (("/blobs/uploads/", "upload"), ("/manifests/", "manifests"), ("/blobs/", "blobs"), ("/referrers/", "referrers")):
         name, found, reference = rest.rpartition(middle)
         if found and "/" not in reference:
-            if kind == "upload" and not reference:
+            if (kind == "upload" and not reference) or (kind == "blobs" and reference == "uploads"):
                 kind = "uploads"
             return Route(kind, check_name(name), reference)
-    for tail, kind in (("/blobs/uploads", "uploads"), ("/tags/list", "tags"), ("/_oci/ext/discover", "discover")):
+    for tail, kind in (("/tags/list", "tags"), ("/_oci/ext/discover", "discover")):
         if rest.endswith(tail):
             return Route(kind, check_name(rest[: -len(tail)]))
     return None

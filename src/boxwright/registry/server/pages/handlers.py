@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from aiohttp import web
 
 from boxwright.registry.server.access import Gate
+from boxwright.registry.server.builds import Queue
 from boxwright.registry.server.describe import Reader
 from boxwright.registry.server.pages import look
 from boxwright.registry.server.pages.views import view
@@ -143,8 +144,11 @@ async def home(service: Service, request: web.BaseRequest) -> web.StreamResponse
 
 @page
 async def repository_or_image(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``/r/<repo>``, ``/r/<repo>/tags/<tag>``, ``/r/<repo>/manifests/<digest>``."""
+    """``/r/<repo>``, ``/r/<repo>/tags/<tag>``, ``/r/<repo>/manifests/<digest>``, ``/r/<repo>/_builds[/<id>]``."""
     rest = request.path.removeprefix("/r/").rstrip("/")
+    name, found, build = (rest + "/").rpartition("/_builds/")
+    if found:
+        return await _builds(service, request, check_name(name), build.rstrip("/"))
     for middle in ("/tags/", "/manifests/"):
         name, found, reference = rest.rpartition(middle)
         if found and "/" not in reference and (service.catalog.repository(name) is not None or service.catalog.repository(rest) is None):
@@ -162,9 +166,10 @@ async def _repository(service: Service, request: web.BaseRequest, name: str) -> 
     tags = await service.run(lambda: reader.tags(limit=_TAGS, offset=offset))
     total = await service.run(search.tag_count, name)
     starred = await service.run(search.starred, name, who)
+    builds = hit.automated and service.access.allows(request, name, "push")
     path = "/r/" + quote(name)
     return render(
-        service, request, "repository.html", name=name, hit=hit, about=about, tags=tags, total=total, starred=starred, path=path,
+        service, request, "repository.html", name=name, hit=hit, about=about, tags=tags, total=total, starred=starred, path=path, builds=builds,
         links=[(word, url) for word in ("url", "source", "documentation") if (url := _web(about.label(word)))],
         before=f"{path}?offset={max(0, offset - _TAGS)}" if offset else "", after=f"{path}?offset={offset + _TAGS}" if total > offset + _TAGS else "",
     )  # fmt: skip
@@ -178,6 +183,26 @@ async def _image(service: Service, request: web.BaseRequest, name: str, referenc
         raise ManifestUnknown(f"{reference[:200]} is not known in {name}")
     pull = f"{_host(service, request)}/{name}" + (f"@{reference}" if ":" in reference else f":{reference}")
     return render(service, request, "image.html", name=name, reference=reference, image=image, pull=pull, path="/r/" + quote(name))
+
+
+async def _builds(service: Service, request: web.BaseRequest, name: str, wanted: str) -> web.StreamResponse:
+    """How builds went, or what one said; for those who may push, as through the API."""
+    service.access.check(request, name, "push")
+    queue, path = Queue(service.catalog), "/r/" + quote(name)
+    if wanted:
+        build, log = await service.run(queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1)
+        return render(service, request, "build.html", name=name, path=path, build=build, log=log)
+    link = await service.run(queue.get, name)
+    return render(service, request, "builds.html", name=name, path=path, link=link, builds=await service.run(queue.builds, name))
+
+
+@page
+async def build_now(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """``POST /build`` with `name`, for those who may push."""
+    name = check_name((await _form(service, request)).get("name", ""))
+    who = service.access.check(request, name, "push")
+    await service.run(Queue(service.catalog).ask, name, f"asked by {who or 'somebody'}")
+    return _redirect(f"/r/{quote(name)}/_builds")
 
 
 def _web(url: str) -> str:
@@ -250,6 +275,7 @@ ROUTES: tuple[Extra, ...] = (
     ("POST", "/login", login),
     ("POST", "/logout", logout),
     ("POST", "/star", star),
+    ("POST", "/build", build_now),
     ("GET", "/static/", static),
     ("GET", "/favicon.ico", favicon),
 )

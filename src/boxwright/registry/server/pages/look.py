@@ -35,6 +35,12 @@ def ago(seconds: float) -> str:
     return "just now"
 
 
+def span(seconds: float) -> str:
+    """How long something took."""
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
 def count(number: int) -> str:
     """1234 -> 1.2k."""
     for least, unit in ((1_000_000, "M"), (1000, "k")):
@@ -83,6 +89,6 @@ def environment() -> Any:
     """Jinja2 with everything escaped. Raises ExtraMissing."""
     jinja2 = extra("jinja2")
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    made.filters.update(size=size, ago=ago, count=count, date=date, stamp=stamp, short=short, seconds=seconds)
+    made.filters.update(size=size, ago=ago, span=span, count=count, date=date, stamp=stamp, short=short, seconds=seconds)
     made.globals.update(address=address)
     return made
