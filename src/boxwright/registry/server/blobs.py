@@ -124,6 +124,7 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
         algorithm = wanted.algorithm
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
+    service.blobs.check_room()
     service.quota.check(service.catalog.connection(), route.name, "", request.content_length or 0 if wanted else 0)
     upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)

@@ -108,6 +108,7 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
     wanted = check_digest(route.reference) if is_digest(route.reference) else None
     if wanted is None:
         tags.insert(0, check_tag(route.reference))
+    service.blobs.check_room()
     content = await _body(service, request)
     media_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip()
 
