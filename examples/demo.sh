@@ -8,12 +8,15 @@ boxwright=${BOXWRIGHT:-boxwright}
 base=debian:bookworm-slim
 image=hello-python
 
-say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
-show() { printf '\033[36m$ boxwright %s\033[0m\n' "$*"; "$boxwright" "$@"; }
+bold='' cyan='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' cyan=$'\033[36m' plain=$'\033[0m'; fi
+say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
+typed() { printf '%s$ boxwright %s%s\n' "$cyan" "$*" "$plain"; }
+show() { typed "$@"; "$boxwright" "$@"; }
 seconds() { date +%s.%N; }
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "$work.tar"' EXIT
 cp -r hello-python/. "$work"
 
 say "A base image: $base"
@@ -25,7 +28,7 @@ else
     echo "Docker Hub did not answer, so Debian is made here, from the distribution's own archive (about 30 s)."
     mmdebstrap --variant=minbase --quiet bookworm "$work/base.tar"
     mv "$work/base.tar" "$work.tar"
-    printf '\033[36m$ boxwright import -c '\''CMD ["bash"]'\'' base.tar %s\033[0m\n' "$base"
+    typed "import -c 'CMD [\"bash\"]' base.tar $base"
     "$boxwright" import -c 'CMD ["bash"]' "$work.tar" "$base"
     rm -f "$work.tar"
 fi

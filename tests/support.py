@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parent / "data"
+_SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN
+
+
+def _may(capability: int) -> bool:
+    (effective,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> capability & 1)
+
+
+REAL_ROOT = _may(_SYS_ADMIN)  # root of an ordinary container may neither mount nor set what overlayfs goes by
 
 
 def vectors(name: str) -> Any:
     """A table of upstream test vectors (tests/data/vectors, with its licence note)."""
     return json.loads((DATA / "vectors" / name).read_text())
+
+
+def can_make_whiteouts(folder: Path) -> bool:
+    """Whether overlayfs's whiteouts can be made here: they cannot on an overlayfs, where containers have their files."""
+    try:
+        os.mknod(folder / "whiteout", stat.S_IFCHR, 0)
+    except PermissionError:
+        return False
+    (folder / "whiteout").unlink()
+    return True

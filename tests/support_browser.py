@@ -62,6 +62,15 @@ class Browser:
         actions = [{"type": "key", "id": "keys", "actions": [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]}]
         self.call("POST", "/actions", actions=actions)
 
+    def shows(self, selector: str, texts: list[str], seconds: float = 30) -> bool:
+        """Whether these are the texts now or soon: what a key began, a driver does not wait for."""
+        end = time.monotonic() + seconds
+        while self.texts(selector) != texts:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.call("POST", "/execute/sync", script=script, args=list(arguments))
 

@@ -150,7 +150,7 @@ def tree(engine: Engine, image: str) -> dict[str, str]:
 
 def leave(engine: Engine) -> None:
     """Take down what a root with real steps has on the host: mounts, and its bridge with its rules."""
-    from boxwright.container.networks import Networks
+    from boxwright.network.networks import Networks
 
     engine.snapshots.unmount_all()
     networks = Networks(engine.root, engine.db)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from boxwright.runtime.host import host
 from boxwright.runtime.oci import Runtime
 from boxwright.runtime.probe import NoRuntime, find_runtime
 from boxwright.spec.runtimespec import DEFAULT_PATH, base_spec, capabilities, process
+from support import REAL_ROOT
 
 _PROGRAMS = "sh true false sleep cat echo id ls kill env stty mknod hostname head tr".split()
 
@@ -32,7 +32,7 @@ def busybox_tree(where: Path) -> Path:
 
 def any_runtime(state: Path) -> Runtime:
     """A runtime that works here, with its containers under `state`. Skips the test when there is none."""
-    if os.geteuid() != 0:
+    if not REAL_ROOT:
         pytest.skip("containers need root")
     try:
         return find_runtime(state)

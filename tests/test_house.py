@@ -30,7 +30,7 @@ SOURCE = REPOSITORY / "src" / "boxwright"
 # --- who may import whom ---------------------------------------------------------------------------
 
 GROUND = {"errors", "spec"}
-STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime", "settings"}
+STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime", "network", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "spec": {"errors"},
@@ -39,21 +39,16 @@ MAY_IMPORT = {
     "layer": GROUND | {"content"},
     "rootfs": GROUND,
     "runtime": GROUND | {"rootfs"},
+    "network": GROUND | {"content", "rootfs"},
     "snapshot": GROUND | {"content", "layer", "rootfs"},
     "image": STORE,
-    "registry": STORE - {"snapshot"},
+    "registry": STORE - {"snapshot", "network"},
     "build": STORE | {"image", "registry"},
     "container": STORE | {"image", "registry"},
     "engine": STORE | {"image", "registry", "build", "container"},
     "cli": STORE | {"image", "registry", "build", "container", "engine"},
     "api": STORE | {"image", "registry", "build", "container", "engine"},
     "": {"engine", "cli"},  # boxwright/__init__.py and __main__.py: the doors
-}
-
-# (folder or file, module with what is in it): why
-IMPORT_EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("build/ops/", "boxwright.container.trust"): "pure: RUN steps and containers are shown the host's certificates in one way",
-    ("build/ops/", "boxwright.container.network"): "RUN steps are connected as containers are: one bridge, one set of rules",
 }
 
 # --- what is done where ----------------------------------------------------------------------------
@@ -116,10 +111,6 @@ def in_places(name: str, places: tuple[str, ...]) -> bool:
     return any(name == place or (place.endswith("/") and name.startswith(place)) for place in places)
 
 
-def excepted(name: str, module: str) -> bool:
-    return any(name.startswith(place) and module.startswith(allowed) for place, allowed in IMPORT_EXCEPTIONS)
-
-
 def test_rooms_import_downwards_only() -> None:
     wrong = []
     for name, tree in files().items():
@@ -127,7 +118,7 @@ def test_rooms_import_downwards_only() -> None:
         assert here in MAY_IMPORT, f"{name}: a room that the table does not know"
         for module, line in imports(tree):
             there = room(module)
-            if not module.startswith("boxwright.") or there == here or excepted(name, module):
+            if not module.startswith("boxwright.") or there == here:
                 continue
             if there not in MAY_IMPORT[here]:
                 wrong.append(f"{name}:{line} imports {module}")
@@ -232,9 +223,6 @@ def test_files_stay_small() -> None:
 def test_lists_of_exceptions_are_alive() -> None:
     for name in (*CATCH_ALL, *SUBPROCESS_EXCEPTIONS):
         assert name in files(), f"{name} is gone"
-    for place, module in IMPORT_EXCEPTIONS:
-        used = [name for name, tree in files().items() if name.startswith(place) for m, _ in imports(tree) if m.startswith(module)]
-        assert used, f"{place} no longer imports {module}"
 
 
 def test_every_public_thing_says_what_it_is() -> None:

@@ -7,12 +7,16 @@ import sys
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    from boxwright.cli.startup import hurry, leave
+    from boxwright.cli.startup import hurry, leave, occupy
 
+    occupy()
     hurry()
-    from boxwright.cli.main import main as run
+    try:
+        from boxwright.cli.main import main as run
 
-    return leave(run(sys.argv[1:]))
+        return leave(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command line could take it
+        return leave(130)
 
 
 if __name__ == "__main__":

@@ -65,8 +65,10 @@ class Engine:
     @cached_property
     def db(self) -> Database:
         """Names, records, leases."""
+        from boxwright.content import reserve
         from boxwright.content.db import Database
 
+        reserve.check(self.root)
         path = self.root / "boxwright.db"
         if not path.exists():  # what only reads rows opens no store
             assert self.store  # makes the root
@@ -92,6 +94,14 @@ class Engine:
         from boxwright.runtime.probe import find_runtime
 
         return find_runtime(self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root)
+
+    def runtime_for(self, wanted: str) -> Runtime:
+        """The OCI runtime that a container asks for by name or path, '' for this host's. Raises NoRuntime."""
+        if wanted in ("", "io.containerd.runc.v2"):
+            return self.runtime
+        from boxwright.runtime.probe import find_runtime
+
+        return find_runtime(self.settings.runtime_dir / "runtime", wanted=wanted, cache=self.root)
 
     # --- containers ----------------------------------------------------------------------------
 
@@ -233,14 +243,15 @@ class Engine:
         self, source: str | BinaryIO, name: str = "", *, changes: Sequence[str] = (), message: str = "", platform: str | None = None
     ) -> ImageRow:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
-        from boxwright.image.importer import import_image, open_source
+        from boxwright.image.importer import import_image
+        from boxwright.registry.client.fetch import open_source
         from boxwright.spec.platform import Platform
 
         wanted = Platform.parse(platform) if platform else None
         epoch = self.settings.source_date_epoch
         if not isinstance(source, str):
             return import_image(self.images_store, source, name=name, changes=changes, message=message, platform=wanted, created=epoch)
-        with open_source(source, self.settings) as tar:
+        with open_source(self.settings, source) as tar:
             return import_image(self.images_store, tar, name=name, changes=changes, message=message, platform=wanted, source=source, created=epoch)
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
@@ -277,12 +288,12 @@ class Engine:
 
     def pull(
         self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None,
-        resolved: Callable[[Reference, Descriptor], None] | None = None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
     ) -> list[Pulled]:  # fmt: skip
         """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
 
-        `resolved` hears what each name points at before anything is fetched. What a failed or interrupted pull
-        fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
+        `resolved` hears what each name points at before anything is fetched, and whether it did so here before. What
+        a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
         PlatformMissing, Corrupt, Unavailable.
         """
         return self.transfers.pull(name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved)
@@ -326,25 +337,33 @@ class Engine:
         self.registry.remote(Reference.parse(name)).delete(name)
 
     def copy(
-        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None
-    ) -> Descriptor:
+        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Descriptor:  # fmt: skip
         """Move an image between any two places (image.places; a plain name is a registry's), all platforms unless
-        `platform` names some, with its signatures. Raises what the two ends raise."""
+        `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
         from contextlib import ExitStack
 
         from boxwright.image import places
-        from boxwright.registry.client.copying import copy_between, remote_end
+        from boxwright.registry.client.copying import bring_attached, copy_between, remote_end
         from boxwright.spec.platform import Platform
 
         of, to = places.Place.parse(source), places.Place.parse(target)
         if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
-            return self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0].target
+            done = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0]
+            if done.note and note:
+                note(done.note)
+            if referrers:
+                with places.source(self.images_store, of) as (here, _):
+                    bring_attached(here, done.target, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
+            return done.target
+        referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
         with ExitStack() as stack:
             start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
             end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
             wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
-            one_by_one = to.kind.endswith("-archive")
-            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=1 if one_by_one else jobs, progress=progress)
+            jobs = 1 if to.kind.endswith("-archive") else jobs
+            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=jobs, progress=progress, note=note)
 
     def imagetools_create(
         self, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: dict[str, str] | None = None, dry_run: bool = False
@@ -368,14 +387,8 @@ class Engine:
         from boxwright.build.registries import EngineRegistries
         from boxwright.build.request import BuildRequest
 
-        if not isinstance(what, BuildRequest):
-            given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-            if what is not None:
-                from boxwright.build.inputs import is_url
-
-                given["remote" if is_url(str(what)) else "context"] = what if is_url(str(what)) else Path(what)
-            what = BuildRequest(**given)
-        return build(self, EngineRegistries(self), what, progress or ignore)
+        request = what if isinstance(what, BuildRequest) else BuildRequest.of(what, options)
+        return build(self, EngineRegistries(self), request, progress or ignore)
 
     # --- system --------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.engine import Engine
+from support import REAL_ROOT
 from support_image import engine, imported, sound
 
 pytestmark = pytest.mark.peer
@@ -28,7 +28,7 @@ def need(program: str, *, root: bool = False) -> str:
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if not found:
         pytest.skip(f"{program} is not installed")
-    if root and os.geteuid() != 0:
+    if root and not REAL_ROOT:
         pytest.skip(f"{program} is used as root here")
     return found
 

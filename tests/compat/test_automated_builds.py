@@ -35,7 +35,7 @@ def test_a_webhook_brings_an_image(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while True:
             try:
                 socket.create_connection(("127.0.0.1", ports[0]), 1).close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,12 +13,13 @@ import pytest
 import support_corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
+from support import REAL_ROOT
 
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.rooted,
     pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
 ]
 
 # Where BuildKit, which is the model, and buildah are known to differ (dockerfile.md 3.3).

@@ -25,13 +25,13 @@ import pytest
 import support_images
 from boxwright import Engine
 from boxwright.cli.main import main
-from support import DATA
+from support import DATA, REAL_ROOT
 from support_corpus import leave
 from support_peers import dockerd
 
 pytestmark = [
     pytest.mark.peer, pytest.mark.rooted, pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
     pytest.mark.skipif(not Path("/usr/bin/docker").exists() or shutil.which("dockerd") is None, reason="docker.io is not installed"),
     pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
 ]  # fmt: skip

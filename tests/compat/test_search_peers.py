@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support import REAL_ROOT
 from support_images_pushed import push_image
 from support_peers import Boxwright, dockerd, needs, podman, run
 from support_server import Client, serving
@@ -29,7 +29,7 @@ def registry(tmp_path: Path) -> Iterator[Client]:
 
 
 @needs("dockerd", "docker")
-@pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
+@pytest.mark.skipif(not REAL_ROOT, reason="dockerd needs root")
 def test_docker_search(registry: Client, tmp_path: Path) -> None:
     host = registry.host
     with dockerd(tmp_path / "d") as docker:
@@ -40,6 +40,12 @@ def test_docker_search(registry: Client, tmp_path: Path) -> None:
         assert run(*docker, "search", "--filter", "is-official=true", "--format", "{{.Name}}", f"{host}/web").split() == [f"{host}/web"]
         assert len(run(*docker, "search", "--limit", "2", "--format", "{{.Name}}", f"{host}/web").split()) == 2
         assert len(run(*docker, "search", "--format", "{{.Name}}", f"{host}/").split()) == 4
+        ours = Boxwright(tmp_path / "ours")
+        for options in (
+            (), ("--no-trunc",), ("--limit", "2"), ("--filter", "stars=1"), ("--filter", "is-official=true"), ("--filter", "is-official=false", "--limit", "1"),
+            ("--format", line), ("--format", "json"), ("--format", "{{json .}}"), ("--format", "table {{.Name}}\t{{.StarCount}}"),
+        ):  # fmt: skip
+            assert ours("search", *options, f"{host}/web") == run(*docker, "search", *options, f"{host}/web"), options
         name = found[0].partition("|")[0]
         assert "no basic auth" not in run(*docker, "pull", name, fails=True)  # the name can be pulled; its layers are no tars
 

@@ -12,9 +12,10 @@ import pytest
 
 from boxwright.layer.view import LayersView
 from boxwright.runtime.process import spawn
+from support import REAL_ROOT
 from support_snapshot import add_layer, driver, make_layers, mounts_below, why_not
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
 PROGRAM = """
 import itertools, os, sys

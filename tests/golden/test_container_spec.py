@@ -11,8 +11,8 @@ import pytest
 from boxwright.container import spec
 from boxwright.container.config import ContainerConfig, DeviceSpec, Limits, MountSpec, PortBinding, Ulimit
 from boxwright.container.spec import Facts, MountPoint
-from boxwright.container.trust import Trust
 from boxwright.rootfs.users import User
+from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "container"

@@ -13,6 +13,7 @@ import pytest
 
 from boxwright.cli.commands import COMMANDS
 from boxwright.cli.main import load, main
+from support import REAL_ROOT
 from support_docs import Desk
 
 pytestmark = pytest.mark.rooted
@@ -42,7 +43,7 @@ def line(dice: random.Random, names: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_command(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if os.geteuid() != 0:
+    if not REAL_ROOT:
         pytest.skip("needs root: creates containers")
     if not Path("/bin/busybox").exists():
         pytest.skip("needs busybox-static")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import support_corpus as corpus
 import support_images
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
+from support import REAL_ROOT
 
 pytestmark = [
     pytest.mark.rooted,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
     pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
 ]
 

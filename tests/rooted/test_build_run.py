@@ -21,10 +21,11 @@ from boxwright.build.ops.context import Secret
 from boxwright.build.progress import StepCached, StepDone, StepLog
 from boxwright.build.request import BuildFailed, BuildResult
 from boxwright.errors import StepFailed
+from support import REAL_ROOT
 
 pytestmark = [
     pytest.mark.rooted,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
     pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
 ]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 import support_docs
+from support import REAL_ROOT
 from support_docs import Command, Desk, File
 
 pytestmark = pytest.mark.rooted
@@ -19,7 +19,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["concepts.md", "tutorial.md", "registry.md", "moving-images.md"])
 def test_the_page_is_true(name: str, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
+    if not REAL_ROOT:
         pytest.skip("needs root: runs containers")
     if not Path("/bin/busybox").exists():
         pytest.skip("needs busybox-static, from which the pages make their base image")

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from support import REAL_ROOT
+
 QEMU = shutil.which("qemu-aarch64-static") or ""
 pytestmark = [
     pytest.mark.rooted,
-    pytest.mark.skipif(os.geteuid() != 0, reason="registering an emulator needs root"),
+    pytest.mark.skipif(not REAL_ROOT, reason="registering an emulator needs root"),
     pytest.mark.skipif(platform.machine() == "aarch64", reason="nothing to emulate here"),
 ]
 MAGIC = "\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00"

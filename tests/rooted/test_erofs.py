@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from support import REAL_ROOT
 from support_layer import census, expected, layer_store, make_tar, member, mounted, raw_header
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
 
 @pytest.fixture(scope="module", autouse=True)

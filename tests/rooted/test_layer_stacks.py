@@ -19,9 +19,10 @@ from boxwright.errors import Invalid
 from boxwright.layer.apply import unpack
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView
+from support import REAL_ROOT
 from support_layer import census, layer_store, make_tar, member, mounted
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 _SET_STRING, _SET_FD, _CREATE = 1, 5, 6

@@ -27,9 +27,10 @@ from boxwright.snapshot.mount import (
     open_tree,
 )
 from boxwright.snapshot.snapshotter import Mount
+from support import REAL_ROOT
 from support_snapshot import add_layer, driver, make_layers, mounts_below
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
 
 @pytest.fixture

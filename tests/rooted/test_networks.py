@@ -85,10 +85,13 @@ def test_containers_reach_the_host_and_each_other(root: Root) -> None:
 def test_published_ports(root: Root) -> None:
     root.run("run", "-d", "--name", "web", "-p", "127.0.0.1::80", "-p", "80/tcp", *WEB)
     shown = root.out("port", "web").splitlines()
-    assert len(shown) == 2 and shown[0].startswith("80/tcp -> ")
+    six = Path("/proc/net/if_inet6").exists()
+    assert len(shown) == 2 + six and shown[0].startswith("80/tcp -> ")
     ports = {line.rpartition(":")[0].split("-> ")[1]: int(line.rpartition(":")[2]) for line in shown}
     for address in ("127.0.0.1", "0.0.0.0"):
         eventually(lambda address=address: get("127.0.0.1", ports[address]) == "hello\n")
+    if six:
+        assert ports["[::]"] == ports["0.0.0.0"] and get("::1", ports["[::]"]) == "hello\n"
     assert f":{ports['0.0.0.0']}->80/tcp" in root.out("ps", "--format", "{{.Ports}}")
     identity = root.engine.containers.get("web").short_id
     assert f"boxwright:{identity}" in rules()

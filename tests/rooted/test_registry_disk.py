@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,10 @@ import pytest
 from boxwright import Engine
 from boxwright.content.local import DiskFull
 from boxwright.registry.client.client import RegistryClient
+from support import REAL_ROOT
 from support_registry import client_config, make_image, noise, running
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")]
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")]
 
 
 @pytest.fixture

@@ -314,6 +314,13 @@ def test_mount_points_of_the_runtime_are_no_part_of_a_commit(root: Root) -> None
     root.run("rmi", "same")
 
 
+def test_marks_of_a_container_are_inside_and_in_no_commit(root: Root) -> None:
+    root.run("run", "--network", "none", "--name", "cm", IMAGE, "sh", "-c", "test -f /.dockerenv && readlink /etc/mtab")
+    assert root.out("logs", "cm") == "/proc/mounts" and root.out("diff", "cm") == ""
+    root.run("start", "-a", "cm")
+    assert root.out("diff", "cm") == ""
+
+
 def test_top_stats_port_inspect_update(root: Root) -> None:
     root.run("run", "-d", "--network", "none", "--name", "ct", "-l", "a=b", IMAGE, "sleep", "1000")
     assert "sleep 1000" in root.out("top", "ct") and root.out("top", "ct", "-o", "pid,args").splitlines()[0].split() == ["PID", "COMMAND"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from suites.snapshot_suite import SnapshotSuite
+from support import REAL_ROOT
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
+pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
 
 class TestMounted(SnapshotSuite):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from support import REAL_ROOT
 from support_images import busybox_tar, have_busybox
 
 pytestmark = [
     pytest.mark.rooted,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: real containers"),
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root: real containers"),
     pytest.mark.skipif(not have_busybox(), reason="busybox-static is not installed"),
 ]
 

@@ -125,3 +125,38 @@ def test_a_terminal_is_needed_for_it(root: Root) -> None:
     assert "the input device is not a TTY" in root.run("run", "-it", "--rm", IMAGE, check=125).stderr
     assert root.out("run", "-t", "--rm", "--network", "none", IMAGE, "tty") == "/dev/pts/0"
     eventually(lambda: root.out("ps", "-aq") == "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 3), (signal.SIGHUP, 4)])
+def test_signals_reach_the_container_and_the_terminal_is_put_back(root: Root, number: signal.Signals, code: int) -> None:
+    script = "trap 'exit 3' TERM; trap 'exit 4' HUP; echo up; while :; do sleep 0.1; done"
+    terminal = Terminal(root, "run", "-it", "--rm", "--network", "none", IMAGE, "sh", "-c", script)
+    terminal.expect("up")
+    assert not termios.tcgetattr(terminal.master)[3] & termios.ECHO
+    terminal.process.send_signal(number)
+    assert terminal.process.wait(20) == code
+    assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
+    terminal.end()
+
+
+def test_an_exec_that_is_ended_puts_the_terminal_back(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "kept", IMAGE, "sleep", "1000")
+    terminal = Terminal(root, "exec", "-it", "kept", "sh", "-c", "echo up; sleep 1000")
+    terminal.expect("up")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.process.wait(20) == 128 + signal.SIGTERM
+    assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
+    terminal.end()
+    root.run("rm", "-f", "kept")
+
+
+def test_the_third_signal_ends_the_client(root: Root) -> None:
+    running = root.start("run", "--rm", "--name", "deaf", "--network", "none", IMAGE, "sh", "-c", "trap '' INT; echo up; sleep 1000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None and running.stdout.readline() == b"up\n"
+    deadline = time.monotonic() + 20
+    while running.poll() is None and time.monotonic() < deadline:
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    assert running.returncode == 1
+    assert b"got 3 SIGTERM/SIGINTs, forcefully exiting" in running.communicate()[1]
+    root.run("rm", "-f", "deaf")

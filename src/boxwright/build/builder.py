@@ -14,7 +14,7 @@ from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
 from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
-from boxwright.build.ops.context import Rooms, Sandbox, StepContext
+from boxwright.build.ops.context import Sandbox, StepContext
 from boxwright.build.plan import Plan, Planner, PlanOptions
 from boxwright.build.progress import BuildWarning, Emit, StepDone, StepLog, StepStarted, StepStatus, ignore
 from boxwright.build.request import BuildFailed, BuildRequest, BuildResult, RequestInvalid, StepResult
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.content.lease import Lease
+    from boxwright.image.rooms import Rooms
 
 _LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has
 _TAIL = 25  # lines of it that are repeated, as BuildKit does

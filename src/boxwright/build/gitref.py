@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote
 
@@ -95,3 +96,10 @@ def _flag(values: dict[str, str], key: str) -> bool | None:
     if values[key] in _FALSE:
         return False
     raise GitRefInvalid(f"invalid {key} value: {values[key]}")
+
+
+def is_url(place: str) -> bool:
+    """Whether a build context is somewhere else; a directory of that name comes first."""
+    if os.path.isdir(place):
+        return False
+    return place.startswith(("http://", "https://")) or parse_git(place) is not None

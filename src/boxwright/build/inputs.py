@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.gitref import GitRef
-    from boxwright.build.ops.context import Rooms
+    from boxwright.image.rooms import Rooms
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile
 _HEAD = 1 << 16  # bytes by which a tar is told from a Dockerfile
@@ -128,16 +128,16 @@ class Fetched:
 
     def remote(self, place: str) -> bytes | Path:
         """What is at a URL: the checkout of a Git repository, a tar's content, or a Dockerfile. Raises GitRefMissing,
-        ProgramFailed, SourceMissing, SourceUnreachable."""
+        ProgramFailed, DownloadMissing, DownloadFailed, PeerUnreachable."""
         from boxwright.build.gitref import parse_git
 
         repository = parse_git(place)
         if repository is not None:
             with self._step(f"load git source {place}"):
                 return self._checkout(repository)
-        from boxwright.image.importer import open_source
+        from boxwright.registry.client.fetch import open_url
 
-        with self._step("load remote build context"), open_source(place, self._rooms.settings) as body:
+        with self._step("load remote build context"), open_url(self._rooms.settings, place) as body:
             return self.stream(body, place)
 
     def directory(self, place: str, name: str) -> Path:
@@ -264,6 +264,8 @@ def _named(value: str) -> tuple[str, str]:
     scheme, separator, rest = value.partition("://")
     if separator and scheme == "docker-image":
         return "image", rest
+    from boxwright.build.gitref import is_url
+
     if is_url(value):
         return "remote", value
     if separator:
@@ -273,15 +275,6 @@ def _named(value: str) -> tuple[str, str]:
     if not os.path.isdir(value):
         raise DockerfileMissing(f"build context {value!r} is not a directory")
     return "directory", value
-
-
-def is_url(place: str) -> bool:
-    """Whether a context is somewhere else; a directory of that name comes first."""
-    if os.path.isdir(place):
-        return False
-    from boxwright.build.gitref import parse_git
-
-    return place.startswith(("http://", "https://")) or parse_git(place) is not None
 
 
 class BuildContextUnsupported(Unsupported):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.builder import Building
-    from boxwright.build.ops.context import Rooms
+    from boxwright.image.rooms import Rooms
     from boxwright.layer.view import LayersView
 
 _KINDS = ("image", "docker", "oci", "local", "tar", "cacheonly", "registry")

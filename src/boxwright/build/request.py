@@ -68,6 +68,16 @@ class BuildRequest:
     outputs: tuple[Output, ...] = ()
     check_only: bool = False
 
+    @classmethod
+    def of(cls, place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
+        """For a directory or a URL, with other fields by name; lists serve as tuples."""
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        if place is not None:
+            from boxwright.build.gitref import is_url
+
+            given |= {"remote": str(place)} if is_url(str(place)) else {"context": Path(place)}
+        return cls(**given)
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:

@@ -89,21 +89,28 @@ def save(ctx: Context, args: Namespace) -> int:
 
 def _save_to_file(ctx: Context, args: Namespace) -> None:
     """A failed save leaves an older file of that name as it was."""
+    with output_file(args.output) as out, _progress(ctx, "Saving", "Saved") as progress:
+        ctx.engine.save(args.image, out, platform=args.platform, progress=progress)
+
+
+@contextmanager
+def output_file(name: str) -> Iterator[BinaryIO]:
+    """What is written takes the place of the file `name` once all of it is there. Raises OutputInvalid."""
     from pathlib import Path
 
-    path = Path(args.output)
+    path = Path(name)
     if not path.parent.is_dir():
         raise OutputInvalid(f'invalid output path: directory "{path.parent}" does not exist')
     if path.is_dir():
         raise OutputInvalid(f'invalid output path: "{path}" is a directory')
     if path.exists() and not path.is_file():  # a device or pipe cannot be replaced
         with open(path, "wb") as out:
-            ctx.engine.save(args.image, out, platform=args.platform)
+            yield out
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "xb", buffering=1 << 20) as out, _progress(ctx, "Saving", "Saved") as progress:
-            ctx.engine.save(args.image, out, platform=args.platform, progress=progress)
+        with open(temporary, "xb", buffering=1 << 20) as out:
+            yield out
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -171,15 +171,12 @@ def _context(path: str) -> tuple[Path | None, BinaryIO | None, str]:
 
     if path == "-":
         return None, sys.stdin.buffer, ""
-    if ("://" in path or "@" in path or path.startswith("github.com/")) and _is_url(path):
-        return None, None, path
+    if "://" in path or "@" in path or path.startswith("github.com/"):
+        from boxwright.build.gitref import is_url
+
+        if is_url(path):
+            return None, None, path
     return Path(path), None, ""
-
-
-def _is_url(path: str) -> bool:
-    from boxwright.build.inputs import is_url
-
-    return is_url(path)
 
 
 def _words(values: list[str]) -> tuple[str, ...]:

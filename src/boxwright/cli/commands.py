@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "buildx build": (_B, "build", "Build an image from a Dockerfile"),
     "buildx b": (_B, "build", "Build an image from a Dockerfile"),
     "builder prune": (_S, "builder_prune", "Remove build cache"),
-    "buildx prune": (_S, "builder_prune", "Remove build cache"),
+    "buildx prune": (_S, "buildx_prune", "Remove build cache"),
     "buildx du": (_S, "buildx_du", "Disk usage of the build cache"),
     # containers
     "run": (_R, "run", "Create and run a new container from an image"),

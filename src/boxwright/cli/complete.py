@@ -13,6 +13,7 @@ from boxwright.cli.flags import SUPPRESS, Argument, Parser
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _GUESSES = (
     ("SOURCE_IMAGE", "image"),
@@ -206,14 +207,14 @@ def _stored(kind: str, root: str | None) -> list[str]:
         return []
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)
     try:
-        return sorted(_names(connection, kind))
+        return sorted(_names(connection, kind, path.parent))
     except sqlite3.Error:
         return []
     finally:
         connection.close()
 
 
-def _names(connection: object, kind: str) -> set[str]:
+def _names(connection: object, kind: str, root: Path) -> set[str]:
     execute = connection.execute  # type: ignore[attr-defined]
     names: set[str] = set()
     if kind in ("image", "object"):
@@ -222,8 +223,13 @@ def _names(connection: object, kind: str) -> set[str]:
         for (name,) in execute("SELECT name FROM names"):
             if "@" not in name:
                 names.add(familiar(name))
-    if kind in ("container", "running", "stopped", "object"):
+    if kind in ("container", "object"):
         names.update(name for (name,) in execute("SELECT name FROM containers"))
+    if kind in ("running", "stopped"):
+        from boxwright.container.records import directory_of, load_state
+
+        rows = execute("SELECT id, name FROM containers")
+        names.update(name for identity, name in rows if load_state(directory_of(root, identity)).active == (kind == "running"))
     if kind in ("volume", "object"):
         names.update(name for (name,) in execute("SELECT name FROM volumes WHERE NOT anonymous"))
     if kind in ("network", "object"):

@@ -42,6 +42,8 @@ _boxwright() {
     done < <("$program" __complete "${words[@]:1}" 2>/dev/null)
 }
 complete -F _boxwright boxwright
+# bash does not look through aliases; for one that is made later: complete -F _boxwright docker
+[[ $(alias docker 2>/dev/null) == *boxwright* ]] && complete -F _boxwright docker
 """
 
 _ZSH = r"""#compdef boxwright

@@ -29,7 +29,7 @@ def each(ctx: Context, names: Sequence[str], act: Callable[[str], object]) -> in
         try:
             act(name)
         except BoxwrightError as error:
-            ctx.err(f"Error: {error}" + (f"\n{error.hint}" if error.hint else ""))
+            ctx.err(f"Error: {error}" + (f"\nHint: {error.hint}" if error.hint else ""))
             failed = 1
         else:
             ctx.out(name)
@@ -60,6 +60,9 @@ def ps(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.tables import table
 
     last = 1 if args.latest else args.last
+    if args.quiet and args.format:
+        ctx.warn("Ignoring custom format, because both --format and --quiet are set.")
+        args.format = ""
     filters = parse_filters(args.filter, _FILTERS)
     show_all = args.all or last > 0 or any(key in filters for key in ("status", "exited"))
     found = list(ctx.engine.containers.list(all=show_all))
@@ -70,7 +73,7 @@ def ps(ctx: Context, args: Namespace) -> int:
         found = [c for c in found if matches(c)]
     if last > 0:
         found = found[:last]
-    wants_size = args.size or ".Size" in args.format
+    wants_size = args.size or ".Size" in args.format or "json ." in args.format
     rows = [_row(ctx, c, trunc=not args.no_trunc, size=wants_size) for c in found]
     default = (*_DEFAULT, "Size") if args.size else _DEFAULT
     table(ctx, _COLUMNS, rows, default=default, format=args.format, quiet=args.quiet, config_key="psFormat")
@@ -257,8 +260,9 @@ def container_prune_args(p: Parser) -> None:
 
 def container_prune(ctx: Context, args: Namespace) -> int:
     """Remove all stopped containers."""
-    from boxwright.cli.filters import labels_match, moment, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.tables import human_size
+    from boxwright.image.filters import labels_match, moment
 
     filters = parse_filters(args.filter, ("until", "label", "label!"))
     if not args.force and not ctx.confirm("WARNING! This will remove all stopped containers."):
@@ -266,10 +270,7 @@ def container_prune(ctx: Context, args: Namespace) -> int:
     before = min((moment(t) for t in filters.get("until", ())), default=None)
 
     def wanted(container: Container) -> bool:
-        if before is not None and container.created >= before:
-            return False
-        refused = filters.get("label!", ())
-        return labels_match(filters.get("label", ()), container.labels) and not any(labels_match([r], container.labels) for r in refused)
+        return (before is None or container.created < before) and labels_match(container.labels, filters)
 
     removed, freed = ctx.engine.containers.prune(wanted)
     if removed:
@@ -294,7 +295,7 @@ def container_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.containers, lambda name: ctx.engine.container_inspect(name, size=args.size), args.format)
+    return show(ctx, args.containers, lambda name: ("container", ctx.engine.container_inspect(name, size=args.size)), args.format)
 
 
 def port_args(p: Parser) -> None:
@@ -319,7 +320,7 @@ def port(ctx: Context, args: Namespace) -> int:
         port_range(number, "port")
         key = f"{number}/{protocol or 'tcp'}"
         if not ports.get(key):
-            raise NoSuchPort(f"no public port '{args.port}' published for {args.container}")
+            raise NoSuchPort(f"No public port '{args.port}' published for {args.container}")
         for binding in ports[key]:
             ctx.out(shown(binding))
         return 0
@@ -330,16 +331,18 @@ def port(ctx: Context, args: Namespace) -> int:
 
 
 def update_args(p: Parser) -> None:
-    for name, kind, text in (
-        ("--cpus", "decimal", "Number of CPUs"),
-        ("--cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
-        ("--cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
-        ("--memory-reservation", "bytes", "Memory soft limit"),
-        ("--memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
-        ("--restart", "string", "Restart policy to apply when a container exits"),
+    from boxwright.cli.containers_options import said
+
+    for name, kind, parse, text in (
+        ("--cpus", "decimal", "parse_cpus", "Number of CPUs"),
+        ("--cpuset-cpus", "string", "", "CPUs in which to allow execution (0-3, 0,1)"),
+        ("--cpuset-mems", "string", "", "MEMs in which to allow execution (0-3, 0,1)"),
+        ("--memory-reservation", "bytes", "parse_size", "Memory soft limit"),
+        ("--memory-swap", "bytes", "parse_swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+        ("--restart", "string", "", "Restart policy to apply when a container exits"),
     ):
-        p.add_argument(name, metavar=kind, default="", help=text)
-    p.add_argument("-m", "--memory", metavar="bytes", default="", help="Memory limit")
+        p.add_argument(name, metavar=kind, default="", help=text, type=said(parse) if parse else None)
+    p.add_argument("-m", "--memory", metavar="bytes", default="", help="Memory limit", type=said("parse_size"))
     p.add_argument("-c", "--cpu-shares", type=int, default=0, help="CPU shares (relative weight)")
     p.add_argument("--cpu-period", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) period")
     p.add_argument("--cpu-quota", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) quota")
@@ -354,11 +357,10 @@ def update(ctx: Context, args: Namespace) -> int:
     from boxwright.container.config import ContainerConfig
     from boxwright.spec.values import replace
 
-    sizes = {"memory": options.parse_size, "memory_reservation": options.parse_size, "memory_swap": options.parse_swap}
-    changed: dict[str, Any] = {key: parse(getattr(args, key)) for key, parse in sizes.items() if key in args.given}
-    changed |= {key: getattr(args, key) for key in ("cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight") if key in args.given}
+    names = ("memory", "memory_reservation", "memory_swap", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight")
+    changed: dict[str, Any] = {key: getattr(args, key) for key in names if key in args.given}
     if "cpus" in args.given:
-        changed["nano_cpus"] = options.parse_cpus(args.cpus)
+        changed["nano_cpus"] = args.cpus
     restart = options.parse_restart(args.restart) if "restart" in args.given else None
 
     def change(config: ContainerConfig) -> ContainerConfig:

@@ -112,7 +112,7 @@ class Attachment:
                     keys = DetachKeys(self._keys)
                     stack.enter_context(raw_mode(0))
                 stack.enter_context(follow_window_size(0, lambda rows, columns: session.send(frames.RESIZE, (rows, columns))))
-            elif self._proxy:
+            if self._proxy:
                 _forward_signals(session)
             ended = relay(session, streams, filter_input=keys.feed if keys else None)
         if ended is None:
@@ -126,11 +126,19 @@ class Attachment:
 
 
 def _forward_signals(session: Session) -> None:
-    """Whatever this process is told, the container's process is told. For the rest of this process's life."""
+    """Whatever this process is told, the container's process is told. For the rest of this process's life, which the third
+    SIGINT or SIGTERM ends: a container may ignore them."""
     from boxwright.container import frames
     from boxwright.errors import BoxwrightError
 
+    asked = 0
+
     def forward(number: int, _: object) -> None:
+        nonlocal asked
+        asked += number in (2, 15)
+        if asked == 3:
+            sys.stderr.write("\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n")
+            raise SystemExit(1)
         try:
             session.send(frames.SIGNAL, number)
         except BoxwrightError:  # it has ended: the relay will see

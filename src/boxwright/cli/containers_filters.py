@@ -17,7 +17,7 @@ _HEALTH = ("starting", "healthy", "unhealthy", "none")
 
 def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Container], bool]:
     """One predicate of all filters. Raises FilterInvalid, NoSuchContainer for before and since."""
-    from boxwright.cli.filters import FilterInvalid, flag
+    from boxwright.image.filters import FilterInvalid, flag, labels_match
 
     for status in filters.get("status", ()):
         if status not in _STATES:
@@ -40,8 +40,6 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
     exact = dict(filters)
 
     def matches(container: Container) -> bool:
-        from boxwright.cli.filters import labels_match
-
         state = container.state
         tests: dict[str, Callable[[str], bool]] = {
             "id": lambda v: container.id.startswith(v), "name": lambda v: _name(v, container.name), "status": lambda v: state.status == v,
@@ -52,7 +50,7 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
         }  # fmt: skip
         if not all(any(test(v) for v in exact[key]) for key, test in tests.items() if key in exact):
             return False
-        if "label" in exact and not labels_match(exact["label"], container.labels):
+        if not labels_match(container.labels, exact):
             return False
         if "ancestor" in exact and not ancestors & {container.target, *container.layers[-1:], container.record["image_id"]}:
             return False

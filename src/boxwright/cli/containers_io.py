@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 TYPE_CHECKING = False
@@ -29,9 +28,9 @@ def logs_args(p: Parser) -> None:
 
 def logs(ctx: Context, args: Namespace) -> int:
     """What the container wrote, on the same streams."""
-    from boxwright.cli.filters import moment
     from boxwright.cli.flags import FlagError
     from boxwright.container.logs import read
+    from boxwright.image.filters import moment
 
     if args.tail != "all" and not args.tail.lstrip("-").isdecimal():
         raise FlagError(f'invalid argument "{args.tail}" for "-n, --tail" flag: wanted a number or all', prog=ctx.prog)
@@ -105,6 +104,8 @@ def exec_(ctx: Context, args: Namespace) -> int:
 
     if not args.command:
         raise UsageError(f"boxwright: '{ctx.prog}' requires at least 2 arguments", prog=ctx.prog, usage=f"{ctx.prog} [OPTIONS] CONTAINER COMMAND [ARG...]")
+    if args.workdir and not args.workdir.startswith("/"):
+        raise execs.ExecFailed(f"the working directory '{args.workdir}' is invalid, it needs to be an absolute path")
     config = execs.ExecConfig(
         tuple(args.command), environment(args.env_file, args.env, ctx.settings.environ), args.user, args.workdir, args.tty, args.privileged
     )
@@ -231,15 +232,10 @@ def export(ctx: Context, args: Namespace) -> int:
         write(ctx.engine, container, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return 0
-    part = f"{args.output}.part"
-    try:
-        with open(part, "wb", buffering=0) as file:
-            write(ctx.engine, container, file)
-        os.rename(part, args.output)
-    except BaseException:
-        if os.path.exists(part):
-            os.unlink(part)
-        raise
+    from boxwright.cli.archives import output_file
+
+    with output_file(args.output) as file:
+        write(ctx.engine, container, file)
     return 0
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 
-def _said(function: str) -> Any:
+def said(function: str) -> Any:
     """A converter that imports what understands the value when there is one; what it raises names the option."""
 
     def convert(text: str) -> Any:
@@ -122,10 +122,10 @@ _SWITCHES = (
 )
 # What docker/cli reads while it parses the flags, so that the error names the flag.
 _READ = {
-    "--add-host": _said("parse_host"), "--attach": _said("parse_stream"), "--cpus": _said("parse_cpus"), "--dns": _said("parse_address"), "--env": _said("parse_env"),
-    "--health-interval": _said("parse_duration"), "--health-start-interval": _said("parse_duration"), "--health-start-period": _said("parse_duration"), "--health-timeout": _said("parse_duration"),
-    "--ip": _said("parse_address"), "--label": _said("parse_label"), "--memory": _said("parse_size"), "--memory-reservation": _said("parse_size"), "--memory-swap": _said("parse_swap"),
-    "--mount": _mount, "--shm-size": _said("parse_size"), "--tmpfs": _said("parse_tmpfs"), "--ulimit": _said("parse_ulimit"),
+    "--add-host": said("parse_host"), "--attach": said("parse_stream"), "--cpus": said("parse_cpus"), "--dns": said("parse_address"), "--env": said("parse_env"),
+    "--health-interval": said("parse_duration"), "--health-start-interval": said("parse_duration"), "--health-start-period": said("parse_duration"), "--health-timeout": said("parse_duration"),
+    "--ip": said("parse_address"), "--label": said("parse_label"), "--memory": said("parse_size"), "--memory-reservation": said("parse_size"), "--memory-swap": said("parse_swap"),
+    "--mount": _mount, "--shm-size": said("parse_size"), "--tmpfs": said("parse_tmpfs"), "--ulimit": said("parse_ulimit"),
 }  # fmt: skip
 _KINDS = {"--mount": "mount", "--network": "network", "--sysctl": "map", "--ulimit": "ulimit"}
 
@@ -192,10 +192,14 @@ def _check(ctx: Context, args: Namespace) -> None:
 
     if args.isolation not in ("", "default"):
         raise OptionInvalid(f'invalid isolation: "{args.isolation}" - linux only supports \'default\'')
-    if args.runtime:
-        have = ctx.engine.runtime.name
-        if args.runtime.rpartition("/")[2] != have and args.runtime != "io.containerd.runc.v2":
-            raise OptionInvalid(f"unknown or invalid runtime name: {args.runtime}", hint=f"{have} is used here; choose another with BOXWRIGHT_RUNTIME")
+    if args.volume_driver not in ("", "local"):
+        raise OptionInvalid(f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found', hint="the driver is local")
+    if args.blkio_weight:
+        from boxwright.runtime.host import weighs_io
+
+        if not weighs_io():
+            ctx.warn("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
+            args.blkio_weight = 0
     if args.mac_address:
         parse_mac(args.mac_address)
     if (args.publish or args.publish_all) and [*args.network, *args.net] == ["host"]:
@@ -254,15 +258,14 @@ def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
     from boxwright.container.config import MountSpec
     from boxwright.container.mounts import parse_volume
 
-    found = [*(parse_volume(text, os.getcwd()) for text in args.volume), *args.mount]
+    found = [*(parse_volume(text, os.getcwd()) for text in dict.fromkeys(args.volume)), *args.mount]
     return (*found, *(MountSpec("tmpfs", target, options=given, flag=True) for target, given in args.tmpfs))
 
 
 def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
     """The mode and the endpoints."""
     from boxwright.container.config import Endpoint
-    from boxwright.container.networks import parse_network
-    from boxwright.container.options import OptionInvalid
+    from boxwright.container.options import OptionInvalid, parse_network
 
     wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
     mode = "bridge" if wanted[0][0] == "default" else wanted[0][0]

@@ -18,7 +18,7 @@ class Context:
     def __init__(self, *, root: str | None = None, docker_config: str | None = None, debug: bool = False, prog: str = "boxwright") -> None:
         self._root = root
         self._docker_config = docker_config
-        self.debug = debug or bool(os.environ.get("BOXWRIGHT_DEBUG"))
+        self.debug = debug or os.environ.get("BOXWRIGHT_DEBUG", "0") not in ("", "0")
         self.prog = prog  # the command as typed: "boxwright image ls"
 
     @cached_property
@@ -50,7 +50,12 @@ class Context:
 
     def err(self, text: str = "") -> None:
         """One line for people (progress, warnings, errors) on standard error, after what was printed before."""
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:  # a full disk, a closed descriptor: told at the end, and this may be the telling
+            pass
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 

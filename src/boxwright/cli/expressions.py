@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from boxwright.cli.functions import FUNCTIONS, FunctionError, Method, show, truth
+from boxwright.cli.gotypes import NIL
 from boxwright.cli.template import Token, tokens
 from boxwright.errors import Invalid
 
@@ -183,7 +184,7 @@ class Expressions:
             value = target(scope)
             if callable(value) and not isinstance(value, Method):
                 value = value()
-            if value is None and not scope.lenient:
+            if (value is None or value is NIL) and not scope.lenient:
                 raise self.error(f"nil pointer evaluating {token.text}", token.position, running=True)
             try:
                 return value[name]
@@ -195,7 +196,7 @@ class Expressions:
         return read
 
     def missing(self, value: Any, token: Token) -> FormatError:
-        names = sorted(map(str, value)) if hasattr(value, "keys") else []
+        names = sorted(map(str, value.keys())) if hasattr(value, "keys") else []
         if not names:
             return self.error(f"can't evaluate field {token.text[1:]} in {show(value)[:80]!r}", token.position, running=True)
         from boxwright.cli.suggest import closest

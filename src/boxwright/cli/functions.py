@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from boxwright.cli.gotypes import Nil, NilList, NilMap, Struct
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ def go_value(value: Any) -> str:
         return value
     if callable(value):
         return go_value(value()) if not isinstance(value, Method) else "<method>"
-    if value is None:
+    if value is None or isinstance(value, Nil):
         return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -50,6 +52,8 @@ def go_value(value: Any) -> str:
         return _float(value)
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(go_value(v) for v in value) + "]"
+    if isinstance(value, Struct):
+        return "{" + " ".join(go_value(v) for v in value.values()) + "}"
     if hasattr(value, "items"):
         return "map[" + " ".join(f"{k}:{go_value(v)}" for k, v in sorted(value.items(), key=lambda pair: str(pair[0]))) + "]"
     return str(value)
@@ -78,6 +82,10 @@ def to_json(value: Any) -> str:
 def _resolved(value: Any) -> Any:
     if callable(value) and not isinstance(value, Method):
         value = value()
+    if isinstance(value, (Nil, NilList, NilMap)):
+        return None
+    if isinstance(value, Struct):
+        value = value.raw
     if hasattr(value, "items"):
         return {str(k): _resolved(v) for k, v in value.items() if not isinstance(v, Method)}
     if isinstance(value, (list, tuple)):
@@ -280,7 +288,7 @@ def _slice(value: Any, *bounds: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    for kind, name in ((bool, "bool"), (int, "int"), (float, "float"), (str, "string"), (type(None), "nil")):
+    for kind, name in ((bool, "bool"), (int, "int"), (float, "float"), (str, "string"), ((type(None), Nil), "nil")):
         if isinstance(value, kind):
             return name
     raise FunctionError("non-comparable type")
@@ -293,7 +301,7 @@ def _equal(first: Any, *others: Any) -> bool:
     for other in others:
         if _kind(other) != kind and "nil" not in (kind, _kind(other)):
             raise FunctionError("incompatible types for comparison")
-        if _kind(other) == kind and first == other:
+        if _kind(other) == kind and (kind == "nil" or first == other):
             return True
     return False
 

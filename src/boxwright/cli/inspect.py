@@ -32,10 +32,10 @@ def inspect(ctx: Context, args: Namespace) -> int:
         raise Invalid(f'"{args.type}" is not a valid value for --type', hint="it can be " + ", ".join(TYPES))
     kinds = (args.type,) if args.type else TYPES
 
-    def find(name: str) -> Any:
+    def find(name: str) -> tuple[str, Any]:
         for kind in kinds:
             try:
-                return _one(ctx, kind, name, size=args.size)
+                return kind, _one(ctx, kind, name, size=args.size)
             except (NotFound, Invalid) as error:  # a name that is none for an image may be one for a volume
                 if len(kinds) == 1:
                     raise
@@ -53,7 +53,7 @@ def image_inspect_args(p: Parser) -> None:
 
 def image_inspect(ctx: Context, args: Namespace) -> int:
     """Show images."""
-    return show(ctx, args.image, lambda name: ctx.engine.image_inspect(name, platform=args.platform), args.format)
+    return show(ctx, args.image, lambda name: ("image", ctx.engine.image_inspect(name, platform=args.platform)), args.format)
 
 
 def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:
@@ -65,8 +65,10 @@ def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:
     return engine.network_inspect(name) if kind == "network" else engine.volume_inspect(name)
 
 
-def show(ctx: Context, names: Sequence[str], find: Callable[[str], Any], template: str) -> int:
-    """Print what is found, as one JSON list or through a template; then tell what is missing. For any `inspect`."""
+def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, Any]], template: str) -> int:
+    """Print what is found, as one JSON list or through a template; then tell what is missing. For any `inspect`; `find`
+    gives the kind (one of `TYPES`) and the JSON."""
+    from boxwright.cli.gotypes import Struct
     from boxwright.cli.report import report
 
     render = _renderer(template)
@@ -74,12 +76,13 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], Any], templat
     failures: list[BoxwrightError] = []
     for name in names:
         try:
-            found.append(find(name))
+            kind, value = find(name)
         except BoxwrightError as error:
             failures.append(error)
             continue
+        found.append(value)
         if render:
-            ctx.out(render(found[-1]))
+            ctx.out(render(Struct(value, kind)))
     if not render:
         import json
 
@@ -90,6 +93,10 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], Any], templat
 def _renderer(template: str) -> Callable[[Any], str] | None:
     if not template:
         return None
-    from boxwright.cli.format import compile, to_json
+    from boxwright.cli.format import FormatError, compile, to_json
 
-    return to_json if template == "json" else compile(template)
+    try:
+        return to_json if template == "json" else compile(template)
+    except FormatError as error:
+        error.exit_code = 64  # Docker's, of inspect alone
+        raise

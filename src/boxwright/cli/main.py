@@ -144,11 +144,11 @@ def _group(ctx: Context, name: str, rest: list[str]) -> int:
     wants_help = not rest or rest[0] in ("--help", "-h", "help")
     if name:
         if wants_help:
-            ctx.out(group_help(name))
+            (ctx.out if rest else ctx.err)(group_help(name))
             return 0
         raise unknown([*name.split(), rest[0]])
     if not rest or rest[0] in ("--help", "-h"):
-        ctx.out(overview(ctx.width))
+        (ctx.out if rest else ctx.err)(overview(ctx.width))
         return 0
     if rest[0] == "help":
         return main([*rest[1:], "--help"])
@@ -176,7 +176,7 @@ def unknown(words: list[str]) -> UsageError:
 
 
 def _failed(ctx: Context, error: Exception) -> int:
-    if ctx.debug or os.environ.get("BOXWRIGHT_DEBUG"):
+    if ctx.debug or os.environ.get("BOXWRIGHT_DEBUG", "0") not in ("", "0"):
         import traceback
 
         traceback.print_exc()

@@ -7,12 +7,14 @@ from boxwright.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from typing import Any
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.spec.descriptor import Descriptor
+    from boxwright.spec.manifest import Index
+    from boxwright.spec.reference import Reference
 
 
 # --- manifest ---------------------------------------------------------------------------------------
@@ -64,47 +66,57 @@ def manifest_inspect_args(p: Parser) -> None:
 
 
 def manifest_inspect(ctx: Context, args: Namespace) -> int:
-    """The list under work, or what a registry has under the name."""
+    """The list under work or an image of it, or what a registry has under the name."""
+    from boxwright.spec.reference import Reference
+    from boxwright.spec.values import replace
+
     if len(args.names) > 2:
         raise Invalid("manifest inspect takes a manifest, or a manifest list and a manifest")
-    lists = ctx.engine.manifest_lists
-    if len(args.names) == 1 and lists.has(args.names[0]):
-        _print_raw(ctx, lists.index(args.names[0]).raw)
-        return 0
     from boxwright.registry.client.manifests import inspect
+    from boxwright.spec.manifest import Index
 
-    reference, desc, content, platforms = inspect(ctx.engine.registry, args.names[-1])
-    if not args.verbose:
-        _print_raw(ctx, content.raw)
-        return 0
-    _verbose(ctx, reference, desc, content, platforms)
+    lists, client = ctx.engine.manifest_lists, ctx.engine.registry
+    if lists.has(args.names[0]):
+        entries = lists.entries(args.names[0])
+        if len(args.names) == 2:
+            wanted = Reference.parse(args.names[1]).with_default_tag()
+            entries = [e for e in entries if e.reference == wanted]
+        if entries and (args.verbose or len(args.names) == 2):
+            shown = [(e.reference, e.desc, client.remote(e.reference).manifest(str(e.reference.with_digest(e.desc.digest)))[1]) for e in entries]
+            _print_manifests(ctx, shown, alone=len(args.names) == 2, verbose=args.verbose)
+            return 0
+        if len(args.names) == 1:
+            _print_index(ctx, lists.index(args.names[0]))
+            return 0
+    reference, desc, content, platforms = inspect(client, args.names[-1])
+    if not isinstance(content, Index):
+        _print_manifests(ctx, [(reference, replace(desc, platform=platforms.get(desc.digest)), content)], alone=True, verbose=args.verbose)
+    elif not args.verbose:
+        _print_index(ctx, content)
+    else:
+        remote = client.remote(reference)
+        names = [(reference.with_digest(d.digest), d) for d in content.manifests]
+        _print_manifests(ctx, [(name, d, remote.manifest(str(name))[1]) for name, d in names], alone=False, verbose=True)
     return 0
 
 
-def _verbose(ctx: Context, reference: Any, desc: Descriptor, content: Any, platforms: Mapping[Any, Any]) -> None:
+def _print_manifests(ctx: Context, shown: Sequence[tuple[Reference, Descriptor, Any]], *, alone: bool, verbose: bool) -> None:
+    import base64
     import json
 
-    from boxwright.spec.manifest import Index
-
-    def entry(ref: Any, d: Descriptor, body: Any) -> dict[str, Any]:
-        platform = platforms.get(d.digest) or d.platform
-        about = {**d.to_json(), **({"platform": platform.to_json()} if platform else {})}
-        return {"Ref": str(ref), "Descriptor": about, "SchemaV2Manifest" if "docker" in d.media_type else "OCIManifest": json.loads(body.raw)}
-
-    if isinstance(content, Index):
-        remote = ctx.engine.registry.remote(reference)
-        out: Any = [
-            entry(reference.with_digest(d.digest), d, remote.manifest(str(reference.with_digest(d.digest)))[1]) for d in content.manifests
-        ]
-    else:
-        out = entry(reference, desc, content)
-    ctx.out(json.dumps(out, indent="\t", ensure_ascii=False))
+    out = []
+    for reference, desc, content in shown:
+        kind = "SchemaV2Manifest" if "docker" in desc.media_type else "OCIManifest"
+        body = json.loads(content.raw)
+        raw = base64.b64encode(content.raw).decode()
+        out.append({"Ref": str(reference), "Descriptor": desc.to_json(), "Raw": raw, kind: body} if verbose else body)
+    ctx.out(json.dumps(out[0] if alone else out, indent="\t", ensure_ascii=False))
 
 
-def _print_raw(ctx: Context, raw: bytes) -> None:
+def _print_index(ctx: Context, index: Index) -> None:
     import json
 
-    ctx.out(json.dumps(json.loads(raw), indent=3, ensure_ascii=False))
+    ctx.out(json.dumps(json.loads(index.raw), indent=3, ensure_ascii=False))
 
 
 def manifest_push_args(p: Parser) -> None:

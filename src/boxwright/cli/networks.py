@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.networks import Network
+    from boxwright.network.networks import Network
 
 _COLUMNS = {
     "ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS",
@@ -33,7 +33,7 @@ def network_create(ctx: Context, args: Namespace) -> int:
     """Print the network's id."""
     from boxwright.cli.flags import UsageError
     from boxwright.container.options import labels, parse_map
-    from boxwright.container.supervisor.text import stamp
+    from boxwright.spec.text import stamp
 
     for values in (args.subnet, args.gateway, args.ip_range):
         if len(values) > 1:
@@ -57,25 +57,27 @@ def network_ls_args(p: Parser) -> None:
 
 def network_ls(ctx: Context, args: Namespace) -> int:
     """List networks."""
-    from boxwright.cli.filters import FilterInvalid, flag, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.format import Method
     from boxwright.cli.tables import table
-    from boxwright.container.networks import BUILT_IN, label_match
+    from boxwright.image.filters import FilterInvalid, flag, labels_match
+    from boxwright.network.networks import BUILT_IN
 
     filters = parse_filters(args.filter, ("dangling", "driver", "id", "label", "name", "scope", "type"))
     for kind in filters.get("type", ()):
         if kind not in ("builtin", "custom"):
             raise FilterInvalid(f"invalid filter: 'type'='{kind}'", hint="known are builtin, custom")
-    used = {name for c in ctx.engine.containers.list(all=True) for name in c.record["networks"]} if "dangling" in filters else set()
+    dangling = flag(filters, "dangling")
+    used = {name for c in ctx.engine.containers.list(all=True) for name in c.record["networks"]} if dangling is not None else set()
 
     def wanted(n: Network) -> bool:
         tests: dict[str, Callable[[str], bool]] = {
             "driver": lambda v: n.driver == v, "id": lambda v: n.id.startswith(v), "name": lambda v: v in n.name, "scope": lambda v: v == "local",
             "type": lambda v: (n.name in BUILT_IN) == (v == "builtin"),
         }  # fmt: skip
-        if "dangling" in filters and (flag(filters, "dangling") != (n.name not in used) or n.name in BUILT_IN):
+        if dangling is not None and (dangling != (n.name not in used) or n.name in BUILT_IN):
             return False
-        return label_match(n, filters.get("label", ())) and all(any(test(v) for v in filters[key]) for key, test in tests.items() if key in filters)
+        return labels_match(n.labels, filters) and all(any(test(v) for v in filters[key]) for key, test in tests.items() if key in filters)
 
     def row(n: Network) -> dict[str, Any]:
         return {
@@ -99,7 +101,7 @@ def network_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.networks, ctx.engine.network_inspect, args.format)
+    return show(ctx, args.networks, lambda name: ("network", ctx.engine.network_inspect(name)), args.format)
 
 
 def network_rm_args(p: Parser) -> None:
@@ -110,7 +112,7 @@ def network_rm_args(p: Parser) -> None:
 def network_rm(ctx: Context, args: Namespace) -> int:
     """Remove networks."""
     from boxwright.cli.containers import each
-    from boxwright.container.networks import NoSuchNetwork
+    from boxwright.network.networks import NoSuchNetwork
 
     containers = ctx.engine.containers
     if not args.force:
@@ -131,9 +133,9 @@ def network_prune_args(p: Parser) -> None:
 
 def network_prune(ctx: Context, args: Namespace) -> int:
     """Remove networks that no container uses."""
-    from boxwright.cli.filters import moment, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.tables import timestamp
-    from boxwright.container.networks import label_match
+    from boxwright.image.filters import labels_match, moment
 
     filters = parse_filters(args.filter, ("until", "label", "label!"))
     if not args.force and not ctx.confirm("WARNING! This will remove all custom networks not used by at least one container."):
@@ -141,9 +143,7 @@ def network_prune(ctx: Context, args: Namespace) -> int:
     before = min((moment(t) for t in filters.get("until", ())), default=None)
 
     def wanted(n: Network) -> bool:
-        if before is not None and (timestamp(n.created) or 0) >= before:
-            return False
-        return label_match(n, filters.get("label", ())) and not any(label_match(n, [r]) for r in filters.get("label!", ()))
+        return (before is None or (timestamp(n.created) or 0) < before) and labels_match(n.labels, filters)
 
     removed = ctx.engine.containers.prune_networks(wanted)
     if removed:

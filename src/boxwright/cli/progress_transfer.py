@@ -58,6 +58,7 @@ class Tally:
         self.how: dict[Digest, str] = {}
         self.samples: list[tuple[float, int]] = []
         self.moved = 0
+        self.unchanged = False  # the name pointed at the same image before: that its layers are here is no news
 
     # --- content.copy.Progress -------------------------------------------------------------------
 
@@ -126,10 +127,19 @@ class Tally:
 
 
 class Plain(Tally):
-    """Docker's lines without a terminal."""
+    """Docker's lines without a terminal. A push prepares every layer; a pull says nothing of one until it moves."""
+
+    def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
+        super().__init__(ctx, words)
+        self._begun: set[Digest] = set()
 
     def show_planned(self, desc: Descriptor) -> None:
-        self.say(f"{desc.digest.short}: {self.words['started']}")
+        if self.words is not PULL:
+            self._begin(desc)
+
+    def show_advanced(self, desc: Descriptor) -> None:
+        if _shown(desc):
+            self._begin(desc)
 
     def resumed(self, desc: Descriptor, offset: int) -> None:
         super().resumed(desc, offset)
@@ -139,8 +149,16 @@ class Plain(Tally):
             self.say(f"{desc.digest.short}: Resuming at {human_size(offset)} of {human_size(desc.size)}")
 
     def show_done(self, desc: Descriptor, how: str) -> None:
-        if _shown(desc):
-            self.say(f"{desc.digest.short}: {self.words[how]}")
+        if not _shown(desc) or (how == "exists" and self.unchanged and self.words is PULL):
+            return
+        if how != "exists":
+            self._begin(desc)
+        self.say(f"{desc.digest.short}: {self.words[how]}")
+
+    def _begin(self, desc: Descriptor) -> None:
+        if desc.digest not in self._begun:
+            self._begun.add(desc.digest)
+            self.say(f"{desc.digest.short}: {self.words['started']}")
 
 
 class Json(Tally):

@@ -5,7 +5,7 @@ Hand-written escape sequences: what draws tables would take longer to import tha
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 import threading
 import time
@@ -20,6 +20,7 @@ from boxwright.build.progress import (
     StepStatus,
 )
 from boxwright.cli.progress_build import View, status_text
+from boxwright.runtime.tty import window_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _REFRESH = 0.1  # seconds
 _LOG_LINES = 6  # of a running step, as BuildKit shows
+# What a program says to its terminal is for no other: colours, cursor movements, titles, bells.
+_CONTROLS = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[()*+#]?.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 
 class _Line:
@@ -70,7 +73,7 @@ class Terminal(View):
 
     def show(self, event: Any) -> None:
         if isinstance(event, StepStarted):
-            self._steps.setdefault(event.step, _Line(event.name))
+            self._steps.setdefault(event.step, _Line(_readable(event.name)))
             return
         line = self._steps.get(event.step)
         if line is None:
@@ -79,7 +82,7 @@ class Terminal(View):
             case StepLog():
                 text = self._partial.pop(event.step, "") + event.data.decode("utf-8", "replace")
                 *whole, rest = text.split("\n")
-                line.log = (line.log + [w.rstrip("\r").rpartition("\r")[2] for w in whole])[-_LOG_LINES:]
+                line.log = (line.log + [_readable(w) for w in whole])[-_LOG_LINES:]
                 self._partial[event.step] = rest
             case StepStatus():
                 line.status[event.id] = status_text(event)
@@ -105,10 +108,7 @@ class Terminal(View):
                 self._draw()
 
     def _draw(self, *, final: bool = False) -> None:
-        try:
-            columns, rows = os.get_terminal_size(sys.stderr.fileno())
-        except OSError:
-            columns, rows = 80, 24
+        rows, columns = window_size(sys.stderr.fileno()) or (24, 80)
         lines = self._lines(columns, None if final else max(rows - 2, 4))
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         sys.stderr.write(up + "".join(f"\r\x1b[2K{line}\n" for line in lines) + ("\x1b[0J" if len(lines) < self._drawn else ""))
@@ -137,3 +137,8 @@ class Terminal(View):
         text = text[:space].ljust(space)
         colour = {"cached": "cyan", "done": "cyan", "failed": "red", "cancelled": "yellow"}.get(line.state)
         return (self.ctx.paint(text, colour) if colour else text) + " " + seconds
+
+
+def _readable(text: str) -> str:
+    """What a line of output looks like in the end: overwritten and control characters gone, tabs as blanks."""
+    return re.sub(_CONTROLS, "", text.rstrip("\r").rpartition("\r")[2]).expandtabs()

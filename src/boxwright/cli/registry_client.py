@@ -61,8 +61,9 @@ def fetch(
     if not asked.tag and not asked.digest and not all_tags and not quiet:
         ctx.err("Using default tag: latest")
 
-    def announce(reference: Reference, desc: Descriptor) -> None:
+    def announce(reference: Reference, desc: Descriptor, known: bool) -> None:
         if shown is not None:
+            shown.unchanged = known
             shown.say(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
 
     if shown is None:
@@ -235,8 +236,9 @@ def search_args(p: Parser) -> None:
 
 def search(ctx: Context, args: Namespace) -> int:
     """NAME, DESCRIPTION, STARS, OFFICIAL."""
-    from boxwright.cli.filters import flag, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.tables import ellipsis, table
+    from boxwright.image.filters import flag
 
     filters = parse_filters(args.filter, ("stars", "is-official", "is-automated"))
     stars = filters.get("stars", ["0"])
@@ -244,16 +246,17 @@ def search(ctx: Context, args: Namespace) -> int:
         raise Invalid(f"invalid filter 'stars={stars[0]}': wanted a number")
     if "is-automated" in filters:
         ctx.warn('filtering with "is-automated" is deprecated: no registry says it any more')
-    official = flag(filters, "is-official") if "is-official" in filters else None
     found = ctx.engine.search(
-        args.term, limit=args.limit, stars=max(map(int, stars)), official=official, automated="is-automated" in filters and flag(filters, "is-automated"),
+        args.term, limit=args.limit, stars=max(map(int, stars)), official=flag(filters, "is-official"),
+        automated=flag(filters, "is-automated") or False,
     )  # fmt: skip
+    yes, no = ("true", "false") if args.format == "json" or "json ." in args.format else ("[OK]", "")
     rows = []
     for entry in found:
         text = " ".join(entry.description.split())
         rows.append({
             "Name": entry.name, "Description": text if args.no_trunc else ellipsis(text, _WIDTH),
-            "StarCount": str(entry.stars), "IsOfficial": "[OK]" if entry.official else "",
+            "StarCount": str(entry.stars), "IsOfficial": yes if entry.official else no,
         })  # fmt: skip
     table(ctx, _SEARCH, rows, format=args.format)
     return 0
@@ -335,12 +338,14 @@ def copy(ctx: Context, args: Namespace) -> int:
     from boxwright.cli import progress_transfer
 
     shown = progress_transfer.make(ctx, args.progress, progress_transfer.COPY, quiet=args.quiet)
+    notes: list[str] = []
+    options = {"platform": args.platform, "referrers": not args.no_referrers, "jobs": args.jobs, "note": notes.append}
     if shown is None:
-        desc = ctx.engine.copy(args.source, args.destination, platform=args.platform, referrers=not args.no_referrers, jobs=args.jobs)
+        desc = ctx.engine.copy(args.source, args.destination, **options)
     else:
         with shown:
-            desc = ctx.engine.copy(
-                args.source, args.destination, platform=args.platform, referrers=not args.no_referrers, jobs=args.jobs, progress=shown,
-            )  # fmt: skip
+            desc = ctx.engine.copy(args.source, args.destination, progress=shown, **options)
+    for text in notes:
+        ctx.err(f"Info -> {text}")
     ctx.out(str(desc.digest))
     return 0

@@ -21,6 +21,7 @@ _OS_ERRORS = {
     errno.EPERM: ("operation not permitted", "this may need root"),
     errno.EROFS: ("the file system is read-only", "choose another place with --root"),
     errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n`"),
+    errno.EBADF: ("the stream is closed", ""),
     errno.ENOENT: ("no such file or directory", ""),
     errno.EISDIR: ("is a directory", ""),
     errno.ENOTDIR: ("is not a directory", ""),

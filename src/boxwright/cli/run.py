@@ -60,7 +60,9 @@ def run(ctx: Context, args: Namespace) -> int:
 def _run(ctx: Context, args: Namespace, session: Session) -> int:
     from boxwright.cli.containers_options import read
     from boxwright.container.options import OptionInvalid
+    from boxwright.runtime.process import require_root
 
+    require_root("running containers")  # before a container is made that cannot run
     if args.detach and args.attach:
         raise OptionInvalid("conflicting options: cannot specify both --attach and --detach")
     config = read(ctx, args)

@@ -32,6 +32,20 @@ class _Later(ModuleType):
         return getattr(real, name)
 
 
+def occupy() -> None:
+    """Put something where a standard stream is closed: the first file that is opened, the database perhaps, would get
+    its number, and what is printed would go there. Printing to a closed standard output stays an error."""
+    import os
+
+    for number, name, mode in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, mode)  # the lowest free number, which is this one
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+
+
 def hurry() -> None:
     """Postpone imports that most commands never need, and collect garbage less often than a server should."""
     import gc

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.networks import Network
     from boxwright.image.usage import CacheUsage, ImageUsage, Usage
+    from boxwright.network.networks import Network
 
 _FORMAT_HELP = "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE"
 
@@ -98,14 +98,14 @@ def _cache_table(ctx: Context, cache: Iterable[CacheUsage], *, format: str = "")
     }  # fmt: skip
     rows = (
         {
-            "ID": short_id(c.key),
-            "CacheType": c.kind,
+            "ID": short_id(c.entry.key),
+            "CacheType": c.entry.kind,
             "Size": human_size(c.size),
-            "CreatedSince": since(c.created),
-            "LastUsedSince": since(c.last_used),
-            "UsageCount": str(c.uses),
-            "Shared": str(c.in_use).lower(),
-            "Description": c.name,
+            "CreatedSince": since(c.entry.created),
+            "LastUsedSince": since(c.entry.last_used),
+            "UsageCount": str(c.entry.uses),
+            "Shared": str(c.entry.in_use).lower(),
+            "Description": c.entry.name,
         }
         for c in cache
     )
@@ -121,25 +121,19 @@ def buildx_du_args(p: Parser) -> None:
 def buildx_du(ctx: Context, args: Namespace) -> int:
     """Disk usage of the build cache, step by step."""
     from boxwright.cli.filters import parse_filters
+    from boxwright.image.buildcache import matcher
 
-    usage = ctx.engine.system_df()
-    wanted = parse_filters(args.filter, ("type", "id", "inuse"))
-    cache = [
-        c
-        for c in usage.cache
-        if all(c.kind.startswith(t) for t in wanted.get("type", ()))
-        and all(short_id(c.key).startswith(i) for i in wanted.get("id", ()))
-        and all(str(c.in_use).lower() == v for v in wanted.get("inuse", ()))
-    ]
+    matches = matcher(parse_filters(args.filter))
+    cache = [item for item in ctx.engine.system_df().cache if matches(item.entry)]
     if args.verbose:
-        for c in cache:
-            for name, value in (("ID", short_id(c.key)), ("Created at", created_at(c.created)), ("Last used", since(c.last_used)), ("Usage count", c.uses)):
+        for entry, size in ((item.entry, item.size) for item in cache):
+            for name, value in (("ID", short_id(entry.key)), ("Created at", created_at(entry.created)), ("Last used", since(entry.last_used)), ("Usage count", entry.uses)):
                 ctx.out(f"{name}:\t{value}")
-            ctx.out(f"Size:\t{human_size(c.size)}\nType:\t{c.kind}\nDescription:\t{c.name}\n")
+            ctx.out(f"Size:\t{human_size(size)}\nType:\t{entry.kind}\nDescription:\t{entry.name}\n")
     else:
         _cache_table(ctx, cache, format=args.format)
     if not args.format:
-        total, used = sum(c.size for c in cache), sum(c.size for c in cache if c.in_use)
+        total, used = sum(c.size for c in cache), sum(c.size for c in cache if c.entry.in_use)
         ctx.out(f"Reclaimable:\t{human_size(total - used)}\nTotal:\t\t{human_size(total)}")
     return 0
 
@@ -155,7 +149,19 @@ def builder_prune_args(p: Parser) -> None:
 
 
 def builder_prune(ctx: Context, args: Namespace) -> int:
-    """Forget build steps."""
+    """Forget build steps, and empty the cache mounts of RUN."""
+    return _prune_cache(ctx, args, "Total reclaimed space: ")
+
+
+buildx_prune_args = builder_prune_args
+
+
+def buildx_prune(ctx: Context, args: Namespace) -> int:
+    """As `builder prune`, with the last line of buildx."""
+    return _prune_cache(ctx, args, "Total:\t")
+
+
+def _prune_cache(ctx: Context, args: Namespace, total: str) -> int:
     from boxwright.cli.filters import parse_filters
 
     filters = parse_filters(args.filter)
@@ -165,7 +171,7 @@ def builder_prune(ctx: Context, args: Namespace) -> int:
         return 0
     pruned = ctx.engine.builder_prune(everything=args.all, filters=filters, keep=keep)
     _show_cache(ctx, pruned.cache)
-    ctx.out(f"Total:\t{human_size(pruned.bytes)}")
+    ctx.out(f"{total}{human_size(pruned.bytes)}")
     return 0
 
 
@@ -235,25 +241,20 @@ def system_reset(ctx: Context, args: Namespace) -> int:
 
 def _prune_containers(ctx: Context, filters: Mapping[str, Sequence[str]], *, volumes: bool) -> int:
     """Containers, networks and perhaps volumes; bytes freed."""
-    from boxwright.cli.filters import labels_match, moment
     from boxwright.cli.tables import timestamp
-    from boxwright.container.networks import label_match
+    from boxwright.image.filters import labels_match, moment
 
     containers = ctx.engine.containers
     before = min((moment(text) for text in filters.get("until", ())), default=float("inf"))
-    wanted, refused = filters.get("label", ()), filters.get("label!", ())
-
-    def fits(labels: Mapping[str, str]) -> bool:
-        return labels_match(wanted, labels) and not any(labels_match([r], labels) for r in refused)
 
     def network_fits(n: Network) -> bool:
-        return (timestamp(n.created) or 0) < before and label_match(n, wanted) and not any(label_match(n, [r]) for r in refused)
+        return (timestamp(n.created) or 0) < before and labels_match(n.labels, filters)
 
-    removed, freed = containers.prune(lambda c: c.created < before and fits(c.labels))
+    removed, freed = containers.prune(lambda c: c.created < before and labels_match(c.labels, filters))
     _show_deleted(ctx, "Containers", removed)
     _show_deleted(ctx, "Networks", containers.prune_networks(network_fits))
     if volumes:
-        removed, more = containers.prune_volumes(lambda v: v.anonymous and fits(v.labels))
+        removed, more = containers.prune_volumes(lambda v: v.anonymous and labels_match(v.labels, filters))
         freed += more
         _show_deleted(ctx, "Volumes", removed)
     return freed

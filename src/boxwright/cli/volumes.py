@@ -45,20 +45,21 @@ def volume_ls_args(p: Parser) -> None:
 
 def volume_ls(ctx: Context, args: Namespace) -> int:
     """List volumes."""
-    from boxwright.cli.filters import flag, labels_match, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.format import Method
     from boxwright.cli.tables import human_size, table
+    from boxwright.image.filters import flag, labels_match
 
     filters = parse_filters(args.filter, ("dangling", "driver", "label", "name"))
     volumes = ctx.engine.containers.volumes
-    used = ctx.engine.containers.volume_users()
+    used, dangling = ctx.engine.containers.volume_users(), flag(filters, "dangling")
 
     def wanted(volume: Volume) -> bool:
-        if "dangling" in filters and flag(filters, "dangling") == bool(used.get(volume.name)):
+        if dangling is not None and dangling == bool(used.get(volume.name)):
             return False
         if "driver" in filters and "local" not in filters["driver"]:
             return False
-        return labels_match(filters.get("label", ()), volume.labels) and ("name" not in filters or any(n in volume.name for n in filters["name"]))
+        return labels_match(volume.labels, filters) and ("name" not in filters or any(n in volume.name for n in filters["name"]))
 
     def row(volume: Volume) -> dict[str, Any]:
         return {
@@ -80,7 +81,7 @@ def volume_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.volumes, ctx.engine.volume_inspect, args.format)
+    return show(ctx, args.volumes, lambda name: ("volume", ctx.engine.volume_inspect(name)), args.format)
 
 
 def volume_rm_args(p: Parser) -> None:
@@ -113,8 +114,9 @@ def volume_prune_args(p: Parser) -> None:
 
 def volume_prune(ctx: Context, args: Namespace) -> int:
     """Remove volumes that no container has."""
-    from boxwright.cli.filters import flag, labels_match, parse_filters
+    from boxwright.cli.filters import parse_filters
     from boxwright.cli.tables import human_size
+    from boxwright.image.filters import flag, labels_match
 
     filters = parse_filters(args.filter, ("label", "label!", "all"))
     everything = args.all or flag(filters, "all")
@@ -123,8 +125,7 @@ def volume_prune(ctx: Context, args: Namespace) -> int:
         return 0
 
     def wanted(volume: Volume) -> bool:
-        refused = any(labels_match([r], volume.labels) for r in filters.get("label!", ()))
-        return (everything or volume.anonymous) and labels_match(filters.get("label", ()), volume.labels) and not refused
+        return (everything or volume.anonymous) and labels_match(volume.labels, filters)
 
     removed, freed = ctx.engine.containers.prune_volumes(wanted)
     if removed:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,17 +17,19 @@ from boxwright.container.records import (
     WrongState,
     directory_of,
     ended,
+    runtime_of,
     save_state,
 )
 from boxwright.errors import BoxwrightError
+from boxwright.runtime.process import ProgramMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.networks import Network, Networks
-    from boxwright.container.rooms import Rooms
     from boxwright.container.volumes import Volume, Volumes
+    from boxwright.image.rooms import Rooms
+    from boxwright.network.networks import Network, Networks
 
 
 class Catalog:
@@ -38,7 +41,7 @@ class Catalog:
     @cached_property
     def networks(self) -> Networks:
         """Networks of this root."""
-        from boxwright.container.networks import Networks
+        from boxwright.network.networks import Networks
 
         return Networks(self._rooms.root, self._rooms.db)
 
@@ -85,11 +88,14 @@ class Catalog:
         return container
 
     def _bury(self, container: Container) -> None:
-        from boxwright.container.network import dns, firewall
+        from boxwright.network import dns, firewall
         from boxwright.snapshot import mount as mounting
 
         state = container.state
-        self._rooms.runtime.delete(container.id, force=True)
+        try:
+            runtime_of(self._rooms, state).delete(container.id, force=True)
+        except ProgramMissing:  # the runtime was uninstalled meanwhile
+            _kill(state.pid, container.id)
         mounting.detach(container.rootfs)
         try:
             if state.ports:
@@ -123,9 +129,11 @@ class Catalog:
             sql.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), container.id))
 
     def _discard(self, container: Container, *, volumes: bool) -> None:
+        from boxwright.content import reserve
         from boxwright.rootfs.root import remove_tree
         from boxwright.snapshot import mount as mounting
 
+        reserve.spend(self._rooms.root)
         if container.rootfs.exists():
             while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
                 pass
@@ -202,7 +210,7 @@ class Catalog:
 
     def remove_network(self, text: str) -> None:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
-        from boxwright.container.networks import NetworkInUse
+        from boxwright.network.networks import NetworkInUse
 
         network = self.networks.get(text)
         users = [c.name for c in self.list() if network.name in c.state.networks]
@@ -212,7 +220,7 @@ class Catalog:
 
     def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
         """Remove user networks that no container is to join; their names."""
-        from boxwright.container.networks import BUILT_IN
+        from boxwright.network.networks import BUILT_IN
 
         used = {name for c in self.list(all=True) for name in c.record["networks"]}
         found = [n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)]
@@ -228,7 +236,7 @@ class Catalog:
         container = self.get(text)
         if not container.state.running:
             raise WrongState(f"container {container.id} is not running")
-        return processes(container, self._rooms.runtime.ps(container.id), arguments)
+        return processes(container, runtime_of(self._rooms, container.state).ps(container.id), arguments)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -254,3 +262,13 @@ class Catalog:
         from boxwright.spec.digest import DiffID
 
         return sum(self._rooms.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(container)
+
+
+def _kill(pid: int, identity: str) -> None:
+    """End the container's process, unless the number is another's by now: a container's cgroup has its id."""
+    try:
+        with open(f"/proc/{pid}/cgroup") as groups:
+            if pid and identity in groups.read():
+                os.kill(pid, signal.SIGKILL)
+    except OSError:  # it is gone
+        pass

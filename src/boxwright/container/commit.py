@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from boxwright.container.manager import Containers
-    from boxwright.container.rooms import Rooms
     from boxwright.image.catalog import ImageRow
+    from boxwright.image.rooms import Rooms
     from boxwright.snapshot.snapshotter import Change
 
 # Of the container's config, what an image keeps (moby daemon/commit.go takes the rest from the image).

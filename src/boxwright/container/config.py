@@ -4,10 +4,9 @@ back. The names are Docker's flags; what a flag's text means is decided in `cont
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from boxwright.errors import Invalid
-from boxwright.spec.values import dataclass, field, fields
+from boxwright.spec.values import EMPTY, dataclass, field, fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     MountKind = Literal["bind", "volume", "tmpfs"]
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class ConfigInvalid(Invalid):

@@ -12,8 +12,8 @@ from boxwright.errors import Denied, Unsupported
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
-    from boxwright.container.networks import Network
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
+    from boxwright.network.networks import Network
 
 _CLONE_NEWNET = 0x40000000
 
@@ -43,8 +43,8 @@ def connect(rooms: Rooms, containers: Containers, container: Container, network:
 
 def _plug(rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]) -> None:
     from boxwright.container.launch import dns_directory
-    from boxwright.container.network.wire import connect as plug
-    from boxwright.container.network.wire import ensure_bridge
+    from boxwright.network.wire import connect as plug
+    from boxwright.network.wire import ensure_bridge
 
     state = container.state
     used = {e["interface"] for e in state.networks.values()}
@@ -59,7 +59,7 @@ def _plug(rooms: Rooms, containers: Containers, container: Container, network: N
         plan = None
         if endpoint["names"]:
             from boxwright.container.hostside import dns_program
-            from boxwright.container.network.dns import register
+            from boxwright.network.dns import register
 
             plan = {"directory": str(dns_directory(rooms)), "program": dns_program(), "id": container.id}
             entries = [{k: endpoint[k] for k in ("network", "gateway", "address", "names")}]
@@ -78,7 +78,7 @@ def _plug(rooms: Rooms, containers: Containers, container: Container, network: N
 
 def _sockets(pid: int) -> tuple[Any, Any, int]:
     """A netlink socket here, one in the container's namespace, and that namespace's descriptor."""
-    from boxwright.container.network.netlink import Netlink
+    from boxwright.network.netlink import Netlink
     from boxwright.rootfs import syscalls
 
     outside = Netlink()
@@ -110,7 +110,7 @@ def disconnect(rooms: Rooms, containers: Containers, container: Container, netwo
 
 def _unplug(rooms: Rooms, containers: Containers, container: Container, network: Network, endpoint: Mapping[str, Any]) -> None:
     from boxwright.container.launch import dns_directory
-    from boxwright.container.network.dns import unregister
+    from boxwright.network.dns import unregister
 
     outside, inside, namespace = _sockets(container.state.pid)
     try:

@@ -15,7 +15,7 @@ from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
 
 if TYPE_CHECKING:
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
 
 
 class PathMissing(NotFound):

@@ -10,6 +10,7 @@ from boxwright.container.mounts import parse_volumes_from
 from boxwright.container.options import parse_mac, parse_signal
 from boxwright.container.records import Container
 from boxwright.container.spec import MountPoint
+from boxwright.errors import Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.runtime.emulation import check_emulation
 from boxwright.spec.digest import DiffID
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.container.manager import Containers
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
 
 _LOG_DRIVERS = ("", "json-file", "local", "none")
 _LOG_OPTIONS = frozenset(("max-size", "max-file", "mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag", "compress"))
@@ -69,6 +70,11 @@ class Creation:
             if endpoint.mac:
                 parse_mac(endpoint.mac)
         hostside.check_cpus(config.limits)
+        if config.runtime:
+            try:
+                self._rooms.runtime_for(config.runtime)
+            except Unsupported as error:
+                raise ConfigInvalid(f"unknown or invalid runtime name: {config.runtime}", hint=str(error)) from error
         if config.network == "container:":
             raise ConfigInvalid("invalid network mode: invalid container format container:<name|id>")
 

@@ -184,7 +184,7 @@ def _masked(container: Container, what: str) -> list[str] | None:
 
 def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None = None) -> dict[str, Any]:
     """Docker's JSON. `sizes` are SizeRw and SizeRootFs."""
-    from boxwright.container.supervisor.text import stamp
+    from boxwright.spec.text import stamp
 
     command = container.command
     nets = networks(container)

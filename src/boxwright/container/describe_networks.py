@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
-    from boxwright.container.networks import Network
     from boxwright.container.volumes import Volume
+    from boxwright.network.networks import Network
 
 
 def inspect_network(containers: Containers, network: Network) -> dict[str, Any]:

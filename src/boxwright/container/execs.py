@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boxwright.container import spec
 from boxwright.container.options import merge_env
-from boxwright.container.records import Container, WrongState
+from boxwright.container.records import Container, WrongState, runtime_of
 from boxwright.errors import BoxwrightError, Invalid, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
@@ -21,7 +21,7 @@ from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
     from boxwright.runtime.oci import Running
 
 _CHUNK = 1 << 16
@@ -66,7 +66,7 @@ def process(container: Container, config: ExecConfig, *, size: tuple[int, int] |
     base = [f"PATH={rs.DEFAULT_PATH}", f"HOSTNAME={container.record['hostname']}", *(["TERM=xterm"] if config.tty else []), f"HOME={user.home}"]
     env = merge_env(base, map(str, merged.get("Env") or ()), config.env)
     if state.trusted:
-        from boxwright.container.trust import TARGET, VARIABLES
+        from boxwright.runtime.trust import TARGET, VARIABLES
 
         present = {entry.partition("=")[0] for entry in env}
         env += [f"{name}={TARGET}" for name in VARIABLES if name not in present]
@@ -93,7 +93,7 @@ def run(rooms: Rooms, container: Container, config: ExecConfig, *, stdin: int, o
 
     The process gets pipes, never our descriptors: a terminal of the host must not reach a container.
     """
-    running = rooms.runtime.exec(container.id, process(container, config), stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE)
+    running = runtime_of(rooms, container.state).exec(container.id, process(container, config), stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE)
     try:
         _relay(running, stdin, output)
         return finish(running)
@@ -179,7 +179,7 @@ def run_detached(rooms: Rooms, container: Container, config: ExecConfig) -> None
     """Start it and let it be."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        code = finish(rooms.runtime.exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, detach=True))
+        code = finish(runtime_of(rooms, container.state).exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, detach=True))
         if code:
             raise ExecFailed(f"OCI runtime exec failed: exit code {code}")
     finally:
@@ -199,7 +199,7 @@ class TerminalExec:
         pid_file = container.directory / f"exec-{os.urandom(6).hex()}.pid"
         rooms.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ConsoleSocket(rooms.settings.runtime_dir) as console:
-            running = rooms.runtime.exec(container.id, process(container, config, size=size), console_socket=console.path, pid_file=pid_file, detach=True)
+            running = runtime_of(rooms, container.state).exec(container.id, process(container, config, size=size), console_socket=console.path, pid_file=pid_file, detach=True)
             code = finish(running)
             if code:
                 raise ExecFailed(f"OCI runtime exec failed: exit code {code}")

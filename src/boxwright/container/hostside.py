@@ -125,6 +125,23 @@ def missing(root: Root, targets: Iterable[str]) -> list[str]:
     return sorted(set(out))
 
 
+def mark(root: Root) -> list[str]:
+    """Put into the tree what Docker puts into every one that lacks it: a file by which programs know that they are in a
+    container, and the link where they look for what is mounted. Returns what was made."""
+    made = []
+    for path in ("/.dockerenv", "/etc/mtab"):
+        try:
+            with root.parent(path) as (fd, name):
+                if path == "/.dockerenv":
+                    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=fd))
+                else:
+                    os.symlink("/proc/mounts", name, dir_fd=fd)
+        except OSError:  # it is there, or the directory is not
+            continue
+        made.append(path)
+    return made
+
+
 def fill_volume(root: Root, path: str, volume: Path) -> None:
     """Copy what the image has at a path into an empty volume, with owners, modes, times and attributes."""
     if any(volume.iterdir()):

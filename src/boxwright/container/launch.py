@@ -7,17 +7,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from boxwright.container import frames, hostside, spec, trust
+from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
-from boxwright.container.network import files
 from boxwright.container.options import parse_signal, parse_size
 from boxwright.container.records import Container, State, WrongState, load_state, save_state
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.network import files
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
-from boxwright.runtime import filters
+from boxwright.runtime import filters, trust
 from boxwright.runtime.host import Host, host
 from boxwright.spec import hashes
 from boxwright.spec.values import replace
@@ -26,8 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.networks import Network, Networks
-    from boxwright.container.rooms import Rooms
+    from boxwright.image.rooms import Rooms
+    from boxwright.network.networks import Network, Networks
 
 NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
@@ -43,6 +43,7 @@ class Launcher:
         self._rooms, self._networks, self._container = rooms, networks, container
         self._config = container.config
         self._find = find  # name or id -> Container
+        self._runtime = rooms.runtime_for(container.config.runtime)
         self._host: Host = host()
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
@@ -85,7 +86,7 @@ class Launcher:
 
         if value["stage"] == "runtime":
             message = last_error(value["message"].encode()) or value["message"] or "the runtime gave no reason"
-            error = translate(message, self._rooms.runtime.name, self._container.command[0])
+            error = translate(message, self._runtime.name, self._container.command[0])
             return type(error)(f"failed to create task for container: {error}", hint=error.hint)
         return Unsupported(f"cannot set up the container: {value['message']}")
 
@@ -103,18 +104,18 @@ class Launcher:
             hostside.init_program() if config.init else "", size,
         )  # fmt: skip
         bundle = spec.make_spec(config, merged, facts)
-        bundle, keep = filters.prepare(self._rooms.runtime, bundle)
+        bundle, keep = filters.prepare(self._runtime, bundle)
         (container.directory / "config.json").write_bytes(json.dumps(bundle).encode("utf-8", "surrogateescape"))
         state = self._state
-        ports = tuple(tuple(p) for p in plan["ports"]) if plan else ()
+        ports = tuple(tuple(p) for p in (*plan["ports"], *plan["relays"])) if plan else ()
         fresh = State(
             "created", started_at=state.started_at, finished_at=state.finished_at, restart_count=0, ports=ports,
             networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")} for e in plan["endpoints"]} if plan else {},
-            placeholders=tuple(placeholders), trusted=facts.trust is not None,
+            placeholders=tuple(placeholders), trusted=facts.trust is not None, runtime=(self._runtime.name, self._runtime.program, str(self._runtime.root), self._runtime.hidden),
         )  # fmt: skip
         return {
-            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._rooms.runtime.bare_command(), "hidden": self._rooms.runtime.hidden,
-            "filter": (str(self._rooms.runtime.root / container.id), keep) if keep else None,
+            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._runtime.bare_command(), "hidden": self._runtime.hidden,
+            "filter": (str(self._runtime.root / container.id), keep) if keep else None,
             "tty": config.tty, "open_stdin": config.stdin, "stdin_once": bool(merged["StdinOnce"]), "size": size or (0, 0), "log": self._log(),
             "restart": [config.restart.name, config.restart.maximum], "health": self._health(facts), "network": plan,
             "unmount": [str(container.rootfs)], "auto_remove": config.auto_remove, "reaper": self._reaper(),
@@ -139,7 +140,7 @@ class Launcher:
                         hostside.fill_volume(root, point.target, Path(point.source))
             known = list(self._state.placeholders)
             targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET, trust.TARGET]
-            return known or hostside.missing(root, targets)
+            return known or [*hostside.missing(root, targets), *hostside.mark(root)]
 
     def _point(self, point: MountPoint) -> MountPoint:
         """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""
@@ -231,11 +232,13 @@ class Launcher:
             return {**spaces, "network": None}, None, []
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
-        plan: dict[str, Any] = {"endpoints": [], "ports": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
-        names = [self._container.record["hostname"]]
+        plan: dict[str, Any] = {"endpoints": [], "ports": [], "relays": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
+        hostname = self._container.record["hostname"]
+        names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
         if mode != "none":
             plan["endpoints"] = self._endpoints()
-            plan["ports"] = self._ports(plan["endpoints"])
+            for port in self._ports(plan["endpoints"]):
+                plan["relays" if ":" in port[1] else "ports"].append(port)
             plan["dns"] = self._dns(plan["endpoints"])
         lines = [(e["address"], names) for e in plan["endpoints"]] + self._links()
         return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
@@ -293,26 +296,25 @@ class Launcher:
         door = next((e for e in endpoints if e["default"]), endpoints[0])
         if not wanted:
             return []
-        from boxwright.container.network.ports import PortTaken, reserve
+        from boxwright.network.ports import PortTaken, publishable
 
         found = []
         for binding in wanted:
+            if binding.host_port:
+                self._refuse_published(binding, binding.host_port)
             try:
-                held = reserve(binding.protocol, binding.host_ip, binding.host_port)
-            except OSError as error:
-                shown = binding.host_ip or "0.0.0.0"
-                raise PortTaken(
-                    f"driver failed programming external connectivity on endpoint {self._container.name}: "
-                    f"failed to bind host port for {shown}:{binding.host_port}: {error.strerror.lower() if error.strerror else error}"
-                ) from error
-            self._reserved.append(held)
-            host_port = held.getsockname()[1]
-            self._refuse_published(binding, host_port)
-            found.append((binding.protocol, binding.host_ip, host_port, door["address"], binding.container_port, door["bridge"]))
+                host_port, addresses, held = publishable(binding.protocol, binding.host_ip, binding.host_port)
+            except PortTaken as error:
+                raise PortTaken(f"driver failed programming external connectivity on endpoint {self._container.name}: {error}") from error
+            if held is not None:
+                self._reserved.append(held)
+            if not binding.host_port:
+                self._refuse_published(binding, host_port)
+            found += [(binding.protocol, address, host_port, door["address"], binding.container_port, door["bridge"]) for address in addresses]
         return found
 
     def _refuse_published(self, binding: PortBinding, port: int) -> None:
-        from boxwright.container.network.ports import PortTaken
+        from boxwright.network.ports import PortTaken
 
         # A published port has no listening socket, only a rule: other containers' are known from their state.
         for other in self._find(None):

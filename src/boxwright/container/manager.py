@@ -21,22 +21,20 @@ from boxwright.container.records import (
     NameTaken,
     NoSuchContainer,
     WrongState,
+    runtime_of,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
-from boxwright.errors import BoxwrightError, Conflict, Unsupported
+from boxwright.errors import BoxwrightError, Conflict
+from boxwright.runtime.process import require_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.rooms import Rooms
     from boxwright.content.lease import Lease
+    from boxwright.image.rooms import Rooms
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
-
-
-class RootNeeded(Unsupported):
-    """This user may not mount trees and make namespaces."""
 
 
 class RunningContainer(Conflict):
@@ -106,8 +104,7 @@ class Containers(Catalog):
         `session` is a supervisor that was launched before (`Session.launch`)."""
         from boxwright.container.launch import Launcher
 
-        if os.geteuid() != 0:
-            raise RootNeeded("running containers needs root", hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user")
+        require_root("running containers")
         session = session or Session.launch()
         try:
             with self._locked(container):
@@ -237,7 +234,7 @@ class Containers(Catalog):
         with self._locked(container):
             if container.refresh().running:
                 if after.limits != before.limits:
-                    self._rooms.runtime.update(container.id, resources)
+                    runtime_of(self._rooms, container.state).update(container.id, resources)
                 self.order(container, frames.UPDATE, {"restart": [after.restart.name, after.restart.maximum]})
             self.save_record(container, {**container.record, "config": after.to_json()})
 

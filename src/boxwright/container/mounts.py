@@ -8,8 +8,8 @@ import re
 from boxwright.container.config import MountSpec
 from boxwright.container.options import parse_size
 from boxwright.errors import Invalid
+from boxwright.spec.text import is_name
 
-_VOLUME_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _CONSISTENCY = ("consistent", "cached", "delegated", "default")
 _TRUE = frozenset(("1", "true", "True", "TRUE", "t", "T"))
@@ -18,11 +18,6 @@ _FALSE = frozenset(("0", "false", "False", "FALSE", "f", "F"))
 
 class MountInvalid(Invalid):
     """A mount option cannot be understood, or asks for what cannot be."""
-
-
-def is_volume_name(text: str) -> bool:
-    """Whether a volume may be called so."""
-    return re.match(_VOLUME_NAME, text) is not None
 
 
 def parse_volume(text: str, cwd: str) -> MountSpec:
@@ -40,7 +35,7 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
     kind = "bind" if source.startswith("/") else "volume"
     if kind == "volume" and len(source) == 1:
         raise MountInvalid(f"create {source}: volume name is too short, names should be at least two alphanumeric characters", hint="a host path is absolute, or begins with ./")
-    if kind == "volume" and source and not is_volume_name(source):
+    if kind == "volume" and source and not is_name(source):
         raise MountInvalid(
             f'create {source}: "{source}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
             "If you intended to pass a host directory, use absolute path"
@@ -123,6 +118,8 @@ def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tu
         if propagation and propagation not in _PROPAGATION:
             raise MountInvalid(f"invalid propagation value: {propagation}")
         recursive = values.get("bind-nonrecursive") != "1" and values.get("bind-recursive") != "disabled"
+        if not source.startswith(("/", ".")):
+            raise MountInvalid(f'invalid mount config for type "bind": invalid mount path: \'{source}\' mount path must be absolute', hint=f"./{source} is below the current directory")
         source = posixpath.normpath(posixpath.join(cwd, source))
         return MountSpec("bind", target, source, readonly, propagation, recursive, create=values.get("bind-create-src") == "1")
     if kind == "tmpfs":
@@ -134,7 +131,7 @@ def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tu
                 raise MountInvalid(f"invalid value for tmpfs-mode: {values['tmpfs-mode']}")
             options.append(f"mode={values['tmpfs-mode']}")
         return MountSpec("tmpfs", target, "", readonly, options=tuple(options))
-    if source and not is_volume_name(source):
+    if source and not is_name(source):
         raise MountInvalid(f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name')
     return MountSpec(
         "volume", target, source, readonly, nocopy=values.get("volume-nocopy") == "1", subpath=values.get("volume-subpath", ""),

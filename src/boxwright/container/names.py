@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from boxwright.errors import Invalid
+from boxwright.spec.text import is_name
 
 _ADJECTIVES = (
     "able agile airy amber ample apt balmy bold brave bright brisk calm candid clear clever cosmic crisp curious dapper daring deft "
@@ -23,7 +22,6 @@ _PEOPLE = (
     "sagan salk shannon shaw sinoussi somerville stallman stonebraker swartz tesla tharp thompson torvalds turing varahamihira volhard "
     "wescoff wiles wozniak wright wu yalow yonath"
 ).split()  # fmt: skip
-_VALID = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 
 
 class NameInvalid(Invalid):
@@ -39,14 +37,9 @@ def random_name(attempt: int = 0) -> str:
     return name if attempt < 5 else f"{name}{third}{attempt}"
 
 
-def is_valid(name: str) -> bool:
-    """Whether a container or network may be called so."""
-    return re.match(_VALID, name) is not None
-
-
 def checked(name: str) -> str:
     """The name without a leading slash. Raises NameInvalid."""
     plain = name.removeprefix("/")
-    if not is_valid(plain):
+    if not is_name(plain):
         raise NameInvalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return plain

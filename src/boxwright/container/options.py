@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
-from boxwright.container.config import DeviceSpec, RestartPolicy, Ulimit
+from boxwright.container.config import ConfigInvalid, DeviceSpec, RestartPolicy, Ulimit
 from boxwright.errors import Invalid
 
 TYPE_CHECKING = False
@@ -19,6 +18,12 @@ if TYPE_CHECKING:
 _SIZE = r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z"
 _DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_LARGEST = 16 << 20  # bytes of a file that an option names
+_TMPFS_VALUES = frozenset("size mode uid gid nr_inodes nr_blocks mpol".split())
+_TMPFS_FLAGS = frozenset(
+    "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime bind rbind unbindable "
+    "runbindable private rprivate shared rshared slave rslave relatime norelatime strictatime nostrictatime".split()
+)
 _ACCESS = r"[rwm]{1,3}\Z"
 SIGNALS = {
     name: number
@@ -113,11 +118,20 @@ def labels(files: Iterable[str], values: Iterable[str]) -> dict[str, str]:
     return out
 
 
+def _read(path: str) -> bytes:
+    """A small file whole: a device may have no end. Raises OSError, ValueError, OptionInvalid."""
+    with open(path, "rb") as file:
+        raw = file.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        raise OptionInvalid(f"{path} is larger than {_LARGEST >> 20} MiB")
+    return raw
+
+
 def _file_entries(name: str, host: Mapping[str, str], *, env: bool) -> list[str]:
     try:
-        raw = Path("/dev/stdin" if name == "-" else name).read_bytes()
-    except OSError as error:
-        raise OptionInvalid(f"open {name}: {(error.strerror or str(error)).lower()}") from error
+        raw = _read("/dev/stdin" if name == "-" else name)
+    except (OSError, ValueError) as error:
+        raise OptionInvalid(f"open {name}: {(getattr(error, 'strerror', '') or str(error)).lower()}") from error
     out = []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
@@ -256,7 +270,11 @@ def parse_tmpfs(text: str) -> tuple[str, tuple[str, ...]]:
     target, _, options = text.partition(":")
     if not target.startswith("/"):
         raise OptionInvalid(f"invalid mount path: '{target}' mount path must be absolute")
-    return target, tuple(o for o in options.split(",") if o)
+    given = tuple(o for o in options.split(",") if o)
+    wrong = [o for o in given if o.partition("=")[0] not in (_TMPFS_VALUES if "=" in o else _TMPFS_FLAGS)]
+    if wrong:
+        raise OptionInvalid(f"invalid tmpfs option {wrong[0]!r}", hint="known are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, mpol=, ro, exec, suid, dev and their opposites")
+    return target, given
 
 
 def parse_map(values: Iterable[str], what: str) -> dict[str, str]:
@@ -284,8 +302,8 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
             raise OptionInvalid(f'invalid --security-opt: "{text}"', hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined")
         if key == "seccomp" and value not in ("unconfined", "builtin"):
             try:
-                value = Path(value).read_text()
-            except (OSError, UnicodeDecodeError) as error:
+                value = _read(value).decode()
+            except (OSError, ValueError) as error:
                 raise OptionInvalid(f"opening seccomp profile ({value}) failed: open {value}: {(error.strerror or '').lower() if isinstance(error, OSError) else error}") from error
         out.append(f"{key}={value}")
     return tuple(out)
@@ -311,3 +329,23 @@ def health(
     if retries:
         out["Retries"] = retries
     return out or None
+
+
+def parse_network(text: str) -> tuple[str, dict[str, Any]]:
+    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ConfigInvalid."""
+    if "=" not in text:
+        return text, {}
+    name, aliases, out = "", [], {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key == "name":
+            name = value
+        elif key == "alias":
+            aliases.append(value)
+        elif key in ("ip", "mac-address"):
+            out["ipv4" if key == "ip" else "mac"] = value
+        elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
+            raise ConfigInvalid(f"invalid field value in --network: {part}")
+    if not name:
+        raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
+    return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}

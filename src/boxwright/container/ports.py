@@ -72,7 +72,7 @@ def parse_publish(text: str) -> tuple[PortBinding, ...]:
 
 
 def _first_free(protocol: str, address: str, low: int, high: int) -> int:
-    from boxwright.container.network.ports import is_free
+    from boxwright.network.ports import is_free
 
     for port in range(low, high + 1):
         if is_free(protocol, address, port):
@@ -104,26 +104,33 @@ def parse_expose(text: str) -> tuple[str, ...]:
 
 
 def show(bindings: Iterable[tuple[int, str, str, int]], exposed: Iterable[str] = ()) -> str:
-    """The PORTS column: ``0.0.0.0:8080->80/tcp, 443/tcp``. Entries are (container port, protocol, host IP, host port);
-    neighbours that go to neighbours are one range (docker/cli formatter.DisplayablePorts)."""
-    groups: list[list[tuple[int, str, str, int]]] = []
-    taken = set()
-    for entry in sorted(set(bindings), key=lambda b: (b[2], b[1], b[0], b[3])):
-        taken.add((entry[0], entry[1]))
-        last = groups[-1][-1] if groups else None
-        if last and last[1:3] == entry[1:3] and entry[0] == last[0] + 1 and entry[3] == last[3] + 1:
-            groups[-1].append(entry)
+    """The PORTS column: ``443/tcp, 0.0.0.0:8080->80/tcp``. Entries are (container port, protocol, host IP, host port).
+
+    Neighbours are one range where they have the same numbers on the host, or none; the others come one by one at the
+    end (docker/cli formatter.DisplayablePorts)."""
+    bound = set(bindings)
+    closed = {_split(text) for text in exposed} - {(port, protocol) for port, protocol, _, _ in bound}
+    ranges: dict[tuple[str, str], list[list[int]]] = {}
+    single: list[str] = []
+    for port, address, host, protocol in sorted([(p, a, h, t) for p, t, a, h in bound] + [(p, "", 0, t) for p, t in closed]):
+        if address and host != port:
+            single.append(f"{_joined(address, host)}->{port}/{protocol}")
+            continue
+        found = ranges.setdefault((address, protocol), [])
+        if found and port == found[-1][1] + 1:
+            found[-1][1] = port
         else:
-            groups.append([entry])
+            found.append([port, port])
     out = []
-    for group in groups:
-        (first, protocol, address, host), (last_port, _, _, last_host) = group[0], group[-1]
-        shown = f"[{address}]" if ":" in address else address
-        inside = f"{first}-{last_port}" if len(group) > 1 else f"{first}"
-        outside = f"{host}-{last_host}" if len(group) > 1 else f"{host}"
-        out.append(f"{shown}:{outside}->{inside}/{protocol}")
-    closed = sorted({(p, proto) for text in exposed for p, proto in [_split(text)]} - taken, key=lambda p: (p[1], p[0]))
-    return ", ".join(out + [f"{port}/{protocol}" for port, protocol in closed])
+    for (address, protocol), found in ranges.items():
+        for first, last in found:
+            text = f"{first}" if first == last else f"{first}-{last}"
+            out.append(f"{_joined(address, text)}->{text}/{protocol}" if address else f"{text}/{protocol}")
+    return ", ".join(out + single)
+
+
+def _joined(address: str, port: object) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _split(text: str) -> tuple[int, str]:

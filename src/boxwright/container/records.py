@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from boxwright.container.config import EMPTY, ContainerConfig
-from boxwright.container.supervisor.text import stamp, to_json, write_file
+from boxwright.container.config import ContainerConfig
+from boxwright.container.supervisor.light import write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
-from boxwright.spec.values import dataclass, field, replace
+from boxwright.spec.text import stamp, to_json
+from boxwright.spec.values import EMPTY, dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from boxwright.image.rooms import Rooms
+    from boxwright.runtime.oci import Runtime
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
@@ -52,6 +56,7 @@ class State:
     ports: tuple[tuple[Any, ...], ...] = ()  # protocol, host ip, host port, address, container port, bridge
     placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
     trusted: bool = False  # the host's CA bundle is inside
+    runtime: tuple[str, ...] = ()  # the OCI runtime of the last start: name, program, its state's directory, the mount it must not see
 
     @property
     def running(self) -> bool:
@@ -79,7 +84,7 @@ class State:
             "Status": self.status, "Pid": self.pid, "Supervisor": self.supervisor, "ExitCode": self.exit_code, "Error": self.error,
             "OOMKilled": self.oom_killed, "StartedAt": self.started_at, "FinishedAt": self.finished_at, "RestartCount": self.restart_count,
             "Networks": dict(self.networks), "Ports": [list(p) for p in self.ports], "Placeholders": list(self.placeholders),
-            "Trusted": self.trusted,
+            "Trusted": self.trusted, "Runtime": list(self.runtime),
         }  # fmt: skip
         if self.health is not None:
             out["Health"] = dict(self.health)
@@ -99,7 +104,7 @@ def load_state(directory: Path) -> State:
         value["Status"], value["Pid"], value["Supervisor"], value["ExitCode"], value["Error"], value["OOMKilled"], value["StartedAt"],
         value["FinishedAt"], value["RestartCount"], value.get("Health"), value.get("Networks") or {},
         tuple(tuple(p) for p in value.get("Ports") or ()), tuple(value.get("Placeholders") or ()),
-        bool(value.get("Trusted")),
+        bool(value.get("Trusted")), tuple(value.get("Runtime") or ()),
     )  # fmt: skip
 
 
@@ -166,6 +171,16 @@ class Container:
     @property
     def log_path(self) -> Path:
         return self.directory / f"{self.id}-json.log"
+
+
+def runtime_of(rooms: Rooms, state: State) -> Runtime:
+    """The runtime that a running container was started with: the host's choice may have changed since."""
+    if not state.runtime:
+        return rooms.runtime
+    from boxwright.runtime.oci import Runtime
+
+    name, program, root, hidden = state.runtime
+    return Runtime(name, program, "", Path(root), hidden)
 
 
 def directory_of(root: Path, identity: str) -> Path:

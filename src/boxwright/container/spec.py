@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.container.options import merge_env
-from boxwright.container.trust import Trust
 from boxwright.rootfs.users import User
+from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.values import dataclass, field
@@ -80,7 +80,7 @@ def merge_config(image: Mapping[str, Any], config: ContainerConfig, *, hostname:
     entrypoint = list(image.get("Entrypoint") or ()) if config.entrypoint is None else list(config.entrypoint)
     # A new entrypoint makes the image's CMD meaningless.
     command = list(config.command) or (list(image.get("Cmd") or ()) if config.entrypoint is None else [])
-    env = merge_env([f"PATH={DEFAULT_PATH}"] if not image.get("Env") else (), map(str, image.get("Env") or ()), config.env)
+    env = merge_env(map(str, image.get("Env") or ()), config.env)
     exposed = {**(image.get("ExposedPorts") or {}), **{p: {} for p in config.expose}}
     exposed |= {f"{p.container_port}/{p.protocol}": {} for p in config.ports}
     out: dict[str, Any] = {
@@ -94,7 +94,7 @@ def merge_config(image: Mapping[str, Any], config: ContainerConfig, *, hostname:
         "Tty": config.tty,
         "OpenStdin": config.stdin,
         "StdinOnce": config.stdin and "stdin" in config.attach,
-        "Env": env,
+        "Env": env or None,
         "Cmd": command or None,
         "Image": image_name,
         "Volumes": {**(image.get("Volumes") or {}), **{m.target: {} for m in config.mounts if m.kind == "volume" and not m.source}} or None,
@@ -154,7 +154,7 @@ def resources_of(limits: Limits) -> dict[str, Any]:
     """`linux.resources` without devices. Raises LimitInvalid."""
     return rs.resources(
         memory=limits.memory, memory_swap=limits.memory_swap, memory_reservation=limits.memory_reservation,
-        swappiness=limits.memory_swappiness if limits.memory_swappiness >= 0 else None, oom_kill_disable=limits.oom_kill_disable,
+        swappiness=None if limits.memory_swappiness == -1 else limits.memory_swappiness, oom_kill_disable=limits.oom_kill_disable,
         cpu_shares=limits.cpu_shares, nano_cpus=limits.nano_cpus, cpu_period=limits.cpu_period, cpu_quota=limits.cpu_quota,
         cpuset_cpus=limits.cpuset_cpus, cpuset_mems=limits.cpuset_mems, pids_limit=limits.pids_limit, blkio_weight=limits.blkio_weight,
     )  # fmt: skip

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from boxwright.container.config import EMPTY
-from boxwright.container.mounts import is_volume_name
+from boxwright.content import reserve
 from boxwright.content.db import Database
 from boxwright.content.local import disk_errors
 from boxwright.errors import Conflict, Invalid, NotFound
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.text import is_name
+from boxwright.spec.values import EMPTY, dataclass, field
 
 
 class NoSuchVolume(NotFound):
@@ -84,7 +84,7 @@ class Volumes:
             raise VolumeInvalid(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found', hint="the driver is local")
         if len(name) == 1:
             raise VolumeInvalid(f"create {name}: volume name is too short, names should be at least two alphanumeric characters")
-        if name and not is_volume_name(name):
+        if name and not is_name(name):
             raise VolumeInvalid(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
                 "If you intended to pass a host directory, use absolute path"
@@ -118,6 +118,7 @@ class Volumes:
         found = sorted(users)
         if found:
             raise VolumeInUse(f"remove {name}: volume is in use - [{', '.join(found)}]")
+        reserve.spend(self._root.parent)
         with self._db.write() as sql:
             sql.execute("DELETE FROM volumes WHERE name = ?", (name,))
         self._delete(volume)

@@ -28,6 +28,7 @@ T = TypeVar("T")
 _DEEPEST = 8  # nested indexes and referrers of referrers; a liar may serve more
 _MOST_MANIFESTS = 4096  # of one image; a list of lists could otherwise grow without end
 _MOST_BYTES = 64 << 20  # of all manifests of one image: they are held in memory
+_READERS = 6  # manifests that are read at a time
 _POLL = 0.2  # seconds between looks at a blob that another process is fetching
 _PATIENCE = 2.0  # seconds that a failed or interrupted copy waits for its other threads
 
@@ -72,33 +73,65 @@ class Node:
         yield self
 
 
-def load(
-    source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, _above: tuple[Digest, ...] = (), _seen: list[int] | None = None,
-) -> Node:  # fmt: skip
-    """Read a manifest tree down to image manifests; `select` says which entries of an index to follow.
+def load(source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, jobs: int = _READERS) -> Node:
+    """Read a manifest tree down to image manifests, level by level, each in parallel; `select` says which entries of
+    an index to follow.
 
     Raises ManifestInvalid for a tree that is too deep, too large or contains itself.
     """
-    seen = _seen if _seen is not None else []
-    seen.append(desc.size)
-    if desc.digest in _above:
+    read: dict[tuple[str, Digest, int], Manifest | Index] = {}
+    top = _Place(desc)
+    level, count, size = [top], 1, desc.size
+    while level:
+        fresh: dict[tuple[str, Digest, int], Descriptor] = {}
+        for place in level:
+            _check_place(place)
+            if place.key not in read:
+                fresh[place.key] = place.desc
+
+        def fetch(wanted: tuple[tuple[str, Digest, int], Descriptor]) -> None:
+            key, entry = wanted
+            raw = read_verified(source.open(entry), entry, limit=MAX_SIZE)
+            try:
+                read[key] = parse(raw, entry.media_type)
+            except ManifestInvalid as error:
+                raise error.__class__(f"{entry.digest}: {error}", hint=error.hint) from error
+
+        in_parallel(jobs, list(fresh.items()), fetch, stop=threading.Event())
+        below: list[_Place] = []
+        for place in level:
+            content = read[place.key]
+            if isinstance(content, Index):
+                place.below = [_Place(e, (*place.above, place.desc.digest)) for e in select(content) if e.media_type in mt.INDEXES | mt.MANIFESTS]
+                count, size = count + len(place.below), size + sum(p.desc.size for p in place.below)
+                if count > _MOST_MANIFESTS or size > _MOST_BYTES:
+                    raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} manifests, or they more than {_MOST_BYTES} bytes")
+                below += place.below
+        level = below
+
+    def node(place: _Place) -> Node:
+        return Node(place.desc, read[place.key], tuple(map(node, place.below)))
+
+    return node(top)
+
+
+class _Place:
+    """A manifest or index in a tree that is being read, and the indexes above it."""
+
+    def __init__(self, desc: Descriptor, above: tuple[Digest, ...] = ()) -> None:
+        self.desc, self.above = desc, above
+        self.key = (desc.media_type, desc.digest, desc.size)
+        self.below: list[_Place] = []
+
+
+def _check_place(place: _Place) -> None:
+    desc = place.desc
+    if desc.digest in place.above:
         raise ManifestInvalid(f"the index {desc.digest} contains itself")
-    if len(_above) > _DEEPEST:
+    if len(place.above) > _DEEPEST:
         raise ManifestInvalid(f"indexes are nested more than {_DEEPEST} deep")
     if desc.size > MAX_SIZE:
         raise ManifestInvalid(f"the manifest {desc.digest} claims {desc.size} bytes; at most {MAX_SIZE} are accepted")
-    if len(seen) > _MOST_MANIFESTS or sum(seen) > _MOST_BYTES:
-        raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} manifests, or they more than {_MOST_BYTES} bytes")
-    raw = read_verified(source.open(desc), desc, limit=MAX_SIZE)
-    content = parse(raw, desc.media_type)
-    if isinstance(content, Manifest):
-        return Node(desc, content)
-    children = tuple(
-        load(source, entry, select, _above=(*_above, desc.digest), _seen=seen)
-        for entry in select(content)
-        if entry.media_type in mt.INDEXES | mt.MANIFESTS
-    )
-    return Node(desc, content, children)
 
 
 def for_platform(wanted: Platform) -> Callable[[Index], list[Descriptor]]:
@@ -169,8 +202,7 @@ def copy_tree(
         progress.planned(blobs)
     stop = threading.Event()
     in_parallel(jobs, blobs, lambda desc: move(source, sink, desc, progress=progress, stop=stop), stop=stop)
-    for node in nodes[:-1]:
-        _push_manifest(sink, node)
+    push_manifests(sink, nodes[:-1], jobs)
     # What refers to the image goes before its name: whoever sees the name can verify the signature.
     if not sink_name or attached:
         _push_manifest(sink, nodes[-1])
@@ -182,6 +214,15 @@ def copy_tree(
         _push_manifest(sink, nodes[-1])
         sink.tag(sink_name, tree.desc)
     return tree.desc
+
+
+def push_manifests(sink: Sink, nodes: Sequence[Node], jobs: int) -> None:
+    """Store these, children before parents: images in parallel, then the indexes over them one after the other."""
+    images = [node for node in nodes if isinstance(node.content, Manifest)]
+    in_parallel(jobs, images, lambda node: _push_manifest(sink, node), stop=threading.Event())
+    for node in nodes:
+        if isinstance(node.content, Index):
+            _push_manifest(sink, node)
 
 
 def _push_manifest(sink: Sink, node: Node) -> None:
@@ -213,13 +254,17 @@ def _referring(source: Source, nodes: Sequence[Node], jobs: int) -> list[Node]:
             said[node.desc.digest] = source.referrers(node.desc.digest)
 
         in_parallel(jobs, todo, ask, stop=threading.Event())
-        for node in todo:
-            for desc in said[node.desc.digest]:
-                if desc.digest in known:
-                    continue
-                more = [n for n in _unique([load(source, desc, everything)]) if n.desc.digest not in known]
-                known.update(n.desc.digest for n in more)
-                fresh += more
+        new = {desc.digest: desc for node in todo for desc in said[node.desc.digest] if desc.digest not in known}
+        trees: dict[Digest, Node] = {}
+
+        def read(desc: Descriptor, trees: dict[Digest, Node] = trees) -> None:
+            trees[desc.digest] = load(source, desc, everything, jobs=1)
+
+        in_parallel(jobs, list(new.values()), read, stop=threading.Event())
+        for digest in new:
+            more = [n for n in _unique([trees[digest]]) if n.desc.digest not in known]
+            known.update(n.desc.digest for n in more)
+            fresh += more
         found += fresh
         todo = fresh
         if len(found) > _MOST_MANIFESTS:

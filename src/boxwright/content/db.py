@@ -16,7 +16,7 @@ from pathlib import Path
 
 from boxwright.errors import Corrupt, Unavailable
 
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 -- An image: a manifest or index that somebody named, built, loaded or pulled. A root of the collector.
@@ -100,6 +100,15 @@ CREATE TABLE containers (
     created  REAL NOT NULL,
     record   TEXT NOT NULL          -- JSON: everything that does not change after creation
 );
+-- What refers to content here (signatures, bills of materials): it lives as long as its subject.
+CREATE TABLE attached (
+    subject     TEXT NOT NULL,      -- digest of a manifest or index
+    name        TEXT NOT NULL,      -- the tag by which it is attached ('sha256-<hex>.sig'), '' when the manifest itself says its subject
+    target      TEXT NOT NULL,      -- digest of the manifest that refers
+    media_type  TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    PRIMARY KEY (subject, name, target)
+);
 CREATE TABLE volumes (
     name       TEXT PRIMARY KEY,
     created    REAL NOT NULL,
@@ -128,6 +137,24 @@ class StoreBusy(Unavailable):
     """Another process holds the database for too long, or the disk is full."""
 
 
+class _Connection(sqlite3.Connection):
+    """Closed when nobody has it any more: its thread ended, or its database was forgotten."""
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except sqlite3.ProgrammingError:  # it could not be opened
+            pass
+
+
+def connect(path: Path, *, cached_statements: int = 128) -> sqlite3.Connection:
+    """A connection in autocommit mode that waits a minute for others, and closes when nobody has it any more. It is for
+    one thread at a time."""
+    return sqlite3.connect(
+        path, timeout=60, isolation_level=None, factory=_Connection, check_same_thread=False, cached_statements=cached_statements
+    )
+
+
 class Database:
     """Connections to ``boxwright.db``, one a thread. Opening creates what is missing."""
 
@@ -141,7 +168,7 @@ class Database:
         if connection is not None and self._local.pid == os.getpid():
             return connection
         with _translated(self.path):
-            connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            connection = connect(self.path)
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version != VERSION:
                 self._create(connection, version)
@@ -156,14 +183,15 @@ class Database:
                 f"{self.path} was written by a newer Boxwright (schema {version}, this one knows {VERSION})",
                 hint="use that version, or another --root",
             )
-        _to_wal(connection)
+        to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={VERSION}")
+            there = connection.execute("PRAGMA user_version").fetchone()[0]
+            for statement in _SCHEMA.split(";\n"):
+                # Version 1 had everything but what is attached.
+                if statement.strip() and (there == 0 or (there == 1 and "CREATE TABLE attached" in statement)):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={VERSION}")
             connection.execute("COMMIT")
         except BaseException:
             connection.rollback()
@@ -199,7 +227,7 @@ class Database:
             self._local.connection = None
 
 
-def _to_wal(connection: sqlite3.Connection) -> None:
+def to_wal(connection: sqlite3.Connection) -> None:
     """Switch a new database to WAL. When several processes open it first, SQLite tells all but one that it is locked,
     without waiting as the connection's timeout says (its busy handler is not asked where that could deadlock)."""
     import time

@@ -32,7 +32,7 @@ NAME = "org.opencontainers.image.ref.name"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-_ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z")  # a name by which cosign attaches to a digest
+ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z")  # a name by which cosign attaches to a digest
 
 
 class LayoutInvalid(Invalid):
@@ -78,7 +78,7 @@ class Layout:
         if name:
             found = [e for e in entries if e.annotations.get(NAME) == name or str(e.digest) == name]
         else:
-            found = list({e.digest: e for e in entries if not _ATTACHED.match(e.annotations.get(NAME, "")) and self._subject(e) is None}.values())
+            found = list({e.digest: e for e in entries if not ATTACHED.match(e.annotations.get(NAME, "")) and self._subject(e) is None}.values())
         if len({e.digest for e in found}) == 1:
             return Descriptor(found[0].media_type, found[0].digest, found[0].size)
         if not entries:
@@ -94,6 +94,10 @@ class Layout:
             raise BlobMissing(f"the layout {self.path} lacks {desc.digest}") from error
         return io.BufferedReader(VerifiedReader(raw, desc), CHUNK)
 
+    def has(self, desc: Descriptor) -> bool:
+        """See content.store.Partial."""
+        return self.exists(desc)
+
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """See content.store.Referring: entries of index.json whose manifests have this subject."""
         found = []
@@ -106,6 +110,10 @@ class Layout:
     def tags(self) -> list[str]:
         """Every name in index.json."""
         return sorted({name for e in self.entries() if (name := e.annotations.get(NAME))})
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""

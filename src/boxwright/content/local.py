@@ -109,13 +109,17 @@ class Ingest:
         self._store = store
         self._path = store.root / "ingest" / key
         self._algorithm = algorithm
-        with disk_errors(str(self._path)):
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._fd)
-            raise IngestBusy(f"another process is writing {key}") from error
+        while True:
+            with disk_errors(str(self._path)):
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(self._fd)
+                raise IngestBusy(f"another process is writing {key}") from error
+            if os.fstat(self._fd).st_nlink:
+                break
+            os.close(self._fd)  # the collector deleted it between the two
         self._hash = hashes.new(algorithm)
         self.offset = 0
         buffer = bytearray(CHUNK)
@@ -207,7 +211,8 @@ class LocalStore:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Held by whoever publishes files and rows that belong together."""
+        """Held by whoever publishes files and rows that belong together, or looks whether a file is here after it got
+        a lease on it: without, it may see one that the collector condemned before the lease and removes after the look."""
         with self._locked(fcntl.LOCK_SH):
             yield
 
@@ -252,8 +257,8 @@ class LocalStore:
     def put(self, data: bytes, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
         """Store a small blob; idempotent."""
         digest = Digest.of(data, algorithm)
-        if self.size(digest) != len(data):
-            with self.committing():
+        with self.committing():  # before the look: what the collector is about to take away does not count as here
+            if self.size(digest) != len(data):
                 path = self.path(digest)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, data, mode=0o444)

@@ -109,16 +109,28 @@ class Referring(Protocol):
         ...
 
 
+BESIDE = "@"  # before a tag by which something is attached, where names of images are not tags of one repository
+
+
 @runtime_checkable
 class Neighbouring(Protocol):
     """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""
 
-    def tags(self) -> Sequence[str]:
-        """Every tag."""
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """As many tags as can be had at once, or at least those by which something is attached; whether these are all."""
         ...
 
     def beside(self, tag: str) -> str:
         """The name by which `resolve` and `tag` know the image of that tag."""
+        ...
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A source that may hold only some of an index's images; a copy takes those."""
+
+    def has(self, desc: Descriptor) -> bool:
+        """Whether the bytes are there."""
         ...
 
 

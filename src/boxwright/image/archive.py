@@ -14,7 +14,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
+from boxwright.content.layout import ATTACHED
 from boxwright.content.local import BlobMissing
+from boxwright.content.store import BESIDE
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.image.compose import compose, layer_descriptor
@@ -49,6 +51,13 @@ class ArchivedImage:
     desc: Descriptor
     names: tuple[str, ...]
     config: str = ""
+    subject: str = ""  # what it refers to, as signatures do
+
+    @property
+    def attached(self) -> str:
+        """The tag by which it is attached to another; '' when it is not."""
+        tag = self.desc.annotations.get(NAME_ANNOTATIONS[1], "")
+        return tag if ATTACHED.match(tag) else ""
 
 
 @dataclass(slots=True)
@@ -79,15 +88,24 @@ class ArchiveSource:
                 hint="a root file system goes in with `boxwright import`",
             )
 
+    @property
+    def composed(self) -> bool:
+        """Whether the archive has no manifests, so that they were made here and no digest is lost with them."""
+        return bool(self._docker.images)
+
     # --- Source --------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Descriptor:
         """See content.store.Resolver: a full name, a bare tag of a layout, or '' for the only image."""
         if not name:
-            targets = {image.desc.digest: image.desc for image in self.images}
+            targets = {image.desc.digest: image.desc for image in self.images if not image.subject and not image.attached}
             if len(targets) == 1:
                 return next(iter(targets.values()))
             raise ArchiveInvalid(f"the archive holds {len(targets)} images; say which", hint="it has " + ", ".join(n for i in self.images for n in i.names))
+        if name.startswith(BESIDE):
+            for image in self.images:
+                if image.attached == name.removeprefix(BESIDE):
+                    return image.desc
         try:
             wanted = str(Reference.parse(name).with_default_tag())
         except Invalid:
@@ -108,8 +126,24 @@ class ArchiveSource:
         return cast(BinaryIO, _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file))
 
     def has(self, desc: Descriptor) -> bool:
-        """Whether the archive holds these bytes."""
+        """See content.store.Partial."""
         return desc.digest in self._docker.content or self._members.has(self._docker.members.get(desc.digest, _blob_name(desc.digest)))
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """See content.store.Referring."""
+        return [Descriptor(i.desc.media_type, i.desc.digest, i.desc.size) for i in self.images if i.subject == str(digest)]
+
+    def tags(self) -> Sequence[str]:
+        """Those by which something is attached."""
+        return [image.attached for image in self.images if image.attached]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
+
+    def beside(self, tag: str) -> str:
+        """See content.store.Neighbouring."""
+        return BESIDE + tag
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -134,21 +168,20 @@ class ArchiveSource:
         return images
 
     def _described(self, desc: Descriptor, names: list[str]) -> ArchivedImage:
-        if desc.media_type in mt.INDEXES:
-            return ArchivedImage(desc, tuple(names))
         try:
             with self.open(desc) as file:
                 manifest = parse(file.read(), desc.media_type)
         except BlobMissing:
             return ArchivedImage(desc, tuple(names))
-        return ArchivedImage(desc, tuple(names), str(manifest.config.digest) if isinstance(manifest, Manifest) else "")
+        subject = str(manifest.subject.digest) if manifest.subject is not None else ""
+        return ArchivedImage(desc, tuple(names), str(manifest.config.digest) if isinstance(manifest, Manifest) else "", subject)
 
     def _named_by_docker(self, images: list[ArchivedImage]) -> list[ArchivedImage]:
         tags: dict[str, tuple[str, ...]] = {}
         for entry in self._entries():
             hexed = str(entry.get("Config") or "").rpartition("/")[2].removesuffix(".json")
             tags[f"sha256:{hexed}"] = _tags(entry)
-        return [ArchivedImage(i.desc, tags.get(i.config, i.names), i.config) for i in images]
+        return [ArchivedImage(i.desc, tags.get(i.config, i.names), i.config, i.subject) for i in images]
 
     def _entries(self) -> Sequence[Mapping[str, Any]]:
         entries = self._json("manifest.json")

@@ -42,13 +42,29 @@ class Swept:
 
 
 class Reach:
-    """What content refers to. Content is immutable, so one answer serves before and inside the lock."""
+    """What content refers to, and what refers to it and lives with it. Content is immutable, so one answer serves
+    before and inside the lock; what is attached is looked up again with `look`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, db: Database) -> None:
         self._blobs = root / "blobs"
         self._known: dict[Node, tuple[Node, ...]] = {}
+        self._attached: dict[str, list[Node]] = {}
+        self.look(db)
 
-    def __call__(self, node: Node) -> tuple[Node, ...]:
+    def look(self, db: Database) -> None:
+        """Read what is attached to what."""
+        found: dict[str, list[Node]] = {}
+        with db.read() as sql:
+            for subject, target in sql.execute("SELECT subject, target FROM attached"):
+                found.setdefault(subject, []).append((_BLOB, target))
+        self._attached = found
+
+    def __call__(self, node: Node) -> Sequence[Node]:
+        own = self._own(node)
+        more = self._attached.get(node[1]) if node[0] == _BLOB else None
+        return (*own, *more) if more else own
+
+    def _own(self, node: Node) -> tuple[Node, ...]:
         found = self._known.get(node)
         if found is None:
             found = tuple(self._references(node))
@@ -125,15 +141,16 @@ class Collector:
         self._root = store.root
         self._release = release
         self._discard = discard
-        self._reach = Reach(store.root)
+        self._reach = Reach(store.root, self._db)
 
     def sweep(self, *, copies: bool = False) -> Swept:
         """Remove what nothing reaches. `copies` also drops the compressed copies of layers that no manifest here
-        names: they can be made or fetched again."""
+        names, and interrupted downloads of any age: they can be made or fetched again."""
         workspaces = self._workspaces()
         mark(roots(self._db), self._reach)  # warms the answers, so that the lock is held briefly
         with self._store.sweeping():
             with self._db.write() as sql:
+                self._reach.look(self._db)
                 live = mark(roots(self._db), self._reach)
                 layers = {digest for kind, digest in live if kind == _LAYER}
                 blobs = {digest for kind, digest in live if kind == _BLOB}
@@ -141,6 +158,8 @@ class Collector:
                     for diff_id, digest in sql.execute("SELECT diff_id, digest FROM layer_blobs"):
                         if diff_id in layers:
                             blobs.add(digest)
+                lost = {s for (s,) in sql.execute("SELECT subject FROM attached") if (_BLOB, s) not in live}
+                sql.executemany("DELETE FROM attached WHERE subject = ?", [(s,) for s in lost])
                 dead = [d for (d,) in sql.execute("SELECT diff_id FROM layers") if d not in layers]
                 sql.executemany("DELETE FROM layers WHERE diff_id = ?", [(d,) for d in dead])
                 gone = {d for (d,) in sql.execute("SELECT diff_id FROM layer_blobs") if d not in layers}
@@ -153,7 +172,7 @@ class Collector:
                     self._layers.discard(path)
             for path in dead_blobs:
                 self._to_trash(path)
-        freed = self.empty_trash() + self._old_partials()
+        freed = self.empty_trash() + self._partials(0 if copies else _PARTIAL_AGE)
         return Swept(freed, len(dead_blobs), tuple(sorted(dead)), tuple(workspaces))
 
     # --- parts ---------------------------------------------------------------------------------
@@ -193,10 +212,11 @@ class Collector:
         folder = self._root / "trash"
         return sum(erase(folder / name) for name in os.listdir(folder)) if folder.is_dir() else 0
 
-    def _old_partials(self) -> int:
+    def _partials(self, age: float) -> int:
+        """Delete interrupted downloads that nobody went on with for so many seconds; returns the bytes freed."""
         import fcntl
 
-        freed, oldest = 0, time.time() - _PARTIAL_AGE
+        freed, oldest = 0, time.time() - age
         for entry in list(os.scandir(self._root / "ingest")):
             try:
                 if entry.stat(follow_symlinks=False).st_mtime > oldest:

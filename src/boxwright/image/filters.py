@@ -1,4 +1,4 @@
-"""The ``--filter`` conditions on images, as Docker's engine understands them."""
+"""The ``--filter`` conditions, as Docker's engine understands them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from boxwright.errors import Invalid
 
 Filters = Mapping[str, Sequence[str]]
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 class FilterInvalid(Invalid):
@@ -24,16 +24,15 @@ def check_names(filters: Filters, allowed: Sequence[str]) -> None:
 
 def flag(filters: Filters, name: str) -> bool | None:
     """A filter that is true or false; None when it is not given. Raises FilterInvalid."""
-    value = None
-    for text in filters.get(name, ()):
-        if text.lower() not in ("1", "t", "true", "0", "f", "false"):
-            raise FilterInvalid(f"invalid filter '{name}={text}'", hint="it must be true or false")
-        value = text.lower() in ("1", "t", "true")
-    return value
+    answers = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
+    meant = {answers.get(text.lower()) for text in filters.get(name, ())}
+    if None in meant or len(meant) > 1:
+        raise FilterInvalid(f"invalid filter '{name}={filters[name][0]}'", hint="it must be true or false")
+    return meant.pop() if meant else None
 
 
 def duration(text: str) -> float | None:
-    """Seconds of a Go duration such as ``1h30m`` or ``1.5s``; None when the text is none."""
+    """Seconds of a Go duration such as ``1h30m`` or ``1.5s`` (days and weeks too); None when the text is none."""
     total, rest = 0.0, text
     while rest:
         digits = 0

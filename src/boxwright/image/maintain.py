@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from boxwright.content import reserve
 from boxwright.errors import BoxwrightError
 from boxwright.image.collect import Collector, Reach, Swept, roots
-from boxwright.image.filters import Filters, check_names, moment
+from boxwright.image.filters import Filters
 from boxwright.image.remove import Removed, Remover, Use
 from boxwright.image.store import ImageStore
 from boxwright.snapshot.snapshotter import Snapshotter
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from boxwright.image.usage import Usage
     from boxwright.image.validate import Problem
 
-CACHE_FILTERS = ("until", "unused-for", "id", "type", "inuse", "private", "shared", "description", "label", "label!")
-
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
@@ -29,7 +27,7 @@ class Pruned:
 
     removed: tuple[Removed, ...] = ()
     bytes: int = 0
-    cache: tuple[str, ...] = ()  # keys of step records
+    cache: tuple[str, ...] = ()  # keys of step records and cache mounts
 
 
 class Maintenance:
@@ -77,6 +75,7 @@ class Maintenance:
 
     def remove(self, texts: Sequence[str], *, force: bool = False, prune: bool = True) -> tuple[list[Removed], list[BoxwrightError]]:
         """`rmi` of several: what went, and why others did not. One sweep follows for all."""
+        reserve.spend(self._images.store.root)
         lines: list[Removed] = []
         failures: list[BoxwrightError] = []
         stacks: list[tuple[str, ...]] = []
@@ -105,6 +104,7 @@ class Maintenance:
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """See engine.image_prune."""
+        reserve.spend(self._images.store.root)
         lines = Remover(self._images, self._uses()).prune(filters, everything=everything)
         self._images.publish()
         swept = self.sweep()
@@ -113,25 +113,24 @@ class Maintenance:
     # --- build cache ---------------------------------------------------------------------------
 
     def builder_prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
-        """See engine.builder_prune. Filters: until=, unused-for=."""
-        filters = filters or {}
-        check_names(filters, CACHE_FILTERS)
-        ends = [moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())]
-        end = min(ends, default=time.time() + 1)
-        with self._db.write() as sql:
-            kept = set() if everything else self._layers_of_images()
-            rows = sql.execute("SELECT key, layers, bytes, last_used FROM steps ORDER BY last_used DESC").fetchall()
-            gone, budget = [], keep
-            for key, layers, size, used in rows:
-                if used >= end or (layers and kept.issuperset(layers.split())):
-                    continue
-                if budget >= size and keep:
-                    budget -= size
-                    continue
-                gone.append(key)
-            sql.executemany("DELETE FROM steps WHERE key = ?", [(key,) for key in gone])
+        """See engine.builder_prune. Filters: see buildcache.matcher."""
+        from boxwright.image.buildcache import BuildCache, matcher
+
+        reserve.spend(self._images.store.root)
+        matches, cache = matcher(filters or {}), BuildCache(self._images.store.root, self._db)
+        chosen, budget = [], keep
+        for entry in sorted(cache.entries(self._layers_of_images()), key=lambda entry: entry.last_used, reverse=True):
+            if not matches(entry) or (entry.in_use and not everything):
+                continue
+            if budget >= entry.bytes and keep:
+                budget -= entry.bytes
+                continue
+            chosen.append(entry)
+        gone = cache.remove(chosen)
+        if everything and not filters and not keep:
+            cache.forget_digests()
         swept = self.sweep(copies=everything)
-        return Pruned((), swept.bytes, tuple(gone))
+        return Pruned((), swept.bytes, tuple(entry.key for entry in gone))
 
     def _layers_of_images(self) -> set[str]:
         """Layers that images and containers keep: a record whose result is all theirs costs nothing."""
@@ -141,7 +140,7 @@ class Maintenance:
             steps = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()}
             containers = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM containers") for d in layers.split()}
         begin = (roots(self._db) - steps) | containers
-        return {digest for kind, digest in mark(begin, Reach(self._images.store.root)) if kind == "layer"}
+        return {digest for kind, digest in mark(begin, Reach(self._images.store.root, self._db)) if kind == "layer"}
 
 
 def _layer_lines(stacks: Sequence[Sequence[str]], gone: set[str]) -> list[Removed]:

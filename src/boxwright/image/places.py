@@ -79,21 +79,21 @@ def sink(images: ImageStore, place: Place) -> Iterator[tuple[Sink, str]]:
         from boxwright.image.target import LocalTarget
 
         with Lease(images.db, f"copy {place.name}") as lease:
-            yield LocalTarget(images, lease), place.name
+            yield LocalTarget(images, lease, attaching=True), place.name
     elif place.kind == "oci":
         from boxwright.content.layout import Layout
 
         yield Layout(Path(place.path), create=True), place.name
     else:
         from boxwright.content.local import disk_errors
-        from boxwright.image.save import ArchiveSink
+        from boxwright.image.save import ArchiveSink, OciArchiveSink
 
         name = _archive_name(place)
         path = Path(place.path)
         temporary = path.with_name(f".{path.name}.part")
         try:
             with disk_errors(str(path)), open(temporary, "wb") as out:
-                archive = ArchiveSink(out, platform=images.default_platform)
+                archive = (OciArchiveSink if place.kind == "oci-archive" else ArchiveSink)(out, platform=images.default_platform)
                 yield archive, name
                 archive.close()
             temporary.rename(path)

@@ -11,7 +11,7 @@ from boxwright.errors import Conflict
 # What rooms make directly under a root. Whatever else is there is somebody else's and stays.
 _FOLDERS = ("blobs", "cache", "containers", "ingest", "layers", "locks", "manifest-lists", "mounts", "trash", "volumes", "work")
 _FILES = (
-    "boxwright.db", "boxwright.db-wal", "boxwright.db-shm", "driver.json", "index.json", "index.lock", "network.lock", "runtime.json", "store.lock",
+    "boxwright.db", "boxwright.db-wal", "boxwright.db-shm", "driver.json", "index.json", "index.lock", "network.lock", "reserve", "runtime.json", "store.lock",
     "oci-layout",  # last: as long as it is there, the directory is known to be a store
 )  # fmt: skip
 
@@ -31,6 +31,8 @@ def remove_root(root: Path) -> None:
     for name in _FOLDERS:
         if (root / name).is_dir():
             shutil.rmtree(root / name)
+    for path in root.glob("network.lock.*"):  # one for each bridge
+        path.unlink(missing_ok=True)
     for name in _FILES:
         (root / name).unlink(missing_ok=True)
     if root.is_dir() and not any(root.iterdir()):

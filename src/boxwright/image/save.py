@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from boxwright.content import copy
 from boxwright.content.lease import Lease
+from boxwright.content.store import BESIDE
 from boxwright.content.verify import read_verified
 from boxwright.image.archive import NAME_ANNOTATIONS
 from boxwright.image.catalog import ImageRow, NoSuchImage, familiar, quick_normal, split
@@ -71,7 +72,10 @@ class ArchiveSink:
         for desc, names in self._named.values():
             plain = {"mediaType": desc.media_type, "digest": str(desc.digest), "size": desc.size}
             for name in names:
-                entries.append({**plain, "annotations": {NAME_ANNOTATIONS[0]: name, NAME_ANNOTATIONS[1]: split(name)[1]}})
+                if name.startswith(BESIDE):
+                    entries.append({**plain, "annotations": {NAME_ANNOTATIONS[1]: name.removeprefix(BESIDE)}})
+                else:
+                    entries.append({**plain, "annotations": {NAME_ANNOTATIONS[0]: name, NAME_ANNOTATIONS[1]: split(name)[1]}})
             if not names:
                 entries.append(plain)
         self._file("index.json", canonical_json({"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": entries}))
@@ -85,7 +89,7 @@ class ArchiveSink:
             return None
         return {
             "Config": f"blobs/{manifest.config.digest.algorithm}/{manifest.config.digest.hex}",
-            "RepoTags": [familiar(name) for name in names] or None,
+            "RepoTags": [familiar(name) for name in names if not name.startswith(BESIDE)] or None,
             "Layers": [f"blobs/{layer.digest.algorithm}/{layer.digest.hex}" for layer in manifest.layers],
         }
 
@@ -106,6 +110,30 @@ class ArchiveSink:
 
     def _file(self, path: str, data: bytes) -> None:
         self._tar.add(_entry(path, len(data)), data)
+
+
+class OciArchiveSink(ArchiveSink):
+    """The same, which also lists what refers to its images (content.store.Neighbouring), as an OCI layout does.
+    Docker's loaders would take that for images."""
+
+    def push(self, desc: Descriptor, body: BinaryIO) -> None:
+        """See content.store.Pusher."""
+        super().push(desc, body)
+        content = self._manifests.get(desc.digest)
+        if content is not None and content.subject is not None:
+            self._named.setdefault(desc.digest, (desc, []))
+
+    def tags(self) -> Sequence[str]:
+        """Those by which something is attached."""
+        return [name.removeprefix(BESIDE) for _, names in self._named.values() for name in names if name.startswith(BESIDE)]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
+
+    def beside(self, tag: str) -> str:
+        """See content.store.Neighbouring."""
+        return BESIDE + tag
 
 
 def _entry(path: str, size: int) -> Entry:

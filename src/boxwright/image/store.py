@@ -116,9 +116,10 @@ class ImageStore(Catalog):
             self._expose(manifest, config)
             for name in normal:
                 self._point(name, target)
+            row = self.rows("target = ?", (target,))[0]  # in the transaction: a moment later somebody may have pruned it
         if normal:
             self.publish()
-        return self.rows("target = ?", (target,))[0]
+        return row
 
     def _expose(self, manifest: Manifest, config: ImageConfig) -> None:
         """Layers whose blob is their tar, and which are kept as that: the tar gets the blob's name."""
@@ -133,8 +134,8 @@ class ImageStore(Catalog):
     def tag(self, source: str, name: str) -> ImageRow:
         """Point `name` at the image `source`; what it pointed at before keeps its row. Raises NoSuchImage, ReferenceInvalid."""
         normal = self.checked(name)
-        row = self.resolve(source)
         with self.store.committing(), self.db.write():
+            row = self.resolve(source)
             self._point(normal, row.target)
         self.publish()
         return row

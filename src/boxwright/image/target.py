@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.content.local import BlobMissing
-from boxwright.content.store import Resumable
+from boxwright.content.store import BESIDE, Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.image.catalog import ImageRow
 from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
@@ -21,7 +21,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
-from boxwright.spec.manifest import MAX_SIZE, Manifest, parse
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
@@ -30,22 +30,26 @@ class LocalTarget:
     """Source and Sink over an ImageStore. `lease` keeps the collector away until the images are registered.
 
     `origin` (``domain/path``) is recorded as where the blobs can be fetched again; with it, `tag` also records
-    ``repository@digest``, as a pull does.
+    ``repository@digest``, as a pull does. With `attaching`, what refers to an image (signatures) is kept beside it,
+    out of sight, and goes with it; otherwise any image could say that it belongs to another.
     """
 
-    def __init__(self, images: ImageStore, lease: Lease, *, platform: Platform | None = None, origin: str = "") -> None:
+    def __init__(self, images: ImageStore, lease: Lease, *, platform: Platform | None = None, origin: str = "", attaching: bool = False) -> None:
         self._images = images
         self._store = images.store
         self._layers = images.layers
         self._lease = lease
         self._platform = platform
         self._origin = origin
+        self._attaching = attaching
         self.added: list[ImageRow] = []
 
     # --- source --------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Descriptor:
         """See content.store.Resolver; takes IDs too. Raises NoSuchImage, AmbiguousId."""
+        if name.startswith(BESIDE):
+            return self._attached(name.removeprefix(BESIDE))
         row = self._images.resolve(name)
         self._lease.hold("blob", row.target)
         return self._images.descriptor(row)
@@ -67,13 +71,44 @@ class LocalTarget:
             rows = sql.execute("SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''", (str(desc.digest),))
             return [origin for (known,) in rows for origin in known.split()]  # the newest first
 
+    def has(self, desc: Descriptor) -> bool:
+        """See content.store.Partial."""
+        return self._store.size(desc.digest) is not None
+
+    def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """See content.store.Referring."""
+        with self._images.db.read() as sql:
+            rows = sql.execute("SELECT media_type, target, size FROM attached WHERE subject = ? AND name = '' ORDER BY target", (str(digest),)).fetchall()
+        return [Descriptor(media_type, Digest.parse(target), size) for media_type, target, size in rows]
+
+    def tags(self) -> Sequence[str]:
+        """By which something is attached: names of images are no tags of one repository here."""
+        with self._images.db.read() as sql:
+            return [name for (name,) in sql.execute("SELECT DISTINCT name FROM attached WHERE name != '' ORDER BY name")]
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring."""
+        return self.tags(), True
+
+    def beside(self, tag: str) -> str:
+        """See content.store.Neighbouring."""
+        return BESIDE + tag
+
     # --- sink ----------------------------------------------------------------------------------
 
     def exists(self, desc: Descriptor) -> bool:
         """Whether the content is here, and for a layer also ready to run."""
         self._lease.hold("blob", desc.digest)
+        with self._store.committing():  # what was condemned before it was held is gone when we get the lock
+            return self._here(desc)
+
+    def _here(self, desc: Descriptor) -> bool:
         if not mt.is_layer(desc.media_type):
-            return self._store.size(desc.digest) == desc.size
+            if self._store.size(desc.digest) != desc.size:
+                return False
+            if self._attaching and desc.media_type in mt.MANIFESTS | mt.INDEXES:
+                self._note_subject(desc, parse(self._store.read(desc.digest), desc.media_type))
+            return True
         diff_id = self._diff_id(desc)
         if diff_id is not None:
             self._lease.hold("layer", diff_id)
@@ -101,6 +136,11 @@ class LocalTarget:
 
     def tag(self, name: str, desc: Descriptor) -> None:
         """Register the image under the name ('' = without one). A digest in the name wins over its tag, as in Docker."""
+        if name.startswith(BESIDE):
+            tag = name.removeprefix(BESIDE)
+            algorithm, _, rest = tag.partition("-")
+            self._attach(f"{algorithm}:{rest.partition('.')[0]}", tag, desc)
+            return
         names: list[str] = []
         if name:
             reference = Reference.parse(name).with_default_tag()
@@ -139,6 +179,25 @@ class LocalTarget:
         if isinstance(content, Manifest) and is_image(content):
             self._check_layers(content)
         self._store.put(raw, desc.media_type, algorithm=desc.digest.algorithm)
+        self._note_subject(desc, content)
+
+    def _note_subject(self, desc: Descriptor, content: Manifest | Index) -> None:
+        if content.subject is not None and self._attaching:
+            self._attach(str(content.subject.digest), "", desc)
+
+    def _attach(self, subject: str, name: str, desc: Descriptor) -> None:
+        with self._images.db.write() as sql:
+            if name:  # a tag points at one thing
+                sql.execute("DELETE FROM attached WHERE subject = ? AND name = ?", (subject, name))
+            sql.execute("INSERT OR IGNORE INTO attached VALUES (?, ?, ?, ?, ?)", (subject, name, str(desc.digest), desc.media_type, desc.size))
+
+    def _attached(self, tag: str) -> Descriptor:
+        with self._images.db.read() as sql:
+            row = sql.execute("SELECT media_type, target, size FROM attached WHERE name = ?", (tag,)).fetchone()
+        if row is None:
+            raise BlobMissing(f"nothing is attached as {tag}")
+        self._lease.hold("blob", row[1])
+        return Descriptor(row[0], Digest.parse(row[1]), row[2])
 
     def _check_layers(self, manifest: Manifest) -> None:
         """Layer by layer: what the blob inflates to must be what the config says."""

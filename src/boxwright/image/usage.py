@@ -10,6 +10,7 @@ from pathlib import Path
 from boxwright.content.db import Database
 from boxwright.content.gc import mark
 from boxwright.content.local import LocalStore
+from boxwright.image.buildcache import BuildCache, CacheEntry
 from boxwright.image.catalog import Catalog
 from boxwright.image.collect import Reach
 from boxwright.image.describe import ImageSummary, summaries
@@ -48,16 +49,10 @@ class VolumeUsage:
 
 @dataclass(frozen=True, slots=True)
 class CacheUsage:
-    """A step record in `system df -v`. Times are unix seconds; `size` is disk space that it alone keeps."""
+    """A part of the build cache in `system df -v`; `size` is disk space that it alone keeps, in bytes."""
 
-    key: str
-    kind: str
-    name: str
+    entry: CacheEntry
     size: int
-    created: float
-    last_used: float
-    uses: int
-    in_use: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,7 @@ class _Sizes:
 
     def __init__(self, root: Path) -> None:
         self._device = root.stat().st_dev
-        self._seen: set[int] = set()
+        self._seen: set[tuple[int, int]] = set()
 
     def of(self, path: Path, *, below: bool = True) -> int:
         try:
@@ -89,7 +84,7 @@ class _Sizes:
         except FileNotFoundError:
             return 0
         total = self._count(info)
-        if not below or not stat.S_ISDIR(info.st_mode) or info.st_dev != self._device:
+        if not below or not stat.S_ISDIR(info.st_mode) or self._elsewhere(info):
             return total
         todo = [str(path)]
         while todo:
@@ -102,21 +97,24 @@ class _Sizes:
                     info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                # A mount inside (an index, a running container's tree) is somebody else's disk space.
-                if info.st_dev != self._device:
-                    continue
                 total += self._count(info)
-                if stat.S_ISDIR(info.st_mode):
+                if stat.S_ISDIR(info.st_mode) and not self._elsewhere(info):
                     todo.append(entry.path)
         return total
 
+    def _elsewhere(self, info: os.stat_result) -> bool:
+        """A mount inside (an index, a running container's tree) is somebody else's disk space. Directories tell: on
+        overlayfs, a file may have the device of a layer."""
+        return stat.S_ISDIR(info.st_mode) and info.st_dev != self._device
+
     def _count(self, info: os.stat_result) -> int:
-        if info.st_dev != self._device:
+        if self._elsewhere(info):
             return 0
         if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
-            if info.st_ino in self._seen:
+            inode = (info.st_dev, info.st_ino)
+            if inode in self._seen:
                 return 0
-            self._seen.add(info.st_ino)
+            self._seen.add(inode)
         return info.st_blocks * 512
 
 
@@ -127,7 +125,7 @@ class Surveyor:
         self._root = store.root
         self._db = db
         self._catalog = Catalog(store.root, db)
-        self._reach = Reach(store.root)
+        self._reach = Reach(store.root, db)
         self._sizes = _Sizes(store.root)
         self._running = set(running)
 
@@ -154,16 +152,17 @@ class Surveyor:
         volumes = self._volumes()
         cache_nodes = {("layer", d) for d in layers} | {("blob", d) for d in blobs}
         cache_nodes -= of_images | of_containers
-        cache_rows, cache_dirs = self._cache(layers, of_images | of_containers), self._sizes.of(self._root / "cache")
+        cache_rows = self._cache(layers, {digest for kind, digest in of_images | of_containers if kind == "layer"})
+        cache_size = disk(cache_nodes) + self._sizes.of(self._root / "cache")
         own = {cid: self._sizes.of(self._root / "containers" / cid) + self._sizes.of(self._root / "work" / cid) for cid, _, _ in containers}
         used_volumes = [v for v in volumes if v.links]
-        image_size, cache_size = disk(of_images), disk(cache_nodes) + cache_dirs
+        image_size = disk(of_images)
         container_size = sum(own.values()) + disk(of_containers - of_images)
         parts = [
             Part("Images", len(images), len(active), image_size, image_size - disk(of_active)),
             Part("Containers", len(own), len(self._running & own.keys()), container_size, sum(s for c, s in own.items() if c not in self._running)),
             Part("Local Volumes", len(volumes), len(used_volumes), sum(v.size for v in volumes), sum(v.size for v in volumes if not v.links)),
-            Part("Build Cache", len(cache_rows), sum(r.in_use for r in cache_rows), cache_size, cache_size),
+            Part("Build Cache", len(cache_rows), sum(row.entry.in_use for row in cache_rows), cache_size, cache_size),
         ]
         other = self._rest()
         trash = other.pop("trash", 0) + other.pop("ingest", 0)
@@ -204,16 +203,13 @@ class Surveyor:
             VolumeUsage(name, sum(f'"{name}"' in record for record in records), self._sizes.of(self._root / "volumes" / name)) for name in names
         ]
 
-    def _cache(self, layers: dict[str, int], kept: set[tuple[str, str]]) -> list[CacheUsage]:
-        with self._db.read() as sql:
-            # Rows that only lead to another one (build.cache.ALIAS) are no records of their own.
-            rows = sql.execute("SELECT key, kind, name, layers, created, last_used, uses FROM steps WHERE kind != 'alias' ORDER BY created").fetchall()
-        found, counted = [], set()
-        for key, kind, name, stack, created, last_used, uses in rows:
-            own = [d for d in stack.split() if ("layer", d) not in kept and d not in counted]
+    def _cache(self, layers: dict[str, int], kept: set[str]) -> list[CacheUsage]:
+        found, counted = [], kept.copy()
+        for entry in BuildCache(self._root, self._db).entries(kept):
+            own = [d for d in entry.layers if d not in counted]
             counted.update(own)
-            in_use = bool(stack) and all(("layer", d) in kept for d in stack.split())
-            found.append(CacheUsage(key, kind, name, sum(layers.get(d, 0) for d in own), created, last_used, uses, in_use))
+            size = sum(layers.get(d, 0) for d in own)
+            found.append(CacheUsage(entry, _Sizes(self._root).of(entry.path) if entry.path else size))
         return found
 
     def _rest(self) -> dict[str, int]:

@@ -192,7 +192,8 @@ def _inflated(images: ImageStore, desc: Descriptor) -> str:
 
 
 class Checker:
-    """`fsck` over a whole store."""
+    """`fsck` over a whole store, beside other commands: what one of them takes away meanwhile is no problem. The
+    collector waits while one thing is looked at, so that whatever is there at the beginning is there to the end."""
 
     def __init__(self, images: ImageStore) -> None:
         self._images = images
@@ -202,13 +203,16 @@ class Checker:
         """Every problem; with `repair`, what can be made, fetched or built again is dropped or made at once."""
         problems: list[Problem] = []
         for digest in list(self._images.store.blobs()):
-            if self._exposed(digest):
-                continue  # the same file as a layer's tar, which is read below
-            if problem := check_blob(self._images, digest):
-                problems.append(self._repair_blob(problem) if repair else problem)
+            with self._images.store.committing():
+                # An exposed blob is the same file as a layer's tar, which is read below.
+                gone = self._images.store.size(digest) is None or self._exposed(digest)
+                found = None if gone else check_blob(self._images, digest)
+            if found:
+                problems.append(self._repair_blob(found) if repair else found)
         for layer in self._images.layers.all():
-            for problem in check_layer(self._images, layer):
-                problems.append(self._repair_layer(problem, layer) if repair else problem)
+            with self._images.store.committing():
+                broken = list(check_layer(self._images, layer)) if self._images.layers.has(layer.diff_id) else []
+            problems += [self._repair_layer(problem, layer) for problem in broken] if repair else broken
         problems += self._rows(repair)
         return problems
 
@@ -275,17 +279,19 @@ class Checker:
 
     def _rows(self, repair: bool) -> Iterator[Problem]:
         for row in self._images.rows():
-            problem = self._row(row.target, row.media_type, row.size)
+            with self._images.store.committing():
+                gone = not self._images.rows("target = ?", (row.target,))
+                problem = None if gone else self._row(row.target, row.media_type, row.size)
             if problem is None:
                 continue
             # An image that was pulled can be pulled again; a row whose content is gone is worth nothing either way.
-            gone = repair and (any("@" in name for name in row.names) or "not in the store" in problem.detail)
-            if gone:
+            worthless = repair and (any("@" in name for name in row.names) or "not in the store" in problem.detail)
+            if worthless:
                 with self._db.write() as sql:
                     sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
                     sql.execute("DELETE FROM images WHERE target = ?", (row.target,))
-            yield replace(problem, state="dropped" if gone else "kept" if repair else "")
-        with self._db.read() as sql:
+            yield replace(problem, state="dropped" if worthless else "kept" if repair else "")
+        with self._images.store.committing(), self._db.read() as sql:
             steps = sql.execute("SELECT key, layers FROM steps").fetchall()
             layers = {d for (d,) in sql.execute("SELECT diff_id FROM layers")}
         for key, stack in steps:

@@ -7,6 +7,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from boxwright.content.lease import hold_for_process
 from boxwright.content.local import Ingest, disk_errors
 from boxwright.content.store import Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch
@@ -61,9 +62,11 @@ class _Tee(io.RawIOBase):
 def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_blob: bool) -> Layer:
     """See LayerStore.ingest_blob."""
     store = layers.store
-    known = layers.by_blob(desc.digest)
-    if known is not None and (not keep_blob or str(known.diff_id) == str(desc.digest) or store.size(desc.digest) == desc.size):
-        return known
+    with store.committing():
+        known = layers.by_blob(desc.digest)
+        if known is not None and (not keep_blob or str(known.diff_id) == str(desc.digest) or store.size(desc.digest) == desc.size):
+            hold_for_process(layers.db, "layer", known.diff_id)
+            return known
     with store.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm) as ingest:
         kept = None
         if isinstance(body, Resumable):

@@ -249,11 +249,16 @@ def _link(name: str, directory: int) -> str | None:
 
 def remove_tree(directory: int, name: str) -> None:
     """Remove `name` in the directory with all that is below it, however deep, never through links and never into
-    what is mounted below (EBUSY). Nothing there is no error. Raises OSError."""
+    what is mounted below (EBUSY). Nothing there is no error, nor is what somebody else removes meanwhile. Raises OSError."""
+    try:
+        _remove(directory, name)
+    except FileNotFoundError:
+        pass
+
+
+def _remove(directory: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=directory)
-        return
-    except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError) as error:
         if not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
@@ -283,19 +288,26 @@ def _empty(fd: int, top: int, depth: int, device: int) -> bool:
     with os.scandir(fd) as entries:
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, is_directory in names:
-        if not is_directory:
-            os.unlink(name, dir_fd=fd)
-            continue
-        if depth >= _DEEPEST:
-            os.rename(name, f".deep-{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
-            moved = True
-            continue
-        below = _open_writable(fd, name)
         try:
-            if os.fstat(below).st_dev != device:
-                raise OSError(errno.EBUSY, "something is mounted there", name)
-            moved |= _empty(below, top, depth + 1, device)
-        finally:
-            os.close(below)
-        os.rmdir(name, dir_fd=fd)
+            if not is_directory:
+                os.unlink(name, dir_fd=fd)
+            elif depth >= _DEEPEST:
+                os.rename(name, f".deep-{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
+                moved = True
+            else:
+                moved |= _remove_below(fd, name, top, depth, device)
+        except FileNotFoundError:
+            continue
+    return moved
+
+
+def _remove_below(fd: int, name: str, top: int, depth: int, device: int) -> bool:
+    below = _open_writable(fd, name)
+    try:
+        if os.fstat(below).st_dev != device:
+            raise OSError(errno.EBUSY, "something is mounted there", name)
+        moved = _empty(below, top, depth + 1, device)
+    finally:
+        os.close(below)
+    os.rmdir(name, dir_fd=fd)
     return moved

@@ -62,6 +62,11 @@ def _cgroup_v2() -> bool:
         return any(line.split()[1:3] == [b"/sys/fs/cgroup", _CGROUP2_MAGIC] for line in mounts)
 
 
+def weighs_io() -> bool:
+    """Whether the kernel shares the disk's time between containers by weight."""
+    return _cgroup_v2() or any(os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}") for name in ("weight", "bfq.weight"))
+
+
 def devices(directory: str = "/dev") -> list[dict[str, Any]]:
     """Every device node of the host, for ``--privileged``; terminals and what the runtime makes itself are left out."""
     found = []

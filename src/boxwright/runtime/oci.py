@@ -173,6 +173,8 @@ class Runtime:
         self, arguments: list[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
         fds: Sequence[int] = (), extra: Mapping[int, int] | None = None, program: str = "",
     ) -> Running:  # fmt: skip
+        if self.hidden:  # the wrapper that hides it would only say 127
+            find_program(self.program)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = os.memfd_create("log")
         number = max(_LOG_FD, 3 + len(fds))

@@ -35,7 +35,7 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
     `cache` is the directory where the answer is remembered; None = `state`. Raises NoRuntime, which says of each
     runtime what stopped it.
     """
-    remembered = (cache or state) / _CACHE
+    remembered = (cache or state) / (f"cache/runtime-{Path(wanted).name}.json" if wanted else _CACHE)
     programs: list[tuple[str, str]] = []
     stopped: list[str] = []
     for name in (wanted,) if wanted else _CANDIDATES:

@@ -137,6 +137,16 @@ class Process:
                 setattr(self, name, -1)
 
 
+class RootNeeded(Unsupported):
+    """This user may not mount trees and make namespaces."""
+
+
+def require_root(what: str) -> None:
+    """Raises RootNeeded unless this process may do `what`."""
+    if os.geteuid() != 0:
+        raise RootNeeded(f"{what} needs root", hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user")
+
+
 def spawn(
     argv: Sequence[str],
     *,

@@ -83,19 +83,31 @@ class ConsoleSocket:
 
 @contextmanager
 def raw_mode(fd: int) -> Iterator[None]:
-    """Keys go through one by one and unseen; the terminal is put back at the end. No effect on what is no terminal."""
+    """Keys go through one by one and unseen; the terminal is put back at the end, also when a signal ends us. No effect
+    on what is no terminal."""
     if not os.isatty(fd):
         yield
         return
+    import signal
     import termios
     import tty
 
     before = termios.tcgetattr(fd)
+    handlers = {number: signal.signal(number, _leave) for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)}
     try:
         tty.setraw(fd, termios.TCSANOW)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        try:
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        except termios.error:  # the terminal has gone away
+            pass
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def window_size(fd: int) -> tuple[int, int] | None:

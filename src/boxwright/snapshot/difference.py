@@ -20,7 +20,7 @@ _TYPES = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "c
 
 def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False, omit: Collection[str] = ()) -> Layer:
     """Write an upper directory, which may be in use, out as a tar-backed layer; `owned`: what is this user's belongs
-    to root in the layer (a tree that was made without privilege). Empty files and directories at the paths of `omit`
+    to root in the layer (a tree that was made without privilege). Empty files, links and directories at the paths of `omit`
     (absolute, as `Change.path`) are left out. Raises Invalid, DiskFull."""
     from boxwright.layer.walk import write_tree
     from boxwright.layer.write import TarBuilder
@@ -37,7 +37,7 @@ def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False, o
             owner = _inside(uid, gid, owned)
             if name in left_out and kind == "dir":
                 self._held.append(((name, kind, mode, *owner, mtime, size, *rest), more))
-            elif name not in left_out or kind != "file" or size:
+            elif name not in left_out or kind not in ("file", "symlink") or size:
                 for arguments, keywords in self._held:
                     super().put(*arguments, **keywords)
                 self._held = []

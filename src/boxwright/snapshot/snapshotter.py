@@ -77,7 +77,7 @@ class Snapshotter(Protocol):
 
     def snapshot_layer(self, key: str, *, omit: Collection[str] = ()) -> Layer:
         """Like commit, but the key stays usable: the changes are written out as a tar-backed layer (`commit` of a
-        container, which goes on living). Empty files and directories at the paths of `omit` are left out."""
+        container, which goes on living). Empty files, links and directories at the paths of `omit` are left out."""
 
     def changes(self, key: str) -> Iterator[Change]:
         """What was written, against the layers below, in path order."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from boxwright.errors import Invalid
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Platform:
     variant: str = ""
     os_version: str = ""
     os_features: tuple[str, ...] = ()
+    written: str | None = field(default=None, compare=False, repr=False)  # the variant as a document had it, for writing it again
 
     @classmethod
     def parse(cls, text: str) -> Platform:
@@ -58,7 +59,9 @@ class Platform:
         raise PlatformInvalid(f"unknown operating system or architecture {text!r}: wanted something like linux/arm64")
 
     @classmethod
-    def _normal(cls, system: str, architecture: str, variant: str = "", version: str = "", features: tuple[str, ...] = ()) -> Platform:
+    def _normal(
+        cls, system: str, architecture: str, variant: str = "", version: str = "", features: tuple[str, ...] = (), written: str | None = None,
+    ) -> Platform:  # fmt: skip
         system, architecture, variant = system.lower(), architecture.lower(), variant.lower()
         system = {"macos": "darwin"}.get(system, system)
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
@@ -69,15 +72,15 @@ class Platform:
             variant = {"8": "", "v8": "", "v8.0": "", "9": "v9", "v9.0": "v9"}.get(variant, variant)
         elif architecture == "arm":
             variant = {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"}.get(variant, variant)
-        return cls(system, architecture, variant, version, features)
+        return cls(system, architecture, variant, version, features, written)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Platform:
         """From a descriptor's ``platform`` or an image config."""
-        features = value.get("os.features")
+        features, variant = value.get("os.features"), str(value.get("variant") or "")
         return cls._normal(
-            str(value.get("os") or ""), str(value.get("architecture") or ""), str(value.get("variant") or ""),
-            str(value.get("os.version") or ""), tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (),
+            str(value.get("os") or ""), str(value.get("architecture") or ""), variant,
+            str(value.get("os.version") or ""), tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (), variant,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -87,8 +90,8 @@ class Platform:
             out["os.version"] = self.os_version
         if self.os_features:
             out["os.features"] = list(self.os_features)
-        if self.variant:
-            out["variant"] = self.variant
+        if variant := self.variant if self.written is None else self.written:
+            out["variant"] = variant
         return out
 
     def __str__(self) -> str:

@@ -248,7 +248,7 @@ def _mounts(wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None
             continue
         if where == "/dev/shm":
             default["options"][-1] = f"size={shm_size}"
-        if spaces.get("ipc") is None and where in ("/dev/shm", "/dev/mqueue"):
+        if spaces.get("ipc") is None and where == "/dev/shm":
             default = bind(where, where, options=("rbind",))
         if spaces.get("pid") is None and where == "/proc":
             default = bind("/proc", "/proc", options=("rbind", "nosuid", "noexec", "nodev")) if spaces.get("user") is not None else default
@@ -278,6 +278,10 @@ def resources(
         raise LimitInvalid("Minimum memoryswap limit should be larger than memory limit, see usage")
     if memory == 0 and memory_swap > 0:
         raise LimitInvalid("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if swappiness is not None and not -1 <= swappiness <= 100:
+        raise LimitInvalid(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+    if blkio_weight and not 10 <= blkio_weight <= 1000:
+        raise LimitInvalid(f"Range of blkio weight is from 10 to 1000, not {blkio_weight}")
     if memory_reservation and memory and memory < memory_reservation:
         raise LimitInvalid("Minimum memory limit can not be less than memory reservation limit, see usage")
     if nano_cpus and (cpu_period or cpu_quota):

@@ -10,9 +10,13 @@ classes, and the two kinds may inherit from each other.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from dataclasses import Field, dataclass, field, fields, replace
+    from typing import Any
 else:
     _MISSING = object()
     _FLAG = "__value_fields__"
@@ -241,4 +245,6 @@ else:
             object.__setattr__(self, name, value)
 
 
-__all__ = ["Field", "dataclass", "field", "fields", "replace"]
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+__all__ = ["EMPTY", "Field", "dataclass", "field", "fields", "replace"]

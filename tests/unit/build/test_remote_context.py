@@ -131,7 +131,7 @@ def test_named_contexts(engine: Engine, site: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("/none.tar", "not found"), ("/app.git#nosuch", "has no reference nosuch"), ("/app.git#main:nowhere", "has no directory 'nowhere'"),
+        ("/none.tar", "invalid response status 404"), ("/app.git#nosuch", "has no reference nosuch"), ("/app.git#main:nowhere", "has no directory 'nowhere'"),
         ("/app.git#main:out", "has no directory 'out'"), ("/noise", "neither a tar archive nor a Dockerfile"),
     ],
 )  # fmt: skip

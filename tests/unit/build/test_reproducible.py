@@ -13,6 +13,7 @@ import pytest
 
 import support_images
 from boxwright.build.request import BuildRequest
+from support import REAL_ROOT
 from support_corpus import leave
 from support_image import engine as make_engine
 
@@ -89,7 +90,7 @@ def test_without_processes(tmp_path: Path, epoch: str) -> None:
 
 
 @pytest.mark.rooted
-@pytest.mark.skipif(os.geteuid() != 0 or not support_images.have_busybox(), reason="needs root and busybox-static")
+@pytest.mark.skipif(not REAL_ROOT or not support_images.have_busybox(), reason="needs root and busybox-static")
 @pytest.mark.parametrize("epoch", ["", "1700000000"])
 def test_with_processes(tmp_path: Path, epoch: str) -> None:
     base = support_images.busybox_tar()

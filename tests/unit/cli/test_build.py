@@ -117,7 +117,7 @@ def test_dockerfile_errors(run: Run, tmp_path: Path, text: str, code: int, error
         (["--jobs", "-1", "c"], "--jobs must not be negative"),
         (["-o", "type=weird", "c"], "unknown output type"),
         (["--trust-host-ca=maybe", "c"], "it must be auto, always or never"),
-        (["http://127.0.0.1:1/context.tar"], "cannot fetch http://127.0.0.1:1/context.tar"),
+        (["http://127.0.0.1:1/context.tar"], "cannot reach 127.0.0.1:1: connection refused"),
         (["http://127.0.0.1:1/x.git"], "git failed with exit code 128"),
         (["https://example.com/x.git?depth=1"], 'unexpected query "depth"'),
         (["--build-arg", "SOURCE_DATE_EPOCH=x", "c"], "invalid SOURCE_DATE_EPOCH: x"),
@@ -174,6 +174,19 @@ def test_rawjson(run: Run) -> None:
     assert code == 0 and {"[1/1] COPY f /", "exporting to image"} <= names
     assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", v["digest"]) for line in lines for v in line.get("vertexes", ()))
     assert any(s["id"] == "transferring context" and s["completed"] for line in lines for s in line.get("statuses", ()))
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[1;32mgreen\x1b[0m text\r", "green text"), ("10%\r20%\r100%", "100%"), ("a\tb", "a       b"), ("\x1b]0;title\x07x", "x"),
+        ("\x1b]8;;http://x\x1b\\link", "link"), ("\x1b(Bx\x1bMy\x07", "xy"), ("\x1b[2J\x1b[H\x9bx", "x"), ("ünï", "ünï"), ("\x1b", ""),
+    ],
+)  # fmt: skip
+def test_what_a_step_says_to_its_terminal_stays_there(said: str, shown: str) -> None:
+    from boxwright.cli.progress_tty import _readable
+
+    assert _readable(said) == shown
 
 
 def test_terminal(run: Run) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from boxwright.cli import complete as completion
 from boxwright.cli.commands import COMMANDS
-from boxwright.cli.complete import candidates
+from boxwright.cli.complete import _stored, candidates
 from boxwright.cli.completion import _BASH, _FISH, _ZSH
 from boxwright.cli.flags import SUPPRESS, Parser
+from boxwright.container.records import State, save_state
 from boxwright.content.db import Database
 
 
@@ -107,6 +108,13 @@ def test_names(stored: None) -> None:
     assert offered("run", "-an", "f") == ["front"]
 
 
+def test_what_runs_and_what_does_not(stored: None, tmp_path: Path) -> None:
+    directory = tmp_path / "root/containers/webwebweb"
+    directory.mkdir(parents=True)
+    save_state(directory, State("running", pid=1))
+    assert (_stored("running", None), _stored("stopped", None), _stored("container", None)) == (["web"], ["db"], ["db", "web"])
+
+
 def test_stages(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM busybox AS base\nFROM base\nfrom base as final\n")
     (tmp_path / "other").write_text("FROM busybox AS else\n")
@@ -166,6 +174,10 @@ def test_bash(fake: Path) -> None:
     assert bash("docker run ", fake)[0] == "busybox:latest"
     assert bash("boxwright file some", fake) == ["some-file"]
     assert (fake / "asked").read_text().splitlines()[2] == "__complete run "
+
+
+def test_bash_looks_through_the_alias(fake: Path) -> None:
+    assert sh("bash", f"alias docker=boxwright\n{_BASH}\ncomplete -p docker", fake) == "complete -F _boxwright docker\n"
 
 
 def test_fish(fake: Path) -> None:

@@ -171,6 +171,8 @@ def test_version_and_info(eng: Engine, run: Run) -> None:
 
 
 def test_builder_prune(eng: Engine, run: Run) -> None:
-    assert run("builder", "prune", "-f").lines == ["Total:\t0B"]
+    assert run("builder", "prune", "-f").lines == ["Total reclaimed space: 0B"]
+    assert run("buildx", "prune", "-f").lines == ["Total:\t0B"]
+    assert "invalid filter 'colour'" in run("builder", "prune", "-f", "--filter", "colour=red").err
     assert run("builder", "prune", "-f", "--keep-storage", "much").code == 1
     assert "Reclaimable:" in run("buildx", "du").out

@@ -38,8 +38,14 @@ def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
     drive(Plain(Context(), PULL))
     a, b = A.digest.short, B.digest.short
     assert capsys.readouterr().err.splitlines() == [
-        f"{a}: Pulling fs layer", f"{b}: Pulling fs layer", f"{a}: Resuming at 400B of 1kB", f"{a}: Pull complete", f"{b}: Already exists",
+        f"{a}: Pulling fs layer", f"{a}: Resuming at 400B of 1kB", f"{a}: Pull complete", f"{b}: Already exists",
     ]  # fmt: skip
+    same = Plain(Context(), PULL)
+    same.unchanged = True
+    drive(same)
+    assert [line for line in capsys.readouterr().err.splitlines() if b in line] == []
+    drive(Plain(Context(), PUSH))
+    assert [line for line in capsys.readouterr().err.splitlines() if b in line] == [f"{b}: Preparing", f"{b}: Layer already exists"]
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

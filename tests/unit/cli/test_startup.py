@@ -17,7 +17,7 @@ class Documented:
     "It has a docstring."
     a: int
 
-assert "ast" not in sys.modules, "a documented class needs no inspect"
+assert "ast" not in sys.modules or sys.version_info >= (3, 13), "a documented class needs no inspect"
 
 @dataclasses.dataclass
 class Plain:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.container import frames
-from boxwright.container.network import files
 from boxwright.container.supervisor.logfile import LogFile
-from boxwright.container.supervisor.text import stamp, to_json
+from boxwright.network import files
+from boxwright.spec.text import stamp, to_json
 
 
 def test_hosts() -> None:

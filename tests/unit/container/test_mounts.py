@@ -39,7 +39,7 @@ def test_volume_that_is_wrong(text: str, message: str) -> None:
     ("text", "wanted"),
     [
         ("type=bind,source=/a,target=/b,readonly", MountSpec("bind", "/b", "/a", True)),
-        ("type=bind,src=a,dst=/b,ro=false,bind-propagation=rslave", MountSpec("bind", "/b", "/here/a", False, "rslave")),
+        ("type=bind,src=./a,dst=/b,ro=false,bind-propagation=rslave", MountSpec("bind", "/b", "/here/a", False, "rslave")),
         ("source=vol,target=/b", MountSpec("volume", "/b", "vol")),
         ("type=volume,dst=/b,volume-nocopy,volume-label=a=b", MountSpec("volume", "/b", nocopy=True, labels=(("a", "b"),))),
         ("type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1770", MountSpec("tmpfs", "/b", options=("size=1048576", "mode=1770"))),
@@ -56,7 +56,7 @@ def test_mount(text: str, wanted: MountSpec) -> None:
         ("type=bind,target=/b", "Source must not be empty"), ("type=nope,target=/b", "unknown mount type"), ("type=bind,source=/a", "target is required"),
         ("type=tmpfs,source=/a,target=/b", "Source must not be specified"), ("foo=bar,target=/b", "unexpected key 'foo'"), ("target", "must be a key=value pair"),
         ("type=bind,source=/a,target=/b,volume-nocopy", "cannot mix"), ("type=bind,source=/a,target=/b,readonly=maybe", "invalid value for readonly"),
-        ("type=tmpfs,target=/b,tmpfs-mode=9", "invalid value for tmpfs-mode"), ("target=b", "must be absolute"), ('target="x', "invalid mount"),
+        ("type=tmpfs,target=/b,tmpfs-mode=9", "invalid value for tmpfs-mode"), ("target=b", "must be absolute"), ("type=bind,source=a,target=/b", "'a' mount path must be absolute"), ('target="x', "invalid mount"),
     ],
 )  # fmt: skip
 def test_mount_that_is_wrong(text: str, message: str) -> None:

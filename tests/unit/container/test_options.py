@@ -102,7 +102,7 @@ def test_small_ones() -> None:
     [
         (options.parse_ulimit, "nofile"), (options.parse_ulimit, "nofile=a"), (options.parse_ulimit, "nofile=3:2"), (options.parse_device, "/dev/a:/dev/b:x"),
         (options.parse_device, "a:b"), (options.parse_restart, "often"), (options.parse_restart, "always:3"), (options.parse_restart, "on-failure:x"),
-        (options.parse_host, "db"), (options.parse_host, "db:1.2.3"), (options.parse_tmpfs, "run"),
+        (options.parse_host, "db"), (options.parse_host, "db:1.2.3"), (options.parse_tmpfs, "run"), (options.parse_tmpfs, "/run:rubbish"), (options.parse_tmpfs, "/run:rubbish=1"), (options.parse_tmpfs, "/run:exec=1"),
     ],
 )  # fmt: skip
 def test_small_ones_that_are_wrong(parse: object, text: str) -> None:

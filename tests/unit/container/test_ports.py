@@ -52,6 +52,8 @@ def test_expose() -> None:
 
 def test_the_ports_column() -> None:
     bound = [(80, "tcp", "0.0.0.0", 8080), (81, "tcp", "0.0.0.0", 8081), (53, "udp", "127.0.0.1", 53)]
-    assert show(bound, ["80/tcp", "443/tcp"]) == "0.0.0.0:8080-8081->80-81/tcp, 127.0.0.1:53->53/udp, 443/tcp"
+    assert show(bound, ["80/tcp", "443/tcp"]) == "127.0.0.1:53->53/udp, 443/tcp, 0.0.0.0:8080->80/tcp, 0.0.0.0:8081->81/tcp"
+    assert show([], ["90/tcp", "91/tcp", "93/tcp", "90/udp"]) == "90-91/tcp, 93/tcp, 90/udp"
+    assert show([(80, "tcp", "::", 80), (81, "tcp", "::", 81)]) == "[::]:80-81->80-81/tcp"
     assert show([(80, "tcp", "::", 1)]) == "[::]:1->80/tcp"
     assert show([]) == ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.container import describe, names, trust
+from boxwright.container import describe, names
 from boxwright.container.config import (
     ConfigInvalid,
     ContainerConfig,
@@ -22,7 +22,8 @@ from boxwright.container.config import (
 from boxwright.container.logs import read
 from boxwright.container.records import Container, State, ended, load_state, save_state
 from boxwright.container.stats import Sample, cpu_percent
-from boxwright.container.supervisor.text import stamp
+from boxwright.runtime import trust
+from boxwright.spec.text import stamp
 
 FULL = ContainerConfig(
     "img", ("a",), (), env=("A=1",), labels={"l": "1"}, mounts=(MountSpec("volume", "/v", labels=(("a", "b"),)),), ports=(PortBinding(80, "tcp", "", 1),),
@@ -89,7 +90,7 @@ def test_reading_logs(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert all(names.is_valid(names.random_name(n)) for n in range(50))
+    assert all(names.checked(name) == name for name in map(names.random_name, range(50)))
     assert names.checked("/ok.name") == "ok.name"
     for wrong in ("x", "-ab", "a b", ""):
         with pytest.raises(names.NameInvalid):

@@ -123,3 +123,37 @@ def test_a_failure_tags_nothing(source: Memory) -> None:
         copy(source, "one", sink, "there", jobs=4)
     assert not sink.names
     assert source.names["one"].digest not in sink.blobs
+
+
+def test_manifests_are_read_and_stored_in_parallel_and_the_index_last() -> None:
+    """Each waits for the others: one after the other, none would ever go on."""
+    import threading
+
+    count = 4
+    gates = {"read": threading.Barrier(count, timeout=20), "stored": threading.Barrier(count, timeout=20)}
+
+    class Waiting(Memory):
+        def open(self, desc: Descriptor) -> BinaryIO:
+            if desc.media_type in mt.MANIFESTS:
+                gates["read"].wait()
+            return super().open(desc)
+
+        def push(self, desc: Descriptor, body: BinaryIO) -> None:
+            if desc.media_type in mt.MANIFESTS:
+                gates["stored"].wait()
+            super().push(desc, body)
+
+    source, sink = Waiting(), Waiting()
+    entries = [source.image(b"%d" % n, Platform("linux", f"cpu{n}")) for n in range(count)]
+    source.names["all"] = source.add(Index.compose(entries).raw, mt.OCI_INDEX)
+    root = copy(source, "all", sink, "all")
+    assert sink.names == {"all": root} and sink.blobs == source.blobs
+    assert sink.pushed[-1] == root.digest and set(sink.pushed[-1 - count : -1]) == {e.digest for e in entries}
+
+
+def test_two_sizes_for_one_manifest_are_refused(source: Memory) -> None:
+    """Read once for one entry, it is checked against the other as well."""
+    good = source.image(b"x", AMD)
+    source.names["lie"] = source.add(Index.compose([good, Descriptor(good.media_type, good.digest, good.size + 1, platform=ARM)]).raw, mt.OCI_INDEX)
+    with pytest.raises(ContentMismatch):
+        copy(source, "lie", Memory(), "x")

@@ -49,6 +49,20 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Version 1 had everything but what is attached; what it held stays."""
+    db = Database(tmp_path / "boxwright.db")
+    with db.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
+        sql.execute("DROP TABLE attached")
+        sql.execute("PRAGMA user_version=1")
+    db.close()
+    with Database(tmp_path / "boxwright.db").read() as sql:
+        assert sql.execute("SELECT count(*) FROM attached").fetchone() == (0,)
+        assert sql.execute("SELECT name FROM volumes").fetchone() == ("v",)
+        assert sql.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "boxwright.db"
     path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
@@ -105,12 +119,13 @@ def test_a_killed_owners_lease_ends_and_its_workspaces_are_told(db: Database, tm
     assert held(db, "blob") == set()
 
 
-def test_an_expiring_lease_outlives_its_owner_and_then_ends(db: Database) -> None:
-    lease = Lease(db, "test", seconds=0.2)
+def test_an_expiring_lease_outlives_its_owner_and_then_ends(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = Lease(db, "test", seconds=60)
     lease.hold("blob", "b")
     assert drop_dead(db) == []
     assert held(db, "blob") == {"b"}
-    time.sleep(0.25)
+    later = time.time() + 61
+    monkeypatch.setattr("boxwright.content.lease.time.time", lambda: later)
     drop_dead(db)
     assert held(db, "blob") == set()
 

@@ -9,7 +9,7 @@ import pytest
 from boxwright.engine import Engine
 from boxwright.errors import Invalid
 from boxwright.image.catalog import AmbiguousId, NoSuchImage, familiar, quick_normal, split
-from boxwright.image.filters import FilterInvalid, duration, labels_match, moment, pattern
+from boxwright.image.filters import FilterInvalid
 from boxwright.spec.reference import Reference
 from support_image import engine, imported
 
@@ -133,32 +133,3 @@ def test_filters(eng: Engine) -> None:
             eng.images(filters=bad)
     with pytest.raises(NoSuchImage):
         eng.images(filters={"before": ["nosuch"]})
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("1h30m", 5400), ("1.5s", 1.5), ("2m", 120), ("300ms", 0.3), ("", None), ("5", None), ("1x", None), ("h", None)])
-def test_durations(text: str, seconds: float | None) -> None:
-    assert duration(text) == seconds
-
-
-def test_moments() -> None:
-    assert moment("1h", now=10_000) == 6_400
-    assert moment("1700000000") == 1_700_000_000
-    assert moment("2023-11-14T22:13:20Z") == 1_700_000_000
-    with pytest.raises(FilterInvalid):
-        moment("yesterday")
-
-
-@pytest.mark.parametrize(
-    ("glob", "name", "fits"),
-    [("a*", "abc", True), ("a*", "a/b", False), ("a?c", "abc", True), ("[ab]c", "bc", True), ("[^a]c", "bc", True), ("[^a]c", "ac", False), (r"a\*", "a*", True), ("a.c", "abc", False)],
-)
-def test_patterns_are_gos(glob: str, name: str, fits: bool) -> None:
-    assert pattern(glob)(name) == fits
-
-
-def test_label_filters() -> None:
-    labels = {"a": "1", "b": ""}
-    assert labels_match(labels, {"label": ["a", "a=1", "b="]})
-    assert not labels_match(labels, {"label": ["a=2"]})
-    assert not labels_match(labels, {"label!": ["a"]})
-    assert labels_match(labels, {"label!": ["c"]})

@@ -17,8 +17,9 @@ import zstandard
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.changes import ChangeInvalid
-from boxwright.image.importer import SourceMissing, SourceUnreachable
 from boxwright.layer.scan import TarInvalid
+from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, SourceMissing
+from boxwright.registry.client.http import NobodyThere, PeerUnreachable
 from support_image import engine, imported, rootfs, sound
 
 
@@ -119,8 +120,8 @@ def test_urls(eng: Engine, server: str) -> None:
     assert eng.history("web")[0].comment == f"Imported from {server}/rootfs.tar"
     imported(eng, "plain", "a")
     assert row.bytes == 16 and len(eng.layers.all()) == 1
-    for path, error in (("missing", SourceMissing), ("broken", SourceUnreachable), ("torn", SourceUnreachable)):
+    for path, error in (("missing", DownloadMissing), ("broken", DownloadFailed), ("torn", PeerUnreachable)):
         with pytest.raises(error):
             eng.import_(f"{server}/{path}", "bad")
-    with pytest.raises(SourceUnreachable):
+    with pytest.raises(NobodyThere, match=r"cannot reach 127\.0\.0\.1:1: connection refused"):
         eng.import_("http://127.0.0.1:1/x", "bad")

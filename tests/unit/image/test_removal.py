@@ -11,6 +11,7 @@ import pytest
 
 from boxwright.content.lease import Lease
 from boxwright.engine import Engine
+from boxwright.errors import Invalid
 from boxwright.image.catalog import NoSuchImage
 from boxwright.image.collect import erase
 from boxwright.image.remove import ImageInUse, Remover, Use
@@ -199,6 +200,64 @@ def test_builder_prune_keeps_a_budget(eng: Engine) -> None:
     assert eng.builder_prune(keep=250).cache == ("s0",)
 
 
+def cache_mount(eng: Engine, name: str, *, uses: int = 1) -> Path:
+    folder = eng.root / "cache" / "mounts" / name
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "file").write_bytes(b"x" * 16_384)
+    (folder / "id").write_text("/root/.cache")
+    (folder / "lock").write_text("." * uses)
+    return folder
+
+
+def test_builder_prune_empties_cache_mounts_that_no_build_holds(eng: Engine) -> None:
+    import fcntl
+
+    idle, busy = cache_mount(eng, "aa", uses=3), cache_mount(eng, "bb")
+    usage = {item.entry.key: item for item in eng.system_df().cache}
+    assert usage["aa"].entry.name == "cached mount /root/.cache" and usage["aa"].entry.uses == 3 and usage["aa"].size >= 16_384
+    with open(busy / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        pruned = eng.builder_prune()
+    assert pruned.cache == ("aa",) and pruned.bytes >= 16_384
+    assert not idle.exists() and (busy / "data" / "file").exists()
+    assert eng.builder_prune(everything=True).cache == ("bb",)
+
+
+def test_builder_prune_takes_what_its_filters_say(eng: Engine) -> None:
+    imported(eng, "app", "1")
+    layer = layer_of(eng, "app")
+    cache_mount(eng, "aa")
+    add_step(eng, "step", layer)
+    eng.rmi("app")
+    assert eng.builder_prune(filters={"type": ["source.local"]}).cache == ()
+    assert eng.builder_prune(filters={"inuse": ["true"]}).cache == ()
+    assert eng.builder_prune(filters={"id": ["b"]}).cache == ()
+    assert eng.builder_prune(filters={"description": ["root"], "type": ["exec.cachemount"]}).cache == ("aa",)
+    with pytest.raises(Invalid, match="colour"):
+        eng.builder_prune(filters={"colour": ["red"]})
+    assert eng.builder_prune(filters={"type": ["regular"]}).cache == ("step",)
+
+
+def test_a_record_goes_with_the_rows_that_lead_to_it(eng: Engine) -> None:
+    add_step(eng, "step", "", used=1000.0)
+    with eng.db.write() as sql:
+        sql.execute("INSERT INTO steps SELECT 'other', lineage, 'alias', name, '{}', layers, result, 0, seconds, created, 2000.0, uses FROM steps")
+    (item,) = eng.system_df().cache
+    assert item.entry.last_used == 2000.0
+    assert eng.builder_prune().cache == ("step",)
+    with eng.db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM steps").fetchone() == (0,)
+
+
+def test_pruning_everything_forgets_the_digests_of_files(eng: Engine) -> None:
+    (eng.root / "cache" / "context").mkdir(parents=True)
+    eng.builder_prune()
+    assert (eng.root / "cache" / "context").exists()
+    eng.builder_prune(everything=True)
+    assert not (eng.root / "cache" / "context").exists()
+    assert sum(part.size for part in eng.system_df().parts if part.type == "Build Cache") <= 4096
+
+
 # --- the sweep -----------------------------------------------------------------------------------
 
 
@@ -232,6 +291,10 @@ def test_leftovers_of_every_kind(eng: Engine) -> None:
     eng.collect()
     assert len(list(eng.store.blobs())) == 3 and len(eng.layers.all()) == 1
     assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-fresh"]
+    with eng.store.ingest("sha256-busy") as busy:
+        busy.write(b"on its way")
+        eng.builder_prune(everything=True)  # takes whatever can be fetched again, but not from under a download
+        assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-busy"]
     assert os.listdir(eng.root / "trash") == [] and os.listdir(eng.root / "work") == []
     assert len(os.listdir(eng.layers.root)) == 1
     assert eng.fsck() == []
@@ -265,6 +328,7 @@ def test_erase_takes_any_tree(tmp_path: Path) -> None:
     os.close(here)
     outside = tmp_path / "outside"
     outside.write_text("safe")
+    (deep / "file").write_bytes(b"x" * 10_000)
     (deep / "link").symlink_to(outside)
     assert erase(deep) > 0
     assert os.listdir(tmp_path) == ["outside"] and outside.read_text() == "safe"

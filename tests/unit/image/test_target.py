@@ -162,3 +162,34 @@ def test_configs_of_the_wrong_shape_are_not_registered(eng: Engine, tmp_path: Pa
     with pytest.raises(ConfigInvalid):
         eng.load(write_files(tmp_path / "layout", files))
     assert eng.images() == []
+
+
+def test_what_the_collector_condemned_does_not_count_as_here(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blob is held and looked for between the collector's decision and its deed: the answer waits for the deed."""
+    import threading
+
+    from boxwright.image.collect import Collector
+
+    images = eng.images_store
+    desc = images.store.put(b'{"nobody":"needs this"}', mt.OCI_CONFIG)
+    decided, asked = threading.Event(), threading.Event()
+    dead_blobs = Collector._dead_blobs
+
+    def slowly(self: Collector, live: set[str]) -> list[Path]:
+        decided.set()
+        asked.wait(0.5)
+        return dead_blobs(self, live)
+
+    monkeypatch.setattr(Collector, "_dead_blobs", slowly)
+    sweep = threading.Thread(target=Collector(images.layers).sweep)
+    sweep.start()
+    assert decided.wait(10)
+    with Lease(eng.db, "test") as lease:
+        said = LocalTarget(images, lease).exists(desc)
+        asked.set()
+        sweep.join(20)
+        assert not said and images.store.size(desc.digest) is None
+        images.store.put(b'{"nobody":"needs this"}', mt.OCI_CONFIG)
+        monkeypatch.undo()
+        Collector(images.layers).sweep()
+        assert LocalTarget(images, lease).exists(desc)

@@ -105,3 +105,61 @@ def test_a_lost_layer_that_a_step_makes_again(eng: Engine) -> None:
     damage(layer(eng, "plain:1") / "layer.tar", 700)
     assert ("layer", "dropped") in kinds(eng, repair=True)
     assert eng.fsck() == []
+
+
+def test_what_goes_meanwhile_is_no_problem(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command removes images while fsck is between two looks: its lists are old, the store is sound."""
+    store, layers, catalog = eng.images_store.store, eng.layers, eng.images_store
+    blobs, stored, rows = list(store.blobs()), layers.all(), catalog.rows()
+    assert blobs and stored and rows
+    eng.rmi("plain:1", "x/packed:1")
+    seen = catalog.rows
+    monkeypatch.setattr(store, "blobs", lambda: iter(blobs))
+    monkeypatch.setattr(layers, "all", lambda: stored)
+    monkeypatch.setattr(catalog, "rows", lambda where="", arguments=(): seen(where, arguments) if where else rows)
+    assert eng.fsck() == []
+
+
+def test_the_collector_waits_while_something_is_looked_at(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content that was there at the beginning of a look is there to its end."""
+    import threading
+
+    from boxwright.image import validate
+
+    looking, swept = threading.Event(), threading.Event()
+    other = Engine(eng.root)
+
+    def remove() -> None:
+        assert looking.wait(10)
+        other.rmi("plain:1", "x/packed:1")
+        swept.set()
+
+    check = validate.check_layer
+
+    def slowly(images: object, layer: object) -> object:
+        looking.set()
+        assert not swept.wait(0.3)  # the sweep cannot end while we look
+        yield from check(images, layer)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(validate, "check_layer", slowly)
+    thread = threading.Thread(target=remove)
+    thread.start()
+    assert eng.fsck() == []
+    thread.join(20)
+    assert swept.is_set() and eng.fsck() == []
+
+
+def test_an_image_pruned_as_it_is_registered(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row is told all the same: somebody took it away after it was there."""
+    store = eng.images_store
+    row = store.resolve("plain:1")
+    publish = store.publish
+
+    def after() -> None:
+        with eng.db.write() as sql:
+            sql.execute("DELETE FROM names")
+            sql.execute("DELETE FROM images")
+        publish()
+
+    monkeypatch.setattr(store, "publish", after)
+    assert store.add(store.descriptor(row), names=["plain:2"]).target == row.target

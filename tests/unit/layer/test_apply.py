@@ -12,6 +12,7 @@ import pytest
 
 from boxwright.layer.apply import TooDeep, remove, unpack
 from boxwright.layer.store import Layer, LayerStore
+from support import REAL_ROOT
 from support_layer import census, layer_store, make_tar, member
 
 ROOT = os.geteuid() == 0
@@ -78,7 +79,7 @@ def test_links_in_the_target_lead_nowhere(layers: LayerStore, tmp_path: Path) ->
     assert (target / "d/x").read_bytes() == b"theirs" and not (target / "d").is_symlink()
 
 
-@pytest.mark.skipif(not ROOT, reason="whiteouts of overlayfs need root")
+@pytest.mark.skipif(not REAL_ROOT, reason="whiteouts of overlayfs need root")
 def test_overlay_form(layers: LayerStore, tmp_path: Path) -> None:
     layer = ingest(layers, member(".wh.gone"), member("opq/", D), member("opq/.wh..wh..opq"), member("c", tarfile.CHRTYPE, devmajor=1, devminor=3, uid=7))
     target = fresh(tmp_path)

@@ -13,6 +13,7 @@ import pytest
 from boxwright.errors import Invalid
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, PathLoop, PathMissing
+from support import REAL_ROOT
 from support_layer import layer_store, make_tar, member
 
 D, L, H = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -130,7 +131,7 @@ def test_trees_and_tars_stack(layers: LayerStore) -> None:
     assert [node.path for node in view.walk("etc")] == ["etc", "etc/group", "etc/hosts", "etc/passwd"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="making trusted attributes needs root")
+@pytest.mark.skipif(not REAL_ROOT, reason="making trusted attributes needs root")
 def test_whiteouts_of_trees(layers: LayerStore) -> None:
     tree = layers.store.root / "work" / "up"
     (tree / "opaque").mkdir(parents=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +30,9 @@ from boxwright.registry.client.auth import (
 from boxwright.registry.client.http import may_be_sent_to
 from boxwright.registry.client.transfer import PullRefused
 from boxwright.registry.client.wire import AccessNeeded
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
 from boxwright.spec.reference import Reference
 from support_registry import FakeRegistry, Response, TokenServer, client, make_image, running
 
@@ -228,6 +234,19 @@ def test_credentials_never_leave_their_host(registry: FakeRegistry, tmp_path: Pa
         assert any("authorization" in r.headers for r in registry.log)
 
 
+def test_an_upload_that_goes_elsewhere_takes_no_credential_along(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Registries on object storage answer with a Location on another host."""
+    data = IMAGE.layers[0]
+    with running() as store:
+        store.hook = lambda r: Response(201, {"Docker-Content-Digest": str(Digest.of(data))}) if r.path == "/bucket" else None
+        registry.hook = lambda r: Response(202, {"Location": f"http://{store.host}/bucket?signed=1"}) if r.method == "POST" and "authorization" in r.headers else None
+        remote = client(with_account(tmp_path, registry.host)).remote(Reference.parse(f"{registry.host}/a/b"), push=True)
+        remote.push(Descriptor.of(data, mt.OCI_LAYER_GZIP), io.BytesIO(data))
+        (put,) = store.log
+        assert put.method == "PUT" and put.body == data and put.query["signed"] == ["1"] and put.query["digest"] == [str(Digest.of(data))]
+        assert "authorization" not in put.headers and any("authorization" in r.headers for r in registry.log)
+
+
 def test_a_401_from_another_host_is_no_challenge(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.add_image("a/b", "1", IMAGE)
     with running() as other:
@@ -300,6 +319,12 @@ def test_retry_after_and_rate_limits(tmp_path: Path) -> None:
         with pytest.raises(RateLimited, match="wait 3600 seconds"):
             resolve(fake, tmp_path)
         assert len(fake.requests("HEAD")) == 5
+        soon = formatdate(time.time() + 2, usegmt=True)
+        answers = [Response(503, {"Retry-After": soon})]
+        fake.hook = lambda r: answers.pop() if "manifests" in r.path and answers else None
+        begin = time.time()
+        assert resolve(fake, tmp_path) == put
+        assert time.time() - begin > 0.5  # a date is waited for as well, to its second
 
 
 def test_hub_names_use_the_hubs_host(tmp_path: Path) -> None:

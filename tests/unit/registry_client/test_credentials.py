@@ -78,6 +78,27 @@ def test_podman_path_prefixes(tmp_path: Path) -> None:
     assert [found.account("r.example", r) for r in ("team/app", "team/app/x", "team/other", "x")] == ["r.example/team/app", "r.example/team/app", "r.example/team", ""]
 
 
+def test_podmans_account_for_one_path_is_none_for_others(tmp_path: Path) -> None:
+    file = tmp_path / "home/.config/containers/auth.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"auths": {"r.example/team/app": auth("app", "1"), "https://index.docker.io/v1/": auth("hub", "2")}}))
+    found = store(tmp_path)
+    assert found.get("r.example", "team/app") == Credential("app", "1")
+    assert found.get("r.example", "team/other") is None and found.get("r.example") is None
+    assert found.get("docker.io", "library/x") == Credential("hub", "2")
+
+
+def test_helper_in_podmans_file(helper: Path, tmp_path: Path) -> None:
+    """containers-auth.json(5): credHelpers by host; what Docker's credsStore would mean is not said there."""
+    file = tmp_path / "home/.config/containers/auth.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"credHelpers": {"a.example": "fake"}, "credsStore": "nowhere", "auths": {"b.example": auth("b", "1")}}))
+    (tmp_path / "secrets").write_text(json.dumps({"a.example": {"Username": "a", "Secret": "2"}}))
+    found = store(tmp_path)
+    assert found.get("a.example", "x") == Credential("a", "2") and found.get("b.example", "x") == Credential("b", "1")
+    assert found.get("c.example", "x") is None
+
+
 def test_helper(helper: Path, tmp_path: Path) -> None:
     found = store(tmp_path, {"credsStore": "fake", "HttpHeaders": {"X": "kept"}})
     assert found.get("r.example") is None

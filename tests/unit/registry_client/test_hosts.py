@@ -52,15 +52,32 @@ server = "https://real.example"
     X-Key = "1"
 [host."http://plain.example:5000"]
   override_path = true
+  dial_timeout = "1m1.5s"
 ''')
     mirror, plain, origin = Hosts(client_config(tmp_path)).endpoints("r.example:5000", "a")
     assert (mirror.host.name, mirror.host.root, mirror.host.namespace) == ("m.example", "/cache/v2", "r.example:5000")
     assert mirror.host.headers == (("X-Key", "1"),) and mirror.host.tls.authorities == (str(tmp_path / "etc/containerd/certs.d/r.example_5000_/ca.pem"),)
     assert mirror.serves("pull", by_digest=True) and not mirror.serves("resolve", by_digest=False)
-    assert (plain.host.scheme, plain.host.root) == ("http", "")
-    assert (origin.host.name, origin.host.domain, origin.origin) == ("real.example", "r.example:5000", True)
+    assert (plain.host.scheme, plain.host.root, plain.host.dial_timeout, mirror.host.dial_timeout) == ("http", "", 61.5, 0)
+    assert (origin.host.name, origin.host.domain, origin.origin, origin.host.namespace) == ("real.example", "r.example:5000", True, "r.example:5000")
+    write(tmp_path / "etc/containerd/certs.d/docker.io/hosts.toml", 'server = "https://registry-1.docker.io"\n[host."https://m.example"]\n')
+    mirror, origin = Hosts(client_config(tmp_path)).endpoints("docker.io", "library/x")
+    assert (mirror.host.namespace, origin.host.namespace, origin.host.domain) == ("docker.io", "", "docker.io")
     write(tmp_path / "etc/containerd/certs.d/_default/hosts.toml", '[host."https://all.example"]\n')
     assert Hosts(client_config(tmp_path)).endpoints("quay.io", "x")[0].host.name == "all.example"
+
+
+def test_a_file_that_only_talks_of_registries_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Debian ships it: everything commented out, and a long list of short names. Reading TOML takes long."""
+    text = '# [[registry]]\n# location = "x"\nunqualified-search-registries = ["docker.io"]\n[aliases]\n"a" = "registry.example/[[registry]]"\n'
+    write(tmp_path / "etc/containers/registries.conf", text)
+    write(tmp_path / "etc/containers/registries.conf.d/shortnames.conf", text)
+    monkeypatch.setattr("boxwright.registry.client.dialects._toml", lambda file, text: pytest.fail(f"{file} was parsed"))
+    assert len(Hosts(client_config(tmp_path)).endpoints("quay.io", "x")) == 1
+    write(tmp_path / "etc/containers/registries.conf.d/z.conf", '  [[ registry ]]\nlocation = "bad.example"\nblocked = true\n')
+    monkeypatch.undo()
+    with pytest.raises(RegistryBlocked):
+        Hosts(client_config(tmp_path)).endpoints("bad.example", "x")
 
 
 def test_podman(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from boxwright.errors import Invalid
 from boxwright.registry.client.manifests import ListExists, ManifestLists, NoSuchList, create, inspect
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index, parse
+from boxwright.spec.platform import Platform
 from support_registry import FakeRegistry, client, make_image, running
 
 AMD = make_image({"a": b"amd" * 999})
@@ -76,3 +79,18 @@ def test_imagetools(registry: FakeRegistry, tmp_path: Path) -> None:
     assert str(reference) == f"{host}/app:amd" and content.raw == AMD.manifest.raw and str(found[desc.digest]) == "linux/amd64"
     with pytest.raises(Invalid):
         create(speaker, [], [f"{host}/app:amd"])
+
+
+def test_what_an_entry_says_of_its_variant_is_kept(registry: FakeRegistry, tmp_path: Path) -> None:
+    """v8 says nothing of arm64 that its absence does not, and Docker Hub's images have it: it is written on as it was."""
+    entries = [
+        Descriptor.of(ARM.manifest.raw, mt.OCI_MANIFEST, platform=Platform.from_json({"os": "linux", "architecture": "arm64", "variant": "v8"})),
+        Descriptor.of(OLD.manifest.raw, mt.DOCKER_MANIFEST, platform=Platform.from_json({"os": "linux", "architecture": "arm"})),
+    ]
+    for image in (ARM, OLD):
+        registry.add_image("hub", "", image)
+    registry.add_manifest("hub", "all", Index.compose(entries).raw, mt.OCI_INDEX)
+    made = create(client(tmp_path), [], [f"{registry.host}/hub:all", f"{registry.host}/app:amd"], dry_run=True)
+    shown = [m["platform"] for m in json.loads(made.raw)["manifests"]]
+    assert shown == [{"os": "linux", "architecture": "arm64", "variant": "v8"}, {"os": "linux", "architecture": "arm"}, {"os": "linux", "architecture": "amd64"}]
+    assert platforms(made) == ["linux/arm64", "linux/arm/v7", "linux/amd64"]

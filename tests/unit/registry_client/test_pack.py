@@ -14,7 +14,7 @@ from boxwright.errors import Denied
 from boxwright.registry.client.client import RegistryClient
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import Digest
-from support_registry import FakeRegistry, Response, client_config, noise, running, tar_of
+from support_registry import FakeRegistry, Request, Response, client_config, noise, running, tar_of
 
 
 @pytest.fixture
@@ -114,6 +114,25 @@ def test_repo_digests_are_those_of_the_registry(registry: FakeRegistry, engine: 
     second.__dict__["registry"] = engine.registry
     second.pull(f"{registry.host}/app@{pushed.target.digest}")
     assert second.image_inspect(f"{registry.host}/app@{pushed.target.digest}")["Id"] == engine.image_inspect(name)["Id"]
+
+
+def test_an_image_that_is_removed_while_it_is_pushed_arrives_whole(registry: FakeRegistry, engine: Engine) -> None:
+    name = f"{registry.host}/app:1"
+    put(engine, name, 6_000_000)
+    other = Engine(engine.root)
+
+    def remove(request: Request) -> None:
+        if request.method == "POST" and other.images():
+            other.rmi(name)
+            other.collect()
+
+    registry.hook = remove
+    (pushed,) = engine.push(name)
+    assert registry.manifests["app"]["1"][1] == registry.manifests["app"][str(pushed.target.digest)][1]
+    whole(registry, "app")
+    assert engine.images() == [] and engine.fsck() == []
+    engine.collect()
+    assert list(engine.store.blobs()) == [] and engine.layers.all() == []
 
 
 def test_two_pull_the_same_at_once(registry: FakeRegistry, engine: Engine, tmp_path: Path) -> None:

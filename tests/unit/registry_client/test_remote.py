@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,12 +16,15 @@ from boxwright.content import copy as copying
 from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, NotFound, Unavailable
+from boxwright.registry.client.transfer import NoImage
 from boxwright.registry.client.wire import UnknownToRegistry
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Index, Manifest, ManifestInvalid, SchemaUnsupported
+from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import replace
 from support_registry import (
     FakeRegistry,
     Request,
@@ -479,9 +483,8 @@ def test_memory_is_a_source_and_sink() -> None:
     assert isinstance(cast(object, Memory()), Source) and isinstance(cast(object, Memory()), Sink)
 
 
-@pytest.mark.parametrize("name", ["", ":kept"])
-def test_signatures_by_tag_and_by_subject_survive_a_layout(registry: FakeRegistry, tmp_path: Path, name: str) -> None:
-    """Registry to OCI layout to another registry: cosign's tags and referrers arrive, all digests the same."""
+def signed(registry: FakeRegistry) -> tuple[Descriptor, dict[str, bytes], Descriptor, bytes]:
+    """An image a/b:1 with all that cosign attaches by tag, and a referrer: its descriptor, raw manifests by tag, the referrer."""
     put = registry.add_image("a/b", "1", IMAGE)
     wanted = {"1": IMAGE.manifest.raw}
     for n, kind in enumerate(("sig", "att", "sbom")):
@@ -491,17 +494,92 @@ def test_signatures_by_tag_and_by_subject_survive_a_layout(registry: FakeRegistr
         wanted[tag] = attached.manifest.raw
     registry.add("a/b", b"{}")
     raw = Manifest.compose(Descriptor.of(b"{}", mt.OCI_EMPTY), [], subject=put, artifact_type="application/x.signature").raw
-    referrer = registry.add_manifest("a/b", "", raw)
+    return put, wanted, registry.add_manifest("a/b", "", raw), raw
+
+
+@pytest.mark.parametrize("place", ["oci:{}/layout", "oci:{}/layout:kept", "oci-archive:{}/a.tar", "oci-archive:{}/a.tar:kept", "local:kept"])
+def test_signatures_by_tag_and_by_subject_survive_a_place_between(registry: FakeRegistry, tmp_path: Path, place: str) -> None:
+    """Registry to another place to another registry: cosign's tags and referrers arrive, all digests the same."""
+    put, wanted, referrer, raw = signed(registry)
+    place = place.format(tmp_path)
     engine = Engine(tmp_path / "root")
     engine.__dict__["registry"] = client(tmp_path)
     with running() as other:
-        engine.copy(f"{registry.host}/a/b:1", f"oci:{tmp_path}/layout{name}")
-        assert engine.copy(f"oci:{tmp_path}/layout{name}", f"{other.host}/c:1").digest == put.digest
+        engine.copy(f"{registry.host}/a/b:1", place)
+        assert engine.copy(place, f"{other.host}/c:1").digest == put.digest
         there = other.manifests["c"]
         assert {tag: there[tag][1] for tag in wanted} == wanted
         assert there[str(referrer.digest)][1] == raw
-        engine.copy(f"oci:{tmp_path}/layout{name}", f"{other.host}/bare:1", referrers=False)
+        for blob in registry.blobs["a/b"]:
+            assert blob in other.blobs["c"]
+        engine.copy(place, f"{other.host}/bare:1", referrers=False)
         assert sorted(t for t in other.manifests["bare"] if ":" not in t) == ["1"]
+
+
+def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, tmp_path: Path) -> None:
+    """In the local store it is out of sight, survives every prune, goes along to other places and goes when the image goes."""
+    put, wanted, referrer, raw = signed(registry)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    engine.pull(f"{registry.host}/a/b:1")
+    assert engine.store.size(referrer.digest) is None  # a pull takes the image alone, as docker's does
+    engine.store.put(raw, mt.OCI_MANIFEST)  # as a load of an archive leaves it; that it is here already hinders nothing
+    engine.copy(f"{registry.host}/a/b:1", "local:kept")
+    assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/a/b:1", "kept:latest"]]
+    engine.image_prune()
+    engine.builder_prune(everything=True)
+    assert engine.store.size(referrer.digest) == referrer.size and engine.fsck() == []
+    engine.copy("local:kept", f"oci:{tmp_path}/layout")
+    assert set(Layout(tmp_path / "layout").tags()) == set(wanted) - {"1"} and len(Layout(tmp_path / "layout").referrers(put.digest)) == 1
+    engine.copy("local:kept", f"docker-archive:{tmp_path}/d.tar:x:1")
+    with tarfile.open(tmp_path / "d.tar") as tar:
+        assert f"blobs/sha256/{referrer.digest.hex}" not in tar.getnames()
+    engine.rmi("kept", f"{registry.host}/a/b:1")
+    assert engine.store.size(referrer.digest) is None and list(engine.store.blobs()) == []
+    with engine.db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM attached").fetchone() == (0,)
+
+
+def test_a_pulled_image_cannot_attach_itself_to_another(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Only a copy from a place that says so attaches; otherwise a later copy would spread what nobody asked for."""
+    victim = registry.add_image("good", "1", IMAGE)
+    other = make_image({"evil": b"x" * 99})
+    manifest = Manifest.compose(other.manifest.config, other.manifest.layers, media_type=mt.OCI_MANIFEST, subject=victim)
+    for blob in (other.config, *other.layers):
+        registry.add("evil", blob)
+    registry.add_manifest("evil", "1", manifest.raw)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    engine.pull(f"{registry.host}/good:1")
+    engine.pull(f"{registry.host}/evil:1")
+    with running() as there:
+        engine.copy(f"local:{registry.host}/good:1", f"{there.host}/good:1")
+        assert str(manifest.descriptor.digest) not in there.manifests["good"]
+
+
+def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_path: Path) -> None:
+    """One platform was pulled: the copy has the same index and that platform, from the store and from the layout."""
+    entries = [registry.add_image("multi", "", make_image({"a": p.encode()}, platform=p)) for p in ("linux/amd64", "linux/arm64")]
+    platforms = [Platform.parse("linux/amd64"), Platform.parse("linux/arm64")]
+    raw = Index.compose([replace(e, platform=p) for e, p in zip(entries, platforms)]).raw
+    index = registry.add_manifest("multi", "1", raw, mt.OCI_INDEX)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    engine.pull(f"{registry.host}/multi:1", platform="linux/arm64")
+    notes: list[str] = []
+    engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout", note=notes.append)
+    assert notes == ["Not all multiplatform-content is present and only the available platforms were copied (linux/arm64)"]
+    engine.copy(f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar", platform="linux/arm64", note=notes.append)
+    engine.copy(f"{registry.host}/multi:1", f"oci:{tmp_path}/all", note=notes.append)
+    assert len(notes) == 1  # what was asked for, and what is whole, needs no words
+    with running() as other:
+        engine.copy(f"local:{registry.host}/multi:1", f"{other.host}/multi:1", note=notes.append)
+    assert "only the available single-platform image was pushed (linux/arm64)" in notes[1]
+    assert engine.copy(f"oci-archive:{tmp_path}/a.tar", "local:again").digest == index.digest
+    layout = Layout(tmp_path / "layout")
+    assert [layout.has(e) for e in entries] == [False, True]
+    with pytest.raises(NotFound):
+        engine.copy(f"oci:{tmp_path}/layout", f"oci:{tmp_path}/second", platform="linux/amd64")
 
 
 def test_an_empty_layout_says_so(tmp_path: Path) -> None:
@@ -553,3 +631,90 @@ def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: 
     resumed, whole = f"{have}-{len(data) - 1}", f"0-{len(data) - 1}"
     assert sent == {"": [resumed], "other bytes": [resumed, whole], "forgotten": [whole]}[spoilt]
     assert list(notes.iterdir()) == []
+
+
+def test_attestations_in_an_index_come_and_go(registry: FakeRegistry, tmp_path: Path) -> None:
+    """BuildKit lays an attestation beside each image: a manifest with an image's config over what is no file system."""
+    put = registry.add_image("app", "", IMAGE)
+    statement, config = b'{"predicate":1}', b'{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' % (b"0" * 64)
+    for blob in (statement, config):
+        registry.add("app", blob)
+    raw = Manifest.compose(Descriptor.of(config, mt.OCI_CONFIG), [Descriptor.of(statement, "application/vnd.in-toto+json")]).raw
+    about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": str(put.digest)}
+    beside = replace(registry.add_manifest("app", "", raw), platform=Platform("unknown", "unknown"), annotations=about)
+    index = registry.add_manifest("app", "1", Index.compose([replace(put, platform=Platform.parse("linux/amd64")), beside]).raw, mt.OCI_INDEX)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/app:1", "local:whole")
+        assert engine.copy("local:whole", f"{other.host}/app:1").digest == index.digest
+        assert other.manifests["app"][str(beside.digest)][1] == raw and set(other.blobs["app"]) == set(registry.blobs["app"])
+    engine.pull(f"{registry.host}/app:1")
+    assert engine.fsck() == []
+
+
+def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path) -> None:
+    """A chart: told at once, with the way to have it all the same."""
+    registry.add("chart", b"{}")
+    chart = registry.add("chart", b"templates")
+    desc = Descriptor("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart, 9)
+    registry.add_manifest("chart", "1", Manifest.compose(Descriptor.of(b"{}", "application/vnd.cncf.helm.config.v1+json"), [desc]).raw)
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with pytest.raises(NoImage, match=r"chart:1 is not a container image: its config is 'application/vnd.cncf.helm") as caught:
+        engine.pull(f"{registry.host}/chart:1")
+    assert "oci:DIRECTORY" in caught.value.hint and registry.requests("GET", "/blobs/") == []
+    engine.copy(f"{registry.host}/chart:1", f"oci:{tmp_path}/chart")
+    assert Layout(tmp_path / "chart").exists(desc)
+    registry.add_manifest("page", "1", b"<html>", "text/html")
+    with pytest.raises(ManifestInvalid, match=r"manifest for .*/page:1: the manifest is not JSON"):
+        engine.pull(f"{registry.host}/page:1")
+
+
+def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Manifests, indexes, lists of tags, referrers: the connection breaks in the middle of each, once."""
+    entry = replace(registry.add_image("app", "", IMAGE), platform=Platform.parse("linux/amd64"))
+    index = registry.add_manifest("app", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
+    registry.referrers_api = False  # so that the fallback tag is asked for
+    registry.add_manifest("app", f"sha256-{entry.digest.hex}", Index.compose([]).raw, mt.OCI_INDEX)
+    seen: set[str] = set()
+
+    def cut(request: Request) -> Response | None:
+        if request.method != "GET" or request.path in seen or not any(part in request.path for part in ("/manifests/", "/tags/")):
+            return None
+        seen.add(request.path)
+        registry.hook = None
+        answer = registry.answer(request)
+        registry.hook = cut
+        answer.cut = len(answer.body) // 2
+        return answer
+
+    registry.hook = cut
+    name = f"{registry.host}/app:1"
+    with running() as other:
+        engine = Engine(tmp_path / "root")
+        engine.__dict__["registry"] = client(tmp_path)
+        assert engine.copy(name, f"{other.host}/app:1").digest == index.digest
+    assert len(seen) == 5, seen  # the index, its image, the tags, and what refers to the two
+    registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100) if "manifests" in r.path and r.method == "GET" else None
+    with pytest.raises(Unavailable, match="hung up in the middle of its answer"):
+        client(tmp_path).remote(Reference.parse(name)).manifest(name)
+
+
+@pytest.mark.parametrize("more", [0, 40])
+def test_a_repository_of_many_tags_is_not_listed_to_its_end(registry: FakeRegistry, tmp_path: Path, more: int) -> None:
+    """What is attached by tag is found with one page of the list, or by asking for it."""
+    put = registry.add_image("app", "z", IMAGE)
+    attached = make_image({"payload": b"signed"})
+    registry.add_image("app", f"sha256-{put.digest.hex}.sig", attached)
+    for n in range(more):
+        registry.add_image("app", f"a{n:02}", IMAGE)  # before the others; this registry gives three a page
+    engine = Engine(tmp_path / "root")
+    engine.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
+        assert other.manifests["app"][f"sha256-{put.digest.hex}.sig"][1] == attached.manifest.raw
+        assert sorted(t for t in other.manifests["app"] if ":" not in t) == sorted(["z", f"sha256-{put.digest.hex}.sig"])
+    assert len(registry.requests("GET", "/tags/list")) == 1
+    asked = {r.path.rpartition(".")[2] for r in registry.requests("HEAD", "/manifests/sha256-")}
+    assert asked == ({"sig", "att", "sbom"} if more else {"sig"})

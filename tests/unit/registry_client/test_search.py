@@ -36,11 +36,11 @@ def test_index(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.searchable = True
     found = search(client(tmp_path), f"{registry.host}/app")
     assert [(f.name, f.stars, f.official) for f in found] == [
-        (f"{registry.host}/zapp", 3, True), (f"{registry.host}/team/app", 1, False), (f"{registry.host}/app", 0, False),
+        (f"{registry.host}/app", 0, False), (f"{registry.host}/team/app", 1, False), (f"{registry.host}/zapp", 3, True),
     ]  # fmt: skip
-    assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", stars=1)] == [3, 1]
+    assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", stars=1)] == [1, 3]
     assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", official=True)] == [3]
-    assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", official=False)] == [1, 0]
+    assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", official=False)] == [0, 1]
     assert len(search(client(tmp_path), f"{registry.host}/", limit=2)) == 2
     asked = registry.requests("GET", "/v1/search")[0]
     assert asked.query["n"] == ["25"] and asked.headers["x-docker-token"] == "true"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_remove_tree_follows_nothing(tree: Root) -> None:
     assert text(tree, "etc/passwd") == "inside"
 
 
+def test_two_remove_one_tree(tmp_path: Path) -> None:
+    for round in range(20):
+        for number in range(60):
+            (tmp_path / f"rm/{number % 7}/{number}").mkdir(parents=True)
+            (tmp_path / f"rm/{number % 7}/{number}/file").write_text("")
+        both = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                for done in [pool.submit(remove_tree, both, "rm") for _ in range(2)]:
+                    done.result()
+        finally:
+            os.close(both)
+        assert not (tmp_path / "rm").exists(), round
+
+
 def test_remove_tree_of_any_depth(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     top = os.dup(fd)
@@ -128,7 +144,7 @@ def test_special_files_are_not_read(tree: Root) -> None:
 
 def test_system_calls_report_errors() -> None:
     with pytest.raises(FileNotFoundError):
-        syscalls.libc("umount2", b"/no/such/place", 0)
+        syscalls.libc("rmdir", b"/no/such/place")
     assert syscalls.libc("getpid") == os.getpid()
 
 

@@ -62,7 +62,7 @@ def test_resources() -> None:
     assert rs.resources(memory=10 << 20) == {"memory": {"limit": 10 << 20, "swap": 20 << 20}}
     assert rs.resources(memory=10 << 20, memory_swap=-1)["memory"]["swap"] == -1
     assert rs.resources(nano_cpus=500_000_000) == {"cpu": {"period": 100_000, "quota": 50_000}}
-    for wrong in ({"memory": 1}, {"memory": 10 << 20, "memory_swap": 1}, {"memory_swap": 1}, {"nano_cpus": 1, "cpu_quota": 1}):
+    for wrong in ({"memory": 1}, {"memory": 10 << 20, "memory_swap": 1}, {"memory_swap": 1}, {"nano_cpus": 1, "cpu_quota": 1}, {"swappiness": 101}, {"swappiness": -2}, {"blkio_weight": 9}):
         with pytest.raises(LimitInvalid):
             rs.resources(**wrong)
 

@@ -15,20 +15,13 @@ from boxwright.spec.values import dataclass, field
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Protocol
 
     from boxwright.build.context_tree import FileTree
-    from boxwright.content.db import Database
     from boxwright.content.lease import Lease
-    from boxwright.content.local import LocalStore
-    from boxwright.image.store import ImageStore
-    from boxwright.layer.store import Layer, LayerStore
+    from boxwright.image.rooms import Rooms
+    from boxwright.layer.store import Layer
     from boxwright.layer.view import LayersView
-    from boxwright.runtime.oci import Runtime
-    from boxwright.settings import Settings
-    from boxwright.snapshot.snapshotter import Snapshotter
-else:
-    Protocol = object  # what it is for is checked before it runs
+
 
 class SecretMissing(NotFound):
     """A step requires a secret or an agent that the build was not given, or that cannot be read."""
@@ -39,27 +32,6 @@ class ContextAbsent(Invalid):
 
 
 EPOCH = 315532800  # 1980-01-01T00:00:00Z: zip files cannot say less
-
-
-class Rooms(Protocol):
-    """What a build uses of the engine. Everything is made on first use."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def root(self) -> Path: ...
-    @property
-    def store(self) -> LocalStore: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def layers(self) -> LayerStore: ...
-    @property
-    def snapshots(self) -> Snapshotter: ...
-    @property
-    def runtime(self) -> Runtime: ...
-    @property
-    def images_store(self) -> ImageStore: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
-from boxwright.errors import Corrupt, Denied, NotFound, Unavailable
+from boxwright.errors import Corrupt
 from boxwright.spec.digest import Digest
 from boxwright.spec.values import dataclass
 
@@ -19,20 +19,7 @@ if TYPE_CHECKING:
     from boxwright.registry.client.http import Reply
 
 _UNNAMED = "__unnamed__"
-_REDIRECTS = 10
 _CHUNK = 1 << 20
-
-
-class DownloadMissing(NotFound):
-    """The server has nothing at the URL."""
-
-
-class DownloadRefused(Denied):
-    """The server does not give the URL to us."""
-
-
-class DownloadFailed(Unavailable):
-    """The server answers with an error."""
 
 
 class ChecksumMismatch(Corrupt):
@@ -161,30 +148,13 @@ class _Fetch:
         return {"digest": str(desc.digest), "size": desc.size, "mtime": mtime, "etag": reply.header("ETag"), "modified": modified}
 
     def _request(self, conditions: Mapping[str, str]) -> Reply:
-        from boxwright.registry.client.config import from_settings
-        from boxwright.registry.client.http import Http
+        from boxwright.registry.client.fetch import DownloadRefused, fetch
 
-        http, url = Http(from_settings(self._ctx.rooms.settings)), self._op.url
-        for _ in range(_REDIRECTS):
-            reply = http.send("GET", url, headers={**conditions, **self._account(urlsplit(url).hostname or "")})
-            if reply.status not in (301, 302, 303, 307, 308):
-                break
-            target = reply.header("Location")
-            reply.release()
-            url = urljoin(url, target)
-            if not url.startswith(("http://", "https://")):
-                raise DownloadFailed(f"{self._op.url} redirects to {url[:200]!r}")
-        else:
-            raise DownloadFailed(f"{self._op.url} redirects more than {_REDIRECTS} times")
-        if reply.status in (200, 304):
-            return reply
-        reply.close()
-        message = f"invalid response status {reply.status} of {self._op.url}"
-        if reply.status in (404, 410):
-            raise DownloadMissing(message)
-        if reply.status in (401, 403):
-            raise DownloadRefused(message, hint=f"give a secret HTTP_AUTH_TOKEN_{urlsplit(url).hostname} or HTTP_AUTH_HEADER_…")
-        raise DownloadFailed(message)
+        try:
+            return fetch(self._ctx.rooms.settings, self._op.url, lambda host: {**conditions, **self._account(host)})
+        except DownloadRefused as error:
+            host = urlsplit(self._op.url).hostname
+            raise DownloadRefused(str(error), hint=f"give a secret HTTP_AUTH_TOKEN_{host} or HTTP_AUTH_HEADER_{host}") from error
 
     def _account(self, host: str) -> dict[str, str]:
         secrets = self._ctx.sandbox.secrets

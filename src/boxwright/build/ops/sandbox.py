@@ -17,6 +17,7 @@ from boxwright.build.ops.normalise import Normaliser
 from boxwright.errors import StepFailed
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
+from boxwright.runtime.process import require_root
 from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Step:
 
 def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outcome:
     """Run the operation's process; the layer of what it wrote. Raises StepFailed, Cancelled, UserUnknown,
-    SecretMissing, RuntimeFailed."""
+    SecretMissing, RuntimeFailed, RootNeeded."""
+    require_root("a RUN step")
     for tree in inputs:
         ctx.ensure(tree)
     snapshots = ctx.rooms.snapshots

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
-from boxwright.container.trust import Trust
 from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.rootfs.root import Root
+from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
@@ -146,18 +146,33 @@ def _claimed(step: Step, directory: Path, sharing: str) -> Path:
     number = 0
     while True:
         here = directory if not number else directory.with_name(f"{directory.name}.{number}")
-        here.mkdir(parents=True, exist_ok=True)
-        fd = os.open(here / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            here.mkdir(parents=True, exist_ok=True)
+            fd = os.open(here / "lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # pruned meanwhile
+            continue
         try:
             fcntl.flock(fd, (fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            step.stack.callback(os.close, fd)
-            return here
+            if _is_at(fd, here / "lock"):
+                os.write(fd, b".")  # how often and when it was used, for image.buildcache
+                step.stack.callback(os.close, fd)
+                return here
+            os.close(fd)
+            continue
         except BlockingIOError:
             os.close(fd)
         if sharing == "private":
             number += 1
         elif step.ctx.cancel.wait(_POLL):
             raise Cancelled("the build was cancelled")
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether the open file is still what has this name."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _fill(step: Step, mount: ExecMount, position: int, directory: Path) -> None:

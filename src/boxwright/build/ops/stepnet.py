@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boxwright.container.network import files
 from boxwright.errors import BoxwrightError
+from boxwright.network import files
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
     from boxwright.build.ops.sandbox import Step
-    from boxwright.container.networks import Networks
+    from boxwright.network.networks import Networks
 
 
 def connect(step: Step) -> dict[str, str | None]:
@@ -34,8 +34,8 @@ def connect(step: Step) -> dict[str, str | None]:
 
 
 def _bridge(step: Step) -> dict[str, str | None]:
-    from boxwright.container.network.wire import Wire
-    from boxwright.container.networks import Networks
+    from boxwright.network.networks import Networks
+    from boxwright.network.wire import Wire
 
     rooms = step.ctx.rooms
     networks = Networks(rooms.root, rooms.db)

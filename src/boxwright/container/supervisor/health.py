@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from boxwright.container.supervisor.text import stamp, to_json
+from boxwright.spec.text import stamp, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Health:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._pid = self._runner.spawn("exec", "--process", self._file, "--pid-file", self._pid_file, stdio=(null, write, write))
+        except OSError as error:  # the runtime was uninstalled
+            os.close(read)
+            self._record(-1, f"cannot run the check: {error.strerror}")
+            self._next()
+            return
         finally:
             os.close(write)
             os.close(null)

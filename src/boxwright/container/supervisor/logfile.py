@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from boxwright.container.supervisor.text import quote, stamp
+from boxwright.spec.text import quote, stamp
 
 _SPLIT = 16 << 10
 _NAMES = {1: '"stdout"', 2: '"stderr"'}
@@ -32,7 +32,7 @@ class LogFile:
 
     def write(self, stream: int, data: bytes) -> None:
         """Log output of stream 1 or 2."""
-        if self._fd < 0:
+        if not self._path:
             return
         tail = f',"stream":{_NAMES[stream]},"time":"{stamp()}"}}\n'
         data = self._rest[stream] + data
@@ -53,7 +53,7 @@ class LogFile:
     def flush(self) -> None:
         """Log unfinished lines: the process has ended."""
         for stream, rest in self._rest.items():
-            if rest and self._fd >= 0:
+            if rest and self._path:
                 self._append(f'{{"log":{quote(rest.decode("utf-8", "replace"))},"stream":{_NAMES[stream]},"time":"{stamp()}"}}\n')
             self._rest[stream] = b""
 
@@ -61,10 +61,12 @@ class LogFile:
         if not text:
             return
         data = text.encode("utf-8", "surrogatepass")
-        if self._max_size and self._size and self._size + len(data) > self._max_size:
-            self._rotate()
         view = memoryview(data)
         try:
+            if self._fd < 0:
+                self._open()
+            if self._max_size and self._size and self._size + len(data) > self._max_size:
+                self._rotate()
             while view:
                 count = os.write(self._fd, view)
                 self._size += count
@@ -74,6 +76,7 @@ class LogFile:
 
     def _rotate(self) -> None:
         os.close(self._fd)
+        self._fd = -1
         if self._max_files > 1:
             for number in range(self._max_files - 2, 0, -1):
                 _rename(f"{self._path}.{number}", f"{self._path}.{number + 1}")
@@ -85,6 +88,7 @@ class LogFile:
     def close(self) -> None:
         """Flush and close."""
         self.flush()
+        self._path = ""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

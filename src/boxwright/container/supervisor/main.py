@@ -15,11 +15,12 @@ import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
+from boxwright.container.supervisor.light import own_identity, write_file
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
-from boxwright.container.supervisor.text import own_identity, stamp, to_json, write_file
+from boxwright.spec.text import stamp, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Supervisor:
         self._listener: socket | None = None
         self._removing: Client | None = None
         self._network: Any = None
+        self._relays: Any = None  # ports on IPv6
         self._control = self._add(control)
         self._control.owner = True
 
@@ -155,10 +157,14 @@ class Supervisor:
         try:
             self._listen()
             if job["network"] is not None:
-                from boxwright.container.network.wire import Wire
+                from boxwright.network.wire import Wire
 
                 self._network = Wire(job["network"], _NAMESPACE_FD)
                 self._network.up()
+                if job["network"]["relays"]:
+                    from boxwright.container.supervisor.relay import Relays
+
+                    self._relays = Relays(self.loop, job["network"]["relays"])
             self._start()
         except StartFailed as error:
             self._fail("runtime", error.log.decode("utf-8", "replace"))
@@ -254,12 +260,11 @@ class Supervisor:
         try:
             self._start()
         except StartFailed as error:
-            self.state.update(ExitCode=self.job["failed_code"], Error=error.log.decode("utf-8", "replace"), FinishedAt=stamp())
+            self.state.update(ExitCode=self.job["failed_code"], Error=error.log.decode("utf-8", "replace") or "the runtime gave no reason", FinishedAt=stamp())
             if self.job["restart"][0] in ("always", "unless-stopped") and not self._manual:
                 self._later(None, counts=True)
             else:
-                self._answer(self.state["Error"])
-                self._end()
+                self._end()  # which answers who waits
 
     def _tell_exit(self, *, restarting: bool) -> None:
         body = {"code": self.state["ExitCode"], "restarting": restarting, "oom": self.state["OOMKilled"], "error": self.state["Error"]}
@@ -304,6 +309,8 @@ class Supervisor:
             except FileNotFoundError:
                 pass
         self.runner.call("delete", "--force")
+        if self._relays is not None:
+            self._relays.close()
         if self._network is not None:
             self._network.down()
 
@@ -322,7 +329,10 @@ class Supervisor:
             client.send(frames.message(frames.DONE, text))
 
     def _write_state(self) -> None:
-        write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
+        try:
+            write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
+        except OSError:  # a full or broken disk must not stop the container; who is attached is told what happened
+            pass
 
     # --- orders --------------------------------------------------------------------------------
 
@@ -419,5 +429,8 @@ def _report(supervisor: Supervisor, error: BaseException) -> None:
     where = supervisor.job.get("dir")
     text = "".join(traceback.format_exception(error))
     if where:
-        write_file(f"{where}/supervisor.err", text.encode())
+        try:
+            write_file(f"{where}/supervisor.err", text.encode())
+        except OSError:
+            pass
     sys.stderr.write(text)

@@ -71,17 +71,21 @@ class Runner:
         return pid, master
 
     def call(self, verb: str, *options: str, stdio: tuple[int, int, int] | None = None) -> tuple[int, bytes]:
-        """Run a verb to its end: exit code and the runtime's log."""
+        """Run a verb to its end: exit code and the runtime's log. A runtime that was uninstalled counts as failed."""
         log = os.memfd_create("log")
         try:
             pid = self.spawn(verb, *options, stdio=stdio, log=log)
+        except OSError as error:
+            os.close(log)
+            return 127, f"cannot run {self._argv[0]}: {error.strerror}".encode()
+        try:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             return code, os.pread(log, os.fstat(log).st_size, 0)
         finally:
             os.close(log)
 
     def spawn(self, verb: str, *options: str, stdio: tuple[int, int, int] | None = None, log: int = -1, last: tuple[str, ...] = ()) -> int:
-        """Start a verb; returns its pid. `last` follows the container's id."""
+        """Start a verb; returns its pid. `last` follows the container's id. Raises OSError."""
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             fds = list(stdio or (null, null, null))

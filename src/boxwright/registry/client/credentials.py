@@ -77,7 +77,9 @@ class CredentialStore:
             if found is not None:
                 return found
         for file in self._podman_files():
-            found = _from_prefixes(_load(file), host, repository)
+            body = _load(file)
+            chosen = _named_helper(body, host)
+            found = _ask_helper(chosen, host) if chosen else _from_prefixes(body, host, repository)
             if found is not None:
                 return found
         return None
@@ -180,14 +182,19 @@ def _parse(name: str, text: str) -> dict[str, Any]:
 
 
 def _helper(body: Mapping[str, Any], host: str) -> str:
+    return _named_helper(body, host) or _checked(str(body.get("credsStore") or ""))
+
+
+def _named_helper(body: Mapping[str, Any], host: str) -> str:
+    """What ``credHelpers`` says; podman's files have nothing else about helpers."""
     helpers = body.get("credHelpers")
-    chosen = ""
-    if isinstance(helpers, dict):
-        chosen = str(helpers.get(key_for(host)) or helpers.get(host) or "")
-    chosen = chosen or str(body.get("credsStore") or "")
-    if chosen and not _HELPER.match(chosen):
-        raise CredentialsInvalid(f"invalid credential helper name {chosen!r}")
-    return chosen
+    return _checked(str(helpers.get(key_for(host)) or helpers.get(host) or "")) if isinstance(helpers, dict) else ""
+
+
+def _checked(helper: str) -> str:
+    if helper and not _HELPER.match(helper):
+        raise CredentialsInvalid(f"invalid credential helper name {helper!r}")
+    return helper
 
 
 def _from_auths(body: Mapping[str, Any], host: str) -> Credential | None:
@@ -199,7 +206,7 @@ def _from_auths(body: Mapping[str, Any], host: str) -> Credential | None:
 
 
 def _from_prefixes(body: Mapping[str, Any], host: str, repository: str) -> Credential | None:
-    """podman's rule: reg/ns/img, then reg/ns, then reg; a plain Docker key serves as well."""
+    """podman's rule: reg/ns/img, then reg/ns, then reg; URLs, as Docker wrote keys once, serve as well."""
     auths = body.get("auths") or {}
     path = f"{host}/{repository}" if repository else host
     while path:
@@ -207,7 +214,8 @@ def _from_prefixes(body: Mapping[str, Any], host: str, repository: str) -> Crede
         if found is not None:
             return found
         path = path.rpartition("/")[0]
-    return _from_auths(body, host)
+    # An account for one path is none for the others.
+    return _from_auths({"auths": {k: v for k, v in auths.items() if "://" in k}}, host)
 
 
 def _credential(entry: object) -> Credential | None:

@@ -8,6 +8,7 @@ podman      /etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from boxwright.registry.client.endpoint import (
 )
 from boxwright.registry.client.http import Tls
 from boxwright.spec.values import replace
+
+_SAYS = re.compile(r"^[ \t]*\[\[[ \t]*[\"']?registry", re.MULTILINE)  # a table [[registry]], not commented out
 
 
 def insecure(hosts: Maker) -> list[str]:
@@ -90,7 +93,7 @@ def containerd(hosts: Maker, domain: str, path: str) -> Mirrored | None:
         server = body.get("server")
         if isinstance(server, str) and server and folder != "_default":
             origin = replace(_containerd_host(hosts, file, server, body, domain, path), origin=True, capabilities=ALL)
-            origin = replace(origin, host=replace(origin.host, domain=domain, namespace=""))
+            origin = replace(origin, host=replace(origin.host, domain=domain))
         return Mirrored(mirrors, origin)
     return None
 
@@ -100,6 +103,7 @@ def _containerd_host(hosts: Maker, file: Path, url: str, table: Mapping[str, Any
     if not parts.netloc or parts.scheme not in ("http", "https"):
         raise HostsInvalid(f"{file}: {url!r} is no host: wanted http[s]://host[:port]")
     host = hosts.host(parts.netloc, scheme=parts.scheme)
+    own = HUB_HOST if domain == HUB else domain
     root = parts.path.rstrip("/")
     if not table.get("override_path") and not root.endswith("/v2"):
         root += "/v2"
@@ -114,10 +118,21 @@ def _containerd_host(hosts: Maker, file: Path, url: str, table: Mapping[str, Any
     headers = tuple((str(k), v) for k, values in (table.get("header") or {}).items() for v in _some(values))
     capabilities = frozenset(strings(table.get("capabilities"))) & ALL if "capabilities" in table else READ
     host = replace(
-        host, root=root, insecure=host.insecure or skip, headers=headers, namespace="" if parts.netloc == domain else domain,
+        host, root=root, insecure=host.insecure or skip, headers=headers, namespace="" if parts.netloc == own else domain,
+        dial_timeout=_seconds(table.get("dial_timeout")),
         tls=Tls(verify=not skip and (host.tls.verify or bool(authorities)), authorities=authorities, client=client),
     )  # fmt: skip
     return Endpoint(host, path, origin=False, capabilities=capabilities)
+
+
+def _seconds(value: object) -> float:
+    """A duration of Go's, such as ``1.5s`` or ``1m30s``; 0 for what is none."""
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    parts = re.findall(r"([0-9.]+)(ms|s|m|h)", value) if isinstance(value, str) else []
+    try:
+        return sum(float(number) * units[unit] for number, unit in parts)
+    except ValueError:
+        return 0.0
 
 
 def _some(value: object) -> list[str]:
@@ -194,19 +209,10 @@ def _registries(hosts: Maker) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         text = read_text(file)
-        if text and "[[registry" in text.replace(" ", ""):  # Debian's list of short names says nothing here and takes long to read
+        if text and _SAYS.search(text):  # what only has comments and short names, as Debian's files, takes long to read
             for entry in _tables(_toml(file, text).get("registry")):
                 found[str(entry.get("prefix") or entry.get("location") or "")] = entry
     return list(found.values())
-
-
-def search_registries(hosts: Maker) -> list[str]:
-    """unqualified-search-registries of registries.conf."""
-    found: list[str] = []
-    for file in (hosts.config.etc / "containers/registries.conf", hosts.config.home / ".config/containers/registries.conf"):
-        if text := read_text(file):
-            found = strings(_toml(file, text).get("unqualified-search-registries")) or found
-    return found
 
 
 def _tables(value: object) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ class Host:
     tls: Tls = field(default_factory=Tls)
     namespace: str = ""  # sent as ?ns=, by which a mirror of many registries knows which is meant
     headers: tuple[tuple[str, str], ...] = ()
+    dial_timeout: float = 0.0  # seconds to wait for a connection; 0 = as everywhere
     domain: str = ""  # whose credentials are sent: docker.io for Docker Hub, otherwise `name`
 
 

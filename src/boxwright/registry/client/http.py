@@ -130,12 +130,14 @@ class Http:
 
     def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None, tls: Tls = _ORDINARY, patience: float = 0,
+        connect: float = 0,
     ) -> Reply:  # fmt: skip
-        """One request, one response, redirects not followed; `patience` = seconds of silence. Raises PeerUnreachable, NotTls, UntrustedPeer."""
+        """One request, one response, redirects not followed; `patience` = seconds of silence, `connect` = seconds for a
+        connection. Raises PeerUnreachable, NotTls, UntrustedPeer."""
         import urllib3
 
         pool = self._pool(url, tls)
-        timeout = urllib3.Timeout(connect=self._config.connect_timeout, read=patience or self._config.read_timeout)
+        timeout = urllib3.Timeout(connect=connect or self._config.connect_timeout, read=patience or self._config.read_timeout)
         all_headers = {"User-Agent": self._config.user_agent, "Accept-Encoding": "identity", **(headers or {})}
         with _translated(url):
             raw = pool.request(
@@ -261,6 +263,8 @@ class _translated:  # a class: this stands around every read of a body, and a ge
             raise PeerUnreachable(f"cannot reach {host}: no connection within the time allowed") from error
         if isinstance(error, e.ReadTimeoutError):
             raise PeerUnreachable(f"{host} stopped answering") from error
+        if isinstance(error, e.ProtocolError) and any(isinstance(a, http.client.IncompleteRead) for a in (error, *error.args)):
+            raise PeerUnreachable(f"{host} hung up in the middle of its answer") from error
         if isinstance(error, (e.HTTPError, http.client.HTTPException, OSError)):
             raise PeerUnreachable(f"cannot talk to {host}: {_plain(error)}") from error
 

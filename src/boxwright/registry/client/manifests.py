@@ -60,7 +60,8 @@ class ManifestLists:
             entries = self._read(reference)
         for image in images:
             for fresh in find_entries(self._client, Reference.parse(image).with_default_tag()):
-                entries = [e for e in entries if e.desc.digest != fresh.desc.digest] + [fresh]
+                position = next((n for n, e in enumerate(entries) if e.desc.digest == fresh.desc.digest), len(entries))
+                entries[position : position + 1] = [fresh]
         self._write(reference, entries)
         return reference
 
@@ -75,9 +76,9 @@ class ManifestLists:
         chosen = [e for e in entries if e.reference == wanted or (wanted.digest and str(e.desc.digest) == wanted.digest)]
         if not chosen:
             raise NotFound(f"manifest for image {image} does not exist in {reference.familiar}")
-        given = {k: v for k, v in changes.items() if v}
+        given = {k.replace("os_", "os."): v for k, v in changes.items() if v}
         for entry in chosen:
-            platform = replace(entry.desc.platform or Platform("linux", ""), **given)
+            platform = Platform.from_json({"os": "linux", **(entry.desc.platform.to_json() if entry.desc.platform else {}), **given})
             if not platform.architecture:
                 raise Invalid(f"{image} says no architecture", hint="give one: --arch")
             position = entries.index(entry)
@@ -86,8 +87,12 @@ class ManifestLists:
 
     def index(self, name: str) -> Index:
         """The list as it would be pushed. Raises NoSuchList."""
-        entries = self._read(Reference.parse(name).with_default_tag())
+        entries = self.entries(name)
         return composed([e.desc for e in entries])
+
+    def entries(self, name: str) -> list[Entry]:
+        """The images of a list as it is now. Raises NoSuchList."""
+        return self._read(Reference.parse(name).with_default_tag())
 
     def push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Descriptor:
         """Bring the list and whatever of its images the repository lacks. Raises NoSuchList, what registries raise."""

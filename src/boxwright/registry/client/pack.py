@@ -36,8 +36,10 @@ class Packer:
         """
         found = self._layers.get(DiffID(layer.digest.algorithm, layer.digest.hex))
         for desc in known_blobs(self._layers, found, self._kind, self._level):
-            if self._store.size(desc.digest) == desc.size:
-                self._lease.hold("blob", desc.digest)
+            self._lease.hold("blob", desc.digest)
+            with self._store.committing():
+                here = self._store.size(desc.digest) == desc.size
+            if here:
                 return desc, False
             if remote.exists(desc):  # its blob was dropped here, but it is there
                 return desc, True

@@ -15,6 +15,7 @@ from boxwright.errors import Invalid, NotFound
 from boxwright.layer.store import LayerStore
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.transfer import Pulled, Pushed, pull, push
+from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Manifest
@@ -57,7 +58,7 @@ class Transfers:
 
     def pull(
         self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None, jobs: int = 4,
-        resolved: Callable[[Reference, Descriptor], None] | None = None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
     ) -> list[Pulled]:  # fmt: skip
         """See Engine.pull."""
         asked = Reference.parse(name)
@@ -72,7 +73,7 @@ class Transfers:
 
     def _pull(
         self, reference: Reference, wanted: list[Platform], exact: bool, progress: Progress | None, jobs: int,
-        resolved: Callable[[Reference, Descriptor], None] | None,
+        resolved: Callable[[Reference, Descriptor, bool], None] | None,
     ) -> Pulled:  # fmt: skip
         with Lease(self._db, f"pull {reference}") as lease:
             known = self._target_of(str(reference))
@@ -80,7 +81,7 @@ class Transfers:
                 lease.hold("blob", known)
             return pull(
                 self.client.remote(reference), reference, self._local(lease, wanted[0], reference.name), self._store, platforms=wanted,
-                exact=exact, known=known, progress=progress, jobs=jobs, resolved=(lambda desc: resolved(reference, desc)) if resolved else None,
+                exact=exact, known=known, progress=progress, jobs=jobs, resolved=(lambda desc: resolved(reference, desc, known == desc.digest)) if resolved else None,
             )  # fmt: skip
 
     def _target_of(self, name: str) -> Digest | None:
@@ -142,11 +143,16 @@ class Transfers:
                 packer=packer, present=self._present, platforms=platforms,
                 progress=progress, jobs=jobs,
             )  # fmt: skip
-        self._images.tag(row.target, str(reference.with_digest(done.target.digest)))
+        try:
+            self._images.tag(row.target, str(reference.with_digest(done.target.digest)))
+        except NotFound:  # somebody removed the image meanwhile; it is pushed all the same
+            pass
         self._note_origins(done.blobs, reference.name)
         return done
 
     def _present(self, manifest: Manifest) -> bool:
+        if manifest.config.media_type not in mt.CONFIGS or not all(mt.is_layer(layer.media_type) for layer in manifest.layers):
+            return all(self._store.size(desc.digest) == desc.size for desc in manifest.references())  # an attestation, say
         if self._store.size(manifest.config.digest) is None:
             return False
         diff_ids = getattr(self._images.config_of(manifest), "diff_ids", ())

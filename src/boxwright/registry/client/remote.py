@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from boxwright.content.verify import ContentMismatch
@@ -16,7 +16,7 @@ from boxwright.registry.client.auth import scope_for
 from boxwright.registry.client.download import RemoteBlob
 from boxwright.registry.client.endpoint import Endpoint
 from boxwright.registry.client.http import Reply, ResponseTooLarge, may_be_sent_to
-from boxwright.registry.client.session import Session, paged
+from boxwright.registry.client.session import Session, one_page, paged
 from boxwright.registry.client.upload import Upload, upload_note
 from boxwright.registry.client.wire import RegistryRefused, next_link
 from boxwright.spec import mediatypes as mt
@@ -84,6 +84,13 @@ class Remote:
             return list(paged(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"))
 
         return self._read("resolve", False, ask, mirrors=False)
+
+    def first_tags(self) -> tuple[Sequence[str], bool]:
+        """See content.store.Neighbouring: one request, however many tags there are."""
+        endpoint, session = self._origin()
+        url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
+        tags, following = one_page(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}")
+        return tags, not following
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""
@@ -220,8 +227,7 @@ class Remote:
         return self._resolve_by_get(session, url, endpoint, wanted, what, again)
 
     def _resolve_by_get(self, session: Session, url: str, endpoint: Endpoint, wanted: Digest | None, what: str, again: bool) -> Descriptor:
-        reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again)
-        raw = _whole(reply, what)
+        reply, raw = _document(session, url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again)
         digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
         said = reply.header("Docker-Content-Digest")
         if wanted is not None and digest != wanted:
@@ -229,7 +235,10 @@ class Remote:
         if said.startswith("sha256:") and digest.algorithm == "sha256" and said != str(digest):
             raise ContentMismatch(f"{what}: the registry says its digest is {said[:100]}, but it is {digest}")
         kind = reply.header("Content-Type").partition(";")[0].strip()
-        content = parse(raw, kind)
+        try:
+            content = parse(raw, kind)
+        except ManifestInvalid as error:
+            raise error.__class__(f"{what}: {error}", hint=error.hint) from error
         self._manifests[digest] = raw
         return Descriptor(content.media_type, digest, len(raw))
 
@@ -247,8 +256,7 @@ class Remote:
 
         def ask(endpoint: Endpoint, session: Session, again: bool) -> bytes:
             url = session.url(f"/{endpoint.repository}/manifests/{desc.digest}")
-            reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": f"{desc.media_type}, {ACCEPT}"}, what=what, again=again)
-            raw = _whole(reply, what)
+            _, raw = _document(session, url, scopes=self._scopes(endpoint), headers={"Accept": f"{desc.media_type}, {ACCEPT}"}, what=what, again=again)
             actual = Digest.of(raw, desc.digest.algorithm)
             if actual != desc.digest:
                 raise ContentMismatch(f"{what}: the registry sent other bytes, their digest is {actual}")
@@ -324,15 +332,16 @@ class Remote:
         if self._referrers_api is not False:
             url = session.url(f"/{endpoint.repository}/referrers/{digest}")
             for _ in range(100):
-                reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404, 405, 501), what=f"referrers of {digest}")
+                reply, raw = _document(
+                    session, url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404, 405, 501), what=f"referrers of {digest}",
+                )  # fmt: skip
                 kind = reply.header("Content-Type").partition(";")[0].strip()
                 if reply.status != 200 or kind != mt.OCI_INDEX:
-                    reply.close()
                     self._referrers_api = False
                     break
                 self._referrers_api = True
                 following = next_link(reply)
-                content = parse(reply.read_all(MAX_SIZE), mt.OCI_INDEX)
+                content = parse(raw, mt.OCI_INDEX)
                 found += content.references()
                 if not following:
                     return found
@@ -343,11 +352,11 @@ class Remote:
     def _fallback(self, endpoint: Endpoint, session: Session, digest: Digest) -> tuple[str, Index] | None:
         """The index under the fallback tag with its ETag; None when there is none."""
         url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(digest)}")
-        reply = session.request("GET", url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404), what=f"referrers of {digest}")
+        what = f"referrers of {digest}"
+        reply, raw = _document(session, url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404), what=what)
         if reply.status != 200:
-            reply.release()
             return None
-        content = parse(_whole(reply, f"referrers of {digest}"), reply.header("Content-Type"))
+        content = parse(raw, reply.header("Content-Type"))
         return (reply.header("ETag"), content) if isinstance(content, Index) else None
 
     def _note_referrer(self, subject: Digest, desc: Descriptor, content: Manifest | Index) -> None:
@@ -375,9 +384,9 @@ def _range(first: int, last: int | None) -> dict[str, str]:
     return {"Range": f"bytes={first}-{'' if last is None else last}"}
 
 
-def _whole(reply: Reply, what: str) -> bytes:
-    """A manifest's body. Raises ManifestInvalid beyond MAX_SIZE."""
+def _document(session: Session, url: str, *, what: str, **more: Any) -> tuple[Reply, bytes]:
+    """A manifest or list. Raises ManifestInvalid beyond MAX_SIZE, and what Session.document raises."""
     try:
-        return reply.read_all(MAX_SIZE)
+        return session.document(url, limit=MAX_SIZE, what=what, **more)
     except ResponseTooLarge as error:
         raise ManifestInvalid(f"{what}: it has more than the {MAX_SIZE} bytes that are accepted") from error

@@ -42,7 +42,7 @@ def split_term(text: str) -> tuple[str, str]:
 
 
 def search(client: RegistryClient, text: str, *, limit: int = 0, stars: int = 0, official: bool | None = None, automated: bool = False) -> list[Found]:
-    """Repositories that match, most stars first. `limit` 0 means 25; `official` None means either.
+    """Repositories that match, in the registry's order. `limit` 0 means 25; `official` None means either.
 
     Raises Invalid for a limit beyond 100, Unavailable, and what access raises.
     """
@@ -56,7 +56,7 @@ def search(client: RegistryClient, text: str, *, limit: int = 0, stars: int = 0,
         session = Session(client.http, client.config, _INDEX, lambda: client.credentials.get("docker.io"))
         found = _index(session, term, limit)
     kept = [f for f in found if f.stars >= stars and official in (None, f.official) and (f.automated or not automated)]
-    return sorted(kept, key=lambda f: -f.stars)[:limit]
+    return kept[:limit]
 
 
 def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[Found]:
@@ -81,8 +81,8 @@ class SearchUnsupported(Unsupported):
 def _index(session: Session, term: str, limit: int) -> list[Found]:
     what = f"search on {session.host.name}"
     url = f"{session.origin}/v1/search?{urlencode({'q': term, 'n': limit})}"
-    reply = session.request("GET", url, scopes=_SCOPES, headers={"X-Docker-Token": "true"}, what=what)
-    body = json_object(reply.read_all(_LONGEST), what)
+    _, raw = session.document(url, limit=_LONGEST, scopes=_SCOPES, headers={"X-Docker-Token": "true"}, what=what)
+    body = json_object(raw, what)
     results = body.get("results")
     if not isinstance(results, list):
         raise RegistryRefused(f"{what}: the answer holds no results")

@@ -81,12 +81,12 @@ class Session:
     def _one_scheme(self) -> str:
         path = f"{self.host.name}{self.host.root}/"
         try:
-            self._http.send("GET", f"https://{path}", tls=Tls(verify=False, client=self.host.tls.client)).close()
+            self._http.send("GET", f"https://{path}", tls=Tls(verify=False, client=self.host.tls.client), connect=self.host.dial_timeout).close()
             return "https"
         except NotTls:
             return "http"
         except PeerUnreachable:  # nobody on 443, or a server that hangs up on a TLS greeting
-            self._http.send("GET", f"http://{path}").close()
+            self._http.send("GET", f"http://{path}", connect=self.host.dial_timeout).close()
             return "http"
 
     def url(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
@@ -135,6 +135,26 @@ class Session:
             wait_as_told(self._config, reply, attempt, what)
         raise AssertionError("unreachable")
 
+    def document(
+        self, url: str, *, limit: int, scopes: Sequence[str] = (), headers: Mapping[str, str] | None = None, what: str, ok: Sequence[int] = (200,),
+        again: bool = True,
+    ) -> tuple[Reply, bytes]:  # fmt: skip
+        """GET a whole document; a connection that breaks in the middle of it is tried again, too.
+
+        Raises what `request` raises, and ResponseTooLarge.
+        """
+        tries = self._config.tries if again else 1
+        for attempt in range(1, tries + 1):
+            reply = self.request("GET", url, scopes=scopes, headers=headers, what=what, ok=ok, again=again)
+            try:
+                return reply, reply.read_all(limit)
+            except PeerUnreachable:
+                reply.close()
+                if attempt == tries:
+                    raise
+                self.pause(attempt)
+        raise AssertionError("unreachable")
+
     def pause(self, attempt: int) -> None:
         """Wait before trying again."""
         pause(self._config, attempt)
@@ -171,7 +191,7 @@ class Session:
             extra = dict(self.host.headers) if at_home else {}
             content = body() if callable(body) else body
             tls = self.host.tls if parts.netloc == own.netloc else Tls()
-            reply = self._http.send(method, url, headers={**extra, **headers}, body=content, tls=tls, patience=patience)
+            reply = self._http.send(method, url, headers={**extra, **headers}, body=content, tls=tls, patience=patience, connect=self.host.dial_timeout)
             target = reply.header("Location")
             if reply.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
                 return reply
@@ -212,6 +232,8 @@ class _TokenServer:
             last = attempt == self._config.tries
             try:
                 reply = self._http.send(ask.method, ask.url, headers=ask.headers, body=ask.body, tls=tls)
+                if reply.status not in TRANSIENT or last:
+                    return Answer(reply.status, reply.read_all(_LONGEST_TOKEN))
             except (UntrustedPeer, NotTls):
                 raise
             except Unavailable:
@@ -219,10 +241,7 @@ class _TokenServer:
                     raise
                 pause(self._config, attempt)
                 continue
-            if reply.status in TRANSIENT and not last:
-                wait_as_told(self._config, reply, attempt, "a token")
-                continue
-            return Answer(reply.status, reply.read_all(_LONGEST_TOKEN))
+            wait_as_told(self._config, reply, attempt, "a token")
         raise AssertionError("unreachable")
 
 
@@ -243,14 +262,19 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
     pause(config, attempt, told or 0)
 
 
+def one_page(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> tuple[list[str], str]:
+    """The strings under `key`, and the URL of the next page ('' on the last). Raises what Session.request raises."""
+    reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
+    values = json_object(raw, what).get(key)
+    return [str(v) for v in values] if isinstance(values, list) else [], next_link(reply)
+
+
 def paged(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
     """The strings under `key` of every page of a list. Raises what Session.request raises."""
     seen: set[str] = set()
     for _ in range(_MOST_PAGES):
-        reply = session.request("GET", url, scopes=scopes, what=what)
-        following = next_link(reply)
-        values = json_object(reply.read_all(_LONGEST_PAGE), what).get(key)
-        yield from (str(v) for v in values) if isinstance(values, list) else ()
+        values, following = one_page(session, url, key, scopes, what)
+        yield from values
         seen.add(url)
         if not following or following in seen:
             return

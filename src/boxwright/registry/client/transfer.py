@@ -11,11 +11,20 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from boxwright.content.copy import Node, Progress, copy_tree, for_platforms, in_parallel, load, move
-from boxwright.content.local import LocalStore
+from boxwright.content.copy import (
+    Node,
+    Progress,
+    copy_tree,
+    for_platforms,
+    in_parallel,
+    load,
+    move,
+    push_manifests,
+)
+from boxwright.content.local import BlobMissing, LocalStore
 from boxwright.content.store import Sink, Source
 from boxwright.content.verify import read_verified
-from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized
+from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unsupported
 from boxwright.registry.client.pack import Packer
 from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.wire import AccessDenied, AccessNeeded, UnknownToRegistry
@@ -35,6 +44,10 @@ class PullRefused(Denied):
 
 class PlatformMismatch(NotFound):
     """The image exists, for another platform only."""
+
+
+class NoImage(Unsupported):
+    """The name points at something else: a chart, a signature, a policy."""
 
 
 class NothingToPush(NotFound):
@@ -78,13 +91,19 @@ class Preferring:
         if known is not None:
             return io.BytesIO(known)
         if desc.media_type in mt.MANIFESTS | mt.INDEXES and self._first.size(desc.digest) == desc.size:
-            return self._first.open(desc)
+            try:
+                return self._first.open(desc)
+            except BlobMissing:  # another command removed it just now
+                pass
         return self._second.open(desc)
 
     def read(self, desc: Descriptor) -> bytes:
         """A small document, kept for the copy that follows."""
         if self._first.size(desc.digest) == desc.size:
-            return self._first.read(desc.digest)
+            try:
+                return self._first.read(desc.digest)
+            except BlobMissing:
+                pass
         self._read[desc.digest] = read_verified(self._second.open(desc), desc, limit=MAX_SIZE)
         return self._read[desc.digest]
 
@@ -96,7 +115,7 @@ def pull(
     """Bring an image for these platforms into `sink`. `exact` says that they were asked for; `known` is what the
     name pointed at before; `resolved` is told what it points at now, before anything is fetched.
 
-    Raises PullRefused, UnknownToRegistry, PlatformMissing, PlatformMismatch, Corrupt, Unavailable.
+    Raises PullRefused, UnknownToRegistry, PlatformMissing, PlatformMismatch, NoImage, Corrupt, Unavailable.
     """
     source = Preferring(store, remote)
     watcher = _Changes(progress)
@@ -124,9 +143,14 @@ def _refused(reference: Reference, error: BoxwrightError) -> BoxwrightError:
 
 
 def _check_platform(source: Preferring, tree: Node, platforms: Sequence[Platform], exact: bool, reference: Reference) -> str:
-    """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch."""
-    if not isinstance(tree.content, Manifest) or tree.content.config.media_type not in mt.CONFIGS:
+    """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch, NoImage."""
+    if not isinstance(tree.content, Manifest):
         return ""
+    if tree.content.config.media_type not in mt.CONFIGS:
+        raise NoImage(
+            f"{reference.familiar} is not a container image: its config is {tree.content.config.media_type!r}",
+            hint=f"boxwright copy {reference.familiar} oci:DIRECTORY fetches whatever a registry has",
+        )
     actual = ImageConfig.parse(source.read(tree.content.config)).platform
     if any(wanted.rank(actual) is not None for wanted in platforms) or not actual.os:
         return ""
@@ -226,10 +250,8 @@ def push(
             for desc in (*reversed(node.content.layers), node.content.config):
                 work.setdefault(desc.digest, desc)
     blobs = _send_blobs(source, remote, list(work.values()), packer, shown, jobs)
-    final = _rewritten(tree, blobs)
-    for node in final.walk():
-        if node is not final and not remote.exists(node.desc):
-            remote.push(node.desc, io.BytesIO(node.content.raw))
+    final = rewritten(tree, blobs)
+    push_manifests(remote, [node for node in final.walk() if node is not final], jobs)
     remote.push_named(str(reference), final.desc, final.content.raw)
     return Pushed(reference, final.desc, note, tuple(blobs.values()))
 
@@ -291,7 +313,7 @@ def _part_that_is_here(tree: Node, present: Callable[[Manifest], bool], asked: b
     return Node(index.descriptor, index, tuple(children)), note
 
 
-def _rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
+def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
     """The tree with compressed layers named in its manifests; the same bytes where nothing changed."""
     content = node.content
     if isinstance(content, Manifest):
@@ -303,7 +325,7 @@ def _rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
             annotations=content.annotations, subject=content.subject, artifact_type=content.artifact_type,
         )  # fmt: skip
         return Node(replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh)
-    children = tuple(_rewritten(child, blobs) for child in node.children)
+    children = tuple(rewritten(child, blobs) for child in node.children)
     changed = {old.desc.digest: new.desc for old, new in zip(node.children, children) if old.desc.digest != new.desc.digest}
     if not changed:
         return node

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boxwright.content.db import connect, to_wal
 from boxwright.registry.server.wire import ManifestBlobUnknown, NameUnknown, NoSpace, UploadUnknown
 
 VERSION = 1
@@ -147,8 +148,8 @@ class Catalog:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None and self._local.pid == os.getpid():
             return connection
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, cached_statements=256)
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection = connect(self.path, cached_statements=256)
+        to_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         self._local.connection, self._local.pid = connection, os.getpid()

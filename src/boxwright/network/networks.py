@@ -9,21 +9,22 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 
-from boxwright.container.config import EMPTY, ConfigInvalid
-from boxwright.container.names import is_valid
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.spec import hashes
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.text import stamp
+from boxwright.spec.values import EMPTY, dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?\Z"
 BUILT_IN = ("bridge", "host", "none")
 _POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))
 
@@ -141,8 +142,8 @@ class Networks:
         attachable: bool = False, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, created: str = "",
     ) -> Network:  # fmt: skip
         """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
-        if not is_valid(name):
-            raise NetworkInvalid(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+        if not re.match(_NAME, name):
+            raise NetworkInvalid(f"invalid network name: {name!r}: only letters, digits, blanks and _.- are allowed")
         if name in BUILT_IN or name == "default":
             raise BuiltIn(f'operation is not permitted on predefined {name} network')
         if driver != "bridge":
@@ -164,6 +165,8 @@ class Networks:
             if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
                 raise NetworkInvalid("invalid pool request: Pool overlaps with other one on this address space", hint=f"{other.name} has {other.subnet}")
         door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
+        if rest.get("ip_range"):
+            _check_range(str(rest["ip_range"]), block)
         bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
         network = Network(name, identity, "bridge", str(block), str(door), bridge, **rest)
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
@@ -174,7 +177,6 @@ class Networks:
         network = self.get("bridge")
         if network.subnet:
             return network
-        from boxwright.container.supervisor.text import stamp
 
         options = {"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.enable_ip_masquerade": "true"}
         with self._db.write() as sql:
@@ -199,12 +201,13 @@ class Networks:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
         self.take_down(network)
+        (self._root / f"network.lock.{network.bridge}").unlink(missing_ok=True)
         return network
 
     def take_down(self, network: Network) -> None:
         """Remove the bridge and its rules from the host; what uses it loses its connection. It is made again when needed."""
-        from boxwright.container.network import firewall
-        from boxwright.container.network.netlink import Netlink
+        from boxwright.network import firewall
+        from boxwright.network.netlink import Netlink
 
         if not network.bridge:
             return
@@ -221,7 +224,7 @@ class Networks:
 
     def take_down_idle(self) -> None:
         """Remove bridges that nobody uses now from the host."""
-        from boxwright.container.network.janitor import remove_idle
+        from boxwright.network.janitor import remove_idle
 
         for network in self.list():
             if network.bridge:
@@ -248,7 +251,7 @@ class Networks:
                 if address in taken:
                     raise AddressTaken("Address already in use", hint=f"{address} on network {network.name}")
             else:
-                address = _lowest(ipaddress.IPv4Network(network.ip_range) if network.ip_range else block, block, taken)
+                address = _lowest(ipaddress.IPv4Network(network.ip_range, strict=False) if network.ip_range else block, block, taken)
             sql.execute("DELETE FROM addresses WHERE network = ? AND container = ?", (network.name, container))
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
         return address
@@ -275,6 +278,15 @@ class Networks:
 
 def _network(name: str, identity: str, record: str) -> Network:
     return Network(name, identity, **json.loads(record))
+
+
+def _check_range(text: str, block: ipaddress.IPv4Network) -> None:
+    try:
+        found = ipaddress.IPv4Network(text, strict=False)
+    except ValueError as error:
+        raise NetworkInvalid(f"invalid ip-range {text}: invalid CIDR address: {text}") from error
+    if not found.subnet_of(block):
+        raise NetworkInvalid(f"no matching subnet for range {text}", hint=f"the network has {block}")
 
 
 def _subnet(text: str) -> ipaddress.IPv4Network:
@@ -312,7 +324,7 @@ def _lowest(block: ipaddress.IPv4Network, whole: ipaddress.IPv4Network, taken: s
 
 
 def _host_networks() -> list[ipaddress.IPv4Network]:
-    from boxwright.container.network.netlink import Netlink
+    from boxwright.network.netlink import Netlink
 
     netlink = Netlink()
     try:
@@ -334,28 +346,3 @@ def default_mtu() -> int:
     except (OSError, ValueError):
         pass
     return 0
-
-
-def parse_network(text: str) -> tuple[str, dict[str, Any]]:
-    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ConfigInvalid."""
-    if "=" not in text:
-        return text, {}
-    name, aliases, out = "", [], {}
-    for part in text.split(","):
-        key, _, value = part.partition("=")
-        if key == "name":
-            name = value
-        elif key == "alias":
-            aliases.append(value)
-        elif key in ("ip", "mac-address"):
-            out["ipv4" if key == "ip" else "mac"] = value
-        elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
-            raise ConfigInvalid(f"invalid field value in --network: {part}")
-    if not name:
-        raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
-    return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}
-
-
-def label_match(network: Network, wanted: Sequence[str]) -> bool:
-    """Whether all of ``key`` or ``key=value`` hold."""
-    return all(k in network.labels and (not e or network.labels[k] == v) for k, e, v in (w.partition("=") for w in wanted))

@@ -1,32 +1,17 @@
-"""What the container room needs of the rest, as the engine offers it."""
+"""What `build` and `container` use of the rooms below them, as the engine hands it to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
 from boxwright.image.store import ImageStore
 from boxwright.layer.store import LayerStore
 from boxwright.runtime.oci import Runtime
+from boxwright.settings import Settings
 from boxwright.snapshot.snapshotter import Snapshotter
-
-
-class Environment(Protocol):
-    """What the settings say that matters here."""
-
-    @property
-    def runtime_dir(self) -> Path: ...
-    @property
-    def trust_host_ca(self) -> str: ...
-    @property
-    def host_ca_bundle(self) -> Path | None: ...
-    @property
-    def host_ca_named(self) -> bool: ...
-    @property
-    def environ(self) -> Mapping[str, str]: ...
 
 
 class Rooms(Protocol):
@@ -35,7 +20,7 @@ class Rooms(Protocol):
     @property
     def root(self) -> Path: ...
     @property
-    def settings(self) -> Any: ...
+    def settings(self) -> Settings: ...
     @property
     def store(self) -> LocalStore: ...
     @property
@@ -48,3 +33,4 @@ class Rooms(Protocol):
     def images_store(self) -> ImageStore: ...
     @property
     def runtime(self) -> Runtime: ...
+    def runtime_for(self, wanted: str) -> Runtime: ...

@@ -15,9 +15,9 @@ from __future__ import annotations
 import fcntl
 import os
 
-from boxwright.container.network import firewall
-from boxwright.container.network.janitor import leave
-from boxwright.container.network.netlink import Netlink
+from boxwright.network import firewall
+from boxwright.network.janitor import leave
+from boxwright.network.netlink import Netlink
 from boxwright.rootfs import syscalls
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ class Wire:
             firewall.publish(plan["ports"], plan["id"])
             self._published = True
         if plan.get("dns"):
-            from boxwright.container.network.dns import register
+            from boxwright.network.dns import register
 
             register(plan["dns"])
 
@@ -94,7 +94,7 @@ class Wire:
             firewall.unpublish(self._plan["ports"], self._plan["id"])
             self._published = False
         if self._plan.get("dns"):
-            from boxwright.container.network.dns import unregister
+            from boxwright.network.dns import unregister
 
             unregister(self._plan["dns"])
         try:

@@ -12,12 +12,13 @@ import os
 import sys
 import time
 
-from boxwright.container.network import firewall
-from boxwright.container.network.netlink import Netlink
+from boxwright.network import firewall
+from boxwright.network.netlink import Netlink
 
 _SECONDS, _ROUNDS = 10.0, 3
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from boxwright.container.network.janitor import main; main(*sys.argv[2:])"
+_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from boxwright.network.janitor import main; main(*sys.argv[2:])"
 _LOCK_FD = 9
+SOURCES = os.path.abspath(__file__).rsplit("/", 3)[0]  # where the process finds this package
 
 
 def leave(bridge: str, subnet: str, lock: str) -> None:
@@ -28,8 +29,7 @@ def leave(bridge: str, subnet: str, lock: str) -> None:
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        sources = os.path.abspath(__file__).rsplit("/", 4)[0]
-        argv = [sys.executable, "-I", "-S", "-c", _CODE, sources, bridge, subnet, lock]
+        argv = [sys.executable, "-I", "-S", "-c", _CODE, SOURCES, bridge, subnet, lock]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)] + [(os.POSIX_SPAWN_DUP2, fd, _LOCK_FD)]
         try:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from boxwright.container.config import ConfigInvalid
-from boxwright.container.networks import (
+from boxwright.container.options import parse_network
+from boxwright.content.db import Database
+from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
     BuiltIn,
@@ -16,9 +18,7 @@ from boxwright.container.networks import (
     NetworkInvalid,
     Networks,
     NoSuchNetwork,
-    parse_network,
 )
-from boxwright.content.db import Database
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_range_inside_the_subnet(networks: Networks) -> None:
     assert networks.allocate(net, "c") == "10.9.5.0" and net.gateway == "10.9.0.254"
 
 
-@pytest.mark.parametrize(("options", "message"), [({"subnet": "10.0.0.1/24"}, "invalid subnet"), ({"subnet": "10.0.0.0/31"}, "no room"), ({"subnet": "10.0.0.0/24", "gateway": "10.0.1.1"}, "invalid gateway"), ({"driver": "overlay"}, "could not find plugin")])  # fmt: skip
+@pytest.mark.parametrize(("options", "message"), [({"subnet": "10.0.0.1/24"}, "invalid subnet"), ({"subnet": "10.0.0.0/31"}, "no room"), ({"subnet": "10.0.0.0/24", "gateway": "10.0.1.1"}, "invalid gateway"), ({"subnet": "10.0.0.0/24", "ip_range": "10.0.1.0/25"}, "no matching subnet for range"), ({"ip_range": "x"}, "invalid ip-range x"), ({"driver": "overlay"}, "could not find plugin")])  # fmt: skip
 def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], message: str) -> None:
     with pytest.raises(NetworkInvalid, match=message):
         networks.create("bad", **options)  # type: ignore[arg-type]
@@ -95,3 +95,9 @@ def test_the_network_option() -> None:
     for wrong in ("alias=a", "name=x,foo=1"):
         with pytest.raises(ConfigInvalid):
             parse_network(wrong)
+
+
+def test_the_janitor_finds_the_package() -> None:
+    from boxwright.network import janitor
+
+    assert (Path(janitor.SOURCES) / "boxwright" / "network" / "janitor.py").samefile(janitor.__file__)

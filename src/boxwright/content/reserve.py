@@ -1,0 +1,56 @@
+"""Space that is set aside for a full disk: to look at the store and to make room in it takes some itself, since SQLite
+writes before it reads or deletes. One file of allocated, unused blocks gives it back piece by piece."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+NAME = "reserve"
+_WHOLE = 4 << 20  # bytes
+_PIECE = 256 << 10  # what one command on a full disk gets
+_FULL = 64 << 10  # with less than this a database can hardly be opened
+_LOW = 1 << 20  # with less than this a removal may fail half-way
+_AMPLE = 16 * _WHOLE  # with more than this the reserve is filled up again
+
+
+def check(root: Path) -> None:
+    """Before a database is opened: give a piece back when the disk is full, fill up when there is room again."""
+    try:
+        free = _free(root)
+        if free < _FULL:
+            _give(root, _PIECE)
+        elif free > _AMPLE and _size(root) < _WHOLE:
+            fd = os.open(root / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _WHOLE)
+            finally:
+                os.close(fd)
+    except OSError:  # no store yet, one of somebody else, or one on a file system that allocates nothing
+        return
+
+
+def spend(root: Path) -> None:
+    """Before something is removed: give half of what is left back when little is free."""
+    try:
+        if _free(root) < _LOW:
+            _give(root, max(_size(root) // 2, _PIECE))
+    except OSError:
+        return
+
+
+def _free(root: Path) -> int:
+    info = os.statvfs(root)
+    return info.f_bavail * info.f_frsize
+
+
+def _size(root: Path) -> int:
+    try:
+        return os.stat(root / NAME).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _give(root: Path, count: int) -> None:
+    if left := _size(root):
+        os.truncate(root / NAME, max(left - count, 0))

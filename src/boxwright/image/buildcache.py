@@ -1,0 +1,128 @@
+"""What builds left behind to be quicker next time, as `system df`, `buildx du` and the prunes see it: step records
+(rows, which keep layers) and the directories of ``RUN --mount=type=cache`` (ROOT/cache/mounts)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from boxwright.content.db import Database
+from boxwright.image.filters import Filters, check_names, flag, moment
+from boxwright.spec.values import dataclass
+
+MOUNT = "exec.cachemount"  # the kind of a cache mount: BuildKit's word
+_FILTERS = ("until", "unused-for", "id", "type", "inuse", "private", "shared", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A step record or a cache mount. `layers` are the diff IDs that a record keeps; `path` is the directory of a
+    mount. `bytes` is what a record's step yielded. Times are unix seconds. `in_use`: what it keeps costs nothing,
+    since images and containers keep it too."""
+
+    key: str
+    kind: str
+    name: str
+    layers: tuple[str, ...] = ()
+    path: Path | None = None
+    bytes: int = 0
+    created: float = 0.0
+    last_used: float = 0.0
+    uses: int = 0
+    in_use: bool = False
+
+
+class BuildCache:
+    """The build cache of one root."""
+
+    def __init__(self, root: Path, db: Database) -> None:
+        self._root = root
+        self._db = db
+
+    def entries(self, kept: set[str]) -> list[CacheEntry]:
+        """Oldest first. `kept` are the layers of images and containers."""
+        with self._db.read() as sql:
+            rows = sql.execute("SELECT key, kind, name, layers, bytes, created, last_used, uses FROM steps").fetchall()
+        # An alias (build.cache.ALIAS) leads to a record: a use of it is a use of that.
+        used: dict[tuple[str, str], float] = {}
+        for _, _, name, layers, _, _, last, _ in rows:
+            used[name, layers] = max(last, used.get((name, layers), 0.0))
+        found = []
+        for key, kind, name, layers, size, created, _, uses in rows:
+            if kind != "alias":
+                stack = tuple(layers.split())
+                in_use = bool(stack) and kept.issuperset(stack)
+                found.append(CacheEntry(key, kind, name, stack, None, size, created, used[name, layers], uses, in_use))
+        return sorted([*found, *self._mounts()], key=lambda entry: entry.created)
+
+    def _mounts(self) -> list[CacheEntry]:
+        folder = self._root / "cache" / "mounts"
+        found = []
+        for name in os.listdir(folder) if folder.is_dir() else ():
+            try:
+                lock = (folder / name / "lock").stat()
+            except OSError:  # removed meanwhile, or not yet made
+                continue
+            try:
+                text, created = (folder / name / "id").read_text(errors="replace"), (folder / name / "id").stat().st_mtime
+            except OSError:  # its build was killed before it was filled
+                text, created = "", lock.st_mtime
+            # Each use adds a byte to the lock, see build.ops.stepmounts.
+            found.append(CacheEntry(name, MOUNT, f"cached mount {text}".strip(), (), folder / name, 0, created, lock.st_mtime, lock.st_size))
+        return found
+
+    def remove(self, entries: Sequence[CacheEntry]) -> list[CacheEntry]:
+        """Forget these; returns what went. A mount that a build holds stays. What they kept is the next sweep's."""
+        gone = [entry for entry in entries if entry.path is None or self._set_aside(entry.path)]
+        with self._db.write() as sql:
+            sql.executemany("DELETE FROM steps WHERE key = ?", [(entry.key,) for entry in gone if entry.path is None])
+            sql.execute(
+                "DELETE FROM steps WHERE kind = 'alias' AND (name, layers) NOT IN (SELECT name, layers FROM steps WHERE kind != 'alias')"
+            )
+        return gone
+
+    def forget_digests(self) -> None:
+        """Drop what is remembered of context files and of downloads: it is found out again."""
+        for name in ("context", "http"):
+            if (self._root / "cache" / name).is_dir():
+                self._to_trash(self._root / "cache" / name)
+
+    def _set_aside(self, path: Path) -> bool:
+        try:
+            with open(path / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._to_trash(path)
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
+
+    def _to_trash(self, path: Path) -> None:
+        folder = self._root / "trash"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path.rename(folder / f"{path.name}.{os.urandom(4).hex()}")
+
+
+def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:
+    """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), id, type, inuse, shared,
+    private, description (a part of it). Values of one are alternatives. Raises FilterInvalid."""
+    check_names(filters, _FILTERS)
+    end = min((moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None)
+    ids, types, words = (filters.get(name, ()) for name in ("id", "type", "description"))
+    inuse, shared, private = (flag(filters, name) for name in ("inuse", "shared", "private"))
+    def matches(entry: CacheEntry) -> bool:
+        return (
+            (end is None or entry.last_used < end)
+            and (not ids or any(entry.key.removeprefix("sha256:").startswith(i.removeprefix("sha256:")) for i in ids))
+            and (not types or any(_is(entry.kind, t) for t in types))
+            and (not words or any(word in entry.name for word in words))
+            and all(wanted is None or entry.in_use is wanted for wanted in (inuse, shared, None if private is None else not private))
+        )
+
+    return matches
+
+
+def _is(kind: str, wanted: str) -> bool:
+    """BuildKit calls whatever a step yielded ``regular``; ours say of which kind it was."""
+    return kind == wanted or kind.partition("/")[0] == wanted or (wanted == "regular" and kind != MOUNT)

@@ -1,0 +1,71 @@
+"""Host ports: which are free, and which one to take when any will do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from boxwright.errors import Conflict
+
+_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+class PortTaken(Conflict):
+    """Another program, or container, has the port."""
+
+
+def is_free(protocol: str, address: str, port: int) -> bool:
+    """Whether a program could listen there now."""
+    try:
+        reserve(protocol, address, port).close()
+    except OSError:
+        return False
+    return True
+
+
+def reserve(protocol: str, address: str, port: int) -> socket.socket:
+    """A socket that holds the port (0 = any free one) while rules are made. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    held = socket.socket(family, _TYPES.get(protocol, socket.SOCK_STREAM))
+    try:
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if protocol != "udp":  # connections that ended a moment ago, through a relay, are in nobody's way
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((address or "0.0.0.0", port))
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
+def publishable(protocol: str, address: str, port: int) -> tuple[int, list[str], socket.socket | None]:
+    """The host port (0 = any free one), the addresses to publish it at, and a socket that holds it meanwhile. No address
+    is all of the host's: '' for IPv4, and '::' where there is IPv6. Raises PortTaken."""
+    for last in (*[False] * 15, True):
+        try:
+            held = reserve(protocol, address, port)
+        except OSError as error:
+            raise _taken(address or "0.0.0.0", port, error) from error
+        number = int(held.getsockname()[1])
+        if ":" in address:  # its listener is the supervisor's
+            held.close()
+            return number, [address], None
+        if address or protocol == "sctp" or not os.path.exists("/proc/net/if_inet6"):
+            return number, [address], held
+        try:
+            reserve(protocol, "::", number).close()
+            return number, ["", "::"], held
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # IPv6 is switched off
+                return number, [""], held
+            held.close()
+            if port or last:
+                raise _taken("::", number, error) from error
+    raise AssertionError("unreachable")
+
+
+def _taken(address: str, port: int, error: OSError) -> PortTaken:
+    shown = f"[{address}]" if ":" in address else address
+    return PortTaken(f"failed to bind host port for {shown}:{port}: {(error.strerror or str(error)).lower()}")

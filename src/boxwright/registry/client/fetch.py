@@ -1,0 +1,108 @@
+"""Files at ordinary URLs: ADD, remote build contexts, `import`, which takes local ones too. No registry's rules apply;
+redirects are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import urljoin, urlsplit
+
+from boxwright.errors import Denied, Invalid, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from boxwright.registry.client.http import Reply
+    from boxwright.settings import Settings
+
+_REDIRECTS = 10
+_CHUNK = 1 << 20
+
+
+class SourceMissing(NotFound):
+    """There is no such file."""
+
+
+class DownloadMissing(NotFound):
+    """The server has nothing at the URL."""
+
+
+class DownloadRefused(Denied):
+    """The server does not give the URL to us."""
+
+
+class DownloadFailed(Unavailable):
+    """The server answers with an error."""
+
+
+def fetch(settings: Settings, url: str, headers: Callable[[str], Mapping[str, str]] = lambda host: {}) -> Reply:
+    """The answer to a GET, of status 200, or 304 when `headers` have conditions. `headers` is told the host that is asked,
+    after every redirect. Raises DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
+    from boxwright.registry.client.config import from_settings
+    from boxwright.registry.client.http import Http
+
+    http, place = Http(from_settings(settings)), url
+    for _ in range(_REDIRECTS):
+        try:
+            host = urlsplit(place).hostname
+        except ValueError:
+            host = None
+        if not host:
+            raise Invalid(f"invalid URL {place[:200]!r}")
+        reply = http.send("GET", place, headers=headers(host))
+        if reply.status not in (301, 302, 303, 307, 308):
+            break
+        target = reply.header("Location")
+        reply.release()
+        place = urljoin(place, target)
+        if not place.startswith(("http://", "https://")):
+            raise DownloadFailed(f"{url} redirects to {place[:200]!r}")
+    else:
+        raise DownloadFailed(f"{url} redirects more than {_REDIRECTS} times")
+    if reply.status in (200, 304):
+        return reply
+    reply.close()
+    message = f"invalid response status {reply.status} of {url}"
+    if reply.status in (404, 410):
+        raise DownloadMissing(message)
+    if reply.status in (401, 403):
+        raise DownloadRefused(message)
+    raise DownloadFailed(message)
+
+
+def open_source(settings: Settings, text: str) -> BinaryIO:
+    """A file or an http(s) URL as a stream. Raises SourceMissing, Invalid, and as `fetch`."""
+    if text.startswith(("http://", "https://")):
+        return open_url(settings, text)
+    try:
+        path = Path(text)
+        if path.is_dir():
+            raise Invalid(f"{text} is a directory; a tar archive is wanted", hint=f"tar -C {text} -c . | boxwright import -")
+        return open(path, "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise SourceMissing(f"there is no file {text}") from error
+    except (OSError, ValueError) as error:
+        raise Invalid(f"cannot open {text!r}: {getattr(error, 'strerror', '') or error}") from error
+
+
+def open_url(settings: Settings, url: str) -> BinaryIO:
+    """What is at a URL as a stream to be read and closed. Raises as `fetch`; `read` raises PeerUnreachable."""
+    return cast("BinaryIO", _Body(fetch(settings, url)))
+
+
+class _Body:
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any stream."""
+        return self._reply.read_some(size) if size >= 0 else b"".join(iter(lambda: self._reply.read_some(_CHUNK), b""))
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._reply.close()
+
+    def __enter__(self) -> _Body:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

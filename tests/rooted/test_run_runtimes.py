@@ -1,0 +1,95 @@
+"""Containers and the OCI runtime that they were started with, while the host's choice changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boxwright.engine import Engine
+from boxwright.settings import load
+from support_containers import IMAGE, Root, busybox_root, eventually
+
+pytestmark = pytest.mark.rooted
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    with busybox_root(tmp_path_factory.mktemp("runtimes")) as root:
+        yield root
+
+
+@pytest.fixture
+def own(root: Root, tmp_path: Path) -> Path:
+    """A runtime of this test's own, which works here and can be taken away."""
+    found = root.engine.runtime
+    return Path(shutil.copy(found.program, tmp_path / f"{found.name}-of-ours"))
+
+
+@pytest.fixture(autouse=True)
+def cleared(root: Root) -> Iterator[None]:
+    yield
+    root.clean()
+
+
+def test_started_under_one_and_used_under_another(root: Root, own: Path) -> None:
+    before = Root(root.path, BOXWRIGHT_RUNTIME=str(own))
+    before.run("run", "-d", "--network", "none", "--name", "running", IMAGE, "sleep", "1000")
+    before.run("create", "--network", "none", "--name", "stopped", IMAGE, "sleep", "1000")
+    assert root.out("exec", "running", "echo", "here") == "here"
+    assert "sleep 1000" in root.out("top", "running")
+    for verb in ("pause", "unpause"):
+        root.run(verb, "running")
+    root.run("update", "--memory", "64m", "running")
+    root.run("restart", "-t", "0", "running")
+    root.run("stop", "-t", "0", "running")
+    for name in ("running", "stopped"):
+        root.run("start", name)
+        assert root.engine.containers.get(name).state.runtime[1] == root.engine.runtime.program
+        assert root.out("exec", name, "echo", "again") == "again"
+    root.run("rm", "-f", "running", "stopped")
+
+
+def test_a_container_chooses_its_runtime(root: Root, own: Path) -> None:
+    root.run("run", "-d", "--network", "none", "--runtime", str(own), "--name", "chosen", IMAGE, "sleep", "1000")
+    container = root.engine.containers.get("chosen")
+    assert container.state.runtime[1] == str(own)
+    assert root.out("inspect", "-f", "{{.HostConfig.Runtime}}", "chosen") == str(own)
+    assert root.out("exec", "chosen", "echo", "here") == "here"
+    refused = root.run("create", "--runtime", "nosuch", IMAGE, check=1)
+    assert "unknown or invalid runtime name: nosuch" in refused.stderr
+
+
+def test_a_runtime_that_was_uninstalled_stops_nothing_but_itself(root: Root, own: Path) -> None:
+    root.run("run", "-d", "--network", "none", "--runtime", str(own), "--name", "left", IMAGE, "sleep", "1000")
+    container = root.engine.containers.get("left")
+    own.unlink()
+    assert f"{own} is not" in root.run("exec", "left", "true", check=None).stderr
+    root.run("pause", "left", check=1)
+    assert container.refresh().running and container.state.supervised
+    root.run("stop", "-t", "0", "left")
+    assert container.refresh().status == "exited"
+    root.run("start", "left", check=1)
+    root.run("rm", "left")
+
+
+def test_a_killed_supervisor_of_an_uninstalled_runtime(root: Root, own: Path) -> None:
+    root.run("run", "-d", "--network", "none", "--runtime", str(own), "--name", "orphan", IMAGE, "sleep", "1000")
+    container = root.engine.containers.get("orphan")
+    pid = container.state.pid
+    own.unlink()
+    os.kill(container.state.supervisor_pid, signal.SIGKILL)
+    eventually(lambda: not container.refresh().supervised)
+    assert root.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
+    eventually(lambda: not Path(f"/proc/{pid}/root/etc").exists())
+
+
+def test_the_choice_by_name_is_remembered_apart(root: Root, own: Path) -> None:
+    engine = Engine(settings=load({**root.environ, "BOXWRIGHT_RUNTIME": str(own)}))
+    assert engine.runtime.program == str(own)
+    assert Engine(settings=load(root.environ)).runtime.program == root.engine.runtime.program
+    assert (root.path / "cache" / f"runtime-{own.name}.json").exists()

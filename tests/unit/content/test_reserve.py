@@ -1,0 +1,49 @@
+"""Space for a full disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from boxwright.content import reserve
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    now = {"bytes": 1 << 40}
+    monkeypatch.setattr(reserve, "_free", lambda root: now["bytes"])
+    return now
+
+
+def size(root: Path) -> int:
+    return (root / reserve.NAME).stat().st_size
+
+
+def test_it_is_real_space_and_comes_back_piece_by_piece(tmp_path: Path, free: dict[str, int]) -> None:
+    reserve.check(tmp_path)
+    assert size(tmp_path) == 4 << 20 and os.stat(tmp_path / reserve.NAME).st_blocks * 512 >= 4 << 20
+    reserve.spend(tmp_path)
+    assert size(tmp_path) == 4 << 20, "there is room enough"
+    free["bytes"] = 0
+    reserve.check(tmp_path)
+    assert size(tmp_path) == (4 << 20) - (256 << 10)
+    reserve.spend(tmp_path)
+    assert size(tmp_path) == ((4 << 20) - (256 << 10)) // 2
+    for _ in range(40):
+        reserve.check(tmp_path)
+        reserve.spend(tmp_path)
+    assert size(tmp_path) == 0
+    free["bytes"] = 10 << 20
+    reserve.check(tmp_path)
+    assert size(tmp_path) == 0, "a little room is not taken away"
+    free["bytes"] = 1 << 30
+    reserve.check(tmp_path)
+    assert size(tmp_path) == 4 << 20
+
+
+def test_where_there_is_no_store_there_is_none(tmp_path: Path) -> None:
+    reserve.check(tmp_path / "nosuch")
+    reserve.spend(tmp_path / "nosuch")
+    assert os.listdir(tmp_path) == []
