@@ -194,6 +194,31 @@ def test_exec(root: Root) -> None:
     assert "is not running" in root.run("exec", "ce", "true", check=1).stderr
 
 
+_SUBREAPER = """
+import sys
+from boxwright import Engine
+from boxwright.container.execs import ExecConfig, TerminalExec, run_detached
+from boxwright.runtime.process import become_subreaper
+
+become_subreaper()
+engine = Engine(sys.argv[1])
+containers = engine.containers
+container = containers.get("cs")
+run_detached(engine, container, ExecConfig(("sleep", "0.2")))
+with TerminalExec(engine, container, ExecConfig(("sleep", "0.2"), tty=True), (24, 80)):
+    pass
+containers.remove(container, force=True)
+print("gone")
+"""
+
+
+def test_what_a_subreaper_started_and_left_alone_does_not_keep_a_container(root: Root) -> None:
+    """A zombie in a container's PID namespace keeps its first process from ending."""
+    root.run("run", "-d", "--network", "none", "--name", "cs", IMAGE, "sleep", "100")
+    done = subprocess.run([sys.executable, "-c", _SUBREAPER, str(root.path)], env=root.environ, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "gone\n", done.stderr
+
+
 def test_logs(root: Root) -> None:
     root.run("run", "--network", "none", "--name", "cl", IMAGE, "sh", "-c", "for i in 1 2 3; do echo $i; done; echo bad >&2; printf end")
     done = root.run("logs", "cl")

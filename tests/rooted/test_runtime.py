@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.rootfs import syscalls
 from boxwright.runtime import probe
 from boxwright.runtime.oci import (
     ContainerMissing,
@@ -194,8 +195,16 @@ def bundle(tmp_path: Path, tree: Path, *argv: str, **more: object) -> Path:
     return where
 
 
-def test_life_of_a_container(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
+@pytest.fixture
+def subreaper() -> Iterator[None]:
+    """Only for a while: orphans of other tests are for init, which reaps them."""
     become_subreaper()
+    yield
+    syscalls.libc("prctl", 36, 0, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+@pytest.mark.usefixtures("subreaper")
+def test_life_of_a_container(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
     read, write = os.pipe()
     runtime.create(bundle(tmp_path, tree, "sh", "-c", "echo started; sleep 1000"), "c1", stdout=write, pid_file=tmp_path / "pid")
     os.close(write)

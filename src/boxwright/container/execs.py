@@ -6,6 +6,7 @@ import os
 import select
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boxwright.container import spec
@@ -178,12 +179,33 @@ def finish(running: Running) -> int:
 def run_detached(rooms: Rooms, container: Container, config: ExecConfig) -> None:
     """Start it and let it be."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    pid_file = _pid_file(container)
     try:
-        code = finish(runtime_of(rooms, container.state).exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, detach=True))
+        runtime = runtime_of(rooms, container.state)
+        code = finish(runtime.exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, pid_file=pid_file, detach=True))
         if code:
             raise ExecFailed(f"OCI runtime exec failed: exit code {code}")
+        _reap_later(int(pid_file.read_text()))
     finally:
         os.close(null)
+        pid_file.unlink(missing_ok=True)
+
+
+def _pid_file(container: Container) -> Path:
+    return container.directory / f"exec-{os.urandom(6).hex()}.pid"
+
+
+def _reap_later(pid: int) -> None:
+    """If we are the subreaper whose child the process became: its zombie would keep the container from ending."""
+    import threading
+
+    def reap() -> None:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:  # it is somebody else's
+            pass
+
+    threading.Thread(target=reap, name=f"reap {pid}", daemon=True).start()
 
 
 class TerminalExec:
@@ -196,7 +218,7 @@ class TerminalExec:
         # With --detach the process is nobody's child but its subreaper's.
         become_subreaper()
         self._stack = ExitStack()
-        pid_file = container.directory / f"exec-{os.urandom(6).hex()}.pid"
+        pid_file = _pid_file(container)
         rooms.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ConsoleSocket(rooms.settings.runtime_dir) as console:
             running = runtime_of(rooms, container.state).exec(container.id, process(container, config, size=size), console_socket=console.path, pid_file=pid_file, detach=True)
@@ -209,17 +231,20 @@ class TerminalExec:
         pid_file.unlink()
         self.pidfd = os.pidfd_open(self.pid)
         self._stack.callback(os.close, self.pidfd)
+        self._ended = False
 
     def wait(self) -> int:
         """The exit code, once it has ended."""
         from boxwright.runtime.process import exit_code
 
-        return exit_code(os.waitpid(self.pid, 0)[1])
+        code = exit_code(os.waitpid(self.pid, 0)[1])
+        self._ended = True
+        return code
 
     def __enter__(self) -> TerminalExec:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-
+        if not self._ended:
+            _reap_later(self.pid)
