@@ -124,13 +124,9 @@ class Served:
                 [sys.executable, "-m", "boxwright", "registry", "serve", "--addr", self.host, "--storage", str(storage), "--workers", "2", *options], stdout=log, stderr=log
             )
         end = time.monotonic() + 30
-        while True:
-            try:
-                if Client(self.host)("GET", "/readyz").status == 200:
-                    return
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
-                time.sleep(0.05)
+        while not answers(self.host):
+            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
 
     def workers(self) -> list[int]:
         return [int(p) for p in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
@@ -178,6 +174,38 @@ def test_kill_workers_under_load(tmp_path: Path) -> None:
         assert client("GET", f"/v2/{name}/blobs/{digest}").body == data
     served.stop()
     assert list(check(Catalog(tmp_path / "reg/registry.db"), FileBlobs(tmp_path / "reg"))) == []
+
+
+def test_a_worker_dies_within_an_upload(tmp_path: Path) -> None:
+    """What was acknowledged of it counts, what was under way is sent again, to whichever worker comes."""
+    served = Served(tmp_path / "reg")
+    client = Client(served.host)
+    data = os.urandom(9_000_000)
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    try:
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        assert client("PATCH", location, data[:3_000_000]).headers["Range"] == "0-2999999"
+        host, port = served.host.split(":")
+        with socket.create_connection((host, int(port)), 15) as sock:
+            sock.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 6000000\r\n\r\n".encode() + data[3_000_000:8_000_000])
+            wait_until(lambda: (tmp_path / "reg/uploads" / location.rpartition("/")[2]).stat().st_size > 4_000_000, 30)
+            for worker in served.workers():
+                os.kill(worker, signal.SIGKILL)
+            with suppress(ConnectionError):
+                assert sock.recv(1) == b""
+        wait_until(lambda: answers(served.host), 30)
+        assert client("GET", location).headers["Range"] == "0-2999999"
+        assert client("PUT", f"{location}?digest={digest}", data[3_000_000:], Content_Range=f"3000000-{len(data) - 1}").status == 201
+        assert client("GET", f"/v2/a/x/blobs/{digest}").body == data
+    finally:
+        served.stop()
+
+
+def answers(host: str) -> bool:
+    try:
+        return Client(host)("GET", "/readyz").status == 200
+    except OSError:
+        return False
 
 
 def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
@@ -285,25 +313,72 @@ def test_an_upload_survives_a_restart(tmp_path: Path) -> None:
         served.stop()
 
 
-@pytest.mark.rooted
-def test_full_disk(tmp_path: Path) -> None:
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
     if not REAL_ROOT:
         pytest.skip("needs root: mounts a small file system")
-    storage = tmp_path / "small"
-    storage.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(storage)], capture_output=True, check=False).returncode:
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True, check=False).returncode:
         pytest.skip("tmpfs cannot be mounted here")
     try:
-        with serving(storage) as client:
-            small = client.push_blob("a/x", b"small")
-            data = os.urandom(8_000_000)
-            digest = "sha256:" + hashlib.sha256(data).hexdigest()
-            location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
-            answer = client("PUT", f"{location}?digest={digest}", data)
-            assert (answer.status, answer.code) == (503, "UNAVAILABLE") and "full" in answer.json["errors"][0]["message"]
-            assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404
-            assert client("GET", f"/v2/a/x/blobs/{small}").body == b"small", "reading goes on"
-            assert client("DELETE", location).status == 204
-            assert client("POST", f"/v2/a/x/blobs/uploads/?digest={'sha256:' + hashlib.sha256(b'again').hexdigest()}", b"again").status == 201
+        yield folder
     finally:
-        subprocess.run(["umount", "-l", str(storage)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.rooted
+def test_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "6m") as storage, serving(storage) as client:
+        small = client.push_blob("a/x", b"small")
+        data = os.urandom(8_000_000)
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        answer = client("PUT", f"{location}?digest={digest}", data)
+        assert (answer.status, answer.code) == (503, "UNAVAILABLE") and "full" in answer.json["errors"][0]["message"]
+        assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404
+        assert client("GET", f"/v2/a/x/blobs/{small}").body == b"small", "reading goes on"
+        assert client("DELETE", location).status == 204
+        assert client("POST", f"/v2/a/x/blobs/uploads/?digest={'sha256:' + hashlib.sha256(b'again').hexdigest()}", b"again").status == 201
+
+
+@pytest.mark.rooted
+def test_a_full_disk_is_survived(tmp_path: Path) -> None:
+    """Everything is on it, the access log too: nothing acknowledged is lost, reading and searching go on, what is
+    deleted makes room, and the server ends as it should."""
+    with small_disk(tmp_path / "small", "16m") as storage:
+        config = tmp_path / "registry.toml"
+        config.write_text(f'access-log = "{storage}/log"\n[housekeeping]\ngrace = 0\n')
+        served = Served(storage, "--config", str(config))
+        client, there, refused = Client(served.host), {}, 0
+        try:
+            while refused < 20:
+                data = os.urandom(700_000 if not refused else 20_000)
+                digest = "sha256:" + hashlib.sha256(data).hexdigest()
+                answer = client("POST", f"/v2/a/x/blobs/uploads/?digest={digest}", data)
+                assert answer.status == 201 or (answer.status, answer.code) == (503, "UNAVAILABLE"), answer
+                body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": len(data)}, "layers": []}
+                if answer.status == 201 and client.push_manifest("a/x", tag := f"t{len(there)}", body).status == 201:
+                    there[tag] = digest, data
+                else:
+                    refused += 1
+            assert client("GET", "/api/search?q=a").json["total"] == 1  # described, while there is room for it
+            with suppress(OSError), open(storage / "filler", "wb", buffering=0) as filler:  # somebody else takes the rest
+                while True:
+                    filler.write(b"x" * 4096)
+            assert client("POST", "/v2/a/x/blobs/uploads/").status == 503
+            for tag, (digest, data) in there.items():
+                assert json.loads(client("GET", f"/v2/a/x/manifests/{tag}").body)["config"]["digest"] == digest
+                assert client("GET", f"/v2/a/x/blobs/{digest}").body == data
+            for _ in range(150):  # more than the access log keeps back
+                assert client("GET", "/api/search?q=a").status == client("GET", "/r/a/x").status == client("GET", "/healthz").status == 200
+            (storage / "filler").unlink()
+            for tag in list(there)[:10]:
+                manifest = client("HEAD", f"/v2/a/x/manifests/{tag}").headers["Docker-Content-Digest"]
+                assert client("DELETE", f"/v2/a/x/manifests/{manifest}").status == 202, "the registry leaves itself room for that"
+            subprocess.run([sys.executable, "-m", "boxwright", "registry", "gc", "--config", str(config), "--storage", str(storage)], check=True, capture_output=True)
+            data = os.urandom(2_000_000)
+            assert client.push_blob("a/x", data)
+        finally:
+            served.stop()
+        assert "Traceback" not in served.log.read_text()
+        assert list(check(Catalog(storage / "registry.db"), FileBlobs(storage))) == []

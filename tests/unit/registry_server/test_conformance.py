@@ -341,6 +341,21 @@ def test_manifests_that_must_be_refused(client: Client) -> None:
     assert client("GET", "/v2/m/bad/manifests/t").status == 404
 
 
+def test_sparse(tmp_path: Path) -> None:
+    """What the suite's sparse data asks: an image without one of its layers, an index without one of its images."""
+    whole = json.dumps(image(b"here", b"never pushed")).encode()
+    index = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [desc(whole, mt.OCI_MANIFEST), desc(b"no image", mt.OCI_MANIFEST)]}
+    for storage, settings, statuses in (("a", {"sparse_images": True}, [201, 201]), ("b", {}, [400, 201]), ("c", {"sparse": False}, [400, 400])):
+        with serving(tmp_path / storage, **settings) as client:
+            for blob in (CONFIG, b"here"):
+                client.push_blob("s/x", blob)
+            answers = [client.push_manifest("s/x", "image", whole), client.push_manifest("s/x", "index", index)]
+            assert [a.status for a in answers] == statuses, settings
+            if statuses[0] == 201:
+                assert client("GET", "/v2/s/x/manifests/image").body == whole and client("GET", "/r/s/x/tags/image").status == 200
+                assert client("DELETE", f"/v2/s/x/manifests/{digest_of(whole)}").status == 202
+
+
 def test_referrers(client: Client) -> None:
     name = "m/ref"
     subject = push_image(client, name, "subject", b"x")

@@ -34,7 +34,7 @@ from boxwright.registry.server.wire import (
 from boxwright.spec.digest import Digest
 
 _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
-_TURN = 2 << 20  # bytes sent before somebody else may be served
+_TURN = 16 << 20  # bytes sent before somebody else may be served: some milliseconds of a fast reader
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
@@ -124,6 +124,7 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
         algorithm = wanted.algorithm
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
+    service.blobs.check_room()
     service.quota.check(service.catalog.connection(), route.name, "", request.content_length or 0 if wanted else 0)
     upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)

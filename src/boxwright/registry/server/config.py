@@ -115,6 +115,7 @@ class RegistryConfig:
     tls: tuple[Path, Path] | None = None  # certificate, key
     read_only: bool = False
     sparse: bool = True
+    sparse_images: bool = False
     base_url: str = ""  # how clients reach us when a proxy is in front
     access_log: str = ""  # a file, or - for standard error
     metrics: bool = True
@@ -149,6 +150,7 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
         "tls": _tls(top.table("tls")),
         "read_only": top.flag("read-only", False),
         "sparse": top.flag("sparse", True),
+        "sparse_images": top.flag("sparse-images", False),
         "base_url": top.text("base-url").rstrip("/"),
         "access_log": top.text("access-log"),
         "metrics": top.flag("metrics", True),

@@ -108,6 +108,7 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
     wanted = check_digest(route.reference) if is_digest(route.reference) else None
     if wanted is None:
         tags.insert(0, check_tag(route.reference))
+    service.blobs.check_room()
     content = await _body(service, request)
     media_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip()
 
@@ -118,7 +119,8 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
             wanted,
             has_blob=lambda d: service.catalog.blob(route.name, d) is not None or service.catalog.has_manifest(route.name, d),
             has_manifest=lambda d: service.catalog.has_manifest(route.name, d),
-            sparse=service.sparse,
+            sparse=service.config.sparse,
+            sparse_images=service.config.sparse_images,
         )
         event = service.event("push", request, route.name, row.digest, tag=tags[0] if tags else "", size=len(content), media_type=row.media_type)
         service.catalog.put_manifest(route.name, row, tags, also=service.telling(event), expect=_unchanged(request, route.reference) if wanted is None else None)

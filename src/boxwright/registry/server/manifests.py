@@ -15,11 +15,11 @@ MAX_TAGS = 50  # in one request
 
 
 def examine(
-    content: bytes, media_type: str, wanted: Digest | None, *, has_blob: Callable[[str], bool], has_manifest: Callable[[str], bool], sparse: bool
-) -> ManifestRow:
+    content: bytes, media_type: str, wanted: Digest | None, *, has_blob: Callable[[str], bool], has_manifest: Callable[[str], bool], sparse: bool, sparse_images: bool = False,
+) -> ManifestRow:  # fmt: skip
     """Check a pushed manifest against its type, its digest and what the repository holds.
 
-    With `sparse`, an index may name children that are not here. Raises ManifestWrong, ManifestTooLarge,
+    With `sparse`, an index may name children that are not here, with `sparse_images` an image blobs. Raises ManifestWrong, ManifestTooLarge,
     DigestWrong, ManifestBlobUnknown.
     """
     if len(content) > MAX_SIZE:
@@ -36,7 +36,7 @@ def examine(
         missing = [d for d in needed if not has_manifest(str(d))]
         artifact = manifest.artifact_type
     else:
-        needed = [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
+        needed = [] if sparse_images else [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
         missing = [d for d in needed if not has_blob(str(d))]
         artifact = manifest.artifact_type or manifest.config.media_type
     try:

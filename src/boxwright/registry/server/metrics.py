@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from bisect import bisect_left
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,11 @@ class Metrics:
         self._counters[name] += by
 
     def flush(self) -> None:
-        """Write the totals down."""
+        """Write the totals down; on a full disk, later."""
         part = self._folder / f".{os.getpid()}"
-        part.write_text(json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters]))
-        os.replace(part, self._folder / f"{os.getpid()}.json")
+        with suppress(OSError):
+            part.write_text(json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters]))
+            os.replace(part, self._folder / f"{os.getpid()}.json")
 
     def text(self, service: Service) -> bytes:
         """Of all workers, in Prometheus' text format, with the catalog's sizes."""

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class AccessLog:
     """One JSON object a line: time, remote, user, method, path, status, bytes, duration (seconds), agent."""
 
     def __init__(self, path: str) -> None:
-        self._file = sys.stderr if path == "-" else open(path, "a", encoding="utf-8")
+        self._fd = sys.stderr.fileno() if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._lines: list[str] = []
 
     def write(self, request: web.BaseRequest, status: int, size: int, spent: float, user: str, route: Route | None) -> None:
@@ -103,12 +104,13 @@ class AccessLog:
     def close(self) -> None:
         """Write the rest."""
         self.flush()
-        if self._file is not sys.stderr:
-            self._file.close()
+        if self._fd != sys.stderr.fileno():
+            os.close(self._fd)
 
     def flush(self) -> None:
-        """Whole lines at once, so that workers may share a file."""
+        """Whole lines at once, so that workers may share a file. Where they cannot be written they are lost: a full disk
+        must not end the requests."""
         lines, self._lines = self._lines, []
         if lines:
-            self._file.write("\n".join(lines) + "\n")
-            self._file.flush()
+            with suppress(OSError):
+                os.write(self._fd, ("\n".join(lines) + "\n").encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -24,7 +25,7 @@ from boxwright.registry.server.search import (
 )
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.storage import only_one
-from boxwright.registry.server.wire import ManifestWrong, NameUnknown, PageInvalid, check_name
+from boxwright.registry.server.wire import ManifestWrong, NameUnknown, NoSpace, PageInvalid, check_name
 
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Extra
@@ -58,9 +59,11 @@ async def look_up(service: Service, repository: str) -> Hit:
 
 
 def _catch_up(service: Service, search: Search) -> None:
-    """With what was just pushed. Where there is more, the indexer is at it: nobody waits for all of a large registry."""
+    """With what was just pushed. Where there is more, the indexer is at it: nobody waits for all of a large registry.
+    On a full disk the search is as good as it was."""
     if not service.read_only and 0 < search.pending() <= FEW:
-        search.refresh(FEW)
+        with suppress(NoSpace):
+            search.refresh(FEW)
 
 
 async def indexer(service: Service) -> None:
@@ -68,7 +71,7 @@ async def indexer(service: Service) -> None:
     search = Search(service.catalog, service.blobs)
     while True:
         if not service.read_only and search.pending():
-            with only_one(service.config.storage / "search.lock") as alone:
+            with only_one(service.config.storage / "search.lock") as alone, suppress(NoSpace):
                 while alone and await service.run(search.refresh) > 0:
                     pass
         await asyncio.sleep(_PAUSE)

@@ -98,7 +98,8 @@ async def serve_until(service: Service, sock: socket.socket, stop: asyncio.Event
 
 async def _kept_up(task: Callable[[Service], Awaitable[None]], service: Service) -> None:
     """A task that fails is told of, and begins anew: who serves on without it would never notice."""
-    while True:
+    me = asyncio.current_task()
+    while me is not None and not me.cancelling():
         try:
             await task(service)
         except Exception:

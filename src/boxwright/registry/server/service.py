@@ -137,7 +137,6 @@ class Service:
         self.blobs = blobs
         self.config = config
         self.access: Access = access or Open()
-        self.sparse = config.sparse
         self.read_only = config.read_only
         self.quota = Quota(config.quotas)
         self.buckets = buckets or Buckets()

@@ -28,6 +28,8 @@ from boxwright.spec.digest import Digest
 _UPLOAD_FILE = re.compile(r"[0-9a-f]{32}\Z")
 _WRITEBACK = 8 << 20  # bytes after which the disk is told to begin
 _RESERVE = 128 << 20  # bytes of disk that an upload may hold without having brought them
+_ROOM = 64 << 20  # bytes of disk that uploads leave, or a sixteenth of it
+_FULL, _FREE = "the registry's storage is full", "free some space, or run garbage collection"
 _SYNC_FILE_RANGE_WRITE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 
@@ -59,6 +61,10 @@ class BlobStorage(Protocol):
 
     def path(self, digest: Digest) -> Path | None:
         """A local file to send from the kernel; None when the storage has none."""
+        ...
+
+    def check_room(self) -> None:
+        """Before anything is begun. Raises NoSpace when nothing more can be brought."""
         ...
 
     def writer(self, upload: str) -> UploadWriter:
@@ -125,6 +131,7 @@ class FileUpload:
                 self._sent = self._reserved = offset
             if offset + len(view) > self._reserved:
                 self._reserve()
+            self._leave_room(len(view))
             while view:
                 count = os.pwrite(self._fd, view, offset)
                 offset += count
@@ -136,6 +143,11 @@ class FileUpload:
             # The disk works while more arrives; the sync at the end then finds little to do. A failure shows there.
             syscalls.function("sync_file_range")(self._fd, self._sent, offset - self._sent, _SYNC_FILE_RANGE_WRITE)
             self._sent = offset
+
+    def _leave_room(self, more: int) -> None:
+        """The last of a disk is for the catalog: without it nobody could delete anything."""
+        if not _room(os.fstatvfs(self._fd), more):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _reserve(self) -> None:
         """Blocks in one stretch for what was announced, a part at a time: whoever announces may lie."""
@@ -185,6 +197,10 @@ class FileBlobs:
 
     def path(self, digest: Digest) -> Path | None:
         return self._blob(digest)
+
+    def check_room(self) -> None:
+        if not _room(os.statvfs(self.root), 0):
+            raise NoSpace(_FULL, hint=_FREE)
 
     def writer(self, upload: str) -> FileUpload:
         return FileUpload(self._upload(upload))
@@ -309,7 +325,11 @@ def only_one(path: Path) -> Iterator[bool]:
         os.close(fd)
 
 
+def _room(disk: os.statvfs_result, more: int) -> bool:
+    return disk.f_bavail * disk.f_frsize >= more + min(_ROOM, disk.f_blocks * disk.f_frsize // 16)
+
+
 def _space(error: OSError) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace("the registry's storage is full", hint="free some space, or run garbage collection")
+        return NoSpace(_FULL, hint=_FREE)
     return error
