@@ -219,6 +219,35 @@ def test_what_a_subreaper_started_and_left_alone_does_not_keep_a_container(root:
     assert done.stdout == "gone\n", done.stderr
 
 
+_ZOMBIE = """
+import os, sys
+from boxwright import Engine
+from boxwright.container import execs, manager
+from boxwright.runtime.process import become_subreaper, reap_orphans
+
+become_subreaper()
+manager._STOP_GRACE = 0.5
+execs._reap_later = lambda pid: None
+engine = Engine(sys.argv[1])
+container = engine.containers.get("cz")
+execs.run_detached(engine, container, execs.ExecConfig(("sleep", "100")))
+for end in (lambda: engine.containers.stop(container, seconds=0), lambda: engine.containers.kill(container), lambda: engine.containers.remove(container, force=True)):
+    try:
+        end()
+    except manager.DoesNotEnd as error:
+        print(error)
+reap_orphans()
+engine.containers.remove(container, force=True)
+"""
+
+
+def test_what_does_not_end_is_not_waited_for_without_end(root: Root) -> None:
+    root.run("run", "-d", "--network", "none", "--name", "cz", IMAGE, "sleep", "100")
+    done = subprocess.run([sys.executable, "-c", _ZOMBIE, str(root.path)], env=root.environ, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "container cz was killed, but has not ended within 0.5 seconds\n" * 3, done.stderr
+    assert root.out("ps", "-aq") == ""
+
+
 def test_logs(root: Root) -> None:
     root.run("run", "--network", "none", "--name", "cl", IMAGE, "sh", "-c", "for i in 1 2 3; do echo $i; done; echo bad >&2; printf end")
     done = root.run("logs", "cl")

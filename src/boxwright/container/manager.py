@@ -24,7 +24,7 @@ from boxwright.container.records import (
     runtime_of,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
-from boxwright.errors import BoxwrightError, Conflict
+from boxwright.errors import BoxwrightError, Conflict, Unavailable
 from boxwright.runtime.process import require_root
 
 TYPE_CHECKING = False
@@ -35,6 +35,16 @@ if TYPE_CHECKING:
     from boxwright.image.rooms import Rooms
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
+
+
+class DoesNotEnd(Unavailable):
+    """A container was killed, and the kernel does not let go of it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"container {name} was killed, but has not ended within {_STOP_GRACE:g} seconds",
+            hint="a process of it hangs in the kernel, or is a zombie that its parent does not reap: `ps -ef` shows both",
+        )
 
 
 class RunningContainer(Conflict):
@@ -133,14 +143,17 @@ class Containers(Catalog):
     def _find(self, text: str | None) -> Any:
         return self._rows() if text is None else self.get(text)
 
-    def wait(self, container: Container, *, next_exit: bool = False) -> int:
-        """Until it does not run; its exit code. A container that is to be restarted runs on, unless `next_exit`."""
+    def wait(self, container: Container, *, next_exit: bool = False, killed: bool = False) -> int:
+        """Until it does not run; its exit code. A container that is to be restarted runs on, unless `next_exit`. One that
+        was `killed` has to end soon. Raises DoesNotEnd."""
         if not container.refresh().active and not next_exit:
             return container.state.exit_code
         try:
             with Session.attach(container, frames.WANT_NEXT_EXIT if next_exit else frames.WANT_LAST_EXIT) as session:
-                _, value = session.expect(frames.EXITED)
+                _, value = session.expect(frames.EXITED, silence=_STOP_GRACE if killed else None)
                 return int(value["code"])
+        except TimeoutError as error:
+            raise DoesNotEnd(container.name) from error
         except (WrongState, SupervisorLost):
             return self._settled(container).refresh().exit_code
 
@@ -162,7 +175,9 @@ class Containers(Catalog):
         try:
             with Session.attach(container, frames.WANT_LAST_EXIT) as session:
                 session.send(frames.STOP, (number, wait))
-                session.expect(frames.EXITED)
+                session.expect(frames.EXITED, silence=wait + _STOP_GRACE if wait >= 0 else None)
+        except TimeoutError as error:
+            raise DoesNotEnd(container.name) from error
         except (WrongState, SupervisorLost):
             self._settled(container)
         container.refresh()
@@ -176,7 +191,7 @@ class Containers(Catalog):
             raise WrongState(f"cannot kill container: {container.name}: container {container.id} is not running")
         self.order(container, frames.SIGNAL, number)
         if number == 9:
-            self.wait(container)
+            self.wait(container, killed=True)
 
     def restart(self, container: Container, *, signal: str = "", seconds: float | None = None) -> None:
         """Stop and start; start when it does not run."""
@@ -249,7 +264,7 @@ class Containers(Catalog):
         if state.active:
             try:
                 self.order(container, frames.STOP, (9, 0.0))
-                self.wait(container)
+                self.wait(container, killed=True)
             except (WrongState, SupervisorLost):
                 self._settled(container)
         if not wait_gone(container.refresh().supervisor_pid if container.state.supervised else 0, _STOP_GRACE):

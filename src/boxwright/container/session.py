@@ -111,6 +111,8 @@ class Session:
         while True:
             try:
                 data = self._socket.recv(_CHUNK)
+            except TimeoutError:
+                raise
             except OSError:
                 data = b""
             if not data:
@@ -133,8 +135,10 @@ class Session:
         found, self._ready = self._ready, []
         return found
 
-    def expect(self, *kinds: int) -> tuple[int, Any]:
-        """The next frame of one of these kinds; others stay for `frames`. Raises SupervisorLost."""
+    def expect(self, *kinds: int, silence: float | None = None) -> tuple[int, Any]:
+        """The next frame of one of these kinds; others stay for `frames`. Raises SupervisorLost, and TimeoutError after so
+        many seconds of silence."""
+        self._socket.settimeout(silence)
         passed: list[tuple[int, bytes]] = []
         for kind, body in self.frames():
             if kind in kinds:
