@@ -82,7 +82,7 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "-H", f"unix://{sock}", "-p", str(folder / "pid"),
-             "--iptables=false", "--ip-forward=false", "--bridge=none"], stdout=log, stderr=log,
+             "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"], stdout=log, stderr=log,
         )  # fmt: skip
     docker = ["docker", "-H", f"unix://{sock}"]
     try:
@@ -95,6 +95,7 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
     finally:
         process.terminate()
         process.wait(30)
+        subprocess.run(["umount", "-l", folder / "data"], capture_output=True, check=False)  # its data is a mount, which it leaves
 
 
 def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | None = None, fails: bool = False, any_code: bool = False) -> str:

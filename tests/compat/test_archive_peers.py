@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 from boxwright.engine import Engine
 from support import REAL_ROOT
 from support_image import engine, imported, sound
+from support_peers import dockerd
 
 pytestmark = pytest.mark.peer
 
@@ -168,30 +168,9 @@ def test_umoci(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The command line of a docker whose daemon is ours alone."""
-    dockerd, client = need("dockerd", root=True), need("docker")
-    where = tmp_path_factory.mktemp("docker")
-    socket = f"unix://{where}/d.sock"
-    with open(where / "log", "wb") as log:
-        daemon = subprocess.Popen(
-            [dockerd, "--data-root", f"{where}/data", "--exec-root", f"{where}/exec", "--pidfile", f"{where}/pid", "-H", socket,
-             "--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        for _ in range(150):
-            if subprocess.run([client, "-H", socket, "version"], capture_output=True).returncode == 0:
-                break
-            if daemon.poll() is not None:
-                break
-            time.sleep(0.2)
-        else:
-            pytest.skip("dockerd does not answer here")
-        if daemon.poll() is not None:
-            pytest.skip("dockerd does not start here: " + (where / "log").read_text()[-300:])
-        yield [client, "-H", socket]
-    finally:
-        daemon.terminate()
-        daemon.wait(30)
+    need("dockerd", root=True), need("docker")
+    with dockerd(tmp_path_factory.mktemp("docker")) as command:
+        yield command
 
 
 def test_docker_loads_ours_and_saves_it_back(docker: list[str], ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
