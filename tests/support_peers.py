@@ -78,10 +78,11 @@ def docker_registry(
 def dockerd(folder: Path) -> Iterator[list[str]]:
     """A private docker daemon without networks; yields the start of a docker command line."""
     folder.mkdir(parents=True, exist_ok=True)
-    sock = folder / "s"
+    short = Path(tempfile.mkdtemp())  # its sockets' paths have to fit into 107 bytes
+    sock = short / "s"
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "-H", f"unix://{sock}", "-p", str(folder / "pid"),
+            ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(short / "exec"), "-H", f"unix://{sock}", "-p", str(folder / "pid"),
              "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"], stdout=log, stderr=log,
         )  # fmt: skip
     docker = ["docker", "-H", f"unix://{sock}"]
@@ -96,6 +97,10 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
         process.terminate()
         process.wait(30)
         subprocess.run(["umount", "-l", folder / "data"], capture_output=True, check=False)  # its data is a mount, which it leaves
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            if line.split()[1].startswith(f"{short}/"):
+                subprocess.run(["umount", "-l", line.split()[1]], capture_output=True, check=False)
+        shutil.rmtree(short, ignore_errors=True)
 
 
 def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | None = None, fails: bool = False, any_code: bool = False) -> str:
