@@ -34,7 +34,7 @@ from boxwright.registry.server.wire import (
 from boxwright.spec.digest import Digest
 
 _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
-_TURN = 16 << 20  # bytes sent before somebody else may be served: some milliseconds of a fast reader
+_TURN = 1 << 20  # bytes sent before somebody else may be served; much more, and client and server take turns on one CPU
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
