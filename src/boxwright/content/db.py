@@ -134,7 +134,7 @@ class StoreDamaged(Corrupt):
 
 
 class StoreBusy(Unavailable):
-    """Another process holds the database for too long, or the disk is full."""
+    """Another process holds the database for too long, or it cannot be written."""
 
 
 class _Connection(sqlite3.Connection):
@@ -249,8 +249,12 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         text = str(error)
-        if "disk is full" in text or "locked" in text or "disk I/O" in text:
-            raise StoreBusy(f"cannot write {path}: {text}", hint="free some space, or wait for the other command to end") from error
+        if "disk is full" in text or "disk I/O" in text:
+            from boxwright.content.local import DiskFull
+
+            raise DiskFull(f"cannot write {path}: {text}", hint="free some space (boxwright system prune), or choose another --root") from error
+        if "locked" in text:
+            raise StoreBusy(f"cannot write {path}: {text}", hint="wait for the other command to end") from error
         raise StoreBusy(f"cannot use {path}: {text}", hint="check the permissions of the directory, or choose another with --root") from error
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(f"{path} is damaged: {error}", hint="move the root aside, or restore the file from a backup") from error
