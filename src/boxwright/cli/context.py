@@ -56,8 +56,13 @@ class Context:
             raise
         except OSError:  # a full disk, a closed descriptor: told at the end, and this may be the telling
             pass
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:  # there is nobody left to be told
+            pass
 
     def warn(self, text: str) -> None:
         """``WARNING: …`` on standard error."""
