@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 DATA = Path(__file__).parent / "data"
 _SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN
@@ -33,3 +38,16 @@ def can_make_whiteouts(folder: Path) -> bool:
         return False
     (folder / "whiteout").unlink()
     return True
+
+
+@contextmanager
+def small_disk(path: Path, size: str) -> Iterator[Path]:
+    """A file system in memory of `size` (as mount(8) has it), which ends with the block. Skips where there can be none."""
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        yield path
+    finally:
+        # Lazily: threads that were stopped in the middle of a layer may hold a file for a moment longer.
+        subprocess.run(["umount", "-l", path], check=True)

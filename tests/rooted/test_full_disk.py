@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support import REAL_ROOT
+from support import REAL_ROOT, small_disk
 from support_containers import IMAGE, Root, busybox_root
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")]
@@ -17,15 +16,8 @@ FILL = "dd if=/dev/zero of=/big bs=1M count=500 2>/dev/null; while echo x >> /mo
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Root]:
-    path = tmp_path / "small"
-    path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90m", "tmpfs", path], check=False).returncode:
-        pytest.skip("tmpfs cannot be mounted here")
-    try:
-        with busybox_root(path / "root") as root:
-            yield root
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
+    with small_disk(tmp_path / "small", "90m") as path, busybox_root(path / "root") as root:
+        yield root
 
 
 def test_a_full_disk_can_be_looked_at_and_emptied(small: Root) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from boxwright import Engine
 from boxwright.content.local import DiskFull
 from boxwright.registry.client.client import RegistryClient
-from support import REAL_ROOT
+from support import REAL_ROOT, small_disk
 from support_registry import client_config, make_image, noise, running
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")]
@@ -19,15 +18,8 @@ pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="moun
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "small"
-    path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path], check=False).returncode:
-        pytest.skip("tmpfs cannot be mounted here")
-    try:
+    with small_disk(tmp_path / "small", "6m") as path:
         yield path
-    finally:
-        # Lazily: threads that were stopped in the middle of a layer may hold a file for a moment longer.
-        subprocess.run(["umount", "-l", path], check=True)
 
 
 def test_full_disk(small: Path, tmp_path: Path) -> None:
