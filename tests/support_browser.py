@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,20 +44,30 @@ class Browser:
     def title(self) -> str:
         return str(self.call("GET", "/title"))
 
-    def find(self, selector: str) -> str:
-        return str(self.call("POST", "/element", using="css selector", value=selector)[_ELEMENT])
+    def element(self, selector: str, method: str, path: str, seconds: float = 30, **body: Any) -> Any:
+        """A command about the first element that fits, now or soon: a page may just be on its way."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                found = self.call("POST", "/element", using="css selector", value=selector)[_ELEMENT]
+                return self.call(method, f"/element/{found}/{path}", **body)
+            except urllib.error.HTTPError as error:  # 404: there is none, or no more
+                if error.code != 404 or time.monotonic() > end:
+                    raise
+                error.close()
+                time.sleep(0.05)
 
     def text(self, selector: str) -> str:
-        return str(self.call("GET", f"/element/{self.find(selector)}/text"))
+        return str(self.element(selector, "GET", "text"))
 
     def texts(self, selector: str) -> list[str]:
         return [str(t) for t in self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", selector)]
 
     def click(self, selector: str) -> None:
-        self.call("POST", f"/element/{self.find(selector)}/click")
+        self.element(selector, "POST", "click")
 
     def type(self, selector: str, text: str) -> None:
-        self.call("POST", f"/element/{self.find(selector)}/value", text=text)
+        self.element(selector, "POST", "value", text=text)
 
     def press(self, key: str) -> None:
         actions = [{"type": "key", "id": "keys", "actions": [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]}]

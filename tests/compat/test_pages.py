@@ -184,7 +184,7 @@ def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
         page.type("#password", "right password\ue007")
         assert page.shows(".account .user", ["alice"]) and page.url == f"http://{client.host}/r/alice/secret"
         page.click(".head button")
-        assert page.text(".head button").startswith("★")
+        wait_until(lambda: page.text(".head button").startswith("★"), 30)
         assert page.run("return document.cookie") == ""  # out of reach of scripts
         page.click(".account button")
         wait_until(lambda: page.url == f"http://{client.host}/", 30)
