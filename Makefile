@@ -20,9 +20,13 @@ demo: system $(BIN)/.installed ## install Boxwright and its system packages, the
 test: system $(BIN)/.dev ## install the development tools, then run all tests (as root: the rooted ones too)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: $(BIN)/.dev ## ruff and mypy --strict
+check: $(BIN)/.dev ## ruff, its formatter and mypy --strict
 	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
 	$(BIN)/mypy
+
+format: $(BIN)/.dev ## lay out src, tests and bench
+	$(BIN)/ruff format src tests bench
 
 bench: system $(BIN)/.dev ## whole-process times against docker, podman and buildah in one run, as ratios
 	$(BIN)/python -m bench $(ARGS)

@@ -66,7 +66,9 @@ class Setup:
         if "busybox" not in self._built:
             tar = inputs.busybox(self.work / "busybox.tar")
             for prefix in self.everybody().values():
-                subprocess.run([*prefix, "import", str(tar), "bench-busybox:latest"], check=True, capture_output=True)
+                subprocess.run(
+                    [*prefix, "import", str(tar), "bench-busybox:latest"], check=True, capture_output=True
+                )
             self._built.add("busybox")
 
     def context(self, name: str, files: int, total: int, dockerfile: str) -> Path:
@@ -82,11 +84,18 @@ def import_debian(setup: Setup) -> Iterator[Row]:
 
     def forget(prefix: Sequence[str]) -> Callable[[], None]:
         # Removing is not timed: on ext4 it would slow the next import by itself.
-        return lambda: subprocess.run([*prefix, "rmi", "-f", "bench-debian"], check=False, capture_output=True) and None
+        return lambda: (
+            subprocess.run([*prefix, "rmi", "-f", "bench-debian"], check=False, capture_output=True) and None
+        )
 
     yield (
         "import debian minbase (170 MB)",
-        compare([Command(n, [*p, "import", str(tar), "bench-debian"], before=forget(p)) for n, p in setup.everybody().items()]),
+        compare(
+            [
+                Command(n, [*p, "import", str(tar), "bench-debian"], before=forget(p))
+                for n, p in setup.everybody().items()
+            ]
+        ),
         "1/4 of docker",
     )
 
@@ -98,7 +107,11 @@ def cached_build(setup: Setup) -> Iterator[Row]:
     commands = []
     for name, prefix in setup.everybody().items():
         env = {"DOCKER_BUILDKIT": "1"} if name == "docker" else {}
-        argv = [*prefix, "build", "-t", "bench-ten", str(path)] if name != "podman" else [*prefix, "build", "--layers", "-t", "bench-ten", str(path)]
+        argv = (
+            [*prefix, "build", "-t", "bench-ten", str(path)]
+            if name != "podman"
+            else [*prefix, "build", "--layers", "-t", "bench-ten", str(path)]
+        )
         commands.append(Command("buildkit" if name == "docker" else name, argv, env=env))
     yield "cached rebuild, 10 steps, 2,000 files", compare(commands), "under 0.15 s, faster than the peers"
 
@@ -116,11 +129,28 @@ def copy_build(setup: Setup) -> Iterator[Row]:
     commands = []
     for name, prefix in setup.everybody().items():
         env = {"DOCKER_BUILDKIT": "1"} if name == "docker" else {}
-        commands.append(Command("buildkit" if name == "docker" else name, [*prefix, "build", "-t", "bench-copy", str(path)], before=change, env=env))
+        commands.append(
+            Command(
+                "buildkit" if name == "docker" else name,
+                [*prefix, "build", "-t", "bench-copy", str(path)],
+                before=change,
+                env=env,
+            )
+        )
     if shutil.which("buildah") and setup.peers.podman:
         storage = list(setup.peers.podman)[1:7]
-        commands.append(Command("buildah", ["buildah", *storage[:6], "build", "--isolation", "chroot", "-t", "bench-copy", str(path)], before=change))
-    yield "COPY 20,000 files (134 MB), new layer", compare(commands), "faster than docker and buildah, under 120 MB"
+        commands.append(
+            Command(
+                "buildah",
+                ["buildah", *storage[:6], "build", "--isolation", "chroot", "-t", "bench-copy", str(path)],
+                before=change,
+            )
+        )
+    yield (
+        "COPY 20,000 files (134 MB), new layer",
+        compare(commands),
+        "faster than docker and buildah, under 120 MB",
+    )
 
 
 def listing(setup: Setup) -> Iterator[Row]:
@@ -131,17 +161,32 @@ def listing(setup: Setup) -> Iterator[Row]:
         folder.mkdir()
         for number in range(1000):
             (folder / "Dockerfile").write_text(f"FROM bench-busybox\nLABEL number={number}\n")
-            subprocess.run([*setup.boxwright, "build", "-q", "-t", f"bench-many:{number}", str(folder)], check=True, capture_output=True)
+            subprocess.run(
+                [*setup.boxwright, "build", "-q", "-t", f"bench-many:{number}", str(folder)],
+                check=True,
+                capture_output=True,
+            )
         setup._built.add("many")
-    yield "images, 1,000 images", compare([Command("boxwright", [*setup.boxwright, "images"])]), "under 0.060 s"
-    yield "history, 1,000 images", compare([Command("boxwright", [*setup.boxwright, "history", "bench-many:500"])]), "under 0.060 s"
+    yield (
+        "images, 1,000 images",
+        compare([Command("boxwright", [*setup.boxwright, "images"])]),
+        "under 0.060 s",
+    )
+    yield (
+        "history, 1,000 images",
+        compare([Command("boxwright", [*setup.boxwright, "history", "bench-many:500"])]),
+        "under 0.060 s",
+    )
 
 
 def run_true(setup: Setup) -> Iterator[Row]:
     """`run --rm busybox true`."""
     setup.busybox()
     for network in ("bridge", "none", "host"):
-        commands = [Command(n, [*p, "run", "--rm", f"--network={network}", "bench-busybox", "true"]) for n, p in setup.everybody().items()]
+        commands = [
+            Command(n, [*p, "run", "--rm", f"--network={network}", "bench-busybox", "true"])
+            for n, p in setup.everybody().items()
+        ]
         yield f"run --rm busybox true, {network} network", compare(commands), "under 0.15 s, 1/3 of docker"
 
 
@@ -154,7 +199,11 @@ def save_load(setup: Setup) -> Iterator[Row]:
         archives[name] = setup.work / f"{name}.tar"
 
     def save(name: str, prefix: Sequence[str]) -> Command:
-        return Command(name, [*prefix, "save", "-o", str(archives[name]), "bench-debian:latest"], before=lambda: archives[name].unlink(missing_ok=True))
+        return Command(
+            name,
+            [*prefix, "save", "-o", str(archives[name]), "bench-debian:latest"],
+            before=lambda: archives[name].unlink(missing_ok=True),
+        )
 
     yield "save debian", compare([save(n, p) for n, p in setup.everybody().items()]), "-"
 

@@ -44,7 +44,14 @@ def once(command: Command) -> Figure:
     with tempfile.TemporaryFile() as output:
         stdin = open(command.stdin, "rb") if command.stdin else subprocess.DEVNULL
         start = time.perf_counter()
-        process = subprocess.Popen(command.argv, stdin=stdin, stdout=output, stderr=output, env={**os.environ, **command.env}, cwd=command.cwd)
+        process = subprocess.Popen(
+            command.argv,
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **command.env},
+            cwd=command.cwd,
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -52,7 +59,9 @@ def once(command: Command) -> Figure:
             stdin.close()  # type: ignore[union-attr]
         if process.returncode:
             output.seek(0)
-            raise RunFailed(f"{' '.join(command.argv)} ended with {process.returncode}:\n{output.read().decode(errors='replace')[-2000:]}")
+            raise RunFailed(
+                f"{' '.join(command.argv)} ended with {process.returncode}:\n{output.read().decode(errors='replace')[-2000:]}"
+            )
     return Figure(seconds, usage.ru_maxrss * 1024)
 
 
@@ -65,24 +74,31 @@ def compare(commands: Sequence[Command], runs: int = 5) -> dict[str, Figure]:
             if counted:
                 samples[command.name].append(figure)
     return {
-        name: Figure(statistics.median(f.seconds for f in figures), max(f.peak for f in figures)) for name, figures in samples.items()
+        name: Figure(statistics.median(f.seconds for f in figures), max(f.peak for f in figures))
+        for name, figures in samples.items()
     }
 
 
 class Daemon:
     """A process for the length of a `with` block, in a session of its own so that its children end with it."""
 
-    def __init__(self, argv: Sequence[str], ready: Callable[[], bool], log: Path, seconds: float = 30) -> None:
+    def __init__(
+        self, argv: Sequence[str], ready: Callable[[], bool], log: Path, seconds: float = 30
+    ) -> None:
         self._argv, self._ready, self._log, self._seconds = argv, ready, log, seconds
 
     def __enter__(self) -> Daemon:
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + self._seconds
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
-                raise RunFailed(f"{self._argv[0]} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+                raise RunFailed(
+                    f"{self._argv[0]} did not start:\n{self._log.read_text(errors='replace')[-2000:]}"
+                )
             time.sleep(0.1)
         return self
 

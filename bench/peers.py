@@ -45,18 +45,37 @@ class Peers:
         home = self._work / "docker"
         home.mkdir()
         socket = f"unix://{home}/docker.sock"
-        argv = ["/usr/bin/docker", "-H", socket]  # the distribution's own client: it speaks BuildKit without a plugin
+        argv = [
+            "/usr/bin/docker",
+            "-H",
+            socket,
+        ]  # the distribution's own client: it speaks BuildKit without a plugin
         # Its own bridge and rules, so that nothing on the host is touched; bip keeps it off anybody's subnet.
-        subprocess.run(["ip", "link", "add", "bwbench0", "type", "bridge"], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["ip", "link", "add", "bwbench0", "type", "bridge"], check=False, stderr=subprocess.DEVNULL
+        )
         subprocess.run(["ip", "addr", "replace", "10.213.7.1/24", "dev", "bwbench0"], check=True)
         subprocess.run(["ip", "link", "set", "bwbench0", "up"], check=True)
         stack.callback(subprocess.run, ["ip", "link", "del", "bwbench0"], check=False)
         daemon = Daemon(
-            ["dockerd", "-H", socket, "--data-root", f"{home}/data", "--exec-root", f"{home}/exec", "--pidfile", f"{home}/pid",
-             "--bridge", "bwbench0", "--storage-driver", "overlay2"],
+            [
+                "dockerd",
+                "-H",
+                socket,
+                "--data-root",
+                f"{home}/data",
+                "--exec-root",
+                f"{home}/exec",
+                "--pidfile",
+                f"{home}/pid",
+                "--bridge",
+                "bwbench0",
+                "--storage-driver",
+                "overlay2",
+            ],
             lambda: subprocess.run([*argv, "version"], capture_output=True).returncode == 0,
             self._work / "dockerd.log",
-        )  # fmt: skip
+        )
         stack.enter_context(daemon)
         return argv
 
@@ -67,11 +86,23 @@ class Peers:
         home.mkdir()
         conf = home / "containers.conf"
         # What the host may not grant must not be asked for: see the hard limits that this process has.
-        conf.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n[engine]\nruntime = "runc"\n')
+        conf.write_text(
+            '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n[engine]\nruntime = "runc"\n'
+        )
         policy = home / "policy.json"
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         os.environ["CONTAINERS_CONF"] = str(conf)
-        return ["podman", "--root", f"{home}/root", "--runroot", f"{home}/run", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]
+        return [
+            "podman",
+            "--root",
+            f"{home}/root",
+            "--runroot",
+            f"{home}/run",
+            "--storage-driver",
+            "overlay",
+            "--cgroup-manager",
+            "cgroupfs",
+        ]
 
     def _registry(self, stack: ExitStack) -> str | None:
         program = shutil.which("docker-registry")

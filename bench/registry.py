@@ -30,9 +30,27 @@ _ROUNDS = 3
 _SECONDS = 4
 _MANY = 100_000
 _WORDS = (
-    "alpine", "busybox", "cache", "django", "elastic", "flink", "grafana", "haproxy", "influx", "jenkins", "kafka", "logstash", "mysql", "nginx", "postgres",
-    "python", "queue", "redis", "rust", "traefik",
-)  # fmt: skip
+    "alpine",
+    "busybox",
+    "cache",
+    "django",
+    "elastic",
+    "flink",
+    "grafana",
+    "haproxy",
+    "influx",
+    "jenkins",
+    "kafka",
+    "logstash",
+    "mysql",
+    "nginx",
+    "postgres",
+    "python",
+    "queue",
+    "redis",
+    "rust",
+    "traefik",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +64,17 @@ class Row:
     goal: str
 
     def __str__(self) -> str:
-        peer = f"{self.peer:10.1f} {self.unit:<6} ratio {self.ours / self.peer:6.2f}" if self.peer else f"{'-':>10}"
+        peer = (
+            f"{self.peer:10.1f} {self.unit:<6} ratio {self.ours / self.peer:6.2f}"
+            if self.peer
+            else f"{'-':>10}"
+        )
         return f"{self.title:<64} {self.ours:10.1f} {self.unit:<6} {peer}   goal: {self.goal}"
 
 
-def _request(host: str, method: str, path: str, body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
+def _request(
+    host: str, method: str, path: str, body: bytes = b"", **headers: str
+) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(host, timeout=60)
     connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
     response = connection.getresponse()
@@ -73,15 +97,33 @@ def _push(host: str, name: str, tag: str, file: Path) -> str:
     for blob in (config, file):
         with open(blob, "rb") as stream:
             digest = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-        subprocess.run(["curl", "-sfT", str(blob), _upload(host, name) + digest], check=True, capture_output=True)
+        subprocess.run(
+            ["curl", "-sfT", str(blob), _upload(host, name) + digest], check=True, capture_output=True
+        )
         digests.append((digest, blob.stat().st_size))
     kind = "application/vnd.docker.distribution.manifest.v2+json"
     manifest = {
-        "schemaVersion": 2, "mediaType": kind,
-        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": digests[0][0], "size": digests[0][1]},
-        "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": digests[1][0], "size": digests[1][1]}],
-    }  # fmt: skip
-    if _request(host, "PUT", f"/v2/{name}/manifests/{tag}", json.dumps(manifest).encode(), Content_Type=kind).status != 201:
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": {
+            "mediaType": "application/vnd.docker.container.image.v1+json",
+            "digest": digests[0][0],
+            "size": digests[0][1],
+        },
+        "layers": [
+            {
+                "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                "digest": digests[1][0],
+                "size": digests[1][1],
+            }
+        ],
+    }
+    if (
+        _request(
+            host, "PUT", f"/v2/{name}/manifests/{tag}", json.dumps(manifest).encode(), Content_Type=kind
+        ).status
+        != 201
+    ):
         raise RunFailed(f"{host} does not take the manifest")
     return digests[1][0]
 
@@ -89,7 +131,12 @@ def _push(host: str, name: str, tag: str, file: Path) -> str:
 def _wrk(url: str) -> tuple[float, float]:
     """Requests a second, and the 99th percentile in milliseconds."""
     accept = "Accept: application/vnd.docker.distribution.manifest.v2+json"
-    said = subprocess.run(["wrk", "-t2", "-c16", f"-d{_SECONDS}s", "--latency", "-H", accept, url], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        ["wrk", "-t2", "-c16", f"-d{_SECONDS}s", "--latency", "-H", accept, url],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     rate, slow = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
     if "Non-2xx" in said or not rate or not slow:
         raise RunFailed(f"wrk {url}:\n{said}")
@@ -123,7 +170,19 @@ def _start(work: Path, stack: ExitStack) -> tuple[list[str], Daemon]:
     port = free_port()
     config = work / "ours.toml"
     config.write_text("[housekeeping]\nevery = 0\n")
-    argv = [sys.executable, "-m", "boxwright", "registry", "serve", "--addr", f"127.0.0.1:{port}", "--storage", str(work / "ours"), "--config", str(config)]
+    argv = [
+        sys.executable,
+        "-m",
+        "boxwright",
+        "registry",
+        "serve",
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--storage",
+        str(work / "ours"),
+        "--config",
+        str(config),
+    ]
     server = stack.enter_context(Daemon(argv, lambda: _reachable(port), work / "ours.log"))
     hosts = [f"127.0.0.1:{port}"]
     if shutil.which("docker-registry"):
@@ -131,7 +190,13 @@ def _start(work: Path, stack: ExitStack) -> tuple[list[str], Daemon]:
         (work / "peer.yml").write_text(
             f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {work}/peer}}}}\nhttp: {{addr: '127.0.0.1:{other}'}}\n"
         )
-        stack.enter_context(Daemon(["docker-registry", "serve", str(work / "peer.yml")], lambda: _reachable(other), work / "peer.log"))
+        stack.enter_context(
+            Daemon(
+                ["docker-registry", "serve", str(work / "peer.yml")],
+                lambda: _reachable(other),
+                work / "peer.log",
+            )
+        )
         hosts.append(f"127.0.0.1:{other}")
     time.sleep(1)
     return hosts, server
@@ -153,8 +218,16 @@ def rows(work: Path) -> Iterator[Row]:
                     seen[number].append(_wrk(f"http://{host}/v2/bench/small/manifests/latest"))
             rates = [statistics.median(r for r, _ in s) for s in seen]
             slow = [statistics.median(p for _, p in s) for s in seen]
-            yield Row("manifest GET by tag, 16 connections", rates[0], rates[1] if rates[1:] else None, "req/s", "8 times")
-            yield Row("manifest GET by tag, 99th percentile", slow[0], slow[1] if slow[1:] else None, "ms", "lower")
+            yield Row(
+                "manifest GET by tag, 16 connections",
+                rates[0],
+                rates[1] if rates[1:] else None,
+                "req/s",
+                "8 times",
+            )
+            yield Row(
+                "manifest GET by tag, 99th percentile", slow[0], slow[1] if slow[1:] else None, "ms", "lower"
+            )
         for title, length in sizes.items():
             file = work / "blob"
             with open(file, "wb") as out:
@@ -162,7 +235,13 @@ def rows(work: Path) -> Iterator[Row]:
                     out.write(os.urandom(1 << 20))
             digests = {host: _push(host, "bench/big", "latest", file) for host in hosts}
             # Short ones oftener: where the kernel puts server and client makes a factor of two.
-            took = _pairs(hosts, lambda host, d=digests: _timed(["curl", "-sf", "-o", "/dev/null", f"http://{host}/v2/bench/big/blobs/{d[host]}"]), 41 if length < 1 << 28 else 5)
+            took = _pairs(
+                hosts,
+                lambda host, d=digests: _timed(
+                    ["curl", "-sf", "-o", "/dev/null", f"http://{host}/v2/bench/big/blobs/{d[host]}"]
+                ),
+                41 if length < 1 << 28 else 5,
+            )
             speeds = [length / 1e6 / t for t in took]
             yield Row(f"blob GET, {title}", speeds[0], speeds[1] if speeds[1:] else None, "MB/s", "as fast")
         speeds = [(256 << 20) / 1e6 / t for t in _pairs(hosts, lambda host: _put(host, work / "put"), 5)]
@@ -179,7 +258,16 @@ def _put(host: str, file: Path) -> float:
             piece = os.urandom(1 << 20)
             state.update(piece)
             out.write(piece)
-    return _timed(["curl", "-sfT", str(file), "-H", "Expect:", f"{_upload(host, 'bench/put')}sha256:{state.hexdigest()}"])
+    return _timed(
+        [
+            "curl",
+            "-sfT",
+            str(file),
+            "-H",
+            "Expect:",
+            f"{_upload(host, 'bench/put')}sha256:{state.hexdigest()}",
+        ]
+    )
 
 
 def _lists(host: str, storage: Path) -> Iterator[Row]:
@@ -220,10 +308,18 @@ def _lists(host: str, storage: Path) -> Iterator[Row]:
 def _fill(storage: Path) -> None:
     """Every repository has an image with a description, and one of 100 configs."""
     sql = sqlite3.connect(storage / "registry.db", timeout=60)
-    row, digest = sql.execute("SELECT r.id, t.digest FROM repositories r JOIN tags t ON t.repository = r.id WHERE r.name = 'bench/small'").fetchone()
+    row, digest = sql.execute(
+        "SELECT r.id, t.digest FROM repositories r JOIN tags t ON t.repository = r.id WHERE r.name = 'bench/small'"
+    ).fetchone()
     configs = []
     for number in range(100):
-        config = json.dumps({"architecture": ("amd64", "arm64")[number % 2], "os": "linux", "config": {"Labels": {"team": f"team{number}"}}}).encode()
+        config = json.dumps(
+            {
+                "architecture": ("amd64", "arm64")[number % 2],
+                "os": "linux",
+                "config": {"Labels": {"team": f"team{number}"}},
+            }
+        ).encode()
         name = hashlib.sha256(config).hexdigest()
         folder = storage / "blobs/sha256" / name[:2]
         folder.mkdir(exist_ok=True)
@@ -231,19 +327,36 @@ def _fill(storage: Path) -> None:
         configs.append((f"sha256:{name}", len(config)))
     kind = "application/vnd.oci.image.manifest.v1+json"
     with sql:
-        sql.executemany("INSERT INTO tags VALUES (?, ?, ?, 0)", ((row, f"t{n:06d}", digest) for n in range(_MANY)))
+        sql.executemany(
+            "INSERT INTO tags VALUES (?, ?, ?, 0)", ((row, f"t{n:06d}", digest) for n in range(_MANY))
+        )
         for n in range(_MANY):
             word, (config_digest, size) = _WORDS[n % len(_WORDS)], configs[n % 100]
-            id = sql.execute("INSERT INTO repositories (name, created, updated) VALUES (?, ?, ?)", (f"team{n % 1000:03d}/{word}-{n:06d}", n, n)).lastrowid
+            id = sql.execute(
+                "INSERT INTO repositories (name, created, updated) VALUES (?, ?, ?)",
+                (f"team{n % 1000:03d}/{word}-{n:06d}", n, n),
+            ).lastrowid
             manifest = json.dumps(
                 {
-                    "schemaVersion": 2, "mediaType": kind, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config_digest, "size": size},
-                    "layers": [], "annotations": {"org.opencontainers.image.description": f"The image of {word} for team {n % 1000}, number {n}"},
+                    "schemaVersion": 2,
+                    "mediaType": kind,
+                    "config": {
+                        "mediaType": "application/vnd.oci.image.config.v1+json",
+                        "digest": config_digest,
+                        "size": size,
+                    },
+                    "layers": [],
+                    "annotations": {
+                        "org.opencontainers.image.description": f"The image of {word} for team {n % 1000}, number {n}"
+                    },
                 }
-            ).encode()  # fmt: skip
+            ).encode()
             name = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
             sql.execute("INSERT INTO contents VALUES (?, ?)", (name, manifest))
-            sql.execute("INSERT INTO manifests (repository, digest, media_type, size, artifact_type, annotations, pushed) VALUES (?, ?, ?, ?, '', '{}', 0)", (id, name, kind, len(manifest)))
+            sql.execute(
+                "INSERT INTO manifests (repository, digest, media_type, size, artifact_type, annotations, pushed) VALUES (?, ?, ?, ?, '', '{}', 0)",
+                (id, name, kind, len(manifest)),
+            )
             sql.execute("INSERT INTO tags VALUES (?, 'latest', ?, 0)", (id, name))
             sql.execute("INSERT INTO blobs VALUES (?, ?, ?, 0)", (config_digest, id, size))
     sql.close()

@@ -34,7 +34,12 @@ def _forget(prefix: Sequence[str], name: str) -> Callable[[], None]:
 
 
 def _pulls(setup: Setup, name: str) -> dict[str, Figure]:
-    return compare([Command(n, [*p, "pull", "-q", *_insecure(n), name], before=_forget(p, name)) for n, p in setup.everybody().items()])
+    return compare(
+        [
+            Command(n, [*p, "pull", "-q", *_insecure(n), name], before=_forget(p, name))
+            for n, p in setup.everybody().items()
+        ]
+    )
 
 
 def pull(setup: Setup) -> Iterator[Row]:
@@ -43,7 +48,11 @@ def pull(setup: Setup) -> Iterator[Row]:
     setup.run("import", str(inputs.debian()), name)
     setup.run("push", "-q", name)
     yield "pull debian minbase (170 MB)", _pulls(setup, name), "1/5 of docker, 1/4 of podman"
-    yield "pull, up to date", compare([Command(n, [*p, "pull", "-q", *_insecure(n), name]) for n, p in setup.everybody().items()]), "-"
+    yield (
+        "pull, up to date",
+        compare([Command(n, [*p, "pull", "-q", *_insecure(n), name]) for n, p in setup.everybody().items()]),
+        "-",
+    )
 
 
 def pull_big(setup: Setup) -> Iterator[Row]:
@@ -54,7 +63,11 @@ def pull_big(setup: Setup) -> Iterator[Row]:
         _layers(folder, files, middle)
         # On another root: here the records of the build's steps would keep the layers, and nothing would be pulled.
         builder = [setup.boxwright[0], "--root", str(setup.work / f"builder-{files}")]
-        for argv in (["build", "-q", "-t", name, str(folder)], ["push", "-q", name], ["system", "reset", "--force"]):
+        for argv in (
+            ["build", "-q", "-t", name, str(folder)],
+            ["push", "-q", name],
+            ["system", "reset", "--force"],
+        ):
             subprocess.run([*builder, *argv], check=True, capture_output=True)
         shutil.rmtree(folder)
         yield f"pull 10 layers (1 GB, {title})", _pulls(setup, name), "1/4 of docker, under 120 MB"
@@ -78,7 +91,9 @@ def _layers(folder: Path, files: int, middle: float) -> None:
                     piece.seek(0)
                     tar.addfile(entry, piece)
     (folder / "piece").unlink()
-    (folder / "Dockerfile").write_text("FROM scratch\n" + "".join(f"ADD {n}.tar /\n" for n in range(10)) + 'CMD ["true"]\n')
+    (folder / "Dockerfile").write_text(
+        "FROM scratch\n" + "".join(f"ADD {n}.tar /\n" for n in range(10)) + 'CMD ["true"]\n'
+    )
 
 
 def push(setup: Setup) -> Iterator[Row]:
@@ -99,7 +114,9 @@ def push(setup: Setup) -> Iterator[Row]:
     commands = []
     for name, prefix in setup.everybody().items():
         target = f"{registry}/bench/push-{name}:1"
-        commands.append(Command(name, [*prefix, "push", "-q", *_insecure(name), target], before=fresh(prefix, target)))
+        commands.append(
+            Command(name, [*prefix, "push", "-q", *_insecure(name), target], before=fresh(prefix, target))
+        )
     yield "push a fresh layer (170 MB)", compare(commands), "1/4 of docker"
 
 
@@ -110,5 +127,18 @@ def registry_copy(setup: Setup) -> Iterator[Row]:
     setup.run("import", str(inputs.debian()), source)
     setup.run("push", "-q", source)
     commands = [Command("boxwright", [*setup.boxwright, "copy", "-q", source, target])]
-    commands.append(Command("skopeo", ["skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", f"docker://{source}", f"docker://{target}"]))
+    commands.append(
+        Command(
+            "skopeo",
+            [
+                "skopeo",
+                "copy",
+                "-q",
+                "--src-tls-verify=false",
+                "--dest-tls-verify=false",
+                f"docker://{source}",
+                f"docker://{target}",
+            ],
+        )
+    )
     yield "copy in a registry, all there", compare(commands), "one round trip a blob"

@@ -45,7 +45,9 @@ class _Client:
                 self._connection.close()
             turn += 1
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, *, want: tuple[int, ...], **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, *, want: tuple[int, ...], **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         self._connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         response = self._connection.getresponse()
         data = response.read()
@@ -62,15 +64,26 @@ class _Client:
             if len(data) > 100_000 and self._dice.random() < 0.5:  # in two parts
                 middle = len(data) // 2
                 self._ask("PATCH", location, data[:middle], want=(202,))
-                self._ask("PUT", f"{location}?digest={digest}", data[middle:], want=(201,), Content_Range=f"{middle}-{len(data) - 1}")
+                self._ask(
+                    "PUT",
+                    f"{location}?digest={digest}",
+                    data[middle:],
+                    want=(201,),
+                    Content_Range=f"{middle}-{len(data) - 1}",
+                )
             else:
                 self._ask("PUT", f"{location}?digest={digest}", data, want=(201,))
         return {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(data)}
 
     def _push(self, name: str, tag: str) -> None:
         layer = self._blob(name, self._dice.randbytes(self._dice.choice(_LAYERS)))
-        config = {**self._blob(name, b'{"architecture":"amd64","os":"linux"}'), "mediaType": "application/vnd.oci.image.config.v1+json"}
-        manifest = json.dumps({"schemaVersion": 2, "mediaType": _KIND, "config": config, "layers": [layer]}).encode()
+        config = {
+            **self._blob(name, b'{"architecture":"amd64","os":"linux"}'),
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+        }
+        manifest = json.dumps(
+            {"schemaVersion": 2, "mediaType": _KIND, "config": config, "layers": [layer]}
+        ).encode()
         self._ask("PUT", f"/v2/{name}/manifests/{tag}", manifest, want=(201,), Content_Type=_KIND)
         self.counts["pushes"] += 1
 
@@ -81,7 +94,9 @@ class _Client:
         body = json.loads(manifest)
         for entry in (body["config"], *body["layers"]):
             _, data = self._ask("GET", f"/v2/{name}/blobs/{entry['digest']}", want=(200,))
-            assert f"sha256:{hashlib.sha256(data).hexdigest()}" == entry["digest"], f"{name} has other bytes under {entry['digest']}"
+            assert f"sha256:{hashlib.sha256(data).hexdigest()}" == entry["digest"], (
+                f"{name} has other bytes under {entry['digest']}"
+            )
         self.counts["pulls"] += 1
 
 
@@ -106,7 +121,10 @@ def rows(host: str, server: int, seconds: float = SECONDS) -> Iterator[Row]:
     context = multiprocessing.get_context("spawn")
     out = context.Queue()
     share = CLIENTS // PROCESSES
-    processes = [context.Process(target=_clients, args=(host, range(n * share, (n + 1) * share), seconds, out)) for n in range(PROCESSES)]
+    processes = [
+        context.Process(target=_clients, args=(host, range(n * share, (n + 1) * share), seconds, out))
+        for n in range(PROCESSES)
+    ]
     for process in processes:
         process.start()
     results = [out.get(timeout=seconds + 120) for _ in processes]
@@ -116,10 +134,20 @@ def rows(host: str, server: int, seconds: float = SECONDS) -> Iterator[Row]:
     for counts, errors in results:
         total += counts
         if errors:
-            raise RunFailed(f"{len(errors)} of {CLIENTS} clients' requests failed:\n" + "\n".join(errors[:10]))
+            raise RunFailed(
+                f"{len(errors)} of {CLIENTS} clients' requests failed:\n" + "\n".join(errors[:10])
+            )
     title = f"{CLIENTS} clients for {seconds:g} s"
-    yield Row(f"{title}: images pushed and pulled", (total["pushes"] + total["pulls"]) / seconds, None, "a s", "no error")
-    yield Row(f"{title}: bytes in and out", (total["sent"] + total["received"]) / seconds / 1e6, None, "MB/s", "-")
+    yield Row(
+        f"{title}: images pushed and pulled",
+        (total["pushes"] + total["pulls"]) / seconds,
+        None,
+        "a s",
+        "no error",
+    )
+    yield Row(
+        f"{title}: bytes in and out", (total["sent"] + total["received"]) / seconds / 1e6, None, "MB/s", "-"
+    )
     yield Row("memory of all workers, the peak of each added", _peak(server) / 1e6, None, "MB", "under 400")
 
 
@@ -128,6 +156,10 @@ def _peak(server: int) -> int:
     workers = Path(f"/proc/{server}/task/{server}/children").read_text().split()
     peaks = 0
     for process in (str(server), *workers):
-        line = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+        line = next(
+            line
+            for line in Path(f"/proc/{process}/status").read_text().splitlines()
+            if line.startswith("VmHWM:")
+        )
         peaks += int(line.split()[1]) * 1024
     return peaks

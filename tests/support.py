@@ -18,7 +18,11 @@ _SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN
 
 
 def _may(capability: int) -> bool:
-    (effective,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
+    (effective,) = (
+        line.split()[1]
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("CapEff:")
+    )
     return bool(int(effective, 16) >> capability & 1)
 
 

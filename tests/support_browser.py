@@ -18,7 +18,7 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _ARGUMENTS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync "
     "--disable-dev-shm-usage --hide-scrollbars"
-)  # fmt: skip
+)
 
 
 class Browser:
@@ -29,7 +29,9 @@ class Browser:
 
     def call(self, method: str, path: str, **body: Any) -> Any:
         data = json.dumps(body).encode() if method == "POST" else None
-        request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self._base + path, data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)["value"]
 
@@ -61,7 +63,12 @@ class Browser:
         return str(self.element(selector, "GET", "text"))
 
     def texts(self, selector: str) -> list[str]:
-        return [str(t) for t in self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", selector)]
+        return [
+            str(t)
+            for t in self.run(
+                "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", selector
+            )
+        ]
 
     def click(self, selector: str) -> None:
         self.element(selector, "POST", "click")
@@ -70,7 +77,13 @@ class Browser:
         self.element(selector, "POST", "value", text=text)
 
     def press(self, key: str) -> None:
-        actions = [{"type": "key", "id": "keys", "actions": [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]}]
+        actions = [
+            {
+                "type": "key",
+                "id": "keys",
+                "actions": [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}],
+            }
+        ]
         self.call("POST", "/actions", actions=actions)
 
     def shows(self, selector: str, texts: list[str], seconds: float = 30) -> bool:
@@ -106,7 +119,9 @@ def browser(folder: Path) -> Iterator[Browser]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         start = Browser(f"http://127.0.0.1:{port}")
         end = time.monotonic() + 30
@@ -117,7 +132,10 @@ def browser(folder: Path) -> Iterator[Browser]:
             except OSError:
                 assert driver.poll() is None and time.monotonic() < end, "chromedriver does not start"
                 time.sleep(0.05)
-        options = {"binary": chromium, "args": [*_ARGUMENTS.split(), f"--user-data-dir={folder / 'profile'}", "--window-size=1200,900"]}
+        options = {
+            "binary": chromium,
+            "args": [*_ARGUMENTS.split(), f"--user-data-dir={folder / 'profile'}", "--window-size=1200,900"],
+        }
         wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
         session = start.call("POST", "/session", capabilities=wanted)["sessionId"]
         one = Browser(f"http://127.0.0.1:{port}/session/{session}")

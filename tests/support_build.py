@@ -73,7 +73,9 @@ class FakeHost:
     def publish(self, layer: DiffID) -> None:
         now = time.time()
         with self.db.write() as sql:
-            sql.execute("INSERT OR IGNORE INTO layers VALUES (?, 'tar', 0, 0, 0, ?, ?)", (str(layer), now, now))
+            sql.execute(
+                "INSERT OR IGNORE INTO layers VALUES (?, 'tar', 0, 0, 0, ?, ?)", (str(layer), now, now)
+            )
 
     def step(self, vertex: Vertex) -> Any:
         @dataclass

@@ -28,20 +28,40 @@ class Root:
 
     def __init__(self, path: Path, **environ: str) -> None:
         self.path = path
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOXWRIGHT_", "DOCKER_")) and k != "PYTHONDONTWRITEBYTECODE"}
-        self.environ = {**clean, "BOXWRIGHT_ROOT": str(path), "BOXWRIGHT_TRUST_HOST_CA": "never", "DOCKER_CONFIG": str(path / "docker"), **environ}
+        clean = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("BOXWRIGHT_", "DOCKER_")) and k != "PYTHONDONTWRITEBYTECODE"
+        }
+        self.environ = {
+            **clean,
+            "BOXWRIGHT_ROOT": str(path),
+            "BOXWRIGHT_TRUST_HOST_CA": "never",
+            "DOCKER_CONFIG": str(path / "docker"),
+            **environ,
+        }
         self.engine = Engine(settings=load(self.environ))
 
     def start(self, *words: str, **more: Any) -> subprocess.Popen[bytes]:
         """A command in the background."""
         return subprocess.Popen([sys.executable, "-m", "boxwright", *words], env=self.environ, **more)
 
-    def run(self, *words: str, input: str | bytes = b"", check: int | None = 0, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, input: str | bytes = b"", check: int | None = 0, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """A command to its end; fails the test when the exit code is not `check` (None = any)."""
         data = input.encode() if isinstance(input, str) else input
-        done = subprocess.run([sys.executable, "-m", "boxwright", *words], env=self.environ, input=data, capture_output=True, timeout=timeout)
+        done = subprocess.run(
+            [sys.executable, "-m", "boxwright", *words],
+            env=self.environ,
+            input=data,
+            capture_output=True,
+            timeout=timeout,
+        )
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        assert check is None or done.returncode == check, f"boxwright {' '.join(words)}: {done.returncode}\n{out}\n{err}"
+        assert check is None or done.returncode == check, (
+            f"boxwright {' '.join(words)}: {done.returncode}\n{out}\n{err}"
+        )
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     def out(self, *words: str, **more: Any) -> str:

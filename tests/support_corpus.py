@@ -66,7 +66,11 @@ def request(case: Mapping[str, Any], context: Path, **more: Any) -> BuildRequest
 
     secrets = tuple(Secret(name, value=value.encode()) for name, value in case.get("secrets", {}).items())
     return BuildRequest(
-        context=context, dockerfile=context / case["dockerfile"], build_args=case.get("build_args", {}), secrets=secrets, **more
+        context=context,
+        dockerfile=context / case["dockerfile"],
+        build_args=case.get("build_args", {}),
+        secrets=secrets,
+        **more,
     )
 
 
@@ -75,12 +79,23 @@ def small_base() -> bytes:
     """A root file system without programs, for cases that run nothing."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("usr", 0o755), ("usr/bin", 0o755), ("var", 0o755)):
+        for name, mode in (
+            ("bin", 0o755),
+            ("etc", 0o755),
+            ("root", 0o700),
+            ("tmp", 0o1777),
+            ("usr", 0o755),
+            ("usr/bin", 0o755),
+            ("var", 0o755),
+        ):
             info = tarfile.TarInfo(name)
             info.type, info.mode, info.mtime = tarfile.DIRTYPE, mode, 1_700_000_000
             tar.addfile(info)
         users = b"root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
-        for name, data in (("etc/passwd", users), ("etc/group", b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n")):
+        for name, data in (
+            ("etc/passwd", users),
+            ("etc/group", b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n"),
+        ):
             info = tarfile.TarInfo(name)
             info.size, info.mode, info.mtime = len(data), 0o644, 1_700_000_000
             tar.addfile(info, io.BytesIO(data))
@@ -107,7 +122,13 @@ def extended(base: bytes) -> bytes:
 
 def provide_bases(engine: Engine, tar: bytes, *names: str) -> None:
     """Import one root file system under the names that cases build on."""
-    wanted = names or ("busybox", "alpine", "debian:bookworm-slim", "mirror.gcr.io/busybox", "mirror.gcr.io/alpine")
+    wanted = names or (
+        "busybox",
+        "alpine",
+        "debian:bookworm-slim",
+        "mirror.gcr.io/busybox",
+        "mirror.gcr.io/alpine",
+    )
     row = engine.import_(io.BytesIO(tar), wanted[0], changes=['CMD ["/bin/sh"]'])
     for name in wanted[1:]:
         engine.tag(row.target, name)
@@ -128,8 +149,20 @@ def entries(engine: Engine, image: str, *, above: int = 0) -> list[list[str]]:
                     file = tar.extractfile(info)
                     assert file is not None
                     content = hashlib.sha256(file.read()).hexdigest()[:12]
-                kind = "f" if info.isreg() else "d" if info.isdir() else "l" if info.issym() else "h" if info.islnk() else "?"
-                lines.append(f"{kind} {info.mode:04o} {info.uid}:{info.gid} {info.name} {info.linkname} {content}".rstrip())
+                kind = (
+                    "f"
+                    if info.isreg()
+                    else "d"
+                    if info.isdir()
+                    else "l"
+                    if info.issym()
+                    else "h"
+                    if info.islnk()
+                    else "?"
+                )
+                lines.append(
+                    f"{kind} {info.mode:04o} {info.uid}:{info.gid} {info.name} {info.linkname} {content}".rstrip()
+                )
         found.append(lines)
     return found
 
@@ -141,9 +174,13 @@ def tree(engine: Engine, image: str) -> dict[str, str]:
     from boxwright.layer.view import LayersView
 
     out = {}
-    with LayersView([engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]) as view:
+    with LayersView(
+        [engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]
+    ) as view:
         for node in view.walk(""):
-            content = hashlib.sha256(view.content(node)).hexdigest()[:12] if node.type == "file" else node.link
+            content = (
+                hashlib.sha256(view.content(node)).hexdigest()[:12] if node.type == "file" else node.link
+            )
             out[node.path] = f"{node.type} {node.mode:04o} {node.uid}:{node.gid} {content}".rstrip()
     return out
 

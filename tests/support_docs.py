@@ -22,7 +22,12 @@ _BLOCK = re.compile(r"^(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<
 _VOLATILE = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "ID"),
-    (re.compile(r"\b(?:Less than a second|About an? (?:minute|hour)|\d+ (?:second|minute|hour|day|week|month|year)s?)( ago)?\b"), "AGO"),
+    (
+        re.compile(
+            r"\b(?:Less than a second|About an? (?:minute|hour)|\d+ (?:second|minute|hour|day|week|month|year)s?)( ago)?\b"
+        ),
+        "AGO",
+    ),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"), "TIME"),
     (re.compile(r"\b\d+(?:\.\d+)?(?:e[+-]\d+)? ?(?:B|kB|MB|GB|KiB|MiB|GiB)(?![a-z])"), "SIZE"),
     (re.compile(r"\b\d+(?:\.\d+)? ?m?s\b"), "SPAN"),
@@ -86,7 +91,12 @@ class Desk:
         programs.mkdir()
         (programs / "boxwright").write_text(f'#!/bin/sh\nexec {sys.executable} -m boxwright "$@"\n')
         (programs / "boxwright").chmod(0o755)
-        kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy") or name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "LANG")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name.lower().endswith("_proxy")
+            or name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "LANG")
+        }
         self.environ = kept | {
             "PATH": f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.cwd),
@@ -100,7 +110,15 @@ class Desk:
     def type(self, line: str) -> tuple[str, int]:
         """Output (both streams) and exit code."""
         script = f'{line}\ncode=$?; pwd >"$BOXWRIGHT_ROOT.cwd"; exit $code'
-        done = subprocess.run(["bash", "-c", script], cwd=self.cwd, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.cwd,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+        )
         where = Path(self.environ["BOXWRIGHT_ROOT"] + ".cwd")
         if where.exists():
             self.cwd = Path(where.read_text().strip())
@@ -127,7 +145,9 @@ def same(shown: str, real: str) -> bool:
     wanted = [_plain(line) for line in shown.rstrip("\n").split("\n")]
     pattern = "\n".join(r"(?:.*\n?)*?" if line.strip() == "…" else re.escape(line) for line in wanted)
     pattern = pattern.replace("(?:.*\\n?)*?\n", "(?:.*\\n)*?")
-    return re.fullmatch(pattern, "\n".join(_plain(line) for line in real.rstrip("\n").split("\n"))) is not None
+    return (
+        re.fullmatch(pattern, "\n".join(_plain(line) for line in real.rstrip("\n").split("\n"))) is not None
+    )
 
 
 def _plain(line: str) -> str:

@@ -45,7 +45,9 @@ class FaultProxy:
 
 
 @contextmanager
-def faulty(upstream: str, *, rate: float, kinds: tuple[str, ...] = KINDS, seed: int = 1) -> Iterator[FaultProxy]:
+def faulty(
+    upstream: str, *, rate: float, kinds: tuple[str, ...] = KINDS, seed: int = 1
+) -> Iterator[FaultProxy]:
     proxy = FaultProxy(upstream, rate=rate, kinds=kinds, seed=seed)
     try:
         yield proxy
@@ -113,7 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang_up(self, *, gently: bool = False) -> None:
         self.close_connection = True
         if not gently:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, not FIN
+            self.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )  # RST, not FIN
         self.connection.close()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any

@@ -66,14 +66,25 @@ def digest(data: bytes) -> str:
 def config(layers: Sequence[bytes], **more: Any) -> bytes:
     """An image config over these tars."""
     body: dict[str, Any] = {
-        "architecture": "amd64", "os": "linux", "created": "2024-05-06T07:08:09Z", "config": {"Cmd": ["sh"]},
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2024-05-06T07:08:09Z",
+        "config": {"Cmd": ["sh"]},
         "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
-        "history": [{"created": "2024-05-06T07:08:09Z", "created_by": f"layer {n}"} for n, _ in enumerate(layers)],
-    }  # fmt: skip
+        "history": [
+            {"created": "2024-05-06T07:08:09Z", "created_by": f"layer {n}"} for n, _ in enumerate(layers)
+        ],
+    }
     return json.dumps({**body, **more}).encode()
 
 
-def docker_archive(images: Sequence[tuple[Sequence[str], Sequence[bytes]]], *, compress: bool = False, first: bool = False, **more: Any) -> bytes:
+def docker_archive(
+    images: Sequence[tuple[Sequence[str], Sequence[bytes]]],
+    *,
+    compress: bool = False,
+    first: bool = False,
+    **more: Any,
+) -> bytes:
     """What docker 1.10 to 24 saves: images as (tags, tars); `first` puts manifest.json before the layers."""
     files: dict[str, bytes] = {}
     entries = []
@@ -91,19 +102,35 @@ def docker_archive(images: Sequence[tuple[Sequence[str], Sequence[bytes]]], *, c
     return make_tar(*(member(name, data=data) for name, data in files.items()))
 
 
-def oci_files(tars: Sequence[bytes], *, name: str = "", gz: bool = True, annotation: str = "org.opencontainers.image.ref.name", **more: Any) -> dict[str, bytes]:
+def oci_files(
+    tars: Sequence[bytes],
+    *,
+    name: str = "",
+    gz: bool = True,
+    annotation: str = "org.opencontainers.image.ref.name",
+    **more: Any,
+) -> dict[str, bytes]:
     """An OCI layout, as files."""
     blobs = [gzip.compress(tar, mtime=0) if gz else tar for tar in tars]
     raw = config(tars, **more)
     kind = "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if gz else "")
     manifest = json.dumps(
         {
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(raw), "size": len(raw)},
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": digest(raw),
+                "size": len(raw),
+            },
             "layers": [{"mediaType": kind, "digest": digest(b), "size": len(b)} for b in blobs],
         }
     ).encode()
-    entry: dict[str, Any] = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(manifest), "size": len(manifest)}
+    entry: dict[str, Any] = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(manifest),
+        "size": len(manifest),
+    }
     if name:
         entry["annotations"] = {annotation: name}
     files = {f"blobs/sha256/{digest(b)[7:]}": b for b in (*blobs, raw, manifest)}
@@ -131,14 +158,20 @@ def add_container(eng: Engine, image: str, container: str = "c" * 64, *, status:
     row = eng.images_store.resolve(image)
     layers = " ".join(str(d) for d in eng.images_store.resolved(row).layers)
     with eng.db.write() as sql:
-        sql.execute("INSERT INTO containers VALUES (?, ?, ?, ?, ?, '{}')", (container, "name-" + container[:6], row.target, layers, time.time()))
+        sql.execute(
+            "INSERT INTO containers VALUES (?, ?, ?, ?, ?, '{}')",
+            (container, "name-" + container[:6], row.target, layers, time.time()),
+        )
 
 
 def add_step(eng: Engine, key: str, *layers: str, used: float | None = None, size: int = 0) -> None:
     """A step record that keeps these layers."""
     now = time.time() if used is None else used
     with eng.db.write() as sql:
-        sql.execute("INSERT INTO steps VALUES (?, '', 'exec', 'RUN x', '{}', ?, '{}', ?, 0, ?, ?, 1)", (key, " ".join(layers), size, now, now))
+        sql.execute(
+            "INSERT INTO steps VALUES (?, '', 'exec', 'RUN x', '{}', ?, '{}', ?, 0, ?, ?, 1)",
+            (key, " ".join(layers), size, now, now),
+        )
 
 
 def many_images(root: Path, count: int) -> None:

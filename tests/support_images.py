@@ -23,7 +23,14 @@ def busybox_tar() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
 
-        def add(name: str, *, data: bytes | None = None, link: str = "", mode: int = 0o755, kind: bytes = tarfile.REGTYPE) -> None:
+        def add(
+            name: str,
+            *,
+            data: bytes | None = None,
+            link: str = "",
+            mode: int = 0o755,
+            kind: bytes = tarfile.REGTYPE,
+        ) -> None:
             info = tarfile.TarInfo(name)
             info.mode, info.mtime = mode, 1_700_000_000
             if link:
@@ -34,7 +41,19 @@ def busybox_tar() -> bytes:
                 info.type, info.size = kind, len(data)
             tar.addfile(info, io.BytesIO(data) if data is not None else None)
 
-        for directory in ("bin", "etc", "home", "home/app", "root", "usr", "usr/bin", "var", "var/lib", "var/lib/data", "opt"):
+        for directory in (
+            "bin",
+            "etc",
+            "home",
+            "home/app",
+            "root",
+            "usr",
+            "usr/bin",
+            "var",
+            "var/lib",
+            "var/lib/data",
+            "opt",
+        ):
             add(directory, mode=0o700 if directory == "root" else 0o755)
         add("tmp", mode=0o1777)
         with open(BUSYBOX, "rb") as file:
@@ -42,7 +61,11 @@ def busybox_tar() -> bytes:
         for applet in applets:
             if applet != "busybox":
                 add(f"bin/{applet}", link="busybox")
-        add("etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\napp:x:1000:1000::/home/app:/bin/sh\n", mode=0o644)
+        add(
+            "etc/passwd",
+            data=b"root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\napp:x:1000:1000::/home/app:/bin/sh\n",
+            mode=0o644,
+        )
         add("etc/group", data=b"root:x:0:\ndaemon:x:1:\nwheel:x:10:app\napp:x:1000:\n", mode=0o644)
         add("var/lib/data/seed", data=b"from the image\n", mode=0o640)
         add("etc/motd", data=b"hello\n", mode=0o644)

@@ -25,7 +25,9 @@ def layer_store(root: Path) -> LayerStore:
     return LayerStore(LocalStore(root), Database(root / "boxwright.db"))
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+def member(
+    name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields: Any
+) -> tuple[tarfile.TarInfo, bytes]:
     """One entry for `make_tar`; fields are TarInfo's."""
     info = tarfile.TarInfo(name)
     info.type = kind
@@ -46,17 +48,38 @@ def make_tar(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_
 
 
 def raw_header(
-    name: bytes, *, flag: bytes = b"0", size: bytes | int = 0, mode: bytes = b"0000644\0", uid: bytes = b"0000000\0", gid: bytes = b"0000000\0",
-    mtime: bytes = b"00000000000\0", link: bytes = b"", magic: bytes = b"ustar\x0000", device: tuple[bytes, bytes] = (b"", b""),
-    prefix: bytes = b"", rest: dict[int, bytes] | None = None,
-) -> bytes:  # fmt: skip
+    name: bytes,
+    *,
+    flag: bytes = b"0",
+    size: bytes | int = 0,
+    mode: bytes = b"0000644\0",
+    uid: bytes = b"0000000\0",
+    gid: bytes = b"0000000\0",
+    mtime: bytes = b"00000000000\0",
+    link: bytes = b"",
+    magic: bytes = b"ustar\x0000",
+    device: tuple[bytes, bytes] = (b"", b""),
+    prefix: bytes = b"",
+    rest: dict[int, bytes] | None = None,
+) -> bytes:
     """A header with exactly these fields and a right checksum; `rest` overwrites bytes at offsets."""
     block = bytearray(512)
     field = size if isinstance(size, bytes) else b"%011o\0" % size
     for at, value in (
-        (0, name), (100, mode), (108, uid), (116, gid), (124, field), (136, mtime), (156, flag), (157, link), (257, magic),
-        (329, device[0]), (337, device[1]), (345, prefix), *(rest or {}).items(),
-    ):  # fmt: skip
+        (0, name),
+        (100, mode),
+        (108, uid),
+        (116, gid),
+        (124, field),
+        (136, mtime),
+        (156, flag),
+        (157, link),
+        (257, magic),
+        (329, device[0]),
+        (337, device[1]),
+        (345, prefix),
+        *(rest or {}).items(),
+    ):
         block[at : at + len(value)] = value
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
@@ -111,7 +134,14 @@ def census(root: int | Path, *, content: bool = True) -> dict[str, tuple[Any, ..
             held = Path(full).read_bytes() if content else st.st_size
         elif stat.S_ISDIR(st.st_mode):
             todo += [f"{path}/{name}" if path else name for name in sorted(os.listdir(full), reverse=True)]
-        xattrs = {name: os.getxattr(full, name, follow_symlinks=False) for name in os.listxattr(full, follow_symlinks=False)} if path else {}
+        xattrs = (
+            {
+                name: os.getxattr(full, name, follow_symlinks=False)
+                for name in os.listxattr(full, follow_symlinks=False)
+            }
+            if path
+            else {}
+        )
         group = "" if stat.S_ISDIR(st.st_mode) else groups.setdefault((st.st_dev, st.st_ino), path)
         out[path] = (oct(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns, st.st_rdev, held, xattrs, group)
     return out
@@ -123,16 +153,24 @@ def expected(*tars: bytes) -> dict[str, tuple[Any, ...]]:
     (data,) = tars
     nodes: dict[str, tuple[Any, ...]] = {"": (oct(0o40755), 0, 0, 0, 0, None, {}, "")}
     kinds = {
-        tarfile.REGTYPE: stat.S_IFREG, tarfile.AREGTYPE: stat.S_IFREG, tarfile.CONTTYPE: stat.S_IFREG, tarfile.GNUTYPE_SPARSE: stat.S_IFREG,
-        tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK, tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK,
+        tarfile.REGTYPE: stat.S_IFREG,
+        tarfile.AREGTYPE: stat.S_IFREG,
+        tarfile.CONTTYPE: stat.S_IFREG,
+        tarfile.GNUTYPE_SPARSE: stat.S_IFREG,
+        tarfile.DIRTYPE: stat.S_IFDIR,
+        tarfile.SYMTYPE: stat.S_IFLNK,
+        tarfile.CHRTYPE: stat.S_IFCHR,
+        tarfile.BLKTYPE: stat.S_IFBLK,
         tarfile.FIFOTYPE: stat.S_IFIFO,
-    }  # fmt: skip
+    }
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errors="surrogateescape") as tar:
         for info in tar:
             path = os.path.normpath(info.name).lstrip("/")
             path = "" if path == "." else path
             for parent in _parents(path):
-                if not nodes.setdefault(parent, (oct(0o40755), 0, 0, 0, 0, None, {}, ""))[0].startswith("0o4"):
+                if not nodes.setdefault(parent, (oct(0o40755), 0, 0, 0, 0, None, {}, ""))[0].startswith(
+                    "0o4"
+                ):
                     raise KeyError(parent)
             if info.type == tarfile.LNKTYPE:
                 target = nodes[os.path.normpath(info.linkname).lstrip("/")]
@@ -148,15 +186,25 @@ def expected(*tars: bytes) -> dict[str, tuple[Any, ...]]:
                 held, info.mode = info.linkname, 0o777  # links have no other mode
             xattrs = {
                 key.removeprefix("SCHILY.xattr."): value.encode("utf-8", "surrogateescape")
-                for key, value in info.pax_headers.items() if key.startswith("SCHILY.xattr.")
-            }  # fmt: skip
+                for key, value in info.pax_headers.items()
+                if key.startswith("SCHILY.xattr.")
+            }
             seconds, _, fraction = str(info.pax_headers.get("mtime", int(info.mtime))).partition(".")
             nanoseconds = int(fraction.ljust(9, "0")[:9]) if fraction else 0
             mtime = int(seconds) * 10**9 + (-nanoseconds if seconds.startswith("-") else nanoseconds)
             rdev = os.makedev(info.devmajor, info.devminor) if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
             if not (kind == stat.S_IFDIR and nodes.get(path, ("",))[0].startswith("0o4")):
                 _drop(nodes, path)
-            nodes[path] = (oct(kind | info.mode & 0o7777), info.uid, info.gid, mtime, rdev, held, xattrs, "" if kind == stat.S_IFDIR else path)
+            nodes[path] = (
+                oct(kind | info.mode & 0o7777),
+                info.uid,
+                info.gid,
+                mtime,
+                rdev,
+                held,
+                xattrs,
+                "" if kind == stat.S_IFDIR else path,
+            )
     return _regroup(nodes)
 
 
@@ -175,7 +223,10 @@ def _regroup(nodes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     members: dict[int, str] = {}
     for path in _walk_order(nodes):
         members.setdefault(id(nodes[path]), path)
-    return {path: (*node[:-1], "" if node[0].startswith("0o4") else members[id(node)]) for path, node in nodes.items()}
+    return {
+        path: (*node[:-1], "" if node[0].startswith("0o4") else members[id(node)])
+        for path, node in nodes.items()
+    }
 
 
 def _walk_order(nodes: dict[str, tuple[Any, ...]]) -> list[str]:

@@ -39,16 +39,23 @@ def free_port() -> int:
 
 @contextmanager
 def docker_registry(
-    folder: Path, *, htpasswd: str = "", tls: tuple[Path, Path] | None = None, mirror_of: str = "", port: int = 0
+    folder: Path,
+    *,
+    htpasswd: str = "",
+    tls: tuple[Path, Path] | None = None,
+    mirror_of: str = "",
+    port: int = 0,
 ) -> Iterator[str]:
     """Go's registry on a free port; yields host:port."""
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     http: dict[str, object] = {"addr": f"127.0.0.1:{port}", "secret": "x"}
     config: dict[str, object] = {
-        "version": 0.1, "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}}, "http": http,
-    }  # fmt: skip
+        "version": 0.1,
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "http": http,
+    }
     if htpasswd:
         (folder / "htpasswd").write_text(htpasswd)
         config["auth"] = {"htpasswd": {"realm": "here", "path": str(folder / "htpasswd")}}
@@ -58,7 +65,9 @@ def docker_registry(
         config["proxy"] = {"remoteurl": mirror_of}
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
     with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log
+        )
     try:
         end = time.monotonic() + 30
         while True:
@@ -82,9 +91,24 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
     sock = short / "s"
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(short / "exec"), "-H", f"unix://{sock}", "-p", str(folder / "pid"),
-             "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"], stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                "dockerd",
+                "--data-root",
+                str(folder / "data"),
+                "--exec-root",
+                str(short / "exec"),
+                "-H",
+                f"unix://{sock}",
+                "-p",
+                str(folder / "pid"),
+                "--iptables=false",
+                "--ip6tables=false",
+                "--ip-forward=false",
+                "--bridge=none",
+            ],
+            stdout=log,
+            stderr=log,
+        )
     docker = ["docker", "-H", f"unix://{sock}"]
     try:
         end = time.monotonic() + 40
@@ -96,17 +120,31 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
     finally:
         process.terminate()
         process.wait(30)
-        subprocess.run(["umount", "-l", folder / "data"], capture_output=True, check=False)  # its data is a mount, which it leaves
+        subprocess.run(
+            ["umount", "-l", folder / "data"], capture_output=True, check=False
+        )  # its data is a mount, which it leaves
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if line.split()[1].startswith(f"{short}/"):
                 subprocess.run(["umount", "-l", line.split()[1]], capture_output=True, check=False)
         shutil.rmtree(short, ignore_errors=True)
 
 
-def run(*argv: str | Path, env: Mapping[str, str] | None = None, input: str | None = None, fails: bool = False, any_code: bool = False) -> str:
+def run(
+    *argv: str | Path,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,
+    fails: bool = False,
+    any_code: bool = False,
+) -> str:
     """Standard output of a program that must succeed (or, with `fails`, standard error of one that must fail)."""
     done = subprocess.run(
-        [str(a) for a in argv], capture_output=True, text=True, input=input, env={**os.environ, **(env or {})}, check=False, timeout=120
+        [str(a) for a in argv],
+        capture_output=True,
+        text=True,
+        input=input,
+        env={**os.environ, **(env or {})},
+        check=False,
+        timeout=120,
     )
     if fails:
         assert done.returncode != 0, done.stdout
@@ -121,7 +159,12 @@ class Boxwright:
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
-        self.env = {"BOXWRIGHT_ROOT": str(folder / "root"), "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / ".docker"), "XDG_CONFIG_HOME": ""}
+        self.env = {
+            "BOXWRIGHT_ROOT": str(folder / "root"),
+            "HOME": str(self.home),
+            "DOCKER_CONFIG": str(self.home / ".docker"),
+            "XDG_CONFIG_HOME": "",
+        }
 
     def __call__(self, *argv: str | Path, input: str | None = None, fails: bool = False) -> str:
         return run(sys.executable, "-m", "boxwright", *argv, env=self.env, input=input, fails=fails)
@@ -131,7 +174,17 @@ class Boxwright:
 def podman(folder: Path) -> Iterator[list[str]]:
     """The start of a podman command line on private storage. Its paths must be short, which pytest's are not."""
     short = Path(tempfile.mkdtemp(prefix="pod-"))
-    start = ["podman", "--root", str(folder / "root"), "--runroot", str(short), "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
+    start = [
+        "podman",
+        "--root",
+        str(folder / "root"),
+        "--runroot",
+        str(short),
+        "--storage-driver",
+        "vfs",
+        "--cgroup-manager",
+        "cgroupfs",
+    ]
     try:
         yield start
     finally:

@@ -55,7 +55,9 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.blobs: dict[str, dict[str, bytes]] = {}  # repository -> digest -> bytes
-        self.manifests: dict[str, dict[str, tuple[str, bytes]]] = {}  # repository -> tag or digest -> (type, bytes)
+        self.manifests: dict[
+            str, dict[str, tuple[str, bytes]]
+        ] = {}  # repository -> tag or digest -> (type, bytes)
         self.uploads: dict[str, bytearray] = {}
         self.log: list[Request] = []
         self.hook: Hook | None = None
@@ -87,7 +89,9 @@ class FakeRegistry:
         self.blobs.setdefault(repository, {})[str(digest)] = data
         return digest
 
-    def add_manifest(self, repository: str, tag: str, raw: bytes, media_type: str = mt.OCI_MANIFEST) -> Descriptor:
+    def add_manifest(
+        self, repository: str, tag: str, raw: bytes, media_type: str = mt.OCI_MANIFEST
+    ) -> Descriptor:
         desc = Descriptor.of(raw, media_type)
         for name in filter(None, (tag, str(desc.digest))):
             self.manifests.setdefault(repository, {})[name] = (media_type, raw)
@@ -119,7 +123,10 @@ class FakeRegistry:
 
     def _access(self, request: Request) -> Response | None:
         given = request.headers.get("authorization", "")
-        if self.basic is not None and given != "Basic " + base64.b64encode(":".join(self.basic).encode()).decode():
+        if (
+            self.basic is not None
+            and given != "Basic " + base64.b64encode(":".join(self.basic).encode()).decode()
+        ):
             return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="here"'})
         if self.tokens is not None:
             return self.tokens.check(request, given)
@@ -137,7 +144,11 @@ class FakeRegistry:
         tags = sorted(t for t in self.manifests[repository] if ":" not in t)
         last = request.query.get("last", [""])[0]
         page = [t for t in tags if t > last][:3]
-        more = {"Link": f'</v2/{repository}/tags/list?n=3&last={page[-1]}>; rel="next"'} if page and page[-1] != tags[-1] else {}
+        more = (
+            {"Link": f'</v2/{repository}/tags/list?n=3&last={page[-1]}>; rel="next"'}
+            if page and page[-1] != tags[-1]
+            else {}
+        )
         return Response(200, more, json.dumps({"name": repository, "tags": page}).encode())
 
     def _manifest(self, request: Request, repository: str, reference: str) -> Response:
@@ -145,7 +156,9 @@ class FakeRegistry:
             desc = self.add_manifest(repository, reference, request.body, request.headers["content-type"])
             subject = json.loads(request.body).get("subject")
             more = {"OCI-Subject": subject["digest"]} if subject and self.referrers_api else {}
-            return Response(201, {"Docker-Content-Digest": str(desc.digest), "Location": request.path, **more})
+            return Response(
+                201, {"Docker-Content-Digest": str(desc.digest), "Location": request.path, **more}
+            )
         found = self.manifests.get(repository, {}).get(reference)
         if found is None:
             return _error(404, "MANIFEST_UNKNOWN" if repository in self.manifests else "NAME_UNKNOWN")
@@ -153,7 +166,11 @@ class FakeRegistry:
         if request.method == "DELETE":
             if not self.deletes_tags and ":" not in reference:
                 return _error(405, "UNSUPPORTED")
-            gone = [name for name, content in self.manifests[repository].items() if name == reference or (":" in reference and content == found)]
+            gone = [
+                name
+                for name, content in self.manifests[repository].items()
+                if name == reference or (":" in reference and content == found)
+            ]
             for name in gone:
                 del self.manifests[repository][name]
             return Response(202)
@@ -169,7 +186,9 @@ class FakeRegistry:
         mount, origin = request.query.get("mount", [""])[0], request.query.get("from", [""])[0]
         if mount and mount in self.blobs.get(origin, {}):
             self.blobs.setdefault(repository, {})[mount] = self.blobs[origin][mount]
-            return Response(201, {"Location": f"/v2/{repository}/blobs/{mount}", "Docker-Content-Digest": mount})
+            return Response(
+                201, {"Location": f"/v2/{repository}/blobs/{mount}", "Docker-Content-Digest": mount}
+            )
         key = uuid.uuid4().hex
         self.uploads[key] = bytearray()
         return Response(202, {"Location": f"/v2/{repository}/blobs/uploads/{key}?state=x", "Range": "0-0"})
@@ -192,7 +211,9 @@ class FakeRegistry:
             return _error(400, "DIGEST_INVALID")
         self.blobs.setdefault(repository, {})[digest] = bytes(upload)
         del self.uploads[key]
-        return Response(201, {"Location": f"/v2/{repository}/blobs/{digest}", "Docker-Content-Digest": digest})
+        return Response(
+            201, {"Location": f"/v2/{repository}/blobs/{digest}", "Docker-Content-Digest": digest}
+        )
 
     def _referrers(self, request: Request, repository: str, digest: str) -> Response:
         if not self.referrers_api:
@@ -201,21 +222,36 @@ class FakeRegistry:
         for name, (kind, raw) in self.manifests.get(repository, {}).items():
             body = json.loads(raw)
             if ":" in name and (body.get("subject") or {}).get("digest") == digest:
-                entries.append(Descriptor(kind, Digest.parse(name), len(raw), artifact_type=body.get("artifactType", "")))
+                entries.append(
+                    Descriptor(kind, Digest.parse(name), len(raw), artifact_type=body.get("artifactType", ""))
+                )
         return Response(200, {"Content-Type": mt.OCI_INDEX}, Index.compose(entries).raw)
 
     def _v1_ping(self, request: Request) -> Response:
-        return Response(200, {"X-Docker-Registry-Standalone": "true"}, b'{"standalone":true}') if self.searchable else Response(404)
+        return (
+            Response(200, {"X-Docker-Registry-Standalone": "true"}, b'{"standalone":true}')
+            if self.searchable
+            else Response(404)
+        )
 
     def _v1_search(self, request: Request) -> Response:
         if not self.searchable:
             return Response(404)
         term = request.query.get("q", [""])[0]
         found = [
-            {"name": f"{self.host}/{name}", "description": f"about {name}", "star_count": n, "is_official": n > 2, "is_automated": False}
-            for n, name in enumerate(sorted(self.manifests)) if term in name
+            {
+                "name": f"{self.host}/{name}",
+                "description": f"about {name}",
+                "star_count": n,
+                "is_official": n > 2,
+                "is_automated": False,
+            }
+            for n, name in enumerate(sorted(self.manifests))
+            if term in name
         ]
-        return Response(200, {}, json.dumps({"query": term, "num_results": len(found), "results": found}).encode())
+        return Response(
+            200, {}, json.dumps({"query": term, "num_results": len(found), "results": found}).encode()
+        )
 
 
 _ROUTES = (
@@ -235,7 +271,14 @@ _ROUTES = (
 class TokenServer:
     """Bearer tokens: accounts with passwords, tokens that know their scopes."""
 
-    def __init__(self, realm: str, *, accounts: dict[str, str] | None = None, anonymous: bool = False, post_only: bool = False) -> None:
+    def __init__(
+        self,
+        realm: str,
+        *,
+        accounts: dict[str, str] | None = None,
+        anonymous: bool = False,
+        post_only: bool = False,
+    ) -> None:
         self.realm = realm
         self.accounts = accounts or {}
         self.anonymous = anonymous
@@ -263,7 +306,12 @@ class TokenServer:
         if self.narrow:
             scopes = scopes[:1]
         token = uuid.uuid4().hex
-        self.issued[token] = {f"{s.rpartition(':')[0]}:{a}" for s in scopes for a in s.rpartition(":")[2].split(",") if user or a == "pull"}
+        self.issued[token] = {
+            f"{s.rpartition(':')[0]}:{a}"
+            for s in scopes
+            for a in s.rpartition(":")[2].split(",")
+            if user or a == "pull"
+        }
         body: dict[str, Any] = {"token": token, "expires_in": 300}
         if fields.get("offline_token") == ["true"]:
             body["refresh_token"] = self.identity
@@ -278,9 +326,17 @@ class TokenServer:
         have = self.issued.get(given.removeprefix("Bearer "))
         if have is not None and wanted <= have:
             return None
-        scope = f',scope="repository:{match[1]}:{",".join(sorted(w.rpartition(":")[2] for w in wanted))}"' if match else ""
+        scope = (
+            f',scope="repository:{match[1]}:{",".join(sorted(w.rpartition(":")[2] for w in wanted))}"'
+            if match
+            else ""
+        )
         error = ',error="insufficient_scope"' if have is not None else ""
-        return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": f'Bearer realm="{self.realm}",service="registry"{scope}{error}'})
+        return _error(
+            401,
+            "UNAUTHORIZED",
+            {"WWW-Authenticate": f'Bearer realm="{self.realm}",service="registry"{scope}{error}'},
+        )
 
 
 def ranged(request: Request, data: bytes) -> Response:
@@ -295,7 +351,9 @@ def ranged(request: Request, data: bytes) -> Response:
 
 
 def _error(status: int, code: str, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " "), "detail": None}]}).encode()
+    body = json.dumps(
+        {"errors": [{"code": code, "message": code.lower().replace("_", " "), "detail": None}]}
+    ).encode()
     return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
@@ -322,7 +380,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         elif length := int(self.headers.get("Content-Length") or 0):
             body = self.rfile.read(length)
-        request = Request(self.command, parts.path, parse_qs(parts.query), {k.lower(): v for k, v in self.headers.items()}, body)
+        request = Request(
+            self.command,
+            parts.path,
+            parse_qs(parts.query),
+            {k.lower(): v for k, v in self.headers.items()},
+            body,
+        )
         self._send(self.server.registry.answer(request))
 
     def _send(self, response: Response) -> None:
@@ -384,16 +448,25 @@ def tar_of(files: dict[str, bytes]) -> bytes:
 
 
 def make_image(
-    *files: dict[str, bytes], platform: str = "linux/amd64", compress: str = "gzip", docker: bool = False, config: dict[str, Any] | None = None,
-) -> Image:  # fmt: skip
+    *files: dict[str, bytes],
+    platform: str = "linux/amd64",
+    compress: str = "gzip",
+    docker: bool = False,
+    config: dict[str, Any] | None = None,
+) -> Image:
     """An image with one layer for each dict of files."""
     tars = [tar_of(f) for f in files]
     os_name, arch, *variant = platform.split("/")
     body: dict[str, Any] = {
-        "architecture": arch, "os": os_name, "created": "2024-01-02T03:04:05Z", "config": config or {},
+        "architecture": arch,
+        "os": os_name,
+        "created": "2024-01-02T03:04:05Z",
+        "config": config or {},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(t).hexdigest()}" for t in tars]},
-        "history": [{"created": "2024-01-02T03:04:05Z", "created_by": f"layer {n}"} for n in range(len(tars))],
-    }  # fmt: skip
+        "history": [
+            {"created": "2024-01-02T03:04:05Z", "created_by": f"layer {n}"} for n in range(len(tars))
+        ],
+    }
     if variant:
         body["variant"] = variant[0]
     raw = json.dumps(body).encode()
@@ -407,9 +480,10 @@ def make_image(
     else:
         layers, kind = tars, mt.DOCKER_LAYER if docker else mt.OCI_LAYER
     manifest = Manifest.compose(
-        Descriptor.of(raw, mt.DOCKER_CONFIG if docker else mt.OCI_CONFIG), [Descriptor.of(blob, kind) for blob in layers],
+        Descriptor.of(raw, mt.DOCKER_CONFIG if docker else mt.OCI_CONFIG),
+        [Descriptor.of(blob, kind) for blob in layers],
         media_type=mt.DOCKER_MANIFEST if docker else mt.OCI_MANIFEST,
-    )  # fmt: skip
+    )
     return Image(raw, tuple(layers), manifest, tuple(tars))
 
 
@@ -421,8 +495,14 @@ def noise(size: int, seed: int = 1) -> bytes:
 def client_config(tmp: Path, **more: Any) -> ClientConfig:
     """A configuration that reads nothing of this machine and does not dawdle."""
     values: dict[str, Any] = {
-        "docker_config": tmp / "docker", "home": tmp / "home", "etc": tmp / "etc", "backoff": 0.01, "read_timeout": 10.0, "connect_timeout": 5.0, "longest_pause": 3.0,
-    }  # fmt: skip
+        "docker_config": tmp / "docker",
+        "home": tmp / "home",
+        "etc": tmp / "etc",
+        "backoff": 0.01,
+        "read_timeout": 10.0,
+        "connect_timeout": 5.0,
+        "longest_pause": 3.0,
+    }
     return ClientConfig(**{**values, **more})
 
 

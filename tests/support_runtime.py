@@ -43,5 +43,11 @@ def any_runtime(state: Path) -> Runtime:
 def container_spec(root: Path, *argv: str, **more: Any) -> dict[str, Any]:
     """A config with Docker's defaults, in the host's network."""
     caps = capabilities(bounding=host().bounding)
-    words = process(argv, env=[f"PATH={DEFAULT_PATH}"], capabilities=caps, terminal=more.pop("terminal", False), uid=more.pop("uid", 0))
+    words = process(
+        argv,
+        env=[f"PATH={DEFAULT_PATH}"],
+        capabilities=caps,
+        terminal=more.pop("terminal", False),
+        uid=more.pop("uid", 0),
+    )
     return base_spec(str(root), words, hostname="test", namespaces={"network": None}, **more)

@@ -38,7 +38,13 @@ class Client:
         connection = http.client.HTTPConnection(self.host, timeout=30)
         try:
             chunked = body is not None and not isinstance(body, (bytes, str))
-            connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()}, encode_chunked=chunked)
+            connection.request(
+                method,
+                path,
+                body,
+                {k.replace("_", "-"): v for k, v in headers.items()},
+                encode_chunked=chunked,
+            )
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         finally:
@@ -51,10 +57,17 @@ class Client:
         assert answer.status == 201, answer
         return digest
 
-    def push_manifest(self, name: str, reference: str, body: dict[str, Any] | bytes, media_type: str = "") -> Answer:
+    def push_manifest(
+        self, name: str, reference: str, body: dict[str, Any] | bytes, media_type: str = ""
+    ) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         kind = media_type or (json.loads(raw).get("mediaType") if not isinstance(body, bytes) else "")
-        return self("PUT", f"/v2/{name}/manifests/{reference}", raw, Content_Type=kind or "application/vnd.oci.image.manifest.v1+json")
+        return self(
+            "PUT",
+            f"/v2/{name}/manifests/{reference}",
+            raw,
+            Content_Type=kind or "application/vnd.oci.image.manifest.v1+json",
+        )
 
 
 @contextmanager

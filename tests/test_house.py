@@ -64,15 +64,17 @@ CATCH_ALL: dict[str, str] = {
     "registry/server/serve.py": "a background task that fails is logged and started again; requests go on",
     "registry/client/http.py": "draining a broken connection may fail in any way; it is dropped then",
 }
-LONG_FILES: dict[str, str] = {
-}
-LINES = 450
+LONG_FILES: dict[str, str] = {}
+LINES = 600
 
 
 @cache
 def files() -> dict[str, ast.Module]:
     """Path under src/boxwright -> its tree."""
-    return {str(path.relative_to(SOURCE)): ast.parse(path.read_text(), str(path)) for path in sorted(SOURCE.rglob("*.py"))}
+    return {
+        str(path.relative_to(SOURCE)): ast.parse(path.read_text(), str(path))
+        for path in sorted(SOURCE.rglob("*.py"))
+    }
 
 
 def room(module: str) -> str:
@@ -94,7 +96,9 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             assert node.module
-            if node.module == "boxwright" or ((SOURCE / Path(*node.module.split(".")[1:])).is_dir() and node.module.startswith("boxwright.")):
+            if node.module == "boxwright" or (
+                (SOURCE / Path(*node.module.split(".")[1:])).is_dir() and node.module.startswith("boxwright.")
+            ):
                 for alias in node.names:
                     whole = f"{node.module}.{alias.name}"
                     yield (whole if exists(whole) else node.module), node.lineno
@@ -136,7 +140,9 @@ def top_level(tree: ast.Module) -> Iterator[ast.stmt]:
 def test_no_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for name, tree in files().items():
-        body = ast.Module([n for n in top_level(tree) if isinstance(n, (ast.Import, ast.ImportFrom, ast.Try, ast.If))], [])
+        body = ast.Module(
+            [n for n in top_level(tree) if isinstance(n, (ast.Import, ast.ImportFrom, ast.Try, ast.If))], []
+        )
         graph[module_of(name)] = {m for m, _ in imports(body) if m.startswith("boxwright.")}
     done: set[str] = set()
 
@@ -153,14 +159,28 @@ def test_no_cycles() -> None:
 
 def uses(tree: ast.AST, module: str, names: tuple[str, ...]) -> Iterator[int]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in names and isinstance(node.value, ast.Name) and node.value.id == module:
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in names
+            and isinstance(node.value, ast.Name)
+            and node.value.id == module
+        ):
             yield node.lineno
-        if isinstance(node, ast.ImportFrom) and node.module == module and any(a.name in names for a in node.names):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module == module
+            and any(a.name in names for a in node.names)
+        ):
             yield node.lineno
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    wrong = [f"{name}:{line}" for name, tree in files().items() if not in_places(name, ENVIRON) for line in uses(tree, "os", ("environ", "environb", "getenv"))]
+    wrong = [
+        f"{name}:{line}"
+        for name, tree in files().items()
+        if not in_places(name, ENVIRON)
+        for line in uses(tree, "os", ("environ", "environb", "getenv"))
+    ]
     assert not wrong, "os.environ belongs to settings.py: " + ", ".join(wrong)
 
 
@@ -170,7 +190,9 @@ def test_only_the_command_line_prints() -> None:
         for name, tree in files().items()
         if not in_places(name, PRINT)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("print", "input")
     ]
     assert not wrong, "print belongs to cli: " + ", ".join(wrong)
 
@@ -186,7 +208,12 @@ def test_programs_are_started_in_one_place() -> None:
 
 
 def test_tarfile_is_not_used() -> None:
-    wrong = [f"{name}:{line}" for name, tree in files().items() for module, line in imports(tree) if module.split(".")[0] == "tarfile"]
+    wrong = [
+        f"{name}:{line}"
+        for name, tree in files().items()
+        for module, line in imports(tree)
+        if module.split(".")[0] == "tarfile"
+    ]
     assert not wrong, "layer.scan and layer.writer know hostile tars: " + ", ".join(wrong)
 
 
@@ -200,7 +227,9 @@ def test_no_catch_all_swallows() -> None:
             names = {n.strip(" ()") for n in caught.split(",")}
             # Raised again or translated, or handed as a value to the thread that will raise it.
             inside = [n for statement in node.body for n in ast.walk(statement)]
-            passed_on = any(isinstance(n, ast.Raise) or (isinstance(n, ast.Name) and n.id == node.name) for n in inside)
+            passed_on = any(
+                isinstance(n, ast.Raise) or (isinstance(n, ast.Name) and n.id == node.name) for n in inside
+            )
             if names & {"", "Exception", "BaseException"} and not passed_on:
                 wrong.append(f"{name}:{node.lineno}")
     assert not wrong, "caught and swallowed: " + ", ".join(wrong)
@@ -208,7 +237,13 @@ def test_no_catch_all_swallows() -> None:
 
 def test_nothing_is_left_to_do() -> None:
     marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|NotImplemented" + r"Error")
-    wrong = [f"{path.relative_to(REPOSITORY)}:{at}" for top in ("src", "tests") for path in sorted((REPOSITORY / top).rglob("*.py")) for at, line in enumerate(path.read_text().splitlines(), 1) if marks.search(line)]
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{at}"
+        for top in ("src", "tests")
+        for path in sorted((REPOSITORY / top).rglob("*.py"))
+        for at, line in enumerate(path.read_text().splitlines(), 1)
+        if marks.search(line)
+    ]
     assert not wrong, ", ".join(wrong)
 
 
@@ -232,8 +267,12 @@ def test_every_public_thing_says_what_it_is() -> None:
             wrong.append(name)
         for node in tree.body:
             # Plain values (a row of named fields, an error) may speak by their names alone.
-            speaks = isinstance(node, ast.FunctionDef) or (isinstance(node, ast.ClassDef) and any(isinstance(n, ast.FunctionDef) for n in node.body))
-            declares = name.startswith("cli/") and node.__class__ is ast.FunctionDef and node.name.endswith("_args")  # its options speak
+            speaks = isinstance(node, ast.FunctionDef) or (
+                isinstance(node, ast.ClassDef) and any(isinstance(n, ast.FunctionDef) for n in node.body)
+            )
+            declares = (
+                name.startswith("cli/") and node.__class__ is ast.FunctionDef and node.name.endswith("_args")
+            )  # its options speak
             if speaks and not declares and not node.name.startswith("_") and ast.get_docstring(node) is None:
                 wrong.append(f"{name}:{node.lineno} {node.name}")
     assert not wrong, "no docstring: " + ", ".join(wrong)
@@ -279,10 +318,17 @@ def test_every_error_has_a_row_in_each_table() -> None:
 
 
 def test_every_error_has_a_meaning() -> None:
-    wrong = {f"{e.__module__}.{e.__name__}" for e in every_error() if BoxwrightError in e.__bases__ and e.__module__ != "boxwright.errors"}
+    wrong = {
+        f"{e.__module__}.{e.__name__}"
+        for e in every_error()
+        if BoxwrightError in e.__bases__ and e.__module__ != "boxwright.errors"
+    }
     assert set(OTHERS_MEANING) <= wrong, f"gone: {set(OTHERS_MEANING) - wrong}"
     wrong -= set(OTHERS_MEANING)
-    assert not wrong, "derive from NotFound, Conflict, Invalid…, not from BoxwrightError itself: " + ", ".join(sorted(wrong))
+    assert not wrong, (
+        "derive from NotFound, Conflict, Invalid…, not from BoxwrightError itself: "
+        + ", ".join(sorted(wrong))
+    )
 
 
 # --- the command line ------------------------------------------------------------------------------
@@ -304,10 +350,14 @@ def test_every_command_exists(name: str, capsys: pytest.CaptureFixture[str]) -> 
 def test_every_command_is_in_the_table() -> None:
     rows = {row[:2] for row in COMMANDS.values()}
     for name, tree in files().items():
-        functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")}
+        functions = {
+            n.name for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")
+        }
         for function in functions:
             if name.startswith("cli/") and functions & {f"{function}_args", f"{function.rstrip('_')}_args"}:
-                assert (module_of(name), function) in rows, f"{name}: {function} is a command without a row in cli/commands.py"
+                assert (module_of(name), function) in rows, (
+                    f"{name}: {function} is a command without a row in cli/commands.py"
+                )
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
@@ -315,7 +365,9 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
     for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]:
         if not page.is_file():
             continue
-        for kind, block in re.findall(r"^```(console|sh|bash|shell)\n(.*?)^```", page.read_text(), re.M | re.S):
+        for kind, block in re.findall(
+            r"^```(console|sh|bash|shell)\n(.*?)^```", page.read_text(), re.M | re.S
+        ):
             for line in re.sub(r"\\\n", " ", block).splitlines():
                 if kind == "console" and not line.startswith("$ "):
                     continue
@@ -335,7 +387,9 @@ def commands(line: str) -> Iterator[list[str]]:
             redirected = True
             words = words[:-1] if words[-1:] in (["1"], ["2"]) else words
         elif set(word) <= set("();|&"):
-            while words and (words[0] in ("sudo", "time", "if", "then", "do", "exec") or re.match(r"[A-Z_]+=", words[0])):
+            while words and (
+                words[0] in ("sudo", "time", "if", "then", "do", "exec") or re.match(r"[A-Z_]+=", words[0])
+            ):
                 words = words[1:]
             if words[:1] == ["boxwright"]:
                 yield words[1:]
@@ -358,7 +412,24 @@ def test_the_pages_show_commands_that_exist() -> None:
             pass
 
 
-HEAVY = ("argparse", "asyncio", "concurrent.futures", "isal", "jinja2", "json", "logging", "rich", "shutil", "sqlite3", "subprocess", "tempfile", "urllib3", "zstandard", "dataclasses", "re")
+HEAVY = (
+    "argparse",
+    "asyncio",
+    "concurrent.futures",
+    "isal",
+    "jinja2",
+    "json",
+    "logging",
+    "rich",
+    "shutil",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "urllib3",
+    "zstandard",
+    "dataclasses",
+    "re",
+)
 
 
 @pytest.mark.parametrize(
@@ -373,8 +444,15 @@ HEAVY = ("argparse", "asyncio", "concurrent.futures", "isal", "jinja2", "json", 
 )
 def test_light_commands_import_little(argv: list[str], allowed: tuple[str, ...], tmp_path: Path) -> None:
     script = "import sys; sys.stdout = open('/dev/null', 'w'); from boxwright.cli.main import main; code = main(sys.argv[1:]); sys.stderr.write('\\n'.join(sys.modules)); sys.exit(code)"
-    environ = {"PATH": "/usr/bin:/bin", "BOXWRIGHT_ROOT": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY / "src")}
-    done = subprocess.run([sys.executable, "-S", "-c", script, *argv], capture_output=True, text=True, env=environ)
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "BOXWRIGHT_ROOT": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(REPOSITORY / "src"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script, *argv], capture_output=True, text=True, env=environ
+    )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stderr.splitlines()) & set(HEAVY) - set(allowed)
     assert not loaded, f"boxwright {' '.join(argv)} imports {sorted(loaded)}"

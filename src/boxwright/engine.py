@@ -93,7 +93,9 @@ class Engine:
         """The OCI runtime that this host can use. Raises NoRuntime."""
         from boxwright.runtime.probe import find_runtime
 
-        return find_runtime(self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root)
+        return find_runtime(
+            self.settings.runtime_dir / "runtime", wanted=self.settings.runtime, cache=self.root
+        )
 
     def runtime_for(self, wanted: str) -> Runtime:
         """The OCI runtime that a container asks for by name or path, '' for this host's. Raises NoRuntime."""
@@ -118,7 +120,9 @@ class Engine:
         from boxwright.container.config import ContainerConfig
         from boxwright.container.foreground import run
 
-        return run(self.containers, ContainerConfig(image, command, **{"auto_remove": True, **options}), input=input)
+        return run(
+            self.containers, ContainerConfig(image, command, **{"auto_remove": True, **options}), input=input
+        )
 
     def container_inspect(self, container: str, *, size: bool = False) -> dict[str, Any]:
         """Docker's JSON of a container. Raises NoSuchContainer."""
@@ -137,8 +141,15 @@ class Engine:
         return inspect_volume(self.containers.volumes.get(volume))
 
     def commit(
-        self, container: str, name: str = "", *, author: str = "", message: str = "", changes: Sequence[str] = (), pause: bool = True,
-    ) -> ImageRow:  # fmt: skip
+        self,
+        container: str,
+        name: str = "",
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> ImageRow:
         """A container's tree as a new image. Raises NoSuchContainer, ChangeInvalid."""
         from boxwright.container.commit import commit
         from boxwright.image.compose import timestamp
@@ -146,7 +157,17 @@ class Engine:
         epoch = self.settings.source_date_epoch
         created = timestamp(epoch) if epoch is not None else ""
         found = self.containers.get(container)
-        return commit(self, self.containers, found, name=name, author=author, message=message, changes=changes, pause=pause, created=created)
+        return commit(
+            self,
+            self.containers,
+            found,
+            name=name,
+            author=author,
+            message=message,
+            changes=changes,
+            pause=pause,
+            created=created,
+        )
 
     # --- images --------------------------------------------------------------------------------
 
@@ -180,7 +201,10 @@ class Engine:
         if not rows:
             return []
         states = self._container_states()
-        return [Use(container, target, states.get(container) in ("running", "paused")) for container, target in rows]
+        return [
+            Use(container, target, states.get(container) in ("running", "paused"))
+            for container, target in rows
+        ]
 
     def _container_states(self) -> dict[str, str]:
         """Docker's state word of every container, by ID."""
@@ -191,7 +215,10 @@ class Engine:
         from boxwright.container.records import load_state
 
         states = {container: load_state(self.root / "containers" / container) for container in found}
-        return {container: s.status if s.supervised or not s.active else "exited" for container, s in states.items()}
+        return {
+            container: s.status if s.supervised or not s.active else "exited"
+            for container, s in states.items()
+        }
 
     def images(self, *, show_all: bool = False, filters: Filters | None = None) -> list[ImageSummary]:
         """All images, newest first. Raises FilterInvalid."""
@@ -209,7 +236,9 @@ class Engine:
         """Docker's JSON of an image. Raises NoSuchImage, PlatformAbsent."""
         from boxwright.image.describe import inspect
 
-        return inspect(self.images_store, self.images_store.resolve(image), driver=self.snapshots.name, platform=platform)
+        return inspect(
+            self.images_store, self.images_store.resolve(image), driver=self.snapshots.name, platform=platform
+        )
 
     def tag(self, source: str, name: str) -> None:
         """Give an image another name. Raises NoSuchImage, ReferenceInvalid."""
@@ -222,25 +251,54 @@ class Engine:
             raise failures[0]
         return lines
 
-    def save(self, images: Sequence[str], out: Any, *, platform: str | None = None, progress: Progress | None = None) -> None:
+    def save(
+        self,
+        images: Sequence[str],
+        out: Any,
+        *,
+        platform: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         """Write images as one archive to anything with ``write``. Raises NoSuchImage, PlatformAbsent."""
         from boxwright.image.save import save
         from boxwright.spec.platform import Platform
 
-        save(self.images_store, images, out, platform=Platform.parse(platform) if platform else None, progress=progress)
+        save(
+            self.images_store,
+            images,
+            out,
+            platform=Platform.parse(platform) if platform else None,
+            progress=progress,
+        )
 
     def load(
-        self, source: Path | BinaryIO, *, platform: str | None = None, progress: Progress | None = None,
+        self,
+        source: Path | BinaryIO,
+        *,
+        platform: str | None = None,
+        progress: Progress | None = None,
         done: Callable[[Loaded], None] | None = None,
-    ) -> list[Loaded]:  # fmt: skip
+    ) -> list[Loaded]:
         """Bring in the images of an archive, an OCI layout directory or a stream. Raises ArchiveInvalid, Corrupt."""
         from boxwright.image.load import load
         from boxwright.spec.platform import Platform
 
-        return load(self.images_store, source, platform=Platform.parse(platform) if platform else None, progress=progress, done=done)
+        return load(
+            self.images_store,
+            source,
+            platform=Platform.parse(platform) if platform else None,
+            progress=progress,
+            done=done,
+        )
 
     def import_(
-        self, source: str | BinaryIO, name: str = "", *, changes: Sequence[str] = (), message: str = "", platform: str | None = None
+        self,
+        source: str | BinaryIO,
+        name: str = "",
+        *,
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str | None = None,
     ) -> ImageRow:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
         from boxwright.image.importer import import_image
@@ -250,9 +308,26 @@ class Engine:
         wanted = Platform.parse(platform) if platform else None
         epoch = self.settings.source_date_epoch
         if not isinstance(source, str):
-            return import_image(self.images_store, source, name=name, changes=changes, message=message, platform=wanted, created=epoch)
+            return import_image(
+                self.images_store,
+                source,
+                name=name,
+                changes=changes,
+                message=message,
+                platform=wanted,
+                created=epoch,
+            )
         with open_source(self.settings, source) as tar:
-            return import_image(self.images_store, tar, name=name, changes=changes, message=message, platform=wanted, source=source, created=epoch)
+            return import_image(
+                self.images_store,
+                tar,
+                name=name,
+                changes=changes,
+                message=message,
+                platform=wanted,
+                source=source,
+                created=epoch,
+            )
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
@@ -275,9 +350,15 @@ class Engine:
         from boxwright.registry.client.porcelain import Transfers
 
         return Transfers(
-            self.registry, self.store, self.db, self.layers, self.images_store,
-            lambda lease, platform, origin: LocalTarget(self.images_store, lease, platform=platform, origin=origin),
-        )  # fmt: skip
+            self.registry,
+            self.store,
+            self.db,
+            self.layers,
+            self.images_store,
+            lambda lease, platform, origin: LocalTarget(
+                self.images_store, lease, platform=platform, origin=origin
+            ),
+        )
 
     @cached_property
     def manifest_lists(self) -> ManifestLists:
@@ -287,26 +368,46 @@ class Engine:
         return ManifestLists(self.root, self.registry)
 
     def pull(
-        self, name: str, *, platform: str = "", all_tags: bool = False, progress: Progress | None = None,
+        self,
+        name: str,
+        *,
+        platform: str = "",
+        all_tags: bool = False,
+        progress: Progress | None = None,
         resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
-    ) -> list[Pulled]:  # fmt: skip
+    ) -> list[Pulled]:
         """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
 
         `resolved` hears what each name points at before anything is fetched, and whether it did so here before. What
         a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
         PlatformMissing, Corrupt, Unavailable.
         """
-        return self.transfers.pull(name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved)
+        return self.transfers.pull(
+            name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved
+        )
 
     def push(
-        self, name: str, *, all_tags: bool = False, platform: str = "", compression: str = "gzip", level: int | None = None,
+        self,
+        name: str,
+        *,
+        all_tags: bool = False,
+        platform: str = "",
+        compression: str = "gzip",
+        level: int | None = None,
         progress: Progress | None = None,
-    ) -> list[Pushed]:  # fmt: skip
+    ) -> list[Pushed]:
         """Bring an image to its registry. Pulled images keep their bytes; layers made here are compressed once.
 
         Raises NotFound, AccessDenied, Unavailable.
         """
-        return self.transfers.push(name, all_tags=all_tags, platform=platform, compression=compression, level=level, progress=progress)
+        return self.transfers.push(
+            name,
+            all_tags=all_tags,
+            platform=platform,
+            compression=compression,
+            level=level,
+            progress=progress,
+        )
 
     def login(self, server: str, username: str, password: str) -> LoggedIn:
         """Check an account with a registry ('' = Docker Hub) and keep it. Raises LoginRefused, Unavailable."""
@@ -318,7 +419,15 @@ class Engine:
         """Forget the account of a registry; whether there was one."""
         return self.registry.logout(server)
 
-    def search(self, term: str, *, limit: int = 0, stars: int = 0, official: bool | None = None, automated: bool = False) -> list[Found]:
+    def search(
+        self,
+        term: str,
+        *,
+        limit: int = 0,
+        stars: int = 0,
+        official: bool | None = None,
+        automated: bool = False,
+    ) -> list[Found]:
         """Repositories on Docker Hub, or with ``host/term`` elsewhere. Raises Invalid, SearchUnsupported."""
         from boxwright.registry.client.search import search
 
@@ -337,9 +446,16 @@ class Engine:
         self.registry.remote(Reference.parse(name)).delete(name)
 
     def copy(
-        self, source: str, target: str, *, platform: str = "", referrers: bool = True, jobs: int = 6, progress: Progress | None = None,
+        self,
+        source: str,
+        target: str,
+        *,
+        platform: str = "",
+        referrers: bool = True,
+        jobs: int = 6,
+        progress: Progress | None = None,
         note: Callable[[str], None] | None = None,
-    ) -> Descriptor:  # fmt: skip
+    ) -> Descriptor:
         """Move an image between any two places (image.places; a plain name is a registry's), all platforms unless
         `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
         from contextlib import ExitStack
@@ -355,18 +471,40 @@ class Engine:
                 note(done.note)
             if referrers:
                 with places.source(self.images_store, of) as (here, _):
-                    bring_attached(here, done.target, remote_end(self.registry, to.name, push=True)[0], jobs=jobs, progress=progress)
+                    bring_attached(
+                        here,
+                        done.target,
+                        remote_end(self.registry, to.name, push=True)[0],
+                        jobs=jobs,
+                        progress=progress,
+                    )
             return done.target
         referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
         with ExitStack() as stack:
-            start = remote_end(self.registry, of.name) if of.kind == "docker" else stack.enter_context(places.source(self.images_store, of))
-            end = remote_end(self.registry, to.name, push=True) if to.kind == "docker" else stack.enter_context(places.sink(self.images_store, to))
+            start = (
+                remote_end(self.registry, of.name)
+                if of.kind == "docker"
+                else stack.enter_context(places.source(self.images_store, of))
+            )
+            end = (
+                remote_end(self.registry, to.name, push=True)
+                if to.kind == "docker"
+                else stack.enter_context(places.sink(self.images_store, to))
+            )
             wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
             jobs = 1 if to.kind.endswith("-archive") else jobs
-            return copy_between(*start, *end, platforms=wanted, referrers=referrers, jobs=jobs, progress=progress, note=note)
+            return copy_between(
+                *start, *end, platforms=wanted, referrers=referrers, jobs=jobs, progress=progress, note=note
+            )
 
     def imagetools_create(
-        self, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: dict[str, str] | None = None, dry_run: bool = False
+        self,
+        tags: Sequence[str],
+        sources: Sequence[str],
+        *,
+        append: bool = False,
+        annotations: dict[str, str] | None = None,
+        dry_run: bool = False,
     ) -> Index | Manifest:
         """Join images in registries into one with several platforms. Raises Invalid, what registries raise."""
         from boxwright.registry.client.manifests import create
@@ -375,7 +513,9 @@ class Engine:
 
     # --- building ------------------------------------------------------------------------------
 
-    def build(self, what: BuildRequest | str | Path | None = None, *, progress: Emit | None = None, **options: Any) -> BuildResult:
+    def build(
+        self, what: BuildRequest | str | Path | None = None, *, progress: Emit | None = None, **options: Any
+    ) -> BuildResult:
         """Build an image: from a directory or a URL with the other fields of a request (``build(".", tags=["app"])``),
         or from a whole request.
 
@@ -392,7 +532,9 @@ class Engine:
 
     # --- system --------------------------------------------------------------------------------
 
-    def builder_prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
+    def builder_prune(
+        self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0
+    ) -> Pruned:
         """Forget build steps: those that no image contains, or all; `keep` bytes of the latest stay."""
         return self.maintenance.builder_prune(everything=everything, filters=filters, keep=keep)
 
@@ -437,7 +579,13 @@ class Engine:
             runtime = self.runtime.name, self.runtime.program, self.runtime.version
         except BoxwrightError:
             runtime = "", "", ""
-        return info(self.settings, self.catalog, driver=driver, runtime=runtime, states=list(self._container_states().values()))
+        return info(
+            self.settings,
+            self.catalog,
+            driver=driver,
+            runtime=runtime,
+            states=list(self._container_states().values()),
+        )
 
     def version(self) -> dict[str, Any]:
         """Docker's version information."""

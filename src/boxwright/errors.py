@@ -1,16 +1,16 @@
 """The error tree. A meaning is a class, never a string; concrete errors live beside their raiser.
 
-    BoxwrightError          exit 1     what was wanted, what stopped it, what to try
-    ├─ NotFound             404
-    ├─ Conflict             409
-    ├─ Invalid              400        DockerfileError (build.dockerfile) carries a source range
-    ├─ Unauthorized         401
-    ├─ Denied               403
-    ├─ Corrupt              500        stored or received bytes are not what they claim; never retried
-    ├─ Unavailable          503        the only family that is retried
-    ├─ Unsupported          501
-    ├─ StepFailed           500        a build step's process failed: exit code, log, where
-    └─ Cancelled            499        the user interrupted; exit 130
+BoxwrightError          exit 1     what was wanted, what stopped it, what to try
+├─ NotFound             404
+├─ Conflict             409
+├─ Invalid              400        DockerfileError (build.dockerfile) carries a source range
+├─ Unauthorized         401
+├─ Denied               403
+├─ Corrupt              500        stored or received bytes are not what they claim; never retried
+├─ Unavailable          503        the only family that is retried
+├─ Unsupported          501
+├─ StepFailed           500        a build step's process failed: exit code, log, where
+└─ Cancelled            499        the user interrupted; exit 130
 """
 
 from __future__ import annotations

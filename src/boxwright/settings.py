@@ -16,7 +16,15 @@ TYPE_CHECKING = False  # importing `typing` takes longer than reading the settin
 if TYPE_CHECKING:
     from typing import Any
 
-_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
+_CA_VARIABLES = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "AWS_CA_BUNDLE",
+)
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -43,7 +51,9 @@ class Settings:
     source_date_epoch: int | None = None
     auth_json: str = ""  # DOCKER_AUTH_CONFIG
     config: Mapping[str, Any] = field(default_factory=dict)  # the merged configuration files
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)  # for `-e NAME` and `--build-arg NAME`
+    environ: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # for `-e NAME` and `--build-arg NAME`
 
 
 def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -> Settings:
@@ -58,18 +68,32 @@ def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -
     data_home = Path(env.get("XDG_DATA_HOME") or home / ".local/share")
     chosen = root or env.get("BOXWRIGHT_ROOT") or _text(config, "root")
     store = Path(chosen) if chosen else Path("/var/lib/boxwright") if is_root else data_home / "boxwright"
-    runtime_dir = Path("/run/boxwright") if is_root else Path(env.get("XDG_RUNTIME_DIR") or f"/tmp/boxwright-{os.getuid()}") / "boxwright"
+    runtime_dir = (
+        Path("/run/boxwright")
+        if is_root
+        else Path(env.get("XDG_RUNTIME_DIR") or f"/tmp/boxwright-{os.getuid()}") / "boxwright"
+    )
     named = next((Path(env[name]) for name in _CA_VARIABLES if env.get(name)), None)
-    bundles = [Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"), Path("/etc/ssl/cert.pem")]
-    bundle = named if named is not None and named.is_file() else next((b for b in bundles if b.is_file()), None)
+    bundles = [
+        Path("/etc/ssl/certs/ca-certificates.crt"),
+        Path("/etc/pki/tls/certs/ca-bundle.crt"),
+        Path("/etc/ssl/cert.pem"),
+    ]
+    bundle = (
+        named if named is not None and named.is_file() else next((b for b in bundles if b.is_file()), None)
+    )
     trust = env.get("BOXWRIGHT_TRUST_HOST_CA") or _text(config, "trust-host-ca") or "auto"
     trust = {"1": "always", "true": "always", "0": "never", "false": "never"}.get(trust, trust)
     if trust not in ("auto", "always", "never"):
         raise SettingsInvalid(f"trust-host-ca is {trust!r}; it must be auto, always or never")
     epoch = env.get("SOURCE_DATE_EPOCH") or None
     if epoch is not None and not epoch.isdigit():
-        raise SettingsInvalid(f"SOURCE_DATE_EPOCH is {epoch!r}; it must be a whole number of seconds since 1970")
-    proxies = {name: value for key in _PROXY_VARIABLES for name in (key, key.lower()) if (value := env.get(name))}
+        raise SettingsInvalid(
+            f"SOURCE_DATE_EPOCH is {epoch!r}; it must be a whole number of seconds since 1970"
+        )
+    proxies = {
+        name: value for key in _PROXY_VARIABLES for name in (key, key.lower()) if (value := env.get(name))
+    }
     return Settings(
         root=Path(os.path.abspath(store)),
         home=home,
@@ -99,7 +123,10 @@ def _text(config: Mapping[str, Any], key: str) -> str:
 
 def _files(env: Mapping[str, str], home: Path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for path in (Path("/etc/boxwright/config.toml"), Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "boxwright/config.toml"):
+    for path in (
+        Path("/etc/boxwright/config.toml"),
+        Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "boxwright/config.toml",
+    ):
         try:
             raw = path.read_bytes()
         except OSError:

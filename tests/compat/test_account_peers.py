@@ -24,7 +24,9 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     from boxwright.registry.server.config import Auth
 
     (tmp_path / "htpasswd").write_bytes(b"alice:" + bcrypt.hashpw(b"pw-alice", bcrypt.gensalt(4)) + b"\n")
-    with serving(tmp_path / "registry", auth=Auth(tmp_path / "htpasswd", anonymous=(), challenge=request.param)) as client:
+    with serving(
+        tmp_path / "registry", auth=Auth(tmp_path / "htpasswd", anonymous=(), challenge=request.param)
+    ) as client:
         layout(tmp_path / "lay", "x", make_image({"a": b"x" * 1000}))
         auth = json.dumps({"auths": {client.host: {"username": "alice", "password": "pw-alice"}}})
         (tmp_path / "first").mkdir()
@@ -39,7 +41,9 @@ def log_in(ours: Boxwright, host: str) -> None:
 
 
 def skopeo_sees(host: str, file: Path, **env: str) -> bool:
-    return "alice/app" in run("skopeo", "list-tags", "--tls-verify=false", "--authfile", file, f"docker://{host}/alice/app", env=env)
+    return "alice/app" in run(
+        "skopeo", "list-tags", "--tls-verify=false", "--authfile", file, f"docker://{host}/alice/app", env=env
+    )
 
 
 def we_see(ours: Boxwright, host: str) -> bool:
@@ -56,7 +60,18 @@ def test_ours_for_skopeo_and_skopeos_for_us(host: str, tmp_path: Path) -> None:
     ours("tags", "ls", f"{host}/alice/app", fails=True)
     file = ours.home / ".config/containers/auth.json"
     file.parent.mkdir(parents=True)
-    run("skopeo", "login", "--tls-verify=false", "--authfile", file, "-u", "alice", "--password-stdin", host, input="pw-alice")
+    run(
+        "skopeo",
+        "login",
+        "--tls-verify=false",
+        "--authfile",
+        file,
+        "-u",
+        "alice",
+        "--password-stdin",
+        host,
+        input="pw-alice",
+    )
     assert we_see(ours, host)
     run("skopeo", "logout", "--authfile", file, host)
     ours("tags", "ls", f"{host}/alice/app", fails=True)

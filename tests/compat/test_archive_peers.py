@@ -58,7 +58,11 @@ def loads(path: Path, tmp_path: Path, name: str, *, image: str = "") -> list[str
     if image:
         assert loaded.row.image_id == image
     shown = eng.image_inspect(loaded.row.image_id)
-    assert shown["Config"]["Cmd"] == ["/bin/tool"] and shown["Config"]["Env"] == ["A=b"] and shown["Config"]["Labels"] == {"l": "m"}
+    assert (
+        shown["Config"]["Cmd"] == ["/bin/tool"]
+        and shown["Config"]["Env"] == ["A=b"]
+        and shown["Config"]["Labels"] == {"l": "m"}
+    )
     return loaded.lines
 
 
@@ -68,12 +72,23 @@ def loads(path: Path, tmp_path: Path, name: str, *, image: str = "") -> list[str
 def test_skopeo_reads_ours(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
     skopeo = need("skopeo")
     eng, archive, _ = ours
-    for source in (f"docker-archive:{archive}:peer/app:1", f"docker-archive:{archive}:docker.io/peer/second:2"):
+    for source in (
+        f"docker-archive:{archive}:peer/app:1",
+        f"docker-archive:{archive}:docker.io/peer/second:2",
+    ):
         seen = json.loads(call(skopeo, "--insecure-policy", "inspect", "--config", source))
         assert seen["config"]["Cmd"] == ["/bin/tool"]
-    call(skopeo, "--insecure-policy", "copy", f"docker-archive:{archive}:peer/app:1", f"oci:{tmp_path}/layout:x")
+    call(
+        skopeo,
+        "--insecure-policy",
+        "copy",
+        f"docker-archive:{archive}:peer/app:1",
+        f"oci:{tmp_path}/layout:x",
+    )
     index = json.loads((tmp_path / "layout/index.json").read_text())
-    manifest = json.loads((tmp_path / "layout/blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
+    manifest = json.loads(
+        (tmp_path / "layout/blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text()
+    )
     config = json.loads((tmp_path / "layout/blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
     assert config["rootfs"]["diff_ids"] == eng.image_inspect("peer/app:1")["RootFS"]["Layers"]
     seen = json.loads(call(skopeo, "--insecure-policy", "inspect", "--config", f"oci-archive:{archive}:1"))
@@ -101,9 +116,17 @@ def test_skopeos_are_loaded(ours: tuple[Engine, Path, str], tmp_path: Path, form
     skopeo = need("skopeo")
     _, archive, image = ours
     path = tmp_path / "theirs"
-    call(skopeo, "--insecure-policy", "copy", f"docker-archive:{archive}:peer/app:1", f"{form}:{path}:docker.io/peer/their:3")
+    call(
+        skopeo,
+        "--insecure-policy",
+        "copy",
+        f"docker-archive:{archive}:peer/app:1",
+        f"{form}:{path}:docker.io/peer/their:3",
+    )
     # On the way from docker's form to OCI's, skopeo writes the config anew.
-    assert loads(path, tmp_path, form, image=image if form == "docker-archive" else "") == ["Loaded image: peer/their:3"]
+    assert loads(path, tmp_path, form, image=image if form == "docker-archive" else "") == [
+        "Loaded image: peer/their:3"
+    ]
 
 
 # --- podman and buildah --------------------------------------------------------------------------
@@ -113,7 +136,15 @@ def podman_at(tmp_path: Path) -> list[str]:
     # podman refuses a longer --runroot than 50 characters, which the folder of a test easily is.
     run = Path(tempfile.mkdtemp(prefix="podman-"))
     atexit.register(shutil.rmtree, run, ignore_errors=True)
-    return [need("podman", root=True), "--root", str(tmp_path / "pod"), "--runroot", str(run), "--storage-driver", "vfs"]
+    return [
+        need("podman", root=True),
+        "--root",
+        str(tmp_path / "pod"),
+        "--runroot",
+        str(run),
+        "--storage-driver",
+        "vfs",
+    ]
 
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir"])
@@ -131,12 +162,27 @@ def test_podman(ours: tuple[Engine, Path, str], tmp_path: Path, form: str) -> No
 
 
 def test_buildah(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
-    buildah = [need("buildah", root=True), "--root", str(tmp_path / "bld"), "--runroot", str(tmp_path / "bldrun"), "--storage-driver", "vfs"]
+    buildah = [
+        need("buildah", root=True),
+        "--root",
+        str(tmp_path / "bld"),
+        "--runroot",
+        str(tmp_path / "bldrun"),
+        "--storage-driver",
+        "vfs",
+    ]
     _, archive, _ = ours
     call(*buildah, "pull", "-q", "--policy", "always", f"docker-archive:{archive}:peer/app:1")
     for form in ("docker-archive", "oci-archive"):
         theirs = tmp_path / f"{form}.tar"
-        call(*buildah, "push", "-q", "--disable-compression", "peer/app:1", f"{form}:{theirs}:docker.io/peer/app:4")
+        call(
+            *buildah,
+            "push",
+            "-q",
+            "--disable-compression",
+            "peer/app:1",
+            f"{form}:{theirs}:docker.io/peer/app:4",
+        )
         assert "Loaded image: peer/app:4" in loads(theirs, tmp_path, form)
 
 
@@ -173,13 +219,18 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         yield command
 
 
-def test_docker_loads_ours_and_saves_it_back(docker: list[str], ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
+def test_docker_loads_ours_and_saves_it_back(
+    docker: list[str], ours: tuple[Engine, Path, str], tmp_path: Path
+) -> None:
     _, archive, image = ours
     said = call(*docker, "load", "-i", str(archive))
     assert "Loaded image: peer/app:1" in said and "Loaded image: peer/second:2" in said
     assert call(*docker, "image", "inspect", "-f", "{{.Id}}", "peer/app:1").strip() == image
     call(*docker, "save", "-o", str(tmp_path / "theirs.tar"), "peer/app:1", "peer/second:2")
-    assert loads(tmp_path / "theirs.tar", tmp_path, "docker", image=image) == ["Loaded image: peer/app:1", "Loaded image: peer/second:2"]
+    assert loads(tmp_path / "theirs.tar", tmp_path, "docker", image=image) == [
+        "Loaded image: peer/app:1",
+        "Loaded image: peer/second:2",
+    ]
     with open(tmp_path / "theirs.tar", "rb") as stream:
         eng = engine(tmp_path / "streamed")
         assert eng.load(stream)[0].row.image_id == image
@@ -188,11 +239,20 @@ def test_docker_loads_ours_and_saves_it_back(docker: list[str], ours: tuple[Engi
 def test_listings_agree_with_docker(docker: list[str], ours: tuple[Engine, Path, str]) -> None:
     eng, archive, _ = ours
     call(*docker, "load", "-i", str(archive))
-    theirs = call(*docker, "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}", "--filter", "reference=peer/*").splitlines()
+    theirs = call(
+        *docker,
+        "images",
+        "--format",
+        "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}",
+        "--filter",
+        "reference=peer/*",
+    ).splitlines()
     from boxwright.cli.images import image_rows
 
     rows = [row for item in eng.images(filters={"reference": ["peer/*"]}) for row in image_rows(item)]
     assert sorted(f"{r['Repository']}:{r['Tag']} {r['ID']} {r['Size']()}" for r in rows) == sorted(theirs)
-    history = json.loads(call(*docker, "history", "--no-trunc", "-H=false", "--format", "{{json .}}", "peer/app:1"))
+    history = json.loads(
+        call(*docker, "history", "--no-trunc", "-H=false", "--format", "{{json .}}", "peer/app:1")
+    )
     (line,) = eng.history("peer/app:1")
     assert (history["ID"], history["Size"], history["Comment"]) == (line.id, str(line.size), line.comment)

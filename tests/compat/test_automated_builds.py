@@ -18,22 +18,37 @@ pytestmark = [pytest.mark.peer, needs("git")]
 
 
 def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.org", *words], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.org", *words],
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_a_webhook_brings_an_image(tmp_path: Path) -> None:
     source = tmp_path / "git" / "web"
     (source / "app").mkdir(parents=True)
-    (source / "app" / "Dockerfile").write_text("FROM scratch\nLABEL org.opencontainers.image.description=homegrown\nCOPY hello /hello\n")
+    (source / "app" / "Dockerfile").write_text(
+        "FROM scratch\nLABEL org.opencontainers.image.description=homegrown\nCOPY hello /hello\n"
+    )
     (source / "app" / "hello").write_text("hello")
     git(source, "init", "-q", "-b", "main")
     git(source, "add", ".")
     git(source, "commit", "-q", "-m", "first")
     ports = free_port(), free_port()
     daemon = subprocess.Popen(
-        ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={ports[0]}", f"--base-path={source.parent}"],
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        [
+            "git",
+            "daemon",
+            "--reuseaddr",
+            "--export-all",
+            "--listen=127.0.0.1",
+            f"--port={ports[0]}",
+            f"--base-path={source.parent}",
+        ],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         end = time.monotonic() + 30
         while True:
@@ -43,7 +58,9 @@ def test_a_webhook_brings_an_image(tmp_path: Path) -> None:
             except OSError:
                 assert daemon.poll() is None and time.monotonic() < end
                 time.sleep(0.05)
-        with serving(tmp_path / "registry", other={"build": {"enabled": True}}, base_url="", addr="127.0.0.1:0") as probe:
+        with serving(
+            tmp_path / "registry", other={"build": {"enabled": True}}, base_url="", addr="127.0.0.1:0"
+        ) as probe:
             assert isinstance(probe, Client)
             host = probe.host
             object.__setattr__(probe.service.config, "addr", host)  # the port is known only now
@@ -55,7 +72,9 @@ def test_a_webhook_brings_an_image(tmp_path: Path) -> None:
                 if build["ended"]:
                     break
                 time.sleep(0.1)
-            assert build["state"] == "done", probe("GET", f"/api/builds/acme/web?log={build['id']}").body.decode()
+            assert build["state"] == "done", probe(
+                "GET", f"/api/builds/acme/web?log={build['id']}"
+            ).body.decode()
             found = probe("GET", "/api/search?q=homegrown").json["results"]
             assert [(r["name"], r["automated"]) for r in found] == [("acme/web", True)]
             assert b"COPY" in probe("GET", "/r/acme/web/tags/latest").body

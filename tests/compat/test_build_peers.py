@@ -37,7 +37,10 @@ DIFFERENT = {
 CASES = [
     case
     for case in corpus.cases()
-    if not case["needs_run"] and "needs_image" not in case and case["name"] not in DIFFERENT and "env-" not in case["name"]
+    if not case["needs_run"]
+    and "needs_image" not in case
+    and case["name"] not in DIFFERENT
+    and "env-" not in case["name"]
     and "--exclude" not in case["name"]  # which buildah has since 1.33
 ]
 
@@ -56,21 +59,49 @@ class Buildah:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         (directory / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        (directory / "registries.conf").write_text('unqualified-search-registries = []\nshort-name-mode = "permissive"\n')
+        (directory / "registries.conf").write_text(
+            'unqualified-search-registries = []\nshort-name-mode = "permissive"\n'
+        )
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        store = ["--root", str(self.directory / "root"), "--runroot", str(self.directory / "run"), "--storage-driver", "vfs"]
+        store = [
+            "--root",
+            str(self.directory / "root"),
+            "--runroot",
+            str(self.directory / "run"),
+            "--storage-driver",
+            "vfs",
+        ]
         config = ["--registries-conf", str(self.directory / "registries.conf")]
-        return subprocess.run(["buildah", *store, *config, *words], capture_output=True, check=check, timeout=120)
+        return subprocess.run(
+            ["buildah", *store, *config, *words], capture_output=True, check=check, timeout=120
+        )
 
     def build(self, case: dict[str, Any], context: Path, archive: Path) -> bool:
         """Build the case; False when buildah refuses."""
-        words = ["bud", "--quiet", "--pull=never", "--isolation", "chroot", "--format", "oci", "--layers=false"]
+        words = [
+            "bud",
+            "--quiet",
+            "--pull=never",
+            "--isolation",
+            "chroot",
+            "--format",
+            "oci",
+            "--layers=false",
+        ]
         words += [f"--build-arg={k}={v}" for k, v in case.get("build_args", {}).items()]
-        done = self.run(*words, "-t", "localhost/case", "-f", str(context / case["dockerfile"]), str(context), check=False)
+        done = self.run(
+            *words, "-t", "localhost/case", "-f", str(context / case["dockerfile"]), str(context), check=False
+        )
         if done.returncode:
             return False
-        self.run("push", "--signature-policy", str(self.directory / "policy.json"), "localhost/case", f"docker-archive:{archive}:case:peer")
+        self.run(
+            "push",
+            "--signature-policy",
+            str(self.directory / "policy.json"),
+            "localhost/case",
+            f"docker-archive:{archive}:case:peer",
+        )
         self.run("rmi", "--all", "--force", check=False)
         return True
 
@@ -93,7 +124,9 @@ def test_same_tree(case: dict[str, Any], engine: Engine, buildah: Buildah, tmp_p
     assert ours == theirs
     if ours:
         engine.load(tmp_path / "theirs.tar")
-        assert without_root(corpus.tree(engine, "case:ours")) == without_root(corpus.tree(engine, "case:peer"))
+        assert without_root(corpus.tree(engine, "case:ours")) == without_root(
+            corpus.tree(engine, "case:peer")
+        )
 
 
 def without_root(tree: dict[str, str]) -> dict[str, str]:

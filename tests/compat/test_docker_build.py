@@ -30,11 +30,16 @@ from support_corpus import leave
 from support_peers import dockerd
 
 pytestmark = [
-    pytest.mark.peer, pytest.mark.rooted, pytest.mark.slow,
+    pytest.mark.peer,
+    pytest.mark.rooted,
+    pytest.mark.slow,
     pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    pytest.mark.skipif(not Path("/usr/bin/docker").exists() or shutil.which("dockerd") is None, reason="docker.io is not installed"),
+    pytest.mark.skipif(
+        not Path("/usr/bin/docker").exists() or shutil.which("dockerd") is None,
+        reason="docker.io is not installed",
+    ),
     pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
-]  # fmt: skip
+]
 CASES: list[dict[str, Any]] = json.loads((DATA / "dockerfiles.json").read_text())
 
 
@@ -42,14 +47,20 @@ CASES: list[dict[str, Any]] = json.loads((DATA / "dockerfiles.json").read_text()
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     with dockerd(tmp_path_factory.mktemp("docker")) as command:
         command[0] = "/usr/bin/docker"  # the distribution's own client speaks BuildKit without a plugin
-        subprocess.run([*command, "import", "-c", 'CMD ["sh"]', "-c", "ENV PATH=/usr/bin:/bin", "-", "busybox"], input=support_images.busybox_tar(), check=True)
+        subprocess.run(
+            [*command, "import", "-c", 'CMD ["sh"]', "-c", "ENV PATH=/usr/bin:/bin", "-", "busybox"],
+            input=support_images.busybox_tar(),
+            check=True,
+        )
         yield command
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
-    engine.import_(io.BytesIO(support_images.busybox_tar()), "busybox", changes=['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"])
+    engine.import_(
+        io.BytesIO(support_images.busybox_tar()), "busybox", changes=['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
+    )
     yield engine
     leave(engine)
 
@@ -90,7 +101,9 @@ def opened(archive: bytes) -> tuple[dict[str, Any], list[dict[str, str]]]:
         def read(name: str) -> bytes:
             member = tar.getmember(name)
             if member.issym():  # how docker writes a layer twice
-                member = tar.getmember(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+                member = tar.getmember(
+                    posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+                )
             file = tar.extractfile(member)
             assert file is not None
             return file.read()
@@ -110,8 +123,22 @@ def listed(layer: bytes) -> dict[str, str]:
                 file = tar.extractfile(info)
                 assert file is not None
                 content = hashlib.sha256(file.read()).hexdigest()[:12]
-            kind = "f" if info.isreg() else "d" if info.isdir() else "l" if info.issym() else "h" if info.islnk() else "?"
-            found[name] = "whiteout" if ".wh." in name else f"{kind} {info.mode & 0o7777:04o} {info.uid}:{info.gid} {info.linkname.lstrip('/')} {content}"
+            kind = (
+                "f"
+                if info.isreg()
+                else "d"
+                if info.isdir()
+                else "l"
+                if info.issym()
+                else "h"
+                if info.islnk()
+                else "?"
+            )
+            found[name] = (
+                "whiteout"
+                if ".wh." in name
+                else f"{kind} {info.mode & 0o7777:04o} {info.uid}:{info.gid} {info.linkname.lstrip('/')} {content}"
+            )
     for name in ("dev", "proc", "sys", "etc"):  # where BuildKit of 20.10 mounted something
         if name in found and not any(path.startswith(f"{name}/") for path in found):
             del found[name]
@@ -119,7 +146,11 @@ def listed(layer: bytes) -> dict[str, str]:
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
-    said = {key: value for key, value in (config.get("config") or {}).items() if value not in (None, "", [], {}, False)}
+    said = {
+        key: value
+        for key, value in (config.get("config") or {}).items()
+        if value not in (None, "", [], {}, False)
+    }
     return {key: value for key, value in said.items() if key not in ("Image", "Hostname", "ArgsEscaped")}
 
 
@@ -136,17 +167,43 @@ def history(config: dict[str, Any], base: bool) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_same_image(case: dict[str, Any], docker: list[str], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_same_image(
+    case: dict[str, Any],
+    docker: list[str],
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
+) -> None:
     if case.get("different", "").endswith("panics"):
         pytest.skip(case["different"])
     context = lay_out(case, tmp_path / "context")
     for name, value in case.get("environment", {}).items():
         monkeypatch.setenv(name, value)
-    arguments = ["--network", "none", *(word.replace("{context}", str(context)) for word in case.get("arguments", ()))]
+    arguments = [
+        "--network",
+        "none",
+        *(word.replace("{context}", str(context)) for word in case.get("arguments", ())),
+    ]
     theirs = subprocess.run(
-        [*docker, "build", "-q", "-t", case["name"], *arguments, str(context)], capture_output=True, env={**os.environ, "DOCKER_BUILDKIT": "1"}, timeout=120
+        [*docker, "build", "-q", "-t", case["name"], *arguments, str(context)],
+        capture_output=True,
+        env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        timeout=120,
     )
-    code = main(["--root", str(engine.root), "build", "-q", "--trust-host-ca=never", "-t", case["name"], *arguments, str(context)])
+    code = main(
+        [
+            "--root",
+            str(engine.root),
+            "build",
+            "-q",
+            "--trust-host-ca=never",
+            "-t",
+            case["name"],
+            *arguments,
+            str(context),
+        ]
+    )
     said = capfd.readouterr().err
     assert "Traceback" not in said
     if "different" in case:
@@ -158,7 +215,9 @@ def test_same_image(case: dict[str, Any], docker: list[str], engine: Engine, tmp
         return
     saved = io.BytesIO()
     engine.save([case["name"]], saved)
-    theirs_config, theirs_layers = opened(subprocess.run([*docker, "save", case["name"]], capture_output=True, check=True).stdout)
+    theirs_config, theirs_layers = opened(
+        subprocess.run([*docker, "save", case["name"]], capture_output=True, check=True).stdout
+    )
     ours_config, ours_layers = opened(saved.getvalue())
     base = not case["dockerfile"].startswith("FROM scratch")
     assert settings(ours_config) == settings(theirs_config)

@@ -38,13 +38,30 @@ def registry(tmp_path: Path) -> Iterator[Client]:
     build = [sys.executable, "-c", "print('built', 'w' * 300); raise SystemExit(1)"]
     with serving(tmp_path, other={"build": {"enabled": True, "command": build}}) as client:
         children = {
-            p: push_image(client, "acme/web", "", platform=p, history=HISTORY, config={"Entrypoint": ["/run me"], "ExposedPorts": {"80/tcp": {}}, "Env": ["A=b"]})
+            p: push_image(
+                client,
+                "acme/web",
+                "",
+                platform=p,
+                history=HISTORY,
+                config={"Entrypoint": ["/run me"], "ExposedPorts": {"80/tcp": {}}, "Env": ["A=b"]},
+            )
             for p in ("linux/amd64", "linux/arm64")
         }
-        push_index(client, "acme/web", "latest", children, {NOTE + "description": "<script>alert(1)</script> & co", NOTE + "source": "javascript:alert(1)"})
+        push_index(
+            client,
+            "acme/web",
+            "latest",
+            children,
+            {NOTE + "description": "<script>alert(1)</script> & co", NOTE + "source": "javascript:alert(1)"},
+        )
         push_artifact(client, "acme/web", children["linux/amd64"], "application/spdx+json", b"{}{}")
         push_image(client, "other/thing")
-        client("PUT", "/api/builds/other/thing", json.dumps({"url": f"https://git.example/{'w' * 200}.git", "dockerfile": "Dockerfile"}))
+        client(
+            "PUT",
+            "/api/builds/other/thing",
+            json.dumps({"url": f"https://git.example/{'w' * 200}.git", "dockerfile": "Dockerfile"}),
+        )
         assert client("POST", "/build", "name=other/thing").status == 303
         yield client
 
@@ -89,15 +106,31 @@ def test_a_star_without_a_script(page: Browser, registry: Client) -> None:
 def test_the_copy_button_copies(page: Browser, registry: Client) -> None:
     page.open(f"http://{registry.host}/r/acme/web")
     page.click("[data-copy]")
-    assert page.run("return new Promise(r => setTimeout(() => r(document.querySelector('[data-copy]').textContent), 200))") == "Copied"
+    assert (
+        page.run(
+            "return new Promise(r => setTimeout(() => r(document.querySelector('[data-copy]').textContent), 200))"
+        )
+        == "Copied"
+    )
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1400])
 def test_nothing_sticks_out_on_any_screen(page: Browser, registry: Client, width: int) -> None:
-    push_image(registry, "long/" + "name-" * 40 + "end", "t" * 128, annotations={NOTE + "description": "w" * 500})
-    page.devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 700)
+    push_image(
+        registry, "long/" + "name-" * 40 + "end", "t" * 128, annotations={NOTE + "description": "w" * 500}
+    )
+    page.devtools(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 700
+    )
     try:
-        for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", "/r/long/" + "name-" * 40 + "end", *BUILDS, "/nothing"):
+        for path in (
+            "/",
+            "/r/acme/web",
+            "/r/acme/web/tags/latest",
+            "/r/long/" + "name-" * 40 + "end",
+            *BUILDS,
+            "/nothing",
+        ):
             page.open(f"http://{registry.host}{path}")
             assert page.run("return document.documentElement.scrollWidth") <= width, path
     finally:
@@ -149,7 +182,11 @@ def test_the_keyboard_goes_everywhere_and_shows_where_it_is(page: Browser, regis
     seen = []
     for _ in range(8):
         page.press("\ue004")
-        seen.append(page.run("const e = document.activeElement; return [e.innerText || e.name, getComputedStyle(e).outlineStyle, parseFloat(getComputedStyle(e).outlineWidth)]"))
+        seen.append(
+            page.run(
+                "const e = document.activeElement; return [e.innerText || e.name, getComputedStyle(e).outlineStyle, parseFloat(getComputedStyle(e).outlineWidth)]"
+            )
+        )
     assert seen[0][0] == "Skip to content"
     assert all(style != "none" and width >= 2 for _, style, width in seen), seen
 
@@ -158,10 +195,19 @@ def test_names_roles_and_landmarks(page: Browser, registry: Client) -> None:
     for path in ("/", "/r/acme/web", "/r/acme/web/tags/latest", *BUILDS):
         page.open(f"http://{registry.host}{path}")
         nodes = page.devtools("Accessibility.getFullAXTree")["nodes"]
-        roles = [(n.get("role", {}).get("value"), n.get("name", {}).get("value", "")) for n in nodes if not n.get("ignored")]
+        roles = [
+            (n.get("role", {}).get("value"), n.get("name", {}).get("value", ""))
+            for n in nodes
+            if not n.get("ignored")
+        ]
         for role in ("banner", "main", "contentinfo", "search"):
             assert role in {r for r, _ in roles}, (path, role)
-        nameless = [r for r, name in roles if r in ("link", "button", "textbox", "searchbox", "combobox", "checkbox", "navigation") and not name.strip()]
+        nameless = [
+            r
+            for r, name in roles
+            if r in ("link", "button", "textbox", "searchbox", "combobox", "checkbox", "navigation")
+            and not name.strip()
+        ]
         assert nameless == [], (path, json.dumps(roles))
         assert len(page.texts("h1")) == 1
 
@@ -174,7 +220,11 @@ def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
     with serving(tmp_path / "data", auth=Auth(tmp_path / "htpasswd", private=("alice/*",))) as client:
         import base64
 
-        push_image(client, "alice/secret", credentials={"Authorization": "Basic " + base64.b64encode(b"alice:right password").decode()})
+        push_image(
+            client,
+            "alice/secret",
+            credentials={"Authorization": "Basic " + base64.b64encode(b"alice:right password").decode()},
+        )
         page.open(f"http://{client.host}/")
         assert page.texts(".hits h2") == []
         page.open(f"http://{client.host}/r/alice/secret")

@@ -34,7 +34,9 @@ def layout(path: Path, name: str, *images: Image) -> Descriptor:
         config = json.loads(image.config)
         from boxwright.spec.platform import Platform
 
-        entries.append(Descriptor.of(image.manifest.raw, image.manifest.media_type, platform=Platform.from_json(config)))
+        entries.append(
+            Descriptor.of(image.manifest.raw, image.manifest.media_type, platform=Platform.from_json(config))
+        )
     if len(entries) == 1:
         desc = entries[0]
     else:
@@ -52,30 +54,52 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def digest_at(name: str) -> str:
-    return run("skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{name}").strip()
+    return run(
+        "skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{name}"
+    ).strip()
 
 
 @pytest.mark.parametrize("compress", ["gzip", "zstd", "none"])
 def test_we_pull_what_skopeo_pushed_and_push_it_on(registry: str, tmp_path: Path, compress: str) -> None:
     desc = layout(tmp_path / "lay", "x", make_image(*FILES, compress=compress))
-    run("skopeo", "copy", "--dest-tls-verify=false", "--preserve-digests", f"oci:{tmp_path}/lay:x", f"docker://{registry}/from-skopeo:{compress}")
+    run(
+        "skopeo",
+        "copy",
+        "--dest-tls-verify=false",
+        "--preserve-digests",
+        f"oci:{tmp_path}/lay:x",
+        f"docker://{registry}/from-skopeo:{compress}",
+    )
     ours = Boxwright(tmp_path)
     out = ours("pull", f"{registry}/from-skopeo:{compress}")
     assert out.splitlines() == [
-        f"Digest: {desc.digest}", f"Status: Downloaded newer image for {registry}/from-skopeo:{compress}", f"{registry}/from-skopeo:{compress}",
-    ]  # fmt: skip
+        f"Digest: {desc.digest}",
+        f"Status: Downloaded newer image for {registry}/from-skopeo:{compress}",
+        f"{registry}/from-skopeo:{compress}",
+    ]
     assert "Image is up to date" in ours("pull", f"{registry}/from-skopeo:{compress}")
     ours("tag", f"{registry}/from-skopeo:{compress}", f"{registry}/onward:{compress}")
     pushed = ours("push", f"{registry}/onward:{compress}")
     assert pushed == f"{compress}: digest: {desc.digest} size: {desc.size}\n"
     assert digest_at(f"{registry}/onward:{compress}") == str(desc.digest)
     shown = json.loads(ours("image", "inspect", f"{registry}/onward:{compress}"))[0]
-    assert sorted(shown["RepoDigests"]) == [f"{registry}/from-skopeo@{desc.digest}", f"{registry}/onward@{desc.digest}"]
+    assert sorted(shown["RepoDigests"]) == [
+        f"{registry}/from-skopeo@{desc.digest}",
+        f"{registry}/onward@{desc.digest}",
+    ]
 
 
 def test_docker_schema_2(registry: str, tmp_path: Path) -> None:
     layout(tmp_path / "lay", "x", make_image(*FILES))
-    run("skopeo", "copy", "--dest-tls-verify=false", "--format", "v2s2", f"oci:{tmp_path}/lay:x", f"docker://{registry}/schema2:1")
+    run(
+        "skopeo",
+        "copy",
+        "--dest-tls-verify=false",
+        "--format",
+        "v2s2",
+        f"oci:{tmp_path}/lay:x",
+        f"docker://{registry}/schema2:1",
+    )
     digest = digest_at(f"{registry}/schema2:1")
     ours = Boxwright(tmp_path)
     assert f"Digest: {digest}" in ours("pull", f"{registry}/schema2:1")
@@ -91,7 +115,9 @@ def test_stock_clients_pull_what_we_built_and_pushed(registry: str, tmp_path: Pa
     ours("load", "-i", tmp_path / "x.tar")
     out = ours("push", f"{registry}/built:1")
     assert out == ours("push", f"{registry}/built:1")  # the same bytes again
-    manifest = json.loads(run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{registry}/built:1"))
+    manifest = json.loads(
+        run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{registry}/built:1")
+    )
     assert all(layer["mediaType"].endswith("gzip") for layer in manifest["layers"])
     run("skopeo", "copy", "--src-tls-verify=false", f"docker://{registry}/built:1", f"dir:{tmp_path}/out")
     image_id = json.loads(ours("image", "inspect", f"{registry}/built:1"))[0]["Id"]
@@ -112,7 +138,12 @@ def test_podman_both_ways(registry: str, tmp_path: Path) -> None:
     ours("copy", f"oci:{tmp_path}/lay:x", f"{registry}/for-podman:1")
     with podman(tmp_path / "pod") as pod:
         image_id = run(*pod, "pull", "-q", "--tls-verify=false", f"{registry}/for-podman:1").strip()
-        assert image_id == json.loads((tmp_path / "lay/blobs/sha256" / desc.digest.hex).read_text())["config"]["digest"].partition(":")[2]
+        assert (
+            image_id
+            == json.loads((tmp_path / "lay/blobs/sha256" / desc.digest.hex).read_text())["config"][
+                "digest"
+            ].partition(":")[2]
+        )
         run(*pod, "push", "-q", "--tls-verify=false", image_id, f"{registry}/from-podman:1")
     ours("pull", f"{registry}/from-podman:1")
     assert json.loads(ours("image", "inspect", f"{registry}/from-podman:1"))[0]["Id"] == f"sha256:{image_id}"
@@ -134,7 +165,10 @@ def test_docker_both_ways(registry: str, tmp_path: Path) -> None:
 
 
 def test_several_platforms(registry: str, tmp_path: Path) -> None:
-    images = [make_image({"a": name.encode() * 1000}, platform=name) for name in ("linux/amd64", "linux/arm64", "linux/arm/v6")]
+    images = [
+        make_image({"a": name.encode() * 1000}, platform=name)
+        for name in ("linux/amd64", "linux/arm64", "linux/arm/v6")
+    ]
     desc = layout(tmp_path / "lay", "x", *images)
     ours = Boxwright(tmp_path)
     ours("copy", f"oci:{tmp_path}/lay:x", f"{registry}/multi:1")
@@ -143,14 +177,22 @@ def test_several_platforms(registry: str, tmp_path: Path) -> None:
     assert json.loads(ours("image", "inspect", f"{registry}/multi:1"))[0]["Architecture"] == "amd64"
     note = ours("push", "-q", f"{registry}/multi:1", input="")
     assert note.strip() == f"{registry}/multi:1"
-    assert digest_at(f"{registry}/multi:1") == str(images[0].manifest.descriptor.digest)  # as docker: what is here
+    assert digest_at(f"{registry}/multi:1") == str(
+        images[0].manifest.descriptor.digest
+    )  # as docker: what is here
     ours("copy", f"oci:{tmp_path}/lay:x", f"{registry}/multi:1")
     ours("pull", "--platform", "linux/amd64,linux/arm64,linux/arm/v7", f"{registry}/multi:1")
     ours("push", "-q", f"{registry}/multi:1")
     assert digest_at(f"{registry}/multi:1") == str(desc.digest)
     error = ours("pull", "--platform", "linux/s390x", f"{registry}/multi:1", fails=True)
     assert "no matching manifest for linux/s390x in the manifest list entries" in error
-    ours("manifest", "create", f"{registry}/multi:made", f"{registry}/multi@{images[0].manifest.descriptor.digest}", f"{registry}/multi@{images[1].manifest.descriptor.digest}")
+    ours(
+        "manifest",
+        "create",
+        f"{registry}/multi:made",
+        f"{registry}/multi@{images[0].manifest.descriptor.digest}",
+        f"{registry}/multi@{images[1].manifest.descriptor.digest}",
+    )
     made = ours("manifest", "push", f"{registry}/multi:made").strip()
     assert digest_at(f"{registry}/multi:made") == made
     assert "linux/arm64" in ours("imagetools", "inspect", f"{registry}/multi:made")
@@ -176,14 +218,24 @@ def test_manifest_lists_as_the_docker_client_makes_them(registry: str, tmp_path:
     assert len(set(both("create", "--amend", f"{name}:list", f"{name}:amd"))) == 1
     about = ("--variant", "v8", "--os-version", "1", "--os-features", "a,b")
     assert both("annotate", f"{name}:list", f"{name}:arm", *about) == ("", "")
-    for argv in ([f"{name}:amd"], ["-v", f"{name}:amd"], [f"{name}:list", f"{name}:arm"], ["-v", f"{name}:list", f"{name}:arm"], ["-v", f"{name}:list"]):
+    for argv in (
+        [f"{name}:amd"],
+        ["-v", f"{name}:amd"],
+        [f"{name}:list", f"{name}:arm"],
+        ["-v", f"{name}:list", f"{name}:arm"],
+        ["-v", f"{name}:list"],
+    ):
         mine, theirs = both("inspect", *argv)
         assert json.loads(mine) == json.loads(theirs), argv
         assert "Raw" in mine or mine == theirs, argv
     mine, theirs = map(json.loads, both("inspect", f"{name}:list"))
     assert mine["manifests"] == theirs["manifests"] and mine["manifests"][1]["platform"]["variant"] == "v8"
     for end, who in (("ours", ours), ("theirs", None)):
-        digest = (ours("manifest", "push", "--purge", f"{name}:list") if who else docker("push", "--purge", f"{name}:list")).strip()
+        digest = (
+            ours("manifest", "push", "--purge", f"{name}:list")
+            if who
+            else docker("push", "--purge", f"{name}:list")
+        ).strip()
         assert digest_at(f"{name}:list") == digest, end
         ours("pull", "-q", "--platform", "linux/arm64", f"{name}:list")
         assert json.loads(ours("image", "inspect", f"{name}:list"))[0]["Architecture"] == "arm64"
@@ -192,10 +244,16 @@ def test_manifest_lists_as_the_docker_client_makes_them(registry: str, tmp_path:
 
 
 def test_copy_between_registries_touches_no_store(registry: str, tmp_path: Path) -> None:
-    desc = layout(tmp_path / "lay", "x", *[make_image({"a": p.encode()}, platform=p) for p in ("linux/amd64", "linux/arm64")])
+    desc = layout(
+        tmp_path / "lay",
+        "x",
+        *[make_image({"a": p.encode()}, platform=p) for p in ("linux/amd64", "linux/arm64")],
+    )
     ours = Boxwright(tmp_path)
     with docker_registry(tmp_path / "second") as other:
-        assert ours("copy", "-q", f"oci:{tmp_path}/lay:x", f"docker://{registry}/c:1").strip() == str(desc.digest)
+        assert ours("copy", "-q", f"oci:{tmp_path}/lay:x", f"docker://{registry}/c:1").strip() == str(
+            desc.digest
+        )
         ours("copy", f"{registry}/c:1", f"{other}/d/e:2")
         assert digest_at(f"{other}/d/e:2") == str(desc.digest)
         ours("copy", f"{other}/d/e:2", f"docker-archive:{tmp_path}/a.tar:x/y:1")
@@ -207,7 +265,9 @@ def test_errors_read_like_docker(registry: str, tmp_path: Path) -> None:
     ours = Boxwright(tmp_path)
     layout(tmp_path / "lay", "x", make_image({"a": b"1"}))
     ours("copy", f"oci:{tmp_path}/lay:x", f"{registry}/e:1")
-    assert f"manifest for {registry}/e:2 not found: manifest unknown" in ours("pull", f"{registry}/e:2", fails=True)
+    assert f"manifest for {registry}/e:2 not found: manifest unknown" in ours(
+        "pull", f"{registry}/e:2", fails=True
+    )
     assert "an image does not exist locally with the tag: nothing" in ours("push", "nothing", fails=True)
     assert "tag can't be used with --all-tags" in ours("pull", "-a", f"{registry}/e:1", fails=True)
     assert "connection refused" in ours("pull", "127.0.0.1:1/x", fails=True)
@@ -244,7 +304,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     for n, blob in enumerate(cert.cert_chain_pems):
         blob.write_to_path(str(folder / "cert.pem"), append=n > 0)
     secret = bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
-    with docker_registry(folder / "r", htpasswd=f"bob:{secret}\n", tls=(folder / "cert.pem", folder / "key.pem")) as host:
+    with docker_registry(
+        folder / "r", htpasswd=f"bob:{secret}\n", tls=(folder / "cert.pem", folder / "key.pem")
+    ) as host:
         yield host, folder / "ca.crt"
 
 
@@ -270,7 +332,15 @@ def test_login_push_pull_over_tls(guarded: tuple[str, Path], tmp_path: Path) -> 
     second.env["DOCKER_AUTH_CONFIG"] = (ours.home / ".docker/config.json").read_text()
     second("pull", f"{host}/app:1")
     creds = json.loads((ours.home / ".docker/config.json").read_text())
-    skopeo = ("skopeo", "inspect", "--creds", "bob:s3cret", "--cert-dir", ours.home / ".config/docker/certs.d" / host, f"docker://{host}/app:1")
+    skopeo = (
+        "skopeo",
+        "inspect",
+        "--creds",
+        "bob:s3cret",
+        "--cert-dir",
+        ours.home / ".config/docker/certs.d" / host,
+        f"docker://{host}/app:1",
+    )
     assert run(*skopeo) and host in creds["auths"]
     assert "Removing login credentials" in ours("logout", host)
     assert "no basic auth credentials" in ours("pull", f"{host}/app:1", fails=True)
@@ -303,7 +373,9 @@ def test_pull_through_mirror_for_any_registry(tmp_path: Path) -> None:
             assert len(cached) >= 4  # manifest, config and layers went through it
             second = Boxwright(tmp_path / "two")
             (second.home / ".config/containers").mkdir(parents=True)
-            (second.home / ".config/containers/registries.conf").write_bytes((ours.home / ".config/containers/registries.conf").read_bytes())
+            (second.home / ".config/containers/registries.conf").write_bytes(
+                (ours.home / ".config/containers/registries.conf").read_bytes()
+            )
             with_digest = f"{origin}/app@{desc.digest}"
             assert str(desc.digest) in second("pull", with_digest)
 
@@ -319,7 +391,9 @@ def test_hosts_toml_of_containerd_names_a_mirror(tmp_path: Path) -> None:
         name, _, port = origin.host.partition(":")
         folder = tmp_path / "etc/containerd/certs.d" / f"{name}_{port}_"
         folder.mkdir(parents=True)
-        (folder / "hosts.toml").write_text(f'server = "http://{origin.host}"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n')
+        (folder / "hosts.toml").write_text(
+            f'server = "http://{origin.host}"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n'
+        )
         engine = Engine(tmp_path / "two")
         engine.__dict__["registry"] = RegistryClient(client_config(tmp_path))
         (done,) = engine.pull(f"{origin.host}/team/app:1")
@@ -336,9 +410,15 @@ def test_docker_hub_names_come_from_its_mirror(tmp_path: Path) -> None:
     with docker_registry(tmp_path / "mirror") as mirror:
         ours("copy", f"oci:{tmp_path}/lay:x", f"{mirror}/library/official:1")
         (ours.home / ".config/docker").mkdir(parents=True)
-        (ours.home / ".config/docker/daemon.json").write_text(json.dumps({"registry-mirrors": [f"http://{mirror}"]}))
+        (ours.home / ".config/docker/daemon.json").write_text(
+            json.dumps({"registry-mirrors": [f"http://{mirror}"]})
+        )
         out = ours("pull", "official:1")
-        assert out.splitlines() == [f"Digest: {desc.digest}", "Status: Downloaded newer image for official:1", "docker.io/library/official:1"]
+        assert out.splitlines() == [
+            f"Digest: {desc.digest}",
+            "Status: Downloaded newer image for official:1",
+            "docker.io/library/official:1",
+        ]
 
 
 # --- killing and resuming ---------------------------------------------------------------------------
@@ -363,8 +443,16 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
             yield layer[:half]
             time.sleep(30)
 
-        fake.hook = lambda r: Response(200, {"Content-Length": str(len(layer))}, chunks=slowly()) if r.path.endswith(str(image.manifest.layers[0].digest)) else None
-        child = subprocess.Popen([sys.executable, "-m", "boxwright", "pull", f"{fake.host}/app:1"], env={**os.environ, **ours.env}, stderr=subprocess.PIPE)
+        fake.hook = lambda r: (
+            Response(200, {"Content-Length": str(len(layer))}, chunks=slowly())
+            if r.path.endswith(str(image.manifest.layers[0].digest))
+            else None
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-m", "boxwright", "pull", f"{fake.host}/app:1"],
+            env={**os.environ, **ours.env},
+            stderr=subprocess.PIPE,
+        )
         part = tmp_path / "root/ingest" / str(image.manifest.layers[0].digest).replace(":", "-")
         end = time.monotonic() + 30
         while not part.exists() or part.stat().st_size < half - (2 << 20):
@@ -380,12 +468,20 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
         assert have > 0
 
         def honest(request: Request) -> Response | None:
-            return ranged(request, layer) if request.path.endswith(str(image.manifest.layers[0].digest)) else None
+            return (
+                ranged(request, layer)
+                if request.path.endswith(str(image.manifest.layers[0].digest))
+                else None
+            )
 
         fake.hook = honest
         before = len(fake.log)
         ours("pull", f"{fake.host}/app:1")
-        asked = [r.headers.get("range") for r in fake.log[before:] if r.path.endswith(str(image.manifest.layers[0].digest))]
+        asked = [
+            r.headers.get("range")
+            for r in fake.log[before:]
+            if r.path.endswith(str(image.manifest.layers[0].digest))
+        ]
         assert asked == [f"bytes={have}-"]
     assert not part.exists()
     assert Engine(tmp_path / "root").fsck() == []
@@ -421,7 +517,11 @@ def test_a_killed_push_goes_on_or_begins_again(tmp_path: Path, kind: str) -> Non
     desc = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", Digest.of(data), len(data))
     (tmp_path / "ingest").mkdir()
     with ExitStack() as stack:
-        host = stack.enter_context(docker_registry(tmp_path / "r")) if kind == "docker-registry" else stack.enter_context(serving(tmp_path / "r")).host
+        host = (
+            stack.enter_context(docker_registry(tmp_path / "r"))
+            if kind == "docker-registry"
+            else stack.enter_context(serving(tmp_path / "r")).host
+        )
         for dies in (True, False):
             speaker = RegistryClient(client_config(tmp_path, uploads=tmp_path / "ingest"))
             body = Body(data)

@@ -33,12 +33,40 @@ def registry(folder: Path, config: str = "", *options: str, scheme: str = "http"
     host = f"127.0.0.1:{free_port()}"
     with open(folder / "log", "w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "boxwright", "registry", "serve", "--addr", host, "--storage", str(folder / "data"), "--config", str(folder / "registry.toml"), "--workers", "2", *options],
-            stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "boxwright",
+                "registry",
+                "serve",
+                "--addr",
+                host,
+                "--storage",
+                str(folder / "data"),
+                "--config",
+                str(folder / "registry.toml"),
+                "--workers",
+                "2",
+                *options,
+            ],
+            stdout=log,
+            stderr=log,
+        )
         try:
             end = time.monotonic() + 30
-            while run("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"{scheme}://{host}/healthz", any_code=True) != "200":
+            while (
+                run(
+                    "curl",
+                    "-sk",
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code}",
+                    f"{scheme}://{host}/healthz",
+                    any_code=True,
+                )
+                != "200"
+            ):
                 assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
                 time.sleep(0.05)
             yield host
@@ -53,7 +81,19 @@ def registry(folder: Path, config: str = "", *options: str, scheme: str = "http"
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("guarded")
     for user in ("root", "alice"):
-        run(sys.executable, "-m", "boxwright", "registry", "user", "add", "--htpasswd", folder / "htpasswd", "--password-stdin", user, input=f"pw-{user}\n")
+        run(
+            sys.executable,
+            "-m",
+            "boxwright",
+            "registry",
+            "user",
+            "add",
+            "--htpasswd",
+            folder / "htpasswd",
+            "--password-stdin",
+            user,
+            input=f"pw-{user}\n",
+        )
     with registry(folder, CONFIG) as host:
         yield host
 
@@ -65,7 +105,9 @@ def image(tmp_path: Path) -> Path:
 
 
 def catalogue(host: str) -> list[str]:
-    repositories: list[str] = json.loads(run("curl", "-s", "-u", "root:pw-root", f"http://{host}/v2/_catalog"))["repositories"]
+    repositories: list[str] = json.loads(
+        run("curl", "-s", "-u", "root:pw-root", f"http://{host}/v2/_catalog")
+    )["repositories"]
     return repositories
 
 
@@ -77,13 +119,37 @@ def test_skopeo(guarded: str, image: Path, tmp_path: Path) -> None:
     run("skopeo", "login", "--tls-verify=false", *auth, "-u", "alice", "-p", "wrong", guarded, fails=True)
     run("skopeo", "login", "--tls-verify=false", *auth, "-u", "alice", "-p", "pw-alice", guarded)
     run("skopeo", "copy", "--dest-tls-verify=false", *auth, source, name)
-    denied = run("skopeo", "copy", "--dest-tls-verify=false", *auth, source, f"docker://{guarded}/busybox:1", fails=True)
+    denied = run(
+        "skopeo",
+        "copy",
+        "--dest-tls-verify=false",
+        *auth,
+        source,
+        f"docker://{guarded}/busybox:1",
+        fails=True,
+    )
     assert "denied" in denied or "not authorized" in denied or "may not push" in denied
     run("skopeo", "copy", "--src-tls-verify=false", name, f"oci:{tmp_path}/out:x")  # without an account
     run("skopeo", "copy", "--dest-tls-verify=false", *auth, source, f"docker://{guarded}/alice/private:1")
-    run("skopeo", "copy", "--src-tls-verify=false", f"docker://{guarded}/alice/private:1", f"oci:{tmp_path}/out2:x", fails=True)
-    run("skopeo", "copy", "--src-tls-verify=false", *auth, f"docker://{guarded}/alice/private:1", f"oci:{tmp_path}/out2:x")
-    assert json.loads(run("skopeo", "list-tags", "--tls-verify=false", f"docker://{guarded}/alice/skopeo"))["Tags"] == ["1"]
+    run(
+        "skopeo",
+        "copy",
+        "--src-tls-verify=false",
+        f"docker://{guarded}/alice/private:1",
+        f"oci:{tmp_path}/out2:x",
+        fails=True,
+    )
+    run(
+        "skopeo",
+        "copy",
+        "--src-tls-verify=false",
+        *auth,
+        f"docker://{guarded}/alice/private:1",
+        f"oci:{tmp_path}/out2:x",
+    )
+    assert json.loads(run("skopeo", "list-tags", "--tls-verify=false", f"docker://{guarded}/alice/skopeo"))[
+        "Tags"
+    ] == ["1"]
     run("skopeo", "delete", "--tls-verify=false", *auth, name)
     run("skopeo", "inspect", "--tls-verify=false", name, fails=True)
 
@@ -94,9 +160,17 @@ def test_docker(guarded: str, image: Path, tmp_path: Path) -> None:
     with dockerd(tmp_path / "docker") as docker:
         docker = [docker[0], "--config", str(tmp_path / "config"), *docker[1:]]
         run(*docker, "load", "-i", tmp_path / "image.tar")
-        assert "denied" in (said := run(*docker, "push", f"{guarded}/alice/docker:1", fails=True)) or "authentication required" in said or "unauthorized" in said
-        assert "incorrect username or password" in run(*docker, "login", "-u", "alice", "--password-stdin", guarded, input="wrong", fails=True)
-        assert "Login Succeeded" in run(*docker, "login", "-u", "alice", "--password-stdin", guarded, input="pw-alice")
+        assert (
+            "denied" in (said := run(*docker, "push", f"{guarded}/alice/docker:1", fails=True))
+            or "authentication required" in said
+            or "unauthorized" in said
+        )
+        assert "incorrect username or password" in run(
+            *docker, "login", "-u", "alice", "--password-stdin", guarded, input="wrong", fails=True
+        )
+        assert "Login Succeeded" in run(
+            *docker, "login", "-u", "alice", "--password-stdin", guarded, input="pw-alice"
+        )
         assert "digest: sha256:" in run(*docker, "push", f"{guarded}/alice/docker:1")
         run(*docker, "tag", f"{guarded}/alice/docker:1", f"{guarded}/alice/other:1")
         assert "Mounted from alice/docker" in run(*docker, "push", f"{guarded}/alice/other:1")
@@ -123,9 +197,19 @@ def test_podman(guarded: str, image: Path, tmp_path: Path) -> None:
 @needs("skopeo")
 def test_ourselves(guarded: str, image: Path, tmp_path: Path) -> None:
     ours = Boxwright(tmp_path)
-    assert "incorrect username or password" in ours("login", "-u", "alice", "--password-stdin", guarded, input="wrong\n", fails=True)
+    assert "incorrect username or password" in ours(
+        "login", "-u", "alice", "--password-stdin", guarded, input="wrong\n", fails=True
+    )
     ours("login", "-u", "alice", "--password-stdin", guarded, input="pw-alice\n")
-    run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", "alice:pw-alice", f"oci:{image}:x", f"docker://{guarded}/alice/private:2")
+    run(
+        "skopeo",
+        "copy",
+        "--dest-tls-verify=false",
+        "--dest-creds",
+        "alice:pw-alice",
+        f"oci:{image}:x",
+        f"docker://{guarded}/alice/private:2",
+    )
     ours("pull", f"{guarded}/alice/private:2")
     ours("tag", f"{guarded}/alice/private:2", f"{guarded}/alice/ours:1")
     ours("push", f"{guarded}/alice/ours:1")
@@ -145,7 +229,15 @@ def test_tls(image: Path, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(certs / "ca.crt")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    with registry(tmp_path / "reg", "", "--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"), scheme="https") as host:
+    with registry(
+        tmp_path / "reg",
+        "",
+        "--tls-cert",
+        str(tmp_path / "cert.pem"),
+        "--tls-key",
+        str(tmp_path / "key.pem"),
+        scheme="https",
+    ) as host:
         run("skopeo", "copy", "--dest-cert-dir", certs, f"oci:{image}:x", f"docker://{host}/a/b:1")
         run("skopeo", "copy", "--src-cert-dir", certs, f"docker://{host}/a/b:1", f"oci:{tmp_path}/out:x")
 
@@ -159,14 +251,50 @@ def test_a_mirror_of_dockers_registry(image: Path, tmp_path: Path) -> None:
     line = "u:" + bcrypt.hashpw(b"p", bcrypt.gensalt(4)).decode() + "\n"
     config = f'[[upstream]]\nprefix = "up"\nurl = "http://127.0.0.1:{port}"\nusername = "u"\npassword = "p"\nttl = 0\n'
     with docker_registry(tmp_path / "up", htpasswd=line, port=port) as upstream:
-        run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", "u:p", f"oci:{image}:x", f"docker://{upstream}/team/app:1")
+        run(
+            "skopeo",
+            "copy",
+            "--dest-tls-verify=false",
+            "--dest-creds",
+            "u:p",
+            f"oci:{image}:x",
+            f"docker://{upstream}/team/app:1",
+        )
         with registry(tmp_path / "mirror", config) as host:
-            run("skopeo", "copy", "--src-tls-verify=false", f"docker://{host}/up/team/app:1", f"oci:{tmp_path}/out:x")
-            digest = run("skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{host}/up/team/app:1")
-            by_namespace = run("curl", "-s", "-D-", "-o", "/dev/null", f"http://{host}/v2/team/app/manifests/1?ns=127.0.0.1:{port}")
+            run(
+                "skopeo",
+                "copy",
+                "--src-tls-verify=false",
+                f"docker://{host}/up/team/app:1",
+                f"oci:{tmp_path}/out:x",
+            )
+            digest = run(
+                "skopeo",
+                "inspect",
+                "--tls-verify=false",
+                "--format",
+                "{{.Digest}}",
+                f"docker://{host}/up/team/app:1",
+            )
+            by_namespace = run(
+                "curl",
+                "-s",
+                "-D-",
+                "-o",
+                "/dev/null",
+                f"http://{host}/v2/team/app/manifests/1?ns=127.0.0.1:{port}",
+            )
             assert digest.strip() in by_namespace
     with registry(tmp_path / "mirror", config) as host:
-        run("skopeo", "copy", "--src-tls-verify=false", f"docker://{host}/up/team/app:1", f"oci:{tmp_path}/again:x")
+        run(
+            "skopeo",
+            "copy",
+            "--src-tls-verify=false",
+            f"docker://{host}/up/team/app:1",
+            f"oci:{tmp_path}/again:x",
+        )
         stale = run("curl", "-s", "-D-", "-o", "/dev/null", f"http://{host}/v2/up/team/app/manifests/1")
         assert "200 OK" in stale and "Response is Stale" in stale
-        assert "502" in run("curl", "-s", "-D-", "-o", "/dev/null", f"http://{host}/v2/up/team/app/manifests/2")
+        assert "502" in run(
+            "curl", "-s", "-D-", "-o", "/dev/null", f"http://{host}/v2/up/team/app/manifests/2"
+        )

@@ -35,19 +35,41 @@ def test_docker_search(registry: Client, tmp_path: Path) -> None:
     with dockerd(tmp_path / "d") as docker:
         line = "{{.Name}}|{{.Description}}|{{.StarCount}}|{{.IsOfficial}}"
         found = run(*docker, "search", "--format", line, f"{host}/web").splitlines()
-        assert found == [f"{host}/web||0|[OK]", f"{host}/acme/web|Serves pages|0|", f"{host}/acme/web-admin|Administers pages|1|"]
-        assert run(*docker, "search", "--filter", "stars=1", "--format", "{{.Name}}", f"{host}/web").split() == [f"{host}/acme/web-admin"]
-        assert run(*docker, "search", "--filter", "is-official=true", "--format", "{{.Name}}", f"{host}/web").split() == [f"{host}/web"]
-        assert len(run(*docker, "search", "--limit", "2", "--format", "{{.Name}}", f"{host}/web").split()) == 2
+        assert found == [
+            f"{host}/web||0|[OK]",
+            f"{host}/acme/web|Serves pages|0|",
+            f"{host}/acme/web-admin|Administers pages|1|",
+        ]
+        assert run(
+            *docker, "search", "--filter", "stars=1", "--format", "{{.Name}}", f"{host}/web"
+        ).split() == [f"{host}/acme/web-admin"]
+        assert run(
+            *docker, "search", "--filter", "is-official=true", "--format", "{{.Name}}", f"{host}/web"
+        ).split() == [f"{host}/web"]
+        assert (
+            len(run(*docker, "search", "--limit", "2", "--format", "{{.Name}}", f"{host}/web").split()) == 2
+        )
         assert len(run(*docker, "search", "--format", "{{.Name}}", f"{host}/").split()) == 4
         ours = Boxwright(tmp_path / "ours")
         for options in (
-            (), ("--no-trunc",), ("--limit", "2"), ("--filter", "stars=1"), ("--filter", "is-official=true"), ("--filter", "is-official=false", "--limit", "1"),
-            ("--format", line), ("--format", "json"), ("--format", "{{json .}}"), ("--format", "table {{.Name}}\t{{.StarCount}}"),
-        ):  # fmt: skip
-            assert ours("search", *options, f"{host}/web") == run(*docker, "search", *options, f"{host}/web"), options
+            (),
+            ("--no-trunc",),
+            ("--limit", "2"),
+            ("--filter", "stars=1"),
+            ("--filter", "is-official=true"),
+            ("--filter", "is-official=false", "--limit", "1"),
+            ("--format", line),
+            ("--format", "json"),
+            ("--format", "{{json .}}"),
+            ("--format", "table {{.Name}}\t{{.StarCount}}"),
+        ):
+            assert ours("search", *options, f"{host}/web") == run(
+                *docker, "search", *options, f"{host}/web"
+            ), options
         name = found[0].partition("|")[0]
-        assert "no basic auth" not in run(*docker, "pull", name, fails=True)  # the name can be pulled; its layers are no tars
+        assert "no basic auth" not in run(
+            *docker, "pull", name, fails=True
+        )  # the name can be pulled; its layers are no tars
 
 
 @needs("podman")
@@ -56,9 +78,18 @@ def test_podman_search(registry: Client, tmp_path: Path) -> None:
     with podman(tmp_path / "pod") as pod:
         line = "{{.Index}}|{{.Name}}|{{.Description}}|{{.Stars}}|{{.Official}}"
         found = run(*pod, "search", "--tls-verify=false", "--format", line, f"{host}/web").splitlines()
-        assert found == [f"{host}|{host}/web||0|[OK]", f"{host}|{host}/acme/web|Serves pages|0|", f"{host}|{host}/acme/web-admin|Administers pages|1|"]
+        assert found == [
+            f"{host}|{host}/web||0|[OK]",
+            f"{host}|{host}/acme/web|Serves pages|0|",
+            f"{host}|{host}/acme/web-admin|Administers pages|1|",
+        ]
         names = run(*pod, "search", "--tls-verify=false", "--format", "{{.Name}}", f"{host}/").split()
-        assert sorted(names) == [f"{host}/acme/other", f"{host}/acme/web", f"{host}/acme/web-admin", f"{host}/web"]
+        assert sorted(names) == [
+            f"{host}/acme/other",
+            f"{host}/acme/web",
+            f"{host}/acme/web-admin",
+            f"{host}/web",
+        ]
         assert "latest" in run(*pod, "search", "--tls-verify=false", "--list-tags", f"{host}/acme/web")
 
 

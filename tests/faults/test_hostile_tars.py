@@ -69,14 +69,19 @@ def test_entries_without_number_end_at_a_limit(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(TarInvalid, match="more than"):
         absorb(raw_header(b"d/%d/" % n + b"x/" * 40 + b"f") for n in range(10_000))
     with pytest.raises(TarInvalid, match="too many"):
-        absorb(raw_header(b"f") if not n else raw_header(b"h%d" % n, flag=b"1", link=b"f") for n in range(10_000))
+        absorb(
+            raw_header(b"f") if not n else raw_header(b"h%d" % n, flag=b"1", link=b"f") for n in range(10_000)
+        )
 
 
 def test_text_without_end_ends_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_MOST_TEXT", 1 << 20)
     record = b"t" * 4000
     with pytest.raises(TarInvalid, match="too long"):
-        absorb(raw_header(b"l", flag=b"K", size=4000) + record + bytes(96) + raw_header(b"s%d" % n, flag=b"2") for n in range(10_000))
+        absorb(
+            raw_header(b"l", flag=b"K", size=4000) + record + bytes(96) + raw_header(b"s%d" % n, flag=b"2")
+            for n in range(10_000)
+        )
     attribute = b"60026 SCHILY.xattr.user.k=" + b"v" * 59_999 + b"\n"
     with pytest.raises(TarInvalid, match="too"):
         absorb(pax(attribute) + raw_header(b"s%d" % n, flag=b"5") for n in range(100))
@@ -106,7 +111,13 @@ def test_a_bomb_of_zeros_takes_no_memory(tmp_path: Path) -> None:
 
 
 def test_a_sparse_giant_is_a_hole_not_a_disk_full(tmp_path: Path) -> None:
-    header = raw_header(b"giant", flag=b"S", size=512, magic=b"ustar  \0", rest={386: b"%011o\0%011o\0" % (0, 512), 483: b"\x80" + (1 << 40).to_bytes(11, "big")})
+    header = raw_header(
+        b"giant",
+        flag=b"S",
+        size=512,
+        magic=b"ustar  \0",
+        rest={386: b"%011o\0%011o\0" % (0, 512), 483: b"\x80" + (1 << 40).to_bytes(11, "big")},
+    )
     layer = layer_store(tmp_path).ingest(io.BytesIO(header + b"x" * 512 + END))
     assert layer.bytes == 1 << 40
     assert sum(path.stat().st_blocks * 512 for path in layer.path.iterdir()) < 1 << 20
@@ -114,8 +125,15 @@ def test_a_sparse_giant_is_a_hole_not_a_disk_full(tmp_path: Path) -> None:
 
 def test_giants_beyond_every_address_are_refused(tmp_path: Path) -> None:
     many = b"".join(
-        raw_header(b"g%d" % n, flag=b"S", size=0, magic=b"ustar  \0", rest={483: b"\x80" + (1 << 40).to_bytes(11, "big")}) for n in range(3)
-    )  # fmt: skip
+        raw_header(
+            b"g%d" % n,
+            flag=b"S",
+            size=0,
+            magic=b"ustar  \0",
+            rest={483: b"\x80" + (1 << 40).to_bytes(11, "big")},
+        )
+        for n in range(3)
+    )
     store = layer_store(tmp_path)
     with pytest.raises(TarInvalid, match="2 TiB"):
         store.ingest(io.BytesIO(many + END))
@@ -148,10 +166,17 @@ def test_a_whole_attack_stays_inside(tmp_path: Path) -> None:
     outside.mkdir()
     (outside / "victim").write_text("mine")
     attack = make_tar(
-        member("abs", tarfile.SYMTYPE, linkname=str(outside)), member("abs/victim", data=b"theirs"), member("rel", tarfile.SYMTYPE, linkname="../../../outside"),
-        member("rel/victim", data=b"theirs"), member(str(outside / "victim"), data=b"theirs"), member("d/", tarfile.DIRTYPE), member("d", tarfile.SYMTYPE, linkname=str(outside)),
-        member("d/.wh.victim"), member("d/.wh..wh..opq"), member("hl", tarfile.LNKTYPE, linkname="abs"),
-    )  # fmt: skip
+        member("abs", tarfile.SYMTYPE, linkname=str(outside)),
+        member("abs/victim", data=b"theirs"),
+        member("rel", tarfile.SYMTYPE, linkname="../../../outside"),
+        member("rel/victim", data=b"theirs"),
+        member(str(outside / "victim"), data=b"theirs"),
+        member("d/", tarfile.DIRTYPE),
+        member("d", tarfile.SYMTYPE, linkname=str(outside)),
+        member("d/.wh.victim"),
+        member("d/.wh..wh..opq"),
+        member("hl", tarfile.LNKTYPE, linkname="abs"),
+    )
     layer = layer_store(tmp_path / "root").ingest(io.BytesIO(attack))
     for overlay in (True, False):
         if overlay and not REAL_ROOT:
@@ -171,7 +196,11 @@ def test_names_that_leave_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_cut_off_everywhere(tmp_path: Path) -> None:
-    data = make_tar(member("a", data=b"1" * 700), member("n" * 150, data=b"2", pax_headers={"SCHILY.xattr.user.k": "v"}), member("d/", tarfile.DIRTYPE))
+    data = make_tar(
+        member("a", data=b"1" * 700),
+        member("n" * 150, data=b"2", pax_headers={"SCHILY.xattr.user.k": "v"}),
+        member("d/", tarfile.DIRTYPE),
+    )
     for end in range(0, len(data), 97):
         scanner = Scanner()
         try:

@@ -26,7 +26,9 @@ rooted = [
     pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
 ]
 
-COPYING = "FROM scratch\nCOPY . /a\nADD big.tar.gz /b/\nCOPY --from=0 /a /c\nWORKDIR /d\n".replace("COPY --from=0 /a /c\n", "COPY a /c/\n")
+COPYING = "FROM scratch\nCOPY . /a\nADD big.tar.gz /b/\nCOPY --from=0 /a /c\nWORKDIR /d\n".replace(
+    "COPY --from=0 /a /c\n", "COPY a /c/\n"
+)
 RUNNING = (
     "FROM busybox AS one\nRUN for i in $(seq 200); do echo $i > /file$i; done\nFROM busybox AS two\nRUN --mount=type=cache,target=/k dd if=/dev/zero of=/big bs=1M count=20 2>/dev/null\n"
     "FROM busybox\nCOPY --from=one /file1 /1\nCOPY --from=two /big /2\nRUN cat /1 /2 > /3\n"
@@ -54,7 +56,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def start(root: Path, *argv: str) -> subprocess.Popen[bytes]:
     environ = {"HOME": str(root), "PATH": os.environ["PATH"], "BOXWRIGHT_ROOT": str(root)}
-    return subprocess.Popen([sys.executable, "-m", "boxwright", *argv], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "boxwright", *argv],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def check(engine: Engine, context: Path, dice: random.Random) -> None:
@@ -77,7 +84,11 @@ def check(engine: Engine, context: Path, dice: random.Random) -> None:
     again = start(engine.root, *words)
     out, error = again.communicate(timeout=120)
     assert again.returncode == 0, error
-    assert engine.images_store.resolve_platform("out").image_id == engine.images_store.resolve(out.decode().strip()).image_id or out
+    assert (
+        engine.images_store.resolve_platform("out").image_id
+        == engine.images_store.resolve(out.decode().strip()).image_id
+        or out
+    )
     assert engine.fsck() == [] and len(layers) == len(engine.images_store.resolve_platform("out").layers)
 
 

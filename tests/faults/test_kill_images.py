@@ -29,7 +29,13 @@ def start(root: Path, *argv: str, stdin: Path | None = None) -> subprocess.Popen
     environ = {"HOME": str(root), "PATH": os.environ["PATH"], "BOXWRIGHT_ROOT": str(root)}
     source = open(stdin, "rb") if stdin else subprocess.DEVNULL
     try:
-        return subprocess.Popen([sys.executable, "-m", "boxwright", *argv], env=environ, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-m", "boxwright", *argv],
+            env=environ,
+            stdin=source,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
     finally:
         if stdin:
             source.close()  # type: ignore[union-attr]
@@ -44,7 +50,9 @@ def run_time(root: Path, *argv: str, stdin: Path | None = None) -> float:
     return time.monotonic() - begin
 
 
-def kill_within(seconds: float, root: Path, *argv: str, stdin: Path | None = None, dice: random.Random) -> None:
+def kill_within(
+    seconds: float, root: Path, *argv: str, stdin: Path | None = None, dice: random.Random
+) -> None:
     """Start, and kill at some moment of the time that it takes; the start of Python is passed over."""
     process = start(root, *argv, stdin=stdin)
     time.sleep(dice.uniform(seconds * 0.2, seconds * 1.05))
@@ -99,7 +107,9 @@ def test_import(tmp_path: Path, big: Path, dice: random.Random) -> None:
 @pytest.mark.parametrize("gz", [False, True], ids=["plain", "gzip"])
 def test_load(tmp_path: Path, big: Path, dice: random.Random, streamed: bool, gz: bool) -> None:
     archive = tmp_path / "archive.tar"
-    archive.write_bytes(tar_of(oci_files([rootfs("a"), big.read_bytes()], name="docker.io/library/x:latest", gz=gz)))
+    archive.write_bytes(
+        tar_of(oci_files([rootfs("a"), big.read_bytes()], name="docker.io/library/x:latest", gz=gz))
+    )
     argv = ("load",) if streamed else ("load", "-i", str(archive))
     stdin = archive if streamed else None
     took = run_time(tmp_path / "measure", *argv, stdin=stdin)
@@ -119,7 +129,11 @@ def test_removal(tmp_path: Path, dice: random.Random, verb: str) -> None:
     for n in range(4):
         imported(eng, f"x{n}", *(f"{n}/{m}" for m in range(50)))
         archives.append(saved(eng, f"x{n}"))
-    argv = ("rmi", "x0", "x1", "x2", "x3") if verb == "rmi" else ("image", "prune", "-f", "--all", "--filter", "label!=keep")
+    argv = (
+        ("rmi", "x0", "x1", "x2", "x3")
+        if verb == "rmi"
+        else ("image", "prune", "-f", "--all", "--filter", "label!=keep")
+    )
     took = run_time(eng.root, *argv)
     for _ in range(ROUNDS):
         for archive in archives:
@@ -140,10 +154,16 @@ def test_commands_beside_each_other(tmp_path: Path, big: Path) -> None:
         jobs = [
             start(eng.root, *argv)
             for argv in (
-                ("import", str(big), "a:1"), ("load", "-i", str(archive)), ("image", "prune", "-f"), ("import", str(big), "a:2"),
-                ("builder", "prune", "-af"), ("system", "df"), ("image", "prune", "-f"), ("images",),
+                ("import", str(big), "a:1"),
+                ("load", "-i", str(archive)),
+                ("image", "prune", "-f"),
+                ("import", str(big), "a:2"),
+                ("builder", "prune", "-af"),
+                ("system", "df"),
+                ("image", "prune", "-f"),
+                ("images",),
             )
-        ]  # fmt: skip
+        ]
         for job in jobs:
             _, err = job.communicate(timeout=120)
             assert job.returncode == 0, err

@@ -35,7 +35,9 @@ def slowly(registry: FakeRegistry) -> None:
         if data is None or request.method != "GET":
             return None
         said = ranged(request, data)
-        return Response(said.status, {**said.headers, "Content-Length": str(len(said.body))}, chunks=drip(said.body))
+        return Response(
+            said.status, {**said.headers, "Content-Length": str(len(said.body))}, chunks=drip(said.body)
+        )
 
     registry.hook = answer
 
@@ -45,7 +47,10 @@ def arrived(root: Path) -> dict[str, int]:
     found = {}
     for layer in IMAGE.manifest.layers:
         digest = layer.digest
-        for path in (root / "blobs" / digest.algorithm / digest.hex, root / "ingest" / f"{digest.algorithm}-{digest.hex}"):
+        for path in (
+            root / "blobs" / digest.algorithm / digest.hex,
+            root / "ingest" / f"{digest.algorithm}-{digest.hex}",
+        ):
             try:
                 found[str(digest)] = path.stat().st_size
                 break
@@ -67,7 +72,10 @@ def test_what_arrived_is_kept(tmp_path: Path, seed: int) -> None:
         for _ in range(12):
             before = len(registry.log)
             child = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            goal, moment = sum(kept.values()) + dice.randrange(whole // 4), time.monotonic() + dice.choice([0.05, 0.3, 60])
+            goal, moment = (
+                sum(kept.values()) + dice.randrange(whole // 4),
+                time.monotonic() + dice.choice([0.05, 0.3, 60]),
+            )
             while child.poll() is None and sum(arrived(root).values()) <= goal and time.monotonic() < moment:
                 time.sleep(0.005)
             child.send_signal(signal.SIGKILL)

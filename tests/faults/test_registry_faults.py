@@ -20,7 +20,9 @@ HONEST = tuple(k for k in KINDS if k != "corrupt")
 def engine(tmp_path: Path, name: str = "root", **more: object) -> Engine:
     """An engine whose client is patient but quick."""
     made = Engine(tmp_path / name)
-    made.__dict__["registry"] = RegistryClient(client_config(tmp_path, backoff=0.003, longest_pause=0.05, read_timeout=5.0, **more))
+    made.__dict__["registry"] = RegistryClient(
+        client_config(tmp_path, backoff=0.003, longest_pause=0.05, read_timeout=5.0, **more)
+    )
     return made
 
 
@@ -43,7 +45,11 @@ def test_200_pulls_end_whole_or_with_a_clear_error(tmp_path: Path) -> None:
                     ends["whole"] += 1
                     failed.discard(n)
                 except BoxwrightError as error:
-                    assert isinstance(error, (Unavailable, Corrupt)) and len(str(error)) > 10 and "\n" not in str(error)
+                    assert (
+                        isinstance(error, (Unavailable, Corrupt))
+                        and len(str(error)) > 10
+                        and "\n" not in str(error)
+                    )
                     ends[type(error).__name__] += 1
                     failed.add(n)
             assert all(proxy.met[kind] for kind in KINDS), proxy.met
@@ -75,11 +81,20 @@ def test_without_corruption_every_pull_and_push_succeeds(tmp_path: Path) -> None
 
 def test_copy_through_faults_keeps_every_platform(tmp_path: Path) -> None:
     ours = engine(tmp_path, tries=12)
-    with running() as registry, running() as other, faulty(registry.host, rate=0.2, kinds=HONEST) as one, faulty(other.host, rate=0.2, kinds=HONEST, seed=3) as two:
+    with (
+        running() as registry,
+        running() as other,
+        faulty(registry.host, rate=0.2, kinds=HONEST) as one,
+        faulty(other.host, rate=0.2, kinds=HONEST, seed=3) as two,
+    ):
         entries = []
         for n, platform in enumerate(("linux/amd64", "linux/arm64", "linux/riscv64")):
-            entries.append(registry.add_image("multi", "", make_image({"a": noise(200_000, n)}, platform=platform)))
-        index = registry.add_manifest("multi", "1", Index.compose(entries).raw, "application/vnd.oci.image.index.v1+json")
+            entries.append(
+                registry.add_image("multi", "", make_image({"a": noise(200_000, n)}, platform=platform))
+            )
+        index = registry.add_manifest(
+            "multi", "1", Index.compose(entries).raw, "application/vnd.oci.image.index.v1+json"
+        )
         assert ours.copy(f"{one.host}/multi:1", f"{two.host}/copied:1").digest == index.digest
         assert set(other.blobs["copied"]) == set(registry.blobs["multi"])
     ours.registry.close()
@@ -108,7 +123,9 @@ def test_nothing_false_is_kept(tmp_path: Path) -> None:
     with running() as registry:
         for blob in (good.config, evil.layers[0]):
             registry.add("r", blob)
-        raw = Manifest.compose(Descriptor.of(good.config, mt.OCI_CONFIG), [Descriptor.of(evil.layers[0], mt.OCI_LAYER_GZIP)]).raw
+        raw = Manifest.compose(
+            Descriptor.of(good.config, mt.OCI_CONFIG), [Descriptor.of(evil.layers[0], mt.OCI_LAYER_GZIP)]
+        ).raw
         registry.add_manifest("r", "1", raw)
         with pytest.raises(Corrupt, match="config says"):
             ours.pull(f"{registry.host}/r:1")

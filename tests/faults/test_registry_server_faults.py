@@ -32,9 +32,35 @@ from support_server import Client, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TRICKS = (
-    "..", "%2e%2e", "..%2f..%2fetc", ".", "a/../b", "A", "a//b", "%00", "a%00b", "\\..\\", "a" * 300, "a" + "/b" * 200, "é", "%ff", "sha256:", "sha256:../../x",
-    "sha256:" + "0" * 63, "sha256:" + "g" * 64, "sha512:" + "0" * 64, "md5:" + "0" * 32, "latest", "_upload", "uploads", "-", "a b", "a?b", "#", "%",
-)  # fmt: skip
+    "..",
+    "%2e%2e",
+    "..%2f..%2fetc",
+    ".",
+    "a/../b",
+    "A",
+    "a//b",
+    "%00",
+    "a%00b",
+    "\\..\\",
+    "a" * 300,
+    "a" + "/b" * 200,
+    "é",
+    "%ff",
+    "sha256:",
+    "sha256:../../x",
+    "sha256:" + "0" * 63,
+    "sha256:" + "g" * 64,
+    "sha512:" + "0" * 64,
+    "md5:" + "0" * 32,
+    "latest",
+    "_upload",
+    "uploads",
+    "-",
+    "a b",
+    "a?b",
+    "#",
+    "%",
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +81,65 @@ def raw(client: Client, data: bytes, *, end: bool = False) -> bytes:
         return got
 
 
-part = st.one_of(st.sampled_from(TRICKS), st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True), st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True))
-PATHS = ("/v2/{}/manifests/{}", "/v2/{}/blobs/{}", "/v2/{}/blobs/uploads/{}", "/v2/{}/tags/list?n={}", "/v2/{}/referrers/{}", "/v2/_catalog?n={}&last={}", "/{}/{}", "/v2/{}/{}")
+part = st.one_of(
+    st.sampled_from(TRICKS),
+    st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True),
+    st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
+)
+PATHS = (
+    "/v2/{}/manifests/{}",
+    "/v2/{}/blobs/{}",
+    "/v2/{}/blobs/uploads/{}",
+    "/v2/{}/tags/list?n={}",
+    "/v2/{}/referrers/{}",
+    "/v2/_catalog?n={}&last={}",
+    "/{}/{}",
+    "/v2/{}/{}",
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    st.sampled_from(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "BREW")), st.sampled_from(PATHS), part, part,
-    st.dictionaries(st.sampled_from(("Range", "Content-Range", "Content-Type", "Authorization", "If-None-Match", "Accept")), st.sampled_from(("bytes=0-", "bytes=9-1", "5-1", "0-99999999999999999999", "Basic x", "Bearer a.b.c", "", "*/*", "é", MANIFEST))),
+    st.sampled_from(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "BREW")),
+    st.sampled_from(PATHS),
+    part,
+    part,
+    st.dictionaries(
+        st.sampled_from(
+            ("Range", "Content-Range", "Content-Type", "Authorization", "If-None-Match", "Accept")
+        ),
+        st.sampled_from(
+            (
+                "bytes=0-",
+                "bytes=9-1",
+                "5-1",
+                "0-99999999999999999999",
+                "Basic x",
+                "Bearer a.b.c",
+                "",
+                "*/*",
+                "é",
+                MANIFEST,
+            )
+        ),
+    ),
     st.sampled_from((b"", b"{", b"{}", b"[]", b'{"schemaVersion":2}', b"\xff" * 10, b"[" * 100_000)),
-)  # fmt: skip
-def test_any_request_gets_an_answer_that_is_no_accident(client: Client, method: str, path: str, one: str, two: str, headers: dict[str, str], body: bytes) -> None:
+)
+def test_any_request_gets_an_answer_that_is_no_accident(
+    client: Client, method: str, path: str, one: str, two: str, headers: dict[str, str], body: bytes
+) -> None:
     target = path.format(one, two).encode("latin-1", "replace").replace(b" ", b"%20").replace(b"#", b"%23")
     lines = b"".join(f"{k}: {v}\r\n".encode("latin-1") for k, v in headers.items())
-    answer = raw(client, method.encode() + b" " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    answer = raw(
+        client,
+        method.encode()
+        + b" "
+        + target
+        + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        + lines
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body,
+    )
     status = int(answer.split(b" ", 2)[1])
     assert status < 500, answer
     if status >= 400 and target.startswith(b"/v2/") and method != "HEAD" and b"application/json" in answer:
@@ -79,7 +150,13 @@ def test_any_request_gets_an_answer_that_is_no_accident(client: Client, method: 
 def test_nothing_outside_of_the_storage(client: Client) -> None:
     (client.service.blobs.root.parent / "secret").write_text("secret")
     for name in ("..", "../secret", "%2e%2e/secret", "..%2fsecret", "a/../../secret"):
-        for path in (f"/v2/{name}", f"/v2/a/blobs/{name}", f"/v2/a/blobs/uploads/{name}", f"/v2/a/blobs/sha256:{name}", f"/{name}"):
+        for path in (
+            f"/v2/{name}",
+            f"/v2/a/blobs/{name}",
+            f"/v2/a/blobs/uploads/{name}",
+            f"/v2/a/blobs/sha256:{name}",
+            f"/{name}",
+        ):
             answer = raw(client, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             assert int(answer.split(b" ", 2)[1]) in (400, 404, 405) and b"\r\n\r\nsecret" not in answer
 
@@ -87,12 +164,31 @@ def test_nothing_outside_of_the_storage(client: Client) -> None:
 def test_lying_lengths(client: Client) -> None:
     location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
     digest = "sha256:" + hashlib.sha256(b"abc").hexdigest()
-    raw(client, f"PUT {location}?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc".encode(), end=True)
-    assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404, "half a body is no blob, even if its digest fits"
+    raw(
+        client,
+        f"PUT {location}?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc".encode(),
+        end=True,
+    )
+    assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404, (
+        "half a body is no blob, even if its digest fits"
+    )
     for value in ("-1", "x", "99999999999999999999999"):
-        assert b" 400 " in raw(client, f"PUT {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {value}\r\n\r\nabc".encode())[:20]
-    assert b" 413 " in raw(client, b"PUT /v2/a/x/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{")[:20]
-    answer = raw(client, f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\nabc".encode())
+        assert (
+            b" 400 "
+            in raw(
+                client, f"PUT {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {value}\r\n\r\nabc".encode()
+            )[:20]
+        )
+    assert (
+        b" 413 "
+        in raw(client, b"PUT /v2/a/x/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{")[
+            :20
+        ]
+    )
+    answer = raw(
+        client,
+        f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\nabc".encode(),
+    )
     assert b" 400 " in answer[:20] or b" 202 " not in answer
 
 
@@ -103,7 +199,11 @@ def test_a_cancelled_upload_stores_nothing(client: Client) -> None:
     for _ in range(5):
         location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
         statuses: list[int] = []
-        thread = threading.Thread(target=lambda at=location, out=statuses: out.append(client("PUT", f"{at}?digest={digest}", data).status))
+        thread = threading.Thread(
+            target=lambda at=location, out=statuses: out.append(
+                client("PUT", f"{at}?digest={digest}", data).status
+            )
+        )
         thread.start()
         time.sleep(0.01)
         client("DELETE", location)
@@ -121,7 +221,22 @@ class Served:
         self.log = storage.with_name(storage.name + ".log")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "boxwright", "registry", "serve", "--addr", self.host, "--storage", str(storage), "--workers", "2", *options], stdout=log, stderr=log
+                [
+                    sys.executable,
+                    "-m",
+                    "boxwright",
+                    "registry",
+                    "serve",
+                    "--addr",
+                    self.host,
+                    "--storage",
+                    str(storage),
+                    "--workers",
+                    "2",
+                    *options,
+                ],
+                stdout=log,
+                stderr=log,
             )
         end = time.monotonic() + 30
         while not answers(self.host):
@@ -129,7 +244,10 @@ class Served:
             time.sleep(0.05)
 
     def workers(self) -> list[int]:
-        return [int(p) for p in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return [
+            int(p)
+            for p in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -147,10 +265,20 @@ def test_kill_workers_under_load(tmp_path: Path) -> None:
             turn += 1
             data = f"{number} {turn} ".encode() * 5000
             digest = "sha256:" + hashlib.sha256(data).hexdigest()
-            body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": len(data)}, "layers": []}).encode()
+            body = json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "mediaType": MANIFEST,
+                    "config": {"mediaType": "application/x", "digest": digest, "size": len(data)},
+                    "layers": [],
+                }
+            ).encode()
             try:
                 answer = client("POST", f"/v2/p{number}/x/blobs/uploads/?digest={digest}", data)
-                if answer.status == 201 and client.push_manifest(f"p{number}/x", f"t{turn}", body).status == 201:
+                if (
+                    answer.status == 201
+                    and client.push_manifest(f"p{number}/x", f"t{turn}", body).status == 201
+                ):
                     acknowledged[f"p{number}/x", f"t{turn}"] = (digest, data)
             except (OSError, http.client.HTTPException):
                 continue
@@ -187,15 +315,29 @@ def test_a_worker_dies_within_an_upload(tmp_path: Path) -> None:
         assert client("PATCH", location, data[:3_000_000]).headers["Range"] == "0-2999999"
         host, port = served.host.split(":")
         with socket.create_connection((host, int(port)), 15) as sock:
-            sock.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 6000000\r\n\r\n".encode() + data[3_000_000:8_000_000])
-            wait_until(lambda: (tmp_path / "reg/uploads" / location.rpartition("/")[2]).stat().st_size > 4_000_000, 30)
+            sock.sendall(
+                f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 6000000\r\n\r\n".encode()
+                + data[3_000_000:8_000_000]
+            )
+            wait_until(
+                lambda: (tmp_path / "reg/uploads" / location.rpartition("/")[2]).stat().st_size > 4_000_000,
+                30,
+            )
             for worker in served.workers():
                 os.kill(worker, signal.SIGKILL)
             with suppress(ConnectionError):
                 assert sock.recv(1) == b""
         wait_until(lambda: answers(served.host), 30)
         assert client("GET", location).headers["Range"] == "0-2999999"
-        assert client("PUT", f"{location}?digest={digest}", data[3_000_000:], Content_Range=f"3000000-{len(data) - 1}").status == 201
+        assert (
+            client(
+                "PUT",
+                f"{location}?digest={digest}",
+                data[3_000_000:],
+                Content_Range=f"3000000-{len(data) - 1}",
+            ).status
+            == 201
+        )
         assert client("GET", f"/v2/a/x/blobs/{digest}").body == data
     finally:
         served.stop()
@@ -233,7 +375,12 @@ def pushed(folder: Path, port: int) -> tuple[Served, Path, list[str]]:
     served = Served(folder / "reg", "--config", str(config))
     client = Client(served.host)
     digest = client.push_blob("a/x", b"layer")
-    body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": 5}, "layers": []}
+    body = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": "application/x", "digest": digest, "size": 5},
+        "layers": [],
+    }
     tags = [f"t{n}" for n in range(5)]
     assert [client.push_manifest("a/x", tag, body).status for tag in tags] == [201] * 5
     return served, config, tags
@@ -315,7 +462,12 @@ def test_an_upload_survives_a_restart(tmp_path: Path) -> None:
         client = Client(served.host)
         assert client("GET", location).headers["Range"] == "0-1999999"
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        assert client("PUT", f"{location}?digest={digest}", data[2_000_000:], Content_Range="2000000-2999999").status == 201
+        assert (
+            client(
+                "PUT", f"{location}?digest={digest}", data[2_000_000:], Content_Range="2000000-2999999"
+            ).status
+            == 201
+        )
         assert client("GET", f"/v2/a/x/blobs/{digest}").body == data
     finally:
         served.stop()
@@ -326,7 +478,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     if not REAL_ROOT:
         pytest.skip("needs root: mounts a small file system")
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("tmpfs cannot be mounted here")
     try:
         yield folder
@@ -342,11 +496,20 @@ def test_full_disk(tmp_path: Path) -> None:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
         answer = client("PUT", f"{location}?digest={digest}", data)
-        assert (answer.status, answer.code) == (503, "UNAVAILABLE") and "full" in answer.json["errors"][0]["message"]
+        assert (answer.status, answer.code) == (503, "UNAVAILABLE") and "full" in answer.json["errors"][0][
+            "message"
+        ]
         assert client("HEAD", f"/v2/a/x/blobs/{digest}").status == 404
         assert client("GET", f"/v2/a/x/blobs/{small}").body == b"small", "reading goes on"
         assert client("DELETE", location).status == 204
-        assert client("POST", f"/v2/a/x/blobs/uploads/?digest={'sha256:' + hashlib.sha256(b'again').hexdigest()}", b"again").status == 201
+        assert (
+            client(
+                "POST",
+                f"/v2/a/x/blobs/uploads/?digest={'sha256:' + hashlib.sha256(b'again').hexdigest()}",
+                b"again",
+            ).status
+            == 201
+        )
 
 
 @pytest.mark.rooted
@@ -364,26 +527,62 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
                 digest = "sha256:" + hashlib.sha256(data).hexdigest()
                 answer = client("POST", f"/v2/a/x/blobs/uploads/?digest={digest}", data)
                 assert answer.status == 201 or (answer.status, answer.code) == (503, "UNAVAILABLE"), answer
-                body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": len(data)}, "layers": []}
-                if answer.status == 201 and client.push_manifest("a/x", tag := f"t{len(there)}", body).status == 201:
+                body = {
+                    "schemaVersion": 2,
+                    "mediaType": MANIFEST,
+                    "config": {"mediaType": "application/x", "digest": digest, "size": len(data)},
+                    "layers": [],
+                }
+                if (
+                    answer.status == 201
+                    and client.push_manifest("a/x", tag := f"t{len(there)}", body).status == 201
+                ):
                     there[tag] = digest, data
                 else:
                     refused += 1
-            assert client("GET", "/api/search?q=a").json["total"] == 1  # described, while there is room for it
-            with suppress(OSError), open(storage / "filler", "wb", buffering=0) as filler:  # somebody else takes the rest
+            assert (
+                client("GET", "/api/search?q=a").json["total"] == 1
+            )  # described, while there is room for it
+            with (
+                suppress(OSError),
+                open(storage / "filler", "wb", buffering=0) as filler,
+            ):  # somebody else takes the rest
                 while True:
                     filler.write(b"x" * 4096)
             assert client("POST", "/v2/a/x/blobs/uploads/").status == 503
             for tag, (digest, data) in there.items():
-                assert json.loads(client("GET", f"/v2/a/x/manifests/{tag}").body)["config"]["digest"] == digest
+                assert (
+                    json.loads(client("GET", f"/v2/a/x/manifests/{tag}").body)["config"]["digest"] == digest
+                )
                 assert client("GET", f"/v2/a/x/blobs/{digest}").body == data
             for _ in range(150):  # more than the access log keeps back
-                assert client("GET", "/api/search?q=a").status == client("GET", "/r/a/x").status == client("GET", "/healthz").status == 200
+                assert (
+                    client("GET", "/api/search?q=a").status
+                    == client("GET", "/r/a/x").status
+                    == client("GET", "/healthz").status
+                    == 200
+                )
             (storage / "filler").unlink()
             for tag in list(there)[:10]:
                 manifest = client("HEAD", f"/v2/a/x/manifests/{tag}").headers["Docker-Content-Digest"]
-                assert client("DELETE", f"/v2/a/x/manifests/{manifest}").status == 202, "the registry leaves itself room for that"
-            subprocess.run([sys.executable, "-m", "boxwright", "registry", "gc", "--config", str(config), "--storage", str(storage)], check=True, capture_output=True)
+                assert client("DELETE", f"/v2/a/x/manifests/{manifest}").status == 202, (
+                    "the registry leaves itself room for that"
+                )
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "boxwright",
+                    "registry",
+                    "gc",
+                    "--config",
+                    str(config),
+                    "--storage",
+                    str(storage),
+                ],
+                check=True,
+                capture_output=True,
+            )
             data = os.urandom(2_000_000)
             assert client.push_blob("a/x", data)
         finally:

@@ -34,7 +34,11 @@ def whole(root: Root) -> None:
         containers.remove(container, force=True, volumes=True)
     containers.sweep()
     eventually(lambda: os.listdir(root.path / "containers") == [])
-    assert not [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"{root.path}/containers" in line]
+    assert not [
+        line
+        for line in Path("/proc/self/mounts").read_text().splitlines()
+        if f"{root.path}/containers" in line
+    ]
     with root.engine.db.read() as sql:
         assert sql.execute("SELECT count(*) FROM addresses").fetchone() == (0,)
     eventually(lambda: not runtime_has(root, found))
@@ -79,14 +83,29 @@ def test_rm_killed(root: Root) -> None:
 def test_supervisor_killed_at_a_random_moment(root: Root) -> None:
     chance = random.Random(11)
     for _ in range(5):
-        root.run("run", "-d", "--name", "victim", "-p", "80", "--restart", "always", IMAGE, "sh", "-c", "sleep 0.05")
+        root.run(
+            "run",
+            "-d",
+            "--name",
+            "victim",
+            "-p",
+            "80",
+            "--restart",
+            "always",
+            IMAGE,
+            "sh",
+            "-c",
+            "sleep 0.05",
+        )
         time.sleep(chance.uniform(0, 0.3))
         container = root.engine.containers.get("victim")
         if container.state.supervised:
             os.kill(container.state.supervisor_pid, signal.SIGKILL)
             eventually(lambda container=container: not container.refresh().supervised)
         assert root.engine.containers.get("victim").state.status == "exited"
-        rules = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
+        rules = subprocess.run(
+            ["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True
+        ).stdout
         assert f"boxwright:{container.short_id}" not in rules
         whole(root)
 

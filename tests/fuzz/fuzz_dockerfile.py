@@ -23,9 +23,36 @@ from boxwright.build.dockerfile.substitute import expand_from, expand_instructio
 
 VECTORS = Path(__file__).parent.parent / "data" / "vectors"
 TOKENS = [
-    b"\\\n", b"<<EOF", b"\nEOF\n", b"${", b"}", b"$x", b"'", b'"', b"--", b"--mount=type=", b"=", b"[", b"]", b",", b"\n", b"# escape=`\n", b"#", b"\xff", b"\x00",
-    b"FROM ", b"RUN ", b"COPY ", b"ENV ", b"ONBUILD ", b"HEALTHCHECK ", b"EXPOSE ", b"ARG ", b" AS ", b"1" * 400,
-]  # fmt: skip
+    b"\\\n",
+    b"<<EOF",
+    b"\nEOF\n",
+    b"${",
+    b"}",
+    b"$x",
+    b"'",
+    b'"',
+    b"--",
+    b"--mount=type=",
+    b"=",
+    b"[",
+    b"]",
+    b",",
+    b"\n",
+    b"# escape=`\n",
+    b"#",
+    b"\xff",
+    b"\x00",
+    b"FROM ",
+    b"RUN ",
+    b"COPY ",
+    b"ENV ",
+    b"ONBUILD ",
+    b"HEALTHCHECK ",
+    b"EXPOSE ",
+    b"ARG ",
+    b" AS ",
+    b"1" * 400,
+]
 
 
 def one_input(data: bytes) -> None:

@@ -34,17 +34,59 @@ from support_layer import census, layer_store, make_tar, member, mounted, raw_he
 def seeds() -> list[bytes]:
     """Archives of every dialect."""
     common = [
-        member("a/", tarfile.DIRTYPE), member("a/b", data=b"x" * 600), member("l", tarfile.SYMTYPE, linkname="a"), member("l/in"), member("h", tarfile.LNKTYPE, linkname="a/b"),
-        member("n" * 150, data=b"y"), member("c", tarfile.CHRTYPE, devmajor=1, devminor=3), member("a/.wh.x"), member("a/.wh..wh..opq"), member("p", tarfile.FIFOTYPE),
+        member("a/", tarfile.DIRTYPE),
+        member("a/b", data=b"x" * 600),
+        member("l", tarfile.SYMTYPE, linkname="a"),
+        member("l/in"),
+        member("h", tarfile.LNKTYPE, linkname="a/b"),
+        member("n" * 150, data=b"y"),
+        member("c", tarfile.CHRTYPE, devmajor=1, devminor=3),
+        member("a/.wh.x"),
+        member("a/.wh..wh..opq"),
+        member("p", tarfile.FIFOTYPE),
         *(member(f"many/{n}" + "z" * n) for n in range(40)),
-    ]  # fmt: skip
-    pax = [member("q", data=b"y", pax_headers={"SCHILY.xattr.user.k": "v", "mtime": "1.5", "uid": "3000000", "LIBARCHIVE.xattr.user.z": "aGk"}),
-           member("s", data=b"z" * 10, pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "4096"})]  # fmt: skip
+    ]
+    pax = [
+        member(
+            "q",
+            data=b"y",
+            pax_headers={
+                "SCHILY.xattr.user.k": "v",
+                "mtime": "1.5",
+                "uid": "3000000",
+                "LIBARCHIVE.xattr.user.z": "aGk",
+            },
+        ),
+        member("s", data=b"z" * 10, pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "4096"}),
+    ]
     table = b"1\n0\n10\n".ljust(512, b"\0")
-    one = make_tar(member("t", data=table + b"z" * 10, pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9000", "GNU.sparse.name": "t"}))
-    old = raw_header(b"o", flag=b"S", size=10, magic=b"ustar  \0", rest={386: b"%011o\0%011o\0" % (100, 10), 482: b"\1", 483: b"%011o\0" % 5000})
+    one = make_tar(
+        member(
+            "t",
+            data=table + b"z" * 10,
+            pax_headers={
+                "GNU.sparse.major": "1",
+                "GNU.sparse.minor": "0",
+                "GNU.sparse.realsize": "9000",
+                "GNU.sparse.name": "t",
+            },
+        )
+    )
+    old = raw_header(
+        b"o",
+        flag=b"S",
+        size=10,
+        magic=b"ustar  \0",
+        rest={386: b"%011o\0%011o\0" % (100, 10), 482: b"\1", 483: b"%011o\0" % 5000},
+    )
     old += bytes(512) + b"d" * 10 + bytes(502) + bytes(1024)
-    return [make_tar(*common, *pax), make_tar(*common, format=tarfile.GNU_FORMAT), make_tar(*common[:5], format=tarfile.USTAR_FORMAT), one, old]
+    return [
+        make_tar(*common, *pax),
+        make_tar(*common, format=tarfile.GNU_FORMAT),
+        make_tar(*common[:5], format=tarfile.USTAR_FORMAT),
+        one,
+        old,
+    ]
 
 
 def check(data: bytes, store: LayerStore | None = None) -> None:
@@ -55,7 +97,9 @@ def check(data: bytes, store: LayerStore | None = None) -> None:
             for header in scanner.feed(data[at : at + 1000]):
                 tree.add(header)
         scanner.finish()
-        if any(segments for _, segments in tree.sparse.values()) or any(size > len(data) for size in tree.size):
+        if any(segments for _, segments in tree.sparse.values()) or any(
+            size > len(data) for size in tree.size
+        ):
             return  # what is expanded would be written to the disk
         with tempfile.TemporaryDirectory() as temporary:
             layer = index_of(Path(temporary), tree, data)
@@ -92,12 +136,18 @@ def mutate(raw: bytearray, chance: random.Random) -> None:
             return
         at = chance.randrange(len(raw))
         if chance.random() < 0.7:  # most bytes of an archive are padding: aim at headers
-            at = at // 512 * 512 + chance.choice((0, 1, 100, 108, 116, 124, 136, 156, 157, 257, 329, 345, 386, 483)) + chance.randrange(4)
+            at = (
+                at // 512 * 512
+                + chance.choice((0, 1, 100, 108, 116, 124, 136, 156, 157, 257, 329, 345, 386, 483))
+                + chance.randrange(4)
+            )
         what = chance.randrange(5)
         if what == 0:
             raw[at : at + 1] = bytes((chance.randrange(256),))
         elif what == 1:
-            raw[at : at + chance.randrange(12)] = chance.choice((b"\xff" * 8, b"\x80\0\0\0\0\0", b"../", b"\0", b"77777777", b"/", b".wh.", b"99"))
+            raw[at : at + chance.randrange(12)] = chance.choice(
+                (b"\xff" * 8, b"\x80\0\0\0\0\0", b"../", b"\0", b"77777777", b"/", b".wh.", b"99")
+            )
         elif what == 2:
             block = at // 512 * 512
             raw[block:block] = raw[block : block + 512 * chance.randrange(1, 4)]

@@ -18,17 +18,32 @@ from boxwright.spec import runtimespec as rs
 GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "container"
 FILES = {"/etc/resolv.conf": "/c/resolv.conf", "/etc/hostname": "/c/hostname", "/etc/hosts": "/c/hosts"}
 IMAGE = {
-    "Env": ["PATH=/bin", "LANG=C"], "Cmd": ["serve"], "Entrypoint": ["/app"], "User": "app", "WorkingDir": "/srv", "ExposedPorts": {"80/tcp": {}},
-    "Volumes": {"/data": {}}, "Labels": {"from": "image"}, "Healthcheck": {"Test": ["CMD", "ok"], "Interval": 1}, "StopSignal": "SIGINT",
-}  # fmt: skip
+    "Env": ["PATH=/bin", "LANG=C"],
+    "Cmd": ["serve"],
+    "Entrypoint": ["/app"],
+    "User": "app",
+    "WorkingDir": "/srv",
+    "ExposedPorts": {"80/tcp": {}},
+    "Volumes": {"/data": {}},
+    "Labels": {"from": "image"},
+    "Healthcheck": {"Test": ["CMD", "ok"], "Interval": 1},
+    "StopSignal": "SIGINT",
+}
 
 
 def made(config: ContainerConfig, image: dict[str, Any], **facts: Any) -> dict[str, Any]:
     merged = spec.merge_config(image, config, hostname="445ac22b76a5", image_name=config.image)
     known = {
-        "rootfs": "/c/rootfs", "user": User(0, 0, (0, 10), "/root", "root"), "hostname": "445ac22b76a5", "bounding": frozenset(rs.CAPABILITIES),
-        "hard_limits": {"nofile": 20000}, "cgroup_v2": False, "cgroups_path": "/boxwright/445ac22b76a5", "namespaces": {"network": "/proc/7/fd/100"}, "files": FILES,
-    }  # fmt: skip
+        "rootfs": "/c/rootfs",
+        "user": User(0, 0, (0, 10), "/root", "root"),
+        "hostname": "445ac22b76a5",
+        "bounding": frozenset(rs.CAPABILITIES),
+        "hard_limits": {"nofile": 20000},
+        "cgroup_v2": False,
+        "cgroups_path": "/boxwright/445ac22b76a5",
+        "namespaces": {"network": "/proc/7/fd/100"},
+        "files": FILES,
+    }
     return {"config": merged, "spec": spec.make_spec(config, merged, Facts(**{**known, **facts}))}
 
 
@@ -38,30 +53,71 @@ def plain() -> dict[str, Any]:
 
 def from_image() -> dict[str, Any]:
     points = (MountPoint("volume", "/data", "/v/abc/_data", "abc"),)
-    return made(ContainerConfig("app:1", env=("LANG=de", "X=1"), labels={"own": "1"}), IMAGE, user=User(1000, 1000, (1000,), "/home/app", "app"), mounts=points)
+    return made(
+        ContainerConfig("app:1", env=("LANG=de", "X=1"), labels={"own": "1"}),
+        IMAGE,
+        user=User(1000, 1000, (1000,), "/home/app", "app"),
+        mounts=points,
+    )
 
 
 def everything() -> dict[str, Any]:
     config = ContainerConfig(
-        "app:1", ("sh", "-c", "x"), ("/bin/other",), env=("LANG",), tty=True, stdin=True, attach=("stdin", "stdout", "stderr"), user="1:2", workdir="/w",
-        read_only=True, init=True, cap_add=("NET_ADMIN",), cap_drop=("MKNOD",), security_opt=("no-new-privileges", "systempaths=unconfined"),
-        devices=(DeviceSpec("/dev/null", "/dev/x", "r"),), device_rules=("c 1:* rw",), ulimits=(Ulimit("nofile", 10, 1 << 20),), shm_size=1 << 20,
-        limits=Limits(memory=64 << 20, nano_cpus=1_500_000_000, pids_limit=9), sysctls={"net.core.somaxconn": "9"}, annotations={"k": "v"},
-        mounts=(MountSpec("tmpfs", "/t"),), ports=(PortBinding(81, "udp"),), health={"Test": ["NONE"]}, oom_score_adj=100, domainname="d.test", stop_timeout=3,
-    )  # fmt: skip
+        "app:1",
+        ("sh", "-c", "x"),
+        ("/bin/other",),
+        env=("LANG",),
+        tty=True,
+        stdin=True,
+        attach=("stdin", "stdout", "stderr"),
+        user="1:2",
+        workdir="/w",
+        read_only=True,
+        init=True,
+        cap_add=("NET_ADMIN",),
+        cap_drop=("MKNOD",),
+        security_opt=("no-new-privileges", "systempaths=unconfined"),
+        devices=(DeviceSpec("/dev/null", "/dev/x", "r"),),
+        device_rules=("c 1:* rw",),
+        ulimits=(Ulimit("nofile", 10, 1 << 20),),
+        shm_size=1 << 20,
+        limits=Limits(memory=64 << 20, nano_cpus=1_500_000_000, pids_limit=9),
+        sysctls={"net.core.somaxconn": "9"},
+        annotations={"k": "v"},
+        mounts=(MountSpec("tmpfs", "/t"),),
+        ports=(PortBinding(81, "udp"),),
+        health={"Test": ["NONE"]},
+        oom_score_adj=100,
+        domainname="d.test",
+        stop_timeout=3,
+    )
     points = (
-        MountPoint("bind", "/etc/hosts", "/own/hosts", writable=False), MountPoint("bind", "/b", "/host/b", propagation="rshared", recursive=False),
-        MountPoint("tmpfs", "/t", options=("exec", "size=1m")), MountPoint("tmpfs", "/t/deep/er", writable=False),
-    )  # fmt: skip
+        MountPoint("bind", "/etc/hosts", "/own/hosts", writable=False),
+        MountPoint("bind", "/b", "/host/b", propagation="rshared", recursive=False),
+        MountPoint("tmpfs", "/t", options=("exec", "size=1m")),
+        MountPoint("tmpfs", "/t/deep/er", writable=False),
+    )
     devices = (rs.device("/dev/x", "c", 1, 3),)
     return made(
-        config, IMAGE, mounts=points, devices=devices, init="/usr/bin/tini", trust=Trust(Path("/etc/ssl/ca.crt")), size=(24, 80), cgroup_v2=True,
-        namespaces={"network": None, "pid": None, "ipc": "/proc/9/ns/ipc"}, seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
-    )  # fmt: skip
+        config,
+        IMAGE,
+        mounts=points,
+        devices=devices,
+        init="/usr/bin/tini",
+        trust=Trust(Path("/etc/ssl/ca.crt")),
+        size=(24, 80),
+        cgroup_v2=True,
+        namespaces={"network": None, "pid": None, "ipc": "/proc/9/ns/ipc"},
+        seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
+    )
 
 
 def privileged() -> dict[str, Any]:
-    return made(ContainerConfig("busybox", ("sh",), privileged=True, read_only=True), {}, devices=(rs.device("/dev/fuse", "c", 10, 229),))
+    return made(
+        ContainerConfig("busybox", ("sh",), privileged=True, read_only=True),
+        {},
+        devices=(rs.device("/dev/fuse", "c", 10, 229),),
+    )
 
 
 CASES = {"plain": plain, "from_image": from_image, "everything": everything, "privileged": privileged}

@@ -18,19 +18,37 @@ from support_corpus import CORPUS
 
 GOLDEN = DATA / "golden" / "plan"
 FILES = [
-    "arg-scope/Containerfile.arg-mixed-defaults", "builtins/Dockerfile", "copy-from/Dockerfile4", "env-precedence/Dockerfile", "heredoc/Containerfile",
-    "healthcheck/Dockerfile", "leading-args/Dockerfile", "multi-stage-builds/Dockerfile.mixed", "onbuild/Dockerfile2",
-    "run-mounts/Dockerfile.secret-options", "volume/Dockerfile", "workdir-symlink/Dockerfile",
-]  # fmt: skip
+    "arg-scope/Containerfile.arg-mixed-defaults",
+    "builtins/Dockerfile",
+    "copy-from/Dockerfile4",
+    "env-precedence/Dockerfile",
+    "heredoc/Containerfile",
+    "healthcheck/Dockerfile",
+    "leading-args/Dockerfile",
+    "multi-stage-builds/Dockerfile.mixed",
+    "onbuild/Dockerfile2",
+    "run-mounts/Dockerfile.secret-options",
+    "volume/Dockerfile",
+    "workdir-symlink/Dockerfile",
+]
 
 
 class Bases:
     """Any name is an image with something to inherit."""
 
     def image(self, name: str, platform: Platform) -> Base:
-        config = {"Env": ["PATH=/bin", "FROM_BASE=1"], "Cmd": ["sh"], "Labels": {"base": "yes"}, "WorkingDir": "/base"}
+        config = {
+            "Env": ["PATH=/bin", "FROM_BASE=1"],
+            "Cmd": ["sh"],
+            "Labels": {"base": "yes"},
+            "WorkingDir": "/base",
+        }
         history = (HistoryEntry("2024-01-01T00:00:00Z", "the base"),)
-        return Base(f"docker.io/library/{name}", "sha256:" + "b" * 64, ImageConfig(platform=platform, history=history, config=config))
+        return Base(
+            f"docker.io/library/{name}",
+            "sha256:" + "b" * 64,
+            ImageConfig(platform=platform, history=history, config=config),
+        )
 
 
 def text_of(plan: Plan) -> str:
@@ -42,7 +60,9 @@ def text_of(plan: Plan) -> str:
         definition = json.dumps(vertex.op.definition(), sort_keys=True)
         lines.append(f"    {vertex.op.kind} reads={vertex.op.reads} {definition}")
     lines.append("config " + json.dumps(plan.config, indent=2))
-    lines += [f"history {d.created_by!r} {'-' if d.vertex is None else order.index(d.vertex)}" for d in plan.drafts]
+    lines += [
+        f"history {d.created_by!r} {'-' if d.vertex is None else order.index(d.vertex)}" for d in plan.drafts
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -14,34 +14,70 @@ GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "runtimespec"
 
 
 def default() -> dict[str, Any]:
-    words = rs.process(["sleep", "60"], env=[f"PATH={rs.DEFAULT_PATH}", "HOSTNAME=445ac22b76a5"], extra_gids=(0, 10), oom_score_adj=0)
+    words = rs.process(
+        ["sleep", "60"],
+        env=[f"PATH={rs.DEFAULT_PATH}", "HOSTNAME=445ac22b76a5"],
+        extra_gids=(0, 10),
+        oom_score_adj=0,
+    )
     mounts = [rs.bind("/state/hosts", "/etc/hosts")]
-    return rs.base_spec("/tree", words, hostname="445ac22b76a5", mounts=mounts, cgroups_path="/boxwright/445ac22b76a5")
+    return rs.base_spec(
+        "/tree", words, hostname="445ac22b76a5", mounts=mounts, cgroups_path="/boxwright/445ac22b76a5"
+    )
 
 
 def privileged() -> dict[str, Any]:
     words = rs.process(["sh"], capabilities=rs.capabilities(privileged=True), terminal=True, size=(24, 80))
-    return rs.base_spec("/tree", words, privileged=True, devices=[rs.device("/dev/fuse", "c", 10, 229)], seccomp={"defaultAction": "SCMP_ACT_ERRNO"})
+    return rs.base_spec(
+        "/tree",
+        words,
+        privileged=True,
+        devices=[rs.device("/dev/fuse", "c", 10, 229)],
+        seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
+    )
 
 
 def rootless() -> dict[str, Any]:
-    spec = rs.base_spec("/tree", rs.process(["true"]), namespaces={"network": None}, resources=rs.resources(memory=64 << 20))
+    spec = rs.base_spec(
+        "/tree", rs.process(["true"]), namespaces={"network": None}, resources=rs.resources(memory=64 << 20)
+    )
     return rs.in_user_namespace(spec, [(0, 1000, 1)], [(0, 1000, 1)])
 
 
 def everything() -> dict[str, Any]:
     words = rs.process(
-        ["app"], uid=1000, gid=1000, cwd="/srv", no_new_privileges=True, apparmor="docker-default", umask=0o22,
+        ["app"],
+        uid=1000,
+        gid=1000,
+        cwd="/srv",
+        no_new_privileges=True,
+        apparmor="docker-default",
+        umask=0o22,
         limits=rs.rlimits({"nofile": (1024, 1 << 20), "core": (-1, -1)}, {"nofile": 20000}),
         capabilities=rs.capabilities(add=["net_admin"], drop=["CAP_MKNOD"]),
-    )  # fmt: skip
+    )
     return rs.base_spec(
-        "/tree", words, readonly=True, hostname="h", domainname="d.test", cgroup_v2=True, shm_size=1 << 20, annotations={"a": "b"},
-        namespaces={"ipc": None, "pid": None, "network": "/run/netns/x"}, sysctls={"net.core.somaxconn": "1"},
+        "/tree",
+        words,
+        readonly=True,
+        hostname="h",
+        domainname="d.test",
+        cgroup_v2=True,
+        shm_size=1 << 20,
+        annotations={"a": "b"},
+        namespaces={"ipc": None, "pid": None, "network": "/run/netns/x"},
+        sysctls={"net.core.somaxconn": "1"},
         mounts=[rs.mount("/dev", "bind", "/dev", "rbind"), rs.mount("/tmp", "tmpfs", "tmpfs", "size=1m")],
-        resources=rs.resources(memory=64 << 20, nano_cpus=1_500_000_000, pids_limit=99, cpu_shares=512, cpuset_cpus="0-1", swappiness=0),
+        resources=rs.resources(
+            memory=64 << 20,
+            nano_cpus=1_500_000_000,
+            pids_limit=99,
+            cpu_shares=512,
+            cpuset_cpus="0-1",
+            swappiness=0,
+        ),
         device_rules=[rs.device_rule(True, "b", 8, None, "r")],
-    )  # fmt: skip
+    )
 
 
 CASES = {"default": default, "privileged": privileged, "rootless": rootless, "everything": everything}

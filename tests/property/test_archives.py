@@ -23,11 +23,43 @@ WHOLE = [
     gzip.compress(tar_of(oci_files([rootfs("a")], name="docker.io/library/app:1", gz=False))),
 ]
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 2**70) | st.text(max_size=8) | st.sampled_from(["sha256:" + "0" * 64, "../x", "app:1", "linux"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["Config", "Layers", "RepoTags", "manifests", "digest", "size", "mediaType", "config", "layers", "rootfs", "diff_ids", "history", "platform", "annotations"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**70)
+    | st.text(max_size=8)
+    | st.sampled_from(["sha256:" + "0" * 64, "../x", "app:1", "linux"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "Config",
+                    "Layers",
+                    "RepoTags",
+                    "manifests",
+                    "digest",
+                    "size",
+                    "mediaType",
+                    "config",
+                    "layers",
+                    "rootfs",
+                    "diff_ids",
+                    "history",
+                    "platform",
+                    "annotations",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=8,
-)  # fmt: skip
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+)
+SLOW = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +86,10 @@ def attempt(eng: Engine, data: bytes) -> None:
 
 
 @SLOW
-@given(which=st.sampled_from(range(len(WHOLE))), edits=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4))
+@given(
+    which=st.sampled_from(range(len(WHOLE))),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4),
+)
 def test_bytes_changed(eng: Engine, which: int, edits: list[tuple[float, bytes]]) -> None:
     data = bytearray(WHOLE[which])
     for where, change in edits:
@@ -77,14 +112,47 @@ def test_any_json_as_config_or_manifest(eng: Engine, value: Any) -> None:
     from support_image import digest
 
     raw = json.dumps(value).encode()
-    attempt(eng, tar_of({"manifest.json": json.dumps([{"Config": "c.json", "RepoTags": ["a:1"], "Layers": []}]).encode(), "c.json": raw}))
-    entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(raw), "size": len(raw)}
+    attempt(
+        eng,
+        tar_of(
+            {
+                "manifest.json": json.dumps(
+                    [{"Config": "c.json", "RepoTags": ["a:1"], "Layers": []}]
+                ).encode(),
+                "c.json": raw,
+            }
+        ),
+    )
+    entry = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(raw),
+        "size": len(raw),
+    }
     index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
     attempt(eng, tar_of({"index.json": index, "blobs/sha256/" + digest(raw)[7:]: raw}))
     manifest = {
-        "schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(raw), "size": len(raw)}, "layers": [],
-    }  # fmt: skip
+        "schemaVersion": 2,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest(raw),
+            "size": len(raw),
+        },
+        "layers": [],
+    }
     above = json.dumps(manifest).encode()
-    entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(above), "size": len(above)}
+    entry = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(above),
+        "size": len(above),
+    }
     index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
-    attempt(eng, tar_of({"index.json": index, "blobs/sha256/" + digest(raw)[7:]: raw, "blobs/sha256/" + digest(above)[7:]: above}))
+    attempt(
+        eng,
+        tar_of(
+            {
+                "index.json": index,
+                "blobs/sha256/" + digest(raw)[7:]: raw,
+                "blobs/sha256/" + digest(above)[7:]: above,
+            }
+        ),
+    )

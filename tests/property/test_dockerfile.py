@@ -103,13 +103,61 @@ def test_heredoc_bodies_are_kept(body: list[str], dash: bool) -> None:
 # Nothing but DockerfileError
 
 SCRAPS = st.lists(
-    st.sampled_from([
-        "FROM a\n", "RUN ", "COPY ", "ADD ", "ENV ", "ARG ", "LABEL ", "EXPOSE ", "HEALTHCHECK ", "ONBUILD ", "SHELL ", "VOLUME ", "STOPSIGNAL ", "CMD ",
-        "--mount=", "type=cache,", "target=/x", "--chmod=", "--from=", "--interval=", "<<EOF", "<<-'E'", "\nEOF\n", "\nE\n", "# escape=`\n", "# check=", "\\\n", "`\n",
-        '["a"]', "[", '"', "'", "$", "${", "}", ":-", "##", "//", "%", "a=b", "=", "1", "é", "\x00", "\U0001f600", " ", "\n", "\t", "\\",
-    ]),
+    st.sampled_from(
+        [
+            "FROM a\n",
+            "RUN ",
+            "COPY ",
+            "ADD ",
+            "ENV ",
+            "ARG ",
+            "LABEL ",
+            "EXPOSE ",
+            "HEALTHCHECK ",
+            "ONBUILD ",
+            "SHELL ",
+            "VOLUME ",
+            "STOPSIGNAL ",
+            "CMD ",
+            "--mount=",
+            "type=cache,",
+            "target=/x",
+            "--chmod=",
+            "--from=",
+            "--interval=",
+            "<<EOF",
+            "<<-'E'",
+            "\nEOF\n",
+            "\nE\n",
+            "# escape=`\n",
+            "# check=",
+            "\\\n",
+            "`\n",
+            '["a"]',
+            "[",
+            '"',
+            "'",
+            "$",
+            "${",
+            "}",
+            ":-",
+            "##",
+            "//",
+            "%",
+            "a=b",
+            "=",
+            "1",
+            "é",
+            "\x00",
+            "\U0001f600",
+            " ",
+            "\n",
+            "\t",
+            "\\",
+        ]
+    ),
     max_size=25,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 def survive(data: bytes) -> None:

@@ -28,7 +28,11 @@ TIMES = st.integers(-(10**18), 4 * 10**18)
 FILES = st.tuples(st.just("file"), st.binary(max_size=1500), st.integers(0, 0o7777), TIMES)
 LINKS = st.tuples(st.just("link"), st.text("abc/.", min_size=1, max_size=300), st.just(0), TIMES)
 TREES: st.SearchStrategy[Any] = st.recursive(
-    FILES | LINKS, lambda below: st.tuples(st.just("dir"), st.dictionaries(NAMES, below, max_size=4), st.integers(0o700, 0o7777), TIMES), max_leaves=14
+    FILES | LINKS,
+    lambda below: st.tuples(
+        st.just("dir"), st.dictionaries(NAMES, below, max_size=4), st.integers(0o700, 0o7777), TIMES
+    ),
+    max_leaves=14,
 )
 ROOTS = st.dictionaries(NAMES, TREES, max_size=5)
 
@@ -93,16 +97,31 @@ PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 ENTRIES = st.lists(
     st.one_of(
         st.builds(
-            lambda name, data, mode, uid, mtime: member(name, data=data, mode=mode, uid=uid, gid=uid // 2, mtime=mtime),
-            PATHS, st.binary(max_size=1200), st.integers(0, 0o7777), st.integers(0, 1 << 31), st.integers(-(1 << 33), 1 << 36),
+            lambda name, data, mode, uid, mtime: member(
+                name, data=data, mode=mode, uid=uid, gid=uid // 2, mtime=mtime
+            ),
+            PATHS,
+            st.binary(max_size=1200),
+            st.integers(0, 0o7777),
+            st.integers(0, 1 << 31),
+            st.integers(-(1 << 33), 1 << 36),
         ),
         st.builds(lambda name, mode: member(name, tarfile.DIRTYPE, mode=mode), PATHS, st.integers(0, 0o7777)),
-        st.builds(lambda name, link: member(name, tarfile.SYMTYPE, linkname=link), PATHS, st.text("xyz", min_size=1, max_size=700)),
+        st.builds(
+            lambda name, link: member(name, tarfile.SYMTYPE, linkname=link),
+            PATHS,
+            st.text("xyz", min_size=1, max_size=700),
+        ),
         st.builds(lambda name, link: member(name, tarfile.LNKTYPE, linkname=link), PATHS, PATHS),
-        st.builds(lambda name, a, b: member(name, tarfile.BLKTYPE, devmajor=a, devminor=b), PATHS, st.integers(1, 4095), st.integers(0, (1 << 20) - 1)),
+        st.builds(
+            lambda name, a, b: member(name, tarfile.BLKTYPE, devmajor=a, devminor=b),
+            PATHS,
+            st.integers(1, 4095),
+            st.integers(0, (1 << 20) - 1),
+        ),
     ),
     max_size=14,
-)  # fmt: skip
+)
 
 
 @SMALL
@@ -123,8 +142,21 @@ def test_the_index_says_what_the_archive_says(entries: list[Any], form: int) -> 
         with LayersView([layer]) as view:
             for node in view.walk():
                 kind = {"file": 0o100000, "dir": 0o040000, "symlink": 0o120000, "block": 0o060000}[node.type]
-                held = view.content(node) if node.type == "file" else node.link if node.type == "symlink" else None
-                found[node.path] = (oct(kind | node.mode), node.uid, node.gid, node.mtime, os.makedev(*node.device), held)
+                held = (
+                    view.content(node)
+                    if node.type == "file"
+                    else node.link
+                    if node.type == "symlink"
+                    else None
+                )
+                found[node.path] = (
+                    oct(kind | node.mode),
+                    node.uid,
+                    node.gid,
+                    node.mtime,
+                    os.makedev(*node.device),
+                    held,
+                )
         assert found == {path: node[:6] for path, node in wanted.items()}
 
 
@@ -157,9 +189,14 @@ def fix_checksums(raw: bytearray) -> None:
 
 
 SEED = make_tar(
-    member("a/", tarfile.DIRTYPE), member("a/b", data=b"x" * 600), member("l", tarfile.SYMTYPE, linkname="a"), member("l/in"), member("h", tarfile.LNKTYPE, linkname="a/b"),
-    member("n" * 150, data=b"y", pax_headers={"SCHILY.xattr.user.k": "v", "mtime": "1.5", "uid": "3000000"}), member("c", tarfile.CHRTYPE, devmajor=1, devminor=3),
-    member("s", data=b"z" * 10, pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "4096"}), member("a/.wh.x"), member("a/.wh..wh..opq"),
-)  # fmt: skip
-
-
+    member("a/", tarfile.DIRTYPE),
+    member("a/b", data=b"x" * 600),
+    member("l", tarfile.SYMTYPE, linkname="a"),
+    member("l/in"),
+    member("h", tarfile.LNKTYPE, linkname="a/b"),
+    member("n" * 150, data=b"y", pax_headers={"SCHILY.xattr.user.k": "v", "mtime": "1.5", "uid": "3000000"}),
+    member("c", tarfile.CHRTYPE, devmajor=1, devminor=3),
+    member("s", data=b"z" * 10, pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "4096"}),
+    member("a/.wh.x"),
+    member("a/.wh..wh..opq"),
+)

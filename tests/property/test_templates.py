@@ -13,11 +13,90 @@ from boxwright.cli.functions import FUNCTIONS
 from boxwright.cli.tables import align, display_width, ellipsis, human_size, timestamp
 from boxwright.container.text import human_duration
 
-ROW: dict[str, Any] = {"ID": "abc", "N": 3, "F": 1.5, "T": True, "Nil": None, "L": ["a", "b"], "M": {"x": {"y": 1}}, "Label": Method(lambda key: key), "Lazy": lambda: [1]}
-WORDS = ["{{", "}}", "{{-", " -}}", "(", ")", "|", ":=", "=", ",", ".", "$", "$x", "$i, $v := ", ".ID", ".N", ".L", ".M", ".M.x.y", ".Label", ".Lazy", ".No", " ", "\n", "/*", "*/"]
-WORDS += ["if ", "else", "end", "range ", "with ", "break", "continue", "define", "nil", "true", "0", "1", "-1", "1.5", '"a"', '"%d %5.2f %q %x"', "`r`", "'c'", "\\", '"\\x', '"', "text"]
+ROW: dict[str, Any] = {
+    "ID": "abc",
+    "N": 3,
+    "F": 1.5,
+    "T": True,
+    "Nil": None,
+    "L": ["a", "b"],
+    "M": {"x": {"y": 1}},
+    "Label": Method(lambda key: key),
+    "Lazy": lambda: [1],
+}
+WORDS = [
+    "{{",
+    "}}",
+    "{{-",
+    " -}}",
+    "(",
+    ")",
+    "|",
+    ":=",
+    "=",
+    ",",
+    ".",
+    "$",
+    "$x",
+    "$i, $v := ",
+    ".ID",
+    ".N",
+    ".L",
+    ".M",
+    ".M.x.y",
+    ".Label",
+    ".Lazy",
+    ".No",
+    " ",
+    "\n",
+    "/*",
+    "*/",
+]
+WORDS += [
+    "if ",
+    "else",
+    "end",
+    "range ",
+    "with ",
+    "break",
+    "continue",
+    "define",
+    "nil",
+    "true",
+    "0",
+    "1",
+    "-1",
+    "1.5",
+    '"a"',
+    '"%d %5.2f %q %x"',
+    "`r`",
+    "'c'",
+    "\\",
+    '"\\x',
+    '"',
+    "text",
+]
 WORDS += [name + " " for name in FUNCTIONS]
-VALUES = [".ID", ".N", ".F", ".T", ".Nil", ".L", ".M", ".Label", ".Lazy", ".", "1", "-1", "2.5", '"s"', '"%v %d"', "nil", "true", "(index .L 0)"]
+VALUES = [
+    ".ID",
+    ".N",
+    ".F",
+    ".T",
+    ".Nil",
+    ".L",
+    ".M",
+    ".Label",
+    ".Lazy",
+    ".",
+    "1",
+    "-1",
+    "2.5",
+    '"s"',
+    '"%v %d"',
+    "nil",
+    "true",
+    "(index .L 0)",
+]
 
 
 def attempt(template: str, row: Any) -> None:
@@ -51,7 +130,28 @@ def test_any_arguments(function: str, arguments: list[str]) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(max_size=12) | st.sampled_from(["-a", "-aq", "--all=false", "-f", "--filter=x=y", "--", "-", "-n", "3", "-n=3", "--last", "image"]), max_size=8))
+@given(
+    st.lists(
+        st.text(max_size=12)
+        | st.sampled_from(
+            [
+                "-a",
+                "-aq",
+                "--all=false",
+                "-f",
+                "--filter=x=y",
+                "--",
+                "-",
+                "-n",
+                "3",
+                "-n=3",
+                "--last",
+                "image",
+            ]
+        ),
+        max_size=8,
+    )
+)
 def test_any_command_line(words: list[str]) -> None:
     for strict in (False, True):
         parser = Parser("boxwright x")
@@ -70,7 +170,14 @@ def test_any_command_line(words: list[str]) -> None:
             assert parser.parse_args([*words, "--nothing", "-z"]).rest == [*values.rest, "--nothing", "-z"]
 
 
-@given(st.lists(st.lists(st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=8), min_size=1, max_size=4), max_size=6))
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=8), min_size=1, max_size=4
+        ),
+        max_size=6,
+    )
+)
 def test_columns_line_up(lines: list[list[str]]) -> None:
     for cells, line in zip(lines, align(lines)):
         assert line.endswith(cells[-1])

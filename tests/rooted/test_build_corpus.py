@@ -43,7 +43,11 @@ def test_build(case: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     for name, dockerfile in case.get("needs_image", {}).items():
         engine.build(corpus.request({**case, "dockerfile": dockerfile}, context, tags=(name,)))
     try:
-        engine.build(corpus.request(case, context, tags=("case",), no_cache=bool(case.get("secrets")) or "secret" in case["name"]))
+        engine.build(
+            corpus.request(
+                case, context, tags=("case",), no_cache=bool(case.get("secrets")) or "secret" in case["name"]
+            )
+        )
     except BuildFailed as error:
         assert case["expect"] == "error", f"{error}\n{error.render()}"
         if "error" in case:

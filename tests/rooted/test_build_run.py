@@ -52,7 +52,11 @@ class Build:
         self.result: BuildResult | None = None
         try:
             self.result = engine.build(
-                context=context, dockerfile_data=dockerfile.encode(), tags=("out",), progress=self.events.append, **more
+                context=context,
+                dockerfile_data=dockerfile.encode(),
+                tags=("out",),
+                progress=self.events.append,
+                **more,
             )
         except BuildFailed as error:
             self.error = error
@@ -74,10 +78,11 @@ def layers(engine: Engine) -> list[list[str]]:
 def test_nothing_of_the_engine_stays(engine: Engine) -> None:
     """A base without /proc, /dev, /sys, /etc/hosts: they are there for the process, and nowhere in the image."""
     done = Build(
-        engine, "FROM busybox\nRUN rm -rf /etc/motd\nRUN ls -d /proc/1 /dev/null /sys/kernel; cat /etc/hosts | wc -l; test -s /etc/resolv.conf || true\n"
+        engine,
+        "FROM busybox\nRUN rm -rf /etc/motd\nRUN ls -d /proc/1 /dev/null /sys/kernel; cat /etc/hosts | wc -l; test -s /etc/resolv.conf || true\n"
         "RUN --mount=type=secret,id=s,target=/deep/in/here --mount=type=cache,target=/var/cache/x --mount=type=tmpfs,target=/t true\n",
         secrets=(Secret("s", value=b"x"),),
-    )  # fmt: skip
+    )
     assert done.said.startswith("/proc/1\n/dev/null\n/sys/kernel\n") or "/dev/null" in done.said, done.error
     assert layers(engine)[1:] == [[], []]
     assert layers(engine)[0] == ["d 0755 0:0 etc", "f 0000 0:0 etc/.wh.motd  e3b0c44298fc"]
@@ -85,21 +90,29 @@ def test_nothing_of_the_engine_stays(engine: Engine) -> None:
 
 def test_the_process_sees_what_the_dockerfile_says(engine: Engine) -> None:
     done = Build(
-        engine, "FROM busybox\nARG A=1\nENV B=2\nARG B=3\nWORKDIR /w/x\nUSER app\nRUN id -u; id -g; pwd; hostname; echo $A$B $HOME; ls -ld /w/x\n"
-        "USER 7:8\nRUN id -u; id -g\nUSER nobody-knows\nRUN true\n"
-    )  # fmt: skip
-    assert done.error is not None and "unable to find user nobody-knows: no matching entries in passwd file" in str(done.error)
+        engine,
+        "FROM busybox\nARG A=1\nENV B=2\nARG B=3\nWORKDIR /w/x\nUSER app\nRUN id -u; id -g; pwd; hostname; echo $A$B $HOME; ls -ld /w/x\n"
+        "USER 7:8\nRUN id -u; id -g\nUSER nobody-knows\nRUN true\n",
+    )
+    assert (
+        done.error is not None
+        and "unable to find user nobody-knows: no matching entries in passwd file" in str(done.error)
+    )
     assert done.said.split("\n")[:5] == ["1000", "1000", "/w/x", "buildkitsandbox", "13 /home/app"]
     assert done.said.endswith("7\n8\n")
 
 
 def test_argv_forms_and_shell(engine: Engine) -> None:
     done = Build(
-        engine, 'FROM busybox\nRUN ["/bin/echo", "a $HOME", "b"]\nSHELL ["/bin/sh", "-ec"]\nRUN false; echo not reached\n'
+        engine,
+        'FROM busybox\nRUN ["/bin/echo", "a $HOME", "b"]\nSHELL ["/bin/sh", "-ec"]\nRUN false; echo not reached\n',
     )
     assert done.said == "a $HOME b\n"
     assert isinstance(done.error and done.error.cause, StepFailed)
-    assert str(done.error) == 'failed to solve: process "/bin/sh -ec false; echo not reached" did not complete successfully: exit code: 1'
+    assert (
+        str(done.error)
+        == 'failed to solve: process "/bin/sh -ec false; echo not reached" did not complete successfully: exit code: 1'
+    )
 
 
 def test_failure_shows_where(engine: Engine) -> None:
@@ -156,7 +169,10 @@ def test_secrets_stay_secret(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_heredocs(engine: Engine) -> None:
-    done = Build(engine, "FROM busybox\nRUN <<EOF\nx=1\necho $x\nEOF\nRUN <<EOF cat | tr a-z A-Z\nloud\nEOF\nRUN <<EOF\n#!/bin/sh\necho script $0\nEOF\n")
+    done = Build(
+        engine,
+        "FROM busybox\nRUN <<EOF\nx=1\necho $x\nEOF\nRUN <<EOF cat | tr a-z A-Z\nloud\nEOF\nRUN <<EOF\n#!/bin/sh\necho script $0\nEOF\n",
+    )
     assert done.said == "1\nLOUD\nscript /dev/pipes/EOF\n"
     assert layers(engine) == [[], [], []]
 
@@ -180,18 +196,27 @@ def test_records(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     first = Build(engine, text, context)
     assert len(first.ran) == 3
     with monkeypatch.context() as patch:
-        patch.setattr(type(engine.snapshots), "prepare", lambda *_, **__: pytest.fail("a tree for a full hit"))
+        patch.setattr(
+            type(engine.snapshots), "prepare", lambda *_, **__: pytest.fail("a tree for a full hit")
+        )
         again = Build(engine, text, context)
-    assert again.ran == [] and again.result and first.result and again.result.image_id == first.result.image_id
+    assert (
+        again.ran == [] and again.result and first.result and again.result.image_id == first.result.image_id
+    )
     (context / "f").write_text("2")
     changed = Build(engine, text, context, explain=True)
     assert [n.split("] ")[1] for n in changed.ran] == ["COPY f /f", "RUN cat /f > /g"]
-    assert changed.result and [s.reason for s in changed.result.steps][2:] == ["f modified", "parent step changed"]
+    assert changed.result and [s.reason for s in changed.result.steps][2:] == [
+        "f modified",
+        "parent step changed",
+    ]
     (context / "f").write_text("1")
     back = Build(engine, text, context)
     assert back.ran == [] and back.result and back.result.image_id == first.result.image_id
     assert len(Build(engine, text, context, no_cache=True).ran) == 3
-    assert any(isinstance(e, StepCached) for e in back.events) and any(isinstance(e, StepDone) for e in back.events)
+    assert any(isinstance(e, StepCached) for e in back.events) and any(
+        isinstance(e, StepDone) for e in back.events
+    )
 
 
 def test_what_a_step_writes_does_not_depend_on_when_and_where(tmp_path: Path) -> None:
@@ -201,7 +226,9 @@ def test_what_a_step_writes_does_not_depend_on_when_and_where(tmp_path: Path) ->
         "RUN mkdir -p p/__pycache__ && cp a.py p/m.py && cat p/m.py > p/__pycache__/m.cpython-311.pyc\n"
     )
     seen = []
-    for number, (mask, names) in enumerate([(0o022, ["a.py", "b.sh", "README", "sub/z"]), (0o077, ["sub/z", "README", "b.sh", "a.py"])]):
+    for number, (mask, names) in enumerate(
+        [(0o022, ["a.py", "b.sh", "README", "sub/z"]), (0o077, ["sub/z", "README", "b.sh", "a.py"])]
+    ):
         old = os.umask(mask)
         try:
             engine = make_engine(tmp_path / f"root{number}")
@@ -223,7 +250,13 @@ def test_what_a_step_writes_does_not_depend_on_when_and_where(tmp_path: Path) ->
 
 def run_cli(root: Path, *words: str, **more: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "BOXWRIGHT_ROOT": str(root), "NO_COLOR": "1"}
-    return subprocess.Popen([sys.executable, "-m", "boxwright", *words], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "boxwright", *words],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        **more,
+    )
 
 
 def test_interrupt(engine: Engine, tmp_path: Path) -> None:
@@ -244,7 +277,9 @@ def test_interrupt(engine: Engine, tmp_path: Path) -> None:
 
 def test_two_builds_and_a_prune_at_once(engine: Engine, tmp_path: Path) -> None:
     """The same step is run by one of them; the collector takes nothing from under them."""
-    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN --mount=type=cache,target=/k echo x >> /k/f; sleep 1; wc -l < /k/f > /count\n")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\nRUN --mount=type=cache,target=/k echo x >> /k/f; sleep 1; wc -l < /k/f > /count\n"
+    )
     builds = [run_cli(engine.root, "build", "-q", "-t", f"n{n}", str(tmp_path)) for n in range(2)]
     stop = threading.Event()
 
@@ -274,20 +309,27 @@ def test_the_hosts_certificates(engine: Engine, tmp_path: Path) -> None:
     bundle = tmp_path / "host.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\nprivate\n")
     trusting = Engine(settings=replace(engine.settings, host_ca_bundle=bundle, host_ca_named=True))
-    text = "FROM busybox\nENV PIP_CERT=/mine\nRUN cat $SSL_CERT_FILE; echo $SSL_CERT_FILE $PIP_CERT; touch /x\n"
+    text = (
+        "FROM busybox\nENV PIP_CERT=/mine\nRUN cat $SSL_CERT_FILE; echo $SSL_CERT_FILE $PIP_CERT; touch /x\n"
+    )
     first = Build(trusting, text)
     assert "private" in first.said and first.said.endswith(" /mine\n")
     assert layers(engine) == [["f 0644 0:0 x  e3b0c44298fc"]]
     plain = Build(engine, text, trust_host_ca=False)
-    assert plain.ran == [] and plain.result and first.result and plain.result.image_id == first.result.image_id
+    assert (
+        plain.ran == [] and plain.result and first.result and plain.result.image_id == first.result.image_id
+    )
     trusting.db.close()
 
 
 def test_hosts_limits_and_networks(engine: Engine) -> None:
     done = Build(
-        engine, "FROM busybox\nRUN grep -c peer /etc/hosts; ulimit -n; df -k /dev/shm | tail -1 | awk '{print $2}'\nRUN --network=none ls /sys/class/net\n",
-        add_hosts=(("peer", "1.2.3.4"),), ulimits=("nofile=100:200",), shm_size=1 << 20,
-    )  # fmt: skip
+        engine,
+        "FROM busybox\nRUN grep -c peer /etc/hosts; ulimit -n; df -k /dev/shm | tail -1 | awk '{print $2}'\nRUN --network=none ls /sys/class/net\n",
+        add_hosts=(("peer", "1.2.3.4"),),
+        ulimits=("nofile=100:200",),
+        shm_size=1 << 20,
+    )
     assert done.said == "1\n100\n1024\nlo\n", done.error
 
 

@@ -30,12 +30,23 @@ def test_the_page_is_true(name: str, tmp_path: Path) -> None:
         for step in support_docs.steps(page):
             if isinstance(step, File):
                 desk.write(step)
-            elif needed := next((p for p in ("skopeo", "docker", "podman") if step.line.startswith(p + " ") and not shutil.which(p)), ""):
+            elif needed := next(
+                (
+                    p
+                    for p in ("skopeo", "docker", "podman")
+                    if step.line.startswith(p + " ") and not shutil.which(p)
+                ),
+                "",
+            ):
                 print(f"{needed} is not installed: {step.line} is left out")
             else:
                 real, code = desk.type(step.line)
-                if not support_docs.same(step.shown, real) or (code and "Error" not in step.shown and "echo $?" not in step.line):
-                    wrong.append(f"$ {step.line}   [exit {code}]\n--- the page says\n{step.shown}--- it is\n{real}")
+                if not support_docs.same(step.shown, real) or (
+                    code and "Error" not in step.shown and "echo $?" not in step.line
+                ):
+                    wrong.append(
+                        f"$ {step.line}   [exit {code}]\n--- the page says\n{step.shown}--- it is\n{real}"
+                    )
     finally:
         desk.close()
     assert not wrong, "\n".join(wrong)

@@ -44,11 +44,24 @@ def arm64_program(text: bytes) -> bytes:
         return 0xD2800000 | value << 5 | register
 
     call, after = 0xD4000001, 8 * 4
-    words = [move(8, 64), move(0, 1), 0x10000001 | (after - 8) // 4 << 5, move(2, len(text)), call, move(8, 93), move(0, 7), call]
+    words = [
+        move(8, 64),
+        move(0, 1),
+        0x10000001 | (after - 8) // 4 << 5,
+        move(2, len(text)),
+        call,
+        move(8, 93),
+        move(0, 7),
+        call,
+    ]
     code = struct.pack("<8I", *words) + text
     base, at = 0x400000, 64 + 56
     size = at + len(code)
-    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 0xB7, 1, base + at, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    head = (
+        b"\x7fELF\x02\x01\x01"
+        + bytes(9)
+        + struct.pack("<HHIQQQIHHHHHH", 2, 0xB7, 1, base + at, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    )
     return head + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000) + code
 
 
@@ -62,14 +75,47 @@ def image(tmp_path: Path) -> dict[str, str]:
         entry.size, entry.mode = len(program), 0o755
         archive.addfile(entry, io.BytesIO(program))
     env = {**os.environ, "BOXWRIGHT_ROOT": str(tmp_path / "root")}
-    subprocess.run([sys.executable, "-m", "boxwright", "import", "--platform", "linux/arm64", "-c", 'CMD ["/hello"]', str(tar), "foreign"], env=env, check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "boxwright",
+            "import",
+            "--platform",
+            "linux/arm64",
+            "-c",
+            'CMD ["/hello"]',
+            str(tar),
+            "foreign",
+        ],
+        env=env,
+        check=True,
+        capture_output=True,
+    )
     return env
 
 
 def run(env: dict[str, str], rule: str) -> subprocess.CompletedProcess[str]:
     """`boxwright run` where binfmt_misc is mounted, with an emulator registered by `rule` for as long as it runs."""
-    ours = [sys.executable, "-m", "boxwright", "run", "--rm", "--network", "none", "--platform", "linux/arm64", "foreign"]
-    done = subprocess.run(["unshare", "-m", "sh", "-c", IN_ITS_NAMESPACE, "sh", *ours], env={**env, "RULE": rule}, capture_output=True, text=True, timeout=60)
+    ours = [
+        sys.executable,
+        "-m",
+        "boxwright",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--platform",
+        "linux/arm64",
+        "foreign",
+    ]
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", IN_ITS_NAMESPACE, "sh", *ours],
+        env={**env, "RULE": rule},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if done.returncode == 77:
         pytest.skip(f"binfmt_misc cannot be used here: {done.stderr.strip()}")
     return done
@@ -81,7 +127,9 @@ def test_a_foreign_program_runs(image: dict[str, str]) -> None:
     assert (done.returncode, done.stdout) == (7, "hello from arm64\n"), done.stderr
 
 
-@pytest.mark.skipif(Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists(), reason="this machine has an emulator")
+@pytest.mark.skipif(
+    Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists(), reason="this machine has an emulator"
+)
 def test_without_an_emulator_the_missing_piece_is_named(image: dict[str, str]) -> None:
     done = run(image, "")
     assert done.returncode == 125 and not done.stdout

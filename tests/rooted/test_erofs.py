@@ -64,27 +64,51 @@ def odd_entries(*, pax: bool) -> list[tuple[tarfile.TarInfo, bytes]]:
         member("-dash", data=b"sorts before the dots"),
         member("!bang/file", data=b"too"),
     ]
-    out += [member(f"links/{n}", tarfile.SYMTYPE, linkname="t" * n) for n in (1, 63, 64, 385, 446, 447, 448, 449, 512, 1600, 4000)]
+    out += [
+        member(f"links/{n}", tarfile.SYMTYPE, linkname="t" * n)
+        for n in (1, 63, 64, 385, 446, 447, 448, 449, 512, 1600, 4000)
+    ]
     out += [member(f"many/{n:05}{'x' * (n % 60)}", data=b"z" * (n % 7)) for n in range(700)]
     if pax:
         out += [
             member("negative", mtime=-5.5, pax_headers={"mtime": "-5.5"}),
             member("precise", pax_headers={"mtime": "1234567890.123456789"}),
-            member("attrs", data=b"a", pax_headers={"SCHILY.xattr.user.one": "1", "SCHILY.xattr.user.empty-ish": " ", "SCHILY.xattr.trusted.t": "t" * 3000,
-                                                     "SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00" + "\x00" * 12}),
+            member(
+                "attrs",
+                data=b"a",
+                pax_headers={
+                    "SCHILY.xattr.user.one": "1",
+                    "SCHILY.xattr.user.empty-ish": " ",
+                    "SCHILY.xattr.trusted.t": "t" * 3000,
+                    "SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00" + "\x00" * 12,
+                },
+            ),
             member("attrdir", tarfile.DIRTYPE, pax_headers={"SCHILY.xattr.user.dir": "d"}),
-            member("attrlink", tarfile.SYMTYPE, linkname="q" * 300, pax_headers={"SCHILY.xattr.trusted.l": "l" * 100}),
-        ]  # fmt: skip
+            member(
+                "attrlink",
+                tarfile.SYMTYPE,
+                linkname="q" * 300,
+                pax_headers={"SCHILY.xattr.trusted.l": "l" * 100},
+            ),
+        ]
     return out
 
 
-def differences(found: dict[str, tuple[object, ...]], wanted: dict[str, tuple[object, ...]]) -> dict[str, object]:
-    return {path: (found.get(path), wanted.get(path)) for path in {*found, *wanted} if found.get(path) != wanted.get(path)}
+def differences(
+    found: dict[str, tuple[object, ...]], wanted: dict[str, tuple[object, ...]]
+) -> dict[str, object]:
+    return {
+        path: (found.get(path), wanted.get(path))
+        for path in {*found, *wanted}
+        if found.get(path) != wanted.get(path)
+    }
 
 
 @pytest.mark.parametrize("form", ["pax", "gnu"])
 def test_the_kernel_shows_what_the_archive_says(tmp_path: Path, form: str) -> None:
-    data = make_tar(*odd_entries(pax=form == "pax"), format=tarfile.PAX_FORMAT if form == "pax" else tarfile.GNU_FORMAT)
+    data = make_tar(
+        *odd_entries(pax=form == "pax"), format=tarfile.PAX_FORMAT if form == "pax" else tarfile.GNU_FORMAT
+    )
     layer = layer_store(tmp_path).ingest(io.BytesIO(data))
     with mounted(layer) as root:
         found = census(root)
@@ -97,7 +121,12 @@ def test_fsck_accepts_the_index(tmp_path: Path) -> None:
         pytest.skip("erofs-utils is not installed")
     data = make_tar(*odd_entries(pax=True))
     layer = layer_store(tmp_path).ingest(io.BytesIO(data))
-    done = subprocess.run([program, f"--device={layer.tar_path}", str(layer.index_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [program, f"--device={layer.tar_path}", str(layer.index_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if "blksize 512 isn't supported" in done.stderr:
         pytest.skip("this fsck.erofs knows only blocks of a page (before 1.6)")
     assert done.returncode == 0, done.stderr
@@ -106,16 +135,29 @@ def test_fsck_accepts_the_index(tmp_path: Path) -> None:
 
 def test_whiteouts_are_overlayfs_s(tmp_path: Path) -> None:
     data = make_tar(
-        member(".wh.gone"), member("dir/", tarfile.DIRTYPE), member("dir/.wh..wh..opq"), member("dir/new", data=b"n"),
-        member("a/b/.wh.deep"), member(".wh..wh.plnk/1.2", data=b"aufs"), member("linked", tarfile.LNKTYPE, linkname=".wh..wh.plnk/1.2"),
-        member(".wh.back"), member("back/", tarfile.DIRTYPE), member("kept/", tarfile.DIRTYPE), member(".wh.kept"),
-        member("own", data=b"own"), member(".wh.own"), member(".wh.implied"), member("implied/x", data=b"x"),
-    )  # fmt: skip
+        member(".wh.gone"),
+        member("dir/", tarfile.DIRTYPE),
+        member("dir/.wh..wh..opq"),
+        member("dir/new", data=b"n"),
+        member("a/b/.wh.deep"),
+        member(".wh..wh.plnk/1.2", data=b"aufs"),
+        member("linked", tarfile.LNKTYPE, linkname=".wh..wh.plnk/1.2"),
+        member(".wh.back"),
+        member("back/", tarfile.DIRTYPE),
+        member("kept/", tarfile.DIRTYPE),
+        member(".wh.kept"),
+        member("own", data=b"own"),
+        member(".wh.own"),
+        member(".wh.implied"),
+        member("implied/x", data=b"x"),
+    )
     layer = layer_store(tmp_path).ingest(io.BytesIO(data))
     with mounted(layer) as root:
         found = census(root)
     opaque = {"trusted.overlay.opaque": b"y"}
-    assert {path for path, node in found.items() if int(node[0], 8) & 0o170000 == 0o020000 and node[4] == 0} == {"gone", "a/b/deep"}
+    assert {
+        path for path, node in found.items() if int(node[0], 8) & 0o170000 == 0o020000 and node[4] == 0
+    } == {"gone", "a/b/deep"}
     assert {path for path, node in found.items() if node[6] == opaque} == {"dir", "back", "kept", "implied"}
     assert found["linked"][5] == b"aufs" and found["own"][5] == b"own"
     assert not [path for path in found if ".wh." in path]
@@ -148,12 +190,24 @@ def pax_records(records: list[tuple[str, str]]) -> bytes:
 def pax_sparse(version: str, name: str, segments: list[tuple[int, bytes]], size: int) -> bytes:
     data = b"".join(piece for _, piece in segments)
     if version == "1.0":
-        table = b"%d\n" % len(segments) + b"".join(b"%d\n%d\n" % (offset, len(piece)) for offset, piece in segments)
+        table = b"%d\n" % len(segments) + b"".join(
+            b"%d\n%d\n" % (offset, len(piece)) for offset, piece in segments
+        )
         data = table + bytes(-len(table) % 512) + data
-        records = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.name", name), ("GNU.sparse.realsize", str(size))]
+        records = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", name),
+            ("GNU.sparse.realsize", str(size)),
+        ]
     elif version == "0.1":
         table_text = ",".join(f"{offset},{len(piece)}" for offset, piece in segments)
-        records = [("GNU.sparse.size", str(size)), ("GNU.sparse.name", name), ("GNU.sparse.map", table_text), ("GNU.sparse.numblocks", str(len(segments)))]
+        records = [
+            ("GNU.sparse.size", str(size)),
+            ("GNU.sparse.name", name),
+            ("GNU.sparse.map", table_text),
+            ("GNU.sparse.numblocks", str(len(segments))),
+        ]
     else:
         records = [("GNU.sparse.size", str(size)), ("GNU.sparse.numblocks", str(len(segments)))]
         for offset, piece in segments:
@@ -172,12 +226,28 @@ def test_sparse_files_are_expanded(tmp_path: Path) -> None:
             out[offset : offset + len(piece)] = piece
         return bytes(out)
 
-    wanted = {"plain": b"p" * 600, "old": content(segments, 200_000), "old-many": content(many, 700_000), "hole": bytes(70_000), "hard": content(segments, 200_000)}
+    wanted = {
+        "plain": b"p" * 600,
+        "old": content(segments, 200_000),
+        "old-many": content(many, 700_000),
+        "hole": bytes(70_000),
+        "hard": content(segments, 200_000),
+    }
     data = raw_header(b"plain", size=600) + b"p" * 600 + bytes(424)
-    data += gnu_sparse(b"replaced", segments, 200_000) + gnu_sparse(b"old", segments, 200_000) + gnu_sparse(b"old-many", many, 700_000)
-    data += gnu_sparse(b"hole", [], 70_000) + raw_header(b"hard", flag=b"1", link=b"old") + raw_header(b"replaced", size=0)
+    data += (
+        gnu_sparse(b"replaced", segments, 200_000)
+        + gnu_sparse(b"old", segments, 200_000)
+        + gnu_sparse(b"old-many", many, 700_000)
+    )
+    data += (
+        gnu_sparse(b"hole", [], 70_000)
+        + raw_header(b"hard", flag=b"1", link=b"old")
+        + raw_header(b"replaced", size=0)
+    )
     for version in ("0.0", "0.1", "1.0"):
-        data += pax_sparse(version, f"v{version}", segments, 200_000) + pax_sparse(version, f"v{version}-many", many, 700_000)
+        data += pax_sparse(version, f"v{version}", segments, 200_000) + pax_sparse(
+            version, f"v{version}-many", many, 700_000
+        )
         wanted |= {f"v{version}": content(segments, 200_000), f"v{version}-many": content(many, 700_000)}
     data += bytes(1024)
     wanted["replaced"] = b""

@@ -10,7 +10,10 @@ import pytest
 from support import REAL_ROOT, small_disk
 from support_containers import IMAGE, Root, busybox_root
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")]
+pytestmark = [
+    pytest.mark.rooted,
+    pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root"),
+]
 FILL = "dd if=/dev/zero of=/big bs=1M count=500 2>/dev/null; while echo x >> /more; do :; done 2>/dev/null; exit 7"
 
 
@@ -22,7 +25,10 @@ def small(tmp_path: Path) -> Iterator[Root]:
 
 def test_a_full_disk_can_be_looked_at_and_emptied(small: Root) -> None:
     small.out("tag", IMAGE, "other")
-    assert small.run("run", "--network", "none", "--name", "filler", IMAGE, "sh", "-c", FILL, check=7).stderr == ""
+    assert (
+        small.run("run", "--network", "none", "--name", "filler", IMAGE, "sh", "-c", FILL, check=7).stderr
+        == ""
+    )
     assert small.out("ps", "-a", "--format", "{{.Names}} {{.Status}}").startswith("filler Exited (7)")
     assert small.out("inspect", "-f", "{{.State.ExitCode}}", "filler") == "7"
     refused = small.run("run", "--rm", "--network", "none", IMAGE, "true", check=None)

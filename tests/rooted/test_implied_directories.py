@@ -21,7 +21,15 @@ def test_attributes_from_below(tmp_path: Path, name: str, writable: bool) -> Non
     if reason := why_not(name, tmp_path / "probe"):
         pytest.skip(reason)
     layers = make_layers(tmp_path / "root")
-    bottom = add_layer(layers, {"tmp/": None, "var": Entry("var", "dir", 0o750, 3, 4), "var/tmp": Entry("var/tmp", "dir", 0o1777, mtime=5 * 10**9), "root": Entry("root", "dir", 0o700)})
+    bottom = add_layer(
+        layers,
+        {
+            "tmp/": None,
+            "var": Entry("var", "dir", 0o750, 3, 4),
+            "var/tmp": Entry("var/tmp", "dir", 0o1777, mtime=5 * 10**9),
+            "root": Entry("root", "dir", 0o700),
+        },
+    )
     top = add_layer(layers, {"var/tmp/new": b"n", "root/.profile": b"p", "made/up": b"m"})
     with driver(name, tmp_path / "root", layers) as snapshots:
         if writable:
@@ -31,6 +39,9 @@ def test_attributes_from_below(tmp_path: Path, name: str, writable: bool) -> Non
         with mounted_tree(snapshots, "key") as tree:
             shown = {path: os.stat(path, dir_fd=tree.fd) for path in ("var", "var/tmp", "root", "made")}
         assert {path: (st.st_mode & 0o7777, st.st_uid, st.st_gid) for path, st in shown.items()} == {
-            "var": (0o750, 3, 4), "var/tmp": (0o1777, 0, 0), "root": (0o700, 0, 0), "made": (0o755, 0, 0),
-        }  # fmt: skip
+            "var": (0o750, 3, 4),
+            "var/tmp": (0o1777, 0, 0),
+            "root": (0o700, 0, 0),
+            "made": (0o755, 0, 0),
+        }
         assert list(snapshots.changes("key")) == []

@@ -74,13 +74,17 @@ PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 ENTRIES = st.lists(
     st.one_of(
         st.builds(lambda name, data: member(name, data=data, mtime=5), PATHS, st.binary(max_size=20)),
-        st.builds(lambda name, mode: member(name, tarfile.DIRTYPE, mode=mode), PATHS, st.sampled_from([0o755, 0o700])),
+        st.builds(
+            lambda name, mode: member(name, tarfile.DIRTYPE, mode=mode),
+            PATHS,
+            st.sampled_from([0o755, 0o700]),
+        ),
         st.builds(lambda name, link: member(name, tarfile.SYMTYPE, linkname=link), PATHS, PATHS),
         PATHS.map(lambda path: member("/".join([*path.split("/")[:-1], ".wh." + path.split("/")[-1]]))),
         PATHS.map(lambda path: member(path + "/.wh..wh..opq")),
     ),
     max_size=8,
-)  # fmt: skip
+)
 
 
 def facts_of_kernel(root: int | Path) -> dict[str, tuple[Any, ...]]:
@@ -96,7 +100,14 @@ def facts_of_view(view: LayersView) -> dict[str, tuple[Any, ...]]:
     out: dict[str, tuple[Any, ...]] = {}
     for node in view.walk():
         held = view.content(node) if node.type == "file" else node.link
-        shown = (oct(kinds.get(node.type, 0) | node.mode), node.uid, node.gid, node.mtime, os.makedev(*node.device), held)
+        shown = (
+            oct(kinds.get(node.type, 0) | node.mode),
+            node.uid,
+            node.gid,
+            node.mtime,
+            os.makedev(*node.device),
+            held,
+        )
         out[node.path] = ("dir",) if node.type == "dir" else shown
     return out
 
@@ -111,9 +122,15 @@ def ingested(store: LayerStore, archives: Sequence[list[tuple[tarfile.TarInfo, b
     return out
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(ENTRIES, min_size=2, max_size=4))
-def test_view_overlay_and_application_agree(tmp_path_factory: pytest.TempPathFactory, archives: list[Any]) -> None:
+def test_view_overlay_and_application_agree(
+    tmp_path_factory: pytest.TempPathFactory, archives: list[Any]
+) -> None:
     base = tmp_path_factory.mktemp("stack")
     layers = ingested(layer_store(base / "root"), archives)
     layers = list({layer.diff_id: layer for layer in layers}.values())
@@ -142,7 +159,17 @@ def test_an_overlay_s_upper_becomes_a_layer_and_back(tmp_path: Path) -> None:
     import subprocess
 
     store = layer_store(tmp_path / "root")
-    below = store.ingest(io.BytesIO(make_tar(member("keep", data=b"k"), member("gone/x"), member("dir/old"), member("chmod", data=b"c"), member("move/in"))))
+    below = store.ingest(
+        io.BytesIO(
+            make_tar(
+                member("keep", data=b"k"),
+                member("gone/x"),
+                member("dir/old"),
+                member("chmod", data=b"c"),
+                member("move/in"),
+            )
+        )
+    )
     for name in ("upper", "work", "merged", "lower"):
         (tmp_path / name).mkdir()
     unpack(below, tmp_path / "lower")
@@ -151,7 +178,9 @@ def test_an_overlay_s_upper_becomes_a_layer_and_back(tmp_path: Path) -> None:
     try:
         script = "rm -r gone dir; mkdir dir; echo n > dir/new; chmod 600 chmod; ln keep hard; mv move moved; mkfifo p; ln -s keep l"
         subprocess.run(["sh", "-ec", script], cwd=tmp_path / "merged", check=True)
-        wanted = {path: node[:1] + node[5:6] for path, node in census(tmp_path / "merged", content=False).items()}
+        wanted = {
+            path: node[:1] + node[5:6] for path, node in census(tmp_path / "merged", content=False).items()
+        }
     finally:
         subprocess.run(["umount", str(tmp_path / "merged")], check=True)
     tree = store.adopt_tree(tmp_path / "upper")
@@ -159,4 +188,6 @@ def test_an_overlay_s_upper_becomes_a_layer_and_back(tmp_path: Path) -> None:
         tar = layer_store(tmp_path / "other").ingest(stream)
     for top in (tree, tar):
         with stacked([below, top]) as root:
-            assert {path: node[:1] + node[5:6] for path, node in census(root, content=False).items()} == wanted
+            assert {
+                path: node[:1] + node[5:6] for path, node in census(root, content=False).items()
+            } == wanted

@@ -45,7 +45,19 @@ def base(tmp_path: Path) -> Iterator[Path]:
 
 
 def overlay(base: Path, *more: str) -> list[Mount]:
-    return [Mount("overlay", "overlay", (f"lowerdir+={base}/a", f"lowerdir+={base}/b", f"upperdir={base}/upper", f"workdir={base}/work", *more))]
+    return [
+        Mount(
+            "overlay",
+            "overlay",
+            (
+                f"lowerdir+={base}/a",
+                f"lowerdir+={base}/b",
+                f"upperdir={base}/upper",
+                f"workdir={base}/work",
+                *more,
+            ),
+        )
+    ]
 
 
 def test_nothing_is_in_the_mount_table(base: Path) -> None:
@@ -76,7 +88,11 @@ def test_odd_names(base: Path) -> None:
     (odd / "inside").write_text("x")
     for name in ("u", "w", "t"):
         (odd / name).mkdir()
-    mount = Mount("overlay", "overlay", (f"lowerdir+={odd}", f"lowerdir+={base}/a", f"upperdir={odd}/u", f"workdir={odd}/w"))
+    mount = Mount(
+        "overlay",
+        "overlay",
+        (f"lowerdir+={odd}", f"lowerdir+={base}/a", f"upperdir={odd}/u", f"workdir={odd}/w"),
+    )
     attach([mount], odd / "t")
     assert "inside" in os.listdir(odd / "t")
     assert find_overlay(odd / "u") in (odd / "t", None)  # the table escapes in more than one way
@@ -88,7 +104,10 @@ def test_long_names(base: Path) -> None:
         deep = deep / ("d" * 100)
     for name in ("l/here", "u", "w", "t"):
         (deep / name).mkdir(parents=True)
-    attach([Mount("overlay", "overlay", (f"lowerdir+={deep}/l", f"upperdir={deep}/u", f"workdir={deep}/w"))], deep / "t")
+    attach(
+        [Mount("overlay", "overlay", (f"lowerdir+={deep}/l", f"upperdir={deep}/u", f"workdir={deep}/w"))],
+        deep / "t",
+    )
     assert os.listdir(deep / "t") == ["here"]
 
 
@@ -163,7 +182,14 @@ def test_many_processes_mount_a_layer_once(tmp_path: Path) -> None:
     )
     env = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.defpath}
     with driver("mounted", tmp_path / "root", layers):
-        running = [spawn([sys.executable, "-c", program, str(tmp_path / "root"), f"k{n}", *map(str, stack)], env=env, stderr=2) for n in range(6)]
+        running = [
+            spawn(
+                [sys.executable, "-c", program, str(tmp_path / "root"), f"k{n}", *map(str, stack)],
+                env=env,
+                stderr=2,
+            )
+            for n in range(6)
+        ]
         assert [process.wait(60) for process in running] == [0] * 6
         assert len(mounts_below(tmp_path)) == 5 + 6
 
@@ -187,18 +213,37 @@ def test_a_tree_mounted_elsewhere_is_found(tmp_path: Path) -> None:
 def test_unpacked_layers_are_what_the_tar_says(tmp_path: Path) -> None:
     layers = make_layers(tmp_path / "root")
     entries: dict[str, object] = {
-        "d/": Entry("d", "dir", 0o1751, 7, 8, 12_345_678_901), "d/f": Entry("d/f", "file", 0o6711, 1, 2, 99, 100_000, xattrs={"user.a": b"b"}),
-        "d/g": ("link", "d/f"), "null": Entry("null", "char", 0o666, device=(1, 3)), "pipe": Entry("pipe", "fifo", 0o640),
-        "l": "d/f", "big": Entry("big", size=3 << 20), "-gone": None, "o/": None, "o/!": None,
-    }  # fmt: skip
+        "d/": Entry("d", "dir", 0o1751, 7, 8, 12_345_678_901),
+        "d/f": Entry("d/f", "file", 0o6711, 1, 2, 99, 100_000, xattrs={"user.a": b"b"}),
+        "d/g": ("link", "d/f"),
+        "null": Entry("null", "char", 0o666, device=(1, 3)),
+        "pipe": Entry("pipe", "fifo", 0o640),
+        "l": "d/f",
+        "big": Entry("big", size=3 << 20),
+        "-gone": None,
+        "o/": None,
+        "o/!": None,
+    }
     layer = layers.get(add_layer(layers, entries))
     with driver("unpacked", tmp_path / "root", layers) as snapshots:
         tree = snapshots.lower(layer)  # type: ignore[attr-defined]
         info = (tree / "d/f").stat()
-        assert (info.st_mode & 0o7777, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_size, info.st_nlink) == (0o6711, 1, 2, 99, 100_000, 2)
+        assert (
+            info.st_mode & 0o7777,
+            info.st_uid,
+            info.st_gid,
+            info.st_mtime_ns,
+            info.st_size,
+            info.st_nlink,
+        ) == (0o6711, 1, 2, 99, 100_000, 2)
         assert os.getxattr(tree / "d/g", "user.a") == b"b"
         info = (tree / "d").stat()
-        assert (info.st_mode & 0o7777, info.st_uid, info.st_gid, info.st_mtime_ns) == (0o1751, 7, 8, 12_345_678_901)
+        assert (info.st_mode & 0o7777, info.st_uid, info.st_gid, info.st_mtime_ns) == (
+            0o1751,
+            7,
+            8,
+            12_345_678_901,
+        )
         assert (tree / "null").stat().st_rdev == os.makedev(1, 3)
         assert (tree / "gone").stat().st_rdev == 0
         assert (tree / "big").read_bytes() == b"x" * (3 << 20)
@@ -226,7 +271,11 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
         "print(json.dumps([snapshots.name, seen, changes, os.listdir(snapshots.mount('v') / 'e')]))\nsnapshots.discard('v')\n"
     )
     env = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.environ["PATH"]}
-    done = run(["unshare", "-Urm", sys.executable, "-c", program, str(tmp_path / "root")], env=env, path=os.environ["PATH"])
+    done = run(
+        ["unshare", "-Urm", sys.executable, "-c", program, str(tmp_path / "root")],
+        env=env,
+        path=os.environ["PATH"],
+    )
     assert json.loads(done.stdout) == ["unpacked", [[], ["n"]], ["C /e", "D /e/n"], []]
 
 

@@ -52,7 +52,14 @@ WEB = (IMAGE, "httpd", "-f", "-p", "80", "-h", "/etc")
 
 
 def test_the_default_bridge(root: Root) -> None:
-    out = root.out("run", "--rm", IMAGE, "sh", "-c", "ip -4 addr show eth0; ip route; cat /etc/hosts /etc/resolv.conf; hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
+    out = root.out(
+        "run",
+        "--rm",
+        IMAGE,
+        "sh",
+        "-c",
+        "ip -4 addr show eth0; ip route; cat /etc/hosts /etc/resolv.conf; hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+    )
     network = root.engine.containers.networks.get("bridge")
     assert f"default via {network.gateway} dev eth0" in out
     address = out.split("inet ")[1].split("/")[0]
@@ -63,7 +70,12 @@ def test_the_default_bridge(root: Root) -> None:
 def test_containers_reach_the_host_and_each_other(root: Root) -> None:
     root.run("run", "-d", "--name", "web", *WEB)
     address = root.out("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web")
-    eventually(lambda: root.run("run", "--rm", IMAGE, "wget", "-qO-", f"http://{address}/motd", check=None).stdout == "hello\n")
+    eventually(
+        lambda: (
+            root.run("run", "--rm", IMAGE, "wget", "-qO-", f"http://{address}/motd", check=None).stdout
+            == "hello\n"
+        )
+    )
     gateway = root.engine.containers.networks.get("bridge").gateway
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
@@ -77,7 +89,10 @@ def test_containers_reach_the_host_and_each_other(root: Root) -> None:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        assert root.out("run", "--rm", "--add-host", "me:host-gateway", IMAGE, "nc", "me", str(port)) == "from the host"
+        assert (
+            root.out("run", "--rm", "--add-host", "me:host-gateway", IMAGE, "nc", "me", str(port))
+            == "from the host"
+        )
         thread.join(10)
     assert heard and heard[0].rpartition(".")[0] == gateway.rpartition(".")[0]
 
@@ -97,7 +112,9 @@ def test_published_ports(root: Root) -> None:
     assert f"boxwright:{identity}" in rules()
     # Through the host's own address, from another container.
     gateway = root.engine.containers.networks.get("bridge").gateway
-    assert root.out("run", "--rm", IMAGE, "wget", "-qO-", f"http://{gateway}:{ports['0.0.0.0']}/motd") == "hello"
+    assert (
+        root.out("run", "--rm", IMAGE, "wget", "-qO-", f"http://{gateway}:{ports['0.0.0.0']}/motd") == "hello"
+    )
     refused = root.run("run", "--rm", "-p", f"{ports['0.0.0.0']}:80", IMAGE, "true", check=125)
     assert "port is already allocated" in refused.stderr
     root.run("rm", "-f", "web")
@@ -108,7 +125,9 @@ def test_published_ports(root: Root) -> None:
 
 def test_a_port_that_a_program_has(root: Root) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        refused = root.run("run", "--rm", "-p", f"127.0.0.1:{server.getsockname()[1]}:80", IMAGE, "true", check=125)
+        refused = root.run(
+            "run", "--rm", "-p", f"127.0.0.1:{server.getsockname()[1]}:80", IMAGE, "true", check=125
+        )
     assert "address already in use" in refused.stderr
 
 
@@ -118,8 +137,22 @@ def test_publish_all(root: Root) -> None:
 
 
 def test_host_and_none(root: Root) -> None:
-    assert set(root.out("run", "--rm", "--network", "host", IMAGE, "ls", "/sys/class/net").split()) >= {"lo"} | {n for n in links() if not n.startswith("veth")}
-    assert root.out("run", "--rm", "--network", "none", IMAGE, "cat", "/sys/class/net/lo/operstate", "/sys/class/net/lo/flags").split()[1] == "0x9"
+    assert set(root.out("run", "--rm", "--network", "host", IMAGE, "ls", "/sys/class/net").split()) >= {
+        "lo"
+    } | {n for n in links() if not n.startswith("veth")}
+    assert (
+        root.out(
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            IMAGE,
+            "cat",
+            "/sys/class/net/lo/operstate",
+            "/sys/class/net/lo/flags",
+        ).split()[1]
+        == "0x9"
+    )
     assert root.out("run", "--rm", "--network", "host", IMAGE, "hostname") == socket.gethostname()
 
 
@@ -137,7 +170,22 @@ def test_user_networks_have_names(root: Root) -> None:
     try:
         root.run("run", "-d", "--name", "web", "--network", "mine", "--network-alias", "www", *WEB)
         for name in ("web", "www", root.engine.containers.get("web").short_id):
-            eventually(lambda name=name: root.run("run", "--rm", "--network", "mine", IMAGE, "wget", "-qO-", f"http://{name}/motd", check=None).stdout == "hello\n")
+            eventually(
+                lambda name=name: (
+                    root.run(
+                        "run",
+                        "--rm",
+                        "--network",
+                        "mine",
+                        IMAGE,
+                        "wget",
+                        "-qO-",
+                        f"http://{name}/motd",
+                        check=None,
+                    ).stdout
+                    == "hello\n"
+                )
+            )
         assert "network mine id" in root.run("network", "rm", "mine", check=1).stderr
         assert root.out("network", "ls", "--filter", "label=a=b", "-q") == identity[:12]
         assert root.out("network", "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "mine") == "web"
@@ -156,8 +204,17 @@ def test_connecting_a_running_container(root: Root) -> None:
         root.run("run", "-d", "--name", "web", *WEB)
         root.run("network", "connect", "--ip", "10.231.7.77", "--alias", "www", "extra", "web")
         assert "10.231.7.77" in root.out("exec", "web", "ip", "-4", "addr", "show", "eth1")
-        eventually(lambda: root.run("run", "--rm", "--network", "extra", IMAGE, "wget", "-qO-", "http://www/motd", check=None).stdout == "hello\n")
-        assert root.out("inspect", "-f", "{{.NetworkSettings.Networks.extra.IPAddress}}", "web") == "10.231.7.77"
+        eventually(
+            lambda: (
+                root.run(
+                    "run", "--rm", "--network", "extra", IMAGE, "wget", "-qO-", "http://www/motd", check=None
+                ).stdout
+                == "hello\n"
+            )
+        )
+        assert (
+            root.out("inspect", "-f", "{{.NetworkSettings.Networks.extra.IPAddress}}", "web") == "10.231.7.77"
+        )
         root.run("network", "disconnect", "extra", "web")
         assert "eth1" not in root.out("exec", "web", "ls", "/sys/class/net")
     finally:
@@ -178,7 +235,11 @@ def test_network_errors(root: Root) -> None:
     assert "pre-defined network" in root.run("network", "rm", "bridge", check=1).stderr
     assert "network nosuch not found" in root.run("network", "inspect", "nosuch", check=1).stderr
     assert "invalid subnet" in root.run("network", "create", "--subnet", "1.2.3", "bad", check=1).stderr
-    assert sorted(root.out("network", "ls", "--format", "{{.Name}} {{.Driver}}").splitlines()) == ["bridge bridge", "host host", "none null"]
+    assert sorted(root.out("network", "ls", "--format", "{{.Name}} {{.Driver}}").splitlines()) == [
+        "bridge bridge",
+        "host host",
+        "none null",
+    ]
 
 
 def test_nothing_is_left_of_a_container(root: Root) -> None:
@@ -190,7 +251,21 @@ def test_nothing_is_left_of_a_container(root: Root) -> None:
 
 
 def test_dns_settings(root: Root, tmp_path: Path) -> None:
-    out = root.out("run", "--rm", "--network", "none", "--dns", "9.9.9.9", "--dns-search", "example.org", "--dns-option", "ndots:2", IMAGE, "cat", "/etc/resolv.conf")
+    out = root.out(
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--dns",
+        "9.9.9.9",
+        "--dns-search",
+        "example.org",
+        "--dns-option",
+        "ndots:2",
+        IMAGE,
+        "cat",
+        "/etc/resolv.conf",
+    )
     assert out.splitlines() == ["nameserver 9.9.9.9", "search example.org", "options ndots:2"]
 
 

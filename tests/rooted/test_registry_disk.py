@@ -13,7 +13,10 @@ from boxwright.registry.client.client import RegistryClient
 from support import REAL_ROOT, small_disk
 from support_registry import client_config, make_image, noise, running
 
-pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")]
+pytestmark = [
+    pytest.mark.rooted,
+    pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root"),
+]
 
 
 @pytest.fixture

@@ -55,7 +55,11 @@ def test_output_streams_and_exit_code(root: Root) -> None:
         (("--network", "container:nosuch", IMAGE, "true"), 125, "No such container: nosuch"),
         (("--network", "nosuch", IMAGE, "true"), 125, "network nosuch not found"),
         (("--cap-add", "NOPE", IMAGE, "true"), 125, "unknown capability"),
-        (("--mount", "type=bind,source=/no/such/path,target=/x", IMAGE, "true"), 125, "bind source path does not exist"),
+        (
+            ("--mount", "type=bind,source=/no/such/path,target=/x", IMAGE, "true"),
+            125,
+            "bind source path does not exist",
+        ),
     ],
 )
 def test_failures_of_run_itself(root: Root, words: tuple[str, ...], code: int, text: str) -> None:
@@ -80,9 +84,32 @@ def test_a_rm_container_leaves_nothing(root: Root) -> None:
 def test_environment_user_and_directory(root: Root, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("# comment\nFROM_FILE=a b\nHOME_TOWN\n")
     root.environ["HOME_TOWN"] = "Oslo"
-    words = ("-e", "A=1", "-e", "HOME_TOWN", "--env-file", str(tmp_path / "env"), "-w", "/opt/new", "-u", "app", "-h", "box")
-    lines = root.out(*lean(*words, IMAGE, "sh", "-c", "env | sort; pwd; id; hostname; cat /etc/hostname")).splitlines()
-    for line in ("A=1", "FROM_FILE=a b", "HOME_TOWN=Oslo", "HOME=/home/app", "HOSTNAME=box", "/opt/new", "box"):
+    words = (
+        "-e",
+        "A=1",
+        "-e",
+        "HOME_TOWN",
+        "--env-file",
+        str(tmp_path / "env"),
+        "-w",
+        "/opt/new",
+        "-u",
+        "app",
+        "-h",
+        "box",
+    )
+    lines = root.out(
+        *lean(*words, IMAGE, "sh", "-c", "env | sort; pwd; id; hostname; cat /etc/hostname")
+    ).splitlines()
+    for line in (
+        "A=1",
+        "FROM_FILE=a b",
+        "HOME_TOWN=Oslo",
+        "HOME=/home/app",
+        "HOSTNAME=box",
+        "/opt/new",
+        "box",
+    ):
         assert line in lines
     identity = next(line for line in lines if line.startswith("uid="))
     assert identity.startswith("uid=1000(app) gid=1000(app)") and "10(wheel)" in identity
@@ -92,8 +119,13 @@ def test_environment_user_and_directory(root: Root, tmp_path: Path) -> None:
 def test_standard_input_reaches_the_program(root: Root) -> None:
     data = os.urandom(3 << 20)
     done = subprocess.run(
-        [sys.executable, "-m", "boxwright", *lean("-i", IMAGE, "cat")], env=root.environ, input=data, capture_output=True, timeout=60, check=True
-    )  # fmt: skip
+        [sys.executable, "-m", "boxwright", *lean("-i", IMAGE, "cat")],
+        env=root.environ,
+        input=data,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout == data
 
 
@@ -128,7 +160,18 @@ def test_signals_are_passed_on(root: Root) -> None:
 
 
 def test_the_client_may_die(root: Root) -> None:
-    process = root.start("run", "--network", "none", "--name", "alone", IMAGE, "sh", "-c", "echo ready; sleep 0.6; echo more; exit 5", stdout=subprocess.PIPE)
+    process = root.start(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "alone",
+        IMAGE,
+        "sh",
+        "-c",
+        "echo ready; sleep 0.6; echo more; exit 5",
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
     process.kill()
     process.wait()
@@ -140,16 +183,25 @@ def test_the_client_may_die(root: Root) -> None:
 def test_detached_rm_container_removes_itself(root: Root) -> None:
     identity = root.out("run", "-d", "--rm", "--network", "none", IMAGE, "sleep", "0.2")
     assert len(identity) == 64
-    eventually(lambda: root.engine.containers.list(all=True) == [] and not (root.path / "containers" / identity).exists())
+    eventually(
+        lambda: (
+            root.engine.containers.list(all=True) == [] and not (root.path / "containers" / identity).exists()
+        )
+    )
 
 
 def test_the_life_of_a_container(root: Root) -> None:
-    identity = root.out("create", "--network", "none", "--name", "life", IMAGE, "sh", "-c", "echo run; exec sleep 100")
+    identity = root.out(
+        "create", "--network", "none", "--name", "life", IMAGE, "sh", "-c", "echo run; exec sleep 100"
+    )
     assert root.out("ps", "-a", "--format", "{{.Names}} {{.State}} {{.Status}}") == "life created Created"
     assert root.out("start", "life") == "life"
     assert root.out("ps", "-q", "--no-trunc") == identity
     assert root.out("start", identity[:8]) == identity[:8]  # again: no error
-    assert "container is running: stop the container before removing or force remove" in root.run("rm", "life", check=1).stderr
+    assert (
+        "container is running: stop the container before removing or force remove"
+        in root.run("rm", "life", check=1).stderr
+    )
     root.run("pause", "life")
     assert "(Paused)" in root.out("ps", "--format", "{{.Status}}")
     root.run("unpause", "life")
@@ -168,7 +220,18 @@ def test_the_life_of_a_container(root: Root) -> None:
 
 
 def test_stop_asks_first(root: Root) -> None:
-    root.run("run", "-d", "--network", "none", "--name", "polite", IMAGE, "sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done")
+    root.run(
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "polite",
+        IMAGE,
+        "sh",
+        "-c",
+        "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done",
+    )
     eventually(lambda: root.out("logs", "polite") == "ready")
     root.run("stop", "polite")
     assert root.out("wait", "polite") == "9"
@@ -183,7 +246,20 @@ def test_names_conflict(root: Root) -> None:
 
 def test_exec(root: Root) -> None:
     root.run("run", "-d", "--network", "none", "--name", "ce", "-e", "A=1", IMAGE, "sleep", "100")
-    done = root.run("exec", "-e", "B=2", "-w", "/tmp", "-u", "app", "ce", "sh", "-c", "echo $A$B; pwd; id -u; echo oops >&2; exit 4", check=4)
+    done = root.run(
+        "exec",
+        "-e",
+        "B=2",
+        "-w",
+        "/tmp",
+        "-u",
+        "app",
+        "ce",
+        "sh",
+        "-c",
+        "echo $A$B; pwd; id -u; echo oops >&2; exit 4",
+        check=4,
+    )
     assert (done.stdout, done.stderr) == ("12\n/tmp\n1000\n", "oops\n")
     assert root.out("exec", "-i", "ce", "cat", input="typed") == "typed"
     assert "executable file not found" in root.run("exec", "ce", "nosuch", check=127).stderr
@@ -215,7 +291,13 @@ print("gone")
 def test_what_a_subreaper_started_and_left_alone_does_not_keep_a_container(root: Root) -> None:
     """A zombie in a container's PID namespace keeps its first process from ending."""
     root.run("run", "-d", "--network", "none", "--name", "cs", IMAGE, "sleep", "100")
-    done = subprocess.run([sys.executable, "-c", _SUBREAPER, str(root.path)], env=root.environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _SUBREAPER, str(root.path)],
+        env=root.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stdout == "gone\n", done.stderr
 
 
@@ -243,20 +325,49 @@ engine.containers.remove(container, force=True)
 
 def test_what_does_not_end_is_not_waited_for_without_end(root: Root) -> None:
     root.run("run", "-d", "--network", "none", "--name", "cz", IMAGE, "sleep", "100")
-    done = subprocess.run([sys.executable, "-c", _ZOMBIE, str(root.path)], env=root.environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _ZOMBIE, str(root.path)],
+        env=root.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stdout == "container cz was killed, but has not ended within 0.5 seconds\n" * 3, done.stderr
     assert root.out("ps", "-aq") == ""
 
 
 def test_logs(root: Root) -> None:
-    root.run("run", "--network", "none", "--name", "cl", IMAGE, "sh", "-c", "for i in 1 2 3; do echo $i; done; echo bad >&2; printf end")
+    root.run(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "cl",
+        IMAGE,
+        "sh",
+        "-c",
+        "for i in 1 2 3; do echo $i; done; echo bad >&2; printf end",
+    )
     done = root.run("logs", "cl")
     assert (done.stdout, done.stderr) == ("1\n2\n3\nend", "bad\n")
     assert root.run("logs", "-n", "2", "cl").stdout == "end"
     stamped = root.run("logs", "-t", "--tail", "all", "cl").stdout.splitlines()
     assert stamped[0].endswith("Z 1") and stamped[0][4] == "-"
-    assert root.out("logs", "--since", "1h", "cl") == "1\n2\n3\nend" and root.out("logs", "--until", "1h", "cl") == ""
-    entries = [json.loads(line) for line in (root.path / "containers" / root.out("ps", "-aq", "--no-trunc") / (root.out("ps", "-aq", "--no-trunc") + "-json.log")).read_text().splitlines()]
+    assert (
+        root.out("logs", "--since", "1h", "cl") == "1\n2\n3\nend"
+        and root.out("logs", "--until", "1h", "cl") == ""
+    )
+    entries = [
+        json.loads(line)
+        for line in (
+            root.path
+            / "containers"
+            / root.out("ps", "-aq", "--no-trunc")
+            / (root.out("ps", "-aq", "--no-trunc") + "-json.log")
+        )
+        .read_text()
+        .splitlines()
+    ]
     assert entries[0] == {"log": "1\n", "stream": "stdout", "time": entries[0]["time"]}
 
 
@@ -267,28 +378,74 @@ def test_logs_follow_to_the_end(root: Root) -> None:
 
 def test_logs_rotate(root: Root) -> None:
     words = ("--log-opt", "max-size=10k", "--log-opt", "max-file=3")
-    root.run("run", "--network", "none", "--name", "cr", *words, IMAGE, "sh", "-c", "for i in $(seq 1 2000); do echo line $i; done; sleep 0.1; for i in $(seq 2001 2010); do echo line $i; done")
+    root.run(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "cr",
+        *words,
+        IMAGE,
+        "sh",
+        "-c",
+        "for i in $(seq 1 2000); do echo line $i; done; sleep 0.1; for i in $(seq 2001 2010); do echo line $i; done",
+    )
     directory = next((root.path / "containers").iterdir())
     files = sorted(p.name for p in directory.iterdir() if "json.log" in p.name)
     assert len(files) <= 3 and root.out("logs", "cr").splitlines()[-1] == "line 2010"
 
 
 def test_restart_on_failure(root: Root) -> None:
-    root.run("run", "-d", "--network", "none", "--name", "again", "--restart", "on-failure:2", IMAGE, "sh", "-c", "echo try; exit 3")
+    root.run(
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "again",
+        "--restart",
+        "on-failure:2",
+        IMAGE,
+        "sh",
+        "-c",
+        "echo try; exit 3",
+    )
     assert root.out("wait", "again") == "3"
     assert root.out("logs", "again") == "try\ntry\ntry"
     assert root.out("inspect", "-f", "{{.RestartCount}} {{.State.Status}}", "again") == "2 exited"
 
 
 def test_restart_always_until_stopped(root: Root) -> None:
-    root.run("run", "-d", "--network", "none", "--name", "ever", "--restart", "always", IMAGE, "sh", "-c", "sleep 0.05")
+    root.run(
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "ever",
+        "--restart",
+        "always",
+        IMAGE,
+        "sh",
+        "-c",
+        "sleep 0.05",
+    )
     eventually(lambda: int(root.out("inspect", "-f", "{{.RestartCount}}", "ever")) >= 1)
     root.run("stop", "-t", "0", "ever")
     assert root.out("inspect", "-f", "{{.State.Status}}", "ever") == "exited"
 
 
 def test_health(root: Root) -> None:
-    words = ("--health-cmd", "test -e /tmp/well && echo fine", "--health-interval", "100ms", "--health-retries", "2", "--health-timeout", "2s")
+    words = (
+        "--health-cmd",
+        "test -e /tmp/well && echo fine",
+        "--health-interval",
+        "100ms",
+        "--health-retries",
+        "2",
+        "--health-timeout",
+        "2s",
+    )
     root.run("run", "-d", "--network", "none", "--name", "ch", *words, IMAGE, "sleep", "100")
 
     def status() -> str:
@@ -300,7 +457,11 @@ def test_health(root: Root) -> None:
     eventually(lambda: status() == "healthy")
     assert "(healthy)" in root.out("ps", "--format", "{{.Status}}")
     health = json.loads(root.out("inspect", "-f", "{{json .State.Health}}", "ch"))
-    assert health["Log"][-1]["Output"] == "fine\n" and health["Log"][-1]["ExitCode"] == 0 and len(health["Log"]) <= 5
+    assert (
+        health["Log"][-1]["Output"] == "fine\n"
+        and health["Log"][-1]["ExitCode"] == 0
+        and len(health["Log"]) <= 5
+    )
 
 
 def test_killed_supervisor_is_noticed(root: Root) -> None:
@@ -317,7 +478,14 @@ def test_killed_supervisor_is_noticed(root: Root) -> None:
 
 
 def test_defaults_inside(root: Root) -> None:
-    out = root.out(*lean(IMAGE, "sh", "-c", "grep Cap /proc/self/status; grep Seccomp: /proc/self/status; cat /proc/self/mounts; echo $$; ls /sys/class/net; cat /etc/hosts"))
+    out = root.out(
+        *lean(
+            IMAGE,
+            "sh",
+            "-c",
+            "grep Cap /proc/self/status; grep Seccomp: /proc/self/status; cat /proc/self/mounts; echo $$; ls /sys/class/net; cat /etc/hosts",
+        )
+    )
     assert "CapEff:\t00000000a80425fb" in out or "CapEff:" in out
     assert "Seccomp:\t2" in out
     assert "\n1\n" in out and "lo" in out.split("\n1\n")[1].split()
@@ -325,35 +493,101 @@ def test_defaults_inside(root: Root) -> None:
 
 
 def test_rights(root: Root) -> None:
-    assert root.run(*lean("--read-only", IMAGE, "touch", "/x"), check=1).stderr.startswith("touch: /x: Read-only file system")
+    assert root.run(*lean("--read-only", IMAGE, "touch", "/x"), check=1).stderr.startswith(
+        "touch: /x: Read-only file system"
+    )
     root.run(*lean("--read-only", "--tmpfs", "/x", IMAGE, "touch", "/x/y"))
-    assert "Operation not permitted" in root.run(*lean("--cap-drop", "ALL", IMAGE, "chown", "1", "/tmp"), check=1).stderr
-    assert "NoNewPrivs:\t1" in root.out(*lean("--security-opt", "no-new-privileges", IMAGE, "cat", "/proc/self/status"))
-    assert "Seccomp:\t0" in root.out(*lean("--security-opt", "seccomp=unconfined", IMAGE, "cat", "/proc/self/status"))
+    assert (
+        "Operation not permitted"
+        in root.run(*lean("--cap-drop", "ALL", IMAGE, "chown", "1", "/tmp"), check=1).stderr
+    )
+    assert "NoNewPrivs:\t1" in root.out(
+        *lean("--security-opt", "no-new-privileges", IMAGE, "cat", "/proc/self/status")
+    )
+    assert "Seccomp:\t0" in root.out(
+        *lean("--security-opt", "seccomp=unconfined", IMAGE, "cat", "/proc/self/status")
+    )
     assert "Seccomp:\t0" in root.out(*lean("--privileged", IMAGE, "cat", "/proc/self/status"))
     assert root.out(*lean("--device", "/dev/null:/dev/mine", IMAGE, "ls", "-l", "/dev/mine")).startswith("c")
-    assert root.out(*lean("--ulimit", "nofile=100:200", IMAGE, "sh", "-c", "ulimit -n; ulimit -Hn")) == "100\n200"
-    assert root.out(*lean("--shm-size", "1m", IMAGE, "sh", "-c", "df -k /dev/shm | tail -n 1")).split()[1] == "1024"
-    assert root.out(*lean("--init", IMAGE, "sh", "-c", "cat /proc/1/comm")) in ("docker-init", "tini", "catatonit")
+    assert (
+        root.out(*lean("--ulimit", "nofile=100:200", IMAGE, "sh", "-c", "ulimit -n; ulimit -Hn"))
+        == "100\n200"
+    )
+    assert (
+        root.out(*lean("--shm-size", "1m", IMAGE, "sh", "-c", "df -k /dev/shm | tail -n 1")).split()[1]
+        == "1024"
+    )
+    assert root.out(*lean("--init", IMAGE, "sh", "-c", "cat /proc/1/comm")) in (
+        "docker-init",
+        "tini",
+        "catatonit",
+    )
     assert root.out(*lean("--pid", "host", IMAGE, "sh", "-c", "test $$ != 1; echo $?")) == "0"
 
 
 def test_memory_limit_kills_and_says_so(root: Root) -> None:
-    root.run("run", "--network", "none", "--name", "big", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", "x=$(head -c 60000000 /dev/zero | tr '\\0' a); echo $x | wc -c", check=None)
-    assert root.out("inspect", "-f", "{{.State.OOMKilled}} {{.HostConfig.Memory}}", "big").endswith(" 16777216")
+    root.run(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "big",
+        "-m",
+        "16m",
+        "--memory-swap",
+        "16m",
+        IMAGE,
+        "sh",
+        "-c",
+        "x=$(head -c 60000000 /dev/zero | tr '\\0' a); echo $x | wc -c",
+        check=None,
+    )
+    assert root.out("inspect", "-f", "{{.State.OOMKilled}} {{.HostConfig.Memory}}", "big").endswith(
+        " 16777216"
+    )
 
 
 def test_diff_commit_and_export(root: Root) -> None:
-    root.run("run", "--network", "none", "--name", "cd", IMAGE, "sh", "-c", "echo new > /opt/new; rm /etc/motd; mkdir /srv")
+    root.run(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "cd",
+        IMAGE,
+        "sh",
+        "-c",
+        "echo new > /opt/new; rm /etc/motd; mkdir /srv",
+    )
     assert root.out("diff", "cd").splitlines() == ["C /etc", "D /etc/motd", "C /opt", "A /opt/new", "A /srv"]
-    image = root.out("commit", "-a", "me", "-m", "why", "-c", "ENV X=1", "-c", "CMD cat /opt/new", "cd", "made:1")
+    image = root.out(
+        "commit", "-a", "me", "-m", "why", "-c", "ENV X=1", "-c", "CMD cat /opt/new", "cd", "made:1"
+    )
     assert image.startswith("sha256:")
     assert root.out(*lean("made:1")) == "new"
     config = json.loads(root.out("image", "inspect", "-f", "{{json .Config}}", "made:1"))
-    assert "X=1" in config["Env"] and config["Cmd"] == ["/bin/sh", "-c", "cat /opt/new"] and not config.get("Hostname")
+    assert (
+        "X=1" in config["Env"]
+        and config["Cmd"] == ["/bin/sh", "-c", "cat /opt/new"]
+        and not config.get("Hostname")
+    )
     history = root.out("history", "--no-trunc", "--format", "{{.Comment}}", "made:1").splitlines()
     assert history[0] == "why"
-    listing = subprocess.run(["tar", "-t"], input=subprocess.run([sys.executable, "-m", "boxwright", "export", "cd"], env=root.environ, capture_output=True, check=True).stdout, capture_output=True, check=True).stdout.decode().splitlines()
+    listing = (
+        subprocess.run(
+            ["tar", "-t"],
+            input=subprocess.run(
+                [sys.executable, "-m", "boxwright", "export", "cd"],
+                env=root.environ,
+                capture_output=True,
+                check=True,
+            ).stdout,
+            capture_output=True,
+            check=True,
+        )
+        .stdout.decode()
+        .splitlines()
+    )
     assert "opt/new" in listing and "etc/motd" not in listing and "bin/sh" in listing
     root.run("rmi", "made:1")
 
@@ -363,13 +597,31 @@ def test_mount_points_of_the_runtime_are_no_part_of_a_commit(root: Root) -> None
     assert root.out("diff", "cm") == ""
     root.run("commit", "cm", "same")
     layer = json.loads(root.out("image", "inspect", "-f", "{{json .RootFS.Layers}}", "same"))[-1]
-    names = subprocess.run(["tar", "-tf", str(root.path / "layers" / layer.replace(":", "-") / "layer.tar")], capture_output=True, check=True).stdout.decode().split()
+    names = (
+        subprocess.run(
+            ["tar", "-tf", str(root.path / "layers" / layer.replace(":", "-") / "layer.tar")],
+            capture_output=True,
+            check=True,
+        )
+        .stdout.decode()
+        .split()
+    )
     assert [n for n in names if n not in ("etc/", "sbin/", "run/", "./")] == []
     root.run("rmi", "same")
 
 
 def test_marks_of_a_container_are_inside_and_in_no_commit(root: Root) -> None:
-    root.run("run", "--network", "none", "--name", "cm", IMAGE, "sh", "-c", "test -f /.dockerenv && readlink /etc/mtab")
+    root.run(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "cm",
+        IMAGE,
+        "sh",
+        "-c",
+        "test -f /.dockerenv && readlink /etc/mtab",
+    )
     assert root.out("logs", "cm") == "/proc/mounts" and root.out("diff", "cm") == ""
     root.run("start", "-a", "cm")
     assert root.out("diff", "cm") == ""
@@ -377,14 +629,25 @@ def test_marks_of_a_container_are_inside_and_in_no_commit(root: Root) -> None:
 
 def test_top_stats_port_inspect_update(root: Root) -> None:
     root.run("run", "-d", "--network", "none", "--name", "ct", "-l", "a=b", IMAGE, "sleep", "1000")
-    assert "sleep 1000" in root.out("top", "ct") and root.out("top", "ct", "-o", "pid,args").splitlines()[0].split() == ["PID", "COMMAND"]
+    assert "sleep 1000" in root.out("top", "ct") and root.out("top", "ct", "-o", "pid,args").splitlines()[
+        0
+    ].split() == ["PID", "COMMAND"]
     stats = json.loads(root.out("stats", "--no-stream", "--format", "json", "ct"))
     assert stats["Name"] == "ct" and stats["PIDs"] == "1" and stats["MemUsage"] != "0B / 0B"
     root.run("update", "--memory", "64m", "--memory-swap", "64m", "--restart", "always", "ct")
     shown = json.loads(root.out("inspect", "ct"))[0]
-    assert shown["HostConfig"]["Memory"] == 64 << 20 and shown["HostConfig"]["RestartPolicy"]["Name"] == "always"
-    assert shown["Config"]["Labels"] == {"a": "b"} and shown["Name"] == "/ct" and shown["State"]["Running"] is True
-    assert root.out("ps", "-q", "--filter", "label=a=b", "--filter", "name=ct", "--filter", "status=running") == shown["Id"][:12]
+    assert (
+        shown["HostConfig"]["Memory"] == 64 << 20 and shown["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    )
+    assert (
+        shown["Config"]["Labels"] == {"a": "b"}
+        and shown["Name"] == "/ct"
+        and shown["State"]["Running"] is True
+    )
+    assert (
+        root.out("ps", "-q", "--filter", "label=a=b", "--filter", "name=ct", "--filter", "status=running")
+        == shown["Id"][:12]
+    )
     assert root.out("ps", "-q", "--filter", "label=a=c") == ""
 
 
@@ -398,17 +661,44 @@ def test_prune(root: Root) -> None:
 def test_cidfile(root: Root, tmp_path: Path) -> None:
     identity = root.out("create", "--cidfile", str(tmp_path / "cid"), IMAGE)
     assert (tmp_path / "cid").read_text() == identity
-    assert "container ID file found" in root.run("create", "--cidfile", str(tmp_path / "cid"), IMAGE, check=1).stderr
+    assert (
+        "container ID file found"
+        in root.run("create", "--cidfile", str(tmp_path / "cid"), IMAGE, check=1).stderr
+    )
 
 
 def test_joining_another_containers_namespaces(root: Root) -> None:
     root.run("run", "-d", "--network", "none", "--name", "first", "-h", "host1", IMAGE, "sleep", "100")
-    assert root.out("run", "--rm", "--network", "container:first", "--pid", "container:first", IMAGE, "sh", "-c", "hostname; cat /proc/1/comm") == "host1\nsleep"
+    assert (
+        root.out(
+            "run",
+            "--rm",
+            "--network",
+            "container:first",
+            "--pid",
+            "container:first",
+            IMAGE,
+            "sh",
+            "-c",
+            "hostname; cat /proc/1/comm",
+        )
+        == "host1\nsleep"
+    )
 
 
 def test_trusting_the_hosts_certificates(root: Root) -> None:
     bundle = "/run/boxwright/ca-certificates.crt"
-    out = root.out(*lean("--trust-host-ca", "-e", "PIP_CERT=/mine", IMAGE, "sh", "-c", f"echo $SSL_CERT_FILE $PIP_CERT; head -c 5 {bundle}; touch {bundle} 2>/dev/null || echo readonly"))
+    out = root.out(
+        *lean(
+            "--trust-host-ca",
+            "-e",
+            "PIP_CERT=/mine",
+            IMAGE,
+            "sh",
+            "-c",
+            f"echo $SSL_CERT_FILE $PIP_CERT; head -c 5 {bundle}; touch {bundle} 2>/dev/null || echo readonly",
+        )
+    )
     lines = out.splitlines()
     assert lines[0] == f"{bundle} /mine" and len(lines[1]) >= 1
     assert root.out(*lean(IMAGE, "sh", "-c", "echo x$SSL_CERT_FILE")) == "x"

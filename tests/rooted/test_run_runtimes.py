@@ -55,7 +55,9 @@ def test_started_under_one_and_used_under_another(root: Root, own: Path) -> None
 
 
 def test_a_container_chooses_its_runtime(root: Root, own: Path) -> None:
-    root.run("run", "-d", "--network", "none", "--runtime", str(own), "--name", "chosen", IMAGE, "sleep", "1000")
+    root.run(
+        "run", "-d", "--network", "none", "--runtime", str(own), "--name", "chosen", IMAGE, "sleep", "1000"
+    )
     container = root.engine.containers.get("chosen")
     assert container.state.runtime[1] == str(own)
     assert root.out("inspect", "-f", "{{.HostConfig.Runtime}}", "chosen") == str(own)
@@ -65,7 +67,9 @@ def test_a_container_chooses_its_runtime(root: Root, own: Path) -> None:
 
 
 def test_a_runtime_that_was_uninstalled_stops_nothing_but_itself(root: Root, own: Path) -> None:
-    root.run("run", "-d", "--network", "none", "--runtime", str(own), "--name", "left", IMAGE, "sleep", "1000")
+    root.run(
+        "run", "-d", "--network", "none", "--runtime", str(own), "--name", "left", IMAGE, "sleep", "1000"
+    )
     container = root.engine.containers.get("left")
     own.unlink()
     assert f"{own} is not" in root.run("exec", "left", "true", check=None).stderr
@@ -78,7 +82,9 @@ def test_a_runtime_that_was_uninstalled_stops_nothing_but_itself(root: Root, own
 
 
 def test_a_killed_supervisor_of_an_uninstalled_runtime(root: Root, own: Path) -> None:
-    root.run("run", "-d", "--network", "none", "--runtime", str(own), "--name", "orphan", IMAGE, "sleep", "1000")
+    root.run(
+        "run", "-d", "--network", "none", "--runtime", str(own), "--name", "orphan", IMAGE, "sleep", "1000"
+    )
     container = root.engine.containers.get("orphan")
     pid = container.state.pid
     own.unlink()

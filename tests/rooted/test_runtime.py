@@ -78,7 +78,9 @@ def test_a_signal_counts_as_in_the_shell(runtime: Runtime, tmp_path: Path, tree:
 
 
 def test_much_output(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
-    _, output = step(runtime, tmp_path, tree, "sh", "-c", "head -c 3000000 /dev/zero; head -c 1000000 /dev/zero >&2")
+    _, output = step(
+        runtime, tmp_path, tree, "sh", "-c", "head -c 3000000 /dev/zero; head -c 1000000 /dev/zero >&2"
+    )
     assert (len(output.stdout), len(output.stderr)) == (3_000_000, 1_000_000)
 
 
@@ -87,21 +89,33 @@ def test_input(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
     os.write(write, b"hello")
     os.close(write)
     output = Collected()
-    assert run_step(runtime, tmp_path / "bundles", container_spec(tree, "cat"), output=output, stdin=read) == 0
+    assert (
+        run_step(runtime, tmp_path / "bundles", container_spec(tree, "cat"), output=output, stdin=read) == 0
+    )
     os.close(read)
     assert output.stdout == b"hello"
 
 
-def test_what_goes_on_in_the_background_ends_with_the_step(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
+def test_what_goes_on_in_the_background_ends_with_the_step(
+    runtime: Runtime, tmp_path: Path, tree: Path
+) -> None:
     start = time.monotonic()
     assert step(runtime, tmp_path, tree, "sh", "-c", "sleep 1000 & exit 0")[0] == 0
     assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize(
-    ("program", "error"), [("/no/such", ExecutableMissing), ("nosuch", ExecutableMissing), ("/bin", ExecutableRefused), ("/etc/plain", ExecutableRefused)]
+    ("program", "error"),
+    [
+        ("/no/such", ExecutableMissing),
+        ("nosuch", ExecutableMissing),
+        ("/bin", ExecutableRefused),
+        ("/etc/plain", ExecutableRefused),
+    ],
 )
-def test_programs_that_cannot_run(runtime: Runtime, tmp_path: Path, tree: Path, program: str, error: type[Exception]) -> None:
+def test_programs_that_cannot_run(
+    runtime: Runtime, tmp_path: Path, tree: Path, program: str, error: type[Exception]
+) -> None:
     (tree / "etc/plain").write_text("x")
     output = Collected()
     with pytest.raises(error, match=program) as caught:
@@ -111,7 +125,9 @@ def test_programs_that_cannot_run(runtime: Runtime, tmp_path: Path, tree: Path, 
     assert runtime.states() == []
 
 
-def test_a_missing_working_directory_is_no_missing_program(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
+def test_a_missing_working_directory_is_no_missing_program(
+    runtime: Runtime, tmp_path: Path, tree: Path
+) -> None:
     spec = container_spec(tree, "true")
     spec["process"]["cwd"] = "/etc/plain/x"
     (tree / "etc/plain").write_text("x")
@@ -126,7 +142,13 @@ def test_cancel(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
     timer.start()
     start = time.monotonic()
     with pytest.raises(StepCancelled):
-        run_step(runtime, tmp_path / "bundles", container_spec(tree, "sleep", "1000"), output=Collected(), cancel=cancel)
+        run_step(
+            runtime,
+            tmp_path / "bundles",
+            container_spec(tree, "sleep", "1000"),
+            output=Collected(),
+            cancel=cancel,
+        )
     assert time.monotonic() - start < 10
     assert runtime.states() == []
     assert os.listdir(tmp_path / "bundles") == []
@@ -137,7 +159,12 @@ def test_an_error_of_the_reader_ends_the_step(runtime: Runtime, tmp_path: Path, 
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_step(runtime, tmp_path / "bundles", container_spec(tree, "sh", "-c", "echo x; sleep 1000"), output=output)
+        run_step(
+            runtime,
+            tmp_path / "bundles",
+            container_spec(tree, "sh", "-c", "echo x; sleep 1000"),
+            output=output,
+        )
     assert runtime.states() == []
 
 
@@ -150,7 +177,14 @@ def test_kill_9_leaves_no_process(runtime: Runtime, tmp_path: Path, tree: Path) 
     )
     (tmp_path / "spec.json").write_text(json.dumps(container_spec(tree, "sh", "-c", "echo up; sleep 1000")))
     process = spawn(
-        [sys.executable, str(program), str(tmp_path / "state"), str(tmp_path / "bundles"), str(tmp_path / "spec.json")], stdout=PIPE
+        [
+            sys.executable,
+            str(program),
+            str(tmp_path / "state"),
+            str(tmp_path / "bundles"),
+            str(tmp_path / "spec.json"),
+        ],
+        stdout=PIPE,
     )
     assert os.read(process.stdout, 100)  # the step is running
     (state,) = runtime.states()
@@ -181,7 +215,15 @@ def test_clean_up_leaves_the_living_alone(runtime: Runtime, tmp_path: Path, tree
         clean_up(runtime, tmp_path / "bundles")
         seen.append(data.decode())
 
-    assert run_step(runtime, tmp_path / "bundles", container_spec(tree, "sh", "-c", "echo one; sleep 0.2; echo two"), output=output) == 0
+    assert (
+        run_step(
+            runtime,
+            tmp_path / "bundles",
+            container_spec(tree, "sh", "-c", "echo one; sleep 0.2; echo two"),
+            output=output,
+        )
+        == 0
+    )
     assert "".join(seen) == "one\ntwo\n"
 
 
@@ -206,7 +248,12 @@ def subreaper() -> Iterator[None]:
 @pytest.mark.usefixtures("subreaper")
 def test_life_of_a_container(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
     read, write = os.pipe()
-    runtime.create(bundle(tmp_path, tree, "sh", "-c", "echo started; sleep 1000"), "c1", stdout=write, pid_file=tmp_path / "pid")
+    runtime.create(
+        bundle(tmp_path, tree, "sh", "-c", "echo started; sleep 1000"),
+        "c1",
+        stdout=write,
+        pid_file=tmp_path / "pid",
+    )
     os.close(write)
     pid = int((tmp_path / "pid").read_text())
     assert runtime.state("c1").status == "created"
@@ -221,7 +268,11 @@ def test_life_of_a_container(runtime: Runtime, tmp_path: Path, tree: Path) -> No
     runtime.update("c1", runtimespec.resources(memory=64 << 20))
     said = tmp_path / "said"
     with open(said, "wb") as out:
-        running = runtime.exec("c1", {"args": ["sh", "-c", "echo $X; exit 5"], "cwd": "/", "env": ["PATH=/bin", "X=y"]}, stdout=out.fileno())
+        running = runtime.exec(
+            "c1",
+            {"args": ["sh", "-c", "echo $X; exit 5"], "cwd": "/", "env": ["PATH=/bin", "X=y"]},
+            stdout=out.fileno(),
+        )
         assert running.wait() == 5
         assert running.error() is None
     assert said.read_text() == "y\n"
@@ -252,7 +303,11 @@ def test_a_name_is_used_once(runtime: Runtime, tmp_path: Path, tree: Path) -> No
 
 def test_a_terminal(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
     with ConsoleSocket(tmp_path) as console:
-        runtime.create(bundle(tmp_path, tree, "sh", "-c", "stty size; read line; echo got $line", terminal=True), "tty", console_socket=console.path)
+        runtime.create(
+            bundle(tmp_path, tree, "sh", "-c", "stty size; read line; echo got $line", terminal=True),
+            "tty",
+            console_socket=console.path,
+        )
         master = console.receive()
     set_window_size(master, 33, 111)
     runtime.start("tty")
@@ -284,7 +339,9 @@ def test_defaults_inside(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
 
 
 def test_a_user_has_no_capabilities(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
-    _, output = step(runtime, tmp_path, tree, "sh", "-c", "id -u; cat /proc/self/status | tr '\\t' ' '", uid=1000)
+    _, output = step(
+        runtime, tmp_path, tree, "sh", "-c", "id -u; cat /proc/self/status | tr '\\t' ' '", uid=1000
+    )
     assert output.stdout.startswith(b"1000\n")
     assert b"CapEff: 0000000000000000" in output.stdout
 

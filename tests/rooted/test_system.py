@@ -29,7 +29,13 @@ def run(tmp_path: Path) -> Iterator[Run]:
     environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "BOXWRIGHT_ROOT": str(tmp_path / "root")}
 
     def call(*argv: str, code: int = 0, stdin: bytes = b"") -> str:
-        done = subprocess.run([sys.executable, "-m", "boxwright", *argv], env=environ, input=stdin, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-m", "boxwright", *argv],
+            env=environ,
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+        )
         assert done.returncode == code, done.stderr.decode()
         return done.stdout.decode() if code == 0 else done.stderr.decode()
 
@@ -48,15 +54,33 @@ def sizes(run: Run) -> dict[str, dict[str, str]]:
 
 def test_a_life(run: Run, tmp_path: Path) -> None:
     run("import", "-c", 'CMD ["sh"]', "-", "base:1", stdin=busybox_tar())
-    run("run", "--name", "done", "--network", "none", "-v", "kept:/data", "base:1", "sh", "-c", "head -c 300000 /dev/zero > /data/f; echo x > /y")
+    run(
+        "run",
+        "--name",
+        "done",
+        "--network",
+        "none",
+        "-v",
+        "kept:/data",
+        "base:1",
+        "sh",
+        "-c",
+        "head -c 300000 /dev/zero > /data/f; echo x > /y",
+    )
     run("run", "-d", "--name", "lives", "--network", "none", "base:1", "sleep", "60")
     assert "using its referenced image" in run("rmi", "base:1", code=1)
     assert run("rmi", "-f", "base:1") == "Untagged: base:1\n"
     image = run("images", "-q", "--no-trunc").strip()
     assert "cannot be forced" in run("rmi", "-f", image, code=1)
     parts = sizes(run)
-    assert (parts["Images"]["Active"], parts["Containers"]["TotalCount"], parts["Containers"]["Active"]) == ("1", "2", "1")
-    assert parts["Local Volumes"]["Reclaimable"].startswith("0B") and parts["Images"]["Reclaimable"].startswith("0B")
+    assert (parts["Images"]["Active"], parts["Containers"]["TotalCount"], parts["Containers"]["Active"]) == (
+        "1",
+        "2",
+        "1",
+    )
+    assert parts["Local Volumes"]["Reclaimable"].startswith("0B") and parts["Images"][
+        "Reclaimable"
+    ].startswith("0B")
     assert run("image", "prune", "-af").startswith("Total reclaimed space: 0B")
     assert run("inspect", "-f", "{{.Image}}", "lives").strip() == image
     assert json.loads(run("inspect", "kept"))[0]["Name"] == "kept"
@@ -73,7 +97,19 @@ def test_a_life(run: Run, tmp_path: Path) -> None:
 def test_the_parts_are_what_du_sees(run: Run, tmp_path: Path) -> None:
     run("import", "-", "base:1", stdin=busybox_tar())
     for n in range(3):
-        run("run", "--name", f"c{n}", "--network", "none", "-v", f"v{n}:/data", "base:1", "sh", "-c", f"head -c {n}00000 /dev/urandom | tee /data/f > /f")
+        run(
+            "run",
+            "--name",
+            f"c{n}",
+            "--network",
+            "none",
+            "-v",
+            f"v{n}:/data",
+            "base:1",
+            "sh",
+            "-c",
+            f"head -c {n}00000 /dev/urandom | tee /data/f > /f",
+        )
     run("commit", "c2", "committed")
     lines = run("system", "df", "-v")
     assert all(f"c{n}" in lines and f"v{n}" in lines for n in range(3))

@@ -34,7 +34,14 @@ class Terminal:
     def __init__(self, root: Root, *words: str, rows: int = 30, columns: int = 90) -> None:
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
-        self.process = subprocess.Popen([sys.executable, "-m", "boxwright", *words], env=root.environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "boxwright", *words],
+            env=root.environ,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
         os.close(slave)
         self.seen = b""
 
@@ -78,7 +85,18 @@ def test_a_shell(root: Root) -> None:
 
 
 def test_control_c_is_a_key(root: Root) -> None:
-    terminal = Terminal(root, "run", "-it", "--rm", "--network", "none", IMAGE, "sh", "-c", "trap 'echo caught' INT; echo ready; sleep 1; echo after; exit 6")
+    terminal = Terminal(
+        root,
+        "run",
+        "-it",
+        "--rm",
+        "--network",
+        "none",
+        IMAGE,
+        "sh",
+        "-c",
+        "trap 'echo caught' INT; echo ready; sleep 1; echo after; exit 6",
+    )
     terminal.expect("ready")
     terminal.type("\x03")
     terminal.expect("caught")
@@ -129,7 +147,9 @@ def test_a_terminal_is_needed_for_it(root: Root) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 3), (signal.SIGHUP, 4)])
-def test_signals_reach_the_container_and_the_terminal_is_put_back(root: Root, number: signal.Signals, code: int) -> None:
+def test_signals_reach_the_container_and_the_terminal_is_put_back(
+    root: Root, number: signal.Signals, code: int
+) -> None:
     script = "trap 'exit 3' TERM; trap 'exit 4' HUP; echo up; while :; do sleep 0.1; done"
     terminal = Terminal(root, "run", "-it", "--rm", "--network", "none", IMAGE, "sh", "-c", script)
     terminal.expect("up")
@@ -164,11 +184,28 @@ def companions(pid: int) -> list[str]:
             return ""
 
     own = namespace(str(pid))
-    return [entry for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) != pid and namespace(entry) == own]
+    return [
+        entry
+        for entry in os.listdir("/proc")
+        if entry.isdecimal() and int(entry) != pid and namespace(entry) == own
+    ]
 
 
 def test_the_third_signal_ends_the_client(root: Root) -> None:
-    running = root.start("run", "--rm", "--name", "deaf", "--network", "none", IMAGE, "sh", "-c", "trap '' INT; echo up; sleep 1000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = root.start(
+        "run",
+        "--rm",
+        "--name",
+        "deaf",
+        "--network",
+        "none",
+        IMAGE,
+        "sh",
+        "-c",
+        "trap '' INT; echo up; sleep 1000",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert running.stdout is not None and running.stdout.readline() == b"up\n"
     deadline = time.monotonic() + 20
     while running.poll() is None and time.monotonic() < deadline:

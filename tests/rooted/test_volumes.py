@@ -36,7 +36,19 @@ def lean(*words: str) -> tuple[str, ...]:
 
 def test_named_volumes_keep_their_content(root: Root) -> None:
     root.run(*lean("-v", "keep:/data", IMAGE, "sh", "-c", "echo 1 > /data/a"))
-    assert root.out(*lean("-v", "keep:/data:ro", IMAGE, "sh", "-c", "cat /data/a; touch /data/b 2>/dev/null || echo readonly")) == "1\nreadonly"
+    assert (
+        root.out(
+            *lean(
+                "-v",
+                "keep:/data:ro",
+                IMAGE,
+                "sh",
+                "-c",
+                "cat /data/a; touch /data/b 2>/dev/null || echo readonly",
+            )
+        )
+        == "1\nreadonly"
+    )
     assert root.out("volume", "ls", "-q") == "keep"
     assert Path(root.out("volume", "inspect", "-f", "{{.Mountpoint}}", "keep"), "a").read_text() == "1\n"
     root.run("create", "--name", "user", "-v", "keep:/x", IMAGE)
@@ -47,7 +59,19 @@ def test_named_volumes_keep_their_content(root: Root) -> None:
 
 
 def test_new_volumes_begin_with_the_images_content(root: Root) -> None:
-    assert root.out(*lean("-v", "fresh:/var/lib/data", IMAGE, "sh", "-c", "cat /var/lib/data/seed; stat -c %a /var/lib/data/seed; rm /var/lib/data/seed")) == "from the image\n640"
+    assert (
+        root.out(
+            *lean(
+                "-v",
+                "fresh:/var/lib/data",
+                IMAGE,
+                "sh",
+                "-c",
+                "cat /var/lib/data/seed; stat -c %a /var/lib/data/seed; rm /var/lib/data/seed",
+            )
+        )
+        == "from the image\n640"
+    )
     # Only when it is made: what was removed stays removed.
     assert root.out(*lean("-v", "bare:/var/lib/data:nocopy", IMAGE, "ls", "/var/lib/data")) == ""
 
@@ -68,15 +92,30 @@ def test_binds(root: Root, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("host\n")
     root.run(*lean("-v", f"{tmp_path}:/host", IMAGE, "sh", "-c", "cat /host/file > /host/copy"))
     assert (tmp_path / "copy").read_text() == "host\n"
-    assert "Read-only" in root.run(*lean("-v", f"{tmp_path}:/host:ro", IMAGE, "touch", "/host/x"), check=1).stderr
+    assert (
+        "Read-only"
+        in root.run(*lean("-v", f"{tmp_path}:/host:ro", IMAGE, "touch", "/host/x"), check=1).stderr
+    )
     root.run(*lean("-v", f"{tmp_path}/made:/new", IMAGE, "true"))
     assert (tmp_path / "made").is_dir()
-    assert root.out(*lean("--mount", f"type=bind,src={tmp_path}/file,dst=/etc/motd,readonly", IMAGE, "cat", "/etc/motd")) == "host"
+    assert (
+        root.out(
+            *lean(
+                "--mount", f"type=bind,src={tmp_path}/file,dst=/etc/motd,readonly", IMAGE, "cat", "/etc/motd"
+            )
+        )
+        == "host"
+    )
 
 
 def test_tmpfs(root: Root) -> None:
-    assert "tmpfs /x tmpfs rw,nosuid,nodev,noexec" in root.out(*lean("--tmpfs", "/x:size=64k", IMAGE, "cat", "/proc/self/mounts"))
-    assert root.out(*lean("--mount", "type=tmpfs,dst=/y,tmpfs-mode=700", IMAGE, "stat", "-c", "%a", "/y")) == "700"
+    assert "tmpfs /x tmpfs rw,nosuid,nodev,noexec" in root.out(
+        *lean("--tmpfs", "/x:size=64k", IMAGE, "cat", "/proc/self/mounts")
+    )
+    assert (
+        root.out(*lean("--mount", "type=tmpfs,dst=/y,tmpfs-mode=700", IMAGE, "stat", "-c", "%a", "/y"))
+        == "700"
+    )
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -93,9 +132,17 @@ def test_cp_both_ways(root: Root, tmp_path: Path, running: bool) -> None:
     root.run("cp", f"{tree}/.", "box:/opt/tree2")  # contents, as a new directory
     root.run("cp", f"{tree}/sub/file", "box:/vol/renamed")
     for path in ("/opt/tree", "/opt/tree2"):
-        root.run("cp", f"box:{path}", str(tmp_path / "back" / path.rpartition("/")[2]) if path.endswith("2") and (tmp_path / "back").exists() else str(tmp_path / path.rpartition("/")[2].replace("tree", "out")))
+        root.run(
+            "cp",
+            f"box:{path}",
+            str(tmp_path / "back" / path.rpartition("/")[2])
+            if path.endswith("2") and (tmp_path / "back").exists()
+            else str(tmp_path / path.rpartition("/")[2].replace("tree", "out")),
+        )
     for name in ("out", "out2"):
-        assert (tmp_path / name / "sub" / "file").read_text() == "content" and (tmp_path / name / "sub" / "file").stat().st_mode & 0o777 == 0o751
+        assert (tmp_path / name / "sub" / "file").read_text() == "content" and (
+            tmp_path / name / "sub" / "file"
+        ).stat().st_mode & 0o777 == 0o751
         assert os.readlink(tmp_path / name / "link") == "sub/file"
     root.run("cp", "box:/vol/renamed", str(tmp_path / "single"))
     assert (tmp_path / "single").read_text() == "content"
@@ -106,7 +153,10 @@ def test_cp_both_ways(root: Root, tmp_path: Path, running: bool) -> None:
 def test_cp_refuses(root: Root, tmp_path: Path) -> None:
     root.run("create", "--name", "box", IMAGE)
     (tmp_path / "dir").mkdir()
-    assert "Could not find the file /nope in container box" in root.run("cp", "box:/nope", str(tmp_path), check=1).stderr
+    assert (
+        "Could not find the file /nope in container box"
+        in root.run("cp", "box:/nope", str(tmp_path), check=1).stderr
+    )
     assert "cannot copy directory" in root.run("cp", str(tmp_path / "dir"), "box:/etc/motd", check=1).stderr
     assert "no such directory: /no" in root.run("cp", "box:/etc/motd", "/no/such/dir/x", check=1).stderr
     assert "copying between containers is not supported" in root.run("cp", "box:/a", "box:/b", check=1).stderr
@@ -115,7 +165,17 @@ def test_cp_refuses(root: Root, tmp_path: Path) -> None:
 
 
 def test_cp_does_not_leave_the_container(root: Root, tmp_path: Path) -> None:
-    root.run("run", "--network", "none", "--name", "evil", IMAGE, "sh", "-c", f"ln -s {tmp_path} /out; ln -s /etc/passwd /pw; ln -s ../../../../../../etc /up")
+    root.run(
+        "run",
+        "--network",
+        "none",
+        "--name",
+        "evil",
+        IMAGE,
+        "sh",
+        "-c",
+        f"ln -s {tmp_path} /out; ln -s /etc/passwd /pw; ln -s ../../../../../../etc /up",
+    )
     (tmp_path / "x").write_text("x")
     root.run("cp", str(tmp_path / "x"), "evil:/out", check=None)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x"]
@@ -134,11 +194,19 @@ def test_cp_of_tar_streams(root: Root) -> None:
             info.size, info.mode = len(data), 0o640
             tar.addfile(info, io.BytesIO(data))
     root.run("cp", "-", "box:/tmp", input=raw.getvalue())
-    assert root.out("exec", "box", "sh", "-c", "cat /tmp/in/a; wc -c < /tmp/in/b; stat -c %a /tmp/in/a") == "A70000\n640"
+    assert (
+        root.out("exec", "box", "sh", "-c", "cat /tmp/in/a; wc -c < /tmp/in/b; stat -c %a /tmp/in/a")
+        == "A70000\n640"
+    )
     import subprocess
     import sys
 
-    out = subprocess.run([sys.executable, "-m", "boxwright", "cp", "box:/tmp/in", "-"], env=root.environ, capture_output=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-m", "boxwright", "cp", "box:/tmp/in", "-"],
+        env=root.environ,
+        capture_output=True,
+        check=True,
+    ).stdout
     with tarfile.open(fileobj=io.BytesIO(out)) as tar:
         assert [m.name for m in tar.getmembers()] == ["in", "in/a", "in/b"]
     bad = io.BytesIO()

@@ -18,16 +18,34 @@ from boxwright.spec.digest import DiffID
 from support_snapshot import EPOCH, add_layer, driver, listing, make_layers, normalise, why_not
 
 BOTTOM: dict[str, object] = {
-    "a/": None, "a/1": b"one", "a/2": b"two", "a/sub/": None, "a/sub/x": b"x", "a/sub/y": b"y",
-    "bin": "usr/bin", "dangling": "nowhere",
-    "etc/": None, "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
-    "gone/": None, "gone/file": b"old",
-    "h1": b"linked", "h2": ("link", "h1"),
+    "a/": None,
+    "a/1": b"one",
+    "a/2": b"two",
+    "a/sub/": None,
+    "a/sub/x": b"x",
+    "a/sub/y": b"y",
+    "bin": "usr/bin",
+    "dangling": "nowhere",
+    "etc/": None,
+    "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
+    "gone/": None,
+    "gone/file": b"old",
+    "h1": b"linked",
+    "h2": ("link", "h1"),
     "script": Entry("script", mode=0o4755, size=3, mtime=EPOCH, uid=0, gid=5),
     "tagged": Entry("tagged", size=3, mtime=EPOCH, xattrs={"user.colour": b"blue"}),
-    "usr/": None, "usr/bin/": None, "usr/bin/tool": b"tool",
-}  # fmt: skip
-TOP: dict[str, object] = {"-a/1": None, "etc/": None, "etc/group": b"root:x:0:\n", "gone/": None, "gone/!": None, "gone/new": b"new"}
+    "usr/": None,
+    "usr/bin/": None,
+    "usr/bin/tool": b"tool",
+}
+TOP: dict[str, object] = {
+    "-a/1": None,
+    "etc/": None,
+    "etc/group": b"root:x:0:\n",
+    "gone/": None,
+    "gone/!": None,
+    "gone/new": b"new",
+}
 
 Operation = Callable[[Path], None]
 
@@ -79,25 +97,43 @@ def _hard_links(tree: Path) -> None:
 OPERATIONS: dict[str, tuple[Operation, list[str]]] = {
     "nothing": (lambda tree: None, []),
     "new file": (lambda tree: (tree / "etc/new").write_text("new") and None, ["C /etc", "A /etc/new"]),
-    "changed file": (lambda tree: (tree / "etc/passwd").write_text("x") and None, ["C /etc", "C /etc/passwd"]),
+    "changed file": (
+        lambda tree: (tree / "etc/passwd").write_text("x") and None,
+        ["C /etc", "C /etc/passwd"],
+    ),
     "mode": (lambda tree: (tree / "etc/group").chmod(0o600), ["C /etc", "C /etc/group"]),
     "mode of a directory": (lambda tree: (tree / "usr").chmod(0o700), ["C /usr"]),
     "removed file": (lambda tree: (tree / "etc/group").unlink(), ["C /etc", "D /etc/group"]),
     "removed link": (lambda tree: (tree / "dangling").unlink(), ["D /dangling"]),
     "removed directory": (_remove_directory, ["D /a"]),
-    "replaced directory": (_replace_directory, ["C /a", "C /a/sub", "D /a/sub/x", "D /a/sub/y", "A /a/sub/z"]),
+    "replaced directory": (
+        _replace_directory,
+        ["C /a", "C /a/sub", "D /a/sub/x", "D /a/sub/y", "A /a/sub/z"],
+    ),
     "link replaced by a directory": (_link_to_directory, ["C /bin", "A /bin/own"]),
     "directory replaced by a link": (_directory_to_link, ["C /a"]),
-    "renamed file": (lambda tree: (tree / "etc/passwd").rename(tree / "etc/shadow") and None, ["C /etc", "D /etc/passwd", "A /etc/shadow"]),
-    "renamed over a file": (lambda tree: (tree / "a/2").rename(tree / "etc/group") and None, ["C /a", "D /a/2", "C /etc", "C /etc/group"]),
-    "renamed over a directory": (_rename_over_directory, ["C /gone", "A /gone/deep", "A /gone/deep/f", "D /gone/new"]),
+    "renamed file": (
+        lambda tree: (tree / "etc/passwd").rename(tree / "etc/shadow") and None,
+        ["C /etc", "D /etc/passwd", "A /etc/shadow"],
+    ),
+    "renamed over a file": (
+        lambda tree: (tree / "a/2").rename(tree / "etc/group") and None,
+        ["C /a", "D /a/2", "C /etc", "C /etc/group"],
+    ),
+    "renamed over a directory": (
+        _rename_over_directory,
+        ["C /gone", "A /gone/deep", "A /gone/deep/f", "D /gone/new"],
+    ),
     "made and removed": (_scratch, []),
     "hard links": (_hard_links, ["A /n1", "A /n2", "C /usr", "C /usr/bin", "A /usr/bin/alias"]),
     "deep": (lambda tree: (tree / "p/q/r").mkdir(parents=True), ["A /p", "A /p/q", "A /p/q/r"]),
     "fifo": (lambda tree: os.mkfifo(tree / "fifo"), ["A /fifo"]),
     "link": (lambda tree: (tree / "etc/link").symlink_to("/absolute"), ["C /etc", "A /etc/link"]),
     "attribute": (lambda tree: os.setxattr(tree / "tagged", "user.colour", b"red"), None),  # type: ignore[dict-item]
-    "written through a link": (lambda tree: (tree / "bin/tool").write_text("changed") and None, ["C /usr", "C /usr/bin", "C /usr/bin/tool"]),
+    "written through a link": (
+        lambda tree: (tree / "bin/tool").write_text("changed") and None,
+        ["C /usr", "C /usr/bin", "C /usr/bin/tool"],
+    ),
 }
 
 
@@ -125,7 +161,18 @@ class SnapshotSuite:
     def test_the_tree_is_the_stack(self, snapshots: Snapshotter, stack: list[DiffID]) -> None:
         snapshots.view("v", stack)
         tree = snapshots.mount("v")
-        assert sorted(os.listdir(tree)) == ["a", "bin", "dangling", "etc", "gone", "h1", "h2", "script", "tagged", "usr"]
+        assert sorted(os.listdir(tree)) == [
+            "a",
+            "bin",
+            "dangling",
+            "etc",
+            "gone",
+            "h1",
+            "h2",
+            "script",
+            "tagged",
+            "usr",
+        ]
         assert sorted(os.listdir(tree / "a")) == ["2", "sub"]
         assert os.listdir(tree / "gone") == ["new"]
         assert (tree / "bin/tool").read_bytes() == b"tool"
@@ -142,12 +189,16 @@ class SnapshotSuite:
         (snapshots.mount("w") / "f").write_text("f")
         assert [*snapshots.changes("w")] == [Change("/f", "A")]
 
-    def test_one_layer_with_a_whiteout_shows_no_device(self, snapshots: Snapshotter, stack: list[DiffID]) -> None:
+    def test_one_layer_with_a_whiteout_shows_no_device(
+        self, snapshots: Snapshotter, stack: list[DiffID]
+    ) -> None:
         snapshots.view("v", stack[1:])
         assert not (snapshots.mount("v") / "a/1").is_char_device()
 
     @pytest.mark.parametrize("name", OPERATIONS)
-    def test_changes_and_layers(self, snapshots: Snapshotter, stack: list[DiffID], name: str, layers: LayerStore, tmp_path: Path) -> None:
+    def test_changes_and_layers(
+        self, snapshots: Snapshotter, stack: list[DiffID], name: str, layers: LayerStore, tmp_path: Path
+    ) -> None:
         operation, expected = OPERATIONS[name]
         snapshots.prepare("k", stack)
         operation(snapshots.mount("k"))
@@ -234,7 +285,9 @@ class SnapshotSuite:
         with pytest.raises(SnapshotReadOnly):
             snapshots.mounts("k")
 
-    def test_discard_takes_everything_in_any_state(self, snapshots: Snapshotter, stack: list[DiffID], tmp_path: Path) -> None:
+    def test_discard_takes_everything_in_any_state(
+        self, snapshots: Snapshotter, stack: list[DiffID], tmp_path: Path
+    ) -> None:
         work = tmp_path / "root/work"
         snapshots.discard("never")
         snapshots.prepare("mounted", stack)
@@ -269,10 +322,19 @@ class SnapshotSuite:
         assert sorted(os.listdir(tree)) == ["d", "x", "y"]
         assert (tree / "d/f").read_bytes() == b"one"
 
-    def test_hostile_names_stay_inside(self, snapshots: Snapshotter, layers: LayerStore, tmp_path: Path) -> None:
+    def test_hostile_names_stay_inside(
+        self, snapshots: Snapshotter, layers: LayerStore, tmp_path: Path
+    ) -> None:
         secret = tmp_path / "secret"
         secret.write_text("secret")
-        layer = add_layer(layers, {"evil": str(tmp_path), "evil2/": None, "evil2/up": "../../../../../../../../../" + str(tmp_path)})
+        layer = add_layer(
+            layers,
+            {
+                "evil": str(tmp_path),
+                "evil2/": None,
+                "evil2/up": "../../../../../../../../../" + str(tmp_path),
+            },
+        )
         snapshots.prepare("k", [layer])
         with mounted_tree(snapshots, "k") as tree:
             assert tree.read("evil/secret") is None

@@ -10,12 +10,17 @@ import pytest
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_sdk_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sdk_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     (tmp_path / "examples/hello-python").mkdir(parents=True)
     (tmp_path / "examples/hello-python/Dockerfile").write_text("FROM scratch\nCOPY . /\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
-    for expected in (r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / 0\.\d s\n", r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / reused\n"):
+    for expected in (
+        r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / 0\.\d s\n",
+        r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / reused\n",
+    ):
         exec(code, {})
         assert re.fullmatch(expected, capsys.readouterr().out)

@@ -98,7 +98,10 @@ class EngineBases:
                     self.registries.pull(base.pinned or name, base.config.platform, emit)
                     wanted -= set(base.config.diff_ids)
             if wanted:
-                raise BaseNotFound(f"layer {min(wanted)} is not in the store and belongs to no base image of this build", hint="build with --no-cache")
+                raise BaseNotFound(
+                    f"layer {min(wanted)} is not in the store and belongs to no base image of this build",
+                    hint="build with --no-cache",
+                )
 
 
 def as_base(found: ResolvedImage, name: str) -> Base:

@@ -87,13 +87,19 @@ class Building:
                 self._lease.release()
 
     def _built(self) -> BuildResult:
-        platforms = [Platform.parse(p) for p in self.request.platforms] or [self.rooms.images_store.default_platform]
+        platforms = [Platform.parse(p) for p in self.request.platforms] or [
+            self.rooms.images_store.default_platform
+        ]
         self._check(platforms[0])
         plans = [self._plan(platform, len(platforms) > 1) for platform in platforms]
         from boxwright.build.why import Why
 
         solver = self._solver = Solver(
-            self._cache, self, self.emit, jobs=self.request.jobs, explain=Why(self._cache) if self.request.explain else None
+            self._cache,
+            self,
+            self.emit,
+            jobs=self.request.jobs,
+            explain=Why(self._cache) if self.request.explain else None,
         )
         targets = [plan.target for plan in plans]
         solver.solve(targets)
@@ -117,10 +123,13 @@ class Building:
         found = check(
             self._inputs.dockerfile,
             CheckRequest(
-                target=self.request.target, build_args=arguments, predefined=platform_args(host(), platform, self.request.target or "default"),
-                options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"), ignore=context.ignore if isinstance(context, LocalContext) else None,
+                target=self.request.target,
+                build_args=arguments,
+                predefined=platform_args(host(), platform, self.request.target or "default"),
+                options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
+                ignore=context.ignore if isinstance(context, LocalContext) else None,
             ),
-        )  # fmt: skip
+        )
         for warning in found.warnings:
             line = warning.location.start if warning.location else 0
             self.emit(BuildWarning(warning.rule, warning.message, line, warning.url, warning.description))
@@ -131,13 +140,24 @@ class Building:
         request = self.request
         contexts = self._inputs.contexts
         options = PlanOptions(
-            target=request.target, build_args=request.build_args, labels=request.labels, platform=platform, show_platform=several,
-            network=request.network, hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
-            hosts=tuple(name for name, _ in request.add_hosts), ulimits=request.ulimits, shm_size=request.shm_size,
-            no_cache=request.no_cache, no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter), epoch=self._epoch,
-            local_contexts=frozenset(name for name in contexts if name), image_contexts=self._inputs.images,
-            insecure="security.insecure" in request.allow, project=self._inputs.project,
-        )  # fmt: skip
+            target=request.target,
+            build_args=request.build_args,
+            labels=request.labels,
+            platform=platform,
+            show_platform=several,
+            network=request.network,
+            hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
+            hosts=tuple(name for name, _ in request.add_hosts),
+            ulimits=request.ulimits,
+            shm_size=request.shm_size,
+            no_cache=request.no_cache,
+            no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter),
+            epoch=self._epoch,
+            local_contexts=frozenset(name for name in contexts if name),
+            image_contexts=self._inputs.images,
+            insecure="security.insecure" in request.allow,
+            project=self._inputs.project,
+        )
         planner = Planner(self._inputs.dockerfile, options, self._bases)
         try:
             return planner.plan()
@@ -156,7 +176,13 @@ class Building:
             exported = self._images(plans, solver, step)
             self.emit(StepDone(step, time.monotonic() - began))
         if others:
-            write_outputs(self, others, [(plan, solver.report(plan.target).tree) for plan in plans], exported, self._names)
+            write_outputs(
+                self,
+                others,
+                [(plan, solver.report(plan.target).tree) for plan in plans],
+                exported,
+                self._names,
+            )
         return exported
 
     def _images(self, plans: Sequence[Plan], solver: Solver, step: str) -> Exported:
@@ -198,8 +224,16 @@ class Building:
 
     def step(self, vertex: Vertex) -> StepContext:
         return StepContext(
-            vertex, self.rooms, self._lease, self.emit, self.cancel, self._sandbox, self._inputs.contexts, self._fetch, self._context_read
-        )  # fmt: skip
+            vertex,
+            self.rooms,
+            self._lease,
+            self.emit,
+            self.cancel,
+            self._sandbox,
+            self._inputs.contexts,
+            self._fetch,
+            self._context_read,
+        )
 
     def _context_read(self, count: int) -> None:
         """Show the context as a step of its own, once: people look for it."""
@@ -213,7 +247,9 @@ class Building:
 
     def _fetch(self, missing: Sequence[DiffID], ctx: StepContext) -> None:
         self.hold(missing)
-        self._bases.fetch(missing, lambda what, current, total: ctx.status(what, current, total, done=current >= total))
+        self._bases.fetch(
+            missing, lambda what, current, total: ctx.status(what, current, total, done=current >= total)
+        )
 
     def hold(self, layers: Iterable[DiffID]) -> None:
         self._leased().hold("layer", *layers)
@@ -244,7 +280,13 @@ class Building:
 
     def _located(self, error: BoxwrightError) -> BuildFailed:
         failed = self._solver.failed if self._solver is not None else None
-        ranges = error.ranges if isinstance(error, DockerfileError) else (self._planned_at,) if self._planned_at else ()
+        ranges = (
+            error.ranges
+            if isinstance(error, DockerfileError)
+            else (self._planned_at,)
+            if self._planned_at
+            else ()
+        )
         step, said = "", _Said()
         if failed is not None:
             step = failed.name
@@ -252,8 +294,14 @@ class Building:
             if not ranges and failed.location is not None:
                 ranges = (failed.location,)
         return BuildFailed(
-            error, step=step, log=said.text, filename=self._filename, source=self._source, ranges=ranges, tail=said.tail()
-        )  # fmt: skip
+            error,
+            step=step,
+            log=said.text,
+            filename=self._filename,
+            source=self._source,
+            ranges=ranges,
+            tail=said.tail(),
+        )
 
 
 class _Said:
@@ -289,11 +337,19 @@ def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
     settings = rooms.settings
     trust = request.trust_host_ca
     if trust is None:
-        trust = settings.trust_host_ca == "always" or (settings.trust_host_ca == "auto" and settings.host_ca_named)
+        trust = settings.trust_host_ca == "always" or (
+            settings.trust_host_ca == "auto" and settings.host_ca_named
+        )
     proxies = {**settings.proxies, **{n: v for n, v in request.build_args.items() if n in PROXY_NAMES}}
     return Sandbox(
-        proxies, {s.id: s for s in request.secrets}, request.ssh, trust, request.add_hosts, request.memory, request.cpus
-    )  # fmt: skip
+        proxies,
+        {s.id: s for s in request.secrets},
+        request.ssh,
+        trust,
+        request.add_hosts,
+        request.memory,
+        request.cpus,
+    )
 
 
 def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:
@@ -304,7 +360,9 @@ def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:
     if not text:
         return None
     if not text.isdigit():
-        raise RequestInvalid(f"invalid SOURCE_DATE_EPOCH: {text}", hint="it is a whole number of seconds since 1970")
+        raise RequestInvalid(
+            f"invalid SOURCE_DATE_EPOCH: {text}", hint="it is a whole number of seconds since 1970"
+        )
     return int(text)
 
 

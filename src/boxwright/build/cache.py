@@ -56,7 +56,9 @@ ALIAS = "alias"  # the kind of rows that only lead to another one
 def open_key(vertex: Vertex, trees: Sequence[Tree]) -> str:
     """Under this key it is noted that a content-keyed step ran at all on these inputs, whatever the content was: while
     it is not there, the content need not be read to know that it is new."""
-    return json_digest({"kind": vertex.op.kind, "op": vertex.op.definition(), "inputs": _names(vertex, trees), "any": True})
+    return json_digest(
+        {"kind": vertex.op.kind, "op": vertex.op.definition(), "inputs": _names(vertex, trees), "any": True}
+    )
 
 
 def _names(vertex: Vertex, trees: Sequence[Tree]) -> list[str | None]:
@@ -92,7 +94,9 @@ def ingredients(vertex: Vertex, trees: Sequence[Tree], selection: Selection | No
         "text": vertex.text,
         "position": vertex.position,
         "definition": dict(vertex.op.definition()),
-        "inputs": [{"text": v.text, "base": v.base, "chain": tree.chain} for v, tree in zip(vertex.inputs, trees)],
+        "inputs": [
+            {"text": v.text, "base": v.base, "chain": tree.chain} for v, tree in zip(vertex.inputs, trees)
+        ],
     }
     if selection is not None:
         out["files"] = dict(selection.files)
@@ -111,7 +115,9 @@ class StepCache:
     def find(self, key: str) -> Hit | None:
         """The record of this key, if all its layers are still here."""
         with self._db.read() as sql:
-            row = sql.execute("SELECT layers, result, bytes, seconds, created FROM steps WHERE key = ?", (key,)).fetchone()
+            row = sql.execute(
+                "SELECT layers, result, bytes, seconds, created FROM steps WHERE key = ?", (key,)
+            ).fetchone()
             if row is None:
                 return None
             layers = row[0].split()
@@ -126,7 +132,9 @@ class StepCache:
             return True
         marks = ",".join("?" * len(wanted))
         with self._db.read() as sql:
-            (count,) = sql.execute(f"SELECT count(*) FROM layers WHERE diff_id IN ({marks})", tuple(wanted)).fetchone()
+            (count,) = sql.execute(
+                f"SELECT count(*) FROM layers WHERE diff_id IN ({marks})", tuple(wanted)
+            ).fetchone()
         return bool(count == len(wanted))
 
     def known(self, key: str) -> bool:
@@ -141,17 +149,31 @@ class StepCache:
         times = (record.seconds, record.created, record.last_used, record.uses)
         with self._db.write() as sql:
             sql.execute(
-                _INSERT, (record.key, record.lineage, record.kind, record.name, parts, layers, result, record.bytes, *times)
+                _INSERT,
+                (
+                    record.key,
+                    record.lineage,
+                    record.kind,
+                    record.name,
+                    parts,
+                    layers,
+                    result,
+                    record.bytes,
+                    *times,
+                ),
             )
             for key in also:
-                sql.execute(_INSERT, (key, record.lineage, ALIAS, record.name, "{}", layers, result, 0, *times))
+                sql.execute(
+                    _INSERT, (key, record.lineage, ALIAS, record.name, "{}", layers, result, 0, *times)
+                )
 
     def alias(self, found: str, also: str, lineage: str) -> None:
         """Let `also` lead to what `found` leads to."""
         columns = "layers, result, 0, seconds, created, last_used, uses"
         with self._db.write() as sql:
             sql.execute(
-                f"INSERT OR REPLACE INTO steps SELECT ?, ?, ?, name, '{{}}', {columns} FROM steps WHERE key = ?", (also, lineage, ALIAS, found)
+                f"INSERT OR REPLACE INTO steps SELECT ?, ?, ?, name, '{{}}', {columns} FROM steps WHERE key = ?",
+                (also, lineage, ALIAS, found),
             )
 
     def touch(self, used: Iterable[tuple[str, str]]) -> None:
@@ -167,18 +189,36 @@ class StepCache:
     def lineage(self, lineage: str, limit: int = 400) -> list[StepRecord]:
         """The records of a lineage, last used first."""
         with self._db.read() as sql:
-            rows = sql.execute("SELECT * FROM steps WHERE lineage = ? AND kind != ? ORDER BY last_used DESC LIMIT ?", (lineage, ALIAS, limit)).fetchall()
+            rows = sql.execute(
+                "SELECT * FROM steps WHERE lineage = ? AND kind != ? ORDER BY last_used DESC LIMIT ?",
+                (lineage, ALIAS, limit),
+            ).fetchall()
         return [_record(row) for row in rows]
 
     def all(self) -> list[StepRecord]:
         """Every record, last used first."""
         with self._db.read() as sql:
-            return [_record(row) for row in sql.execute("SELECT * FROM steps WHERE kind != ? ORDER BY last_used DESC", (ALIAS,)).fetchall()]
+            return [
+                _record(row)
+                for row in sql.execute(
+                    "SELECT * FROM steps WHERE kind != ? ORDER BY last_used DESC", (ALIAS,)
+                ).fetchall()
+            ]
 
 
 def _record(row: Sequence[Any]) -> StepRecord:
     key, lineage, kind, name, parts, layers, result, size, seconds, created, last_used, uses = row
     return StepRecord(
-        key, lineage, kind, name, json.loads(parts), tuple(map(DiffID.parse, layers.split())), json.loads(result),
-        size, seconds, created, last_used, uses,
-    )  # fmt: skip
+        key,
+        lineage,
+        kind,
+        name,
+        json.loads(parts),
+        tuple(map(DiffID.parse, layers.split())),
+        json.loads(result),
+        size,
+        seconds,
+        created,
+        last_used,
+        uses,
+    )

@@ -34,7 +34,7 @@ def stat_key(status: os.stat_result) -> bytes:
     """The bytes that stand for everything that a change of the file changes."""
     return _STAT.pack(
         status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
-    )  # fmt: skip
+    )
 
 
 def is_racy(status: os.stat_result, read_at: int) -> bool:

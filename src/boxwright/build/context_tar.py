@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _CHUNK = 1 << 18
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-_IMPOSSIBLE = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENOENT)
+_IMPOSSIBLE = (
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.ENOENT,
+)
 _DEVICES = {"char": 0o020000, "block": 0o060000, "fifo": 0o010000}
 
 
@@ -112,7 +120,9 @@ class _Unpacker:
                 if error.errno not in _IMPOSSIBLE:
                     raise
                 shown = os.fsdecode(header.name)[:200]
-                raise ContextArchiveInvalid(f"cannot unpack {shown!r} of the context archive: {error.strerror}") from error
+                raise ContextArchiveInvalid(
+                    f"cannot unpack {shown!r} of the context archive: {error.strerror}"
+                ) from error
             if self._file is not None:
                 self._file.write(chunk[max(0, header.offset - start) :])
         if self._file is not None and not self._file.left:

@@ -223,7 +223,9 @@ def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source
     if node.type != "dir":
         return Source(node.path, name, False, (node,))
     below: Iterable[TreeNode] = tree.walk(node.path)
-    return Source(node.path, name, True, tuple(filtered(below, node.path, None, excluded) if excluded else below))
+    return Source(
+        node.path, name, True, tuple(filtered(below, node.path, None, excluded) if excluded else below)
+    )
 
 
 def _missing(tree: FileTree, path: str) -> SourceMissing:

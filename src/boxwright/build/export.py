@@ -40,13 +40,17 @@ class Exported:
 class Exporter:
     """Makes images of solved plans."""
 
-    def __init__(self, images: ImageStore, cache: StepCache, *, stamp: Callable[[float], str], epoch: int | None) -> None:
+    def __init__(
+        self, images: ImageStore, cache: StepCache, *, stamp: Callable[[float], str], epoch: int | None
+    ) -> None:
         self._images = images
         self._cache = cache
         self._stamp = stamp
         self._epoch = epoch
 
-    def find(self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], annotations: Mapping[str, str]) -> Exported | None:
+    def find(
+        self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], annotations: Mapping[str, str]
+    ) -> Exported | None:
         """The image, if the same one was made before and is still here."""
         hit = self._cache.find(self._key(plan, tree, tree_of, annotations))
         if hit is None:
@@ -54,7 +58,14 @@ class Exporter:
         row = self._row(str(hit.result.get("target", "")))
         return _exported(row, True) if row is not None else None
 
-    def make(self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], annotations: Mapping[str, str], parent: str = "") -> Exported:
+    def make(
+        self,
+        plan: Plan,
+        tree: Tree,
+        tree_of: Callable[[Vertex], Tree],
+        annotations: Mapping[str, str],
+        parent: str = "",
+    ) -> Exported:
         """Compose and register the image. The caller's lease holds its layers."""
         key = self._key(plan, tree, tree_of, annotations)
         hit = self._cache.find(key)
@@ -64,7 +75,9 @@ class Exporter:
         if hit is None:
             now = time.time()
             result = {"target": row.target, "image_id": row.image_id}
-            self._cache.add(StepRecord(key, "", KIND, "exporting to image", {}, tree.layers, result, 0, 0.0, at, now, 1))
+            self._cache.add(
+                StepRecord(key, "", KIND, "exporting to image", {}, tree.layers, result, 0, 0.0, at, now, 1)
+            )
         return _exported(row, False)
 
     def name(self, exported: Exported, names: Sequence[str]) -> None:
@@ -79,25 +92,55 @@ class Exporter:
         rows = self._images.rows("target = ?", (target,))
         return rows[0] if rows else None
 
-    def _key(self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], annotations: Mapping[str, str]) -> str:
-        drafts = [(d.created_by, tree_of(d.vertex).created if d.vertex is not None else "") for d in plan.drafts]
+    def _key(
+        self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], annotations: Mapping[str, str]
+    ) -> str:
+        drafts = [
+            (d.created_by, tree_of(d.vertex).created if d.vertex is not None else "") for d in plan.drafts
+        ]
         body: dict[str, Any] = {
-            "kind": KIND, "layers": [str(layer) for layer in tree.layers], "config": plan.config, "author": plan.author,
-            "platform": plan.platform.to_json(), "base": [h.to_json() for h in plan.base_history],
-            "history": [list(d) for d in drafts], "annotations": dict(annotations), "epoch": self._epoch,
+            "kind": KIND,
+            "layers": [str(layer) for layer in tree.layers],
+            "config": plan.config,
+            "author": plan.author,
+            "platform": plan.platform.to_json(),
+            "base": [h.to_json() for h in plan.base_history],
+            "history": [list(d) for d in drafts],
+            "annotations": dict(annotations),
+            "epoch": self._epoch,
             "order": list(plan.config),
-        }  # fmt: skip
+        }
         return json_digest(body)
 
-    def _config(self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], fallback: str) -> ImageConfig:
-        times = fill([tree_of(d.vertex).created if d.vertex is not None else "" for d in plan.drafts], fallback)
-        entries = [HistoryEntry(at, d.created_by, "", COMMENT, d.vertex is None) for at, d in zip(times, plan.drafts)]
+    def _config(
+        self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], fallback: str
+    ) -> ImageConfig:
+        times = fill(
+            [tree_of(d.vertex).created if d.vertex is not None else "" for d in plan.drafts], fallback
+        )
+        entries = [
+            HistoryEntry(at, d.created_by, "", COMMENT, d.vertex is None) for at, d in zip(times, plan.drafts)
+        ]
         created = times[-1] if times else fallback if plan.base is None else plan.base.created or fallback
         extra = dict(plan.base.extra) if plan.base is not None else {}
-        for key in ("id", "parent", "container", "container_config", "docker_version", "parent_id", "moby.buildkit.cache.v0"):
+        for key in (
+            "id",
+            "parent",
+            "container",
+            "container_config",
+            "docker_version",
+            "parent_id",
+            "moby.buildkit.cache.v0",
+        ):
             extra.pop(key, None)
         return ImageConfig(
-            plan.platform, tree.layers, (*plan.base_history, *entries), plan.config, created, plan.author, extra
+            plan.platform,
+            tree.layers,
+            (*plan.base_history, *entries),
+            plan.config,
+            created,
+            plan.author,
+            extra,
         )
 
 

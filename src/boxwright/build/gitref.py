@@ -11,7 +11,18 @@ from boxwright.spec.values import dataclass
 
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:")
 _TRUE, _FALSE = ("", "1", "true", "t", "True", "TRUE"), ("0", "false", "f", "False", "FALSE")
-_KEYS = ("ref", "tag", "branch", "subdir", "checksum", "commit", "keep-git-dir", "submodules", "mtime", "fetch-by-commit")
+_KEYS = (
+    "ref",
+    "tag",
+    "branch",
+    "subdir",
+    "checksum",
+    "commit",
+    "keep-git-dir",
+    "submodules",
+    "mtime",
+    "fetch-by-commit",
+)
 
 
 class GitRefInvalid(Invalid):
@@ -54,7 +65,11 @@ def parse_git(word: str) -> GitRef | None:
     for key in ("ref", "tag", "branch"):
         if key in values:
             if out:
-                raise GitRefInvalid(f"{key} conflicts with {next(iter(out))}" if "ref" not in out and key != "ref" else "ref conflicts")
+                raise GitRefInvalid(
+                    f"{key} conflicts with {next(iter(out))}"
+                    if "ref" not in out and key != "ref"
+                    else "ref conflicts"
+                )
             out[key] = values[key]
     chosen = {"tag": "refs/tags/", "branch": "refs/heads/"}
     wanted = next((chosen.get(key, "") + value for key, value in out.items()), "")
@@ -65,9 +80,15 @@ def parse_git(word: str) -> GitRef | None:
         raise GitRefInvalid(f"invalid mtime value: {mtime}")
     keep = _flag(values, "keep-git-dir")
     return GitRef(
-        base, wanted or ref, values.get("subdir", "") or subdir, values.get("checksum", "") or values.get("commit", ""), keep,
-        _flag(values, "submodules") is not False, mtime, bool(_flag(values, "fetch-by-commit")),
-    )  # fmt: skip
+        base,
+        wanted or ref,
+        values.get("subdir", "") or subdir,
+        values.get("checksum", "") or values.get("commit", ""),
+        keep,
+        _flag(values, "submodules") is not False,
+        mtime,
+        bool(_flag(values, "fetch-by-commit")),
+    )
 
 
 def _is_git(base: str) -> bool:

@@ -65,7 +65,12 @@ class Selection:
 
     __slots__ = ("_digest", "_files", "payload")
 
-    def __init__(self, digest: str | Callable[[], str], files: Mapping[str, str] | Callable[[], Mapping[str, str]] = _NO_FILES, payload: Any = None) -> None:
+    def __init__(
+        self,
+        digest: str | Callable[[], str],
+        files: Mapping[str, str] | Callable[[], Mapping[str, str]] = _NO_FILES,
+        payload: Any = None,
+    ) -> None:
         self._digest = digest
         self._files = files
         self.payload = payload
@@ -166,7 +171,15 @@ class Graph:
     def __init__(self) -> None:
         self._known: dict[str, Vertex] = {}
 
-    def vertex(self, op: Op, inputs: Sequence[Vertex] = (), *, fresh: bool = False, settled: Tree | None = None, **shown: Any) -> Vertex:
+    def vertex(
+        self,
+        op: Op,
+        inputs: Sequence[Vertex] = (),
+        *,
+        fresh: bool = False,
+        settled: Tree | None = None,
+        **shown: Any,
+    ) -> Vertex:
         """The vertex of this operation on these inputs. `shown` are the fields for people; the first wins."""
         body = {"kind": op.kind, "op": op.definition(), "inputs": [v.id for v in inputs], "fresh": fresh}
         identity = json_digest(body)

@@ -47,7 +47,9 @@ class Inputs:
 
 
 @contextmanager
-def open_inputs(rooms: Rooms, request: BuildRequest, emit: Emit, hold: Callable[[str], None]) -> Iterator[Inputs]:
+def open_inputs(
+    rooms: Rooms, request: BuildRequest, emit: Emit, hold: Callable[[str], None]
+) -> Iterator[Inputs]:
     """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
     RequestInvalid, IgnoreInvalid."""
     cache = rooms.root / "cache" / "context" if request.stream is None and not request.remote else None
@@ -70,7 +72,9 @@ def open_inputs(rooms: Rooms, request: BuildRequest, emit: Emit, hold: Callable[
             elif kind == "remote":
                 contexts[name.lower()] = stack.enter_context(LocalContext(fetched.directory(found, name)))
             else:
-                contexts[name.lower()] = stack.enter_context(LocalContext(Path(found), _ignore(Path(found), None, request), cache))
+                contexts[name.lower()] = stack.enter_context(
+                    LocalContext(Path(found), _ignore(Path(found), None, request), cache)
+                )
         place = request.remote or (directory.resolve() if directory and request.stream is None else "-")
         identity = f"{place}\0{request.dockerfile if request.remote else path or '-'}"
         project = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -83,7 +87,9 @@ def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes
     data = request.dockerfile_data
     foreign = request.stream is not None or bool(request.remote)
     if foreign:
-        brought = fetched.stream(request.stream) if request.stream is not None else fetched.remote(request.remote)
+        brought = (
+            fetched.stream(request.stream) if request.stream is not None else fetched.remote(request.remote)
+        )
         if isinstance(brought, bytes):
             if request.dockerfile is not None or data is not None:
                 raise RequestInvalid("the context is a lone Dockerfile; leave -f out")
@@ -98,18 +104,26 @@ def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes
     if directory is None:
         raise RequestInvalid("nothing to build: neither a context nor a Dockerfile was given")
     if not directory.is_dir():
-        raise DockerfileMissing(f"unable to prepare context: path {str(directory)!r} " + ("is not a directory" if directory.exists() else "not found"))
+        raise DockerfileMissing(
+            f"unable to prepare context: path {str(directory)!r} "
+            + ("is not a directory" if directory.exists() else "not found")
+        )
     for name in ("Dockerfile", "dockerfile"):
         if (directory / name).is_file():
             return directory, _read(directory / name, directory if foreign else None), directory / name
     where = request.remote or ("the archive" if foreign else directory)
-    raise DockerfileMissing("failed to read dockerfile: open Dockerfile: no such file or directory", hint=f"there is no Dockerfile in {where}; name it with -f")
+    raise DockerfileMissing(
+        "failed to read dockerfile: open Dockerfile: no such file or directory",
+        hint=f"there is no Dockerfile in {where}; name it with -f",
+    )
 
 
 class Fetched:
     """Contexts that are not here yet: each becomes a directory under ROOT/work for the length of the build."""
 
-    def __init__(self, rooms: Rooms, request: BuildRequest, emit: Emit, stack: ExitStack, hold: Callable[[str], None]) -> None:
+    def __init__(
+        self, rooms: Rooms, request: BuildRequest, emit: Emit, stack: ExitStack, hold: Callable[[str], None]
+    ) -> None:
         self._rooms, self._request, self._emit, self._stack, self._hold = rooms, request, emit, stack, hold
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
@@ -144,13 +158,21 @@ class Fetched:
         """A named context at a URL. Raises RequestInvalid for a single file, and as `remote`."""
         found = self.remote(place)
         if isinstance(found, bytes):
-            raise RequestInvalid(f"build context {name!r}: {place} is neither a Git repository nor a tar archive")
+            raise RequestInvalid(
+                f"build context {name!r}: {place} is neither a Git repository nor a tar archive"
+            )
         return found
 
     def _checkout(self, repository: GitRef) -> Path:
         from boxwright.build.ops.git import Git, GitOp
 
-        op = GitOp(repository.url, repository.ref, repository.checksum, bool(repository.keep_git_dir), repository.submodules)
+        op = GitOp(
+            repository.url,
+            repository.ref,
+            repository.checksum,
+            bool(repository.keep_git_dir),
+            repository.submodules,
+        )
         git = Git(op, self._rooms.settings, {s.id: s for s in self._request.secrets}, self._request.ssh)
         import shutil
 
@@ -199,9 +221,14 @@ def _read(path: Path, inside: Path | None = None) -> bytes:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
-        raise DockerfileMissing(f"failed to read dockerfile: open {path.name}: no such file or directory", hint=f"looked for {path}") from error
+        raise DockerfileMissing(
+            f"failed to read dockerfile: open {path.name}: no such file or directory",
+            hint=f"looked for {path}",
+        ) from error
     except OSError as error:
-        raise DockerfileMissing(f"failed to read dockerfile: open {path}: {(error.strerror or '').lower()}") from error
+        raise DockerfileMissing(
+            f"failed to read dockerfile: open {path}: {(error.strerror or '').lower()}"
+        ) from error
     if len(data) > _LARGEST:
         raise RequestInvalid(f"{path} is larger than {_LARGEST >> 20} MiB: that is no Dockerfile")
     return data
@@ -270,7 +297,8 @@ def _named(value: str) -> tuple[str, str]:
         return "remote", value
     if separator:
         raise BuildContextUnsupported(
-            f"build context {value!r}: {scheme} sources are not supported", hint="give a directory, docker-image://NAME, or the URL of a repository or tar"
+            f"build context {value!r}: {scheme} sources are not supported",
+            hint="give a directory, docker-image://NAME, or the URL of a repository or tar",
         )
     if not os.path.isdir(value):
         raise DockerfileMissing(f"build context {value!r} is not a directory")

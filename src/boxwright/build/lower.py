@@ -66,7 +66,9 @@ def _workdir(planner: Planner, state: StageState, step: ins.Workdir) -> None:
         # Counted among the steps, though there is nothing to make.
         state.position += 1
     else:
-        vertex = planner.add_step(state, WorkdirOp(path, state.user, planner.options.epoch), [], step, f"WORKDIR {path}")
+        vertex = planner.add_step(
+            state, WorkdirOp(path, state.user, planner.options.epoch), [], step, f"WORKDIR {path}"
+        )
     state.note(step, vertex)
     state.config["WorkingDir"] = path
 
@@ -89,9 +91,15 @@ def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
         inputs = [planner.source(step.from_, state, step.location)]
         parts = [CopyPart("input", source, input=1) for source in step.sources]
     op = CopyOp(
-        (*parts, *_inline(step)), destination(state, step.dest), step.chown, step.chmod, step.link, step.parents,
-        step.excludes, planner.options.epoch,
-    )  # fmt: skip
+        (*parts, *_inline(step)),
+        destination(state, step.dest),
+        step.chown,
+        step.chmod,
+        step.link,
+        step.parents,
+        step.excludes,
+        planner.options.epoch,
+    )
     vertex = planner.add_step(state, op, inputs, step, shown_text(step))
     state.note(step, vertex)
 
@@ -101,7 +109,12 @@ def _check_local(sources: Sequence[str]) -> None:
 
     for source in sources:
         if is_remote(source):
-            what = "URL" if source.startswith(("http://", "https://")) and not source.partition("#")[0].endswith(".git") else "git ref"
+            what = (
+                "URL"
+                if source.startswith(("http://", "https://"))
+                and not source.partition("#")[0].endswith(".git")
+                else "git ref"
+            )
             raise DockerfileError(f"source can't be a {what} for COPY", hint="ADD fetches it")
 
 
@@ -112,7 +125,11 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
     inputs: list[Vertex] = []
     remote = [source for source in step.sources if is_remote(source)]
     if step.checksum and len(remote) != 1:
-        raise DockerfileError("checksum can only be used with a single remote source" if not remote else "checksum can't be specified for multiple sources")
+        raise DockerfileError(
+            "checksum can only be used with a single remote source"
+            if not remote
+            else "checksum can't be specified for multiple sources"
+        )
     for source in step.sources:
         if source not in remote:
             parts.append(CopyPart("context", source, unpack=step.unpack is not False))
@@ -120,14 +137,25 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
         op, part = remote_op(source, step, planner.options.epoch, len(inputs) + 1)
         shown = f"ADD {source}"
         fetched = planner.graph.vertex(
-            op, name=shown, text=shown, location=step.location, fresh=planner.is_fresh(state), lineage=planner.lineage(state)
+            op,
+            name=shown,
+            text=shown,
+            location=step.location,
+            fresh=planner.is_fresh(state),
+            lineage=planner.lineage(state),
         )
         inputs.append(fetched)
         parts.append(part)
     copy = CopyOp(
-        (*parts, *_inline(step)), destination(state, step.dest), step.chown, step.chmod, step.link, False,
-        step.excludes, planner.options.epoch,
-    )  # fmt: skip
+        (*parts, *_inline(step)),
+        destination(state, step.dest),
+        step.chown,
+        step.chmod,
+        step.link,
+        False,
+        step.excludes,
+        planner.options.epoch,
+    )
     vertex = planner.add_step(state, copy, inputs, step, shown_text(step))
     state.note(step, vertex)
 
@@ -138,7 +166,10 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
 def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
     options = planner.options
     if step.security == "insecure" and not options.insecure:
-        raise DockerfileError("granting entitlement security.insecure is not allowed by build", hint="add --allow security.insecure")
+        raise DockerfileError(
+            "granting entitlement security.insecure is not allowed by build",
+            hint="add --allow security.insecure",
+        )
     if step.devices:
         raise DockerfileError("RUN --device needs CDI devices, which this engine does not offer")
     argv, script = ins.run_command(step, state.shell)
@@ -146,29 +177,56 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
     inputs: list[Vertex] = []
     mounts = tuple(_mount(planner, state, step, mount, inputs) for mount in step.mounts)
     op = ExecOp(
-        argv, tuple(env.items()), tuple(args.items()), state.workdir, state.user, options.hostname,
-        options.network if step.network == "default" else step.network, step.security,  # type: ignore[arg-type]
-        mounts, str(state.platform), (script.path, script.data) if script else None, options.hosts, options.ulimits,
-        options.shm_size, options.epoch,
-    )  # fmt: skip
+        argv=argv,
+        env=tuple(env.items()),
+        build_args=tuple(args.items()),
+        cwd=state.workdir,
+        user=state.user,
+        hostname=options.hostname,
+        network=options.network if step.network == "default" else step.network,  # type: ignore[arg-type]
+        security=step.security,
+        mounts=mounts,
+        platform=str(state.platform),
+        script=(script.path, script.data) if script else None,
+        hosts=options.hosts,
+        ulimits=options.ulimits,
+        shm_size=options.shm_size,
+        epoch=options.epoch,
+    )
     vertex = planner.add_step(state, op, inputs, step, shown_text(step))
     state.note(step, vertex)
 
 
-def _mount(planner: Planner, state: StageState, step: ins.Run, mount: ins.RunMount, inputs: list[Vertex]) -> ExecMount:
+def _mount(
+    planner: Planner, state: StageState, step: ins.Run, mount: ins.RunMount, inputs: list[Vertex]
+) -> ExecMount:
     secret_target = "" if mount.type not in ("secret", "ssh") else mount.target
     target = normalize_workdir(state.workdir, mount.target) if mount.target else secret_target
     if mount.type == "secret" and not target and mount.env is None:
         target = f"/run/secrets/{mount.secret_id}"
     if mount.type == "ssh" and not target:
-        target = f"/run/buildkit/ssh_agent.{sum(m.type == 'ssh' for m in step.mounts[: step.mounts.index(mount)])}"
+        target = (
+            f"/run/buildkit/ssh_agent.{sum(m.type == 'ssh' for m in step.mounts[: step.mounts.index(mount)])}"
+        )
     if target == "/":
         raise DockerfileError('invalid mount target "/"')
     source = normalize_workdir("/", mount.source) if mount.type in ("bind", "cache") else mount.source
     out = ExecMount(
-        mount.type, target, source, None, mount.readonly, mount.secret_id if mount.type in ("secret", "ssh") else mount.id or target,
-        mount.sharing, mount.mode, mount.uid or 0, mount.gid or 0, mount.size, mount.env, mount.required, bool(target),
-    )  # fmt: skip
+        mount.type,
+        target,
+        source,
+        None,
+        mount.readonly,
+        mount.secret_id if mount.type in ("secret", "ssh") else mount.id or target,
+        mount.sharing,
+        mount.mode,
+        mount.uid or 0,
+        mount.gid or 0,
+        mount.size,
+        mount.env,
+        mount.required,
+        bool(target),
+    )
     if mount.type not in ("bind", "cache") or (mount.type == "cache" and not mount.from_):
         return out
     if mount.from_ and mount.from_.lower() not in planner.options.local_contexts:
@@ -177,5 +235,13 @@ def _mount(planner: Planner, state: StageState, step: ins.Run, mount: ins.RunMou
         # The part of the context that is mounted becomes a tree of its own first: filtered, and content-keyed.
         part = CopyPart("context", source, context=mount.from_.lower())
         op = CopyOp((part,), source, epoch=planner.options.epoch)
-        inputs.append(planner.graph.vertex(op, [planner.scratch()], text=f"mount {source} of the context", hidden=True, location=step.location))
+        inputs.append(
+            planner.graph.vertex(
+                op,
+                [planner.scratch()],
+                text=f"mount {source} of the context",
+                hidden=True,
+                location=step.location,
+            )
+        )
     return replace(out, input=len(inputs))

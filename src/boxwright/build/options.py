@@ -48,7 +48,11 @@ def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
         return Secret(identity, value=value.encode("utf-8", "surrogateescape"))
     path = Path(source or identity).expanduser()
     if not path.is_file():
-        raise RequestInvalid(f"secret {identity}: {path} is no file" if path.exists() else f"secret {identity}: {path} does not exist")
+        raise RequestInvalid(
+            f"secret {identity}: {path} is no file"
+            if path.exists()
+            else f"secret {identity}: {path} does not exist"
+        )
     return Secret(identity, path=path.absolute())
 
 
@@ -57,10 +61,15 @@ def parse_ssh(text: str, environ: Mapping[str, str]) -> tuple[str, Path]:
     identity, _, path = text.partition("=")
     path = path or environ.get("SSH_AUTH_SOCK", "")
     if not path:
-        raise RequestInvalid(f"invalid empty ssh agent socket for {text!r}", hint="make sure SSH_AUTH_SOCK is set")
+        raise RequestInvalid(
+            f"invalid empty ssh agent socket for {text!r}", hint="make sure SSH_AUTH_SOCK is set"
+        )
     socket = Path(path)
     if not socket.is_socket():
-        raise RequestInvalid(f"ssh {identity}: {path} is no agent's socket", hint="start ssh-agent and add the key there; key files are not read")
+        raise RequestInvalid(
+            f"ssh {identity}: {path} is no agent's socket",
+            hint="start ssh-agent and add the key there; key files are not read",
+        )
     return identity or "default", socket.absolute()
 
 

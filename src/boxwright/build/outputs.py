@@ -43,8 +43,12 @@ def wanted_outputs(outputs: Sequence[Output]) -> tuple[bool, list[Output]]:
 
 
 def write_outputs(
-    building: Building, outputs: Sequence[Output], solved: Sequence[tuple[Plan, Tree]], exported: Exported | None, names: Sequence[str]
-) -> None:  # fmt: skip
+    building: Building,
+    outputs: Sequence[Output],
+    solved: Sequence[tuple[Plan, Tree]],
+    exported: Exported | None,
+    names: Sequence[str],
+) -> None:
     """Write every output. Raises what writing raises."""
     for output in outputs:
         if output.type in ("oci", "docker"):
@@ -69,7 +73,8 @@ def make_index(rooms: Rooms, made: Sequence[Exported], platforms: Sequence[Platf
     from boxwright.spec.manifest import Index
 
     index = Index.compose(
-        Descriptor(one.media_type, Digest.parse(one.target), one.size, platform=platform) for one, platform in zip(made, platforms)
+        Descriptor(one.media_type, Digest.parse(one.target), one.size, platform=platform)
+        for one, platform in zip(made, platforms)
     )
     with rooms.store.committing():
         desc = rooms.store.put(index.raw, index.media_type)
@@ -101,11 +106,26 @@ def _tar(view: LayersView, sink: BinaryIO) -> None:
     for node in view.walk(""):
         if not node.path or node.type == "socket":
             continue
-        known = first.setdefault(node.identity, node.path) if node.type == "file" and node.links > 1 else node.path
+        known = (
+            first.setdefault(node.identity, node.path)
+            if node.type == "file" and node.links > 1
+            else node.path
+        )
         if known != node.path:
             builder.add(Entry(node.path, "hardlink", node.mode, node.uid, node.gid, node.mtime, link=known))
             continue
-        entry = Entry(node.path, node.type, node.mode, node.uid, node.gid, node.mtime, node.size, node.link, node.device, node.xattrs)
+        entry = Entry(
+            node.path,
+            node.type,
+            node.mode,
+            node.uid,
+            node.gid,
+            node.mtime,
+            node.size,
+            node.link,
+            node.device,
+            node.xattrs,
+        )
         if node.type == "file" and node.size:
             with view.open(node) as content:
                 builder.add(entry, content)

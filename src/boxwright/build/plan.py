@@ -93,7 +93,9 @@ class Plan:
 class Planner:
     """Plans one Dockerfile for one platform."""
 
-    def __init__(self, dockerfile: Dockerfile, options: PlanOptions, bases: Bases, graph: Graph | None = None) -> None:
+    def __init__(
+        self, dockerfile: Dockerfile, options: PlanOptions, bases: Bases, graph: Graph | None = None
+    ) -> None:
         self.dockerfile = dockerfile
         self.options = options
         self.graph = graph or Graph()
@@ -111,9 +113,16 @@ class Planner:
         self._globals = self._global_scope(target)
         state = self.stage(target)
         return Plan(
-            state.tree, state.platform, state.final_config(self.options.labels), state.author, state.base_history(),
-            tuple(state.drafts), state.base, state.parent, frozenset(self.unset),
-        )  # fmt: skip
+            state.tree,
+            state.platform,
+            state.final_config(self.options.labels),
+            state.author,
+            state.base_history(),
+            tuple(state.drafts),
+            state.base,
+            state.parent,
+            frozenset(self.unset),
+        )
 
     @contextmanager
     def _located(self, location: SourceRange) -> Iterator[None]:
@@ -138,7 +147,11 @@ class Planner:
             if stage.name.lower() == wanted:
                 return stage
         message = f"target stage {go_quote(self.options.target)} could not be found"
-        raise DockerfileError(did_you_mean(message, self.options.target, [s.name for s in self.stages if s.name], case_sensitive=False))
+        raise DockerfileError(
+            did_you_mean(
+                message, self.options.target, [s.name for s in self.stages if s.name], case_sensitive=False
+            )
+        )
 
     def _global_scope(self, target: ins.Stage) -> dict[str, str]:
         values = platform_args(host(), self.options.platform, target.name)
@@ -154,7 +167,9 @@ class Planner:
 
     def _base_stage(self, name: str, below: int) -> ins.Stage | None:
         """The latest stage of this name above stage number `below`."""
-        return next((s for s in reversed(self.stages[:below]) if s.name and s.name.lower() == name.lower()), None)
+        return next(
+            (s for s in reversed(self.stages[:below]) if s.name and s.name.lower() == name.lower()), None
+        )
 
     def source(self, name: str, user: StageState, location: SourceRange) -> Vertex:
         """What ``--from=name`` means in a stage: a stage by name or number, a named context, or an image."""
@@ -180,7 +195,10 @@ class Planner:
             return known
         if stage.index in self._planning:
             shown = stage.name or str(stage.index)
-            raise DockerfileError(f"circular dependency detected on stage: {shown}", ranges=[stage.location, *([location] if location else [])])
+            raise DockerfileError(
+                f"circular dependency detected on stage: {shown}",
+                ranges=[stage.location, *([location] if location else [])],
+            )
         self._planning.append(stage.index)
         try:
             state = self._plan_stage(stage)
@@ -248,16 +266,23 @@ class Planner:
         """The empty tree."""
         return self.graph.vertex(ScratchOp(), settled=Tree(), text="FROM scratch", hidden=True)
 
-    def image(self, name: str, platform: Platform, shown: str, state: StageState | None = None) -> tuple[Vertex, Base]:
+    def image(
+        self, name: str, platform: Platform, shown: str, state: StageState | None = None
+    ) -> tuple[Vertex, Base]:
         """The tree of an image that a step copies from or mounts."""
         base = self._bases.image(name, platform)
-        return self._image_vertex(base, shown if state is None else f"FROM {base.name}@{base.digest}", None), base
+        return self._image_vertex(
+            base, shown if state is None else f"FROM {base.name}@{base.digest}", None
+        ), base
 
     def _image_vertex(self, base: Base, text: str, state: StageState | None) -> Vertex:
         return self.graph.vertex(
-            ImageOp(base.digest, str(base.config.platform)), settled=Tree(base.config.diff_ids, base.config.created),
-            name=self._numbered(state, text) if state is not None else text, text=text, base=f"{base.name}@{base.digest}",
-        )  # fmt: skip
+            ImageOp(base.digest, str(base.config.platform)),
+            settled=Tree(base.config.diff_ids, base.config.created),
+            name=self._numbered(state, text) if state is not None else text,
+            text=text,
+            base=f"{base.name}@{base.digest}",
+        )
 
     def _numbered(self, state: StageState, text: str) -> str:
         """``[build 2/5] RUN make``; counts the step."""
@@ -267,19 +292,29 @@ class Planner:
         words += [state.name] if state.name else []
         return f"[{' '.join([*words, f'{state.position:{width}d}/{state.total}'])}] {text}"
 
-    def add_step(self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str) -> Vertex:
+    def add_step(
+        self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str
+    ) -> Vertex:
         """Put a step on top of the stage's tree."""
         text = state.prefix + text
         vertex = self.graph.vertex(
-            op, [state.tree, *inputs], fresh=self.is_fresh(state), name=self._numbered(state, text), text=text,
-            position=state.position, location=step.location, lineage=self.lineage(state),
-        )  # fmt: skip
+            op,
+            [state.tree, *inputs],
+            fresh=self.is_fresh(state),
+            name=self._numbered(state, text),
+            text=text,
+            position=state.position,
+            location=step.location,
+            lineage=self.lineage(state),
+        )
         state.tree = vertex
         return vertex
 
     def is_fresh(self, state: StageState) -> bool:
         """Whether the stage's steps ignore their records."""
-        return self.options.no_cache or bool({state.name.lower(), str(state.index)} & self.options.no_cache_stages)
+        return self.options.no_cache or bool(
+            {state.name.lower(), str(state.index)} & self.options.no_cache_stages
+        )
 
     def lineage(self, state: StageState) -> str:
         """What the stage's records are compared with."""

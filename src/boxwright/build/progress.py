@@ -87,7 +87,9 @@ class BuildWarning:
     description: str = ""
 
 
-Event: TypeAlias = StepStarted | StepLog | StepStatus | StepCached | StepMissed | StepDone | StepFailed | BuildWarning
+Event: TypeAlias = (
+    StepStarted | StepLog | StepStatus | StepCached | StepMissed | StepDone | StepFailed | BuildWarning
+)
 Emit: TypeAlias = Callable[[Event], None]
 
 

@@ -56,7 +56,11 @@ class EngineRegistries:
         try:
             target = remote.resolve(str(reference))
         except NotFound as error:
-            raise BaseNotFound(f"{reference}: not found", hint=error.hint or f"`boxwright search {reference.familiar_name}` may find it under another name") from error
+            raise BaseNotFound(
+                f"{reference}: not found",
+                hint=error.hint
+                or f"`boxwright search {reference.familiar_name}` may find it under another name",
+            ) from error
         manifest = _manifest(remote, target, platform, str(reference))
         config = ImageConfig.parse(_read(remote, manifest.config))
         pinned = f"{reference.name}:{reference.tag}@{target.digest}" if reference.tag else str(reference)
@@ -81,10 +85,23 @@ def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) 
 
 
 def _chosen(index: Index, platform: Platform, name: str) -> Descriptor:
-    position = choose(platform, [(n, d.platform) for n, d in enumerate(index.manifests) if d.platform is not None])
+    position = choose(
+        platform, [(n, d.platform) for n, d in enumerate(index.manifests) if d.platform is not None]
+    )
     if position is None:
-        have = ", ".join(sorted({str(d.platform) for d in index.manifests if d.platform is not None and d.platform.os != "unknown"}))
-        raise BaseNotFound(f"{name}: no match for platform in manifest: not found", hint=f"wanted {platform}; it has {have or 'none'}")
+        have = ", ".join(
+            sorted(
+                {
+                    str(d.platform)
+                    for d in index.manifests
+                    if d.platform is not None and d.platform.os != "unknown"
+                }
+            )
+        )
+        raise BaseNotFound(
+            f"{name}: no match for platform in manifest: not found",
+            hint=f"wanted {platform}; it has {have or 'none'}",
+        )
     return index.manifests[position]
 
 

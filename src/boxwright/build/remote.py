@@ -24,7 +24,9 @@ def is_remote(source: str) -> bool:
     return parse_git(source) is not None
 
 
-def remote_op(source: str, step: ins.Add, epoch: int | None, position: int) -> tuple[HttpOp | GitOp, CopyPart]:
+def remote_op(
+    source: str, step: ins.Add, epoch: int | None, position: int
+) -> tuple[HttpOp | GitOp, CopyPart]:
     """The operation that fetches the source, and how its result (input number `position`) is copied. Raises
     DockerfileError."""
     from boxwright.build.gitref import parse_git
@@ -43,6 +45,10 @@ def remote_op(source: str, step: ins.Add, epoch: int | None, position: int) -> t
     from boxwright.build.ops.http import HttpOp, file_name
 
     if step.checksum and not step.checksum.startswith(("sha256:", "sha512:")):
-        raise DockerfileError(f"unsupported checksum digest algorithm in {step.checksum!r}", hint="write --checksum=sha256:HEX")
+        raise DockerfileError(
+            f"unsupported checksum digest algorithm in {step.checksum!r}", hint="write --checksum=sha256:HEX"
+        )
     name = file_name(source)
-    return HttpOp(source, step.checksum, epoch), CopyPart("input", f"/{name}", input=position, unpack=step.unpack is True, mode=0o600)
+    return HttpOp(source, step.checksum, epoch), CopyPart(
+        "input", f"/{name}", input=position, unpack=step.unpack is True, mode=0o600
+    )

@@ -71,7 +71,9 @@ class BuildRequest:
     @classmethod
     def of(cls, place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
         """For a directory or a URL, with other fields by name; lists serve as tuples."""
-        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+        }
         if place is not None:
             from boxwright.build.gitref import is_url
 
@@ -114,9 +116,16 @@ class BuildFailed(BoxwrightError):
     their times), `excerpt` shows the lines of the Dockerfile."""
 
     def __init__(
-        self, cause: BoxwrightError, *, step: str = "", log: str = "", filename: str = "", source: bytes = b"",
-        ranges: Sequence[SourceRange] = (), tail: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+        self,
+        cause: BoxwrightError,
+        *,
+        step: str = "",
+        log: str = "",
+        filename: str = "",
+        source: bytes = b"",
+        ranges: Sequence[SourceRange] = (),
+        tail: Sequence[str] = (),
+    ) -> None:
         super().__init__(f"failed to solve: {cause}", hint=cause.hint)
         self.cause = cause
         self.step = step

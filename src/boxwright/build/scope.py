@@ -9,7 +9,11 @@ from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass, field
 
-PROXY_NAMES = tuple(n for key in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY") for n in (key, key.lower()))
+PROXY_NAMES = tuple(
+    n
+    for key in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for n in (key, key.lower())
+)
 
 
 def platform_args(build: Platform, target: Platform, target_stage: str) -> dict[str, str]:
@@ -20,9 +24,12 @@ def platform_args(build: Platform, target: Platform, target_stage: str) -> dict[
         if prefix == "TARGET" and p.os_version:
             text = text.replace(p.os, f"{p.os}({p.os_version})", 1)
         values |= {
-            f"{prefix}PLATFORM": text, f"{prefix}OS": p.os, f"{prefix}OSVERSION": p.os_version,
-            f"{prefix}ARCH": p.architecture, f"{prefix}VARIANT": p.variant,
-        }  # fmt: skip
+            f"{prefix}PLATFORM": text,
+            f"{prefix}OS": p.os,
+            f"{prefix}OSVERSION": p.os_version,
+            f"{prefix}ARCH": p.architecture,
+            f"{prefix}VARIANT": p.variant,
+        }
     return values
 
 

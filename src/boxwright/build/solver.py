@@ -78,7 +78,9 @@ Explain = Callable[[Vertex, Sequence[Tree], Selection | None, Hit | None], str]
 class Solver:
     """Solves one build. `explain` is called for each step when reasons are wanted."""
 
-    def __init__(self, cache: StepCache, host: Host, emit: Emit, *, jobs: int = 0, explain: Explain | None = None) -> None:
+    def __init__(
+        self, cache: StepCache, host: Host, emit: Emit, *, jobs: int = 0, explain: Explain | None = None
+    ) -> None:
         import os
 
         self._cache = cache
@@ -145,8 +147,13 @@ class Solver:
         return self._selections[vertex.id]
 
     def _hit(
-        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit, also: tuple[str, ...] = ()
-    ) -> StepReport:  # fmt: skip
+        self,
+        vertex: Vertex,
+        trees: Sequence[Tree],
+        selection: Selection | None,
+        hit: Hit,
+        also: tuple[str, ...] = (),
+    ) -> StepReport:
         layers = (*trees[0].layers, *hit.layers) if vertex.op.independent else hit.layers
         tree = Tree(layers, self._host.stamp(hit.created), hit.bytes)
         reason = self._explain(vertex, trees, selection, hit) if self._explain else ""
@@ -162,7 +169,11 @@ class Solver:
 
     def _keep_settled(self, order: Sequence[Vertex]) -> None:
         """Hold what was found, then look again: until now the collector could have taken it."""
-        found = [slot.report for v in order if (slot := self._memo.get(v.id)) is not None and slot.report is not None]
+        found = [
+            slot.report
+            for v in order
+            if (slot := self._memo.get(v.id)) is not None and slot.report is not None
+        ]
         recorded = {layer for report in found if report.keys for layer in report.tree.layers}
         self._host.hold([layer for report in found for layer in report.tree.layers])
         if not self._cache.present(recorded):
@@ -190,7 +201,10 @@ class Solver:
             self._wait_all(started)
         except BaseException as error:
             # Ctrl-C, or no more threads: let the running steps stop and clean up, then go on with the reason.
-            self._fail(None, Cancelled("the build was interrupted") if isinstance(error, KeyboardInterrupt) else error)
+            self._fail(
+                None,
+                Cancelled("the build was interrupted") if isinstance(error, KeyboardInterrupt) else error,
+            )
             for vertex in rest[len(started) :]:
                 self._memo[vertex.id].event.set()
             self._wait_all(started)
@@ -244,7 +258,9 @@ class Solver:
             raise
         if visible:
             seconds = time.monotonic() - began
-            self._emit(StepCached(vertex.id, report.reason) if report.cached else StepDone(vertex.id, seconds))
+            self._emit(
+                StepCached(vertex.id, report.reason) if report.cached else StepDone(vertex.id, seconds)
+            )
         if independent:
             base = self._wait(vertex.inputs[0])
             tree = Tree((*base.layers, *report.tree.layers), report.tree.created, report.tree.bytes)
@@ -284,8 +300,13 @@ class Solver:
             return self._run(vertex, trees, selection, ctx, (also,))
 
     def _held(
-        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str, also: tuple[str, ...] = ()
-    ) -> StepReport | None:  # fmt: skip
+        self,
+        vertex: Vertex,
+        trees: Sequence[Tree],
+        selection: Selection | None,
+        key: str,
+        also: tuple[str, ...] = (),
+    ) -> StepReport | None:
         """A hit whose layers were held and then seen once more."""
         hit = self._cache.find(key)
         if hit is None:
@@ -294,8 +315,13 @@ class Solver:
         return self._hit(vertex, trees, selection, hit, also) if self._cache.present(hit.layers) else None
 
     def _run(
-        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, ctx: StepContext, also: tuple[str, ...] = ()
-    ) -> StepReport:  # fmt: skip
+        self,
+        vertex: Vertex,
+        trees: Sequence[Tree],
+        selection: Selection | None,
+        ctx: StepContext,
+        also: tuple[str, ...] = (),
+    ) -> StepReport:
         reason = self._explain(vertex, trees, selection, None) if self._explain else ""
         if reason and not vertex.hidden:
             self._emit(StepMissed(vertex.id, reason))
@@ -309,11 +335,23 @@ class Solver:
         layers = (*base, *outcome.added)
         keys = step_keys(vertex, trees, selection)
         record = StepRecord(
-            keys[-1], vertex.lineage, vertex.op.kind, vertex.name, ingredients(vertex, trees, selection), layers, outcome.detail,
-            outcome.bytes, seconds, at, time.time(), 1,
-        )  # fmt: skip
+            keys[-1],
+            vertex.lineage,
+            vertex.op.kind,
+            vertex.name,
+            ingredients(vertex, trees, selection),
+            layers,
+            outcome.detail,
+            outcome.bytes,
+            seconds,
+            at,
+            time.time(),
+            1,
+        )
         self._cache.add(record, (*keys[:-1], *also))
-        return StepReport(vertex, Tree(layers, self._host.stamp(at), outcome.bytes), False, seconds, (), reason)
+        return StepReport(
+            vertex, Tree(layers, self._host.stamp(at), outcome.bytes), False, seconds, (), reason
+        )
 
 
 def _order(targets: Sequence[Vertex]) -> list[Vertex]:

@@ -21,9 +21,23 @@ if TYPE_CHECKING:
 DEFAULT_SHELL = ("/bin/sh", "-c")
 # The order in which Docker writes a container config; more keys may follow.
 _CONFIG_ORDER = (
-    "Hostname", "Domainname", "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "ArgsEscaped", "Volumes",
-    "WorkingDir", "Labels", "StopSignal", "StopTimeout", "OnBuild", "Shell",
-)  # fmt: skip
+    "Hostname",
+    "Domainname",
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "Healthcheck",
+    "ArgsEscaped",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "StopTimeout",
+    "OnBuild",
+    "Shell",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +94,12 @@ class StageState:
 
     def take_stage(self, other: StageState) -> None:
         """Start from what another stage ended with."""
-        self.tree, self.base, self.base_name, self.parent = other.tree, other.base, other.base_name, other.parent
+        self.tree, self.base, self.base_name, self.parent = (
+            other.tree,
+            other.base,
+            other.base_name,
+            other.parent,
+        )
         self.scope = other.scope.fork()
         self.config = {k: v for k, v in other.config.items() if k != "OnBuild"}
         self.drafts = list(other.drafts)
@@ -102,7 +121,9 @@ class StageState:
 
         To be called before the instruction changes the shell or the working directory.
         """
-        text = created_by(step, shell=self.shell, build_args=self.scope.declared().items(), workdir=self.workdir)
+        text = created_by(
+            step, shell=self.shell, build_args=self.scope.declared().items(), workdir=self.workdir
+        )
         if text is not None:
             self.drafts.append(Draft(text, vertex))
 
@@ -116,11 +137,17 @@ class StageState:
                     self.scope.set_env(pair.key, pair.value)
                 self.config["Env"] = [f"{k}={v}" for k, v in self.scope.env.items()]
             case ins.Label():
-                self.config["Labels"] = {**(self.config.get("Labels") or {}), **{p.key: p.value for p in step.pairs}}
+                self.config["Labels"] = {
+                    **(self.config.get("Labels") or {}),
+                    **{p.key: p.value for p in step.pairs},
+                }
             case ins.User():
                 self.config["User"] = step.user
             case ins.Expose():
-                self.config["ExposedPorts"] = {**(self.config.get("ExposedPorts") or {}), **{p: {} for p in parse_ports(step.words)}}
+                self.config["ExposedPorts"] = {
+                    **(self.config.get("ExposedPorts") or {}),
+                    **{p: {} for p in parse_ports(step.words)},
+                }
             case ins.Volume():
                 self.config["Volumes"] = {**(self.config.get("Volumes") or {}), **{p: {} for p in step.paths}}
             case ins.Cmd() | ins.Entrypoint():
@@ -156,7 +183,13 @@ class StageState:
 
     def _healthcheck(self, step: ins.HealthCheck) -> None:
         values = (
-            ("Interval", step.interval), ("Timeout", step.timeout), ("StartPeriod", step.start_period),
-            ("StartInterval", step.start_interval), ("Retries", step.retries),
-        )  # fmt: skip
-        self.config["Healthcheck"] = {"Test": list(step.test), **{key: value for key, value in values if value}}
+            ("Interval", step.interval),
+            ("Timeout", step.timeout),
+            ("StartPeriod", step.start_period),
+            ("StartInterval", step.start_interval),
+            ("Retries", step.retries),
+        )
+        self.config["Healthcheck"] = {
+            "Test": list(step.test),
+            **{key: value for key, value in values if value},
+        }

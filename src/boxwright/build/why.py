@@ -25,7 +25,9 @@ class Why:
         self._cache = cache
         self._lineages: dict[str, list[StepRecord]] = {}
 
-    def __call__(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit | None) -> str:
+    def __call__(
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit | None
+    ) -> str:
         """One phrase for the step's line."""
         if hit is not None:
             import time
@@ -42,7 +44,9 @@ class Why:
         found = list(differences(near.ingredients, current))
         if not found:
             return "same ingredients as on record, but the recorded layers are gone"
-        return "; ".join(found[:_SHOWN]) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+        return "; ".join(found[:_SHOWN]) + (
+            f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        )
 
 
 def nearest(kind: str, current: Mapping[str, Any], records: Sequence[StepRecord]) -> StepRecord | None:
@@ -50,7 +54,9 @@ def nearest(kind: str, current: Mapping[str, Any], records: Sequence[StepRecord]
     same_kind = [r for r in records if r.kind == kind]
     best: tuple[int, StepRecord] | None = None
     for record in same_kind:
-        score = 2 * (record.ingredients.get("text") == current["text"]) + (record.ingredients.get("position") == current["position"])
+        score = 2 * (record.ingredients.get("text") == current["text"]) + (
+            record.ingredients.get("position") == current["position"]
+        )
         if score and (best is None or score > best[0]):
             best = score, record
     return best[1] if best is not None else None
@@ -60,7 +66,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
     """What differs, the step's own ingredients before what it stands on."""
     if old.get("text") != new.get("text"):
         yield "instruction changed"
-    yield from _definition(old.get("definition") or {}, new.get("definition") or {}, old.get("text") == new.get("text"))
+    yield from _definition(
+        old.get("definition") or {}, new.get("definition") or {}, old.get("text") == new.get("text")
+    )
     yield from _files(old.get("files") or {}, new.get("files") or {})
     yield from _inputs(old.get("inputs") or [], new.get("inputs") or [], "files" in new)
 
@@ -111,7 +119,9 @@ def _files(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
                 yield f"{path} mode {mode}->{mode_now}"
 
 
-def _inputs(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], by_content: bool) -> Iterator[str]:
+def _inputs(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], by_content: bool
+) -> Iterator[str]:
     if len(old) != len(new):
         yield "number of inputs changed"
         return

@@ -30,8 +30,16 @@ class OutputInvalid(Invalid):
 def import__args(p: Parser) -> None:
     p.add_argument("file", metavar="file|URL|-", complete="file")
     p.add_argument("name", nargs="?", default="", metavar="REPOSITORY[:TAG]")
-    p.add_argument("-c", "--change", action="append", metavar="list", help="Apply Dockerfile instruction to the created image")
-    p.add_argument("-m", "--message", default="", metavar="string", help="Set commit message for imported image")
+    p.add_argument(
+        "-c",
+        "--change",
+        action="append",
+        metavar="list",
+        help="Apply Dockerfile instruction to the created image",
+    )
+    p.add_argument(
+        "-m", "--message", default="", metavar="string", help="Set commit message for imported image"
+    )
     p.add_argument("--platform", metavar="string", help="Set platform if server is multi-platform capable")
     p.examples = [("make an image of a directory", "tar -C rootfs -c . | boxwright import - mine:1")]
 
@@ -41,27 +49,49 @@ def import_(ctx: Context, args: Namespace) -> int:
     source: str | BinaryIO = args.file
     if args.file == "-":
         source = _stdin(ctx, "requested import from stdin, but stdin is a terminal")
-    row = ctx.engine.import_(source, args.name, changes=args.change, message=args.message, platform=args.platform)
+    row = ctx.engine.import_(
+        source, args.name, changes=args.change, message=args.message, platform=args.platform
+    )
     ctx.out(row.image_id)
     return 0
 
 
 def load_args(p: Parser) -> None:
-    p.add_argument("-i", "--input", default="", metavar="string", complete="file", help="Read from tar archive file or OCI layout directory, instead of STDIN")
+    p.add_argument(
+        "-i",
+        "--input",
+        default="",
+        metavar="string",
+        complete="file",
+        help="Read from tar archive file or OCI layout directory, instead of STDIN",
+    )
     p.add_argument("-q", "--quiet", action="store_true", help="Suppress the load output")
-    p.add_argument("--platform", metavar="string", help='Load only the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")')
+    p.add_argument(
+        "--platform",
+        metavar="string",
+        help='Load only the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    )
 
 
 def load(ctx: Context, args: Namespace) -> int:
     """Bring in the images of an archive."""
     from pathlib import Path
 
-    source: Path | BinaryIO = Path(args.input) if args.input and args.input != "-" else _stdin(ctx, "requested load from stdin, but stdin is empty")
+    source: Path | BinaryIO = (
+        Path(args.input)
+        if args.input and args.input != "-"
+        else _stdin(ctx, "requested load from stdin, but stdin is empty")
+    )
 
     lines: list[str] = []
     try:
         with _progress(ctx, "Loading", "Loaded", quiet=args.quiet) as progress:
-            ctx.engine.load(source, platform=args.platform, progress=progress, done=lambda loaded: lines.extend(loaded.lines))
+            ctx.engine.load(
+                source,
+                platform=args.platform,
+                progress=progress,
+                done=lambda loaded: lines.extend(loaded.lines),
+            )
     finally:  # what came in before a failure is here, too
         for line in lines:
             ctx.out(line)
@@ -70,8 +100,19 @@ def load(ctx: Context, args: Namespace) -> int:
 
 def save_args(p: Parser) -> None:
     p.add_argument("image", nargs="+", metavar="IMAGE", complete="image")
-    p.add_argument("-o", "--output", default="", metavar="string", complete="file", help="Write to a file, instead of STDOUT")
-    p.add_argument("--platform", metavar="string", help='Save only the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")')
+    p.add_argument(
+        "-o",
+        "--output",
+        default="",
+        metavar="string",
+        complete="file",
+        help="Write to a file, instead of STDOUT",
+    )
+    p.add_argument(
+        "--platform",
+        metavar="string",
+        help='Save only the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    )
 
 
 def save(ctx: Context, args: Namespace) -> int:

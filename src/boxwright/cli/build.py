@@ -23,36 +23,123 @@ def build_args(p: Parser) -> None:
     """Docker's, BuildKit's, and our own."""
     p.usage = "PATH | URL | -"
     p.add_argument("path", metavar="PATH|URL", complete="dir")
-    p.add_argument("-t", "--tag", action="append", metavar="stringArray", help='Name and optionally a tag (format: "name:tag")')
-    p.add_argument("-f", "--file", default="", metavar=_TEXT, complete="file", help='Name of the Dockerfile (default "PATH/Dockerfile"); - reads standard input')
+    p.add_argument(
+        "-t",
+        "--tag",
+        action="append",
+        metavar="stringArray",
+        help='Name and optionally a tag (format: "name:tag")',
+    )
+    p.add_argument(
+        "-f",
+        "--file",
+        default="",
+        metavar=_TEXT,
+        complete="file",
+        help='Name of the Dockerfile (default "PATH/Dockerfile"); - reads standard input',
+    )
     p.add_argument("--target", default="", metavar=_TEXT, help="Set the target build stage to build")
     p.add_argument("--build-arg", action="append", metavar="stringArray", help="Set build-time variables")
-    p.add_argument("--build-context", action="append", metavar="stringArray", help="Additional build contexts (e.g., name=path)")
+    p.add_argument(
+        "--build-context",
+        action="append",
+        metavar="stringArray",
+        help="Additional build contexts (e.g., name=path)",
+    )
     p.add_argument("--label", action="append", metavar="stringArray", help="Set metadata for an image")
     p.add_argument("--annotation", action="append", metavar="stringArray", help="Add annotation to the image")
     p.add_argument("--platform", action="append", metavar="stringArray", help="Set target platform for build")
     p.add_argument("--no-cache", action="store_true", help="Do not use cache when building the image")
-    p.add_argument("--no-cache-filter", action="append", metavar="stringArray", help="Do not cache specified stages")
+    p.add_argument(
+        "--no-cache-filter", action="append", metavar="stringArray", help="Do not cache specified stages"
+    )
     p.add_argument("--pull", action="store_true", help="Always attempt to pull all referenced images")
-    p.add_argument("--progress", default="", metavar=_TEXT, help='Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson")')
-    p.add_argument("-q", "--quiet", action="store_true", help="Suppress the build output and print image ID on success")
-    p.add_argument("--iidfile", default="", metavar=_TEXT, complete="file", help="Write the image ID to a file")
-    p.add_argument("--metadata-file", default="", metavar=_TEXT, complete="file", help="Write build result metadata to a file")
-    p.add_argument("-o", "--output", action="append", metavar="stringArray", help='Output destination (format: "type=local,dest=path")')
+    p.add_argument(
+        "--progress",
+        default="",
+        metavar=_TEXT,
+        help='Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson")',
+    )
+    p.add_argument(
+        "-q", "--quiet", action="store_true", help="Suppress the build output and print image ID on success"
+    )
+    p.add_argument(
+        "--iidfile", default="", metavar=_TEXT, complete="file", help="Write the image ID to a file"
+    )
+    p.add_argument(
+        "--metadata-file",
+        default="",
+        metavar=_TEXT,
+        complete="file",
+        help="Write build result metadata to a file",
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        metavar="stringArray",
+        help='Output destination (format: "type=local,dest=path")',
+    )
     p.add_argument("--load", action="store_true", help='Shorthand for "--output=type=docker"')
     p.add_argument("--push", action="store_true", help="Push the image to its registry when it is built")
-    p.add_argument("--secret", action="append", metavar="stringArray", help='Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")')
-    p.add_argument("--ssh", action="append", metavar="stringArray", help='SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")')
-    p.add_argument("--network", default="default", metavar=_TEXT, help='Set the networking mode for the "RUN" instructions during build')
-    p.add_argument("--add-host", action="append", metavar="strings", help='Add a custom host-to-IP mapping (format: "host:ip")')
-    p.add_argument("--allow", action="append", metavar="stringArray", help='Allow extra privileged entitlement (e.g., "security.insecure")')
-    p.add_argument("--shm-size", default="", metavar="bytes", help='Shared memory size for build containers ("64m")')
+    p.add_argument(
+        "--secret",
+        action="append",
+        metavar="stringArray",
+        help='Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")',
+    )
+    p.add_argument(
+        "--ssh",
+        action="append",
+        metavar="stringArray",
+        help='SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")',
+    )
+    p.add_argument(
+        "--network",
+        default="default",
+        metavar=_TEXT,
+        help='Set the networking mode for the "RUN" instructions during build',
+    )
+    p.add_argument(
+        "--add-host",
+        action="append",
+        metavar="strings",
+        help='Add a custom host-to-IP mapping (format: "host:ip")',
+    )
+    p.add_argument(
+        "--allow",
+        action="append",
+        metavar="stringArray",
+        help='Allow extra privileged entitlement (e.g., "security.insecure")',
+    )
+    p.add_argument(
+        "--shm-size", default="", metavar="bytes", help='Shared memory size for build containers ("64m")'
+    )
     p.add_argument("--ulimit", action="append", metavar="ulimit", help="Ulimit options")
     p.add_argument("-m", "--memory", default="", metavar="bytes", help="Memory limit of a RUN step")
     p.add_argument("--cpus", default="", metavar="decimal", help="Number of CPUs of a RUN step")
-    p.add_argument("--jobs", type=int, default=0, metavar="int", help="How many steps may run at once (default: one a CPU)")
-    p.add_argument("--ignorefile", default="", metavar=_TEXT, complete="file", help="Use this file instead of .dockerignore")
-    p.add_argument("--trust-host-ca", nargs="?", const="always", default="", metavar=_TEXT, help='Let RUN steps trust the host\'s certificates ("auto", "always", "never")')
+    p.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="int",
+        help="How many steps may run at once (default: one a CPU)",
+    )
+    p.add_argument(
+        "--ignorefile",
+        default="",
+        metavar=_TEXT,
+        complete="file",
+        help="Use this file instead of .dockerignore",
+    )
+    p.add_argument(
+        "--trust-host-ca",
+        nargs="?",
+        const="always",
+        default="",
+        metavar=_TEXT,
+        help='Let RUN steps trust the host\'s certificates ("auto", "always", "never")',
+    )
     p.add_argument("--explain", action="store_true", help="Say of every step why it is run again or reused")
     _accepted(p)
     p.examples = [
@@ -70,11 +157,27 @@ def _accepted(p: Parser) -> None:
         p.add_argument(name, action="store_true", help=SUPPRESS)
     p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
-    for name in ("--isolation", "--security-opt", "--builder", "--cgroup-parent", "--cache-from", "--cache-to", "--attest"):
+    for name in (
+        "--isolation",
+        "--security-opt",
+        "--builder",
+        "--cgroup-parent",
+        "--cache-from",
+        "--cache-to",
+        "--attest",
+    ):
         p.add_argument(name, action="append", help=SUPPRESS)
     for name in ("--sbom", "--provenance"):
         p.add_argument(name, nargs="?", const="true", default="false", help=SUPPRESS)
-    for name in ("--memory-swap", "--cpu-shares", "-c", "--cpu-period", "--cpu-quota", "--cpuset-cpus", "--cpuset-mems"):
+    for name in (
+        "--memory-swap",
+        "--cpu-shares",
+        "-c",
+        "--cpu-period",
+        "--cpu-quota",
+        "--cpuset-cpus",
+        "--cpuset-mems",
+    ):
         p.add_argument(name, default="", help=SUPPRESS)
 
 
@@ -121,9 +224,11 @@ def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
         import json
 
         body = {
-            "containerimage.config.digest": result.image_id, "containerimage.descriptor": dict(result.descriptor),
-            "containerimage.digest": result.target, "image.name": ",".join(result.names),
-        }  # fmt: skip
+            "containerimage.config.digest": result.image_id,
+            "containerimage.descriptor": dict(result.descriptor),
+            "containerimage.digest": result.target,
+            "image.name": ",".join(result.names),
+        }
         Path(args.metadata_file).write_text(json.dumps(body, indent=2) + "\n")
     if args.push:
         for name in args.tag:
@@ -146,23 +251,47 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         if stream is not None:
             raise Invalid("invalid argument: can't use stdin for both build context and dockerfile")
         dockerfile, data = None, sys.stdin.buffer.read()
-    elif dockerfile is not None and not dockerfile.exists() and context is not None and (context / dockerfile).exists():
+    elif (
+        dockerfile is not None
+        and not dockerfile.exists()
+        and context is not None
+        and (context / dockerfile).exists()
+    ):
         dockerfile = context / dockerfile  # as the classic builder has it
     outputs = [options.parse_output(text) for text in args.output]
     if args.push and not args.tag:
         raise Invalid("tag is needed when pushing to registry", hint="add -t NAME")
     return BuildRequest(
-        context=context, stream=stream, remote=remote, dockerfile=dockerfile, dockerfile_data=data, tags=tuple(args.tag), target=args.target,
-        build_args=options.parse_build_args(args.build_arg, environ), labels=options.parse_pairs(args.label, "label"),
-        annotations=options.parse_pairs(args.annotation, "annotation"), platforms=_platforms(args),
-        build_contexts=options.parse_pairs(args.build_context, "build context"), ignore_file=Path(args.ignorefile) if args.ignorefile else None,
-        no_cache=args.no_cache, no_cache_filter=_words(args.no_cache_filter), pull=args.pull, network=_network(args.network),
-        add_hosts=options.parse_hosts(args.add_host), allow=_words(args.allow),
+        context=context,
+        stream=stream,
+        remote=remote,
+        dockerfile=dockerfile,
+        dockerfile_data=data,
+        tags=tuple(args.tag),
+        target=args.target,
+        build_args=options.parse_build_args(args.build_arg, environ),
+        labels=options.parse_pairs(args.label, "label"),
+        annotations=options.parse_pairs(args.annotation, "annotation"),
+        platforms=_platforms(args),
+        build_contexts=options.parse_pairs(args.build_context, "build context"),
+        ignore_file=Path(args.ignorefile) if args.ignorefile else None,
+        no_cache=args.no_cache,
+        no_cache_filter=_words(args.no_cache_filter),
+        pull=args.pull,
+        network=_network(args.network),
+        add_hosts=options.parse_hosts(args.add_host),
+        allow=_words(args.allow),
         secrets=tuple(options.parse_secret(text, environ) for text in args.secret),
-        ssh=dict(options.parse_ssh(text, environ) for text in args.ssh), ulimits=tuple(args.ulimit), shm_size=_bytes(args.shm_size),
-        memory=_bytes(args.memory), cpus=_cpus(args.cpus), jobs=_jobs(args.jobs), trust_host_ca=_trust(args.trust_host_ca),
-        explain=args.explain, outputs=tuple(outputs),
-    )  # fmt: skip
+        ssh=dict(options.parse_ssh(text, environ) for text in args.ssh),
+        ulimits=tuple(args.ulimit),
+        shm_size=_bytes(args.shm_size),
+        memory=_bytes(args.memory),
+        cpus=_cpus(args.cpus),
+        jobs=_jobs(args.jobs),
+        trust_host_ca=_trust(args.trust_host_ca),
+        explain=args.explain,
+        outputs=tuple(outputs),
+    )
 
 
 def _context(path: str) -> tuple[Path | None, BinaryIO | None, str]:
@@ -196,7 +325,16 @@ def _network(mode: str) -> str:
 
 
 def _trust(text: str) -> bool | None:
-    known = {"": None, "auto": None, "always": True, "true": True, "1": True, "never": False, "false": False, "0": False}
+    known = {
+        "": None,
+        "auto": None,
+        "always": True,
+        "true": True,
+        "1": True,
+        "never": False,
+        "false": False,
+        "0": False,
+    }
     if text not in known:
         raise Invalid(f"--trust-host-ca is {text!r}; it must be auto, always or never")
     return known[text]

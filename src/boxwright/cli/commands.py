@@ -73,7 +73,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "copy": (_P, "copy", "Copy images between registries, archives, layouts and the store"),
     "tags ls": (_P, "tags_ls", "List the tags of a repository"),
     "tags rm": (_P, "tags_rm", "Remove tags or manifests from a registry"),
-    "manifest create": (_M, "manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
+    "manifest create": (
+        _M,
+        "manifest_create",
+        "Create a local manifest list for annotating and pushing to a registry",
+    ),
     "manifest annotate": (_M, "manifest_annotate", "Add additional information to a local image manifest"),
     "manifest inspect": (_M, "manifest_inspect", "Display an image manifest, or manifest list"),
     "manifest push": (_M, "manifest_push", "Push a manifest list to a repository"),
@@ -114,7 +118,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "system fsck": (_S, "system_fsck", "Check the store against its digests"),
     "system info": (_S, "info", "Display system-wide information"),
     "system prune": (_S, "system_prune", "Remove unused data"),
-    "system reset": (_S, "system_reset", "Remove everything: containers, images, volumes, networks, build cache"),
+    "system reset": (
+        _S,
+        "system_reset",
+        "Remove everything: containers, images, volumes, networks, build cache",
+    ),
     "info": (_S, "info", "Display system-wide information"),
     "version": (_S, "version", "Show the version information"),
     "completion bash": ("boxwright.cli.completion", "bash", "Generate the autocompletion script for bash"),
@@ -167,10 +175,25 @@ GROUPS: dict[str, str] = {
     "volume": "Manage volumes",
 }
 
-COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info")
+COMMON = (
+    "run",
+    "exec",
+    "ps",
+    "build",
+    "pull",
+    "push",
+    "images",
+    "login",
+    "logout",
+    "search",
+    "version",
+    "info",
+)
 
 # Older names of a command, shown as aliases and not in lists of commands.
-HIDDEN = frozenset(name for name in COMMANDS if name.split()[-1] in ("list", "remove", "b") or name == "container ps")
+HIDDEN = frozenset(
+    name for name in COMMANDS if name.split()[-1] in ("list", "remove", "b") or name == "container ps"
+)
 
 # Failures of these commands' own end with 125, so that they cannot be taken for the program's exit code.
 EXIT_125 = frozenset(("run", "container run"))
@@ -192,4 +215,6 @@ def _present(stem: str, files: set[str]) -> bool:
 def aliases(name: str) -> list[str]:
     """All names of the command, the management form first, the one that is asked for last."""
     row = COMMANDS[name]
-    return sorted((n for n, other in COMMANDS.items() if other[:2] == row[:2]), key=lambda n: (-n.count(" "), n))
+    return sorted(
+        (n for n, other in COMMANDS.items() if other[:2] == row[:2]), key=lambda n: (-n.count(" "), n)
+    )

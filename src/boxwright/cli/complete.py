@@ -28,7 +28,14 @@ _GUESSES = (
     ("FILE", "file"),
     ("ARG", "file"),
 )
-_OPTION_KINDS = {"network": "network", "volumes-from": "container", "env-file": "file", "file": "file", "target": "target", "platform": "platform"}
+_OPTION_KINDS = {
+    "network": "network",
+    "volumes-from": "container",
+    "env-file": "file",
+    "file": "file",
+    "target": "target",
+    "platform": "platform",
+}
 _RUNNING = frozenset(("attach", "exec", "kill", "pause", "port", "stats", "stop", "top"))
 
 
@@ -93,7 +100,9 @@ def _subcommands(group: str, current: str) -> Iterator[str]:
         yield f"{word}\t{found[word]}"
 
 
-def _in_command(parser: Parser, name: str, before: list[str], current: str, root: str | None) -> Iterator[str]:
+def _in_command(
+    parser: Parser, name: str, before: list[str], current: str, root: str | None
+) -> Iterator[str]:
     placed: list[str] = []
     pending: Argument | None = None
     strict = any(p.nargs == "..." for p in parser.positionals)
@@ -105,7 +114,11 @@ def _in_command(parser: Parser, name: str, before: list[str], current: str, root
             ended = True
         elif not ended and len(word) > 1 and word.startswith("-"):
             option, value = _option(parser, word)
-            pending = option if option is not None and not option.boolean and option.nargs != "?" and value is None else None
+            pending = (
+                option
+                if option is not None and not option.boolean and option.nargs != "?" and value is None
+                else None
+            )
         else:
             placed.append(word)
             ended = ended or strict
@@ -119,7 +132,13 @@ def _in_command(parser: Parser, name: str, before: list[str], current: str, root
         yield from _options(parser, current)
     else:
         kind = _positional(parser, len(placed))
-        kind = "running" if kind == "container" and name.split()[-1] in _RUNNING else "stopped" if kind == "container" and name.split()[-1] == "start" else kind
+        kind = (
+            "running"
+            if kind == "container" and name.split()[-1] in _RUNNING
+            else "stopped"
+            if kind == "container" and name.split()[-1] == "start"
+            else kind
+        )
         yield from (line for line in _values(kind, current, "", root, before) if line not in placed)
 
 
@@ -150,7 +169,9 @@ def _options(parser: Parser, current: str) -> Iterator[str]:
 
 def _positional(parser: Parser, count: int) -> str:
     for argument in parser.positionals:
-        if argument.nargs in ("*", "+", "...") or count < (argument.nargs if isinstance(argument.nargs, int) else 1):
+        if argument.nargs in ("*", "+", "...") or count < (
+            argument.nargs if isinstance(argument.nargs, int) else 1
+        ):
             return _kind(argument)
         count -= argument.nargs if isinstance(argument.nargs, int) else 1
     return ""
@@ -162,7 +183,10 @@ def _kind(argument: Argument) -> str:
     if argument.choices:
         return "choices:" + ",".join(map(str, argument.choices))
     if not argument.positional:
-        return _OPTION_KINDS.get(argument.long.lstrip("-"), {"file": "file", "dir": "dir", "path": "file"}.get(argument.metavar or "", ""))
+        return _OPTION_KINDS.get(
+            argument.long.lstrip("-"),
+            {"file": "file", "dir": "dir", "path": "file"}.get(argument.metavar or "", ""),
+        )
     if argument.nargs == "...":
         return "file"
     shown = (argument.metavar or argument.dest).upper()
@@ -176,7 +200,16 @@ def _values(kind: str, current: str, prefix: str, root: str | None, before: list
     if kind.startswith("choices:"):
         names = kind[8:].split(",")
     elif kind == "platform":
-        names = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x"]
+        names = [
+            "linux/amd64",
+            "linux/arm64",
+            "linux/arm/v7",
+            "linux/arm/v6",
+            "linux/386",
+            "linux/ppc64le",
+            "linux/riscv64",
+            "linux/s390x",
+        ]
     elif kind == "target":
         names = _targets(before)
     elif kind in ("image", "container", "running", "stopped", "volume", "network", "object"):
@@ -190,7 +223,9 @@ def _values(kind: str, current: str, prefix: str, root: str | None, before: list
 
 def _targets(before: list[str]) -> list[str]:
     """Names of the stages of the Dockerfile that a build would read."""
-    path = next((before[i + 1] for i, word in enumerate(before[:-1]) if word in ("-f", "--file")), "Dockerfile")
+    path = next(
+        (before[i + 1] for i, word in enumerate(before[:-1]) if word in ("-f", "--file")), "Dockerfile"
+    )
     with open(path, errors="replace") as file:
         lines = [line.split() for line in file if line[:5].upper() == "FROM "]
     return [words[-1] for words in lines if len(words) > 3 and words[-2].upper() == "AS"]
@@ -229,12 +264,14 @@ def _names(connection: object, kind: str, root: Path) -> set[str]:
         from boxwright.container.records import directory_of, load_state
 
         rows = execute("SELECT id, name FROM containers")
-        names.update(name for identity, name in rows if load_state(directory_of(root, identity)).active == (kind == "running"))
+        names.update(
+            name
+            for identity, name in rows
+            if load_state(directory_of(root, identity)).active == (kind == "running")
+        )
     if kind in ("volume", "object"):
         names.update(name for (name,) in execute("SELECT name FROM volumes WHERE NOT anonymous"))
     if kind in ("network", "object"):
         names.update(name for (name,) in execute("SELECT name FROM networks"))
         names.update(("bridge", "host", "none") if kind == "network" else ())
     return names
-
-

@@ -13,12 +13,40 @@ if TYPE_CHECKING:
     from boxwright.errors import BoxwrightError
 
 _COLUMNS = {
-    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "Status": "STATUS", "Ports": "PORTS", "Names": "NAMES",
-    "CreatedAt": "CREATED AT", "State": "STATE", "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
-    "Networks": "NETWORKS", "Platform": "PLATFORM", "Label": "LABEL",
-}  # fmt: skip
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "RunningFor": "CREATED",
+    "Status": "STATUS",
+    "Ports": "PORTS",
+    "Names": "NAMES",
+    "CreatedAt": "CREATED AT",
+    "State": "STATE",
+    "Size": "SIZE",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "LocalVolumes": "LOCAL VOLUMES",
+    "Networks": "NETWORKS",
+    "Platform": "PLATFORM",
+    "Label": "LABEL",
+}
 _DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
-_FILTERS = ("id", "name", "label", "exited", "status", "ancestor", "before", "since", "volume", "network", "publish", "expose", "health", "is-task")
+_FILTERS = (
+    "id",
+    "name",
+    "label",
+    "exited",
+    "status",
+    "ancestor",
+    "before",
+    "since",
+    "volume",
+    "network",
+    "publish",
+    "expose",
+    "health",
+    "is-task",
+)
 
 
 def each(ctx: Context, names: Sequence[str], act: Callable[[str], object]) -> int:
@@ -52,11 +80,27 @@ def _many(p: Parser, kind: str = "container") -> None:
 
 
 def ps_args(p: Parser) -> None:
-    p.add_argument("-a", "--all", action="store_true", help="Show all containers (default shows just running)")
-    p.add_argument("-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided")
-    p.add_argument("--format", default="", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template")
-    p.add_argument("-n", "--last", type=int, default=-1, help="Show n last created containers (includes all states) (default -1)")
-    p.add_argument("-l", "--latest", action="store_true", help="Show the latest created container (includes all states)")
+    p.add_argument(
+        "-a", "--all", action="store_true", help="Show all containers (default shows just running)"
+    )
+    p.add_argument(
+        "-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided"
+    )
+    p.add_argument(
+        "--format",
+        default="",
+        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
+    )
+    p.add_argument(
+        "-n",
+        "--last",
+        type=int,
+        default=-1,
+        help="Show n last created containers (includes all states) (default -1)",
+    )
+    p.add_argument(
+        "-l", "--latest", action="store_true", help="Show the latest created container (includes all states)"
+    )
     p.add_argument("--no-trunc", action="store_true", help="Don't truncate output")
     p.add_argument("-q", "--quiet", action="store_true", help="Only display container IDs")
     p.add_argument("-s", "--size", action="store_true", help="Display total file sizes")
@@ -103,20 +147,36 @@ def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict
 
     def image() -> str:
         name: str = container.record["image"]
-        return name[:12] if trunc and len(name) == 64 else name.removeprefix("sha256:")[:12] if trunc and name.startswith("sha256:") else name
+        return (
+            name[:12]
+            if trunc and len(name) == 64
+            else name.removeprefix("sha256:")[:12]
+            if trunc and name.startswith("sha256:")
+            else name
+        )
 
     def sizes() -> str:
         containers = ctx.engine.containers
         return f"{human_size(containers.size(container))} (virtual {human_size(containers.root_size(container))})"
 
     return {
-        "ID": container.short_id if trunc else container.id, "Image": image, "Command": command, "RunningFor": lambda: since(container.created),
-        "Status": lambda: describe.status_text(container.state), "Ports": lambda: describe.ports_text(container), "Names": container.name,
-        "CreatedAt": lambda: created_at(container.created), "State": lambda: container.state.status, "Size": sizes if size else "0B",
-        "Labels": lambda: ",".join(f"{k}={v}" for k, v in sorted(container.labels.items())), "Mounts": mounts, "LocalVolumes": lambda: mounts(True),
-        "Networks": lambda: ",".join(describe.networks(container)), "Platform": container.record["platform"],
+        "ID": container.short_id if trunc else container.id,
+        "Image": image,
+        "Command": command,
+        "RunningFor": lambda: since(container.created),
+        "Status": lambda: describe.status_text(container.state),
+        "Ports": lambda: describe.ports_text(container),
+        "Names": container.name,
+        "CreatedAt": lambda: created_at(container.created),
+        "State": lambda: container.state.status,
+        "Size": sizes if size else "0B",
+        "Labels": lambda: ",".join(f"{k}={v}" for k, v in sorted(container.labels.items())),
+        "Mounts": mounts,
+        "LocalVolumes": lambda: mounts(True),
+        "Networks": lambda: ",".join(describe.networks(container)),
+        "Platform": container.record["platform"],
         "Label": Method(lambda key: container.labels.get(key, "")),
-    }  # fmt: skip
+    }
 
 
 # --- life --------------------------------------------------------------------------------------
@@ -144,7 +204,9 @@ def start(ctx: Context, args: Namespace) -> int:
         container = containers.get(args.containers[0])
         if container.state.active:
             return Attachment(ctx, container, None, keys=args.detach_keys, stdin=args.interactive).attached()
-        return Attachment(ctx, container, None, keys=args.detach_keys, stdin=args.interactive, all_output=True).run()
+        return Attachment(
+            ctx, container, None, keys=args.detach_keys, stdin=args.interactive, all_output=True
+        ).run()
     return each(ctx, args.containers, lambda name: containers.start(containers.get(name)).close())
 
 
@@ -157,7 +219,11 @@ def stop_args(p: Parser) -> None:
 def stop(ctx: Context, args: Namespace) -> int:
     """Stop running containers."""
     containers = ctx.engine.containers
-    return each(ctx, args.containers, lambda name: containers.stop(containers.get(name), signal=args.signal, seconds=args.timeout))
+    return each(
+        ctx,
+        args.containers,
+        lambda name: containers.stop(containers.get(name), signal=args.signal, seconds=args.timeout),
+    )
 
 
 restart_args = stop_args
@@ -166,7 +232,11 @@ restart_args = stop_args
 def restart(ctx: Context, args: Namespace) -> int:
     """Stop and start."""
     containers = ctx.engine.containers
-    return each(ctx, args.containers, lambda name: containers.restart(containers.get(name), signal=args.signal, seconds=args.timeout))
+    return each(
+        ctx,
+        args.containers,
+        lambda name: containers.restart(containers.get(name), signal=args.signal, seconds=args.timeout),
+    )
 
 
 def kill_args(p: Parser) -> None:
@@ -234,9 +304,13 @@ def rename(ctx: Context, args: Namespace) -> int:
 
 
 def rm_args(p: Parser) -> None:
-    p.add_argument("-f", "--force", action="store_true", help="Force the removal of a running container (uses SIGKILL)")
+    p.add_argument(
+        "-f", "--force", action="store_true", help="Force the removal of a running container (uses SIGKILL)"
+    )
     p.add_argument("-l", "--link", action="store_true", help="Remove the specified link")
-    p.add_argument("-v", "--volumes", action="store_true", help="Remove anonymous volumes associated with the container")
+    p.add_argument(
+        "-v", "--volumes", action="store_true", help="Remove anonymous volumes associated with the container"
+    )
     _many(p)
 
 
@@ -262,7 +336,9 @@ def rm(ctx: Context, args: Namespace) -> int:
 
 
 def container_prune_args(p: Parser) -> None:
-    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")')
+    p.add_argument(
+        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")'
+    )
     p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
 
 
@@ -294,7 +370,9 @@ def container_prune(ctx: Context, args: Namespace) -> int:
 
 
 def container_inspect_args(p: Parser) -> None:
-    p.add_argument("-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template")
+    p.add_argument(
+        "-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template"
+    )
     p.add_argument("-s", "--size", action="store_true", help="Display total file sizes")
     _many(p)
 
@@ -303,7 +381,12 @@ def container_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.containers, lambda name: ("container", ctx.engine.container_inspect(name, size=args.size)), args.format)
+    return show(
+        ctx,
+        args.containers,
+        lambda name: ("container", ctx.engine.container_inspect(name, size=args.size)),
+        args.format,
+    )
 
 
 def port_args(p: Parser) -> None:
@@ -346,16 +429,32 @@ def update_args(p: Parser) -> None:
         ("--cpuset-cpus", "string", "", "CPUs in which to allow execution (0-3, 0,1)"),
         ("--cpuset-mems", "string", "", "MEMs in which to allow execution (0-3, 0,1)"),
         ("--memory-reservation", "bytes", "parse_size", "Memory soft limit"),
-        ("--memory-swap", "bytes", "parse_swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+        (
+            "--memory-swap",
+            "bytes",
+            "parse_swap",
+            "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+        ),
         ("--restart", "string", "", "Restart policy to apply when a container exits"),
     ):
         p.add_argument(name, metavar=kind, default="", help=text, type=said(parse) if parse else None)
-    p.add_argument("-m", "--memory", metavar="bytes", default="", help="Memory limit", type=said("parse_size"))
+    p.add_argument(
+        "-m", "--memory", metavar="bytes", default="", help="Memory limit", type=said("parse_size")
+    )
     p.add_argument("-c", "--cpu-shares", type=int, default=0, help="CPU shares (relative weight)")
-    p.add_argument("--cpu-period", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) period")
+    p.add_argument(
+        "--cpu-period", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) period"
+    )
     p.add_argument("--cpu-quota", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) quota")
-    p.add_argument("--pids-limit", type=int, default=0, help="Tune container pids limit (set -1 for unlimited)")
-    p.add_argument("--blkio-weight", type=int, default=0, help="Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)")
+    p.add_argument(
+        "--pids-limit", type=int, default=0, help="Tune container pids limit (set -1 for unlimited)"
+    )
+    p.add_argument(
+        "--blkio-weight",
+        type=int,
+        default=0,
+        help="Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
+    )
     _many(p)
 
 
@@ -365,7 +464,18 @@ def update(ctx: Context, args: Namespace) -> int:
     from boxwright.container.config import ContainerConfig
     from boxwright.spec.values import replace
 
-    names = ("memory", "memory_reservation", "memory_swap", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "pids_limit", "blkio_weight")
+    names = (
+        "memory",
+        "memory_reservation",
+        "memory_swap",
+        "cpu_shares",
+        "cpu_period",
+        "cpu_quota",
+        "cpuset_cpus",
+        "cpuset_mems",
+        "pids_limit",
+        "blkio_weight",
+    )
     changed: dict[str, Any] = {key: getattr(args, key) for key in names if key in args.given}
     if "cpus" in args.given:
         changed["nano_cpus"] = args.cpus

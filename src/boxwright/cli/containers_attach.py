@@ -28,7 +28,13 @@ def declare_detach_keys(p: Parser) -> None:
         parse_detach_keys(text)
         return text
 
-    p.add_argument("--detach-keys", metavar="string", default="", type=checked, help="Override the key sequence for detaching a container")
+    p.add_argument(
+        "--detach-keys",
+        metavar="string",
+        default="",
+        type=checked,
+        help="Override the key sequence for detaching a container",
+    )
 
 
 def detach_keys(ctx: Context, given: str) -> bytes:
@@ -39,7 +45,14 @@ def detach_keys(ctx: Context, given: str) -> bytes:
     return parse_detach_keys(given or configured(ctx, "detachKeys"))
 
 
-def started(ctx: Context, container: Container, session: Session | None, *, wants: int = 0, size: tuple[int, int] | None = None) -> Session:
+def started(
+    ctx: Context,
+    container: Container,
+    session: Session | None,
+    *,
+    wants: int = 0,
+    size: tuple[int, int] | None = None,
+) -> Session:
     """Start; a --rm container that cannot be started is removed."""
     try:
         return ctx.engine.containers.start(container, session=session, wants=wants, size=size)
@@ -53,15 +66,25 @@ class Attachment:
     """One terminal at one container. `session` has no job yet (run, start) or is attached."""
 
     def __init__(
-        self, ctx: Context, container: Container, session: Session | None, *, keys: str = "", proxy: bool = True, stdin: bool = True,
+        self,
+        ctx: Context,
+        container: Container,
+        session: Session | None,
+        *,
+        keys: str = "",
+        proxy: bool = True,
+        stdin: bool = True,
         all_output: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._ctx, self._container, self._session = ctx, container, session
         self._proxy = proxy
         merged = container.merged
         self._tty = bool(merged["Tty"])
         self._stdin = stdin and bool(merged["OpenStdin"] and (merged["AttachStdin"] or all_output))
-        self._stdout, self._stderr = all_output or bool(merged["AttachStdout"]), all_output or bool(merged["AttachStderr"])
+        self._stdout, self._stderr = (
+            all_output or bool(merged["AttachStdout"]),
+            all_output or bool(merged["AttachStderr"]),
+        )
         # Wrong ones are told before anything starts.
         self._keys = detach_keys(ctx, keys) if self._tty and self._stdin and ctx.stdin_is_tty else b""
 
@@ -87,7 +110,11 @@ class Attachment:
         from boxwright.container import frames
 
         wants = frames.WANT_NEXT_EXIT
-        for wanted, bit in ((self._stdin, frames.WANT_STDIN), (self._stdout, frames.WANT_STDOUT), (self._stderr, frames.WANT_STDERR)):
+        for wanted, bit in (
+            (self._stdin, frames.WANT_STDIN),
+            (self._stdout, frames.WANT_STDOUT),
+            (self._stderr, frames.WANT_STDERR),
+        ):
             wants |= bit if wanted else 0
         return wants
 
@@ -111,7 +138,9 @@ class Attachment:
                 if self._stdin:
                     keys = DetachKeys(self._keys)
                     stack.enter_context(raw_mode(0))
-                stack.enter_context(follow_window_size(0, lambda rows, columns: session.send(frames.RESIZE, (rows, columns))))
+                stack.enter_context(
+                    follow_window_size(0, lambda rows, columns: session.send(frames.RESIZE, (rows, columns)))
+                )
             if self._proxy:
                 _forward_signals(session)
             ended = relay(session, streams, filter_input=keys.feed if keys else None)

@@ -31,7 +31,10 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
     for key in ("publish", "expose"):
         for port in filters.get(key, ()):
             if not re.fullmatch(r"\d+(-\d+)?(/(tcp|udp|sctp))?", port):
-                raise FilterInvalid(f"invalid filter '{key}={port}'", hint="give a port, a range such as 8000-8010, or either with /tcp or /udp")
+                raise FilterInvalid(
+                    f"invalid filter '{key}={port}'",
+                    hint="give a port, a range such as 8000-8010, or either with /tcp or /udp",
+                )
     if "is-task" in filters:
         flag(filters, "is-task")
     before = [ctx.engine.containers.get(name).created for name in filters.get("before", ())]
@@ -42,19 +45,30 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
     def matches(container: Container) -> bool:
         state = container.state
         tests: dict[str, Callable[[str], bool]] = {
-            "id": lambda v: container.id.startswith(v), "name": lambda v: _name(v, container.name), "status": lambda v: state.status == v,
-            "exited": lambda v: state.status == "exited" and state.exit_code == int(v), "volume": lambda v: _volume(v, container),
-            "network": lambda v: _network(ctx, v, container), "health": lambda v: (state.health["Status"] if state.health else "none") == v,
-            "publish": lambda v: _port(v, {f"{p[2]}/{p[0]}" for p in state.ports}), "expose": lambda v: _port(v, set(container.merged.get("ExposedPorts") or ())),
+            "id": lambda v: container.id.startswith(v),
+            "name": lambda v: _name(v, container.name),
+            "status": lambda v: state.status == v,
+            "exited": lambda v: state.status == "exited" and state.exit_code == int(v),
+            "volume": lambda v: _volume(v, container),
+            "network": lambda v: _network(ctx, v, container),
+            "health": lambda v: (state.health["Status"] if state.health else "none") == v,
+            "publish": lambda v: _port(v, {f"{p[2]}/{p[0]}" for p in state.ports}),
+            "expose": lambda v: _port(v, set(container.merged.get("ExposedPorts") or ())),
             "is-task": lambda v: v.lower() in ("f", "false", "0"),
-        }  # fmt: skip
+        }
         if not all(any(test(v) for v in exact[key]) for key, test in tests.items() if key in exact):
             return False
         if not labels_match(container.labels, exact):
             return False
-        if "ancestor" in exact and not ancestors & {container.target, *container.layers[-1:], container.record["image_id"]}:
+        if "ancestor" in exact and not ancestors & {
+            container.target,
+            *container.layers[-1:],
+            container.record["image_id"],
+        }:
             return False
-        return all(container.created < moment for moment in before) and all(container.created > moment for moment in since)
+        return all(container.created < moment for moment in before) and all(
+            container.created > moment for moment in since
+        )
 
     return matches
 
@@ -72,13 +86,17 @@ def _volume(wanted: str, container: Container) -> bool:
 
 def _network(ctx: Context, wanted: str, container: Container) -> bool:
     names = set(container.record["networks"]) or {container.config.network}
-    return wanted in names or any(ctx.engine.containers.networks.get(n).id.startswith(wanted) for n in names if ":" not in n)
+    return wanted in names or any(
+        ctx.engine.containers.networks.get(n).id.startswith(wanted) for n in names if ":" not in n
+    )
 
 
 def _port(wanted: str, have: set[str]) -> bool:
     ports, _, protocol = wanted.partition("/")
     low, _, high = ports.partition("-")
-    return low.isdecimal() and any(f"{n}/{protocol or 'tcp'}" in have for n in range(int(low), int(high or low) + 1))
+    return low.isdecimal() and any(
+        f"{n}/{protocol or 'tcp'}" in have for n in range(int(low), int(high or low) + 1)
+    )
 
 
 def _ancestors(ctx: Context, names: list[str] | tuple[str, ...]) -> set[str]:

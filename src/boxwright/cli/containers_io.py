@@ -19,10 +19,26 @@ if TYPE_CHECKING:
 def logs_args(p: Parser) -> None:
     p.add_argument("--details", action="store_true", help="Show extra details provided to logs")
     p.add_argument("-f", "--follow", action="store_true", help="Follow log output")
-    p.add_argument("--since", metavar="string", default="", help='Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)')
-    p.add_argument("-n", "--tail", metavar="string", default="all", help="Number of lines to show from the end of the logs")
+    p.add_argument(
+        "--since",
+        metavar="string",
+        default="",
+        help='Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)',
+    )
+    p.add_argument(
+        "-n",
+        "--tail",
+        metavar="string",
+        default="all",
+        help="Number of lines to show from the end of the logs",
+    )
     p.add_argument("-t", "--timestamps", action="store_true", help="Show timestamps")
-    p.add_argument("--until", metavar="string", default="", help='Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)')
+    p.add_argument(
+        "--until",
+        metavar="string",
+        default="",
+        help='Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)',
+    )
     p.add_argument("container", metavar="CONTAINER", complete="container")
 
 
@@ -33,7 +49,9 @@ def logs(ctx: Context, args: Namespace) -> int:
     from boxwright.image.filters import moment
 
     if args.tail != "all" and not args.tail.lstrip("-").isdecimal():
-        raise FlagError(f'invalid argument "{args.tail}" for "-n, --tail" flag: wanted a number or all', prog=ctx.prog)
+        raise FlagError(
+            f'invalid argument "{args.tail}" for "-n, --tail" flag: wanted a number or all', prog=ctx.prog
+        )
     tail = -1 if args.tail == "all" or args.tail.startswith("-") else int(args.tail)
     container = ctx.engine.containers.get(args.container)
     since, until = (moment(text) if text else None for text in (args.since, args.until))
@@ -57,7 +75,12 @@ def attach_args(p: Parser) -> None:
 
     declare_detach_keys(p)
     p.add_argument("--no-stdin", action="store_true", help="Do not attach STDIN")
-    p.add_argument("--sig-proxy", action="store_true", default=True, help="Proxy all received signals to the process (default true)")
+    p.add_argument(
+        "--sig-proxy",
+        action="store_true",
+        default=True,
+        help="Proxy all received signals to the process (default true)",
+    )
     p.add_argument("container", metavar="CONTAINER", complete="running")
 
 
@@ -71,7 +94,15 @@ def attach(ctx: Context, args: Namespace) -> int:
         raise WrongState("you cannot attach to a stopped container, start it first")
     if container.state.status == "paused":
         raise WrongState("you cannot attach to a paused container, unpause it first")
-    return Attachment(ctx, container, None, keys=args.detach_keys, proxy=args.sig_proxy, stdin=not args.no_stdin, all_output=True).attached()
+    return Attachment(
+        ctx,
+        container,
+        None,
+        keys=args.detach_keys,
+        proxy=args.sig_proxy,
+        stdin=not args.no_stdin,
+        all_output=True,
+    ).attached()
 
 
 # --- exec --------------------------------------------------------------------------------------
@@ -84,12 +115,22 @@ def exec__args(p: Parser) -> None:
     p.add_argument("-d", "--detach", action="store_true", help="Detached mode: run command in the background")
     declare_detach_keys(p)
     p.add_argument("-e", "--env", action="append", help="Set environment variables")
-    p.add_argument("--env-file", action="append", complete="file", help="Read in a file of environment variables")
+    p.add_argument(
+        "--env-file", action="append", complete="file", help="Read in a file of environment variables"
+    )
     p.add_argument("-i", "--interactive", action="store_true", help="Keep STDIN open even if not attached")
     p.add_argument("--privileged", action="store_true", help="Give extended privileges to the command")
     p.add_argument("-t", "--tty", action="store_true", help="Allocate a pseudo-TTY")
-    p.add_argument("-u", "--user", metavar="string", default="", help="Username or UID (format: <name|uid>[:<group|gid>])")
-    p.add_argument("-w", "--workdir", metavar="string", default="", help="Working directory inside the container")
+    p.add_argument(
+        "-u",
+        "--user",
+        metavar="string",
+        default="",
+        help="Username or UID (format: <name|uid>[:<group|gid>])",
+    )
+    p.add_argument(
+        "-w", "--workdir", metavar="string", default="", help="Working directory inside the container"
+    )
     p.add_argument("container", metavar="CONTAINER", complete="running")
     p.add_argument("command", nargs=REMAINDER, metavar="COMMAND")
     p.usage = "CONTAINER COMMAND [ARG...]"
@@ -103,11 +144,22 @@ def exec_(ctx: Context, args: Namespace) -> int:
     from boxwright.runtime.process import become_subreaper, reap_orphans
 
     if not args.command:
-        raise UsageError(f"boxwright: '{ctx.prog}' requires at least 2 arguments", prog=ctx.prog, usage=f"{ctx.prog} [OPTIONS] CONTAINER COMMAND [ARG...]")
+        raise UsageError(
+            f"boxwright: '{ctx.prog}' requires at least 2 arguments",
+            prog=ctx.prog,
+            usage=f"{ctx.prog} [OPTIONS] CONTAINER COMMAND [ARG...]",
+        )
     if args.workdir and not args.workdir.startswith("/"):
-        raise execs.ExecFailed(f"the working directory '{args.workdir}' is invalid, it needs to be an absolute path")
+        raise execs.ExecFailed(
+            f"the working directory '{args.workdir}' is invalid, it needs to be an absolute path"
+        )
     config = execs.ExecConfig(
-        tuple(args.command), environment(args.env_file, args.env, ctx.settings.environ), args.user, args.workdir, args.tty, args.privileged
+        tuple(args.command),
+        environment(args.env_file, args.env, ctx.settings.environ),
+        args.user,
+        args.workdir,
+        args.tty,
+        args.privileged,
     )
     container = ctx.engine.containers.get(args.container)
     become_subreaper()
@@ -153,7 +205,9 @@ def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args:
         if args.interactive:
             stack.enter_context(raw_mode(0))
         if ctx.stdin_is_tty:
-            stack.enter_context(follow_window_size(0, lambda rows, columns: set_window_size(running.master, rows, columns)))
+            stack.enter_context(
+                follow_window_size(0, lambda rows, columns: set_window_size(running.master, rows, columns))
+            )
         if relay(0 if args.interactive else -1, 1, running.master, keys=keys, process=running.pidfd):
             ctx.err("read escape sequence")
             return 0
@@ -166,7 +220,12 @@ def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args:
 def cp_args(p: Parser) -> None:
     p.add_argument("-a", "--archive", action="store_true", help="Archive mode (copy all uid/gid information)")
     p.add_argument("-L", "--follow-link", action="store_true", help="Always follow symbol link in SRC_PATH")
-    p.add_argument("-q", "--quiet", action="store_true", help="Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached")
+    p.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
+    )
     p.add_argument("source", metavar="CONTAINER:SRC_PATH|SRC_PATH|-", complete="file")
     p.add_argument("target", metavar="DEST_PATH|-|CONTAINER:DEST_PATH", complete="file")
 
@@ -181,22 +240,30 @@ def cp(ctx: Context, args: Namespace) -> int:
     if name_from and name_to:
         raise copying.CopyRefused("copying between containers is not supported")
     if not name_from and not name_to:
-        raise copying.CopyRefused("must specify at least one container source", hint="name it as CONTAINER:PATH")
+        raise copying.CopyRefused(
+            "must specify at least one container source", hint="name it as CONTAINER:PATH"
+        )
     container = ctx.engine.containers.get(name_from or name_to)
     if (name_from and not source) or (name_to and not target):
         raise copying.CopyRefused("a path in the container is missing", hint="name it as CONTAINER:PATH")
     if name_from and target == "-":
         if ctx.stdout_is_tty:
-            raise copying.CopyRefused("refusing to write a tar to a terminal", hint="send it to a file or a program")
+            raise copying.CopyRefused(
+                "refusing to write a tar to a terminal", hint="send it to a file or a program"
+            )
         copying.archive_out(ctx.engine, container, source, sys.stdout.buffer, follow=args.follow_link)
         return 0
     if name_to and source == "-":
         copying.archive_in(ctx.engine, container, target, sys.stdin.buffer, keep_owner=args.archive)
         return 0
     if name_from:
-        copied = copying.copy_out(ctx.engine, container, source, target, archive=args.archive, follow=args.follow_link)
+        copied = copying.copy_out(
+            ctx.engine, container, source, target, archive=args.archive, follow=args.follow_link
+        )
     else:
-        copied = copying.copy_in(ctx.engine, container, source, target, archive=args.archive, follow=args.follow_link)
+        copied = copying.copy_in(
+            ctx.engine, container, source, target, archive=args.archive, follow=args.follow_link
+        )
     if not args.quiet and ctx.stderr_is_tty:
         ctx.err(f"Successfully copied {human_size(copied)} to {args.target}")
     return 0
@@ -240,17 +307,38 @@ def export(ctx: Context, args: Namespace) -> int:
 
 
 def commit_args(p: Parser) -> None:
-    p.add_argument("-a", "--author", metavar="string", default="", help='Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")')
-    p.add_argument("-c", "--change", action="append", help="Apply Dockerfile instruction to the created image")
+    p.add_argument(
+        "-a",
+        "--author",
+        metavar="string",
+        default="",
+        help='Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")',
+    )
+    p.add_argument(
+        "-c", "--change", action="append", help="Apply Dockerfile instruction to the created image"
+    )
     p.add_argument("-m", "--message", metavar="string", default="", help="Commit message")
-    p.add_argument("-p", "--pause", action="store_true", default=True, help="Pause container during commit (default true)")
+    p.add_argument(
+        "-p",
+        "--pause",
+        action="store_true",
+        default=True,
+        help="Pause container during commit (default true)",
+    )
     p.add_argument("container", metavar="CONTAINER", complete="container")
     p.add_argument("name", nargs="?", metavar="REPOSITORY[:TAG]", complete="image")
 
 
 def commit(ctx: Context, args: Namespace) -> int:
     """Print the new image's ID."""
-    row = ctx.engine.commit(args.container, args.name or "", author=args.author, message=args.message, changes=args.change, pause=args.pause)
+    row = ctx.engine.commit(
+        args.container,
+        args.name or "",
+        author=args.author,
+        message=args.message,
+        changes=args.change,
+        pause=args.pause,
+    )
     ctx.out(row.image_id)
     return 0
 
@@ -277,15 +365,30 @@ def top(ctx: Context, args: Namespace) -> int:
 
 
 _STATS = {
-    "Container": "CONTAINER", "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
-    "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS",
-}  # fmt: skip
+    "Container": "CONTAINER",
+    "ID": "CONTAINER ID",
+    "Name": "NAME",
+    "CPUPerc": "CPU %",
+    "MemUsage": "MEM USAGE / LIMIT",
+    "MemPerc": "MEM %",
+    "NetIO": "NET I/O",
+    "BlockIO": "BLOCK I/O",
+    "PIDs": "PIDS",
+}
 
 
 def stats_args(p: Parser) -> None:
-    p.add_argument("-a", "--all", action="store_true", help="Show all containers (default shows just running)")
-    p.add_argument("--format", default="", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template")
-    p.add_argument("--no-stream", action="store_true", help="Disable streaming stats and only pull the first result")
+    p.add_argument(
+        "-a", "--all", action="store_true", help="Show all containers (default shows just running)"
+    )
+    p.add_argument(
+        "--format",
+        default="",
+        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
+    )
+    p.add_argument(
+        "--no-stream", action="store_true", help="Disable streaming stats and only pull the first result"
+    )
     p.add_argument("--no-trunc", action="store_true", help="Do not truncate output")
     p.add_argument("containers", nargs="*", metavar="CONTAINER", complete="running")
 
@@ -310,7 +413,14 @@ def stats(ctx: Context, args: Namespace) -> int:
             rows = [_stats_row(c, before.get(c.id, now), now, trunc=not args.no_trunc) for c, now in found]
             if not args.no_stream and not args.format:
                 sys.stdout.write("\x1b[2J\x1b[H")
-            table(ctx, _STATS, rows, default=("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"), format=args.format, config_key="statsFormat")
+            table(
+                ctx,
+                _STATS,
+                rows,
+                default=("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"),
+                format=args.format,
+                config_key="statsFormat",
+            )
             sys.stdout.flush()
             if args.no_stream:
                 return 0
@@ -325,8 +435,13 @@ def _stats_row(container: Container, before: Any, now: Any, *, trunc: bool) -> d
 
     share = now.memory / now.memory_limit * 100 if now.memory_limit else 0.0
     return {
-        "Container": container.name, "ID": container.short_id if trunc else container.id, "Name": container.name, "CPUPerc": f"{cpu_percent(before, now):.2f}%",
-        "MemUsage": f"{binary_size(now.memory)} / {binary_size(now.memory_limit)}", "MemPerc": f"{share:.2f}%",
-        "NetIO": f"{human_size(now.received)} / {human_size(now.sent)}", "BlockIO": f"{human_size(now.read)} / {human_size(now.written)}",
+        "Container": container.name,
+        "ID": container.short_id if trunc else container.id,
+        "Name": container.name,
+        "CPUPerc": f"{cpu_percent(before, now):.2f}%",
+        "MemUsage": f"{binary_size(now.memory)} / {binary_size(now.memory_limit)}",
+        "MemPerc": f"{share:.2f}%",
+        "NetIO": f"{human_size(now.received)} / {human_size(now.sent)}",
+        "BlockIO": f"{human_size(now.read)} / {human_size(now.written)}",
         "PIDs": str(now.pids),
-    }  # fmt: skip
+    }

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from boxwright.container.config import ContainerConfig, Endpoint, MountSpec, PortBinding
 
 
-
 def said(function: str) -> Any:
     """A converter that imports what understands the value when there is one; what it raises names the option."""
 
@@ -74,8 +73,18 @@ _TEXTS = (
     ("", "--domainname", "string", "Container NIS domain name"),
     ("", "--health-cmd", "string", "Command to run to check health"),
     ("", "--health-interval", "duration", "Time between running the check (ms|s|m|h) (default 0s)"),
-    ("", "--health-start-interval", "duration", "Time between running the check during the start period (ms|s|m|h) (default 0s)"),
-    ("", "--health-start-period", "duration", "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)"),
+    (
+        "",
+        "--health-start-interval",
+        "duration",
+        "Time between running the check during the start period (ms|s|m|h) (default 0s)",
+    ),
+    (
+        "",
+        "--health-start-period",
+        "duration",
+        "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)",
+    ),
     ("", "--health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
     ("-h", "--hostname", "string", "Container host name"),
     ("", "--ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
@@ -89,7 +98,7 @@ _TEXTS = (
     ("", "--name", "string", "Assign a name to the container"),
     ("", "--pid", "string", "PID namespace to use"),
     ("", "--platform", "string", "Set platform if server is multi-platform capable"),
-    ("", "--restart", "string", "Restart policy to apply when a container exits (default \"no\")"),
+    ("", "--restart", "string", 'Restart policy to apply when a container exits (default "no")'),
     ("", "--runtime", "string", "Runtime to use for this container"),
     ("", "--shm-size", "bytes", "Size of /dev/shm"),
     ("", "--stop-signal", "string", "Signal to stop the container"),
@@ -122,30 +131,73 @@ _SWITCHES = (
 )
 # What docker/cli reads while it parses the flags, so that the error names the flag.
 _READ = {
-    "--add-host": said("parse_host"), "--attach": said("parse_stream"), "--cpus": said("parse_cpus"), "--dns": said("parse_address"), "--env": said("parse_env"),
-    "--health-interval": said("parse_duration"), "--health-start-interval": said("parse_duration"), "--health-start-period": said("parse_duration"), "--health-timeout": said("parse_duration"),
-    "--ip": said("parse_address"), "--label": said("parse_label"), "--memory": said("parse_size"), "--memory-reservation": said("parse_size"), "--memory-swap": said("parse_swap"),
-    "--mount": _mount, "--shm-size": said("parse_size"), "--tmpfs": said("parse_tmpfs"), "--ulimit": said("parse_ulimit"),
-}  # fmt: skip
+    "--add-host": said("parse_host"),
+    "--attach": said("parse_stream"),
+    "--cpus": said("parse_cpus"),
+    "--dns": said("parse_address"),
+    "--env": said("parse_env"),
+    "--health-interval": said("parse_duration"),
+    "--health-start-interval": said("parse_duration"),
+    "--health-start-period": said("parse_duration"),
+    "--health-timeout": said("parse_duration"),
+    "--ip": said("parse_address"),
+    "--label": said("parse_label"),
+    "--memory": said("parse_size"),
+    "--memory-reservation": said("parse_size"),
+    "--memory-swap": said("parse_swap"),
+    "--mount": _mount,
+    "--shm-size": said("parse_size"),
+    "--tmpfs": said("parse_tmpfs"),
+    "--ulimit": said("parse_ulimit"),
+}
 _KINDS = {"--mount": "mount", "--network": "network", "--sysctl": "map", "--ulimit": "ulimit"}
 
 
 def declare(p: Parser) -> None:
     """The options that `run` and `create` share."""
-    kinds = {"--network": "network", "--volumes-from": "container", "--env-file": "file", "--label-file": "file"}
+    kinds = {
+        "--network": "network",
+        "--volumes-from": "container",
+        "--env-file": "file",
+        "--label-file": "file",
+    }
     for short, name, text in _LISTS:
-        p.add_argument(*filter(None, (short, name)), action="append", help=text, complete=kinds.get(name, ""), type=_READ.get(name), metavar=_KINDS.get(name))
+        p.add_argument(
+            *filter(None, (short, name)),
+            action="append",
+            help=text,
+            complete=kinds.get(name, ""),
+            type=_READ.get(name),
+            metavar=_KINDS.get(name),
+        )
     for short, name, kind, text in _TEXTS:
-        p.add_argument(*filter(None, (short, name)), metavar=kind, default="", help=text, type=_READ.get(name))
+        p.add_argument(
+            *filter(None, (short, name)), metavar=kind, default="", help=text, type=_READ.get(name)
+        )
     for short, name, text in _NUMBERS:
         p.add_argument(*filter(None, (short, name)), type=int, default=0, help=text)
     for short, name, text in _SWITCHES:
         p.add_argument(*filter(None, (short, name)), action="store_true", help=text)
     p.add_argument("--entrypoint", metavar="string", help="Overwrite the default ENTRYPOINT of the image")
-    p.add_argument("--memory-swappiness", type=int, default=-1, help="Tune container memory swappiness (0 to 100)")
-    p.add_argument("--pull", default="missing", choices=("always", "missing", "never"), help='Pull image before running ("always", "missing", "never")')
+    p.add_argument(
+        "--memory-swappiness", type=int, default=-1, help="Tune container memory swappiness (0 to 100)"
+    )
+    p.add_argument(
+        "--pull",
+        default="missing",
+        choices=("always", "missing", "never"),
+        help='Pull image before running ("always", "missing", "never")',
+    )
     p.add_argument("--stop-timeout", type=int, help="Timeout (in seconds) to stop a container")
-    p.add_argument("--trust-host-ca", nargs="?", const="always", default="", choices=("auto", "always", "never"), metavar="string", help="Let the container trust the certificates that the host trusts (auto, always, never)")
+    p.add_argument(
+        "--trust-host-ca",
+        nargs="?",
+        const="always",
+        default="",
+        choices=("auto", "always", "never"),
+        metavar="string",
+        help="Let the container trust the certificates that the host trusts (auto, always, never)",
+    )
     for name in ("--net", "--net-alias", "--dns-opt"):  # Docker's older names
         p.add_argument(name, action="append", help="==SUPPRESS==")
     p.add_argument("--disable-content-trust", action="store_true", help="==SUPPRESS==")
@@ -168,37 +220,91 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
     if not attach and not detached:
         attach = (*(("stdin",) if args.interactive else ()), "stdout", "stderr")
     return ContainerConfig(
-        args.image, tuple(args.command), entrypoint, args.name, env, options.labels(args.label_file, args.label), options.parse_map(args.annotation, "annotation"),
-        args.workdir, args.user, args.hostname, args.domainname, args.tty, args.interactive, attach, args.rm, _mounts(args), tuple(args.volumes_from),
-        _published(args.publish), args.publish_all, _exposed(args.expose),
-        network, endpoints, tuple(args.link), tuple(args.dns), tuple(args.dns_search), (*args.dns_option, *args.dns_opt), tuple(args.add_host),
-        read_only=args.read_only, cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop), privileged=args.privileged, init=args.init,
-        security_opt=options.parse_security(args.security_opt), devices=tuple(map(options.parse_device, args.device)), device_rules=tuple(args.device_cgroup_rule),
-        ulimits=tuple(args.ulimit), shm_size=args.shm_size or 0,
-        pid=_mode(args.pid, "pid"), ipc=_mode(args.ipc, "ipc"), uts=_mode(args.uts, "uts"), userns=_mode(args.userns, "userns"), cgroupns=_mode(args.cgroupns, "cgroupns"),
-        cgroup_parent=args.cgroup_parent, sysctls=options.parse_map(args.sysctl, "sysctl"), limits=_limits(args), oom_score_adj=_score(args.oom_score_adj),
-        group_add=tuple(args.group_add), stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, restart=options.parse_restart(args.restart),
+        args.image,
+        tuple(args.command),
+        entrypoint,
+        args.name,
+        env,
+        options.labels(args.label_file, args.label),
+        options.parse_map(args.annotation, "annotation"),
+        args.workdir,
+        args.user,
+        args.hostname,
+        args.domainname,
+        args.tty,
+        args.interactive,
+        attach,
+        args.rm,
+        _mounts(args),
+        tuple(args.volumes_from),
+        _published(args.publish),
+        args.publish_all,
+        _exposed(args.expose),
+        network,
+        endpoints,
+        tuple(args.link),
+        tuple(args.dns),
+        tuple(args.dns_search),
+        (*args.dns_option, *args.dns_opt),
+        tuple(args.add_host),
+        read_only=args.read_only,
+        cap_add=tuple(args.cap_add),
+        cap_drop=tuple(args.cap_drop),
+        privileged=args.privileged,
+        init=args.init,
+        security_opt=options.parse_security(args.security_opt),
+        devices=tuple(map(options.parse_device, args.device)),
+        device_rules=tuple(args.device_cgroup_rule),
+        ulimits=tuple(args.ulimit),
+        shm_size=args.shm_size or 0,
+        pid=_mode(args.pid, "pid"),
+        ipc=_mode(args.ipc, "ipc"),
+        uts=_mode(args.uts, "uts"),
+        userns=_mode(args.userns, "userns"),
+        cgroupns=_mode(args.cgroupns, "cgroupns"),
+        cgroup_parent=args.cgroup_parent,
+        sysctls=options.parse_map(args.sysctl, "sysctl"),
+        limits=_limits(args),
+        oom_score_adj=_score(args.oom_score_adj),
+        group_add=tuple(args.group_add),
+        stop_signal=args.stop_signal,
+        stop_timeout=args.stop_timeout,
+        restart=options.parse_restart(args.restart),
         health=options.health(
-            args.health_cmd, interval=args.health_interval or 0, timeout=args.health_timeout or 0, start_period=args.health_start_period or 0,
-            start_interval=args.health_start_interval or 0, retries=args.health_retries, none=args.no_healthcheck,
+            args.health_cmd,
+            interval=args.health_interval or 0,
+            timeout=args.health_timeout or 0,
+            start_period=args.health_start_period or 0,
+            start_interval=args.health_start_interval or 0,
+            retries=args.health_retries,
+            none=args.no_healthcheck,
         ),
-        platform=args.platform, pull=args.pull, log_driver=args.log_driver, log_opts=options.parse_map(args.log_opt, "log option"), runtime=args.runtime,
+        platform=args.platform,
+        pull=args.pull,
+        log_driver=args.log_driver,
+        log_opts=options.parse_map(args.log_opt, "log option"),
+        runtime=args.runtime,
         trust_host_ca=args.trust_host_ca,
-    )  # fmt: skip
+    )
 
 
 def _check(ctx: Context, args: Namespace) -> None:
     from boxwright.container.options import OptionInvalid, parse_mac
 
     if args.isolation not in ("", "default"):
-        raise OptionInvalid(f'invalid isolation: "{args.isolation}" - linux only supports \'default\'')
+        raise OptionInvalid(f"invalid isolation: \"{args.isolation}\" - linux only supports 'default'")
     if args.volume_driver not in ("", "local"):
-        raise OptionInvalid(f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found', hint="the driver is local")
+        raise OptionInvalid(
+            f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found',
+            hint="the driver is local",
+        )
     if args.blkio_weight:
         from boxwright.runtime.host import weighs_io
 
         if not weighs_io():
-            ctx.warn("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
+            ctx.warn(
+                "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+            )
             args.blkio_weight = 0
     if args.mac_address:
         parse_mac(args.mac_address)
@@ -223,7 +329,13 @@ def _exposed(texts: list[str]) -> tuple[str, ...]:
 
 
 _MODE_NAMES = {"userns": "USER", "cgroupns": "CGROUP"}
-_MODES = {"pid": ("host",), "ipc": ("host", "none", "private", "shareable"), "uts": ("host",), "userns": ("host",), "cgroupns": ("host", "private")}
+_MODES = {
+    "pid": ("host",),
+    "ipc": ("host", "none", "private", "shareable"),
+    "uts": ("host",),
+    "userns": ("host",),
+    "cgroupns": ("host", "private"),
+}
 
 
 def _mode(text: str, what: str) -> str:
@@ -231,7 +343,11 @@ def _mode(text: str, what: str) -> str:
 
     joins = what in ("pid", "ipc") and text.startswith("container:") and len(text) > len("container:")
     if text and text not in _MODES[what] and not joins:
-        raise OptionInvalid(f"--{what}: invalid {_MODE_NAMES.get(what, what.upper())} mode", hint=f"known are {', '.join(_MODES[what])}" + (" and container:NAME" if what in ("pid", "ipc") else ""))
+        raise OptionInvalid(
+            f"--{what}: invalid {_MODE_NAMES.get(what, what.upper())} mode",
+            hint=f"known are {', '.join(_MODES[what])}"
+            + (" and container:NAME" if what in ("pid", "ipc") else ""),
+        )
     return text
 
 
@@ -247,9 +363,20 @@ def _limits(args: Namespace) -> Any:
     from boxwright.container.config import Limits
 
     return Limits(
-        args.memory or 0, args.memory_swap or 0, args.memory_reservation or 0, args.memory_swappiness, args.cpus or 0, args.cpu_shares, args.cpu_period, args.cpu_quota, args.cpuset_cpus, args.cpuset_mems,
-        args.pids_limit, args.blkio_weight, args.oom_kill_disable,
-    )  # fmt: skip
+        args.memory or 0,
+        args.memory_swap or 0,
+        args.memory_reservation or 0,
+        args.memory_swappiness,
+        args.cpus or 0,
+        args.cpu_shares,
+        args.cpu_period,
+        args.cpu_quota,
+        args.cpuset_cpus,
+        args.cpuset_mems,
+        args.pids_limit,
+        args.blkio_weight,
+        args.oom_kill_disable,
+    )
 
 
 def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
@@ -270,13 +397,22 @@ def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
     wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
     mode = "bridge" if wanted[0][0] == "default" else wanted[0][0]
     aliases = (*args.network_alias, *args.net_alias)
-    endpoints = [Endpoint(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))}) for name, wishes in wanted]
+    endpoints = [
+        Endpoint(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))}) for name, wishes in wanted
+    ]
     if aliases or args.ip or args.mac_address:
         if len(wanted) > 1:
-            raise OptionInvalid("conflicting options: --network-alias, --ip and --mac-address need a single --network", hint="use --network name=NETWORK,alias=ALIAS,ip=ADDRESS")
+            raise OptionInvalid(
+                "conflicting options: --network-alias, --ip and --mac-address need a single --network",
+                hint="use --network name=NETWORK,alias=ALIAS,ip=ADDRESS",
+            )
         first = endpoints[0]
-        endpoints = [Endpoint(mode, (*first.aliases, *aliases), args.ip or first.ipv4, args.mac_address or first.mac)]
+        endpoints = [
+            Endpoint(mode, (*first.aliases, *aliases), args.ip or first.ipv4, args.mac_address or first.mac)
+        ]
     plain = mode in ("host", "none") or mode.startswith("container:")
     if plain and len(endpoints) > 1:
-        raise OptionInvalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+        raise OptionInvalid(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+        )
     return mode, tuple(e for e in endpoints if not plain or e.aliases or e.ipv4 or e.mac)

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 class Context:
     """One invocation of the command line. Everything in it is made on first use."""
 
-    def __init__(self, *, root: str | None = None, docker_config: str | None = None, debug: bool = False, prog: str = "boxwright") -> None:
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        docker_config: str | None = None,
+        debug: bool = False,
+        prog: str = "boxwright",
+    ) -> None:
         self._root = root
         self._docker_config = docker_config
         self.debug = debug or os.environ.get("BOXWRIGHT_DEBUG", "0") not in ("", "0")
@@ -102,7 +109,10 @@ class Context:
         """Columns of the terminal; 80 when there is none."""
         if (said := os.environ.get("COLUMNS", "")).isdigit() and int(said) > 0:
             return int(said)
-        for stream in (sys.stdout, sys.stderr):  # not shutil.get_terminal_size: importing it takes longer than --help
+        for stream in (
+            sys.stdout,
+            sys.stderr,
+        ):  # not shutil.get_terminal_size: importing it takes longer than --help
             try:
                 return os.get_terminal_size(stream.fileno()).columns or 80
             except (OSError, ValueError, AttributeError):

@@ -15,7 +15,21 @@ _PAGES = (
     ("images", "Images", ("image",)),
     ("build", "Building", ("builder", "buildx", "build")),
     ("containers", "Containers", ("container",)),
-    ("registries", "Registries", ("registry", "manifest", "imagetools", "buildx imagetools", "tags", "login", "logout", "search", "copy")),
+    (
+        "registries",
+        "Registries",
+        (
+            "registry",
+            "manifest",
+            "imagetools",
+            "buildx imagetools",
+            "tags",
+            "login",
+            "logout",
+            "search",
+            "copy",
+        ),
+    ),
     ("volumes", "Volumes", ("volume",)),
     ("networks", "Networks", ("network",)),
     ("system", "The store and the program", ("system", "info", "version", "inspect", "completion")),
@@ -27,14 +41,20 @@ ENVIRONMENT = (
     ("BOXWRIGHT_DEBUG", "Print the traceback of a failure before its sentence"),
     ("BOXWRIGHT_RUNTIME", "OCI runtime by name or path; otherwise crun or runc, whichever works"),
     ("BOXWRIGHT_DRIVER", "Snapshot driver: mounted, unpacked or copied; otherwise the first that works here"),
-    ("BOXWRIGHT_TRUST_HOST_CA", "auto, always or never: whether RUN steps and containers see the host's CA bundle"),
+    (
+        "BOXWRIGHT_TRUST_HOST_CA",
+        "auto, always or never: whether RUN steps and containers see the host's CA bundle",
+    ),
     ("BUILDKIT_PROGRESS", "Default of `build --progress`"),
     ("DOCKER_CONFIG", "Directory of Docker's config.json, when `--config` does not say"),
     ("DOCKER_AUTH_CONFIG", "Credentials as JSON, in the form of config.json"),
     ("DOCKER_DEFAULT_PLATFORM", "Default of `--platform`"),
     ("SOURCE_DATE_EPOCH", "Time stamps of built layers and images, in seconds since 1970"),
     ("NO_COLOR, FORCE_COLOR", "No colours; colours although standard error is no terminal"),
-    ("HTTP_PROXY, HTTPS_PROXY, NO_PROXY", "Proxies for registries, and for RUN steps without becoming part of the image"),
+    (
+        "HTTP_PROXY, HTTPS_PROXY, NO_PROXY",
+        "Proxies for registries, and for RUN steps without becoming part of the image",
+    ),
 )
 
 _EXIT_CODES = (
@@ -137,17 +157,39 @@ def _escaped(text: str) -> str:
 
 
 def _index() -> str:
-    parts = ["# Command line reference", "", "Written by `make docs` from the program's own declarations; do not edit.", ""]
-    parts += ["```", global_parser().usage_line().replace("[OPTIONS] COMMAND", "[OPTIONS] COMMAND …"), "```", ""]
+    parts = [
+        "# Command line reference",
+        "",
+        "Written by `make docs` from the program's own declarations; do not edit.",
+        "",
+    ]
+    parts += [
+        "```",
+        global_parser().usage_line().replace("[OPTIONS] COMMAND", "[OPTIONS] COMMAND …"),
+        "```",
+        "",
+    ]
     for page, title, _ in _PAGES:
         if commands := _on(page):
             parts += [f"## [{title}]({page}.md)", "", "| command | does |", "| --- | --- |"]
-            parts += [f"| [`{c}`]({page}.md#{PROG}-{c.replace(' ', '-')}) | {COMMANDS[c][2]} |" for c in commands]
+            parts += [
+                f"| [`{c}`]({page}.md#{PROG}-{c.replace(' ', '-')}) | {COMMANDS[c][2]} |" for c in commands
+            ]
             parts += [""]
     parts += ["## Options before the command", "", *_table(global_parser())]
     parts += ["## Environment", "", "| variable | meaning |", "| --- | --- |"]
-    parts += [f"| {', '.join(f'`{v}`' for v in names.split(', '))} | {_escaped(text)} |" for names, text in ENVIRONMENT]
-    parts += ["", "## Exit codes", "", "| code | meaning |", "| --- | --- |", *(f"| {code} | {text} |" for code, text in _EXIT_CODES)]
+    parts += [
+        f"| {', '.join(f'`{v}`' for v in names.split(', '))} | {_escaped(text)} |"
+        for names, text in ENVIRONMENT
+    ]
+    parts += [
+        "",
+        "## Exit codes",
+        "",
+        "| code | meaning |",
+        "| --- | --- |",
+        *(f"| {code} | {text} |" for code, text in _EXIT_CODES),
+    ]
     parts += ["", "Management commands: " + ", ".join(f"`{g}`" for g in sorted(GROUPS)) + ".", ""]
     return "\n".join(parts)
 

@@ -67,7 +67,9 @@ class Expressions:
 
     def unexpected(self, token: Token, where: str) -> FormatError:
         if token.kind in ("eof", "close"):
-            return self.error(f"missing value for {where}" if token.kind == "close" else "unexpected EOF", token.position)
+            return self.error(
+                f"missing value for {where}" if token.kind == "close" else "unexpected EOF", token.position
+            )
         return self.error(f'unexpected "{token.text}" in {where}', token.position)
 
     def pipeline(self, where: str) -> tuple[bool, Node]:
@@ -198,12 +200,19 @@ class Expressions:
     def missing(self, value: Any, token: Token) -> FormatError:
         names = sorted(map(str, value.keys())) if hasattr(value, "keys") else []
         if not names:
-            return self.error(f"can't evaluate field {token.text[1:]} in {show(value)[:80]!r}", token.position, running=True)
+            return self.error(
+                f"can't evaluate field {token.text[1:]} in {show(value)[:80]!r}", token.position, running=True
+            )
         from boxwright.cli.suggest import closest
 
         near = closest(token.text[1:], names) or [n for n in names if n.lower() == token.text[1:].lower()]
         hint = f"did you mean .{near[0]}?" if near else "there are: " + ", ".join("." + n for n in names[:40])
-        return self.error(f'executing "" at <{token.text}>: map has no entry for key "{token.text[1:]}"', token.position, running=True, hint=hint)
+        return self.error(
+            f'executing "" at <{token.text}>: map has no entry for key "{token.text[1:]}"',
+            token.position,
+            running=True,
+            hint=hint,
+        )
 
     def method(self, target: Node, arguments: list[Node], token: Token) -> Node:
         def run(scope: Scope) -> Any:
@@ -211,7 +220,9 @@ class Expressions:
             if scope.lenient:
                 return function
             if not isinstance(function, Method):
-                raise self.error(f"{token.text} has arguments but is not a method", token.position, running=True)
+                raise self.error(
+                    f"{token.text} has arguments but is not a method", token.position, running=True
+                )
             return self.guarded(function, [a(scope) for a in arguments], token)
 
         return run
@@ -226,7 +237,11 @@ class Expressions:
             from boxwright.cli.suggest import closest
 
             near = closest(name, FUNCTIONS)
-            raise self.error(f'function "{name}" not defined', token.position, hint=f"did you mean {near[0]}?" if near else "")
+            raise self.error(
+                f'function "{name}" not defined',
+                token.position,
+                hint=f"did you mean {near[0]}?" if near else "",
+            )
 
         def run(scope: Scope) -> Any:
             return self.guarded(scope.functions[name], [_plain(a(scope)) for a in arguments], token)
@@ -254,7 +269,9 @@ class Expressions:
             raise self.error(f"error calling {token.text}: {error}", token.position, running=True) from error
         except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
             counted = "positional argument" in str(error)
-            reason = f"wrong number of args ({len(arguments)})" if counted else f"wrong type of value: {error}"
+            reason = (
+                f"wrong number of args ({len(arguments)})" if counted else f"wrong type of value: {error}"
+            )
             raise self.error(f"error calling {token.text}: {reason}", token.position, running=True) from error
 
 

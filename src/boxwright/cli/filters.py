@@ -28,11 +28,16 @@ def parse_filters(texts: Iterable[str], allowed: Iterable[str] = ()) -> dict[str
         key, equals, value = text.partition("=")
         key = key.strip().lower()
         if not equals:
-            raise FilterMalformed(f'invalid argument "{text}" for "--filter" flag: bad format of filter (expected name=value)')
+            raise FilterMalformed(
+                f'invalid argument "{text}" for "--filter" flag: bad format of filter (expected name=value)'
+            )
         if known and key not in known:
             from boxwright.cli.suggest import closest
 
             near = closest(key, known)
-            raise FilterInvalid(f"invalid filter '{key}'", hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
+            raise FilterInvalid(
+                f"invalid filter '{key}'",
+                hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}",
+            )
         found.setdefault(key, []).append(value.strip())
     return found

@@ -74,7 +74,20 @@ class Namespace(SimpleNamespace):
 class Argument:
     """One declared option or positional."""
 
-    __slots__ = ("action", "choices", "complete", "const", "default", "dest", "help", "metavar", "names", "nargs", "required", "type")
+    __slots__ = (
+        "action",
+        "choices",
+        "complete",
+        "const",
+        "default",
+        "dest",
+        "help",
+        "metavar",
+        "names",
+        "nargs",
+        "required",
+        "type",
+    )
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None:
         self.names = names
@@ -153,7 +166,9 @@ class Argument:
             reason = f"must be one of {', '.join(map(str, self.choices))}"
         if self.positional:
             raise UsageError(f'invalid argument "{text}": {reason}', prog=prog, hint=hint)
-        raise FlagError(f'invalid argument "{text}" for "{self.display}" flag: {reason}', prog=prog, hint=hint)
+        raise FlagError(
+            f'invalid argument "{text}" for "{self.display}" flag: {reason}', prog=prog, hint=hint
+        )
 
 
 class Parser:
@@ -235,7 +250,9 @@ class Parser:
                 if strict:
                     return words + argv[at:]
                 continue
-            at = self._long(word, argv, at, values) if word[1] == "-" else self._shorts(word, argv, at, values)
+            at = (
+                self._long(word, argv, at, values) if word[1] == "-" else self._shorts(word, argv, at, values)
+            )
         return words
 
     def _long(self, word: str, argv: list[str], at: int, values: Namespace) -> int:
@@ -314,7 +331,11 @@ class Parser:
 
     def miscounted(self, least: int, most: float) -> UsageError:
         """The error for too few or too many arguments, to be raised by the caller."""
-        return UsageError(f"{self.prog.partition(' ')[0]}: '{self.prog}' {_wanted(least, most)}", prog=self.prog, usage=self.usage_line())
+        return UsageError(
+            f"{self.prog.partition(' ')[0]}: '{self.prog}' {_wanted(least, most)}",
+            prog=self.prog,
+            usage=self.usage_line(),
+        )
 
     def _similar(self, name: str) -> str:
         from boxwright.cli.suggest import closest
@@ -380,7 +401,11 @@ def _wanted(least: int, most: float) -> str:
         return f"requires {count(least)}"
     if most == float("inf"):
         return f"requires at least {count(least)}"
-    return f"requires at most {count(most)}" if least == 0 else f"requires at least {least} and at most {count(most)}"
+    return (
+        f"requires at most {count(most)}"
+        if least == 0
+        else f"requires at least {least} and at most {count(most)}"
+    )
 
 
 def _shape(positional: Argument) -> str:

@@ -55,7 +55,11 @@ def go_value(value: Any) -> str:
     if isinstance(value, Struct):
         return "{" + " ".join(go_value(v) for v in value.values()) + "}"
     if hasattr(value, "items"):
-        return "map[" + " ".join(f"{k}:{go_value(v)}" for k, v in sorted(value.items(), key=lambda pair: str(pair[0]))) + "]"
+        return (
+            "map["
+            + " ".join(f"{k}:{go_value(v)}" for k, v in sorted(value.items(), key=lambda pair: str(pair[0])))
+            + "]"
+        )
     return str(value)
 
 
@@ -245,7 +249,14 @@ def _formatted(verb: str, flags: str, precision: int | None, value: Any) -> str 
 def _go_type(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    names: dict[type, str] = {str: "string", int: "int", float: "float64", list: "[]interface {}", tuple: "[]interface {}", type(None): "<nil>"}
+    names: dict[type, str] = {
+        str: "string",
+        int: "int",
+        float: "float64",
+        list: "[]interface {}",
+        tuple: "[]interface {}",
+        type(None): "<nil>",
+    }
     return names.get(type(value), "map[string]interface {}")
 
 
@@ -288,7 +299,13 @@ def _slice(value: Any, *bounds: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    for kind, name in ((bool, "bool"), (int, "int"), (float, "float"), (str, "string"), ((type(None), Nil), "nil")):
+    for kind, name in (
+        (bool, "bool"),
+        (int, "int"),
+        (float, "float"),
+        (str, "string"),
+        ((type(None), Nil), "nil"),
+    ):
         if isinstance(value, kind):
             return name
     raise FunctionError("non-comparable type")
@@ -365,4 +382,8 @@ def _last(*values: Any) -> Any:
 
 
 # In the header line a column's title passes through whatever is done to its values.
-HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = dict.fromkeys(FUNCTIONS, _same) | {"print": _print, "println": _println, "printf": _last}
+HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = dict.fromkeys(FUNCTIONS, _same) | {
+    "print": _print,
+    "println": _println,
+    "printf": _last,
+}

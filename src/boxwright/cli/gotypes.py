@@ -73,7 +73,7 @@ _FIELDS = {
     "ConfigFrom": "Network:s",
     "Connected": "Name:s EndpointID:s MacAddress:s IPv4Address:s IPv6Address:s",
     "volume": "ClusterVolume:*? CreatedAt:s Driver:s Labels:{s} Mountpoint:s Name:s Options:{s} Scope:s Status:{?} UsageData:*?",
-}  # fmt: skip
+}
 _ZERO: dict[str, Any] = {"s": "", "i": 0, "b": False, "?": None}
 
 
@@ -128,7 +128,9 @@ class Struct:
 
     def __getitem__(self, name: str) -> Any:
         """The field by either of its names. Raises KeyError."""
-        found = self._kinds.get(name) or next((pair for pair in self._kinds.values() if pair[0] == name), None)
+        found = self._kinds.get(name) or next(
+            (pair for pair in self._kinds.values() if pair[0] == name), None
+        )
         return self.raw[name] if found is None else _typed(self.raw.get(found[0]), found[1])
 
     def keys(self) -> Iterable[str]:
@@ -145,7 +147,13 @@ def _typed(value: Any, kind: str) -> Any:
     if first == "*":
         return NIL if value is None else _typed(value, kind[1:])
     if first == "[":
-        return NilList() if value is None else [_typed(v, inner) for v in value] if isinstance(value, (list, tuple)) else value
+        return (
+            NilList()
+            if value is None
+            else [_typed(v, inner) for v in value]
+            if isinstance(value, (list, tuple))
+            else value
+        )
     if first == "{":
         return NilMap({}, inner) if value is None else Map(value, inner) if isinstance(value, dict) else value
     if kind in _ZERO:

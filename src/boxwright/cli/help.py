@@ -42,7 +42,11 @@ def overview(width: int = 80) -> str:
 def group_help(group: str) -> str:
     """``boxwright image --help``."""
     prefix = group + " "
-    found = {name[len(prefix) :]: row[2] for name, row in available().items() if name.startswith(prefix) and name not in HIDDEN}
+    found = {
+        name[len(prefix) :]: row[2]
+        for name, row in available().items()
+        if name.startswith(prefix) and name not in HIDDEN
+    }
     rows = sorted((name, summary) for name, summary in found.items() if " " not in name)
     rows += sorted((g[len(prefix) :], summary) for g, summary in GROUPS.items() if g.startswith(prefix))
     return "\n".join(
@@ -94,7 +98,11 @@ def option_help(option: Argument) -> str:
         return text
     if isinstance(default, list):
         default = "[" + ",".join(map(str, default)) + "]"
-    return f'{text} (default "{default}")' if isinstance(default, str) and option.kind == "string" else f"{text} (default {default})"
+    return (
+        f'{text} (default "{default}")'
+        if isinstance(default, str) and option.kind == "string"
+        else f"{text} (default {default})"
+    )
 
 
 def _options(parser: Parser, width: int) -> list[str]:

@@ -16,17 +16,35 @@ if TYPE_CHECKING:
 
 NONE = "<none>"
 _COLUMNS = {
-    "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT",
-    "Size": "SIZE", "Containers": "CONTAINERS", "VirtualSize": "SIZE", "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE",
-}  # fmt: skip
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "ID": "IMAGE ID",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "Containers": "CONTAINERS",
+    "VirtualSize": "SIZE",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+}
 
 
 def images_args(p: Parser) -> None:
     p.add_argument("repository", nargs="?", metavar="REPOSITORY[:TAG]", complete="image")
-    p.add_argument("-a", "--all", action="store_true", help="Show all images (default hides intermediate images)")
+    p.add_argument(
+        "-a", "--all", action="store_true", help="Show all images (default hides intermediate images)"
+    )
     p.add_argument("--digests", action="store_true", help="Show digests")
-    p.add_argument("-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided")
-    p.add_argument("--format", default="", metavar="string", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE")
+    p.add_argument(
+        "-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided"
+    )
+    p.add_argument(
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE",
+    )
     p.add_argument("--no-trunc", action="store_true", help="Don't truncate output")
     p.add_argument("-q", "--quiet", action="store_true", help="Only show image IDs")
 
@@ -110,8 +128,19 @@ def _names(image: ImageSummary, with_digests: bool) -> Iterator[tuple[str, str, 
 
 def history_args(p: Parser) -> None:
     p.add_argument("image", metavar="IMAGE", complete="image")
-    p.add_argument("--format", default="", metavar="string", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE")
-    p.add_argument("-H", "--human", action="store_true", default=True, help="Print sizes and dates in human readable format")
+    p.add_argument(
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE",
+    )
+    p.add_argument(
+        "-H",
+        "--human",
+        action="store_true",
+        default=True,
+        help="Print sizes and dates in human readable format",
+    )
     p.add_argument("--no-trunc", action="store_true", help="Don't truncate output")
     p.add_argument("-q", "--quiet", action="store_true", help="Only show image IDs")
 
@@ -120,11 +149,22 @@ def history(ctx: Context, args: Namespace) -> int:
     """Show the history of an image."""
     lines = ctx.engine.history(args.image)
     columns = {
-        "ID": "IMAGE", "CreatedSince": "CREATED" if args.human else "CREATED AT", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY",
-        "Size": "SIZE", "Comment": "COMMENT",
-    }  # fmt: skip
+        "ID": "IMAGE",
+        "CreatedSince": "CREATED" if args.human else "CREATED AT",
+        "CreatedAt": "CREATED AT",
+        "CreatedBy": "CREATED BY",
+        "Size": "SIZE",
+        "Comment": "COMMENT",
+    }
     rows = [_history_row(line, human=args.human, full=args.no_trunc) for line in lines]
-    table(ctx, columns, rows, default=("ID", "CreatedSince", "CreatedBy", "Size", "Comment"), format=args.format, quiet=args.quiet)
+    table(
+        ctx,
+        columns,
+        rows,
+        default=("ID", "CreatedSince", "CreatedBy", "Size", "Comment"),
+        format=args.format,
+        quiet=args.quiet,
+    )
     return 0
 
 
@@ -186,8 +226,12 @@ def tell_failures(ctx: Context, failures: Iterable[Exception], *, forgive_missin
 
 
 def image_prune_args(p: Parser) -> None:
-    p.add_argument("-a", "--all", action="store_true", help="Remove all unused images, not just dangling ones")
-    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")')
+    p.add_argument(
+        "-a", "--all", action="store_true", help="Remove all unused images, not just dangling ones"
+    )
+    p.add_argument(
+        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")'
+    )
     p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
 
 
@@ -197,7 +241,9 @@ def image_prune(ctx: Context, args: Namespace) -> int:
     from boxwright.image.remove import PRUNE_FILTERS
 
     filters = parse_filters(args.filter, PRUNE_FILTERS)
-    what = "all images without at least one container associated to them" if args.all else "all dangling images"
+    what = (
+        "all images without at least one container associated to them" if args.all else "all dangling images"
+    )
     if not args.force and not ctx.confirm(f"WARNING! This will remove {what}."):
         return 0
     pruned = ctx.engine.image_prune(everything=args.all, filters=filters)
@@ -214,4 +260,3 @@ def show_removed(out: Callable[[str], None], removed: Iterable[Removed]) -> None
         for line in lines:
             out(line)
         out("")
-

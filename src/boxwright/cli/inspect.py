@@ -21,8 +21,16 @@ class NoSuchObject(NotFound):
 
 def inspect_args(p: Parser) -> None:
     p.add_argument("name", nargs="+", metavar="NAME|ID", complete="object")
-    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
-    p.add_argument("-s", "--size", action="store_true", help="Display total file sizes if the type is container")
+    p.add_argument(
+        "-f",
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a custom template: 'json' or TEMPLATE",
+    )
+    p.add_argument(
+        "-s", "--size", action="store_true", help="Display total file sizes if the type is container"
+    )
     p.add_argument("--type", default="", metavar="string", help="Only inspect objects of the given type")
 
 
@@ -47,13 +55,26 @@ def inspect(ctx: Context, args: Namespace) -> int:
 
 def image_inspect_args(p: Parser) -> None:
     p.add_argument("image", nargs="+", metavar="IMAGE", complete="image")
-    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
-    p.add_argument("--platform", metavar="string", help="Inspect a specific platform of the multi-platform image")
+    p.add_argument(
+        "-f",
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a custom template: 'json' or TEMPLATE",
+    )
+    p.add_argument(
+        "--platform", metavar="string", help="Inspect a specific platform of the multi-platform image"
+    )
 
 
 def image_inspect(ctx: Context, args: Namespace) -> int:
     """Show images."""
-    return show(ctx, args.image, lambda name: ("image", ctx.engine.image_inspect(name, platform=args.platform)), args.format)
+    return show(
+        ctx,
+        args.image,
+        lambda name: ("image", ctx.engine.image_inspect(name, platform=args.platform)),
+        args.format,
+    )
 
 
 def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 PROG = "boxwright"
 INTERNAL_ERROR = 70  # sysexits.h EX_SOFTWARE: a bug of ours, not a mistake of the user's
-BROKEN_PIPE = 141  # as if SIGPIPE had ended us, which is what the shell expects of `boxwright images | head -1`
+BROKEN_PIPE = (
+    141  # as if SIGPIPE had ended us, which is what the shell expects of `boxwright images | head -1`
+)
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +35,9 @@ def main(argv: list[str]) -> int:
 
             return complete(argv[1:])
         name, options, rest = split(argv)
-        ctx = Context(root=options.root, docker_config=options.config, debug=options.debug, prog=f"{PROG} {name}")
+        ctx = Context(
+            root=options.root, docker_config=options.config, debug=options.debug, prog=f"{PROG} {name}"
+        )
         code = _dispatch(ctx, name, options, rest)
         sys.stdout.flush()
         return code
@@ -50,14 +54,27 @@ def global_parser() -> Parser:
     """The options that stand before the command."""
     p = Parser(PROG)
     p.usage = "COMMAND"
-    p.add_argument("--config", metavar="string", help="Directory of the client's configuration file config.json (default ~/.docker)")
+    p.add_argument(
+        "--config",
+        metavar="string",
+        help="Directory of the client's configuration file config.json (default ~/.docker)",
+    )
     p.add_argument("-D", "--debug", action="store_true", help="Show where an error comes from")
     p.add_argument("-H", "--host", action="append", help="Accepted for Docker's sake; there is no daemon")
     p.add_argument("-c", "--context", help="Accepted for Docker's sake; there is no daemon")
     p.add_argument(
-        "-l", "--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"), help='Set the logging level ("debug", "info", "warn", "error", "fatal")'
+        "-l",
+        "--log-level",
+        default="info",
+        choices=("debug", "info", "warn", "error", "fatal"),
+        help='Set the logging level ("debug", "info", "warn", "error", "fatal")',
     )
-    p.add_argument("--root", metavar="dir", complete="dir", help="Where images and containers are kept (default $BOXWRIGHT_ROOT, or /var/lib/boxwright for root)")
+    p.add_argument(
+        "--root",
+        metavar="dir",
+        complete="dir",
+        help="Where images and containers are kept (default $BOXWRIGHT_ROOT, or /var/lib/boxwright for root)",
+    )
     p.add_argument("-v", "--version", action="store_true", help="Print version information and quit")
     p.add_argument("words", nargs="...")
     return p
@@ -166,10 +183,18 @@ def unknown(words: list[str]) -> UsageError:
     names = {n[len(prefix) :].split(" ")[0] for n in available() if n.startswith(prefix) and n not in HIDDEN}
     near = closest(word, sorted(names))
     if word.startswith("-"):
-        text = f"unknown flag: {word}" if word.startswith("--") else f"unknown shorthand flag: {word[1]!r} in {word}"
+        text = (
+            f"unknown flag: {word}"
+            if word.startswith("--")
+            else f"unknown shorthand flag: {word[1]!r} in {word}"
+        )
         return FlagError(text, prog=prog, usage=f"{prog} COMMAND")
     message = f"{PROG}: unknown command: {PROG} {' '.join(words)}"
-    return UsageError(message, prog=prog, hint="did you mean " + " or ".join(f"'{prog} {n}'" for n in near) + "?" if near else "")
+    return UsageError(
+        message,
+        prog=prog,
+        hint="did you mean " + " or ".join(f"'{prog} {n}'" for n in near) + "?" if near else "",
+    )
 
 
 # --- failures --------------------------------------------------------------------------------------
@@ -202,4 +227,8 @@ def _tolerant_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="surrogateescape" if (stream.encoding or "").lower().replace("-", "") == "utf8" else "backslashreplace")
+            reconfigure(
+                errors="surrogateescape"
+                if (stream.encoding or "").lower().replace("-", "") == "utf8"
+                else "backslashreplace"
+            )

@@ -52,8 +52,14 @@ def manifest_annotate(ctx: Context, args: Namespace) -> int:
     """Change what an entry says about its platform."""
     features = tuple(f for text in args.os_features for f in text.split(",") if f)
     ctx.engine.manifest_lists.annotate(
-        args.list, args.image, architecture=args.arch, os=args.os, variant=args.variant, os_version=args.os_version, os_features=features,
-    )  # fmt: skip
+        args.list,
+        args.image,
+        architecture=args.arch,
+        os=args.os,
+        variant=args.variant,
+        os_version=args.os_version,
+        os_features=features,
+    )
     return 0
 
 
@@ -61,7 +67,9 @@ def manifest_inspect_args(p: Parser) -> None:
     """Docker's."""
     p.usage = "[MANIFEST_LIST] MANIFEST"
     p.add_argument("names", nargs="+", metavar="MANIFEST")
-    p.add_argument("-v", "--verbose", action="store_true", help="Output additional info including layers and platform")
+    p.add_argument(
+        "-v", "--verbose", action="store_true", help="Output additional info including layers and platform"
+    )
     p.add_argument("--insecure", action="store_true", help=SUPPRESS)
 
 
@@ -82,7 +90,14 @@ def manifest_inspect(ctx: Context, args: Namespace) -> int:
             wanted = Reference.parse(args.names[1]).with_default_tag()
             entries = [e for e in entries if e.reference == wanted]
         if entries and (args.verbose or len(args.names) == 2):
-            shown = [(e.reference, e.desc, client.remote(e.reference).manifest(str(e.reference.with_digest(e.desc.digest)))[1]) for e in entries]
+            shown = [
+                (
+                    e.reference,
+                    e.desc,
+                    client.remote(e.reference).manifest(str(e.reference.with_digest(e.desc.digest)))[1],
+                )
+                for e in entries
+            ]
             _print_manifests(ctx, shown, alone=len(args.names) == 2, verbose=args.verbose)
             return 0
         if len(args.names) == 1:
@@ -90,17 +105,26 @@ def manifest_inspect(ctx: Context, args: Namespace) -> int:
             return 0
     reference, desc, content, platforms = inspect(client, args.names[-1])
     if not isinstance(content, Index):
-        _print_manifests(ctx, [(reference, replace(desc, platform=platforms.get(desc.digest)), content)], alone=True, verbose=args.verbose)
+        _print_manifests(
+            ctx,
+            [(reference, replace(desc, platform=platforms.get(desc.digest)), content)],
+            alone=True,
+            verbose=args.verbose,
+        )
     elif not args.verbose:
         _print_index(ctx, content)
     else:
         remote = client.remote(reference)
         names = [(reference.with_digest(d.digest), d) for d in content.manifests]
-        _print_manifests(ctx, [(name, d, remote.manifest(str(name))[1]) for name, d in names], alone=False, verbose=True)
+        _print_manifests(
+            ctx, [(name, d, remote.manifest(str(name))[1]) for name, d in names], alone=False, verbose=True
+        )
     return 0
 
 
-def _print_manifests(ctx: Context, shown: Sequence[tuple[Reference, Descriptor, Any]], *, alone: bool, verbose: bool) -> None:
+def _print_manifests(
+    ctx: Context, shown: Sequence[tuple[Reference, Descriptor, Any]], *, alone: bool, verbose: bool
+) -> None:
     import base64
     import json
 
@@ -109,7 +133,9 @@ def _print_manifests(ctx: Context, shown: Sequence[tuple[Reference, Descriptor, 
         kind = "SchemaV2Manifest" if "docker" in desc.media_type else "OCIManifest"
         body = json.loads(content.raw)
         raw = base64.b64encode(content.raw).decode()
-        out.append({"Ref": str(reference), "Descriptor": desc.to_json(), "Raw": raw, kind: body} if verbose else body)
+        out.append(
+            {"Ref": str(reference), "Descriptor": desc.to_json(), "Raw": raw, kind: body} if verbose else body
+        )
     ctx.out(json.dumps(out[0] if alone else out, indent="\t", ensure_ascii=False))
 
 
@@ -157,7 +183,9 @@ def imagetools_create_args(p: Parser) -> None:
     p.add_argument("--append", action="store_true", help="Append to existing manifest")
     p.add_argument("--annotation", action="append", metavar="stringArray", help="Add annotation to the image")
     p.add_argument("--dry-run", action="store_true", help="Show final image instead of pushing")
-    p.add_argument("-f", "--file", action="append", metavar="stringArray", help="Read source descriptor from file")
+    p.add_argument(
+        "-f", "--file", action="append", metavar="stringArray", help="Read source descriptor from file"
+    )
     p.add_argument("--progress", default="", metavar="string", help=SUPPRESS)
 
 
@@ -170,7 +198,9 @@ def imagetools_create(ctx: Context, args: Namespace) -> int:
             raise Invalid(f"invalid annotation {text!r}: wanted key=value")
         annotations[key.removeprefix("index:")] = value
     sources = [*(_from_file(ctx, path) for path in args.file), *args.sources]
-    made = ctx.engine.imagetools_create(args.tag, sources, append=args.append, annotations=annotations, dry_run=args.dry_run)
+    made = ctx.engine.imagetools_create(
+        args.tag, sources, append=args.append, annotations=annotations, dry_run=args.dry_run
+    )
     if args.dry_run:
         import json
 
@@ -196,14 +226,21 @@ def _from_file(ctx: Context, path: str) -> str:
     try:
         return str(json.loads(text)["ref"])
     except (ValueError, KeyError, TypeError) as error:
-        raise Invalid(f"{path} holds no reference", hint='write the reference itself, or {"ref": "NAME"}') from error
+        raise Invalid(
+            f"{path} holds no reference", hint='write the reference itself, or {"ref": "NAME"}'
+        ) from error
 
 
 def imagetools_inspect_args(p: Parser) -> None:
     """buildx's."""
     p.usage = "NAME"
     p.add_argument("name", metavar="NAME")
-    p.add_argument("--format", default="", metavar="string", help="Format the output using the given Go template: .Name, .Manifest")
+    p.add_argument(
+        "--format",
+        default="",
+        metavar="string",
+        help="Format the output using the given Go template: .Name, .Manifest",
+    )
     p.add_argument("--raw", action="store_true", help="Show original, unformatted JSON manifest")
 
 
@@ -239,7 +276,9 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
     ctx.out("           ")
     ctx.out("Manifests: ")
     for entry in content.manifests:
-        ctx.out(f"  Name:        {reference.name}{':' + reference.tag if reference.tag else ''}@{entry.digest}")
+        ctx.out(
+            f"  Name:        {reference.name}{':' + reference.tag if reference.tag else ''}@{entry.digest}"
+        )
         ctx.out(f"  MediaType:   {entry.media_type}")
         if entry.platform is not None:
             ctx.out(f"  Platform:    {entry.platform}")

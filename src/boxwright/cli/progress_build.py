@@ -60,7 +60,9 @@ def status_text(event: StepStatus) -> str:
     """``transferring context: 1.27kB done``."""
     text = event.id
     if event.total:
-        text += f": {size(event.current)}" + (f" / {size(event.total)}" if event.current != event.total else "")
+        text += f": {size(event.current)}" + (
+            f" / {size(event.total)}" if event.current != event.total else ""
+        )
     return text + (" done" if event.done else "")
 
 
@@ -200,9 +202,18 @@ class RawJson(View):
                 return {"vertexes": [self._vertex(event.step)]}
             case StepLog():
                 data = base64.b64encode(event.data).decode()
-                return {"logs": [{"vertex": digest, "stream": event.stream, "data": data, "timestamp": _now()}]}
+                return {
+                    "logs": [{"vertex": digest, "stream": event.stream, "data": data, "timestamp": _now()}]
+                }
             case StepStatus():
-                status = {"id": event.id, "vertex": digest, "name": event.id, "total": event.total, "current": event.current, "timestamp": _now()}
+                status = {
+                    "id": event.id,
+                    "vertex": digest,
+                    "name": event.id,
+                    "total": event.total,
+                    "current": event.current,
+                    "timestamp": _now(),
+                }
                 return {"statuses": [{**status, "completed": _now()} if event.done else status]}
             case StepCached():
                 return {"vertexes": [self._vertex(event.step, completed=_now(), cached=True)]}

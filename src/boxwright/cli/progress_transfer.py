@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.digest import Digest
 
-PULL = {"started": "Pulling fs layer", "copied": "Pull complete", "exists": "Already exists", "mounted": "Mounted"}
+PULL = {
+    "started": "Pulling fs layer",
+    "copied": "Pull complete",
+    "exists": "Already exists",
+    "mounted": "Mounted",
+}
 PUSH = {"started": "Preparing", "copied": "Pushed", "exists": "Layer already exists", "mounted": "Mounted"}
 COPY = {"started": "Copying", "copied": "Copied", "exists": "Already exists", "mounted": "Mounted"}
 KINDS = ("auto", "plain", "tty", "json", "quiet")
@@ -58,7 +63,9 @@ class Tally:
         self.how: dict[Digest, str] = {}
         self.samples: list[tuple[float, int]] = []
         self.moved = 0
-        self.unchanged = False  # the name pointed at the same image before: that its layers are here is no news
+        self.unchanged = (
+            False  # the name pointed at the same image before: that its layers are here is no news
+        )
 
     # --- content.copy.Progress -------------------------------------------------------------------
 
@@ -172,7 +179,14 @@ class Json(Tally):
         self._write({"status": text})
 
     def show_planned(self, desc: Descriptor) -> None:
-        self._write({"id": desc.digest.short, "digest": str(desc.digest), "status": self.words["started"], "total": desc.size})
+        self._write(
+            {
+                "id": desc.digest.short,
+                "digest": str(desc.digest),
+                "status": self.words["started"],
+                "total": desc.size,
+            }
+        )
 
     def show_advanced(self, desc: Descriptor) -> None:
         now = time.monotonic()
@@ -187,10 +201,18 @@ class Json(Tally):
         moved, total = self.total()
         speed = self.speed()
         return {
-            "id": desc.digest.short, "digest": str(desc.digest), "status": "Transferring",
-            "current": self.got.get(desc.digest, 0), "total": self.sizes[desc.digest],
-            "overall": {"current": moved, "total": total, "bytesPerSecond": round(speed), "secondsLeft": round((total - moved) / speed, 1) if speed else None},
-        }  # fmt: skip
+            "id": desc.digest.short,
+            "digest": str(desc.digest),
+            "status": "Transferring",
+            "current": self.got.get(desc.digest, 0),
+            "total": self.sizes[desc.digest],
+            "overall": {
+                "current": moved,
+                "total": total,
+                "bytesPerSecond": round(speed),
+                "secondsLeft": round((total - moved) / speed, 1) if speed else None,
+            },
+        }
 
     def _write(self, body: dict[str, Any]) -> None:
         import json
@@ -230,7 +252,9 @@ class Terminal(Tally):
             from rich.live import Live
 
             console = Console(file=sys.stderr, no_color=not self.ctx.color)
-            self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=8, transient=False)
+            self._live = Live(
+                console=console, get_renderable=self._picture, refresh_per_second=8, transient=False
+            )
             self._live.start()
 
     def _picture(self) -> Any:
@@ -247,21 +271,37 @@ class Terminal(Tally):
                 size, got = self.sizes[digest], self.got.get(digest, 0)
                 how = self.how.get(digest)
                 state = self.words[how] if how else f"{human_size(got)}/{human_size(size)}"
-                grid.add_row(digest.short, ProgressBar(total=max(size, 1), completed=size if how else min(got, size), width=28), state)
+                grid.add_row(
+                    digest.short,
+                    ProgressBar(total=max(size, 1), completed=size if how else min(got, size), width=28),
+                    state,
+                )
             moved, total = self.total()
             speed = self.speed()
             left = _clock((total - moved) / speed) if speed and moved < total else ""
             share = f"{100 * moved / total:.0f} %" if total else ""
-            text = f"{human_size(moved)}/{human_size(total)} {share} {human_size(speed)}/s" + (f", {left} left" if left else "")
+            text = f"{human_size(moved)}/{human_size(total)} {share} {human_size(speed)}/s" + (
+                f", {left} left" if left else ""
+            )
             grid.add_row("total", ProgressBar(total=max(total, 1), completed=moved, width=28), text)
             return grid
 
 
 def _shown(desc: Descriptor) -> bool:
     """Configs are too small to be worth a line."""
-    return ".config." not in desc.media_type and ".container.image." not in desc.media_type and desc.media_type != "application/vnd.oci.empty.v1+json"
+    return (
+        ".config." not in desc.media_type
+        and ".container.image." not in desc.media_type
+        and desc.media_type != "application/vnd.oci.empty.v1+json"
+    )
 
 
 def _clock(seconds: float) -> str:
     whole = int(seconds + 0.5)
-    return f"{whole}s" if whole < 60 else f"{whole // 60}m{whole % 60:02}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return (
+        f"{whole}s"
+        if whole < 60
+        else f"{whole // 60}m{whole % 60:02}s"
+        if whole < 3600
+        else f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    )

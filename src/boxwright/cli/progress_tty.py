@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 _REFRESH = 0.1  # seconds
 _LOG_LINES = 6  # of a running step, as BuildKit shows
 # What a program says to its terminal is for no other: colours, cursor movements, titles, bells.
-_CONTROLS = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[()*+#]?.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+_CONTROLS = (
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[()*+#]?.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 
 
 class _Line:
@@ -111,7 +113,11 @@ class Terminal(View):
         rows, columns = window_size(sys.stderr.fileno()) or (24, 80)
         lines = self._lines(columns, None if final else max(rows - 2, 4))
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        sys.stderr.write(up + "".join(f"\r\x1b[2K{line}\n" for line in lines) + ("\x1b[0J" if len(lines) < self._drawn else ""))
+        sys.stderr.write(
+            up
+            + "".join(f"\r\x1b[2K{line}\n" for line in lines)
+            + ("\x1b[0J" if len(lines) < self._drawn else "")
+        )
         sys.stderr.flush()
         self._drawn = len(lines)
 
@@ -123,7 +129,9 @@ class Terminal(View):
         for line in self._steps.values():
             body.append(self._step(line, columns))
             if line.state == "running":
-                body += [self.ctx.paint(f" => => {text}"[: columns - 1], "faint") for text in line.status.values()]
+                body += [
+                    self.ctx.paint(f" => => {text}"[: columns - 1], "faint") for text in line.status.values()
+                ]
                 body += [self.ctx.paint(f" => => # {text}"[: columns - 1], "faint") for text in line.log]
         if room is not None and len(body) > room:
             body = body[-room:]

@@ -26,7 +26,10 @@ def _catalog(config: RegistryConfig) -> Catalog:
     from boxwright.registry.server.tokens import SCHEMA
 
     if not (config.storage / "registry.db").exists():
-        raise Invalid(f"there is no registry in {config.storage}", hint="name it with --storage, or start `boxwright registry serve` once")
+        raise Invalid(
+            f"there is no registry in {config.storage}",
+            hint="name it with --storage, or start `boxwright registry serve` once",
+        )
     return Catalog(config.storage / "registry.db", extensions=(SCHEMA,))
 
 
@@ -36,7 +39,12 @@ def _catalog(config: RegistryConfig) -> Catalog:
 def registry_gc_args(p: Parser) -> None:
     storage_options(p)
     p.add_argument("--dry-run", action="store_true", help="Only show what would go")
-    p.add_argument("--grace", default="", metavar="duration", help='Keep unreferenced blobs that are younger (default "24h")')
+    p.add_argument(
+        "--grace",
+        default="",
+        metavar="duration",
+        help='Keep unreferenced blobs that are younger (default "24h")',
+    )
     p.add_argument("-q", "--quiet", action="store_true", help="Only show the total")
 
 
@@ -50,7 +58,9 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
 
     config = configuration(ctx, args)
     if args.grace:
-        config = replace(config, housekeeping=replace(config.housekeeping, grace=seconds(args.grace, "--grace")))
+        config = replace(
+            config, housekeeping=replace(config.housekeeping, grace=seconds(args.grace, "--grace"))
+        )
     done = Collector(config, _catalog(config), FileBlobs(config.storage), dry_run=args.dry_run).run()
     would = "would be deleted" if args.dry_run else "deleted"
     if not args.quiet:
@@ -59,13 +69,21 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
                 ctx.out(f"{kind} {name} {would}")
     if done.uploads:
         ctx.out(f"{done.uploads} stale uploads {would}")
-    ctx.out(f"Total reclaimed space: {human_size(done.bytes)}" if not args.dry_run else f"Reclaimable space: {human_size(done.bytes)}")
+    ctx.out(
+        f"Total reclaimed space: {human_size(done.bytes)}"
+        if not args.dry_run
+        else f"Reclaimable space: {human_size(done.bytes)}"
+    )
     return 0
 
 
 def registry_fsck_args(p: Parser) -> None:
     storage_options(p)
-    p.add_argument("--repair", action="store_true", help="Forget blobs whose bytes are wrong or missing, so that the next push brings them again")
+    p.add_argument(
+        "--repair",
+        action="store_true",
+        help="Forget blobs whose bytes are wrong or missing, so that the next push brings them again",
+    )
 
 
 def registry_fsck(ctx: Context, args: Namespace) -> int:
@@ -88,7 +106,13 @@ def registry_fsck(ctx: Context, args: Namespace) -> int:
 
 def _user_options(p: Parser) -> None:
     storage_options(p)
-    p.add_argument("--htpasswd", default="", metavar="file", help="The file of accounts, when no configuration names it", complete="file")
+    p.add_argument(
+        "--htpasswd",
+        default="",
+        metavar="file",
+        help="The file of accounts, when no configuration names it",
+        complete="file",
+    )
 
 
 def _users(config: RegistryConfig, args: Namespace) -> Users:
@@ -98,7 +122,10 @@ def _users(config: RegistryConfig, args: Namespace) -> Users:
 
     path = Path(args.htpasswd) if args.htpasswd else config.auth.htpasswd if config.auth else None
     if path is None:
-        raise NoAccounts("no file of accounts is known", hint="name it with --htpasswd FILE, or with --config FILE that has [auth] htpasswd")
+        raise NoAccounts(
+            "no file of accounts is known",
+            hint="name it with --htpasswd FILE, or with --config FILE that has [auth] htpasswd",
+        )
     return Users(path)
 
 
@@ -169,7 +196,11 @@ def registry_user_ls(ctx: Context, args: Namespace) -> int:
     admins = config.auth.admins if config.auth else frozenset[str]()
     organisations = config.auth.organisations if config.auth else {}
     rows = [
-        {"Name": name, "Role": "admin" if name in admins else "user", "Organisations": ", ".join(o for o, members in organisations.items() if name in members)}
+        {
+            "Name": name,
+            "Role": "admin" if name in admins else "user",
+            "Organisations": ", ".join(o for o, members in organisations.items() if name in members),
+        }
         for name in _users(config, args).names()
     ]
     table(ctx, {"Name": "NAME", "Role": "ROLE", "Organisations": "ORGANISATIONS"}, rows)
@@ -183,9 +214,21 @@ def registry_token_create_args(p: Parser) -> None:
     storage_options(p)
     p.add_argument("user", metavar="USER")
     p.add_argument("--name", default="", metavar="string", help="What the token is for")
-    p.add_argument("--scope", action="append", metavar="list", help='Limit it, e.g. "team/**:pull,push" (several times: any of them)')
-    p.add_argument("--expires", default="", metavar="duration", help='Lifetime, e.g. "30d" (default: until removed)')
-    p.examples = [("For a build server that pulls", "boxwright registry token create --config registry.toml --scope 'acme/**:pull' --expires 90d carol")]
+    p.add_argument(
+        "--scope",
+        action="append",
+        metavar="list",
+        help='Limit it, e.g. "team/**:pull,push" (several times: any of them)',
+    )
+    p.add_argument(
+        "--expires", default="", metavar="duration", help='Lifetime, e.g. "30d" (default: until removed)'
+    )
+    p.examples = [
+        (
+            "For a build server that pulls",
+            "boxwright registry token create --config registry.toml --scope 'acme/**:pull' --expires 90d carol",
+        )
+    ]
 
 
 def registry_token_create(ctx: Context, args: Namespace) -> int:
@@ -213,12 +256,29 @@ def registry_token_ls(ctx: Context, args: Namespace) -> int:
 
     rows = [
         {
-            "ID": t.id, "User": t.user, "Name": t.name, "Scopes": " ".join(t.scopes) or "all", "Created": created_at(t.created),
-            "Expires": created_at(t.expires) if t.expires else "never", "LastUsed": created_at(t.last_used) if t.last_used else "never",
+            "ID": t.id,
+            "User": t.user,
+            "Name": t.name,
+            "Scopes": " ".join(t.scopes) or "all",
+            "Created": created_at(t.created),
+            "Expires": created_at(t.expires) if t.expires else "never",
+            "LastUsed": created_at(t.last_used) if t.last_used else "never",
         }
         for t in AccessTokens(_catalog(configuration(ctx, args))).all(args.user)
-    ]  # fmt: skip
-    table(ctx, {"ID": "ID", "User": "USER", "Name": "NAME", "Scopes": "SCOPES", "Created": "CREATED", "Expires": "EXPIRES", "LastUsed": "LAST USED"}, rows)
+    ]
+    table(
+        ctx,
+        {
+            "ID": "ID",
+            "User": "USER",
+            "Name": "NAME",
+            "Scopes": "SCOPES",
+            "Created": "CREATED",
+            "Expires": "EXPIRES",
+            "LastUsed": "LAST USED",
+        },
+        rows,
+    )
     return 0
 
 

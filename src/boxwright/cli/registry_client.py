@@ -22,7 +22,12 @@ class NotATerminal(Invalid):
 
 
 def _progress_option(p: Parser) -> None:
-    p.add_argument("--progress", default="", metavar="string", help='How progress is shown ("auto", "plain", "tty", "json", "quiet")')
+    p.add_argument(
+        "--progress",
+        default="",
+        metavar="string",
+        help='How progress is shown ("auto", "plain", "tty", "json", "quiet")',
+    )
 
 
 # --- pull -------------------------------------------------------------------------------------------
@@ -32,26 +37,48 @@ def pull_args(p: Parser) -> None:
     """Docker's, and several platforms at once."""
     p.usage = "NAME[:TAG|@DIGEST]"
     p.add_argument("name", metavar="NAME[:TAG|@DIGEST]", complete="image")
-    p.add_argument("-a", "--all-tags", action="store_true", help="Download all tagged images in the repository")
-    p.add_argument("--platform", default="", metavar="string", help="Set platform if server is multi-platform capable; several with commas")
+    p.add_argument(
+        "-a", "--all-tags", action="store_true", help="Download all tagged images in the repository"
+    )
+    p.add_argument(
+        "--platform",
+        default="",
+        metavar="string",
+        help="Set platform if server is multi-platform capable; several with commas",
+    )
     p.add_argument("-q", "--quiet", action="store_true", help="Suppress verbose output")
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
     _progress_option(p)
-    p.examples = [("Several platforms into one image", "boxwright pull --platform linux/amd64,linux/arm64 alpine")]
+    p.examples = [
+        ("Several platforms into one image", "boxwright pull --platform linux/amd64,linux/arm64 alpine")
+    ]
 
 
 def pull(ctx: Context, args: Namespace) -> int:
     """Lines as Docker's; standard output gets the digest, the status and, last, the full name."""
     name = fetch(
-        ctx, args.name, platform=args.platform or ctx.settings.platform, all_tags=args.all_tags, quiet=args.quiet, progress=args.progress, out=ctx.out,
-    )  # fmt: skip
+        ctx,
+        args.name,
+        platform=args.platform or ctx.settings.platform,
+        all_tags=args.all_tags,
+        quiet=args.quiet,
+        progress=args.progress,
+        out=ctx.out,
+    )
     ctx.out(name)
     return 0
 
 
 def fetch(
-    ctx: Context, name: str, *, platform: str = "", all_tags: bool = False, quiet: bool = False, progress: str = "", out: Callable[[str], None],
-) -> str:  # fmt: skip
+    ctx: Context,
+    name: str,
+    *,
+    platform: str = "",
+    all_tags: bool = False,
+    quiet: bool = False,
+    progress: str = "",
+    out: Callable[[str], None],
+) -> str:
     """Pull, showing how it goes; digest and status go to `out`. Returns the full name."""
     from boxwright.cli import progress_transfer
     from boxwright.spec.reference import Reference
@@ -70,7 +97,9 @@ def fetch(
         done = ctx.engine.pull(name, platform=platform, all_tags=all_tags)
     else:
         with shown:
-            done = ctx.engine.pull(name, platform=platform, all_tags=all_tags, progress=shown, resolved=announce)
+            done = ctx.engine.pull(
+                name, platform=platform, all_tags=all_tags, progress=shown, resolved=announce
+            )
     for pulled in done:
         if pulled.warning:
             ctx.warn(pulled.warning)
@@ -90,10 +119,23 @@ def push_args(p: Parser) -> None:
     """Docker's, several names at once, and how layers made here are compressed."""
     p.usage = "NAME[:TAG] [NAME[:TAG]...]"
     p.add_argument("names", nargs="+", metavar="NAME[:TAG]", complete="image")
-    p.add_argument("-a", "--all-tags", action="store_true", help="Push all tags of an image to the repository")
-    p.add_argument("--platform", default="", metavar="string", help="Push a platform-specific manifest as a single-platform image")
+    p.add_argument(
+        "-a", "--all-tags", action="store_true", help="Push all tags of an image to the repository"
+    )
+    p.add_argument(
+        "--platform",
+        default="",
+        metavar="string",
+        help="Push a platform-specific manifest as a single-platform image",
+    )
     p.add_argument("-q", "--quiet", action="store_true", help="Suppress verbose output")
-    p.add_argument("--compression", default="gzip", choices=("gzip", "zstd", "none"), metavar="string", help='Of layers built here ("gzip", "zstd", "none")')
+    p.add_argument(
+        "--compression",
+        default="gzip",
+        choices=("gzip", "zstd", "none"),
+        metavar="string",
+        help='Of layers built here ("gzip", "zstd", "none")',
+    )
     p.add_argument("--compression-level", type=int, metavar="int", help="Of layers built here")
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
     _progress_option(p)
@@ -111,7 +153,12 @@ def push(ctx: Context, args: Namespace) -> int:
                 ctx.err("Using default tag: latest")
             ctx.err(f"The push refers to repository [{reference.name}]")
         shown = progress_transfer.make(ctx, args.progress, progress_transfer.PUSH, quiet=args.quiet)
-        options = {"all_tags": args.all_tags, "platform": args.platform, "compression": args.compression, "level": args.compression_level}
+        options = {
+            "all_tags": args.all_tags,
+            "platform": args.platform,
+            "compression": args.compression,
+            "level": args.compression_level,
+        }
         if shown is None:
             done = ctx.engine.push(name, **options)
         else:
@@ -137,7 +184,12 @@ def login_args(p: Parser) -> None:
     p.add_argument("-u", "--username", default="", metavar="string", help="Username")
     p.add_argument("-p", "--password", default=None, metavar="string", help="Password")
     p.add_argument("--password-stdin", action="store_true", help="Take the password from stdin")
-    p.examples = [("Without the password in the shell's history", "boxwright login -u me --password-stdin registry.example.com < password.txt")]
+    p.examples = [
+        (
+            "Without the password in the shell's history",
+            "boxwright login -u me --password-stdin registry.example.com < password.txt",
+        )
+    ]
 
 
 def login(ctx: Context, args: Namespace) -> int:
@@ -188,7 +240,9 @@ def _again(ctx: Context, server: str) -> bool:
 
 def _ask(ctx: Context, username: str) -> tuple[str, str]:
     if not ctx.stdin_is_tty:
-        raise NotATerminal("Cannot perform an interactive login from a non TTY device", hint="use -u NAME --password-stdin")
+        raise NotATerminal(
+            "Cannot perform an interactive login from a non TTY device", hint="use -u NAME --password-stdin"
+        )
     import getpass
 
     if not username:
@@ -227,11 +281,20 @@ def search_args(p: Parser) -> None:
     """Docker's; ``HOST/TERM`` searches another registry."""
     p.usage = "TERM"
     p.add_argument("term", metavar="TERM")
-    p.add_argument("-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided (stars=N, is-official=true|false)")
+    p.add_argument(
+        "-f",
+        "--filter",
+        action="append",
+        metavar="filter",
+        help="Filter output based on conditions provided (stars=N, is-official=true|false)",
+    )
     p.add_argument("--format", default="", metavar="string", help="Pretty-print search using a Go template")
     p.add_argument("--limit", type=int, default=0, metavar="int", help="Max number of search results")
     p.add_argument("--no-trunc", action="store_true", help="Don't truncate output")
-    p.examples = [("A registry of your own", "boxwright search localhost:5000/app"), ("All that it has", "boxwright search localhost:5000/")]
+    p.examples = [
+        ("A registry of your own", "boxwright search localhost:5000/app"),
+        ("All that it has", "boxwright search localhost:5000/"),
+    ]
 
 
 def search(ctx: Context, args: Namespace) -> int:
@@ -247,17 +310,24 @@ def search(ctx: Context, args: Namespace) -> int:
     if "is-automated" in filters:
         ctx.warn('filtering with "is-automated" is deprecated: no registry says it any more')
     found = ctx.engine.search(
-        args.term, limit=args.limit, stars=max(map(int, stars)), official=flag(filters, "is-official"),
+        args.term,
+        limit=args.limit,
+        stars=max(map(int, stars)),
+        official=flag(filters, "is-official"),
         automated=flag(filters, "is-automated") or False,
-    )  # fmt: skip
+    )
     yes, no = ("true", "false") if args.format == "json" or "json ." in args.format else ("[OK]", "")
     rows = []
     for entry in found:
         text = " ".join(entry.description.split())
-        rows.append({
-            "Name": entry.name, "Description": text if args.no_trunc else ellipsis(text, _WIDTH),
-            "StarCount": str(entry.stars), "IsOfficial": yes if entry.official else no,
-        })  # fmt: skip
+        rows.append(
+            {
+                "Name": entry.name,
+                "Description": text if args.no_trunc else ellipsis(text, _WIDTH),
+                "StarCount": str(entry.stars),
+                "IsOfficial": yes if entry.official else no,
+            }
+        )
     table(ctx, _SEARCH, rows, format=args.format)
     return 0
 
@@ -266,7 +336,12 @@ def tags_ls_args(p: Parser) -> None:
     """One repository."""
     p.usage = "REPOSITORY"
     p.add_argument("repository", metavar="REPOSITORY")
-    p.add_argument("--format", default="", metavar="string", help="Format output using a Go template: .Name, .Tag, .Reference")
+    p.add_argument(
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a Go template: .Name, .Tag, .Reference",
+    )
 
 
 def tags_ls(ctx: Context, args: Namespace) -> int:
@@ -281,7 +356,10 @@ def tags_ls(ctx: Context, args: Namespace) -> int:
         return 0
     from boxwright.cli.tables import table
 
-    rows = [{"Name": reference.familiar_name, "Tag": tag, "Reference": f"{reference.familiar_name}:{tag}"} for tag in tags]
+    rows = [
+        {"Name": reference.familiar_name, "Tag": tag, "Reference": f"{reference.familiar_name}:{tag}"}
+        for tag in tags
+    ]
     table(ctx, {"Name": "NAME", "Tag": "TAG", "Reference": "REFERENCE"}, rows, format=args.format)
     return 0
 
@@ -289,7 +367,9 @@ def tags_ls(ctx: Context, args: Namespace) -> int:
 def tags_rm_args(p: Parser) -> None:
     """One or several."""
     p.usage = "NAME:TAG|NAME@DIGEST [NAME:TAG|NAME@DIGEST...]"
-    p.description = "A tag goes alone; a digest takes the manifest with all its tags. The registry must allow it."
+    p.description = (
+        "A tag goes alone; a digest takes the manifest with all its tags. The registry must allow it."
+    )
     p.add_argument("name", nargs="+", metavar="NAME")
 
 
@@ -304,7 +384,10 @@ def tags_rm(ctx: Context, args: Namespace) -> int:
         try:
             reference = Reference.parse(name)
             if not reference.tag and not reference.digest:
-                raise Invalid(f"{name} names a whole repository", hint=f"say which tag or digest: boxwright tags ls {name}")
+                raise Invalid(
+                    f"{name} names a whole repository",
+                    hint=f"say which tag or digest: boxwright tags ls {name}",
+                )
             ctx.engine.delete(name)
             ctx.out(f"Deleted: {reference.familiar}")
         except BoxwrightError as error:
@@ -325,12 +408,19 @@ def copy_args(p: Parser) -> None:
     p.add_argument("source", metavar="SOURCE")
     p.add_argument("destination", metavar="DESTINATION")
     p.add_argument("-a", "--all", action="store_true", help=SUPPRESS)
-    p.add_argument("--platform", default="", metavar="string", help="Only these platforms (with commas); the default is all of them")
+    p.add_argument(
+        "--platform",
+        default="",
+        metavar="string",
+        help="Only these platforms (with commas); the default is all of them",
+    )
     p.add_argument("--no-referrers", action="store_true", help="Leave signatures and other referrers behind")
     p.add_argument("--jobs", type=int, default=6, metavar="int", help="How many blobs at a time")
     p.add_argument("-q", "--quiet", action="store_true", help="Print nothing but the digest")
     _progress_option(p)
-    p.examples = [("From one registry to another", "boxwright copy docker.io/library/alpine:3 localhost:5000/alpine:3")]
+    p.examples = [
+        ("From one registry to another", "boxwright copy docker.io/library/alpine:3 localhost:5000/alpine:3")
+    ]
 
 
 def copy(ctx: Context, args: Namespace) -> int:
@@ -339,7 +429,12 @@ def copy(ctx: Context, args: Namespace) -> int:
 
     shown = progress_transfer.make(ctx, args.progress, progress_transfer.COPY, quiet=args.quiet)
     notes: list[str] = []
-    options = {"platform": args.platform, "referrers": not args.no_referrers, "jobs": args.jobs, "note": notes.append}
+    options = {
+        "platform": args.platform,
+        "referrers": not args.no_referrers,
+        "jobs": args.jobs,
+        "note": notes.append,
+    }
     if shown is None:
         desc = ctx.engine.copy(args.source, args.destination, **options)
     else:

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 INTERNAL_ERROR = 70  # sysexits.h EX_SOFTWARE: a bug of ours, not a mistake of the user's
 
 _OS_ERRORS = {
-    errno.ENOSPC: ("no space left on the disk", "`boxwright system df` shows what is used, `boxwright system prune` frees what is not"),
-    errno.EDQUOT: ("the disk quota is used up", "`boxwright system df` shows what is used, `boxwright system prune` frees what is not"),
-    errno.EACCES: ("permission denied", "run as a user who may do this, or choose a store of your own with --root"),
+    errno.ENOSPC: (
+        "no space left on the disk",
+        "`boxwright system df` shows what is used, `boxwright system prune` frees what is not",
+    ),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "`boxwright system df` shows what is used, `boxwright system prune` frees what is not",
+    ),
+    errno.EACCES: (
+        "permission denied",
+        "run as a user who may do this, or choose a store of your own with --root",
+    ),
     errno.EPERM: ("operation not permitted", "this may need root"),
     errno.EROFS: ("the file system is read-only", "choose another place with --root"),
     errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n`"),
@@ -41,14 +50,20 @@ def report(ctx: Context, error: Exception) -> int:
         return error.exit_code
     if isinstance(error, OSError):
         meaning, hint = _OS_ERRORS.get(error.errno or 0, (error.strerror or str(error), ""))
-        where = " -> ".join(os.fsdecode(f) for f in (error.filename, error.filename2) if isinstance(f, (str, bytes)))
+        where = " -> ".join(
+            os.fsdecode(f) for f in (error.filename, error.filename2) if isinstance(f, (str, bytes))
+        )
         _tell(ctx, f"{where}: {meaning}" if where else meaning, hint)
         return 1
     if isinstance(error, UnicodeEncodeError):  # bytes that are no UTF-8 were typed where a name is wanted
         _tell(ctx, f"{ascii(error.object)[:100]} is not valid UTF-8", "")
         return 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("boxwright"):
-        _tell(ctx, f"this needs the Python package {error.name.partition('.')[0]}", "pip install 'boxwright[registry]'")
+        _tell(
+            ctx,
+            f"this needs the Python package {error.name.partition('.')[0]}",
+            "pip install 'boxwright[registry]'",
+        )
         return 1
     if isinstance(error, MemoryError):
         _tell(ctx, "out of memory", "")

@@ -24,15 +24,28 @@ def run_args(p: Parser) -> None:
     from boxwright.cli.containers_attach import declare_detach_keys
     from boxwright.cli.containers_options import declare
 
-    p.add_argument("-d", "--detach", action="store_true", help="Run container in background and print container ID")
+    p.add_argument(
+        "-d", "--detach", action="store_true", help="Run container in background and print container ID"
+    )
     declare_detach_keys(p)
-    p.add_argument("--sig-proxy", action="store_true", default=True, help="Proxy received signals to the process (default true)")
+    p.add_argument(
+        "--sig-proxy",
+        action="store_true",
+        default=True,
+        help="Proxy received signals to the process (default true)",
+    )
     declare(p)
     p.usage = "IMAGE [COMMAND] [ARG...]"
     p.examples = [
-        ("Run a command and remove the container afterwards", "boxwright run --rm debian cat /etc/os-release"),
+        (
+            "Run a command and remove the container afterwards",
+            "boxwright run --rm debian cat /etc/os-release",
+        ),
         ("A shell with a terminal", "boxwright run -it --rm debian bash"),
-        ("A service in the background, reachable at http://127.0.0.1:8080", "boxwright run -d --name web -p 8080:80 nginx"),
+        (
+            "A service in the background, reachable at http://127.0.0.1:8080",
+            "boxwright run -d --name web -p 8080:80 nginx",
+        ),
     ]
 
 
@@ -121,7 +134,11 @@ def pull(ctx: Context, image: str, platform: str, *, quiet: bool) -> None:
 def _familiar(image: str) -> str:
     from boxwright.spec.reference import Reference
 
-    return Reference.parse(image).familiar if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+    return (
+        Reference.parse(image).familiar
+        if ":" in image.rpartition("/")[2] or "@" in image
+        else f"{image}:latest"
+    )
 
 
 def _cidfile(path: str) -> int:
@@ -132,6 +149,10 @@ def _cidfile(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError as error:
-        raise OptionInvalid(f"container ID file found, make sure the other container isn't running or delete {path}") from error
+        raise OptionInvalid(
+            f"container ID file found, make sure the other container isn't running or delete {path}"
+        ) from error
     except OSError as error:
-        raise OptionInvalid(f"failed to create the container ID file: open {path}: {(error.strerror or '').lower()}") from error
+        raise OptionInvalid(
+            f"failed to create the container ID file: open {path}: {(error.strerror or '').lower()}"
+        ) from error

@@ -37,7 +37,11 @@ def occupy() -> None:
     its number, and what is printed would go there. Printing to a closed standard output stays an error."""
     import os
 
-    for number, name, mode in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+    for number, name, mode in (
+        (0, "stdin", os.O_RDONLY),
+        (1, "stdout", os.O_RDONLY),
+        (2, "stderr", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
             try:
                 os.fstat(number)

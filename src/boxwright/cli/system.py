@@ -31,14 +31,21 @@ def system_df(ctx: Context, args: Namespace) -> int:
     if args.verbose and not args.format:
         _df_details(ctx, usage)
         return 0
-    columns = {"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE"}
+    columns = {
+        "Type": "TYPE",
+        "TotalCount": "TOTAL",
+        "Active": "ACTIVE",
+        "Size": "SIZE",
+        "Reclaimable": "RECLAIMABLE",
+    }
     rows = [
         {
             "Type": part.type,
             "TotalCount": str(part.total),
             "Active": str(part.active),
             "Size": human_size(part.size),
-            "Reclaimable": human_size(part.reclaimable) + (f" ({part.reclaimable * 100 // part.size}%)" if part.size else ""),
+            "Reclaimable": human_size(part.reclaimable)
+            + (f" ({part.reclaimable * 100 // part.size}%)" if part.size else ""),
         }
         for part in usage.parts
     ]
@@ -49,19 +56,35 @@ def system_df(ctx: Context, args: Namespace) -> int:
 def _df_details(ctx: Context, usage: Usage) -> None:
     ctx.out("Images space usage:\n")
     columns = {
-        "Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "CreatedSince": "CREATED", "Size": "SIZE", "SharedSize": "SHARED SIZE",
-        "UniqueSize": "UNIQUE SIZE", "Containers": "CONTAINERS",
-    }  # fmt: skip
+        "Repository": "REPOSITORY",
+        "Tag": "TAG",
+        "ID": "IMAGE ID",
+        "CreatedSince": "CREATED",
+        "Size": "SIZE",
+        "SharedSize": "SHARED SIZE",
+        "UniqueSize": "UNIQUE SIZE",
+        "Containers": "CONTAINERS",
+    }
     table(ctx, columns, (row for image in usage.images for row in _image_rows(image)))
     ctx.out("\nContainers space usage:\n")
     columns = {
-        "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE", "RunningFor": "CREATED",
-        "Status": "STATUS", "Names": "NAMES",
-    }  # fmt: skip
+        "ID": "CONTAINER ID",
+        "Image": "IMAGE",
+        "Command": "COMMAND",
+        "LocalVolumes": "LOCAL VOLUMES",
+        "Size": "SIZE",
+        "RunningFor": "CREATED",
+        "Status": "STATUS",
+        "Names": "NAMES",
+    }
     table(ctx, columns, _container_rows(ctx, usage) if usage.containers else ())
     ctx.out("\nLocal Volumes space usage:\n")
     columns = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
-    table(ctx, columns, ({"Name": v.name, "Links": str(v.links), "Size": human_size(v.size)} for v in usage.volumes))
+    table(
+        ctx,
+        columns,
+        ({"Name": v.name, "Links": str(v.links), "Size": human_size(v.size)} for v in usage.volumes),
+    )
     cache = next((part.size for part in usage.parts if part.type == "Build Cache"), 0)
     ctx.out(f"\nBuild cache usage: {human_size(cache)}\n")
     _cache_table(ctx, usage.cache)
@@ -88,14 +111,24 @@ def _image_rows(item: ImageUsage) -> Iterable[dict[str, Any]]:
     from boxwright.cli.images import image_rows
 
     for row in image_rows(item.image):
-        yield row | {"SharedSize": human_size(item.shared), "UniqueSize": human_size(item.unique), "Containers": str(item.containers)}
+        yield row | {
+            "SharedSize": human_size(item.shared),
+            "UniqueSize": human_size(item.unique),
+            "Containers": str(item.containers),
+        }
 
 
 def _cache_table(ctx: Context, cache: Iterable[CacheUsage], *, format: str = "") -> None:
     columns = {
-        "ID": "CACHE ID", "CacheType": "CACHE TYPE", "Size": "SIZE", "CreatedSince": "CREATED", "LastUsedSince": "LAST USED",
-        "UsageCount": "USAGE", "Shared": "SHARED", "Description": "DESCRIPTION",
-    }  # fmt: skip
+        "ID": "CACHE ID",
+        "CacheType": "CACHE TYPE",
+        "Size": "SIZE",
+        "CreatedSince": "CREATED",
+        "LastUsedSince": "LAST USED",
+        "UsageCount": "USAGE",
+        "Shared": "SHARED",
+        "Description": "DESCRIPTION",
+    }
     rows = (
         {
             "ID": short_id(c.entry.key),
@@ -109,11 +142,19 @@ def _cache_table(ctx: Context, cache: Iterable[CacheUsage], *, format: str = "")
         }
         for c in cache
     )
-    table(ctx, columns, rows, default=("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"), format=format)
+    table(
+        ctx,
+        columns,
+        rows,
+        default=("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"),
+        format=format,
+    )
 
 
 def buildx_du_args(p: Parser) -> None:
-    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "type=exec")')
+    p.add_argument(
+        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "type=exec")'
+    )
     p.add_argument("--format", default="", metavar="string", help=_FORMAT_HELP)
     p.add_argument("--verbose", action="store_true", help="Provide a more verbose output")
 
@@ -127,7 +168,12 @@ def buildx_du(ctx: Context, args: Namespace) -> int:
     cache = [item for item in ctx.engine.system_df().cache if matches(item.entry)]
     if args.verbose:
         for entry, size in ((item.entry, item.size) for item in cache):
-            for name, value in (("ID", short_id(entry.key)), ("Created at", created_at(entry.created)), ("Last used", since(entry.last_used)), ("Usage count", entry.uses)):
+            for name, value in (
+                ("ID", short_id(entry.key)),
+                ("Created at", created_at(entry.created)),
+                ("Last used", since(entry.last_used)),
+                ("Usage count", entry.uses),
+            ):
                 ctx.out(f"{name}:\t{value}")
             ctx.out(f"Size:\t{human_size(size)}\nType:\t{entry.kind}\nDescription:\t{entry.name}\n")
     else:
@@ -142,10 +188,24 @@ def buildx_du(ctx: Context, args: Namespace) -> int:
 
 
 def builder_prune_args(p: Parser) -> None:
-    p.add_argument("-a", "--all", action="store_true", help="Remove all build cache, also what images contain and compressed copies of layers")
-    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=24h")')
+    p.add_argument(
+        "-a",
+        "--all",
+        action="store_true",
+        help="Remove all build cache, also what images contain and compressed copies of layers",
+    )
+    p.add_argument(
+        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=24h")'
+    )
     p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
-    p.add_argument("--keep-storage", "--reserved-space", dest="keep_storage", default="", metavar="bytes", help="Amount of disk space to keep for cache")
+    p.add_argument(
+        "--keep-storage",
+        "--reserved-space",
+        dest="keep_storage",
+        default="",
+        metavar="bytes",
+        help="Amount of disk space to keep for cache",
+    )
 
 
 def builder_prune(ctx: Context, args: Namespace) -> int:
@@ -195,7 +255,12 @@ def _bytes(text: str) -> int:
 
 def system_prune_args(p: Parser) -> None:
     p.add_argument("-a", "--all", action="store_true", help="Remove all unused images not just dangling ones")
-    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "label=<key>=<value>")')
+    p.add_argument(
+        "--filter",
+        action="append",
+        metavar="filter",
+        help='Provide filter values (e.g. "label=<key>=<value>")',
+    )
     p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
     p.add_argument("--volumes", action="store_true", help="Prune anonymous volumes")
 
@@ -206,20 +271,26 @@ def system_prune(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.images import show_removed
 
     filters = parse_filters(args.filter, ("until", "label", "label!"))
-    images = "all images without at least one container associated to them" if args.all else "all dangling images"
+    images = (
+        "all images without at least one container associated to them" if args.all else "all dangling images"
+    )
     cache = "all build cache" if args.all else "unused build cache"
     what = ["all stopped containers", "all networks not used by at least one container"]
     what += ["all anonymous volumes not used by at least one container"] if args.volumes else []
     warning = "WARNING! This will remove:\n" + "".join(f"  - {w}\n" for w in [*what, images, cache])
     if filters:
-        warning += "\n  Items to be pruned will be filtered with:\n" + "".join(f"  - {k}={v}\n" for k, vs in filters.items() for v in vs)
+        warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
+            f"  - {k}={v}\n" for k, vs in filters.items() for v in vs
+        )
     if not args.force and not ctx.confirm(warning):
         return 0
     engine = ctx.engine
     freed = _prune_containers(ctx, filters, volumes=args.volumes)
     pruned = engine.image_prune(everything=args.all, filters=filters)
     show_removed(ctx.out, pruned.removed)
-    steps = engine.builder_prune(everything=args.all, filters={k: v for k, v in filters.items() if k == "until"})
+    steps = engine.builder_prune(
+        everything=args.all, filters={k: v for k, v in filters.items() if k == "until"}
+    )
     _show_cache(ctx, steps.cache)
     ctx.out(f"Total reclaimed space: {human_size(freed + pruned.bytes + steps.bytes)}")
     return 0
@@ -232,7 +303,9 @@ def system_reset_args(p: Parser) -> None:
 def system_reset(ctx: Context, args: Namespace) -> int:
     """Back to an empty root, running containers included."""
     root = ctx.settings.root
-    if not args.force and not ctx.confirm(f"WARNING! This will remove all containers, images, volumes, networks and build cache in {root}."):
+    if not args.force and not ctx.confirm(
+        f"WARNING! This will remove all containers, images, volumes, networks and build cache in {root}."
+    ):
         return 0
     ctx.engine.reset()
     ctx.out(f"Removed everything in {root}")
@@ -266,7 +339,11 @@ def _show_deleted(ctx: Context, title: str, what: Sequence[str]) -> None:
 
 
 def system_fsck_args(p: Parser) -> None:
-    p.add_argument("--repair", action="store_true", help="Make again, or drop, what is broken and can be fetched or built again")
+    p.add_argument(
+        "--repair",
+        action="store_true",
+        help="Make again, or drop, what is broken and can be fetched or built again",
+    )
 
 
 def system_fsck(ctx: Context, args: Namespace) -> int:
@@ -287,7 +364,13 @@ def system_fsck(ctx: Context, args: Namespace) -> int:
 
 
 def info_args(p: Parser) -> None:
-    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
+    p.add_argument(
+        "-f",
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a custom template: 'json' or TEMPLATE",
+    )
 
 
 def info(ctx: Context, args: Namespace) -> int:
@@ -296,26 +379,59 @@ def info(ctx: Context, args: Namespace) -> int:
 
     said = ctx.engine.info()
     if args.format:
-        _formatted(ctx, args.format, {**said, "ClientInfo": {"Debug": ctx.debug, "Version": __version__, "Context": "default", "Plugins": []}})
+        _formatted(
+            ctx,
+            args.format,
+            {
+                **said,
+                "ClientInfo": {
+                    "Debug": ctx.debug,
+                    "Version": __version__,
+                    "Context": "default",
+                    "Plugins": [],
+                },
+            },
+        )
         return 0
-    ctx.out(f"Client: Boxwright\n Version:    {__version__}\n Context:    default\n Debug Mode: {str(ctx.debug).lower()}\n\nServer:")
-    for label, key in (("Containers", "Containers"), (" Running", "ContainersRunning"), (" Paused", "ContainersPaused"), (" Stopped", "ContainersStopped")):
+    ctx.out(
+        f"Client: Boxwright\n Version:    {__version__}\n Context:    default\n Debug Mode: {str(ctx.debug).lower()}\n\nServer:"
+    )
+    for label, key in (
+        ("Containers", "Containers"),
+        (" Running", "ContainersRunning"),
+        (" Paused", "ContainersPaused"),
+        (" Stopped", "ContainersStopped"),
+    ):
         ctx.out(f" {label}: {said[key]}")
-    ctx.out(f" Images: {said['Images']}\n Server Version: {said['ServerVersion']}\n Storage Driver: {said['Driver']}")
+    ctx.out(
+        f" Images: {said['Images']}\n Server Version: {said['ServerVersion']}\n Storage Driver: {said['Driver']}"
+    )
     for name, value in said["DriverStatus"]:
         ctx.out(f"  {name}: {value}")
-    ctx.out(f" Logging Driver: {said['LoggingDriver']}\n Cgroup Driver: {said['CgroupDriver']}\n Cgroup Version: {said['CgroupVersion']}\n Plugins:")
+    ctx.out(
+        f" Logging Driver: {said['LoggingDriver']}\n Cgroup Driver: {said['CgroupDriver']}\n Cgroup Version: {said['CgroupVersion']}\n Plugins:"
+    )
     for kind in ("Volume", "Network", "Log"):
         ctx.out(f"  {kind}: {' '.join(said['Plugins'][kind])}")
-    ctx.out(f" Runtimes: {' '.join(said['Runtimes'])}\n Default Runtime: {said['DefaultRuntime']}\n Security Options:")
+    ctx.out(
+        f" Runtimes: {' '.join(said['Runtimes'])}\n Default Runtime: {said['DefaultRuntime']}\n Security Options:"
+    )
     for option in said["SecurityOptions"]:
         fields = dict(part.partition("=")[::2] for part in option.split(","))
         ctx.out(f"  {fields.pop('name')}" + "".join(f"\n   {k.capitalize()}: {v}" for k, v in fields.items()))
-    for label, key in (("Kernel Version", "KernelVersion"), ("Operating System", "OperatingSystem"), ("OSType", "OSType"), ("Architecture", "Architecture"), ("CPUs", "NCPU")):
+    for label, key in (
+        ("Kernel Version", "KernelVersion"),
+        ("Operating System", "OperatingSystem"),
+        ("OSType", "OSType"),
+        ("Architecture", "Architecture"),
+        ("CPUs", "NCPU"),
+    ):
         ctx.out(f" {label}: {said[key]}")
     from boxwright.cli.tables import binary_size
 
-    ctx.out(f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root Dir: {said['DockerRootDir']}")
+    ctx.out(
+        f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root Dir: {said['DockerRootDir']}"
+    )
     for label, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")):
         if said[key]:
             ctx.out(f" {label}: {said[key]}")
@@ -325,25 +441,45 @@ def info(ctx: Context, args: Namespace) -> int:
 
 
 def version_args(p: Parser) -> None:
-    p.add_argument("-f", "--format", default="", metavar="string", help="Format output using a custom template: 'json' or TEMPLATE")
+    p.add_argument(
+        "-f",
+        "--format",
+        default="",
+        metavar="string",
+        help="Format output using a custom template: 'json' or TEMPLATE",
+    )
 
 
 def version(ctx: Context, args: Namespace) -> int:
     """Version information in Docker's two parts, which here are one program."""
     server = ctx.engine.version()
     client = {
-        "Platform": server["Platform"], "Version": server["Version"], "ApiVersion": server["ApiVersion"], "DefaultAPIVersion": server["ApiVersion"],
-        "GitCommit": "", "GoVersion": "", "PythonVersion": server["PythonVersion"], "Os": server["Os"], "Arch": server["Arch"], "BuildTime": "",
+        "Platform": server["Platform"],
+        "Version": server["Version"],
+        "ApiVersion": server["ApiVersion"],
+        "DefaultAPIVersion": server["ApiVersion"],
+        "GitCommit": "",
+        "GoVersion": "",
+        "PythonVersion": server["PythonVersion"],
+        "Os": server["Os"],
+        "Arch": server["Arch"],
+        "BuildTime": "",
         "Context": "default",
-    }  # fmt: skip
+    }
     if args.format:
         _formatted(ctx, args.format, {"Client": client, "Server": server})
         return 0
     os_arch = f"{server['Os']}/{server['Arch']}"
-    ctx.out(f"Client: Boxwright\n Version:           {client['Version']}\n API version:       {client['ApiVersion']}")
-    ctx.out(f" Python version:    {client['PythonVersion']}\n OS/Arch:           {os_arch}\n Context:           default\n")
+    ctx.out(
+        f"Client: Boxwright\n Version:           {client['Version']}\n API version:       {client['ApiVersion']}"
+    )
+    ctx.out(
+        f" Python version:    {client['PythonVersion']}\n OS/Arch:           {os_arch}\n Context:           default\n"
+    )
     ctx.out("Server: Boxwright (no daemon: the same program)\n Engine:")
-    ctx.out(f"  Version:          {server['Version']}\n  API version:      {server['ApiVersion']} (minimum version {server['MinAPIVersion']})")
+    ctx.out(
+        f"  Version:          {server['Version']}\n  API version:      {server['ApiVersion']} (minimum version {server['MinAPIVersion']})"
+    )
     ctx.out(f"  OS/Arch:          {os_arch}\n  Kernel version:   {server['KernelVersion']}")
     for component in server["Components"][1:]:
         ctx.out(f" {component['Name']}:\n  Version:          {component['Version']}")

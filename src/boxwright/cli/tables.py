@@ -63,7 +63,10 @@ def table(
     rows = (dict(sorted(row.items())) for row in rows)  # {{json .}} has the order of Go's maps
     if format.startswith("table"):
         template = compile_template(format[5:].strip())
-        titles = {**columns, "Label": Method(lambda key: str(key).rpartition(".")[2].replace("-", " ").replace("_", " "))}
+        titles = {
+            **columns,
+            "Label": Method(lambda key: str(key).rpartition(".")[2].replace("-", " ").replace("_", " ")),
+        }
         texts = [template.header(titles), *(template(row) for row in rows)]
         for line in align([t.split("\t") for text in texts for t in text.split("\n")]):
             ctx.out(line)
@@ -97,7 +100,10 @@ def align(lines: Sequence[Sequence[str]], *, min_width: int = MIN_WIDTH, padding
             for at in range(start, end):
                 widths[at][column] = wide
             start = end
-    return ["".join(c + " " * (w - display_width(c)) for c, w in zip(cells, wide)) + (cells[-1] if cells else "") for cells, wide in zip(lines, widths)]
+    return [
+        "".join(c + " " * (w - display_width(c)) for c, w in zip(cells, wide)) + (cells[-1] if cells else "")
+        for cells, wide in zip(lines, widths)
+    ]
 
 
 def human_size(size: float, *, precision: int = 3) -> str:
@@ -148,7 +154,11 @@ def timestamp(text: str) -> float | None:
         if rest.startswith("."):
             digits = len(rest[1:]) - len(rest[1:].lstrip("0123456789"))
             fraction, rest = float("0" + rest[: digits + 1]), rest[digits + 1 :]
-        zone = 0 if rest in ("Z", "z") else (int(rest[1:3]) * 3600 + int(rest[4:6]) * 60) * (-1 if rest[0] == "-" else 1)
+        zone = (
+            0
+            if rest in ("Z", "z")
+            else (int(rest[1:3]) * 3600 + int(rest[4:6]) * 60) * (-1 if rest[0] == "-" else 1)
+        )
     except (ValueError, IndexError):
         return None
     if year < 2 or not 1 <= month <= 12:

@@ -7,9 +7,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-KEYWORDS = frozenset(("if", "else", "end", "range", "with", "break", "continue", "define", "template", "block"))
+KEYWORDS = frozenset(
+    ("if", "else", "end", "range", "with", "break", "continue", "define", "template", "block")
+)
 _SPACE = " \t\r\n"
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "\\": "\\",
+    '"': '"',
+    "'": "'",
+}
 _SINGLE = {"(": "open", ")": "shut", "|": "pipe", ",": "comma", "=": "assign"}
 
 
@@ -18,7 +31,9 @@ class Token:
 
     __slots__ = ("kind", "position", "spaced", "text", "value")
 
-    def __init__(self, kind: str, text: str, position: int, *, spaced: bool = False, value: Any = None) -> None:
+    def __init__(
+        self, kind: str, text: str, position: int, *, spaced: bool = False, value: Any = None
+    ) -> None:
         self.kind = kind
         self.text = text
         self.position = position
@@ -109,7 +124,11 @@ def _token(text: str, at: int, spaced: bool) -> tuple[Token, int]:
     if character in "\"'`":
         return _quoted(text, at, spaced)
     following = text[at + 1 : at + 2]
-    if character.isdigit() or (character in "+-." and following.isdigit()) or (character in "+-" and following == "."):
+    if (
+        character.isdigit()
+        or (character in "+-." and following.isdigit())
+        or (character in "+-" and following == ".")
+    ):
         return _number(text, at, spaced)
     if character in ".$" or character == "_" or character.isalpha():
         end = at + 1
@@ -121,14 +140,18 @@ def _token(text: str, at: int, spaced: bool) -> tuple[Token, int]:
         if character == "$":
             return Token("variable", word, at, spaced=spaced), end
         if word in ("true", "false", "nil"):
-            return Token("literal", word, at, spaced=spaced, value={"true": True, "false": False}.get(word)), end
+            return Token(
+                "literal", word, at, spaced=spaced, value={"true": True, "false": False}.get(word)
+            ), end
         return Token("keyword" if word in KEYWORDS else "name", word, at, spaced=spaced), end
     raise _fail(f"unexpected {character!r} in command", at)
 
 
 def _number(text: str, at: int, spaced: bool) -> tuple[Token, int]:
     end = at + 1
-    while end < len(text) and (text[end].isalnum() or text[end] in "._" or (text[end] in "+-" and text[end - 1] in "eE")):
+    while end < len(text) and (
+        text[end].isalnum() or text[end] in "._" or (text[end] in "+-" and text[end - 1] in "eE")
+    ):
         end += 1
     word = text[at:end]
     value: int | float
@@ -155,7 +178,9 @@ def _quoted(text: str, at: int, spaced: bool) -> tuple[Token, int]:
     end = at + 1
     while True:
         if end >= len(text) or text[end] == "\n":
-            raise _fail("unterminated quoted string" if quote == '"' else "unterminated character constant", at)
+            raise _fail(
+                "unterminated quoted string" if quote == '"' else "unterminated character constant", at
+            )
         if text[end] == quote:
             break
         if text[end] == "\\":

@@ -11,15 +11,32 @@ if TYPE_CHECKING:
     from boxwright.container.volumes import Volume
 
 _COLUMNS = {
-    "Driver": "DRIVER", "Name": "VOLUME NAME", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT", "Labels": "LABELS", "Links": "LINKS", "Size": "SIZE", "Label": "LABEL",
-    "Availability": "AVAILABILITY", "Group": "GROUP", "Status": "STATUS",
-}  # fmt: skip
+    "Driver": "DRIVER",
+    "Name": "VOLUME NAME",
+    "Scope": "SCOPE",
+    "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS",
+    "Links": "LINKS",
+    "Size": "SIZE",
+    "Label": "LABEL",
+    "Availability": "AVAILABILITY",
+    "Group": "GROUP",
+    "Status": "STATUS",
+}
 
 
 def volume_create_args(p: Parser) -> None:
-    p.add_argument("-d", "--driver", metavar="string", default="local", help='Specify volume driver name (default "local")')
+    p.add_argument(
+        "-d",
+        "--driver",
+        metavar="string",
+        default="local",
+        help='Specify volume driver name (default "local")',
+    )
     p.add_argument("--label", action="append", help="Set metadata for a volume")
-    p.add_argument("-o", "--opt", action="append", metavar="map", help="Set driver specific options (default map[])")
+    p.add_argument(
+        "-o", "--opt", action="append", metavar="map", help="Set driver specific options (default map[])"
+    )
     p.add_argument("--name", default="", help="==SUPPRESS==")
     p.add_argument("volume", nargs="?", metavar="VOLUME")
 
@@ -30,16 +47,35 @@ def volume_create(ctx: Context, args: Namespace) -> int:
     from boxwright.container.options import labels, parse_map
 
     if args.name and args.volume:
-        raise UsageError("conflicting options: cannot specify a volume-name through both --name and as a positional arg", prog=ctx.prog)
+        raise UsageError(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            prog=ctx.prog,
+        )
     name = args.volume or args.name
-    volume, _ = ctx.engine.containers.volumes.create(name, driver=args.driver, labels=labels((), args.label), options=parse_map(args.opt, "option"), anonymous=not name)
+    volume, _ = ctx.engine.containers.volumes.create(
+        name,
+        driver=args.driver,
+        labels=labels((), args.label),
+        options=parse_map(args.opt, "option"),
+        anonymous=not name,
+    )
     ctx.out(volume.name)
     return 0
 
 
 def volume_ls_args(p: Parser) -> None:
-    p.add_argument("-f", "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "dangling=true")')
-    p.add_argument("--format", default="", help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template")
+    p.add_argument(
+        "-f",
+        "--filter",
+        action="append",
+        metavar="filter",
+        help='Provide filter values (e.g. "dangling=true")',
+    )
+    p.add_argument(
+        "--format",
+        default="",
+        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
+    )
     p.add_argument("-q", "--quiet", action="store_true", help="Only display volume names")
 
 
@@ -59,21 +95,40 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
             return False
         if "driver" in filters and "local" not in filters["driver"]:
             return False
-        return labels_match(volume.labels, filters) and ("name" not in filters or any(n in volume.name for n in filters["name"]))
+        return labels_match(volume.labels, filters) and (
+            "name" not in filters or any(n in volume.name for n in filters["name"])
+        )
 
     def row(volume: Volume) -> dict[str, Any]:
         return {
-            "Driver": "local", "Name": volume.name, "Scope": "local", "Mountpoint": str(volume.data), "Labels": ",".join(f"{k}={v}" for k, v in sorted(volume.labels.items())),
-            "Links": str(len(used.get(volume.name, ()))), "Size": lambda: human_size(volumes.usage(volume)), "Label": Method(lambda key: volume.labels.get(key, "")),
+            "Driver": "local",
+            "Name": volume.name,
+            "Scope": "local",
+            "Mountpoint": str(volume.data),
+            "Labels": ",".join(f"{k}={v}" for k, v in sorted(volume.labels.items())),
+            "Links": str(len(used.get(volume.name, ()))),
+            "Size": lambda: human_size(volumes.usage(volume)),
+            "Label": Method(lambda key: volume.labels.get(key, "")),
             **dict.fromkeys(("Availability", "Group", "Status"), "N/A"),  # of Swarm's volumes
-        }  # fmt: skip
+        }
 
-    table(ctx, _COLUMNS, [row(v) for v in volumes.list() if wanted(v)], default=("Driver", "Name"), format=args.format, quiet=args.quiet, quiet_field="Name", config_key="volumesFormat")
+    table(
+        ctx,
+        _COLUMNS,
+        [row(v) for v in volumes.list() if wanted(v)],
+        default=("Driver", "Name"),
+        format=args.format,
+        quiet=args.quiet,
+        quiet_field="Name",
+        config_key="volumesFormat",
+    )
     return 0
 
 
 def volume_inspect_args(p: Parser) -> None:
-    p.add_argument("-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template")
+    p.add_argument(
+        "-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template"
+    )
     p.add_argument("volumes", nargs="+", metavar="VOLUME", complete="volume")
 
 
@@ -107,8 +162,12 @@ def volume_rm(ctx: Context, args: Namespace) -> int:
 
 
 def volume_prune_args(p: Parser) -> None:
-    p.add_argument("-a", "--all", action="store_true", help="Remove all unused volumes, not just anonymous ones")
-    p.add_argument("--filter", action="append", metavar="filter", help='Provide filter values (e.g. "label=<label>")')
+    p.add_argument(
+        "-a", "--all", action="store_true", help="Remove all unused volumes, not just anonymous ones"
+    )
+    p.add_argument(
+        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "label=<label>")'
+    )
     p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
 
 
@@ -121,7 +180,9 @@ def volume_prune(ctx: Context, args: Namespace) -> int:
     filters = parse_filters(args.filter, ("label", "label!", "all"))
     everything = args.all or flag(filters, "all")
     what = "all local volumes" if everything else "anonymous local volumes"
-    if not args.force and not ctx.confirm(f"WARNING! This will remove {what} not used by at least one container."):
+    if not args.force and not ctx.confirm(
+        f"WARNING! This will remove {what} not used by at least one container."
+    ):
         return 0
 
     def wanted(volume: Volume) -> bool:

@@ -68,7 +68,9 @@ class _Packer:
             finally:
                 os.close(fd)
         elif not stat.S_ISSOCK(info.st_mode):
-            kind = "fifo" if stat.S_ISFIFO(info.st_mode) else "char" if stat.S_ISCHR(info.st_mode) else "block"
+            kind = (
+                "fifo" if stat.S_ISFIFO(info.st_mode) else "char" if stat.S_ISCHR(info.st_mode) else "block"
+            )
             put(path, kind, *common, 0, b"", (os.major(info.st_rdev), os.minor(info.st_rdev)))
 
 
@@ -163,10 +165,14 @@ class _Unpacker:
 
     def _give(self, header: Header, directory: int, name: str) -> None:
         if os.geteuid() == 0:
-            os.chown(name, *(self._owner or (header.uid, header.gid)), dir_fd=directory, follow_symlinks=False)
+            os.chown(
+                name, *(self._owner or (header.uid, header.gid)), dir_fd=directory, follow_symlinks=False
+            )
 
     def _file(self, header: Header, directory: int, name: str) -> None:
-        out = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        out = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
+        )
         try:
             if header.segments is None:
                 self._copy(out, header.offset, header.size)

@@ -56,8 +56,21 @@ class Catalog:
 
     def _rows(self, where: str = "", *values: object) -> list[Container]:
         with self._rooms.db.read() as sql:
-            rows = sql.execute(f"SELECT id, name, image, layers, created, record FROM containers {where}", values).fetchall()
-        return [Container(i, n, target, tuple(layers.split()), created, json.loads(record), directory_of(self._rooms.root, i)) for i, n, target, layers, created, record in rows]
+            rows = sql.execute(
+                f"SELECT id, name, image, layers, created, record FROM containers {where}", values
+            ).fetchall()
+        return [
+            Container(
+                i,
+                n,
+                target,
+                tuple(layers.split()),
+                created,
+                json.loads(record),
+                directory_of(self._rooms.root, i),
+            )
+            for i, n, target, layers, created, record in rows
+        ]
 
     def get(self, text: str) -> Container:
         """By name, id, or the beginning of an id. Raises NoSuchContainer, and says so when several ids begin so."""
@@ -104,7 +117,14 @@ class Catalog:
                 from boxwright.container.launch import dns_directory
 
                 entries = [{"network": name} for name in state.networks]
-                dns.unregister({"directory": str(dns_directory(self._rooms)), "program": "", "id": container.id, "entries": entries})
+                dns.unregister(
+                    {
+                        "directory": str(dns_directory(self._rooms)),
+                        "program": "",
+                        "id": container.id,
+                        "entries": entries,
+                    }
+                )
         except OSError:  # rules that cannot be removed now do no harm to anybody but this address
             pass
         save_state(container.directory, ended(state))
@@ -215,7 +235,10 @@ class Catalog:
         network = self.networks.get(text)
         users = [c.name for c in self.list() if network.name in c.state.networks]
         if users:
-            raise NetworkInUse(f"error while removing network: network {network.name} id {network.id} has active endpoints", hint=f"used by {', '.join(users)}")
+            raise NetworkInUse(
+                f"error while removing network: network {network.name} id {network.id} has active endpoints",
+                hint=f"used by {', '.join(users)}",
+            )
         self.networks.remove(text)
 
     def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
@@ -223,7 +246,9 @@ class Catalog:
         from boxwright.network.networks import BUILT_IN
 
         used = {name for c in self.list(all=True) for name in c.record["networks"]}
-        found = [n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)]
+        found = [
+            n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)
+        ]
         for network in found:
             self.networks.remove(network.name)
         self.networks.take_down_idle()
@@ -261,7 +286,9 @@ class Catalog:
         """Bytes of its image's layers and its own."""
         from boxwright.spec.digest import DiffID
 
-        return sum(self._rooms.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(container)
+        return sum(self._rooms.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(
+            container
+        )
 
 
 def _kill(pid: int, identity: str) -> None:

@@ -18,13 +18,33 @@ if TYPE_CHECKING:
     from boxwright.snapshot.snapshotter import Change
 
 # Of the container's config, what an image keeps (moby daemon/commit.go takes the rest from the image).
-_DROPPED = ("Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce", "Image", "StopTimeout", "MacAddress")
+_DROPPED = (
+    "Hostname",
+    "Domainname",
+    "AttachStdin",
+    "AttachStdout",
+    "AttachStderr",
+    "Tty",
+    "OpenStdin",
+    "StdinOnce",
+    "Image",
+    "StopTimeout",
+    "MacAddress",
+)
 
 
 def commit(
-    rooms: Rooms, containers: Containers, container: Container, *, name: str = "", author: str = "", message: str = "", changes: Sequence[str] = (), pause: bool = True,
+    rooms: Rooms,
+    containers: Containers,
+    container: Container,
+    *,
+    name: str = "",
+    author: str = "",
+    message: str = "",
+    changes: Sequence[str] = (),
+    pause: bool = True,
     created: str = "",
-) -> ImageRow:  # fmt: skip
+) -> ImageRow:
     """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid, DiskFull."""
     from boxwright.content.lease import Lease
     from boxwright.image.changes import apply_changes
@@ -45,7 +65,9 @@ def commit(
         moment = created or timestamp()
         entry = HistoryEntry(moment, " ".join(container.command), author, message)
         config = replace(with_layer(base, layer.diff_id, entry), config=values, created=moment, author=author)
-        return rooms.images_store.create(config, names=[name] if name else (), parent=str(container.record["image_id"]))
+        return rooms.images_store.create(
+            config, names=[name] if name else (), parent=str(container.record["image_id"])
+        )
 
 
 def _base(rooms: Rooms, container: Container) -> Any:
@@ -59,7 +81,10 @@ def _base(rooms: Rooms, container: Container) -> Any:
     # The image was removed by force: its layers are here as long as the container is.
     from boxwright.spec.values import replace
 
-    return replace(blank(Platform.parse(container.record["platform"])), diff_ids=tuple(DiffID.parse(d) for d in container.layers))
+    return replace(
+        blank(Platform.parse(container.record["platform"])),
+        diff_ids=tuple(DiffID.parse(d) for d in container.layers),
+    )
 
 
 def image_config(container: Container) -> dict[str, Any]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     MountKind = Literal["bind", "volume", "tmpfs"]
 
 
-
 class ConfigInvalid(Invalid):
     """Options that contradict each other, or a value that cannot be."""
 
@@ -179,7 +178,12 @@ class ContainerConfig:
     def from_json(cls, value: Mapping[str, Any]) -> ContainerConfig:
         """What `to_json` wrote. Raises ConfigInvalid on a record of another shape."""
         try:
-            return cls(**{k: _NESTED[k](v) if k in _NESTED and v is not None else _tuples(v) for k, v in value.items()})
+            return cls(
+                **{
+                    k: _NESTED[k](v) if k in _NESTED and v is not None else _tuples(v)
+                    for k, v in value.items()
+                }
+            )
         except (TypeError, AttributeError, KeyError) as error:
             raise ConfigInvalid(f"the container's record is not readable: {error}") from error
 

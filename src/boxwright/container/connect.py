@@ -22,13 +22,19 @@ class ConnectionRefused(Denied):
     """The container's network mode has no room for another network."""
 
 
-def connect(rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]) -> None:
+def connect(
+    rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]
+) -> None:
     """Raises ConnectionRefused, WrongState when it is connected already, AddressTaken."""
     mode = container.config.network
     if mode == "host" or mode.startswith("container:") or network.name == "host":
-        raise ConnectionRefused("container sharing network namespace with another container or host cannot be connected to any other network")
+        raise ConnectionRefused(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        )
     if mode == "none" or network.name == "none":
-        raise ConnectionRefused("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+        raise ConnectionRefused(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
     joined: dict[str, Any] = dict(container.record["networks"])
     if network.name in joined:
         raise WrongState(f"endpoint with name {container.name} already exists in network {network.name}")
@@ -41,7 +47,9 @@ def connect(rooms: Rooms, containers: Containers, container: Container, network:
     containers.save_record(container, {**container.record, "networks": joined})
 
 
-def _plug(rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]) -> None:
+def _plug(
+    rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]
+) -> None:
     from boxwright.container.launch import dns_directory
     from boxwright.network.wire import connect as plug
     from boxwright.network.wire import ensure_bridge
@@ -50,12 +58,20 @@ def _plug(rooms: Rooms, containers: Containers, container: Container, network: N
     used = {e["interface"] for e in state.networks.values()}
     number = next(n for n in range(1000) if f"eth{n}" not in used)
     address = containers.networks.allocate(network, container.id, wish.get("ipv4", ""))
-    endpoint = containers.networks.endpoint(network, container.id, address=address, mac=wish.get("mac", ""), number=number, default=not used)
+    endpoint = containers.networks.endpoint(
+        network, container.id, address=address, mac=wish.get("mac", ""), number=number, default=not used
+    )
     names = [container.name, *wish.get("aliases", ()), container.short_id] if network.names_resolve else []
     endpoint["names"] = list(dict.fromkeys(names))
     outside, inside, namespace = _sockets(state.pid)
     try:
-        plug(outside, inside, namespace, endpoint, ensure_bridge(outside, endpoint, str(rooms.root / "network.lock")))
+        plug(
+            outside,
+            inside,
+            namespace,
+            endpoint,
+            ensure_bridge(outside, endpoint, str(rooms.root / "network.lock")),
+        )
         plan = None
         if endpoint["names"]:
             from boxwright.container.hostside import dns_program
@@ -66,13 +82,24 @@ def _plug(rooms: Rooms, containers: Containers, container: Container, network: N
             register({**plan, "entries": entries})
     except OSError as error:
         containers.networks.release(container.id, network.name)
-        raise Unsupported(f"cannot connect container {container.name} to network {network.name}: {error}") from error
+        raise Unsupported(
+            f"cannot connect container {container.name} to network {network.name}: {error}"
+        ) from error
     finally:
         outside.close()
         inside.close()
         os.close(namespace)
-    shown = {k: endpoint[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")}
-    containers.order(container, frames.UPDATE, {"state": {"Networks": {**state.networks, network.name: shown}}, "dns": {**plan, "entries": entries} if plan else None})
+    shown = {
+        k: endpoint[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")
+    }
+    containers.order(
+        container,
+        frames.UPDATE,
+        {
+            "state": {"Networks": {**state.networks, network.name: shown}},
+            "dns": {**plan, "entries": entries} if plan else None,
+        },
+    )
     _hosts(container, lambda lines: [*lines, f"{address}\t{container.record['hostname']}"])
 
 
@@ -108,7 +135,9 @@ def disconnect(rooms: Rooms, containers: Containers, container: Container, netwo
     containers.save_record(container, {**container.record, "networks": joined})
 
 
-def _unplug(rooms: Rooms, containers: Containers, container: Container, network: Network, endpoint: Mapping[str, Any]) -> None:
+def _unplug(
+    rooms: Rooms, containers: Containers, container: Container, network: Network, endpoint: Mapping[str, Any]
+) -> None:
     from boxwright.container.launch import dns_directory
     from boxwright.network.dns import unregister
 
@@ -118,16 +147,27 @@ def _unplug(rooms: Rooms, containers: Containers, container: Container, network:
         if index:
             inside.delete(index)
         if endpoint["names"]:
-            unregister({"directory": str(dns_directory(rooms)), "program": "", "id": container.id, "entries": [{"network": network.name}]})
+            unregister(
+                {
+                    "directory": str(dns_directory(rooms)),
+                    "program": "",
+                    "id": container.id,
+                    "entries": [{"network": network.name}],
+                }
+            )
     except OSError as error:
-        raise Unsupported(f"cannot disconnect container {container.name} from network {network.name}: {error}") from error
+        raise Unsupported(
+            f"cannot disconnect container {container.name} from network {network.name}: {error}"
+        ) from error
     finally:
         outside.close()
         inside.close()
         os.close(namespace)
     kept = {name: e for name, e in container.state.networks.items() if name != network.name}
     containers.order(container, frames.UPDATE, {"state": {"Networks": kept}})
-    _hosts(container, lambda lines: [line for line in lines if not line.startswith(endpoint["address"] + "\t")])
+    _hosts(
+        container, lambda lines: [line for line in lines if not line.startswith(endpoint["address"] + "\t")]
+    )
 
 
 def _hosts(container: Container, change: Any) -> None:

@@ -41,7 +41,9 @@ def tree(rooms: Rooms, container: Container, path: str) -> Iterator[tuple[Root, 
             yield root, clean
         return
     for point in sorted(container.record["mounts"], key=lambda p: -len(p["target"])):
-        if point["source"] and (clean == point["target"] or clean.startswith(point["target"].rstrip("/") + "/")):
+        if point["source"] and (
+            clean == point["target"] or clean.startswith(point["target"].rstrip("/") + "/")
+        ):
             with Root.at(point["source"]) as root:
                 yield root, clean[len(point["target"].rstrip("/")) :] or "/"
             return
@@ -74,11 +76,17 @@ def archive_out(rooms: Rooms, container: Container, path: str, sink: Any, *, fol
             pack(root.fd, ".", "" if only_contents else ".", sink)
             return
         with root.parent(inside) as (directory, name):
-            shown = "." if only_contents else posixpath.basename(posixpath.normpath("/" + path.lstrip("/"))) or name
+            shown = (
+                "."
+                if only_contents
+                else posixpath.basename(posixpath.normpath("/" + path.lstrip("/"))) or name
+            )
             pack(directory, name, "" if only_contents else shown, sink)
 
 
-def archive_in(rooms: Rooms, container: Container, path: str, tar: BinaryIO, *, keep_owner: bool = True) -> None:
+def archive_in(
+    rooms: Rooms, container: Container, path: str, tar: BinaryIO, *, keep_owner: bool = True
+) -> None:
     """Lay a tar out below a directory of the container. Raises PathMissing, CopyRefused, ReadOnlyTree, TarInvalid."""
     from boxwright.container.archive import unpack
 
@@ -96,7 +104,14 @@ def archive_in(rooms: Rooms, container: Container, path: str, tar: BinaryIO, *, 
 def _writable(container: Container, path: str) -> None:
     """A container that is to be read-only is so also for `cp`."""
     clean = posixpath.normpath("/" + path.lstrip("/"))
-    point = next((p for p in sorted(container.record["mounts"], key=lambda p: -len(p["target"])) if clean == p["target"] or clean.startswith(p["target"] + "/")), None)
+    point = next(
+        (
+            p
+            for p in sorted(container.record["mounts"], key=lambda p: -len(p["target"]))
+            if clean == p["target"] or clean.startswith(p["target"] + "/")
+        ),
+        None,
+    )
     if point is not None and not point["writable"]:
         raise ReadOnlyTree("mounted volume is marked read-only")
     if point is None and container.config.read_only:
@@ -108,7 +123,11 @@ def _read_only(container: Container) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ReadOnlyTree(f"cannot write in container {container.name}: {error.strerror}: {error.filename or ''}".rstrip(": ")) from error
+        raise ReadOnlyTree(
+            f"cannot write in container {container.name}: {error.strerror}: {error.filename or ''}".rstrip(
+                ": "
+            )
+        ) from error
 
 
 def _source(root: Root, inside: str, container: Container, path: str, follow: bool) -> str:
@@ -124,7 +143,9 @@ def _source(root: Root, inside: str, container: Container, path: str, follow: bo
         raise _missing(container, path) from error
 
 
-def copy_out(rooms: Rooms, container: Container, path: str, target: str, *, archive: bool = False, follow: bool = False) -> int:
+def copy_out(
+    rooms: Rooms, container: Container, path: str, target: str, *, archive: bool = False, follow: bool = False
+) -> int:
     """From the container to the host; bytes copied. Raises PathMissing, CopyRefused, CopyConflict."""
     owner = None if archive else Owner(os.geteuid(), os.getegid())
     with tree(rooms, container, path) as (root, inside):
@@ -133,12 +154,24 @@ def copy_out(rooms: Rooms, container: Container, path: str, target: str, *, arch
         name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
         try:
             with Root.at("/") as host:
-                return _place(root, source, name, is_directory, path.endswith("/."), host, os.path.abspath(target), target, owner)
+                return _place(
+                    root,
+                    source,
+                    name,
+                    is_directory,
+                    path.endswith("/."),
+                    host,
+                    os.path.abspath(target),
+                    target,
+                    owner,
+                )
         except OSError as error:
             raise CopyRefused(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
 
-def copy_in(rooms: Rooms, container: Container, source: str, path: str, *, archive: bool = False, follow: bool = False) -> int:
+def copy_in(
+    rooms: Rooms, container: Container, source: str, path: str, *, archive: bool = False, follow: bool = False
+) -> int:
     """From the host to the container; bytes copied. Raises PathMissing, CopyRefused, CopyConflict, ReadOnlyTree."""
     owner = None if archive else Owner(0, 0)
     absolute = os.path.abspath(source)
@@ -148,12 +181,28 @@ def copy_in(rooms: Rooms, container: Container, source: str, path: str, *, archi
     except OSError as error:
         raise PathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
     with Root.at("/") as host, tree(rooms, container, path) as (root, inside), _read_only(container):
-        real = os.path.realpath(absolute) if follow or source.endswith(("/", "/.")) else os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+        real = (
+            os.path.realpath(absolute)
+            if follow or source.endswith(("/", "/."))
+            else os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+        )
         name = os.path.basename(absolute)
-        return _place(host, real, name, stat.S_ISDIR(info.st_mode), source.endswith("/."), root, inside, path, owner)
+        return _place(
+            host, real, name, stat.S_ISDIR(info.st_mode), source.endswith("/."), root, inside, path, owner
+        )
 
 
-def _place(source: Root, path: str, name: str, is_directory: bool, only_contents: bool, target: Root, where: str, shown: str, owner: Owner | None) -> int:
+def _place(
+    source: Root,
+    path: str,
+    name: str,
+    is_directory: bool,
+    only_contents: bool,
+    target: Root,
+    where: str,
+    shown: str,
+    owner: Owner | None,
+) -> int:
     """Docker's rules for what the destination means."""
     copy = TreeCopy(owner)
     try:
@@ -161,9 +210,13 @@ def _place(source: Root, path: str, name: str, is_directory: bool, only_contents
     except FileNotFoundError:
         existing = 0
     if existing and not stat.S_ISDIR(existing) and (is_directory or shown.endswith("/")):
-        raise CopyRefused("cannot copy directory" if is_directory else f'destination "{shown}" must be a directory')
+        raise CopyRefused(
+            "cannot copy directory" if is_directory else f'destination "{shown}" must be a directory'
+        )
     if not existing and not is_directory and shown.endswith("/"):
-        raise CopyRefused(f'destination "{shown}" must be a directory', hint="make it first, or leave the last / out")
+        raise CopyRefused(
+            f'destination "{shown}" must be a directory', hint="make it first, or leave the last / out"
+        )
     if existing and stat.S_ISDIR(existing):
         with Root(target.open(where, os.O_RDONLY | os.O_DIRECTORY)) as inside:
             if (is_directory and only_contents) or path == "/":
@@ -207,4 +260,3 @@ def split_argument(text: str) -> tuple[str, str]:
         return "", text
     container, _, path = text.partition(":")
     return container, path
-

@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from boxwright.image.rooms import Rooms
 
 _LOG_DRIVERS = ("", "json-file", "local", "none")
-_LOG_OPTIONS = frozenset(("max-size", "max-file", "mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag", "compress"))
+_LOG_OPTIONS = frozenset(
+    (
+        "max-size",
+        "max-file",
+        "mode",
+        "max-buffer-size",
+        "labels",
+        "labels-regex",
+        "env",
+        "env-regex",
+        "tag",
+        "compress",
+    )
+)
 
 
 class Creation:
@@ -43,10 +56,15 @@ class Creation:
         if config.auto_remove and config.restart.name not in ("no", ""):
             raise ConfigInvalid("conflicting options: cannot specify both --restart and --rm")
         if config.log_driver not in _LOG_DRIVERS:
-            raise ConfigInvalid(f"logger: no log driver named '{config.log_driver}' is registered", hint="known are json-file, local and none")
+            raise ConfigInvalid(
+                f"logger: no log driver named '{config.log_driver}' is registered",
+                hint="known are json-file, local and none",
+            )
         for key, value in config.log_opts.items():
             if key not in _LOG_OPTIONS:
-                raise ConfigInvalid(f"unknown log opt '{key}' for {config.log_driver or 'json-file'} log driver")
+                raise ConfigInvalid(
+                    f"unknown log opt '{key}' for {config.log_driver or 'json-file'} log driver"
+                )
             if key == "max-file" and not (value.isdecimal() and int(value) > 0):
                 raise ConfigInvalid("max-file cannot be less than 1")
             if key == "max-size" and value != "-1":
@@ -56,7 +74,9 @@ class Creation:
         if config.stop_signal:
             parse_signal(config.stop_signal)
         if config.workdir and not config.workdir.startswith("/"):
-            raise ConfigInvalid(f"the working directory '{config.workdir}' is invalid, it needs to be an absolute path")
+            raise ConfigInvalid(
+                f"the working directory '{config.workdir}' is invalid, it needs to be an absolute path"
+            )
         self._check_options()
         if config.network.startswith("container:") or config.network == "host":
             self._check_shared()
@@ -74,7 +94,9 @@ class Creation:
             try:
                 self._rooms.runtime_for(config.runtime)
             except Unsupported as error:
-                raise ConfigInvalid(f"unknown or invalid runtime name: {config.runtime}", hint=str(error)) from error
+                raise ConfigInvalid(
+                    f"unknown or invalid runtime name: {config.runtime}", hint=str(error)
+                ) from error
         if config.network == "container:":
             raise ConfigInvalid("invalid network mode: invalid container format container:<name|id>")
 
@@ -82,7 +104,13 @@ class Creation:
         config = self._config
         if config.network == "host":
             return
-        for value, flag in ((config.ports or config.publish_all, "port publishing"), (config.expose, "port exposing"), (config.hostname, "hostname"), (config.dns, "dns"), (config.extra_hosts, "custom host-to-IP mapping")):
+        for value, flag in (
+            (config.ports or config.publish_all, "port publishing"),
+            (config.expose, "port exposing"),
+            (config.hostname, "hostname"),
+            (config.dns, "dns"),
+            (config.extra_hosts, "custom host-to-IP mapping"),
+        ):
             if value:
                 raise ConfigInvalid(f"conflicting options: {flag} and the container type network mode")
 
@@ -95,10 +123,23 @@ class Creation:
         spec.argv(merged)
         points, anonymous, fill = self._mounts(merged)
         record = {
-            "config": replace(config, name="").to_json(), "merged": merged, "image": image_name, "image_id": str(image.image_id), "platform": str(image.config.platform),
-            "mounts": [p.to_json() for p in points], "anonymous": anonymous, "fill": fill, "hostname": hostname, "networks": self._networks(),
-        }  # fmt: skip
-        return {"image": str(image.target.digest), "layers": " ".join(map(str, image.layers)), "created": time.time(), "record": record}
+            "config": replace(config, name="").to_json(),
+            "merged": merged,
+            "image": image_name,
+            "image_id": str(image.image_id),
+            "platform": str(image.config.platform),
+            "mounts": [p.to_json() for p in points],
+            "anonymous": anonymous,
+            "fill": fill,
+            "hostname": hostname,
+            "networks": self._networks(),
+        }
+        return {
+            "image": str(image.target.digest),
+            "layers": " ".join(map(str, image.layers)),
+            "created": time.time(),
+            "record": record,
+        }
 
     def _hostname(self, identity: str) -> str:
         config = self._config
@@ -120,10 +161,16 @@ class Creation:
             if mode.startswith("container:"):
                 self._containers.get(mode.partition(":")[2])
             if any(e.ipv4 or e.aliases for e in config.endpoints):
-                raise ConfigInvalid("invalid config for network " + mode + ": network-scoped aliases and addresses are only supported for user-defined networks")
+                raise ConfigInvalid(
+                    "invalid config for network "
+                    + mode
+                    + ": network-scoped aliases and addresses are only supported for user-defined networks"
+                )
             return {}
         out: dict[str, Any] = {}
-        out[self._containers.networks.get(mode).name] = next((self._wishes(e) for e in config.endpoints if e.network == mode), {})
+        out[self._containers.networks.get(mode).name] = next(
+            (self._wishes(e) for e in config.endpoints if e.network == mode), {}
+        )
         for endpoint in config.endpoints:
             if endpoint.network != mode:
                 out[self._containers.networks.get(endpoint.network).name] = self._wishes(endpoint)
@@ -137,7 +184,11 @@ class Creation:
 
     @staticmethod
     def _wishes(endpoint: Endpoint) -> dict[str, Any]:
-        return {k: v for k, v in (("aliases", list(endpoint.aliases)), ("ipv4", endpoint.ipv4), ("mac", endpoint.mac)) if v}
+        return {
+            k: v
+            for k, v in (("aliases", list(endpoint.aliases)), ("ipv4", endpoint.ipv4), ("mac", endpoint.mac))
+            if v
+        }
 
     # --- mounts --------------------------------------------------------------------------------
 
@@ -165,22 +216,47 @@ class Creation:
     def _point(self, wanted: MountSpec, anonymous: list[str], fill: list[str]) -> MountPoint:
         from boxwright.container.mounts import MountInvalid
 
-        mode = ",".join([*(["ro"] if wanted.flag and wanted.readonly else []), *wanted.options]) if wanted.flag else ""
+        mode = (
+            ",".join([*(["ro"] if wanted.flag and wanted.readonly else []), *wanted.options])
+            if wanted.flag
+            else ""
+        )
         if wanted.kind == "bind":
             self._host_path(wanted)
-            return MountPoint("bind", wanted.target, wanted.source, writable=not wanted.readonly, propagation=wanted.propagation or "rprivate", recursive=wanted.recursive, mode=mode)
+            return MountPoint(
+                "bind",
+                wanted.target,
+                wanted.source,
+                writable=not wanted.readonly,
+                propagation=wanted.propagation or "rprivate",
+                recursive=wanted.recursive,
+                mode=mode,
+            )
         if wanted.kind == "tmpfs":
             return MountPoint("tmpfs", wanted.target, writable=not wanted.readonly, options=wanted.options)
         if wanted.source and "/" in wanted.source:
             raise MountInvalid(f"invalid volume name: {wanted.source}")
         volume, _ = self._containers.volumes.create(
-            wanted.source, driver=wanted.driver, labels=dict(wanted.labels), options=dict(wanted.driver_opts), anonymous=not wanted.source
+            wanted.source,
+            driver=wanted.driver,
+            labels=dict(wanted.labels),
+            options=dict(wanted.driver_opts),
+            anonymous=not wanted.source,
         )
         if not wanted.source:
             anonymous.append(volume.name)
         if not wanted.nocopy and not volume.options:
             fill.append(wanted.target)
-        return MountPoint("volume", wanted.target, str(volume.data), volume.name, not wanted.readonly, driver="local", mode=mode or ("z" if wanted.flag else ""), subpath=wanted.subpath)
+        return MountPoint(
+            "volume",
+            wanted.target,
+            str(volume.data),
+            volume.name,
+            not wanted.readonly,
+            driver="local",
+            mode=mode or ("z" if wanted.flag else ""),
+            subpath=wanted.subpath,
+        )
 
     @staticmethod
     def _host_path(wanted: MountSpec) -> None:
@@ -189,11 +265,15 @@ class Creation:
         if os.path.lexists(wanted.source):
             return
         if not wanted.create:
-            raise ConfigInvalid(f'invalid mount config for type "bind": bind source path does not exist: {wanted.source}')
+            raise ConfigInvalid(
+                f'invalid mount config for type "bind": bind source path does not exist: {wanted.source}'
+            )
         try:
             os.makedirs(wanted.source, 0o755)
         except OSError as error:
-            raise ConfigInvalid(f"error while creating mount source path '{wanted.source}': {(error.strerror or '').lower()}") from error
+            raise ConfigInvalid(
+                f"error while creating mount source path '{wanted.source}': {(error.strerror or '').lower()}"
+            ) from error
 
     def prepare(self, container: Container) -> None:
         """The writable layer."""

@@ -52,7 +52,9 @@ def ports_text(container: Container) -> str:
 def command_text(container: Container) -> str:
     """Entrypoint and command as one line, in quotes as `ps` shows it."""
     words = container.command
-    return words[0] + "".join(" " + (f"'{w}'" if " " in w or not w else w) for w in words[1:]) if words else ""
+    return (
+        words[0] + "".join(" " + (f"'{w}'" if " " in w or not w else w) for w in words[1:]) if words else ""
+    )
 
 
 def networks(container: Container) -> dict[str, Any]:
@@ -67,11 +69,22 @@ def networks(container: Container) -> dict[str, Any]:
         wish = wishes.get(name) or {}
         aliases = list(wish.get("aliases") or ()) or None
         out[name] = {
-            "IPAMConfig": {"IPv4Address": wish["ipv4"]} if wish.get("ipv4") else None, "Links": None, "Aliases": aliases,
-            "MacAddress": joined["mac"] if joined else "", "DriverOpts": None, "GwPriority": 0, "NetworkID": (joined or {}).get("id", ""), "EndpointID": "",
-            "Gateway": joined["gateway"] if joined else "", "IPAddress": joined["address"] if joined else "", "IPPrefixLen": joined["prefix"] if joined else 0,
-            "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": (joined["names"] or None) if joined else None,
-        }  # fmt: skip
+            "IPAMConfig": {"IPv4Address": wish["ipv4"]} if wish.get("ipv4") else None,
+            "Links": None,
+            "Aliases": aliases,
+            "MacAddress": joined["mac"] if joined else "",
+            "DriverOpts": None,
+            "GwPriority": 0,
+            "NetworkID": (joined or {}).get("id", ""),
+            "EndpointID": "",
+            "Gateway": joined["gateway"] if joined else "",
+            "IPAddress": joined["address"] if joined else "",
+            "IPPrefixLen": joined["prefix"] if joined else 0,
+            "IPv6Gateway": "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "DNSNames": (joined["names"] or None) if joined else None,
+        }
     return out
 
 
@@ -89,10 +102,18 @@ def port_map(container: Container) -> dict[str, Any]:
 def state_json(state: State) -> dict[str, Any]:
     """State."""
     out: dict[str, Any] = {
-        "Status": state.status, "Running": state.active, "Paused": state.status == "paused", "Restarting": state.status == "restarting",
-        "OOMKilled": state.oom_killed, "Dead": state.status == "dead", "Pid": state.pid, "ExitCode": state.exit_code, "Error": state.error,
-        "StartedAt": state.started_at or ZERO_TIME, "FinishedAt": state.finished_at or ZERO_TIME,
-    }  # fmt: skip
+        "Status": state.status,
+        "Running": state.active,
+        "Paused": state.status == "paused",
+        "Restarting": state.status == "restarting",
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == "dead",
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": state.started_at or ZERO_TIME,
+        "FinishedAt": state.finished_at or ZERO_TIME,
+    }
     if state.health is not None:
         out["Health"] = dict(state.health)
     return out
@@ -107,7 +128,13 @@ def mounts_json(container: Container) -> list[dict[str, Any]]:
         point = MountPoint.from_json(value)
         entry: dict[str, Any] = {"Type": point.kind, "Source": point.source, "Destination": point.target}
         if point.kind == "volume":
-            entry = {"Type": "volume", "Name": point.name, "Source": point.source, "Destination": point.target, "Driver": point.driver}
+            entry = {
+                "Type": "volume",
+                "Name": point.name,
+                "Source": point.source,
+                "Destination": point.target,
+                "Driver": point.driver,
+            }
         out.append({**entry, "Mode": point.mode, "RW": point.writable, "Propagation": point.propagation})
     return out
 
@@ -116,7 +143,12 @@ def _binds(container: Container) -> list[str] | None:
     out = []
     for mount in container.config.mounts:
         if mount.flag and mount.kind != "tmpfs" and mount.source:
-            options = [*(["ro"] if mount.readonly else []), *([mount.propagation] if mount.propagation else []), *mount.options, *(["nocopy"] if mount.nocopy else [])]
+            options = [
+                *(["ro"] if mount.readonly else []),
+                *([mount.propagation] if mount.propagation else []),
+                *mount.options,
+                *(["nocopy"] if mount.nocopy else []),
+            ]
             out.append(":".join([mount.source, mount.target, *([",".join(options)] if options else [])]))
     return out or None
 
@@ -130,9 +162,19 @@ def _typed_mounts(container: Container) -> list[dict[str, Any]]:
         if mount.readonly:
             entry["ReadOnly"] = True
         if mount.propagation or not mount.recursive or (mount.kind == "bind" and mount.create):
-            entry["BindOptions"] = {"Propagation": mount.propagation} if mount.propagation else {"NonRecursive": True} if not mount.recursive else {"CreateMountpoint": True}
+            entry["BindOptions"] = (
+                {"Propagation": mount.propagation}
+                if mount.propagation
+                else {"NonRecursive": True}
+                if not mount.recursive
+                else {"CreateMountpoint": True}
+            )
         if mount.kind == "volume" and (mount.nocopy or mount.labels or mount.driver):
-            entry["VolumeOptions"] = {"NoCopy": mount.nocopy, "Labels": dict(mount.labels), "DriverConfig": {"Name": mount.driver, "Options": dict(mount.driver_opts)}}
+            entry["VolumeOptions"] = {
+                "NoCopy": mount.nocopy,
+                "Labels": dict(mount.labels),
+                "DriverConfig": {"Name": mount.driver, "Options": dict(mount.driver_opts)},
+            }
         out.append(entry)
     return out
 
@@ -143,31 +185,88 @@ def host_config(container: Container) -> dict[str, Any]:
     limits = c.limits
     bindings: dict[str, Any] = {}
     for port in c.ports:
-        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append({"HostIp": port.host_ip, "HostPort": str(port.host_port or "")})
+        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(
+            {"HostIp": port.host_ip, "HostPort": str(port.host_port or "")}
+        )
     mounts = _typed_mounts(container)
     tmpfs = {m.target: ",".join(m.options) for m in c.mounts if m.flag and m.kind == "tmpfs"}
-    seldom = {"Tmpfs": tmpfs, "Sysctls": dict(c.sysctls), "Annotations": dict(c.annotations), "Init": c.init, "Mounts": mounts}
+    seldom = {
+        "Tmpfs": tmpfs,
+        "Sysctls": dict(c.sysctls),
+        "Annotations": dict(c.annotations),
+        "Init": c.init,
+        "Mounts": mounts,
+    }
     return {
-        "Binds": _binds(container), "ContainerIDFile": "", "LogConfig": {"Type": c.log_driver or "json-file", "Config": dict(c.log_opts)},
-        "NetworkMode": c.network, "PortBindings": bindings, "RestartPolicy": {"Name": c.restart.name, "MaximumRetryCount": c.restart.maximum},
-        "AutoRemove": c.auto_remove, "VolumeDriver": "", "VolumesFrom": list(c.volumes_from) or None, "ConsoleSize": [0, 0],
-        "CapAdd": list(c.cap_add) or None, "CapDrop": list(c.cap_drop) or None, "CgroupnsMode": c.cgroupns or "host", "Dns": list(c.dns),
-        "DnsOptions": list(c.dns_options), "DnsSearch": list(c.dns_search), "ExtraHosts": list(c.extra_hosts) or None, "GroupAdd": list(c.group_add) or None,
-        "IpcMode": c.ipc or "private", "Cgroup": "", "Links": list(c.links) or None, "OomScoreAdj": c.oom_score_adj, "PidMode": c.pid,
-        "Privileged": c.privileged, "PublishAllPorts": c.publish_all, "ReadonlyRootfs": c.read_only, "SecurityOpt": list(c.security_opt) or None,
-        "UTSMode": c.uts, "UsernsMode": c.userns, "ShmSize": c.shm_size or 64 << 20, "Runtime": c.runtime or "runc", "Isolation": "",
-        "CpuShares": limits.cpu_shares, "Memory": limits.memory, "NanoCpus": limits.nano_cpus, "CgroupParent": c.cgroup_parent,
-        "BlkioWeight": limits.blkio_weight, "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [], "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [], "CpuPeriod": limits.cpu_period, "CpuQuota": limits.cpu_quota, "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0,
-        "CpusetCpus": limits.cpuset_cpus, "CpusetMems": limits.cpuset_mems,
-        "Devices": [{"PathOnHost": d.host, "PathInContainer": d.container, "CgroupPermissions": d.access} for d in c.devices],
-        "DeviceCgroupRules": list(c.device_rules) or None, "DeviceRequests": None, "MemoryReservation": limits.memory_reservation,
-        "MemorySwap": limits.memory_swap or 2 * limits.memory, "MemorySwappiness": None if limits.memory_swappiness < 0 else limits.memory_swappiness,
-        "OomKillDisable": limits.oom_kill_disable, "PidsLimit": limits.pids_limit or None,
-        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in c.ulimits], "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0,
-        "IOMaximumBandwidth": 0, **{key: value for key, value in seldom.items() if value},
-        "MaskedPaths": _masked(container, "masked"), "ReadonlyPaths": _masked(container, "readonly"), **c.extra,
-    }  # fmt: skip
+        "Binds": _binds(container),
+        "ContainerIDFile": "",
+        "LogConfig": {"Type": c.log_driver or "json-file", "Config": dict(c.log_opts)},
+        "NetworkMode": c.network,
+        "PortBindings": bindings,
+        "RestartPolicy": {"Name": c.restart.name, "MaximumRetryCount": c.restart.maximum},
+        "AutoRemove": c.auto_remove,
+        "VolumeDriver": "",
+        "VolumesFrom": list(c.volumes_from) or None,
+        "ConsoleSize": [0, 0],
+        "CapAdd": list(c.cap_add) or None,
+        "CapDrop": list(c.cap_drop) or None,
+        "CgroupnsMode": c.cgroupns or "host",
+        "Dns": list(c.dns),
+        "DnsOptions": list(c.dns_options),
+        "DnsSearch": list(c.dns_search),
+        "ExtraHosts": list(c.extra_hosts) or None,
+        "GroupAdd": list(c.group_add) or None,
+        "IpcMode": c.ipc or "private",
+        "Cgroup": "",
+        "Links": list(c.links) or None,
+        "OomScoreAdj": c.oom_score_adj,
+        "PidMode": c.pid,
+        "Privileged": c.privileged,
+        "PublishAllPorts": c.publish_all,
+        "ReadonlyRootfs": c.read_only,
+        "SecurityOpt": list(c.security_opt) or None,
+        "UTSMode": c.uts,
+        "UsernsMode": c.userns,
+        "ShmSize": c.shm_size or 64 << 20,
+        "Runtime": c.runtime or "runc",
+        "Isolation": "",
+        "CpuShares": limits.cpu_shares,
+        "Memory": limits.memory,
+        "NanoCpus": limits.nano_cpus,
+        "CgroupParent": c.cgroup_parent,
+        "BlkioWeight": limits.blkio_weight,
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuPeriod": limits.cpu_period,
+        "CpuQuota": limits.cpu_quota,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "Devices": [
+            {"PathOnHost": d.host, "PathInContainer": d.container, "CgroupPermissions": d.access}
+            for d in c.devices
+        ],
+        "DeviceCgroupRules": list(c.device_rules) or None,
+        "DeviceRequests": None,
+        "MemoryReservation": limits.memory_reservation,
+        "MemorySwap": limits.memory_swap or 2 * limits.memory,
+        "MemorySwappiness": None if limits.memory_swappiness < 0 else limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
+        "PidsLimit": limits.pids_limit or None,
+        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in c.ulimits],
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+        **{key: value for key, value in seldom.items() if value},
+        "MaskedPaths": _masked(container, "masked"),
+        "ReadonlyPaths": _masked(container, "readonly"),
+        **c.extra,
+    }
 
 
 def _masked(container: Container, what: str) -> list[str] | None:
@@ -191,19 +290,49 @@ def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None 
     first: dict[str, Any] = next(iter(nets.values()), {})
     directory = container.directory
     out: dict[str, Any] = {
-        "Id": container.id, "Created": stamp(container.created), "Path": command[0] if command else "", "Args": command[1:], "State": state_json(container.state),
-        "Image": container.record["image_id"], "ResolvConfPath": str(directory / "resolv.conf"), "HostnamePath": str(directory / "hostname"),
-        "HostsPath": str(directory / "hosts"), "LogPath": "" if container.config.log_driver == "none" else str(container.log_path),
-        "Name": f"/{container.name}", "RestartCount": container.state.restart_count, "Driver": driver, "Platform": "linux", "MountLabel": "", "ProcessLabel": "",
-        "AppArmorProfile": "", "ExecIDs": None, "HostConfig": host_config(container), "GraphDriver": {"Data": None, "Name": driver},
-        "Mounts": mounts_json(container), "Config": dict(container.merged),
+        "Id": container.id,
+        "Created": stamp(container.created),
+        "Path": command[0] if command else "",
+        "Args": command[1:],
+        "State": state_json(container.state),
+        "Image": container.record["image_id"],
+        "ResolvConfPath": str(directory / "resolv.conf"),
+        "HostnamePath": str(directory / "hostname"),
+        "HostsPath": str(directory / "hosts"),
+        "LogPath": "" if container.config.log_driver == "none" else str(container.log_path),
+        "Name": f"/{container.name}",
+        "RestartCount": container.state.restart_count,
+        "Driver": driver,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": host_config(container),
+        "GraphDriver": {"Data": None, "Name": driver},
+        "Mounts": mounts_json(container),
+        "Config": dict(container.merged),
         "NetworkSettings": {
-            "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": port_map(container), "HairpinMode": False, "LinkLocalIPv6Address": "",
-            "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": None, "SecondaryIPv6Addresses": None, "EndpointID": "",
-            "Gateway": first.get("Gateway", ""), "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPAddress": first.get("IPAddress", ""),
-            "IPPrefixLen": first.get("IPPrefixLen", 0), "IPv6Gateway": "", "MacAddress": first.get("MacAddress", ""), "Networks": nets,
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": "",
+            "Ports": port_map(container),
+            "HairpinMode": False,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": None,
+            "SecondaryIPv6Addresses": None,
+            "EndpointID": "",
+            "Gateway": first.get("Gateway", ""),
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": first.get("IPAddress", ""),
+            "IPPrefixLen": first.get("IPPrefixLen", 0),
+            "IPv6Gateway": "",
+            "MacAddress": first.get("MacAddress", ""),
+            "Networks": nets,
         },
-    }  # fmt: skip
+    }
     if sizes is not None:
         out["SizeRw"], out["SizeRootFs"] = sizes
     return out

@@ -17,7 +17,12 @@ def inspect_network(containers: Containers, network: Network) -> dict[str, Any]:
     for container in containers.list():
         endpoint = container.state.networks.get(network.name)
         if endpoint is not None:
-            shown = {"Name": container.name, "EndpointID": "", "MacAddress": endpoint["mac"], "IPv4Address": f"{endpoint['address']}/{endpoint['prefix']}"}
+            shown = {
+                "Name": container.name,
+                "EndpointID": "",
+                "MacAddress": endpoint["mac"],
+                "IPv4Address": f"{endpoint['address']}/{endpoint['prefix']}",
+            }
             connected[container.id] = {**shown, "IPv6Address": ""}
     pool: dict[str, str] = {"Subnet": network.subnet} if network.subnet else {}
     if network.ip_range:
@@ -25,17 +30,34 @@ def inspect_network(containers: Containers, network: Network) -> dict[str, Any]:
     if network.gateway:
         pool["Gateway"] = network.gateway
     return {
-        "Name": network.name, "Id": network.id, "Created": network.created or "0001-01-01T00:00:00Z", "Scope": "local", "Driver": network.driver,
-        "EnableIPv4": True, "EnableIPv6": False, "IPAM": {"Driver": "default", "Options": {}, "Config": [pool] if pool else []},
-        "Internal": network.internal, "Attachable": network.attachable, "Ingress": False, "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
-        "Containers": connected, "Options": dict(network.options), "Labels": dict(network.labels),
-    }  # fmt: skip
+        "Name": network.name,
+        "Id": network.id,
+        "Created": network.created or "0001-01-01T00:00:00Z",
+        "Scope": "local",
+        "Driver": network.driver,
+        "EnableIPv4": True,
+        "EnableIPv6": False,
+        "IPAM": {"Driver": "default", "Options": {}, "Config": [pool] if pool else []},
+        "Internal": network.internal,
+        "Attachable": network.attachable,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": connected,
+        "Options": dict(network.options),
+        "Labels": dict(network.labels),
+    }
 
 
 def inspect_volume(volume: Volume) -> dict[str, Any]:
     """`volume inspect`."""
     labels = {**volume.labels, **({"com.docker.volume.anonymous": ""} if volume.anonymous else {})}
     return {
-        "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(volume.created)), "Driver": "local", "Labels": labels or None,
-        "Mountpoint": str(volume.data), "Name": volume.name, "Options": dict(volume.options) or None, "Scope": "local",
-    }  # fmt: skip
+        "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(volume.created)),
+        "Driver": "local",
+        "Labels": labels or None,
+        "Mountpoint": str(volume.data),
+        "Name": volume.name,
+        "Options": dict(volume.options) or None,
+        "Scope": "local",
+    }

@@ -51,20 +51,31 @@ class ExecConfig(NamedTuple):
     privileged: bool = False
 
 
-def process(container: Container, config: ExecConfig, *, size: tuple[int, int] | None = None) -> dict[str, Any]:
+def process(
+    container: Container, config: ExecConfig, *, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
     """The OCI `process`. Raises WrongState when the container does not run, UserUnknown."""
     state = container.refresh()
     if state.status == "paused":
         raise WrongState(f"Container {container.id} is paused, unpause the container before exec")
     if not state.running:
-        raise WrongState(f"container {container.id} is not running" if state.status != "restarting" else f"Container {container.id} is restarting, wait until the container is running")
+        raise WrongState(
+            f"container {container.id} is not running"
+            if state.status != "restarting"
+            else f"Container {container.id} is restarting, wait until the container is running"
+        )
     own, merged, here = container.config, container.merged, host()
     try:
         with Root.at(f"/proc/{state.pid}/root") as root:
             user = resolve_user(root, config.user or str(merged.get("User") or ""), own.group_add)
     except Invalid as error:
         raise ExecFailed(str(error), hint=error.hint) from error
-    base = [f"PATH={rs.DEFAULT_PATH}", f"HOSTNAME={container.record['hostname']}", *(["TERM=xterm"] if config.tty else []), f"HOME={user.home}"]
+    base = [
+        f"PATH={rs.DEFAULT_PATH}",
+        f"HOSTNAME={container.record['hostname']}",
+        *(["TERM=xterm"] if config.tty else []),
+        f"HOME={user.home}",
+    ]
     env = merge_env(base, map(str, merged.get("Env") or ()), config.env)
     if state.trusted:
         from boxwright.runtime.trust import TARGET, VARIABLES
@@ -72,10 +83,20 @@ def process(container: Container, config: ExecConfig, *, size: tuple[int, int] |
         present = {entry.partition("=")[0] for entry in env}
         env += [f"{name}={TARGET}" for name in VARIABLES if name not in present]
     return rs.process(
-        config.command, env=env, cwd=config.workdir or merged.get("WorkingDir") or "/", uid=user.uid, gid=user.gid, extra_gids=user.extra_gids,
-        terminal=config.tty, size=size, capabilities=rs.capabilities(privileged=True, bounding=here.bounding) if config.privileged else spec.chosen_capabilities(own, here.bounding),
-        limits=spec.limits_of(own, here.hard_limits), no_new_privileges=spec.no_new_privileges(own) and not config.privileged,
-    )  # fmt: skip
+        config.command,
+        env=env,
+        cwd=config.workdir or merged.get("WorkingDir") or "/",
+        uid=user.uid,
+        gid=user.gid,
+        extra_gids=user.extra_gids,
+        terminal=config.tty,
+        size=size,
+        capabilities=rs.capabilities(privileged=True, bounding=here.bounding)
+        if config.privileged
+        else spec.chosen_capabilities(own, here.bounding),
+        limits=spec.limits_of(own, here.hard_limits),
+        no_new_privileges=spec.no_new_privileges(own) and not config.privileged,
+    )
 
 
 def translated(error: BoxwrightError) -> BoxwrightError:
@@ -88,13 +109,26 @@ def translated(error: BoxwrightError) -> BoxwrightError:
     return error
 
 
-def run(rooms: Rooms, container: Container, config: ExecConfig, *, stdin: int, output: Callable[[int, bytes], None]) -> int:
+def run(
+    rooms: Rooms,
+    container: Container,
+    config: ExecConfig,
+    *,
+    stdin: int,
+    output: Callable[[int, bytes], None],
+) -> int:
     """Without a terminal; `stdin` is a descriptor to copy from (-1 = nothing), `output` gets (1 or 2, bytes). Returns
     the exit code. Raises ExecMissing, ExecFailed, WrongState.
 
     The process gets pipes, never our descriptors: a terminal of the host must not reach a container.
     """
-    running = runtime_of(rooms, container.state).exec(container.id, process(container, config), stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE)
+    running = runtime_of(rooms, container.state).exec(
+        container.id,
+        process(container, config),
+        stdin=DEVNULL if stdin < 0 else PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
     try:
         _relay(running, stdin, output)
         return finish(running)
@@ -148,7 +182,13 @@ def _feed(child: Process, stdin: int, poller: select.poll) -> int:
     return -1
 
 
-def _take(first: FirstWords, fd: int, streams: dict[int, int], poller: select.poll, output: Callable[[int, bytes], None]) -> None:
+def _take(
+    first: FirstWords,
+    fd: int,
+    streams: dict[int, int],
+    poller: select.poll,
+    output: Callable[[int, bytes], None],
+) -> None:
     data = os.read(fd, _CHUNK)
     stream = streams[fd]
     if data and stream == 2:
@@ -182,7 +222,17 @@ def run_detached(rooms: Rooms, container: Container, config: ExecConfig) -> None
     pid_file = _pid_file(container)
     try:
         runtime = runtime_of(rooms, container.state)
-        code = finish(runtime.exec(container.id, process(container, config), stdin=null, stdout=null, stderr=null, pid_file=pid_file, detach=True))
+        code = finish(
+            runtime.exec(
+                container.id,
+                process(container, config),
+                stdin=null,
+                stdout=null,
+                stderr=null,
+                pid_file=pid_file,
+                detach=True,
+            )
+        )
         if code:
             raise ExecFailed(f"OCI runtime exec failed: exit code {code}")
         _reap_later(int(pid_file.read_text()))
@@ -211,7 +261,9 @@ def _reap_later(pid: int) -> None:
 class TerminalExec:
     """With a terminal: `master` is our side of it. A context manager; `wait` gives the exit code."""
 
-    def __init__(self, rooms: Rooms, container: Container, config: ExecConfig, size: tuple[int, int] | None) -> None:
+    def __init__(
+        self, rooms: Rooms, container: Container, config: ExecConfig, size: tuple[int, int] | None
+    ) -> None:
         from boxwright.runtime.process import become_subreaper
         from boxwright.runtime.tty import ConsoleSocket
 
@@ -221,7 +273,13 @@ class TerminalExec:
         pid_file = _pid_file(container)
         rooms.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ConsoleSocket(rooms.settings.runtime_dir) as console:
-            running = runtime_of(rooms, container.state).exec(container.id, process(container, config, size=size), console_socket=console.path, pid_file=pid_file, detach=True)
+            running = runtime_of(rooms, container.state).exec(
+                container.id,
+                process(container, config, size=size),
+                console_socket=console.path,
+                pid_file=pid_file,
+                detach=True,
+            )
             code = finish(running)
             if code:
                 raise ExecFailed(f"OCI runtime exec failed: exit code {code}")

@@ -27,7 +27,12 @@ def run(containers: Containers, config: ContainerConfig, *, input: bytes | None 
     session = Session.launch()
     with session:
         container = containers.create(replace(config, attach=attach, stdin=input is not None))
-        wants = frames.WANT_NEXT_EXIT | frames.WANT_STDOUT | frames.WANT_STDERR | (frames.WANT_STDIN if input is not None else 0)
+        wants = (
+            frames.WANT_NEXT_EXIT
+            | frames.WANT_STDOUT
+            | frames.WANT_STDERR
+            | (frames.WANT_STDIN if input is not None else 0)
+        )
         try:
             containers.start(container, session=session, wants=wants)
         except BaseException:

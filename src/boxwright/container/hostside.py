@@ -18,7 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DNS_PLACES = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns", "/usr/local/libexec/podman/aardvark-dns", "/usr/local/lib/podman/aardvark-dns")
+_DNS_PLACES = (
+    "/usr/lib/podman/aardvark-dns",
+    "/usr/libexec/podman/aardvark-dns",
+    "/usr/local/libexec/podman/aardvark-dns",
+    "/usr/local/lib/podman/aardvark-dns",
+)
 _INIT_NAMES = ("docker-init", "tini-static", "tini", "catatonit")
 
 
@@ -39,16 +44,27 @@ def dns_program() -> str:
     for path in _DNS_PLACES:
         if os.access(path, os.X_OK):
             return path
-    raise ProgramAbsent("names on user networks need aardvark-dns, which is not installed", hint="install the package aardvark-dns")
+    raise ProgramAbsent(
+        "names on user networks need aardvark-dns, which is not installed",
+        hint="install the package aardvark-dns",
+    )
 
 
 def init_program() -> str:
     """A small init that reaps zombies and forwards signals (``--init``). Raises ProgramAbsent."""
     for name in _INIT_NAMES:
-        for place in ("/usr/bin", "/usr/libexec/docker", "/usr/libexec/podman", "/usr/local/bin", "/usr/sbin"):
+        for place in (
+            "/usr/bin",
+            "/usr/libexec/docker",
+            "/usr/libexec/podman",
+            "/usr/local/bin",
+            "/usr/sbin",
+        ):
             if os.access(f"{place}/{name}", os.X_OK):
                 return f"{place}/{name}"
-    raise ProgramAbsent("--init needs docker-init, tini or catatonit, and none is installed", hint="install the package tini")
+    raise ProgramAbsent(
+        "--init needs docker-init, tini or catatonit, and none is installed", hint="install the package tini"
+    )
 
 
 def devices(config: ContainerConfig) -> list[dict[str, Any]]:
@@ -62,19 +78,37 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
         found = everything()
     for wanted in config.devices:
         try:
-            paths = [wanted.host] if not os.path.isdir(wanted.host) else [os.path.join(d, f) for d, _, names in os.walk(wanted.host) for f in names]
+            paths = (
+                [wanted.host]
+                if not os.path.isdir(wanted.host)
+                else [os.path.join(d, f) for d, _, names in os.walk(wanted.host) for f in names]
+            )
             nodes = [(path, os.stat(path)) for path in paths]
         except OSError as error:
-            raise ConfigInvalid(f'error gathering device information while adding custom device "{wanted.host}": {(error.strerror or "").lower()}') from error
+            raise ConfigInvalid(
+                f'error gathering device information while adding custom device "{wanted.host}": {(error.strerror or "").lower()}'
+            ) from error
         before = len(found)
         for path, info in nodes:
             kind = "c" if stat.S_ISCHR(info.st_mode) else "b" if stat.S_ISBLK(info.st_mode) else ""
             if kind:
                 inside = wanted.container + path.removeprefix(wanted.host)
                 mode = stat.S_IMODE(info.st_mode)
-                found.append(device(inside, kind, os.major(info.st_rdev), os.minor(info.st_rdev), mode=mode, uid=info.st_uid, gid=info.st_gid))
+                found.append(
+                    device(
+                        inside,
+                        kind,
+                        os.major(info.st_rdev),
+                        os.minor(info.st_rdev),
+                        mode=mode,
+                        uid=info.st_uid,
+                        gid=info.st_gid,
+                    )
+                )
         if len(found) == before:
-            raise ConfigInvalid(f'error gathering device information while adding custom device "{wanted.host}": not a device node')
+            raise ConfigInvalid(
+                f'error gathering device information while adding custom device "{wanted.host}": not a device node'
+            )
     return list({d["path"]: d for d in found}.values())
 
 
@@ -83,13 +117,20 @@ def check_cpus(limits: Limits) -> None:
     if limits.nano_cpus:
         many = len(os.sched_getaffinity(0))
         if not 10**7 <= limits.nano_cpus <= many * 10**9:
-            raise ConfigInvalid(f"range of CPUs is from 0.01 to {many}.00, as there are only {many} CPUs available")
-    for wanted, file, what in ((limits.cpuset_cpus, "cpu", "CPUs"), (limits.cpuset_mems, "node", "memory nodes")):
+            raise ConfigInvalid(
+                f"range of CPUs is from 0.01 to {many}.00, as there are only {many} CPUs available"
+            )
+    for wanted, file, what in (
+        (limits.cpuset_cpus, "cpu", "CPUs"),
+        (limits.cpuset_mems, "node", "memory nodes"),
+    ):
         if wanted:
             have = _numbers(read_text(f"/sys/devices/system/{file}/online").strip() or "0")
             if not _numbers(wanted) <= have:
                 shown = ",".join(map(str, sorted(have))) if len(have) < 9 else f"{min(have)}-{max(have)}"
-                raise ConfigInvalid(f"requested {what} are not available - requested {wanted}, available: {shown}")
+                raise ConfigInvalid(
+                    f"requested {what} are not available - requested {wanted}, available: {shown}"
+                )
 
 
 def _numbers(text: str) -> set[int]:
@@ -108,7 +149,9 @@ def seccomp(choice: str, capabilities: Iterable[str], host: Host) -> Mapping[str
     from boxwright.spec.seccomp import compile_profile, default_profile, parse_profile
 
     profile = default_profile() if choice == "builtin" else parse_profile(choice)
-    return compile_profile(profile, capabilities=capabilities, architecture=platform().architecture, kernel=host.kernel)
+    return compile_profile(
+        profile, capabilities=capabilities, architecture=platform().architecture, kernel=host.kernel
+    )
 
 
 def missing(root: Root, targets: Iterable[str]) -> list[str]:
@@ -133,7 +176,9 @@ def mark(root: Root) -> list[str]:
         try:
             with root.parent(path) as (fd, name):
                 if path == "/.dockerenv":
-                    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=fd))
+                    os.close(
+                        os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=fd)
+                    )
                 else:
                     os.symlink("/proc/mounts", name, dir_fd=fd)
         except OSError:  # it is there, or the directory is not
@@ -178,7 +223,13 @@ def client_proxies(path: Path, present: Iterable[str]) -> list[str]:
         raise ConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
     names = {entry.partition("=")[0] for entry in present}
     out = []
-    for key, variable in (("httpProxy", "HTTP_PROXY"), ("httpsProxy", "HTTPS_PROXY"), ("noProxy", "NO_PROXY"), ("ftpProxy", "FTP_PROXY"), ("allProxy", "ALL_PROXY")):
+    for key, variable in (
+        ("httpProxy", "HTTP_PROXY"),
+        ("httpsProxy", "HTTPS_PROXY"),
+        ("noProxy", "NO_PROXY"),
+        ("ftpProxy", "FTP_PROXY"),
+        ("allProxy", "ALL_PROXY"),
+    ):
         for name in (variable, variable.lower()):
             if chosen.get(key) and name not in names:
                 out.append(f"{name}={chosen[key]}")

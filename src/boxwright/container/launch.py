@@ -33,7 +33,15 @@ NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace ther
 STOP_SECONDS = 10
 # A --rm container that ends with nobody attached is removed by a process with the whole engine.
 _REAP = "import sys; sys.path.insert(0, sys.argv[1]); sys.path += sys.argv[4:]; from boxwright.engine import Engine; Engine(sys.argv[2]).containers.reap(sys.argv[3])"
-_KEPT = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "BOXWRIGHT_RUNTIME", "BOXWRIGHT_DRIVER")
+_KEPT = (
+    "HOME",
+    "PATH",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "BOXWRIGHT_RUNTIME",
+    "BOXWRIGHT_DRIVER",
+)
 
 
 class Launcher:
@@ -79,13 +87,25 @@ class Launcher:
         code = error.exit_code if error.exit_code in (126, 127) else 128
         state = load_state(self._container.directory)
         status = self._state.status if self._state.status != "created" else "created"
-        save_state(self._container.directory, State(status if not state.active else "exited", exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at, placeholders=state.placeholders))
+        save_state(
+            self._container.directory,
+            State(
+                status if not state.active else "exited",
+                exit_code=code,
+                error=str(error),
+                started_at=state.started_at,
+                finished_at=state.finished_at,
+                placeholders=state.placeholders,
+            ),
+        )
 
     def _translate(self, value: Mapping[str, Any]) -> BoxwrightError:
         from boxwright.runtime.oci import last_error, translate
 
         if value["stage"] == "runtime":
-            message = last_error(value["message"].encode()) or value["message"] or "the runtime gave no reason"
+            message = (
+                last_error(value["message"].encode()) or value["message"] or "the runtime gave no reason"
+            )
             error = translate(message, self._runtime.name, self._container.command[0])
             return type(error)(f"failed to create task for container: {error}", hint=error.hint)
         return Unsupported(f"cannot set up the container: {value['message']}")
@@ -99,29 +119,78 @@ class Launcher:
         namespaces, plan, addresses = self._network(supervisor)
         user = self._user()
         facts = spec.Facts(
-            str(container.rootfs), user, container.record["hostname"], self._host.bounding, self._host.hard_limits, self._host.cgroup_v2,
-            self._cgroup(), namespaces, self._files(plan, addresses), tuple(points), hostside.devices(config), self._seccomp(), self._trust(),
-            hostside.init_program() if config.init else "", size,
-        )  # fmt: skip
+            str(container.rootfs),
+            user,
+            container.record["hostname"],
+            self._host.bounding,
+            self._host.hard_limits,
+            self._host.cgroup_v2,
+            self._cgroup(),
+            namespaces,
+            self._files(plan, addresses),
+            tuple(points),
+            hostside.devices(config),
+            self._seccomp(),
+            self._trust(),
+            hostside.init_program() if config.init else "",
+            size,
+        )
         bundle = spec.make_spec(config, merged, facts)
         bundle, keep = filters.prepare(self._runtime, bundle)
-        (container.directory / "config.json").write_bytes(json.dumps(bundle).encode("utf-8", "surrogateescape"))
+        (container.directory / "config.json").write_bytes(
+            json.dumps(bundle).encode("utf-8", "surrogateescape")
+        )
         state = self._state
         ports = tuple(tuple(p) for p in (*plan["ports"], *plan["relays"])) if plan else ()
         fresh = State(
-            "created", started_at=state.started_at, finished_at=state.finished_at, restart_count=0, ports=ports,
-            networks={e["network"]: {k: e[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")} for e in plan["endpoints"]} if plan else {},
-            placeholders=tuple(placeholders), trusted=facts.trust is not None, runtime=(self._runtime.name, self._runtime.program, str(self._runtime.root), self._runtime.hidden),
-        )  # fmt: skip
+            "created",
+            started_at=state.started_at,
+            finished_at=state.finished_at,
+            restart_count=0,
+            ports=ports,
+            networks={
+                e["network"]: {
+                    k: e[k]
+                    for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")
+                }
+                for e in plan["endpoints"]
+            }
+            if plan
+            else {},
+            placeholders=tuple(placeholders),
+            trusted=facts.trust is not None,
+            runtime=(
+                self._runtime.name,
+                self._runtime.program,
+                str(self._runtime.root),
+                self._runtime.hidden,
+            ),
+        )
         return {
-            "id": container.id, "dir": str(container.directory), "bundle": str(container.directory), "runtime": self._runtime.bare_command(), "hidden": self._runtime.hidden,
+            "id": container.id,
+            "dir": str(container.directory),
+            "bundle": str(container.directory),
+            "runtime": self._runtime.bare_command(),
+            "hidden": self._runtime.hidden,
             "filter": (str(self._runtime.root / container.id), keep) if keep else None,
-            "tty": config.tty, "open_stdin": config.stdin, "stdin_once": bool(merged["StdinOnce"]), "size": size or (0, 0), "log": self._log(),
-            "restart": [config.restart.name, config.restart.maximum], "health": self._health(facts), "network": plan,
-            "unmount": [str(container.rootfs)], "auto_remove": config.auto_remove, "reaper": self._reaper(),
-            "reaper_env": {k: v for k, v in self._rooms.settings.environ.items() if k in _KEPT}, "state": fresh.to_json(),
-            "wants": wants, "failed_status": "created", "failed_code": 128, "oom_files": self._oom_files(),
-        }  # fmt: skip
+            "tty": config.tty,
+            "open_stdin": config.stdin,
+            "stdin_once": bool(merged["StdinOnce"]),
+            "size": size or (0, 0),
+            "log": self._log(),
+            "restart": [config.restart.name, config.restart.maximum],
+            "health": self._health(facts),
+            "network": plan,
+            "unmount": [str(container.rootfs)],
+            "auto_remove": config.auto_remove,
+            "reaper": self._reaper(),
+            "reaper_env": {k: v for k, v in self._rooms.settings.environ.items() if k in _KEPT},
+            "state": fresh.to_json(),
+            "wants": wants,
+            "failed_status": "created",
+            "failed_code": 128,
+            "oom_files": self._oom_files(),
+        }
 
     def _mount(self, points: list[MountPoint]) -> list[str]:
         """Mount the tree and fill new volumes; returns the mount points that the tree lacks."""
@@ -154,7 +223,9 @@ class Launcher:
                     path = path / root.resolve(point.subpath).lstrip("/")
             return replace(point, source=str(path))
         if point.kind == "bind" and not os.path.lexists(point.source):
-            raise ConfigInvalid(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
+            raise ConfigInvalid(
+                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+            )
         return point
 
     def _user(self) -> User:
@@ -179,16 +250,22 @@ class Launcher:
 
     def _trust(self) -> trust.Trust | None:
         settings = self._rooms.settings
-        return trust.decide(self._config.trust_host_ca, settings.trust_host_ca, settings.host_ca_bundle, named=settings.host_ca_named)
+        return trust.decide(
+            self._config.trust_host_ca,
+            settings.trust_host_ca,
+            settings.host_ca_bundle,
+            named=settings.host_ca_named,
+        )
 
     def _log(self) -> dict[str, Any]:
         driver, options = self._config.log_driver or "json-file", self._config.log_opts
         local = driver == "local"
         size = options.get("max-size", "20m" if local else "0")
         return {
-            "path": "" if driver == "none" else str(self._container.log_path), "max_size": 0 if size == "-1" else parse_size(size),
+            "path": "" if driver == "none" else str(self._container.log_path),
+            "max_size": 0 if size == "-1" else parse_size(size),
             "max_files": int(options.get("max-file", "5" if local else "1")),
-        }  # fmt: skip
+        }
 
     def _health(self, facts: spec.Facts) -> dict[str, Any] | None:
         check = self._container.merged.get("Healthcheck") or {}
@@ -203,9 +280,13 @@ class Launcher:
             return (check.get(key) or 0) / 1e9 or default
 
         return {
-            "interval": seconds("Interval", 30), "timeout": seconds("Timeout", 30), "start_period": seconds("StartPeriod", 0),
-            "start_interval": seconds("StartInterval", 5), "retries": check.get("Retries") or 3, "process": process,
-        }  # fmt: skip
+            "interval": seconds("Interval", 30),
+            "timeout": seconds("Timeout", 30),
+            "start_period": seconds("StartPeriod", 0),
+            "start_interval": seconds("StartInterval", 5),
+            "retries": check.get("Retries") or 3,
+            "process": process,
+        }
 
     def _reaper(self) -> list[str]:
         import sys
@@ -215,7 +296,9 @@ class Launcher:
 
     # --- network -------------------------------------------------------------------------------
 
-    def _network(self, supervisor: int) -> tuple[dict[str, str | None], dict[str, Any] | None, list[tuple[str, list[str]]]]:
+    def _network(
+        self, supervisor: int
+    ) -> tuple[dict[str, str | None], dict[str, Any] | None, list[tuple[str, list[str]]]]:
         """Namespaces for the spec, the supervisor's plan (None = nothing to build), and the lines for /etc/hosts."""
         config, mode = self._config, self._config.network
         spaces: dict[str, str | None] = {}
@@ -232,7 +315,14 @@ class Launcher:
             return {**spaces, "network": None}, None, []
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
-        plan: dict[str, Any] = {"endpoints": [], "ports": [], "relays": [], "id": self._container.id, "lock": str(self._rooms.root / "network.lock"), "dns": None}
+        plan: dict[str, Any] = {
+            "endpoints": [],
+            "ports": [],
+            "relays": [],
+            "id": self._container.id,
+            "lock": str(self._rooms.root / "network.lock"),
+            "dns": None,
+        }
         hostname = self._container.record["hostname"]
         names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
         if mode != "none":
@@ -255,12 +345,18 @@ class Launcher:
         for name, wish in self._container.record["networks"].items():
             network = self._networks.default() if name == "bridge" else self._networks.get(name)
             if network.driver != "bridge":
-                raise ConfigInvalid(f"container cannot be connected to network {network.name} together with others")
+                raise ConfigInvalid(
+                    f"container cannot be connected to network {network.name} together with others"
+                )
             address = self._networks.allocate(network, self._container.id, wish.get("ipv4", ""))
             endpoint = self._networks.endpoint(
-                network, self._container.id, address=address, mac=wish.get("mac", ""), number=len(out),
+                network,
+                self._container.id,
+                address=address,
+                mac=wish.get("mac", ""),
+                number=len(out),
                 default=not any(e["default"] for e in out),
-            )  # fmt: skip
+            )
             endpoint["names"] = self._names(network, wish)
             out.append(endpoint)
         return out
@@ -277,7 +373,9 @@ class Launcher:
             other: Container = self._find(name)
             address = next((e["address"] for e in other.refresh().networks.values()), "")
             if not other.state.running or not address:
-                raise WrongState(f"Cannot link to a non running container: /{other.name} AS /{self._container.name}/{alias or name}")
+                raise WrongState(
+                    f"Cannot link to a non running container: /{other.name} AS /{self._container.name}/{alias or name}"
+                )
             lines.append((address, list(dict.fromkeys([alias or name, other.short_id, other.name]))))
         return lines
 
@@ -305,12 +403,24 @@ class Launcher:
             try:
                 host_port, addresses, held = publishable(binding.protocol, binding.host_ip, binding.host_port)
             except PortTaken as error:
-                raise PortTaken(f"driver failed programming external connectivity on endpoint {self._container.name}: {error}") from error
+                raise PortTaken(
+                    f"driver failed programming external connectivity on endpoint {self._container.name}: {error}"
+                ) from error
             if held is not None:
                 self._reserved.append(held)
             if not binding.host_port:
                 self._refuse_published(binding, host_port)
-            found += [(binding.protocol, address, host_port, door["address"], binding.container_port, door["bridge"]) for address in addresses]
+            found += [
+                (
+                    binding.protocol,
+                    address,
+                    host_port,
+                    door["address"],
+                    binding.container_port,
+                    door["bridge"],
+                )
+                for address in addresses
+            ]
         return found
 
     def _refuse_published(self, binding: PortBinding, port: int) -> None:
@@ -321,35 +431,58 @@ class Launcher:
             if other.id == self._container.id:
                 continue
             for protocol, host_ip, host_port, *_ in other.state.ports if other.state.active else ():
-                same = not host_ip or not binding.host_ip or host_ip == binding.host_ip or "0.0.0.0" in (host_ip, binding.host_ip)
+                same = (
+                    not host_ip
+                    or not binding.host_ip
+                    or host_ip == binding.host_ip
+                    or "0.0.0.0" in (host_ip, binding.host_ip)
+                )
                 if protocol == binding.protocol and host_port == port and same:
                     raise PortTaken(
                         f"driver failed programming external connectivity on endpoint {self._container.name}: "
-                        f"Bind for {binding.host_ip or '0.0.0.0'}:{port} failed: port is already allocated", hint=f"container {other.name} has it"
-                    )  # fmt: skip
+                        f"Bind for {binding.host_ip or '0.0.0.0'}:{port} failed: port is already allocated",
+                        hint=f"container {other.name} has it",
+                    )
 
     def _dns(self, endpoints: list[dict[str, Any]]) -> dict[str, Any] | None:
-        entries = [{k: e[k] for k in ("network", "gateway", "address", "names")} for e in endpoints if e["names"]]
+        entries = [
+            {k: e[k] for k in ("network", "gateway", "address", "names")} for e in endpoints if e["names"]
+        ]
         if not entries:
             return None
-        return {"directory": str(dns_directory(self._rooms)), "program": hostside.dns_program(), "id": self._container.id, "entries": entries}
+        return {
+            "directory": str(dns_directory(self._rooms)),
+            "program": hostside.dns_program(),
+            "id": self._container.id,
+            "entries": entries,
+        }
 
-    def _files(self, plan: Mapping[str, Any] | None, addresses: list[tuple[str, list[str]]]) -> dict[str, str]:
+    def _files(
+        self, plan: Mapping[str, Any] | None, addresses: list[tuple[str, list[str]]]
+    ) -> dict[str, str]:
         directory, config = self._container.directory, self._config
         if config.network.startswith("container:"):
             other = self._find(config.network.partition(":")[2]).directory
-            return {target: str(other / name) for target, name in spec_files().items() if (other / name).exists()}
+            return {
+                target: str(other / name) for target, name in spec_files().items() if (other / name).exists()
+            }
         shares = config.network == "host"
         internal = next((e["gateway"] for e in (plan["endpoints"] if plan else ()) if e["names"]), "")
         gateway = next((e["gateway"] for e in (plan["endpoints"] if plan else ())), "")
         texts = {
             "hostname": self._container.record["hostname"] + "\n",
             "resolv.conf": files.resolv(
-                hostside.read_text("/etc/resolv.conf"), servers=config.dns, search=config.dns_search, options=config.dns_options, local=shares,
+                hostside.read_text("/etc/resolv.conf"),
+                servers=config.dns,
+                search=config.dns_search,
+                options=config.dns_options,
+                local=shares,
                 internal=internal,
             ),
-            "hosts": files.host_hosts(hostside.read_text("/etc/hosts"), config.extra_hosts) if shares else files.hosts(config.extra_hosts, addresses, gateway=gateway),
-        }  # fmt: skip
+            "hosts": files.host_hosts(hostside.read_text("/etc/hosts"), config.extra_hosts)
+            if shares
+            else files.hosts(config.extra_hosts, addresses, gateway=gateway),
+        }
         for name, text in texts.items():
             (directory / name).write_text(text)
             (directory / name).chmod(0o644)
@@ -363,7 +496,9 @@ def spec_files() -> dict[str, str]:
 
 def dns_directory(rooms: Rooms) -> Path:
     """Where this root's name server finds its entries: gone at boot, as the server is."""
-    path: Path = rooms.settings.runtime_dir / ("dns-" + hashes.sha256(str(rooms.root).encode()).hexdigest()[:12])
+    path: Path = rooms.settings.runtime_dir / (
+        "dns-" + hashes.sha256(str(rooms.root).encode()).hexdigest()[:12]
+    )
     return path
 
 

@@ -29,7 +29,14 @@ class Entry(NamedTuple):
     text: str
 
 
-def read(container: Container, *, tail: int = -1, since: float | None = None, until: float | None = None, follow: bool = False) -> Iterator[Entry]:
+def read(
+    container: Container,
+    *,
+    tail: int = -1,
+    since: float | None = None,
+    until: float | None = None,
+    follow: bool = False,
+) -> Iterator[Entry]:
     """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends. Raises LogsUnreadable."""
     if container.config.log_driver == "none":
         raise LogsUnreadable("configured logging driver does not support reading")

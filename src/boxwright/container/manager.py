@@ -108,7 +108,14 @@ class Containers(Catalog):
 
     # --- running -------------------------------------------------------------------------------
 
-    def start(self, container: Container, *, session: Session | None = None, wants: int = 0, size: tuple[int, int] | None = None) -> Session:
+    def start(
+        self,
+        container: Container,
+        *,
+        session: Session | None = None,
+        wants: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> Session:
         """Start, and return the connection on which the supervisor tells what `wants` asks for. Raises what stopped it.
 
         `session` is a supervisor that was launched before (`Session.launch`)."""
@@ -127,7 +134,9 @@ class Containers(Catalog):
                     raise SupervisorLost(f"container {container.id} is still being stopped")
                 if not state.supervised and state.active:
                     self._bury(container)
-                Launcher(self._rooms, self.networks, container, self._find).start(session, wants=wants, size=size)
+                Launcher(self._rooms, self.networks, container, self._find).start(
+                    session, wants=wants, size=size
+                )
         except BaseException:
             session.close()
             raise
@@ -149,7 +158,9 @@ class Containers(Catalog):
         if not container.refresh().active and not next_exit:
             return container.state.exit_code
         try:
-            with Session.attach(container, frames.WANT_NEXT_EXIT if next_exit else frames.WANT_LAST_EXIT) as session:
+            with Session.attach(
+                container, frames.WANT_NEXT_EXIT if next_exit else frames.WANT_LAST_EXIT
+            ) as session:
                 _, value = session.expect(frames.EXITED, silence=_STOP_GRACE if killed else None)
                 return int(value["code"])
         except TimeoutError as error:
@@ -188,7 +199,9 @@ class Containers(Catalog):
 
         number = parse_signal(signal)
         if not container.refresh().running:
-            raise WrongState(f"cannot kill container: {container.name}: container {container.id} is not running")
+            raise WrongState(
+                f"cannot kill container: {container.name}: container {container.id} is not running"
+            )
         self.order(container, frames.SIGNAL, number)
         if number == 9:
             self.wait(container, killed=True)
@@ -207,7 +220,11 @@ class Containers(Catalog):
         """Freeze. Raises WrongState."""
         status = container.refresh().status
         if status != "running":
-            raise WrongState(f"Container {container.id} is already paused" if status == "paused" else f"Container {container.id} is not running")
+            raise WrongState(
+                f"Container {container.id} is already paused"
+                if status == "paused"
+                else f"Container {container.id} is not running"
+            )
         self.order(container, frames.PAUSE)
 
     def unpause(self, container: Container) -> None:
@@ -259,15 +276,22 @@ class Containers(Catalog):
         """Raises RunningContainer, unless `force`. `volumes` takes its anonymous volumes along."""
         state = container.refresh()
         if state.active and not force:
-            what = {"paused": "paused and must be unpaused first", "restarting": "restarting: stop the container before removing or force remove"}
-            raise RunningContainer(f'cannot remove container "{container.name}": container is {what.get(state.status, "running: stop the container before removing or force remove")}')
+            what = {
+                "paused": "paused and must be unpaused first",
+                "restarting": "restarting: stop the container before removing or force remove",
+            }
+            raise RunningContainer(
+                f'cannot remove container "{container.name}": container is {what.get(state.status, "running: stop the container before removing or force remove")}'
+            )
         if state.active:
             try:
                 self.order(container, frames.STOP, (9, 0.0))
                 self.wait(container, killed=True)
             except (WrongState, SupervisorLost):
                 self._settled(container)
-        if not wait_gone(container.refresh().supervisor_pid if container.state.supervised else 0, _STOP_GRACE):
+        if not wait_gone(
+            container.refresh().supervisor_pid if container.state.supervised else 0, _STOP_GRACE
+        ):
             raise SupervisorLost(f"container {container.id} does not stop")
         self._started(container.id)
         if not container.config.auto_remove or self._exists(container):

@@ -27,14 +27,21 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
         raise MountInvalid("invalid empty volume spec")
     parts = text.split(":")
     if len(parts) > 3 or not parts[0] or (len(parts) > 1 and not parts[1]):
-        raise MountInvalid(f"invalid spec: {text}: empty section between colons" if "" in parts[:2] else f"invalid volume specification: '{text}'")
+        raise MountInvalid(
+            f"invalid spec: {text}: empty section between colons"
+            if "" in parts[:2]
+            else f"invalid volume specification: '{text}'"
+        )
     source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
     options = parts[2].split(",") if len(parts) == 3 else []
     if source.startswith("."):
         source = posixpath.normpath(posixpath.join(cwd, source))
     kind = "bind" if source.startswith("/") else "volume"
     if kind == "volume" and len(source) == 1:
-        raise MountInvalid(f"create {source}: volume name is too short, names should be at least two alphanumeric characters", hint="a host path is absolute, or begins with ./")
+        raise MountInvalid(
+            f"create {source}: volume name is too short, names should be at least two alphanumeric characters",
+            hint="a host path is absolute, or begins with ./",
+        )
     if kind == "volume" and source and not is_name(source):
         raise MountInvalid(
             f'create {source}: "{source}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
@@ -55,20 +62,35 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
             kept.append(option)
         else:
             raise MountInvalid(f"invalid volume specification: '{text}': invalid mode: {parts[2]}")
-    if len([o for o in options if o in ("ro", "rw")]) > 1 or len([o for o in options if o in _PROPAGATION]) > 1:
+    if (
+        len([o for o in options if o in ("ro", "rw")]) > 1
+        or len([o for o in options if o in _PROPAGATION]) > 1
+    ):
         raise MountInvalid(f"invalid volume specification: '{text}': invalid mode: {parts[2]}")
     return MountSpec(
-        "bind" if kind == "bind" else "volume", check_target(target, text), source, readonly, propagation=propagation, create=True, nocopy=nocopy, options=tuple(kept), flag=True,
-    )  # fmt: skip
+        "bind" if kind == "bind" else "volume",
+        check_target(target, text),
+        source,
+        readonly,
+        propagation=propagation,
+        create=True,
+        nocopy=nocopy,
+        options=tuple(kept),
+        flag=True,
+    )
 
 
 def check_target(target: str, text: str) -> str:
     """The cleaned path inside the container. Raises MountInvalid."""
     if not target.startswith("/"):
-        raise MountInvalid(f"invalid volume specification: '{text}': invalid mount path: '{target}' mount path must be absolute")
+        raise MountInvalid(
+            f"invalid volume specification: '{text}': invalid mount path: '{target}' mount path must be absolute"
+        )
     clean = "/" + posixpath.normpath(target).lstrip("/")
     if clean == "/":
-        raise MountInvalid(f"invalid volume specification: '{text}': invalid specification: destination can't be '/'")
+        raise MountInvalid(
+            f"invalid volume specification: '{text}': invalid specification: destination can't be '/'"
+        )
     return clean
 
 
@@ -79,7 +101,9 @@ def parse_mount(text: str, cwd: str) -> MountSpec:
     labels: list[tuple[str, str]] = []
     for field in _fields(text):
         key, equals, value = field.partition("=")
-        key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key.lower(), key.lower())
+        key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(
+            key.lower(), key.lower()
+        )
         if key in ("readonly", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
             values[key] = _flag(key, value if equals else "true")
         elif not equals:
@@ -99,7 +123,13 @@ _KEYS = frozenset(
 )
 
 
-def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tuple[tuple[str, str], ...], text: str, cwd: str) -> MountSpec:
+def _mount(
+    values: dict[str, str],
+    opts: tuple[tuple[str, str], ...],
+    labels: tuple[tuple[str, str], ...],
+    text: str,
+    cwd: str,
+) -> MountSpec:
     kind = values.get("type", "volume")
     if kind not in ("bind", "volume", "tmpfs"):
         raise MountInvalid(f"unknown mount type: {kind}", hint="known are bind, volume and tmpfs")
@@ -107,7 +137,9 @@ def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tu
         raise MountInvalid("target is required")
     source = values.get("source", "")
     for prefix in ("bind", "volume", "tmpfs"):
-        if prefix != kind and (any(k.startswith(prefix + "-") for k in values) or (prefix == "volume" and (opts or labels))):
+        if prefix != kind and (
+            any(k.startswith(prefix + "-") for k in values) or (prefix == "volume" and (opts or labels))
+        ):
             raise MountInvalid(f"cannot mix '{prefix}-*' options with mount type '{kind}'")
     target = check_target(values["target"], text)
     readonly = values.get("readonly") == "1"
@@ -119,9 +151,20 @@ def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tu
             raise MountInvalid(f"invalid propagation value: {propagation}")
         recursive = values.get("bind-nonrecursive") != "1" and values.get("bind-recursive") != "disabled"
         if not source.startswith(("/", ".")):
-            raise MountInvalid(f'invalid mount config for type "bind": invalid mount path: \'{source}\' mount path must be absolute', hint=f"./{source} is below the current directory")
+            raise MountInvalid(
+                f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute",
+                hint=f"./{source} is below the current directory",
+            )
         source = posixpath.normpath(posixpath.join(cwd, source))
-        return MountSpec("bind", target, source, readonly, propagation, recursive, create=values.get("bind-create-src") == "1")
+        return MountSpec(
+            "bind",
+            target,
+            source,
+            readonly,
+            propagation,
+            recursive,
+            create=values.get("bind-create-src") == "1",
+        )
     if kind == "tmpfs":
         if source:
             raise MountInvalid('invalid mount config for type "tmpfs": field Source must not be specified')
@@ -132,11 +175,20 @@ def _mount(values: dict[str, str], opts: tuple[tuple[str, str], ...], labels: tu
             options.append(f"mode={values['tmpfs-mode']}")
         return MountSpec("tmpfs", target, "", readonly, options=tuple(options))
     if source and not is_name(source):
-        raise MountInvalid(f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name')
+        raise MountInvalid(
+            f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name'
+        )
     return MountSpec(
-        "volume", target, source, readonly, nocopy=values.get("volume-nocopy") == "1", subpath=values.get("volume-subpath", ""),
-        driver=values.get("volume-driver", ""), driver_opts=opts, labels=labels,
-    )  # fmt: skip
+        "volume",
+        target,
+        source,
+        readonly,
+        nocopy=values.get("volume-nocopy") == "1",
+        subpath=values.get("volume-subpath", ""),
+        driver=values.get("volume-driver", ""),
+        driver_opts=opts,
+        labels=labels,
+    )
 
 
 def _flag(key: str, value: str) -> str:
@@ -162,5 +214,7 @@ def parse_volumes_from(text: str) -> tuple[str, bool]:
     """``CONTAINER[:ro|rw]`` -> name and whether read-only. Raises MountInvalid."""
     name, _, mode = text.partition(":")
     if not name or mode not in ("", "ro", "rw", "z", "Z"):
-        raise MountInvalid(f"invalid mode: {mode}" if name else f"invalid volumes-from specification: '{text}'")
+        raise MountInvalid(
+            f"invalid mode: {mode}" if name else f"invalid volumes-from specification: '{text}'"
+        )
     return name, mode == "ro"

@@ -11,7 +11,7 @@ _ADJECTIVES = (
     "jolly jovial keen kind lively lucid lucky mellow merry mild modest neat nimble noble open patient placid plucky polite proud quick "
     "quiet ready regal robust rustic serene sharp silver sleek smart snug sober solar steady stoic sunny sure swift tender tidy tough "
     "trusty upbeat vivid warm wise witty zany zesty"
-).split()  # fmt: skip
+).split()
 _PEOPLE = (
     "abel agnesi ampere anning archimedes aryabhata austen babbage bach banneker bardeen bartik bell bernoulli bhabha blackwell bohr boole "
     "borg bose brahmagupta carson cartwright cerf chandrasekhar chatelet clarke cori curie dalton darwin davinci dijkstra dirac easley "
@@ -21,7 +21,7 @@ _PEOPLE = (
     "newton nightingale noether pasteur pauling perlman pike planck poincare ptolemy raman ramanujan ride ritchie roentgen rosalind rubin "
     "sagan salk shannon shaw sinoussi somerville stallman stonebraker swartz tesla tharp thompson torvalds turing varahamihira volhard "
     "wescoff wiles wozniak wright wu yalow yonath"
-).split()  # fmt: skip
+).split()
 
 
 class NameInvalid(Invalid):

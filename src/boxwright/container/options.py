@@ -56,7 +56,11 @@ def parse_cpus(text: str) -> int:
     """10^-9 CPUs of ``1.5``. Raises OptionInvalid."""
     match = re.match(r"(\d*)(?:\.(\d{0,9})0*)?\Z", text.strip())
     if match is None or not (match[1] or match[2]):
-        raise OptionInvalid(f"failed to parse {text} as a rational number" if not re.match(r"[\d.]+\Z", text) else "value is too precise")
+        raise OptionInvalid(
+            f"failed to parse {text} as a rational number"
+            if not re.match(r"[\d.]+\Z", text)
+            else "value is too precise"
+        )
     return int(match[1] or 0) * 10**9 + int((match[2] or "").ljust(9, "0") or 0)
 
 
@@ -78,7 +82,9 @@ def parse_signal(text: str) -> int:
     if name in SIGNALS:
         return SIGNALS[name]
     if match := re.match(r"RT(MIN|MAX)(?:([+-])(\d+))?\Z", name):
-        number = (34 if match[1] == "MIN" else 64) + (int(match[3]) if match[2] == "+" else -int(match[3] or 0))
+        number = (34 if match[1] == "MIN" else 64) + (
+            int(match[3]) if match[2] == "+" else -int(match[3] or 0)
+        )
         if 34 <= number <= 64:
             return number
     raise OptionInvalid(f"invalid signal: {text}")
@@ -131,7 +137,9 @@ def _file_entries(name: str, host: Mapping[str, str], *, env: bool) -> list[str]
     try:
         raw = _read("/dev/stdin" if name == "-" else name)
     except (OSError, ValueError) as error:
-        raise OptionInvalid(f"open {name}: {(getattr(error, 'strerror', '') or str(error)).lower()}") from error
+        raise OptionInvalid(
+            f"open {name}: {(getattr(error, 'strerror', '') or str(error)).lower()}"
+        ) from error
     out = []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
@@ -142,9 +150,13 @@ def _file_entries(name: str, host: Mapping[str, str], *, env: bool) -> list[str]
             continue
         key, equals, _ = text.partition("=")
         if any(c.isspace() for c in key.rstrip() if env) or (env and key != key.rstrip()):
-            raise OptionInvalid(f"invalid env file ({name}): variable '{key}' contains whitespaces (line {number})")
+            raise OptionInvalid(
+                f"invalid env file ({name}): variable '{key}' contains whitespaces (line {number})"
+            )
         if not key:
-            raise OptionInvalid(f"invalid env file ({name}): no variable name on line '{text}' (line {number})")
+            raise OptionInvalid(
+                f"invalid env file ({name}): no variable name on line '{text}' (line {number})"
+            )
         if equals:
             out.append(text)
         elif not env:
@@ -239,7 +251,9 @@ def parse_restart(text: str) -> RestartPolicy:
     """``on-failure:3``. Raises OptionInvalid."""
     name, colon, count = text.partition(":")
     if name not in ("", "no", "always", "unless-stopped", "on-failure"):
-        raise OptionInvalid(f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'")
+        raise OptionInvalid(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
     if colon and not re.match(r"\d+\Z", count):
         raise OptionInvalid("invalid restart policy format: maximum retry count must be an integer")
     if colon and int(count) and name != "on-failure":
@@ -273,7 +287,10 @@ def parse_tmpfs(text: str) -> tuple[str, tuple[str, ...]]:
     given = tuple(o for o in options.split(",") if o)
     wrong = [o for o in given if o.partition("=")[0] not in (_TMPFS_VALUES if "=" in o else _TMPFS_FLAGS)]
     if wrong:
-        raise OptionInvalid(f"invalid tmpfs option {wrong[0]!r}", hint="known are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, mpol=, ro, exec, suid, dev and their opposites")
+        raise OptionInvalid(
+            f"invalid tmpfs option {wrong[0]!r}",
+            hint="known are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, mpol=, ro, exec, suid, dev and their opposites",
+        )
     return target, given
 
 
@@ -299,21 +316,38 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
             out.append(f"{key}={value}" if value else key)
             continue
         if key not in ("seccomp", "apparmor", "label") or not separator:
-            raise OptionInvalid(f'invalid --security-opt: "{text}"', hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined")
+            raise OptionInvalid(
+                f'invalid --security-opt: "{text}"',
+                hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined",
+            )
         if key == "seccomp" and value not in ("unconfined", "builtin"):
             try:
                 value = _read(value).decode()
             except (OSError, ValueError) as error:
-                raise OptionInvalid(f"opening seccomp profile ({value}) failed: open {value}: {(error.strerror or '').lower() if isinstance(error, OSError) else error}") from error
+                raise OptionInvalid(
+                    f"opening seccomp profile ({value}) failed: open {value}: {(error.strerror or '').lower() if isinstance(error, OSError) else error}"
+                ) from error
         out.append(f"{key}={value}")
     return tuple(out)
 
 
 def health(
-    command: str = "", *, interval: int = 0, timeout: int = 0, start_period: int = 0, start_interval: int = 0, retries: int = 0, none: bool = False,
-) -> dict[str, Any] | None:  # fmt: skip
+    command: str = "",
+    *,
+    interval: int = 0,
+    timeout: int = 0,
+    start_period: int = 0,
+    start_interval: int = 0,
+    retries: int = 0,
+    none: bool = False,
+) -> dict[str, Any] | None:
     """Docker's Healthcheck object from ``--health-*``, spans in nanoseconds; None when nothing was said. Raises OptionInvalid."""
-    spans = {"Interval": interval, "Timeout": timeout, "StartPeriod": start_period, "StartInterval": start_interval}
+    spans = {
+        "Interval": interval,
+        "Timeout": timeout,
+        "StartPeriod": start_period,
+        "StartInterval": start_interval,
+    }
     if none:
         if command or retries or any(spans.values()):
             raise OptionInvalid("--no-healthcheck conflicts with --health-* options")

@@ -22,7 +22,12 @@ class NoSuchPort(NotFound):
 def port_range(text: str, what: str) -> tuple[int, int]:
     """``80`` or ``8000-8010``. Raises PortInvalid."""
     first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()) or int(first) > 65535 or int(last or 0) > 65535:
+    if (
+        not first.isdecimal()
+        or (dash and not last.isdecimal())
+        or int(first) > 65535
+        or int(last or 0) > 65535
+    ):
         raise PortInvalid(f"invalid {what}: {text}")
     low, high = int(first), int(last) if dash else int(first)
     if high < low:
@@ -68,7 +73,10 @@ def parse_publish(text: str) -> tuple[PortBinding, ...]:
         if high == low and host_low:
             return (PortBinding(low, protocol, address, _first_free(protocol, address, host_low, host_high)),)
         raise PortInvalid(f"invalid ranges specified for container and host Ports: {inside} and {host}")
-    return tuple(PortBinding(low + n, protocol, address, host_low + n if host_low else 0) for n in range(high - low + 1))
+    return tuple(
+        PortBinding(low + n, protocol, address, host_low + n if host_low else 0)
+        for n in range(high - low + 1)
+    )
 
 
 def _first_free(protocol: str, address: str, low: int, high: int) -> int:
@@ -90,7 +98,12 @@ def _long_form(text: str) -> PortBinding:
     target, published = values.get("target", ""), values.get("published", "0")
     if values.get("protocol", "tcp") not in PROTOCOLS:
         raise PortInvalid(f"invalid proto: {values['protocol']}")
-    return PortBinding(port_range(target, "containerPort")[0], values.get("protocol", "tcp"), "", port_range(published, "hostPort")[0])
+    return PortBinding(
+        port_range(target, "containerPort")[0],
+        values.get("protocol", "tcp"),
+        "",
+        port_range(published, "hostPort")[0],
+    )
 
 
 def parse_expose(text: str) -> tuple[str, ...]:
@@ -112,7 +125,9 @@ def show(bindings: Iterable[tuple[int, str, str, int]], exposed: Iterable[str] =
     closed = {_split(text) for text in exposed} - {(port, protocol) for port, protocol, _, _ in bound}
     ranges: dict[tuple[str, str], list[list[int]]] = {}
     single: list[str] = []
-    for port, address, host, protocol in sorted([(p, a, h, t) for p, t, a, h in bound] + [(p, "", 0, t) for p, t in closed]):
+    for port, address, host, protocol in sorted(
+        [(p, a, h, t) for p, t, a, h in bound] + [(p, "", 0, t) for p, t in closed]
+    ):
         if address and host != port:
             single.append(f"{_joined(address, host)}->{port}/{protocol}")
             continue

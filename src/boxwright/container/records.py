@@ -56,7 +56,9 @@ class State:
     ports: tuple[tuple[Any, ...], ...] = ()  # protocol, host ip, host port, address, container port, bridge
     placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
     trusted: bool = False  # the host's CA bundle is inside
-    runtime: tuple[str, ...] = ()  # the OCI runtime of the last start: name, program, its state's directory, the mount it must not see
+    runtime: tuple[
+        str, ...
+    ] = ()  # the OCI runtime of the last start: name, program, its state's directory, the mount it must not see
 
     @property
     def running(self) -> bool:
@@ -81,11 +83,21 @@ class State:
     def to_json(self) -> dict[str, Any]:
         """As the supervisor keeps it."""
         out: dict[str, Any] = {
-            "Status": self.status, "Pid": self.pid, "Supervisor": self.supervisor, "ExitCode": self.exit_code, "Error": self.error,
-            "OOMKilled": self.oom_killed, "StartedAt": self.started_at, "FinishedAt": self.finished_at, "RestartCount": self.restart_count,
-            "Networks": dict(self.networks), "Ports": [list(p) for p in self.ports], "Placeholders": list(self.placeholders),
-            "Trusted": self.trusted, "Runtime": list(self.runtime),
-        }  # fmt: skip
+            "Status": self.status,
+            "Pid": self.pid,
+            "Supervisor": self.supervisor,
+            "ExitCode": self.exit_code,
+            "Error": self.error,
+            "OOMKilled": self.oom_killed,
+            "StartedAt": self.started_at,
+            "FinishedAt": self.finished_at,
+            "RestartCount": self.restart_count,
+            "Networks": dict(self.networks),
+            "Ports": [list(p) for p in self.ports],
+            "Placeholders": list(self.placeholders),
+            "Trusted": self.trusted,
+            "Runtime": list(self.runtime),
+        }
         if self.health is not None:
             out["Health"] = dict(self.health)
         return out
@@ -101,11 +113,22 @@ def load_state(directory: Path) -> State:
     except ValueError:  # a power cut: nothing of a run is known
         return State("exited", exit_code=255, error="the state was lost")
     return State(
-        value["Status"], value["Pid"], value["Supervisor"], value["ExitCode"], value["Error"], value["OOMKilled"], value["StartedAt"],
-        value["FinishedAt"], value["RestartCount"], value.get("Health"), value.get("Networks") or {},
-        tuple(tuple(p) for p in value.get("Ports") or ()), tuple(value.get("Placeholders") or ()),
-        bool(value.get("Trusted")), tuple(value.get("Runtime") or ()),
-    )  # fmt: skip
+        value["Status"],
+        value["Pid"],
+        value["Supervisor"],
+        value["ExitCode"],
+        value["Error"],
+        value["OOMKilled"],
+        value["StartedAt"],
+        value["FinishedAt"],
+        value["RestartCount"],
+        value.get("Health"),
+        value.get("Networks") or {},
+        tuple(tuple(p) for p in value.get("Ports") or ()),
+        tuple(value.get("Placeholders") or ()),
+        bool(value.get("Trusted")),
+        tuple(value.get("Runtime") or ()),
+    )
 
 
 def save_state(directory: Path, state: State) -> None:
@@ -116,7 +139,15 @@ def save_state(directory: Path, state: State) -> None:
 def ended(state: State) -> State:
     """What becomes of an active state whose supervisor died without a word."""
     health = {**state.health, "Status": "unhealthy"} if state.health else None
-    return replace(state, status="exited", pid=0, exit_code=137, error="its supervisor was killed", finished_at=stamp(), health=health)
+    return replace(
+        state,
+        status="exited",
+        pid=0,
+        exit_code=137,
+        error="its supervisor was killed",
+        finished_at=stamp(),
+        health=health,
+    )
 
 
 class Container:
@@ -124,7 +155,16 @@ class Container:
     ``image_id``, ``platform``, ``mounts``, ``hostname``, ``networks``; `target` is the image's digest, `created` unix
     seconds."""
 
-    def __init__(self, id: str, name: str, target: str, layers: tuple[str, ...], created: float, record: Mapping[str, Any], directory: Path) -> None:
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        target: str,
+        layers: tuple[str, ...],
+        created: float,
+        record: Mapping[str, Any],
+        directory: Path,
+    ) -> None:
         self.id, self.name, self.target, self.layers = id, name, target, layers
         self.created, self.record, self.directory = created, record, directory
 

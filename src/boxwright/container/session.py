@@ -150,9 +150,15 @@ class Session:
 
     def converse(self, data: bytes | None, output: dict[int, list[bytes]]) -> int:
         """Send input while output is collected; the exit code. Raises SupervisorLost."""
-        queue = b"" if data is None else frames.frame(frames.STDIN, b"") + b"".join(
-            frames.frame(frames.STDIN, data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)
-        ) + frames.message(frames.STDIN_END, None)  # fmt: skip
+        queue = (
+            b""
+            if data is None
+            else frames.frame(frames.STDIN, b"")
+            + b"".join(
+                frames.frame(frames.STDIN, data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)
+            )
+            + frames.message(frames.STDIN_END, None)
+        )
         view = memoryview(queue)
         poller = select.poll()
         poller.register(self.fileno(), select.POLLIN | (select.POLLOUT if view else 0))
@@ -207,8 +213,12 @@ class Streams:
 
 
 def relay(
-    session: Session, streams: Streams, *, filter_input: Callable[[bytes], tuple[bytes, bool]] | None = None, stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any] | None:  # fmt: skip
+    session: Session,
+    streams: Streams,
+    *,
+    filter_input: Callable[[bytes], tuple[bytes, bool]] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any] | None:
     """Copy until the container exits (its EXITED value) or `filter_input` says that the user detaches (None).
 
     Raises SupervisorLost when the supervisor dies, BrokenPipeError when nobody reads our output any more."""
@@ -239,7 +249,9 @@ def relay(
             return None
 
 
-def _input(session: Session, fd: int, filter_input: Callable[[bytes], tuple[bytes, bool]] | None, poller: select.poll) -> bool:
+def _input(
+    session: Session, fd: int, filter_input: Callable[[bytes], tuple[bytes, bool]] | None, poller: select.poll
+) -> bool:
     data = os.read(fd, _CHUNK)
     if not data:
         poller.unregister(fd)

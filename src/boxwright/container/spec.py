@@ -44,7 +44,13 @@ class MountPoint:
 
     def to_json(self) -> dict[str, Any]:
         """As the record keeps it."""
-        out: dict[str, Any] = {"kind": self.kind, "target": self.target, "source": self.source, "name": self.name, "writable": self.writable}
+        out: dict[str, Any] = {
+            "kind": self.kind,
+            "target": self.target,
+            "source": self.source,
+            "name": self.name,
+            "writable": self.writable,
+        }
         out |= {"propagation": self.propagation, "recursive": self.recursive, "options": list(self.options)}
         return out | {"driver": self.driver, "mode": self.mode, "subpath": self.subpath}
 
@@ -75,7 +81,9 @@ class Facts:
     size: tuple[int, int] | None = None
 
 
-def merge_config(image: Mapping[str, Any], config: ContainerConfig, *, hostname: str, image_name: str) -> dict[str, Any]:
+def merge_config(
+    image: Mapping[str, Any], config: ContainerConfig, *, hostname: str, image_name: str
+) -> dict[str, Any]:
     """Docker's Config of the container: the image's, overlaid by what the user said (moby runconfig.Merge)."""
     entrypoint = list(image.get("Entrypoint") or ()) if config.entrypoint is None else list(config.entrypoint)
     # A new entrypoint makes the image's CMD meaningless.
@@ -97,7 +105,11 @@ def merge_config(image: Mapping[str, Any], config: ContainerConfig, *, hostname:
         "Env": env or None,
         "Cmd": command or None,
         "Image": image_name,
-        "Volumes": {**(image.get("Volumes") or {}), **{m.target: {} for m in config.mounts if m.kind == "volume" and not m.source}} or None,
+        "Volumes": {
+            **(image.get("Volumes") or {}),
+            **{m.target: {} for m in config.mounts if m.kind == "volume" and not m.source},
+        }
+        or None,
         "WorkingDir": config.workdir or image.get("WorkingDir") or "",
         "Entrypoint": entrypoint or None,
         "OnBuild": image.get("OnBuild") or None,
@@ -129,20 +141,29 @@ def argv(merged: Mapping[str, Any]) -> list[str]:
     """Entrypoint and command. Raises ConfigInvalid when there is neither."""
     words = [*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ())]
     if not words:
-        raise ConfigInvalid("No command specified", hint="the image has no CMD: give a command after the image's name")
+        raise ConfigInvalid(
+            "No command specified", hint="the image has no CMD: give a command after the image's name"
+        )
     return words
 
 
 def container_env(merged: Mapping[str, Any], facts: Facts) -> list[str]:
     """The process's environment: Docker's own entries, then image and user, then what trusting the host's CA adds."""
-    base = [f"PATH={DEFAULT_PATH}", f"HOSTNAME={facts.hostname}", *(["TERM=xterm"] if merged.get("Tty") else []), f"HOME={facts.user.home}"]
+    base = [
+        f"PATH={DEFAULT_PATH}",
+        f"HOSTNAME={facts.hostname}",
+        *(["TERM=xterm"] if merged.get("Tty") else []),
+        f"HOME={facts.user.home}",
+    ]
     env = merge_env(base, map(str, merged.get("Env") or ()))
     return env + facts.trust.env(env) if facts.trust is not None else env
 
 
 def chosen_capabilities(config: ContainerConfig, bounding: frozenset[str] | None) -> tuple[str, ...]:
     """What --cap-add, --cap-drop and --privileged leave. Raises CapabilityInvalid."""
-    return rs.capabilities(add=config.cap_add, drop=config.cap_drop, privileged=config.privileged, bounding=bounding)
+    return rs.capabilities(
+        add=config.cap_add, drop=config.cap_drop, privileged=config.privileged, bounding=bounding
+    )
 
 
 def limits_of(config: ContainerConfig, hard: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -153,21 +174,40 @@ def limits_of(config: ContainerConfig, hard: Mapping[str, int]) -> list[dict[str
 def resources_of(limits: Limits) -> dict[str, Any]:
     """`linux.resources` without devices. Raises LimitInvalid."""
     return rs.resources(
-        memory=limits.memory, memory_swap=limits.memory_swap, memory_reservation=limits.memory_reservation,
-        swappiness=None if limits.memory_swappiness == -1 else limits.memory_swappiness, oom_kill_disable=limits.oom_kill_disable,
-        cpu_shares=limits.cpu_shares, nano_cpus=limits.nano_cpus, cpu_period=limits.cpu_period, cpu_quota=limits.cpu_quota,
-        cpuset_cpus=limits.cpuset_cpus, cpuset_mems=limits.cpuset_mems, pids_limit=limits.pids_limit, blkio_weight=limits.blkio_weight,
-    )  # fmt: skip
+        memory=limits.memory,
+        memory_swap=limits.memory_swap,
+        memory_reservation=limits.memory_reservation,
+        swappiness=None if limits.memory_swappiness == -1 else limits.memory_swappiness,
+        oom_kill_disable=limits.oom_kill_disable,
+        cpu_shares=limits.cpu_shares,
+        nano_cpus=limits.nano_cpus,
+        cpu_period=limits.cpu_period,
+        cpu_quota=limits.cpu_quota,
+        cpuset_cpus=limits.cpuset_cpus,
+        cpuset_mems=limits.cpuset_mems,
+        pids_limit=limits.pids_limit,
+        blkio_weight=limits.blkio_weight,
+    )
 
 
-def make_process(words: Sequence[str], config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+def make_process(
+    words: Sequence[str], config: ContainerConfig, merged: Mapping[str, Any], facts: Facts
+) -> dict[str, Any]:
     """The OCI `process` for `words`, with the container's user, environment and rights. Raises CapabilityInvalid, LimitInvalid."""
     return rs.process(
-        words, env=container_env(merged, facts), cwd=merged.get("WorkingDir") or "/", uid=facts.user.uid, gid=facts.user.gid,
-        extra_gids=facts.user.extra_gids, terminal=bool(merged.get("Tty")), size=facts.size,
-        capabilities=chosen_capabilities(config, facts.bounding), limits=limits_of(config, facts.hard_limits),
-        no_new_privileges=no_new_privileges(config), oom_score_adj=config.oom_score_adj or None,
-    )  # fmt: skip
+        words,
+        env=container_env(merged, facts),
+        cwd=merged.get("WorkingDir") or "/",
+        uid=facts.user.uid,
+        gid=facts.user.gid,
+        extra_gids=facts.user.extra_gids,
+        terminal=bool(merged.get("Tty")),
+        size=facts.size,
+        capabilities=chosen_capabilities(config, facts.bounding),
+        limits=limits_of(config, facts.hard_limits),
+        no_new_privileges=no_new_privileges(config),
+        oom_score_adj=config.oom_score_adj or None,
+    )
 
 
 def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -176,12 +216,26 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) 
     if facts.init:
         words = [INIT_TARGET, "--", *words]
     return rs.base_spec(
-        facts.rootfs, make_process(words, config, merged, facts), readonly=config.read_only, hostname=facts.hostname, domainname=config.domainname,
-        mounts=_mounts(config, facts), namespaces=facts.namespaces, cgroup_v2=facts.cgroup_v2, cgroups_path=facts.cgroups_path,
-        resources=resources_of(config.limits), devices=facts.devices, device_rules=[*_rules(config.device_rules), *_allowed(facts.devices, config)],
-        seccomp=facts.seccomp, sysctls=config.sysctls, shm_size=config.shm_size or rs.SHM_SIZE, privileged=config.privileged,
-        annotations=config.annotations, masked=_paths(config, config.masked_paths), readonly_paths=_paths(config, config.readonly_paths),
-    )  # fmt: skip
+        facts.rootfs,
+        make_process(words, config, merged, facts),
+        readonly=config.read_only,
+        hostname=facts.hostname,
+        domainname=config.domainname,
+        mounts=_mounts(config, facts),
+        namespaces=facts.namespaces,
+        cgroup_v2=facts.cgroup_v2,
+        cgroups_path=facts.cgroups_path,
+        resources=resources_of(config.limits),
+        devices=facts.devices,
+        device_rules=[*_rules(config.device_rules), *_allowed(facts.devices, config)],
+        seccomp=facts.seccomp,
+        sysctls=config.sysctls,
+        shm_size=config.shm_size or rs.SHM_SIZE,
+        privileged=config.privileged,
+        annotations=config.annotations,
+        masked=_paths(config, config.masked_paths),
+        readonly_paths=_paths(config, config.readonly_paths),
+    )
 
 
 def no_new_privileges(config: ContainerConfig) -> bool:
@@ -243,7 +297,9 @@ def _rules(texts: Iterable[str]) -> list[dict[str, Any]]:
     for text in texts:
         match = re.match(_RULE, text)
         if match is None:
-            raise ConfigInvalid(f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'")
+            raise ConfigInvalid(
+                f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'"
+            )
         numbers = [None if number == "*" else int(number) for number in match.group(2, 3)]
         out.append(rs.device_rule(True, match[1], numbers[0], numbers[1], match[4]))
     return out
@@ -254,6 +310,12 @@ def _allowed(devices: Sequence[Mapping[str, Any]], config: ContainerConfig) -> l
         return []
     access = {d.container: d.access for d in config.devices}
     return [
-        rs.device_rule(True, d["type"], d["major"], d["minor"], next((a for p, a in access.items() if d["path"] == p or d["path"].startswith(p + "/")), "rwm"))
+        rs.device_rule(
+            True,
+            d["type"],
+            d["major"],
+            d["minor"],
+            next((a for p, a in access.items() if d["path"] == p or d["path"].startswith(p + "/")), "rwm"),
+        )
         for d in devices
     ]

@@ -38,19 +38,27 @@ def sample(container: Container) -> Sample:
     if host().cgroup_v2:
         directory = _CGROUP / path.lstrip("/")
         cpu = _fields(directory / "cpu.stat").get("usage_usec", 0) * 1000
-        memory = _number(directory / "memory.current") - _fields(directory / "memory.stat").get("inactive_file", 0)
+        memory = _number(directory / "memory.current") - _fields(directory / "memory.stat").get(
+            "inactive_file", 0
+        )
         limit = _number(directory / "memory.max")
         read, written = _io_v2(directory / "io.stat")
         pids = _number(directory / "pids.current")
     else:
         cpu = _number(_CGROUP / "cpuacct" / path.lstrip("/") / "cpuacct.usage")
         store = _CGROUP / "memory" / path.lstrip("/")
-        memory = _number(store / "memory.usage_in_bytes") - _fields(store / "memory.stat").get("total_inactive_file", 0)
+        memory = _number(store / "memory.usage_in_bytes") - _fields(store / "memory.stat").get(
+            "total_inactive_file", 0
+        )
         limit = _number(store / "memory.limit_in_bytes")
-        read, written = _io_v1(_CGROUP / "blkio" / path.lstrip("/") / "blkio.throttle.io_service_bytes_recursive")
+        read, written = _io_v1(
+            _CGROUP / "blkio" / path.lstrip("/") / "blkio.throttle.io_service_bytes_recursive"
+        )
         pids = _number(_CGROUP / "pids" / path.lstrip("/") / "pids.current")
     total = _fields(Path("/proc/meminfo")).get("MemTotal:", 0) * 1024
-    return Sample(now, cpu, max(memory, 0), limit if 0 < limit < total else total, pids, received, sent, read, written)
+    return Sample(
+        now, cpu, max(memory, 0), limit if 0 < limit < total else total, pids, received, sent, read, written
+    )
 
 
 def cpu_percent(before: Sample, after: Sample) -> float:

@@ -10,7 +10,9 @@ def timestamp(text: str) -> float | None:
     """Unix seconds of a time that a supervisor wrote; None for '' and Go's zero time."""
     if not text or text.startswith("0001"):
         return None
-    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + (float("0" + text[19:].rstrip("Z")) if text[19:20] == "." else 0.0)
+    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + (
+        float("0" + text[19:].rstrip("Z")) if text[19:20] == "." else 0.0
+    )
 
 
 def human_duration(seconds: float) -> str:

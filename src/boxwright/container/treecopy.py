@@ -74,7 +74,9 @@ class TreeCopy:
             self._kept.append(os.dup(target))
             self._links[key] = (self._kept[-1], new_name)
 
-    def _directory(self, source: int, name: str, target: int, new_name: str, exists: bool, info: os.stat_result) -> None:
+    def _directory(
+        self, source: int, name: str, target: int, new_name: str, exists: bool, info: os.stat_result
+    ) -> None:
         if not exists:
             os.mkdir(new_name, 0o700, dir_fd=target)
         below = os.open(name, _DIRECTORY, dir_fd=source)
@@ -105,7 +107,12 @@ class TreeCopy:
     def _other(self, source: int, name: str, target: int, new_name: str, info: os.stat_result) -> None:
         if stat.S_ISREG(info.st_mode):
             read = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-            write = os.open(new_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=target)
+            write = os.open(
+                new_name,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=target,
+            )
             try:
                 while count := os.sendfile(write, read, None, _CHUNK):
                     self.bytes += count

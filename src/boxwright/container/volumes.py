@@ -1,7 +1,7 @@
 """Volumes: directories that outlive containers.
 
-    ROOT/volumes/<name>/_data     what is mounted
-    table `volumes`               name, whether anonymous, labels, options
+ROOT/volumes/<name>/_data     what is mounted
+table `volumes`               name, whether anonymous, labels, options
 """
 
 from __future__ import annotations
@@ -63,12 +63,17 @@ class Volumes:
     def list(self) -> list[Volume]:
         """Every volume, by name."""
         with self._db.read() as sql:
-            return [self._volume(*row) for row in sql.execute("SELECT name, created, anonymous, record FROM volumes ORDER BY name")]
+            return [
+                self._volume(*row)
+                for row in sql.execute("SELECT name, created, anonymous, record FROM volumes ORDER BY name")
+            ]
 
     def get(self, name: str) -> Volume:
         """Raises NoSuchVolume."""
         with self._db.read() as sql:
-            row = sql.execute("SELECT name, created, anonymous, record FROM volumes WHERE name = ?", (name,)).fetchone()
+            row = sql.execute(
+                "SELECT name, created, anonymous, record FROM volumes WHERE name = ?", (name,)
+            ).fetchone()
         if row is None:
             raise NoSuchVolume(f"get {name}: no such volume")
         return self._volume(*row)
@@ -77,13 +82,24 @@ class Volumes:
         return Volume(name, created, bool(anonymous), self._root / name, **json.loads(record))
 
     def create(
-        self, name: str = "", *, driver: str = "local", labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, anonymous: bool = False,
-    ) -> tuple[Volume, bool]:  # fmt: skip
+        self,
+        name: str = "",
+        *,
+        driver: str = "local",
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+        anonymous: bool = False,
+    ) -> tuple[Volume, bool]:
         """The volume, and whether it is new. An existing one of that name is used. Raises VolumeInvalid, VolumeDiffers."""
         if driver not in ("", "local"):
-            raise VolumeInvalid(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found', hint="the driver is local")
+            raise VolumeInvalid(
+                f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found',
+                hint="the driver is local",
+            )
         if len(name) == 1:
-            raise VolumeInvalid(f"create {name}: volume name is too short, names should be at least two alphanumeric characters")
+            raise VolumeInvalid(
+                f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            )
         if name and not is_name(name):
             raise VolumeInvalid(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
@@ -99,17 +115,23 @@ class Volumes:
         if options:
             record["options"] = dict(options)
         with self._db.write() as sql:
-            row = sql.execute("SELECT name, created, anonymous, record FROM volumes WHERE name = ?", (name,)).fetchone()
+            row = sql.execute(
+                "SELECT name, created, anonymous, record FROM volumes WHERE name = ?", (name,)
+            ).fetchone()
             if row is not None:
                 found = self._volume(*row)
                 if options and dict(found.options) != dict(options):
-                    raise VolumeDiffers(f"create {name}: conflict: volume name must be unique: it exists with other options")
+                    raise VolumeDiffers(
+                        f"create {name}: conflict: volume name must be unique: it exists with other options"
+                    )
                 return found, False
             now = time.time()
             with disk_errors(str(self._root / name)):
                 (self._root / name / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
                 self._root.chmod(0o701)
-            sql.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, now, int(anonymous), json.dumps(record)))
+            sql.execute(
+                "INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, now, int(anonymous), json.dumps(record))
+            )
         return self.get(name), True
 
     def remove(self, name: str, users: Iterable[str] = ()) -> None:

@@ -73,7 +73,9 @@ class Node:
         yield self
 
 
-def load(source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, jobs: int = _READERS) -> Node:
+def load(
+    source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, jobs: int = _READERS
+) -> Node:
     """Read a manifest tree down to image manifests, level by level, each in parallel; `select` says which entries of
     an index to follow.
 
@@ -102,10 +104,16 @@ def load(source: Source, desc: Descriptor, select: Callable[[Index], list[Descri
         for place in level:
             content = read[place.key]
             if isinstance(content, Index):
-                place.below = [_Place(e, (*place.above, place.desc.digest)) for e in select(content) if e.media_type in mt.INDEXES | mt.MANIFESTS]
+                place.below = [
+                    _Place(e, (*place.above, place.desc.digest))
+                    for e in select(content)
+                    if e.media_type in mt.INDEXES | mt.MANIFESTS
+                ]
                 count, size = count + len(place.below), size + sum(p.desc.size for p in place.below)
                 if count > _MOST_MANIFESTS or size > _MOST_BYTES:
-                    raise ManifestInvalid(f"the image has more than {_MOST_MANIFESTS} manifests, or they more than {_MOST_BYTES} bytes")
+                    raise ManifestInvalid(
+                        f"the image has more than {_MOST_MANIFESTS} manifests, or they more than {_MOST_BYTES} bytes"
+                    )
                 below += place.below
         level = below
 
@@ -131,14 +139,20 @@ def _check_place(place: _Place) -> None:
     if len(place.above) > _DEEPEST:
         raise ManifestInvalid(f"indexes are nested more than {_DEEPEST} deep")
     if desc.size > MAX_SIZE:
-        raise ManifestInvalid(f"the manifest {desc.digest} claims {desc.size} bytes; at most {MAX_SIZE} are accepted")
+        raise ManifestInvalid(
+            f"the manifest {desc.digest} claims {desc.size} bytes; at most {MAX_SIZE} are accepted"
+        )
 
 
 def for_platform(wanted: Platform) -> Callable[[Index], list[Descriptor]]:
     """A `select` that follows only the best match. Raises PlatformMissing when called on an index without one."""
 
     def select(index: Index) -> list[Descriptor]:
-        candidates = [(n, m.platform) for n, m in enumerate(index.manifests) if m.platform is not None and m.platform.os != "unknown"]
+        candidates = [
+            (n, m.platform)
+            for n, m in enumerate(index.manifests)
+            if m.platform is not None and m.platform.os != "unknown"
+        ]
         position = choose(wanted, candidates)
         if position is None and candidates:
             raise PlatformMissing(
@@ -192,8 +206,15 @@ def copy(
 
 
 def copy_tree(
-    source: Source, tree: Node, sink: Sink, sink_name: str, *, jobs: int = 4, progress: Progress | None = None, referrers: bool = False,
-) -> Descriptor:  # fmt: skip
+    source: Source,
+    tree: Node,
+    sink: Sink,
+    sink_name: str,
+    *,
+    jobs: int = 4,
+    progress: Progress | None = None,
+    referrers: bool = False,
+) -> Descriptor:
     """The second half of `copy`, for callers that looked at the tree first."""
     nodes = _unique([tree])
     attached = _referring(source, nodes, jobs) if referrers else []
@@ -254,7 +275,9 @@ def _referring(source: Source, nodes: Sequence[Node], jobs: int) -> list[Node]:
             said[node.desc.digest] = source.referrers(node.desc.digest)
 
         in_parallel(jobs, todo, ask, stop=threading.Event())
-        new = {desc.digest: desc for node in todo for desc in said[node.desc.digest] if desc.digest not in known}
+        new = {
+            desc.digest: desc for node in todo for desc in said[node.desc.digest] if desc.digest not in known
+        }
         trees: dict[Digest, Node] = {}
 
         def read(desc: Descriptor, trees: dict[Digest, Node] = trees) -> None:
@@ -288,7 +311,14 @@ def _blobs_of(nodes: Sequence[Node]) -> list[Descriptor]:
     return [*configs.values(), *sorted(layers.values(), key=lambda d: -d.size)]
 
 
-def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | None = None, stop: threading.Event | None = None) -> str:
+def move(
+    source: Source,
+    sink: Sink,
+    desc: Descriptor,
+    *,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> str:
     """Bring one blob over; returns how: 'exists', 'mounted' or 'copied'.
 
     A resumed blob that turns out wrong is fetched once more from its start: the old part may be what was bad.
@@ -298,7 +328,11 @@ def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | N
     how = "copied"
     if sink.exists(desc):
         how = "exists"
-    elif isinstance(sink, Mounter) and isinstance(source, Originated) and sink.mount(desc, source.origins(desc)):
+    elif (
+        isinstance(sink, Mounter)
+        and isinstance(source, Originated)
+        and sink.mount(desc, source.origins(desc))
+    ):
         how = "mounted"
     else:
         how = _pour(source, sink, desc, progress, stop)
@@ -307,7 +341,9 @@ def move(source: Source, sink: Sink, desc: Descriptor, *, progress: Progress | N
     return how
 
 
-def _pour(source: Source, sink: Sink, desc: Descriptor, progress: Progress | None, stop: threading.Event | None) -> str:
+def _pour(
+    source: Source, sink: Sink, desc: Descriptor, progress: Progress | None, stop: threading.Event | None
+) -> str:
     again = False
     while True:
         with Watched(lambda: source.open(desc), desc, progress, stop) as body:
@@ -329,7 +365,13 @@ def _pour(source: Source, sink: Sink, desc: Descriptor, progress: Progress | Non
 class Watched(io.RawIOBase):
     """A body that is opened at its first use, tells the progress what passes, and ends when the copy was stopped."""
 
-    def __init__(self, opener: Callable[[], BinaryIO], desc: Descriptor, progress: Progress | None, stop: threading.Event | None) -> None:
+    def __init__(
+        self,
+        opener: Callable[[], BinaryIO],
+        desc: Descriptor,
+        progress: Progress | None,
+        stop: threading.Event | None,
+    ) -> None:
         self._opener, self._desc, self._progress, self._stop = opener, desc, progress, stop
         self._raw: BinaryIO | None = None
         self.resumed = False
@@ -430,7 +472,9 @@ def in_parallel(jobs: int, items: Sequence[T], work: Callable[[T], object], *, s
         else:
             ended.put(None)
 
-    threads = [threading.Thread(target=run, name=f"copy-{n}", daemon=True) for n in range(min(jobs, len(items)))]
+    threads = [
+        threading.Thread(target=run, name=f"copy-{n}", daemon=True) for n in range(min(jobs, len(items)))
+    ]
     try:
         for thread in threads:
             thread.start()

@@ -151,7 +151,12 @@ def connect(path: Path, *, cached_statements: int = 128) -> sqlite3.Connection:
     """A connection in autocommit mode that waits a minute for others, and closes when nobody has it any more. It is for
     one thread at a time."""
     return sqlite3.connect(
-        path, timeout=60, isolation_level=None, factory=_Connection, check_same_thread=False, cached_statements=cached_statements
+        path,
+        timeout=60,
+        isolation_level=None,
+        factory=_Connection,
+        check_same_thread=False,
+        cached_statements=cached_statements,
     )
 
 
@@ -189,7 +194,9 @@ class Database:
             there = connection.execute("PRAGMA user_version").fetchone()[0]
             for statement in _SCHEMA.split(";\n"):
                 # Version 1 had everything but what is attached.
-                if statement.strip() and (there == 0 or (there == 1 and "CREATE TABLE attached" in statement)):
+                if statement.strip() and (
+                    there == 0 or (there == 1 and "CREATE TABLE attached" in statement)
+                ):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version={VERSION}")
             connection.execute("COMMIT")
@@ -252,9 +259,19 @@ def _translated(path: Path) -> Iterator[None]:
         if "disk is full" in text or "disk I/O" in text:
             from boxwright.content.local import DiskFull
 
-            raise DiskFull(f"cannot write {path}: {text}", hint="free some space (boxwright system prune), or choose another --root") from error
+            raise DiskFull(
+                f"cannot write {path}: {text}",
+                hint="free some space (boxwright system prune), or choose another --root",
+            ) from error
         if "locked" in text:
-            raise StoreBusy(f"cannot write {path}: {text}", hint="wait for the other command to end") from error
-        raise StoreBusy(f"cannot use {path}: {text}", hint="check the permissions of the directory, or choose another with --root") from error
+            raise StoreBusy(
+                f"cannot write {path}: {text}", hint="wait for the other command to end"
+            ) from error
+        raise StoreBusy(
+            f"cannot use {path}: {text}",
+            hint="check the permissions of the directory, or choose another with --root",
+        ) from error
     except sqlite3.DatabaseError as error:
-        raise StoreDamaged(f"{path} is damaged: {error}", hint="move the root aside, or restore the file from a backup") from error
+        raise StoreDamaged(
+            f"{path} is damaged: {error}", hint="move the root aside, or restore the file from a backup"
+        ) from error

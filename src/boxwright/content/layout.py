@@ -32,7 +32,9 @@ NAME = "org.opencontainers.image.ref.name"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z")  # a name by which cosign attaches to a digest
+ATTACHED = re.compile(
+    r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z"
+)  # a name by which cosign attaches to a digest
 
 
 class LayoutInvalid(Invalid):
@@ -78,13 +80,22 @@ class Layout:
         if name:
             found = [e for e in entries if e.annotations.get(NAME) == name or str(e.digest) == name]
         else:
-            found = list({e.digest: e for e in entries if not ATTACHED.match(e.annotations.get(NAME, "")) and self._subject(e) is None}.values())
+            found = list(
+                {
+                    e.digest: e
+                    for e in entries
+                    if not ATTACHED.match(e.annotations.get(NAME, "")) and self._subject(e) is None
+                }.values()
+            )
         if len({e.digest for e in found}) == 1:
             return Descriptor(found[0].media_type, found[0].digest, found[0].size)
         if not entries:
             raise NoSuchName(f"{self.path} has no images")
         names = ", ".join(sorted(e.annotations.get(NAME, str(e.digest)) for e in entries)) or "nothing"
-        raise NoSuchName(f"{self.path} has no image {name!r}" if name else f"{self.path} has several images; say which", hint=f"it has {names}")
+        raise NoSuchName(
+            f"{self.path} has no image {name!r}" if name else f"{self.path} has several images; say which",
+            hint=f"it has {names}",
+        )
 
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher. Raises BlobMissing."""
@@ -154,8 +165,13 @@ class Layout:
             temporary.unlink(missing_ok=True)
             raise
         fsync_dir(final.parent)
-        if desc.media_type in mt.INDEXES | mt.MANIFESTS and parse(final.read_bytes(), desc.media_type).subject is not None:
-            self._enter(Descriptor(desc.media_type, desc.digest, desc.size))  # or nobody would find what refers
+        if (
+            desc.media_type in mt.INDEXES | mt.MANIFESTS
+            and parse(final.read_bytes(), desc.media_type).subject is not None
+        ):
+            self._enter(
+                Descriptor(desc.media_type, desc.digest, desc.size)
+            )  # or nobody would find what refers
 
     def tag(self, name: str, desc: Descriptor) -> None:
         """See content.store.Tagger; '' lists the image without a name."""

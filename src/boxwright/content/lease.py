@@ -58,7 +58,10 @@ class Lease:
     def hold(self, kind: str, *refs: object) -> None:
         """Keep these ('blob', 'layer' or 'workspace'), whether or not they exist yet."""
         with self._db.write() as sql:
-            sql.executemany("INSERT OR IGNORE INTO lease_refs VALUES (?, ?, ?)", [(self.id, kind, str(ref)) for ref in refs])
+            sql.executemany(
+                "INSERT OR IGNORE INTO lease_refs VALUES (?, ?, ?)",
+                [(self.id, kind, str(ref)) for ref in refs],
+            )
 
     def release(self) -> None:
         """End the lease; idempotent."""
@@ -68,7 +71,9 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 
@@ -76,7 +81,10 @@ def hold_for_process(db: Database, kind: str, ref: object) -> None:
     """Refer content to every lease of this process, in the caller's transaction: what is published is held from
     its first moment, although its name is known only at its end."""
     with db.write() as sql:
-        sql.execute("INSERT OR IGNORE INTO lease_refs SELECT id, ?, ? FROM leases WHERE owner = ?", (kind, str(ref), process_identity()))
+        sql.execute(
+            "INSERT OR IGNORE INTO lease_refs SELECT id, ?, ? FROM leases WHERE owner = ?",
+            (kind, str(ref), process_identity()),
+        )
 
 
 def drop_dead(db: Database) -> list[str]:
@@ -86,7 +94,12 @@ def drop_dead(db: Database) -> list[str]:
     with db.write() as sql:
         for lease, owner, expires in sql.execute("SELECT id, owner, expires FROM leases").fetchall():
             if (expires and expires < now) or (not expires and not process_alive(owner)):
-                workspaces += [r for (r,) in sql.execute("SELECT ref FROM lease_refs WHERE lease = ? AND kind = 'workspace'", (lease,))]
+                workspaces += [
+                    r
+                    for (r,) in sql.execute(
+                        "SELECT ref FROM lease_refs WHERE lease = ? AND kind = 'workspace'", (lease,)
+                    )
+                ]
                 sql.execute("DELETE FROM leases WHERE id = ?", (lease,))
     return workspaces
 
@@ -95,7 +108,10 @@ def in_use(db: Database, kind: str) -> set[str]:
     """References of this kind under leases whose owner lives; nothing is ended."""
     now = time.time()
     with db.read() as sql:
-        rows = sql.execute("SELECT r.ref, l.owner, l.expires FROM lease_refs r JOIN leases l ON l.id = r.lease WHERE r.kind = ?", (kind,)).fetchall()
+        rows = sql.execute(
+            "SELECT r.ref, l.owner, l.expires FROM lease_refs r JOIN leases l ON l.id = r.lease WHERE r.kind = ?",
+            (kind,),
+        ).fetchall()
     return {ref for ref, owner, expires in rows if (expires > now if expires else process_alive(owner))}
 
 

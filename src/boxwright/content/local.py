@@ -68,7 +68,10 @@ def disk_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-            raise DiskFull(f"cannot write {what}: {error.strerror}", hint="free some space (boxwright system prune), or choose another --root") from error
+            raise DiskFull(
+                f"cannot write {what}: {error.strerror}",
+                hint="free some space (boxwright system prune), or choose another --root",
+            ) from error
         raise
 
 
@@ -181,7 +184,9 @@ class Ingest:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -203,7 +208,10 @@ class LocalStore:
                     write_atomic(self.root / "index.json", b'{"schemaVersion":2,"manifests":[]}')
                 write_atomic(self.root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise Invalid(f"cannot use {self.root} as the store: {error.strerror}", hint="choose a directory of yours with --root or BOXWRIGHT_ROOT") from error
+            raise Invalid(
+                f"cannot use {self.root} as the store: {error.strerror}",
+                hint="choose a directory of yours with --root or BOXWRIGHT_ROOT",
+            ) from error
 
     def path(self, digest: Digest) -> Path:
         """Where a blob is or would be."""
@@ -257,7 +265,9 @@ class LocalStore:
     def put(self, data: bytes, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
         """Store a small blob; idempotent."""
         digest = Digest.of(data, algorithm)
-        with self.committing():  # before the look: what the collector is about to take away does not count as here
+        with (
+            self.committing()
+        ):  # before the look: what the collector is about to take away does not count as here
             if self.size(digest) != len(data):
                 path = self.path(digest)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +296,11 @@ class LocalStore:
         own, so that of two writers the later one knows more; nothing is written when nothing changed."""
         path = self.root / "index.json"
         with self._locked(fcntl.LOCK_EX, "index.lock"):
-            body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [m.to_json() for m in named()]}
+            body = {
+                "schemaVersion": 2,
+                "mediaType": mt.OCI_INDEX,
+                "manifests": [m.to_json() for m in named()],
+            }
             data = json.dumps(body, separators=(",", ":")).encode()
             try:
                 if path.read_bytes() == data:

@@ -109,7 +109,9 @@ class Referring(Protocol):
         ...
 
 
-BESIDE = "@"  # before a tag by which something is attached, where names of images are not tags of one repository
+BESIDE = (
+    "@"  # before a tag by which something is attached, where names of images are not tags of one repository
+)
 
 
 @runtime_checkable

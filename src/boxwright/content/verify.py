@@ -49,7 +49,9 @@ class VerifiedReader(io.RawIOBase):
             count = len(data)
             view[:count] = data
         if not count:
-            raise ContentMismatch(f"{self._what} ends {self._left} bytes before its size of {self._desc.size}")
+            raise ContentMismatch(
+                f"{self._what} ends {self._left} bytes before its size of {self._desc.size}"
+            )
         self._hash.update(view[:count])
         self._left -= count
         if self._left == 0:
@@ -61,7 +63,9 @@ class VerifiedReader(io.RawIOBase):
             return
         self._done = True
         if self._hash.hexdigest() != self._desc.digest.hex:
-            raise ContentMismatch(f"{self._what} has other bytes: their digest is {self._desc.digest.algorithm}:{self._hash.hexdigest()}")
+            raise ContentMismatch(
+                f"{self._what} has other bytes: their digest is {self._desc.digest.algorithm}:{self._hash.hexdigest()}"
+            )
         if self._raw.read(1):
             raise ContentMismatch(f"{self._what} goes on after its size of {self._desc.size} bytes")
 
@@ -75,6 +79,8 @@ def read_verified(raw: BinaryIO, desc: Descriptor, *, limit: int) -> bytes:
     """All of a small blob; raises ContentMismatch, also when it claims more than `limit` bytes."""
     if desc.size > limit:
         raw.close()
-        raise ContentMismatch(f"{desc.media_type} {desc.digest} claims {desc.size} bytes; at most {limit} are accepted")
+        raise ContentMismatch(
+            f"{desc.media_type} {desc.digest} claims {desc.size} bytes; at most {limit} are accepted"
+        )
     with io.BufferedReader(VerifiedReader(raw, desc), CHUNK) as stream:
         return stream.read()

@@ -81,7 +81,10 @@ class ArchiveSource:
             self._docker = self._docker_form()
             self.images = self._docker.images
         elif members.has("repositories"):
-            raise ArchiveInvalid("the archive is in docker's form from before 2016, without a manifest.json", hint="load and save it with a newer docker first")
+            raise ArchiveInvalid(
+                "the archive is in docker's form from before 2016, without a manifest.json",
+                hint="load and save it with a newer docker first",
+            )
         else:
             raise ArchiveInvalid(
                 "the file is no archive of images: it has neither index.json nor manifest.json",
@@ -98,10 +101,17 @@ class ArchiveSource:
     def resolve(self, name: str) -> Descriptor:
         """See content.store.Resolver: a full name, a bare tag of a layout, or '' for the only image."""
         if not name:
-            targets = {image.desc.digest: image.desc for image in self.images if not image.subject and not image.attached}
+            targets = {
+                image.desc.digest: image.desc
+                for image in self.images
+                if not image.subject and not image.attached
+            }
             if len(targets) == 1:
                 return next(iter(targets.values()))
-            raise ArchiveInvalid(f"the archive holds {len(targets)} images; say which", hint="it has " + ", ".join(n for i in self.images for n in i.names))
+            raise ArchiveInvalid(
+                f"the archive holds {len(targets)} images; say which",
+                hint="it has " + ", ".join(n for i in self.images for n in i.names),
+            )
         if name.startswith(BESIDE):
             for image in self.images:
                 if image.attached == name.removeprefix(BESIDE):
@@ -111,9 +121,16 @@ class ArchiveSource:
         except Invalid:
             wanted = name
         for image in self.images:
-            if wanted in image.names or name == image.desc.annotations.get(NAME_ANNOTATIONS[1]) or name == str(image.desc.digest):
+            if (
+                wanted in image.names
+                or name == image.desc.annotations.get(NAME_ANNOTATIONS[1])
+                or name == str(image.desc.digest)
+            ):
                 return image.desc
-        raise BlobMissing(f"the archive has no image {name}", hint="it has " + ", ".join(n for i in self.images for n in i.names))
+        raise BlobMissing(
+            f"the archive has no image {name}",
+            hint="it has " + ", ".join(n for i in self.images for n in i.names),
+        )
 
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher. Raises BlobMissing."""
@@ -121,17 +138,29 @@ class ArchiveSource:
             return io.BytesIO(self._docker.content[desc.digest])
         name = self._docker.members.get(desc.digest, _blob_name(desc.digest))
         if not self._members.has(name):
-            raise BlobMissing(f"the archive lacks {desc.digest}, which one of its images needs", hint="fetch or make the archive again")
+            raise BlobMissing(
+                f"the archive lacks {desc.digest}, which one of its images needs",
+                hint="fetch or make the archive again",
+            )
         file = self._members.open(name)
-        return cast(BinaryIO, _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file))
+        return cast(
+            BinaryIO,
+            _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file),
+        )
 
     def has(self, desc: Descriptor) -> bool:
         """See content.store.Partial."""
-        return desc.digest in self._docker.content or self._members.has(self._docker.members.get(desc.digest, _blob_name(desc.digest)))
+        return desc.digest in self._docker.content or self._members.has(
+            self._docker.members.get(desc.digest, _blob_name(desc.digest))
+        )
 
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """See content.store.Referring."""
-        return [Descriptor(i.desc.media_type, i.desc.digest, i.desc.size) for i in self.images if i.subject == str(digest)]
+        return [
+            Descriptor(i.desc.media_type, i.desc.digest, i.desc.size)
+            for i in self.images
+            if i.subject == str(digest)
+        ]
 
     def tags(self) -> Sequence[str]:
         """Those by which something is attached."""
@@ -174,7 +203,9 @@ class ArchiveSource:
         except BlobMissing:
             return ArchivedImage(desc, tuple(names))
         subject = str(manifest.subject.digest) if manifest.subject is not None else ""
-        return ArchivedImage(desc, tuple(names), str(manifest.config.digest) if isinstance(manifest, Manifest) else "", subject)
+        return ArchivedImage(
+            desc, tuple(names), str(manifest.config.digest) if isinstance(manifest, Manifest) else "", subject
+        )
 
     def _named_by_docker(self, images: list[ArchivedImage]) -> list[ArchivedImage]:
         tags: dict[str, tuple[str, ...]] = {}
@@ -188,23 +219,35 @@ class ArchiveSource:
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
             raise ArchiveInvalid("manifest.json in the archive is not a list of images")
         if len(entries) > _MOST_IMAGES:
-            raise ArchiveInvalid(f"the archive lists {len(entries)} images; at most {_MOST_IMAGES} are accepted")
+            raise ArchiveInvalid(
+                f"the archive lists {len(entries)} images; at most {_MOST_IMAGES} are accepted"
+            )
         return entries
 
     def _docker_form(self) -> _Docker:
         out = _Docker()
         for entry in self._entries():
             name, paths = entry.get("Config"), entry.get("Layers") or []
-            if not isinstance(name, str) or not isinstance(paths, list) or not all(isinstance(p, str) for p in paths):
+            if (
+                not isinstance(name, str)
+                or not isinstance(paths, list)
+                or not all(isinstance(p, str) for p in paths)
+            ):
                 raise ArchiveInvalid("manifest.json in the archive has an image without Config or Layers")
             raw = read_small(self._members, name)
             claimed = name.rpartition("/")[2].removesuffix(".json")
             if len(claimed) == 64 and claimed != Digest.of(raw).hex:
-                raise ContentMismatch(f"{name} in the archive has other bytes: their digest is {Digest.of(raw)}")
+                raise ContentMismatch(
+                    f"{name} in the archive has other bytes: their digest is {Digest.of(raw)}"
+                )
             config = ImageConfig.parse(raw)
             if len(paths) != len(config.diff_ids):
-                raise ArchiveInvalid(f"{name} in the archive lists {len(config.diff_ids)} layers, manifest.json {len(paths)}")
-            layers = [self._layer(path, diff_id, out) for path, diff_id in zip(paths, config.diff_ids, strict=True)]
+                raise ArchiveInvalid(
+                    f"{name} in the archive lists {len(config.diff_ids)} layers, manifest.json {len(paths)}"
+                )
+            layers = [
+                self._layer(path, diff_id, out) for path, diff_id in zip(paths, config.diff_ids, strict=True)
+            ]
             manifest, _ = compose(config, layers, raw=raw)
             out.content[manifest.config.digest] = raw
             out.content[manifest.descriptor.digest] = manifest.raw
@@ -215,7 +258,9 @@ class ArchiveSource:
         ingested = self._members.layer(path) if isinstance(self._members, Ingesting) else None
         if ingested is not None:
             if ingested.diff_id != diff_id:
-                raise ContentMismatch(f"{path} in the archive is {ingested.diff_id}, but the image config says {diff_id}")
+                raise ContentMismatch(
+                    f"{path} in the archive is {ingested.diff_id}, but the image config says {diff_id}"
+                )
             return layer_descriptor(diff_id, ingested.tar_size)
         desc = layer_descriptor(diff_id, self._tar_size(path))
         out.members[desc.digest] = path

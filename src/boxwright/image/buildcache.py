@@ -44,7 +44,9 @@ class BuildCache:
     def entries(self, kept: set[str]) -> list[CacheEntry]:
         """Oldest first. `kept` are the layers of images and containers."""
         with self._db.read() as sql:
-            rows = sql.execute("SELECT key, kind, name, layers, bytes, created, last_used, uses FROM steps").fetchall()
+            rows = sql.execute(
+                "SELECT key, kind, name, layers, bytes, created, last_used, uses FROM steps"
+            ).fetchall()
         # An alias (build.cache.ALIAS) leads to a record: a use of it is a use of that.
         used: dict[tuple[str, str], float] = {}
         for _, _, name, layers, _, _, last, _ in rows:
@@ -54,7 +56,9 @@ class BuildCache:
             if kind != "alias":
                 stack = tuple(layers.split())
                 in_use = bool(stack) and kept.issuperset(stack)
-                found.append(CacheEntry(key, kind, name, stack, None, size, created, used[name, layers], uses, in_use))
+                found.append(
+                    CacheEntry(key, kind, name, stack, None, size, created, used[name, layers], uses, in_use)
+                )
         return sorted([*found, *self._mounts()], key=lambda entry: entry.created)
 
     def _mounts(self) -> list[CacheEntry]:
@@ -66,18 +70,35 @@ class BuildCache:
             except OSError:  # removed meanwhile, or not yet made
                 continue
             try:
-                text, created = (folder / name / "id").read_text(errors="replace"), (folder / name / "id").stat().st_mtime
+                text, created = (
+                    (folder / name / "id").read_text(errors="replace"),
+                    (folder / name / "id").stat().st_mtime,
+                )
             except OSError:  # its build was killed before it was filled
                 text, created = "", lock.st_mtime
             # Each use adds a byte to the lock, see build.ops.stepmounts.
-            found.append(CacheEntry(name, MOUNT, f"cached mount {text}".strip(), (), folder / name, 0, created, lock.st_mtime, lock.st_size))
+            found.append(
+                CacheEntry(
+                    name,
+                    MOUNT,
+                    f"cached mount {text}".strip(),
+                    (),
+                    folder / name,
+                    0,
+                    created,
+                    lock.st_mtime,
+                    lock.st_size,
+                )
+            )
         return found
 
     def remove(self, entries: Sequence[CacheEntry]) -> list[CacheEntry]:
         """Forget these; returns what went. A mount that a build holds stays. What they kept is the next sweep's."""
         gone = [entry for entry in entries if entry.path is None or self._set_aside(entry.path)]
         with self._db.write() as sql:
-            sql.executemany("DELETE FROM steps WHERE key = ?", [(entry.key,) for entry in gone if entry.path is None])
+            sql.executemany(
+                "DELETE FROM steps WHERE key = ?", [(entry.key,) for entry in gone if entry.path is None]
+            )
             sql.execute(
                 "DELETE FROM steps WHERE kind = 'alias' AND (name, layers) NOT IN (SELECT name, layers FROM steps WHERE kind != 'alias')"
             )
@@ -108,16 +129,25 @@ def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:
     """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), id, type, inuse, shared,
     private, description (a part of it). Values of one are alternatives. Raises FilterInvalid."""
     check_names(filters, _FILTERS)
-    end = min((moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None)
+    end = min(
+        (moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None
+    )
     ids, types, words = (filters.get(name, ()) for name in ("id", "type", "description"))
     inuse, shared, private = (flag(filters, name) for name in ("inuse", "shared", "private"))
+
     def matches(entry: CacheEntry) -> bool:
         return (
             (end is None or entry.last_used < end)
-            and (not ids or any(entry.key.removeprefix("sha256:").startswith(i.removeprefix("sha256:")) for i in ids))
+            and (
+                not ids
+                or any(entry.key.removeprefix("sha256:").startswith(i.removeprefix("sha256:")) for i in ids)
+            )
             and (not types or any(_is(entry.kind, t) for t in types))
             and (not words or any(word in entry.name for word in words))
-            and all(wanted is None or entry.in_use is wanted for wanted in (inuse, shared, None if private is None else not private))
+            and all(
+                wanted is None or entry.in_use is wanted
+                for wanted in (inuse, shared, None if private is None else not private)
+            )
         )
 
     return matches

@@ -17,7 +17,9 @@ TYPE_CHECKING = False  # `typing` costs as much as listing
 if TYPE_CHECKING:
     from typing import Any
 
-COLUMNS = "target, media_type, size, image_id, manifest, platform, created, bytes, labels, parent, added, last_used"
+COLUMNS = (
+    "target, media_type, size, image_id, manifest, platform, created, bytes, labels, parent, added, last_used"
+)
 _HEX = frozenset("0123456789abcdef")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/:")
 _LIBRARY = "docker.io/library/"
@@ -114,9 +116,13 @@ class Catalog:
         names: dict[str, list[str]] = {}
         with self.db.read() as sql:
             # One after the other: a name that is set in between belongs to a row that is not shown yet.
-            found = sql.execute(f"SELECT {COLUMNS} FROM images{condition} ORDER BY created DESC, added DESC", arguments).fetchall()
+            found = sql.execute(
+                f"SELECT {COLUMNS} FROM images{condition} ORDER BY created DESC, added DESC", arguments
+            ).fetchall()
             subset = f" WHERE target IN (SELECT target FROM images{condition})" if where else ""
-            for name, target in sql.execute(f"SELECT name, target FROM names{subset} ORDER BY name", arguments if where else ()):
+            for name, target in sql.execute(
+                f"SELECT name, target FROM names{subset} ORDER BY name", arguments if where else ()
+            ):
                 names.setdefault(target, []).append(name)
         return [ImageRow(*(*row, tuple(names.get(row[0], ())))) for row in found]
 
@@ -166,7 +172,10 @@ class Catalog:
         """
         row = self.find(text)
         if row is None:
-            raise NoSuchImage(f"No such image: {self._shown(text)}", hint="`boxwright images` lists what is here; `boxwright pull` fetches")
+            raise NoSuchImage(
+                f"No such image: {self._shown(text)}",
+                hint="`boxwright images` lists what is here; `boxwright pull` fetches",
+            )
         return row
 
     def same_image(self, image_id: str) -> list[ImageRow]:
@@ -184,10 +193,15 @@ class Catalog:
         low, high = f"sha256:{prefix}", f"sha256:{prefix}g"  # 'g' sorts after every hex digit
         rows = self.rows("image_id >= ? AND image_id < ?", (low, high))
         if not rows:
-            rows = self.rows("(target >= ? AND target < ?) OR (manifest >= ? AND manifest < ?)", (low, high, low, high))
+            rows = self.rows(
+                "(target >= ? AND target < ?) OR (manifest >= ? AND manifest < ?)", (low, high, low, high)
+            )
         ids = sorted({row.image_id for row in rows})
         if len(ids) > 1:
-            raise AmbiguousId(f"image ID {text!r} is ambiguous: it fits " + ", ".join(i[7:19] for i in ids[:5]), hint="give more digits")
+            raise AmbiguousId(
+                f"image ID {text!r} is ambiguous: it fits " + ", ".join(i[7:19] for i in ids[:5]),
+                hint="give more digits",
+            )
         return max(rows, key=lambda row: (bool(row.names), row.added)) if rows else None
 
     @staticmethod
@@ -205,12 +219,18 @@ class Catalog:
         wanted = tuple(set(diff_ids))
         with self.db.read() as sql:
             marks = ",".join("?" * len(wanted))
-            return dict(sql.execute(f"SELECT diff_id, bytes FROM layers WHERE diff_id IN ({marks})", wanted).fetchall())
+            return dict(
+                sql.execute(
+                    f"SELECT diff_id, bytes FROM layers WHERE diff_id IN ({marks})", wanted
+                ).fetchall()
+            )
 
     def last_tagged(self, row: ImageRow) -> float:
         """Unix seconds of the newest name; 0 when it has none."""
         with self.db.read() as sql:
-            value = sql.execute("SELECT max(updated) FROM names WHERE target = ?", (row.target,)).fetchone()[0]
+            value = sql.execute("SELECT max(updated) FROM names WHERE target = ?", (row.target,)).fetchone()[
+                0
+            ]
         return float(value or 0)
 
     def blob(self, digest: str) -> bytes:
@@ -219,4 +239,7 @@ class Catalog:
         try:
             return (self._root / "blobs" / algorithm / hexed).read_bytes()
         except FileNotFoundError as error:
-            raise ImageDamaged(f"the store lacks {digest}", hint="`boxwright system fsck --repair` drops what is broken; pull or load the image again") from error
+            raise ImageDamaged(
+                f"the store lacks {digest}",
+                hint="`boxwright system fsck --repair` drops what is broken; pull or load the image again",
+            ) from error

@@ -32,7 +32,10 @@ def apply_changes(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str
             word, _, rest = line.partition(" ")
             handler = _HANDLERS.get(word.upper())
             if handler is None:
-                raise ChangeInvalid(f"{word.lower()!r} is not a valid change command", hint="allowed are " + ", ".join(sorted(_HANDLERS)))
+                raise ChangeInvalid(
+                    f"{word.lower()!r} is not a valid change command",
+                    hint="allowed are " + ", ".join(sorted(_HANDLERS)),
+                )
             if not rest.strip():
                 raise ChangeInvalid(f"{word.upper()} requires an argument: {line!r}")
             handler(out, rest.strip())
@@ -69,7 +72,9 @@ def _words(text: str, config: Mapping[str, Any]) -> list[str]:
             while end < len(text) and text[end] != char:
                 end += 2 if char == '"' and text[end] == "\\" else 1
             if end >= len(text):
-                raise ChangeInvalid(f"unexpected end of statement while looking for matching {'double' if char == chr(34) else 'single'}-quote: {text!r}")
+                raise ChangeInvalid(
+                    f"unexpected end of statement while looking for matching {'double' if char == chr(34) else 'single'}-quote: {text!r}"
+                )
             inner = text[at + 1 : end]
             current = (current or "") + (inner if char == "'" else _expand(inner, config))
             at = end + 1
@@ -151,7 +156,10 @@ def _expose(config: dict[str, Any], text: str) -> None:
 
 def _volume(config: dict[str, Any], text: str) -> None:
     paths = _json_list(text)
-    config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in (paths if paths is not None else _words(text, config))}}
+    config["Volumes"] = {
+        **(config.get("Volumes") or {}),
+        **{path: {} for path in (paths if paths is not None else _words(text, config))},
+    }
 
 
 def _user(config: dict[str, Any], text: str) -> None:
@@ -161,14 +169,19 @@ def _user(config: dict[str, Any], text: str) -> None:
 def _workdir(config: dict[str, Any], text: str) -> None:
     import posixpath
 
-    config["WorkingDir"] = posixpath.normpath(posixpath.join("/", str(config.get("WorkingDir") or ""), _one(text, config, "WORKDIR")))
+    config["WorkingDir"] = posixpath.normpath(
+        posixpath.join("/", str(config.get("WorkingDir") or ""), _one(text, config, "WORKDIR"))
+    )
 
 
 def _stopsignal(config: dict[str, Any], text: str) -> None:
     name = _one(text, config, "STOPSIGNAL")
     import signal
 
-    if not name.isdigit() and f"SIG{name.upper().removeprefix('SIG')}".partition("+")[0] not in signal.Signals.__members__:
+    if (
+        not name.isdigit()
+        and f"SIG{name.upper().removeprefix('SIG')}".partition("+")[0] not in signal.Signals.__members__
+    ):
         raise ChangeInvalid(f"invalid signal: {name}")
     config["StopSignal"] = name
 
@@ -182,12 +195,22 @@ def _one(text: str, config: Mapping[str, Any], what: str) -> str:
 
 def _onbuild(config: dict[str, Any], text: str) -> None:
     if (word := text.split()[0].upper()) in _FORBIDDEN_IN_ONBUILD:
-        raise ChangeInvalid(f"{word} isn't allowed as an ONBUILD trigger" if word != "ONBUILD" else "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        raise ChangeInvalid(
+            f"{word} isn't allowed as an ONBUILD trigger"
+            if word != "ONBUILD"
+            else "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
+        )
     config["OnBuild"] = [*(config.get("OnBuild") or ()), text]
 
 
 def _healthcheck(config: dict[str, Any], text: str) -> None:
-    fields = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "start-interval": "StartInterval", "retries": "Retries"}
+    fields = {
+        "interval": "Interval",
+        "timeout": "Timeout",
+        "start-period": "StartPeriod",
+        "start-interval": "StartInterval",
+        "retries": "Retries",
+    }
     check: dict[str, Any] = {}
     while text.startswith("--"):
         flag, _, text = text.partition(" ")
@@ -211,6 +234,15 @@ def _healthcheck(config: dict[str, Any], text: str) -> None:
 
 
 _HANDLERS = {
-    "CMD": _cmd, "ENTRYPOINT": _entrypoint, "ENV": _env, "EXPOSE": _expose, "HEALTHCHECK": _healthcheck, "LABEL": _label,
-    "ONBUILD": _onbuild, "STOPSIGNAL": _stopsignal, "USER": _user, "VOLUME": _volume, "WORKDIR": _workdir,
-}  # fmt: skip
+    "CMD": _cmd,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "ONBUILD": _onbuild,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

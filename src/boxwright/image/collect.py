@@ -117,7 +117,9 @@ def roots(db: Database) -> set[Node]:
     """Where the mark begins."""
     found: set[Node] = set()
     with db.read() as sql:
-        for (target,) in sql.execute("SELECT target FROM images UNION SELECT target FROM names UNION SELECT image FROM containers"):
+        for (target,) in sql.execute(
+            "SELECT target FROM images UNION SELECT target FROM names UNION SELECT image FROM containers"
+        ):
             found.add((_BLOB, target))
         for (layers,) in sql.execute("SELECT layers FROM containers UNION SELECT layers FROM steps"):
             found.update((_LAYER, diff_id) for diff_id in layers.split())
@@ -131,9 +133,12 @@ class Collector:
     snapshot driver); without them only files are removed."""
 
     def __init__(
-        self, layers: LayerStore, *,
-        release: Callable[[Sequence[DiffID]], None] | None = None, discard: Callable[[str], None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        layers: LayerStore,
+        *,
+        release: Callable[[Sequence[DiffID]], None] | None = None,
+        discard: Callable[[str], None] | None = None,
+    ) -> None:
         store = layers.store
         self._store = store
         self._layers = layers
@@ -199,7 +204,11 @@ class Collector:
             folder = self._root / "blobs" / algorithm
             if folder.is_dir():
                 # Names with a dot are half-written: nobody writes while we hold the lock.
-                found += [folder / n for n in os.listdir(folder) if n.startswith(".") or f"{algorithm}:{n}" not in live]
+                found += [
+                    folder / n
+                    for n in os.listdir(folder)
+                    if n.startswith(".") or f"{algorithm}:{n}" not in live
+                ]
         return found
 
     def _to_trash(self, path: Path) -> None:

@@ -26,7 +26,11 @@ def timestamp(seconds: float | None = None) -> str:
     """RFC 3339 in UTC with nanoseconds, as image configs carry it; now, unless unix `seconds` are given."""
     nanoseconds = time.time_ns() if seconds is None else round(seconds * 1_000_000_000)
     whole, rest = divmod(nanoseconds, 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + (f".{rest:09d}".rstrip("0") if rest else "") + "Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        + (f".{rest:09d}".rstrip("0") if rest else "")
+        + "Z"
+    )
 
 
 def layer_descriptor(diff_id: DiffID, tar_size: int) -> Descriptor:
@@ -35,7 +39,11 @@ def layer_descriptor(diff_id: DiffID, tar_size: int) -> Descriptor:
 
 
 def compose(
-    config: ImageConfig, layers: Iterable[Descriptor], *, annotations: Mapping[str, str] | None = None, raw: bytes = b""
+    config: ImageConfig,
+    layers: Iterable[Descriptor],
+    *,
+    annotations: Mapping[str, str] | None = None,
+    raw: bytes = b"",
 ) -> tuple[Manifest, bytes]:
     """The OCI manifest over these layers (bottom first) and the bytes of its config.
 
@@ -44,7 +52,9 @@ def compose(
     """
     layers = tuple(layers)
     if len(layers) != len(config.diff_ids):
-        raise ConfigInvalid(f"the config lists {len(config.diff_ids)} layers, the manifest would have {len(layers)}")
+        raise ConfigInvalid(
+            f"the config lists {len(config.diff_ids)} layers, the manifest would have {len(layers)}"
+        )
     raw = raw or config.to_bytes()
     return Manifest.compose(Descriptor.of(raw, mt.OCI_CONFIG), layers, annotations=annotations), raw
 
@@ -57,15 +67,19 @@ def blank(platform: Platform, *, created: str = "") -> ImageConfig:
 def with_layer(config: ImageConfig, diff_id: DiffID, entry: HistoryEntry) -> ImageConfig:
     """One more layer on top, with how it came to be."""
     return replace(
-        config, diff_ids=(*config.diff_ids, diff_id), history=(*config.history, replace(entry, empty_layer=False)),
+        config,
+        diff_ids=(*config.diff_ids, diff_id),
+        history=(*config.history, replace(entry, empty_layer=False)),
         created=entry.created or config.created,
-    )  # fmt: skip
+    )
 
 
 def with_entry(config: ImageConfig, entry: HistoryEntry) -> ImageConfig:
     """One more change of metadata."""
     return replace(
-        config, history=(*config.history, replace(entry, empty_layer=True)), created=entry.created or config.created
+        config,
+        history=(*config.history, replace(entry, empty_layer=True)),
+        created=entry.created or config.created,
     )
 
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 else:  # the same without `typing`; a tuple, because a thousand of them are made at a time
     from collections import namedtuple
 
-    _SummaryFields = namedtuple("_SummaryFields", "id parent tags digests created size labels_json targets platform")
+    _SummaryFields = namedtuple(
+        "_SummaryFields", "id parent tags digests created size labels_json targets platform"
+    )
 
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 
@@ -70,7 +72,9 @@ class HistoryLine:
     layer: str = ""  # diff ID; '' for an entry without one
 
 
-def summaries(catalog: Catalog, filters: Filters | None = None, *, show_all: bool = False) -> list[ImageSummary]:
+def summaries(
+    catalog: Catalog, filters: Filters | None = None, *, show_all: bool = False
+) -> list[ImageSummary]:
     """All images, newest first. `show_all` includes unnamed images that others were made from.
 
     Raises FilterInvalid, and NoSuchImage for before= and since=.
@@ -86,10 +90,15 @@ def summaries(catalog: Catalog, filters: Filters | None = None, *, show_all: boo
         digests = tuple([familiar(name) for name in own if "@" in name]) if len(tags) < len(own) else ()
         other = found.get(image_id)
         if other is None:
-            found[image_id] = ImageSummary(image_id, parent, tags, digests, created, size, labels, (target,), platform)
+            found[image_id] = ImageSummary(
+                image_id, parent, tags, digests, created, size, labels, (target,), platform
+            )
         else:  # one image under two manifests: as it was built, and as it was pulled
             found[image_id] = other._replace(
-                parent=other.parent or parent, tags=other.tags + tags, digests=other.digests + digests, targets=(*other.targets, target)
+                parent=other.parent or parent,
+                tags=other.tags + tags,
+                digests=other.digests + digests,
+                targets=(*other.targets, target),
             )
     images = list(found.values())
     if not show_all:
@@ -151,7 +160,12 @@ def config_json(catalog: Catalog, image_id: str) -> dict[str, Any]:
         raise ImageDamaged(f"the config {image_id} is not a JSON object")
     history = value.get("history")
     # Tools write null for what is empty; what is no object in a history says nothing.
-    return {**value, "history": [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []}
+    return {
+        **value,
+        "history": [entry for entry in history if isinstance(entry, dict)]
+        if isinstance(history, list)
+        else [],
+    }
 
 
 def history(catalog: Catalog, text: str) -> list[HistoryLine]:
@@ -178,10 +192,14 @@ def _line(entry: Mapping[str, Any], layer: str, sizes: Mapping[str, int]) -> His
     def said(key: str) -> str:
         return str(entry.get(key) or "")
 
-    return HistoryLine("", said("created"), said("created_by"), sizes.get(layer, 0), said("comment"), (), layer)
+    return HistoryLine(
+        "", said("created"), said("created_by"), sizes.get(layer, 0), said("comment"), (), layer
+    )
 
 
-def inspect(images: ImageStore, row: ImageRow, *, driver: str = "", platform: str | None = None) -> dict[str, Any]:
+def inspect(
+    images: ImageStore, row: ImageRow, *, driver: str = "", platform: str | None = None
+) -> dict[str, Any]:
     """Docker's JSON of one image (engine API, ImageInspect; field order as the daemon writes it).
 
     Raises ImageDamaged, PlatformAbsent.
@@ -225,6 +243,13 @@ def inspect(images: ImageStore, row: ImageRow, *, driver: str = "", platform: st
 def container_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config's ``config`` with the keys that Docker always shows."""
     shown: dict[str, Any] = {
-        "User": "", "Env": None, "Cmd": None, "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None,
-    }  # fmt: skip
+        "User": "",
+        "Env": None,
+        "Cmd": None,
+        "Volumes": None,
+        "WorkingDir": "",
+        "Entrypoint": None,
+        "OnBuild": None,
+        "Labels": None,
+    }
     return {**shown, **config}

@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from boxwright.errors import Invalid
 
 Filters = Mapping[str, Sequence[str]]
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+}
 
 
 class FilterInvalid(Invalid):
@@ -60,7 +70,10 @@ def moment(text: str, *, now: float | None = None) -> float:
         pass
     seconds = unix_time(text)
     if seconds is None:
-        raise FilterInvalid(f"invalid time {text!r}", hint="wanted a duration such as 24h, a date such as 2026-11-23T14:00:00, or unix seconds")
+        raise FilterInvalid(
+            f"invalid time {text!r}",
+            hint="wanted a duration such as 24h, a date such as 2026-11-23T14:00:00, or unix seconds",
+        )
     return seconds
 
 
@@ -82,7 +95,9 @@ def labels_match(labels: Mapping[str, str], filters: Filters) -> bool:
         key, equals, value = wanted.partition("=")
         return key in labels and (not equals or labels[key] == value)
 
-    return all(has(w) for w in filters.get("label", ())) and not any(has(w) for w in filters.get("label!", ()))
+    return all(has(w) for w in filters.get("label", ())) and not any(
+        has(w) for w in filters.get("label!", ())
+    )
 
 
 def pattern(text: str) -> Callable[[str], bool]:

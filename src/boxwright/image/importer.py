@@ -15,9 +15,16 @@ from boxwright.spec.platform import Platform
 
 
 def import_image(
-    images: ImageStore, tar: BinaryIO, *, name: str = "", changes: Iterable[str] = (), message: str = "",
-    platform: Platform | None = None, source: str = "-", created: float | None = None,
-) -> ImageRow:  # fmt: skip
+    images: ImageStore,
+    tar: BinaryIO,
+    *,
+    name: str = "",
+    changes: Iterable[str] = (),
+    message: str = "",
+    platform: Platform | None = None,
+    source: str = "-",
+    created: float | None = None,
+) -> ImageRow:
     """Store the tar (any compression) as a one-layer image. `source` is what the history names; `created` is unix
     seconds, now when None. Raises TarInvalid, Corrupt, DiskFull, ChangeInvalid, ReferenceInvalid."""
     # Everything that can be refused is looked at before the first byte is taken.

@@ -37,9 +37,13 @@ class Loaded:
 
 
 def load(
-    images: ImageStore, source: Path | BinaryIO, *, platform: Platform | None = None, progress: copy.Progress | None = None,
+    images: ImageStore,
+    source: Path | BinaryIO,
+    *,
+    platform: Platform | None = None,
+    progress: copy.Progress | None = None,
     done: Callable[[Loaded], None] | None = None,
-) -> list[Loaded]:  # fmt: skip
+) -> list[Loaded]:
     """Bring in every image of a file (any compression), an OCI layout directory, or a stream.
 
     `done` hears of each image as it is registered. Raises ArchiveInvalid, TarInvalid, Corrupt, DiskFull, NotAnImage.
@@ -52,7 +56,9 @@ def load(
             members.close()
 
 
-def open_members(source: Path | BinaryIO, images: ImageStore, lease: Lease) -> TarMembers | DirMembers | Spool:
+def open_members(
+    source: Path | BinaryIO, images: ImageStore, lease: Lease
+) -> TarMembers | DirMembers | Spool:
     """What to read an archive from: a file in place, a directory, or a stream that is spooled. Raises ArchiveInvalid."""
     if not isinstance(source, Path):
         return Spool(open_decompressed(source), images, lease)
@@ -70,9 +76,13 @@ def open_members(source: Path | BinaryIO, images: ImageStore, lease: Lease) -> T
 
 
 def _load(
-    images: ImageStore, source: ArchiveSource, lease: Lease, platform: Platform | None, progress: copy.Progress | None,
+    images: ImageStore,
+    source: ArchiveSource,
+    lease: Lease,
+    platform: Platform | None,
+    progress: copy.Progress | None,
     done: Callable[[Loaded], None] | None,
-) -> list[Loaded]:  # fmt: skip
+) -> list[Loaded]:
     loaded: list[Loaded] = []
     skipped: NotAnImage | None = None
     for image in source.images:
@@ -103,7 +113,12 @@ def _known(images: ImageStore, image: ArchivedImage) -> ImageRow | None:
 
 
 def _bring(
-    images: ImageStore, source: ArchiveSource, image: ArchivedImage, lease: Lease, platform: Platform | None, progress: copy.Progress | None
+    images: ImageStore,
+    source: ArchiveSource,
+    image: ArchivedImage,
+    lease: Lease,
+    platform: Platform | None,
+    progress: copy.Progress | None,
 ) -> ImageRow:
     target = LocalTarget(images, lease, platform=platform)
     choose = copy.for_platform(platform) if platform else lambda index: _present(source, index)

@@ -34,7 +34,9 @@ class Maintenance:
     """`uses` tells all containers; `snapshots` makes the snapshot driver, which is asked only when something mounted
     may have to go."""
 
-    def __init__(self, images: ImageStore, uses: Callable[[], Sequence[Use]], snapshots: Callable[[], Snapshotter]) -> None:
+    def __init__(
+        self, images: ImageStore, uses: Callable[[], Sequence[Use]], snapshots: Callable[[], Snapshotter]
+    ) -> None:
         self._images = images
         self._db = images.db
         self._uses = uses
@@ -44,7 +46,9 @@ class Maintenance:
 
     def sweep(self, *, copies: bool = False) -> Swept:
         """See Collector.sweep."""
-        return Collector(self._images.layers, release=self._release, discard=self._discard).sweep(copies=copies)
+        return Collector(self._images.layers, release=self._release, discard=self._discard).sweep(
+            copies=copies
+        )
 
     def _release(self, layers: Sequence[DiffID]) -> None:
         if not (self._images.store.root / "mounts").is_dir():
@@ -73,7 +77,9 @@ class Maintenance:
 
     # --- images --------------------------------------------------------------------------------
 
-    def remove(self, texts: Sequence[str], *, force: bool = False, prune: bool = True) -> tuple[list[Removed], list[BoxwrightError]]:
+    def remove(
+        self, texts: Sequence[str], *, force: bool = False, prune: bool = True
+    ) -> tuple[list[Removed], list[BoxwrightError]]:
         """`rmi` of several: what went, and why others did not. One sweep follows for all."""
         reserve.spend(self._images.store.root)
         lines: list[Removed] = []
@@ -112,14 +118,18 @@ class Maintenance:
 
     # --- build cache ---------------------------------------------------------------------------
 
-    def builder_prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
+    def builder_prune(
+        self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0
+    ) -> Pruned:
         """See engine.builder_prune. Filters: see buildcache.matcher."""
         from boxwright.image.buildcache import BuildCache, matcher
 
         reserve.spend(self._images.store.root)
         matches, cache = matcher(filters or {}), BuildCache(self._images.store.root, self._db)
         chosen, budget = [], keep
-        for entry in sorted(cache.entries(self._layers_of_images()), key=lambda entry: entry.last_used, reverse=True):
+        for entry in sorted(
+            cache.entries(self._layers_of_images()), key=lambda entry: entry.last_used, reverse=True
+        ):
             if not matches(entry) or (entry.in_use and not everything):
                 continue
             if budget >= entry.bytes and keep:
@@ -137,10 +147,20 @@ class Maintenance:
         from boxwright.content.gc import mark
 
         with self._db.read() as sql:
-            steps = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()}
-            containers = {("layer", d) for (layers,) in sql.execute("SELECT layers FROM containers") for d in layers.split()}
+            steps = {
+                ("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()
+            }
+            containers = {
+                ("layer", d)
+                for (layers,) in sql.execute("SELECT layers FROM containers")
+                for d in layers.split()
+            }
         begin = (roots(self._db) - steps) | containers
-        return {digest for kind, digest in mark(begin, Reach(self._images.store.root, self._db)) if kind == "layer"}
+        return {
+            digest
+            for kind, digest in mark(begin, Reach(self._images.store.root, self._db))
+            if kind == "layer"
+        }
 
 
 def _layer_lines(stacks: Sequence[Sequence[str]], gone: set[str]) -> list[Removed]:

@@ -128,7 +128,10 @@ def stream_members(raw: BinaryIO) -> Iterator[tuple[Header, StreamPart]]:
 def check_tar(head: bytes, what: str) -> None:
     """Say so when the first 512 bytes are no tar header. Raises ArchiveInvalid."""
     if len(head) < 512 or (head[257:262] != b"ustar" and any(head) and not old_tar(head)):
-        raise ArchiveInvalid(f"{what} is no tar archive", hint="wanted what `save` writes, also compressed, or the directory of an OCI layout")
+        raise ArchiveInvalid(
+            f"{what} is no tar archive",
+            hint="wanted what `save` writes, also compressed, or the directory of an OCI layout",
+        )
 
 
 def old_tar(head: bytes) -> bool:

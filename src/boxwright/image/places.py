@@ -1,6 +1,6 @@
 """The places outside registries that `copy` moves images between: the store, archives, OCI layouts.
 
-    local:NAME   oci:DIR[:NAME]   oci-archive:FILE[:NAME]   docker-archive:FILE[:NAME]
+local:NAME   oci:DIR[:NAME]   oci-archive:FILE[:NAME]   docker-archive:FILE[:NAME]
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def sink(images: ImageStore, place: Place) -> Iterator[tuple[Sink, str]]:
         temporary = path.with_name(f".{path.name}.part")
         try:
             with disk_errors(str(path)), open(temporary, "wb") as out:
-                archive = (OciArchiveSink if place.kind == "oci-archive" else ArchiveSink)(out, platform=images.default_platform)
+                archive = (OciArchiveSink if place.kind == "oci-archive" else ArchiveSink)(
+                    out, platform=images.default_platform
+                )
                 yield archive, name
                 archive.close()
             temporary.rename(path)

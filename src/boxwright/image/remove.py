@@ -51,7 +51,10 @@ class Remover:
             name = self._name_of(text)
             row = self._catalog.resolve(text)
             if not name and "@" in text:  # found by its digest under another name, which was not meant
-                raise NoSuchImage(f"No such image: {text}", hint="`boxwright images --digests` lists the digests that images have as names")
+                raise NoSuchImage(
+                    f"No such image: {text}",
+                    hint="`boxwright images --digests` lists the digests that images have as names",
+                )
             lines: list[Removed] = []
             if name:
                 if self._untag_one(name, row, lines, text, force):
@@ -136,7 +139,9 @@ class Remover:
 
     def _user(self, image_id: str, *, running: bool | None = None) -> Use | None:
         targets = {row.target for row in self._catalog.same_image(image_id)}
-        return next((u for u in self._uses if u.target in targets and (running is None or u.running == running)), None)
+        return next(
+            (u for u in self._uses if u.target in targets and (running is None or u.running == running)), None
+        )
 
     def _check(self, image_id: str, *, force: bool, several: bool = True) -> None:
         short = image_id[7:19]
@@ -148,7 +153,9 @@ class Remover:
         if force:
             return
         if several and len(self._names(image_id)) > 1:
-            raise ImageInUse(f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories")
+            raise ImageInUse(
+                f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
+            )
         if use := self._user(image_id, running=False):
             raise ImageInUse(
                 f"conflict: unable to delete {short} (must be forced) - image is being used by stopped container {use.container[:12]}",

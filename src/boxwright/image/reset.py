@@ -9,11 +9,32 @@ from pathlib import Path
 from boxwright.errors import Conflict
 
 # What rooms make directly under a root. Whatever else is there is somebody else's and stays.
-_FOLDERS = ("blobs", "cache", "containers", "ingest", "layers", "locks", "manifest-lists", "mounts", "trash", "volumes", "work")
+_FOLDERS = (
+    "blobs",
+    "cache",
+    "containers",
+    "ingest",
+    "layers",
+    "locks",
+    "manifest-lists",
+    "mounts",
+    "trash",
+    "volumes",
+    "work",
+)
 _FILES = (
-    "boxwright.db", "boxwright.db-wal", "boxwright.db-shm", "driver.json", "index.json", "index.lock", "network.lock", "reserve", "runtime.json", "store.lock",
+    "boxwright.db",
+    "boxwright.db-wal",
+    "boxwright.db-shm",
+    "driver.json",
+    "index.json",
+    "index.lock",
+    "network.lock",
+    "reserve",
+    "runtime.json",
+    "store.lock",
     "oci-layout",  # last: as long as it is there, the directory is known to be a store
-)  # fmt: skip
+)
 
 
 class StillMounted(Conflict):
@@ -27,7 +48,10 @@ def remove_root(root: Path) -> None:
     with open("/proc/self/mountinfo", "rb") as table:
         mounted = [line.split()[4] for line in table if line.split()[4].startswith(prefix)]
     if mounted:
-        raise StillMounted(f"{os.fsdecode(mounted[0])} is still mounted", hint="stop what uses it, or unmount it, then try again")
+        raise StillMounted(
+            f"{os.fsdecode(mounted[0])} is still mounted",
+            hint="stop what uses it, or unmount it, then try again",
+        )
     for name in _FOLDERS:
         if (root / name).is_dir():
             shutil.rmtree(root / name)

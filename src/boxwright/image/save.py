@@ -49,7 +49,9 @@ class ArchiveSink:
         """See content.store.Pusher."""
         if desc.digest in self._written:
             return
-        if desc.digest.algorithm != "sha256" and not any(d.algorithm == desc.digest.algorithm for d in self._written):
+        if desc.digest.algorithm != "sha256" and not any(
+            d.algorithm == desc.digest.algorithm for d in self._written
+        ):
             self._dir(f"blobs/{desc.digest.algorithm}")
         path = f"blobs/{desc.digest.algorithm}/{desc.digest.hex}"
         if desc.media_type in mt.MANIFESTS | mt.INDEXES:
@@ -75,11 +77,22 @@ class ArchiveSink:
                 if name.startswith(BESIDE):
                     entries.append({**plain, "annotations": {NAME_ANNOTATIONS[1]: name.removeprefix(BESIDE)}})
                 else:
-                    entries.append({**plain, "annotations": {NAME_ANNOTATIONS[0]: name, NAME_ANNOTATIONS[1]: split(name)[1]}})
+                    entries.append(
+                        {
+                            **plain,
+                            "annotations": {NAME_ANNOTATIONS[0]: name, NAME_ANNOTATIONS[1]: split(name)[1]},
+                        }
+                    )
             if not names:
                 entries.append(plain)
-        self._file("index.json", canonical_json({"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": entries}))
-        self._file("manifest.json", canonical_json([e for d, names in self._named.values() if (e := self._docker(d, names))]))
+        self._file(
+            "index.json",
+            canonical_json({"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": entries}),
+        )
+        self._file(
+            "manifest.json",
+            canonical_json([e for d, names in self._named.values() if (e := self._docker(d, names))]),
+        )
         self._file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         self._tar.finish()
 
@@ -125,7 +138,12 @@ class OciArchiveSink(ArchiveSink):
 
     def tags(self) -> Sequence[str]:
         """Those by which something is attached."""
-        return [name.removeprefix(BESIDE) for _, names in self._named.values() for name in names if name.startswith(BESIDE)]
+        return [
+            name.removeprefix(BESIDE)
+            for _, names in self._named.values()
+            for name in names
+            if name.startswith(BESIDE)
+        ]
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
         """See content.store.Neighbouring."""
@@ -159,9 +177,15 @@ def select(images: ImageStore, texts: Iterable[str]) -> list[_Chosen]:
 
     for text in texts:
         repository = _repository(text)
-        tagged = images.rows("target IN (SELECT target FROM names WHERE name LIKE ? || ':%')", (repository,)) if repository else []
+        tagged = (
+            images.rows("target IN (SELECT target FROM names WHERE name LIKE ? || ':%')", (repository,))
+            if repository
+            else []
+        )
         if tagged:
-            wanted = [(row, [n for n in row.names if "@" not in n and split(n)[0] == repository]) for row in tagged]
+            wanted = [
+                (row, [n for n in row.names if "@" not in n and split(n)[0] == repository]) for row in tagged
+            ]
             for row, names in sorted(wanted, key=lambda item: item[1]):
                 if names:
                     take(row, *names)
@@ -197,7 +221,12 @@ def _full_name(text: str, row: ImageRow) -> list[str]:
 
 
 def save(
-    images: ImageStore, texts: Sequence[str], out: Any, *, platform: Platform | None = None, progress: copy.Progress | None = None
+    images: ImageStore,
+    texts: Sequence[str],
+    out: Any,
+    *,
+    platform: Platform | None = None,
+    progress: copy.Progress | None = None,
 ) -> None:
     """Write the images to `out` (anything with ``write``). Raises NoSuchImage, PlatformAbsent, AmbiguousId, Corrupt."""
     with Lease(images.db, "save") as lease:
@@ -222,10 +251,17 @@ def _tree(images: ImageStore, source: LocalTarget, row: ImageRow, platform: Plat
     if platform is None:
         return tree
     nodes = [node for node in tree.walk() if isinstance(node.content, Manifest) and is_image(node.content)]
-    platforms = [(n, node.desc.platform or images.config_of(node.content).platform) for n, node in enumerate(nodes) if isinstance(node.content, Manifest)]
+    platforms = [
+        (n, node.desc.platform or images.config_of(node.content).platform)
+        for n, node in enumerate(nodes)
+        if isinstance(node.content, Manifest)
+    ]
     position = choose(platform, platforms)
     if position is None:
-        raise PlatformAbsent(f"the image is not here for {platform}", hint="it is here for " + ", ".join(sorted({str(p) for _, p in platforms})))
+        raise PlatformAbsent(
+            f"the image is not here for {platform}",
+            hint="it is here for " + ", ".join(sorted({str(p) for _, p in platforms})),
+        )
     return nodes[position]
 
 

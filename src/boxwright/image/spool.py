@@ -44,7 +44,10 @@ class Spool:
         self._used = 0
         for header, data in stream_members(raw):
             name = normal(header.name)
-            if len(self._small) + len(self._layers) + len(self._links) + len(self._large) + len(self._broken) >= _MOST_MEMBERS:
+            if (
+                len(self._small) + len(self._layers) + len(self._links) + len(self._large) + len(self._broken)
+                >= _MOST_MEMBERS
+            ):
                 raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
             if header.type in (SYMLINK, HARDLINK):
                 link = header.link.decode("utf-8", "surrogateescape")
@@ -56,10 +59,16 @@ class Spool:
         head = data.peek(512)
         kind = sniff(head)
         whole = io.BufferedReader(data, CHUNK)
-        plain = kind == "none" and len(head) == 512 and (head[257:262] == b"ustar" or not any(head) or old_tar(head))
+        plain = (
+            kind == "none"
+            and len(head) == 512
+            and (head[257:262] == b"ustar" or not any(head) or old_tar(head))
+        )
         if (_BLOB.match(name) or _LAYER.match(name)) and (plain or kind != "none"):
             try:
-                self._layers[name] = self._plain(name, whole) if plain else self._compressed(name, size, kind, whole)
+                self._layers[name] = (
+                    self._plain(name, whole) if plain else self._compressed(name, size, kind, whole)
+                )
             except (Invalid, Corrupt) as error:  # only matters when an image needs it
                 self._broken[name] = error
         elif size <= MAX_SIZE and self._used + size <= _MEMORY:

@@ -71,9 +71,14 @@ class ImageStore(Catalog):
     # --- registering ---------------------------------------------------------------------------
 
     def create(
-        self, config: ImageConfig, *, names: Iterable[str] = (), parent: str = "", raw_config: bytes = b"",
+        self,
+        config: ImageConfig,
+        *,
+        names: Iterable[str] = (),
+        parent: str = "",
+        raw_config: bytes = b"",
         annotations: Mapping[str, str] | None = None,
-    ) -> ImageRow:  # fmt: skip
+    ) -> ImageRow:
         """Compose and register an image whose layers are all stored; `raw_config` as in `compose`.
 
         The caller's lease holds the layers. `parent` is the image ID it was made from. Raises LayerMissing.
@@ -87,7 +92,12 @@ class ImageStore(Catalog):
             return self.add(desc, names=names, parent=parent)
 
     def add(
-        self, desc: Descriptor, *, names: Iterable[str] = (), parent: str = "", select_platform: Platform | None = None
+        self,
+        desc: Descriptor,
+        *,
+        names: Iterable[str] = (),
+        parent: str = "",
+        select_platform: Platform | None = None,
     ) -> ImageRow:
         """Register a stored manifest or index and point these names at it; idempotent.
 
@@ -102,9 +112,19 @@ class ImageStore(Catalog):
         now = time.time()
         target = str(desc.digest)
         values = (
-            target, desc.media_type, desc.size, str(manifest.config.digest), str(manifest.descriptor.digest),
-            str(config.platform), config.created, size, canonical_json(config.labels).decode(), parent, now, now,
-        )  # fmt: skip
+            target,
+            desc.media_type,
+            desc.size,
+            str(manifest.config.digest),
+            str(manifest.descriptor.digest),
+            str(config.platform),
+            config.created,
+            size,
+            canonical_json(config.labels).decode(),
+            parent,
+            now,
+            now,
+        )
         with self.store.committing(), self.db.write() as sql:
             # Told again, an image keeps its age, and its parent unless a new one is named.
             sql.execute(
@@ -116,7 +136,9 @@ class ImageStore(Catalog):
             self._expose(manifest, config)
             for name in normal:
                 self._point(name, target)
-            row = self.rows("target = ?", (target,))[0]  # in the transaction: a moment later somebody may have pruned it
+            row = self.rows("target = ?", (target,))[
+                0
+            ]  # in the transaction: a moment later somebody may have pruned it
         if normal:
             self.publish()
         return row
@@ -166,7 +188,9 @@ class ImageStore(Catalog):
         if reference.path == "library/sha256":
             raise ReferenceInvalid("refusing to create an ambiguous tag using digest algorithm as name")
         if reference.tag and reference.digest:
-            raise ReferenceInvalid(f"invalid reference format: {name!r} has a tag and a digest; give one of them")
+            raise ReferenceInvalid(
+                f"invalid reference format: {name!r} has a tag and a digest; give one of them"
+            )
         return str(reference)
 
     def _point(self, name: str, target: str) -> None:
@@ -199,7 +223,9 @@ class ImageStore(Catalog):
         row = self.resolve(text)
         return self.resolved(row, text, platform)
 
-    def resolved(self, row: ImageRow, text: str = "", platform: Platform | str | None = None) -> ResolvedImage:
+    def resolved(
+        self, row: ImageRow, text: str = "", platform: Platform | str | None = None
+    ) -> ResolvedImage:
         """The same for a row at hand."""
         wanted = (Platform.parse(platform) if isinstance(platform, str) else platform) if platform else None
         target = self.descriptor(row)
@@ -211,16 +237,22 @@ class ImageStore(Catalog):
                 f"image with reference {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
                 hint=f"boxwright pull --platform {wanted} {text}".rstrip(),
             )
-        return ResolvedImage(text or (row.tags or [row.image_id])[0], target, manifest, config, config.diff_ids)
+        return ResolvedImage(
+            text or (row.tags or [row.image_id])[0], target, manifest, config, config.diff_ids
+        )
 
     def row_for(self, row: ImageRow, platform: str) -> ImageRow:
         """The row as it would be with this platform as the one shown. Raises PlatformAbsent, PlatformInvalid."""
         found = self.resolved(row, platform=platform)
         content = sum(self.layers.get(d).bytes for d in found.layers)
         return replace(
-            row, image_id=str(found.image_id), manifest=str(found.manifest.descriptor.digest), platform=str(found.config.platform),
-            created=found.config.created, bytes=content,
-        )  # fmt: skip
+            row,
+            image_id=str(found.image_id),
+            manifest=str(found.manifest.descriptor.digest),
+            platform=str(found.config.platform),
+            created=found.config.created,
+            bytes=content,
+        )
 
     def manifests(self, row: ImageRow) -> list[tuple[Descriptor, Manifest]]:
         """Every image manifest of the image that is here, in the order of its index."""
@@ -241,19 +273,30 @@ class ImageStore(Catalog):
         content = self.read(desc)
         if isinstance(content, Manifest):
             return content
-        here = [(d, m) for d, m in self.manifests_of(desc) if is_image(m) and (d.platform is None or d.platform.os != "unknown")]
+        here = [
+            (d, m)
+            for d, m in self.manifests_of(desc)
+            if is_image(m) and (d.platform is None or d.platform.os != "unknown")
+        ]
         if not here:
             raise NotAnImage(f"no image of the index {desc.digest} is in the store")
-        position = choose(wanted, [(n, d.platform or self.config_of(m).platform) for n, (d, m) in enumerate(here)])
+        position = choose(
+            wanted, [(n, d.platform or self.config_of(m).platform) for n, (d, m) in enumerate(here)]
+        )
         if position is None and exact:
             have = ", ".join(sorted({str(d.platform or self.config_of(m).platform) for d, m in here}))
-            raise PlatformAbsent(f"the image is not here for {wanted}", hint=f"it is here for {have}; `boxwright pull --platform {wanted}` fetches another")
+            raise PlatformAbsent(
+                f"the image is not here for {wanted}",
+                hint=f"it is here for {have}; `boxwright pull --platform {wanted}` fetches another",
+            )
         return here[position or 0][1]
 
     def config_of(self, manifest: Manifest) -> ImageConfig:
         """The stored config of a manifest. Raises NotAnImage, BlobMissing, ConfigContradiction."""
         if not is_image(manifest):
-            raise NotAnImage(f"the manifest {manifest.descriptor.digest} is not a container image: its config is {manifest.config.media_type!r}")
+            raise NotAnImage(
+                f"the manifest {manifest.descriptor.digest} is not a container image: its config is {manifest.config.media_type!r}"
+            )
         config = ImageConfig.parse(self.store.read(manifest.config.digest))
         if len(config.diff_ids) != len(manifest.layers):
             raise ConfigContradiction(
@@ -278,7 +321,11 @@ def check_shape(config: ImageConfig) -> None:
     """Whoever reads a registered config may rely on the types of its parts. Raises ConfigInvalid."""
     for key, value in config.config.items():
         listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        wrong = (key in _TEXTS and not listed) or (key in _MAPS and not isinstance(value, dict)) or (key in _TEXT and not isinstance(value, str))
+        wrong = (
+            (key in _TEXTS and not listed)
+            or (key in _MAPS and not isinstance(value, dict))
+            or (key in _TEXT and not isinstance(value, str))
+        )
         if wrong and value is not None:
             raise ConfigInvalid(f"the image config has a {key} of the wrong type")
     labels = config.config.get("Labels") or {}
@@ -288,4 +335,6 @@ def check_shape(config: ImageConfig) -> None:
 
 def is_image(manifest: Manifest) -> bool:
     """Whether the manifest describes a root file system: an image config over file system layers."""
-    return manifest.config.media_type in mt.CONFIGS and all(mt.is_layer(layer.media_type) for layer in manifest.layers)
+    return manifest.config.media_type in mt.CONFIGS and all(
+        mt.is_layer(layer.media_type) for layer in manifest.layers
+    )

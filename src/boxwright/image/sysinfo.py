@@ -24,20 +24,41 @@ def version(runtimes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """The engine's part of `version`; `runtimes` are (name, version) of what runs containers."""
     here = host()
     common = {
-        "ApiVersion": API_VERSION, "Arch": here.architecture, "BuildTime": "", "Experimental": "false", "GitCommit": "",
-        "GoVersion": "", "KernelVersion": os.uname().release, "MinAPIVersion": MIN_API_VERSION, "Os": here.os,
-    }  # fmt: skip
+        "ApiVersion": API_VERSION,
+        "Arch": here.architecture,
+        "BuildTime": "",
+        "Experimental": "false",
+        "GitCommit": "",
+        "GoVersion": "",
+        "KernelVersion": os.uname().release,
+        "MinAPIVersion": MIN_API_VERSION,
+        "Os": here.os,
+    }
     components = [{"Name": "Engine", "Version": __version__, "Details": common}]
     components += [{"Name": name, "Version": said, "Details": {"GitCommit": ""}} for name, said in runtimes]
     return {
-        "Platform": {"Name": "Boxwright"}, "Components": components, "Version": __version__, "ApiVersion": API_VERSION,
-        "MinAPIVersion": MIN_API_VERSION, "GitCommit": "", "GoVersion": "", "PythonVersion": machine.python_version(), "Os": here.os,
-        "Arch": here.architecture, "KernelVersion": os.uname().release, "BuildTime": "",
-    }  # fmt: skip
+        "Platform": {"Name": "Boxwright"},
+        "Components": components,
+        "Version": __version__,
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": MIN_API_VERSION,
+        "GitCommit": "",
+        "GoVersion": "",
+        "PythonVersion": machine.python_version(),
+        "Os": here.os,
+        "Arch": here.architecture,
+        "KernelVersion": os.uname().release,
+        "BuildTime": "",
+    }
 
 
 def info(
-    settings: Settings, catalog: Catalog, *, driver: tuple[str, str], runtime: tuple[str, str, str], states: Sequence[str]
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    driver: tuple[str, str],
+    runtime: tuple[str, str, str],
+    states: Sequence[str],
 ) -> dict[str, Any]:
     """`driver` is (name, why it), `runtime` (name, program, version), `states` the state of each container."""
     memory, swap = _memory()
@@ -56,22 +77,70 @@ def info(
         "Images": images,
         "Driver": driver[0],
         "DriverStatus": [["Why", driver[1]], ["Backing Filesystem", _file_system(settings.root)]],
-        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None, "Log": ["json-file", "none"]},
-        "MemoryLimit": True, "SwapLimit": swap, "CpuCfsPeriod": True, "CpuCfsQuota": True, "CPUShares": True, "CPUSet": True,
-        "PidsLimit": True, "OomKillDisable": cgroup == "1", "IPv4Forwarding": _on("/proc/sys/net/ipv4/ip_forward"), "Debug": False,
-        "NFd": 0, "NGoroutines": 0, "NEventsListener": 0, "SystemTime": timestamp(), "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs" if os.geteuid() == 0 else "none", "CgroupVersion": cgroup, "KernelVersion": os.uname().release,
-        "OperatingSystem": _release("PRETTY_NAME") or "Linux", "OSVersion": _release("VERSION_ID"), "OSType": host().os,
-        "Architecture": os.uname().machine, "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {}, "Mirrors": []},
-        "NCPU": len(os.sched_getaffinity(0)), "MemTotal": memory, "GenericResources": None, "DockerRootDir": str(settings.root),
-        "HttpProxy": _proxy(settings, "http_proxy"), "HttpsProxy": _proxy(settings, "https_proxy"), "NoProxy": _proxy(settings, "no_proxy"),
-        "Name": os.uname().nodename, "Labels": [], "ExperimentalBuild": False, "ServerVersion": __version__,
-        "Runtimes": {runtime[0]: {"path": runtime[1]}} if runtime[0] else {}, "DefaultRuntime": runtime[0],
-        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "", "RemoteManagers": None},
-        "LiveRestoreEnabled": True, "Isolation": "", "InitBinary": "tini", "ContainerdCommit": {"ID": ""},
-        "RuncCommit": {"ID": runtime[2]}, "InitCommit": {"ID": ""}, "SecurityOptions": _security(), "Warnings": warnings or None,
-    }  # fmt: skip
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", "host", "null"],
+            "Authorization": None,
+            "Log": ["json-file", "none"],
+        },
+        "MemoryLimit": True,
+        "SwapLimit": swap,
+        "CpuCfsPeriod": True,
+        "CpuCfsQuota": True,
+        "CPUShares": True,
+        "CPUSet": True,
+        "PidsLimit": True,
+        "OomKillDisable": cgroup == "1",
+        "IPv4Forwarding": _on("/proc/sys/net/ipv4/ip_forward"),
+        "Debug": False,
+        "NFd": 0,
+        "NGoroutines": 0,
+        "NEventsListener": 0,
+        "SystemTime": timestamp(),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs" if os.geteuid() == 0 else "none",
+        "CgroupVersion": cgroup,
+        "KernelVersion": os.uname().release,
+        "OperatingSystem": _release("PRETTY_NAME") or "Linux",
+        "OSVersion": _release("VERSION_ID"),
+        "OSType": host().os,
+        "Architecture": os.uname().machine,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+            "IndexConfigs": {},
+            "Mirrors": [],
+        },
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": memory,
+        "GenericResources": None,
+        "DockerRootDir": str(settings.root),
+        "HttpProxy": _proxy(settings, "http_proxy"),
+        "HttpsProxy": _proxy(settings, "https_proxy"),
+        "NoProxy": _proxy(settings, "no_proxy"),
+        "Name": os.uname().nodename,
+        "Labels": [],
+        "ExperimentalBuild": False,
+        "ServerVersion": __version__,
+        "Runtimes": {runtime[0]: {"path": runtime[1]}} if runtime[0] else {},
+        "DefaultRuntime": runtime[0],
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        },
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "tini",
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": runtime[2]},
+        "InitCommit": {"ID": ""},
+        "SecurityOptions": _security(),
+        "Warnings": warnings or None,
+    }
 
 
 def _memory() -> tuple[int, bool]:

@@ -34,7 +34,15 @@ class LocalTarget:
     out of sight, and goes with it; otherwise any image could say that it belongs to another.
     """
 
-    def __init__(self, images: ImageStore, lease: Lease, *, platform: Platform | None = None, origin: str = "", attaching: bool = False) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        lease: Lease,
+        *,
+        platform: Platform | None = None,
+        origin: str = "",
+        attaching: bool = False,
+    ) -> None:
         self._images = images
         self._store = images.store
         self._layers = images.layers
@@ -68,7 +76,10 @@ class LocalTarget:
     def origins(self, desc: Descriptor) -> Sequence[str]:
         """See content.store.Originated."""
         with self._images.db.read() as sql:
-            rows = sql.execute("SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''", (str(desc.digest),))
+            rows = sql.execute(
+                "SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''",
+                (str(desc.digest),),
+            )
             return [origin for (known,) in rows for origin in known.split()]  # the newest first
 
     def has(self, desc: Descriptor) -> bool:
@@ -78,13 +89,21 @@ class LocalTarget:
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """See content.store.Referring."""
         with self._images.db.read() as sql:
-            rows = sql.execute("SELECT media_type, target, size FROM attached WHERE subject = ? AND name = '' ORDER BY target", (str(digest),)).fetchall()
+            rows = sql.execute(
+                "SELECT media_type, target, size FROM attached WHERE subject = ? AND name = '' ORDER BY target",
+                (str(digest),),
+            ).fetchall()
         return [Descriptor(media_type, Digest.parse(target), size) for media_type, target, size in rows]
 
     def tags(self) -> Sequence[str]:
         """By which something is attached: names of images are no tags of one repository here."""
         with self._images.db.read() as sql:
-            return [name for (name,) in sql.execute("SELECT DISTINCT name FROM attached WHERE name != '' ORDER BY name")]
+            return [
+                name
+                for (name,) in sql.execute(
+                    "SELECT DISTINCT name FROM attached WHERE name != '' ORDER BY name"
+                )
+            ]
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
         """See content.store.Neighbouring."""
@@ -116,7 +135,9 @@ class LocalTarget:
             if ready and (str(diff_id) == str(desc.digest) or self._store.size(desc.digest) == desc.size):
                 self._note_origin(desc)
                 return True
-        if self._store.size(desc.digest) == desc.size:  # the blob survived its layer: no need to fetch it again
+        if (
+            self._store.size(desc.digest) == desc.size
+        ):  # the blob survived its layer: no need to fetch it again
             with self._store.open(desc) as body:
                 self._take_layer(desc, body)
             return True
@@ -130,7 +151,9 @@ class LocalTarget:
         elif desc.media_type in mt.MANIFESTS | mt.INDEXES:
             self._take_manifest(desc, read_verified(body, desc, limit=MAX_SIZE))
         elif desc.size <= MAX_SIZE:
-            self._store.put(read_verified(body, desc, limit=MAX_SIZE), desc.media_type, algorithm=desc.digest.algorithm)
+            self._store.put(
+                read_verified(body, desc, limit=MAX_SIZE), desc.media_type, algorithm=desc.digest.algorithm
+            )
         else:
             self._take_blob(desc, body)
 
@@ -165,7 +188,9 @@ class LocalTarget:
             self._note_origin(desc)
 
     def _take_blob(self, desc: Descriptor, body: BinaryIO) -> None:
-        with self._store.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm) as part:
+        with self._store.ingest(
+            f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm
+        ) as part:
             if isinstance(body, Resumable):
                 body.resume_at(part.offset)
             elif part.offset:
@@ -189,11 +214,16 @@ class LocalTarget:
         with self._images.db.write() as sql:
             if name:  # a tag points at one thing
                 sql.execute("DELETE FROM attached WHERE subject = ? AND name = ?", (subject, name))
-            sql.execute("INSERT OR IGNORE INTO attached VALUES (?, ?, ?, ?, ?)", (subject, name, str(desc.digest), desc.media_type, desc.size))
+            sql.execute(
+                "INSERT OR IGNORE INTO attached VALUES (?, ?, ?, ?, ?)",
+                (subject, name, str(desc.digest), desc.media_type, desc.size),
+            )
 
     def _attached(self, tag: str) -> Descriptor:
         with self._images.db.read() as sql:
-            row = sql.execute("SELECT media_type, target, size FROM attached WHERE name = ?", (tag,)).fetchone()
+            row = sql.execute(
+                "SELECT media_type, target, size FROM attached WHERE name = ?", (tag,)
+            ).fetchone()
         if row is None:
             raise BlobMissing(f"nothing is attached as {tag}")
         self._lease.hold("blob", row[1])
@@ -203,11 +233,15 @@ class LocalTarget:
         """Layer by layer: what the blob inflates to must be what the config says."""
         config = ImageConfig.parse(self._store.read(manifest.config.digest))
         if len(config.diff_ids) != len(manifest.layers):
-            raise ConfigContradiction(f"the image config lists {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}")
+            raise ConfigContradiction(
+                f"the image config lists {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}"
+            )
         for position, (claimed, desc) in enumerate(zip(config.diff_ids, manifest.layers, strict=True), 1):
             diff_id = self._diff_id(desc)
             if diff_id is None:
-                raise NotAnImage(f"layer {position} ({desc.digest}) of type {desc.media_type!r} did not become a layer here")
+                raise NotAnImage(
+                    f"layer {position} ({desc.digest}) of type {desc.media_type!r} did not become a layer here"
+                )
             if diff_id != claimed:
                 raise ContentMismatch(
                     f"layer {position} ({desc.digest}) contains {diff_id}, but the image config says {claimed}"
@@ -226,6 +260,7 @@ class LocalTarget:
         if not self._origin:
             return
         with self._images.db.write() as sql:
-            sql.execute("UPDATE layer_blobs SET origin = ? WHERE digest = ? AND origin = ''", (self._origin, str(desc.digest)))
-
-
+            sql.execute(
+                "UPDATE layer_blobs SET origin = ? WHERE digest = ? AND origin = ''",
+                (self._origin, str(desc.digest)),
+            )

@@ -152,17 +152,40 @@ class Surveyor:
         volumes = self._volumes()
         cache_nodes = {("layer", d) for d in layers} | {("blob", d) for d in blobs}
         cache_nodes -= of_images | of_containers
-        cache_rows = self._cache(layers, {digest for kind, digest in of_images | of_containers if kind == "layer"})
+        cache_rows = self._cache(
+            layers, {digest for kind, digest in of_images | of_containers if kind == "layer"}
+        )
         cache_size = disk(cache_nodes) + self._sizes.of(self._root / "cache")
-        own = {cid: self._sizes.of(self._root / "containers" / cid) + self._sizes.of(self._root / "work" / cid) for cid, _, _ in containers}
+        own = {
+            cid: self._sizes.of(self._root / "containers" / cid) + self._sizes.of(self._root / "work" / cid)
+            for cid, _, _ in containers
+        }
         used_volumes = [v for v in volumes if v.links]
         image_size = disk(of_images)
         container_size = sum(own.values()) + disk(of_containers - of_images)
         parts = [
             Part("Images", len(images), len(active), image_size, image_size - disk(of_active)),
-            Part("Containers", len(own), len(self._running & own.keys()), container_size, sum(s for c, s in own.items() if c not in self._running)),
-            Part("Local Volumes", len(volumes), len(used_volumes), sum(v.size for v in volumes), sum(v.size for v in volumes if not v.links)),
-            Part("Build Cache", len(cache_rows), sum(row.entry.in_use for row in cache_rows), cache_size, cache_size),
+            Part(
+                "Containers",
+                len(own),
+                len(self._running & own.keys()),
+                container_size,
+                sum(s for c, s in own.items() if c not in self._running),
+            ),
+            Part(
+                "Local Volumes",
+                len(volumes),
+                len(used_volumes),
+                sum(v.size for v in volumes),
+                sum(v.size for v in volumes if not v.links),
+            ),
+            Part(
+                "Build Cache",
+                len(cache_rows),
+                sum(row.entry.in_use for row in cache_rows),
+                cache_size,
+                cache_size,
+            ),
         ]
         other = self._rest()
         trash = other.pop("trash", 0) + other.pop("ingest", 0)
@@ -200,7 +223,12 @@ class Surveyor:
             records = [record for (record,) in sql.execute("SELECT record FROM containers")]
         # A record names its volumes in JSON; the quoted name is looked for, whatever the field.
         return [
-            VolumeUsage(name, sum(f'"{name}"' in record for record in records), self._sizes.of(self._root / "volumes" / name)) for name in names
+            VolumeUsage(
+                name,
+                sum(f'"{name}"' in record for record in records),
+                self._sizes.of(self._root / "volumes" / name),
+            )
+            for name in names
         ]
 
     def _cache(self, layers: dict[str, int], kept: set[str]) -> list[CacheUsage]:
@@ -222,7 +250,9 @@ class Surveyor:
                 out[name] = self._sizes.of(self._root / name)
         for name in sorted(done - {"cache"}):
             out[name] = self._sizes.of(self._root / name, below=False)
-        out["blobs/"] = sum(self._sizes.of(self._root / "blobs" / a, below=False) for a in ("sha256", "sha512"))
+        out["blobs/"] = sum(
+            self._sizes.of(self._root / "blobs" / a, below=False) for a in ("sha256", "sha512")
+        )
         with self._db.read() as sql:
             known = {key for (key,) in sql.execute("SELECT id FROM containers")}
             volumes = {name for (name,) in sql.execute("SELECT name FROM volumes")}
@@ -233,9 +263,13 @@ class Surveyor:
         return out
 
     def _shares(
-        self, images: list[ImageSummary], reached: dict[str, set[tuple[str, str]]], layers: dict[str, int], blobs: dict[str, int],
+        self,
+        images: list[ImageSummary],
+        reached: dict[str, set[tuple[str, str]]],
+        layers: dict[str, int],
+        blobs: dict[str, int],
         containers: list[tuple[str, str, str]],
-    ) -> Iterable[ImageUsage]:  # fmt: skip
+    ) -> Iterable[ImageUsage]:
         times: dict[tuple[str, str], int] = {}
         for nodes in reached.values():
             for node in nodes:
@@ -245,4 +279,6 @@ class Surveyor:
             for node in reached[image.id]:
                 size = (layers if node[0] == "layer" else blobs).get(node[1], 0)
                 shared, unique = (shared + size, unique) if times[node] > 1 else (shared, unique + size)
-            yield ImageUsage(image, shared, unique, sum(target in image.targets for _, target, _ in containers))
+            yield ImageUsage(
+                image, shared, unique, sum(target in image.targets for _, target, _ in containers)
+            )

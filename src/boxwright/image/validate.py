@@ -58,7 +58,10 @@ class _Image:
             yield Problem("image", name, f"has {len(raw)} bytes, not {desc.size}")
         if isinstance(content, Index):
             for entry in content.manifests:
-                here = entry.media_type in mt.INDEXES | mt.MANIFESTS and self._store.size(entry.digest) is not None
+                here = (
+                    entry.media_type in mt.INDEXES | mt.MANIFESTS
+                    and self._store.size(entry.digest) is not None
+                )
                 if here and entry.digest not in above:
                     yield from self.check(entry, above | {desc.digest})
             return
@@ -75,11 +78,17 @@ class _Image:
             yield Problem("image", name, f"its config: {error}")
             return
         if len(config.diff_ids) != len(manifest.layers):
-            yield Problem("image", name, f"its config lists {len(config.diff_ids)} layers, the manifest {len(manifest.layers)}")
+            yield Problem(
+                "image",
+                name,
+                f"its config lists {len(config.diff_ids)} layers, the manifest {len(manifest.layers)}",
+            )
             return
         entries = sum(not entry.empty_layer for entry in config.history)
         if config.history and entries != len(config.diff_ids):
-            yield Problem("image", name, f"its history tells of {entries} layers, there are {len(config.diff_ids)}")
+            yield Problem(
+                "image", name, f"its history tells of {entries} layers, there are {len(config.diff_ids)}"
+            )
         for diff_id, desc in zip(config.diff_ids, manifest.layers, strict=True):
             yield from self._layer(diff_id, desc)
 
@@ -92,7 +101,9 @@ class _Image:
         yield from check_layer(self._images, layer)
         if str(desc.digest) == str(diff_id):
             if desc.size != layer.tar_size:
-                yield Problem("layer", str(diff_id), f"has {layer.tar_size} bytes, the manifest says {desc.size}")
+                yield Problem(
+                    "layer", str(diff_id), f"has {layer.tar_size} bytes, the manifest says {desc.size}"
+                )
             return
         problem = next(self._blob(desc), None)
         if problem:
@@ -119,7 +130,13 @@ def check_blob(images: ImageStore, digest: Digest) -> Problem | None:
                 found.update(data)
     except OSError as error:
         return Problem("blob", str(digest), f"cannot be read: {error.strerror}")
-    return None if found.hexdigest() == digest.hex else Problem("blob", str(digest), f"has other bytes: their digest is {digest.algorithm}:{found.hexdigest()}")
+    return (
+        None
+        if found.hexdigest() == digest.hex
+        else Problem(
+            "blob", str(digest), f"has other bytes: their digest is {digest.algorithm}:{found.hexdigest()}"
+        )
+    )
 
 
 def check_layer(images: ImageStore, layer: Layer) -> Iterator[Problem]:
@@ -135,7 +152,9 @@ def check_layer(images: ImageStore, layer: Layer) -> Iterator[Problem]:
         yield Problem("layer", name, f"cannot be read: {error}")
         return
     if found.hexdigest() != layer.diff_id.hex:
-        yield Problem("layer", name, f"has other bytes: their digest is {layer.diff_id.algorithm}:{found.hexdigest()}")
+        yield Problem(
+            "layer", name, f"has other bytes: their digest is {layer.diff_id.algorithm}:{found.hexdigest()}"
+        )
         return
     if size != layer.tar_size:
         yield Problem("layer", name, f"has {size} bytes, its record says {layer.tar_size}")
@@ -211,7 +230,9 @@ class Checker:
                 problems.append(self._repair_blob(found) if repair else found)
         for layer in self._images.layers.all():
             with self._images.store.committing():
-                broken = list(check_layer(self._images, layer)) if self._images.layers.has(layer.diff_id) else []
+                broken = (
+                    list(check_layer(self._images, layer)) if self._images.layers.has(layer.diff_id) else []
+                )
             problems += [self._repair_layer(problem, layer) for problem in broken] if repair else broken
         problems += self._rows(repair)
         return problems
@@ -231,7 +252,10 @@ class Checker:
                 self._again(layer, body)
             return replace(problem, state="repaired")
         for desc, _ in self._images.layers.blobs(layer.diff_id):
-            if self._images.store.size(desc.digest) == desc.size and check_blob(self._images, desc.digest) is None:
+            if (
+                self._images.store.size(desc.digest) == desc.size
+                and check_blob(self._images, desc.digest) is None
+            ):
                 with self._images.store.open(desc) as body:
                     self._again(layer, body)
                 return replace(problem, state="repaired")
@@ -258,18 +282,31 @@ class Checker:
     def _exposed(self, digest: Digest) -> bool:
         layers = self._images.layers
         try:
-            return layers.has(digest) and os.path.samefile(layers.get(digest).tar_path, self._images.store.path(digest))
+            return layers.has(digest) and os.path.samefile(
+                layers.get(digest).tar_path, self._images.store.path(digest)
+            )
         except FileNotFoundError:
             return False
 
     def _replaceable(self, digest: str) -> bool:
         """Whether content can be fetched (its repository is known) or built (a step record made it) again."""
         with self._db.read() as sql:
-            fetched = sql.execute("SELECT 1 FROM layer_blobs WHERE (digest = ?1 OR diff_id = ?1) AND origin != ''", (digest,)).fetchone()
-            built = sql.execute("SELECT 1 FROM steps WHERE ' ' || layers || ' ' LIKE ?", (f"% {digest} %",)).fetchone()
-            made = sql.execute("SELECT 1 FROM layer_blobs WHERE digest = ? AND digest != diff_id AND compressor != ''", (digest,)).fetchone()
-            named = sql.execute("SELECT 1 FROM names WHERE name LIKE '%@%' AND target = ?", (digest,)).fetchone()
-            known = sql.execute("SELECT 1 FROM images WHERE target = ?1 OR manifest = ?1 OR image_id = ?1", (digest,)).fetchone()
+            fetched = sql.execute(
+                "SELECT 1 FROM layer_blobs WHERE (digest = ?1 OR diff_id = ?1) AND origin != ''", (digest,)
+            ).fetchone()
+            built = sql.execute(
+                "SELECT 1 FROM steps WHERE ' ' || layers || ' ' LIKE ?", (f"% {digest} %",)
+            ).fetchone()
+            made = sql.execute(
+                "SELECT 1 FROM layer_blobs WHERE digest = ? AND digest != diff_id AND compressor != ''",
+                (digest,),
+            ).fetchone()
+            named = sql.execute(
+                "SELECT 1 FROM names WHERE name LIKE '%@%' AND target = ?", (digest,)
+            ).fetchone()
+            known = sql.execute(
+                "SELECT 1 FROM images WHERE target = ?1 OR manifest = ?1 OR image_id = ?1", (digest,)
+            ).fetchone()
         return bool(fetched or built or made or named or not (known or self._is_layer(digest)))
 
     def _is_layer(self, digest: str) -> bool:
@@ -285,7 +322,9 @@ class Checker:
             if problem is None:
                 continue
             # An image that was pulled can be pulled again; a row whose content is gone is worth nothing either way.
-            worthless = repair and (any("@" in name for name in row.names) or "not in the store" in problem.detail)
+            worthless = repair and (
+                any("@" in name for name in row.names) or "not in the store" in problem.detail
+            )
             if worthless:
                 with self._db.write() as sql:
                     sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
@@ -314,7 +353,10 @@ class Checker:
                 config = self._images.config_of(manifest)
                 for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=True):
                     self._images.layers.get(diff_id)
-                    if str(layer.digest) != str(diff_id) and self._images.store.size(layer.digest) != layer.size:
+                    if (
+                        str(layer.digest) != str(diff_id)
+                        and self._images.store.size(layer.digest) != layer.size
+                    ):
                         return Problem("image", target, f"its layer blob {layer.digest} is not in the store")
         except BoxwrightError as error:
             return Problem("image", target, str(error))

@@ -46,7 +46,9 @@ def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
         lock = hold_temporary(directory)
         try:
             tree.rename(directory / "tree")
-            return layers.publish(directory, diff_id, "tree", builder.offset, builder.content, builder.entries)
+            return layers.publish(
+                directory, diff_id, "tree", builder.offset, builder.content, builder.entries
+            )
         finally:
             _remove(directory)
             os.close(lock)
@@ -89,6 +91,9 @@ class TreeReader(Pipe):
 
             write_tree(layer.tree_path, TarBuilder(_Out()))
             if hasher.hexdigest() != layer.diff_id.hex:
-                raise TreeChanged(f"the tree of layer {layer.diff_id} was changed after it was stored", hint="remove and build the image again")
+                raise TreeChanged(
+                    f"the tree of layer {layer.diff_id} was changed after it was stored",
+                    hint="remove and build the image again",
+                )
 
         super().__init__(produce)

@@ -29,7 +29,14 @@ class TooDeep(Unsupported):
     """A tree has more levels than can be unpacked."""
 
 
-def unpack(layer: Layer, target: Path | int, *, overlay: bool = True, as_root: bool = True, userxattr: bool | None = None) -> None:
+def unpack(
+    layer: Layer,
+    target: Path | int,
+    *,
+    overlay: bool = True,
+    as_root: bool = True,
+    userxattr: bool | None = None,
+) -> None:
     """Write a layer's tree into an existing directory (a path, or a descriptor of it).
 
     With `overlay` the directory becomes an overlay lower: whiteouts are character devices 0/0, opaque directories
@@ -41,7 +48,13 @@ def unpack(layer: Layer, target: Path | int, *, overlay: bool = True, as_root: b
         source = open_source(layer)
         try:
             with disk_errors(f"the tree of layer {layer.diff_id}"):
-                _Unpacker(source, fd, overlay=overlay, as_root=as_root, opaque=_OPAQUE[not as_root if userxattr is None else userxattr]).run()
+                _Unpacker(
+                    source,
+                    fd,
+                    overlay=overlay,
+                    as_root=as_root,
+                    opaque=_OPAQUE[not as_root if userxattr is None else userxattr],
+                ).run()
         finally:
             source.close()
     finally:
@@ -82,7 +95,9 @@ class _Unpacker:
                 os.close(frame[0])
 
     def _enter(self, fd: int, path: bytes, handle: Any, facts: Facts, *, existed: bool) -> None:
-        self._stack.append((fd, path, facts, handle, iter(sorted(self._source.children(handle).items())), existed))
+        self._stack.append(
+            (fd, path, facts, handle, iter(sorted(self._source.children(handle).items())), existed)
+        )
         if len(self._stack) > _DEEPEST:
             raise TooDeep(f"{os.fsdecode(path[:200])}… lies too deep to be unpacked")
         if facts.opaque:
@@ -103,7 +118,9 @@ class _Unpacker:
                 os.mkdir(name, 0o700, dir_fd=parent)
             elif not self._as_root:
                 os.chmod(name, 0o700, dir_fd=parent)
-        self._enter(os.open(name, _DIR_FLAGS, dir_fd=parent), path + name + b"/", handle, facts, existed=existed)
+        self._enter(
+            os.open(name, _DIR_FLAGS, dir_fd=parent), path + name + b"/", handle, facts, existed=existed
+        )
 
     def _other(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
         if not self._overlay:
@@ -202,7 +219,12 @@ def remove(parent: int, name: bytes) -> None:
             if deeper is not None:
                 if len(stack) > _DEEPEST:
                     # More levels than descriptors: go on with this part from the top.
-                    os.rename(deeper, b".deep-" + os.urandom(8).hex().encode(), src_dir_fd=fd, dst_dir_fd=stack[0][0])
+                    os.rename(
+                        deeper,
+                        b".deep-" + os.urandom(8).hex().encode(),
+                        src_dir_fd=fd,
+                        dst_dir_fd=stack[0][0],
+                    )
                     continue
                 stack.append((_open_writable(fd, deeper), deeper))
                 continue

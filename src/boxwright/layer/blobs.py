@@ -53,7 +53,9 @@ class _Tee(io.RawIOBase):
             view[:count] = data
         self.count += count
         if self.count > self._desc.size:
-            raise ContentMismatch(f"{self._desc.media_type} {self._desc.digest} goes on after its size of {self._desc.size} bytes")
+            raise ContentMismatch(
+                f"{self._desc.media_type} {self._desc.digest} goes on after its size of {self._desc.size} bytes"
+            )
         if self.storing:
             self._ingest.write(view[:count])
         return count
@@ -64,14 +66,22 @@ def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_bl
     store = layers.store
     with store.committing():
         known = layers.by_blob(desc.digest)
-        if known is not None and (not keep_blob or str(known.diff_id) == str(desc.digest) or store.size(desc.digest) == desc.size):
+        if known is not None and (
+            not keep_blob or str(known.diff_id) == str(desc.digest) or store.size(desc.digest) == desc.size
+        ):
             hold_for_process(layers.db, "layer", known.diff_id)
             return known
-    with store.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm) as ingest:
+    with store.ingest(
+        f"{desc.digest.algorithm}-{desc.digest.hex}", algorithm=desc.digest.algorithm
+    ) as ingest:
         kept = None
         if isinstance(body, Resumable):
             body.resume_at(ingest.offset)
-            kept = open(store.root / "ingest" / f"{desc.digest.algorithm}-{desc.digest.hex}", "rb", buffering=0) if ingest.offset else None
+            kept = (
+                open(store.root / "ingest" / f"{desc.digest.algorithm}-{desc.digest.hex}", "rb", buffering=0)
+                if ingest.offset
+                else None
+            )
         elif ingest.offset:
             ingest.reset()
         tee = _Tee(body, ingest, kept, desc)
@@ -97,7 +107,9 @@ def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, ke
         with layers.writer(algorithm=desc.digest.algorithm) as writer:
             writer.pump(stream)
             if tee.count != desc.size:
-                raise ContentMismatch(f"{desc.media_type} {desc.digest} ends {desc.size - tee.count} bytes before its size of {desc.size}")
+                raise ContentMismatch(
+                    f"{desc.media_type} {desc.digest} ends {desc.size - tee.count} bytes before its size of {desc.size}"
+                )
             return writer.commit(DiffID(desc.digest.algorithm, desc.digest.hex))
     with layers.writer() as writer:
         try:
@@ -122,7 +134,9 @@ def _check(tee: _Tee, ingest: Ingest, desc: Descriptor, cause: BaseException | N
     while tee.read(CHUNK):
         pass
     if ingest.offset != desc.size or ingest.digest != desc.digest:
-        raise ContentMismatch(f"{desc.media_type} {desc.digest} has other bytes: {ingest.offset} with digest {ingest.digest}") from cause
+        raise ContentMismatch(
+            f"{desc.media_type} {desc.digest} has other bytes: {ingest.offset} with digest {ingest.digest}"
+        ) from cause
 
 
 def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
@@ -138,7 +152,9 @@ def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
         try:
             (directory / "layer.tar").hardlink_to(layers.store.path(digest))
             summary = finish_index(directory, tree, raw.fileno(), size)
-            return layers.publish(directory, DiffID(digest.algorithm, digest.hex), "tar", size, summary.bytes, summary.entries)
+            return layers.publish(
+                directory, DiffID(digest.algorithm, digest.hex), "tar", size, summary.bytes, summary.entries
+            )
         finally:
             shutil.rmtree(directory, ignore_errors=True)
             os.close(lock)

@@ -118,7 +118,9 @@ class _Marked(io.RawIOBase):
         from zstandard import ZstdDecompressor
 
         source = Prefixed(b"", raw, self._FRAME)
-        self._inner = ZstdDecompressor().stream_reader(cast(BinaryIO, source), read_size=CHUNK // 4, read_across_frames=True)
+        self._inner = ZstdDecompressor().stream_reader(
+            cast(BinaryIO, source), read_size=CHUNK // 4, read_across_frames=True
+        )
         self._tail = b""
 
     def readable(self) -> bool:
@@ -162,7 +164,9 @@ class _Inflated(io.RawIOBase):
         except self._errors as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise CompressedDataBroken(f"the {self._kind} stream is damaged: {str(error) or 'it ends too early'}") from error
+            raise CompressedDataBroken(
+                f"the {self._kind} stream is damaged: {str(error) or 'it ends too early'}"
+            ) from error
         if not count:
             while self._raw.read(CHUNK):
                 pass
@@ -269,14 +273,20 @@ def known_blobs(layers: LayerStore, layer: Layer, kind: str, level: int | None =
     of any origin when no level was asked for, else only those that this compressor made."""
     compressor = Compressor(kind, level)
     wanted = (compressor.media_type(), compressor.media_type(False))
-    return [d for d, by in layers.blobs(layer.diff_id) if (by == compressor.name if level is not None else d.media_type in wanted)]
+    return [
+        d
+        for d, by in layers.blobs(layer.diff_id)
+        if (by == compressor.name if level is not None else d.media_type in wanted)
+    ]
 
 
 class Compressing(io.RawIOBase):
     """A layer as a compressed body that is kept as a blob while it is read. `finish` reads what is left, publishes
     the blob and returns its descriptor; closing before that throws the bytes away."""
 
-    def __init__(self, layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None) -> None:
+    def __init__(
+        self, layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None
+    ) -> None:
         self._layers, self._layer = layers, layer
         self._compressor = Compressor(kind, level)
         self._ingest = store.ingest(f"compress-{os.urandom(16).hex()}")
@@ -318,7 +328,9 @@ class Compressing(io.RawIOBase):
         super().close()
 
 
-def compress_layer(layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None) -> Descriptor:
+def compress_layer(
+    layers: LayerStore, layer: Layer, store: LocalStore, kind: str, level: int | None = None
+) -> Descriptor:
     """The layer as a compressed blob in the store (for 'none' the virtual one); one that is known and here is used."""
     if kind == "none":
         return Descriptor(mt.OCI_LAYER, Digest(layer.diff_id.algorithm, layer.diff_id.hex), layer.tar_size)

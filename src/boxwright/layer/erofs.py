@@ -25,7 +25,9 @@ UNIADDR: Final = 1 << 26  # 32 GiB, far above any index
 _MOST_BLOCKS = (1 << 32) - UNIADDR - 2
 META: Final = 4096  # bytes; where inodes begin
 MAGIC: Final = 0xE0F5E1E2
-IMPLIED_AT: Final = 1024 + 48  # in the uuid's place: how many directories, the root not counted, the tar only implies
+IMPLIED_AT: Final = (
+    1024 + 48
+)  # in the uuid's place: how many directories, the root not counted, the tar only implies
 SUPER: Final = Struct("<IIIBBHQQIIII16s16sI2xHH38x")
 SLOT: Final = Struct("<64sII56x")
 INODE: Final = Struct("<HHHHQIIIIqIIB15x")
@@ -33,7 +35,14 @@ DIRENT: Final = Struct("<QHBx")
 PREFIXES: Final = ((b"user.", 1), (b"trusted.", 4), (b"security.", 6))
 _ACLS = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
 _PLAIN, _INLINE = 1 | 0 << 1, 1 | 2 << 1
-_FILE_TYPES = {stat.S_IFREG: 1, stat.S_IFDIR: 2, stat.S_IFCHR: 3, stat.S_IFBLK: 4, stat.S_IFIFO: 5, stat.S_IFLNK: 7}
+_FILE_TYPES = {
+    stat.S_IFREG: 1,
+    stat.S_IFDIR: 2,
+    stat.S_IFCHR: 3,
+    stat.S_IFBLK: 4,
+    stat.S_IFIFO: 5,
+    stat.S_IFLNK: 7,
+}
 _FLUSH = 1 << 20
 
 
@@ -217,16 +226,47 @@ def _front(plan: _Plan, blocks: int, tar_blocks: int) -> bytes:
     if plan.sparse:
         slots.append(SLOT.pack(b"sparse", plan.sparse // BLOCK, UNIADDR + tar_blocks))
     head = SUPER.pack(
-        MAGIC, 0, 2, 9, 0, plan.nids[0], len(plan.order), 0, 0, blocks, 0, 0, plan.implied.to_bytes(16, "little"), b"boxwright-1", 8, len(slots), 9,
-    )  # fmt: skip
+        MAGIC,
+        0,
+        2,
+        9,
+        0,
+        plan.nids[0],
+        len(plan.order),
+        0,
+        0,
+        blocks,
+        0,
+        0,
+        plan.implied.to_bytes(16, "little"),
+        b"boxwright-1",
+        8,
+        len(slots),
+        9,
+    )
     front = bytes(1024) + head + b"".join(slots)
     return front + bytes(META - len(front))
 
 
 def _inodes(plan: _Plan, out: _Output, folders_at: int, sparse_at: int) -> None:
     tree, pack = plan.tree, INODE.pack
-    mode, size, where, links, bodies, segments = tree.mode, tree.size, tree.where, tree.links, plan.bodies, tree.sparse
-    uid, gid, seconds, nanoseconds, nlinks, nids, flags = tree.uid, tree.gid, tree.seconds, tree.nanoseconds, plan.nlinks, plan.nids, tree.flags
+    mode, size, where, links, bodies, segments = (
+        tree.mode,
+        tree.size,
+        tree.where,
+        tree.links,
+        plan.bodies,
+        tree.sparse,
+    )
+    uid, gid, seconds, nanoseconds, nlinks, nids, flags = (
+        tree.uid,
+        tree.gid,
+        tree.seconds,
+        tree.nanoseconds,
+        plan.nlinks,
+        plan.nids,
+        tree.flags,
+    )
     for number in plan.order:
         bits, layout, start = mode[number], _PLAIN, where[number]
         body = bodies.get(number, b"")
@@ -242,9 +282,20 @@ def _inodes(plan: _Plan, out: _Output, folders_at: int, sparse_at: int) -> None:
             else:
                 start += folders_at
         record = pack(
-            layout, (len(body) - 12) // 4 + 1 if body else 0, bits, 0, size[number], start, number + 1, uid[number], gid[number],
-            seconds[number], nanoseconds[number], nlinks[number], flags[number] & IMPLIED,
-        )  # fmt: skip
+            layout,
+            (len(body) - 12) // 4 + 1 if body else 0,
+            bits,
+            0,
+            size[number],
+            start,
+            number + 1,
+            uid[number],
+            gid[number],
+            seconds[number],
+            nanoseconds[number],
+            nlinks[number],
+            flags[number] & IMPLIED,
+        )
         gap = nids[number] * 32 - out.position
         if gap or body or tail:
             record = bytes(gap) + record + body + tail
@@ -266,7 +317,9 @@ def _folder(plan: _Plan, folder: int, out: _Output) -> None:
     out.write(_block(block, nids, mode, used, pack))
 
 
-def _block(block: list[tuple[bytes, int]], nids: array[int], mode: array[int], used: int, pack: object) -> bytes:
+def _block(
+    block: list[tuple[bytes, int]], nids: array[int], mode: array[int], used: int, pack: object
+) -> bytes:
     at = 12 * len(block)
     parts = []
     for name, inode in block:

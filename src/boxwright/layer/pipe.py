@@ -19,7 +19,9 @@ class Pipe(io.RawIOBase):
     """`produce` gets a function that takes pieces of bytes; it runs in a thread, which starts with the first read.
     What it raises, the reader raises. `close` stops it and calls `release`."""
 
-    def __init__(self, produce: Callable[[Callable[[bytes], None]], None], release: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, produce: Callable[[Callable[[bytes], None]], None], release: Callable[[], None] = lambda: None
+    ) -> None:
         self._produce = produce
         self._release = release
         self._queue: Queue[bytes | BaseException] = Queue(_DEPTH)

@@ -17,7 +17,15 @@ from boxwright.layer import pax
 from boxwright.layer.pax import TarInvalid as TarInvalid
 
 BLOCK: Final = 512
-FILE, DIR, SYMLINK, HARDLINK, CHAR, BLOCKDEV, FIFO = "file", "dir", "symlink", "hardlink", "char", "block", "fifo"
+FILE, DIR, SYMLINK, HARDLINK, CHAR, BLOCKDEV, FIFO = (
+    "file",
+    "dir",
+    "symlink",
+    "hardlink",
+    "char",
+    "block",
+    "fifo",
+)
 
 _FIELDS = Struct("100s8s8s8s12s12s8sc100s8s32x32x8s8s155s12s")
 _ZERO = bytes(BLOCK)
@@ -26,8 +34,17 @@ _ADLER = 65521
 _NO_ID = 0xFFFFFFFF
 _tuple = tuple.__new__
 _TYPES = {
-    b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE, b"1": HARDLINK, b"2": SYMLINK, b"3": CHAR, b"4": BLOCKDEV, b"5": DIR, b"6": FIFO,
-}  # fmt: skip
+    b"0": FILE,
+    b"\0": FILE,
+    b"7": FILE,
+    b"S": FILE,
+    b"1": HARDLINK,
+    b"2": SYMLINK,
+    b"3": CHAR,
+    b"4": BLOCKDEV,
+    b"5": DIR,
+    b"6": FIFO,
+}
 
 
 class Header(NamedTuple):
@@ -157,7 +174,9 @@ class Scanner:
             return
         if self._zeros:
             raise TarInvalid("the archive has a single zero block in its middle")
-        name, mode, uid, gid, size_field, mtime, checksum, flag, link, magic, major, minor, prefix, tail = _FIELDS.unpack(block)
+        name, mode, uid, gid, size_field, mtime, checksum, flag, link, magic, major, minor, prefix, tail = (
+            _FIELDS.unpack(block)
+        )
         numbers = self._numbers
         # The low half of Adler-32 is the sum of the bytes modulo a prime: 20 times faster than sum().
         if ((zlib.adler32(block, 0) & 0xFFFF) - self._sums[checksum]) % _ADLER:
@@ -181,7 +200,9 @@ class Scanner:
         owner, group = numbers[uid], numbers[gid]
         extended = self._extended
         if extended is not None or self._long_name is not None or self._long_link is not None:
-            name, link, size, owner, group, seconds, nanoseconds, xattrs = self._extend(name, link, size, owner, group, seconds)
+            name, link, size, owner, group, seconds, nanoseconds, xattrs = self._extend(
+                name, link, size, owner, group, seconds
+            )
         device_major = device_minor = 0
         if kind is not FILE:
             size = 0
@@ -195,9 +216,25 @@ class Scanner:
         if not (0 <= owner < _NO_ID and 0 <= group < _NO_ID):
             owner, group = _id(owner), _id(group)
         # Without the named tuple's own __new__, which takes as long as all number fields together.
-        header = _tuple(Header, (
-            name, kind, numbers[mode] & 0o7777, owner, group, seconds, nanoseconds, size, link, device_major, device_minor, xattrs, offset, None,
-        ))  # fmt: skip
+        header = _tuple(
+            Header,
+            (
+                name,
+                kind,
+                numbers[mode] & 0o7777,
+                owner,
+                group,
+                seconds,
+                nanoseconds,
+                size,
+                link,
+                device_major,
+                device_minor,
+                xattrs,
+                offset,
+                None,
+            ),
+        )
         if flag == b"S" or (extended is not None and extended.sparse):
             self._sparse(header, block, extended)
         else:
@@ -237,10 +274,17 @@ class Scanner:
         if flag in (b"g", b"V"):  # Docker ignores global PAX headers too
             self._pass(size)
             return
-        handlers = {b"x": self._on_pax, b"X": self._on_pax, b"L": self._on_long_name, b"K": self._on_long_link}
+        handlers = {
+            b"x": self._on_pax,
+            b"X": self._on_pax,
+            b"L": self._on_long_name,
+            b"K": self._on_long_link,
+        }
         handler = handlers.get(flag)
         if handler is None:
-            raise TarInvalid(f"the archive has an entry of type {flag.decode('latin-1')!r}, which no layer may hold")
+            raise TarInvalid(
+                f"the archive has an entry of type {flag.decode('latin-1')!r}, which no layer may hold"
+            )
         if size > pax.LIMIT:
             raise TarInvalid(f"an extended header claims {size} bytes; at most {pax.LIMIT} are accepted")
         self._want(size + -size % BLOCK, lambda payload: handler(payload[:size]))
@@ -310,7 +354,9 @@ def _check_signed(block: bytes, wanted: int) -> None:
     """Some old writers summed signed bytes; anything else is damage."""
     parts = block[:148] + b" " * 8 + block[156:]
     if sum(parts) != wanted and sum(byte - 256 if byte > 127 else byte for byte in parts) != wanted:
-        raise TarInvalid("a tar header has a wrong checksum", hint="the file is damaged, or is not a tar archive")
+        raise TarInvalid(
+            "a tar header has a wrong checksum", hint="the file is damaged, or is not a tar archive"
+        )
 
 
 def _id(value: int) -> int:

@@ -19,7 +19,10 @@ from boxwright.layer.store import Layer, LayerMissing
 from boxwright.layer.tree import IMPLIED
 
 _OPAQUE = b"overlay.opaque"
-_PREFIXES = {number: prefix for prefix, number in erofs.PREFIXES} | {2: b"system.posix_acl_access", 3: b"system.posix_acl_default"}
+_PREFIXES = {number: prefix for prefix, number in erofs.PREFIXES} | {
+    2: b"system.posix_acl_access",
+    3: b"system.posix_acl_default",
+}
 
 
 class IndexBroken(Corrupt):
@@ -69,7 +72,9 @@ def open_source(layer: Layer) -> LayerSource:
     try:
         return TarSource(layer) if layer.kind == "tar" else TreeSource(layer)
     except FileNotFoundError as error:
-        raise LayerMissing(f"layer {layer.diff_id} has lost its files", hint="pull or build the image again") from error
+        raise LayerMissing(
+            f"layer {layer.diff_id} has lost its files", hint="pull or build the image again"
+        ) from error
 
 
 class TarSource:
@@ -83,7 +88,9 @@ class TarSource:
         try:
             fields = erofs.SUPER.unpack_from(self._map, 1024)
             if fields[0] != erofs.MAGIC or fields[13] != b"boxwright-1".ljust(16, b"\0"):
-                raise IndexBroken(f"{layer.index_path} is not an index", hint="remove the image and get it again")
+                raise IndexBroken(
+                    f"{layer.index_path} is not an index", hint="remove the image and get it again"
+                )
             self.root = fields[5]
             self._starts = [erofs.SLOT.unpack_from(self._map, 1152 + 128 * n)[2] for n in range(fields[15])]
             for path in layer.devices:
@@ -109,10 +116,22 @@ class TarSource:
         rdev = 0
         if kind == stat.S_IFCHR or kind == stat.S_IFBLK:
             rdev = os.makedev(start >> 8 & 0xFFF, start & 0xFF | start >> 12 & 0xFFF00)
-        opaque = bool(icount) and kind == stat.S_IFDIR and self._entries(handle, icount).get((4, _OPAQUE)) == b"y"
+        opaque = (
+            bool(icount) and kind == stat.S_IFDIR and self._entries(handle, icount).get((4, _OPAQUE)) == b"y"
+        )
         return Facts(
-            mode, uid, gid, seconds * 1_000_000_000 + nanoseconds, size, rdev, links, handle, bool(flags & IMPLIED), opaque, icount > 0,
-        )  # fmt: skip
+            mode,
+            uid,
+            gid,
+            seconds * 1_000_000_000 + nanoseconds,
+            size,
+            rdev,
+            links,
+            handle,
+            bool(flags & IMPLIED),
+            opaque,
+            icount > 0,
+        )
 
     def children(self, handle: int) -> dict[bytes, int]:
         fields = self._inode(handle)
@@ -156,7 +175,11 @@ class TarSource:
         if not icount:
             return {}
         entries = self._entries(handle, icount)
-        return {_PREFIXES[index] + rest: value for (index, rest), value in entries.items() if (index, rest) != (4, _OPAQUE)}
+        return {
+            _PREFIXES[index] + rest: value
+            for (index, rest), value in entries.items()
+            if (index, rest) != (4, _OPAQUE)
+        }
 
     def _entries(self, handle: int, icount: int) -> dict[tuple[int, bytes], bytes]:
         at, end = handle * 32 + 64 + 12, handle * 32 + 64 + icount * 4 + 8
@@ -197,12 +220,23 @@ class TreeSource:
         if kind in (stat.S_IFDIR, stat.S_IFREG):
             names = self._names(handle)
         opaque = kind == stat.S_IFDIR and any(
-            name in names and os.getxattr(self._proc(handle), name) == b"y" for name in ("trusted.overlay.opaque", "user.overlay.opaque")
+            name in names and os.getxattr(self._proc(handle), name) == b"y"
+            for name in ("trusted.overlay.opaque", "user.overlay.opaque")
         )
         rdev = st.st_rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
         return Facts(
-            st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_size, rdev, st.st_nlink, st.st_ino, False, opaque, bool(names),
-        )  # fmt: skip
+            st.st_mode,
+            st.st_uid,
+            st.st_gid,
+            st.st_mtime_ns,
+            st.st_size,
+            rdev,
+            st.st_nlink,
+            st.st_ino,
+            False,
+            opaque,
+            bool(names),
+        )
 
     def _proc(self, handle: bytes) -> bytes:
         return b"/proc/self/fd/%d/%b" % (self._fd, handle)
@@ -236,12 +270,18 @@ class TreeSource:
     def xattrs(self, handle: bytes) -> dict[bytes, bytes]:
         out = {}
         for name in self._names(handle):
-            if not name.startswith(("trusted.overlay.", "user.overlay.")) and (not name.startswith("security.") or name == "security.capability"):
+            if not name.startswith(("trusted.overlay.", "user.overlay.")) and (
+                not name.startswith("security.") or name == "security.capability"
+            ):
                 out[os.fsencode(name)] = os.getxattr(self._proc(handle), name, follow_symlinks=False)
         return out
 
     def place(self, handle: bytes) -> tuple[int, int, bool]:
-        return os.open(handle, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd), 0, True
+        return (
+            os.open(handle, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd),
+            0,
+            True,
+        )
 
 
 class Slice(io.RawIOBase):

@@ -90,7 +90,10 @@ class LayerStore:
     def get(self, diff_id: Digest) -> Layer:
         """Raises LayerMissing."""
         with self.db.read() as sql:
-            row = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone()
+            row = sql.execute(
+                "SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?",
+                (str(diff_id),),
+            ).fetchone()
         if row is None:
             raise LayerMissing(f"layer {diff_id} is not in the store", hint="pull or build the image again")
         return self._layer(row)
@@ -98,12 +101,16 @@ class LayerStore:
     def has(self, diff_id: Digest) -> bool:
         """Whether the layer is stored now."""
         with self.db.read() as sql:
-            return sql.execute("SELECT 1 FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone() is not None
+            return (
+                sql.execute("SELECT 1 FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone() is not None
+            )
 
     def all(self) -> list[Layer]:
         """Every stored layer."""
         with self.db.read() as sql:
-            rows = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers ORDER BY added").fetchall()
+            rows = sql.execute(
+                "SELECT diff_id, kind, tar_size, bytes, entries FROM layers ORDER BY added"
+            ).fetchall()
         return [self._layer(row) for row in rows]
 
     def _layer(self, row: tuple[str, Literal["tar", "tree"], int, int, int]) -> Layer:
@@ -126,10 +133,18 @@ class LayerStore:
         from boxwright.spec.descriptor import Descriptor
 
         with self.db.read() as sql:
-            rows = sql.execute("SELECT media_type, digest, size, compressor FROM layer_blobs WHERE diff_id = ? ORDER BY rowid", (str(diff_id),)).fetchall()
-        return [(Descriptor(media_type, Digest.parse(digest), size), compressor) for media_type, digest, size, compressor in rows]
+            rows = sql.execute(
+                "SELECT media_type, digest, size, compressor FROM layer_blobs WHERE diff_id = ? ORDER BY rowid",
+                (str(diff_id),),
+            ).fetchall()
+        return [
+            (Descriptor(media_type, Digest.parse(digest), size), compressor)
+            for media_type, digest, size, compressor in rows
+        ]
 
-    def record_blob(self, diff_id: Digest, desc: Descriptor, *, compressor: str = "", origin: str = "") -> None:
+    def record_blob(
+        self, diff_id: Digest, desc: Descriptor, *, compressor: str = "", origin: str = ""
+    ) -> None:
         """Note that the blob decompresses to the layer; `origin` is a repository that has it."""
         with self.db.write() as sql:
             sql.execute(
@@ -142,7 +157,9 @@ class LayerStore:
         """Note that the layers were used now."""
         now = time.time()
         with self.db.write() as sql:
-            sql.executemany("UPDATE layers SET last_used = ? WHERE diff_id = ?", [(now, str(d)) for d in diff_ids])
+            sql.executemany(
+                "UPDATE layers SET last_used = ? WHERE diff_id = ?", [(now, str(d)) for d in diff_ids]
+            )
 
     # --- in ----------------------------------------------------------------------------------------
 
@@ -182,13 +199,24 @@ class LayerStore:
 
         return adopt_tree(self, tree)
 
-    def publish(self, directory: Path, diff_id: DiffID, kind: Literal["tar", "tree"], tar_size: int, content: int, entries: int) -> Layer:
+    def publish(
+        self,
+        directory: Path,
+        diff_id: DiffID,
+        kind: Literal["tar", "tree"],
+        tar_size: int,
+        content: int,
+        entries: int,
+    ) -> Layer:
         """For this room's writers: the complete, synced directory becomes the layer, unless an equal one exists."""
         final = self.path(diff_id)
         now = time.time()
         with self.store.committing(), disk_errors(str(final)), self.db.write() as sql:
             hold_for_process(self.db, "layer", diff_id)
-            known = sql.execute("SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?", (str(diff_id),)).fetchone()
+            known = sql.execute(
+                "SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?",
+                (str(diff_id),),
+            ).fetchone()
             if known is not None and final.is_dir():
                 sql.execute("UPDATE layers SET last_used = ? WHERE diff_id = ?", (now, str(diff_id)))
                 return self._layer(known)
@@ -197,7 +225,10 @@ class LayerStore:
             fsync_dir(directory)
             directory.rename(final)
             fsync_dir(self.root)
-            sql.execute("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", (str(diff_id), kind, tar_size, content, entries, now, now))
+            sql.execute(
+                "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (str(diff_id), kind, tar_size, content, entries, now, now),
+            )
         return Layer(diff_id, kind, final, tar_size, content, entries)
 
     # --- out ---------------------------------------------------------------------------------------
@@ -209,7 +240,9 @@ class LayerStore:
             try:
                 return open(layer.tar_path, "rb", buffering=0)
             except FileNotFoundError as error:
-                raise LayerMissing(f"layer {layer.diff_id} has lost its files", hint="pull or build the image again") from error
+                raise LayerMissing(
+                    f"layer {layer.diff_id} has lost its files", hint="pull or build the image again"
+                ) from error
         from boxwright.layer.adopt import TreeReader
 
         return io.BufferedReader(TreeReader(layer), 1 << 20)

@@ -27,7 +27,14 @@ _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
 _MOST_STEPS = 1024  # parts of symbolic links on the way to one name
 _CACHED_PATHS = 4096
-_MODES = {FILE: stat.S_IFREG, DIR: stat.S_IFDIR, SYMLINK: stat.S_IFLNK, CHAR: stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}
+_MODES = {
+    FILE: stat.S_IFREG,
+    DIR: stat.S_IFDIR,
+    SYMLINK: stat.S_IFLNK,
+    CHAR: stat.S_IFCHR,
+    "block": stat.S_IFBLK,
+    "fifo": stat.S_IFIFO,
+}
 
 
 def clean(name: bytes) -> bytes:
@@ -51,7 +58,9 @@ def clean(name: bytes) -> bytes:
             elif part and part != b".":
                 parts.append(part)
         name = b"/".join(parts)
-    if len(name) > _LONGEST_NAME and (len(name) > _LONGEST_PATH or max(map(len, name.split(b"/"))) > _LONGEST_NAME):
+    if len(name) > _LONGEST_NAME and (
+        len(name) > _LONGEST_PATH or max(map(len, name.split(b"/"))) > _LONGEST_NAME
+    ):
         raise TarInvalid(f"the name {_show(name)} is too long")
     return name
 
@@ -78,7 +87,16 @@ class Tree:
         self.size = array("q")
         self.where = array("q")  # of data in the tar; a device's number
         self.flags = bytearray()
-        columns = (self.mode, self.uid, self.gid, self.seconds, self.nanoseconds, self.size, self.where, self.flags)
+        columns = (
+            self.mode,
+            self.uid,
+            self.gid,
+            self.seconds,
+            self.nanoseconds,
+            self.size,
+            self.where,
+            self.flags,
+        )
         self._appends = tuple(column.append for column in columns)
         self.dirs: dict[int, dict[bytes, int]] = {}
         self.links: dict[int, bytes] = {}
@@ -88,7 +106,9 @@ class Tree:
         self._links = 0
         self.parents: dict[int, int] = {}
         self._make_dir(0, IMPLIED)
-        self._hidden = self._make_dir(0, IMPLIED)  # what lies under AUFS's own names, which hard links may refer to
+        self._hidden = self._make_dir(
+            0, IMPLIED
+        )  # what lies under AUFS's own names, which hard links may refer to
         self._known: dict[bytes, int] = {}  # paths of directories
         self._last = b""
         self._here = 0
@@ -201,7 +221,11 @@ class Tree:
         """A file that ends in an unpadded last block is read from a copy: the kernel reads whole blocks only."""
         whole = tar_size - tar_size % BLOCK
         for number in range(len(self.mode) - 1, 0, -1) if whole != tar_size else ():
-            if self.mode[number] & 0o170000 == stat.S_IFREG and number not in self.sparse and self.where[number] + self.size[number] > whole:
+            if (
+                self.mode[number] & 0o170000 == stat.S_IFREG
+                and number not in self.sparse
+                and self.where[number] + self.size[number] > whole
+            ):
                 self.sparse[number] = self.where[number], array("q", (0, self.size[number]))
 
     # --- inodes ------------------------------------------------------------------------------------
@@ -209,7 +233,9 @@ class Tree:
     def _make(self, header: Header, kind: int, where: int) -> int:
         number = len(self.flags)
         _, _, mode, uid, gid, seconds, nanoseconds, size, _, _, _, xattrs, _, _ = header
-        add_mode, add_uid, add_gid, add_seconds, add_nanoseconds, add_size, add_where, add_flags = self._appends
+        add_mode, add_uid, add_gid, add_seconds, add_nanoseconds, add_size, add_where, add_flags = (
+            self._appends
+        )
         add_mode(kind | mode)
         add_uid(uid)
         add_gid(gid)
@@ -313,7 +339,9 @@ class Tree:
                     return None
                 if len(part) > _LONGEST_NAME:
                     raise TarInvalid(f"the name {_show(part)} is too long")
-                child = children[part] = self._make_dir(number, IMPLIED if child is None else IMPLIED | OPAQUE)
+                child = children[part] = self._make_dir(
+                    number, IMPLIED if child is None else IMPLIED | OPAQUE
+                )
                 self._count(part)
             elif child in self.links:
                 target = self.links[child]
@@ -324,7 +352,9 @@ class Tree:
             elif child not in self.dirs:
                 if not make:
                     return None
-                raise TarInvalid(f"the archive has {_show(path)} below {_show(part)}, which is not a directory")
+                raise TarInvalid(
+                    f"the archive has {_show(path)} below {_show(part)}, which is not a directory"
+                )
             number = child
         return number
 
@@ -332,5 +362,7 @@ class Tree:
 def _device(header: Header) -> int:
     """Linux's new_encode_dev. Raises TarInvalid."""
     if not (0 <= header.major < 1 << 12 and 0 <= header.minor < 1 << 20):
-        raise TarInvalid(f"{_show(header.name)} is a device {header.major},{header.minor}, which Linux cannot have")
+        raise TarInvalid(
+            f"{_show(header.name)} is a device {header.major},{header.minor}, which Linux cannot have"
+        )
     return (header.minor & 0xFF) | header.major << 8 | (header.minor & ~0xFF) << 12

@@ -17,9 +17,14 @@ from boxwright.layer.source import Facts, LayerSource, open_content, open_source
 from boxwright.layer.store import Layer
 
 _KINDS = {
-    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char", stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
-}  # fmt: skip
+}
 _MOST_HOPS = 40  # as Linux
 _CACHED = 20_000  # directories
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
@@ -85,7 +90,9 @@ class LayersView:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -192,11 +199,24 @@ class LayersView:
         elif kind == "char" or kind == "block":
             device = os.major(facts.rdev), os.minor(facts.rdev)
         if facts.has_xattrs:
-            xattrs = {os.fsdecode(name): value for name, value in self._sources[number].xattrs(handle).items()}
+            xattrs = {
+                os.fsdecode(name): value for name, value in self._sources[number].xattrs(handle).items()
+            }
         return Node(
-            os.fsdecode(path), kind, mode & 0o7777, facts.uid, facts.gid, facts.mtime, facts.size if kind == "file" else 0, link, device,
-            xattrs, facts.links, (number, facts.identity), parts,
-        )  # fmt: skip
+            os.fsdecode(path),
+            kind,
+            mode & 0o7777,
+            facts.uid,
+            facts.gid,
+            facts.mtime,
+            facts.size if kind == "file" else 0,
+            link,
+            device,
+            xattrs,
+            facts.links,
+            (number, facts.identity),
+            parts,
+        )
 
     def _dir(self, path: bytes) -> _Parts:
         """A directory that was found before."""

@@ -19,7 +19,12 @@ _DEEPEST = 900  # one descriptor a level, of the usual 1024
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
-_FOREIGN = ("trusted.overlay.redirect", "trusted.overlay.metacopy", "user.overlay.redirect", "user.overlay.metacopy")
+_FOREIGN = (
+    "trusted.overlay.redirect",
+    "trusted.overlay.metacopy",
+    "user.overlay.redirect",
+    "user.overlay.metacopy",
+)
 
 
 def write_tree(tree: Path | int, builder: TarBuilder) -> None:
@@ -86,7 +91,9 @@ class _Walker:
             size = st.st_size
             xattrs, _ = _xattrs(fd, path)
             builder = self._builder
-            builder.put(path, FILE, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, size, b"", (0, 0), xattrs)
+            builder.put(
+                path, FILE, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, size, b"", (0, 0), xattrs
+            )
             if size:
                 builder.content_fd(fd, size, path)
         finally:
@@ -130,7 +137,9 @@ class _Walker:
             return
         xattrs, _ = _xattrs(b"/proc/self/fd/%d/%b" % (parent, name), path)
         # Links are kept 0777 by Linux.
-        self._builder.put(path, kind, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, 0, link, device, xattrs)
+        self._builder.put(
+            path, kind, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, 0, link, device, xattrs
+        )
 
 
 def _listing(fd: int, opaque: bool) -> list[tuple[bytes, bytes, os.DirEntry[bytes] | None]]:
@@ -142,8 +151,15 @@ def _listing(fd: int, opaque: bool) -> list[tuple[bytes, bytes, os.DirEntry[byte
         for entry in entries:
             name = os.fsencode(entry.name)
             if name[:4] == WHITEOUT:
-                raise EntryInvalid(f"a file is called {os.fsdecode(name)}: in a layer, names that begin with .wh. mean removed files", hint="rename or remove it")
-            if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False) or entry.is_symlink()) and _is_whiteout(fd, name):
+                raise EntryInvalid(
+                    f"a file is called {os.fsdecode(name)}: in a layer, names that begin with .wh. mean removed files",
+                    hint="rename or remove it",
+                )
+            if not (
+                entry.is_file(follow_symlinks=False)
+                or entry.is_dir(follow_symlinks=False)
+                or entry.is_symlink()
+            ) and _is_whiteout(fd, name):
                 out.append((WHITEOUT + name, name, None))
             else:
                 out.append((name, name, entry))  # type: ignore[arg-type]
@@ -169,9 +185,13 @@ def _xattrs(where: int | bytes, path: bytes) -> tuple[dict[bytes, bytes] | None,
     for name in names:
         if name.startswith(("trusted.overlay.", "user.overlay.")):
             if name in _FOREIGN:
-                raise EntryInvalid(f"{os.fsdecode(path)} has {name}: the overlay was mounted with options that layers cannot express")
+                raise EntryInvalid(
+                    f"{os.fsdecode(path)} has {name}: the overlay was mounted with options that layers cannot express"
+                )
             opaque = opaque or (name in _OPAQUE and _value(where, name) == b"y")
-        elif not name.startswith("security.") or name == "security.capability":  # the others belong to the host
+        elif (
+            not name.startswith("security.") or name == "security.capability"
+        ):  # the others belong to the host
             value = _value(where, name)
             if value is not None:
                 kept[os.fsencode(name)] = value

@@ -17,7 +17,16 @@ from boxwright.layer.scan import BLOCK, BLOCKDEV, CHAR, DIR, FIFO, FILE, HARDLIN
 from boxwright.layer.tree import OPAQUE_MARK, WHITEOUT
 from boxwright.spec.values import dataclass, field
 
-_FLAGS: Final = {FILE: b"0", HARDLINK: b"1", SYMLINK: b"2", CHAR: b"3", BLOCKDEV: b"4", DIR: b"5", FIFO: b"6", "pax": b"x"}
+_FLAGS: Final = {
+    FILE: b"0",
+    HARDLINK: b"1",
+    SYMLINK: b"2",
+    CHAR: b"3",
+    BLOCKDEV: b"4",
+    DIR: b"5",
+    FIFO: b"6",
+    "pax": b"x",
+}
 _MOST_8 = 0o7777777
 _MOST_12 = 0o77777777777
 
@@ -72,13 +81,23 @@ class TarBuilder:
         is read from its position. Raises EntryInvalid when it gives less."""
         kind = entry.type
         self.put(
-            os.fsencode(entry.path), kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.size if kind == FILE else 0,
-            os.fsencode(entry.link), entry.device, {os.fsencode(name): value for name, value in entry.xattrs.items()},
-        )  # fmt: skip
+            os.fsencode(entry.path),
+            kind,
+            entry.mode,
+            entry.uid,
+            entry.gid,
+            entry.mtime,
+            entry.size if kind == FILE else 0,
+            os.fsencode(entry.link),
+            entry.device,
+            {os.fsencode(name): value for name, value in entry.xattrs.items()},
+        )
         if kind == FILE and entry.size:
             if isinstance(data, bytes):
                 if len(data) != entry.size:
-                    raise EntryInvalid(f"{entry.path} has {len(data)} bytes, not the {entry.size} that were announced")
+                    raise EntryInvalid(
+                        f"{entry.path} has {len(data)} bytes, not the {entry.size} that were announced"
+                    )
                 self.content_bytes(data)
             elif isinstance(data, int):
                 self.content_fd(data, entry.size, entry.path)
@@ -105,9 +124,18 @@ class TarBuilder:
     # --- the fast door, for this room --------------------------------------------------------------
 
     def put(
-        self, name: bytes, kind: str, mode: int, uid: int, gid: int, mtime: int, size: int, link: bytes = b"", device: tuple[int, int] = (0, 0),
+        self,
+        name: bytes,
+        kind: str,
+        mode: int,
+        uid: int,
+        gid: int,
+        mtime: int,
+        size: int,
+        link: bytes = b"",
+        device: tuple[int, int] = (0, 0),
         xattrs: Mapping[bytes, bytes] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """A header; `size` bytes of content must follow for a file."""
         shown = name + b"/" if kind == DIR and name else name or b"./"
         seconds, nanoseconds = divmod(mtime, 1_000_000_000)
@@ -122,8 +150,17 @@ class TarBuilder:
         if nanoseconds or not 0 <= seconds <= _MOST_12:
             records[b"mtime"] = _time(mtime)
         if uid > _MOST_8 or gid > _MOST_8 or size > _MOST_12:
-            records.update({key: b"%d" % value for key, value, most in
-                            ((b"uid", uid, _MOST_8), (b"gid", gid, _MOST_8), (b"size", size, _MOST_12)) if value > most})  # fmt: skip
+            records.update(
+                {
+                    key: b"%d" % value
+                    for key, value, most in (
+                        (b"uid", uid, _MOST_8),
+                        (b"gid", gid, _MOST_8),
+                        (b"size", size, _MOST_12),
+                    )
+                    if value > most
+                }
+            )
         if xattrs:
             records.update({b"SCHILY.xattr." + key: value for key, value in xattrs.items()})
         if records:
@@ -132,15 +169,39 @@ class TarBuilder:
             self._emit(payload + bytes(-len(payload) % BLOCK))
         self._emit(
             _header(
-                short, prefix, mode & 0o7777, uid if uid <= _MOST_8 else 0, gid if gid <= _MOST_8 else 0, size if size <= _MOST_12 else 0,
-                seconds if 0 <= seconds <= _MOST_12 else 0, kind, link[:100], device,
+                short,
+                prefix,
+                mode & 0o7777,
+                uid if uid <= _MOST_8 else 0,
+                gid if gid <= _MOST_8 else 0,
+                size if size <= _MOST_12 else 0,
+                seconds if 0 <= seconds <= _MOST_12 else 0,
+                kind,
+                link[:100],
+                device,
             )
-        )  # fmt: skip
+        )
         self.entries += 1 if name else 0
         self.content += size
         if self._announce is not None:
             kept = dict(xattrs) if xattrs else None
-            self._announce(Header(name, kind, mode & 0o7777, uid, gid, seconds, nanoseconds, size, link, *device, kept, self.offset, None))
+            self._announce(
+                Header(
+                    name,
+                    kind,
+                    mode & 0o7777,
+                    uid,
+                    gid,
+                    seconds,
+                    nanoseconds,
+                    size,
+                    link,
+                    *device,
+                    kept,
+                    self.offset,
+                    None,
+                )
+            )
 
     def content_bytes(self, data: bytes) -> None:
         """All of a file's content."""
@@ -218,11 +279,30 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def _header(
-    name: bytes, prefix: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, kind: str, link: bytes, device: tuple[int, int]
+    name: bytes,
+    prefix: bytes,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    mtime: int,
+    kind: str,
+    link: bytes,
+    device: tuple[int, int],
 ) -> bytes:
     block = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%b%07o\0%07o\0%b" % (
-        name.ljust(100, b"\0"), mode, uid, gid, size, mtime, _FLAGS[kind], link.ljust(100, b"\0"), _NO_NAMES, *device, prefix.ljust(167, b"\0"),
-    )  # fmt: skip
+        name.ljust(100, b"\0"),
+        mode,
+        uid,
+        gid,
+        size,
+        mtime,
+        _FLAGS[kind],
+        link.ljust(100, b"\0"),
+        _NO_NAMES,
+        *device,
+        prefix.ljust(167, b"\0"),
+    )
     # Adler-32's low half is the sum modulo 65521, which 512 ASCII characters cannot reach.
     total = zlib.adler32(block, 0) & 0xFFFF if block.isascii() else sum(block)
     return b"%b%06o\0 %b" % (block[:148], total, block[156:])

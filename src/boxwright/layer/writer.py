@@ -51,7 +51,9 @@ class LayerWriter:
         with disk_errors(str(layers.root)):
             self.directory = make_temporary(layers.root)
             self._lock = hold_temporary(self.directory)
-            self._fd = os.open(self.directory / "layer.tar", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+            self._fd = os.open(
+                self.directory / "layer.tar", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400
+            )
 
     # --- bytes in ----------------------------------------------------------------------------------
 
@@ -139,7 +141,11 @@ class LayerWriter:
             raise failures[0]
 
     def _read_all(
-        self, stream: BinaryIO, free: SimpleQueue[bytearray], full: SimpleQueue[tuple[bytearray, int] | None], failures: list[BaseException]
+        self,
+        stream: BinaryIO,
+        free: SimpleQueue[bytearray],
+        full: SimpleQueue[tuple[bytearray, int] | None],
+        failures: list[BaseException],
     ) -> None:
         readinto = stream.readinto  # type: ignore[attr-defined]
         count = CHUNK
@@ -181,7 +187,9 @@ class LayerWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -26,7 +26,9 @@ def register(plan: dict[str, Any]) -> None:
 
     def change(directory: str) -> None:
         for entry in plan["entries"]:
-            lines = [line for line in _read(directory, entry["network"])[1:] if line.split(" ", 1)[0] != plan["id"]]
+            lines = [
+                line for line in _read(directory, entry["network"])[1:] if line.split(" ", 1)[0] != plan["id"]
+            ]
             lines.append(f"{plan['id']} {entry['address']}  {','.join(entry['names'])}")
             _write(directory, entry["network"], [entry["gateway"], *lines])
 
@@ -92,5 +94,12 @@ def _reload(directory: str, program: str, *, start: bool) -> None:
         argv = [program, "--config", directory, "-p", "53", "run"]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
-        pid = os.posix_spawn(program, argv, {"PATH": "/usr/sbin:/usr/bin"}, setsid=True, file_actions=actions, setsigdef=[1, 2, 3, 13, 15])
+        pid = os.posix_spawn(
+            program,
+            argv,
+            {"PATH": "/usr/sbin:/usr/bin"},
+            setsid=True,
+            file_actions=actions,
+            setsigdef=[1, 2, 3, 13, 15],
+        )
         os.close(null)

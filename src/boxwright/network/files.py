@@ -25,13 +25,22 @@ def hosts(extra: Iterable[str], addresses: Iterable[tuple[str, Sequence[str]]], 
 
 def host_hosts(text: str, extra: Iterable[str]) -> str:
     """The host's own file with --add-host, for ``--network host``."""
-    more = "".join(f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n" for name, _, address in (e.partition(":") for e in extra))
+    more = "".join(
+        f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n"
+        for name, _, address in (e.partition(":") for e in extra)
+    )
     return text if not more else text.rstrip("\n") + "\n" + more
 
 
 def resolv(
-    host: str, *, servers: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), local: bool = False, internal: str = "",
-) -> str:  # fmt: skip
+    host: str,
+    *,
+    servers: Sequence[str] = (),
+    search: Sequence[str] = (),
+    options: Sequence[str] = (),
+    local: bool = False,
+    internal: str = "",
+) -> str:
     """From the host's file and ``--dns``, ``--dns-search``, ``--dns-option``. `local` keeps resolvers on loopback (the
     container shares the host's network); `internal` is the network's own name server."""
     found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}

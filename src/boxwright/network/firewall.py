@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Port = tuple[str, str, int, str, int, str]  # protocol, host ip, host port, container ip, container port, bridge
+Port = tuple[
+    str, str, int, str, int, str
+]  # protocol, host ip, host port, container ip, container port, bridge
 
 _PLACES = ("/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin")
 _ENVIRONMENT = {"PATH": ":".join(_PLACES), "LC_ALL": "C"}
@@ -31,17 +33,19 @@ def open_network(bridge: str, subnet: str, *, internal: bool = False) -> None:
         ]
         _restore(["*filter", *forward, "COMMIT"])
         return
-    _restore([
-        "*filter",
-        f"-I FORWARD -i {bridge} {comment} -j ACCEPT",
-        f"-I FORWARD -o {bridge} {comment} -j ACCEPT",
-        "COMMIT",
-        "*nat",
-        f"-A POSTROUTING -s {subnet} ! -o {bridge} {comment} -j MASQUERADE",
-        # A published port asked for at 127.0.0.1: the container could not answer to that address.
-        f"-A POSTROUTING -o {bridge} -m addrtype --src-type LOCAL {comment} -j MASQUERADE",
-        "COMMIT",
-    ])  # fmt: skip
+    _restore(
+        [
+            "*filter",
+            f"-I FORWARD -i {bridge} {comment} -j ACCEPT",
+            f"-I FORWARD -o {bridge} {comment} -j ACCEPT",
+            "COMMIT",
+            "*nat",
+            f"-A POSTROUTING -s {subnet} ! -o {bridge} {comment} -j MASQUERADE",
+            # A published port asked for at 127.0.0.1: the container could not answer to that address.
+            f"-A POSTROUTING -o {bridge} -m addrtype --src-type LOCAL {comment} -j MASQUERADE",
+            "COMMIT",
+        ]
+    )
 
 
 def close_network(bridge: str, subnet: str) -> None:
@@ -70,7 +74,11 @@ def forget(identity: str) -> None:
 def _rules(ports: Iterable[Port], identity: str) -> list[str]:
     rules = []
     for protocol, host_ip, host_port, address, port, _ in ports:
-        where = f"-d {host_ip}" if host_ip and host_ip not in ("0.0.0.0", "::") else "-m addrtype --dst-type LOCAL"
+        where = (
+            f"-d {host_ip}"
+            if host_ip and host_ip not in ("0.0.0.0", "::")
+            else "-m addrtype --dst-type LOCAL"
+        )
         tail = f"-p {protocol} {where} -m {protocol} --dport {host_port} -m comment --comment {_TAG}:{identity[:12]} -j DNAT --to-destination {address}:{port}"
         rules += [f"PREROUTING {tail}", f"OUTPUT {tail}"]
         # A container that asks for its own, or a neighbour's, published port through the host.
@@ -84,7 +92,11 @@ def _remove(matches: object) -> None:
     assert callable(matches)
     for table in ("filter", "nat"):
         listed = _run(["iptables-save", "-t", table], b"").decode()
-        rules = [line[3:] for line in listed.splitlines() if line.startswith("-A ") and _TAG in line and matches(line + " ")]
+        rules = [
+            line[3:]
+            for line in listed.splitlines()
+            if line.startswith("-A ") and _TAG in line and matches(line + " ")
+        ]
         if rules:
             _restore([f"*{table}", *(f"-D {rule}" for rule in rules), "COMMIT"])
 
@@ -94,7 +106,9 @@ def _restore(lines: list[str]) -> None:
 
 
 def _run(argv: list[str], data: bytes) -> bytes:
-    program = next((f"{place}/{argv[0]}" for place in _PLACES if os.access(f"{place}/{argv[0]}", os.X_OK)), "")
+    program = next(
+        (f"{place}/{argv[0]}" for place in _PLACES if os.access(f"{place}/{argv[0]}", os.X_OK)), ""
+    )
     if not program:
         raise OSError(2, f"{argv[0]} is not installed (package iptables)")
     said = os.memfd_create("output")
@@ -102,7 +116,11 @@ def _run(argv: list[str], data: bytes) -> bytes:
     try:
         os.write(asked, data)
         os.lseek(asked, 0, os.SEEK_SET)
-        actions = [(os.POSIX_SPAWN_DUP2, asked, 0), (os.POSIX_SPAWN_DUP2, said, 1), (os.POSIX_SPAWN_DUP2, said, 2)]
+        actions = [
+            (os.POSIX_SPAWN_DUP2, asked, 0),
+            (os.POSIX_SPAWN_DUP2, said, 1),
+            (os.POSIX_SPAWN_DUP2, said, 2),
+        ]
         pid = os.posix_spawn(program, argv, _ENVIRONMENT, file_actions=actions, setsigdef=[1, 2, 3, 13, 15])
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         output = os.pread(said, os.fstat(said).st_size, 0)

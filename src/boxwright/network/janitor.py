@@ -31,9 +31,18 @@ def leave(bridge: str, subnet: str, lock: str) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         argv = [sys.executable, "-I", "-S", "-c", _CODE, SOURCES, bridge, subnet, lock]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)] + [(os.POSIX_SPAWN_DUP2, fd, _LOCK_FD)]
+        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)] + [
+            (os.POSIX_SPAWN_DUP2, fd, _LOCK_FD)
+        ]
         try:
-            os.posix_spawn(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin"}, setsid=True, file_actions=actions, setsigdef=[1, 2, 3, 13, 15])
+            os.posix_spawn(
+                argv[0],
+                argv,
+                {"PATH": "/usr/sbin:/usr/bin"},
+                setsid=True,
+                file_actions=actions,
+                setsigdef=[1, 2, 3, 13, 15],
+            )
         finally:
             os.close(null)
     except OSError:

@@ -53,7 +53,9 @@ class Netlink:
 
     def _request(self, kind: int, flags: int, body: bytes) -> list[bytes]:
         self._sequence += 1
-        self._socket.send(pack("IHHII", 16 + len(body), kind, _REQUEST | _ACK | flags, self._sequence, 0) + body)
+        self._socket.send(
+            pack("IHHII", 16 + len(body), kind, _REQUEST | _ACK | flags, self._sequence, 0) + body
+        )
         replies: list[bytes] = []
         while True:
             data = self._socket.recv(1 << 17)
@@ -78,13 +80,21 @@ class Netlink:
         extra += attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
         self._request(RTM_NEWLINK, _CREATE | _EXCLUSIVE, _link() + _name(name) + extra + info)
 
-    def add_veth(self, name: str, peer: str, *, master: int, peer_namespace: int, peer_mac: str, mtu: int = 0) -> None:
+    def add_veth(
+        self, name: str, peer: str, *, master: int, peer_namespace: int, peer_mac: str, mtu: int = 0
+    ) -> None:
         """A pair: `name` here, up, as a port of the bridge `master`; `peer` inside the namespace of a descriptor."""
         size = attribute(_IFLA_MTU, pack("I", mtu)) if mtu else b""
         inside = _link() + _name(peer) + size + attribute(_IFLA_NET_NS_FD, pack("I", peer_namespace))
         inside += attribute(_IFLA_ADDRESS, bytes.fromhex(peer_mac.replace(":", "")))
         info = attribute(_IFLA_INFO_KIND, b"veth") + attribute(_IFLA_INFO_DATA, attribute(_VETH_PEER, inside))
-        body = _link(flags=_UP, change=_UP) + _name(name) + size + attribute(_IFLA_MASTER, pack("I", master)) + attribute(_IFLA_LINKINFO, info)
+        body = (
+            _link(flags=_UP, change=_UP)
+            + _name(name)
+            + size
+            + attribute(_IFLA_MASTER, pack("I", master))
+            + attribute(_IFLA_LINKINFO, info)
+        )
         self._request(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body)
 
     def up(self, index: int) -> None:
@@ -111,14 +121,21 @@ class Netlink:
         for reply in self._request(RTM_GETLINK, _DUMP, _link()):
             index = unpack_from("BxHi", reply)[2]
             values = dict(_attributes(reply, 16))
-            found[values[_IFLA_IFNAME].rstrip(b"\0").decode()] = (index, unpack_from("I", values[_IFLA_MASTER])[0] if _IFLA_MASTER in values else 0)
+            found[values[_IFLA_IFNAME].rstrip(b"\0").decode()] = (
+                index,
+                unpack_from("I", values[_IFLA_MASTER])[0] if _IFLA_MASTER in values else 0,
+            )
         return found
 
     def add_address(self, index: int, address: str, prefix: int) -> None:
         """An address on a link; FileExistsError when it is there."""
         packed = _packed(address)
         family = AF_INET if len(packed) == 4 else AF_INET6
-        body = pack("BBBBI", family, prefix, 0, 0, index) + attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+        body = (
+            pack("BBBBI", family, prefix, 0, 0, index)
+            + attribute(_IFA_LOCAL, packed)
+            + attribute(_IFA_ADDRESS, packed)
+        )
         if family == AF_INET:
             host = (1 << (32 - prefix)) - 1
             body += attribute(_IFA_BROADCAST, (int.from_bytes(packed, "big") | host).to_bytes(4, "big"))
@@ -130,7 +147,11 @@ class Netlink:
         family = AF_INET if len(packed) == 4 else AF_INET6
         # table main, protocol boot, scope universe, type unicast
         body = pack("BBBBBBBBI", family, 0, 0, 0, 254, 3, 0, 1, 0)
-        self._request(RTM_NEWROUTE, _CREATE, body + attribute(_RTA_GATEWAY, packed) + attribute(_RTA_OIF, pack("I", index)))
+        self._request(
+            RTM_NEWROUTE,
+            _CREATE,
+            body + attribute(_RTA_GATEWAY, packed) + attribute(_RTA_OIF, pack("I", index)),
+        )
 
     def destinations(self) -> list[tuple[bytes, int]]:
         """IPv4 networks of the main table, as packed address and prefix length: what a new network must not overlap."""

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?\Z"
 BUILT_IN = ("bridge", "host", "none")
-_POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(f"192.168.{n}.0/20" for n in range(0, 256, 16))
+_POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(
+    f"192.168.{n}.0/20" for n in range(0, 256, 16)
+)
 
 
 class NoSuchNetwork(NotFound):
@@ -95,7 +97,18 @@ class Network:
         return {f: v for f in _RECORDED if (v := getattr(self, f))}
 
 
-_RECORDED = ("driver", "subnet", "gateway", "bridge", "ip_range", "internal", "attachable", "created", "labels", "options")
+_RECORDED = (
+    "driver",
+    "subnet",
+    "gateway",
+    "bridge",
+    "ip_range",
+    "internal",
+    "attachable",
+    "created",
+    "labels",
+    "options",
+)
 
 
 class Networks:
@@ -133,37 +146,76 @@ class Networks:
     def members(self, name: str) -> dict[str, str]:
         """Container id -> address."""
         with self._db.read() as sql:
-            return dict(sql.execute("SELECT container, address FROM addresses WHERE network = ?", (name,)).fetchall())
+            return dict(
+                sql.execute("SELECT container, address FROM addresses WHERE network = ?", (name,)).fetchall()
+            )
 
     # --- making and removing -------------------------------------------------------------------
 
     def create(
-        self, name: str, *, driver: str = "bridge", subnet: str = "", gateway: str = "", ip_range: str = "", internal: bool = False,
-        attachable: bool = False, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None, created: str = "",
-    ) -> Network:  # fmt: skip
+        self,
+        name: str,
+        *,
+        driver: str = "bridge",
+        subnet: str = "",
+        gateway: str = "",
+        ip_range: str = "",
+        internal: bool = False,
+        attachable: bool = False,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+        created: str = "",
+    ) -> Network:
         """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
         if not re.match(_NAME, name):
-            raise NetworkInvalid(f"invalid network name: {name!r}: only letters, digits, blanks and _.- are allowed")
+            raise NetworkInvalid(
+                f"invalid network name: {name!r}: only letters, digits, blanks and _.- are allowed"
+            )
         if name in BUILT_IN or name == "default":
-            raise BuiltIn(f'operation is not permitted on predefined {name} network')
+            raise BuiltIn(f"operation is not permitted on predefined {name} network")
         if driver != "bridge":
-            raise NetworkInvalid(f'could not find plugin {driver} in v1 plugin registry: only the bridge driver is here')
+            raise NetworkInvalid(
+                f"could not find plugin {driver} in v1 plugin registry: only the bridge driver is here"
+            )
         options = dict(options or {})
         chosen_name = options.get("com.docker.network.bridge.name", "")
         with self._db.write() as sql:
             return self._insert(
-                sql, name, os.urandom(32).hex(), subnet, gateway, ip_range=ip_range, internal=internal, attachable=attachable, labels=labels or {},
-                options=options, created=created, bridge=chosen_name,
-            )  # fmt: skip
+                sql,
+                name,
+                os.urandom(32).hex(),
+                subnet,
+                gateway,
+                ip_range=ip_range,
+                internal=internal,
+                attachable=attachable,
+                labels=labels or {},
+                options=options,
+                created=created,
+                bridge=chosen_name,
+            )
 
-    def _insert(self, sql: Connection, name: str, identity: str, subnet: str, gateway: str, *, bridge: str = "", **rest: Any) -> Network:
+    def _insert(
+        self,
+        sql: Connection,
+        name: str,
+        identity: str,
+        subnet: str,
+        gateway: str,
+        *,
+        bridge: str = "",
+        **rest: Any,
+    ) -> Network:
         taken = [_network(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
         if any(n.name == name for n in taken):
             raise NetworkExists(f"network with name {name} already exists")
         block = _subnet(subnet) if subnet else self._free([n.subnet for n in taken if n.subnet])
         for other in taken:
             if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
-                raise NetworkInvalid("invalid pool request: Pool overlaps with other one on this address space", hint=f"{other.name} has {other.subnet}")
+                raise NetworkInvalid(
+                    "invalid pool request: Pool overlaps with other one on this address space",
+                    hint=f"{other.name} has {other.subnet}",
+                )
         door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
         if rest.get("ip_range"):
             _check_range(str(rest["ip_range"]), block)
@@ -178,19 +230,33 @@ class Networks:
         if network.subnet:
             return network
 
-        options = {"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.enable_ip_masquerade": "true"}
+        options = {
+            "com.docker.network.bridge.default_bridge": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+        }
         with self._db.write() as sql:
             row = sql.execute("SELECT name, id, record FROM networks WHERE name = 'bridge'").fetchone()
-            return _network(*row) if row else self._insert(sql, "bridge", network.id, "", "", options=options, created=stamp())
+            return (
+                _network(*row)
+                if row
+                else self._insert(sql, "bridge", network.id, "", "", options=options, created=stamp())
+            )
 
     def _free(self, taken: Iterable[str]) -> ipaddress.IPv4Network:
         used = [ipaddress.IPv4Network(t) for t in taken] + _host_networks()
-        start = int.from_bytes(hashes.sha256(str(self._root).encode()).digest()[:2], "big") if str(self._root) != "/var/lib/boxwright" else 0
+        start = (
+            int.from_bytes(hashes.sha256(str(self._root).encode()).digest()[:2], "big")
+            if str(self._root) != "/var/lib/boxwright"
+            else 0
+        )
         for n in range(len(_POOL)):
             block = ipaddress.IPv4Network(_POOL[(start + n) % len(_POOL)])
             if not any(block.overlaps(u) for u in used):
                 return block
-        raise AddressesExhausted("could not find an available, non-overlapping IPv4 address pool among the defaults", hint="give one with --subnet")
+        raise AddressesExhausted(
+            "could not find an available, non-overlapping IPv4 address pool among the defaults",
+            hint="give one with --subnet",
+        )
 
     def remove(self, text: str) -> Network:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse (while a container is connected and runs: the caller's knowledge)."""
@@ -231,7 +297,9 @@ class Networks:
                 try:
                     remove_idle(network.bridge, network.subnet, str(self._root / "network.lock"))
                 except OSError as error:
-                    raise Unavailable(f"cannot remove the bridge of network {network.name}: {error}") from error
+                    raise Unavailable(
+                        f"cannot remove the bridge of network {network.name}: {error}"
+                    ) from error
 
     # --- addresses -----------------------------------------------------------------------------
 
@@ -241,7 +309,9 @@ class Networks:
         Raises AddressTaken, AddressesExhausted, NetworkInvalid."""
         block = ipaddress.IPv4Network(network.subnet)
         with self._db.write() as sql:
-            rows = sql.execute("SELECT address, container FROM addresses WHERE network = ?", (network.name,)).fetchall()
+            rows = sql.execute(
+                "SELECT address, container FROM addresses WHERE network = ?", (network.name,)
+            ).fetchall()
             own = next((address for address, owner in rows if owner == container), "")
             if own and wanted in ("", own):
                 return str(own)
@@ -251,8 +321,14 @@ class Networks:
                 if address in taken:
                     raise AddressTaken("Address already in use", hint=f"{address} on network {network.name}")
             else:
-                address = _lowest(ipaddress.IPv4Network(network.ip_range, strict=False) if network.ip_range else block, block, taken)
-            sql.execute("DELETE FROM addresses WHERE network = ? AND container = ?", (network.name, container))
+                address = _lowest(
+                    ipaddress.IPv4Network(network.ip_range, strict=False) if network.ip_range else block,
+                    block,
+                    taken,
+                )
+            sql.execute(
+                "DELETE FROM addresses WHERE network = ? AND container = ?", (network.name, container)
+            )
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
         return address
 
@@ -264,16 +340,28 @@ class Networks:
             else:
                 sql.execute("DELETE FROM addresses WHERE container = ?", (container,))
 
-    def endpoint(self, network: Network, container: str, *, address: str, mac: str = "", number: int = 0, default: bool) -> dict[str, Any]:
+    def endpoint(
+        self, network: Network, container: str, *, address: str, mac: str = "", number: int = 0, default: bool
+    ) -> dict[str, Any]:
         """One interface, as `network.wire` builds it."""
         packed = ipaddress.IPv4Address(address).packed
         door = ipaddress.IPv4Address(network.gateway).packed
         return {
-            "network": network.name, "bridge": network.bridge, "subnet": network.subnet, "gateway": network.gateway, "address": address,
-            "prefix": network.prefix, "mac": mac or "02:42:" + packed.hex(":"), "bridge_mac": "02:42:" + door.hex(":"), "interface": f"eth{number}",
+            "network": network.name,
+            "bridge": network.bridge,
+            "subnet": network.subnet,
+            "gateway": network.gateway,
+            "address": address,
+            "prefix": network.prefix,
+            "mac": mac or "02:42:" + packed.hex(":"),
+            "bridge_mac": "02:42:" + door.hex(":"),
+            "interface": f"eth{number}",
             "veth": "veth" + hashes.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
-            "default": default and not network.internal, "mtu": network.mtu or default_mtu(), "internal": network.internal, "id": network.id,
-        }  # fmt: skip
+            "default": default and not network.internal,
+            "mtu": network.mtu or default_mtu(),
+            "internal": network.internal,
+            "id": network.id,
+        }
 
 
 def _network(name: str, identity: str, record: str) -> Network:
@@ -320,7 +408,9 @@ def _lowest(block: ipaddress.IPv4Network, whole: ipaddress.IPv4Network, taken: s
         address = ipaddress.IPv4Address(number)
         if str(address) not in taken and address not in (whole.network_address, whole.broadcast_address):
             return str(address)
-    raise AddressesExhausted("no available IPv4 addresses on this network's address pools", hint=f"the subnet is {whole}")
+    raise AddressesExhausted(
+        "no available IPv4 addresses on this network's address pools", hint=f"the subnet is {whole}"
+    )
 
 
 def _host_networks() -> list[ipaddress.IPv4Network]:
@@ -328,7 +418,9 @@ def _host_networks() -> list[ipaddress.IPv4Network]:
 
     netlink = Netlink()
     try:
-        return [ipaddress.IPv4Network((packed, length), strict=False) for packed, length in netlink.destinations()]
+        return [
+            ipaddress.IPv4Network((packed, length), strict=False) for packed, length in netlink.destinations()
+        ]
     except OSError:
         return []
     finally:

@@ -58,12 +58,16 @@ class Wire:
 
     def _plug(self, outside: Netlink, inside: Netlink, endpoint: dict[str, Any]) -> None:
         try:
-            connect(outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"]))
+            connect(
+                outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"])
+            )
         except OSError as error:
             if error.errno not in _GONE:
                 raise
             # The bridge was idle, and was taken down between our two looks.
-            connect(outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"]))
+            connect(
+                outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"])
+            )
 
     def _namespace(self, endpoints: list[dict[str, Any]]) -> Netlink:
         """Make it, keep it open under our number, and return a socket in it."""
@@ -123,7 +127,9 @@ def ensure_bridge(netlink: Netlink, endpoint: dict[str, Any], lock: str) -> int:
             netlink.add_address(index, endpoint["gateway"], endpoint["prefix"])
             netlink.up(index)
             _write("/proc/sys/net/ipv4/ip_forward", "1")
-            _write(f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1")  # published ports are reachable at 127.0.0.1
+            _write(
+                f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1"
+            )  # published ports are reachable at 127.0.0.1
         return index
     finally:
         os.close(fd)
@@ -132,7 +138,12 @@ def ensure_bridge(netlink: Netlink, endpoint: dict[str, Any], lock: str) -> int:
 def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: dict[str, Any], bridge: int) -> None:
     """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names. Raises OSError."""
     outside.add_veth(
-        endpoint["veth"], endpoint["interface"], master=bridge, peer_namespace=namespace, peer_mac=endpoint["mac"], mtu=endpoint["mtu"]
+        endpoint["veth"],
+        endpoint["interface"],
+        master=bridge,
+        peer_namespace=namespace,
+        peer_mac=endpoint["mac"],
+        mtu=endpoint["mtu"],
     )
     index = inside.index(endpoint["interface"])
     inside.add_address(index, endpoint["address"], endpoint["prefix"])

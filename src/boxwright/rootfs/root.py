@@ -53,7 +53,9 @@ class Root:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
@@ -234,7 +236,9 @@ def walk_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
                 directory = os.O_DIRECTORY if todo else 0  # 'name/' must be a directory
                 return os.open(name, flags | directory | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=stack[-1])
             else:
-                stack.append(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack[-1]))
+                stack.append(
+                    os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack[-1])
+                )
     finally:
         for fd in stack:
             os.close(fd)

@@ -69,7 +69,9 @@ def _raw_library() -> tuple[Callable[[str], Function], Callable[[], int]]:
 def _converted(function: Any, long: Any, text: Any) -> Function:
     def call(*arguments: int | bytes | bytearray | memoryview | None) -> int:
         # A bare int would be passed as a C int; addresses and 64-bit flags need the whole word.
-        result: int = function(*[a if a is None else text(a) if isinstance(a, bytes) else long(a) for a in arguments])
+        result: int = function(
+            *[a if a is None else text(a) if isinstance(a, bytes) else long(a) for a in arguments]
+        )
         return result
 
     return call

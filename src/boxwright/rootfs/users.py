@@ -64,7 +64,14 @@ def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> Use
     """
     wanted, _, wanted_group = spec.partition(":")
     number = _number(wanted)
-    entry = next((u for u in _passwd(tree) if (u.uid == 0 if not wanted else u.uid == number if number is not None else u.name == wanted)), None)
+    entry = next(
+        (
+            u
+            for u in _passwd(tree)
+            if (u.uid == 0 if not wanted else u.uid == number if number is not None else u.name == wanted)
+        ),
+        None,
+    )
     if entry is None and wanted and number is None:
         raise UserUnknown(f"unable to find user {wanted}: no matching entries in passwd file")
     uid = entry.uid if entry else _in_range(number or 0)
@@ -76,7 +83,9 @@ def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> Use
     elif entry:
         extra = [g.gid for g in known if entry.name in g.members]
     extra += [_group(known, name) for name in groups]
-    return User(uid, gid, (gid, *extra), entry.home if entry and entry.home else "/", entry.name if entry else "")
+    return User(
+        uid, gid, (gid, *extra), entry.home if entry and entry.home else "/", entry.name if entry else ""
+    )
 
 
 def _group(groups: list[_Group], wanted: str) -> int:

@@ -12,9 +12,21 @@ from boxwright.errors import Unsupported
 from boxwright.spec.platform import Platform, host
 
 _QEMU = {
-    "amd64": "x86_64", "386": "i386", "arm64": "aarch64", "arm": "arm", "riscv64": "riscv64", "ppc64le": "ppc64le", "ppc64": "ppc64",
-    "s390x": "s390x", "mips64le": "mips64el", "mips64": "mips64", "mipsle": "mipsel", "mips": "mips", "loong64": "loongarch64", "sparc64": "sparc64",
-}  # fmt: skip
+    "amd64": "x86_64",
+    "386": "i386",
+    "arm64": "aarch64",
+    "arm": "arm",
+    "riscv64": "riscv64",
+    "ppc64le": "ppc64le",
+    "ppc64": "ppc64",
+    "s390x": "s390x",
+    "mips64le": "mips64el",
+    "mips64": "mips64",
+    "mipsle": "mipsel",
+    "mips": "mips",
+    "loong64": "loongarch64",
+    "sparc64": "sparc64",
+}
 _NATIVE = {("amd64", "386"), ("ppc64le", "ppc64le"), ("s390x", "s390x")}
 _FOLDER = Path("/proc/sys/fs/binfmt_misc")
 
@@ -36,7 +48,9 @@ def check_emulation(platform: Platform, *, of: Platform | None = None, folder: P
     wanted = f"the image is for {platform} and this host is {here}"
     name = _QEMU.get(platform.architecture)
     if name is None:
-        raise EmulationMissing(f"{wanted}; there is no known emulator for it", hint="pull the image for another platform")
+        raise EmulationMissing(
+            f"{wanted}; there is no known emulator for it", hint="pull the image for another platform"
+        )
     if not (folder / "status").exists():
         raise EmulationMissing(
             f"{wanted}; its programs need emulation, and binfmt_misc is not mounted",
@@ -49,7 +63,10 @@ def check_emulation(platform: Platform, *, of: Platform | None = None, folder: P
             hint="install one (Debian: apt-get install qemu-user-static), or pull the image for this host's platform",
         )
     if "enabled" not in entry.split("\n", 1)[0]:
-        raise EmulationMissing(f"{wanted}; the emulator for {name} is switched off", hint=f"as root: echo 1 > {folder}/qemu-{name}")
+        raise EmulationMissing(
+            f"{wanted}; the emulator for {name} is switched off",
+            hint=f"as root: echo 1 > {folder}/qemu-{name}",
+        )
     flags = next((line.partition(":")[2] for line in entry.splitlines() if line.startswith("flags:")), "")
     if "F" not in flags:
         raise EmulationMissing(

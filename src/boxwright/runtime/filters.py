@@ -36,7 +36,10 @@ def prepare(runtime: Runtime, config: Mapping[str, Any]) -> tuple[dict[str, Any]
         program = path.read_bytes()
     except OSError:
         return dict(config), str(path)
-    annotations = {**(config.get("annotations") or {}), _ANNOTATION: b2a_base64(program, newline=False).decode()}
+    annotations = {
+        **(config.get("annotations") or {}),
+        _ANNOTATION: b2a_base64(program, newline=False).decode(),
+    }
     return {**config, "annotations": annotations}, ""
 
 

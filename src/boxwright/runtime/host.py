@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMITS = {  # /proc/self/limits' words -> ulimit names
-    "Max cpu time": "cpu", "Max file size": "fsize", "Max data size": "data", "Max stack size": "stack",
-    "Max core file size": "core", "Max resident set": "rss", "Max processes": "nproc", "Max open files": "nofile",
-    "Max locked memory": "memlock", "Max address space": "as", "Max file locks": "locks", "Max pending signals": "sigpending",
-    "Max msgqueue size": "msgqueue", "Max nice priority": "nice", "Max realtime priority": "rtprio", "Max realtime timeout": "rttime",
-}  # fmt: skip
+    "Max cpu time": "cpu",
+    "Max file size": "fsize",
+    "Max data size": "data",
+    "Max stack size": "stack",
+    "Max core file size": "core",
+    "Max resident set": "rss",
+    "Max processes": "nproc",
+    "Max open files": "nofile",
+    "Max locked memory": "memlock",
+    "Max address space": "as",
+    "Max file locks": "locks",
+    "Max pending signals": "sigpending",
+    "Max msgqueue size": "msgqueue",
+    "Max nice priority": "nice",
+    "Max realtime priority": "rtprio",
+    "Max realtime timeout": "rttime",
+}
 _CGROUP2_MAGIC = b"cgroup2"
 
 
@@ -45,7 +57,9 @@ def host() -> Host:
             if line.startswith("CapBnd:"):
                 mask = int(line.split()[1], 16)
     name = os.uname()
-    return Host(bounding_set(mask), dict(_hard_limits()), _cgroup_v2(), kernel_version(name.release), name.machine)
+    return Host(
+        bounding_set(mask), dict(_hard_limits()), _cgroup_v2(), kernel_version(name.release), name.machine
+    )
 
 
 def _hard_limits() -> Iterator[tuple[str, int]]:
@@ -64,14 +78,21 @@ def _cgroup_v2() -> bool:
 
 def weighs_io() -> bool:
     """Whether the kernel shares the disk's time between containers by weight."""
-    return _cgroup_v2() or any(os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}") for name in ("weight", "bfq.weight"))
+    return _cgroup_v2() or any(
+        os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}") for name in ("weight", "bfq.weight")
+    )
 
 
 def devices(directory: str = "/dev") -> list[dict[str, Any]]:
     """Every device node of the host, for ``--privileged``; terminals and what the runtime makes itself are left out."""
     found = []
     for parent, directories, files in os.walk(directory):
-        directories[:] = [d for d in directories if f"{parent}/{d}" not in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.lxc", "/dev/.lxd-mounts")]
+        directories[:] = [
+            d
+            for d in directories
+            if f"{parent}/{d}"
+            not in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.lxc", "/dev/.lxd-mounts")
+        ]
         for name in files:
             path = f"{parent}/{name}"
             if path in ("/dev/console", "/dev/ptmx"):
@@ -83,6 +104,14 @@ def devices(directory: str = "/dev") -> list[dict[str, Any]]:
             kind = "c" if stat.S_ISCHR(info.st_mode) else "b" if stat.S_ISBLK(info.st_mode) else ""
             if kind:
                 found.append(
-                    device(path, kind, os.major(info.st_rdev), os.minor(info.st_rdev), mode=stat.S_IMODE(info.st_mode), uid=info.st_uid, gid=info.st_gid)
+                    device(
+                        path,
+                        kind,
+                        os.major(info.st_rdev),
+                        os.minor(info.st_rdev),
+                        mode=stat.S_IMODE(info.st_mode),
+                        uid=info.st_uid,
+                        gid=info.st_gid,
+                    )
                 )
     return sorted(found, key=lambda entry: str(entry["path"]))

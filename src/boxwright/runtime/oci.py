@@ -25,7 +25,9 @@ _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below w
 _KILL = 9
 _LAST_WORDS = 2.0  # seconds between the end of a runtime's stderr and its own, at most: it logs in between
 # What crun says of a program that cannot be run.
-_CRUN = re.compile(r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)")
+_CRUN = re.compile(
+    r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)"
+)
 
 
 class RuntimeFailed(BoxwrightError):
@@ -72,7 +74,9 @@ class Runtime:
     program: str  # absolute path
     version: str
     root: Path
-    hidden: str = ""  # a mount of the host's that it must not see: every call gets a mount namespace of its own
+    hidden: str = (
+        ""  # a mount of the host's that it must not see: every call gets a mount namespace of its own
+    )
 
     def command(self, *arguments: str) -> list[str]:
         """The argv of one call."""
@@ -84,12 +88,26 @@ class Runtime:
         return [self.program, "--root", str(self.root), *arguments]
 
     def create(
-        self, bundle: Path, id: str, *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
-        console_socket: Path | None = None, pid_file: Path | None = None, fds: Sequence[int] = (), no_pivot: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        bundle: Path,
+        id: str,
+        *,
+        stdin: int = DEVNULL,
+        stdout: int = DEVNULL,
+        stderr: int = DEVNULL,
+        console_socket: Path | None = None,
+        pid_file: Path | None = None,
+        fds: Sequence[int] = (),
+        no_pivot: bool = False,
+    ) -> None:
         """Set the container up; its process waits for `start`. The three descriptors become its stdio, `fds` its
         descriptors from 3 on. Raises ExecutableMissing, ExecutableRefused, RuntimeFailed."""
-        options = ["--bundle", str(bundle), *_options(console_socket, pid_file, len(fds)), *(["--no-pivot"] if no_pivot else [])]
+        options = [
+            "--bundle",
+            str(bundle),
+            *_options(console_socket, pid_file, len(fds)),
+            *(["--no-pivot"] if no_pivot else []),
+        ]
         self._call("create", [*options, id], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
 
     def start(self, id: str) -> None:
@@ -97,24 +115,48 @@ class Runtime:
         self._call("start", [id])
 
     def run(
-        self, bundle: Path, id: str, *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
-        console_socket: Path | None = None, pid_file: Path | None = None, fds: Sequence[int] = (), program: str = "",
-    ) -> Running:  # fmt: skip
+        self,
+        bundle: Path,
+        id: str,
+        *,
+        stdin: int = DEVNULL,
+        stdout: int = DEVNULL,
+        stderr: int = DEVNULL,
+        console_socket: Path | None = None,
+        pid_file: Path | None = None,
+        fds: Sequence[int] = (),
+        program: str = "",
+    ) -> Running:
         """Create, start, wait and delete in one go, in the foreground; `Running.wait` gives the exit code. Errors name
         the `program` where the runtime does not."""
         arguments = ["run", "--bundle", str(bundle), *_options(console_socket, pid_file, len(fds)), id]
         return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, fds=fds, program=program)
 
     def exec(
-        self, id: str, process: Mapping[str, Any], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
-        console_socket: Path | None = None, pid_file: Path | None = None, detach: bool = False,
-    ) -> Running:  # fmt: skip
+        self,
+        id: str,
+        process: Mapping[str, Any],
+        *,
+        stdin: int = DEVNULL,
+        stdout: int = DEVNULL,
+        stderr: int = DEVNULL,
+        console_socket: Path | None = None,
+        pid_file: Path | None = None,
+        detach: bool = False,
+    ) -> Running:
         """Run one more process (an OCI `process` object). With `detach`, `wait` returns once it runs, and its end is
         for whoever is the subreaper to see; `console_socket` needs `detach`."""
         with memory_file("process", json.dumps(process).encode()) as spec:
             options = _options(console_socket, pid_file, 0) + (["--detach"] if detach else [])
             arguments = ["exec", *options, "--process", "/proc/self/fd/8", id]
-            return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, extra={8: spec}, program=str(process["args"][0]))
+            return self._begin(
+                arguments,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                extra={8: spec},
+                program=str(process["args"][0]),
+            )
 
     def kill(self, id: str, signal: int = _KILL, *, all: bool = False) -> None:
         """Send a signal to the container's process. Raises ContainerMissing, ContainerState when it has ended."""
@@ -156,9 +198,20 @@ class Runtime:
         value = json.loads(self._call("ps", ["--format", "json", id]) or b"null")
         return [int(pid) for pid in value or ()]
 
-    def _call(self, verb: str, arguments: list[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL, fds: Sequence[int] = ()) -> bytes:
+    def _call(
+        self,
+        verb: str,
+        arguments: list[str],
+        *,
+        stdin: int = DEVNULL,
+        stdout: int = DEVNULL,
+        stderr: int = DEVNULL,
+        fds: Sequence[int] = (),
+    ) -> bytes:
         if verb == "create":
-            return self._finish(self._begin([verb, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds))
+            return self._finish(
+                self._begin([verb, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
+            )
         with memory_file("stdout") as said:
             self._finish(self._begin([verb, *arguments], stdout=said))
             return read_all(said)
@@ -170,9 +223,16 @@ class Runtime:
         return b""
 
     def _begin(
-        self, arguments: list[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL,
-        fds: Sequence[int] = (), extra: Mapping[int, int] | None = None, program: str = "",
-    ) -> Running:  # fmt: skip
+        self,
+        arguments: list[str],
+        *,
+        stdin: int = DEVNULL,
+        stdout: int = DEVNULL,
+        stderr: int = DEVNULL,
+        fds: Sequence[int] = (),
+        extra: Mapping[int, int] | None = None,
+        program: str = "",
+    ) -> Running:
         if self.hidden:  # the wrapper that hides it would only say 127
             find_program(self.program)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -181,7 +241,9 @@ class Runtime:
         try:
             argv = self.command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
             passed = {number: log, **(extra or {}), **{3 + n: fd for n, fd in enumerate(fds)}}
-            return Running(spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed), log, self.name, program)
+            return Running(
+                spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed), log, self.name, program
+            )
         except BaseException:
             os.close(log)
             raise
@@ -282,7 +344,9 @@ def _options(console_socket: Path | None, pid_file: Path | None, preserve: int) 
 
 
 def _state(value: Mapping[str, Any]) -> State:
-    return State(str(value["id"]), str(value["status"]), int(value.get("pid") or 0), str(value.get("bundle") or ""))
+    return State(
+        str(value["id"]), str(value["status"]), int(value.get("pid") or 0), str(value.get("bundle") or "")
+    )
 
 
 @contextmanager
@@ -313,7 +377,11 @@ def last_error(log: bytes) -> str:
         except ValueError:
             found = line.strip() or found
             continue
-        if isinstance(entry, dict) and entry.get("level", "error") in ("error", "fatal", "panic") and entry.get("msg"):
+        if (
+            isinstance(entry, dict)
+            and entry.get("level", "error") in ("error", "fatal", "panic")
+            and entry.get("msg")
+        ):
             found = str(entry["msg"])
     return found
 
@@ -325,11 +393,32 @@ def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
     if 'exec: "' in lower or "executable" in lower or lower.startswith("exec container process"):
         if "not found" in lower or "no such file or directory" in lower:
             return ExecutableMissing(_plain(message))
-        if any(why in lower for why in ("permission denied", "not permitted", "is a directory", "exec format error", "not a directory")):
+        if any(
+            why in lower
+            for why in (
+                "permission denied",
+                "not permitted",
+                "is a directory",
+                "exec format error",
+                "not a directory",
+            )
+        ):
             return ExecutableRefused(_plain(message))
-    if ("does not exist" in lower and "container" in lower) or ("no such file" in lower and ("/status`" in lower or "cannot open directory" in lower or "state directory" in lower)):
+    if ("does not exist" in lower and "container" in lower) or (
+        "no such file" in lower
+        and ("/status`" in lower or "cannot open directory" in lower or "state directory" in lower)
+    ):
         return ContainerMissing(message)
-    states = ("container not running", "container is not running", "already exists", "cannot exec in a stopped", "not in running state", "process already finished", "container that has", "no such process")
+    states = (
+        "container not running",
+        "container is not running",
+        "already exists",
+        "cannot exec in a stopped",
+        "not in running state",
+        "process already finished",
+        "container that has",
+        "no such process",
+    )
     if any(s in lower for s in states) or ("cannot" in lower and "container" in lower and "state" in lower):
         return ContainerState(message)
     if "cgroups in hybrid mode not supported" in lower:
@@ -344,7 +433,11 @@ def _as_runc(message: str, program: str) -> str:
         return message
     missing, refused, named, why = found.groups()
     if missing:
-        reason = f"stat {missing}: no such file or directory" if "/" in missing else "executable file not found in $PATH"
+        reason = (
+            f"stat {missing}: no such file or directory"
+            if "/" in missing
+            else "executable file not found in $PATH"
+        )
     else:
         reason = (refused or why).lower().replace("operation not permitted", "permission denied")
     return f'unable to start container process: exec: "{missing or named or program}": {reason}'

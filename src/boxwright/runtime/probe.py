@@ -46,13 +46,24 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
     key = [_MEANING, _boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
     known = _recall(remembered, key)
     if known is not None:
-        return Runtime(known["name"], known["program"], known["version"], state / known["name"], known["hidden"])
+        return Runtime(
+            known["name"], known["program"], known["version"], state / known["name"], known["hidden"]
+        )
     for name, program in programs:
         for hidden in ("", *_hybrid()):
             runtime = Runtime(name, program, _version(program), state / name, hidden)
             reason = try_runtime(runtime, state)
             if not reason:
-                _remember(remembered, {"key": key, "name": name, "program": program, "version": runtime.version, "hidden": hidden})
+                _remember(
+                    remembered,
+                    {
+                        "key": key,
+                        "name": name,
+                        "program": program,
+                        "version": runtime.version,
+                        "hidden": hidden,
+                    },
+                )
                 return runtime
             stopped.append(reason)
     raise NoRuntime(
@@ -73,7 +84,10 @@ def try_runtime(runtime: Runtime, directory: Path) -> str:
     try:
         (bundle / "rootfs").mkdir(parents=True)
     except OSError as error:
-        raise NoRuntime(f"cannot write below {directory}: {error.strerror}", hint="choose a directory of yours with XDG_RUNTIME_DIR") from error
+        raise NoRuntime(
+            f"cannot write below {directory}: {error.strerror}",
+            hint="choose a directory of yours with XDG_RUNTIME_DIR",
+        ) from error
     try:
         (bundle / "config.json").write_text(json.dumps(_trial()))
         running = runtime.run(bundle, bundle.name)
@@ -108,7 +122,11 @@ def _trial() -> dict[str, Any]:
         spec["linux"]["namespaces"].append({"type": "user"})
         spec["linux"]["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
         spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
-        spec["mounts"] = [dict(m, options=[o for o in m["options"] if o != "gid=5"]) for m in spec["mounts"] if m["type"] != "cgroup"]
+        spec["mounts"] = [
+            dict(m, options=[o for o in m["options"] if o != "gid=5"])
+            for m in spec["mounts"]
+            if m["type"] != "cgroup"
+        ]
     return spec
 
 

@@ -144,7 +144,10 @@ class RootNeeded(Unsupported):
 def require_root(what: str) -> None:
     """Raises RootNeeded unless this process may do `what`."""
     if os.geteuid() != 0:
-        raise RootNeeded(f"{what} needs root", hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user")
+        raise RootNeeded(
+            f"{what} needs root",
+            hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user",
+        )
 
 
 def spawn(
@@ -189,17 +192,33 @@ def spawn(
     return Process(pid, argv, *ours)
 
 
-def _spawn(program: str, argv: Sequence[str], fds: Mapping[int, int], env: Mapping[str, str] | None, cwd: str | Path | None, session: bool) -> int:
+def _spawn(
+    program: str,
+    argv: Sequence[str],
+    fds: Mapping[int, int],
+    env: Mapping[str, str] | None,
+    cwd: str | Path | None,
+    session: bool,
+) -> int:
     import fcntl
 
     environment = {"PATH": USUAL_PATH, "LC_ALL": "C"} if env is None else env
-    if cwd is not None:  # Python's posix_spawn cannot change the directory; the shell can, and then becomes the program
+    if (
+        cwd is not None
+    ):  # Python's posix_spawn cannot change the directory; the shell can, and then becomes the program
         argv = ["sh", "-c", 'cd -- "$0" && exec "$@"', os.fspath(cwd), program, *argv[1:]]
         program = "/bin/sh"
     moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE) for number, fd in fds.items()}
     try:
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()]
-        return os.posix_spawn(program, list(argv), dict(environment), file_actions=actions, setsid=session, setsigdef=[_SIGPIPE, _SIGXFSZ])
+        return os.posix_spawn(
+            program,
+            list(argv),
+            dict(environment),
+            file_actions=actions,
+            setsid=session,
+            setsigdef=[_SIGPIPE, _SIGXFSZ],
+        )
     finally:
         for fd in moved.values():
             os.close(fd)
@@ -220,7 +239,16 @@ def run(
 
     Raises ProgramMissing, ProgramTimeout (it is killed), and ProgramFailed when `check` and the code is not 0.
     """
-    process = spawn(argv, stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE, env=env, cwd=cwd, fds=fds, path=path)
+    process = spawn(
+        argv,
+        stdin=DEVNULL if input is None else PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=env,
+        cwd=cwd,
+        fds=fds,
+        path=path,
+    )
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         out, err = _converse(process, input or b"", deadline)
@@ -234,7 +262,11 @@ def run(
     completed = Completed(code, out, err)
     if check and code != 0:
         said = err.decode(errors="replace").strip() or out.decode(errors="replace").strip()
-        raise ProgramFailed(f"{os.path.basename(argv[0])} failed with exit code {code}" + (f": {said[-2000:]}" if said else ""), completed)
+        raise ProgramFailed(
+            f"{os.path.basename(argv[0])} failed with exit code {code}"
+            + (f": {said[-2000:]}" if said else ""),
+            completed,
+        )
     return completed
 
 

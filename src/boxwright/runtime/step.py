@@ -34,9 +34,14 @@ class StepCancelled(Cancelled):
 
 
 def run_step(
-    runtime: Runtime, bundle_root: Path, spec: Mapping[str, Any], *, output: Output, stdin: int | None = None,
+    runtime: Runtime,
+    bundle_root: Path,
+    spec: Mapping[str, Any],
+    *,
+    output: Output,
+    stdin: int | None = None,
     cancel: threading.Event | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Run an OCI config to its end; returns the exit code of its process.
 
     The bundle is made under `bundle_root` (only config.json; the spec's root path should be absolute). `output` is
@@ -49,26 +54,51 @@ def run_step(
     try:
         config, keep = filters.prepare(runtime, spec)
         (bundle / "config.json").write_bytes(json.dumps(config).encode())
-        return _run(runtime, bundle, identity, str(spec["process"]["args"][0]), output, DEVNULL if stdin is None else stdin, cancel, keep)
+        return _run(
+            runtime,
+            bundle,
+            identity,
+            str(spec["process"]["args"][0]),
+            output,
+            DEVNULL if stdin is None else stdin,
+            cancel,
+            keep,
+        )
     finally:
         (bundle / "config.json").unlink(missing_ok=True)
         bundle.rmdir()
 
 
 def _run(
-    runtime: Runtime, bundle: Path, identity: str, program: str, output: Output, stdin: int, cancel: threading.Event | None, keep: str,
-) -> int:  # fmt: skip
+    runtime: Runtime,
+    bundle: Path,
+    identity: str,
+    program: str,
+    output: Output,
+    stdin: int,
+    cancel: threading.Event | None,
+    keep: str,
+) -> int:
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
-        running = runtime.run(bundle, identity, stdin=stdin, stdout=out_write, stderr=err_write, program=program)
+        running = runtime.run(
+            bundle, identity, stdin=stdin, stdout=out_write, stderr=err_write, program=program
+        )
     finally:
         os.close(out_write)
         os.close(err_write)
     guard = _guard(runtime, running.process.pid, identity)
     ended = False
     try:
-        _relay(running, out_read, err_read, output, cancel, (str(runtime.root / identity), keep) if keep else None)
+        _relay(
+            running,
+            out_read,
+            err_read,
+            output,
+            cancel,
+            (str(runtime.root / identity), keep) if keep else None,
+        )
         code = running.wait()
         ended = True
     finally:
@@ -88,12 +118,23 @@ def _run(
 
 def _guard(runtime: Runtime, pid: int, identity: str) -> Process | None:
     try:
-        return spawn(["/bin/sh", "-c", _GUARD, str(pid), *runtime.command("delete", "--force", identity)], stdin=PIPE, new_session=True)
+        return spawn(
+            ["/bin/sh", "-c", _GUARD, str(pid), *runtime.command("delete", "--force", identity)],
+            stdin=PIPE,
+            new_session=True,
+        )
     except ProgramMissing:
         return None
 
 
-def _relay(running: Running, stdout: int, stderr: int, output: Output, cancel: threading.Event | None, keep: tuple[str, str] | None) -> None:
+def _relay(
+    running: Running,
+    stdout: int,
+    stderr: int,
+    output: Output,
+    cancel: threading.Event | None,
+    keep: tuple[str, str] | None,
+) -> None:
     streams = {stdout: 1, stderr: 2}
     first = FirstWords(running)
     poller = select.poll()
@@ -169,6 +210,8 @@ def _start_time(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()
-        return "gone" if fields[0] in b"ZXx" else fields[19].decode()  # a zombie has ended; its parent may never look
+        return (
+            "gone" if fields[0] in b"ZXx" else fields[19].decode()
+        )  # a zombie has ended; its parent may never look
     except (OSError, IndexError):
         return "gone"

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 TARGET = "/run/boxwright/ca-certificates.crt"
-VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
+VARIABLES = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+)
 
 
 class BundleMissing(NotFound):
@@ -34,7 +41,12 @@ class Trust:
 
     def mount(self) -> dict[str, Any]:
         """An entry for the OCI config's `mounts`."""
-        return bind(str(self.bundle), TARGET, readonly=True, options=("rbind", "rprivate", "nosuid", "nodev", "noexec"))
+        return bind(
+            str(self.bundle),
+            TARGET,
+            readonly=True,
+            options=("rbind", "rprivate", "nosuid", "nodev", "noexec"),
+        )
 
     def env(self, present: Iterable[str]) -> list[str]:
         """``NAME=path`` for each variable that is not among ``NAME=value`` entries."""
@@ -51,5 +63,8 @@ def decide(wanted: str, setting: str, bundle: Path | None, *, named: bool) -> Tr
     if bundle is None:
         if choice == "auto":
             return None
-        raise BundleMissing("this host has no CA bundle to trust", hint="install ca-certificates, or name one with SSL_CERT_FILE")
+        raise BundleMissing(
+            "this host has no CA bundle to trust",
+            hint="install ca-certificates, or name one with SSL_CERT_FILE",
+        )
     return Trust(bundle)

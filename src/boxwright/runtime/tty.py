@@ -39,7 +39,9 @@ class ConsoleSocket:
         try:
             # Our own end may be bound through the descriptor; the runtime must reach the real name.
             if len(os.fsencode(self.path)) > _LONGEST_SOCKET:
-                raise ConsoleFailed(f"{self.path} is too long a name for a socket", hint="choose a shorter runtime directory")
+                raise ConsoleFailed(
+                    f"{self.path} is too long a name for a socket", hint="choose a shorter runtime directory"
+                )
             self._socket.bind(f"/proc/self/fd/{self._directory}/{self._name}")
             self._socket.listen(1)
         except BaseException:
@@ -93,7 +95,9 @@ def raw_mode(fd: int) -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(fd)
-    handlers = {number: signal.signal(number, _leave) for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)}
+    handlers = {
+        number: signal.signal(number, _leave) for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
+    }
     try:
         tty.setraw(fd, termios.TCSANOW)
         yield
@@ -156,12 +160,17 @@ def parse_detach_keys(text: str) -> bytes:
         lower = key.lower()
         if len(key) == 1 and key.isascii():
             out += key.encode()
-        elif lower.startswith("ctrl-") and len(lower) == 6 and lower[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+        elif (
+            lower.startswith("ctrl-") and len(lower) == 6 and lower[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_"
+        ):
             out.append(ord(lower[5].upper()) & 0x1F)
         elif lower == "del":
             out.append(127)
         else:
-            raise DetachKeysInvalid(f"invalid detach keys {text!r}: {key!r} is no key", hint="use letters and ctrl-a … ctrl-z, ctrl-@ ctrl-[ ctrl-\\ ctrl-] ctrl-^ ctrl-_, DEL, separated by commas")
+            raise DetachKeysInvalid(
+                f"invalid detach keys {text!r}: {key!r} is no key",
+                hint="use letters and ctrl-a … ctrl-z, ctrl-@ ctrl-[ ctrl-\\ ctrl-] ctrl-^ ctrl-_, DEL, separated by commas",
+            )
     return bytes(out)
 
 
@@ -193,8 +202,14 @@ class DetachKeys:
 
 
 def relay(
-    stdin: int, stdout: int, master: int, *, keys: DetachKeys | None = None, process: int = -1, timeout: float = 1.0,
-) -> bool:  # fmt: skip
+    stdin: int,
+    stdout: int,
+    master: int,
+    *,
+    keys: DetachKeys | None = None,
+    process: int = -1,
+    timeout: float = 1.0,
+) -> bool:
     """Copy between a local terminal and a pty until the pty ends; returns True when the user detached.
 
     `process` is a pidfd of the container's process: once it is readable the pty has `timeout` seconds to run dry

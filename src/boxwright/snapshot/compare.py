@@ -56,7 +56,11 @@ class Base:
                 for entry in entries:
                     info = entry.stat(follow_symlinks=False)
                     directory = stat.S_ISDIR(info.st_mode)
-                    here[entry.name] = (info.st_ino, info.st_ctime_ns, _birth(entry.path) if directory else -1)
+                    here[entry.name] = (
+                        info.st_ino,
+                        info.st_ctime_ns,
+                        _birth(entry.path) if directory else -1,
+                    )
                     if directory:
                         todo.append(f"{path}/{entry.name}" if path else entry.name)
             directories[path] = here
@@ -111,7 +115,11 @@ class Lent:
                 os.chmod(where, mode | self._bits)
                 self.modes[path] = mode
             with os.scandir(where) as entries:
-                todo += [f"{path}/{entry.name}" if path else entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                todo += [
+                    f"{path}/{entry.name}" if path else entry.name
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False)
+                ]
         return self.modes
 
     def __exit__(self, *_: object) -> None:
@@ -144,7 +152,9 @@ def _compare(fd: int, path: str, base: Base, *, replaced: bool) -> Iterator[Diff
         mark = known.get(name)
         if not stat.S_ISDIR(info.st_mode):
             if mark != (info.st_ino, info.st_ctime_ns, -1):
-                yield Difference(prefix + name, "file", size=info.st_size if stat.S_ISREG(info.st_mode) else 0)
+                yield Difference(
+                    prefix + name, "file", size=info.st_size if stat.S_ISREG(info.st_mode) else 0
+                )
             continue
         below = os.open(name, _DIRECTORY, dir_fd=fd)
         try:
@@ -195,7 +205,9 @@ def build_upper(tree: Path, upper: Path, base: Base, *, move: bool) -> None:
         _fill_upper(found, tree, upper, modes, move)
 
 
-def _fill_upper(differences: list[Difference], tree: Path, upper: Path, modes: Mapping[str, int], move: bool) -> None:
+def _fill_upper(
+    differences: list[Difference], tree: Path, upper: Path, modes: Mapping[str, int], move: bool
+) -> None:
     top, out = os.open(tree, _DIRECTORY), os.open(upper, _DIRECTORY)
     directories: list[tuple[str, os.stat_result]] = [(".", os.fstat(top))]
     try:

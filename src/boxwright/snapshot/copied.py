@@ -133,7 +133,9 @@ class Copied:
         if not workspace.writable:
             return
         with _Temporary(workspace) as upper:
-            yield from changes(upper, [self.layers.get(diff_id) for diff_id in workspace.layers], owned=os.geteuid() != 0)
+            yield from changes(
+                upper, [self.layers.get(diff_id) for diff_id in workspace.layers], owned=os.geteuid() != 0
+            )
 
     def usage(self, key: str) -> int:
         """See Snapshotter."""

@@ -45,7 +45,10 @@ class _Copier:
             if node.type == "dir":
                 os.mkdir(node.path, 0o700, dir_fd=self._top)
                 self._directories.append(node)
-            elif node.links > 1 and (first := self._first.setdefault(node.identity, node.path)) is not node.path:
+            elif (
+                node.links > 1
+                and (first := self._first.setdefault(node.identity, node.path)) is not node.path
+            ):
                 os.link(first, node.path, src_dir_fd=self._top, dst_dir_fd=self._top, follow_symlinks=False)
             else:
                 self._make(node)

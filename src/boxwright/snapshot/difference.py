@@ -15,10 +15,19 @@ from boxwright.snapshot.snapshotter import Change
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_TYPES = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}
+_TYPES = {
+    "file": stat.S_IFREG,
+    "dir": stat.S_IFDIR,
+    "symlink": stat.S_IFLNK,
+    "char": stat.S_IFCHR,
+    "block": stat.S_IFBLK,
+    "fifo": stat.S_IFIFO,
+}
 
 
-def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False, omit: Collection[str] = ()) -> Layer:
+def write_layer(
+    layers: LayerStore, upper: Path | int, *, owned: bool = False, omit: Collection[str] = ()
+) -> Layer:
     """Write an upper directory, which may be in use, out as a tar-backed layer; `owned`: what is this user's belongs
     to root in the layer (a tree that was made without privilege). Empty files, links and directories at the paths of `omit`
     (absolute, as `Change.path`) are left out. Raises Invalid, DiskFull."""
@@ -30,9 +39,22 @@ def write_layer(layers: LayerStore, upper: Path | int, *, owned: bool = False, o
     class Selective(TarBuilder):
         def __init__(self, sink: Any) -> None:
             super().__init__(sink)
-            self._held: list[tuple[Any, ...]] = []  # directories that are left out unless something in them is not
+            self._held: list[
+                tuple[Any, ...]
+            ] = []  # directories that are left out unless something in them is not
 
-        def put(self, name: bytes, kind: str, mode: int, uid: int, gid: int, mtime: int, size: int, *rest: Any, **more: Any) -> None:
+        def put(
+            self,
+            name: bytes,
+            kind: str,
+            mode: int,
+            uid: int,
+            gid: int,
+            mtime: int,
+            size: int,
+            *rest: Any,
+            **more: Any,
+        ) -> None:
             self._held = [held for held in self._held if name.startswith(held[0][0] + b"/")]
             owner = _inside(uid, gid, owned)
             if name in left_out and kind == "dir":
@@ -100,7 +122,9 @@ class _Comparer:
         if stat.S_ISDIR(info.st_mode):
             fd = os.open(name, _DIRECTORY, dir_fd=parent)
             try:
-                inside = self.directory(fd, path, hidden=hidden or _is_opaque(fd), new=old is None or old.type != "dir")
+                inside = self.directory(
+                    fd, path, hidden=hidden or _is_opaque(fd), new=old is None or old.type != "dir"
+                )
             finally:
                 os.close(fd)
         if old is None:

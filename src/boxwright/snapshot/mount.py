@@ -73,7 +73,9 @@ def attach(mounts: Sequence[Mount], target: Path) -> None:
     fd = _detached(mounts)
     try:
         with _described(mounts[-1]):
-            syscalls.call(syscalls.MOVE_MOUNT, fd, b"", syscalls.AT_FDCWD, os.fsencode(target), _MOVE_EMPTY_PATH)
+            syscalls.call(
+                syscalls.MOVE_MOUNT, fd, b"", syscalls.AT_FDCWD, os.fsencode(target), _MOVE_EMPTY_PATH
+            )
     finally:
         os.close(fd)
 
@@ -120,7 +122,14 @@ def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -
     if attributes:
         how = struct.pack("QQQQ", attributes, 0, 0, 0)
         try:
-            syscalls.call(syscalls.MOUNT_SETATTR, fd, b"", syscalls.AT_EMPTY_PATH | (_RECURSIVE if recursive else 0), how, len(how))
+            syscalls.call(
+                syscalls.MOUNT_SETATTR,
+                fd,
+                b"",
+                syscalls.AT_EMPTY_PATH | (_RECURSIVE if recursive else 0),
+                how,
+                len(how),
+            )
         except OSError:
             os.close(fd)
             raise
@@ -180,12 +189,16 @@ def _complaints(context: int) -> str:
 
 def _too_old(mount: Mount, error: OSError) -> bool:
     """No new mount API, or one whose overlayfs does not know 'lowerdir+' (Linux 6.8)."""
-    return error.errno == errno.ENOSYS or (mount.type == "overlay" and error.errno == errno.EINVAL and "lowerdir+" in str(error))
+    return error.errno == errno.ENOSYS or (
+        mount.type == "overlay" and error.errno == errno.EINVAL and "lowerdir+" in str(error)
+    )
 
 
 def _open_by_mount(mount: Mount) -> int:
     """The way before: mount(2) somewhere, clone that, unmount."""
-    place = Path(next((o.partition("=")[2] for o in mount.options if o.startswith("workdir=")), mount.source)).parent
+    place = Path(
+        next((o.partition("=")[2] for o in mount.options if o.startswith("workdir=")), mount.source)
+    ).parent
     target = place / f".mount-{os.urandom(6).hex()}"
     target.mkdir()
     try:
@@ -207,11 +220,20 @@ def _mount2(mount: Mount, target: Path) -> None:
             key, _, value = option.partition("=")
             if key == "lowerdir+" or option in _ATTRIBUTES:
                 continue
-            others.append(f"{key}={_short(value, opened)}" if key in ("upperdir", "workdir", "device") else option)
+            others.append(
+                f"{key}={_short(value, opened)}" if key in ("upperdir", "workdir", "device") else option
+            )
         data = ",".join(others + ([f"lowerdir={':'.join(lower)}"] if lower else []))
         if len(data) > _PAGE:
             raise OSError(errno.E2BIG, "too many layers for this kernel's mount call")
-        syscalls.libc("mount", os.fsencode(mount.source), os.fsencode(target), mount.type.encode(), _attributes(mount), data.encode())
+        syscalls.libc(
+            "mount",
+            os.fsencode(mount.source),
+            os.fsencode(target),
+            mount.type.encode(),
+            _attributes(mount),
+            data.encode(),
+        )
 
 
 @contextmanager
@@ -222,6 +244,16 @@ def _described(mount: Mount) -> Iterator[None]:
     except OSError as error:
         code = error.errno or 0
         what = f"cannot mount {mount.type} {mount.source}: {error.strerror}"
-        if code in (errno.ENOSYS, errno.ENODEV, errno.EPERM, errno.EACCES, errno.ENOTBLK, errno.EOPNOTSUPP, errno.EINVAL):
-            raise MountUnsupported(what, code=code, hint="choose another driver with BOXWRIGHT_DRIVER (unpacked or copied)") from error
+        if code in (
+            errno.ENOSYS,
+            errno.ENODEV,
+            errno.EPERM,
+            errno.EACCES,
+            errno.ENOTBLK,
+            errno.EOPNOTSUPP,
+            errno.EINVAL,
+        ):
+            raise MountUnsupported(
+                what, code=code, hint="choose another driver with BOXWRIGHT_DRIVER (unpacked or copied)"
+            ) from error
         raise MountFailed(what, code=code) from error

@@ -99,7 +99,9 @@ class OverlaySnapshots(ABC):
         # refuses the same directory twice (ELOOP).
         stack = dict.fromkeys(reversed(workspace.layers))
         lowers = [*self._attributes(workspace), *(self.lower(self.layers.get(diff_id)) for diff_id in stack)]
-        for number in range(len(lowers), 1 if workspace.writable else 2):  # overlayfs wants one below an upper, else two
+        for number in range(
+            len(lowers), 1 if workspace.writable else 2
+        ):  # overlayfs wants one below an upper, else two
             lowers.append(self._nothing(number))
         options = [*(f"lowerdir+={lower}" for lower in lowers)]
         if workspace.writable:
@@ -163,7 +165,11 @@ class OverlaySnapshots(ABC):
         nobody else sees and that ends with the descriptor."""
         workspace = ws.load(self.root, key)
         # Two mounts with one upper directory would not see each other's changes: use the one that is there.
-        where = workspace.rootfs if mounting.is_mounted(workspace.rootfs) else mounting.find_overlay(workspace.upper)
+        where = (
+            workspace.rootfs
+            if mounting.is_mounted(workspace.rootfs)
+            else mounting.find_overlay(workspace.upper)
+        )
         if where is not None:
             return os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return mounting.open_tree(self.mounts(key))

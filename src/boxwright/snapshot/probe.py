@@ -45,7 +45,9 @@ def choose_driver(root: Path, layers: LayerStore, *, wanted: str = "") -> Snapsh
     return make(known["driver"], root, layers, reason=known["reason"], userxattr=bool(known.get("userxattr")))
 
 
-def make(driver: str, root: Path, layers: LayerStore, *, reason: str = "", userxattr: bool = False) -> Snapshotter:
+def make(
+    driver: str, root: Path, layers: LayerStore, *, reason: str = "", userxattr: bool = False
+) -> Snapshotter:
     """A driver by name, without asking whether it works."""
     if driver == "mounted":
         from boxwright.snapshot.mounted import Mounted
@@ -68,7 +70,11 @@ def _probe(store: LocalStore, wanted: str) -> dict[str, Any]:
         for userxattr in (False, True) if driver == "unpacked" else (False,):
             failed = try_driver(driver, store.root, userxattr=userxattr)
             if not failed:
-                why = "chosen by the user" if wanted else "; ".join(reasons) or "the best there is: layers are mounted, never unpacked"
+                why = (
+                    "chosen by the user"
+                    if wanted
+                    else "; ".join(reasons) or "the best there is: layers are mounted, never unpacked"
+                )
                 return {"driver": driver, "reason": why, "userxattr": userxattr}
             reason = reason or failed
         reasons.append(f"{driver} does not work here: {reason}")
@@ -106,7 +112,16 @@ def try_driver(driver: str, root: Path, *, userxattr: bool = False) -> str:
 
 
 def _try_overlay(base: Path, userxattr: bool) -> str:
-    options = (f"lowerdir+={base}/lower", f"upperdir={base}/upper", f"workdir={base}/work", "redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off", "volatile")
+    options = (
+        f"lowerdir+={base}/lower",
+        f"upperdir={base}/upper",
+        f"workdir={base}/work",
+        "redirect_dir=nofollow",
+        "metacopy=off",
+        "index=off",
+        "xino=off",
+        "volatile",
+    )
     fd = open_tree([Mount("overlay", "overlay", options + (("userxattr",) if userxattr else ()))])
     try:
         reader = os.open("dir/file", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
@@ -169,7 +184,11 @@ def _recall(path: Path, key: list[Any]) -> dict[str, Any] | None:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) and value.get("key") == key and value.get("driver") in DRIVERS else None
+    return (
+        value
+        if isinstance(value, dict) and value.get("key") == key and value.get("driver") in DRIVERS
+        else None
+    )
 
 
 def _remember(path: Path, value: dict[str, Any]) -> None:

@@ -71,7 +71,9 @@ def workspace_path(root: Path, key: str) -> Path:
     return root / "work" / key
 
 
-def create(root: Path, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool = False) -> Workspace:
+def create(
+    root: Path, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool = False
+) -> Workspace:
     """Make the directories, without `state`: the caller finishes with `save`. Raises SnapshotExists, DiskFull."""
     workspace = Workspace(workspace_path(root, key), writable, volatile, tuple(layers))
     with disk_errors(str(workspace.path)):
@@ -89,7 +91,9 @@ def create(root: Path, key: str, layers: Sequence[DiffID], *, writable: bool, vo
 def save(workspace: Workspace) -> None:
     """Write `state`; with it the workspace exists."""
     words = ["write" if workspace.writable else "view", "volatile" if workspace.volatile else "durable"]
-    text = "\n".join([" ".join(words + (["sealed"] if workspace.sealed else [])), *map(str, workspace.layers)])
+    text = "\n".join(
+        [" ".join(words + (["sealed"] if workspace.sealed else [])), *map(str, workspace.layers)]
+    )
     temporary = workspace.path / ".state"
     with disk_errors(str(temporary)):
         temporary.write_text(text)
@@ -104,7 +108,9 @@ def load(root: Path, key: str) -> Workspace:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SnapshotMissing(f"there is no tree named {key}") from error
     words = first.split()
-    return Workspace(path, "write" in words, "volatile" in words, tuple(map(DiffID.parse, layers)), "sealed" in words)
+    return Workspace(
+        path, "write" in words, "volatile" in words, tuple(map(DiffID.parse, layers)), "sealed" in words
+    )
 
 
 def remove(path: Path) -> None:
@@ -115,7 +121,9 @@ def remove(path: Path) -> None:
         return
     try:
         try:
-            os.unlink(f"{path.name}/state", dir_fd=fd)  # first: from here on it is garbage, also after a crash
+            os.unlink(
+                f"{path.name}/state", dir_fd=fd
+            )  # first: from here on it is garbage, also after a crash
         except (FileNotFoundError, NotADirectoryError):
             pass
         remove_tree(fd, path.name)

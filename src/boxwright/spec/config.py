@@ -37,10 +37,18 @@ class HistoryEntry:
         def text(key: str) -> str:
             return str(value.get(key) or "")
 
-        return cls(text("created"), text("created_by"), text("author"), text("comment"), bool(value.get("empty_layer")))
+        return cls(
+            text("created"),
+            text("created_by"),
+            text("author"),
+            text("comment"),
+            bool(value.get("empty_layer")),
+        )
 
     def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {k: v for k in ("created", "created_by", "author", "comment") if (v := getattr(self, k))}
+        out: dict[str, Any] = {
+            k: v for k in ("created", "created_by", "author", "comment") if (v := getattr(self, k))
+        }
         if self.empty_layer:
             out["empty_layer"] = True
         return out
@@ -68,6 +76,7 @@ class ImageConfig:
             raise ConfigInvalid(f"the image config is not JSON: {error}") from error
         if not isinstance(body, dict):
             raise ConfigInvalid("the image config is not a JSON object")
+
         def part(key: str, default: Any) -> Any:  # null and absent are the same; another type is an error
             return default if body.get(key) is None else body[key]
 
@@ -75,7 +84,18 @@ class ImageConfig:
         diff_ids = (rootfs.get("diff_ids") or []) if isinstance(rootfs, dict) else None
         if not isinstance(diff_ids, list) or not isinstance(history, list) or not isinstance(config, dict):
             raise ConfigInvalid("the image config has a rootfs, history or config of the wrong type")
-        known = {"architecture", "os", "variant", "os.version", "os.features", "rootfs", "history", "config", "created", "author"}
+        known = {
+            "architecture",
+            "os",
+            "variant",
+            "os.version",
+            "os.features",
+            "rootfs",
+            "history",
+            "config",
+            "created",
+            "author",
+        }
         return cls(
             Platform.from_json(body),
             tuple(DiffID.parse(str(d)) for d in diff_ids),

@@ -47,7 +47,12 @@ class Descriptor:
             raise DescriptorInvalid("a descriptor needs mediaType and digest as text")
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise DescriptorInvalid(f"descriptor {digest[:80]} has no valid size")
-        annotations, urls, data, platform = value.get("annotations"), value.get("urls"), value.get("data"), value.get("platform")
+        annotations, urls, data, platform = (
+            value.get("annotations"),
+            value.get("urls"),
+            value.get("data"),
+            value.get("platform"),
+        )
         try:
             inline = base64.b64decode(data, validate=True) if isinstance(data, str) else None
         except ValueError as error:

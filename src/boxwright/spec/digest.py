@@ -35,7 +35,9 @@ class Digest:
         algorithm, colon, hexed = text.partition(":")
         length = _LENGTHS.get(algorithm)
         if not colon or length is None or len(hexed) != length or not _HEX.match(hexed):
-            raise DigestInvalid(f"invalid digest {text[:150]!r}: wanted sha256: and 64, or sha512: and 128, lower-case hex digits")
+            raise DigestInvalid(
+                f"invalid digest {text[:150]!r}: wanted sha256: and 64, or sha512: and 128, lower-case hex digits"
+            )
         return cls(algorithm, hexed)
 
     @classmethod

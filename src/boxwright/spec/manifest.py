@@ -44,9 +44,15 @@ class Manifest:
 
     @classmethod
     def compose(
-        cls, config: Descriptor, layers: Iterable[Descriptor], *, media_type: str = mt.OCI_MANIFEST,
-        annotations: Mapping[str, str] | None = None, subject: Descriptor | None = None, artifact_type: str = "",
-    ) -> Manifest:  # fmt: skip
+        cls,
+        config: Descriptor,
+        layers: Iterable[Descriptor],
+        *,
+        media_type: str = mt.OCI_MANIFEST,
+        annotations: Mapping[str, str] | None = None,
+        subject: Descriptor | None = None,
+        artifact_type: str = "",
+    ) -> Manifest:
         """Write a new manifest; the same arguments give the same bytes."""
         layers = tuple(layers)
         body: dict[str, Any] = {"schemaVersion": 2, "mediaType": media_type}
@@ -58,7 +64,9 @@ class Manifest:
             body["subject"] = subject.to_json()
         if annotations:
             body["annotations"] = dict(sorted(annotations.items()))
-        return cls(media_type, config, layers, canonical_json(body), dict(annotations or {}), subject, artifact_type)
+        return cls(
+            media_type, config, layers, canonical_json(body), dict(annotations or {}), subject, artifact_type
+        )
 
     @property
     def descriptor(self) -> Descriptor:
@@ -82,9 +90,14 @@ class Index:
 
     @classmethod
     def compose(
-        cls, manifests: Iterable[Descriptor], *, media_type: str = mt.OCI_INDEX,
-        annotations: Mapping[str, str] | None = None, subject: Descriptor | None = None, artifact_type: str = "",
-    ) -> Index:  # fmt: skip
+        cls,
+        manifests: Iterable[Descriptor],
+        *,
+        media_type: str = mt.OCI_INDEX,
+        annotations: Mapping[str, str] | None = None,
+        subject: Descriptor | None = None,
+        artifact_type: str = "",
+    ) -> Index:
         """Write a new index; the same arguments give the same bytes."""
         manifests = tuple(manifests)
         body: dict[str, Any] = {"schemaVersion": 2, "mediaType": media_type}
@@ -95,7 +108,9 @@ class Index:
             body["subject"] = subject.to_json()
         if annotations:
             body["annotations"] = dict(sorted(annotations.items()))
-        return cls(media_type, manifests, canonical_json(body), dict(annotations or {}), subject, artifact_type)
+        return cls(
+            media_type, manifests, canonical_json(body), dict(annotations or {}), subject, artifact_type
+        )
 
     @property
     def descriptor(self) -> Descriptor:
@@ -151,14 +166,26 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
             entries = body.get("manifests")
             if not isinstance(entries, list):
                 raise ManifestInvalid("the index has no list of manifests")
-            return Index(kind or mt.OCI_INDEX, tuple(map(Descriptor.from_json, entries)), raw, annotations, subject, artifact)
+            return Index(
+                kind or mt.OCI_INDEX,
+                tuple(map(Descriptor.from_json, entries)),
+                raw,
+                annotations,
+                subject,
+                artifact,
+            )
         layers = body.get("layers")
         if not isinstance(layers, list) or "config" not in body:
             raise ManifestInvalid("the manifest needs a config and a list of layers")
         return Manifest(
-            kind or mt.OCI_MANIFEST, Descriptor.from_json(body["config"]), tuple(map(Descriptor.from_json, layers)),
-            raw, annotations, subject, artifact,
-        )  # fmt: skip
+            kind or mt.OCI_MANIFEST,
+            Descriptor.from_json(body["config"]),
+            tuple(map(Descriptor.from_json, layers)),
+            raw,
+            annotations,
+            subject,
+            artifact,
+        )
     except ManifestInvalid:
         raise
     except Invalid as error:

@@ -32,4 +32,6 @@ def is_foreign(media_type: str) -> bool:
 
 def is_layer(media_type: str) -> bool:
     """A file system layer in any compression."""
-    return media_type.startswith((OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, "application/vnd.docker.image.rootfs.foreign.diff.tar"))
+    return media_type.startswith(
+        (OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, "application/vnd.docker.image.rootfs.foreign.diff.tar")
+    )

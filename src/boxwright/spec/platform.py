@@ -16,14 +16,26 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ARCHITECTURES = {
-    "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "armhf": ("arm", "v7"),
-    "armel": ("arm", "v6"), "i386": ("386", ""), "i486": ("386", ""), "i586": ("386", ""), "i686": ("386", ""),
-    "armv8l": ("arm64", ""), "armv7l": ("arm", "v7"), "armv6l": ("arm", "v6"), "loongarch64": ("loong64", ""),
-}  # fmt: skip
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "i386": ("386", ""),
+    "i486": ("386", ""),
+    "i586": ("386", ""),
+    "i686": ("386", ""),
+    "armv8l": ("arm64", ""),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+    "loongarch64": ("loong64", ""),
+}
 _KNOWN = frozenset(
     "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
 )
-_SYSTEMS = frozenset("aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split())
+_SYSTEMS = frozenset(
+    "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split()
+)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 
 
@@ -40,14 +52,18 @@ class Platform:
     variant: str = ""
     os_version: str = ""
     os_features: tuple[str, ...] = ()
-    written: str | None = field(default=None, compare=False, repr=False)  # the variant as a document had it, for writing it again
+    written: str | None = field(
+        default=None, compare=False, repr=False
+    )  # the variant as a document had it, for writing it again
 
     @classmethod
     def parse(cls, text: str) -> Platform:
         """Read ``linux/arm64/v8``, ``arm64`` or ``linux`` (the host supplies the rest). Raises PlatformInvalid."""
         parts = text.strip().split("/")
         if not 1 <= len(parts) <= 3 or not all(_WORD.match(part) for part in parts):
-            raise PlatformInvalid(f"invalid platform {text!r}: wanted os/architecture[/variant], such as linux/arm64")
+            raise PlatformInvalid(
+                f"invalid platform {text!r}: wanted os/architecture[/variant], such as linux/arm64"
+            )
         if len(parts) > 1:
             return cls._normal(parts[0], parts[1], parts[2] if len(parts) > 2 else "")
         word = parts[0].lower()
@@ -56,12 +72,20 @@ class Platform:
             return cls._normal(word, host().architecture, host().variant)
         if word in _KNOWN or word in _ARCHITECTURES:
             return cls._normal("linux", word)
-        raise PlatformInvalid(f"unknown operating system or architecture {text!r}: wanted something like linux/arm64")
+        raise PlatformInvalid(
+            f"unknown operating system or architecture {text!r}: wanted something like linux/arm64"
+        )
 
     @classmethod
     def _normal(
-        cls, system: str, architecture: str, variant: str = "", version: str = "", features: tuple[str, ...] = (), written: str | None = None,
-    ) -> Platform:  # fmt: skip
+        cls,
+        system: str,
+        architecture: str,
+        variant: str = "",
+        version: str = "",
+        features: tuple[str, ...] = (),
+        written: str | None = None,
+    ) -> Platform:
         system, architecture, variant = system.lower(), architecture.lower(), variant.lower()
         system = {"macos": "darwin"}.get(system, system)
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
@@ -79,9 +103,13 @@ class Platform:
         """From a descriptor's ``platform`` or an image config."""
         features, variant = value.get("os.features"), str(value.get("variant") or "")
         return cls._normal(
-            str(value.get("os") or ""), str(value.get("architecture") or ""), variant,
-            str(value.get("os.version") or ""), tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (), variant,
-        )  # fmt: skip
+            str(value.get("os") or ""),
+            str(value.get("architecture") or ""),
+            variant,
+            str(value.get("os.version") or ""),
+            tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (),
+            variant,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The descriptor form, without empty fields."""
@@ -99,6 +127,7 @@ class Platform:
 
     def accepts(self) -> list[Platform]:
         """What can run where this platform was asked for, best first."""
+
         def of(architecture: str, *variants: str) -> list[Platform]:
             return [Platform(self.os, architecture, v) for v in variants]
 
@@ -124,7 +153,11 @@ class Platform:
             return None
         if self.os_features and not set(candidate.os_features) <= set(self.os_features):
             return None
-        if self.os_version and candidate.os_version and self.os_version.split(".")[:3] != candidate.os_version.split(".")[:3]:
+        if (
+            self.os_version
+            and candidate.os_version
+            and self.os_version.split(".")[:3] != candidate.os_version.split(".")[:3]
+        ):
             return None
         plain = Platform(candidate.os, candidate.architecture, candidate.variant)
         try:

@@ -43,18 +43,26 @@ class Reference:
         No default tag is added: see `with_default_tag`.
         """
         if _IDENTIFIER.match(text):
-            raise ReferenceInvalid(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
+            raise ReferenceInvalid(
+                f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
+            )
         domain, path = split_domain(text)
         remote = re.split(r"[:@]", path, maxsplit=1)[0]
         if remote.lower() != remote:
             raise ReferenceInvalid(f"invalid reference format: repository name ({remote}) must be lowercase")
         match = _REFERENCE.match(f"{domain}/{path}")
         if not match:
-            raise ReferenceInvalid(f"invalid reference format: {text!r} is not [host[:port]/]name[:tag][@digest]" if text else "invalid reference format: the name is empty")
+            raise ReferenceInvalid(
+                f"invalid reference format: {text!r} is not [host[:port]/]name[:tag][@digest]"
+                if text
+                else "invalid reference format: the name is empty"
+            )
         if match[2] != domain:
             raise ReferenceInvalid(f"invalid reference format: {text!r}")
         if len(match[1]) > _LONGEST_NAME:
-            raise ReferenceInvalid(f"invalid reference format: the repository name is longer than {_LONGEST_NAME} characters")
+            raise ReferenceInvalid(
+                f"invalid reference format: the repository name is longer than {_LONGEST_NAME} characters"
+            )
         digest = match[5] or ""
         if digest:
             try:
@@ -95,7 +103,9 @@ class Reference:
     def with_tag(self, tag: str) -> Reference:
         """The same repository with this tag and no digest. Raises ReferenceInvalid."""
         if not _TAG_ONLY.match(tag):
-            raise ReferenceInvalid(f"invalid tag {tag!r}: wanted up to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'")
+            raise ReferenceInvalid(
+                f"invalid tag {tag!r}: wanted up to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"
+            )
         return replace(self, tag=tag, digest="")
 
     def with_digest(self, digest: Digest) -> Reference:

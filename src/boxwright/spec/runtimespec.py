@@ -34,9 +34,19 @@ DEFAULT_CAPABILITIES = tuple(
     ).split()
 )
 MASKED_PATHS = (
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
-)  # fmt: skip
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 NAMESPACES = ("mount", "network", "uts", "pid", "ipc")
@@ -47,7 +57,9 @@ def mount(destination: str, kind: str, source: str, *options: str) -> dict[str, 
     return {"destination": destination, "type": kind, "source": source, "options": list(options)}
 
 
-def bind(source: str, destination: str, *, readonly: bool = False, options: Sequence[str] = ("rbind", "rprivate")) -> dict[str, Any]:
+def bind(
+    source: str, destination: str, *, readonly: bool = False, options: Sequence[str] = ("rbind", "rprivate")
+) -> dict[str, Any]:
     """A bind mount of a host path."""
     return mount(destination, "bind", source, *options, *(["ro"] if readonly else []))
 
@@ -55,7 +67,17 @@ def bind(source: str, destination: str, *, readonly: bool = False, options: Sequ
 MOUNTS: tuple[dict[str, Any], ...] = (
     mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
     mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-    mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    mount(
+        "/dev/pts",
+        "devpts",
+        "devpts",
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        "gid=5",
+    ),
     mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
     mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
     mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
@@ -63,7 +85,9 @@ MOUNTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def device_rule(allow: bool, kind: str = "", major: int | None = None, minor: int | None = None, access: str = "rwm") -> dict[str, Any]:
+def device_rule(
+    allow: bool, kind: str = "", major: int | None = None, minor: int | None = None, access: str = "rwm"
+) -> dict[str, Any]:
     """One entry of `resources.devices`; without a number it means all."""
     rule: dict[str, Any] = {"allow": allow}
     if kind:
@@ -77,7 +101,10 @@ def device_rule(allow: bool, kind: str = "", major: int | None = None, minor: in
 
 DEVICE_RULES: tuple[dict[str, Any], ...] = (
     device_rule(False),
-    *(device_rule(True, "c", major, minor) for major, minor in ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))),
+    *(
+        device_rule(True, "c", major, minor)
+        for major, minor in ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
+    ),
     device_rule(False, "c", 10, 229),
 )
 
@@ -95,11 +122,20 @@ def _capability(name: str, what: str) -> str:
     if full == "CAP_ALL":
         return "ALL"
     if full not in CAPABILITIES:
-        raise CapabilityInvalid(f"invalid CapabilityOption: unknown capability to {what}: {name!r}", hint="see capabilities(7); the name goes without CAP_ or with it")
+        raise CapabilityInvalid(
+            f"invalid CapabilityOption: unknown capability to {what}: {name!r}",
+            hint="see capabilities(7); the name goes without CAP_ or with it",
+        )
     return full
 
 
-def capabilities(*, add: Iterable[str] = (), drop: Iterable[str] = (), privileged: bool = False, bounding: Collection[str] | None = None) -> tuple[str, ...]:
+def capabilities(
+    *,
+    add: Iterable[str] = (),
+    drop: Iterable[str] = (),
+    privileged: bool = False,
+    bounding: Collection[str] | None = None,
+) -> tuple[str, ...]:
     """The capabilities of a container as ``--cap-add``, ``--cap-drop`` and ``--privileged`` choose them, of those that
     `bounding` (this process's bounding set; None = all) can give. Raises CapabilityInvalid."""
     added = [_capability(name, "add") for name in add]
@@ -127,7 +163,9 @@ _LIMITS = frozenset(
 _UNLIMITED = (1 << 64) - 1
 
 
-def rlimits(wanted: Mapping[str, tuple[int, int]], hard: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+def rlimits(
+    wanted: Mapping[str, tuple[int, int]], hard: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
     """`process.rlimits` from {"nofile": (soft, hard)}; -1 means unlimited. What exceeds this process's own hard
     limits (`hard`; missing = unlimited) is lowered to them. Raises LimitInvalid."""
     out = []
@@ -136,7 +174,9 @@ def rlimits(wanted: Mapping[str, tuple[int, int]], hard: Mapping[str, int] | Non
             raise LimitInvalid(f"invalid ulimit type: {name}", hint="known are " + ", ".join(sorted(_LIMITS)))
         soft_value, hard_value = (_UNLIMITED if value < 0 else value for value in (soft, most))
         if soft_value > hard_value:
-            raise LimitInvalid(f"ulimit soft limit must be less than or equal to hard limit: {name} {soft} > {most}")
+            raise LimitInvalid(
+                f"ulimit soft limit must be less than or equal to hard limit: {name} {soft} > {most}"
+            )
         ceiling = (hard or {}).get(name, -1)
         if ceiling >= 0:
             soft_value, hard_value = min(soft_value, ceiling), min(hard_value, ceiling)
@@ -145,11 +185,23 @@ def rlimits(wanted: Mapping[str, tuple[int, int]], hard: Mapping[str, int] | Non
 
 
 def process(
-    argv: Sequence[str], *, env: Sequence[str] = (), cwd: str = "/", uid: int = 0, gid: int = 0, extra_gids: Sequence[int] = (),
-    terminal: bool = False, size: tuple[int, int] | None = None, capabilities: Sequence[str] = DEFAULT_CAPABILITIES,
-    limits: Sequence[Mapping[str, Any]] = (), no_new_privileges: bool = False, oom_score_adj: int | None = None,
-    apparmor: str = "", selinux: str = "", umask: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    argv: Sequence[str],
+    *,
+    env: Sequence[str] = (),
+    cwd: str = "/",
+    uid: int = 0,
+    gid: int = 0,
+    extra_gids: Sequence[int] = (),
+    terminal: bool = False,
+    size: tuple[int, int] | None = None,
+    capabilities: Sequence[str] = DEFAULT_CAPABILITIES,
+    limits: Sequence[Mapping[str, Any]] = (),
+    no_new_privileges: bool = False,
+    oom_score_adj: int | None = None,
+    apparmor: str = "",
+    selinux: str = "",
+    umask: int | None = None,
+) -> dict[str, Any]:
     """A `process` object, for `base_spec` and for exec. A user other than root gets the capabilities only as its
     bounding set, as in Docker. `size` is (rows, columns) of the terminal."""
     caps = list(capabilities)
@@ -159,7 +211,13 @@ def process(
         user["additionalGids"] = list(extra_gids)
     if umask is not None:
         user["umask"] = umask
-    out: dict[str, Any] = {"user": user, "args": list(argv), "env": list(env), "cwd": cwd or "/", "capabilities": held}
+    out: dict[str, Any] = {
+        "user": user,
+        "args": list(argv),
+        "env": list(env),
+        "cwd": cwd or "/",
+        "capabilities": held,
+    }
     if terminal:
         out["terminal"] = True
         if size is not None:
@@ -178,13 +236,27 @@ def process(
 
 
 def base_spec(
-    root: str, process: Mapping[str, Any], *, readonly: bool = False, hostname: str = "", domainname: str = "",
-    mounts: Sequence[Mapping[str, Any]] = (), namespaces: Mapping[str, str | None] | None = None, cgroup_v2: bool = False,
-    cgroups_path: str = "", resources: Mapping[str, Any] | None = None, devices: Sequence[Mapping[str, Any]] = (),
-    device_rules: Sequence[Mapping[str, Any]] = (), seccomp: Mapping[str, Any] | None = None, sysctls: Mapping[str, str] | None = None,
-    shm_size: int = SHM_SIZE, privileged: bool = False, annotations: Mapping[str, str] | None = None,
-    masked: Sequence[str] | None = None, readonly_paths: Sequence[str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    root: str,
+    process: Mapping[str, Any],
+    *,
+    readonly: bool = False,
+    hostname: str = "",
+    domainname: str = "",
+    mounts: Sequence[Mapping[str, Any]] = (),
+    namespaces: Mapping[str, str | None] | None = None,
+    cgroup_v2: bool = False,
+    cgroups_path: str = "",
+    resources: Mapping[str, Any] | None = None,
+    devices: Sequence[Mapping[str, Any]] = (),
+    device_rules: Sequence[Mapping[str, Any]] = (),
+    seccomp: Mapping[str, Any] | None = None,
+    sysctls: Mapping[str, str] | None = None,
+    shm_size: int = SHM_SIZE,
+    privileged: bool = False,
+    annotations: Mapping[str, str] | None = None,
+    masked: Sequence[str] | None = None,
+    readonly_paths: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """The OCI config of a container whose tree is at `root`.
 
     `namespaces` changes the default of new ones: {"network": None} shares the host's, {"network": PATH} joins one.
@@ -197,8 +269,18 @@ def base_spec(
         spaces["cgroup"] = ""
     spaces.update(namespaces or {})
     linux: dict[str, Any] = {
-        "namespaces": [{"type": kind, **({"path": path} if path else {})} for kind, path in spaces.items() if path is not None],
-        "resources": {**_copied(resources or {}), "devices": [dict(rule) for rule in ((device_rule(True),) if privileged else (*DEVICE_RULES, *device_rules))]},
+        "namespaces": [
+            {"type": kind, **({"path": path} if path else {})}
+            for kind, path in spaces.items()
+            if path is not None
+        ],
+        "resources": {
+            **_copied(resources or {}),
+            "devices": [
+                dict(rule)
+                for rule in ((device_rule(True),) if privileged else (*DEVICE_RULES, *device_rules))
+            ],
+        },
         "sysctl": _sysctls(sysctls, spaces),
     }
     if cgroups_path:
@@ -239,7 +321,9 @@ def _sysctls(wanted: Mapping[str, str] | None, spaces: Mapping[str, str | None])
     return {**(SYSCTLS if own_network else {}), **(wanted or {})}
 
 
-def _mounts(wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None], shm_size: int, privileged: bool) -> list[dict[str, Any]]:
+def _mounts(
+    wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None], shm_size: int, privileged: bool
+) -> list[dict[str, Any]]:
     replaced = {str(m["destination"]).rstrip("/") or "/" for m in wanted}
     out = []
     for default in _copied(MOUNTS):
@@ -251,23 +335,48 @@ def _mounts(wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None
         if spaces.get("ipc") is None and where == "/dev/shm":
             default = bind(where, where, options=("rbind",))
         if spaces.get("pid") is None and where == "/proc":
-            default = bind("/proc", "/proc", options=("rbind", "nosuid", "noexec", "nodev")) if spaces.get("user") is not None else default
+            default = (
+                bind("/proc", "/proc", options=("rbind", "nosuid", "noexec", "nodev"))
+                if spaces.get("user") is not None
+                else default
+            )
         if privileged and default["type"] in ("sysfs", "cgroup"):
             default["options"] = [option for option in default["options"] if option != "ro"]
         out.append(default)
     return out + [dict(m) for m in wanted]
 
 
-def device(path: str, kind: str, major: int, minor: int, *, mode: int = 0o666, uid: int = 0, gid: int = 0) -> dict[str, Any]:
+def device(
+    path: str, kind: str, major: int, minor: int, *, mode: int = 0o666, uid: int = 0, gid: int = 0
+) -> dict[str, Any]:
     """One entry of `linux.devices`: a node that the runtime makes."""
-    return {"path": path, "type": kind, "major": major, "minor": minor, "fileMode": mode, "uid": uid, "gid": gid}
+    return {
+        "path": path,
+        "type": kind,
+        "major": major,
+        "minor": minor,
+        "fileMode": mode,
+        "uid": uid,
+        "gid": gid,
+    }
 
 
 def resources(
-    *, memory: int = 0, memory_swap: int = 0, memory_reservation: int = 0, swappiness: int | None = None, oom_kill_disable: bool = False,
-    cpu_shares: int = 0, nano_cpus: int = 0, cpu_period: int = 0, cpu_quota: int = 0, cpuset_cpus: str = "", cpuset_mems: str = "",
-    pids_limit: int = 0, blkio_weight: int = 0,
-) -> dict[str, Any]:  # fmt: skip
+    *,
+    memory: int = 0,
+    memory_swap: int = 0,
+    memory_reservation: int = 0,
+    swappiness: int | None = None,
+    oom_kill_disable: bool = False,
+    cpu_shares: int = 0,
+    nano_cpus: int = 0,
+    cpu_period: int = 0,
+    cpu_quota: int = 0,
+    cpuset_cpus: str = "",
+    cpuset_mems: str = "",
+    pids_limit: int = 0,
+    blkio_weight: int = 0,
+) -> dict[str, Any]:
     """`linux.resources` from Docker's limits; 0 means not limited, bytes for memory, 10^-9 CPUs for `nano_cpus`.
 
     As in Docker, swap is as large as memory unless it is said, and -1 means unlimited. Raises LimitInvalid.
@@ -288,8 +397,18 @@ def resources(
         raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
     if nano_cpus:
         cpu_period, cpu_quota = 100_000, nano_cpus * 100_000 // 1_000_000_000
-    mem: dict[str, Any] = {"limit": memory, "swap": memory_swap or (2 * memory if memory > 0 else 0), "reservation": memory_reservation}
-    cpu: dict[str, Any] = {"shares": cpu_shares, "period": cpu_period, "quota": cpu_quota, "cpus": cpuset_cpus, "mems": cpuset_mems}
+    mem: dict[str, Any] = {
+        "limit": memory,
+        "swap": memory_swap or (2 * memory if memory > 0 else 0),
+        "reservation": memory_reservation,
+    }
+    cpu: dict[str, Any] = {
+        "shares": cpu_shares,
+        "period": cpu_period,
+        "quota": cpu_quota,
+        "cpus": cpuset_cpus,
+        "mems": cpuset_mems,
+    }
     parts: dict[str, dict[str, Any]] = {
         "memory": {key: value for key, value in mem.items() if value},
         "cpu": {key: value for key, value in cpu.items() if value},
@@ -303,7 +422,9 @@ def resources(
     return {key: value for key, value in parts.items() if value}
 
 
-def in_user_namespace(spec: Mapping[str, Any], uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+def in_user_namespace(
+    spec: Mapping[str, Any], uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]
+) -> dict[str, Any]:
     """The same container in a new user namespace; a map's entries are (inside, outside, count).
 
     What a user namespace may not do is left out: device rules, resource limits, sysctls of the host's defaults, and
@@ -313,14 +434,25 @@ def in_user_namespace(spec: Mapping[str, Any], uids: Sequence[tuple[int, int, in
     linux = out["linux"]
     linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "user"] + [{"type": "user"}]
     for key, entries in (("uidMappings", uids), ("gidMappings", gids)):
-        linux[key] = [{"containerID": inside, "hostID": outside, "size": count} for inside, outside, count in entries]
+        linux[key] = [
+            {"containerID": inside, "hostID": outside, "size": count} for inside, outside, count in entries
+        ]
     linux.pop("resources", None)
     linux.pop("cgroupsPath", None)
-    linux["sysctl"] = {key: value for key, value in linux.get("sysctl", {}).items() if SYSCTLS.get(key) != value}
+    linux["sysctl"] = {
+        key: value for key, value in linux.get("sysctl", {}).items() if SYSCTLS.get(key) != value
+    }
     if not any(inside <= 5 < inside + count for inside, _, count in gids):
         for entry in out["mounts"]:
             entry["options"] = [option for option in entry.get("options", ()) if option != "gid=5"]
     out["mounts"] = [entry for entry in out["mounts"] if entry["type"] != "cgroup"]
-    if all(n["type"] != "network" for n in linux["namespaces"]):  # sysfs belongs to the owner of the network namespace
-        out["mounts"] = [bind("/sys", "/sys", options=("rbind", "nosuid", "noexec", "nodev", "ro")) if m["type"] == "sysfs" else m for m in out["mounts"]]
+    if all(
+        n["type"] != "network" for n in linux["namespaces"]
+    ):  # sysfs belongs to the owner of the network namespace
+        out["mounts"] = [
+            bind("/sys", "/sys", options=("rbind", "nosuid", "noexec", "nodev", "ro"))
+            if m["type"] == "sysfs"
+            else m
+            for m in out["mounts"]
+        ]
     return out

@@ -18,11 +18,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ARCHITECTURES = {  # GOARCH -> libseccomp
-    "386": "SCMP_ARCH_X86", "amd64": "SCMP_ARCH_X86_64", "arm": "SCMP_ARCH_ARM", "arm64": "SCMP_ARCH_AARCH64",
-    "loong64": "SCMP_ARCH_LOONGARCH64", "mips": "SCMP_ARCH_MIPS", "mips64": "SCMP_ARCH_MIPS64",
-    "mips64le": "SCMP_ARCH_MIPSEL64", "mipsle": "SCMP_ARCH_MIPSEL", "ppc64": "SCMP_ARCH_PPC64",
-    "ppc64le": "SCMP_ARCH_PPC64LE", "riscv64": "SCMP_ARCH_RISCV64", "s390x": "SCMP_ARCH_S390X",
-}  # fmt: skip
+    "386": "SCMP_ARCH_X86",
+    "amd64": "SCMP_ARCH_X86_64",
+    "arm": "SCMP_ARCH_ARM",
+    "arm64": "SCMP_ARCH_AARCH64",
+    "loong64": "SCMP_ARCH_LOONGARCH64",
+    "mips": "SCMP_ARCH_MIPS",
+    "mips64": "SCMP_ARCH_MIPS64",
+    "mips64le": "SCMP_ARCH_MIPSEL64",
+    "mipsle": "SCMP_ARCH_MIPSEL",
+    "ppc64": "SCMP_ARCH_PPC64",
+    "ppc64le": "SCMP_ARCH_PPC64LE",
+    "riscv64": "SCMP_ARCH_RISCV64",
+    "s390x": "SCMP_ARCH_S390X",
+}
 _COPIED = ("names", "action", "errnoRet", "args")
 
 
@@ -45,11 +54,15 @@ def parse_profile(text: str | bytes) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("syscalls", []), list):
         raise ProfileInvalid("the seccomp profile must be a JSON object with a list 'syscalls'")
     if value.get("architectures") and value.get("archMap"):
-        raise ProfileInvalid("both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'")
+        raise ProfileInvalid(
+            "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'"
+        )
     return value
 
 
-def compile_profile(profile: Mapping[str, Any], *, capabilities: Iterable[str], architecture: str, kernel: tuple[int, int]) -> dict[str, Any]:
+def compile_profile(
+    profile: Mapping[str, Any], *, capabilities: Iterable[str], architecture: str, kernel: tuple[int, int]
+) -> dict[str, Any]:
     """The OCI form (`linux.seccomp`) for a container with these capabilities (``CAP_…``) on an architecture as Go
     calls it and a kernel (major, minor). Raises ProfileInvalid."""
     caps = frozenset(capabilities)
@@ -65,7 +78,9 @@ def compile_profile(profile: Mapping[str, Any], *, capabilities: Iterable[str], 
         out["architectures"] = architectures
     if profile.get("flags"):
         out["flags"] = list(profile["flags"])
-    out["syscalls"] = [_rule(rule) for rule in profile.get("syscalls") or () if _holds(rule, caps, architecture, kernel)]
+    out["syscalls"] = [
+        _rule(rule) for rule in profile.get("syscalls") or () if _holds(rule, caps, architecture, kernel)
+    ]
     return out
 
 

@@ -29,16 +29,41 @@ else:
 
         __slots__ = ("compare", "default", "factory", "hash", "init", "kw_only", "name", "repr", "type")
 
-        def __init__(self, default=_MISSING, default_factory=_MISSING, init=True, repr=True, hash=None, compare=True, kw_only=None):
+        def __init__(
+            self,
+            default=_MISSING,
+            default_factory=_MISSING,
+            init=True,
+            repr=True,
+            hash=None,
+            compare=True,
+            kw_only=None,
+        ):
             self.name = self.type = ""
-            self.default, self.factory, self.init, self.repr, self.compare, self.kw_only = default, default_factory, init, repr, compare, kw_only
+            self.default, self.factory, self.init, self.repr, self.compare, self.kw_only = (
+                default,
+                default_factory,
+                init,
+                repr,
+                compare,
+                kw_only,
+            )
             self.hash = compare if hash is None else hash
 
         @property
         def default_factory(self):
             return self.factory
 
-    def field(*, default=_MISSING, default_factory=_MISSING, init=True, repr=True, hash=None, compare=True, kw_only=None):
+    def field(
+        *,
+        default=_MISSING,
+        default_factory=_MISSING,
+        init=True,
+        repr=True,
+        hash=None,
+        compare=True,
+        kw_only=None,
+    ):
         """As dataclasses.field."""
         return Field(default, default_factory, init, repr, hash, compare, kw_only)
 
@@ -100,11 +125,19 @@ else:
         for base in cls.__mro__[-1:0:-1]:
             known = base.__dict__.get(_FLAG)
             if known is None and "__dataclass_fields__" in base.__dict__:
-                known = {name: _from_standard(f) for name, f in base.__dataclass_fields__.items() if f._field_type.name == "_FIELD"}
+                known = {
+                    name: _from_standard(f)
+                    for name, f in base.__dataclass_fields__.items()
+                    if f._field_type.name == "_FIELD"
+                }
             inherited.update(known or {})
         own = {}
         for name, annotation in cls.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 - inspect is what is avoided
-            text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+            text = (
+                annotation
+                if isinstance(annotation, str)
+                else getattr(annotation, "__name__", str(annotation))
+            )
             if text.startswith(("ClassVar", "typing.ClassVar")):
                 continue
             default = cls.__dict__.get(name, _MISSING)
@@ -121,9 +154,14 @@ else:
 
         gone = dataclasses.MISSING
         f = Field(
-            _MISSING if standard.default is gone else standard.default, _MISSING if standard.default_factory is gone else standard.default_factory,
-            standard.init, standard.repr, standard.hash, standard.compare, bool(standard.kw_only),
-        )  # fmt: skip
+            _MISSING if standard.default is gone else standard.default,
+            _MISSING if standard.default_factory is gone else standard.default_factory,
+            standard.init,
+            standard.repr,
+            standard.hash,
+            standard.compare,
+            bool(standard.kw_only),
+        )
         f.name, f.type = standard.name, standard.type
         return f
 
@@ -139,9 +177,13 @@ else:
             gone, out = dataclasses.MISSING, {}
             for name, f in self._every.items():
                 standard = dataclasses.field(
-                    default=gone if f.default is _MISSING else f.default, init=f.init, repr=f.repr, hash=f.hash, compare=f.compare,
+                    default=gone if f.default is _MISSING else f.default,
+                    init=f.init,
+                    repr=f.repr,
+                    hash=f.hash,
+                    compare=f.compare,
                     kw_only=bool(f.kw_only),
-                )  # fmt: skip
+                )
                 standard.default_factory = gone if f.factory is _MISSING else f.factory
                 standard.name, standard.type, standard._field_type = name, f.type, dataclasses._FIELD
                 out[name] = standard
@@ -209,7 +251,9 @@ else:
         return tuple(getattr(value, name) for name, f in value.__value_fields__.items() if getattr(f, flag))
 
     def _repr(self):
-        inside = ", ".join(f"{name}={getattr(self, name)!r}" for name, f in self.__value_fields__.items() if f.repr)
+        inside = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name, f in self.__value_fields__.items() if f.repr
+        )
         return f"{self.__class__.__qualname__}({inside})"
 
     def _eq(self, other):

@@ -25,7 +25,9 @@ def registry() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    settings = load({"HOME": str(tmp_path), "BOXWRIGHT_ROOT": str(tmp_path / "root"), "PATH": "/usr/bin:/bin"})
+    settings = load(
+        {"HOME": str(tmp_path), "BOXWRIGHT_ROOT": str(tmp_path / "root"), "PATH": "/usr/bin:/bin"}
+    )
     engine = Engine(settings=replace(settings, environ={}))
     yield engine
     engine.registry.http.close()
@@ -45,7 +47,9 @@ def blobs(registry: FakeRegistry) -> int:
 
 def test_pulled_when_needed(registry: FakeRegistry, engine: Engine) -> None:
     name = f"{registry.host}/lib/base:1"
-    assert build(engine, f"FROM {name} AS unused\nFROM scratch\nLABEL a=b\n").image_id and blobs(registry) == 0
+    assert (
+        build(engine, f"FROM {name} AS unused\nFROM scratch\nLABEL a=b\n").image_id and blobs(registry) == 0
+    )
     result = build(engine, f"FROM {name}\nWORKDIR /new\n", tags=("app",))
     assert blobs(registry) >= 2 and [s.cached for s in result.steps] == [True, False]
     assert engine.images_store.find(name) is not None  # the next build finds it here
@@ -67,7 +71,9 @@ def test_pull_follows_a_base_that_moved(registry: FakeRegistry, engine: Engine) 
     registry.add_image("lib/base", "1", make_image({"etc/two": b"2"}))
     assert build(engine, text).cached
     moved = build(engine, text, pull=True)
-    assert not moved.cached and moved.steps[1].reason.startswith(f"base moved {registry.host}/lib/base:1@sha256:")
+    assert not moved.cached and moved.steps[1].reason.startswith(
+        f"base moved {registry.host}/lib/base:1@sha256:"
+    )
     assert build(engine, text).cached  # the new one is the one that is here
 
 
@@ -79,5 +85,12 @@ def test_what_is_nowhere(registry: FakeRegistry, engine: Engine) -> None:
 
 def test_another_platform(registry: FakeRegistry, engine: Engine) -> None:
     events: list[Any] = []
-    build(engine, f"FROM --platform=linux/s390x {registry.host}/lib/base:1\nWORKDIR /x\n", progress=events.append)
-    assert [e.rule for e in events if isinstance(e, BuildWarning)] == ["FromPlatformFlagConstDisallowed", "InvalidBaseImagePlatform"]
+    build(
+        engine,
+        f"FROM --platform=linux/s390x {registry.host}/lib/base:1\nWORKDIR /x\n",
+        progress=events.append,
+    )
+    assert [e.rule for e in events if isinstance(e, BuildWarning)] == [
+        "FromPlatformFlagConstDisallowed",
+        "InvalidBaseImagePlatform",
+    ]

@@ -46,8 +46,7 @@ def make(root: Path, tree: dict[str, str | None]) -> Path:
 
 def selected(context: LocalContext, pattern: str, **options: Any) -> list[tuple[str, list[str]]]:
     return [
-        (source.name, [rel for rel, _ in source.entries])
-        for source in context.entries(pattern, **options)
+        (source.name, [rel for rel, _ in source.entries]) for source in context.entries(pattern, **options)
     ]
 
 
@@ -176,11 +175,23 @@ def tree(tmp_path: Path) -> Path:
     return make(
         tmp_path,
         {
-            "a.txt": "a", "b.txt": "b", "c.md": "c", "dir/x.txt": "x", "dir/sub/y.txt": "y", "dir/sub/z.md": "z",
-            "dir2/w.txt": "w", "file[1]": "f", "to-dir": "-> dir", "to-file": "-> dir/x.txt", "up": "-> ../../etc/passwd",
-            "abs": "-> /dir/sub", "loop": "-> loop", "dangling": "-> nowhere", "dir/link": "-> x.txt",
+            "a.txt": "a",
+            "b.txt": "b",
+            "c.md": "c",
+            "dir/x.txt": "x",
+            "dir/sub/y.txt": "y",
+            "dir/sub/z.md": "z",
+            "dir2/w.txt": "w",
+            "file[1]": "f",
+            "to-dir": "-> dir",
+            "to-file": "-> dir/x.txt",
+            "up": "-> ../../etc/passwd",
+            "abs": "-> /dir/sub",
+            "loop": "-> loop",
+            "dangling": "-> nowhere",
+            "dir/link": "-> x.txt",
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -369,8 +380,12 @@ def test_manifest(tree: Path) -> None:
     with LocalContext(tree) as context:
         found: SourceSet = context.entries("dir")
         assert {path: text.split(" ")[0] for path, text in found.manifest().items()} == {
-            "dir/link": "0777", "dir/sub": "0755", "dir/sub/y.txt": "0644", "dir/sub/z.md": "0644", "dir/x.txt": "0644",
-        }  # fmt: skip
+            "dir/link": "0777",
+            "dir/sub": "0755",
+            "dir/sub/y.txt": "0644",
+            "dir/sub/z.md": "0644",
+            "dir/x.txt": "0644",
+        }
         assert found.manifest()["dir/x.txt"] == f"0644 {context.digest(found.sources[0].nodes[-1])}"
 
 

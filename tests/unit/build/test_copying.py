@@ -48,10 +48,20 @@ def kinds(tree: dict[str, str]) -> dict[str, str]:
 def test_owners_and_modes(engine: Engine, context: Path) -> None:
     text = "FROM base\nCOPY --chown=daemon a /x/a\nCOPY --chown=5 b /y/\nCOPY --chown=5:6 --chmod=700 d /z\nCOPY --chmod=u=rwX,go= d /w\nUSER 9\nCOPY a /root/a\n"
     assert kinds(build(engine, context, text)) == {
-        "x": "dir 0755 1:1", "x/a": "file 0644 1:1", "y": "dir 0755 5:5", "y/b": "file 0644 5:5",
-        "z": "dir 0700 5:6", "z/c": "file 0700 5:6", "z/e": "dir 0700 5:6", "z/e/f": "file 0700 5:6",
-        "w": "dir 0755 0:0", "w/c": "file 0600 0:0", "w/e": "dir 0700 0:0", "w/e/f": "file 0600 0:0", "root/a": "file 0644 0:0",
-    }  # fmt: skip
+        "x": "dir 0755 1:1",
+        "x/a": "file 0644 1:1",
+        "y": "dir 0755 5:5",
+        "y/b": "file 0644 5:5",
+        "z": "dir 0700 5:6",
+        "z/c": "file 0700 5:6",
+        "z/e": "dir 0700 5:6",
+        "z/e/f": "file 0700 5:6",
+        "w": "dir 0755 0:0",
+        "w/c": "file 0600 0:0",
+        "w/e": "dir 0700 0:0",
+        "w/e/f": "file 0600 0:0",
+        "root/a": "file 0644 0:0",
+    }
 
 
 def test_unknown_owners_are_told(engine: Engine, context: Path) -> None:
@@ -79,7 +89,12 @@ def test_links_on_the_way(engine: Engine, context: Path) -> None:
     (context / "links/dangling").symlink_to("nowhere")
     text = "FROM base\nCOPY links /l\nCOPY a /l/abs/\nCOPY b /l/up/place/\nCOPY d /l/dangling\nWORKDIR /l/abs/w\n"
     tree = kinds(build(engine, context, text))
-    assert tree["real/place/a"] and tree["real/place/b"] and tree["l/nowhere/c"] and tree["real/place/w"] == "dir 0755 0:0"
+    assert (
+        tree["real/place/a"]
+        and tree["real/place/b"]
+        and tree["l/nowhere/c"]
+        and tree["real/place/w"] == "dir 0755 0:0"
+    )
     assert tree["l/abs"].startswith("symlink")
     (context / "links/loop").symlink_to("loop")
     with pytest.raises(BuildFailed, match="too many levels of symbolic links"):
@@ -118,15 +133,28 @@ def test_refusals(engine: Engine, context: Path, lines: str, message: str) -> No
 def test_hard_links_stay_linked(engine: Engine, context: Path) -> None:
     os.link(context / "a", context / "d/linked")
     build(engine, context, "FROM scratch\nCOPY . /\nCOPY --from=base /etc /etc\n")
-    assert [line for line in corpus.entries(engine, "out")[0] if line.startswith("h")] == ["h 0644 0:0 d/linked a"]
+    assert [line for line in corpus.entries(engine, "out")[0] if line.startswith("h")] == [
+        "h 0644 0:0 d/linked a"
+    ]
 
 
 def test_link_and_parents_and_exclude(engine: Engine, context: Path) -> None:
-    tree = kinds(build(engine, context, "FROM base\nCOPY --link a /etc/new\nCOPY --parents d/./e/f /p/\nCOPY --exclude=**/f d /x\n"))
+    tree = kinds(
+        build(
+            engine,
+            context,
+            "FROM base\nCOPY --link a /etc/new\nCOPY --parents d/./e/f /p/\nCOPY --exclude=**/f d /x\n",
+        )
+    )
     assert tree == {
-        "etc/new": "file 0644 0:0", "p": "dir 0755 0:0", "p/e": "dir 0755 0:0", "p/e/f": "file 0644 0:0", "x": "dir 0755 0:0",
-        "x/c": "file 0644 0:0", "x/e": "dir 0755 0:0",
-    }  # fmt: skip
+        "etc/new": "file 0644 0:0",
+        "p": "dir 0755 0:0",
+        "p/e": "dir 0755 0:0",
+        "p/e/f": "file 0644 0:0",
+        "x": "dir 0755 0:0",
+        "x/c": "file 0644 0:0",
+        "x/e": "dir 0755 0:0",
+    }
 
 
 def test_link_is_not_bound_to_its_base(engine: Engine, context: Path) -> None:
@@ -142,13 +170,17 @@ def test_times(engine: Engine, context: Path) -> None:
     result = engine.build(context=context, dockerfile_data=text, build_args={"SOURCE_DATE_EPOCH": "1000"})
     assert times(engine, result.image_id) == [1000, 1000]
     config = engine.images_store.resolve_platform(result.image_id).config
-    assert config.created == "1970-01-01T00:16:40Z" and {h.created for h in config.history} == {config.created}
+    assert config.created == "1970-01-01T00:16:40Z" and {h.created for h in config.history} == {
+        config.created
+    }
 
 
 def times(engine: Engine, image: str) -> list[int]:
     from boxwright.layer.view import LayersView
 
-    with LayersView([engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]) as view:
+    with LayersView(
+        [engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]
+    ) as view:
         return [node.mtime_ns // 1_000_000_000 for node in view.walk("") if node.path]
 
 
@@ -166,21 +198,46 @@ def archive(path: Path, *members: tuple[str, dict[str, Any]], mode: str = "w:gz"
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_archives(engine: Engine, context: Path, mode: str) -> None:
     archive(
-        context / "t", ("./", {"type": tarfile.DIRTYPE, "mode": 0o700}), ("x/y", {"data": b"1", "mode": 0o4755, "uid": 3, "gid": 4}),
-        ("x/y", {"data": b"22", "mode": 0o600}), ("l", {"type": tarfile.SYMTYPE, "linkname": "x"}), ("l/through", {"data": b"3"}),
-        ("h", {"type": tarfile.LNKTYPE, "linkname": "x/through"}), ("p", {"type": tarfile.FIFOTYPE}), mode=mode,
-    )  # fmt: skip
-    tree = build(engine, context, "FROM base\nADD t /tmp\nADD --chown=8:9 t /new/\nADD --unpack=false t /kept\nCOPY t /copied\n")
+        context / "t",
+        ("./", {"type": tarfile.DIRTYPE, "mode": 0o700}),
+        ("x/y", {"data": b"1", "mode": 0o4755, "uid": 3, "gid": 4}),
+        ("x/y", {"data": b"22", "mode": 0o600}),
+        ("l", {"type": tarfile.SYMTYPE, "linkname": "x"}),
+        ("l/through", {"data": b"3"}),
+        ("h", {"type": tarfile.LNKTYPE, "linkname": "x/through"}),
+        ("p", {"type": tarfile.FIFOTYPE}),
+        mode=mode,
+    )
+    tree = build(
+        engine,
+        context,
+        "FROM base\nADD t /tmp\nADD --chown=8:9 t /new/\nADD --unpack=false t /kept\nCOPY t /copied\n",
+    )
     shown = kinds(tree)
-    assert shown["tmp/x/y"] == "file 0600 0:0" and shown["tmp/x/through"] == "file 0644 0:0" and tree["tmp/h"] == tree["tmp/x/through"]
-    assert shown["new"] == "dir 0755 8:9" and shown["new/x/y"] == "file 0600 8:9" and shown["tmp/p"] == "fifo 0644 0:0"
+    assert (
+        shown["tmp/x/y"] == "file 0600 0:0"
+        and shown["tmp/x/through"] == "file 0644 0:0"
+        and tree["tmp/h"] == tree["tmp/x/through"]
+    )
+    assert (
+        shown["new"] == "dir 0755 8:9"
+        and shown["new/x/y"] == "file 0600 8:9"
+        and shown["tmp/p"] == "fifo 0644 0:0"
+    )
     assert tree["kept"] == tree["copied"] and "tmp" not in tree
-    lines = [line for line in corpus.entries(engine, "out", above=1)[0] if "through" in line or " tmp/h " in line]
+    lines = [
+        line for line in corpus.entries(engine, "out", above=1)[0] if "through" in line or " tmp/h " in line
+    ]
     assert lines == ["f 0644 0:0 tmp/h  4e07408562be", "h 0644 0:0 tmp/x/through tmp/h"]
 
 
 def test_hostile_archives_stay_inside(engine: Engine, context: Path) -> None:
-    archive(context / "t", ("evil", {"type": tarfile.SYMTYPE, "linkname": "/../../.."}), ("evil/etc/new", {"data": b"x"}), ("/abs", {"data": b"y"}))
+    archive(
+        context / "t",
+        ("evil", {"type": tarfile.SYMTYPE, "linkname": "/../../.."}),
+        ("evil/etc/new", {"data": b"x"}),
+        ("/abs", {"data": b"y"}),
+    )
     assert set(build(engine, context, "FROM base\nADD t /in/\n")) == {"in", "in/evil", "etc/new", "in/abs"}
     for members in ([("../up", {"data": b"x"})], [("h", {"type": tarfile.LNKTYPE, "linkname": "missing"})]):
         archive(context / "t", *members)
@@ -198,10 +255,15 @@ def test_what_only_looks_like_an_archive_is_copied(engine: Engine, context: Path
 
     for data in (gzip.compress(b"no tar at all" * 100), b"\x1f\x8b" + bytes(100), b"", bytes(2000)):
         (context / "t.gz").write_bytes(data)
-        assert kinds(build(engine, context, "FROM base\nADD t.gz /in/\n")) == {"in": "dir 0755 0:0", "in/t.gz": "file 0644 0:0"}
+        assert kinds(build(engine, context, "FROM base\nADD t.gz /in/\n")) == {
+            "in": "dir 0755 0:0",
+            "in/t.gz": "file 0644 0:0",
+        }
 
 
-def test_a_file_that_changes_while_it_is_copied(engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_while_it_is_copied(
+    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from boxwright.build.ops import place
 
     old = place.place
@@ -221,11 +283,24 @@ def test_outputs(engine: Engine, context: Path, tmp_path: Path) -> None:
     from boxwright.build.request import Output
 
     text = b"FROM scratch\nCOPY d /d\nCOPY --chmod=755 a /\n"
-    result = engine.build(context=context, dockerfile_data=text, outputs=(Output("local", str(tmp_path / "o")), Output("tar", str(tmp_path / "o.tar"))))
-    assert result.image_id == "" and (tmp_path / "o/d/e/f").read_text() == "d/e/f" and os.access(tmp_path / "o/a", os.X_OK)
+    result = engine.build(
+        context=context,
+        dockerfile_data=text,
+        outputs=(Output("local", str(tmp_path / "o")), Output("tar", str(tmp_path / "o.tar"))),
+    )
+    assert (
+        result.image_id == ""
+        and (tmp_path / "o/d/e/f").read_text() == "d/e/f"
+        and os.access(tmp_path / "o/a", os.X_OK)
+    )
     with tarfile.open(tmp_path / "o.tar") as tar:
         assert tar.getnames() == ["a", "d", "d/c", "d/e", "d/e/f"]
-    engine.build(context=context, dockerfile_data=text, tags=("packed:1",), outputs=(Output("oci", str(tmp_path / "oci.tar")),))
+    engine.build(
+        context=context,
+        dockerfile_data=text,
+        tags=("packed:1",),
+        outputs=(Output("oci", str(tmp_path / "oci.tar")),),
+    )
     other = Engine(tmp_path / "other")
     other.load(tmp_path / "oci.tar")
     assert corpus.tree(other, "packed:1") == corpus.tree(engine, "packed:1")
@@ -234,7 +309,9 @@ def test_outputs(engine: Engine, context: Path, tmp_path: Path) -> None:
 
 def test_several_platforms(engine: Engine, context: Path) -> None:
     text = b"FROM scratch\nARG TARGETARCH\nCOPY a /for-$TARGETARCH\n"
-    result = engine.build(context=context, dockerfile_data=text, tags=("multi",), platforms=("linux/amd64", "linux/arm64"))
+    result = engine.build(
+        context=context, dockerfile_data=text, tags=("multi",), platforms=("linux/amd64", "linux/arm64")
+    )
     for platform, name in (("linux/amd64", "for-amd64"), ("linux/arm64", "for-arm64")):
         found = engine.images_store.resolve_platform("multi", platform)
         assert str(found.config.platform) == platform and str(found.target.digest) == result.target

@@ -43,7 +43,11 @@ class AnyBase:
     """Every name is an image."""
 
     def image(self, name: str, platform: Platform) -> Base:
-        return Base(f"docker.io/library/{name}", "sha256:" + "0" * 64, ImageConfig(platform=platform, config={"Env": ["PATH=/bin"]}))
+        return Base(
+            f"docker.io/library/{name}",
+            "sha256:" + "0" * 64,
+            ImageConfig(platform=platform, config={"Env": ["PATH=/bin"]}),
+        )
 
 
 @pytest.mark.parametrize("case", corpus.cases(), ids=corpus.title)
@@ -51,7 +55,9 @@ def test_plan(case: dict[str, Any]) -> None:
     """Whatever can be planned is; what cannot says where."""
     path = corpus.CORPUS / case["context"] / case["dockerfile"]
     try:
-        plan = Planner(parse(path.read_bytes()), PlanOptions(build_args=case.get("build_args", {})), AnyBase()).plan()
+        plan = Planner(
+            parse(path.read_bytes()), PlanOptions(build_args=case.get("build_args", {})), AnyBase()
+        ).plan()
     except Invalid as error:
         assert case["expect"] == "error", str(error)
         if "error" in case:
@@ -73,10 +79,16 @@ def test_build(case: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
         assert error.excerpt() or not error.ranges
         return
     assert expected == "ok"
-    check_golden(case, corpus.entries(engine, result.image_id, above=0 if case["bases"] == ["scratch"] else 1))
+    check_golden(
+        case, corpus.entries(engine, result.image_id, above=0 if case["bases"] == ["scratch"] else 1)
+    )
 
 
-@pytest.mark.parametrize("case", [c for c in STATIC if "computed_included_files" in c and c["dockerfile"].endswith("-dot")], ids=corpus.title)
+@pytest.mark.parametrize(
+    "case",
+    [c for c in STATIC if "computed_included_files" in c and c["dockerfile"].endswith("-dot")],
+    ids=corpus.title,
+)
 def test_ignored_files_stay_out(case: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     """``COPY .`` takes exactly what the ignore rules leave."""
     engine.build(corpus.request(case, corpus.lay_out(case, tmp_path), tags=("case",)))
@@ -87,7 +99,10 @@ def test_ignored_files_stay_out(case: dict[str, Any], engine: Engine, tmp_path: 
 
 
 def check_golden(case: dict[str, Any], layers: list[list[str]]) -> None:
-    text = "".join(f"layer {number}\n" + "".join(f"  {line}\n" for line in lines) for number, lines in enumerate(layers, 1))
+    text = "".join(
+        f"layer {number}\n" + "".join(f"  {line}\n" for line in lines)
+        for number, lines in enumerate(layers, 1)
+    )
     path = GOLDEN / f"{corpus.title(case)}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)

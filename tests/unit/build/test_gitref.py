@@ -24,13 +24,27 @@ def test_table(case: dict[str, Any]) -> None:
     if found is None:
         return
     assert found.remote == case["remote"] and found.short_name == case["short_name"]
-    assert (found.ref, found.subdir, found.checksum) == (case.get("ref", ""), case.get("subdir", ""), case.get("checksum", ""))
-    assert found.mtime == case.get("mtime", "") and found.fetch_by_commit == case.get("fetch_by_commit", False)
+    assert (found.ref, found.subdir, found.checksum) == (
+        case.get("ref", ""),
+        case.get("subdir", ""),
+        case.get("checksum", ""),
+    )
+    assert found.mtime == case.get("mtime", "") and found.fetch_by_commit == case.get(
+        "fetch_by_commit", False
+    )
 
 
 def test_what_add_takes_for_remote() -> None:
-    assert is_remote("https://example.com/x") and is_remote("git@github.com:a/b.git") and is_remote("ssh://host/x")
-    assert not is_remote("github.com/moby/buildkit") and not is_remote("file@2x.png") and not is_remote("./a.git")
+    assert (
+        is_remote("https://example.com/x")
+        and is_remote("git@github.com:a/b.git")
+        and is_remote("ssh://host/x")
+    )
+    assert (
+        not is_remote("github.com/moby/buildkit")
+        and not is_remote("file@2x.png")
+        and not is_remote("./a.git")
+    )
 
 
 def test_no_password_in_records() -> None:

@@ -42,14 +42,22 @@ def test_compiled_python(tmp_path: Path) -> None:
     os.utime(tmp_path / "pkg/unpacked.py", (77, 77))
     seconds = source.stat().st_mtime_ns // 10**9
     files = {
-        "mod.cpython-311.pyc": pyc(seconds), "mod.cpython-311.opt-1.pyc": pyc(seconds), "unpacked.cpython-311.pyc": pyc(77),
-        "mod.cpython-310.pyc": pyc(seconds - 5), "mod.cpython-39.pyc": pyc(seconds, flags=1), "gone.cpython-311.pyc": pyc(seconds),
-    }  # fmt: skip
+        "mod.cpython-311.pyc": pyc(seconds),
+        "mod.cpython-311.opt-1.pyc": pyc(seconds),
+        "unpacked.cpython-311.pyc": pyc(77),
+        "mod.cpython-310.pyc": pyc(seconds - 5),
+        "mod.cpython-39.pyc": pyc(seconds, flags=1),
+        "gone.cpython-311.pyc": pyc(seconds),
+    }
     for name, data in files.items():
         (cache / name).write_bytes(data)
     (cache / "short.pyc").write_bytes(b"x")
     Normaliser(since, NEW).run(tmp_path)
     assert {name: recorded(cache / name) for name in files} == {
-        "mod.cpython-311.pyc": 315532800, "mod.cpython-311.opt-1.pyc": 315532800, "unpacked.cpython-311.pyc": 77,
-        "mod.cpython-310.pyc": seconds - 5, "mod.cpython-39.pyc": seconds, "gone.cpython-311.pyc": seconds,
-    }  # fmt: skip
+        "mod.cpython-311.pyc": 315532800,
+        "mod.cpython-311.opt-1.pyc": 315532800,
+        "unpacked.cpython-311.pyc": 77,
+        "mod.cpython-310.pyc": seconds - 5,
+        "mod.cpython-39.pyc": seconds,
+        "gone.cpython-311.pyc": seconds,
+    }

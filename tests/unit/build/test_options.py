@@ -48,8 +48,11 @@ def test_outputs() -> None:
 
 def test_pairs() -> None:
     assert options.parse_hosts(["a:1.2.3.4", "b=::1", "c:host-gateway", "d:[fe80::1]"]) == (
-        ("a", "1.2.3.4"), ("b", "::1"), ("c", "host-gateway"), ("d", "fe80::1"),
-    )  # fmt: skip
+        ("a", "1.2.3.4"),
+        ("b", "::1"),
+        ("c", "host-gateway"),
+        ("d", "fe80::1"),
+    )
     assert options.parse_build_args(["A=1", "B", "C", "D="], {"B": "2"}) == {"A": "1", "B": "2", "D": ""}
     assert options.parse_pairs(["a=b=c", "d"], "label") == {"a": "b=c", "d": ""}
     for bad in (["=x"], [""]):

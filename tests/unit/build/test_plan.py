@@ -26,7 +26,11 @@ class Bases:
 
     def image(self, name: str, platform: Platform) -> Base:
         self.asked.append((name, str(platform)))
-        return Base(f"docker.io/library/{name}:latest", "sha256:" + "1" * 64, ImageConfig(platform=platform, config=self.configs.get(name, {})))
+        return Base(
+            f"docker.io/library/{name}:latest",
+            "sha256:" + "1" * 64,
+            ImageConfig(platform=platform, config=self.configs.get(name, {})),
+        )
 
 
 def plan(text: str, bases: Bases | None = None, **options: Any) -> Plan:
@@ -46,7 +50,11 @@ def run_env(made: Plan) -> dict[str, str]:
     return {**dict(op.env), **dict(op.build_args)}
 
 
-@pytest.mark.parametrize("fact", [f for f in vectors("history-and-small-facts.json")["history"] if f["created_by"]], ids=lambda f: f["line"])
+@pytest.mark.parametrize(
+    "fact",
+    [f for f in vectors("history-and-small-facts.json")["history"] if f["created_by"]],
+    ids=lambda f: f["line"],
+)
 def test_history_facts(fact: dict[str, Any]) -> None:
     before = "\n".join(fact.get("before", ()))
     made = plan(f"FROM a AS base\nFROM a\n{before}\n{fact['line']}\n")
@@ -56,11 +64,18 @@ def test_history_facts(fact: dict[str, Any]) -> None:
 def test_names_and_counts() -> None:
     text = "FROM a\nENV x=1\nWORKDIR /w\nCOPY . .\nRUN <<E\nfirst\nsecond\nE\nRUN make \\\n  all\nCMD x\n"
     assert names(plan(text)) == [
-        "[1/5] FROM docker.io/library/a:latest@sha256:" + "1" * 64, "[2/5] WORKDIR /w", "[3/5] COPY . .", "[4/5] RUN <<E (first...)",
+        "[1/5] FROM docker.io/library/a:latest@sha256:" + "1" * 64,
+        "[2/5] WORKDIR /w",
+        "[3/5] COPY . .",
+        "[4/5] RUN <<E (first...)",
         "[5/5] RUN make   all",
-    ]  # fmt: skip
+    ]
     two = names(plan("FROM a AS build\nRUN x\nFROM scratch\nCOPY --from=build /x /\n"))
-    assert two == ["[build 1/2] FROM docker.io/library/a:latest@sha256:" + "1" * 64, "[build 2/2] RUN x", "[stage-1 1/1] COPY --from=build /x /"]
+    assert two == [
+        "[build 1/2] FROM docker.io/library/a:latest@sha256:" + "1" * 64,
+        "[build 2/2] RUN x",
+        "[stage-1 1/1] COPY --from=build /x /",
+    ]
     assert names(plan("FROM scratch\n" + "COPY a b\n" * 10))[0] == "[ 1/10] COPY a b"
     assert names(plan("FROM scratch\nCOPY a b\n", show_platform=True)) == ["[linux/amd64 1/1] COPY a b"]
 
@@ -76,12 +91,25 @@ def test_only_what_the_target_needs() -> None:
 
 
 def test_args_and_env() -> None:
-    text = "ARG V=1\nARG W=$V-w\nFROM a\nARG V\nARG W\nARG X=def\nARG Y\nENV Z=$X\nARG Z=late\nENV Q=$Z\nRUN x\n"
+    text = (
+        "ARG V=1\nARG W=$V-w\nFROM a\nARG V\nARG W\nARG X=def\nARG Y\nENV Z=$X\nARG Z=late\nENV Q=$Z\nRUN x\n"
+    )
     assert run_env(plan(text)) == {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "V": "1", "W": "1-w", "X": "def", "Z": "late", "Q": "late",
-    }  # fmt: skip
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "V": "1",
+        "W": "1-w",
+        "X": "def",
+        "Z": "late",
+        "Q": "late",
+    }
     made = plan(text, build_args={"V": "2", "X": "given", "UNKNOWN": "x"})
-    assert {k: v for k, v in run_env(made).items() if k != "PATH"} == {"V": "2", "W": "2-w", "X": "given", "Z": "late", "Q": "late"}
+    assert {k: v for k, v in run_env(made).items() if k != "PATH"} == {
+        "V": "2",
+        "W": "2-w",
+        "X": "given",
+        "Z": "late",
+        "Q": "late",
+    }
     assert made.config["Env"][1:] == ["Z=given", "Q=late"]  # type: ignore[index]
     assert "RUN |5 V=2 W=2-w X=given Y= Z=late /bin/sh -c x # buildkit" in [c for c, _ in history(made)]
     assert "ENV" not in str(made.target.op.definition()["build_args"])
@@ -91,33 +119,53 @@ def test_platform_args() -> None:
     text = "FROM --platform=$BUILDPLATFORM a AS b\nARG TARGETPLATFORM TARGETARCH TARGETVARIANT\nRUN x\n"
     bases = Bases()
     made = plan(text, bases, platform=Platform("linux", "arm", "v7"))
-    assert {k: v for k, v in run_env(made).items() if k.startswith("T")} == {"TARGETPLATFORM": "linux/arm/v7", "TARGETARCH": "arm", "TARGETVARIANT": "v7"}
+    assert {k: v for k, v in run_env(made).items() if k.startswith("T")} == {
+        "TARGETPLATFORM": "linux/arm/v7",
+        "TARGETARCH": "arm",
+        "TARGETVARIANT": "v7",
+    }
     assert bases.asked[0][1] != "linux/arm/v7" or Platform.parse("linux/arm/v7") == AMD
 
 
 def test_config() -> None:
-    base = {"Env": ["PATH=/p", "A=1"], "Cmd": ["old"], "Entrypoint": ["e"], "Labels": {"x": "1"}, "User": "u", "WorkingDir": "/b", "OnBuild": ["ENV T=1"]}
+    base = {
+        "Env": ["PATH=/p", "A=1"],
+        "Cmd": ["old"],
+        "Entrypoint": ["e"],
+        "Labels": {"x": "1"},
+        "User": "u",
+        "WorkingDir": "/b",
+        "OnBuild": ["ENV T=1"],
+    }
     made = plan(
-        'FROM a\nENV B=2 A=3\nLABEL y=2\nEXPOSE 80 53/udp\nVOLUME /v\nSTOPSIGNAL SIGQUIT\nHEALTHCHECK --interval=1s CMD true\nONBUILD RUN x\n'
+        "FROM a\nENV B=2 A=3\nLABEL y=2\nEXPOSE 80 53/udp\nVOLUME /v\nSTOPSIGNAL SIGQUIT\nHEALTHCHECK --interval=1s CMD true\nONBUILD RUN x\n"
         'SHELL ["/bin/bash","-c"]\nENTRYPOINT run me\nWORKDIR c\nMAINTAINER me\n',
-        Bases(a=base), labels={"x": "9", "z": "3"},
-    )  # fmt: skip
+        Bases(a=base),
+        labels={"x": "9", "z": "3"},
+    )
     assert made.author == "me"
     assert made.config == {
-        "User": "u", "ExposedPorts": {"53/udp": {}, "80/tcp": {}}, "Env": ["PATH=/p", "A=3", "T=1", "B=2"],
-        "Entrypoint": ["/bin/bash", "-c", "run me"], "Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 1_000_000_000},
-        "Volumes": {"/v": {}}, "WorkingDir": "/b/c", "Labels": {"x": "9", "y": "2", "z": "3"}, "StopSignal": "SIGQUIT",
-        "OnBuild": ["RUN x"], "Shell": ["/bin/bash", "-c"],
-    }  # fmt: skip
+        "User": "u",
+        "ExposedPorts": {"53/udp": {}, "80/tcp": {}},
+        "Env": ["PATH=/p", "A=3", "T=1", "B=2"],
+        "Entrypoint": ["/bin/bash", "-c", "run me"],
+        "Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 1_000_000_000},
+        "Volumes": {"/v": {}},
+        "WorkingDir": "/b/c",
+        "Labels": {"x": "9", "y": "2", "z": "3"},
+        "StopSignal": "SIGQUIT",
+        "OnBuild": ["RUN x"],
+        "Shell": ["/bin/bash", "-c"],
+    }
     assert list(made.config)[:3] == ["User", "ExposedPorts", "Env"]
 
 
 @pytest.mark.parametrize(
     ("text", "cmd"),
     [
-        ("CMD a\nENTRYPOINT [\"e\"]", ["/bin/sh", "-c", "a"]),
-        ("ENTRYPOINT [\"e\"]", None),
-        ("ENTRYPOINT [\"e\"]\nCMD [\"b\"]", ["b"]),
+        ('CMD a\nENTRYPOINT ["e"]', ["/bin/sh", "-c", "a"]),
+        ('ENTRYPOINT ["e"]', None),
+        ('ENTRYPOINT ["e"]\nCMD ["b"]', ["b"]),
         ("CMD []", []),
         ("", ["old"]),
     ],
@@ -127,27 +175,41 @@ def test_cmd_and_entrypoint(text: str, cmd: list[str] | None) -> None:
 
 
 def test_onbuild_of_a_base_and_of_a_stage() -> None:
-    made = plan("FROM a AS one\nONBUILD COPY --from=tools /t /t\nFROM b AS tools\nFROM one\nRUN last\n", Bases(a={"OnBuild": ["RUN trigger"]}))
+    made = plan(
+        "FROM a AS one\nONBUILD COPY --from=tools /t /t\nFROM b AS tools\nFROM one\nRUN last\n",
+        Bases(a={"OnBuild": ["RUN trigger"]}),
+    )
     shown = names(made)
-    assert [n.split("] ", 1)[1] for n in shown if "FROM" not in n] == ["ONBUILD RUN trigger", "ONBUILD COPY --from=tools /t /t", "RUN last"]
+    assert [n.split("] ", 1)[1] for n in shown if "FROM" not in n] == [
+        "ONBUILD RUN trigger",
+        "ONBUILD COPY --from=tools /t /t",
+        "RUN last",
+    ]
     assert "OnBuild" not in made.config
 
 
 def test_equal_stages_are_one() -> None:
-    made = plan("FROM a AS x\nRUN same\nFROM a AS y\nRUN same\nFROM scratch\nCOPY --from=x / /1\nCOPY --from=y / /2\n")
+    made = plan(
+        "FROM a AS x\nRUN same\nFROM a AS y\nRUN same\nFROM scratch\nCOPY --from=x / /1\nCOPY --from=y / /2\n"
+    )
     assert len([n for n in names(made) if "RUN same" in n]) == 1
 
 
 def test_no_cache_for_a_stage() -> None:
     made = plan("FROM a AS x\nRUN 1\nFROM x AS y\nRUN 2\n", no_cache_stages=frozenset({"y"}))
-    assert {v.text: v.fresh for v in walk(made.target) if v.text.startswith("RUN")} == {"RUN 1": False, "RUN 2": True}
+    assert {v.text: v.fresh for v in walk(made.target) if v.text.startswith("RUN")} == {
+        "RUN 1": False,
+        "RUN 2": True,
+    }
 
 
 def test_secrets_caches_and_addresses_are_no_part_of_the_key() -> None:
     def identity(flag: str, **options: Any) -> str:
         return plan(f"FROM a\nRUN {flag} x\n", **options).target.id
 
-    assert identity("--mount=type=cache,id=a,target=/c,sharing=locked") == identity("--mount=type=cache,id=b,target=/c")
+    assert identity("--mount=type=cache,id=a,target=/c,sharing=locked") == identity(
+        "--mount=type=cache,id=b,target=/c"
+    )
     assert identity("--mount=type=cache,target=/c") != identity("--mount=type=cache,target=/d")
     assert identity("", hosts=("h",)) != identity("")
     assert identity("--network=none") != identity("")
@@ -156,14 +218,24 @@ def test_secrets_caches_and_addresses_are_no_part_of_the_key() -> None:
 FAILURES = [
     ("FROM a\nFROM b AS t\n", {"target": "tt"}, 'target stage "tt" could not be found (did you mean t?)', []),
     ("FROM a AS x\nCOPY --from=x a b\n", {}, "circular dependency detected on stage: x", [1, 2]),
-    ("FROM a AS x\nCOPY --from=y a b\nFROM a AS y\n", {"target": "x"}, 'cannot copy from stage "y", it needs to be defined before current stage "x"', [2]),
+    (
+        "FROM a AS x\nCOPY --from=y a b\nFROM a AS y\n",
+        {"target": "x"},
+        'cannot copy from stage "y", it needs to be defined before current stage "x"',
+        [2],
+    ),
     ("FROM a\nCOPY --from=5 a b\n", {}, "invalid stage index 5", [2]),
     ("ARG E\nFROM $E\n", {}, "base name ($E) should not be blank", [2]),
     ("FROM --platform=$X a\n", {}, "empty platform value from expression $X", [1]),
     ("FROM a\nCOPY --from=$x a b\n", {}, "variable expansion is not supported for --from", [2]),
     ("FROM a\nSTOPSIGNAL NO\n", {}, "invalid signal: NO", [2]),
     ("FROM a\nENV a=${x:?is-needed}\n", {}, "x: is-needed", [2]),
-    ("FROM a\nRUN --security=insecure x\n", {}, "granting entitlement security.insecure is not allowed by build", [2]),
+    (
+        "FROM a\nRUN --security=insecure x\n",
+        {},
+        "granting entitlement security.insecure is not allowed by build",
+        [2],
+    ),
     ("FROM a\nRUN --mount=type=tmpfs,target=/ x\n", {}, 'invalid mount target "/"', [2]),
     ("FROM a\nADD --checksum=sha256:" + "0" * 64 + " x y\n", {}, "checksum can only be used", [2]),
 ]
@@ -177,7 +249,14 @@ def test_failures(text: str, options: dict[str, Any], message: str, lines: list[
     assert [r.start for r in caught.value.ranges] == lines
 
 
-@pytest.mark.parametrize(("source", "what"), [("https://example.com/x", "URL"), ("https://example.com/x.git#v1", "git ref"), ("git@example.com:x.git", "git ref")])
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("https://example.com/x", "URL"),
+        ("https://example.com/x.git#v1", "git ref"),
+        ("git@example.com:x.git", "git ref"),
+    ],
+)
 def test_only_add_fetches(source: str, what: str) -> None:
     with pytest.raises(DockerfileError, match=f"source can't be a {what} for COPY"):
         plan(f"FROM scratch\nCOPY {source} /x\n")

@@ -31,10 +31,17 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def git(directory: Path, *words: str) -> str:
     env = {
-        "PATH": os.environ["PATH"], "HOME": str(directory), "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b", "GIT_CONFIG_NOSYSTEM": "1",
-    }  # fmt: skip
-    return subprocess.run(["git", *words], cwd=directory, env=env, check=True, capture_output=True, text=True).stdout.strip()
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    return subprocess.run(
+        ["git", *words], cwd=directory, env=env, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +97,18 @@ def built(engine: Engine, remote: str, **more: object) -> dict[str, str]:
 def test_a_branch(engine: Engine, site: tuple[str, str]) -> None:
     """All of it: ignore files are for what would have to be left out of an upload."""
     found = built(engine, f"{site[0]}/app.git")
-    assert {"app", "tool", ".dockerignore", "docker/Dockerfile"} <= set(found) and not any(p.startswith(".git/") for p in found)
+    assert {"app", "tool", ".dockerignore", "docker/Dockerfile"} <= set(found) and not any(
+        p.startswith(".git/") for p in found
+    )
     assert found["tool"].startswith("file 0755 0:0") and found["app"].startswith("file 0644 0:0")
 
 
 @pytest.mark.parametrize("ref", ["v1", "{commit}", "main"])
 def test_a_reference_and_a_directory(engine: Engine, site: tuple[str, str], ref: str) -> None:
-    assert set(built(engine, f"{site[0]}/app.git#{ref.format(commit=site[1])}:docker")) == {"sub", "sub/Dockerfile"}
+    assert set(built(engine, f"{site[0]}/app.git#{ref.format(commit=site[1])}:docker")) == {
+        "sub",
+        "sub/Dockerfile",
+    }
 
 
 def test_what_a_tag_was(engine: Engine, site: tuple[str, str]) -> None:
@@ -131,10 +143,13 @@ def test_named_contexts(engine: Engine, site: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("/none.tar", "invalid response status 404"), ("/app.git#nosuch", "has no reference nosuch"), ("/app.git#main:nowhere", "has no directory 'nowhere'"),
-        ("/app.git#main:out", "has no directory 'out'"), ("/noise", "neither a tar archive nor a Dockerfile"),
+        ("/none.tar", "invalid response status 404"),
+        ("/app.git#nosuch", "has no reference nosuch"),
+        ("/app.git#main:nowhere", "has no directory 'nowhere'"),
+        ("/app.git#main:out", "has no directory 'out'"),
+        ("/noise", "neither a tar archive nor a Dockerfile"),
     ],
-)  # fmt: skip
+)
 def test_refusals(engine: Engine, site: tuple[str, str], place: str, said: str) -> None:
     with pytest.raises(BoxwrightError, match=said):
         engine.build(BuildRequest(remote=site[0] + place))

@@ -17,7 +17,14 @@ from support import REAL_ROOT
 from support_corpus import leave
 from support_image import engine as make_engine
 
-FILES = {"a.txt": "a", "dir/b.txt": "b", "dir/sub/c.txt": "c", "dir/sub/deep/d.txt": "d", "tool": "#!/bin/sh\n", **{f"many/{n}": str(n) for n in range(60)}}
+FILES = {
+    "a.txt": "a",
+    "dir/b.txt": "b",
+    "dir/sub/c.txt": "c",
+    "dir/sub/deep/d.txt": "d",
+    "tool": "#!/bin/sh\n",
+    **{f"many/{n}": str(n) for n in range(60)},
+}
 STATIC = """\
 FROM scratch AS base
 WORKDIR /app
@@ -66,10 +73,14 @@ def lay_out(directory: Path, dockerfile: str, *, umask: int, seed: int) -> Path:
     return directory
 
 
-def built(tmp_path: Path, number: int, dockerfile: str, *, base: bytes = b"", epoch: str = "") -> tuple[list[str], str]:
+def built(
+    tmp_path: Path, number: int, dockerfile: str, *, base: bytes = b"", epoch: str = ""
+) -> tuple[list[str], str]:
     """Layers and image ID of a build in a root and a checkout of its own."""
     umask = (0o022, 0o077, 0o002)[number % 3]
-    context = lay_out(tmp_path / f"checkout{number}/x" / ("deeper" * number), dockerfile, umask=umask, seed=number)
+    context = lay_out(
+        tmp_path / f"checkout{number}/x" / ("deeper" * number), dockerfile, umask=umask, seed=number
+    )
     eng = make_engine(tmp_path / f"root{number}", **({"SOURCE_DATE_EPOCH": epoch} if epoch else {}))
     before = os.umask(umask)
     try:
@@ -90,7 +101,9 @@ def test_without_processes(tmp_path: Path, epoch: str) -> None:
 
 
 @pytest.mark.rooted
-@pytest.mark.skipif(not REAL_ROOT or not support_images.have_busybox(), reason="needs root and busybox-static")
+@pytest.mark.skipif(
+    not REAL_ROOT or not support_images.have_busybox(), reason="needs root and busybox-static"
+)
 @pytest.mark.parametrize("epoch", ["", "1700000000"])
 def test_with_processes(tmp_path: Path, epoch: str) -> None:
     base = support_images.busybox_tar()

@@ -42,9 +42,17 @@ class Runs:
         return FakeOp(name, work, **more)  # type: ignore[arg-type]
 
 
-def solve(host: FakeHost, target: Vertex, *, jobs: int = 0, events: list[object] | None = None, why: bool = False) -> tuple[Tree, Solver]:
+def solve(
+    host: FakeHost, target: Vertex, *, jobs: int = 0, events: list[object] | None = None, why: bool = False
+) -> tuple[Tree, Solver]:
     cache = StepCache(host.db)
-    solver = Solver(cache, host, (events if events is not None else []).append, jobs=jobs, explain=Why(cache) if why else None)
+    solver = Solver(
+        cache,
+        host,
+        (events if events is not None else []).append,
+        jobs=jobs,
+        explain=Why(cache) if why else None,
+    )
     return solver.solve([target])[0], solver
 
 
@@ -79,13 +87,17 @@ def test_runs_once_then_answers_from_records(host: FakeHost) -> None:
     assert all(r.cached for r in solver.reports([target]))
 
 
-def test_a_full_hit_starts_no_thread_and_selects_no_input(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_hit_starts_no_thread_and_selects_no_input(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = Runs()
 
     def build(files: object) -> Vertex:
         graph = Graph()
         source = chain(graph, runs.op("make"))
-        return graph.vertex(runs.op("copy", read="input", chosen=1, content=files), [chain(graph, runs.op("base")), source])
+        return graph.vertex(
+            runs.op("copy", read="input", chosen=1, content=files), [chain(graph, runs.op("base")), source]
+        )
 
     solve(host, build(lambda: {"x": "1"}))
 

@@ -58,7 +58,7 @@ def test_plain(run: Run) -> None:
         "#2 [1/1] COPY f /\n#2 DONE 0.0s\n\n"
         "#4 exporting to image\n#4 exporting layers\n#4 exporting layers done\n#4 writing image ID done\n"
         "#4 naming to docker.io/library/app:latest done\n#4 naming to docker.io/library/app:2 done\n#4 DONE 0.0s\n\n"
-    )  # fmt: skip
+    )
     _, _, again = run("-t", "app", "c")
     assert "[1/1] COPY f /\n" in again and "CACHED\n" in again
 
@@ -68,7 +68,10 @@ def test_quiet_files_and_explain(run: Run, tmp_path: Path) -> None:
     assert code == 0 and err == "" and re.fullmatch(r"sha256:[0-9a-f]{64}\n", out)
     assert (tmp_path / "id").read_text() == out.strip()
     meta = json.loads((tmp_path / "meta").read_text())
-    assert meta["containerimage.config.digest"] == out.strip() and meta["image.name"] == "docker.io/library/app:latest"
+    assert (
+        meta["containerimage.config.digest"] == out.strip()
+        and meta["image.name"] == "docker.io/library/app:latest"
+    )
     (tmp_path / "c/f").write_text("changed")
     assert "runs because: f modified" in run("--explain", "c")[2]
 
@@ -90,13 +93,25 @@ def test_standard_input(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "error"),
     [
-        ("FROM scratch\nFNTRYPOINT x\n", 1, "Dockerfile:2\n--------------------\n   1 |     FROM scratch\n   2 | >>> FNTRYPOINT x\n   3 |     \n--------------------\n"
-         "ERROR: failed to solve: dockerfile parse error on line 2: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)\n"),
+        (
+            "FROM scratch\nFNTRYPOINT x\n",
+            1,
+            "Dockerfile:2\n--------------------\n   1 |     FROM scratch\n   2 | >>> FNTRYPOINT x\n   3 |     \n--------------------\n"
+            "ERROR: failed to solve: dockerfile parse error on line 2: unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)\n",
+        ),
         ("", 1, "ERROR: failed to solve: the Dockerfile cannot be empty\n"),
-        ("FROM scratch\nCOPY missing /\n", 1, '   2 | >>> COPY missing /\n   3 |     \n--------------------\nERROR: failed to solve: '),
-        ("FROM scratch AS x\nCOPY --from=x a b\n", 1, "ERROR: failed to solve: circular dependency detected on stage: x\n"),
+        (
+            "FROM scratch\nCOPY missing /\n",
+            1,
+            "   2 | >>> COPY missing /\n   3 |     \n--------------------\nERROR: failed to solve: ",
+        ),
+        (
+            "FROM scratch AS x\nCOPY --from=x a b\n",
+            1,
+            "ERROR: failed to solve: circular dependency detected on stage: x\n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_dockerfile_errors(run: Run, tmp_path: Path, text: str, code: int, error: str) -> None:
     (tmp_path / "c/Dockerfile").write_text(text)
     got, out, err = run("c")
@@ -123,17 +138,23 @@ def test_dockerfile_errors(run: Run, tmp_path: Path, text: str, code: int, error
         (["--build-arg", "SOURCE_DATE_EPOCH=x", "c"], "invalid SOURCE_DATE_EPOCH: x"),
         (["--build-context", "x=nowhere", "c"], "is not a directory"),
     ],
-)  # fmt: skip
+)
 def test_bad_arguments(run: Run, words: list[str], message: str) -> None:
     code, out, err = run(*words)
     assert code == 1 and out == "" and message in err and "Traceback" not in err
 
 
 def test_dockers_other_flags_are_accepted(run: Run) -> None:
-    code, _, err = run("-q", "--rm", "--force-rm", "--compress", "--squash", "--isolation=default", "--provenance=false", "c")
+    code, _, err = run(
+        "-q", "--rm", "--force-rm", "--compress", "--squash", "--isolation=default", "--provenance=false", "c"
+    )
     assert (code, err) == (0, "")
     code, _, err = run("-q", "--cache-from", "x", "--sbom", "c")
-    assert code == 0 and err == "WARNING: --cache-from is not supported and is ignored\nWARNING: --sbom is not supported and is ignored\n"
+    assert (
+        code == 0
+        and err
+        == "WARNING: --cache-from is not supported and is ignored\nWARNING: --sbom is not supported and is ignored\n"
+    )
 
 
 class Screen(Context):
@@ -151,17 +172,51 @@ def test_lines_of_parallel_steps_do_not_mix() -> None:
     ctx = Screen()
     view = progress_build.Plain(ctx)
     for event in (
-        StepStarted("a", "A"), StepStarted("b", "B"), StepLog("a", 1, b"one\ntw", 0.1), StepLog("b", 2, b"other\r\n", 0.2),
-        StepLog("a", 1, b"o\n", 0.3), StepMissed("b", "because"), StepDone("a", 1.25), StepStatus("b", "x", 1270, 5000),
-        StepLog("b", 1, b"unfinished", 0.4), StepFailed("b", "went wrong"), StepStarted("c", "C"), StepFailed("c", "no", True),
-        StepStarted("d", "D"), StepCached("d"), BuildWarning("Rule", "text", 3),
-    ):  # fmt: skip
+        StepStarted("a", "A"),
+        StepStarted("b", "B"),
+        StepLog("a", 1, b"one\ntw", 0.1),
+        StepLog("b", 2, b"other\r\n", 0.2),
+        StepLog("a", 1, b"o\n", 0.3),
+        StepMissed("b", "because"),
+        StepDone("a", 1.25),
+        StepStatus("b", "x", 1270, 5000),
+        StepLog("b", 1, b"unfinished", 0.4),
+        StepFailed("b", "went wrong"),
+        StepStarted("c", "C"),
+        StepFailed("c", "no", True),
+        StepStarted("d", "D"),
+        StepCached("d"),
+        BuildWarning("Rule", "text", 3),
+    ):
         view(event)
     assert ctx.lines == [
-        "#1 A", "#1 0.100 one", "#1 ...\n", "#2 B", "#2 0.200 other", "#2 ...\n", "#1 A", "#1 0.100 two", "#1 ...\n", "#2 B",
-        "#2 runs because: because", "#2 ...\n", "#1 A", "#1 DONE 1.2s", "", "#2 B", "#2 x: 1.27kB / 5.00kB", "#2 0.400 unfinished",
-        "#2 ERROR: went wrong", "", "#3 C", "#3 CANCELED", "", "#4 D", "#4 CACHED", "",
-    ]  # fmt: skip
+        "#1 A",
+        "#1 0.100 one",
+        "#1 ...\n",
+        "#2 B",
+        "#2 0.200 other",
+        "#2 ...\n",
+        "#1 A",
+        "#1 0.100 two",
+        "#1 ...\n",
+        "#2 B",
+        "#2 runs because: because",
+        "#2 ...\n",
+        "#1 A",
+        "#1 DONE 1.2s",
+        "",
+        "#2 B",
+        "#2 x: 1.27kB / 5.00kB",
+        "#2 0.400 unfinished",
+        "#2 ERROR: went wrong",
+        "",
+        "#3 C",
+        "#3 CANCELED",
+        "",
+        "#4 D",
+        "#4 CACHED",
+        "",
+    ]
     ctx.lines.clear()
     view.tell_warnings()
     assert ctx.lines == ["\n 1 warning found (use --debug to expand):", " - Rule: text (line 3)"]
@@ -172,17 +227,30 @@ def test_rawjson(run: Run) -> None:
     lines = [json.loads(line) for line in err.splitlines()]
     names = {v["name"] for line in lines for v in line.get("vertexes", ())}
     assert code == 0 and {"[1/1] COPY f /", "exporting to image"} <= names
-    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", v["digest"]) for line in lines for v in line.get("vertexes", ()))
-    assert any(s["id"] == "transferring context" and s["completed"] for line in lines for s in line.get("statuses", ()))
+    assert all(
+        re.fullmatch(r"sha256:[0-9a-f]{64}", v["digest"]) for line in lines for v in line.get("vertexes", ())
+    )
+    assert any(
+        s["id"] == "transferring context" and s["completed"]
+        for line in lines
+        for s in line.get("statuses", ())
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("\x1b[1;32mgreen\x1b[0m text\r", "green text"), ("10%\r20%\r100%", "100%"), ("a\tb", "a       b"), ("\x1b]0;title\x07x", "x"),
-        ("\x1b]8;;http://x\x1b\\link", "link"), ("\x1b(Bx\x1bMy\x07", "xy"), ("\x1b[2J\x1b[H\x9bx", "x"), ("ünï", "ünï"), ("\x1b", ""),
+        ("\x1b[1;32mgreen\x1b[0m text\r", "green text"),
+        ("10%\r20%\r100%", "100%"),
+        ("a\tb", "a       b"),
+        ("\x1b]0;title\x07x", "x"),
+        ("\x1b]8;;http://x\x1b\\link", "link"),
+        ("\x1b(Bx\x1bMy\x07", "xy"),
+        ("\x1b[2J\x1b[H\x9bx", "x"),
+        ("ünï", "ünï"),
+        ("\x1b", ""),
     ],
-)  # fmt: skip
+)
 def test_what_a_step_says_to_its_terminal_stays_there(said: str, shown: str) -> None:
     from boxwright.cli.progress_tty import _readable
 

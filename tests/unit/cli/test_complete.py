@@ -57,7 +57,11 @@ def stored(tmp_path: Path) -> None:
     db = Database(tmp_path / "root/boxwright.db")
     with db.write() as w:
         w.execute("INSERT INTO images VALUES ('sha256:t','m',1,'i','m','linux/amd64','',1,'{}','',0,0)")
-        for name in ("docker.io/library/busybox:latest", "example.com:5000/team/app:1", "docker.io/library/busybox@sha256:" + "0" * 64):
+        for name in (
+            "docker.io/library/busybox:latest",
+            "example.com:5000/team/app:1",
+            "docker.io/library/busybox@sha256:" + "0" * 64,
+        ):
             w.execute("INSERT INTO names VALUES (?, 'sha256:t', 0)", (name,))
         for name in ("web", "db"):
             w.execute("INSERT INTO containers VALUES (?, ?, 'sha256:t', '', 0, '{}')", (name * 3, name))
@@ -112,7 +116,11 @@ def test_what_runs_and_what_does_not(stored: None, tmp_path: Path) -> None:
     directory = tmp_path / "root/containers/webwebweb"
     directory.mkdir(parents=True)
     save_state(directory, State("running", pid=1))
-    assert (_stored("running", None), _stored("stopped", None), _stored("container", None)) == (["web"], ["db"], ["db", "web"])
+    assert (_stored("running", None), _stored("stopped", None), _stored("container", None)) == (
+        ["web"],
+        ["db"],
+        ["db", "web"],
+    )
 
 
 def test_stages(tmp_path: Path) -> None:
@@ -177,7 +185,10 @@ def test_bash(fake: Path) -> None:
 
 
 def test_bash_looks_through_the_alias(fake: Path) -> None:
-    assert sh("bash", f"alias docker=boxwright\n{_BASH}\ncomplete -p docker", fake) == "complete -F _boxwright docker\n"
+    assert (
+        sh("bash", f"alias docker=boxwright\n{_BASH}\ncomplete -p docker", fake)
+        == "complete -F _boxwright docker\n"
+    )
 
 
 def test_fish(fake: Path) -> None:

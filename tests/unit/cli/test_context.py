@@ -30,7 +30,9 @@ class Terminal(io.StringIO):
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
     ],
 )
-def test_colour(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], terminal: bool, coloured: bool) -> None:
+def test_colour(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], terminal: bool, coloured: bool
+) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
@@ -50,11 +52,27 @@ def test_data_and_words_for_people_go_apart(capsys: pytest.CaptureFixture[str]) 
     assert captured.err == "progress\nWARNING: careful\n"
 
 
-@pytest.mark.parametrize(("answer", "agreed"), [("y\n", True), ("Y\n", True), ("yes\n", True), ("n\n", False), ("\n", False), ("", False), ("nay, y\n", False)])
-def test_confirm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, agreed: bool) -> None:
+@pytest.mark.parametrize(
+    ("answer", "agreed"),
+    [
+        ("y\n", True),
+        ("Y\n", True),
+        ("yes\n", True),
+        ("n\n", False),
+        ("\n", False),
+        ("", False),
+        ("nay, y\n", False),
+    ],
+)
+def test_confirm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, agreed: bool
+) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     assert Context().confirm("WARNING! This will remove all stopped containers.") is agreed
-    assert capsys.readouterr().err == "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] "
+    assert (
+        capsys.readouterr().err
+        == "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] "
+    )
 
 
 def test_confirm_without_any_input_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +96,10 @@ def test_width(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_distance() -> None:
-    assert [distance(a, b) for a, b in (("", ""), ("a", ""), ("images", "imgaes"), ("rmi", "rm"), ("push", "pull"))] == [0, 1, 1, 1, 2]
+    assert [
+        distance(a, b)
+        for a, b in (("", ""), ("a", ""), ("images", "imgaes"), ("rmi", "rm"), ("push", "pull"))
+    ] == [0, 1, 1, 1, 2]
     assert closest("imgaes", ["image", "images", "inspect"]) == ["images", "image"]
     assert closest("xyz", ["image"]) == []
     assert closest("hist", ["history", "images"]) == ["history"]

@@ -34,15 +34,33 @@ def test_every_command_is_on_a_page(pages: dict[str, str]) -> None:
 
 def test_links_lead_somewhere(pages: dict[str, str]) -> None:
     for target, anchor in re.findall(r"\]\((\S+?\.md)(?:#(\S+))?\)", pages["README.md"]):
-        headings = [re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", pages[target], re.M)]
+        headings = [
+            re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-")
+            for h in re.findall(r"^## (.*)$", pages[target], re.M)
+        ]
         assert not anchor or anchor in headings, f"{target}#{anchor}"
 
 
 def test_every_variable_that_is_read_is_documented() -> None:
     sources = [REPOSITORY / "src/boxwright/settings.py", *(REPOSITORY / "src/boxwright/cli").rglob("*.py")]
-    read = {name for path in sources for name in re.findall(r'env(?:iron)?(?:\.get\(|\[)"([A-Z_]+)"', path.read_text())}
+    read = {
+        name
+        for path in sources
+        for name in re.findall(r'env(?:iron)?(?:\.get\(|\[)"([A-Z_]+)"', path.read_text())
+    }
     documented = {name for names, _ in docs.ENVIRONMENT for name in names.split(", ")}
-    known_elsewhere = {"HOME", "COLUMNS", "TERM", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PATH", "DOCKER_AUTH_CONFIG", "COLORTERM", "CI"}
+    known_elsewhere = {
+        "HOME",
+        "COLUMNS",
+        "TERM",
+        "XDG_DATA_HOME",
+        "XDG_RUNTIME_DIR",
+        "XDG_CONFIG_HOME",
+        "PATH",
+        "DOCKER_AUTH_CONFIG",
+        "COLORTERM",
+        "CI",
+    }
     assert read - documented - known_elsewhere == set()
     assert any(name.startswith("BOXWRIGHT_") for name in read)
 

@@ -40,7 +40,18 @@ def run() -> Parser:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", {"all": False, "repository": None, "filter": [], "last": -1, "progress": "auto", "push": None, "verbose": 0}),
+        (
+            "",
+            {
+                "all": False,
+                "repository": None,
+                "filter": [],
+                "last": -1,
+                "progress": "auto",
+                "push": None,
+                "verbose": 0,
+            },
+        ),
         ("-aq busybox", {"all": True, "quiet": True, "repository": "busybox"}),
         ("busybox -a", {"all": True, "repository": "busybox"}),
         ("--all=false", {"all": False}),
@@ -107,8 +118,16 @@ def test_h_is_the_hostname_where_it_is_declared() -> None:
         ("-ax", "unknown shorthand flag: 'x' in -ax", 125),
         ("--filter", "flag needs an argument: --filter", 125),
         ("-af", "flag needs an argument: 'f' in -af", 125),
-        ("-n x", 'invalid argument "x" for "-n, --last" flag: strconv.ParseInt: parsing "x": invalid syntax', 125),
-        ("--all=maybe", 'invalid argument "maybe" for "-a, --all" flag: strconv.ParseBool: parsing "maybe": invalid syntax', 125),
+        (
+            "-n x",
+            'invalid argument "x" for "-n, --last" flag: strconv.ParseInt: parsing "x": invalid syntax',
+            125,
+        ),
+        (
+            "--all=maybe",
+            'invalid argument "maybe" for "-a, --all" flag: strconv.ParseBool: parsing "maybe": invalid syntax',
+            125,
+        ),
         ("--progress loud", 'invalid argument "loud" for "--progress" flag: must be one of auto, plain', 125),
         ("a b", "boxwright: 'boxwright images' requires at most 1 argument", 1),
     ],
@@ -177,7 +196,9 @@ def test_type_errors_keep_their_message() -> None:
 
     p = Parser("boxwright run")
     p.add_argument("-m", "--memory", type=size)
-    with pytest.raises(FlagError, match="invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'"):
+    with pytest.raises(
+        FlagError, match='invalid argument "abc" for "-m, --memory" flag: invalid size: \'abc\''
+    ):
         p.parse_args(["-m", "abc"])
 
 
@@ -192,7 +213,9 @@ def test_declaring_an_option_twice_is_a_bug_of_ours() -> None:
 
 def test_help() -> None:
     text = command_help(images(), "images", 80)
-    assert text.startswith("Usage:  boxwright images [OPTIONS] [REPOSITORY[:TAG]]\n\nList images\n\nAliases:\n")
+    assert text.startswith(
+        "Usage:  boxwright images [OPTIONS] [REPOSITORY[:TAG]]\n\nList images\n\nAliases:\n"
+    )
     assert "  -a, --all               Show all images\n" in text
     assert "  -f, --filter filter     Filter output\n" in text
     assert "  -n, --last int          Show n last (default -1)\n" in text
@@ -204,4 +227,11 @@ def test_help() -> None:
 def test_help_wraps_at_the_width() -> None:
     p = Parser("boxwright x", "X")
     p.add_argument("--long", help="word " * 40)
-    assert max(len(line) for line in command_help(p, "images", 60).splitlines() if "Aliases" not in line and "image" not in line) <= 60
+    assert (
+        max(
+            len(line)
+            for line in command_help(p, "images", 60).splitlines()
+            if "Aliases" not in line and "image" not in line
+        )
+        <= 60
+    )

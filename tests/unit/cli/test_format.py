@@ -49,12 +49,18 @@ ROW: dict[str, Any] = {
         ('{{truncate "abcdef" 3}} {{truncate "ab" 9}}', "abc ab"),
         ("{{println .ID .N}}", "abc 3\n"),
         ('{{print "a" 1 2 "b" "c"}}', "a1 2bc"),
-        ('{{printf "%s=%d %5s|%-5s|%05d|%q %v %t %x %.2f %%" "a" 7 "r" "l" 42 "q" .Names true 255 1.0}}', 'a=7     r|l    |00042|"q" [a b] true ff 1.00 %'),
-        ('{{printf "%d" "x"}} {{printf "%s"}} {{printf "a" 1}}', "%!d(string=x) %!s(MISSING) a%!(EXTRA int=1)"),
+        (
+            '{{printf "%s=%d %5s|%-5s|%05d|%q %v %t %x %.2f %%" "a" 7 "r" "l" 42 "q" .Names true 255 1.0}}',
+            'a=7     r|l    |00042|"q" [a b] true ff 1.00 %',
+        ),
+        (
+            '{{printf "%d" "x"}} {{printf "%s"}} {{printf "a" 1}}',
+            "%!d(string=x) %!s(MISSING) a%!(EXTRA int=1)",
+        ),
         ("{{len .Names}} {{len .ID}} {{len .Config}}", "2 3 3"),
         ('{{index .Config "Labels" "app"}}', "web"),
-        ('{{index .Config.Env 1}}', "B=2"),
-        ('{{slice .ID 1}} {{slice .ID 0 2}} {{slice .Names 1}}', "bc ab [b]"),
+        ("{{index .Config.Env 1}}", "B=2"),
+        ("{{slice .ID 1}} {{slice .ID 0 2}} {{slice .Names 1}}", "bc ab [b]"),
         ("{{if .T}}yes{{end}}", "yes"),
         ("{{if .Empty}}yes{{else}}no{{end}}", "no"),
         ("{{if .Nil}}a{{else if eq .N 3}}b{{else}}c{{end}}", "b"),
@@ -66,9 +72,9 @@ ROW: dict[str, Any] = {
         ("{{range .Empty}}x{{else}}none{{end}}", "none"),
         ("{{range $i, $v := .Names}}{{if $i}}, {{end}}{{$i}}={{$v}}{{end}}", "0=a, 1=b"),
         ("{{range $v := .Names}}{{$v}}{{$.ID}}{{end}}", "aabcbabc"),
-        ('{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}{{end}}', "app=web"),
-        ("{{range .Names}}{{if eq . \"b\"}}{{break}}{{end}}{{.}}{{end}}", "a"),
-        ("{{range .Names}}{{if eq . \"a\"}}{{continue}}{{end}}{{.}}{{end}}", "b"),
+        ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}{{end}}", "app=web"),
+        ('{{range .Names}}{{if eq . "b"}}{{break}}{{end}}{{.}}{{end}}', "a"),
+        ('{{range .Names}}{{if eq . "a"}}{{continue}}{{end}}{{.}}{{end}}', "b"),
         ("{{range 3}}{{.}}{{end}}", "012"),
         ("{{$x := 1}}{{$x}}{{$x = 2}}{{$x}}", "12"),
         ("{{$n := 0}}{{range .Names}}{{$n = len .}}{{end}}{{$n}}", "1"),
@@ -76,12 +82,15 @@ ROW: dict[str, Any] = {
         ("a {{/* comment */ -}} b", "a b"),
         ("{{- /* comment */}}b", "b"),
         ("{{`raw \\n`}} {{\"tab\\t\"}} {{'a'}}", "raw \\n tab\t 97"),
-        ('{{eq .ID "x" "abc"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt "b" "a"}} {{ge 1 2}}', "true true true true true false"),
+        (
+            '{{eq .ID "x" "abc"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt "b" "a"}} {{ge 1 2}}',
+            "true true true true true false",
+        ),
         ('{{and .ID .N}} {{or .Nil "d"}} {{not .T}}', "3 d false"),
         ("{{or .ID .Missing}}", "abc"),  # never looked at
         ("{{(index .Names 0)}}{{(.Config).Labels.app}}", "aweb"),
         ("{{-1}} {{+2}} {{0x10}} {{1e6}} {{.5}}", "-1 2 16 1e+06 0.5"),
-        ("{{html \"<a>\"}} {{urlquery \"a b\"}}", "&lt;a&gt; a+b"),
+        ('{{html "<a>"}} {{urlquery "a b"}}', "&lt;a&gt; a+b"),
         (".ID\\t.N\\n", ".ID\t.N\n"),
         ('{{join .Names "\\n"}}', "a\nb"),
         ("{{true}} {{false}}", "true false"),
@@ -107,15 +116,15 @@ def test_values(template: str, expected: str) -> None:
         ('{{"a" .ID}}', 'template parsing error: 1:3: can\'t give argument to non-function "a"'),
         ('{{"open}}', "template parsing error: 1:3: unterminated quoted string"),
         ("{{break}}", "template parsing error: 1:3: {{break}} outside {{range}}"),
-        ("{{(.ID}}", 'template parsing error: 1:7: missing value for parenthesized pipeline'),
-        ("{{.ID)}}", "template parsing error: 1:6: unexpected \")\" in command"),
+        ("{{(.ID}}", "template parsing error: 1:7: missing value for parenthesized pipeline"),
+        ("{{.ID)}}", 'template parsing error: 1:6: unexpected ")" in command'),
         ('{{define "x"}}{{end}}', "template parsing error: 1:3: {{define}} is not supported here"),
         ("{{.Foo}}", 'template error: 1:3: executing "" at <.Foo>: map has no entry for key "Foo"'),
         ("{{.ID.Foo}}", "template error: 1:6: can't evaluate field Foo in 'abc'"),
         ("{{.Nil.Foo}}", "template error: 1:7: nil pointer evaluating .Foo"),
         ("{{index .Names 2}}", "template error: 1:3: error calling index: index out of range: 2"),
         ("{{len 3}}", "template error: 1:3: error calling len: len of 3"),
-        ("{{join .ID \",\"}}", "template error: 1:3: error calling join: expected []string; found abc"),
+        ('{{join .ID ","}}', "template error: 1:3: error calling join: expected []string; found abc"),
         ("{{lower}}", "template error: 1:3: error calling lower: wrong number of args (0)"),
         ('{{eq 1 "a"}}', "template error: 1:3: error calling eq: incompatible types for comparison"),
         ("{{lt .T .T}}", "template error: 1:3: error calling lt: invalid type for comparison"),
@@ -141,7 +150,11 @@ def test_hints() -> None:
 
 
 def test_deep_nesting_is_an_error() -> None:
-    for template in ("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", "{{if 1}}" * 5000 + "{{end}}" * 5000, "{{" + "not (" * 3000 + "1" + ")" * 3000 + "}}"):
+    for template in (
+        "{{" + "(" * 5000 + "1" + ")" * 5000 + "}}",
+        "{{if 1}}" * 5000 + "{{end}}" * 5000,
+        "{{" + "not (" * 3000 + "1" + ")" * 3000 + "}}",
+    ):
         with pytest.raises(FormatError, match="nested too deeply"):
             compile(template)
 
@@ -149,7 +162,10 @@ def test_deep_nesting_is_an_error() -> None:
 def test_header() -> None:
     columns = {"ID": "IMAGE ID", "Names": "NAMES"}
     assert compile(r"{{.ID}}\t{{upper .Names}}").header(columns) == "IMAGE ID\tNAMES"
-    assert compile('{{.ID}} {{join .Names ","}} {{truncate .ID 2}} {{json .Names}}').header(columns) == "IMAGE ID NAMES IMAGE ID NAMES"
+    assert (
+        compile('{{.ID}} {{join .Names ","}} {{truncate .ID 2}} {{json .Names}}').header(columns)
+        == "IMAGE ID NAMES IMAGE ID NAMES"
+    )
     assert compile('{{printf "%s" .ID}}').header(columns) == "IMAGE ID"
 
 

@@ -55,11 +55,17 @@ def test_images(eng: Engine, run: Run) -> None:
     eng.images_store.tag("second", f"second@{eng.images_store.resolve('second').target}")
     head, *rows = run("images").lines
     assert head.split("  ")[0] == "REPOSITORY"
-    assert [row.split()[:3] for row in rows] == [["second", "latest", image[7:19]], ["team/app", "1", image[7:19]]]
+    assert [row.split()[:3] for row in rows] == [
+        ["second", "latest", image[7:19]],
+        ["team/app", "1", image[7:19]],
+    ]
     assert rows[0].endswith("8B")
     assert run("images", "-q").lines == [image[7:19]] * 2
     assert run("image", "ls", "-q", "--no-trunc").lines == [image] * 2
-    assert run("images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}").lines == ["second:latest 8B", "team/app:1 8B"]
+    assert run("images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}").lines == [
+        "second:latest 8B",
+        "team/app:1 8B",
+    ]
     assert json.loads(run("images", "--format", "json", "second").out)["Repository"] == "second"
     assert "DIGEST" in run("images", "--digests").lines[0] and "sha256:" in run("images", "--digests").out
     assert run("images", "--filter", "reference=team/*", "-q").lines == [image[7:19]]
@@ -70,7 +76,9 @@ def test_images(eng: Engine, run: Run) -> None:
 def test_dangling_images(eng: Engine, run: Run) -> None:
     imported(eng, "app", "1")
     imported(eng, "app", "2")
-    assert run("images", "-f", "dangling=true", "--format", "{{.Repository}} {{.Tag}}").lines == ["<none> <none>"]
+    assert run("images", "-f", "dangling=true", "--format", "{{.Repository}} {{.Tag}}").lines == [
+        "<none> <none>"
+    ]
     bad = run("images", "-f", "nope=1")
     assert bad.code == 1 and "invalid filter" in bad.err
 
@@ -91,7 +99,9 @@ def test_inspect(eng: Engine, run: Run) -> None:
     image = imported(eng, "app:1", changes=["ENV A=b"])
     (shown,) = json.loads(run("image", "inspect", "app:1").out)
     assert shown["Id"] == image and shown["Config"]["Env"] == ["A=b"] and shown["RootFS"]["Type"] == "layers"
-    assert run("inspect", "--type", "image", "-f", "{{.Id}} {{json .RepoTags}}", "app:1").lines == [f'{image} ["app:1"]']
+    assert run("inspect", "--type", "image", "-f", "{{.Id}} {{json .RepoTags}}", "app:1").lines == [
+        f'{image} ["app:1"]'
+    ]
     missing = run("image", "inspect", "nosuch")
     assert missing.code == 1 and missing.out == "[]\n" and "No such image: nosuch:latest" in missing.err
     assert run("inspect", "--type", "nonsense", "app:1").code == 1
@@ -114,7 +124,9 @@ def test_prune_asks(eng: Engine, run: Run) -> None:
     no = run("image", "prune", "-a", stdin=b"n\n")
     assert no.code == 0 and "WARNING! This will remove all images" in no.err and no.out == ""
     yes = run("image", "prune", "-a", stdin=b"y\n")
-    assert yes.lines[:2] == ["Deleted Images:", "untagged: app:latest"] and yes.lines[-1].startswith("Total reclaimed space: ")
+    assert yes.lines[:2] == ["Deleted Images:", "untagged: app:latest"] and yes.lines[-1].startswith(
+        "Total reclaimed space: "
+    )
     assert run("image", "prune", "-f").lines == ["Total reclaimed space: 0B"]
 
 
@@ -129,8 +141,14 @@ def test_import_save_load(eng: Engine, run: Run, tmp_path: Path) -> None:
     assert streamed.out.encode("latin-1") == (tmp_path / "out.tar").read_bytes()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     run("rmi", "app:1", "again")
-    assert run("load", "-i", str(tmp_path / "out.tar")).lines == ["Loaded image: app:1", "Loaded image: again:latest"]
-    assert run("load", stdin=streamed.out.encode("latin-1")).lines == ["Loaded image: app:1", "Loaded image: again:latest"]
+    assert run("load", "-i", str(tmp_path / "out.tar")).lines == [
+        "Loaded image: app:1",
+        "Loaded image: again:latest",
+    ]
+    assert run("load", stdin=streamed.out.encode("latin-1")).lines == [
+        "Loaded image: app:1",
+        "Loaded image: again:latest",
+    ]
 
 
 def test_failed_saves_leave_the_old_file(eng: Engine, run: Run, tmp_path: Path) -> None:
@@ -145,8 +163,18 @@ def test_failed_saves_leave_the_old_file(eng: Engine, run: Run, tmp_path: Path) 
 def test_system_df(eng: Engine, run: Run) -> None:
     imported(eng, "app")
     add_container(eng, "app")
-    assert [line.split("  ")[0] for line in run("system", "df").lines] == ["TYPE", "Images", "Containers", "Local Volumes", "Build Cache", "Other"]
-    assert run("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}").lines[:2] == ["Images 1 1", "Containers 1 0"]
+    assert [line.split("  ")[0] for line in run("system", "df").lines] == [
+        "TYPE",
+        "Images",
+        "Containers",
+        "Local Volumes",
+        "Build Cache",
+        "Other",
+    ]
+    assert run("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}").lines[:2] == [
+        "Images 1 1",
+        "Containers 1 0",
+    ]
     assert "Images space usage:" in run("system", "df", "-v").lines
 
 

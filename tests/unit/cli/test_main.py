@@ -74,18 +74,112 @@ def test_help(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "lines", "code"),
     [
-        (["imges"], ["boxwright: unknown command: boxwright imges", "Hint: did you mean 'boxwright images'?", "", "Run 'boxwright --help' for more information"], 1),
-        (["xyzzyxyzzy"], ["boxwright: unknown command: boxwright xyzzyxyzzy", "", "Run 'boxwright --help' for more information"], 1),
-        (["image", "hstory"], ["boxwright: unknown command: boxwright image hstory", "Hint: did you mean 'boxwright image history'?", "", "Run 'boxwright image --help' for more information"], 1),
-        (["try", "--foo"], ["unknown flag: --foo", "", "Usage:  boxwright try [OPTIONS] [NAME]", "", "Run 'boxwright try --help' for more information"], 125),
-        (["--foo", "try"], ["unknown flag: --foo", "", "Usage:  boxwright [OPTIONS] COMMAND", "", "Run 'boxwright --help' for more information"], 125),
-        (["-x"], ["unknown shorthand flag: 'x' in -x", "", "Usage:  boxwright [OPTIONS] COMMAND", "", "Run 'boxwright --help' for more information"], 125),
-        (["image", "-x"], ["unknown shorthand flag: 'x' in -x", "", "Usage:  boxwright image COMMAND", "", "Run 'boxwright image --help' for more information"], 125),
-        (["try", "a", "b"], ["boxwright: 'boxwright try' requires at most 1 argument", "", "Usage:  boxwright try [OPTIONS] [NAME]", "", "Run 'boxwright try --help' for more information"], 1),
-        (["try", "--root", "/x"], ["unknown flag: --root", "Hint: --root stands before the command: boxwright --root … try", "", "Usage:  boxwright try [OPTIONS] [NAME]", "", "Run 'boxwright try --help' for more information"], 125),
+        (
+            ["imges"],
+            [
+                "boxwright: unknown command: boxwright imges",
+                "Hint: did you mean 'boxwright images'?",
+                "",
+                "Run 'boxwright --help' for more information",
+            ],
+            1,
+        ),
+        (
+            ["xyzzyxyzzy"],
+            [
+                "boxwright: unknown command: boxwright xyzzyxyzzy",
+                "",
+                "Run 'boxwright --help' for more information",
+            ],
+            1,
+        ),
+        (
+            ["image", "hstory"],
+            [
+                "boxwright: unknown command: boxwright image hstory",
+                "Hint: did you mean 'boxwright image history'?",
+                "",
+                "Run 'boxwright image --help' for more information",
+            ],
+            1,
+        ),
+        (
+            ["try", "--foo"],
+            [
+                "unknown flag: --foo",
+                "",
+                "Usage:  boxwright try [OPTIONS] [NAME]",
+                "",
+                "Run 'boxwright try --help' for more information",
+            ],
+            125,
+        ),
+        (
+            ["--foo", "try"],
+            [
+                "unknown flag: --foo",
+                "",
+                "Usage:  boxwright [OPTIONS] COMMAND",
+                "",
+                "Run 'boxwright --help' for more information",
+            ],
+            125,
+        ),
+        (
+            ["-x"],
+            [
+                "unknown shorthand flag: 'x' in -x",
+                "",
+                "Usage:  boxwright [OPTIONS] COMMAND",
+                "",
+                "Run 'boxwright --help' for more information",
+            ],
+            125,
+        ),
+        (
+            ["image", "-x"],
+            [
+                "unknown shorthand flag: 'x' in -x",
+                "",
+                "Usage:  boxwright image COMMAND",
+                "",
+                "Run 'boxwright image --help' for more information",
+            ],
+            125,
+        ),
+        (
+            ["try", "a", "b"],
+            [
+                "boxwright: 'boxwright try' requires at most 1 argument",
+                "",
+                "Usage:  boxwright try [OPTIONS] [NAME]",
+                "",
+                "Run 'boxwright try --help' for more information",
+            ],
+            1,
+        ),
+        (
+            ["try", "--root", "/x"],
+            [
+                "unknown flag: --root",
+                "Hint: --root stands before the command: boxwright --root … try",
+                "",
+                "Usage:  boxwright try [OPTIONS] [NAME]",
+                "",
+                "Run 'boxwright try --help' for more information",
+            ],
+            125,
+        ),
     ],
 )
-def test_usage_errors(command: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str], lines: list[str], code: int) -> None:
+def test_usage_errors(
+    command: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    lines: list[str],
+    code: int,
+) -> None:
     monkeypatch.setattr(commands, "available", lambda: COMMANDS)
     assert main.main(argv) == code
     captured = capsys.readouterr()
@@ -111,21 +205,75 @@ class Located(NotFound):
         (NotFound("No such image: x"), ["Error: No such image: x"], 1),
         (NotFound("No such image: x", hint="pull it"), ["Error: No such image: x", "Hint: pull it"], 1),
         (NotFound("a\x1b[31mb\rc"), ["Error: a\\x1b[31mb\\x0dc"], 1),
-        (Located("no base"), ["Dockerfile:1", "--------------------", "   1 | >>> FROM", "--------------------", "Error: no base"], 1),
+        (
+            Located("no base"),
+            [
+                "Dockerfile:1",
+                "--------------------",
+                "   1 | >>> FROM",
+                "--------------------",
+                "Error: no base",
+            ],
+            1,
+        ),
         (Cancelled("interrupted"), ["Error: interrupted"], 130),
         (KeyboardInterrupt(), [], 130),
         (BrokenPipeError(), [], 141),
-        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["Error: /x/y: no space left on the disk", "Hint: `boxwright system df` shows what is used, `boxwright system prune` frees what is not"], 1),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), ["Error: /x: permission denied", "Hint: run as a user who may do this, or choose a store of your own with --root"], 1),
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), ["Error: /x: no such file or directory"], 1),
-        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"), ["Error: /x: Too many levels of symbolic links"], 1),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+            [
+                "Error: /x/y: no space left on the disk",
+                "Hint: `boxwright system df` shows what is used, `boxwright system prune` frees what is not",
+            ],
+            1,
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x"),
+            [
+                "Error: /x: permission denied",
+                "Hint: run as a user who may do this, or choose a store of your own with --root",
+            ],
+            1,
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"),
+            ["Error: /x: no such file or directory"],
+            1,
+        ),
+        (
+            OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"),
+            ["Error: /x: Too many levels of symbolic links"],
+            1,
+        ),
         (MemoryError(), ["Error: out of memory"], 1),
-        (ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp.web"), ["Error: this needs the Python package aiohttp", "Hint: pip install 'boxwright[registry]'"], 1),
-        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), ["Error: 'a\\udcff' is not valid UTF-8"], 1),
-        (KeyError("x"), ["Error: internal error: KeyError: 'x'", "Hint: this is a bug in Boxwright; run it again with BOXWRIGHT_DEBUG=1 to see where it happened"], 70),
+        (
+            ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp.web"),
+            ["Error: this needs the Python package aiohttp", "Hint: pip install 'boxwright[registry]'"],
+            1,
+        ),
+        (
+            UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"),
+            ["Error: 'a\\udcff' is not valid UTF-8"],
+            1,
+        ),
+        (
+            KeyError("x"),
+            [
+                "Error: internal error: KeyError: 'x'",
+                "Hint: this is a bug in Boxwright; run it again with BOXWRIGHT_DEBUG=1 to see where it happened",
+            ],
+            70,
+        ),
     ],
 )
-def test_failures(command: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, lines: list[str], code: int) -> None:
+def test_failures(
+    command: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    lines: list[str],
+    code: int,
+) -> None:
     monkeypatch.setattr(main, "_silence", lambda: None)
     command.act = fail(error)
     assert main.main(["try"]) == code

@@ -38,14 +38,20 @@ def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
     drive(Plain(Context(), PULL))
     a, b = A.digest.short, B.digest.short
     assert capsys.readouterr().err.splitlines() == [
-        f"{a}: Pulling fs layer", f"{a}: Resuming at 400B of 1kB", f"{a}: Pull complete", f"{b}: Already exists",
-    ]  # fmt: skip
+        f"{a}: Pulling fs layer",
+        f"{a}: Resuming at 400B of 1kB",
+        f"{a}: Pull complete",
+        f"{b}: Already exists",
+    ]
     same = Plain(Context(), PULL)
     same.unchanged = True
     drive(same)
     assert [line for line in capsys.readouterr().err.splitlines() if b in line] == []
     drive(Plain(Context(), PUSH))
-    assert [line for line in capsys.readouterr().err.splitlines() if b in line] == [f"{b}: Preparing", f"{b}: Layer already exists"]
+    assert [line for line in capsys.readouterr().err.splitlines() if b in line] == [
+        f"{b}: Preparing",
+        f"{b}: Layer already exists",
+    ]
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +91,10 @@ def test_sizes_may_be_corrected() -> None:
     assert tally.total() == (0, 10)
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("plain", Plain), ("json", Json), ("tty", Terminal), ("rawjson", Json), ("auto", Plain)])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("plain", Plain), ("json", Json), ("tty", Terminal), ("rawjson", Json), ("auto", Plain)],
+)
 def test_kinds(kind: str, expected: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert type(make(Context(), kind, PULL)) is expected
 

@@ -28,9 +28,19 @@ def registry() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for name, value in {"BOXWRIGHT_ROOT": tmp_path / "root", "HOME": tmp_path / "home", "DOCKER_CONFIG": tmp_path / "docker"}.items():
+    for name, value in {
+        "BOXWRIGHT_ROOT": tmp_path / "root",
+        "HOME": tmp_path / "home",
+        "DOCKER_CONFIG": tmp_path / "docker",
+    }.items():
         monkeypatch.setenv(name, str(value))
-    for name in ("DOCKER_AUTH_CONFIG", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "BUILDKIT_PROGRESS", "DOCKER_DEFAULT_PLATFORM"):
+    for name in (
+        "DOCKER_AUTH_CONFIG",
+        "XDG_RUNTIME_DIR",
+        "REGISTRY_AUTH_FILE",
+        "BUILDKIT_PROGRESS",
+        "DOCKER_DEFAULT_PLATFORM",
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def call(*argv: str, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -50,41 +60,64 @@ def test_pull(registry: FakeRegistry, run: Run) -> None:
     code, out, err = run("pull", name)
     first, second = (layer.digest.short for layer in IMAGE.manifest.layers)
     assert code == 0
-    assert out.splitlines() == [f"Digest: {IMAGE.manifest.descriptor.digest}", f"Status: Downloaded newer image for {name}", name]
+    assert out.splitlines() == [
+        f"Digest: {IMAGE.manifest.descriptor.digest}",
+        f"Status: Downloaded newer image for {name}",
+        name,
+    ]
     lines = err.splitlines()
     assert lines[0] == "1: Pulling from app"
-    assert sorted(lines[1:]) == sorted(f"{short}: {word}" for short in (first, second) for word in ("Pulling fs layer", "Pull complete"))
+    assert sorted(lines[1:]) == sorted(
+        f"{short}: {word}" for short in (first, second) for word in ("Pulling fs layer", "Pull complete")
+    )
     code, out, err = run("pull", name)
     assert f"Status: Image is up to date for {name}" in out and err == "1: Pulling from app\n"  # as docker
     registry.add_image("other", "1", IMAGE)
     err = run("pull", f"{registry.host}/other:1")[2]
-    assert sorted(err.splitlines()) == sorted(["1: Pulling from other", f"{first}: Already exists", f"{second}: Already exists"])
+    assert sorted(err.splitlines()) == sorted(
+        ["1: Pulling from other", f"{first}: Already exists", f"{second}: Already exists"]
+    )
     assert run("pull", "-q", name) == (0, name + "\n", "")
     registry.add_image("app", "latest", IMAGE)
     code, out, err = run("pull", f"{registry.host}/app")
-    assert err.startswith("Using default tag: latest\nlatest: Pulling from app\n") and out.endswith(f"{registry.host}/app:latest\n")
+    assert err.startswith("Using default tag: latest\nlatest: Pulling from app\n") and out.endswith(
+        f"{registry.host}/app:latest\n"
+    )
     by_digest = f"{registry.host}/app@{IMAGE.manifest.descriptor.digest}"
     assert run("pull", by_digest)[1].splitlines()[-1] == by_digest
 
 
 def test_pull_fails(registry: FakeRegistry, run: Run) -> None:
-    assert run("pull", f"{registry.host}/app:2")[2].endswith(f"Error: manifest for {registry.host}/app:2 not found: manifest unknown\n")
+    assert run("pull", f"{registry.host}/app:2")[2].endswith(
+        f"Error: manifest for {registry.host}/app:2 not found: manifest unknown\n"
+    )
     code, _, err = run("pull", f"{registry.host}/nothing")
-    assert code == 1 and f"pull access denied for {registry.host}/nothing, repository does not exist or may require 'docker login'" in err
+    assert (
+        code == 1
+        and f"pull access denied for {registry.host}/nothing, repository does not exist or may require 'docker login'"
+        in err
+    )
     assert "Traceback" not in err
 
 
 def test_pull_of_another_platform(registry: FakeRegistry, run: Run) -> None:
     registry.add_image("arm", "1", ARM)
     code, _, err = run("pull", f"{registry.host}/arm:1", "--platform", "linux/s390x")
-    assert code == 1 and "does not match the specified platform: wanted linux/s390x, actual: linux/arm64" in err
+    assert (
+        code == 1 and "does not match the specified platform: wanted linux/s390x, actual: linux/arm64" in err
+    )
     assert run("images", "-q")[1] == ""
     entries = [registry.add_image("multi", "", IMAGE), registry.add_image("multi", "", ARM)]
     from dataclasses import replace
 
     from boxwright.spec.platform import Platform
 
-    index = Index.compose([replace(entries[0], platform=Platform("linux", "amd64")), replace(entries[1], platform=Platform("linux", "arm64"))])
+    index = Index.compose(
+        [
+            replace(entries[0], platform=Platform("linux", "amd64")),
+            replace(entries[1], platform=Platform("linux", "arm64")),
+        ]
+    )
     registry.add_manifest("multi", "1", index.raw, mt.OCI_INDEX)
     assert run("pull", "-q", "--platform", "linux/amd64,linux/arm64", f"{registry.host}/multi:1")[0] == 0
     code, out, err = run("push", f"{registry.host}/multi:1")
@@ -115,7 +148,10 @@ def test_login(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:
     assert run("login", registry.host)[1] == "Login Succeeded\n"  # with what is stored
     assert run("logout", registry.host)[1] == f"Removing login credentials for {registry.host}\n"
     assert run("logout", registry.host)[1] == f"Not logged in to {registry.host}\n"
-    assert run("login", registry.host)[2].splitlines()[0] == "Error: Cannot perform an interactive login from a non TTY device"
+    assert (
+        run("login", registry.host)[2].splitlines()[0]
+        == "Error: Cannot perform an interactive login from a non TTY device"
+    )
     assert run("login", "--password-stdin", registry.host)[0] == 1
     assert run("login", "-u", "bob", "-p", "no", registry.host)[0] == 1
 
@@ -128,9 +164,14 @@ def test_search(registry: FakeRegistry, run: Run) -> None:
     lines = out.splitlines()
     assert lines[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
     assert lines[-1].split() == [f"{registry.host}/d", "about", "d", "3", "[OK]"]  # in the registry's order
-    assert run("search", "--format", "{{.Name}}", "--filter", "is-official=true", f"{registry.host}/")[1] == f"{registry.host}/d\n"
+    assert (
+        run("search", "--format", "{{.Name}}", "--filter", "is-official=true", f"{registry.host}/")[1]
+        == f"{registry.host}/d\n"
+    )
     assert len(run("search", "--filter", "stars=2", f"{registry.host}/")[1].splitlines()) == 3
-    assert run("search", "--limit", "101", "x")[2].startswith("Error: limit 101 is outside the range of [1, 100]")
+    assert run("search", "--limit", "101", "x")[2].startswith(
+        "Error: limit 101 is outside the range of [1, 100]"
+    )
     assert run("search", "--filter", "odd=1", "x")[0] == 1
 
 
@@ -141,7 +182,10 @@ def test_tags_rm(registry: FakeRegistry, run: Run) -> None:
         registry.add_image("app", tag, IMAGE)
     code, out, err = run("tags", "rm", f"{name}:none", f"{name}:1", name)
     assert (code, out) == (1, f"Deleted: {name}:1\n")
-    assert f"deletion of {name}:none not found" in err and f"Hint: say which tag or digest: boxwright tags ls {name}" in err
+    assert (
+        f"deletion of {name}:none not found" in err
+        and f"Hint: say which tag or digest: boxwright tags ls {name}" in err
+    )
     assert run("tags", "ls", name)[1] == "2\n3\n"
     registry.deletes_tags = False
     code, out, err = run("tags", "rm", f"{name}:2")
@@ -153,7 +197,10 @@ def test_tags_rm(registry: FakeRegistry, run: Run) -> None:
 def test_tags(registry: FakeRegistry, run: Run) -> None:
     registry.add_image("app", "2", IMAGE)
     assert run("tags", "ls", f"{registry.host}/app")[1] == "1\n2\n"
-    assert run("tags", "ls", "--format", "{{.Reference}}", f"{registry.host}/app")[1].splitlines()[1] == f"{registry.host}/app:2"
+    assert (
+        run("tags", "ls", "--format", "{{.Reference}}", f"{registry.host}/app")[1].splitlines()[1]
+        == f"{registry.host}/app:2"
+    )
 
 
 def test_copy(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:
@@ -171,17 +218,33 @@ def test_copy(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:
 def test_manifest_and_imagetools(registry: FakeRegistry, run: Run) -> None:
     registry.add_image("arm", "1", ARM)
     name = f"{registry.host}/all:1"
-    assert run("manifest", "create", name, f"{registry.host}/app:1", f"{registry.host}/arm:1")[1] == f"Created manifest list {name}\n"
+    assert (
+        run("manifest", "create", name, f"{registry.host}/app:1", f"{registry.host}/arm:1")[1]
+        == f"Created manifest list {name}\n"
+    )
     run("manifest", "annotate", name, f"{registry.host}/arm:1", "--variant", "v8")
     shown = json.loads(run("manifest", "inspect", name)[1])
     assert [m["platform"]["architecture"] for m in shown["manifests"]] == ["amd64", "arm64"]
     digest = run("manifest", "push", "--purge", name)[1].strip()
     assert f"Digest:    {digest}" in run("imagetools", "inspect", name)[1]
-    assert json.loads(run("imagetools", "inspect", "--format", "{{json .Manifest}}", name)[1])["digest"] == digest
+    assert (
+        json.loads(run("imagetools", "inspect", "--format", "{{json .Manifest}}", name)[1])["digest"]
+        == digest
+    )
     assert json.loads(run("manifest", "inspect", name)[1])["manifests"]
-    assert [e["Descriptor"]["platform"]["architecture"] for e in json.loads(run("manifest", "inspect", "-v", name)[1])] == ["amd64", "arm64"]
+    assert [
+        e["Descriptor"]["platform"]["architecture"]
+        for e in json.loads(run("manifest", "inspect", "-v", name)[1])
+    ] == ["amd64", "arm64"]
     assert run("manifest", "rm", name)[0] == 1
-    made = run("imagetools", "create", "-t", f"{registry.host}/joined:1", f"{registry.host}/app:1", f"{registry.host}/arm:1")[1].strip()
+    made = run(
+        "imagetools",
+        "create",
+        "-t",
+        f"{registry.host}/joined:1",
+        f"{registry.host}/app:1",
+        f"{registry.host}/arm:1",
+    )[1].strip()
     assert registry.manifests["joined"]["1"][1] and made.startswith("sha256:")
     assert json.loads(run("imagetools", "create", "--dry-run", f"{registry.host}/app:1")[1])["manifests"]
 
@@ -192,7 +255,9 @@ def test_json_progress(registry: FakeRegistry, run: Run) -> None:
     assert any(json.loads(line).get("status") == "Pull complete" for line in err.splitlines())
 
 
-def test_a_registry_that_breaks_off_is_told_in_a_sentence(registry: FakeRegistry, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_breaks_off_is_told_in_a_sentence(
+    registry: FakeRegistry, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("boxwright.registry.client.session.time.sleep", lambda seconds: None)
     registry.hook = lambda r: Response(200, {}, IMAGE.layers[1], cut=5) if "/blobs/" in r.path else None
     code, _, err = run("pull", f"{registry.host}/app:1")

@@ -11,21 +11,31 @@ import pytest
 
 def typed(redirection: str, root: Path, words: str) -> subprocess.CompletedProcess[str]:
     script = f'exec "$0" -m boxwright --root "$1" {words} {redirection}'
-    return subprocess.run(["/bin/sh", "-c", script, sys.executable, str(root)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["/bin/sh", "-c", script, sys.executable, str(root)], capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.mark.parametrize(
     ("redirection", "code", "told"),
     [
-        ("<&-", 0, ""), (">&-", 1, "Error: the stream is closed\n"), ("2>&-", 0, ""), (">&- 2>&-", 1, ""), ("<&- >&- 2>&-", 1, ""),
-        (">/dev/full", 1, "Error: no space left on the disk\n"), (">/dev/full 2>&1", 1, ""), ("2>/dev/full", 0, ""),
+        ("<&-", 0, ""),
+        (">&-", 1, "Error: the stream is closed\n"),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 1, ""),
+        ("<&- >&- 2>&-", 1, ""),
+        (">/dev/full", 1, "Error: no space left on the disk\n"),
+        (">/dev/full 2>&1", 1, ""),
+        ("2>/dev/full", 0, ""),
     ],
-)  # fmt: skip
+)
 def test_a_list(redirection: str, code: int, told: str, tmp_path: Path) -> None:
     done = typed(redirection, tmp_path, "volume create first")
     again = typed(redirection, tmp_path, "volume ls")
     for result in (done, again):
-        assert result.returncode == code and result.stderr.startswith(told) and "Traceback" not in result.stderr, result
+        assert (
+            result.returncode == code and result.stderr.startswith(told) and "Traceback" not in result.stderr
+        ), result
     # What the commands said is in no file of the store.
     assert typed("", tmp_path, "volume ls -q").stdout == "first\n"
     assert typed("", tmp_path, "system fsck").returncode == 0

@@ -144,7 +144,11 @@ def test_align_is_gos_tabwriter() -> None:
         "0123456789ab   busybox   x",
     ]
     # A column ends where a line has no cell in it; the last cell of a line is no column.
-    assert align([["a", "b", "c"], ["long long long"], ["d", "e"]]) == ["a         b         c", "long long long", "d         e"]
+    assert align([["a", "b", "c"], ["long long long"], ["d", "e"]]) == [
+        "a         b         c",
+        "long long long",
+        "d         e",
+    ]
     assert align([["é", "x"], ["日本", "y"]]) == ["é         x", "日本      y"]
 
 
@@ -168,12 +172,20 @@ def shown(tmp_path: Path, **options: Any) -> list[str]:
 
 
 def test_table(tmp_path: Path) -> None:
-    assert shown(tmp_path, default=("Repository", "ID")) == ["REPOSITORY   IMAGE ID", "busybox      abc", "a?b?         def"]
+    assert shown(tmp_path, default=("Repository", "ID")) == [
+        "REPOSITORY   IMAGE ID",
+        "busybox      abc",
+        "a?b?         def",
+    ]
     assert shown(tmp_path, format="table", quiet=True) == ["abc", "def"]
     assert shown(tmp_path, format="{{.ID}}", quiet=True) == ["abc", "def"]
     assert shown(tmp_path, format=r"table {{.ID}}\t{{.Size}}")[:2] == ["IMAGE ID   SIZE", "abc        1MB"]
     assert shown(tmp_path, format='{{.Label "x"}}') == ["X", "X"]
-    assert json.loads(shown(tmp_path, format="json")[0]) == {"ID": "abc", "Repository": "busybox", "Size": "1MB"}
+    assert json.loads(shown(tmp_path, format="json")[0]) == {
+        "ID": "abc",
+        "Repository": "busybox",
+        "Size": "1MB",
+    }
 
 
 def test_a_wrong_template_prints_nothing(tmp_path: Path) -> None:

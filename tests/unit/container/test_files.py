@@ -29,10 +29,18 @@ HOST = "# made by hand\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver :
 
 def test_resolv_conf() -> None:
     assert files.resolv(HOST) == "nameserver 10.0.0.1\nsearch a.test b.test\noptions edns0\n"
-    assert files.resolv(HOST, local=True).startswith("nameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver ::1\n")
+    assert files.resolv(HOST, local=True).startswith(
+        "nameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver ::1\n"
+    )
     assert files.resolv("nameserver 127.0.0.1\n") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
-    assert files.resolv(HOST, servers=["9.9.9.9"], search=["."], options=["ndots:3"]) == "nameserver 9.9.9.9\noptions ndots:3\n"
-    assert files.resolv(HOST, internal="10.89.0.1") == "nameserver 10.89.0.1\nsearch a.test b.test\noptions edns0 ndots:0\n"
+    assert (
+        files.resolv(HOST, servers=["9.9.9.9"], search=["."], options=["ndots:3"])
+        == "nameserver 9.9.9.9\noptions ndots:3\n"
+    )
+    assert (
+        files.resolv(HOST, internal="10.89.0.1")
+        == "nameserver 10.89.0.1\nsearch a.test b.test\noptions edns0 ndots:0\n"
+    )
 
 
 def entries(path: Path) -> list[tuple[str, str]]:
@@ -46,7 +54,13 @@ def test_log_lines(tmp_path: Path) -> None:
     log.write(1, b"o\n\xff<&>\n")
     log.write(1, b"rest")
     log.close()
-    assert entries(tmp_path / "log") == [("stdout", "one\n"), ("stderr", "err\n"), ("stdout", "two\n"), ("stdout", "\ufffd<&>\n"), ("stdout", "rest")]
+    assert entries(tmp_path / "log") == [
+        ("stdout", "one\n"),
+        ("stderr", "err\n"),
+        ("stdout", "two\n"),
+        ("stdout", "\ufffd<&>\n"),
+        ("stdout", "rest"),
+    ]
 
 
 def test_long_lines_are_split(tmp_path: Path) -> None:
@@ -68,13 +82,17 @@ def test_rotation_keeps_so_many_files(tmp_path: Path) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
 )
 
 
 @given(json_values)
 def test_json_without_the_module(value: object) -> None:
-    assert json.loads(to_json(value).encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")) == value
+    assert (
+        json.loads(to_json(value).encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")) == value
+    )
 
 
 def test_stamps() -> None:
@@ -82,7 +100,10 @@ def test_stamps() -> None:
     assert len(stamp()) == 30
 
 
-@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=40)), max_size=8), st.lists(st.integers(1, 30), min_size=1))
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=40)), max_size=8),
+    st.lists(st.integers(1, 30), min_size=1),
+)
 def test_frames_survive_any_cut(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
     data = b"".join(frames.frame(kind, body) for kind, body in sent)
     decoder, got, at = frames.Decoder(), [], 0

@@ -13,10 +13,16 @@ from boxwright.container.mounts import MountInvalid, parse_mount, parse_volume, 
     [
         ("/data", MountSpec("volume", "/data", create=True, flag=True)),
         ("name:/data", MountSpec("volume", "/data", "name", create=True, flag=True)),
-        ("name:/data:ro,nocopy", MountSpec("volume", "/data", "name", True, create=True, nocopy=True, flag=True)),
+        (
+            "name:/data:ro,nocopy",
+            MountSpec("volume", "/data", "name", True, create=True, nocopy=True, flag=True),
+        ),
         ("/a:/b", MountSpec("bind", "/b", "/a", create=True, flag=True)),
         ("./a:/b/../c/", MountSpec("bind", "/c", "/here/a", create=True, flag=True)),
-        ("/a:/b:ro,Z,rshared", MountSpec("bind", "/b", "/a", True, "rshared", create=True, options=("Z",), flag=True)),
+        (
+            "/a:/b:ro,Z,rshared",
+            MountSpec("bind", "/b", "/a", True, "rshared", create=True, options=("Z",), flag=True),
+        ),
     ],
 )
 def test_volume(text: str, wanted: MountSpec) -> None:
@@ -26,10 +32,19 @@ def test_volume(text: str, wanted: MountSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "invalid empty volume spec"), ("x:/b", "name is too short"), (":/b", "empty section"), ("/a:", "empty section"), ("/a:b", "must be absolute"), ("/a:/", "can't be '/'"), ("/a:/b:what", "invalid mode: what"),
-        ("/a:/b:ro,rw", "invalid mode"), ("a b:/c", "invalid characters"), ("/a:/b:c:d", "invalid volume specification"), ("vol:/b:rshared", "invalid mode"),
+        ("", "invalid empty volume spec"),
+        ("x:/b", "name is too short"),
+        (":/b", "empty section"),
+        ("/a:", "empty section"),
+        ("/a:b", "must be absolute"),
+        ("/a:/", "can't be '/'"),
+        ("/a:/b:what", "invalid mode: what"),
+        ("/a:/b:ro,rw", "invalid mode"),
+        ("a b:/c", "invalid characters"),
+        ("/a:/b:c:d", "invalid volume specification"),
+        ("vol:/b:rshared", "invalid mode"),
     ],
-)  # fmt: skip
+)
 def test_volume_that_is_wrong(text: str, message: str) -> None:
     with pytest.raises(MountInvalid, match=message):
         parse_volume(text, "/here")
@@ -39,10 +54,19 @@ def test_volume_that_is_wrong(text: str, message: str) -> None:
     ("text", "wanted"),
     [
         ("type=bind,source=/a,target=/b,readonly", MountSpec("bind", "/b", "/a", True)),
-        ("type=bind,src=./a,dst=/b,ro=false,bind-propagation=rslave", MountSpec("bind", "/b", "/here/a", False, "rslave")),
+        (
+            "type=bind,src=./a,dst=/b,ro=false,bind-propagation=rslave",
+            MountSpec("bind", "/b", "/here/a", False, "rslave"),
+        ),
         ("source=vol,target=/b", MountSpec("volume", "/b", "vol")),
-        ("type=volume,dst=/b,volume-nocopy,volume-label=a=b", MountSpec("volume", "/b", nocopy=True, labels=(("a", "b"),))),
-        ("type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1770", MountSpec("tmpfs", "/b", options=("size=1048576", "mode=1770"))),
+        (
+            "type=volume,dst=/b,volume-nocopy,volume-label=a=b",
+            MountSpec("volume", "/b", nocopy=True, labels=(("a", "b"),)),
+        ),
+        (
+            "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1770",
+            MountSpec("tmpfs", "/b", options=("size=1048576", "mode=1770")),
+        ),
         ('type=bind,"src=/a,b",dst=/c', MountSpec("bind", "/c", "/a,b")),
     ],
 )
@@ -53,12 +77,20 @@ def test_mount(text: str, wanted: MountSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("type=bind,target=/b", "Source must not be empty"), ("type=nope,target=/b", "unknown mount type"), ("type=bind,source=/a", "target is required"),
-        ("type=tmpfs,source=/a,target=/b", "Source must not be specified"), ("foo=bar,target=/b", "unexpected key 'foo'"), ("target", "must be a key=value pair"),
-        ("type=bind,source=/a,target=/b,volume-nocopy", "cannot mix"), ("type=bind,source=/a,target=/b,readonly=maybe", "invalid value for readonly"),
-        ("type=tmpfs,target=/b,tmpfs-mode=9", "invalid value for tmpfs-mode"), ("target=b", "must be absolute"), ("type=bind,source=a,target=/b", "'a' mount path must be absolute"), ('target="x', "invalid mount"),
+        ("type=bind,target=/b", "Source must not be empty"),
+        ("type=nope,target=/b", "unknown mount type"),
+        ("type=bind,source=/a", "target is required"),
+        ("type=tmpfs,source=/a,target=/b", "Source must not be specified"),
+        ("foo=bar,target=/b", "unexpected key 'foo'"),
+        ("target", "must be a key=value pair"),
+        ("type=bind,source=/a,target=/b,volume-nocopy", "cannot mix"),
+        ("type=bind,source=/a,target=/b,readonly=maybe", "invalid value for readonly"),
+        ("type=tmpfs,target=/b,tmpfs-mode=9", "invalid value for tmpfs-mode"),
+        ("target=b", "must be absolute"),
+        ("type=bind,source=a,target=/b", "'a' mount path must be absolute"),
+        ('target="x', "invalid mount"),
     ],
-)  # fmt: skip
+)
 def test_mount_that_is_wrong(text: str, message: str) -> None:
     with pytest.raises(MountInvalid, match=message):
         parse_mount(text, "/here")

@@ -11,7 +11,18 @@ from boxwright.container.config import DeviceSpec, RestartPolicy, Ulimit
 from boxwright.container.options import OptionInvalid
 
 
-@pytest.mark.parametrize(("text", "size"), [("0", 0), ("512", 512), ("1k", 1024), ("1.5m", 3 << 19), ("2G", 2 << 30), ("64mb", 64 << 20), ("1KiB", 1024)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("512", 512),
+        ("1k", 1024),
+        ("1.5m", 3 << 19),
+        ("2G", 2 << 30),
+        ("64mb", 64 << 20),
+        ("1KiB", 1024),
+    ],
+)
 def test_sizes(text: str, size: int) -> None:
     assert options.parse_size(text) == size
 
@@ -22,7 +33,10 @@ def test_sizes_that_are_none(text: str) -> None:
         options.parse_size(text)
 
 
-@pytest.mark.parametrize(("text", "nano"), [("1", 10**9), ("0.5", 500_000_000), (".25", 250_000_000), ("1.123456789", 1_123_456_789)])
+@pytest.mark.parametrize(
+    ("text", "nano"),
+    [("1", 10**9), ("0.5", 500_000_000), (".25", 250_000_000), ("1.123456789", 1_123_456_789)],
+)
 def test_cpus(text: str, nano: int) -> None:
     assert options.parse_cpus(text) == nano
 
@@ -33,7 +47,10 @@ def test_cpus_that_are_none() -> None:
             options.parse_cpus(text)
 
 
-@pytest.mark.parametrize(("text", "ns"), [("0", 0), ("1s", 10**9), ("1m30s", 90 * 10**9), ("100ms", 10**8), ("1.5h", 5400 * 10**9), ("2us", 2000)])
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("0", 0), ("1s", 10**9), ("1m30s", 90 * 10**9), ("100ms", 10**8), ("1.5h", 5400 * 10**9), ("2us", 2000)],
+)
 def test_durations(text: str, ns: int) -> None:
     assert options.parse_duration(text) == ns
 
@@ -44,7 +61,19 @@ def test_durations_that_are_none() -> None:
             options.parse_duration(text)
 
 
-@pytest.mark.parametrize(("text", "number"), [("TERM", 15), ("sigkill", 9), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("WINCH", 28), ("CHLD", 17), ("SYS", 31)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("TERM", 15),
+        ("sigkill", 9),
+        ("9", 9),
+        ("SIGRTMIN+3", 37),
+        ("RTMAX-1", 63),
+        ("WINCH", 28),
+        ("CHLD", 17),
+        ("SYS", 31),
+    ],
+)
 def test_signals(text: str, number: int) -> None:
     assert options.parse_signal(text) == number
 
@@ -56,13 +85,22 @@ def test_signals_that_are_none() -> None:
 
 
 def test_environment(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"\xef\xbb\xbf# comment\n\nA=1\r\nB = spaces\nHERE\nGONE\n".replace(b"B = spaces\n", b"B= spaces \n"))
+    (tmp_path / "a").write_bytes(
+        b"\xef\xbb\xbf# comment\n\nA=1\r\nB = spaces\nHERE\nGONE\n".replace(b"B = spaces\n", b"B= spaces \n")
+    )
     found = options.environment([str(tmp_path / "a")], ["C=3=4", "HERE", "NOWHERE"], {"HERE": "yes"})
     assert found == ("A=1", "B= spaces ", "HERE=yes", "C=3=4", "HERE=yes")
     assert options.unset_names(["C=3", "HERE", "NOWHERE"], {"HERE": "yes"}) == ("NOWHERE",)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"A B=1\n", "contains whitespaces"), (b"=1\n", "no variable name on line '=1'"), (b"A=\xff\n", "line 1 is not valid UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"A B=1\n", "contains whitespaces"),
+        (b"=1\n", "no variable name on line '=1'"),
+        (b"A=\xff\n", "line 1 is not valid UTF-8"),
+    ],
+)
 def test_environment_files_that_are_wrong(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(OptionInvalid, match=message):
@@ -100,11 +138,22 @@ def test_small_ones() -> None:
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (options.parse_ulimit, "nofile"), (options.parse_ulimit, "nofile=a"), (options.parse_ulimit, "nofile=3:2"), (options.parse_device, "/dev/a:/dev/b:x"),
-        (options.parse_device, "a:b"), (options.parse_restart, "often"), (options.parse_restart, "always:3"), (options.parse_restart, "on-failure:x"),
-        (options.parse_host, "db"), (options.parse_host, "db:1.2.3"), (options.parse_tmpfs, "run"), (options.parse_tmpfs, "/run:rubbish"), (options.parse_tmpfs, "/run:rubbish=1"), (options.parse_tmpfs, "/run:exec=1"),
+        (options.parse_ulimit, "nofile"),
+        (options.parse_ulimit, "nofile=a"),
+        (options.parse_ulimit, "nofile=3:2"),
+        (options.parse_device, "/dev/a:/dev/b:x"),
+        (options.parse_device, "a:b"),
+        (options.parse_restart, "often"),
+        (options.parse_restart, "always:3"),
+        (options.parse_restart, "on-failure:x"),
+        (options.parse_host, "db"),
+        (options.parse_host, "db:1.2.3"),
+        (options.parse_tmpfs, "run"),
+        (options.parse_tmpfs, "/run:rubbish"),
+        (options.parse_tmpfs, "/run:rubbish=1"),
+        (options.parse_tmpfs, "/run:exec=1"),
     ],
-)  # fmt: skip
+)
 def test_small_ones_that_are_wrong(parse: object, text: str) -> None:
     assert callable(parse)
     with pytest.raises(OptionInvalid):
@@ -113,9 +162,14 @@ def test_small_ones_that_are_wrong(parse: object, text: str) -> None:
 
 def test_security_options(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("{}")
-    assert options.parse_security(["no-new-privileges", "seccomp=unconfined", f"seccomp:{tmp_path}/p.json", "apparmor=x"]) == (
-        "no-new-privileges", "seccomp=unconfined", "seccomp={}", "apparmor=x",
-    )  # fmt: skip
+    assert options.parse_security(
+        ["no-new-privileges", "seccomp=unconfined", f"seccomp:{tmp_path}/p.json", "apparmor=x"]
+    ) == (
+        "no-new-privileges",
+        "seccomp=unconfined",
+        "seccomp={}",
+        "apparmor=x",
+    )
     for wrong in ("nope", "seccomp=/no/such/file", "seccomp"):
         with pytest.raises(OptionInvalid):
             options.parse_security([wrong])
@@ -123,7 +177,11 @@ def test_security_options(tmp_path: Path) -> None:
 
 def test_health() -> None:
     assert options.health() is None
-    assert options.health("curl x", interval=10**9, retries=2) == {"Test": ["CMD-SHELL", "curl x"], "Interval": 10**9, "Retries": 2}
+    assert options.health("curl x", interval=10**9, retries=2) == {
+        "Test": ["CMD-SHELL", "curl x"],
+        "Interval": 10**9,
+        "Retries": 2,
+    }
     assert options.health(none=True) == {"Test": ["NONE"]}
     with pytest.raises(OptionInvalid, match="conflicts"):
         options.health("x", none=True)

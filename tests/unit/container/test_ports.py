@@ -20,7 +20,14 @@ from boxwright.container.ports import PortInvalid, parse_expose, parse_publish, 
         ("[::1]:8080:80", [PortBinding(80, "tcp", "::1", 8080)]),
         ("::1:8080:80", [PortBinding(80, "tcp", "::1", 8080)]),
         ("0:80", [PortBinding(80)]),
-        ("8000-8002:80-82", [PortBinding(80, "tcp", "", 8000), PortBinding(81, "tcp", "", 8001), PortBinding(82, "tcp", "", 8002)]),
+        (
+            "8000-8002:80-82",
+            [
+                PortBinding(80, "tcp", "", 8000),
+                PortBinding(81, "tcp", "", 8001),
+                PortBinding(82, "tcp", "", 8002),
+            ],
+        ),
         ("80-81", [PortBinding(80), PortBinding(81)]),
         ("published=8080,target=80,protocol=udp", [PortBinding(80, "udp", "", 8080)]),
     ],
@@ -32,11 +39,20 @@ def test_publish(text: str, found: list[PortBinding]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no port specified"), ("8080:", "no port specified"), ("x", "invalid containerPort"), ("1:70000", "invalid containerPort"),
-        ("70000:1", "invalid hostPort"), ("80/icmp", "invalid proto"), ("1.2.3:1:2", "invalid IP address"), ("1-2:3-5", "invalid ranges specified"),
-        ("3-2", "invalid range"), ("0", "invalid containerPort"), ("[::1:80:80", "invalid IP address"), ("a=b", "invalid field"),
+        ("", "no port specified"),
+        ("8080:", "no port specified"),
+        ("x", "invalid containerPort"),
+        ("1:70000", "invalid containerPort"),
+        ("70000:1", "invalid hostPort"),
+        ("80/icmp", "invalid proto"),
+        ("1.2.3:1:2", "invalid IP address"),
+        ("1-2:3-5", "invalid ranges specified"),
+        ("3-2", "invalid range"),
+        ("0", "invalid containerPort"),
+        ("[::1:80:80", "invalid IP address"),
+        ("a=b", "invalid field"),
     ],
-)  # fmt: skip
+)
 def test_publish_that_is_wrong(text: str, message: str) -> None:
     with pytest.raises(PortInvalid, match=message):
         parse_publish(text)
@@ -52,7 +68,10 @@ def test_expose() -> None:
 
 def test_the_ports_column() -> None:
     bound = [(80, "tcp", "0.0.0.0", 8080), (81, "tcp", "0.0.0.0", 8081), (53, "udp", "127.0.0.1", 53)]
-    assert show(bound, ["80/tcp", "443/tcp"]) == "127.0.0.1:53->53/udp, 443/tcp, 0.0.0.0:8080->80/tcp, 0.0.0.0:8081->81/tcp"
+    assert (
+        show(bound, ["80/tcp", "443/tcp"])
+        == "127.0.0.1:53->53/udp, 443/tcp, 0.0.0.0:8080->80/tcp, 0.0.0.0:8081->81/tcp"
+    )
     assert show([], ["90/tcp", "91/tcp", "93/tcp", "90/udp"]) == "90-91/tcp, 93/tcp, 90/udp"
     assert show([(80, "tcp", "::", 80), (81, "tcp", "::", 81)]) == "[::]:80-81->80-81/tcp"
     assert show([(80, "tcp", "::", 1)]) == "[::]:1->80/tcp"

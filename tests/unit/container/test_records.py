@@ -26,10 +26,22 @@ from boxwright.runtime import trust
 from boxwright.spec.text import stamp
 
 FULL = ContainerConfig(
-    "img", ("a",), (), env=("A=1",), labels={"l": "1"}, mounts=(MountSpec("volume", "/v", labels=(("a", "b"),)),), ports=(PortBinding(80, "tcp", "", 1),),
-    endpoints=(Endpoint("net", ("x",)),), devices=(DeviceSpec("/a", "/b"),), ulimits=(Ulimit("nofile", 1, 2),), limits=Limits(memory=9), restart=RestartPolicy("always"),
-    health={"Test": ["NONE"]}, stop_timeout=0, masked_paths=(),
-)  # fmt: skip
+    "img",
+    ("a",),
+    (),
+    env=("A=1",),
+    labels={"l": "1"},
+    mounts=(MountSpec("volume", "/v", labels=(("a", "b"),)),),
+    ports=(PortBinding(80, "tcp", "", 1),),
+    endpoints=(Endpoint("net", ("x",)),),
+    devices=(DeviceSpec("/a", "/b"),),
+    ulimits=(Ulimit("nofile", 1, 2),),
+    limits=Limits(memory=9),
+    restart=RestartPolicy("always"),
+    health={"Test": ["NONE"]},
+    stop_timeout=0,
+    masked_paths=(),
+)
 
 
 def test_configs_survive_json() -> None:
@@ -42,12 +54,33 @@ def test_configs_survive_json() -> None:
 
 def test_states_survive_the_disk(tmp_path: Path) -> None:
     assert load_state(tmp_path) == State()
-    state = State("running", 5, "boot:1:2", 3, "e", True, "s", "f", 2, {"Status": "healthy", "Log": []}, {"net": {"names": []}}, (("tcp", "", 1, "2", 3, "b"),), ("/run",), True)
+    state = State(
+        "running",
+        5,
+        "boot:1:2",
+        3,
+        "e",
+        True,
+        "s",
+        "f",
+        2,
+        {"Status": "healthy", "Log": []},
+        {"net": {"names": []}},
+        (("tcp", "", 1, "2", 3, "b"),),
+        ("/run",),
+        True,
+    )
     save_state(tmp_path, state)
     assert load_state(tmp_path) == state
     assert state.active and not state.supervised
     dead = ended(state)
-    assert dead.status == "exited" and dead.exit_code == 137 and dead.pid == 0 and dead.health is not None and dead.health["Status"] == "unhealthy"
+    assert (
+        dead.status == "exited"
+        and dead.exit_code == 137
+        and dead.pid == 0
+        and dead.health is not None
+        and dead.health["Status"] == "unhealthy"
+    )
     (tmp_path / "state.json").write_text("{torn")
     assert load_state(tmp_path).status == "exited"
 
@@ -57,7 +90,10 @@ def test_states_survive_the_disk(tmp_path: Path) -> None:
     [
         (State(), "Created"),
         (State("running", started_at=stamp(1000)), "Up 2 minutes"),
-        (State("running", started_at=stamp(1000), health={"Status": "starting"}), "Up 2 minutes (health: starting)"),
+        (
+            State("running", started_at=stamp(1000), health={"Status": "starting"}),
+            "Up 2 minutes (health: starting)",
+        ),
         (State("running", started_at=stamp(1000), health={"Status": "healthy"}), "Up 2 minutes (healthy)"),
         (State("paused", started_at=stamp(1000)), "Up 2 minutes (Paused)"),
         (State("restarting", exit_code=2, finished_at=stamp(1100)), "Restarting (2) 20 seconds ago"),
@@ -69,7 +105,12 @@ def test_status(state: State, text: str) -> None:
 
 
 def container(tmp_path: Path, **record: object) -> Container:
-    base = {"config": {"image": "img"}, "merged": {"Cmd": ["sh", "-c", "echo 'a b'"]}, "networks": {}, "mounts": []}
+    base = {
+        "config": {"image": "img"},
+        "merged": {"Cmd": ["sh", "-c", "echo 'a b'"]},
+        "networks": {},
+        "mounts": [],
+    }
     return Container("a" * 64, "name", "sha256:x", (), 0.0, {**base, **record}, tmp_path)
 
 
@@ -79,7 +120,10 @@ def test_commands_are_shown_on_one_line(tmp_path: Path) -> None:
 
 def test_reading_logs(tmp_path: Path) -> None:
     one = container(tmp_path)
-    lines = [json.dumps({"log": f"{n}\n", "stream": "stdout", "time": f"2026-01-01T00:00:0{n}.5Z"}) + "\n" for n in range(6)]
+    lines = [
+        json.dumps({"log": f"{n}\n", "stream": "stdout", "time": f"2026-01-01T00:00:0{n}.5Z"}) + "\n"
+        for n in range(6)
+    ]
     one.log_path.with_name(one.log_path.name + ".1").write_text("".join(lines[:3]))
     one.log_path.write_text(lines[3] + "torn\n" + "".join(lines[4:]))
     assert [e.text for e in read(one)] == [f"{n}\n" for n in range(6)]

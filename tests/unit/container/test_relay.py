@@ -81,7 +81,11 @@ def test_streams(echo: int) -> None:
 def test_nobody_listens_in_the_container() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         target = gone.getsockname()[1]
-    with relay("tcp", target) as where, socket.create_connection(where, timeout=20) as client, contextlib.suppress(ConnectionResetError):
+    with (
+        relay("tcp", target) as where,
+        socket.create_connection(where, timeout=20) as client,
+        contextlib.suppress(ConnectionResetError),
+    ):
         assert client.recv(1) == b""
 
 
@@ -109,5 +113,8 @@ def test_all_addresses_of_the_host() -> None:
     assert addresses == ["", "::"] and held is not None and held.getsockname()[1] == port
     held.close()
     assert publishable("tcp", "::1", 0)[1:] == (["::1"], None)
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server, pytest.raises(PortTaken, match=r"for \[::\]:\d+: address already in use"):
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as server,
+        pytest.raises(PortTaken, match=r"for \[::\]:\d+: address already in use"),
+    ):
         publishable("tcp", "", server.getsockname()[1])

@@ -154,6 +154,9 @@ def test_manifests_are_read_and_stored_in_parallel_and_the_index_last() -> None:
 def test_two_sizes_for_one_manifest_are_refused(source: Memory) -> None:
     """Read once for one entry, it is checked against the other as well."""
     good = source.image(b"x", AMD)
-    source.names["lie"] = source.add(Index.compose([good, Descriptor(good.media_type, good.digest, good.size + 1, platform=ARM)]).raw, mt.OCI_INDEX)
+    source.names["lie"] = source.add(
+        Index.compose([good, Descriptor(good.media_type, good.digest, good.size + 1, platform=ARM)]).raw,
+        mt.OCI_INDEX,
+    )
     with pytest.raises(ContentMismatch):
         copy(source, "lie", Memory(), "x")

@@ -34,9 +34,14 @@ class Shelf:
         return desc
 
     def image(self, text: bytes, platform: str = "") -> Descriptor:
-        manifest = Manifest.compose(self.put(b"config" + text, mt.OCI_CONFIG), [self.put(text, mt.OCI_LAYER), self.put(text * 9, mt.OCI_LAYER)])
+        manifest = Manifest.compose(
+            self.put(b"config" + text, mt.OCI_CONFIG),
+            [self.put(text, mt.OCI_LAYER), self.put(text * 9, mt.OCI_LAYER)],
+        )
         self.put(manifest.raw, manifest.media_type)
-        return Descriptor.of(manifest.raw, manifest.media_type, platform=Platform.parse(platform) if platform else None)
+        return Descriptor.of(
+            manifest.raw, manifest.media_type, platform=Platform.parse(platform) if platform else None
+        )
 
     def resolve(self, name: str) -> Descriptor:
         return self.names[name]
@@ -71,7 +76,9 @@ def test_children_before_parents_and_the_name_last() -> None:
 
 def test_several_platforms() -> None:
     one = Shelf()
-    index = Index.compose([one.image(b"a", "linux/amd64"), one.image(b"b", "linux/arm64"), one.image(b"c", "linux/s390x")])
+    index = Index.compose(
+        [one.image(b"a", "linux/amd64"), one.image(b"b", "linux/arm64"), one.image(b"c", "linux/s390x")]
+    )
     one.names["x"] = one.put(index.raw, index.media_type)
     both = for_platforms([Platform.parse(p) for p in ("linux/amd64", "linux/arm64")])
     assert len(load(one, one.names["x"], both).children) == 2
@@ -80,7 +87,9 @@ def test_several_platforms() -> None:
 def test_two_sizes_for_one_digest() -> None:
     one = Shelf()
     layer = one.put(b"x" * 100, mt.OCI_LAYER)
-    raw = Manifest.compose(one.put(b"{}", mt.OCI_CONFIG), [layer, Descriptor(mt.OCI_LAYER, layer.digest, 5)]).raw
+    raw = Manifest.compose(
+        one.put(b"{}", mt.OCI_CONFIG), [layer, Descriptor(mt.OCI_LAYER, layer.digest, 5)]
+    ).raw
     one.names["x"] = one.put(raw, mt.OCI_MANIFEST)
     with pytest.raises(Exception, match="two sizes"):
         copy(one, "x", Shelf(), "y")
@@ -90,7 +99,9 @@ def test_a_wide_index_ends() -> None:
     one = Shelf()
     desc = one.image(b"a")
     for _ in range(5):
-        index = Index.compose([Descriptor(desc.media_type, desc.digest, desc.size, {"n": str(n)}) for n in range(9)])
+        index = Index.compose(
+            [Descriptor(desc.media_type, desc.digest, desc.size, {"n": str(n)}) for n in range(9)]
+        )
         desc = one.put(index.raw, index.media_type)
     one.names["x"] = desc
     with pytest.raises(ManifestInvalid, match="more than 4096 manifests"):
@@ -101,7 +112,9 @@ def test_a_heavy_index_ends() -> None:
     one = Shelf()
     entries = []
     for n in range(9):
-        raw = Manifest.compose(one.put(b"{}", mt.OCI_CONFIG), [], annotations={"a": str(n) + "x" * 7_900_000}).raw
+        raw = Manifest.compose(
+            one.put(b"{}", mt.OCI_CONFIG), [], annotations={"a": str(n) + "x" * 7_900_000}
+        ).raw
         entries.append(one.put(raw, mt.OCI_MANIFEST))
     index = Index.compose(entries)
     one.names["x"] = one.put(index.raw, index.media_type)

@@ -119,7 +119,9 @@ def test_a_killed_owners_lease_ends_and_its_workspaces_are_told(db: Database, tm
     assert held(db, "blob") == set()
 
 
-def test_an_expiring_lease_outlives_its_owner_and_then_ends(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expiring_lease_outlives_its_owner_and_then_ends(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lease = Lease(db, "test", seconds=60)
     lease.hold("blob", "b")
     assert drop_dead(db) == []
@@ -151,7 +153,9 @@ def test_several_open_a_new_database_at_once(tmp_path: Path) -> None:
             failures.append(error)
 
     for attempt in range(100):
-        threads = [threading.Thread(target=use, args=(tmp_path / f"{attempt}.db", str(name))) for name in range(6)]
+        threads = [
+            threading.Thread(target=use, args=(tmp_path / f"{attempt}.db", str(name))) for name in range(6)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

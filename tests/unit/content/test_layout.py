@@ -34,7 +34,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert copy(one, "v1", two, "latest", referrers=True) == desc
     assert two.resolve("latest") == two.resolve(str(desc.digest)) == desc
     assert [d.digest for d in two.referrers(desc.digest)] == [referrer.digest]
-    assert sorted(p.name for p in (two.path / "blobs/sha256").iterdir()) == sorted(p.name for p in (one.path / "blobs/sha256").iterdir())
+    assert sorted(p.name for p in (two.path / "blobs/sha256").iterdir()) == sorted(
+        p.name for p in (one.path / "blobs/sha256").iterdir()
+    )
     assert json.loads((two.path / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
 
 

@@ -85,18 +85,27 @@ def test_a_round_trip_is_byte_identical(eng: Engine, other: Engine, load: Load) 
     wanted = ("app:1", "host:5000/team/app:2", "base")
     archive = saved(eng, *wanted)
     assert archive == saved(eng, *wanted)
-    assert load(other, archive) == [["Loaded image: app:1", "Loaded image: host:5000/team/app:2"], ["Loaded image: base:latest"]]
+    assert load(other, archive) == [
+        ["Loaded image: app:1", "Loaded image: host:5000/team/app:2"],
+        ["Loaded image: base:latest"],
+    ]
     assert {i.id for i in other.images()} == {first, second}
     assert saved(other, *wanted) == archive
     assert all(sound(other.images_store, name) for name in wanted)
-    assert load(other, archive) == [["Loaded image: app:1", "Loaded image: host:5000/team/app:2"], ["Loaded image: base:latest"]]
+    assert load(other, archive) == [
+        ["Loaded image: app:1", "Loaded image: host:5000/team/app:2"],
+        ["Loaded image: base:latest"],
+    ]
 
 
 def test_the_archive_is_a_layout_and_dockers_form_at_once(eng: Engine) -> None:
     image = imported(eng, "app:1")
     files = members_of(saved(eng, "app:1"))
     index = json.loads(files["index.json"])["manifests"][0]
-    assert index["annotations"] == {"io.containerd.image.name": "docker.io/library/app:1", "org.opencontainers.image.ref.name": "1"}
+    assert index["annotations"] == {
+        "io.containerd.image.name": "docker.io/library/app:1",
+        "org.opencontainers.image.ref.name": "1",
+    }
     assert digest(files["blobs/sha256/" + index["digest"][7:]]) == index["digest"]
     (entry,) = json.loads(files["manifest.json"])
     assert entry["Config"] == "blobs/sha256/" + image[7:] and entry["RepoTags"] == ["app:1"]
@@ -113,7 +122,10 @@ def test_a_repository_means_all_its_tags(eng: Engine, other: Engine) -> None:
     imported(eng, "team/app:1", "1")
     imported(eng, "team/app:2", "2")
     imported(eng, "team/apple:1", "3")
-    assert from_file(other, saved(eng, "team/app")) == [["Loaded image: team/app:1"], ["Loaded image: team/app:2"]]
+    assert from_file(other, saved(eng, "team/app")) == [
+        ["Loaded image: team/app:1"],
+        ["Loaded image: team/app:2"],
+    ]
     assert from_file(other, saved(eng, "team/app:2")) == [["Loaded image: team/app:2"]]
 
 
@@ -129,7 +141,9 @@ def test_saving_what_is_missing(eng: Engine) -> None:
 @pytest.mark.parametrize("first", [False, True])
 def test_dockers_old_form(other: Engine, load: Load, compress: bool, first: bool) -> None:
     layers = [rootfs("a"), rootfs("b")]
-    archive = docker_archive([(["app:1", "reg.io/x:2"], layers), ([], layers[:1])], compress=compress, first=first)
+    archive = docker_archive(
+        [(["app:1", "reg.io/x:2"], layers), ([], layers[:1])], compress=compress, first=first
+    )
     lines = load(other, archive)
     assert lines[0] == ["Loaded image: app:1", "Loaded image: reg.io/x:2"]
     assert lines[1][0].startswith("Loaded image ID: sha256:")
@@ -145,7 +159,9 @@ def test_layers_may_be_links(other: Engine, load: Load) -> None:
     archive = members_of(docker_archive([(["app:1"], [layer])]))
     path = json.loads(archive["manifest.json"])[0]["Layers"][0]
     moved = {("real/layer.tar" if name == path else name): data for name, data in archive.items()}
-    tar = make_tar(*(member(n, data=d) for n, d in moved.items()), member(path, b"2", linkname="../real/layer.tar"))
+    tar = make_tar(
+        *(member(n, data=d) for n, d in moved.items()), member(path, b"2", linkname="../real/layer.tar")
+    )
     assert load(other, tar) == [["Loaded image: app:1"]]
 
 
@@ -155,7 +171,9 @@ def test_layouts(other: Engine, load: Load, gz: bool, tmp_path: Path) -> None:
     assert load(other, tar_of(files)) == [["Loaded image: app:1"]]
     assert sound(other.images_store, "app:1")
     third = engine(tmp_path / "three")
-    assert [loaded.lines for loaded in third.load(write_files(tmp_path / "layout", files))] == [["Loaded image: app:1"]]
+    assert [loaded.lines for loaded in third.load(write_files(tmp_path / "layout", files))] == [
+        ["Loaded image: app:1"]
+    ]
     assert sound(third.images_store, "app:1")
     # The manifest is kept byte for byte, compressed blobs too.
     kept = members_of(saved(third, "app:1"))
@@ -174,7 +192,11 @@ def test_names_may_stand_in_manifest_json_only(other: Engine, load: Load) -> Non
     assert load(other, tar_of(files)) == [["Loaded image: app:9"]]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress], ids=["gzip", "bzip2", "xz", "zstd"])
+@pytest.mark.parametrize(
+    "pack",
+    [gzip.compress, bz2.compress, lzma.compress, zstandard.compress],
+    ids=["gzip", "bzip2", "xz", "zstd"],
+)
 def test_compressed_archives(eng: Engine, other: Engine, load: Load, pack: Callable[[bytes], bytes]) -> None:
     imported(eng, "app:1")
     assert load(other, pack(saved(eng, "app:1"))) == [["Loaded image: app:1"]]
@@ -191,9 +213,15 @@ def index_of(variants: dict[str, bytes], *, name: str = "app:1", missing: str = 
         entries.append({**entry, "platform": {"os": "linux", "architecture": architecture}})
         if architecture != missing:
             files |= {n: d for n, d in one.items() if n.startswith("blobs/")}
-    index = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}).encode()
+    index = json.dumps(
+        {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}
+    ).encode()
     files["blobs/sha256/" + digest(index)[7:]] = index
-    top = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest(index), "size": len(index)}
+    top = {
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "digest": digest(index),
+        "size": len(index),
+    }
     top["annotations"] = {"io.containerd.image.name": f"docker.io/library/{name}"}
     files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [top]}).encode()
     files["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
@@ -208,7 +236,9 @@ def test_several_platforms(eng: Engine, other: Engine, load: Load) -> None:
     assert str(eng.images_store.resolve_platform("app:1", "linux/arm64").config.platform) == "linux/arm64"
     with pytest.raises(PlatformAbsent, match="linux/s390x"):
         eng.images_store.resolve_platform("app:1", "linux/s390x")
-    assert {n for n in members_of(saved(eng, "app:1")) if n.startswith("blobs/")} == {n for n in files if n.startswith("blobs/")}
+    assert {n for n in members_of(saved(eng, "app:1")) if n.startswith("blobs/")} == {
+        n for n in files if n.startswith("blobs/")
+    }
     assert load(other, saved(eng, "app:1", platform="linux/arm64")) == [["Loaded image: app:1"]]
     assert str(other.images_store.resolve_platform("app:1").config.platform) == "linux/arm64"
 
@@ -225,30 +255,58 @@ def test_attestations_come_along(eng: Engine, other: Engine, load: Load) -> None
     """What buildx makes: an index with an image and, for no platform, a manifest of statements about it."""
     files = index_of({"amd64": rootfs("a")})
     statement = b'{"_type": "https://in-toto.io/Statement/v0.1"}'
-    raw = json.dumps({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(statement)]}}).encode()
+    raw = json.dumps(
+        {
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [digest(statement)]},
+        }
+    ).encode()
     oci = "application/vnd.oci.image."
-    manifest = json.dumps({
-        "schemaVersion": 2, "mediaType": oci + "manifest.v1+json", "config": {"mediaType": oci + "config.v1+json", "digest": digest(raw), "size": len(raw)},
-        "layers": [{"mediaType": "application/vnd.in-toto+json", "digest": digest(statement), "size": len(statement)}],
-    }).encode()  # fmt: skip
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": oci + "manifest.v1+json",
+            "config": {"mediaType": oci + "config.v1+json", "digest": digest(raw), "size": len(raw)},
+            "layers": [
+                {
+                    "mediaType": "application/vnd.in-toto+json",
+                    "digest": digest(statement),
+                    "size": len(statement),
+                }
+            ],
+        }
+    ).encode()
     (top,) = json.loads(files["index.json"])["manifests"]
     index = json.loads(files.pop("blobs/sha256/" + top["digest"][7:]))
-    entry = {"mediaType": oci + "manifest.v1+json", "digest": digest(manifest), "size": len(manifest), "platform": {"os": "unknown", "architecture": "unknown"}}
+    entry = {
+        "mediaType": oci + "manifest.v1+json",
+        "digest": digest(manifest),
+        "size": len(manifest),
+        "platform": {"os": "unknown", "architecture": "unknown"},
+    }
     body = json.dumps({**index, "manifests": [entry, *index["manifests"]]}).encode()
     files |= {"blobs/sha256/" + digest(data)[7:]: data for data in (statement, raw, manifest, body)}
-    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [{**top, "digest": digest(body), "size": len(body)}]}).encode()
+    files["index.json"] = json.dumps(
+        {"schemaVersion": 2, "manifests": [{**top, "digest": digest(body), "size": len(body)}]}
+    ).encode()
     assert load(eng, tar_of(files)) == [["Loaded image: app:1"]]
     assert sound(eng.images_store, "app:1") and eng.fsck() == []
     assert eng.image_inspect("app:1")["Architecture"] == "amd64"
     assert load(other, saved(eng, "app:1")) == [["Loaded image: app:1"]]
-    assert digest(other.store.read(other.images_store.descriptor(other.images_store.resolve("app:1")).digest)) == digest(body)
+    assert digest(
+        other.store.read(other.images_store.descriptor(other.images_store.resolve("app:1")).digest)
+    ) == digest(body)
     eng.rmi("app:1")
     assert list(eng.store.blobs()) == []
 
 
 def test_load_of_one_platform(eng: Engine) -> None:
     files = index_of({"amd64": rootfs("a"), "arm64": rootfs("b")})
-    assert [x.lines for x in eng.load(io.BytesIO(tar_of(files)), platform="linux/arm64")] == [["Loaded image: app:1"]]
+    assert [x.lines for x in eng.load(io.BytesIO(tar_of(files)), platform="linux/arm64")] == [
+        ["Loaded image: app:1"]
+    ]
     assert len(eng.images_store.manifests(eng.images_store.resolve("app:1"))) == 1
 
 
@@ -256,7 +314,11 @@ def test_load_of_one_platform(eng: Engine) -> None:
 
 
 def broken(change: Callable[[dict[str, bytes]], None], *, docker: bool = False) -> bytes:
-    files = members_of(docker_archive([(["app:1"], [rootfs("a")])])) if docker else oci_files([rootfs("a")], name="app:1", gz=False)
+    files = (
+        members_of(docker_archive([(["app:1"], [rootfs("a")])]))
+        if docker
+        else oci_files([rootfs("a")], name="app:1", gz=False)
+    )
     change(files)
     return tar_of(files)
 
@@ -302,8 +364,13 @@ def _bad_name(files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
-@pytest.mark.parametrize("change", [_without_layer, _other_layer, _other_config, _not_json, _a_list, _deep, _huge, _nothing, _bad_name])
-def test_broken_archives_are_refused_and_leave_nothing(other: Engine, load: Load, change: Callable[[dict[str, bytes]], None], docker: bool) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [_without_layer, _other_layer, _other_config, _not_json, _a_list, _deep, _huge, _nothing, _bad_name],
+)
+def test_broken_archives_are_refused_and_leave_nothing(
+    other: Engine, load: Load, change: Callable[[dict[str, bytes]], None], docker: bool
+) -> None:
     with pytest.raises(BoxwrightError) as caught:
         load(other, broken(change, docker=docker))
     assert isinstance(caught.value, Invalid | Corrupt) or "lacks" in str(caught.value)
@@ -328,19 +395,34 @@ def test_names_that_lead_out_reach_nothing(other: Engine, load: Load, path: str)
 
 
 def test_links_that_never_end(other: Engine, load: Load) -> None:
-    links = [member("manifest.json", b"2", linkname="a"), member("a", b"2", linkname="b"), member("b", b"2", linkname="a")]
+    links = [
+        member("manifest.json", b"2", linkname="a"),
+        member("a", b"2", linkname="b"),
+        member("b", b"2", linkname="a"),
+    ]
     with pytest.raises(ArchiveInvalid, match="never ends"):
         load(other, make_tar(*links))
 
 
 def test_an_index_that_contains_itself_or_much_else(other: Engine, load: Load) -> None:
-    entry = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:" + "0" * 64, "size": 10}
-    files = {"index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(), "blobs/sha256/" + "0" * 64: b'{"schemaVe'}
+    entry = {
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "digest": "sha256:" + "0" * 64,
+        "size": 10,
+    }
+    files = {
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),
+        "blobs/sha256/" + "0" * 64: b'{"schemaVe',
+    }
     with pytest.raises(Corrupt):
         load(other, tar_of(files))
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 1024, b"x" * 5000, b"\x1f\x8b\x08" + b"x" * 5000, b"\x28\xb5\x2f\xfd" + b"\xff" * 600], ids=["empty", "zeros", "text", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0" * 1024, b"x" * 5000, b"\x1f\x8b\x08" + b"x" * 5000, b"\x28\xb5\x2f\xfd" + b"\xff" * 600],
+    ids=["empty", "zeros", "text", "gzip", "zstd"],
+)
 def test_what_is_no_archive(other: Engine, load: Load, data: bytes) -> None:
     with pytest.raises((Invalid, Corrupt)):
         load(other, data)
@@ -373,14 +455,30 @@ def test_a_signature_beside_the_image_is_passed_over(other: Engine, load: Load) 
     payload = b"{}"
     manifest = json.dumps(
         {
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": "application/x-sig",
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(payload), "size": 2},
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": "application/x-sig",
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json",
+                "digest": digest(payload),
+                "size": 2,
+            },
             "layers": [{"mediaType": "application/x-sig", "digest": digest(payload), "size": 2}],
         }
     ).encode()
     index = json.loads(files["index.json"])
-    index["manifests"].append({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(manifest), "size": len(manifest)})
-    files |= {"index.json": json.dumps(index).encode(), f"blobs/sha256/{digest(payload)[7:]}": payload, f"blobs/sha256/{digest(manifest)[7:]}": manifest}
+    index["manifests"].append(
+        {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest(manifest),
+            "size": len(manifest),
+        }
+    )
+    files |= {
+        "index.json": json.dumps(index).encode(),
+        f"blobs/sha256/{digest(payload)[7:]}": payload,
+        f"blobs/sha256/{digest(manifest)[7:]}": manifest,
+    }
     assert load(other, tar_of(files)) == [["Loaded image: app:1"]]
 
 

@@ -19,7 +19,21 @@ def eng(tmp_path: Path) -> Engine:
     return engine(tmp_path / "root")
 
 
-@pytest.mark.parametrize("text", ["a", "a/b", "a:1", "x.y/b", "localhost/q:2", "h:5000/a/b:3", "docker.io/a", "index.docker.io/a/b", "a_b/c--d", "library/a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a/b",
+        "a:1",
+        "x.y/b",
+        "localhost/q:2",
+        "h:5000/a/b:3",
+        "docker.io/a",
+        "index.docker.io/a/b",
+        "a_b/c--d",
+        "library/a",
+    ],
+)
 def test_quick_names_are_the_grammars_names(text: str) -> None:
     whole = Reference.parse(text).with_default_tag()
     assert quick_normal(text) in ("", str(whole))
@@ -35,7 +49,16 @@ def test_unusual_names_are_left_to_the_grammar(text: str) -> None:
 def test_names_ids_and_digests_find_the_same_image(eng: Engine) -> None:
     image = imported(eng, "team/app:1")
     target = eng.images_store.resolve("team/app:1").target
-    for text in ("team/app:1", "docker.io/team/app:1", image, image[7:], image[7:19], image[7:10], target, target[7:20]):
+    for text in (
+        "team/app:1",
+        "docker.io/team/app:1",
+        image,
+        image[7:],
+        image[7:19],
+        image[7:10],
+        target,
+        target[7:20],
+    ):
         assert eng.images_store.resolve(text).image_id == image, text
 
 
@@ -45,7 +68,9 @@ def test_a_name_wins_over_an_id(eng: Engine) -> None:
     assert eng.images_store.resolve(first[7:15]).image_id == second
 
 
-@pytest.mark.parametrize("text", ["nosuch", "nosuch:2", "abcdef0123", "sha256:" + "0" * 64, "0" * 64, "a@sha256:" + "0" * 64])
+@pytest.mark.parametrize(
+    "text", ["nosuch", "nosuch:2", "abcdef0123", "sha256:" + "0" * 64, "0" * 64, "a@sha256:" + "0" * 64]
+)
 def test_what_is_missing_is_named(eng: Engine, text: str) -> None:
     with pytest.raises(NoSuchImage, match="No such image: "):
         eng.images_store.resolve(text)
@@ -89,7 +114,10 @@ def test_listing_is_newest_first_and_one_entry_an_image(eng: Engine) -> None:
     old = imported(engine(eng.root, SOURCE_DATE_EPOCH="1000000000"), "old", "1")
     new = imported(eng, "new", "2")
     eng.tag("new", "newer:2")
-    assert [(i.id, i.tags) for i in eng.images()] == [(new, ("new:latest", "newer:2")), (old, ("old:latest",))]
+    assert [(i.id, i.tags) for i in eng.images()] == [
+        (new, ("new:latest", "newer:2")),
+        (old, ("old:latest",)),
+    ]
 
 
 def test_a_name_moves_and_leaves_a_dangling_image(eng: Engine) -> None:
@@ -106,7 +134,9 @@ def test_intermediate_images_need_all(eng: Engine) -> None:
     from boxwright.image.compose import with_entry
     from boxwright.spec.config import HistoryEntry
 
-    child = with_entry(eng.images_store.resolved(row).config, HistoryEntry(created_by="x", created="2030-01-01T00:00:00Z"))
+    child = with_entry(
+        eng.images_store.resolved(row).config, HistoryEntry(created_by="x", created="2030-01-01T00:00:00Z")
+    )
     eng.images_store.create(child, names=["child"], parent=parent)
     assert [i.tags for i in eng.images()] == [("child:latest",)]
     assert len(eng.images(show_all=True)) == 2
@@ -117,7 +147,11 @@ def test_filters(eng: Engine) -> None:
     imported(eng, "team/new:1", "2", changes=["LABEL a=2"])
 
     def names(**filters: str) -> list[str]:
-        return [tag for i in eng.images(filters={k.rstrip("_"): [v] for k, v in filters.items()}) for tag in i.tags]
+        return [
+            tag
+            for i in eng.images(filters={k.rstrip("_"): [v] for k, v in filters.items()})
+            for tag in i.tags
+        ]
 
     assert names(label="a") == ["team/new:1", "team/old:1"]
     assert names(label="a=2") == ["team/new:1"]

@@ -25,11 +25,15 @@ LINUX = Platform("linux", "amd64")
 
 
 def test_the_same_values_give_the_same_bytes() -> None:
-    config = with_layer(blank(LINUX, created="2024-01-01T00:00:00Z"), A, HistoryEntry("2024-01-01T00:00:00Z", "x"))
+    config = with_layer(
+        blank(LINUX, created="2024-01-01T00:00:00Z"), A, HistoryEntry("2024-01-01T00:00:00Z", "x")
+    )
     first, second = (compose(config, [layer_descriptor(A, 1024)]) for _ in range(2))
     assert first == second
     manifest, raw = first
-    assert json.loads(manifest.raw)["layers"] == [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": str(A), "size": 1024}]
+    assert json.loads(manifest.raw)["layers"] == [
+        {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": str(A), "size": 1024}
+    ]
     assert ImageConfig.parse(raw) == config
 
 
@@ -45,7 +49,11 @@ def test_config_and_layers_must_agree() -> None:
 
 
 def test_history_pairs_with_layers() -> None:
-    config = with_layer(with_entry(with_layer(blank(LINUX), A, HistoryEntry(created_by="1")), HistoryEntry(created_by="2")), B, HistoryEntry(created_by="3"))
+    config = with_layer(
+        with_entry(with_layer(blank(LINUX), A, HistoryEntry(created_by="1")), HistoryEntry(created_by="2")),
+        B,
+        HistoryEntry(created_by="3"),
+    )
     assert [(e.created_by, d) for e, d in steps(config)] == [("1", A), ("2", None), ("3", B)]
     short = ImageConfig(LINUX, (A, B), (HistoryEntry(created_by="1"),))
     assert [(e.created_by, d) for e, d in steps(short)] == [("1", A), ("", B)]

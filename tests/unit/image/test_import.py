@@ -32,8 +32,17 @@ def test_config_and_history(eng: Engine) -> None:
     imported(eng, "app:1", changes=['CMD ["x"]', "ENV A=b"], message="made by hand", platform="linux/arm64")
     shown = eng.image_inspect("app:1", platform="linux/arm64")
     assert shown["Config"]["Cmd"] == ["x"] and shown["Config"]["Env"] == ["A=b"]
-    assert (shown["Architecture"], shown["Os"], shown["Comment"], shown["Created"]) == ("arm64", "linux", "made by hand", "2023-11-14T22:13:20Z")
-    assert len(shown["RootFS"]["Layers"]) == 1 and shown["RepoTags"] == ["app:1"] and shown["Size"] == len(b"content\n")
+    assert (shown["Architecture"], shown["Os"], shown["Comment"], shown["Created"]) == (
+        "arm64",
+        "linux",
+        "made by hand",
+        "2023-11-14T22:13:20Z",
+    )
+    assert (
+        len(shown["RootFS"]["Layers"]) == 1
+        and shown["RepoTags"] == ["app:1"]
+        and shown["Size"] == len(b"content\n")
+    )
     (line,) = eng.history("app:1")
     assert (line.comment, line.size, line.tags) == ("made by hand", 8, ("app:1",))
     assert sound(eng.images_store, "app:1")
@@ -43,7 +52,11 @@ def test_the_same_tar_gives_the_same_image(eng: Engine, tmp_path: Path) -> None:
     assert imported(eng, "a") == imported(engine(tmp_path / "other", SOURCE_DATE_EPOCH="1700000000"), "b")
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.compress], ids=["plain", "gzip", "bzip2", "xz", "zstd"])
+@pytest.mark.parametrize(
+    "pack",
+    [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.compress],
+    ids=["plain", "gzip", "bzip2", "xz", "zstd"],
+)
 def test_any_compression_gives_the_same_layer(eng: Engine, pack: Callable[[bytes], bytes]) -> None:
     path = eng.root.parent / "in"
     path.write_bytes(pack(rootfs("a")))
@@ -55,7 +68,12 @@ def test_any_compression_gives_the_same_layer(eng: Engine, pack: Callable[[bytes
 
 @pytest.mark.parametrize(
     ("data", "error"),
-    [(b"not a tar" * 100, TarInvalid), (b"\x1f\x8b\x08garbage" * 90, Corrupt), (gzip.compress(rootfs("a"))[:-20], Corrupt), (rootfs("a")[:700], Invalid)],
+    [
+        (b"not a tar" * 100, TarInvalid),
+        (b"\x1f\x8b\x08garbage" * 90, Corrupt),
+        (gzip.compress(rootfs("a"))[:-20], Corrupt),
+        (rootfs("a")[:700], Invalid),
+    ],
 )
 def test_bad_tars_leave_nothing(eng: Engine, data: bytes, error: type[BoxwrightError]) -> None:
     with pytest.raises(error):
@@ -70,7 +88,11 @@ def test_bad_arguments_are_refused_before_the_first_byte(eng: Engine) -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             raise AssertionError("was read")
 
-    for name, changes, error in (("UPPER", [], Invalid), ("ok", ["RUN x"], ChangeInvalid), ("a@sha256:" + "0" * 63, [], Invalid)):
+    for name, changes, error in (
+        ("UPPER", [], Invalid),
+        ("ok", ["RUN x"], ChangeInvalid),
+        ("a@sha256:" + "0" * 63, [], Invalid),
+    ):
         with pytest.raises(error):
             eng.import_(Unread(), name, changes=changes)
 

@@ -33,7 +33,12 @@ def layer_of(eng: Engine, name: str) -> str:
 
 
 def empty(eng: Engine) -> bool:
-    return not list(eng.store.blobs()) and not eng.layers.all() and not os.listdir(eng.layers.root) and not os.listdir(eng.root / "trash")
+    return (
+        not list(eng.store.blobs())
+        and not eng.layers.all()
+        and not os.listdir(eng.layers.root)
+        and not os.listdir(eng.root / "trash")
+    )
 
 
 def test_removing_the_last_name_removes_everything(eng: Engine) -> None:
@@ -53,9 +58,16 @@ def test_one_name_of_several(eng: Engine) -> None:
 def test_an_id_with_several_names_needs_force(eng: Engine) -> None:
     image = imported(eng, "app:1")
     eng.tag("app:1", "other:2")
-    with pytest.raises(ImageInUse, match=r"unable to delete .{12} \(must be forced\) - image is referenced in multiple repositories"):
+    with pytest.raises(
+        ImageInUse,
+        match=r"unable to delete .{12} \(must be forced\) - image is referenced in multiple repositories",
+    ):
         eng.rmi(image[7:19])
-    assert lines(eng, image[7:19], force=True)[:3] == ["Untagged: app:1", "Untagged: other:2", f"Deleted: {image}"]
+    assert lines(eng, image[7:19], force=True)[:3] == [
+        "Untagged: app:1",
+        "Untagged: other:2",
+        f"Deleted: {image}",
+    ]
 
 
 def test_digest_names_go_with_the_last_tag(eng: Engine) -> None:
@@ -76,7 +88,10 @@ def test_used_images_stay(eng: Engine, running: bool) -> None:
     image = imported(eng, "app:1")
     use = Use("c" * 64, eng.images_store.resolve("app:1").target, running)
     remover = Remover(eng.images_store, [use])
-    with pytest.raises(ImageInUse, match=r'unable to remove repository reference "app:1" \(must force\) - container c{12} is using its referenced image'):
+    with pytest.raises(
+        ImageInUse,
+        match=r'unable to remove repository reference "app:1" \(must force\) - container c{12} is using its referenced image',
+    ):
         remover.remove("app:1")
     with pytest.raises(ImageInUse, match="cannot be forced" if running else "must be forced"):
         remover.remove(image)
@@ -142,7 +157,9 @@ def test_unnamed_parents_go_too(eng: Engine) -> None:
     parent = imported(eng, "")
     config = eng.images_store.resolved(eng.images_store.resolve(parent)).config
     for name in ("child", "twin"):
-        eng.images_store.create(with_entry(config, HistoryEntry(created_by=name)), names=[name], parent=parent)
+        eng.images_store.create(
+            with_entry(config, HistoryEntry(created_by=name)), names=[name], parent=parent
+        )
     assert parent not in str(lines(eng, "child"))  # the twin still builds on it
     assert f"Deleted: {parent}" in lines(eng, "twin")
     assert empty(eng)
@@ -163,7 +180,10 @@ def test_prune_all_spares_what_containers_use(eng: Engine) -> None:
     imported(eng, "used", "1")
     gone = imported(eng, "free", "2")
     add_container(eng, "used")
-    assert [(r.action, r.what) for r in eng.image_prune(everything=True).removed] == [("Untagged", "free:latest"), ("Deleted", gone)]
+    assert [(r.action, r.what) for r in eng.image_prune(everything=True).removed] == [
+        ("Untagged", "free:latest"),
+        ("Deleted", gone),
+    ]
 
 
 def test_prune_filters(eng: Engine) -> None:
@@ -214,7 +234,11 @@ def test_builder_prune_empties_cache_mounts_that_no_build_holds(eng: Engine) -> 
 
     idle, busy = cache_mount(eng, "aa", uses=3), cache_mount(eng, "bb")
     usage = {item.entry.key: item for item in eng.system_df().cache}
-    assert usage["aa"].entry.name == "cached mount /root/.cache" and usage["aa"].entry.uses == 3 and usage["aa"].size >= 16_384
+    assert (
+        usage["aa"].entry.name == "cached mount /root/.cache"
+        and usage["aa"].entry.uses == 3
+        and usage["aa"].size >= 16_384
+    )
     with open(busy / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         pruned = eng.builder_prune()
@@ -241,7 +265,9 @@ def test_builder_prune_takes_what_its_filters_say(eng: Engine) -> None:
 def test_a_record_goes_with_the_rows_that_lead_to_it(eng: Engine) -> None:
     add_step(eng, "step", "", used=1000.0)
     with eng.db.write() as sql:
-        sql.execute("INSERT INTO steps SELECT 'other', lineage, 'alias', name, '{}', layers, result, 0, seconds, created, 2000.0, uses FROM steps")
+        sql.execute(
+            "INSERT INTO steps SELECT 'other', lineage, 'alias', name, '{}', layers, result, 0, seconds, created, 2000.0, uses FROM steps"
+        )
     (item,) = eng.system_df().cache
     assert item.entry.last_used == 2000.0
     assert eng.builder_prune().cache == ("step",)
@@ -293,7 +319,9 @@ def test_leftovers_of_every_kind(eng: Engine) -> None:
     assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-fresh"]
     with eng.store.ingest("sha256-busy") as busy:
         busy.write(b"on its way")
-        eng.builder_prune(everything=True)  # takes whatever can be fetched again, but not from under a download
+        eng.builder_prune(
+            everything=True
+        )  # takes whatever can be fetched again, but not from under a download
         assert sorted(os.listdir(eng.root / "ingest")) == ["sha256-busy"]
     assert os.listdir(eng.root / "trash") == [] and os.listdir(eng.root / "work") == []
     assert len(os.listdir(eng.layers.root)) == 1
@@ -341,7 +369,10 @@ def test_erase_takes_any_tree(tmp_path: Path) -> None:
 def _du(path: Path) -> int:
     total, seen = 0, set()
     for folder, _, names in os.walk(path):
-        for name in [".", *(n for n in names if not n.endswith((".db-wal", ".db-shm")))]:  # gone when nobody reads
+        for name in [
+            ".",
+            *(n for n in names if not n.endswith((".db-wal", ".db-shm"))),
+        ]:  # gone when nobody reads
             info = os.lstat(os.path.join(folder, name))
             if info.st_ino not in seen:
                 seen.add(info.st_ino)
@@ -357,7 +388,15 @@ def test_the_parts_are_the_whole(eng: Engine, tmp_path: Path) -> None:
     add_step(eng, "step", layer_of(eng, "gone"), size=10)
     eng.rmi("gone")
     add_container(eng, "app")
-    for path in ("containers/" + "c" * 64 + "/log", "work/" + "c" * 64 + "/upper/f", "volumes/v/data", "cache/x/y", "ingest/part", "mounts/m/f", "volumes/stray/data"):
+    for path in (
+        "containers/" + "c" * 64 + "/log",
+        "work/" + "c" * 64 + "/upper/f",
+        "volumes/v/data",
+        "cache/x/y",
+        "ingest/part",
+        "mounts/m/f",
+        "volumes/stray/data",
+    ):
         (eng.root / path).parent.mkdir(parents=True, exist_ok=True)
         (eng.root / path).write_bytes(big[:50_000])
     with eng.db.write() as sql:
@@ -365,8 +404,16 @@ def test_the_parts_are_the_whole(eng: Engine, tmp_path: Path) -> None:
     usage = eng.system_df()
     parts = {part.type: part for part in usage.parts}
     assert abs(usage.total - _du(eng.root)) <= _du(eng.root) / 100
-    assert parts["Images"].total == 2 and parts["Images"].active == 1 and 0 < parts["Images"].reclaimable < parts["Images"].size
-    assert parts["Containers"].size >= 100_000 and parts["Local Volumes"].size >= 50_000 and parts["Local Volumes"].reclaimable >= 50_000
+    assert (
+        parts["Images"].total == 2
+        and parts["Images"].active == 1
+        and 0 < parts["Images"].reclaimable < parts["Images"].size
+    )
+    assert (
+        parts["Containers"].size >= 100_000
+        and parts["Local Volumes"].size >= 50_000
+        and parts["Local Volumes"].reclaimable >= 50_000
+    )
     assert parts["Build Cache"].total == 1 and parts["Build Cache"].size >= 50_000
     assert all(0 <= part.reclaimable <= part.size for part in usage.parts)
 

@@ -104,7 +104,9 @@ def test_trees_are_served_and_come_back(eng: Engine, tmp_path: Path) -> None:
     with Lease(eng.db, "build"):
         layer = eng.layers.adopt_tree(tree)
         base = eng.images_store.resolve_platform("base").config
-        eng.images_store.create(with_layer(base, layer.diff_id, HistoryEntry(created_by="RUN x")), names=["app"])
+        eng.images_store.create(
+            with_layer(base, layer.diff_id, HistoryEntry(created_by="RUN x")), names=["app"]
+        )
     assert layer.kind == "tree" and sound(eng.images_store, "app")
     other = engine(tmp_path / "other")
     archive = saved(eng, "app")
@@ -119,10 +121,13 @@ def test_trees_are_served_and_come_back(eng: Engine, tmp_path: Path) -> None:
 
 def test_a_blob_that_inflates_to_something_else(eng: Engine, target: LocalTarget) -> None:
     layer, raw = gzip.compress(rootfs("a")), config([rootfs("z")])
-    manifest = json.dumps({
-        "schemaVersion": 2, "config": {"mediaType": mt.OCI_CONFIG, "digest": digest(raw), "size": len(raw)},
-        "layers": [{"mediaType": mt.OCI_LAYER_GZIP, "digest": digest(layer), "size": len(layer)}],
-    }).encode()  # fmt: skip
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": {"mediaType": mt.OCI_CONFIG, "digest": digest(raw), "size": len(raw)},
+            "layers": [{"mediaType": mt.OCI_LAYER_GZIP, "digest": digest(layer), "size": len(layer)}],
+        }
+    ).encode()
     target.push(blob(layer, mt.OCI_LAYER_GZIP), io.BytesIO(layer))
     target.push(blob(raw, mt.OCI_CONFIG), io.BytesIO(raw))
     with pytest.raises(ContentMismatch, match="the image config says"):
@@ -130,10 +135,18 @@ def test_a_blob_that_inflates_to_something_else(eng: Engine, target: LocalTarget
     assert eng.images() == []
 
 
-@pytest.mark.parametrize("kind", [mt.OCI_LAYER_GZIP, mt.OCI_LAYER, mt.OCI_CONFIG, mt.OCI_MANIFEST, "application/octet-stream"])
+@pytest.mark.parametrize(
+    "kind", [mt.OCI_LAYER_GZIP, mt.OCI_LAYER, mt.OCI_CONFIG, mt.OCI_MANIFEST, "application/octet-stream"]
+)
 @pytest.mark.parametrize("how", ["other", "short", "long"])
 def test_bytes_that_are_not_what_they_claim(eng: Engine, target: LocalTarget, kind: str, how: str) -> None:
-    good = gzip.compress(rootfs("a")) if kind == mt.OCI_LAYER_GZIP else rootfs("a") if kind == mt.OCI_LAYER else b'{"schemaVersion": 2}'
+    good = (
+        gzip.compress(rootfs("a"))
+        if kind == mt.OCI_LAYER_GZIP
+        else rootfs("a")
+        if kind == mt.OCI_LAYER
+        else b'{"schemaVersion": 2}'
+    )
     sent = {"other": good[:-1] + bytes([good[-1] ^ 1]), "short": good[:-1], "long": good + b"x"}[how]
     with pytest.raises((Corrupt, TarInvalid)):
         target.push(Descriptor(kind, Digest.of(good), len(good)), io.BytesIO(sent))
@@ -142,29 +155,56 @@ def test_bytes_that_are_not_what_they_claim(eng: Engine, target: LocalTarget, ki
 
 def test_a_config_that_lists_other_layers(eng: Engine, target: LocalTarget) -> None:
     raw = config([rootfs("a")])
-    manifest = json.dumps({"schemaVersion": 2, "config": {"mediaType": mt.OCI_CONFIG, "digest": digest(raw), "size": len(raw)}, "layers": []}).encode()
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": {"mediaType": mt.OCI_CONFIG, "digest": digest(raw), "size": len(raw)},
+            "layers": [],
+        }
+    ).encode()
     target.push(blob(raw, mt.OCI_CONFIG), io.BytesIO(raw))
     with pytest.raises(ConfigContradiction):
         target.push(blob(manifest, mt.OCI_MANIFEST), io.BytesIO(manifest))
 
 
 def test_artifacts_are_kept_but_are_no_images(eng: Engine, target: LocalTarget) -> None:
-    manifest = json.dumps({"schemaVersion": 2, "config": {"mediaType": mt.OCI_EMPTY, "digest": digest(b"{}"), "size": 2}, "layers": []}).encode()
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": {"mediaType": mt.OCI_EMPTY, "digest": digest(b"{}"), "size": 2},
+            "layers": [],
+        }
+    ).encode()
     target.push(blob(b"{}", mt.OCI_EMPTY), io.BytesIO(b"{}"))
     target.push(blob(manifest, mt.OCI_MANIFEST), io.BytesIO(manifest))
     with pytest.raises(NotAnImage):
         target.tag("app:1", blob(manifest, mt.OCI_MANIFEST))
 
 
-@pytest.mark.parametrize("part", [{"Env": 5}, {"Env": [1]}, {"Cmd": "text"}, {"Labels": ["a"]}, {"Labels": {"a": 1}}, {"WorkingDir": []}, {"Volumes": "x"}])
-def test_configs_of_the_wrong_shape_are_not_registered(eng: Engine, tmp_path: Path, part: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"Env": 5},
+        {"Env": [1]},
+        {"Cmd": "text"},
+        {"Labels": ["a"]},
+        {"Labels": {"a": 1}},
+        {"WorkingDir": []},
+        {"Volumes": "x"},
+    ],
+)
+def test_configs_of_the_wrong_shape_are_not_registered(
+    eng: Engine, tmp_path: Path, part: dict[str, object]
+) -> None:
     files = oci_files([rootfs("a")], config=part)
     with pytest.raises(ConfigInvalid):
         eng.load(write_files(tmp_path / "layout", files))
     assert eng.images() == []
 
 
-def test_what_the_collector_condemned_does_not_count_as_here(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_collector_condemned_does_not_count_as_here(
+    eng: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A blob is held and looked for between the collector's decision and its deed: the answer waits for the deed."""
     import threading
 

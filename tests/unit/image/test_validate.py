@@ -116,11 +116,15 @@ def test_what_goes_meanwhile_is_no_problem(eng: Engine, monkeypatch: pytest.Monk
     seen = catalog.rows
     monkeypatch.setattr(store, "blobs", lambda: iter(blobs))
     monkeypatch.setattr(layers, "all", lambda: stored)
-    monkeypatch.setattr(catalog, "rows", lambda where="", arguments=(): seen(where, arguments) if where else rows)
+    monkeypatch.setattr(
+        catalog, "rows", lambda where="", arguments=(): seen(where, arguments) if where else rows
+    )
     assert eng.fsck() == []
 
 
-def test_the_collector_waits_while_something_is_looked_at(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_collector_waits_while_something_is_looked_at(
+    eng: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Content that was there at the beginning of a look is there to its end."""
     import threading
 

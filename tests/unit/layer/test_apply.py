@@ -36,33 +36,67 @@ def fresh(tmp_path: Path, name: str = "target") -> Path:
 def test_everything_is_there(layers: LayerStore, tmp_path: Path) -> None:
     big = os.urandom(3 << 20)
     layer = ingest(
-        layers, member("d/", D, mode=0o500, mtime=5), member("d/f", data=b"x" * 100, mode=0o4755, mtime=7, pax_headers={"mtime": "7.5"}), member("big", data=big),
-        member("d/l", L, linkname="/etc/passwd", mtime=9), member("h", H, linkname="d/f"), member("p", tarfile.FIFOTYPE, mode=0o620), member("./", D, mode=0o711, mtime=3),
+        layers,
+        member("d/", D, mode=0o500, mtime=5),
+        member("d/f", data=b"x" * 100, mode=0o4755, mtime=7, pax_headers={"mtime": "7.5"}),
+        member("big", data=big),
+        member("d/l", L, linkname="/etc/passwd", mtime=9),
+        member("h", H, linkname="d/f"),
+        member("p", tarfile.FIFOTYPE, mode=0o620),
+        member("./", D, mode=0o711, mtime=3),
         member("a", data=b"", pax_headers={"SCHILY.xattr.user.k": "v"}),
-    )  # fmt: skip
+    )
     target = fresh(tmp_path)
     unpack(layer, target, as_root=ROOT)
     found = census(target)
     assert {path: (node[0], node[3], node[5]) for path, node in found.items()} == {
-        "": ("0o40711", 3 * 10**9, None), "a": ("0o100644", 0, b""), "big": ("0o100644", 0, big), "d": ("0o40500", 5 * 10**9, None),
-        "d/f": ("0o104755", 7_500_000_000, b"x" * 100), "d/l": ("0o120777", 9 * 10**9, "/etc/passwd"), "h": ("0o104755", 7_500_000_000, b"x" * 100),
+        "": ("0o40711", 3 * 10**9, None),
+        "a": ("0o100644", 0, b""),
+        "big": ("0o100644", 0, big),
+        "d": ("0o40500", 5 * 10**9, None),
+        "d/f": ("0o104755", 7_500_000_000, b"x" * 100),
+        "d/l": ("0o120777", 9 * 10**9, "/etc/passwd"),
+        "h": ("0o104755", 7_500_000_000, b"x" * 100),
         "p": ("0o10620", 0, None),
-    }  # fmt: skip
+    }
     assert os.stat(target / "h").st_nlink == 2 and found["a"][6] == {"user.k": b"v"}
 
 
 def test_applied_to_what_is_there(layers: LayerStore, tmp_path: Path) -> None:
     target = fresh(tmp_path)
     unpack(
-        ingest(layers, member("keep/", D, mode=0o700), member("keep/a", data=b"old"), member("gone/deep/x"), member("opq/old"), member("f2d"), member("d2f/x"),
-               member("l", L, linkname="keep")),
-        target, overlay=False, as_root=ROOT,
-    )  # fmt: skip
+        ingest(
+            layers,
+            member("keep/", D, mode=0o700),
+            member("keep/a", data=b"old"),
+            member("gone/deep/x"),
+            member("opq/old"),
+            member("f2d"),
+            member("d2f/x"),
+            member("l", L, linkname="keep"),
+        ),
+        target,
+        overlay=False,
+        as_root=ROOT,
+    )
     unpack(
-        ingest(layers, member("keep/a", data=b"new"), member(".wh.gone"), member("opq/", D), member("opq/.wh..wh..opq"), member("opq/new"), member("f2d/x"), member("d2f"),
-               member("keep/.wh.nothing"), member("l/", D), member("l/in")),
-        target, overlay=False, as_root=ROOT,
-    )  # fmt: skip
+        ingest(
+            layers,
+            member("keep/a", data=b"new"),
+            member(".wh.gone"),
+            member("opq/", D),
+            member("opq/.wh..wh..opq"),
+            member("opq/new"),
+            member("f2d/x"),
+            member("d2f"),
+            member("keep/.wh.nothing"),
+            member("l/", D),
+            member("l/in"),
+        ),
+        target,
+        overlay=False,
+        as_root=ROOT,
+    )
     found = census(target)
     assert set(found) == {"", "keep", "keep/a", "opq", "opq/new", "f2d", "f2d/x", "d2f", "l", "l/in"}
     assert found["keep/a"][5] == b"new" and found["keep"][0] == "0o40700" and found["l"][0].startswith("0o4")
@@ -74,14 +108,31 @@ def test_links_in_the_target_lead_nowhere(layers: LayerStore, tmp_path: Path) ->
     target = fresh(tmp_path)
     (target / "d").symlink_to(outside)
     (target / "f").symlink_to(outside / "x")
-    unpack(ingest(layers, member("d/x", data=b"theirs"), member("f", data=b"theirs"), member(".wh.d2"), member("d/", D)), target, overlay=False, as_root=ROOT)
+    unpack(
+        ingest(
+            layers,
+            member("d/x", data=b"theirs"),
+            member("f", data=b"theirs"),
+            member(".wh.d2"),
+            member("d/", D),
+        ),
+        target,
+        overlay=False,
+        as_root=ROOT,
+    )
     assert (outside / "x").read_text() == "mine" and os.listdir(outside) == ["x"]
     assert (target / "d/x").read_bytes() == b"theirs" and not (target / "d").is_symlink()
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="whiteouts of overlayfs need root")
 def test_overlay_form(layers: LayerStore, tmp_path: Path) -> None:
-    layer = ingest(layers, member(".wh.gone"), member("opq/", D), member("opq/.wh..wh..opq"), member("c", tarfile.CHRTYPE, devmajor=1, devminor=3, uid=7))
+    layer = ingest(
+        layers,
+        member(".wh.gone"),
+        member("opq/", D),
+        member("opq/.wh..wh..opq"),
+        member("c", tarfile.CHRTYPE, devmajor=1, devminor=3, uid=7),
+    )
     target = fresh(tmp_path)
     unpack(layer, target)
     assert stat.S_ISCHR(os.lstat(target / "gone").st_mode) and os.lstat(target / "gone").st_rdev == 0

@@ -34,7 +34,12 @@ def zstd(data: bytes) -> bytes:
     return squeeze.compress(data) + squeeze.flush()
 
 
-PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd, "xz": lzma.compress, "bzip2": bz2.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": zstd,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+}
 
 
 class Trickle(io.RawIOBase):
@@ -75,7 +80,12 @@ def test_skippable_frames_and_zero_padding() -> None:
 @pytest.mark.parametrize("kind", PACK)
 def test_damage_is_told(kind: str) -> None:
     packed = PACK[kind](DATA)
-    for broken in (packed[:-5], packed[: len(packed) // 2], packed[:10], packed[:200] + b"\xff" * 300 + packed[500:]):
+    for broken in (
+        packed[:-5],
+        packed[: len(packed) // 2],
+        packed[:10],
+        packed[:200] + b"\xff" * 300 + packed[500:],
+    ):
         with pytest.raises(CompressedDataBroken, match=kind):
             open_decompressed(io.BytesIO(broken)).read()
 
@@ -106,7 +116,19 @@ def test_an_error_of_the_source_stays_what_it_is() -> None:
         open_decompressed(cast(BinaryIO, io.BufferedReader(Failing()))).read()
 
 
-@pytest.mark.parametrize(("kind", "level"), [("gzip", None), ("gzip", 0), ("gzip", 3), ("gzip", 6), ("gzip", 9), ("zstd", None), ("zstd", 1), ("none", None)])
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("gzip", None),
+        ("gzip", 0),
+        ("gzip", 3),
+        ("gzip", 6),
+        ("gzip", 9),
+        ("zstd", None),
+        ("zstd", 1),
+        ("none", None),
+    ],
+)
 def test_compressors_come_back(kind: str, level: int | None) -> None:
     compressor = Compressor(kind, level)
     packed = compressor.stream(io.BytesIO(DATA)).read()
@@ -118,7 +140,9 @@ def test_compressors_come_back(kind: str, level: int | None) -> None:
 
 def test_media_types_and_names() -> None:
     assert Compressor("gzip").name == "gzip:isal-1" and Compressor("zstd").name == "zstd:3"
-    assert Compressor("gzip").media_type(oci=False).endswith("diff.tar.gzip") and Compressor("zstd").media_type().endswith("tar+zstd")
+    assert Compressor("gzip").media_type(oci=False).endswith("diff.tar.gzip") and Compressor(
+        "zstd"
+    ).media_type().endswith("tar+zstd")
     for kind, level in (("lzo", None), ("gzip", 10), ("zstd", -1)):
         with pytest.raises(Invalid):
             Compressor(kind, level)
@@ -151,7 +175,10 @@ def test_a_layer_is_compressed_once(tmp_path: Path) -> None:
     other = compress_layer(layers, layer, layers.store, "gzip", 9)
     assert other.digest != first.digest
     assert compress_layer(layers, layer, layers.store, "none").digest == Digest("sha256", layer.diff_id.hex)
-    assert {made_by for _, made_by in layers.blobs(layer.diff_id)} == {"gzip:isal-1", Compressor("gzip", 9).name}
+    assert {made_by for _, made_by in layers.blobs(layer.diff_id)} == {
+        "gzip:isal-1",
+        Compressor("gzip", 9).name,
+    }
     layers.store.path(first.digest).unlink()
     assert compress_layer(layers, layer, layers.store, "gzip", 1) == first
     assert not os.listdir(tmp_path / "ingest")

@@ -35,23 +35,48 @@ def test_most_stacks_have_none(layers: LayerStore) -> None:
     base = ingest(layers, member("tmp/", D, mode=0o1777), member("plain/", D), member("implied/f"))
     assert misshown([base]) == []
     assert misshown([base, ingest(layers, member("plain/f"), member("new/f"), member("implied/g"))]) == []
-    assert misshown([base, ingest(layers, member("tmp/f")), ingest(layers, member("tmp/", D, mode=0o700), member("tmp/g"))]) == []
+    assert (
+        misshown(
+            [
+                base,
+                ingest(layers, member("tmp/f")),
+                ingest(layers, member("tmp/", D, mode=0o700), member("tmp/g")),
+            ]
+        )
+        == []
+    )
 
 
 def test_the_lower_layer_s_word_is_restored(layers: LayerStore, tmp_path: Path) -> None:
-    base = ingest(layers, member("./", D, mode=0o711, mtime=1), member("var/", D, mode=0o750, mtime=2), member("var/tmp/", D, mode=0o1777, mtime=3), member("root/", D, mode=0o700))
-    nodes = misshown([base, ingest(layers, member("var/tmp/f")), ingest(layers, member("var/lib/x"), member("gone/y"))])
+    base = ingest(
+        layers,
+        member("./", D, mode=0o711, mtime=1),
+        member("var/", D, mode=0o750, mtime=2),
+        member("var/tmp/", D, mode=0o1777, mtime=3),
+        member("root/", D, mode=0o700),
+    )
+    nodes = misshown(
+        [base, ingest(layers, member("var/tmp/f")), ingest(layers, member("var/lib/x"), member("gone/y"))]
+    )
     assert [(node.path, node.mode) for node in nodes] == [("", 0o711), ("var", 0o750), ("var/tmp", 0o1777)]
     target = tmp_path / "attributes"
     target.mkdir()
     write_attributes(nodes, target)
-    found = {str(path.relative_to(target)): (path.stat().st_mode & 0o7777, path.stat().st_mtime) for path in (target, *target.rglob("*"))}
+    found = {
+        str(path.relative_to(target)): (path.stat().st_mode & 0o7777, path.stat().st_mtime)
+        for path in (target, *target.rglob("*"))
+    }
     assert found == {".": (0o711, 1), "var": (0o750, 2), "var/tmp": (0o1777, 3)}
 
 
 def test_removed_and_replaced_directories_need_nothing(layers: LayerStore) -> None:
     base = ingest(layers, member("a/", D, mode=0o700), member("b/", D, mode=0o700))
-    assert misshown([base, ingest(layers, member("a/f")), ingest(layers, member(".wh.a"), member("b", data=b"file"))]) == []
+    assert (
+        misshown(
+            [base, ingest(layers, member("a/f")), ingest(layers, member(".wh.a"), member("b", data=b"file"))]
+        )
+        == []
+    )
     assert misshown([base, ingest(layers, member(".wh.a"), member("a/f"))]) == []
 
 

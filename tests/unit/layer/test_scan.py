@@ -38,9 +38,12 @@ def extended(*records: tuple[bytes, bytes]) -> bytes:
 @pytest.mark.parametrize("step", [1, 7, 511, 512, 513, 4096, 1 << 20])
 def test_the_size_of_the_pieces_does_not_matter(step: int) -> None:
     data = make_tar(
-        member("a", data=b"1" * 700), member("n" * 300, data=b"2"), member("d/", tarfile.DIRTYPE), member("l", tarfile.SYMTYPE, linkname="x" * 300),
+        member("a", data=b"1" * 700),
+        member("n" * 300, data=b"2"),
+        member("d/", tarfile.DIRTYPE),
+        member("l", tarfile.SYMTYPE, linkname="x" * 300),
         member("p", pax_headers={"SCHILY.xattr.user.k": "v" * 2000}),
-    )  # fmt: skip
+    )
     assert scan(data, step=step) == scan(data)
 
 
@@ -53,12 +56,18 @@ def test_offsets_are_where_the_data_are() -> None:
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
 def test_dialects(form: int) -> None:
     name = "dir/" * 24 + "name"
-    (header,) = scan(make_tar(member(name, data=b"x", uid=1000, gid=1001, mode=0o640, mtime=1_600_000_000), format=form))
+    (header,) = scan(
+        make_tar(member(name, data=b"x", uid=1000, gid=1001, mode=0o640, mtime=1_600_000_000), format=form)
+    )
     assert header[:8] == (name.encode(), "file", 0o640, 1000, 1001, 1_600_000_000, 0, 1)
 
 
 def test_old_headers_have_no_prefix_and_a_slash_means_directory() -> None:
-    data = raw_header(b"d/", flag=b"\0", magic=b"") + raw_header(b"f", flag=b"\0", magic=b"", prefix=b"junk") + END
+    data = (
+        raw_header(b"d/", flag=b"\0", magic=b"")
+        + raw_header(b"f", flag=b"\0", magic=b"", prefix=b"junk")
+        + END
+    )
     assert [(h.name, h.type) for h in scan(data)] == [(b"d/", "dir"), (b"f", "file")]
 
 
@@ -90,9 +99,20 @@ def test_numbers_that_are_none(field: bytes) -> None:
 
 def test_pax_beats_the_header_for_the_next_entry_only() -> None:
     data = (
-        extended((b"path", b"long/name"), (b"size", b"3"), (b"uid", b"3000000"), (b"gid", b"-2"), (b"mtime", b"-1.25"), (b"SCHILY.xattr.user.a", b"\x00=\n"))
-        + raw_header(b"x", size=0) + b"abc" + bytes(509) + raw_header(b"y") + END
-    )  # fmt: skip
+        extended(
+            (b"path", b"long/name"),
+            (b"size", b"3"),
+            (b"uid", b"3000000"),
+            (b"gid", b"-2"),
+            (b"mtime", b"-1.25"),
+            (b"SCHILY.xattr.user.a", b"\x00=\n"),
+        )
+        + raw_header(b"x", size=0)
+        + b"abc"
+        + bytes(509)
+        + raw_header(b"y")
+        + END
+    )
     first, second = scan(data)
     assert first[:8] == (b"long/name", "file", 0o644, 3_000_000, (1 << 32) - 2, -2, 750_000_000, 3)
     assert first.xattrs == {b"user.a": b"\x00=\n"}
@@ -105,7 +125,13 @@ def test_libarchive_s_attributes() -> None:
 
 
 def test_overlayfs_s_own_attributes_are_not_taken() -> None:
-    data = extended((b"SCHILY.xattr.trusted.overlay.redirect", b"/etc"), (b"SCHILY.xattr.user.overlay.opaque", b"y")) + raw_header(b"x") + END
+    data = (
+        extended(
+            (b"SCHILY.xattr.trusted.overlay.redirect", b"/etc"), (b"SCHILY.xattr.user.overlay.opaque", b"y")
+        )
+        + raw_header(b"x")
+        + END
+    )
     assert scan(data)[0].xattrs is None
 
 
@@ -118,7 +144,14 @@ def test_types_without_data_have_none_whatever_the_size_says(flag: bytes) -> Non
 
 def test_global_headers_and_labels_are_passed_over() -> None:
     payload = b"20 comment=whatever\n"
-    data = raw_header(b"g", flag=b"g", size=len(payload)) + payload + bytes(492) + raw_header(b"label", flag=b"V") + raw_header(b"x") + END
+    data = (
+        raw_header(b"g", flag=b"g", size=len(payload))
+        + payload
+        + bytes(492)
+        + raw_header(b"label", flag=b"V")
+        + raw_header(b"x")
+        + END
+    )
     assert [h.name for h in scan(data)] == [b"x"]
 
 
@@ -127,7 +160,16 @@ def test_ends(tail: bytes) -> None:
     assert len(scan(raw_header(b"x", size=512) + b"d" * 512 + tail)) == 1
 
 
-@pytest.mark.parametrize("field", [b"000000000010", b"10 \0\0\0\0\0\0\0\0\0", b"        10 \0", b"00000000010\0", b"\x80" + bytes(10) + b"\x08"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"000000000010",
+        b"10 \0\0\0\0\0\0\0\0\0",
+        b"        10 \0",
+        b"00000000010\0",
+        b"\x80" + bytes(10) + b"\x08",
+    ],
+)
 def test_sizes_in_every_form(field: bytes) -> None:
     (header,) = scan(raw_header(b"x", size=field) + b"12345678" + bytes(504) + END)
     assert header.size == 8
@@ -158,7 +200,12 @@ def test_an_empty_stream_is_an_empty_archive() -> None:
         (extended((b"mtime", b"1.5x")) + raw_header(b"x") + END, "time"),
         (extended((b"SCHILY.xattr." + b"k" * 300, b"v")) + raw_header(b"x") + END, "attribute"),
         (extended((b"SCHILY.xattr.user.k", b"v" * 70_000)) + raw_header(b"x") + END, "attribute"),
-        (extended(*((b"SCHILY.xattr.user.%d" % n, b"v" * 60_000) for n in range(5))) + raw_header(b"x") + END, "more than"),
+        (
+            extended(*((b"SCHILY.xattr.user.%d" % n, b"v" * 60_000) for n in range(5)))
+            + raw_header(b"x")
+            + END,
+            "more than",
+        ),
         (raw_header(b"x", flag=b"x", size=5) + b"9 a=b" + bytes(507) + END, "malformed"),
         (raw_header(b"x", flag=b"x", size=10) + b"0010 a=b\nx" + bytes(502) + END, "malformed"),
     ],
@@ -177,7 +224,12 @@ def test_a_signed_checksum_is_right_too() -> None:
 
 @pytest.mark.parametrize("segments", ["5,10,3,2", "0,600", "-1,2", "0,1,2", "0,100,1000,412000"])
 def test_sparse_maps_that_lie(segments: str) -> None:
-    data = extended((b"GNU.sparse.size", b"2000"), (b"GNU.sparse.map", segments.encode())) + raw_header(b"x", size=512) + bytes(512) + END
+    data = (
+        extended((b"GNU.sparse.size", b"2000"), (b"GNU.sparse.map", segments.encode()))
+        + raw_header(b"x", size=512)
+        + bytes(512)
+        + END
+    )
     with pytest.raises(TarInvalid):
         scan(data)
 
@@ -194,6 +246,12 @@ def test_skipping_data_finds_the_same() -> None:
 
 
 def test_it_reads_what_the_standard_library_writes() -> None:
-    data = make_tar(member("a/b", data=b"x" * 1000, mtime=5), member("ü" * 120, tarfile.SYMTYPE, linkname="ß" * 130), member("c", tarfile.CHRTYPE, devmajor=5, devminor=1))
+    data = make_tar(
+        member("a/b", data=b"x" * 1000, mtime=5),
+        member("ü" * 120, tarfile.SYMTYPE, linkname="ß" * 130),
+        member("c", tarfile.CHRTYPE, devmajor=5, devminor=1),
+    )
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        assert [(h.name.decode(), h.link.decode(), h.major, h.minor) for h in scan(data)] == [(m.name, m.linkname, m.devmajor, m.devminor) for m in tar]
+        assert [(h.name.decode(), h.link.decode(), h.major, h.minor) for h in scan(data)] == [
+            (m.name, m.linkname, m.devmajor, m.devminor) for m in tar
+        ]

@@ -25,7 +25,11 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from support_layer import layer_store, make_tar, member, raw_header
 
-TAR = make_tar(member("a/", tarfile.DIRTYPE), member("a/f", data=b"content" * 500), member("a/g", tarfile.LNKTYPE, linkname="a/f"))
+TAR = make_tar(
+    member("a/", tarfile.DIRTYPE),
+    member("a/f", data=b"content" * 500),
+    member("a/g", tarfile.LNKTYPE, linkname="a/f"),
+)
 ID = DiffID.of(TAR)
 
 
@@ -42,8 +46,19 @@ def only(layers: LayerStore, *names: str) -> None:
 
 def test_ingest(layers: LayerStore) -> None:
     layer = layers.ingest(io.BytesIO(TAR), expected=ID)
-    assert (layer.diff_id, layer.kind, layer.tar_size, layer.bytes, layer.entries) == (ID, "tar", len(TAR), 3500, 3)
-    assert layer.tar_path.read_bytes() == TAR and layers.get(ID) == layer and layers.has(ID) and layers.all() == [layer]
+    assert (layer.diff_id, layer.kind, layer.tar_size, layer.bytes, layer.entries) == (
+        ID,
+        "tar",
+        len(TAR),
+        3500,
+        3,
+    )
+    assert (
+        layer.tar_path.read_bytes() == TAR
+        and layers.get(ID) == layer
+        and layers.has(ID)
+        and layers.all() == [layer]
+    )
     with layers.open_tar(layer) as tar:
         assert tar.read() == TAR
     assert layer.devices == (layer.tar_path,)
@@ -62,7 +77,12 @@ def test_other_algorithms(layers: LayerStore) -> None:
 
 @pytest.mark.parametrize(
     ("data", "error"),
-    [(TAR[:-2000], LayerMismatch), (TAR[:1600], TarInvalid), (b"x" * 2000, TarInvalid), (gzip.compress(TAR)[:-20], CompressedDataBroken)],
+    [
+        (TAR[:-2000], LayerMismatch),
+        (TAR[:1600], TarInvalid),
+        (b"x" * 2000, TarInvalid),
+        (gzip.compress(TAR)[:-20], CompressedDataBroken),
+    ],
 )
 def test_failures_leave_nothing(layers: LayerStore, data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -158,7 +178,11 @@ class Body(io.RawIOBase):
 
 def test_a_blob_is_kept_and_becomes_a_layer(layers: LayerStore) -> None:
     layer = layers.ingest_blob(io.BytesIO(PACKED), DESC)
-    assert layer.diff_id == ID and layers.store.read(DESC.digest) == PACKED and layers.by_blob(DESC.digest) == layer
+    assert (
+        layer.diff_id == ID
+        and layers.store.read(DESC.digest) == PACKED
+        and layers.by_blob(DESC.digest) == layer
+    )
     assert layers.blobs(ID) == [(DESC, "")]
     only(layers, layer.path.name)
     assert layers.ingest_blob(cast(BinaryIO, Body(b"never read", breaks_at=0)), DESC) == layer
@@ -166,13 +190,21 @@ def test_a_blob_is_kept_and_becomes_a_layer(layers: LayerStore) -> None:
 
 def test_a_blob_need_not_be_kept(layers: LayerStore) -> None:
     layer = layers.ingest_blob(io.BytesIO(PACKED), DESC, keep_blob=False)
-    assert layer.diff_id == ID and layers.store.size(DESC.digest) is None and layers.by_blob(DESC.digest) == layer
+    assert (
+        layer.diff_id == ID
+        and layers.store.size(DESC.digest) is None
+        and layers.by_blob(DESC.digest) == layer
+    )
 
 
 def test_an_uncompressed_blob_is_virtual(layers: LayerStore) -> None:
     desc = Descriptor(mt.OCI_LAYER, Digest.of(TAR), len(TAR))
     layer = layers.ingest_blob(io.BytesIO(TAR), desc)
-    assert layer.diff_id == ID and layers.store.size(desc.digest) is None and layers.by_blob(desc.digest) == layer
+    assert (
+        layer.diff_id == ID
+        and layers.store.size(desc.digest) is None
+        and layers.by_blob(desc.digest) == layer
+    )
     with layers.open_tar(layer) as blob:
         assert blob.read() == TAR
 
@@ -195,7 +227,16 @@ def test_a_body_that_cannot_resume_starts_again(layers: LayerStore) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [PACKED[:-1], PACKED + b"x", PACKED[:30] + b"!" + PACKED[31:], gzip.compress(TAR + b"x"), TAR, b"", b"short", PACKED + gzip.compress(b"more")],
+    [
+        PACKED[:-1],
+        PACKED + b"x",
+        PACKED[:30] + b"!" + PACKED[31:],
+        gzip.compress(TAR + b"x"),
+        TAR,
+        b"",
+        b"short",
+        PACKED + gzip.compress(b"more"),
+    ],
 )
 def test_other_bytes_than_the_digest_s_are_a_mismatch(layers: LayerStore, data: bytes) -> None:
     with pytest.raises((ContentMismatch, LayerMismatch)):
@@ -212,7 +253,11 @@ def test_a_wrong_resumed_part_is_thrown_away(layers: LayerStore) -> None:
     only(layers)
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(b"no tar" * 999, mtime=0), gzip.compress(TAR, mtime=0)[:-9]], ids=["no tar", "cut off"])
+@pytest.mark.parametrize(
+    "packed",
+    [gzip.compress(b"no tar" * 999, mtime=0), gzip.compress(TAR, mtime=0)[:-9]],
+    ids=["no tar", "cut off"],
+)
 def test_a_bad_layer_with_the_right_digest_is_the_layer_s_fault(layers: LayerStore, packed: bytes) -> None:
     desc = Descriptor(mt.OCI_LAYER_GZIP, Digest.of(packed), len(packed))
     with pytest.raises((TarInvalid, CompressedDataBroken)):
@@ -230,7 +275,10 @@ def test_adopting_a_blob_shares_its_file(layers: LayerStore) -> None:
     layer = layers.adopt_blob(digest)
     assert str(layer.diff_id) == str(digest) and layer.tar_path.samefile(layers.store.path(digest))
     assert layers.adopt_blob(digest) == layer
-    assert layer.index_path.read_bytes() == layer_store(layers.store.root / "x").ingest(io.BytesIO(TAR)).index_path.read_bytes()
+    assert (
+        layer.index_path.read_bytes()
+        == layer_store(layers.store.root / "x").ingest(io.BytesIO(TAR)).index_path.read_bytes()
+    )
     broken = layers.store.put(raw_header(b"x", size=9999), mt.OCI_LAYER).digest
     with pytest.raises(TarInvalid):
         layers.adopt_blob(broken)
@@ -251,7 +299,9 @@ def make_tree(path: Path) -> Path:
 def test_adopting_a_tree(layers: LayerStore, tmp_path: Path) -> None:
     tree = make_tree(layers.store.root / "work" / "upper")
     layer = layers.adopt_tree(tree)
-    assert layer.kind == "tree" and not tree.exists() and (layer.tree_path / "sub/file").read_bytes() == b"hello"
+    assert (
+        layer.kind == "tree" and not tree.exists() and (layer.tree_path / "sub/file").read_bytes() == b"hello"
+    )
     with layers.open_tar(layer) as stream:
         data = stream.read()
     assert DiffID.of(data) == layer.diff_id and len(data) == layer.tar_size and layer.bytes == 5 + (3 << 20)
@@ -284,4 +334,6 @@ def test_a_tree_s_stream_can_be_closed_early(layers: LayerStore) -> None:
     stream = layers.open_tar(layer)
     assert len(stream.read(100)) == 100
     stream.close()
-    assert threading.active_count() == 1 or all(thread.name != "layer-pipe" for thread in threading.enumerate())
+    assert threading.active_count() == 1 or all(
+        thread.name != "layer-pipe" for thread in threading.enumerate()
+    )

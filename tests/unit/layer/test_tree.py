@@ -30,15 +30,28 @@ def names(tree: Tree, number: int = 0, prefix: str = "") -> set[str]:
 @pytest.mark.parametrize(
     ("name", "path"),
     [
-        (b"./a/b", b"a/b"), (b"/etc/passwd", b"etc/passwd"), (b"a//b/./c/", b"a/b/c"), (b"a/../b", b"b"), (b"./", b""), (b".", b""), (b"/", b""),
-        (b"/../../x", b"x"), (b".hidden", b".hidden"), (b"a/.hidden", b"a/.hidden"), (b"a/..", b""), (b"..a", b"..a"), (b"a/b/../../c", b"c"),
+        (b"./a/b", b"a/b"),
+        (b"/etc/passwd", b"etc/passwd"),
+        (b"a//b/./c/", b"a/b/c"),
+        (b"a/../b", b"b"),
+        (b"./", b""),
+        (b".", b""),
+        (b"/", b""),
+        (b"/../../x", b"x"),
+        (b".hidden", b".hidden"),
+        (b"a/.hidden", b"a/.hidden"),
+        (b"a/..", b""),
+        (b"..a", b"..a"),
+        (b"a/b/../../c", b"c"),
     ],
-)  # fmt: skip
+)
 def test_clean(name: bytes, path: bytes) -> None:
     assert clean(name) == path
 
 
-@pytest.mark.parametrize("name", [b"..", b"../x", b"a/../../x", b"./../x", b"n" * 256, b"d/" * 2100, b"a/" + b"n" * 300])
+@pytest.mark.parametrize(
+    "name", [b"..", b"../x", b"a/../../x", b"./../x", b"n" * 256, b"d/" * 2100, b"a/" + b"n" * 300]
+)
 def test_names_that_no_layer_may_hold(name: bytes) -> None:
     with pytest.raises(TarInvalid):
         clean(name)
@@ -54,17 +67,37 @@ def test_parents_are_implied_once() -> None:
 
 def test_entries_under_a_symbolic_link_stay_in_the_layer() -> None:
     tree = tree_of(
-        member("bin", tarfile.SYMTYPE, linkname="usr/bin"), member("bin/tool"), member("esc", tarfile.SYMTYPE, linkname="../../../../etc"),
-        member("esc/shadow"), member("abs", tarfile.SYMTYPE, linkname="/var/x"), member("abs/y"),
-    )  # fmt: skip
-    assert names(tree) == {"bin", "usr", "usr/bin", "usr/bin/tool", "esc", "etc", "etc/shadow", "abs", "var", "var/x", "var/x/y"}
+        member("bin", tarfile.SYMTYPE, linkname="usr/bin"),
+        member("bin/tool"),
+        member("esc", tarfile.SYMTYPE, linkname="../../../../etc"),
+        member("esc/shadow"),
+        member("abs", tarfile.SYMTYPE, linkname="/var/x"),
+        member("abs/y"),
+    )
+    assert names(tree) == {
+        "bin",
+        "usr",
+        "usr/bin",
+        "usr/bin/tool",
+        "esc",
+        "etc",
+        "etc/shadow",
+        "abs",
+        "var",
+        "var/x",
+        "var/x/y",
+    }
 
 
 def test_a_link_that_changes_is_followed_anew() -> None:
     tree = tree_of(
-        member("l", tarfile.SYMTYPE, linkname="one"), member("l/a"), member("l", tarfile.SYMTYPE, linkname="two"), member("l/b"),
-        member("l", tarfile.DIRTYPE), member("l/c"),
-    )  # fmt: skip
+        member("l", tarfile.SYMTYPE, linkname="one"),
+        member("l/a"),
+        member("l", tarfile.SYMTYPE, linkname="two"),
+        member("l/b"),
+        member("l", tarfile.DIRTYPE),
+        member("l/c"),
+    )
     assert names(tree) == {"l", "one", "one/a", "two", "two/b", "l/c"}
 
 
@@ -72,7 +105,11 @@ def test_a_link_that_changes_is_followed_anew() -> None:
     "members",
     [
         [member("loop", tarfile.SYMTYPE, linkname="loop"), member("loop/x")],
-        [member("a", tarfile.SYMTYPE, linkname="b"), member("b", tarfile.SYMTYPE, linkname="a"), member("a/x")],
+        [
+            member("a", tarfile.SYMTYPE, linkname="b"),
+            member("b", tarfile.SYMTYPE, linkname="a"),
+            member("a/x"),
+        ],
         [member("grow", tarfile.SYMTYPE, linkname="grow/grow"), member("grow/x")],
         [member("file"), member("file/x")],
         [member("h", tarfile.LNKTYPE, linkname="missing")],
@@ -86,10 +123,13 @@ def test_a_link_that_changes_is_followed_anew() -> None:
         [member("a/.wh.")],
         [member("s", tarfile.SYMTYPE, linkname="")],
         [member("c", tarfile.CHRTYPE, devmajor=5000, devminor=0)],
-        [member("chain0", tarfile.SYMTYPE, linkname="a/" * 1000), *(member(f"chain{n}", tarfile.SYMTYPE, linkname=f"chain{n - 1}/..") for n in range(1, 50)),
-         member("chain49/x")],
+        [
+            member("chain0", tarfile.SYMTYPE, linkname="a/" * 1000),
+            *(member(f"chain{n}", tarfile.SYMTYPE, linkname=f"chain{n - 1}/..") for n in range(1, 50)),
+            member("chain49/x"),
+        ],
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     with pytest.raises(TarInvalid):
         tree_of(*members)
@@ -114,7 +154,24 @@ def test_many_entries_take_little_memory() -> None:
     try:
         tree = Tree()
         for n in range(20_000):
-            tree.add(Header(b"dir%d/some-file-%d" % (n // 50, n), "file", 0o644, 0, 0, n, 0, n, b"", 0, 0, None, n * 512, None))
+            tree.add(
+                Header(
+                    b"dir%d/some-file-%d" % (n // 50, n),
+                    "file",
+                    0o644,
+                    0,
+                    0,
+                    n,
+                    0,
+                    n,
+                    b"",
+                    0,
+                    0,
+                    None,
+                    n * 512,
+                    None,
+                )
+            )
         assert tracemalloc.get_traced_memory()[1] < 7 << 20
     finally:
         tracemalloc.stop()

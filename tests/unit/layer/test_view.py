@@ -31,21 +31,55 @@ def stack(layers: LayerStore, *tars: list[tuple[tarfile.TarInfo, bytes]]) -> lis
 
 
 BASE = [
-    member("etc/", D, mode=0o751, uid=3, mtime=9), member("etc/passwd", data=b"root"), member("etc/group", data=b"base"), member("tmp/", D, mode=0o1777),
-    member("usr/bin/sh", data=b"sh", mode=0o755), member("bin", L, linkname="usr/bin"), member("gone/a"), member("opaque/old"), member("swap", data=b"file"),
-    member("dir-to-file/x"), member("hard", H, linkname="etc/passwd"), member("loop", L, linkname="loop2"), member("loop2", L, linkname="loop"),
-    member("up", L, linkname="../../../../etc/passwd"), member("abs", L, linkname="/etc"), member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
+    member("etc/", D, mode=0o751, uid=3, mtime=9),
+    member("etc/passwd", data=b"root"),
+    member("etc/group", data=b"base"),
+    member("tmp/", D, mode=0o1777),
+    member("usr/bin/sh", data=b"sh", mode=0o755),
+    member("bin", L, linkname="usr/bin"),
+    member("gone/a"),
+    member("opaque/old"),
+    member("swap", data=b"file"),
+    member("dir-to-file/x"),
+    member("hard", H, linkname="etc/passwd"),
+    member("loop", L, linkname="loop2"),
+    member("loop2", L, linkname="loop"),
+    member("up", L, linkname="../../../../etc/passwd"),
+    member("abs", L, linkname="/etc"),
+    member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
     member("attrs", data=b"x", pax_headers={"SCHILY.xattr.user.k": "v"}),
-]  # fmt: skip
+]
 TOP = [
-    member("etc/group", data=b"top"), member(".wh.gone"), member("opaque/", D), member("opaque/.wh..wh..opq"), member("opaque/new"), member("swap/", D),
-    member("swap/in"), member("dir-to-file", data=b"now"), member("tmp/file"),
-]  # fmt: skip
+    member("etc/group", data=b"top"),
+    member(".wh.gone"),
+    member("opaque/", D),
+    member("opaque/.wh..wh..opq"),
+    member("opaque/new"),
+    member("swap/", D),
+    member("swap/in"),
+    member("dir-to-file", data=b"now"),
+    member("tmp/file"),
+]
 
 
 def test_merged(layers: LayerStore) -> None:
     view = LayersView(stack(layers, BASE, TOP))
-    assert view.listdir("/") == ["abs", "attrs", "bin", "dev", "dir-to-file", "etc", "hard", "loop", "loop2", "opaque", "swap", "tmp", "up", "usr"]
+    assert view.listdir("/") == [
+        "abs",
+        "attrs",
+        "bin",
+        "dev",
+        "dir-to-file",
+        "etc",
+        "hard",
+        "loop",
+        "loop2",
+        "opaque",
+        "swap",
+        "tmp",
+        "up",
+        "usr",
+    ]
     assert view.read("etc/group") == b"top" and view.read("/etc/passwd") == b"root"
     assert view.lstat("gone") is None and view.lstat("gone/a") is None
     assert view.listdir("opaque") == ["new"] and view.listdir("swap") == ["in"]
@@ -56,12 +90,22 @@ def test_directories_that_the_upper_tar_only_implies_keep_their_attributes(layer
     view = LayersView(stack(layers, BASE, TOP))
     tmp, etc = view.lstat("tmp"), view.lstat("/etc")
     assert tmp is not None and tmp.mode == 0o1777
-    assert etc is not None and (etc.mode, etc.uid, etc.mtime, etc.mtime_ns) == (0o751, 3, 9 * 10**9, 9 * 10**9)
+    assert etc is not None and (etc.mode, etc.uid, etc.mtime, etc.mtime_ns) == (
+        0o751,
+        3,
+        9 * 10**9,
+        9 * 10**9,
+    )
 
 
 def test_links(layers: LayerStore) -> None:
     view = LayersView(stack(layers, BASE))
-    assert view.read("/bin/sh") == b"sh" and view.read("up") == b"root" and view.read("abs/passwd") == b"root" and view.read("abs/../etc/group") == b"base"
+    assert (
+        view.read("/bin/sh") == b"sh"
+        and view.read("up") == b"root"
+        and view.read("abs/passwd") == b"root"
+        and view.read("abs/../etc/group") == b"base"
+    )
     node = view.resolve("/bin/../bin/sh")
     assert node is not None and node.path == "usr/bin/sh"
     link = view.lstat("bin")
@@ -96,7 +140,13 @@ def test_kinds_and_limits(layers: LayerStore) -> None:
 
 
 def test_walk_is_sorted_and_complete(layers: LayerStore) -> None:
-    view = LayersView(stack(layers, [member("a/b/c"), member("a-b"), member("a.b/x"), member("z/", D)], [member("a/n"), member("a/.wh.b")]))
+    view = LayersView(
+        stack(
+            layers,
+            [member("a/b/c"), member("a-b"), member("a.b/x"), member("z/", D)],
+            [member("a/n"), member("a/.wh.b")],
+        )
+    )
     assert [node.path for node in view.walk("")] == ["", "a", "a/n", "a-b", "a.b", "a.b/x", "z"]
     assert [node.path for node in view.walk("/a.b")] == ["a.b", "a.b/x"]
     assert [node.path for node in view.walk("a-b")] == ["a-b"]
@@ -104,13 +154,19 @@ def test_walk_is_sorted_and_complete(layers: LayerStore) -> None:
 
 def test_no_layers_are_an_empty_directory() -> None:
     view = LayersView([])
-    assert view.listdir("/") == [] and view.lstat("x") is None and [node.type for node in view.walk()] == ["dir"]
+    assert (
+        view.listdir("/") == [] and view.lstat("x") is None and [node.type for node in view.walk()] == ["dir"]
+    )
 
 
 def test_large_directories_and_contents(layers: LayerStore) -> None:
     body = os.urandom(200_000)
     names = [f"{n:04}{'x' * (n % 90)}" for n in range(1500)]
-    view = LayersView(stack(layers, [member("big", data=body), *(member(f"d/{name}", data=name.encode()) for name in names)]))
+    view = LayersView(
+        stack(
+            layers, [member("big", data=body), *(member(f"d/{name}", data=name.encode()) for name in names)]
+        )
+    )
     assert view.listdir("d") == sorted(names)
     node = view.lstat("big")
     assert node is not None and view.content(node) == body
@@ -125,7 +181,11 @@ def test_trees_and_tars_stack(layers: LayerStore) -> None:
     (tree / "bin2").symlink_to("/usr/bin")
     (tree / "etc").chmod(0o700)
     view = LayersView([*stack(layers, BASE), layers.adopt_tree(tree), *stack(layers, TOP)])
-    assert view.read("etc/hosts") == b"tree" and view.read("etc/group") == b"top" and view.read("bin2/sh") == b"sh"
+    assert (
+        view.read("etc/hosts") == b"tree"
+        and view.read("etc/group") == b"top"
+        and view.read("bin2/sh") == b"sh"
+    )
     etc = view.lstat("etc")
     assert etc is not None and etc.mode == 0o700
     assert [node.path for node in view.walk("etc")] == ["etc", "etc/group", "etc/hosts", "etc/passwd"]

@@ -34,11 +34,20 @@ def tar_of(tree: Path) -> bytes:
 
 
 def test_a_plain_entry_is_one_ustar_header() -> None:
-    data = build((Entry("dir", "dir", 0o755), None), (Entry("dir/f", mode=0o644, mtime=10**18, size=3), b"abc"))
+    data = build(
+        (Entry("dir", "dir", 0o755), None), (Entry("dir/f", mode=0o644, mtime=10**18, size=3), b"abc")
+    )
     assert len(data) == 512 + 1024 + 1024
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         first, second = tar.getmembers()
-        assert (first.name, first.type, second.name, second.mtime, second.uname, second.pax_headers) == ("dir", tarfile.DIRTYPE, "dir/f", 10**9, "", {})
+        assert (first.name, first.type, second.name, second.mtime, second.uname, second.pax_headers) == (
+            "dir",
+            tarfile.DIRTYPE,
+            "dir/f",
+            10**9,
+            "",
+            {},
+        )
         file = tar.extractfile(second)
         assert file is not None and file.read() == b"abc"
 
@@ -55,16 +64,19 @@ def test_a_plain_entry_is_one_ustar_header() -> None:
         (Entry("ü" * 50), set()),
         (Entry("f", mtime=1_500_000_000), {"mtime"}),
         (Entry("f", mtime=-1_500_000_000), {"mtime"}),
-        (Entry("f", mtime=-10**9), {"mtime"}),
+        (Entry("f", mtime=-(10**9)), {"mtime"}),
         (Entry("f", mtime=(1 << 40) * 10**9), {"mtime"}),
         (Entry("f", uid=0o7777777), set()),
         (Entry("f", uid=0o10000000, gid=4_000_000_000), {"uid", "gid"}),
         (Entry("l", "symlink", link="t" * 100), set()),
         (Entry("l", "symlink", link="t" * 101), {"linkpath"}),
-        (Entry("f", xattrs={"user.a": b"\0\xff=\n", "trusted.b": b""}), {"SCHILY.xattr.user.a", "SCHILY.xattr.trusted.b"}),
+        (
+            Entry("f", xattrs={"user.a": b"\0\xff=\n", "trusted.b": b""}),
+            {"SCHILY.xattr.user.a", "SCHILY.xattr.trusted.b"},
+        ),
         (Entry("c", "char", device=(5, 1)), set()),
     ],
-)  # fmt: skip
+)
 def test_a_pax_header_says_only_what_ustar_cannot(entry: Entry, keys: set[str]) -> None:
     data = build((entry, None))
     with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as tar:
@@ -72,7 +84,12 @@ def test_a_pax_header_says_only_what_ustar_cannot(entry: Entry, keys: set[str]) 
     assert set(info.pax_headers) == keys
     (header,) = Scanner().feed(data)
     assert header.name.rstrip(b"/") == os.fsencode(entry.path) and header.type == entry.type
-    assert (header.mode, header.uid, header.gid, header.seconds * 10**9 + header.nanoseconds) == (entry.mode, entry.uid, entry.gid, entry.mtime)
+    assert (header.mode, header.uid, header.gid, header.seconds * 10**9 + header.nanoseconds) == (
+        entry.mode,
+        entry.uid,
+        entry.gid,
+        entry.mtime,
+    )
     assert (header.link.decode(), (header.major, header.minor)) == (entry.link, entry.device)
     assert {name.decode(): value for name, value in (header.xattrs or {}).items()} == dict(entry.xattrs)
 
@@ -122,7 +139,19 @@ def test_order_of_creation_and_umask_do_not_show(tmp_path: Path) -> None:
     first = tar_of(tmp_path / "one")
     assert first == tar_of(tmp_path / "two")
     shown = [header.name.decode() for header in Scanner().feed(first)]
-    assert shown == ["a/", "a/sub/", "a/sub/deep", "a/y", "a-b/", "a-b/q", "a.b/", "a.b/z", "b/", "b/x", "top"] or shown == sorted(shown, key=lambda n: n.rstrip("/").split("/"))
+    assert shown == [
+        "a/",
+        "a/sub/",
+        "a/sub/deep",
+        "a/y",
+        "a-b/",
+        "a-b/q",
+        "a.b/",
+        "a.b/z",
+        "b/",
+        "b/x",
+        "top",
+    ] or shown == sorted(shown, key=lambda n: n.rstrip("/").split("/"))
 
 
 def test_links_sockets_fifos_and_the_root(tmp_path: Path) -> None:
@@ -137,7 +166,13 @@ def test_links_sockets_fifos_and_the_root(tmp_path: Path) -> None:
     listener.close()
     tree.chmod(0o1777)
     headers = {header.name.decode(): header for header in Scanner().feed(tar_of(tree))}
-    assert {name: header.type for name, header in headers.items()} == {"./": "dir", "a": "file", "p": "fifo", "s": "symlink", "z": "hardlink"}
+    assert {name: header.type for name, header in headers.items()} == {
+        "./": "dir",
+        "a": "file",
+        "p": "fifo",
+        "s": "symlink",
+        "z": "hardlink",
+    }
     assert headers["z"].link == b"a" and headers["./"].mode == 0o1777
 
 
@@ -170,10 +205,13 @@ def test_a_tree_too_deep_is_an_error_and_leaks_no_descriptor(tmp_path: Path) -> 
 
 def test_a_writer_told_the_entries_makes_the_same_index(tmp_path: Path) -> None:
     entries = [
-        (Entry("d", "dir", 0o700, 5, 6, 7_000_000_001, xattrs={"user.d": b"1"}), None), (Entry("d/" + "f" * 150, size=2000, uid=3_000_000), b"x" * 2000),
-        (Entry("d/l", "symlink", link="/t" * 70), None), (Entry("h", "hardlink", link="d/" + "f" * 150), None), (Entry("c", "char", device=(1, 3)), None),
+        (Entry("d", "dir", 0o700, 5, 6, 7_000_000_001, xattrs={"user.d": b"1"}), None),
+        (Entry("d/" + "f" * 150, size=2000, uid=3_000_000), b"x" * 2000),
+        (Entry("d/l", "symlink", link="/t" * 70), None),
+        (Entry("h", "hardlink", link="d/" + "f" * 150), None),
+        (Entry("c", "char", device=(1, 3)), None),
         (Entry("", "dir", 0o711), None),
-    ]  # fmt: skip
+    ]
     store = layer_store(tmp_path)
     with store.writer() as writer:
         builder = TarBuilder(writer)

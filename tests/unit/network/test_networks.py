@@ -27,7 +27,11 @@ def networks(tmp_path: Path) -> Networks:
 
 
 def test_built_in_ones_are_always_there(networks: Networks) -> None:
-    assert [(n.name, n.driver) for n in networks.list()] == [("bridge", "bridge"), ("host", "host"), ("none", "null")]
+    assert [(n.name, n.driver) for n in networks.list()] == [
+        ("bridge", "bridge"),
+        ("host", "host"),
+        ("none", "null"),
+    ]
     with pytest.raises(BuiltIn):
         networks.create("host")
     with pytest.raises(BuiltIn):
@@ -37,7 +41,9 @@ def test_built_in_ones_are_always_there(networks: Networks) -> None:
 def test_the_default_bridge_gets_a_subnet_once(networks: Networks, tmp_path: Path) -> None:
     first = networks.default()
     assert first == Networks(tmp_path, Database(tmp_path / "boxwright.db")).default()
-    assert len(first.bridge) <= 15 and first.gateway in [str(h) for h in list(ipaddress.IPv4Network(first.subnet).hosts())[:1]]
+    assert len(first.bridge) <= 15 and first.gateway in [
+        str(h) for h in list(ipaddress.IPv4Network(first.subnet).hosts())[:1]
+    ]
     assert networks.get(first.id[:10]).name == "bridge"
 
 
@@ -75,7 +81,17 @@ def test_a_range_inside_the_subnet(networks: Networks) -> None:
     assert networks.allocate(net, "c") == "10.9.5.0" and net.gateway == "10.9.0.254"
 
 
-@pytest.mark.parametrize(("options", "message"), [({"subnet": "10.0.0.1/24"}, "invalid subnet"), ({"subnet": "10.0.0.0/31"}, "no room"), ({"subnet": "10.0.0.0/24", "gateway": "10.0.1.1"}, "invalid gateway"), ({"subnet": "10.0.0.0/24", "ip_range": "10.0.1.0/25"}, "no matching subnet for range"), ({"ip_range": "x"}, "invalid ip-range x"), ({"driver": "overlay"}, "could not find plugin")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subnet": "10.0.0.1/24"}, "invalid subnet"),
+        ({"subnet": "10.0.0.0/31"}, "no room"),
+        ({"subnet": "10.0.0.0/24", "gateway": "10.0.1.1"}, "invalid gateway"),
+        ({"subnet": "10.0.0.0/24", "ip_range": "10.0.1.0/25"}, "no matching subnet for range"),
+        ({"ip_range": "x"}, "invalid ip-range x"),
+        ({"driver": "overlay"}, "could not find plugin"),
+    ],
+)
 def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], message: str) -> None:
     with pytest.raises(NetworkInvalid, match=message):
         networks.create("bad", **options)  # type: ignore[arg-type]
@@ -86,12 +102,20 @@ def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], me
 def test_endpoints(networks: Networks) -> None:
     net = networks.create("ends", subnet="10.9.8.0/24")
     endpoint = networks.endpoint(net, "c" * 64, address="10.9.8.7", number=1, default=True)
-    assert endpoint["mac"] == "02:42:0a:09:08:07" and endpoint["interface"] == "eth1" and len(endpoint["veth"]) <= 15 and endpoint["default"]
+    assert (
+        endpoint["mac"] == "02:42:0a:09:08:07"
+        and endpoint["interface"] == "eth1"
+        and len(endpoint["veth"]) <= 15
+        and endpoint["default"]
+    )
 
 
 def test_the_network_option() -> None:
     assert parse_network("mine") == ("mine", {})
-    assert parse_network("name=mine,alias=a,alias=b,ip=10.0.0.2") == ("mine", {"aliases": ("a", "b"), "ipv4": "10.0.0.2"})
+    assert parse_network("name=mine,alias=a,alias=b,ip=10.0.0.2") == (
+        "mine",
+        {"aliases": ("a", "b"), "ipv4": "10.0.0.2"},
+    )
     for wrong in ("alias=a", "name=x,foo=1"):
         with pytest.raises(ConfigInvalid):
             parse_network(wrong)

@@ -26,7 +26,7 @@ from boxwright.registry.client.auth import (
     parse_challenges,
     scope_for,
     token_flow,
-)  # fmt: skip
+)
 from boxwright.registry.client.http import may_be_sent_to
 from boxwright.registry.client.transfer import PullRefused
 from boxwright.registry.client.wire import AccessNeeded
@@ -42,11 +42,17 @@ IMAGE = make_image({"a": b"A" * 5000})
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        (['Bearer realm="https://a/t",service="s",scope="repository:x:pull,push"'], [("bearer", {"realm": "https://a/t", "service": "s", "scope": "repository:x:pull,push"})]),
-        (['Basic realm="x", Bearer realm="https://a", error="y"'], [("basic", {"realm": "x"}), ("bearer", {"realm": "https://a", "error": "y"})]),
-        (["Negotiate", 'BASIC realm=plain'], [("negotiate", {}), ("basic", {"realm": "plain"})]),
+        (
+            ['Bearer realm="https://a/t",service="s",scope="repository:x:pull,push"'],
+            [("bearer", {"realm": "https://a/t", "service": "s", "scope": "repository:x:pull,push"})],
+        ),
+        (
+            ['Basic realm="x", Bearer realm="https://a", error="y"'],
+            [("basic", {"realm": "x"}), ("bearer", {"realm": "https://a", "error": "y"})],
+        ),
+        (["Negotiate", "BASIC realm=plain"], [("negotiate", {}), ("basic", {"realm": "plain"})]),
         ([r'Basic realm="a \"quoted\", b"'], [("basic", {"realm": 'a "quoted", b'})]),
-        (["Negotiate, Basic realm=\"x\""], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (['Negotiate, Basic realm="x"'], [("negotiate", {}), ("basic", {"realm": "x"})]),
         (['Bearer realm="unended'], [("bearer", {})]),
         ([""], []),
     ],
@@ -56,7 +62,10 @@ def test_challenges(headers: list[str], expected: list[tuple[str, dict[str, str]
 
 
 def test_scopes() -> None:
-    assert merged(["repository:a:pull", "repository:b/c:pull", "repository:a:push,pull"]) == ("repository:a:pull,push", "repository:b/c:pull")
+    assert merged(["repository:a:pull", "repository:b/c:pull", "repository:a:push,pull"]) == (
+        "repository:a:pull,push",
+        "repository:b/c:pull",
+    )
     assert covers(["repository:a:pull,push"], [scope_for("a", "pull")])
     assert not covers(["repository:a:pull"], [scope_for("a", "pull", "push")])
     assert not covers([], [scope_for("a", "pull")]) and covers([], [])
@@ -83,7 +92,11 @@ def good(**more: object) -> Answer:
 def test_anonymous_token() -> None:
     asks, token = drive(None, good())
     assert asks[0].method == "GET" and "Authorization" not in asks[0].headers
-    assert parse_qs(urlsplit(asks[0].url).query) == {"x": ["1"], "service": ["reg"], "scope": ["repository:a:pull"]}
+    assert parse_qs(urlsplit(asks[0].url).query) == {
+        "x": ["1"],
+        "service": ["reg"],
+        "scope": ["repository:a:pull"],
+    }
     assert (token.value, token.expires) == ("T", 1060.0)  # type: ignore[attr-defined]
 
 
@@ -104,10 +117,21 @@ def test_post_where_there_is_no_get() -> None:
 def test_identity_token_goes_by_post() -> None:
     asks, _ = drive(Credential(identity_token="ID"), good())
     form = parse_qs((asks[0].body or b"").decode())
-    assert asks[0].method == "POST" and form["grant_type"] == ["refresh_token"] and form["refresh_token"] == ["ID"]
+    assert (
+        asks[0].method == "POST"
+        and form["grant_type"] == ["refresh_token"]
+        and form["refresh_token"] == ["ID"]
+    )
 
 
-@pytest.mark.parametrize("answer", [Answer(401, b'{"details":"incorrect username or password"}'), Answer(403, b""), Answer(400, b"nonsense")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(401, b'{"details":"incorrect username or password"}'),
+        Answer(403, b""),
+        Answer(400, b"nonsense"),
+    ],
+)
 def test_refused(answer: Answer) -> None:
     with pytest.raises(LoginRefused):
         drive(Credential("bob", "pw"), answer)
@@ -217,7 +241,12 @@ def test_scope_widens_for_a_push_and_a_mount(registry: FakeRegistry, tmp_path: P
     registry.add_image("a/b", "1", IMAGE)
     speaker = client(with_account(tmp_path, registry.host))
     source, target = f"{registry.host}/a/b:1", f"{registry.host}/c/d:2"
-    copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target)
+    copy(
+        speaker.remote(Reference.parse(source)),
+        source,
+        speaker.remote(Reference.parse(target), push=True),
+        target,
+    )
     assert registry.manifests["c/d"]["2"][1] == IMAGE.manifest.raw
     assert not registry.requests("PUT", "/blobs/uploads")  # all were mounted, which needs both scopes
 
@@ -226,7 +255,11 @@ def test_credentials_never_leave_their_host(registry: FakeRegistry, tmp_path: Pa
     registry.add_image("a/b", "1", IMAGE)
     with running() as other:
         other.hook = lambda r: Response(200, {}, IMAGE.layers[0]) if r.path == "/cdn" else None
-        registry.hook = lambda r: Response(307, {"Location": f"http://{other.host}/cdn"}) if "/blobs/" in r.path and "authorization" in r.headers else None
+        registry.hook = lambda r: (
+            Response(307, {"Location": f"http://{other.host}/cdn"})
+            if "/blobs/" in r.path and "authorization" in r.headers
+            else None
+        )
         remote = client(with_account(tmp_path, registry.host)).remote(Reference.parse(f"{registry.host}/a/b"))
         with remote.open(IMAGE.manifest.layers[0]) as body:
             assert body.read() == IMAGE.layers[0]
@@ -234,24 +267,43 @@ def test_credentials_never_leave_their_host(registry: FakeRegistry, tmp_path: Pa
         assert any("authorization" in r.headers for r in registry.log)
 
 
-def test_an_upload_that_goes_elsewhere_takes_no_credential_along(registry: FakeRegistry, tmp_path: Path) -> None:
+def test_an_upload_that_goes_elsewhere_takes_no_credential_along(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
     """Registries on object storage answer with a Location on another host."""
     data = IMAGE.layers[0]
     with running() as store:
-        store.hook = lambda r: Response(201, {"Docker-Content-Digest": str(Digest.of(data))}) if r.path == "/bucket" else None
-        registry.hook = lambda r: Response(202, {"Location": f"http://{store.host}/bucket?signed=1"}) if r.method == "POST" and "authorization" in r.headers else None
-        remote = client(with_account(tmp_path, registry.host)).remote(Reference.parse(f"{registry.host}/a/b"), push=True)
+        store.hook = lambda r: (
+            Response(201, {"Docker-Content-Digest": str(Digest.of(data))}) if r.path == "/bucket" else None
+        )
+        registry.hook = lambda r: (
+            Response(202, {"Location": f"http://{store.host}/bucket?signed=1"})
+            if r.method == "POST" and "authorization" in r.headers
+            else None
+        )
+        remote = client(with_account(tmp_path, registry.host)).remote(
+            Reference.parse(f"{registry.host}/a/b"), push=True
+        )
         remote.push(Descriptor.of(data, mt.OCI_LAYER_GZIP), io.BytesIO(data))
         (put,) = store.log
-        assert put.method == "PUT" and put.body == data and put.query["signed"] == ["1"] and put.query["digest"] == [str(Digest.of(data))]
+        assert (
+            put.method == "PUT"
+            and put.body == data
+            and put.query["signed"] == ["1"]
+            and put.query["digest"] == [str(Digest.of(data))]
+        )
         assert "authorization" not in put.headers and any("authorization" in r.headers for r in registry.log)
 
 
 def test_a_401_from_another_host_is_no_challenge(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.add_image("a/b", "1", IMAGE)
     with running() as other:
-        other.hook = lambda r: Response(401, {"WWW-Authenticate": f'Bearer realm="http://{other.host}/token"'})
-        registry.hook = lambda r: Response(307, {"Location": f"http://{other.host}/cdn"}) if "/blobs/" in r.path else None
+        other.hook = lambda r: Response(
+            401, {"WWW-Authenticate": f'Bearer realm="http://{other.host}/token"'}
+        )
+        registry.hook = lambda r: (
+            Response(307, {"Location": f"http://{other.host}/cdn"}) if "/blobs/" in r.path else None
+        )
         remote = client(with_account(tmp_path, registry.host)).remote(Reference.parse(f"{registry.host}/a/b"))
         with pytest.raises(AccessNeeded), remote.open(IMAGE.manifest.layers[0]) as body:
             body.read()
@@ -282,7 +334,9 @@ def test_login_and_logout(registry: FakeRegistry, tmp_path: Path) -> None:
     done = speaker.login(registry.host, Credential("bob", "pw"))
     assert done.stored.plain
     saved = json.loads((tmp_path / "docker/config.json").read_text())["auths"][registry.host]
-    assert saved["identitytoken"] == "identity-token"  # the token server offered one: the password is not kept
+    assert (
+        saved["identitytoken"] == "identity-token"
+    )  # the token server offered one: the password is not kept
     registry.add_image("a/b", "1", IMAGE)
     resolve(registry, tmp_path)
     assert speaker.logout(registry.host) and not speaker.logout(registry.host)
@@ -302,9 +356,14 @@ def test_denied_reads_like_docker(tmp_path: Path) -> None:
     from boxwright.registry.client.transfer import _refused
     from boxwright.registry.client.wire import AccessDenied
 
-    error = _refused(Reference.parse("nobody/nothing:1"), AccessDenied("manifest for x: requested access to the resource is denied"))
+    error = _refused(
+        Reference.parse("nobody/nothing:1"),
+        AccessDenied("manifest for x: requested access to the resource is denied"),
+    )
     assert isinstance(error, PullRefused)
-    assert str(error).startswith("pull access denied for nobody/nothing, repository does not exist or may require 'docker login': requested access")
+    assert str(error).startswith(
+        "pull access denied for nobody/nothing, repository does not exist or may require 'docker login': requested access"
+    )
 
 
 def test_retry_after_and_rate_limits(tmp_path: Path) -> None:
@@ -332,9 +391,18 @@ def test_hub_names_use_the_hubs_host(tmp_path: Path) -> None:
 
     speaker = client(tmp_path)
     origin = speaker.hosts.origin("docker.io", "library/alpine")
-    assert (origin.host.name, origin.host.domain, origin.repository) == ("registry-1.docker.io", "docker.io", "library/alpine")
-    assert [server_name(t) for t in ("", "https://index.docker.io/v1/", "docker.io", "localhost:5000", "https://r.example/v2/")] == [
-        "docker.io", "docker.io", "docker.io", "localhost:5000", "r.example",
-    ]  # fmt: skip
-
-
+    assert (origin.host.name, origin.host.domain, origin.repository) == (
+        "registry-1.docker.io",
+        "docker.io",
+        "library/alpine",
+    )
+    assert [
+        server_name(t)
+        for t in ("", "https://index.docker.io/v1/", "docker.io", "localhost:5000", "https://r.example/v2/")
+    ] == [
+        "docker.io",
+        "docker.io",
+        "docker.io",
+        "localhost:5000",
+        "r.example",
+    ]

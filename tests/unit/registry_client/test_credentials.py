@@ -57,7 +57,9 @@ def test_hub_under_its_old_names(tmp_path: Path, key: str) -> None:
 
 
 def test_legacy_keys_have_scheme_and_path(tmp_path: Path) -> None:
-    found = store(tmp_path, {"auths": {"https://reg.example:5000/v2/": auth("u", "p\0")}}).get("reg.example:5000")
+    found = store(tmp_path, {"auths": {"https://reg.example:5000/v2/": auth("u", "p\0")}}).get(
+        "reg.example:5000"
+    )
     assert found == Credential("u", "p")
 
 
@@ -72,16 +74,44 @@ def test_environment_comes_first(tmp_path: Path) -> None:
 def test_podman_path_prefixes(tmp_path: Path) -> None:
     file = tmp_path / "home/.config/containers/auth.json"
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"auths": {"r.example/team/app": auth("app", "1"), "r.example/team": auth("team", "2"), "r.example": auth("all", "3")}}))
+    file.write_text(
+        json.dumps(
+            {
+                "auths": {
+                    "r.example/team/app": auth("app", "1"),
+                    "r.example/team": auth("team", "2"),
+                    "r.example": auth("all", "3"),
+                }
+            }
+        )
+    )
     found = store(tmp_path)
-    assert [c.username for r in ("team/app", "team/app/x", "team/other", "x", "") if (c := found.get("r.example", r))] == ["app", "app", "team", "all", "all"]
-    assert [found.account("r.example", r) for r in ("team/app", "team/app/x", "team/other", "x")] == ["r.example/team/app", "r.example/team/app", "r.example/team", ""]
+    assert [
+        c.username
+        for r in ("team/app", "team/app/x", "team/other", "x", "")
+        if (c := found.get("r.example", r))
+    ] == ["app", "app", "team", "all", "all"]
+    assert [found.account("r.example", r) for r in ("team/app", "team/app/x", "team/other", "x")] == [
+        "r.example/team/app",
+        "r.example/team/app",
+        "r.example/team",
+        "",
+    ]
 
 
 def test_podmans_account_for_one_path_is_none_for_others(tmp_path: Path) -> None:
     file = tmp_path / "home/.config/containers/auth.json"
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"auths": {"r.example/team/app": auth("app", "1"), "https://index.docker.io/v1/": auth("hub", "2")}}))
+    file.write_text(
+        json.dumps(
+            {
+                "auths": {
+                    "r.example/team/app": auth("app", "1"),
+                    "https://index.docker.io/v1/": auth("hub", "2"),
+                }
+            }
+        )
+    )
     found = store(tmp_path)
     assert found.get("r.example", "team/app") == Credential("app", "1")
     assert found.get("r.example", "team/other") is None and found.get("r.example") is None
@@ -92,10 +122,20 @@ def test_helper_in_podmans_file(helper: Path, tmp_path: Path) -> None:
     """containers-auth.json(5): credHelpers by host; what Docker's credsStore would mean is not said there."""
     file = tmp_path / "home/.config/containers/auth.json"
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"credHelpers": {"a.example": "fake"}, "credsStore": "nowhere", "auths": {"b.example": auth("b", "1")}}))
+    file.write_text(
+        json.dumps(
+            {
+                "credHelpers": {"a.example": "fake"},
+                "credsStore": "nowhere",
+                "auths": {"b.example": auth("b", "1")},
+            }
+        )
+    )
     (tmp_path / "secrets").write_text(json.dumps({"a.example": {"Username": "a", "Secret": "2"}}))
     found = store(tmp_path)
-    assert found.get("a.example", "x") == Credential("a", "2") and found.get("b.example", "x") == Credential("b", "1")
+    assert found.get("a.example", "x") == Credential("a", "2") and found.get("b.example", "x") == Credential(
+        "b", "1"
+    )
     assert found.get("c.example", "x") is None
 
 

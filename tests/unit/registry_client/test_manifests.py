@@ -67,7 +67,12 @@ def test_imagetools(registry: FakeRegistry, tmp_path: Path) -> None:
     dry = create(speaker, [], [f"{host}/app:amd", f"{host}/app:arm"], dry_run=True)
     assert platforms(dry) == ["linux/amd64", "linux/arm64"] and "all" not in registry.manifests["app"]
     with running() as other:
-        made = create(speaker, [f"{host}/app:all", f"{other.host}/else:1"], [f"{host}/app:amd", f"{host}/app:arm"], annotations={"a": "b"})
+        made = create(
+            speaker,
+            [f"{host}/app:all", f"{other.host}/else:1"],
+            [f"{host}/app:amd", f"{host}/app:arm"],
+            annotations={"a": "b"},
+        )
         assert registry.manifests["app"]["all"][1] == other.manifests["else"]["1"][1] == made.raw
         assert set(other.blobs["else"]) == set(registry.blobs["app"])
         create(speaker, [f"{host}/app:all"], [f"{host}/old/app:1"], append=True)
@@ -76,7 +81,11 @@ def test_imagetools(registry: FakeRegistry, tmp_path: Path) -> None:
         create(speaker, [f"{host}/app:again"], [f"{host}/app:all"])
         assert registry.manifests["app"]["again"] == before  # one index keeps its bytes
     reference, desc, content, found = inspect(speaker, f"{host}/app:amd")
-    assert str(reference) == f"{host}/app:amd" and content.raw == AMD.manifest.raw and str(found[desc.digest]) == "linux/amd64"
+    assert (
+        str(reference) == f"{host}/app:amd"
+        and content.raw == AMD.manifest.raw
+        and str(found[desc.digest]) == "linux/amd64"
+    )
     with pytest.raises(Invalid):
         create(speaker, [], [f"{host}/app:amd"])
 
@@ -84,13 +93,27 @@ def test_imagetools(registry: FakeRegistry, tmp_path: Path) -> None:
 def test_what_an_entry_says_of_its_variant_is_kept(registry: FakeRegistry, tmp_path: Path) -> None:
     """v8 says nothing of arm64 that its absence does not, and Docker Hub's images have it: it is written on as it was."""
     entries = [
-        Descriptor.of(ARM.manifest.raw, mt.OCI_MANIFEST, platform=Platform.from_json({"os": "linux", "architecture": "arm64", "variant": "v8"})),
-        Descriptor.of(OLD.manifest.raw, mt.DOCKER_MANIFEST, platform=Platform.from_json({"os": "linux", "architecture": "arm"})),
+        Descriptor.of(
+            ARM.manifest.raw,
+            mt.OCI_MANIFEST,
+            platform=Platform.from_json({"os": "linux", "architecture": "arm64", "variant": "v8"}),
+        ),
+        Descriptor.of(
+            OLD.manifest.raw,
+            mt.DOCKER_MANIFEST,
+            platform=Platform.from_json({"os": "linux", "architecture": "arm"}),
+        ),
     ]
     for image in (ARM, OLD):
         registry.add_image("hub", "", image)
     registry.add_manifest("hub", "all", Index.compose(entries).raw, mt.OCI_INDEX)
-    made = create(client(tmp_path), [], [f"{registry.host}/hub:all", f"{registry.host}/app:amd"], dry_run=True)
+    made = create(
+        client(tmp_path), [], [f"{registry.host}/hub:all", f"{registry.host}/app:amd"], dry_run=True
+    )
     shown = [m["platform"] for m in json.loads(made.raw)["manifests"]]
-    assert shown == [{"os": "linux", "architecture": "arm64", "variant": "v8"}, {"os": "linux", "architecture": "arm"}, {"os": "linux", "architecture": "amd64"}]
+    assert shown == [
+        {"os": "linux", "architecture": "arm64", "variant": "v8"},
+        {"os": "linux", "architecture": "arm"},
+        {"os": "linux", "architecture": "amd64"},
+    ]
     assert platforms(made) == ["linux/arm64", "linux/arm/v7", "linux/amd64"]

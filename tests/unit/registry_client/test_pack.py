@@ -60,7 +60,9 @@ def test_a_large_layer_is_sent_while_it_is_compressed(registry: FakeRegistry, en
 
 
 @pytest.mark.parametrize("status", [500, 503, 404])
-def test_a_stream_that_fails_takes_the_ordinary_way(registry: FakeRegistry, engine: Engine, status: int) -> None:
+def test_a_stream_that_fails_takes_the_ordinary_way(
+    registry: FakeRegistry, engine: Engine, status: int
+) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 6_000_000)
     torn = []
@@ -86,7 +88,9 @@ def test_what_is_never_accepted_is_told(registry: FakeRegistry, engine: Engine) 
     assert "1" not in registry.manifests.get("app", {})
 
 
-@pytest.mark.parametrize(("kind", "media_type"), [("zstd", mt.OCI_LAYER_ZSTD), ("none", mt.OCI_LAYER), ("gzip", mt.OCI_LAYER_GZIP)])
+@pytest.mark.parametrize(
+    ("kind", "media_type"), [("zstd", mt.OCI_LAYER_ZSTD), ("none", mt.OCI_LAYER), ("gzip", mt.OCI_LAYER_GZIP)]
+)
 def test_compressions(registry: FakeRegistry, engine: Engine, kind: str, media_type: str) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 100_000)
@@ -113,10 +117,15 @@ def test_repo_digests_are_those_of_the_registry(registry: FakeRegistry, engine: 
     second = Engine(engine.root.parent / "second")
     second.__dict__["registry"] = engine.registry
     second.pull(f"{registry.host}/app@{pushed.target.digest}")
-    assert second.image_inspect(f"{registry.host}/app@{pushed.target.digest}")["Id"] == engine.image_inspect(name)["Id"]
+    assert (
+        second.image_inspect(f"{registry.host}/app@{pushed.target.digest}")["Id"]
+        == engine.image_inspect(name)["Id"]
+    )
 
 
-def test_an_image_that_is_removed_while_it_is_pushed_arrives_whole(registry: FakeRegistry, engine: Engine) -> None:
+def test_an_image_that_is_removed_while_it_is_pushed_arrives_whole(
+    registry: FakeRegistry, engine: Engine
+) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 6_000_000)
     other = Engine(engine.root)

@@ -38,7 +38,9 @@ def test_https_goes_through_a_tunnel(tmp_path: Path) -> None:
         image = make_image({"a": b"x"})
         put = registry.add_image("team/a", "1", image)
         proxies = {"https_proxy": f"http://me:s3cret%40@{proxy.host}"}
-        remote = client(tmp_path, proxies=proxies, ca_bundle=tmp_path / "ca.pem").remote(Reference.parse("far.example/team/a"))
+        remote = client(tmp_path, proxies=proxies, ca_bundle=tmp_path / "ca.pem").remote(
+            Reference.parse("far.example/team/a")
+        )
         assert remote.resolve("far.example/team/a:1") == put
         with remote.open(image.manifest.layers[0]) as body:
             assert body.read() == image.layers[0]
@@ -51,7 +53,9 @@ def test_no_proxy_goes_around_it(tmp_path: Path) -> None:
     with with_tls(tmp_path, "far.example") as registry, connecting({"far.example": registry.host}) as proxy:
         registry.add_image("a", "1", make_image({"a": b"x"}))
         proxies = {"HTTPS_PROXY": f"http://{proxy.host}", "NO_PROXY": ".example"}
-        remote = client(tmp_path, proxies=proxies, ca_bundle=tmp_path / "ca.pem").remote(Reference.parse("far.example/a"))
+        remote = client(tmp_path, proxies=proxies, ca_bundle=tmp_path / "ca.pem").remote(
+            Reference.parse("far.example/a")
+        )
         with pytest.raises(Unavailable, match=r"cannot reach far\.example"):
             remote.resolve("far.example/a:1")
         assert proxy.asked == []
@@ -59,7 +63,9 @@ def test_no_proxy_goes_around_it(tmp_path: Path) -> None:
 
 def test_a_proxy_that_refuses_is_told(tmp_path: Path) -> None:
     with connecting({}) as proxy:
-        remote = client(tmp_path, proxies={"https_proxy": f"http://{proxy.host}"}, tries=1).remote(Reference.parse("far.example/a"))
+        remote = client(tmp_path, proxies={"https_proxy": f"http://{proxy.host}"}, tries=1).remote(
+            Reference.parse("far.example/a")
+        )
         with pytest.raises(Unavailable, match=r"far\.example.*502"):
             remote.resolve("far.example/a:1")
 
@@ -67,20 +73,58 @@ def test_a_proxy_that_refuses_is_told(tmp_path: Path) -> None:
 def test_search_on_docker_hub(tmp_path: Path) -> None:
     """Hub's own answer, asked as docker asks it: /v1/search on index.docker.io."""
     results = [
-        {"name": "nginx", "description": "Official build of Nginx.", "star_count": 20000, "is_official": True, "is_automated": False, "pull_count": 1},
-        {"name": "nginx/nginx-ingress", "description": "", "star_count": 100, "is_official": False, "is_automated": False},
+        {
+            "name": "nginx",
+            "description": "Official build of Nginx.",
+            "star_count": 20000,
+            "is_official": True,
+            "is_automated": False,
+            "pull_count": 1,
+        },
+        {
+            "name": "nginx/nginx-ingress",
+            "description": "",
+            "star_count": 100,
+            "is_official": False,
+            "is_automated": False,
+        },
     ]
 
     def hub(request: Request) -> Response | None:
         if request.path != "/v1/search":
             return Response(404)
-        return Response(200, {}, json.dumps({"query": "nginx", "num_results": 2, "page": 1, "page_size": 25, "num_pages": 1, "results": results}).encode())
+        return Response(
+            200,
+            {},
+            json.dumps(
+                {
+                    "query": "nginx",
+                    "num_results": 2,
+                    "page": 1,
+                    "page_size": 25,
+                    "num_pages": 1,
+                    "results": results,
+                }
+            ).encode(),
+        )
 
-    with with_tls(tmp_path, "index.docker.io") as registry, connecting({"index.docker.io": registry.host}) as proxy:
+    with (
+        with_tls(tmp_path, "index.docker.io") as registry,
+        connecting({"index.docker.io": registry.host}) as proxy,
+    ):
         registry.hook = hub
-        speaker = client(tmp_path, proxies={"https_proxy": f"http://{proxy.host}"}, ca_bundle=tmp_path / "ca.pem")
+        speaker = client(
+            tmp_path, proxies={"https_proxy": f"http://{proxy.host}"}, ca_bundle=tmp_path / "ca.pem"
+        )
         found = search(speaker, "library/nginx", limit=7)
-        assert [(f.name, f.stars, f.official) for f in found] == [("nginx", 20000, True), ("nginx/nginx-ingress", 100, False)]
+        assert [(f.name, f.stars, f.official) for f in found] == [
+            ("nginx", 20000, True),
+            ("nginx/nginx-ingress", 100, False),
+        ]
         assert [f.name for f in search(speaker, "nginx", official=True)] == ["nginx"]
         asked = registry.log[0]
-        assert asked.query == {"q": ["nginx"], "n": ["7"]} and asked.headers["host"] == "index.docker.io" and "authorization" not in asked.headers
+        assert (
+            asked.query == {"q": ["nginx"], "n": ["7"]}
+            and asked.headers["host"] == "index.docker.io"
+            and "authorization" not in asked.headers
+        )

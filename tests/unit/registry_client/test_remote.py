@@ -197,9 +197,17 @@ def test_download_goes_on_after_a_break(registry: FakeRegistry, tmp_path: Path) 
         return None
 
     registry.hook = hook
-    with client(tmp_path).remote(ref(registry, "a/b")).open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body:
+    with (
+        client(tmp_path)
+        .remote(ref(registry, "a/b"))
+        .open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body
+    ):
         assert body.read() == data
-    assert [r.headers.get("range") for r in registry.requests("GET", "/blobs/")] == [None, "bytes=500000-", "bytes=1200000-"]
+    assert [r.headers.get("range") for r in registry.requests("GET", "/blobs/")] == [
+        None,
+        "bytes=500000-",
+        "bytes=1200000-",
+    ]
 
 
 def test_download_without_ranges_reads_again(registry: FakeRegistry, tmp_path: Path) -> None:
@@ -207,8 +215,14 @@ def test_download_without_ranges_reads_again(registry: FakeRegistry, tmp_path: P
     digest = registry.add("a/b", data)
     registry.ranges = False
     cuts = [600_000]
-    registry.hook = lambda r: Response(200, {}, data, cut=cuts.pop()) if "/blobs/" in r.path and cuts else None
-    with client(tmp_path).remote(ref(registry, "a/b")).open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body:
+    registry.hook = lambda r: (
+        Response(200, {}, data, cut=cuts.pop()) if "/blobs/" in r.path and cuts else None
+    )
+    with (
+        client(tmp_path)
+        .remote(ref(registry, "a/b"))
+        .open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body
+    ):
         assert body.read() == data
 
 
@@ -216,12 +230,19 @@ def test_a_peer_that_never_gets_on_is_given_up(registry: FakeRegistry, tmp_path:
     data = noise(100_000)
     digest = registry.add("a/b", data)
     registry.hook = lambda r: Response(200, {}, data, cut=10) if "/blobs/" in r.path else None
-    with client(tmp_path).remote(ref(registry, "a/b")).open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body, pytest.raises(Unavailable):
+    with (
+        client(tmp_path)
+        .remote(ref(registry, "a/b"))
+        .open(Descriptor(mt.OCI_LAYER, digest, len(data))) as body,
+        pytest.raises(Unavailable),
+    ):
         body.read()
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_parallel_ranges(registry: FakeRegistry, tmp_path: Path, ignored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_ranges(
+    registry: FakeRegistry, tmp_path: Path, ignored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = noise(40_000_000)
     digest = registry.add("a/b", data)
     monkeypatch.setattr("boxwright.registry.client.download._TRIAL", 0.0)
@@ -252,7 +273,9 @@ def test_a_bad_part_is_fetched_again_from_its_start(registry: FakeRegistry, tmp_
     digest = registry.add("a/b", data)
     sink = Memory()
     sink.have[digest] = b"x" * 400_000
-    copying.move(client(tmp_path).remote(ref(registry, "a/b")), sink, Descriptor(mt.OCI_LAYER, digest, len(data)))
+    copying.move(
+        client(tmp_path).remote(ref(registry, "a/b")), sink, Descriptor(mt.OCI_LAYER, digest, len(data))
+    )
     assert sink.content[digest] == data
 
 
@@ -260,7 +283,12 @@ def test_mount_from_a_neighbour(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.add_image("a/b", "1", IMAGE)
     speaker = client(tmp_path)
     source, target = f"{registry.host}/a/b:1", f"{registry.host}/c/d:2"
-    copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target)
+    copying.copy(
+        speaker.remote(Reference.parse(source)),
+        source,
+        speaker.remote(Reference.parse(target), push=True),
+        target,
+    )
     assert registry.manifests["c/d"]["2"][1] == IMAGE.manifest.raw
     assert not registry.requests("GET", "/blobs/")
     assert not registry.requests("PATCH") and not registry.requests("PUT", "/blobs/")
@@ -271,7 +299,12 @@ def test_a_refused_mount_uses_its_session(registry: FakeRegistry, tmp_path: Path
     registry.hook = lambda r: r.query.pop("mount", None) and None
     speaker = client(tmp_path)
     source, target = f"{registry.host}/a/b:1", f"{registry.host}/c/d:2"
-    copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target)
+    copying.copy(
+        speaker.remote(Reference.parse(source)),
+        source,
+        speaker.remote(Reference.parse(target), push=True),
+        target,
+    )
     assert set(registry.blobs["c/d"]) == set(registry.blobs["a/b"])
     assert len(registry.requests("POST")) == 3  # a session each, none opened twice
 
@@ -283,27 +316,44 @@ def test_referrers_go_along(registry: FakeRegistry, tmp_path: Path, api: bool) -
     registry.add("a/b", signature)
     registry.add("a/b", b"{}")
     raw = Manifest.compose(
-        Descriptor.of(b"{}", mt.OCI_EMPTY), [Descriptor.of(signature, "application/x.sig")], subject=put, artifact_type="application/x.signature",
-    ).raw  # fmt: skip
+        Descriptor.of(b"{}", mt.OCI_EMPTY),
+        [Descriptor.of(signature, "application/x.sig")],
+        subject=put,
+        artifact_type="application/x.signature",
+    ).raw
     desc = registry.add_manifest("a/b", "", raw)
     with running() as other:
         registry.referrers_api = other.referrers_api = api
         if not api:
-            entry = Descriptor(mt.OCI_MANIFEST, desc.digest, desc.size, artifact_type="application/x.signature")
-            registry.add_manifest("a/b", str(put.digest).replace(":", "-"), Index.compose([entry]).raw, mt.OCI_INDEX)
+            entry = Descriptor(
+                mt.OCI_MANIFEST, desc.digest, desc.size, artifact_type="application/x.signature"
+            )
+            registry.add_manifest(
+                "a/b", str(put.digest).replace(":", "-"), Index.compose([entry]).raw, mt.OCI_INDEX
+            )
         speaker = client(tmp_path)
         source, target = f"{registry.host}/a/b:1", f"{other.host}/c:2"
-        copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target, referrers=True)
+        copying.copy(
+            speaker.remote(Reference.parse(source)),
+            source,
+            speaker.remote(Reference.parse(target), push=True),
+            target,
+            referrers=True,
+        )
         assert other.manifests["c"][str(desc.digest)][1] == raw
         found = speaker.remote(Reference.parse(target)).referrers(put.digest)
         assert [d.digest for d in found] == [desc.digest]
         assert found[0].artifact_type == "application/x.signature"
 
 
-def test_foreign_layers_come_from_their_url_and_are_not_pushed(registry: FakeRegistry, tmp_path: Path) -> None:
+def test_foreign_layers_come_from_their_url_and_are_not_pushed(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
     data = b"F" * 1000
     registry.hook = lambda r: Response(200, {}, data) if r.path == "/elsewhere" else None
-    desc = Descriptor(mt.DOCKER_FOREIGN_GZIP, Digest.of(data), len(data), urls=(f"http://{registry.host}/elsewhere",))
+    desc = Descriptor(
+        mt.DOCKER_FOREIGN_GZIP, Digest.of(data), len(data), urls=(f"http://{registry.host}/elsewhere",)
+    )
     remote = client(tmp_path).remote(ref(registry, "a/b"), push=True)
     assert remote.open(desc).read() == data
     assert "authorization" not in registry.requests("GET", "elsewhere")[0].headers
@@ -356,7 +406,11 @@ def test_endless_manifest(registry: FakeRegistry, tmp_path: Path) -> None:
         while True:
             yield b" " * 65536
 
-    registry.hook = lambda r: Response(200, chunks=endless()) if "manifests" in r.path and r.method == "GET" else (Response(405) if r.method == "HEAD" else None)
+    registry.hook = lambda r: (
+        Response(200, chunks=endless())
+        if "manifests" in r.path and r.method == "GET"
+        else (Response(405) if r.method == "HEAD" else None)
+    )
     with pytest.raises(ManifestInvalid, match="more than"):
         pulled(registry, tmp_path)
 
@@ -382,7 +436,11 @@ def test_index_that_contains_itself(registry: FakeRegistry, tmp_path: Path) -> N
     """It cannot exist; a liar serves one that says so."""
     itself = Digest.of(b"a guess")
     raw = Index.compose([Descriptor(mt.OCI_INDEX, itself, 300)]).raw
-    registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX, "Docker-Content-Digest": str(itself)}, raw) if "manifests" in r.path else None
+    registry.hook = lambda r: (
+        Response(200, {"Content-Type": mt.OCI_INDEX, "Docker-Content-Digest": str(itself)}, raw)
+        if "manifests" in r.path
+        else None
+    )
     with pytest.raises(ContentMismatch):
         pulled(registry, tmp_path)
 
@@ -396,7 +454,12 @@ def test_endless_nesting(registry: FakeRegistry, tmp_path: Path) -> None:
 
 
 def test_unknown_media_type(registry: FakeRegistry, tmp_path: Path) -> None:
-    registry.add_manifest("a/b", "1", json.dumps({"schemaVersion": 2, "mediaType": "application/x-odd"}).encode(), "application/x-odd")
+    registry.add_manifest(
+        "a/b",
+        "1",
+        json.dumps({"schemaVersion": 2, "mediaType": "application/x-odd"}).encode(),
+        "application/x-odd",
+    )
     with pytest.raises(ManifestInvalid, match="x-odd"):
         pulled(registry, tmp_path)
     registry.add_manifest("a/b", "1", b"<html>log in</html>", "text/html")
@@ -411,8 +474,18 @@ def test_schema_1_is_refused_clearly(registry: FakeRegistry, tmp_path: Path) -> 
         pulled(registry, tmp_path)
 
 
-@pytest.mark.parametrize("target", ["http://169.254.169.254/latest/meta-data", "http://[fe80::1]/x", "ftp://127.0.0.1/x", "http://0.0.0.0:1/x"])
-def test_redirect_to_an_address_that_is_none_of_its_business(registry: FakeRegistry, tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fe80::1]/x",
+        "ftp://127.0.0.1/x",
+        "http://0.0.0.0:1/x",
+    ],
+)
+def test_redirect_to_an_address_that_is_none_of_its_business(
+    registry: FakeRegistry, tmp_path: Path, target: str
+) -> None:
     registry.add_image("a/b", "1", IMAGE)
     registry.hook = lambda r: Response(307, {"Location": target}) if "/blobs/" in r.path else None
     with pytest.raises(BoxwrightError, match="sends us to"):
@@ -449,21 +522,33 @@ def test_a_registry_that_forgot_its_own_tls(tmp_path: Path) -> None:
     speaker = client(tmp_path)
     session = speaker.session(speaker.hosts.origin("reg.example", "a"))
     source = "https://reg.example/v2/a/blobs/uploads/"
-    assert session.checked("http://reg.example/v2/a/blobs/uploads/1?s=2", source) == "https://reg.example/v2/a/blobs/uploads/1?s=2"
+    assert (
+        session.checked("http://reg.example/v2/a/blobs/uploads/1?s=2", source)
+        == "https://reg.example/v2/a/blobs/uploads/1?s=2"
+    )
     for target in ("http://cdn.example/x", "http://reg.example:81/x", "https://user@reg.example/x"):
         with pytest.raises(BoxwrightError):
             session.checked(target, source)
 
 
 def test_copy_of_what_is_there_is_one_round_trip_a_blob(registry: FakeRegistry, tmp_path: Path) -> None:
-    entries = [registry.add_image("a/b", "", make_image({"a": noise(1000, n)}, platform=p)) for n, p in enumerate(("linux/amd64", "linux/arm64"))]
+    entries = [
+        registry.add_image("a/b", "", make_image({"a": noise(1000, n)}, platform=p))
+        for n, p in enumerate(("linux/amd64", "linux/arm64"))
+    ]
     registry.add_manifest("a/b", "1", Index.compose(entries).raw, mt.OCI_INDEX)
     with running() as other:
         speaker = client(tmp_path)
         source, target = f"{registry.host}/a/b:1", f"{other.host}/c:1"
         for _ in range(2):
             before = len(other.log)
-            copying.copy(speaker.remote(Reference.parse(source)), source, speaker.remote(Reference.parse(target), push=True), target, jobs=6)
+            copying.copy(
+                speaker.remote(Reference.parse(source)),
+                source,
+                speaker.remote(Reference.parse(target), push=True),
+                target,
+                jobs=6,
+            )
         again = [(r.method, r.path) for r in other.log[before:]]
         assert len([p for _, p in again if "/blobs/" in p]) == len(other.blobs["c"]) == 4
         assert len([p for _, p in again if "/manifests/" in p]) == 3
@@ -493,12 +578,25 @@ def signed(registry: FakeRegistry) -> tuple[Descriptor, dict[str, bytes], Descri
         registry.add_image("a/b", tag, attached)
         wanted[tag] = attached.manifest.raw
     registry.add("a/b", b"{}")
-    raw = Manifest.compose(Descriptor.of(b"{}", mt.OCI_EMPTY), [], subject=put, artifact_type="application/x.signature").raw
+    raw = Manifest.compose(
+        Descriptor.of(b"{}", mt.OCI_EMPTY), [], subject=put, artifact_type="application/x.signature"
+    ).raw
     return put, wanted, registry.add_manifest("a/b", "", raw), raw
 
 
-@pytest.mark.parametrize("place", ["oci:{}/layout", "oci:{}/layout:kept", "oci-archive:{}/a.tar", "oci-archive:{}/a.tar:kept", "local:kept"])
-def test_signatures_by_tag_and_by_subject_survive_a_place_between(registry: FakeRegistry, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        "oci:{}/layout",
+        "oci:{}/layout:kept",
+        "oci-archive:{}/a.tar",
+        "oci-archive:{}/a.tar:kept",
+        "local:kept",
+    ],
+)
+def test_signatures_by_tag_and_by_subject_survive_a_place_between(
+    registry: FakeRegistry, tmp_path: Path, place: str
+) -> None:
     """Registry to another place to another registry: cosign's tags and referrers arrive, all digests the same."""
     put, wanted, referrer, raw = signed(registry)
     place = place.format(tmp_path)
@@ -523,14 +621,19 @@ def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, 
     engine.__dict__["registry"] = client(tmp_path)
     engine.pull(f"{registry.host}/a/b:1")
     assert engine.store.size(referrer.digest) is None  # a pull takes the image alone, as docker's does
-    engine.store.put(raw, mt.OCI_MANIFEST)  # as a load of an archive leaves it; that it is here already hinders nothing
+    engine.store.put(
+        raw, mt.OCI_MANIFEST
+    )  # as a load of an archive leaves it; that it is here already hinders nothing
     engine.copy(f"{registry.host}/a/b:1", "local:kept")
     assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/a/b:1", "kept:latest"]]
     engine.image_prune()
     engine.builder_prune(everything=True)
     assert engine.store.size(referrer.digest) == referrer.size and engine.fsck() == []
     engine.copy("local:kept", f"oci:{tmp_path}/layout")
-    assert set(Layout(tmp_path / "layout").tags()) == set(wanted) - {"1"} and len(Layout(tmp_path / "layout").referrers(put.digest)) == 1
+    assert (
+        set(Layout(tmp_path / "layout").tags()) == set(wanted) - {"1"}
+        and len(Layout(tmp_path / "layout").referrers(put.digest)) == 1
+    )
     engine.copy("local:kept", f"docker-archive:{tmp_path}/d.tar:x:1")
     with tarfile.open(tmp_path / "d.tar") as tar:
         assert f"blobs/sha256/{referrer.digest.hex}" not in tar.getnames()
@@ -544,7 +647,9 @@ def test_a_pulled_image_cannot_attach_itself_to_another(registry: FakeRegistry, 
     """Only a copy from a place that says so attaches; otherwise a later copy would spread what nobody asked for."""
     victim = registry.add_image("good", "1", IMAGE)
     other = make_image({"evil": b"x" * 99})
-    manifest = Manifest.compose(other.manifest.config, other.manifest.layers, media_type=mt.OCI_MANIFEST, subject=victim)
+    manifest = Manifest.compose(
+        other.manifest.config, other.manifest.layers, media_type=mt.OCI_MANIFEST, subject=victim
+    )
     for blob in (other.config, *other.layers):
         registry.add("evil", blob)
     registry.add_manifest("evil", "1", manifest.raw)
@@ -559,7 +664,10 @@ def test_a_pulled_image_cannot_attach_itself_to_another(registry: FakeRegistry, 
 
 def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_path: Path) -> None:
     """One platform was pulled: the copy has the same index and that platform, from the store and from the layout."""
-    entries = [registry.add_image("multi", "", make_image({"a": p.encode()}, platform=p)) for p in ("linux/amd64", "linux/arm64")]
+    entries = [
+        registry.add_image("multi", "", make_image({"a": p.encode()}, platform=p))
+        for p in ("linux/amd64", "linux/arm64")
+    ]
     platforms = [Platform.parse("linux/amd64"), Platform.parse("linux/arm64")]
     raw = Index.compose([replace(e, platform=p) for e, p in zip(entries, platforms)]).raw
     index = registry.add_manifest("multi", "1", raw, mt.OCI_INDEX)
@@ -568,8 +676,12 @@ def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_
     engine.pull(f"{registry.host}/multi:1", platform="linux/arm64")
     notes: list[str] = []
     engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout", note=notes.append)
-    assert notes == ["Not all multiplatform-content is present and only the available platforms were copied (linux/arm64)"]
-    engine.copy(f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar", platform="linux/arm64", note=notes.append)
+    assert notes == [
+        "Not all multiplatform-content is present and only the available platforms were copied (linux/arm64)"
+    ]
+    engine.copy(
+        f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar", platform="linux/arm64", note=notes.append
+    )
     engine.copy(f"{registry.host}/multi:1", f"oci:{tmp_path}/all", note=notes.append)
     assert len(notes) == 1  # what was asked for, and what is whole, needs no words
     with running() as other:
@@ -612,7 +724,9 @@ def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: 
     notes.mkdir()
 
     def push(alive: bool) -> None:
-        client(tmp_path, uploads=notes).remote(ref(registry, "a/b"), push=True).push(desc, cast(BinaryIO, Dying(data, alive)))
+        client(tmp_path, uploads=notes).remote(ref(registry, "a/b"), push=True).push(
+            desc, cast(BinaryIO, Dying(data, alive))
+        )
 
     with pytest.raises(KeyboardInterrupt):
         push(alive=False)
@@ -636,19 +750,37 @@ def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: 
 def test_attestations_in_an_index_come_and_go(registry: FakeRegistry, tmp_path: Path) -> None:
     """BuildKit lays an attestation beside each image: a manifest with an image's config over what is no file system."""
     put = registry.add_image("app", "", IMAGE)
-    statement, config = b'{"predicate":1}', b'{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' % (b"0" * 64)
+    statement, config = (
+        b'{"predicate":1}',
+        b'{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}'
+        % (b"0" * 64),
+    )
     for blob in (statement, config):
         registry.add("app", blob)
-    raw = Manifest.compose(Descriptor.of(config, mt.OCI_CONFIG), [Descriptor.of(statement, "application/vnd.in-toto+json")]).raw
-    about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": str(put.digest)}
-    beside = replace(registry.add_manifest("app", "", raw), platform=Platform("unknown", "unknown"), annotations=about)
-    index = registry.add_manifest("app", "1", Index.compose([replace(put, platform=Platform.parse("linux/amd64")), beside]).raw, mt.OCI_INDEX)
+    raw = Manifest.compose(
+        Descriptor.of(config, mt.OCI_CONFIG), [Descriptor.of(statement, "application/vnd.in-toto+json")]
+    ).raw
+    about = {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": str(put.digest),
+    }
+    beside = replace(
+        registry.add_manifest("app", "", raw), platform=Platform("unknown", "unknown"), annotations=about
+    )
+    index = registry.add_manifest(
+        "app",
+        "1",
+        Index.compose([replace(put, platform=Platform.parse("linux/amd64")), beside]).raw,
+        mt.OCI_INDEX,
+    )
     engine = Engine(tmp_path / "root")
     engine.__dict__["registry"] = client(tmp_path)
     with running() as other:
         engine.copy(f"{registry.host}/app:1", "local:whole")
         assert engine.copy("local:whole", f"{other.host}/app:1").digest == index.digest
-        assert other.manifests["app"][str(beside.digest)][1] == raw and set(other.blobs["app"]) == set(registry.blobs["app"])
+        assert other.manifests["app"][str(beside.digest)][1] == raw and set(other.blobs["app"]) == set(
+            registry.blobs["app"]
+        )
     engine.pull(f"{registry.host}/app:1")
     assert engine.fsck() == []
 
@@ -658,10 +790,16 @@ def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path)
     registry.add("chart", b"{}")
     chart = registry.add("chart", b"templates")
     desc = Descriptor("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart, 9)
-    registry.add_manifest("chart", "1", Manifest.compose(Descriptor.of(b"{}", "application/vnd.cncf.helm.config.v1+json"), [desc]).raw)
+    registry.add_manifest(
+        "chart",
+        "1",
+        Manifest.compose(Descriptor.of(b"{}", "application/vnd.cncf.helm.config.v1+json"), [desc]).raw,
+    )
     engine = Engine(tmp_path / "root")
     engine.__dict__["registry"] = client(tmp_path)
-    with pytest.raises(NoImage, match=r"chart:1 is not a container image: its config is 'application/vnd.cncf.helm") as caught:
+    with pytest.raises(
+        NoImage, match=r"chart:1 is not a container image: its config is 'application/vnd.cncf.helm"
+    ) as caught:
         engine.pull(f"{registry.host}/chart:1")
     assert "oci:DIRECTORY" in caught.value.hint and registry.requests("GET", "/blobs/") == []
     engine.copy(f"{registry.host}/chart:1", f"oci:{tmp_path}/chart")
@@ -680,7 +818,11 @@ def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, 
     seen: set[str] = set()
 
     def cut(request: Request) -> Response | None:
-        if request.method != "GET" or request.path in seen or not any(part in request.path for part in ("/manifests/", "/tags/")):
+        if (
+            request.method != "GET"
+            or request.path in seen
+            or not any(part in request.path for part in ("/manifests/", "/tags/"))
+        ):
             return None
         seen.add(request.path)
         registry.hook = None
@@ -696,13 +838,19 @@ def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, 
         engine.__dict__["registry"] = client(tmp_path)
         assert engine.copy(name, f"{other.host}/app:1").digest == index.digest
     assert len(seen) == 5, seen  # the index, its image, the tags, and what refers to the two
-    registry.hook = lambda r: Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100) if "manifests" in r.path and r.method == "GET" else None
+    registry.hook = lambda r: (
+        Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100)
+        if "manifests" in r.path and r.method == "GET"
+        else None
+    )
     with pytest.raises(Unavailable, match="hung up in the middle of its answer"):
         client(tmp_path).remote(Reference.parse(name)).manifest(name)
 
 
 @pytest.mark.parametrize("more", [0, 40])
-def test_a_repository_of_many_tags_is_not_listed_to_its_end(registry: FakeRegistry, tmp_path: Path, more: int) -> None:
+def test_a_repository_of_many_tags_is_not_listed_to_its_end(
+    registry: FakeRegistry, tmp_path: Path, more: int
+) -> None:
     """What is attached by tag is found with one page of the list, or by asking for it."""
     put = registry.add_image("app", "z", IMAGE)
     attached = make_image({"payload": b"signed"})
@@ -714,7 +862,9 @@ def test_a_repository_of_many_tags_is_not_listed_to_its_end(registry: FakeRegist
     with running() as other:
         engine.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
         assert other.manifests["app"][f"sha256-{put.digest.hex}.sig"][1] == attached.manifest.raw
-        assert sorted(t for t in other.manifests["app"] if ":" not in t) == sorted(["z", f"sha256-{put.digest.hex}.sig"])
+        assert sorted(t for t in other.manifests["app"] if ":" not in t) == sorted(
+            ["z", f"sha256-{put.digest.hex}.sig"]
+        )
     assert len(registry.requests("GET", "/tags/list")) == 1
     asked = {r.path.rpartition(".")[2] for r in registry.requests("HEAD", "/manifests/sha256-")}
     assert asked == ({"sig", "att", "sbom"} if more else {"sig"})

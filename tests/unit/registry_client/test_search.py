@@ -23,11 +23,17 @@ def registry() -> Iterator[FakeRegistry]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("nginx", ("", "nginx")), ("library/nginx", ("", "nginx")), ("user/app", ("", "user/app")), ("docker.io/user/app", ("", "user/app")),
-        ("localhost/x", ("localhost", "x")), ("localhost:5000/x/y", ("localhost:5000", "x/y")), ("r.example/", ("r.example", "")),
-        ("localhost:5000", ("localhost:5000", "")), ("quay.io/a", ("quay.io", "a")),
+        ("nginx", ("", "nginx")),
+        ("library/nginx", ("", "nginx")),
+        ("user/app", ("", "user/app")),
+        ("docker.io/user/app", ("", "user/app")),
+        ("localhost/x", ("localhost", "x")),
+        ("localhost:5000/x/y", ("localhost:5000", "x/y")),
+        ("r.example/", ("r.example", "")),
+        ("localhost:5000", ("localhost:5000", "")),
+        ("quay.io/a", ("quay.io", "a")),
     ],
-)  # fmt: skip
+)
 def test_split(text: str, expected: tuple[str, str]) -> None:
     assert split_term(text) == expected
 
@@ -36,8 +42,10 @@ def test_index(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.searchable = True
     found = search(client(tmp_path), f"{registry.host}/app")
     assert [(f.name, f.stars, f.official) for f in found] == [
-        (f"{registry.host}/app", 0, False), (f"{registry.host}/team/app", 1, False), (f"{registry.host}/zapp", 3, True),
-    ]  # fmt: skip
+        (f"{registry.host}/app", 0, False),
+        (f"{registry.host}/team/app", 1, False),
+        (f"{registry.host}/zapp", 3, True),
+    ]
     assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", stars=1)] == [1, 3]
     assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", official=True)] == [3]
     assert [f.stars for f in search(client(tmp_path), f"{registry.host}/app", official=False)] == [0, 1]
@@ -47,7 +55,9 @@ def test_index(registry: FakeRegistry, tmp_path: Path) -> None:
 
 
 def test_catalog_where_there_is_no_index(registry: FakeRegistry, tmp_path: Path) -> None:
-    assert [f.name for f in search(client(tmp_path), f"{registry.host}/APP")] == [f"{registry.host}/{n}" for n in ("app", "team/app", "zapp")]
+    assert [f.name for f in search(client(tmp_path), f"{registry.host}/APP")] == [
+        f"{registry.host}/{n}" for n in ("app", "team/app", "zapp")
+    ]
 
 
 def test_neither(registry: FakeRegistry, tmp_path: Path) -> None:

@@ -33,12 +33,18 @@ def test_its_layers_are_compressed_and_the_digest_is_that_of_a_push(tmp_path: Pa
     with running() as registry:
         registry.hook = tear
         copied = engine.copy(f"docker-archive:{tmp_path}/a.tar", f"{registry.host}/copied:1")
-        assert torn and registry.requests("PATCH")[1].headers["content-range"].startswith("1000000-")  # it can be read again from anywhere
+        assert torn and registry.requests("PATCH")[1].headers["content-range"].startswith(
+            "1000000-"
+        )  # it can be read again from anywhere
         manifest = json.loads(registry.manifests["copied"]["1"][1])
         assert [layer["mediaType"] for layer in manifest["layers"]] == [mt.OCI_LAYER_GZIP] * 2
         for layer, tar in zip(manifest["layers"], tars, strict=True):
             blob = registry.blobs["copied"][layer["digest"]]
-            assert str(Digest.of(blob)) == layer["digest"] and len(blob) == layer["size"] and gzip.decompress(blob) == tar
+            assert (
+                str(Digest.of(blob)) == layer["digest"]
+                and len(blob) == layer["size"]
+                and gzip.decompress(blob) == tar
+            )
         before = len(registry.log)
         assert engine.copy(f"docker-archive:{tmp_path}/a.tar", f"{registry.host}/copied:1") == copied
         assert {r.method for r in registry.log[before:] if "/blobs/" in r.path} == {"HEAD"}  # all there
@@ -56,4 +62,7 @@ def test_an_archive_with_a_digest_keeps_it(tmp_path: Path) -> None:
     with running() as registry:
         assert str(engine.copy(f"oci:{tmp_path}/lay", f"{registry.host}/app:1").digest) == entry["digest"]
         engine.copy(f"oci:{tmp_path}/lay", f"docker-archive:{tmp_path}/d.tar:app:1")
-        assert str(engine.copy(f"docker-archive:{tmp_path}/d.tar", f"{registry.host}/app:2").digest) == entry["digest"]
+        assert (
+            str(engine.copy(f"docker-archive:{tmp_path}/d.tar", f"{registry.host}/app:2").digest)
+            == entry["digest"]
+        )

@@ -19,9 +19,16 @@ from support_registry import wait_until
 from support_server import Answer, Client, serving
 
 pytest.importorskip("aiohttp")
-STANDIN = "import sys, time; print('building', *sys.argv[1:]); time.sleep(0.3); sys.exit('broken' in sys.argv[3])"
+STANDIN = (
+    "import sys, time; print('building', *sys.argv[1:]); time.sleep(0.3); sys.exit('broken' in sys.argv[3])"
+)
 COMMAND = [sys.executable, "-c", STANDIN, "{image}", "{dockerfile}", "{url}"]
-LINK = {"url": "https://git.example/web.git#main", "dockerfile": "deploy/Dockerfile", "tag": "edge", "secret": "shared"}
+LINK = {
+    "url": "https://git.example/web.git#main",
+    "dockerfile": "deploy/Dockerfile",
+    "tag": "edge",
+    "secret": "shared",
+}
 
 
 def settings(command: list[str] = COMMAND) -> dict[str, Any]:
@@ -58,7 +65,10 @@ def test_from_a_webhook_to_a_log(registry: Client) -> None:
     assert build["state"] == "done" and build["reason"] == "webhook" and build["id"] == answer.json["build"]
     log = registry("GET", f"/api/builds/acme/web?log={build['id']}")
     assert log.headers["Content-Type"].startswith("text/plain")
-    assert log.body.decode() == "building 127.0.0.1:5000/acme/web:edge deploy/Dockerfile https://git.example/web.git#main\n"
+    assert (
+        log.body.decode()
+        == "building 127.0.0.1:5000/acme/web:edge deploy/Dockerfile https://git.example/web.git#main\n"
+    )
 
 
 def test_a_failing_build_says_so(registry: Client) -> None:
@@ -80,7 +90,15 @@ def test_wrong_secrets_and_wrong_links(registry: Client) -> None:
     assert registry("POST", "/api/builds/acme/web?secret=wrong", b"").status == 403
     assert registry("POST", "/api/builds/acme/web", b"{}", X_Hub_Signature_256="sha256=00").status == 403
     assert registry("POST", "/api/builds/no/such?secret=shared", b"").status == 404
-    for wrong in ({"url": "file:///etc"}, {"url": "--upload-pack=x"}, {"url": "ext::sh -c id"}, {"dockerfile": "../../x"}, {"dockerfile": "-f"}, {"tag": "a b"}, {"url": ""}):
+    for wrong in (
+        {"url": "file:///etc"},
+        {"url": "--upload-pack=x"},
+        {"url": "ext::sh -c id"},
+        {"dockerfile": "../../x"},
+        {"dockerfile": "-f"},
+        {"tag": "a b"},
+        {"url": ""},
+    ):
         assert link(registry, "acme/web", **wrong).status == 400, wrong
     assert registry("DELETE", "/api/builds/acme/web").status == 204
     assert registry("POST", "/api/builds/acme/web?secret=shared", b"").status == 404
@@ -105,7 +123,9 @@ def test_a_build_outlives_the_registry(tmp_path: Path) -> None:
         link(client, "acme/web")
         client("POST", "/api/builds/acme/web?secret=shared", b"")
         build = client("GET", "/api/builds/acme/web").json["builds"][0]["id"]
-        wait_until(lambda: client("GET", f"/api/builds/acme/web?log={build}").body == b"started\n")  # while it runs
+        wait_until(
+            lambda: client("GET", f"/api/builds/acme/web?log={build}").body == b"started\n"
+        )  # while it runs
         assert client("GET", "/api/builds/acme/web").json["builds"][0]["state"] == "running"
         page = client("GET", f"/r/acme/web/_builds/{build}").body.decode()
         assert ">started\n<" in page and 'http-equiv="refresh"' in page
@@ -127,11 +147,20 @@ def test_pages_show_builds(registry: Client) -> None:
     (build,) = ended(registry, "acme/web")
     page = registry("GET", "/r/acme/web/_builds").body.decode()
     assert "https://git.example/&lt;b&gt;.git#main" in page and "s3cr3t" not in page and "refresh" not in page
-    assert f'href="/r/acme/web/_builds/{build["id"]}"' in page and ">done<" in page and "asked by somebody" in page
+    assert (
+        f'href="/r/acme/web/_builds/{build["id"]}"' in page
+        and ">done<" in page
+        and "asked by somebody" in page
+    )
     log = registry("GET", f"/r/acme/web/_builds/{build['id']}").body.decode()
     assert "building 127.0.0.1:5000/acme/web:edge" in log and "&lt;b&gt;" in log and "refresh" not in log
     assert "s3cr3t" not in registry("GET", "/api/builds/acme/web").body.decode()
-    for path in ("/r/acme/web/_builds/99", "/r/acme/web/_builds/x", "/r/acme/none/_builds", "/r/acme/none/_builds/1"):
+    for path in (
+        "/r/acme/web/_builds/99",
+        "/r/acme/web/_builds/x",
+        "/r/acme/none/_builds",
+        "/r/acme/none/_builds/1",
+    ):
         assert registry("GET", path).status == 404, path
 
 
@@ -149,8 +178,14 @@ def test_who_may_link_ask_and_read(tmp_path: Path) -> None:
 
     for user in ("root", "alice", "bob"):
         Users(tmp_path / "htpasswd").put(user, "password", new=True)
-    show = [sys.executable, "-c", "import os, pathlib; print(pathlib.Path(os.environ['DOCKER_CONFIG'], 'config.json').read_text())"]
-    with serving(tmp_path / "data", auth=Auth(tmp_path / "htpasswd", admins=frozenset({"root"})), **settings(show)) as client:
+    show = [
+        sys.executable,
+        "-c",
+        "import os, pathlib; print(pathlib.Path(os.environ['DOCKER_CONFIG'], 'config.json').read_text())",
+    ]
+    with serving(
+        tmp_path / "data", auth=Auth(tmp_path / "htpasswd", admins=frozenset({"root"})), **settings(show)
+    ) as client:
         assert link(client, "alice/web").status == 401
         assert link(client, "alice/web", headers=login("alice")).status == 403
         assert link(client, "alice/web", headers=login("root")).status == 201

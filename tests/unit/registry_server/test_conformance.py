@@ -34,7 +34,13 @@ def desc(data: bytes, media_type: str, algorithm: str = "sha256") -> dict[str, A
 
 
 def image(*layers: bytes, **more: Any) -> dict[str, Any]:
-    return {"schemaVersion": 2, "mediaType": mt.OCI_MANIFEST, "config": desc(CONFIG, mt.OCI_CONFIG), "layers": [desc(x, mt.OCI_LAYER_GZIP) for x in layers], **more}
+    return {
+        "schemaVersion": 2,
+        "mediaType": mt.OCI_MANIFEST,
+        "config": desc(CONFIG, mt.OCI_CONFIG),
+        "layers": [desc(x, mt.OCI_LAYER_GZIP) for x in layers],
+        **more,
+    }
 
 
 def push_image(client: Client, name: str, reference: str, *layers: bytes, **more: Any) -> bytes:
@@ -54,7 +60,11 @@ def test_ping(client: Client) -> None:
 def test_before_any_push(client: Client) -> None:
     assert client("GET", "/v2/never/pushed/tags/list").status == 404
     answer = client("GET", f"/v2/never/pushed/referrers/{digest_of(b'x')}")
-    assert (answer.status, answer.headers["Content-Type"].split(";")[0], answer.json["manifests"]) == (200, mt.OCI_INDEX, [])
+    assert (answer.status, answer.headers["Content-Type"].split(";")[0], answer.json["manifests"]) == (
+        200,
+        mt.OCI_INDEX,
+        [],
+    )
 
 
 # --- blobs -----------------------------------------------------------------------------------------
@@ -65,9 +75,19 @@ class TestBlobs:
     def check(self, client: Client, name: str, data: bytes, algorithm: str) -> None:
         digest = digest_of(data, algorithm)
         answer = client("GET", f"/v2/{name}/blobs/{digest}")
-        assert (answer.status, answer.body, answer.headers["Docker-Content-Digest"], answer.headers["Content-Length"]) == (200, data, digest, str(len(data)))
+        assert (
+            answer.status,
+            answer.body,
+            answer.headers["Docker-Content-Digest"],
+            answer.headers["Content-Length"],
+        ) == (200, data, digest, str(len(data)))
         head = client("HEAD", f"/v2/{name}/blobs/{digest}")
-        assert (head.status, head.body, head.headers["Content-Length"], head.headers["Docker-Content-Digest"]) == (200, b"", str(len(data)), digest)
+        assert (
+            head.status,
+            head.body,
+            head.headers["Content-Length"],
+            head.headers["Docker-Content-Digest"],
+        ) == (200, b"", str(len(data)), digest)
 
     def test_missing(self, client: Client, algorithm: str) -> None:
         answer = client("GET", f"/v2/c/blobs/{digest_of(os.urandom(8), algorithm)}")
@@ -91,7 +111,9 @@ class TestBlobs:
 
     def test_digest_algorithm_parameter(self, client: Client, algorithm: str) -> None:
         data = os.urandom(3000)
-        location = client("POST", f"/v2/c/alg/blobs/uploads/?digest-algorithm={algorithm}").headers["Location"]
+        location = client("POST", f"/v2/c/alg/blobs/uploads/?digest-algorithm={algorithm}").headers[
+            "Location"
+        ]
         assert client("PATCH", location, data).status == 202
         assert client("PUT", f"{location}?digest={digest_of(data, algorithm)}").status == 201
         self.check(client, "c/alg", data, algorithm)
@@ -105,7 +127,15 @@ class TestBlobs:
             location = answer.headers["Location"]
             state = client("GET", location)
             assert (state.status, state.headers["Range"]) == (204, f"0-{at + 999}")
-        assert client("PUT", f"{location}?digest={digest_of(data, algorithm)}", data[2000:], Content_Range="2000-2999").status == 201
+        assert (
+            client(
+                "PUT",
+                f"{location}?digest={digest_of(data, algorithm)}",
+                data[2000:],
+                Content_Range="2000-2999",
+            ).status
+            == 201
+        )
         self.check(client, "c/chunks", data, algorithm)
 
     def test_stream_without_length(self, client: Client, algorithm: str) -> None:
@@ -113,7 +143,9 @@ class TestBlobs:
         location = client("POST", "/v2/c/stream/blobs/uploads/").headers["Location"]
         answer = client("PATCH", location, iter([data[:1_000_000], data[1_000_000:]]))
         assert (answer.status, answer.headers["Range"]) == (202, f"0-{len(data) - 1}")
-        assert client("PUT", f"{answer.headers['Location']}?digest={digest_of(data, algorithm)}").status == 201
+        assert (
+            client("PUT", f"{answer.headers['Location']}?digest={digest_of(data, algorithm)}").status == 201
+        )
         self.check(client, "c/stream", data, algorithm)
 
     def test_out_of_order(self, client: Client, algorithm: str) -> None:
@@ -122,9 +154,25 @@ class TestBlobs:
         assert client("PATCH", location, data[1000:2000], Content_Range="1000-1999").status == 416
         assert client("PATCH", location, data[:1000], Content_Range="0-999").status == 202
         assert client("PATCH", location, data[:1000], Content_Range="0-999").status == 416
-        assert client("PUT", f"{location}?digest={digest_of(data, algorithm)}", data[2000:], Content_Range="2000-2999").status == 416
+        assert (
+            client(
+                "PUT",
+                f"{location}?digest={digest_of(data, algorithm)}",
+                data[2000:],
+                Content_Range="2000-2999",
+            ).status
+            == 416
+        )
         assert client("GET", location).headers["Range"] == "0-999"
-        assert client("PUT", f"{location}?digest={digest_of(data, algorithm)}", data[1000:], Content_Range="1000-2999").status == 201
+        assert (
+            client(
+                "PUT",
+                f"{location}?digest={digest_of(data, algorithm)}",
+                data[1000:],
+                Content_Range="1000-2999",
+            ).status
+            == 201
+        )
         self.check(client, "c/order", data, algorithm)
 
     def test_cancel(self, client: Client, algorithm: str) -> None:
@@ -142,9 +190,14 @@ class TestBlobs:
             answer = client("POST", f"/v2/c/to-{len(query)}-{algorithm}/blobs/uploads/?{query}")
             assert answer.status == 201
             assert client("GET", answer.headers["Location"]).body == data
-        missing = client("POST", f"/v2/c/to/blobs/uploads/?mount={digest_of(os.urandom(9), algorithm)}&from=c/from")
+        missing = client(
+            "POST", f"/v2/c/to/blobs/uploads/?mount={digest_of(os.urandom(9), algorithm)}&from=c/from"
+        )
         assert missing.status == 202
-        assert client("PUT", f"{missing.headers['Location']}?digest={digest_of(data, algorithm)}", data).status == 201
+        assert (
+            client("PUT", f"{missing.headers['Location']}?digest={digest_of(data, algorithm)}", data).status
+            == 201
+        )
 
     @pytest.mark.parametrize("data", [b"", b"{}"])
     def test_small_ones(self, client: Client, algorithm: str, data: bytes) -> None:
@@ -158,7 +211,11 @@ class TestBlobs:
             if path:
                 answer = client("POST", path, DATA)
             else:
-                answer = client("PUT", f"{client('POST', '/v2/c/wrong/blobs/uploads/').headers['Location']}?digest={wrong}", DATA)
+                answer = client(
+                    "PUT",
+                    f"{client('POST', '/v2/c/wrong/blobs/uploads/').headers['Location']}?digest={wrong}",
+                    DATA,
+                )
             assert (answer.status, answer.code) == (400, "DIGEST_INVALID")
             assert client("HEAD", f"/v2/c/wrong/blobs/{wrong}").status == 404
 
@@ -169,7 +226,9 @@ class TestBlobs:
         assert client("DELETE", f"/v2/c/gone/blobs/{digest}").status == 404
 
 
-@pytest.mark.parametrize("bad", ["sha256:bad", "sha256:" + "A" * 64, "md5:" + "a" * 32, "sha256:", "nonsense"])
+@pytest.mark.parametrize(
+    "bad", ["sha256:bad", "sha256:" + "A" * 64, "md5:" + "a" * 32, "sha256:", "nonsense"]
+)
 def test_bad_digests(client: Client, bad: str) -> None:
     assert client("GET", f"/v2/c/blobs/{bad}").status == 400
     assert client("POST", f"/v2/c/blobs/uploads/?digest={bad}", DATA).status == 400
@@ -180,7 +239,14 @@ def test_bad_digests(client: Client, bad: str) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "first", "last"),
-    [("500-1499", 500, 1500), ("500-", 500, 2500), ("-500", 2000, 2500), ("2000-5000", 2000, 2500), ("0-", 0, 2500), ("-9000", 0, 2500)],
+    [
+        ("500-1499", 500, 1500),
+        ("500-", 500, 2500),
+        ("-500", 2000, 2500),
+        ("2000-5000", 2000, 2500),
+        ("0-", 0, 2500),
+        ("-9000", 0, 2500),
+    ],
 )
 def test_ranges(client: Client, wanted: str, first: int, last: int) -> None:
     digest = client.push_blob("c/range", DATA)
@@ -204,9 +270,18 @@ def test_image_life(client: Client) -> None:
     digest = digest_of(raw)
     for reference in ("v1", digest):
         answer = client("GET", f"/v2/m/life/manifests/{reference}")
-        assert (answer.status, answer.body, answer.headers["Content-Type"], answer.headers["Docker-Content-Digest"]) == (200, raw, mt.OCI_MANIFEST, digest)
+        assert (
+            answer.status,
+            answer.body,
+            answer.headers["Content-Type"],
+            answer.headers["Docker-Content-Digest"],
+        ) == (200, raw, mt.OCI_MANIFEST, digest)
         head = client("HEAD", f"/v2/m/life/manifests/{reference}")
-        assert (head.status, head.headers["Content-Length"], head.headers["Docker-Content-Digest"]) == (200, str(len(raw)), digest)
+        assert (head.status, head.headers["Content-Length"], head.headers["Docker-Content-Digest"]) == (
+            200,
+            str(len(raw)),
+            digest,
+        )
     assert client("GET", "/v2/m/life/manifests/v1", If_None_Match=f'"{digest}"').status == 304
     client.push_manifest("m/life", "v2", raw)
     assert client("DELETE", "/v2/m/life/manifests/v2").status == 202
@@ -225,11 +300,16 @@ def test_conditions(client: Client) -> None:
     newer = json.dumps(image(b"layer", annotations={"n": "2"})).encode()
 
     def put(tag: str, **headers: str) -> int:
-        return client("PUT", f"/v2/m/if/manifests/{tag}", newer, Content_Type=mt.OCI_MANIFEST, **headers).status
+        return client(
+            "PUT", f"/v2/m/if/manifests/{tag}", newer, Content_Type=mt.OCI_MANIFEST, **headers
+        ).status
 
     assert client("GET", "/v2/m/if/manifests/t", If_None_Match=f'W/"x", {seen}').status == 304
     assert put("t", If_Match=other) == put("none", If_Match=seen) == put("t", If_None_Match="*") == 412
-    assert client("GET", "/v2/m/if/manifests/t").body == raw and client("GET", "/v2/m/if/manifests/none").status == 404
+    assert (
+        client("GET", "/v2/m/if/manifests/t").body == raw
+        and client("GET", "/v2/m/if/manifests/none").status == 404
+    )
     assert put("t", If_Match=seen) == put("new", If_None_Match="*") == 201
     assert put("t", If_Match=seen) == 412
 
@@ -241,17 +321,32 @@ def test_what_the_client_accepts(client: Client) -> None:
         return client("GET", f"/v2/m/accept/manifests/{reference}", Accept=accept)
 
     refused = get("t", mt.DOCKER_MANIFEST)
-    assert (refused.status, refused.code) == (404, "MANIFEST_UNKNOWN") and mt.OCI_MANIFEST in refused.json["errors"][0]["message"]
-    for accept in (f"{mt.DOCKER_MANIFEST}, {mt.OCI_MANIFEST}", f"{mt.DOCKER_MANIFEST}, */*", "*/*", "text/html"):
+    assert (refused.status, refused.code) == (404, "MANIFEST_UNKNOWN") and mt.OCI_MANIFEST in refused.json[
+        "errors"
+    ][0]["message"]
+    for accept in (
+        f"{mt.DOCKER_MANIFEST}, {mt.OCI_MANIFEST}",
+        f"{mt.DOCKER_MANIFEST}, */*",
+        "*/*",
+        "text/html",
+    ):
         assert get("t", accept).body == raw, accept
     assert get(digest_of(raw), mt.DOCKER_MANIFEST).body == raw, "whoever asks by digest knows what it is"
 
 
 def test_head_is_answered_where_get_is(client: Client) -> None:
     digest = digest_of(push_image(client, "m/head", "t", b"layer"))
-    for path in ("/v2/", "/v2/m/head/tags/list", "/v2/_catalog", f"/v2/m/head/referrers/{digest}", "/v2/_oci/ext/discover"):
+    for path in (
+        "/v2/",
+        "/v2/m/head/tags/list",
+        "/v2/_catalog",
+        f"/v2/m/head/referrers/{digest}",
+        "/v2/_oci/ext/discover",
+    ):
         answer = client("HEAD", path)
-        assert (answer.status, answer.body) == (200, b"") and int(answer.headers["Content-Length"]) == len(client("GET", path).body), path
+        assert (answer.status, answer.body) == (200, b"") and int(answer.headers["Content-Length"]) == len(
+            client("GET", path).body
+        ), path
     assert client("POST", "/v2/m/head/blobs/uploads").status == 202, "the last slash may be left out"
 
 
@@ -309,17 +404,51 @@ def test_kinds_that_must_be_accepted(client: Client) -> None:
     name = "m/kinds"
     child = push_image(client, name, "child", b"x")
     index = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [desc(child, mt.OCI_MANIFEST)]}
-    nested = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [desc(json.dumps(index).encode(), mt.OCI_INDEX)]}
+    nested = {
+        "schemaVersion": 2,
+        "mediaType": mt.OCI_INDEX,
+        "manifests": [desc(json.dumps(index).encode(), mt.OCI_INDEX)],
+    }
     empty_index = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": []}
-    sparse = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [desc(b"elsewhere", mt.OCI_MANIFEST)]}
+    sparse = {
+        "schemaVersion": 2,
+        "mediaType": mt.OCI_INDEX,
+        "manifests": [desc(b"elsewhere", mt.OCI_MANIFEST)],
+    }
     docker = {**image(b"x"), "mediaType": mt.DOCKER_MANIFEST}
-    docker_list = {"schemaVersion": 2, "mediaType": mt.DOCKER_LIST, "manifests": [desc(json.dumps(docker).encode(), mt.DOCKER_MANIFEST)]}
+    docker_list = {
+        "schemaVersion": 2,
+        "mediaType": mt.DOCKER_LIST,
+        "manifests": [desc(json.dumps(docker).encode(), mt.DOCKER_MANIFEST)],
+    }
     foreign = image(b"x")
-    foreign["layers"].append({"mediaType": mt.OCI_FOREIGN + "+gzip", "digest": digest_of(b"never pushed"), "size": 12, "urls": ["https://example.com/x"]})
+    foreign["layers"].append(
+        {
+            "mediaType": mt.OCI_FOREIGN + "+gzip",
+            "digest": digest_of(b"never pushed"),
+            "size": 12,
+            "urls": ["https://example.com/x"],
+        }
+    )
     big = image(b"x", annotations={f"key{n}": "v" * 10_000 for n in range(390)})
     inline = image(b"x")
     inline["config"]["data"] = "e30="
-    for number, body in enumerate((index, nested, empty_index, sparse, docker, docker_list, foreign, image(), image(b"x", unknown={"field": 1}), big, inline, image(b"x", artifactType="application/x.y"))):
+    for number, body in enumerate(
+        (
+            index,
+            nested,
+            empty_index,
+            sparse,
+            docker,
+            docker_list,
+            foreign,
+            image(),
+            image(b"x", unknown={"field": 1}),
+            big,
+            inline,
+            image(b"x", artifactType="application/x.y"),
+        )
+    ):
         raw = json.dumps(body).encode()
         assert client.push_manifest(name, f"kind{number}", raw, body["mediaType"]).status == 201, number
         answer = client("GET", f"/v2/{name}/manifests/kind{number}")
@@ -329,7 +458,13 @@ def test_kinds_that_must_be_accepted(client: Client) -> None:
 def test_manifests_that_must_be_refused(client: Client) -> None:
     client.push_blob("m/bad", CONFIG)
     good = json.dumps(image()).encode()
-    for raw, media_type in ((b"", mt.OCI_MANIFEST), (b"{}", mt.OCI_MANIFEST), (b"no json", mt.OCI_MANIFEST), (good, mt.DOCKER_MANIFEST), (b'{"schemaVersion":1}', mt.DOCKER_SCHEMA1_SIGNED)):
+    for raw, media_type in (
+        (b"", mt.OCI_MANIFEST),
+        (b"{}", mt.OCI_MANIFEST),
+        (b"no json", mt.OCI_MANIFEST),
+        (good, mt.DOCKER_MANIFEST),
+        (b'{"schemaVersion":1}', mt.DOCKER_SCHEMA1_SIGNED),
+    ):
         answer = client.push_manifest("m/bad", "t", raw, media_type)
         assert (answer.status, answer.code) == (400, "MANIFEST_INVALID")
     missing = client.push_manifest("m/bad", "t", image(b"not here"))
@@ -344,15 +479,29 @@ def test_manifests_that_must_be_refused(client: Client) -> None:
 def test_sparse(tmp_path: Path) -> None:
     """What the suite's sparse data asks: an image without one of its layers, an index without one of its images."""
     whole = json.dumps(image(b"here", b"never pushed")).encode()
-    index = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [desc(whole, mt.OCI_MANIFEST), desc(b"no image", mt.OCI_MANIFEST)]}
-    for storage, settings, statuses in (("a", {"sparse_images": True}, [201, 201]), ("b", {}, [400, 201]), ("c", {"sparse": False}, [400, 400])):
+    index = {
+        "schemaVersion": 2,
+        "mediaType": mt.OCI_INDEX,
+        "manifests": [desc(whole, mt.OCI_MANIFEST), desc(b"no image", mt.OCI_MANIFEST)],
+    }
+    for storage, settings, statuses in (
+        ("a", {"sparse_images": True}, [201, 201]),
+        ("b", {}, [400, 201]),
+        ("c", {"sparse": False}, [400, 400]),
+    ):
         with serving(tmp_path / storage, **settings) as client:
             for blob in (CONFIG, b"here"):
                 client.push_blob("s/x", blob)
-            answers = [client.push_manifest("s/x", "image", whole), client.push_manifest("s/x", "index", index)]
+            answers = [
+                client.push_manifest("s/x", "image", whole),
+                client.push_manifest("s/x", "index", index),
+            ]
             assert [a.status for a in answers] == statuses, settings
             if statuses[0] == 201:
-                assert client("GET", "/v2/s/x/manifests/image").body == whole and client("GET", "/r/s/x/tags/image").status == 200
+                assert (
+                    client("GET", "/v2/s/x/manifests/image").body == whole
+                    and client("GET", "/r/s/x/tags/image").status == 200
+                )
                 assert client("DELETE", f"/v2/s/x/manifests/{digest_of(whole)}").status == 202
 
 
@@ -370,9 +519,15 @@ def test_referrers(client: Client) -> None:
     for body, raw in zip(bodies, raws, strict=True):
         answer = client.push_manifest(name, digest_of(raw), raw, body["mediaType"])
         assert answer.headers["OCI-Subject"] == body["subject"]["digest"]
-    listed = {m["digest"]: m for m in client("GET", f"/v2/{name}/referrers/{digest_of(subject)}").json["manifests"]}
+    listed = {
+        m["digest"]: m for m in client("GET", f"/v2/{name}/referrers/{digest_of(subject)}").json["manifests"]
+    }
     assert set(listed) == {digest_of(r) for r in raws[:3]}
-    assert listed[digest_of(raws[0])] == {**desc(raws[0], mt.OCI_MANIFEST), "artifactType": "application/vnd.sbom", "annotations": {"a": "b"}}
+    assert listed[digest_of(raws[0])] == {
+        **desc(raws[0], mt.OCI_MANIFEST),
+        "artifactType": "application/vnd.sbom",
+        "annotations": {"a": "b"},
+    }
     assert listed[digest_of(raws[1])]["artifactType"] == mt.OCI_CONFIG
     assert "artifactType" not in listed[digest_of(raws[2])]
     filtered = client("GET", f"/v2/{name}/referrers/{digest_of(subject)}?artifactType=application/vnd.sbom")
@@ -425,7 +580,10 @@ def test_a_half_sent_chunk_counts_and_can_be_continued(client: Client) -> None:
     location = client("POST", "/v2/r/half/blobs/uploads/").headers["Location"]
     host, port = client.host.split(":")
     with socket.create_connection((host, int(port))) as raw:
-        raw.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:1_500_000])
+        raw.sendall(
+            f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            + data[:1_500_000]
+        )
     for _ in range(500):
         arrived = int(client("GET", location).headers["Range"].split("-")[1]) + 1
         if arrived > 1:
@@ -442,7 +600,9 @@ def test_two_writers_of_one_upload_do_not_mix(client: Client) -> None:
     location = client("POST", "/v2/r/two/blobs/uploads/").headers["Location"]
     host, port = client.host.split(":")
     with socket.create_connection((host, int(port))) as raw:
-        raw.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + b"x" * 50)
+        raw.sendall(
+            f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + b"x" * 50
+        )
         answers = set()
         for _ in range(50):
             answers.add(client("PATCH", location, b"").status)

@@ -25,15 +25,22 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def collect(client: Client, *, dry_run: bool = False, rules: Housekeeping = NOW, retention: tuple[Retention, ...] = ()) -> Collected:
+def collect(
+    client: Client, *, dry_run: bool = False, rules: Housekeeping = NOW, retention: tuple[Retention, ...] = ()
+) -> Collected:
     config = RegistryConfig(client.service.config.storage, housekeeping=rules, retention=retention)
     return Collector(config, client.service.catalog, client.service.blobs, dry_run=dry_run).run()
 
 
 def push(client: Client, name: str, tag: str, layer: bytes, **more: Any) -> str:
     config = b'{"architecture":"amd64","os":"linux"}'
-    descs = [{"mediaType": "application/x", "digest": client.push_blob(name, d), "size": len(d)} for d in (config, layer)]
-    raw = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": descs[0], "layers": descs[1:], **more}).encode()
+    descs = [
+        {"mediaType": "application/x", "digest": client.push_blob(name, d), "size": len(d)}
+        for d in (config, layer)
+    ]
+    raw = json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST, "config": descs[0], "layers": descs[1:], **more}
+    ).encode()
     reference = tag or digest_of(raw)
     assert client.push_manifest(name, reference, raw).status == 201
     return digest_of(raw)
@@ -41,7 +48,12 @@ def push(client: Client, name: str, tag: str, layer: bytes, **more: Any) -> str:
 
 def age(client: Client, seconds: float) -> None:
     with client.service.catalog.write() as sql:
-        for statement in ("UPDATE blobs SET added = added - ?", "UPDATE tags SET updated = updated - ?", "UPDATE manifests SET pushed = pushed - ?", "UPDATE uploads SET updated = updated - ?"):
+        for statement in (
+            "UPDATE blobs SET added = added - ?",
+            "UPDATE tags SET updated = updated - ?",
+            "UPDATE manifests SET pushed = pushed - ?",
+            "UPDATE uploads SET updated = updated - ?",
+        ):
             sql.execute(statement, (seconds,))
 
 
@@ -62,7 +74,13 @@ def test_only_garbage_goes(tmp_path: Path) -> None:
         assert not has(client, "a/x", loose) and not has(client, "a/x", shared), "a/x let go of both"
         assert has(client, "b/y", shared) and has(client, "a/x", digest_of(b"kept"))
         assert list(client.service.blobs.root.joinpath("trash").iterdir()) == []
-        assert client("DELETE", f"/v2/a/x/manifests/{client('HEAD', '/v2/a/x/manifests/1').headers['Docker-Content-Digest']}").status == 202
+        assert (
+            client(
+                "DELETE",
+                f"/v2/a/x/manifests/{client('HEAD', '/v2/a/x/manifests/1').headers['Docker-Content-Digest']}",
+            ).status
+            == 202
+        )
         assert collect(client).blobs == [digest_of(b"kept")], "the config is shared with b/y"
 
 
@@ -72,7 +90,9 @@ def test_the_grace_keeps_what_a_push_brought_or_was_told_of(tmp_path: Path) -> N
         rules = Housekeeping(grace=3600)
         assert collect(client, rules=rules).links == 0
         age(client, 7200)
-        assert client("HEAD", f"/v2/a/x/blobs/{young}").status == 200, "a client leaves it out of its push now"
+        assert client("HEAD", f"/v2/a/x/blobs/{young}").status == 200, (
+            "a client leaves it out of its push now"
+        )
         assert collect(client, rules=rules).links == 0 and has(client, "a/x", young)
         age(client, 7200)
         assert collect(client, rules=rules).links == 1
@@ -99,12 +119,21 @@ def test_a_push_at_the_same_moment_keeps_its_blob(tmp_path: Path) -> None:
                 location = client("POST", f"/v2/{name}/blobs/uploads/").headers["Location"]
                 if client("PUT", f"{location}?digest={digest}", data).status != 201:
                     errors.append("blob refused")
-                raw = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/x", "digest": digest, "size": len(data)}, "layers": []}).encode()
+                raw = json.dumps(
+                    {
+                        "schemaVersion": 2,
+                        "mediaType": MANIFEST,
+                        "config": {"mediaType": "application/x", "digest": digest, "size": len(data)},
+                        "layers": [],
+                    }
+                ).encode()
                 status = client.push_manifest(name, f"t{turn}", raw).status
                 if status == 201:
                     if client("GET", f"/v2/{name}/blobs/{digest}").body != data:
                         errors.append(f"{name}:t{turn} has lost {digest}")
-                elif status != 400:  # without a grace the collector may come between blob and manifest: told, not lost
+                elif (
+                    status != 400
+                ):  # without a grace the collector may come between blob and manifest: told, not lost
                     errors.append(f"manifest {status}")
 
         threads = [threading.Thread(target=pusher, args=(n,)) for n in range(3)]
@@ -140,14 +169,31 @@ def test_retention(tmp_path: Path) -> None:
 def test_retention_knows_indexes_and_referrers(tmp_path: Path) -> None:
     with serving(tmp_path) as client:
         child = push(client, "a/x", "", b"child")
-        raw = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"mediaType": MANIFEST, "digest": child, "size": 1}]}).encode()
+        raw = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [{"mediaType": MANIFEST, "digest": child, "size": 1}],
+            }
+        ).encode()
         assert client.push_manifest("a/x", "multi", raw, INDEX).status == 201
-        signature = push(client, "a/x", "", b"signature", subject={"mediaType": MANIFEST, "digest": child, "size": 1}, artifactType="application/sig")
+        signature = push(
+            client,
+            "a/x",
+            "",
+            b"signature",
+            subject={"mediaType": MANIFEST, "digest": child, "size": 1},
+            artifactType="application/sig",
+        )
         lonely = push(client, "a/x", "", b"lonely")
         age(client, 7200)
         done = collect(client, retention=(Retention("**", untagged_after=3600),))
         assert done.manifests == [f"a/x@{lonely}"]
-        assert client("GET", f"/v2/a/x/manifests/{signature}").status == client("GET", f"/v2/a/x/manifests/{child}").status == 200
+        assert (
+            client("GET", f"/v2/a/x/manifests/{signature}").status
+            == client("GET", f"/v2/a/x/manifests/{child}").status
+            == 200
+        )
 
 
 def test_uploads_grow_stale(tmp_path: Path) -> None:
@@ -174,20 +220,34 @@ def test_quotas(tmp_path: Path) -> None:
             answer = client("POST", f"/v2/small/y/blobs/uploads/{query}", b"b" * 600 if query else b"")
             if not query:
                 answer = client("PUT", answer.headers["Location"] + f"?digest={digest}", b"b" * 600)
-            assert (answer.status, answer.code) == (403, "DENIED") and "600 of 1000 bytes" in answer.json["errors"][0]["message"]
+            assert (answer.status, answer.code) == (403, "DENIED") and "600 of 1000 bytes" in answer.json[
+                "errors"
+            ][0]["message"]
         assert client("HEAD", f"/v2/small/y/blobs/{digest}").status == 404
         client.push_blob("big/x", b"b" * 600)
         assert client("POST", f"/v2/small/y/blobs/uploads/?mount={digest}&from=big/x").status == 403
         client.push_blob("small/y", b"c" * 400)
-        assert client("POST", f"/v2/big/x/blobs/uploads/?digest={digest_of(b'd' * 5000)}", b"d" * 5000).status == 403
+        assert (
+            client("POST", f"/v2/big/x/blobs/uploads/?digest={digest_of(b'd' * 5000)}", b"d" * 5000).status
+            == 403
+        )
 
 
 def test_read_only(tmp_path: Path) -> None:
     with serving(tmp_path) as client:
         digest = push(client, "a/x", "1", b"layer")
     with serving(tmp_path, read_only=True) as client:
-        assert client("GET", "/v2/a/x/manifests/1").status == client("HEAD", f"/v2/a/x/blobs/{digest_of(b'layer')}").status == 200
-        for method, path in (("POST", "blobs/uploads/"), ("PUT", "manifests/2"), ("DELETE", "manifests/1"), ("DELETE", f"blobs/{digest}")):
+        assert (
+            client("GET", "/v2/a/x/manifests/1").status
+            == client("HEAD", f"/v2/a/x/blobs/{digest_of(b'layer')}").status
+            == 200
+        )
+        for method, path in (
+            ("POST", "blobs/uploads/"),
+            ("PUT", "manifests/2"),
+            ("DELETE", "manifests/1"),
+            ("DELETE", f"blobs/{digest}"),
+        ):
             answer = client(method, f"/v2/a/x/{path}")
             assert (answer.status, answer.code) == (405, "UNSUPPORTED")
 
@@ -218,4 +278,7 @@ def test_pulls_are_counted(tmp_path: Path) -> None:
         client.service.observer.flush(client.service.catalog)
         sql = client.service.catalog.connection()
         assert sql.execute("SELECT pulls FROM repositories").fetchone() == (3,)
-        assert sql.execute("SELECT last_pulled FROM manifests WHERE digest = ?", (digest,)).fetchone()[0] > time.time() - 60
+        assert (
+            sql.execute("SELECT last_pulled FROM manifests WHERE digest = ?", (digest,)).fetchone()[0]
+            > time.time() - 60
+        )

@@ -25,7 +25,9 @@ DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with serving(tmp_path_factory.mktemp("registry"), limits=Limits(max_blob=20_000_000, body_timeout=2)) as served:
+    with serving(
+        tmp_path_factory.mktemp("registry"), limits=Limits(max_blob=20_000_000, body_timeout=2)
+    ) as served:
         yield served
 
 
@@ -40,7 +42,9 @@ def start(client: Client, name: str) -> str:
 
 
 def head(method: str, path: str, length: int, *more: str) -> bytes:
-    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *more, "", "")).encode()
+    return "\r\n".join(
+        (f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *more, "", "")
+    ).encode()
 
 
 def answer(sock: socket.socket) -> http.client.HTTPResponse:
@@ -60,7 +64,12 @@ def test_it_is_taken_past_the_parser(client: Client, monkeypatch: pytest.MonkeyP
     assert client("GET", f"/v2/i/whole/blobs/{DIGEST}").body == DATA
     location = start(client, "i/parts")
     assert client("PATCH", location, DATA[:1_500_000]).headers["Range"] == "0-1499999"
-    assert client("PUT", f"{location}?digest={DIGEST}", DATA[1_500_000:], Content_Range=f"1500000-{len(DATA) - 1}").status == 201
+    assert (
+        client(
+            "PUT", f"{location}?digest={DIGEST}", DATA[1_500_000:], Content_Range=f"1500000-{len(DATA) - 1}"
+        ).status
+        == 201
+    )
     assert client("GET", f"/v2/i/parts/blobs/{DIGEST}").body == DATA
     assert client("GET", f"/v2/i/whole/blobs/{DIGEST}").headers["Content-Length"] == str(len(DATA))
 
@@ -75,7 +84,13 @@ def test_other_bytes_are_refused(client: Client) -> None:
 
 def test_what_follows_on_the_connection_is_no_second_request(client: Client) -> None:
     with connect(client) as sock:
-        sock.sendall(head("PUT", f"{start(client, 'i/next')}?digest={DIGEST}", len(DATA)) + DATA + b"DELETE /v2/i/next/blobs/" + DIGEST.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.sendall(
+            head("PUT", f"{start(client, 'i/next')}?digest={DIGEST}", len(DATA))
+            + DATA
+            + b"DELETE /v2/i/next/blobs/"
+            + DIGEST.encode()
+            + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
         assert answer(sock).status == 201
     time.sleep(0.2)
     assert client("GET", f"/v2/i/next/blobs/{DIGEST}").body == DATA
@@ -115,10 +130,14 @@ def test_slow_clients_hold_no_thread(client: Client) -> None:
 
 def test_too_large_is_said_before_the_body(client: Client) -> None:
     with connect(client) as sock:
-        sock.sendall(head("PUT", f"{start(client, 'i/large')}?digest={DIGEST}", 20_000_001, "Expect: 100-continue"))
+        sock.sendall(
+            head("PUT", f"{start(client, 'i/large')}?digest={DIGEST}", 20_000_001, "Expect: 100-continue")
+        )
         assert answer(sock).status == 413
     with connect(client) as sock:
-        sock.sendall(head("PUT", f"{start(client, 'i/asks')}?digest={DIGEST}", len(DATA), "Expect: 100-continue"))
+        sock.sendall(
+            head("PUT", f"{start(client, 'i/asks')}?digest={DIGEST}", len(DATA), "Expect: 100-continue")
+        )
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(DATA)
         assert answer(sock).status == 201
@@ -128,7 +147,9 @@ def test_a_small_body_keeps_the_connection(client: Client) -> None:
     data = DATA[:900_000]
     connection = http.client.HTTPConnection(client.host, timeout=20)
     for name in ("a", "b"):
-        connection.request("PUT", f"{start(client, f'i/{name}')}?digest=sha256:{hashlib.sha256(data).hexdigest()}", data)
+        connection.request(
+            "PUT", f"{start(client, f'i/{name}')}?digest=sha256:{hashlib.sha256(data).hexdigest()}", data
+        )
         response = connection.getresponse()
         response.read()
         assert response.status == 201 and not response.will_close
@@ -160,7 +181,9 @@ def test_encrypted_bodies_go_through_the_parser(tmp_path: Path) -> None:
     try:
         trusting = ssl.create_default_context()
         authority.configure_trust(trusting)
-        connection = http.client.HTTPSConnection("127.0.0.1", sock.getsockname()[1], context=trusting, timeout=20)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", sock.getsockname()[1], context=trusting, timeout=20
+        )
         connection.request("POST", f"/v2/t/x/blobs/uploads/?digest={DIGEST}", DATA)
         assert connection.getresponse().status == 201
         connection.close()

@@ -40,8 +40,13 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def push(client: Client, name: str, tag: str, layer: bytes) -> str:
-    descs = [{"mediaType": "application/x", "digest": client.push_blob(name, d), "size": len(d)} for d in (b"{}", layer)]
-    raw = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": descs[0], "layers": descs[1:]}).encode()
+    descs = [
+        {"mediaType": "application/x", "digest": client.push_blob(name, d), "size": len(d)}
+        for d in (b"{}", layer)
+    ]
+    raw = json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST, "config": descs[0], "layers": descs[1:]}
+    ).encode()
     assert client.push_manifest(name, tag, raw).status == 201
     return descs[1]["digest"]
 
@@ -58,22 +63,47 @@ def test_a_whole_configuration(tmp_path: Path) -> None:
         '[[webhook]]\nurl = "http://x/"\n[[upstream]]\nprefix = "hub"\nurl = "https://registry-1.docker.io"\n[search]\nany = 1\n'
     )
     config = load(tmp_path / "r.toml", default_storage=tmp_path / "data", addr="1.2.3.4:5", workers=None)
-    assert config.auth is not None and config.auth.htpasswd == tmp_path / "users" and config.auth.token_ttl == 600 and config.auth.anonymous == ()
-    assert (config.addr, config.workers, config.storage, config.base_url) == ("1.2.3.4:5", 3, tmp_path / "data", "https://r.example")
-    assert config.tls == (tmp_path / "c.pem", Path("/k.pem")) and config.quotas == {"*": 10 << 30} and config.housekeeping.grace == 172_800
-    assert config.limits.max_blob == 3 << 29 and config.limits.rate == 5 and config.other["search"] == {"any": 1}
+    assert (
+        config.auth is not None
+        and config.auth.htpasswd == tmp_path / "users"
+        and config.auth.token_ttl == 600
+        and config.auth.anonymous == ()
+    )
+    assert (config.addr, config.workers, config.storage, config.base_url) == (
+        "1.2.3.4:5",
+        3,
+        tmp_path / "data",
+        "https://r.example",
+    )
+    assert (
+        config.tls == (tmp_path / "c.pem", Path("/k.pem"))
+        and config.quotas == {"*": 10 << 30}
+        and config.housekeeping.grace == 172_800
+    )
+    assert (
+        config.limits.max_blob == 3 << 29 and config.limits.rate == 5 and config.other["search"] == {"any": 1}
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("adr = 'x'", "unknown key 'adr'"), ("workers = '3'", "workers is '3'; it must be a whole number"), ("[tls]\ncert = 'x'", "go together"),
-        ("[auth]\nadmins = []", "htpasswd is missing"), ("[[rule]]\nrepository = 'x'\nusers = []", "need accounts"), ("x", "not valid TOML"),
-        ("[limits]\nmax-blob = 'much'", "must be a size"), ("[housekeeping]\ngrace = '3 moons'", "must be a time"), ("workers = -1", "negative"),
-        ("[[upstream]]\nurl = 'docker.io'", "must begin with http"), ("[upstream]\nurl = 'x'", r"each under \[\[upstream\]\]"),
-        ("[[webhook]]\nurl = 'http://x'\nevents = ['eat']", "events are"), ("[auth]\nhtpasswd = 'x'\nadmins = 'root'", "list of text"), ("read-only = 1", "true or false"),
+        ("adr = 'x'", "unknown key 'adr'"),
+        ("workers = '3'", "workers is '3'; it must be a whole number"),
+        ("[tls]\ncert = 'x'", "go together"),
+        ("[auth]\nadmins = []", "htpasswd is missing"),
+        ("[[rule]]\nrepository = 'x'\nusers = []", "need accounts"),
+        ("x", "not valid TOML"),
+        ("[limits]\nmax-blob = 'much'", "must be a size"),
+        ("[housekeeping]\ngrace = '3 moons'", "must be a time"),
+        ("workers = -1", "negative"),
+        ("[[upstream]]\nurl = 'docker.io'", "must begin with http"),
+        ("[upstream]\nurl = 'x'", r"each under \[\[upstream\]\]"),
+        ("[[webhook]]\nurl = 'http://x'\nevents = ['eat']", "events are"),
+        ("[auth]\nhtpasswd = 'x'\nadmins = 'root'", "list of text"),
+        ("read-only = 1", "true or false"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(ConfigInvalid, match=said):
@@ -83,7 +113,14 @@ def test_mistakes_are_named(tmp_path: Path, text: str, said: str) -> None:
 def test_missing_file_and_sizes(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="cannot read"):
         load(tmp_path / "no.toml", default_storage=tmp_path)
-    assert [size(t, "x") for t in ("1", 7, "1k", "2KiB", "3 MB", "1g")] == [1, 7, 1024, 2048, 3 << 20, 1 << 30]
+    assert [size(t, "x") for t in ("1", 7, "1k", "2KiB", "3 MB", "1g")] == [
+        1,
+        7,
+        1024,
+        2048,
+        3 << 20,
+        1 << 30,
+    ]
 
 
 # --- watching --------------------------------------------------------------------------------------
@@ -93,7 +130,11 @@ def test_health_metrics_and_log(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     with serving(tmp_path / "reg", access_log=str(tmp_path / "log")) as client:
         client.service.observer.metrics = Metrics(tmp_path / "m")
-        assert client("GET", "/healthz").body == b"ok\n" and client("GET", "/readyz").status == 200 and client("HEAD", "/healthz").body == b""
+        assert (
+            client("GET", "/healthz").body == b"ok\n"
+            and client("GET", "/readyz").status == 200
+            and client("HEAD", "/healthz").body == b""
+        )
         assert client("POST", "/healthz").status == 405 and client("GET", "/nothing").status == 404
         layer = push(client, "a/x", "1", b"L" * 1000)
         for _ in range(3):
@@ -102,7 +143,10 @@ def test_health_metrics_and_log(tmp_path: Path) -> None:
         text = client("GET", "/metrics").body.decode()
         assert 'boxwright_http_requests_total{code="200",method="GET",route="blobs"} 3.0' in text
         assert 'boxwright_http_requests_total{code="404",method="GET",route="manifests"} 1.0' in text
-        assert 'boxwright_http_request_seconds_count{method="GET",route="blobs"} 3.0' in text and "boxwright_repositories 1.0" in text
+        assert (
+            'boxwright_http_request_seconds_count{method="GET",route="blobs"} 3.0' in text
+            and "boxwright_repositories 1.0" in text
+        )
         assert float(re.search(r"^boxwright_sent_bytes_total (\S+)", text, re.M)[1]) >= 3000  # type: ignore[index]
         other = Metrics(tmp_path / "m")  # another worker's file beside ours
         other.request("GET", "blobs", 200, 0.1, 5, 0)
@@ -111,7 +155,12 @@ def test_health_metrics_and_log(tmp_path: Path) -> None:
         assert 'code="200",method="GET",route="blobs"} 4.0' in client("GET", "/metrics").body.decode()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     entry = next(e for e in lines if e["method"] == "GET" and "/blobs/" in e["path"])
-    assert (entry["status"], entry["bytes"], entry["repository"], entry["remote"]) == (200, 1000, "a/x", "127.0.0.1") and entry["duration"] > 0
+    assert (entry["status"], entry["bytes"], entry["repository"], entry["remote"]) == (
+        200,
+        1000,
+        "a/x",
+        "127.0.0.1",
+    ) and entry["duration"] > 0
 
 
 def test_log_lines_are_whole(tmp_path: Path) -> None:
@@ -127,7 +176,9 @@ def test_rate_limit(tmp_path: Path) -> None:
         assert [a.status for a in answers[:5]] == [200] * 5 and answers[-1].status == 429
         assert answers[-1].code == "TOOMANYREQUESTS" and int(answers[-1].headers["Retry-After"]) >= 1
     buckets = Buckets()
-    assert [buckets.take("a", 10, 2) == 0 for _ in range(4)] == [True, True, True, False] and buckets.wait("b", 10, 2) == 0
+    assert [buckets.take("a", 10, 2) == 0 for _ in range(4)] == [True, True, True, False] and buckets.wait(
+        "b", 10, 2
+    ) == 0
 
 
 def test_size_and_patience(tmp_path: Path) -> None:
@@ -135,7 +186,10 @@ def test_size_and_patience(tmp_path: Path) -> None:
         location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
         assert client("PATCH", location, b"x" * 2000).status == 413
         host, port = client.host.split(":")
-        for text, status in ((f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", b"408"), ("GET /v2/ HT", b"")):
+        for text, status in (
+            (f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", b"408"),
+            ("GET /v2/ HT", b""),
+        ):
             with socket.create_connection((host, int(port)), 10) as slow:
                 slow.sendall(text.encode())
                 started, got = time.monotonic(), b""
@@ -145,7 +199,9 @@ def test_size_and_patience(tmp_path: Path) -> None:
         assert client("GET", location).headers["Range"] == "0-2", "what came in time counts"
 
 
-def test_a_task_that_fails_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_fails_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(serve, "_AGAIN", 0.01)
     monkeypatch.setattr(tasks, "_FLUSH", 0.0)
     monkeypatch.setattr(tasks, "_LOG", 0.01)
@@ -210,10 +266,20 @@ def test_events(tmp_path: Path) -> None:
             while len(got) < 3 and time.monotonic() < end:
                 time.sleep(0.05)
     events = [json.loads(body)["events"][0] for _, body in got]
-    assert [(e["action"], e["target"]["repository"], e["target"]["tag"]) for e in events] == [("push", "a/x", "1"), ("pull", "a/x", "1"), ("delete", "a/x", "1")]
+    assert [(e["action"], e["target"]["repository"], e["target"]["tag"]) for e in events] == [
+        ("push", "a/x", "1"),
+        ("pull", "a/x", "1"),
+        ("delete", "a/x", "1"),
+    ]
     headers, body = got[0]
-    assert headers["X-Own"] == "1" and headers["X-Boxwright-Signature"] == "sha256=" + hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
-    assert events[0]["target"]["mediaType"] == MANIFEST and events[0]["target"]["digest"].startswith("sha256:")
+    assert (
+        headers["X-Own"] == "1"
+        and headers["X-Boxwright-Signature"]
+        == "sha256=" + hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
+    )
+    assert events[0]["target"]["mediaType"] == MANIFEST and events[0]["target"]["digest"].startswith(
+        "sha256:"
+    )
 
 
 def test_events_outlive_the_server_and_an_absent_receiver(tmp_path: Path) -> None:
@@ -262,12 +328,19 @@ def test_events_are_bounded_and_given_up(tmp_path: Path, monkeypatch: pytest.Mon
                     await sender.run(service)
 
         asyncio.run(some())
-        assert Outboxed(client).count() == 0, "a receiver that refuses again and again does not hold up the others for ever"
+        assert Outboxed(client).count() == 0, (
+            "a receiver that refuses again and again does not hold up the others for ever"
+        )
 
 
 def test_a_change_that_fails_tells_nothing(tmp_path: Path) -> None:
     with hook() as (url, got), serving(tmp_path, webhooks=(Webhook(url),)) as client:
-        body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "x/y", "digest": "sha256:" + "0" * 64, "size": 1}, "layers": []}
+        body = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": "x/y", "digest": "sha256:" + "0" * 64, "size": 1},
+            "layers": [],
+        }
         assert client.push_manifest("a/x", "1", body).status == 400
         assert client("DELETE", "/v2/a/x/manifests/1").status == 404
         push(client, "a/x", "1", b"layer")
@@ -298,16 +371,35 @@ def test_a_mirror_shows_what_is_attached(tmp_path: Path) -> None:
     with serving(tmp_path / "up") as upstream:
         push(upstream, "team/app", "1", b"layer")
         subject = upstream("HEAD", "/v2/team/app/manifests/1").headers
-        pointer = {"mediaType": MANIFEST, "digest": subject["Docker-Content-Digest"], "size": int(subject["Content-Length"])}
+        pointer = {
+            "mediaType": MANIFEST,
+            "digest": subject["Docker-Content-Digest"],
+            "size": int(subject["Content-Length"]),
+        }
         config = {"mediaType": "application/x", "digest": upstream.push_blob("team/app", b"{}"), "size": 2}
         for kind in ("application/sbom", "application/signature"):
-            body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": config, "layers": [], "subject": pointer}).encode()
-            assert upstream.push_manifest("team/app", f"sha256:{hashlib.sha256(body).hexdigest()}", body).status == 201
+            body = json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "mediaType": MANIFEST,
+                    "artifactType": kind,
+                    "config": config,
+                    "layers": [],
+                    "subject": pointer,
+                }
+            ).encode()
+            assert (
+                upstream.push_manifest("team/app", f"sha256:{hashlib.sha256(body).hexdigest()}", body).status
+                == 201
+            )
         with serving(tmp_path / "mirror", upstreams=mirror_of(upstream)) as mirror:
             path = f"/v2/up/team/app/referrers/{pointer['digest']}"
             assert mirror("GET", path).json == upstream("GET", path.replace("/up/", "/")).json
             (found,) = mirror("GET", f"{path}?artifactType=application/sbom").json["manifests"]
-            assert mirror("GET", f"/v2/up/team/app/manifests/{found['digest']}").json["artifactType"] == "application/sbom"
+            assert (
+                mirror("GET", f"/v2/up/team/app/manifests/{found['digest']}").json["artifactType"]
+                == "application/sbom"
+            )
 
 
 def test_a_mirror_fetches_once_and_serves_stale(tmp_path: Path) -> None:
@@ -320,7 +412,12 @@ def test_a_mirror_fetches_once_and_serves_stale(tmp_path: Path) -> None:
             assert mirror("GET", "/v2/up/team/app/manifests/1").status == 200
             assert mirror("GET", f"/v2/team/app/manifests/1?ns={upstream.host}").status == 200
             answers: list[bytes] = []
-            threads = [threading.Thread(target=lambda: answers.append(mirror("GET", f"/v2/up/team/app/blobs/{layer}").body)) for _ in range(8)]
+            threads = [
+                threading.Thread(
+                    target=lambda: answers.append(mirror("GET", f"/v2/up/team/app/blobs/{layer}").body)
+                )
+                for _ in range(8)
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -335,7 +432,11 @@ def test_a_mirror_fetches_once_and_serves_stale(tmp_path: Path) -> None:
             newer = upstream("HEAD", "/v2/team/app/manifests/1").headers["Docker-Content-Digest"]
             answer = mirror("GET", "/v2/up/team/app/manifests/1")
             assert answer.headers["Docker-Content-Digest"] == newer and "Warning" not in answer.headers
-    fetched = [e for e in map(json.loads, (tmp_path / "log").read_text().splitlines()) if e["method"] == "GET" and layer in e["path"]]
+    fetched = [
+        e
+        for e in map(json.loads, (tmp_path / "log").read_text().splitlines())
+        if e["method"] == "GET" and layer in e["path"]
+    ]
     assert 1 <= len(fetched) <= 4, "one download, of which parts may come side by side"
     with serving(tmp_path / "mirror", upstreams=mirror_of(upstream, ttl=0)) as mirror:
         answer = mirror("GET", "/v2/up/team/app/manifests/1")
@@ -358,8 +459,15 @@ def test_a_mirror_keeps_nothing_that_is_wrong(tmp_path: Path) -> None:
                 pass  # the connection broke before the last byte
             except Exception as error:
                 assert "IncompleteRead" in repr(error)
-            assert mirror.service.blobs.size(__import__("boxwright.spec.digest", fromlist=["Digest"]).Digest.parse(layer)) is None
+            assert (
+                mirror.service.blobs.size(
+                    __import__("boxwright.spec.digest", fromlist=["Digest"]).Digest.parse(layer)
+                )
+                is None
+            )
 
 
 def test_the_default_configuration(tmp_path: Path) -> None:
-    assert load(None, default_storage=tmp_path) == RegistryConfig(tmp_path, workers=0, other={"search": {}, "pages": {}, "build": {}})
+    assert load(None, default_storage=tmp_path) == RegistryConfig(
+        tmp_path, workers=0, other={"search": {}, "pages": {}, "build": {}}
+    )

@@ -36,8 +36,24 @@ def test_ping_says_standalone(registry: Client) -> None:
 
 
 def test_what_is_pushed_is_found_at_once_by_all_it_says(registry: Client) -> None:
-    push_image(registry, "acme/web", labels={"com.acme.flavour": "raspberry"}, annotations={NOTE + "description": "Serves pages with zest"})
-    for text in ("web", "acme/web", "ACME", "zest", "raspberry", "com.acme.flavour", "amd64", "web+raspberry", "eb", "pages+zest+we"):
+    push_image(
+        registry,
+        "acme/web",
+        labels={"com.acme.flavour": "raspberry"},
+        annotations={NOTE + "description": "Serves pages with zest"},
+    )
+    for text in (
+        "web",
+        "acme/web",
+        "ACME",
+        "zest",
+        "raspberry",
+        "com.acme.flavour",
+        "amd64",
+        "web+raspberry",
+        "eb",
+        "pages+zest+we",
+    ):
         assert names(registry, f"q={text}") == ["acme/web"], text
     for text in ("nothing", "web+nothing", "zz", "%22web", "we*b", "acme_web", "NOT+x"):
         assert names(registry, f"q={text}") == [], text
@@ -58,8 +74,20 @@ def test_the_closest_name_comes_first_then_the_most_liked(registry: Client) -> N
     for name in ("x/redis-tools", "y/redis", "redis", "z/my-redis", "x/other", "x/redis-cluster"):
         push_image(registry, name)
     registry("PUT", "/api/stars/x/redis-tools")
-    assert names(registry, "q=redis") == ["redis", "y/redis", "x/redis-tools", "x/redis-cluster", "z/my-redis"]
-    assert names(registry, "q=redis&sort=name") == ["redis", "x/redis-cluster", "x/redis-tools", "y/redis", "z/my-redis"]
+    assert names(registry, "q=redis") == [
+        "redis",
+        "y/redis",
+        "x/redis-tools",
+        "x/redis-cluster",
+        "z/my-redis",
+    ]
+    assert names(registry, "q=redis&sort=name") == [
+        "redis",
+        "x/redis-cluster",
+        "x/redis-tools",
+        "y/redis",
+        "z/my-redis",
+    ]
     assert names(registry, "q=redis&sort=stars")[0] == "x/redis-tools"
     assert names(registry, "q=redis&official=true") == ["redis"]
     assert "redis" not in names(registry, "official=false")
@@ -68,8 +96,13 @@ def test_the_closest_name_comes_first_then_the_most_liked(registry: Client) -> N
 
 
 def test_platforms_of_an_index(registry: Client) -> None:
-    children = {p: push_image(registry, "m/multi", "", platform=p) for p in ("linux/amd64", "linux/arm/v7", "linux/arm64")}
-    push_index(registry, "m/multi", "latest", children, {NOTE + "title": "Many", NOTE + "description": "everywhere"})
+    children = {
+        p: push_image(registry, "m/multi", "", platform=p)
+        for p in ("linux/amd64", "linux/arm/v7", "linux/arm64")
+    }
+    push_index(
+        registry, "m/multi", "latest", children, {NOTE + "title": "Many", NOTE + "description": "everywhere"}
+    )
     push_image(registry, "m/single", platform="linux/arm64")
     assert names(registry, "platform=linux/arm&sort=name") == ["m/multi"]
     assert names(registry, "platform=arm64&sort=name") == ["m/multi", "m/single"]
@@ -79,7 +112,9 @@ def test_platforms_of_an_index(registry: Client) -> None:
     assert found["title"] == "Many" and found["platforms"] == ["linux/amd64", "linux/arm/v7", "linux/arm64"]
     assert [t["name"] for t in found["tags"]] == ["latest"] and found["tags_total"] == 1
     variants = found["tags"][0]["platforms"]
-    assert [v["platform"] for v in variants] == found["platforms"] and all(v["size"] > 80_000 for v in variants)
+    assert [v["platform"] for v in variants] == found["platforms"] and all(
+        v["size"] > 80_000 for v in variants
+    )
 
 
 def test_docker_gets_names_to_pull_and_others_bare_ones(registry: Client) -> None:
@@ -89,7 +124,10 @@ def test_docker_gets_names_to_pull_and_others_bare_ones(registry: Client) -> Non
     assert [r["name"] for r in answer["results"]] == [f"{registry.host}/acme/web"]
     answer = registry("GET", "/v1/search?q=&n=10").json
     assert answer["num_results"] == 2 and answer["page"] == 1
-    assert [(r["name"], r["is_official"], r["description"], r["star_count"]) for r in answer["results"]] == [("busybox", True, "", 0), ("acme/web", False, "Web", 0)]
+    assert [(r["name"], r["is_official"], r["description"], r["star_count"]) for r in answer["results"]] == [
+        ("busybox", True, "", 0),
+        ("acme/web", False, "Web", 0),
+    ]
     second = registry("GET", "/v1/search?q=&n=1&page=2").json
     assert [r["name"] for r in second["results"]] == ["acme/web"]
     assert registry("GET", "/v1/search?q=&n=x").status == 400
@@ -107,10 +145,16 @@ def test_stars_come_and_go(registry: Client) -> None:
 
 def test_owners_describe_in_their_own_words(registry: Client) -> None:
     push_image(registry, "a/b", annotations={NOTE + "description": "from the image"})
-    assert registry("PATCH", "/api/repositories/a/b", b'{"description": "from the owner"}').json["description"] == "from the owner"
+    assert (
+        registry("PATCH", "/api/repositories/a/b", b'{"description": "from the owner"}').json["description"]
+        == "from the owner"
+    )
     push_image(registry, "a/b", annotations={NOTE + "description": "a newer image"})
     assert names(registry, "q=from+owner") == ["a/b"]
-    assert registry("PATCH", "/api/repositories/a/b", b'{"description": null}').json["description"] == "a newer image"
+    assert (
+        registry("PATCH", "/api/repositories/a/b", b'{"description": null}').json["description"]
+        == "a newer image"
+    )
     for bad in (b"", b"[]", b'{"description": 1}', b"{" * 5000):
         assert registry("PATCH", "/api/repositories/a/b", bad).status == 400
     assert registry("PATCH", "/api/repositories/no/such", b'{"description": "x"}').status == 404
@@ -162,7 +206,13 @@ def test_nobody_waits_for_a_large_backlog(tmp_path: Path, monkeypatch: pytest.Mo
 def test_text_that_is_no_text_does_no_harm(registry: Client) -> None:
     """JSON may hold half a character, which no encoding has."""
     half = "half \ud800 a\x00 character"
-    push_image(registry, "odd/half", labels={"org.opencontainers.image.description": half, half: half}, history=[{"created_by": half}] * 2, annotations={"x": half})
+    push_image(
+        registry,
+        "odd/half",
+        labels={"org.opencontainers.image.description": half, half: half},
+        history=[{"created_by": half}] * 2,
+        annotations={"x": half},
+    )
     assert names(registry, "q=odd/half") == ["odd/half"]
     assert registry("GET", "/api/repositories/odd/half").json["description"].startswith("half ")
     for page in ("/v1/search?q=half", "/", "/?q=half", "/r/odd/half", "/r/odd/half/tags/latest"):
@@ -198,4 +248,7 @@ def test_private_repositories_stay_unseen(tmp_path: Path) -> None:
         assert client("PUT", "/api/stars/alice/sauce").status == 401
         assert client("PUT", "/api/stars/alice/sauce", **login("bob")).json["stars"] == 1
         assert client("PUT", "/api/stars/alice/secret-sauce", **login("bob")).status == 403
-        assert client("PATCH", "/api/repositories/alice/sauce", b'{"description": "x"}', **login("bob")).status == 403
+        assert (
+            client("PATCH", "/api/repositories/alice/sauce", b'{"description": "x"}', **login("bob")).status
+            == 403
+        )

@@ -111,7 +111,9 @@ def test_two_remove_one_tree(tmp_path: Path) -> None:
 def test_remove_tree_of_any_depth(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     top = os.dup(fd)
-    for _ in range(3000):  # far past PATH_MAX, the recursion limit and the number of descriptors that are sane
+    for _ in range(
+        3000
+    ):  # far past PATH_MAX, the recursion limit and the number of descriptors that are sane
         os.mkdir("d", dir_fd=fd)
         below = os.open("d", os.O_RDONLY, dir_fd=fd)
         os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=below))

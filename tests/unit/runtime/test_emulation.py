@@ -13,7 +13,10 @@ AMD64 = Platform.parse("linux/amd64")
 ENTRY = "enabled\ninterpreter /usr/bin/qemu-aarch64-static\nflags: {}\noffset 0\nmagic 7f45\n"
 
 
-@pytest.mark.parametrize(("platform", "here"), [("linux/amd64/v3", "linux/amd64"), ("linux/386", "linux/amd64"), ("linux/arm64", "linux/arm64")])
+@pytest.mark.parametrize(
+    ("platform", "here"),
+    [("linux/amd64/v3", "linux/amd64"), ("linux/386", "linux/amd64"), ("linux/arm64", "linux/arm64")],
+)
 def test_native(tmp_path: Path, platform: str, here: str) -> None:
     check_emulation(Platform.parse(platform), of=Platform.parse(here), folder=tmp_path)
 

@@ -21,6 +21,10 @@ def test_the_host() -> None:
 
 def test_devices() -> None:
     found = {entry["path"]: entry for entry in devices()}
-    assert (found["/dev/null"]["type"], found["/dev/null"]["major"], found["/dev/null"]["minor"]) == ("c", 1, 3)
+    assert (found["/dev/null"]["type"], found["/dev/null"]["major"], found["/dev/null"]["minor"]) == (
+        "c",
+        1,
+        3,
+    )
     assert "/dev/ptmx" not in found
     assert not any(path.startswith("/dev/pts/") for path in found)

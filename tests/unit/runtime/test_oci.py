@@ -22,15 +22,27 @@ from boxwright.runtime.oci import (
     [
         # Somebody else deleted it at the same time.
         ("cannot rm state directory `/run/x/c1`: No such file or directory", ContainerMissing),
-        ('runc run failed: unable to start container process: exec: "/x": stat /x: no such file or directory', ExecutableMissing),
-        ('runc create failed: unable to start container process: exec: "x": executable file not found in $PATH', ExecutableMissing),
+        (
+            'runc run failed: unable to start container process: exec: "/x": stat /x: no such file or directory',
+            ExecutableMissing,
+        ),
+        (
+            'runc create failed: unable to start container process: exec: "x": executable file not found in $PATH',
+            ExecutableMissing,
+        ),
         ("executable file `/x` not found in $PATH: No such file or directory", ExecutableMissing),
-        ('runc run failed: unable to start container process: exec: "/bin": permission denied', ExecutableRefused),
+        (
+            'runc run failed: unable to start container process: exec: "/bin": permission denied',
+            ExecutableRefused,
+        ),
         ('exec failed: unable to start container process: exec: "/bin": is a directory', ExecutableRefused),
         ("open executable: Operation not permitted", ExecutableRefused),
         ("open executable: Permission denied", ExecutableRefused),
         ("exec container process `/bad`: Exec format error", ExecutableRefused),
-        ('runc run failed: unable to start container process: chdir to cwd ("/x") set in config.json failed: permission denied', RuntimeFailed),
+        (
+            'runc run failed: unable to start container process: chdir to cwd ("/x") set in config.json failed: permission denied',
+            RuntimeFailed,
+        ),
         ("container does not exist", ContainerMissing),
         ("exec failed: container does not exist", ContainerMissing),
         ("error opening file `/run/crun/x/status`: No such file or directory", ContainerMissing),
@@ -47,7 +59,10 @@ def test_sentences(message: str, kind: type[BoxwrightError]) -> None:
 
 
 def test_the_message_begins_where_dockers_does() -> None:
-    error = translate('runc run failed: unable to start container process: exec: "x": executable file not found in $PATH', "runc")
+    error = translate(
+        'runc run failed: unable to start container process: exec: "x": executable file not found in $PATH',
+        "runc",
+    )
     assert str(error) == 'unable to start container process: exec: "x": executable file not found in $PATH'
     assert error.exit_code == 127
 
@@ -63,8 +78,16 @@ def test_logs() -> None:
 @pytest.mark.parametrize(
     ("said", "program", "told"),
     [
-        ("executable file `x` not found in $PATH: No such file or directory", "x", 'exec: "x": executable file not found in $PATH'),
-        ("executable file `/no/x` not found in $PATH: No such file or directory", "/no/x", 'exec: "/no/x": stat /no/x: no such file or directory'),
+        (
+            "executable file `x` not found in $PATH: No such file or directory",
+            "x",
+            'exec: "x": executable file not found in $PATH',
+        ),
+        (
+            "executable file `/no/x` not found in $PATH: No such file or directory",
+            "/no/x",
+            'exec: "/no/x": stat /no/x: no such file or directory',
+        ),
         ("open executable: Operation not permitted", "/bin", 'exec: "/bin": permission denied'),
         ("exec container process `/x`: Exec format error", "/x", 'exec: "/x": exec format error'),
     ],
@@ -88,7 +111,14 @@ class _Said:
         return True
 
 
-@pytest.mark.parametrize(("log", "shown"), [("", b"warning\nno such program\n"), ("no such program", b"warning\n"), ("another", b"warning\nno such program\n")])
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        ("", b"warning\nno such program\n"),
+        ("no such program", b"warning\n"),
+        ("another", b"warning\nno such program\n"),
+    ],
+)
 def test_the_runtimes_complaint_is_not_the_process_s_output(log: str, shown: bytes) -> None:
     first = FirstWords(_Said(log))  # type: ignore[arg-type]
     assert first.take(b"warning\n") == b""

@@ -82,7 +82,9 @@ def test_only_named_descriptors_are_passed(tmp_path: Path) -> None:
         except OSError:  # the one that listdir had open
             return False
 
-    inherited = {fd for fd in map(int, os.listdir("/proc/self/fd")) if inheritable(fd)}  # from whoever started the tests
+    inherited = {
+        fd for fd in map(int, os.listdir("/proc/self/fd")) if inheritable(fd)
+    }  # from whoever started the tests
     with open(tmp_path / "f", "w+b", buffering=0) as file:
         done = run(["sh", "-c", "echo hello >&5; ls /proc/self/fd"], fds={5: file.fileno()})
         assert (tmp_path / "f").read_bytes() == b"hello\n"
@@ -94,12 +96,15 @@ def test_descriptors_may_change_places(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     with open(tmp_path / "a", "rb") as one, open(tmp_path / "b", "rb") as two:
-        done = run(["sh", "-c", f"cat /proc/self/fd/{two.fileno()} /proc/self/fd/{one.fileno()}"], fds={one.fileno(): two.fileno(), two.fileno(): one.fileno()})
+        done = run(
+            ["sh", "-c", f"cat /proc/self/fd/{two.fileno()} /proc/self/fd/{one.fileno()}"],
+            fds={one.fileno(): two.fileno(), two.fileno(): one.fileno()},
+        )
     assert done.stdout == b"ab"  # one has the place of two
 
 
 def test_working_directory_and_environment(tmp_path: Path) -> None:
-    done = run(["sh", "-c", "pwd; echo $A; echo \"$1\"", "x", "a b"], cwd=tmp_path, env={"A": "B c"})
+    done = run(["sh", "-c", 'pwd; echo $A; echo "$1"', "x", "a b"], cwd=tmp_path, env={"A": "B c"})
     assert done.stdout.decode() == f"{tmp_path}\nB c\na b\n"
 
 

@@ -47,7 +47,13 @@ def as_nobody(work: Callable[[], None]) -> int:
 
 
 def import_all() -> None:
-    for name in ("boxwright.layer.source", "boxwright.layer.writer", "boxwright.layer.walk", "boxwright.snapshot.copying", "boxwright.snapshot.difference"):
+    for name in (
+        "boxwright.layer.source",
+        "boxwright.layer.writer",
+        "boxwright.layer.walk",
+        "boxwright.snapshot.copying",
+        "boxwright.snapshot.difference",
+    ):
         importlib.import_module(name)
 
 
@@ -72,7 +78,12 @@ def test_without_root(tmp_path: Path) -> None:
             (tree / "d/new").write_text("new")
             (tree / "d/new").chmod(0o400)
             (tree / "locked").mkdir(mode=0o000)
-            assert [f"{c.kind} {c.path}" for c in snapshots.changes("k")] == ["C /d", "D /d/f", "A /d/new", "A /locked"]
+            assert [f"{c.kind} {c.path}" for c in snapshots.changes("k")] == [
+                "C /d",
+                "D /d/f",
+                "A /d/new",
+                "A /locked",
+            ]
             layer = snapshots.commit("k")
             assert layer.kind == "tar"
             with layers.open_tar(layer) as tar:

@@ -10,12 +10,24 @@ from boxwright.spec.platform import Platform, PlatformInvalid, choose, host
 @pytest.mark.parametrize(
     ("text", "normal"),
     [
-        ("linux/amd64", "linux/amd64"), ("Linux/x86_64", "linux/amd64"), ("linux/amd64/v1", "linux/amd64"), ("linux/amd64/v3", "linux/amd64/v3"),
-        ("linux/arm64", "linux/arm64"), ("linux/aarch64/8", "linux/arm64"), ("linux/arm64/v8", "linux/arm64"), ("linux/arm64/v9.0", "linux/arm64/v9"),
-        ("linux/arm", "linux/arm/v7"), ("linux/armhf", "linux/arm/v7"), ("linux/armel", "linux/arm/v6"), ("linux/arm/5", "linux/arm/v5"),
-        ("linux/i386", "linux/386"), ("macos/arm64", "darwin/arm64"), ("arm64", "linux/arm64"), ("riscv64", "linux/riscv64"),
+        ("linux/amd64", "linux/amd64"),
+        ("Linux/x86_64", "linux/amd64"),
+        ("linux/amd64/v1", "linux/amd64"),
+        ("linux/amd64/v3", "linux/amd64/v3"),
+        ("linux/arm64", "linux/arm64"),
+        ("linux/aarch64/8", "linux/arm64"),
+        ("linux/arm64/v8", "linux/arm64"),
+        ("linux/arm64/v9.0", "linux/arm64/v9"),
+        ("linux/arm", "linux/arm/v7"),
+        ("linux/armhf", "linux/arm/v7"),
+        ("linux/armel", "linux/arm/v6"),
+        ("linux/arm/5", "linux/arm/v5"),
+        ("linux/i386", "linux/386"),
+        ("macos/arm64", "darwin/arm64"),
+        ("arm64", "linux/arm64"),
+        ("riscv64", "linux/riscv64"),
     ],
-)  # fmt: skip
+)
 def test_normal_form(text: str, normal: str) -> None:
     assert str(Platform.parse(text)) == normal
 

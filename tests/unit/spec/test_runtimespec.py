@@ -47,10 +47,14 @@ def test_unknown_capabilities() -> None:
 
 
 def test_limits_are_lowered_to_ours() -> None:
-    found = rs.rlimits({"nofile": (1024, 1 << 20), "nproc": (-1, -1), "core": (0, -1)}, {"nofile": 20000, "nproc": 500})
+    found = rs.rlimits(
+        {"nofile": (1024, 1 << 20), "nproc": (-1, -1), "core": (0, -1)}, {"nofile": 20000, "nproc": 500}
+    )
     assert {limit["type"]: (limit["soft"], limit["hard"]) for limit in found} == {
-        "RLIMIT_NOFILE": (1024, 20000), "RLIMIT_NPROC": (500, 500), "RLIMIT_CORE": (0, (1 << 64) - 1),
-    }  # fmt: skip
+        "RLIMIT_NOFILE": (1024, 20000),
+        "RLIMIT_NPROC": (500, 500),
+        "RLIMIT_CORE": (0, (1 << 64) - 1),
+    }
     with pytest.raises(LimitInvalid, match="invalid ulimit type: files"):
         rs.rlimits({"files": (1, 1)})
     with pytest.raises(LimitInvalid, match="soft limit must be less"):
@@ -62,7 +66,15 @@ def test_resources() -> None:
     assert rs.resources(memory=10 << 20) == {"memory": {"limit": 10 << 20, "swap": 20 << 20}}
     assert rs.resources(memory=10 << 20, memory_swap=-1)["memory"]["swap"] == -1
     assert rs.resources(nano_cpus=500_000_000) == {"cpu": {"period": 100_000, "quota": 50_000}}
-    for wrong in ({"memory": 1}, {"memory": 10 << 20, "memory_swap": 1}, {"memory_swap": 1}, {"nano_cpus": 1, "cpu_quota": 1}, {"swappiness": 101}, {"swappiness": -2}, {"blkio_weight": 9}):
+    for wrong in (
+        {"memory": 1},
+        {"memory": 10 << 20, "memory_swap": 1},
+        {"memory_swap": 1},
+        {"nano_cpus": 1, "cpu_quota": 1},
+        {"swappiness": 101},
+        {"swappiness": -2},
+        {"blkio_weight": 9},
+    ):
         with pytest.raises(LimitInvalid):
             rs.resources(**wrong)
 

@@ -18,8 +18,12 @@ from boxwright.spec.seccomp import (
 )
 
 
-def compiled(capabilities: Any = DEFAULT_CAPABILITIES, architecture: str = "amd64", kernel: tuple[int, int] = (6, 1)) -> dict[str, Any]:
-    return compile_profile(default_profile(), capabilities=capabilities, architecture=architecture, kernel=kernel)
+def compiled(
+    capabilities: Any = DEFAULT_CAPABILITIES, architecture: str = "amd64", kernel: tuple[int, int] = (6, 1)
+) -> dict[str, Any]:
+    return compile_profile(
+        default_profile(), capabilities=capabilities, architecture=architecture, kernel=kernel
+    )
 
 
 def actions(profile: dict[str, Any], name: str) -> list[str]:
@@ -52,7 +56,10 @@ def test_architectures_and_kernels() -> None:
     assert actions(compiled(architecture="arm64"), "arch_prctl") == []
     assert actions(compiled(architecture="s390x"), "s390_runtime_instr") == ["SCMP_ACT_ALLOW"]
     assert actions(compiled(kernel=(4, 7)), "ptrace") == []
-    assert "architectures" not in compiled(architecture="ppc64le") or compiled(architecture="ppc64le")["architectures"]
+    assert (
+        "architectures" not in compiled(architecture="ppc64le")
+        or compiled(architecture="ppc64le")["architectures"]
+    )
 
 
 def test_the_data_is_sound() -> None:
@@ -64,19 +71,35 @@ def test_the_data_is_sound() -> None:
 
 
 def test_a_profile_of_the_user() -> None:
-    profile = parse_profile(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"name": "chmod", "action": "SCMP_ACT_ERRNO", "args": []}]}))
+    profile = parse_profile(
+        json.dumps(
+            {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"name": "chmod", "action": "SCMP_ACT_ERRNO", "args": []}],
+            }
+        )
+    )
     out = compile_profile(profile, capabilities=(), architecture="amd64", kernel=(6, 1))
-    assert out == {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_ERRNO", "names": ["chmod"]}]}
+    assert out == {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"action": "SCMP_ACT_ERRNO", "names": ["chmod"]}],
+    }
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"syscalls": 1}', '{"archMap": [1], "architectures": ["x"]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"syscalls": 1}', '{"archMap": [1], "architectures": ["x"]}']
+)
 def test_broken_profiles(text: str) -> None:
     with pytest.raises(ProfileInvalid):
         parse_profile(text)
 
 
 def test_broken_rules() -> None:
-    for rule in ({"action": "SCMP_ACT_ALLOW"}, {"names": ["x"]}, {"names": ["x"], "action": "y", "includes": {"minKernel": "new"}}):
+    for rule in (
+        {"action": "SCMP_ACT_ALLOW"},
+        {"names": ["x"]},
+        {"names": ["x"], "action": "y", "includes": {"minKernel": "new"}},
+    ):
         with pytest.raises(ProfileInvalid):
             compile_profile({"syscalls": [rule]}, capabilities=(), architecture="amd64", kernel=(6, 1))
 

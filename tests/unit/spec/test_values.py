@@ -61,14 +61,23 @@ def test_making() -> None:
     assert repr(Point(1)) == "Point(x=1, y=2, notes={})"
     assert Point(1).notes is not Point(1).notes and Point(1).total == 3
     assert Named(name="n").x == 7 and Named(5, name="n").y == 5
-    for wrong in (lambda: Point(), lambda: Point(1, 2, {}, 0, 5), lambda: Point(1, x=1), lambda: Point(1, no=1)):  # type: ignore[call-arg,misc]
+    for wrong in (
+        lambda: Point(),
+        lambda: Point(1, 2, {}, 0, 5),
+        lambda: Point(1, x=1),
+        lambda: Point(1, no=1),
+    ):  # type: ignore[call-arg,misc]
         with pytest.raises(TypeError):
             wrong()
 
 
 def test_frozen_hashed_compared() -> None:
     point = Point(1)
-    for change in (lambda: setattr(point, "x", 2), lambda: delattr(point, "x"), lambda: setattr(point, "new", 1)):
+    for change in (
+        lambda: setattr(point, "x", 2),
+        lambda: delattr(point, "x"),
+        lambda: setattr(point, "new", 1),
+    ):
         with pytest.raises(AttributeError):
             change()
     assert hash(Point(1, notes={"a": 1})) == hash(Point(1)) and Point(1, notes={"a": 1}) != Point(1)
@@ -80,8 +89,17 @@ def test_frozen_hashed_compared() -> None:
 def test_standard_tools() -> None:
     point = Named(name="n", y=5)
     assert dataclasses.replace(point, name="m") == values.replace(point, name="m") == Named(name="m", y=5)
-    assert [f.name for f in dataclasses.fields(point)] == [f.name for f in values.fields(point)] == ["x", "y", "notes", "hidden", "name"]
-    assert dataclasses.asdict(Point(1)) == {"x": 1, "y": 2, "notes": {}, "hidden": 0} and dataclasses.is_dataclass(point)
+    assert (
+        [f.name for f in dataclasses.fields(point)]
+        == [f.name for f in values.fields(point)]
+        == ["x", "y", "notes", "hidden", "name"]
+    )
+    assert dataclasses.asdict(Point(1)) == {
+        "x": 1,
+        "y": 2,
+        "notes": {},
+        "hidden": 0,
+    } and dataclasses.is_dataclass(point)
     assert copy.deepcopy(point) == point and pickle.loads(pickle.dumps(Point(4, 5))) == Point(4, 5)
 
 

@@ -50,7 +50,9 @@ class Secret:
             assert self.path is not None
             return self.path.read_bytes()
         except OSError as error:
-            raise SecretMissing(f"secret {self.id}: cannot read {self.path}: {(error.strerror or '').lower()}") from error
+            raise SecretMissing(
+                f"secret {self.id}: cannot read {self.path}: {(error.strerror or '').lower()}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ class StepContext:
     def context(self, name: str = "") -> FileTree:
         """The build context, or a named local one. Raises ContextAbsent."""
         if name not in self.contexts:
-            raise ContextAbsent("the build has no context to copy from", hint="give a directory instead of a lone Dockerfile")
+            raise ContextAbsent(
+                "the build has no context to copy from", hint="give a directory instead of a lone Dockerfile"
+            )
         return self.contexts[name]
 
     def check(self) -> None:

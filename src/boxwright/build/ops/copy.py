@@ -29,7 +29,14 @@ class CopyPart:
 
     def definition(self) -> dict[str, object]:
         """Its part of the key; which local context it is does not count, its content does."""
-        return {"origin": self.origin, "source": self.source, "input": self.input, "data": self.data, "unpack": self.unpack, "mode": self.mode}
+        return {
+            "origin": self.origin,
+            "source": self.source,
+            "input": self.input,
+            "data": self.data,
+            "unpack": self.unpack,
+            "mode": self.mode,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +73,15 @@ class CopyOp(BaseOp):
 
     def definition(self) -> Mapping[str, object]:
         return {
-            "parts": [part.definition() for part in self.parts], "dest": self.dest, "chown": self.chown, "chmod": self.chmod,
-            "link": self.link, "parents": self.parents, "excludes": list(self.excludes), "epoch": self.epoch,
-        }  # fmt: skip
+            "parts": [part.definition() for part in self.parts],
+            "dest": self.dest,
+            "chown": self.chown,
+            "chmod": self.chmod,
+            "link": self.link,
+            "parents": self.parents,
+            "excludes": list(self.excludes),
+            "epoch": self.epoch,
+        }
 
     def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
         from boxwright.build.ops.select import select

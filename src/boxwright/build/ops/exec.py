@@ -39,7 +39,14 @@ class ExecMount:
         if self.type == "bind":
             out |= {"source": self.source, "input": self.input}
         elif self.type == "secret":
-            out |= {"id": self.id, "env": self.env, "mode": self.mode, "uid": self.uid, "gid": self.gid, "required": self.required}
+            out |= {
+                "id": self.id,
+                "env": self.env,
+                "mode": self.mode,
+                "uid": self.uid,
+                "gid": self.gid,
+                "required": self.required,
+            }
         elif self.type == "tmpfs":
             out |= {"size": self.size}
         return out
@@ -69,11 +76,21 @@ class ExecOp(BaseOp):
 
     def definition(self) -> Mapping[str, object]:
         return {
-            "argv": list(self.argv), "env": dict(self.env), "build_args": dict(self.build_args), "cwd": self.cwd, "user": self.user,
-            "hostname": self.hostname, "network": self.network, "security": self.security,
-            "mounts": [m.definition() for m in self.mounts], "platform": self.platform, "script": list(self.script or ()),
-            "hosts": list(self.hosts), "ulimits": list(self.ulimits), "epoch": self.epoch,
-        }  # fmt: skip
+            "argv": list(self.argv),
+            "env": dict(self.env),
+            "build_args": dict(self.build_args),
+            "cwd": self.cwd,
+            "user": self.user,
+            "hostname": self.hostname,
+            "network": self.network,
+            "security": self.security,
+            "mounts": [m.definition() for m in self.mounts],
+            "platform": self.platform,
+            "script": list(self.script or ()),
+            "hosts": list(self.hosts),
+            "ulimits": list(self.ulimits),
+            "epoch": self.epoch,
+        }
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
         from boxwright.build.ops.sandbox import run_in_sandbox

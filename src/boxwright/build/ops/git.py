@@ -51,9 +51,13 @@ class GitOp(BaseOp):
 
     def definition(self) -> Mapping[str, object]:
         return {
-            "url": public(self.url), "ref": self.ref, "checksum": self.checksum, "keep_git_dir": self.keep_git_dir, "submodules": self.submodules,
+            "url": public(self.url),
+            "ref": self.ref,
+            "checksum": self.checksum,
+            "keep_git_dir": self.keep_git_dir,
+            "submodules": self.submodules,
             "epoch": self.epoch,
-        }  # fmt: skip
+        }
 
     def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
         if self.reads == "none":
@@ -81,7 +85,14 @@ class GitOp(BaseOp):
                 for source in select(tree, "/"):
                     for rel, node in source.entries:
                         entry = Planned(
-                            node.type, _mode(node.type, node.mode), 0, 0, builder.mtime, node.size, node.link, content=NodeContent(tree, node)
+                            node.type,
+                            _mode(node.type, node.mode),
+                            0,
+                            0,
+                            builder.mtime,
+                            node.size,
+                            node.link,
+                            content=NodeContent(tree, node),
                         )
                         (builder.directory if node.type == "dir" else builder.other)(rel, entry)
                 return builder.write(ctx)
@@ -107,7 +118,9 @@ def _mode(kind: str, mode: int) -> int:
 class Git:
     """The git program on one repository; `secrets` and `ssh` (agents by id) are the build's."""
 
-    def __init__(self, op: GitOp, settings: Settings, secrets: Mapping[str, Secret], ssh: Mapping[str, Path]) -> None:
+    def __init__(
+        self, op: GitOp, settings: Settings, secrets: Mapping[str, Secret], ssh: Mapping[str, Path]
+    ) -> None:
         self._op, self._settings, self._secrets, self._ssh = op, settings, secrets, ssh
 
     def commit(self) -> str:
@@ -115,7 +128,11 @@ class Git:
         ref = self._op.ref or "HEAD"
         if _COMMIT.match(ref):
             return self._checked(ref)
-        names = {line.split("\t", 1)[1]: line.split("\t", 1)[0] for line in self._run("ls-remote", "--", self._op.url).splitlines() if "\t" in line}
+        names = {
+            line.split("\t", 1)[1]: line.split("\t", 1)[0]
+            for line in self._run("ls-remote", "--", self._op.url).splitlines()
+            if "\t" in line
+        }
         # An annotated tag's commit is listed with ^{}.
         for name in (f"{ref}^{{}}", ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}"):
             if name in names:
@@ -154,7 +171,12 @@ class Git:
     def _account(self) -> list[str]:
         host = urlsplit(self._op.url).hostname or ""
         secrets = self._secrets
-        for name in (f"GIT_AUTH_HEADER.{host}", "GIT_AUTH_HEADER", f"GIT_AUTH_TOKEN.{host}", "GIT_AUTH_TOKEN"):
+        for name in (
+            f"GIT_AUTH_HEADER.{host}",
+            "GIT_AUTH_HEADER",
+            f"GIT_AUTH_TOKEN.{host}",
+            "GIT_AUTH_TOKEN",
+        ):
             if (secret := secrets.get(name)) is None:
                 continue
             value = secret.read().decode("utf-8", "replace").strip()
@@ -167,7 +189,11 @@ class Git:
 
     def _environment(self) -> dict[str, str]:
         settings = self._settings
-        kept = {name: value for name, value in settings.environ.items() if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")}
+        kept = {
+            name: value
+            for name, value in settings.environ.items()
+            if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")
+        }
         env = {**kept, **settings.proxies, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         if (agent := self._ssh.get("default")) is not None:
             env["SSH_AUTH_SOCK"] = str(agent)

@@ -65,8 +65,13 @@ class HttpOp(BaseOp):
         if ctx.rooms.store.size(digest) is None:
             found = fetch.download({})
         builder = LayerBuilder(None, layer_time(self.epoch, 0))
-        mtime = builder.mtime if self.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
-        builder.other(file_name(self.url), Planned("file", 0o600, 0, 0, mtime, found["size"], content=_Blob(ctx, digest)))
+        mtime = (
+            builder.mtime if self.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
+        )
+        builder.other(
+            file_name(self.url),
+            Planned("file", 0o600, 0, 0, mtime, found["size"], content=_Blob(ctx, digest)),
+        )
         return builder.write(ctx)
 
 
@@ -96,7 +101,11 @@ class _Fetch:
             return known
         conditions: dict[str, str] = {}
         if known and self._held(known):
-            conditions = {k: v for k, v in (("If-None-Match", known["etag"]), ("If-Modified-Since", known["modified"])) if v}
+            conditions = {
+                k: v
+                for k, v in (("If-None-Match", known["etag"]), ("If-Modified-Since", known["modified"]))
+                if v
+            }
         return self.download(conditions, known)
 
     def _held(self, known: dict[str, Any]) -> bool:
@@ -139,22 +148,35 @@ class _Fetch:
                 raise
         ctx.status("downloading", desc.size, desc.size, done=True)
         if wanted is not None and desc.digest != wanted:
-            raise ChecksumMismatch(f"digest mismatch {desc.digest}: {wanted}", hint=f"{self._op.url} is not what the Dockerfile's --checksum says")
+            raise ChecksumMismatch(
+                f"digest mismatch {desc.digest}: {wanted}",
+                hint=f"{self._op.url} is not what the Dockerfile's --checksum says",
+            )
         modified = reply.header("Last-Modified")
         try:
             mtime = int(parsedate_to_datetime(modified).timestamp()) if modified else 0
         except ValueError:
             mtime = 0
-        return {"digest": str(desc.digest), "size": desc.size, "mtime": mtime, "etag": reply.header("ETag"), "modified": modified}
+        return {
+            "digest": str(desc.digest),
+            "size": desc.size,
+            "mtime": mtime,
+            "etag": reply.header("ETag"),
+            "modified": modified,
+        }
 
     def _request(self, conditions: Mapping[str, str]) -> Reply:
         from boxwright.registry.client.fetch import DownloadRefused, fetch
 
         try:
-            return fetch(self._ctx.rooms.settings, self._op.url, lambda host: {**conditions, **self._account(host)})
+            return fetch(
+                self._ctx.rooms.settings, self._op.url, lambda host: {**conditions, **self._account(host)}
+            )
         except DownloadRefused as error:
             host = urlsplit(self._op.url).hostname
-            raise DownloadRefused(str(error), hint=f"give a secret HTTP_AUTH_TOKEN_{host} or HTTP_AUTH_HEADER_{host}") from error
+            raise DownloadRefused(
+                str(error), hint=f"give a secret HTTP_AUTH_TOKEN_{host} or HTTP_AUTH_HEADER_{host}"
+            ) from error
 
     def _account(self, host: str) -> dict[str, str]:
         secrets = self._ctx.sandbox.secrets
@@ -168,7 +190,11 @@ class _Fetch:
             body = json.loads(self._memory.read_bytes())
         except (OSError, ValueError):
             return {}
-        return body if isinstance(body, dict) and {"digest", "size", "mtime", "etag", "modified"} <= set(body) else {}
+        return (
+            body
+            if isinstance(body, dict) and {"digest", "size", "mtime", "etag", "modified"} <= set(body)
+            else {}
+        )
 
     def _remember(self, found: dict[str, Any]) -> None:
         from boxwright.content.local import write_atomic

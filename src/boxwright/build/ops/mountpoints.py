@@ -45,7 +45,14 @@ class MountPoints:
                         os.mkdir(name, 0o755, dir_fd=fd)
                         os.chmod(name, 0o755, dir_fd=fd)  # whatever the umask is
                     else:
-                        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd))
+                        os.close(
+                            os.open(
+                                name,
+                                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                                0o644,
+                                dir_fd=fd,
+                            )
+                        )
                 except FileExistsError:
                     continue
                 self._made.append((here, is_directory))
@@ -79,7 +86,11 @@ class MountPoints:
                     continue
                 try:
                     info = root.lstat(path)
-                    same = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (found.mode, found.uid, found.gid)
+                    same = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (
+                        found.mode,
+                        found.uid,
+                        found.gid,
+                    )
                     if stat.S_ISDIR(info.st_mode) and same and not _is_opaque(upper / path):
                         with root.parent(path) as (fd, name):
                             os.rmdir(name, dir_fd=fd)

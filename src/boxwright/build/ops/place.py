@@ -33,7 +33,19 @@ class Attributes:
             mode = self.chmod.apply(mode, directory=node.type == "dir")
         # A file's are known when it is read, and then its content is asked for them.
         xattrs = {} if content is not None else node.xattrs
-        return Planned(node.type, mode, uid, gid, self.mtime, node.size, node.link, node.device, xattrs, content, node.identity)
+        return Planned(
+            node.type,
+            mode,
+            uid,
+            gid,
+            self.mtime,
+            node.size,
+            node.link,
+            node.device,
+            xattrs,
+            content,
+            node.identity,
+        )
 
     @property
     def directory_mode(self) -> int:
@@ -68,7 +80,11 @@ def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: 
         selection = select(op, inputs, ctx)
     base = Tree() if op.independent else inputs[0]
     view = ctx.view(base) if base.layers else None
-    attributes = Attributes(owner(op.chown, view), parse_chmod(op.chmod) if op.chmod else None, layer_time(op.epoch, len(base.layers)))
+    attributes = Attributes(
+        owner(op.chown, view),
+        parse_chmod(op.chmod) if op.chmod else None,
+        layer_time(op.epoch, len(base.layers)),
+    )
     builder = LayerBuilder(view, attributes.mtime)
     sets = iter(selection.payload)
     for part in op.parts:
@@ -92,7 +108,9 @@ def owner(text: str, view: LayersView | None) -> tuple[int, int] | None:
     if not user:
         raise UserUnknown(f"invalid user spec {text!r} in --chown: the user is empty")
     if view is None:
-        raise UserUnknown(f"unable to find user {user}: the image has no /etc/passwd", hint="use numbers: --chown=UID:GID")
+        raise UserUnknown(
+            f"unable to find user {user}: the image has no /etc/passwd", hint="use numbers: --chown=UID:GID"
+        )
     found = resolve_user(view, text.rstrip(":"))
     return found.uid, found.gid
 
@@ -105,7 +123,14 @@ def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attri
     builder.other(_file_target(builder, op, part.source, attributes), entry)
 
 
-def _place_set(builder: LayerBuilder, op: CopyOp, part: CopyPart, found: SourceSet, attributes: Attributes, ctx: StepContext) -> None:
+def _place_set(
+    builder: LayerBuilder,
+    op: CopyOp,
+    part: CopyPart,
+    found: SourceSet,
+    attributes: Attributes,
+    ctx: StepContext,
+) -> None:
     for source in found:
         if source.directory:
             _directory(builder, op, found.tree, source, attributes)
@@ -137,7 +162,9 @@ def _file_target(builder: LayerBuilder, op: CopyOp, name: str, attributes: Attri
     return real
 
 
-def _directory(builder: LayerBuilder, op: CopyOp, tree: FileTree, source: Source, attributes: Attributes) -> None:
+def _directory(
+    builder: LayerBuilder, op: CopyOp, tree: FileTree, source: Source, attributes: Attributes
+) -> None:
     """The contents of a directory. The destination itself keeps its attributes, directories inside take the source's."""
     top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
     prefix = top + "/" if top else ""

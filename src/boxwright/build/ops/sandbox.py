@@ -83,13 +83,17 @@ def _run(step: Step, spec: dict[str, Any]) -> int:
         del said[:-_LOG_IN_ERROR]
         step.ctx.log(stream, data)
 
-    code = run_step(step.ctx.rooms.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel)
+    code = run_step(
+        step.ctx.rooms.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel
+    )
     if code:
         command = " ".join(step.op.argv)
         raise StepFailed(
-            f'process "{command}" did not complete successfully: exit code: {code}', code=code, log=said.decode("utf-8", "replace"),
+            f'process "{command}" did not complete successfully: exit code: {code}',
+            code=code,
+            log=said.decode("utf-8", "replace"),
             hint=_hint(code),
-        )  # fmt: skip
+        )
     return total
 
 
@@ -117,16 +121,36 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
     privileged = op.security == "insecure"
     caps = rs.capabilities(privileged=privileged, bounding=here.bounding)
     process = rs.process(
-        op.argv, env=[f"{k}={v}" for k, v in step.env.items()], cwd=op.cwd, uid=user.uid, gid=user.gid, extra_gids=user.extra_gids,
-        capabilities=caps, limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
-    )  # fmt: skip
+        op.argv,
+        env=[f"{k}={v}" for k, v in step.env.items()],
+        cwd=op.cwd,
+        uid=user.uid,
+        gid=user.gid,
+        extra_gids=user.extra_gids,
+        capabilities=caps,
+        limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
+    )
     architecture = ctx.rooms.images_store.default_platform.architecture
-    seccomp = None if privileged else compile_profile(default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel)
+    seccomp = (
+        None
+        if privileged
+        else compile_profile(
+            default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel
+        )
+    )
     limits = rs.resources(memory=ctx.sandbox.memory, nano_cpus=round(ctx.sandbox.cpus * 1_000_000_000))
     spec = rs.base_spec(
-        str(step.rootfs), process, hostname=op.hostname, mounts=step.mounts, namespaces=namespaces, cgroup_v2=here.cgroup_v2,
-        resources=limits, seccomp=seccomp, privileged=privileged, shm_size=op.shm_size or rs.SHM_SIZE,
-    )  # fmt: skip
+        str(step.rootfs),
+        process,
+        hostname=op.hostname,
+        mounts=step.mounts,
+        namespaces=namespaces,
+        cgroup_v2=here.cgroup_v2,
+        resources=limits,
+        seccomp=seccomp,
+        privileged=privileged,
+        shm_size=op.shm_size or rs.SHM_SIZE,
+    )
     points.prepare(step.rootfs, spec["mounts"])
     return spec
 
@@ -154,5 +178,7 @@ def _limits(texts: Sequence[str]) -> dict[str, tuple[int, int]]:
         try:
             out[name] = int(soft), int(hard or soft)
         except ValueError as error:
-            raise LimitInvalid(f"invalid ulimit argument: {text}", hint="write TYPE=SOFT[:HARD], such as nofile=1024:2048") from error
+            raise LimitInvalid(
+                f"invalid ulimit argument: {text}", hint="write TYPE=SOFT[:HARD], such as nofile=1024:2048"
+            ) from error
     return out

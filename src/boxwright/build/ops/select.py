@@ -50,5 +50,9 @@ def _found(op: CopyOp, part: CopyPart, tree: FileTree) -> SourceSet:
     try:
         return select_in(tree, part.source, exclude=op.excludes, parents=op.parents)
     except SourceMissing as error:
-        hint = "the path is looked for in the build context" if part.origin == "context" else "the path is looked for from the root of the other stage or image"
+        hint = (
+            "the path is looked for in the build context"
+            if part.origin == "context"
+            else "the path is looked for from the root of the other stage or image"
+        )
         raise SourceMissing(error.path, hint=error.hint or hint) from error

@@ -91,7 +91,9 @@ def _secret(step: Step, mount: ExecMount, position: int) -> None:
     secret = step.ctx.sandbox.secrets.get(mount.id)
     if secret is None:
         if mount.required:
-            raise SecretMissing(f"secret {mount.id}: not found", hint=f"give it with --secret id={mount.id},src=FILE")
+            raise SecretMissing(
+                f"secret {mount.id}: not found", hint=f"give it with --secret id={mount.id},src=FILE"
+            )
         return
     data = secret.read()
     if mount.env is not None:
@@ -106,7 +108,11 @@ def _secret(step: Step, mount: ExecMount, position: int) -> None:
         out.write(data)
         os.fchown(fd, mount.uid, mount.gid)
         os.fchmod(fd, 0o400 if mount.mode is None else mount.mode)
-    step.mounts.append(rs.bind(str(file), mount.target, readonly=True, options=("rbind", "rprivate", "nosuid", "nodev", "noexec")))
+    step.mounts.append(
+        rs.bind(
+            str(file), mount.target, readonly=True, options=("rbind", "rprivate", "nosuid", "nodev", "noexec")
+        )
+    )
 
 
 def _private(step: Step) -> Path:
@@ -131,7 +137,9 @@ def _ssh(step: Step, mount: ExecMount, position: int) -> None:
 def _cache(step: Step, mount: ExecMount, position: int) -> None:
     namespace = dict(step.op.build_args).get("BUILDKIT_CACHE_MOUNT_NS", "")
     base = step.inputs[mount.input].chain if mount.input is not None else ""
-    name = hashlib.sha256(f"{namespace}/{mount.id}\0{base}\0{mount.source if base else ''}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(
+        f"{namespace}/{mount.id}\0{base}\0{mount.source if base else ''}".encode()
+    ).hexdigest()[:32]
     directory = step.ctx.rooms.root / "cache" / "mounts" / name
     directory = _claimed(step, directory, mount.sharing)
     data = directory / "data"

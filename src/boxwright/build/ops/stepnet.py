@@ -44,8 +44,16 @@ def _bridge(step: Step) -> dict[str, str | None]:
     address = networks.allocate(network, step.key)
     step.stack.callback(_release, networks, step.key)
     endpoint = networks.endpoint(network, step.key, address=address, default=True)
-    plan: dict[str, Any] = {"endpoints": [endpoint], "ports": [], "id": step.key, "lock": str(rooms.root / "network.lock"), "dns": None}
-    number = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)  # a number that is ours; the namespace takes its place
+    plan: dict[str, Any] = {
+        "endpoints": [endpoint],
+        "ports": [],
+        "id": step.key,
+        "lock": str(rooms.root / "network.lock"),
+        "dns": None,
+    }
+    number = os.open(
+        "/dev/null", os.O_RDONLY | os.O_CLOEXEC
+    )  # a number that is ours; the namespace takes its place
     wire = Wire(plan, number)
     step.stack.callback(wire.down)
     wire.up()
@@ -73,7 +81,10 @@ def _files(step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, g
         resolver = Path("/etc/resolv.conf").read_text(errors="replace")
     except OSError:
         resolver = ""
-    texts = {"hosts": files.hosts(extra, addresses, gateway=gateway), "resolv.conf": files.resolv(resolver, local=local)}
+    texts = {
+        "hosts": files.hosts(extra, addresses, gateway=gateway),
+        "resolv.conf": files.resolv(resolver, local=local),
+    }
     for name, text in texts.items():
         file = step.files / name
         file.write_text(text)

@@ -219,7 +219,9 @@ class LayerBuilder:
             if found is None:
                 self._entries[path] = Planned("dir", 0o755, 0, 0, self.mtime)
             else:
-                self._entries[path] = Planned("dir", found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, xattrs=found.xattrs)
+                self._entries[path] = Planned(
+                    "dir", found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, xattrs=found.xattrs
+                )
 
     @staticmethod
     def _put(builder: TarBuilder, path: str, entry: Planned, first: dict[object, str]) -> None:
@@ -233,9 +235,17 @@ class LayerBuilder:
                 LayerBuilder._put_file(builder, path, name, entry)
                 return
         builder.put(
-            name, entry.type, entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, os.fsencode(entry.link), entry.device,
+            name,
+            entry.type,
+            entry.mode,
+            entry.uid,
+            entry.gid,
+            entry.mtime_ns,
+            0,
+            os.fsencode(entry.link),
+            entry.device,
             {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None,
-        )  # fmt: skip
+        )
 
     @staticmethod
     def _put_file(builder: TarBuilder, path: str, name: bytes, entry: Planned) -> None:
@@ -246,11 +256,23 @@ class LayerBuilder:
 
             with content:
                 builder.add(
-                    Entry(path, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=entry.content.xattrs()), content
+                    Entry(
+                        path,
+                        "file",
+                        entry.mode,
+                        entry.uid,
+                        entry.gid,
+                        entry.mtime_ns,
+                        entry.size,
+                        xattrs=entry.content.xattrs(),
+                    ),
+                    content,
                 )
             return
         if len(content) != entry.size:
-            raise CopyRefused(f"/{path} changed while it was copied: it has {len(content)} bytes, not {entry.size}")
+            raise CopyRefused(
+                f"/{path} changed while it was copied: it has {len(content)} bytes, not {entry.size}"
+            )
         found = entry.content.xattrs()
         xattrs = {os.fsencode(k): v for k, v in found.items()} if found else None
         builder.put(name, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=xattrs)

@@ -45,7 +45,9 @@ def _is_header(block: bytes) -> bool:
     return said == sum(block[:148]) + 256 + sum(block[156:]) and any(block)
 
 
-def unpack(builder: LayerBuilder, dest: str, tree: FileTree, node: TreeNode, attributes: Attributes, ctx: StepContext) -> bool:
+def unpack(
+    builder: LayerBuilder, dest: str, tree: FileTree, node: TreeNode, attributes: Attributes, ctx: StepContext
+) -> bool:
     """Plan the entries of an archive below `dest`; False when the file is no archive and is to be copied.
 
     Raises ArchiveInvalid, CopyRefused, TarInvalid.
@@ -121,7 +123,14 @@ def _headers(spool: _Spool, ctx: StepContext) -> list[Header]:
     return found
 
 
-def _entry(builder: LayerBuilder, top: str, header: Header, spool: _Spool, attributes: Attributes, links: dict[str, str]) -> None:
+def _entry(
+    builder: LayerBuilder,
+    top: str,
+    header: Header,
+    spool: _Spool,
+    attributes: Attributes,
+    links: dict[str, str],
+) -> None:
     from boxwright.layer.tree import clean
 
     name = os.fsdecode(clean(header.name))
@@ -136,16 +145,27 @@ def _entry(builder: LayerBuilder, top: str, header: Header, spool: _Spool, attri
     uid, gid = attributes.owner if attributes.owner is not None else (header.uid, header.gid)
     mtime = header.seconds * 1_000_000_000 + header.nanoseconds
     xattrs = {os.fsdecode(k): v for k, v in header.xattrs.items()} if header.xattrs else {}
-    content = _Part(spool, header.offset, header.size, header.segments, xattrs) if header.type == "file" else None
+    content = (
+        _Part(spool, header.offset, header.size, header.segments, xattrs) if header.type == "file" else None
+    )
     # Every file of an archive may be named again by a hard link.
     identity = (id(spool), header.offset) if header.type == "file" else None
     builder.replace(
         path,
         Planned(
-            header.type, header.mode, uid, gid, mtime, header.size if header.type == "file" else 0, os.fsdecode(header.link),
-            (header.major, header.minor), xattrs, content, identity,
+            header.type,
+            header.mode,
+            uid,
+            gid,
+            mtime,
+            header.size if header.type == "file" else 0,
+            os.fsdecode(header.link),
+            (header.major, header.minor),
+            xattrs,
+            content,
+            identity,
         ),
-    )  # fmt: skip
+    )
 
 
 def _link(builder: LayerBuilder, top: str, path: str, header: Header) -> None:
@@ -165,8 +185,16 @@ class _Part:
 
     __slots__ = ("_offset", "_segments", "_size", "_spool", "_xattrs")
 
-    def __init__(self, spool: _Spool, offset: int, size: int, segments: array[int] | None, xattrs: Mapping[str, bytes]) -> None:
-        self._spool, self._offset, self._size, self._segments, self._xattrs = spool, offset, size, segments, xattrs
+    def __init__(
+        self, spool: _Spool, offset: int, size: int, segments: array[int] | None, xattrs: Mapping[str, bytes]
+    ) -> None:
+        self._spool, self._offset, self._size, self._segments, self._xattrs = (
+            spool,
+            offset,
+            size,
+            segments,
+            xattrs,
+        )
 
     def xattrs(self) -> Mapping[str, bytes]:
         return self._xattrs

@@ -23,7 +23,14 @@ _SIGKILL = 9
 class Health:
     """`job["health"]`: interval, timeout, start_period, start_interval (seconds), retries, process (OCI process, JSON)."""
 
-    def __init__(self, loop: Loop, runner: Runner, job: dict[str, Any], state: dict[str, Any], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        runner: Runner,
+        job: dict[str, Any],
+        state: dict[str, Any],
+        changed: Callable[[], None],
+    ) -> None:
         self._loop, self._runner, self._state, self._changed = loop, runner, state, changed
         self._plan: dict[str, Any] = job["health"]
         self._file = f"{job['dir']}/health.json"
@@ -68,10 +75,17 @@ class Health:
     def _starting(self) -> bool:
         import time
 
-        return bool(self._result["Status"] == "starting" and time.monotonic() - self._since < self._plan["start_period"])
+        return bool(
+            self._result["Status"] == "starting"
+            and time.monotonic() - self._since < self._plan["start_period"]
+        )
 
     def _next(self) -> None:
-        interval = self._plan["start_interval"] if self._starting() and self._plan["start_interval"] else self._plan["interval"]
+        interval = (
+            self._plan["start_interval"]
+            if self._starting() and self._plan["start_interval"]
+            else self._plan["interval"]
+        )
         self._timer = self._loop.after(interval, self._check)
 
     def _check(self) -> None:
@@ -79,7 +93,9 @@ class Health:
         read, write = os.pipe2(os.O_CLOEXEC)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._pid = self._runner.spawn("exec", "--process", self._file, "--pid-file", self._pid_file, stdio=(null, write, write))
+            self._pid = self._runner.spawn(
+                "exec", "--process", self._file, "--pid-file", self._pid_file, stdio=(null, write, write)
+            )
         except OSError as error:  # the runtime was uninstalled
             os.close(read)
             self._record(-1, f"cannot run the check: {error.strerror}")
@@ -142,13 +158,20 @@ class Health:
         code = os.waitstatus_to_exitcode(status)
         output = self._output.decode("utf-8", "replace")
         if self._timed_out:
-            code, output = -1, f"Health check exceeded timeout ({self._plan['timeout']:g}s)" + (f": {output}" if output else "")
+            code, output = (
+                -1,
+                f"Health check exceeded timeout ({self._plan['timeout']:g}s)"
+                + (f": {output}" if output else ""),
+            )
         self._record(code, output)
         self._next()
 
     def _record(self, code: int, output: str) -> None:
         result = self._result
-        result["Log"] = [*result["Log"], {"Start": self._begun, "End": stamp(), "ExitCode": code, "Output": output}][-_KEPT:]
+        result["Log"] = [
+            *result["Log"],
+            {"Start": self._begun, "End": stamp(), "ExitCode": code, "Output": output},
+        ][-_KEPT:]
         if code == 0:
             result["Status"], result["FailingStreak"] = "healthy", 0
         elif not self._starting():

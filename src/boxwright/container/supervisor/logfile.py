@@ -48,13 +48,17 @@ class LogFile:
             entries.append(rest[:_SPLIT])
             rest = rest[_SPLIT:]
         self._rest[stream] = rest
-        self._append("".join(['{"log":' + quote(entry.decode("utf-8", "replace")) + tail for entry in entries]))
+        self._append(
+            "".join(['{"log":' + quote(entry.decode("utf-8", "replace")) + tail for entry in entries])
+        )
 
     def flush(self) -> None:
         """Log unfinished lines: the process has ended."""
         for stream, rest in self._rest.items():
             if rest and self._path:
-                self._append(f'{{"log":{quote(rest.decode("utf-8", "replace"))},"stream":{_NAMES[stream]},"time":"{stamp()}"}}\n')
+                self._append(
+                    f'{{"log":{quote(rest.decode("utf-8", "replace"))},"stream":{_NAMES[stream]},"time":"{stamp()}"}}\n'
+                )
             self._rest[stream] = b""
 
     def _append(self, text: str) -> None:

@@ -105,7 +105,14 @@ class Loop:
 class Client:
     """One connection. `wants` has the bits of its HELLO."""
 
-    def __init__(self, loop: Loop, connection: socket, on_frame: Callable[[Client, int, bytes], None], on_close: Callable[[Client], None], on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        connection: socket,
+        on_frame: Callable[[Client, int, bytes], None],
+        on_close: Callable[[Client], None],
+        on_drain: Callable[[], None],
+    ) -> None:
         self.wants = 0
         self.owner = False
         self._loop, self._socket = loop, connection
@@ -119,7 +126,6 @@ class Client:
         self.lagging = False  # it should catch up before it gets more
         connection.setblocking(False)
         loop.watch(connection.fileno(), select.EPOLLIN, self._ready)
-
 
     def send(self, data: bytes) -> None:
         """Send now or later, in order."""

@@ -169,11 +169,20 @@ class Supervisor:
         except StartFailed as error:
             self._fail("runtime", error.log.decode("utf-8", "replace"))
         except OSError as error:
-            self._fail("setup", f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error))
+            self._fail(
+                "setup",
+                f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error),
+            )
 
     def _fail(self, stage: str, message: str) -> None:
         """The first start failed: nothing ran."""
-        self.state.update(Status=self.job["failed_status"], Pid=0, Error=message, ExitCode=self.job["failed_code"], FinishedAt=stamp())
+        self.state.update(
+            Status=self.job["failed_status"],
+            Pid=0,
+            Error=message,
+            ExitCode=self.job["failed_code"],
+            FinishedAt=stamp(),
+        )
         self._clean_up()
         self._write_state()
         for client in list(self.clients):
@@ -195,7 +204,15 @@ class Supervisor:
             raise
         if master >= 0:
             self.streams.terminal(master, job["size"])
-        self.state.update(Status="running", Pid=self.pid, ExitCode=0, Error="", StartedAt=stamp(), OOMKilled=False, FinishedAt=self.state.get("FinishedAt", ""))
+        self.state.update(
+            Status="running",
+            Pid=self.pid,
+            ExitCode=0,
+            Error="",
+            StartedAt=stamp(),
+            OOMKilled=False,
+            FinishedAt=self.state.get("FinishedAt", ""),
+        )
         if job["health"] is not None:
             from boxwright.container.supervisor.health import Health
 
@@ -240,7 +257,9 @@ class Supervisor:
         name, maximum = self.job["restart"]
         if self._manual or name in ("no", ""):
             return False
-        return name in ("always", "unless-stopped") or (code != 0 and (maximum == 0 or self.state["RestartCount"] < maximum))
+        return name in ("always", "unless-stopped") or (
+            code != 0 and (maximum == 0 or self.state["RestartCount"] < maximum)
+        )
 
     def _later(self, delay: float | None, *, counts: bool) -> None:
         """Restart after the policy's delay, or after `delay`."""
@@ -260,22 +279,37 @@ class Supervisor:
         try:
             self._start()
         except StartFailed as error:
-            self.state.update(ExitCode=self.job["failed_code"], Error=error.log.decode("utf-8", "replace") or "the runtime gave no reason", FinishedAt=stamp())
+            self.state.update(
+                ExitCode=self.job["failed_code"],
+                Error=error.log.decode("utf-8", "replace") or "the runtime gave no reason",
+                FinishedAt=stamp(),
+            )
             if self.job["restart"][0] in ("always", "unless-stopped") and not self._manual:
                 self._later(None, counts=True)
             else:
                 self._end()  # which answers who waits
 
     def _tell_exit(self, *, restarting: bool) -> None:
-        body = {"code": self.state["ExitCode"], "restarting": restarting, "oom": self.state["OOMKilled"], "error": self.state["Error"]}
+        body = {
+            "code": self.state["ExitCode"],
+            "restarting": restarting,
+            "oom": self.state["OOMKilled"],
+            "error": self.state["Error"],
+        }
         for client in list(self.clients):
-            if client.wants & frames.WANT_NEXT_EXIT or (client.wants & frames.WANT_LAST_EXIT and not restarting):
+            if client.wants & frames.WANT_NEXT_EXIT or (
+                client.wants & frames.WANT_LAST_EXIT and not restarting
+            ):
                 client.send(frames.message(frames.EXITED, {**body, "remove": client is self._removing}))
 
     def _end(self) -> None:
         """The last exit. An attached owner of a --rm container removes it, while we forget it in the runtime."""
         self._unmount()
-        if self.job["auto_remove"] and not self._control.closed and self._control.wants & frames.WANT_NEXT_EXIT:
+        if (
+            self.job["auto_remove"]
+            and not self._control.closed
+            and self._control.wants & frames.WANT_NEXT_EXIT
+        ):
             self._removing = self._control
         self.state["Status"] = "exited"
         self.state["Removing"] = bool(self.job["auto_remove"])
@@ -331,7 +365,9 @@ class Supervisor:
     def _write_state(self) -> None:
         try:
             write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
-        except OSError:  # a full or broken disk must not stop the container; who is attached is told what happened
+        except (
+            OSError
+        ):  # a full or broken disk must not stop the container; who is attached is told what happened
             pass
 
     # --- orders --------------------------------------------------------------------------------

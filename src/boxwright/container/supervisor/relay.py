@@ -44,7 +44,9 @@ class Relays:
         self._open: list[_Streams | _Datagrams] = []
         try:
             for protocol, host, port, address, inside, *_ in ports:
-                self._open.append((_Datagrams if protocol == "udp" else _Streams)(loop, (host, port), (address, inside)))
+                self._open.append(
+                    (_Datagrams if protocol == "udp" else _Streams)(loop, (host, port), (address, inside))
+                )
         except OSError as error:
             self.close()
             raise OSError(error.errno, error.strerror, f"[{host}]:{port}") from error
@@ -114,7 +116,9 @@ class _Streams:
 class _Link:
     """Two connected sockets; what comes in at one goes out at the other, as fast as that one takes it."""
 
-    def __init__(self, loop: Loop, outside: socket, inside: socket, target: tuple[str, int], closed: Any) -> None:
+    def __init__(
+        self, loop: Loop, outside: socket, inside: socket, target: tuple[str, int], closed: Any
+    ) -> None:
         self._loop, self._closed = loop, closed
         self._ends = (outside, inside)
         self._waiting = [b"", b""]  # for each end: what it has not taken yet
@@ -191,7 +195,9 @@ class _Datagrams:
     def __init__(self, loop: Loop, where: tuple[str, int], target: tuple[str, int]) -> None:
         self._loop, self._target = loop, target
         self._listener = _bound(SOCK_DGRAM, where)
-        self._senders: dict[Any, list[Any]] = {}  # address -> [socket, whether it was heard of since the last look]
+        self._senders: dict[
+            Any, list[Any]
+        ] = {}  # address -> [socket, whether it was heard of since the last look]
         self._timer = loop.after(_IDLE, self._look)
         loop.watch(self._listener.fileno(), select.EPOLLIN, self._receive)
 

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-_DEFAULT = (1, 2, 3, 13, 15, 25)  # signals that we ignore or the interpreter does: HUP INT QUIT PIPE TERM XFSZ
+_DEFAULT = (
+    1,
+    2,
+    3,
+    13,
+    15,
+    25,
+)  # signals that we ignore or the interpreter does: HUP INT QUIT PIPE TERM XFSZ
 _CLONE_NEWNS = 0x20000
 _MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -84,7 +91,14 @@ class Runner:
         finally:
             os.close(log)
 
-    def spawn(self, verb: str, *options: str, stdio: tuple[int, int, int] | None = None, log: int = -1, last: tuple[str, ...] = ()) -> int:
+    def spawn(
+        self,
+        verb: str,
+        *options: str,
+        stdio: tuple[int, int, int] | None = None,
+        log: int = -1,
+        last: tuple[str, ...] = (),
+    ) -> int:
         """Start a verb; returns its pid. `last` follows the container's id. Raises OSError."""
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -94,9 +108,12 @@ class Runner:
             if self._hidden:
                 return _spawn_hiding(self._hidden, argv, fds)
             return os.posix_spawn(
-                argv[0], argv, _ENVIRONMENT, setsigdef=_DEFAULT,
+                argv[0],
+                argv,
+                _ENVIRONMENT,
+                setsigdef=_DEFAULT,
                 file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)],
-            )  # fmt: skip
+            )
         finally:
             os.close(null)
 

@@ -23,7 +23,9 @@ _INPUT_FULL = 256 << 10
 class Streams:
     """Made anew at each start of the container's process."""
 
-    def __init__(self, loop: Loop, log: LogFile, clients: Iterable[Client], *, tty: bool, stdin: bool) -> None:
+    def __init__(
+        self, loop: Loop, log: LogFile, clients: Iterable[Client], *, tty: bool, stdin: bool
+    ) -> None:
         self._loop, self._log, self._clients = loop, log, clients
         self._tty = tty
         self._input = -1
@@ -89,7 +91,11 @@ class Streams:
     def _ready(self, fd: int, events: int) -> None:
         if events & select.EPOLLOUT:
             self._write()
-        if fd in self._outputs and not self._throttled and events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
+        if (
+            fd in self._outputs
+            and not self._throttled
+            and events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR)
+        ):
             self._read(fd)
 
     def _read(self, fd: int) -> bool:

@@ -137,7 +137,11 @@ def check_realm(realm: str, registry: str) -> None:
     """
     to, of = urlsplit(realm), urlsplit(registry)
     host, own = to.hostname or "", of.hostname or ""
-    plain = to.scheme == "http" and of.scheme == "http" and (host == own or (is_loopback(host) and is_loopback(own)))
+    plain = (
+        to.scheme == "http"
+        and of.scheme == "http"
+        and (host == own or (is_loopback(host) and is_loopback(own)))
+    )
     if not host or to.username or (to.scheme != "https" and not plain) or not may_be_sent_to(host, own):
         raise RealmRefused(
             f"{of.netloc} wants credentials to be sent to {realm[:200]!r}, which is not safe",
@@ -146,8 +150,13 @@ def check_realm(realm: str, registry: str) -> None:
 
 
 def token_flow(
-    challenge: Challenge, scopes: Sequence[str], credential: Credential | None, *, now: Callable[[], float] = time.monotonic, offline: bool = False,
-) -> Generator[Ask, Answer, Token]:  # fmt: skip
+    challenge: Challenge,
+    scopes: Sequence[str],
+    credential: Credential | None,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    offline: bool = False,
+) -> Generator[Ask, Answer, Token]:
     """Ask a challenge's token server for these scopes. Raises LoginRefused, Unavailable.
 
     An identity token goes by OAuth2 POST. A password goes by GET with Basic, which every token server knows, and
@@ -156,7 +165,12 @@ def token_flow(
     realm = challenge.parameters.get("realm", "")
     service = challenge.parameters.get("service", "")
     if credential is not None and credential.identity_token:
-        answer = yield _post(realm, service, scopes, {"grant_type": "refresh_token", "refresh_token": credential.identity_token})
+        answer = yield _post(
+            realm,
+            service,
+            scopes,
+            {"grant_type": "refresh_token", "refresh_token": credential.identity_token},
+        )
         return _token(answer, realm, now)
     query = [("service", service)] if service else []
     query += [("scope", scope) for scope in scopes]
@@ -167,9 +181,16 @@ def token_flow(
             query.append(("offline_token", "true"))
         headers["Authorization"] = credential.basic
     mark = "&" if "?" in realm else "?"
-    answer = yield Ask("GET", realm + (mark + urlencode(query, quote_via=quote, safe="/:,") if query else ""), headers)
+    answer = yield Ask(
+        "GET", realm + (mark + urlencode(query, quote_via=quote, safe="/:,") if query else ""), headers
+    )
     if answer.status in (404, 405, 501) and credential is not None and credential.username:
-        form = {"grant_type": "password", "username": credential.username, "password": credential.password, "access_type": "offline"}
+        form = {
+            "grant_type": "password",
+            "username": credential.username,
+            "password": credential.password,
+            "access_type": "offline",
+        }
         answer = yield _post(realm, service, scopes, form)
     return _token(answer, realm, now)
 
@@ -189,15 +210,25 @@ def _token(answer: Answer, realm: str, now: Callable[[], float]) -> Token:
         body = {}
     body = body if isinstance(body, dict) else {}
     if answer.status in (400, 401, 403):
-        said = body.get("details") or body.get("error_description") or body.get("message") or _first(body.get("errors"))
-        raise LoginRefused(f"{host} refuses a token: {_clean(said) if said else f'status {answer.status}'}", hint="check the user name and password: boxwright login")
+        said = (
+            body.get("details")
+            or body.get("error_description")
+            or body.get("message")
+            or _first(body.get("errors"))
+        )
+        raise LoginRefused(
+            f"{host} refuses a token: {_clean(said) if said else f'status {answer.status}'}",
+            hint="check the user name and password: boxwright login",
+        )
     if answer.status != 200:
         raise Unavailable(f"the token server {host} answers with status {answer.status}")
     value = body.get("token") or body.get("access_token")
     if not isinstance(value, str) or not value or not value.isprintable() or not value.isascii():
         raise Unavailable(f"the token server {host} gives no token")
     seconds = body.get("expires_in")
-    seconds = float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else _SHORTEST
+    seconds = (
+        float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else _SHORTEST
+    )
     refresh = body.get("refresh_token")
     return Token(value, now() + max(seconds, _SHORTEST), refresh if isinstance(refresh, str) else "")
 
@@ -251,7 +282,10 @@ class Authenticator:
             if chosen.scheme == "basic":
                 fresh = self._answer(chosen, scopes)
                 if fresh == refused:
-                    raise LoginRefused(f"{urlsplit(registry).netloc} refuses the credentials", hint="log in again: boxwright login")
+                    raise LoginRefused(
+                        f"{urlsplit(registry).netloc} refuses the credentials",
+                        hint="log in again: boxwright login",
+                    )
                 return fresh
             wanted = merged([*scopes, *chosen.parameters.get("scope", "").split()])
             current = self._find(wanted)

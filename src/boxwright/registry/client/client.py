@@ -36,13 +36,18 @@ class RegistryClient:
         self.hosts = Hosts(config)
         self.credentials = CredentialStore(config)
         self.http = Http(config)
-        self.helpers = threading.Semaphore(2)  # big layers that get parallel ranges at once: each holds megabytes
+        self.helpers = threading.Semaphore(
+            2
+        )  # big layers that get parallel ranges at once: each holds megabytes
         self._sessions: dict[tuple[Host, str], Session] = {}
         self._lock = threading.Lock()
 
     def session(self, endpoint: Endpoint) -> Session:
         """The session for an endpoint; repositories of one host share it unless their credentials differ by path."""
-        key = (endpoint.host, self.credentials.account(endpoint.host.domain or endpoint.host.name, endpoint.repository))
+        key = (
+            endpoint.host,
+            self.credentials.account(endpoint.host.domain or endpoint.host.name, endpoint.repository),
+        )
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
@@ -70,7 +75,9 @@ class RegistryClient:
             if token is not None and token.refresh and not credential.identity_token:
                 kept = Credential(credential.username, identity_token=token.refresh)
             header = f"Bearer {token.value}" if token is not None else credential.basic
-            reply = self.http.send("GET", f"{session.origin}{host.root}/", headers={"Authorization": header}, tls=host.tls)
+            reply = self.http.send(
+                "GET", f"{session.origin}{host.root}/", headers={"Authorization": header}, tls=host.tls
+            )
             # A token without any scope may still get a 401 here; that it was given proves the account.
             if reply.status == 401 and token is None:
                 said = error_from(reply, f"login to {domain}")
@@ -93,7 +100,13 @@ class RegistryClient:
     def catalog(self, domain: str) -> Iterator[str]:
         """Every repository of a registry (``/v2/_catalog``, which many registries restrict)."""
         session = self.session(self.hosts.origin(domain))
-        yield from paged(session, session.url("/_catalog", [("n", "1000")]), "repositories", ("registry:catalog:*",), f"the catalog of {domain}")
+        yield from paged(
+            session,
+            session.url("/_catalog", [("n", "1000")]),
+            "repositories",
+            ("registry:catalog:*",),
+            f"the catalog of {domain}",
+        )
 
     def close(self) -> None:
         """Close idle connections."""
@@ -110,7 +123,9 @@ class _Once:
 
     def __call__(self) -> Credential | None:
         if not self._asked:
-            self._found = self._store.get(self._endpoint.host.domain or self._endpoint.host.name, self._endpoint.repository)
+            self._found = self._store.get(
+                self._endpoint.host.domain or self._endpoint.host.name, self._endpoint.repository
+            )
             self._asked = True
         return self._found
 
@@ -122,7 +137,11 @@ def server_name(text: str) -> str:
     if not bare or domain in ("index.docker.io", "registry-1.docker.io", HUB):
         return HUB
     try:
-        return Reference.parse(f"{domain}/x").domain if "." in domain or ":" in domain or domain == "localhost" else _word(domain)
+        return (
+            Reference.parse(f"{domain}/x").domain
+            if "." in domain or ":" in domain or domain == "localhost"
+            else _word(domain)
+        )
     except BoxwrightError as error:
         raise Invalid(f"{text!r} is no registry: wanted host[:port]") from error
 
@@ -131,4 +150,3 @@ def _word(domain: str) -> str:
     if not domain.replace("-", "").isalnum():
         raise Invalid(f"{domain!r} is no registry: wanted host[:port]")
     return domain
-

@@ -26,7 +26,9 @@ class ClientConfig:
     etc: Path = Path("/etc")  # where docker/, containers/ and containerd/ are looked for
     uploads: Path | None = None  # where unfinished uploads are noted, so that the next command goes on
     insecure: tuple[str, ...] = ()  # host[:port] or CIDR
-    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # domain -> URLs, from our own configuration
+    mirrors: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # domain -> URLs, from our own configuration
     user_agent: str = f"boxwright/{__version__}"
     connect_timeout: float = 15.0
     read_timeout: float = 60.0  # between two pieces of a body

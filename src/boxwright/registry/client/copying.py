@@ -31,9 +31,17 @@ def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tupl
 
 
 def copy_between(
-    source: Source, source_name: str, sink: Sink, sink_name: str, *, platforms: Sequence[Platform] = (), referrers: bool = True,
-    jobs: int = 6, progress: Progress | None = None, note: Callable[[str], None] | None = None,
-) -> Descriptor:  # fmt: skip
+    source: Source,
+    source_name: str,
+    sink: Sink,
+    sink_name: str,
+    *,
+    platforms: Sequence[Platform] = (),
+    referrers: bool = True,
+    jobs: int = 6,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Descriptor:
     """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
 
     From a place that holds an index in part, that part is copied, and `note` hears of it. What has no digest to keep
@@ -45,7 +53,14 @@ def copy_between(
     by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)
 
     def read() -> None:
-        tree.append(load(source, root, for_platforms(platforms) if platforms else lambda index: _there(source, index), jobs=jobs))
+        tree.append(
+            load(
+                source,
+                root,
+                for_platforms(platforms) if platforms else lambda index: _there(source, index),
+                jobs=jobs,
+            )
+        )
 
     def ask() -> None:
         try:
@@ -71,9 +86,16 @@ def copy_between(
     return root
 
 
-def bring_attached(source: Source, target: Descriptor, sink: Sink, *, jobs: int = 6, progress: Progress | None = None) -> None:
+def bring_attached(
+    source: Source, target: Descriptor, sink: Sink, *, jobs: int = 6, progress: Progress | None = None
+) -> None:
     """What refers to an image that the sink has already, as far as the source knows both. Raises what the two ends raise."""
-    if not (isinstance(source, Partial) and source.has(target) and isinstance(source, Neighbouring) and isinstance(source, Referring)):
+    if not (
+        isinstance(source, Partial)
+        and source.has(target)
+        and isinstance(source, Neighbouring)
+        and isinstance(source, Referring)
+    ):
         return
     tree = load(source, target, lambda index: _there(source, index), jobs=jobs)
     by_tag = _by_tag(source, tree, *source.first_tags(), jobs)
@@ -92,17 +114,32 @@ def _there(source: Source, index: Index) -> list[Descriptor]:
 def _left_out(tree: Node) -> str:
     """What to say of an index whose images were not all there; '' when they were."""
     indexes = [node for node in tree.walk() if isinstance(node.content, Index)]
-    if all(len(node.children) == sum(e.media_type in mt.INDEXES | mt.MANIFESTS for e in node.content.references()) for node in indexes):
+    if all(
+        len(node.children)
+        == sum(e.media_type in mt.INDEXES | mt.MANIFESTS for e in node.content.references())
+        for node in indexes
+    ):
         return ""
-    platforms = {str(child.desc.platform) for node in indexes for child in node.children if child.desc.platform and child.desc.platform.os != "unknown"}
+    platforms = {
+        str(child.desc.platform)
+        for node in indexes
+        for child in node.children
+        if child.desc.platform and child.desc.platform.os != "unknown"
+    }
     return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
 
 
-def _by_tag(source: _Neighbour, tree: Node, tags: Sequence[str], complete: bool, jobs: int) -> list[tuple[str, Node]]:
+def _by_tag(
+    source: _Neighbour, tree: Node, tags: Sequence[str], complete: bool, jobs: int
+) -> list[tuple[str, Node]]:
     """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more tags
     than were told at once, each is asked for: a repository may have a hundred thousand."""
     there = set(tags)
-    names = [f"{d.algorithm}-{d.hex}.{kind}" for d in {node.desc.digest: None for node in tree.walk()} for kind in _COSIGN]
+    names = [
+        f"{d.algorithm}-{d.hex}.{kind}"
+        for d in {node.desc.digest: None for node in tree.walk()}
+        for kind in _COSIGN
+    ]
     found: dict[str, Node] = {}
 
     def look(name: str) -> None:

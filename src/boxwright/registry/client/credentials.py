@@ -102,18 +102,27 @@ class CredentialStore:
         if helper:
             secret = credential.identity_token or credential.password
             name = "<token>" if credential.identity_token else credential.username
-            _run_helper(helper, "store", json.dumps({"ServerURL": key_for(host), "Username": name, "Secret": secret}))
+            _run_helper(
+                helper, "store", json.dumps({"ServerURL": key_for(host), "Username": name, "Secret": secret})
+            )
             entry: dict[str, str] = {}
         else:
-            entry = {"auth": base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()}
+            entry = {
+                "auth": base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+            }
             if credential.identity_token:
-                entry = {"auth": base64.b64encode(f"{credential.username}:".encode()).decode(), "identitytoken": credential.identity_token}
+                entry = {
+                    "auth": base64.b64encode(f"{credential.username}:".encode()).decode(),
+                    "identitytoken": credential.identity_token,
+                }
         auths = body.setdefault("auths", {})
         for old in [k for k in auths if host_of(k) == host_of(host) and k != key_for(host)]:
             del auths[old]
         auths[key_for(host)] = entry
         self._write(body)
-        return Stored(f"the helper docker-credential-{helper}" if helper else str(self.path), plain=not helper)
+        return Stored(
+            f"the helper docker-credential-{helper}" if helper else str(self.path), plain=not helper
+        )
 
     def remove(self, host: str) -> bool:
         """Forget a credential; whether there was one. Raises CredentialsInvalid, HelperFailed."""
@@ -158,7 +167,11 @@ class CredentialStore:
         if config.auth_file is not None:
             return [config.auth_file]
         run = [config.runtime_dir / "containers/auth.json"] if config.runtime_dir is not None else []
-        return [*run, Path(f"/run/containers/{os.getuid()}/auth.json"), config.home / ".config/containers/auth.json"]
+        return [
+            *run,
+            Path(f"/run/containers/{os.getuid()}/auth.json"),
+            config.home / ".config/containers/auth.json",
+        ]
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -188,7 +201,11 @@ def _helper(body: Mapping[str, Any], host: str) -> str:
 def _named_helper(body: Mapping[str, Any], host: str) -> str:
     """What ``credHelpers`` says; podman's files have nothing else about helpers."""
     helpers = body.get("credHelpers")
-    return _checked(str(helpers.get(key_for(host)) or helpers.get(host) or "")) if isinstance(helpers, dict) else ""
+    return (
+        _checked(str(helpers.get(key_for(host)) or helpers.get(host) or ""))
+        if isinstance(helpers, dict)
+        else ""
+    )
 
 
 def _checked(helper: str) -> str:
@@ -226,10 +243,14 @@ def _credential(entry: object) -> Credential | None:
         try:
             text = base64.b64decode("".join(str(entry["auth"]).split()), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
-            raise CredentialsInvalid("a stored credential is not valid base64", hint="log in again: boxwright login") from error
+            raise CredentialsInvalid(
+                "a stored credential is not valid base64", hint="log in again: boxwright login"
+            ) from error
         username, _, password = text.partition(":")
         password = password.strip("\0")
-    found = Credential(username, password, str(entry.get("identitytoken") or ""), str(entry.get("registrytoken") or ""))
+    found = Credential(
+        username, password, str(entry.get("identitytoken") or ""), str(entry.get("registrytoken") or "")
+    )
     return found if found.username or found.identity_token or found.registry_token else None
 
 
@@ -238,7 +259,9 @@ def _ask_helper(name: str, server: str) -> Credential | None:
     if code != 0:
         if "not found" in out.lower():
             return None
-        raise HelperFailed(f"the credential helper docker-credential-{name} failed: {out.strip()[:200] or f'exit code {code}'}")
+        raise HelperFailed(
+            f"the credential helper docker-credential-{name} failed: {out.strip()[:200] or f'exit code {code}'}"
+        )
     try:
         body = json.loads(out)
         user, secret = str(body["Username"]), str(body["Secret"])
@@ -252,14 +275,22 @@ def _ask_helper(name: str, server: str) -> Credential | None:
 def _run_helper(name: str, verb: str, text: str) -> None:
     code, out = _call(name, verb, text)
     if code != 0:
-        raise HelperFailed(f"the credential helper docker-credential-{name} failed: {out.strip()[:200] or f'exit code {code}'}")
+        raise HelperFailed(
+            f"the credential helper docker-credential-{name} failed: {out.strip()[:200] or f'exit code {code}'}"
+        )
 
 
 def _call(name: str, verb: str, text: str) -> tuple[int, str]:
     import subprocess
 
     try:
-        done = subprocess.run([f"docker-credential-{name}", verb], input=text.encode(), capture_output=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            [f"docker-credential-{name}", verb],
+            input=text.encode(),
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
     except FileNotFoundError as error:
         raise HelperFailed(
             f"the credential helper docker-credential-{name} is not installed",
@@ -267,4 +298,6 @@ def _call(name: str, verb: str, text: str) -> tuple[int, str]:
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HelperFailed(f"the credential helper docker-credential-{name} does not run: {error}") from error
-    return done.returncode, (done.stdout or done.stderr if done.returncode else done.stdout).decode(errors="replace")
+    return done.returncode, (done.stdout or done.stderr if done.returncode else done.stdout).decode(
+        errors="replace"
+    )

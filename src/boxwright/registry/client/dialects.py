@@ -31,7 +31,9 @@ from boxwright.registry.client.endpoint import (
 from boxwright.registry.client.http import Tls
 from boxwright.spec.values import replace
 
-_SAYS = re.compile(r"^[ \t]*\[\[[ \t]*[\"']?registry", re.MULTILINE)  # a table [[registry]], not commented out
+_SAYS = re.compile(
+    r"^[ \t]*\[\[[ \t]*[\"']?registry", re.MULTILINE
+)  # a table [[registry]], not commented out
 
 
 def insecure(hosts: Maker) -> list[str]:
@@ -92,13 +94,17 @@ def containerd(hosts: Maker, domain: str, path: str) -> Mirrored | None:
         origin = None
         server = body.get("server")
         if isinstance(server, str) and server and folder != "_default":
-            origin = replace(_containerd_host(hosts, file, server, body, domain, path), origin=True, capabilities=ALL)
+            origin = replace(
+                _containerd_host(hosts, file, server, body, domain, path), origin=True, capabilities=ALL
+            )
             origin = replace(origin, host=replace(origin.host, domain=domain))
         return Mirrored(mirrors, origin)
     return None
 
 
-def _containerd_host(hosts: Maker, file: Path, url: str, table: Mapping[str, Any], domain: str, path: str) -> Endpoint:
+def _containerd_host(
+    hosts: Maker, file: Path, url: str, table: Mapping[str, Any], domain: str, path: str
+) -> Endpoint:
     parts = urlsplit(url if "://" in url else "https://" + url)
     if not parts.netloc or parts.scheme not in ("http", "https"):
         raise HostsInvalid(f"{file}: {url!r} is no host: wanted http[s]://host[:port]")
@@ -118,10 +124,16 @@ def _containerd_host(hosts: Maker, file: Path, url: str, table: Mapping[str, Any
     headers = tuple((str(k), v) for k, values in (table.get("header") or {}).items() for v in _some(values))
     capabilities = frozenset(strings(table.get("capabilities"))) & ALL if "capabilities" in table else READ
     host = replace(
-        host, root=root, insecure=host.insecure or skip, headers=headers, namespace="" if parts.netloc == own else domain,
+        host,
+        root=root,
+        insecure=host.insecure or skip,
+        headers=headers,
+        namespace="" if parts.netloc == own else domain,
         dial_timeout=_seconds(table.get("dial_timeout")),
-        tls=Tls(verify=not skip and (host.tls.verify or bool(authorities)), authorities=authorities, client=client),
-    )  # fmt: skip
+        tls=Tls(
+            verify=not skip and (host.tls.verify or bool(authorities)), authorities=authorities, client=client
+        ),
+    )
     return Endpoint(host, path, origin=False, capabilities=capabilities)
 
 
@@ -164,8 +176,18 @@ def podman(hosts: Maker, domain: str, path: str) -> Mirrored | None:
     for table in _tables(entry.get("mirror")):
         location = str(table.get("location") or "")
         if location:
-            only = str(table.get("pull-from-mirror") or ("digest-only" if entry.get("mirror-by-digest-only") is True else "all"))
-            mirrors.append(replace(_podman_place(hosts, location, whole[length:], table), origin=False, capabilities=READ, only=only))
+            only = str(
+                table.get("pull-from-mirror")
+                or ("digest-only" if entry.get("mirror-by-digest-only") is True else "all")
+            )
+            mirrors.append(
+                replace(
+                    _podman_place(hosts, location, whole[length:], table),
+                    origin=False,
+                    capabilities=READ,
+                    only=only,
+                )
+            )
     origin = None
     location = str(entry.get("location") or "")
     if location and not location.startswith("*") and location != str(entry.get("prefix") or location):
@@ -190,7 +212,9 @@ def _fits(prefix: str, whole: str) -> int:
     """How many characters of `whole` the prefix covers; 0 when it does not fit."""
     if prefix.startswith("*."):
         domain = whole.partition("/")[0]
-        return len(domain) if domain.partition(":")[0].endswith(prefix[1:]) or domain.endswith(prefix[1:]) else 0
+        return (
+            len(domain) if domain.partition(":")[0].endswith(prefix[1:]) or domain.endswith(prefix[1:]) else 0
+        )
     if prefix and whole.startswith(prefix) and whole[len(prefix) : len(prefix) + 1] in ("", "/", ":", "@"):
         return len(prefix)
     return 0
@@ -209,7 +233,9 @@ def _registries(hosts: Maker) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         text = read_text(file)
-        if text and _SAYS.search(text):  # what only has comments and short names, as Debian's files, takes long to read
+        if text and _SAYS.search(
+            text
+        ):  # what only has comments and short names, as Debian's files, takes long to read
             for entry in _tables(_toml(file, text).get("registry")):
                 found[str(entry.get("prefix") or entry.get("location") or "")] = entry
     return list(found.values())

@@ -34,8 +34,21 @@ class RemoteBlob(io.RawIOBase):
     Raises ContentMismatch for other bytes than the descriptor's, Unavailable when the peer fails for good.
     """
 
-    def __init__(self, fetch: Fetch, desc: Descriptor, config: ClientConfig, pause: Callable[[int], None], helpers: threading.Semaphore) -> None:
-        self._fetch, self._desc, self._config, self._pause, self._helpers = fetch, desc, config, pause, helpers
+    def __init__(
+        self,
+        fetch: Fetch,
+        desc: Descriptor,
+        config: ClientConfig,
+        pause: Callable[[int], None],
+        helpers: threading.Semaphore,
+    ) -> None:
+        self._fetch, self._desc, self._config, self._pause, self._helpers = (
+            fetch,
+            desc,
+            config,
+            pause,
+            helpers,
+        )
         self._offset = 0
         self._hash: Any = desc.digest.hasher()
         self._reply: Reply | None = None
@@ -92,7 +105,9 @@ class RemoteBlob(io.RawIOBase):
                 if data:
                     self._since_failure += len(data)
                     return data
-                raise PeerUnreachable(f"the connection ended {self._desc.size - self._offset} bytes before the end of {self._desc.digest}")
+                raise PeerUnreachable(
+                    f"the connection ended {self._desc.size - self._offset} bytes before the end of {self._desc.digest}"
+                )
             except Unavailable as error:
                 self._broken(error)
 
@@ -103,7 +118,11 @@ class RemoteBlob(io.RawIOBase):
         data = self._reply.read_some(size)
         self._waited += time.monotonic() - started
         self._waited_for += len(data)
-        if self._streams > 1 and self._waited > _TRIAL and self._desc.size - self._offset - len(data) > _WORTH:
+        if (
+            self._streams > 1
+            and self._waited > _TRIAL
+            and self._desc.size - self._offset - len(data) > _WORTH
+        ):
             self._judge(len(data))
         return data
 
@@ -137,11 +156,15 @@ class RemoteBlob(io.RawIOBase):
             given = content_range(reply)
             if given is None or given[0] != self._offset:
                 reply.close()
-                raise PeerUnreachable(f"the registry answers with another range of {self._desc.digest} than was asked for")
+                raise PeerUnreachable(
+                    f"the registry answers with another range of {self._desc.digest} than was asked for"
+                )
             whole = given[2]
         if whole is not None and whole != self._desc.size:
             reply.close()
-            raise ContentMismatch(f"{self._desc.digest} has {whole} bytes at the registry, the manifest says {self._desc.size}")
+            raise ContentMismatch(
+                f"{self._desc.digest} has {whole} bytes at the registry, the manifest says {self._desc.size}"
+            )
         if reply.status == 200:
             self._skip(reply)
         return reply
@@ -151,7 +174,9 @@ class RemoteBlob(io.RawIOBase):
         while left:
             data = reply.read_some(min(left, 1 << 20))
             if not data:
-                raise PeerUnreachable(f"the connection ended before byte {self._offset} of {self._desc.digest}")
+                raise PeerUnreachable(
+                    f"the connection ended before byte {self._offset} of {self._desc.digest}"
+                )
             left -= len(data)
 
     def _fetch_range(self, first: int, last: int) -> bytes:
@@ -177,12 +202,16 @@ class RemoteBlob(io.RawIOBase):
         if reply is not None:
             if reply.length is None and reply.read_some(1):
                 reply.close()
-                raise ContentMismatch(f"{self._desc.digest} goes on after its size of {self._desc.size} bytes")
+                raise ContentMismatch(
+                    f"{self._desc.digest} goes on after its size of {self._desc.size} bytes"
+                )
             reply.release()
         self._stop_window()
         hashed, self._hash = self._hash, None
         if hashed is not None and hashed.hexdigest() != self._desc.digest.hex:
-            raise ContentMismatch(f"the registry sent other bytes than {self._desc.digest}: their digest is {self._desc.digest.algorithm}:{hashed.hexdigest()}")
+            raise ContentMismatch(
+                f"the registry sent other bytes than {self._desc.digest}: their digest is {self._desc.digest.algorithm}:{hashed.hexdigest()}"
+            )
 
     def _drop(self) -> None:
         if self._reply is not None:
@@ -240,7 +269,9 @@ class Window:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._closed and self._next < self._count and self._next - self._current >= self._most:
+                while (
+                    not self._closed and self._next < self._count and self._next - self._current >= self._most
+                ):
                     self._changed.wait()
                 if self._closed or self._next >= self._count:
                     return

@@ -88,4 +88,8 @@ def read_text(path: Path) -> str | None:
 
 def strings(value: object) -> list[str]:
     """The strings of a JSON or TOML list; anything else is ignored."""
-    return [v for v in value if isinstance(v, str)] if isinstance(value, Iterable) and not isinstance(value, (str, Mapping)) else []
+    return (
+        [v for v in value if isinstance(v, str)]
+        if isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
+        else []
+    )

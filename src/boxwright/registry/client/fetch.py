@@ -34,7 +34,9 @@ class DownloadFailed(Unavailable):
     """The server answers with an error."""
 
 
-def fetch(settings: Settings, url: str, headers: Callable[[str], Mapping[str, str]] = lambda host: {}) -> Reply:
+def fetch(
+    settings: Settings, url: str, headers: Callable[[str], Mapping[str, str]] = lambda host: {}
+) -> Reply:
     """The answer to a GET, of status 200, or 304 when `headers` have conditions. `headers` is told the host that is asked,
     after every redirect. Raises DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
     from boxwright.registry.client.config import from_settings
@@ -76,7 +78,10 @@ def open_source(settings: Settings, text: str) -> BinaryIO:
     try:
         path = Path(text)
         if path.is_dir():
-            raise Invalid(f"{text} is a directory; a tar archive is wanted", hint=f"tar -C {text} -c . | boxwright import -")
+            raise Invalid(
+                f"{text} is a directory; a tar archive is wanted",
+                hint=f"tar -C {text} -c . | boxwright import -",
+            )
         return open(path, "rb", buffering=0)
     except FileNotFoundError as error:
         raise SourceMissing(f"there is no file {text}") from error
@@ -95,7 +100,11 @@ class _Body:
 
     def read(self, size: int = -1) -> bytes:
         """As of any stream."""
-        return self._reply.read_some(size) if size >= 0 else b"".join(iter(lambda: self._reply.read_some(_CHUNK), b""))
+        return (
+            self._reply.read_some(size)
+            if size >= 0
+            else b"".join(iter(lambda: self._reply.read_some(_CHUNK), b""))
+        )
 
     def close(self) -> None:
         """Give the connection up."""

@@ -23,7 +23,9 @@ class Hosts:
     """The endpoints of any repository, by this configuration."""
 
     config: ClientConfig
-    _cache: dict[tuple[str, str], tuple[Endpoint, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _cache: dict[tuple[str, str], tuple[Endpoint, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def endpoints(self, domain: str, path: str) -> tuple[Endpoint, ...]:
         """Where a repository can be had, mirrors first, the origin last.
@@ -62,7 +64,12 @@ class Hosts:
             raise HostsInvalid(f"{url!r} is no mirror: wanted http[s]://host[:port][/prefix]")
         prefix = parts.path.strip("/").removeprefix("v2").strip("/")
         host = self.host(parts.netloc.rpartition("@")[2], scheme=parts.scheme)
-        return Endpoint(replace(host, namespace=namespace), f"{prefix}/{path}" if prefix else path, origin=False, capabilities=READ)
+        return Endpoint(
+            replace(host, namespace=namespace),
+            f"{prefix}/{path}" if prefix else path,
+            origin=False,
+            capabilities=READ,
+        )
 
     def host(self, name: str, *, scheme: str = "", domain: str = "") -> Host:
         """One server, with its certificates and whether it is insecure."""
@@ -82,7 +89,11 @@ class Hosts:
             if rule in (name, bare):
                 return True
             try:
-                if address is not None and "/" in rule and address in ipaddress.ip_network(rule, strict=False):
+                if (
+                    address is not None
+                    and "/" in rule
+                    and address in ipaddress.ip_network(rule, strict=False)
+                ):
                     return True
             except (ValueError, TypeError):
                 continue
@@ -97,7 +108,13 @@ class Hosts:
         etc, home = self.config.etc, self.config.home
         authorities: list[str] = []
         client: tuple[str, str] | None = None
-        for base in (etc / "docker", home / ".config/docker", etc / "containers", home / ".config/containers", etc / "boxwright"):
+        for base in (
+            etc / "docker",
+            home / ".config/docker",
+            etc / "containers",
+            home / ".config/containers",
+            etc / "boxwright",
+        ):
             try:
                 entries = sorted((base / "certs.d" / name).iterdir())
             except OSError:

@@ -90,7 +90,9 @@ class Reply:
         """The whole body of a document. Raises ResponseTooLarge beyond `limit` bytes."""
         if (self.length or 0) > limit:
             self.close()
-            raise ResponseTooLarge(f"{self.url} answers with {self.length} bytes; at most {limit} are accepted")
+            raise ResponseTooLarge(
+                f"{self.url} answers with {self.length} bytes; at most {limit} are accepted"
+            )
         parts: list[bytes] = []
         total = 0
         while data := self.read_some(min(_BLOCK, limit + 1 - total)):
@@ -129,21 +131,41 @@ class Http:
         self._lock = threading.Lock()
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None, tls: Tls = _ORDINARY, patience: float = 0,
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        tls: Tls = _ORDINARY,
+        patience: float = 0,
         connect: float = 0,
-    ) -> Reply:  # fmt: skip
+    ) -> Reply:
         """One request, one response, redirects not followed; `patience` = seconds of silence, `connect` = seconds for a
         connection. Raises PeerUnreachable, NotTls, UntrustedPeer."""
         import urllib3
 
         pool = self._pool(url, tls)
-        timeout = urllib3.Timeout(connect=connect or self._config.connect_timeout, read=patience or self._config.read_timeout)
-        all_headers = {"User-Agent": self._config.user_agent, "Accept-Encoding": "identity", **(headers or {})}
+        timeout = urllib3.Timeout(
+            connect=connect or self._config.connect_timeout, read=patience or self._config.read_timeout
+        )
+        all_headers = {
+            "User-Agent": self._config.user_agent,
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        }
         with _translated(url):
             raw = pool.request(
-                method, url, headers=all_headers, body=body, timeout=timeout,
-                redirect=False, retries=False, preload_content=False, decode_content=False,
-            )  # fmt: skip
+                method,
+                url,
+                headers=all_headers,
+                body=body,
+                timeout=timeout,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
         return Reply(raw, url, method)
 
     def __del__(self) -> None:  # sockets are closed here rather than with a ResourceWarning of each
@@ -187,12 +209,17 @@ def _proxied(proxy: str, more: dict[str, Any]) -> urllib3.PoolManager:
 
     parts = urlsplit(proxy if "://" in proxy else "http://" + proxy)
     if parts.scheme not in ("http", "https"):
-        raise Invalid(f"the proxy {parts.scheme}://{parts.hostname} is of a kind that is not spoken here", hint="use an http:// or https:// proxy")
+        raise Invalid(
+            f"the proxy {parts.scheme}://{parts.hostname} is of a kind that is not spoken here",
+            hint="use an http:// or https:// proxy",
+        )
     headers = None
     if parts.username:
         from urllib.parse import unquote
 
-        headers = urllib3.make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}")
+        headers = urllib3.make_headers(
+            proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        )
     port = f":{parts.port}" if parts.port else ""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return urllib3.ProxyManager(f"{parts.scheme}://{host}{port}", proxy_headers=headers, **more)
@@ -247,23 +274,41 @@ class _translated:  # a class: this stands around every read of a body, and a ge
         host = urlsplit(self._url).netloc.rpartition("@")[2]
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
-            cause = cause.__cause__ or cause.__context__ or next((a for a in cause.args if isinstance(a, BaseException)), None)
+            cause = (
+                cause.__cause__
+                or cause.__context__
+                or next((a for a in cause.args if isinstance(a, BaseException)), None)
+            )
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise UntrustedPeer(
                 f"cannot trust {host}: {cause.verify_message}",
                 hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt, or name the host under insecure-registries",
             ) from error
-        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE"):
-            raise NotTls(f"{host} does not speak TLS", hint=f"if {host} is to be spoken to in plain text, name it under insecure-registries") from error
+        if isinstance(cause, ssl.SSLError) and cause.reason in (
+            "WRONG_VERSION_NUMBER",
+            "HTTP_REQUEST",
+            "RECORD_LAYER_FAILURE",
+            "PACKET_LENGTH_TOO_LONG",
+            "UNEXPECTED_MESSAGE",
+        ):
+            raise NotTls(
+                f"{host} does not speak TLS",
+                hint=f"if {host} is to be spoken to in plain text, name it under insecure-registries",
+            ) from error
         if isinstance(error, e.NameResolutionError):
-            raise NobodyThere(f"cannot reach {host}: the name does not resolve", hint="check the name, the network and the proxy settings") from error
+            raise NobodyThere(
+                f"cannot reach {host}: the name does not resolve",
+                hint="check the name, the network and the proxy settings",
+            ) from error
         if isinstance(error, e.NewConnectionError):
             raise NobodyThere(f"cannot reach {host}: {_plain(error)}") from error
         if isinstance(error, e.ConnectTimeoutError):
             raise PeerUnreachable(f"cannot reach {host}: no connection within the time allowed") from error
         if isinstance(error, e.ReadTimeoutError):
             raise PeerUnreachable(f"{host} stopped answering") from error
-        if isinstance(error, e.ProtocolError) and any(isinstance(a, http.client.IncompleteRead) for a in (error, *error.args)):
+        if isinstance(error, e.ProtocolError) and any(
+            isinstance(a, http.client.IncompleteRead) for a in (error, *error.args)
+        ):
             raise PeerUnreachable(f"{host} hung up in the middle of its answer") from error
         if isinstance(error, (e.HTTPError, http.client.HTTPException, OSError)):
             raise PeerUnreachable(f"cannot talk to {host}: {_plain(error)}") from error
@@ -325,7 +370,11 @@ def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine by its very spelling."""
     address = address_of(host)
-    return host.lower() == "localhost" or host.lower().endswith(".localhost") or (address is not None and address.is_loopback)
+    return (
+        host.lower() == "localhost"
+        or host.lower().endswith(".localhost")
+        or (address is not None and address.is_loopback)
+    )
 
 
 def may_be_sent_to(target: str, from_host: str) -> bool:

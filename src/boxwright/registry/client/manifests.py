@@ -56,11 +56,16 @@ class ManifestLists:
         entries: list[Entry] = []
         if self._path(reference).exists():
             if not amend:
-                raise ListExists(f"the manifest list {reference.familiar} exists already", hint="add --amend to add to it, or remove it: boxwright manifest rm")
+                raise ListExists(
+                    f"the manifest list {reference.familiar} exists already",
+                    hint="add --amend to add to it, or remove it: boxwright manifest rm",
+                )
             entries = self._read(reference)
         for image in images:
             for fresh in find_entries(self._client, Reference.parse(image).with_default_tag()):
-                position = next((n for n, e in enumerate(entries) if e.desc.digest == fresh.desc.digest), len(entries))
+                position = next(
+                    (n for n, e in enumerate(entries) if e.desc.digest == fresh.desc.digest), len(entries)
+                )
                 entries[position : position + 1] = [fresh]
         self._write(reference, entries)
         return reference
@@ -73,12 +78,18 @@ class ManifestLists:
         reference = Reference.parse(name).with_default_tag()
         wanted = Reference.parse(image).with_default_tag()
         entries = self._read(reference)
-        chosen = [e for e in entries if e.reference == wanted or (wanted.digest and str(e.desc.digest) == wanted.digest)]
+        chosen = [
+            e
+            for e in entries
+            if e.reference == wanted or (wanted.digest and str(e.desc.digest) == wanted.digest)
+        ]
         if not chosen:
             raise NotFound(f"manifest for image {image} does not exist in {reference.familiar}")
         given = {k.replace("os_", "os."): v for k, v in changes.items() if v}
         for entry in chosen:
-            platform = Platform.from_json({"os": "linux", **(entry.desc.platform.to_json() if entry.desc.platform else {}), **given})
+            platform = Platform.from_json(
+                {"os": "linux", **(entry.desc.platform.to_json() if entry.desc.platform else {}), **given}
+            )
             if not platform.architecture:
                 raise Invalid(f"{image} says no architecture", hint="give one: --arch")
             position = entries.index(entry)
@@ -117,7 +128,11 @@ class ManifestLists:
     def names(self) -> list[str]:
         """Every list under work."""
         try:
-            return sorted(unquote(p.name.removesuffix(".json")) for p in self._folder.iterdir() if p.suffix == ".json" and p.name[0] != ".")
+            return sorted(
+                unquote(p.name.removesuffix(".json"))
+                for p in self._folder.iterdir()
+                if p.suffix == ".json" and p.name[0] != "."
+            )
         except FileNotFoundError:
             return []
 
@@ -131,11 +146,17 @@ class ManifestLists:
     def _read(self, reference: Reference) -> list[Entry]:
         try:
             body = json.loads(self._path(reference).read_bytes())
-            return [Entry(Reference.parse(e["reference"]), Descriptor.from_json(e["descriptor"])) for e in body]
+            return [
+                Entry(Reference.parse(e["reference"]), Descriptor.from_json(e["descriptor"])) for e in body
+            ]
         except FileNotFoundError as error:
-            raise NoSuchList(f"no such manifest: {reference.familiar}", hint="boxwright manifest create makes one") from error
+            raise NoSuchList(
+                f"no such manifest: {reference.familiar}", hint="boxwright manifest create makes one"
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise Invalid(f"{self._path(reference)} is damaged", hint="remove it and create the list again") from error
+            raise Invalid(
+                f"{self._path(reference)} is damaged", hint="remove it and create the list again"
+            ) from error
 
     def _write(self, reference: Reference, entries: Sequence[Entry]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -156,18 +177,33 @@ def platform_of(remote: Remote, manifest: Manifest) -> Platform | None:
     """What an image's config says; None for artifacts."""
     if manifest.config.media_type not in mt.CONFIGS:
         return None
-    platform = ImageConfig.parse(read_verified(remote.open(manifest.config), manifest.config, limit=MAX_SIZE)).platform
+    platform = ImageConfig.parse(
+        read_verified(remote.open(manifest.config), manifest.config, limit=MAX_SIZE)
+    ).platform
     return platform if platform.os else None
 
 
 def composed(entries: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> Index:
     """An index over these; of Docker's kind when every entry is."""
-    docker = bool(entries) and not annotations and all(e.media_type in (mt.DOCKER_MANIFEST, mt.DOCKER_LIST) for e in entries)
+    docker = (
+        bool(entries)
+        and not annotations
+        and all(e.media_type in (mt.DOCKER_MANIFEST, mt.DOCKER_LIST) for e in entries)
+    )
     plain = [replace(e, annotations=e.annotations if not docker else {}) for e in entries]
-    return Index.compose(plain, media_type=mt.DOCKER_LIST if docker else mt.OCI_INDEX, annotations=annotations)
+    return Index.compose(
+        plain, media_type=mt.DOCKER_LIST if docker else mt.OCI_INDEX, annotations=annotations
+    )
 
 
-def publish(client: RegistryClient, reference: Reference, index: Index, entries: Sequence[Entry], *, progress: Progress | None = None) -> None:
+def publish(
+    client: RegistryClient,
+    reference: Reference,
+    index: Index,
+    entries: Sequence[Entry],
+    *,
+    progress: Progress | None = None,
+) -> None:
     """Push an index whose images lie in any registries: what its repository lacks is mounted or copied first."""
     sink = client.remote(reference, push=True)
     for entry in entries:
@@ -182,9 +218,15 @@ def publish(client: RegistryClient, reference: Reference, index: Index, entries:
 
 
 def create(
-    client: RegistryClient, tags: Sequence[str], sources: Sequence[str], *, append: bool = False, annotations: Mapping[str, str] | None = None,
-    dry_run: bool = False, progress: Progress | None = None,
-) -> Index | Manifest:  # fmt: skip
+    client: RegistryClient,
+    tags: Sequence[str],
+    sources: Sequence[str],
+    *,
+    append: bool = False,
+    annotations: Mapping[str, str] | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Index | Manifest:
     """Make one image of several (their platforms joined) and give it these names; returns what was made.
 
     A single source that is an index already keeps its bytes and digest. Raises Invalid, what registries raise.
@@ -212,10 +254,16 @@ def create(
     return content
 
 
-def inspect(client: RegistryClient, name: str) -> tuple[Reference, Descriptor, Manifest | Index, dict[Digest, Platform | None]]:
+def inspect(
+    client: RegistryClient, name: str
+) -> tuple[Reference, Descriptor, Manifest | Index, dict[Digest, Platform | None]]:
     """What a name in a registry is: reference, descriptor, content, and the platform of an image without index."""
     reference = Reference.parse(name).with_default_tag()
     remote = client.remote(reference)
     desc, content = remote.manifest(str(reference))
-    platforms = {desc.digest: platform_of(remote, content)} if isinstance(content, Manifest) else {d.digest: d.platform for d in content.manifests}
+    platforms = (
+        {desc.digest: platform_of(remote, content)}
+        if isinstance(content, Manifest)
+        else {d.digest: d.platform for d in content.manifests}
+    )
     return reference, desc, content, platforms

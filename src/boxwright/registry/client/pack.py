@@ -26,10 +26,19 @@ _WORTH = 4 << 20  # bytes of tar below which a second request costs more than it
 class Packer:
     """Layers of one root in one compression, for one push."""
 
-    def __init__(self, layers: LayerStore, store: LocalStore, lease: Lease, kind: str, level: int | None) -> None:
+    def __init__(
+        self, layers: LayerStore, store: LocalStore, lease: Lease, kind: str, level: int | None
+    ) -> None:
         self._layers, self._store, self._lease, self._kind, self._level = layers, store, lease, kind, level
 
-    def pack(self, layer: Descriptor, remote: Remote, *, progress: Progress | None = None, stop: threading.Event | None = None) -> tuple[Descriptor, bool]:
+    def pack(
+        self,
+        layer: Descriptor,
+        remote: Remote,
+        *,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> tuple[Descriptor, bool]:
         """The compressed form of an uncompressed layer, and whether the registry has it already.
 
         Raises LayerMissing, DiskFull, Cancelled; what the registry raises is left to the ordinary push.
@@ -49,7 +58,14 @@ class Packer:
             return desc, False
         return self._stream(found, layer, remote, progress, stop)
 
-    def _stream(self, found: Layer, shown: Descriptor, remote: Remote, progress: Progress | None, stop: threading.Event | None) -> tuple[Descriptor, bool]:
+    def _stream(
+        self,
+        found: Layer,
+        shown: Descriptor,
+        remote: Remote,
+        progress: Progress | None,
+        stop: threading.Event | None,
+    ) -> tuple[Descriptor, bool]:
         with Compressing(self._layers, found, self._store, self._kind, self._level) as body:
             if progress:
                 progress.started(shown)
@@ -74,7 +90,9 @@ class Packer:
 class _Seen:
     """Tells the progress what passes; what http.client needs of a body."""
 
-    def __init__(self, body: Compressing, shown: Descriptor, progress: Progress | None, stop: threading.Event | None) -> None:
+    def __init__(
+        self, body: Compressing, shown: Descriptor, progress: Progress | None, stop: threading.Event | None
+    ) -> None:
         self._body, self._shown, self._progress, self._stop = body, shown, progress, stop
 
     def read(self, size: int = -1) -> Any:

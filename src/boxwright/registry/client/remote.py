@@ -59,15 +59,27 @@ class Remote:
         reference = self._own(name)
         wanted = Digest.parse(reference.digest) if reference.digest else None
         target = reference.digest or reference.tag
-        return self._read("resolve", wanted is not None, lambda e, s, again: self._resolve(e, s, target, wanted, f"manifest for {reference.familiar}", again))
+        return self._read(
+            "resolve",
+            wanted is not None,
+            lambda e, s, again: self._resolve(
+                e, s, target, wanted, f"manifest for {reference.familiar}", again
+            ),
+        )
 
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher. Blobs resume and are requested at the first read."""
-        if desc.data is not None and len(desc.data) == desc.size and Digest.of(desc.data, desc.digest.algorithm) == desc.digest:
+        if (
+            desc.data is not None
+            and len(desc.data) == desc.size
+            and Digest.of(desc.data, desc.digest.algorithm) == desc.digest
+        ):
             return io.BytesIO(desc.data)
         if desc.media_type in _KNOWN:
             return io.BytesIO(self._manifest(desc))
-        return cast(BinaryIO, RemoteBlob(self._fetcher(desc), desc, self._config, self._pause, self._client.helpers))
+        return cast(
+            BinaryIO, RemoteBlob(self._fetcher(desc), desc, self._config, self._pause, self._client.helpers)
+        )
 
     def origins(self, desc: Descriptor) -> Sequence[str]:
         """See content.store.Originated: a blob of this repository can be had from it."""
@@ -79,9 +91,12 @@ class Remote:
 
     def tags(self) -> list[str]:
         """Every tag, in the registry's order. Raises UnknownToRegistry and what access raises."""
+
         def ask(endpoint: Endpoint, session: Session, again: bool) -> list[str]:
             url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
-            return list(paged(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"))
+            return list(
+                paged(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}")
+            )
 
         return self._read("resolve", False, ask, mirrors=False)
 
@@ -89,7 +104,9 @@ class Remote:
         """See content.store.Neighbouring: one request, however many tags there are."""
         endpoint, session = self._origin()
         url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
-        tags, following = one_page(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}")
+        tags, following = one_page(
+            session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"
+        )
         return tags, not following
 
     def beside(self, tag: str) -> str:
@@ -111,7 +128,14 @@ class Remote:
         kind = "manifests" if desc.media_type in _KNOWN else "blobs"
         headers = {"Accept": desc.media_type} if kind == "manifests" else None
         url = session.url(f"/{endpoint.repository}/{kind}/{desc.digest}")
-        reply = session.request("HEAD", url, scopes=self._scopes(endpoint), headers=headers, ok=(200, 404), what=f"{desc.digest} in {self.name}")
+        reply = session.request(
+            "HEAD",
+            url,
+            scopes=self._scopes(endpoint),
+            headers=headers,
+            ok=(200, 404),
+            what=f"{desc.digest} in {self.name}",
+        )
         reply.release()
         return reply.status == 200 and reply.length in (None, desc.size)
 
@@ -120,7 +144,12 @@ class Remote:
         endpoint, session = self._origin()
         for origin in origins:
             domain, _, path = origin.partition("/")
-            if domain != self.reference.domain or not path or path == self.reference.path or desc.digest in self._sessions:
+            if (
+                domain != self.reference.domain
+                or not path
+                or path == self.reference.path
+                or desc.digest in self._sessions
+            ):
                 continue
             theirs = self._client.hosts.origin(domain, path)
             if theirs.host != endpoint.host:
@@ -129,9 +158,13 @@ class Remote:
             scopes = (*self._scopes(endpoint), scope_for(theirs.repository, "pull"))
             try:
                 reply = session.request(
-                    "POST", session.url(f"/{endpoint.repository}/blobs/uploads/", query), scopes=scopes,
-                    headers={"Content-Length": "0"}, ok=(201, 202), what=f"mount of {desc.digest}",
-                )  # fmt: skip
+                    "POST",
+                    session.url(f"/{endpoint.repository}/blobs/uploads/", query),
+                    scopes=scopes,
+                    headers={"Content-Length": "0"},
+                    ok=(201, 202),
+                    what=f"mount of {desc.digest}",
+                )
             except (Unauthorized, Denied, NotFound, Invalid):
                 continue  # no right to read there: an ordinary push needs none
             location = reply.header("Location")
@@ -149,7 +182,15 @@ class Remote:
             return
         endpoint, session = self._origin()
         note = upload_note(self._config.uploads, endpoint.host.name, endpoint.repository, desc)
-        Upload(session, endpoint.repository, desc, self._scopes(endpoint), self._config.tries, self._sessions.pop(desc.digest, ""), note).send(body)
+        Upload(
+            session,
+            endpoint.repository,
+            desc,
+            self._scopes(endpoint),
+            self._config.tries,
+            self._sessions.pop(desc.digest, ""),
+            note,
+        ).send(body)
 
     def push_unknown(self, body: BinaryIO) -> Callable[[Descriptor], None]:
         """Send a blob whose digest is known only at its end; calling what is returned with the descriptor stores it."""
@@ -175,9 +216,17 @@ class Remote:
         """
         reference = self._own(name)
         endpoint, session = self._origin()
-        url = session.url(f"/{endpoint.repository}/manifests/{quote(reference.digest or reference.tag, safe=':')}")
+        url = session.url(
+            f"/{endpoint.repository}/manifests/{quote(reference.digest or reference.tag, safe=':')}"
+        )
         what = f"deletion of {reference.familiar}"
-        session.request("DELETE", url, scopes=(scope_for(endpoint.repository, "pull", "delete"),), ok=(200, 202, 204), what=what).release()
+        session.request(
+            "DELETE",
+            url,
+            scopes=(scope_for(endpoint.repository, "pull", "delete"),),
+            ok=(200, 202, 204),
+            what=what,
+        ).release()
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -197,7 +246,9 @@ class Remote:
     def _pause(self, attempt: int) -> None:
         self._origin()[1].pause(attempt)
 
-    def _read(self, what: str, by_digest: bool, ask: Callable[[Endpoint, Session, bool], T], *, mirrors: bool = True) -> T:
+    def _read(
+        self, what: str, by_digest: bool, ask: Callable[[Endpoint, Session, bool], T], *, mirrors: bool = True
+    ) -> T:
         """Ask the mirrors, each once, then the origin; a mirror that cannot be reached is not asked again."""
         for endpoint in self._endpoints[:-1] if mirrors else ():
             if endpoint in self._down or not endpoint.serves(what, by_digest=by_digest):
@@ -209,11 +260,19 @@ class Remote:
                     self._down.add(endpoint)
         return ask(*self._origin(), True)
 
-    def _resolve(self, endpoint: Endpoint, session: Session, target: str, wanted: Digest | None, what: str, again: bool) -> Descriptor:
+    def _resolve(
+        self, endpoint: Endpoint, session: Session, target: str, wanted: Digest | None, what: str, again: bool
+    ) -> Descriptor:
         url = session.url(f"/{endpoint.repository}/manifests/{quote(target, safe=':')}")
         reply = session.request(
-            "HEAD", url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, ok=(200, 400, 401, 403, 404, 405, 501), what=what, again=again,
-        )  # fmt: skip
+            "HEAD",
+            url,
+            scopes=self._scopes(endpoint),
+            headers={"Accept": ACCEPT},
+            ok=(200, 400, 401, 403, 404, 405, 501),
+            what=what,
+            again=again,
+        )
         reply.release()
         if reply.status == 200:
             kind = reply.header("Content-Type").partition(";")[0].strip()
@@ -226,8 +285,12 @@ class Remote:
                 raise ContentMismatch(f"{what}: the registry answers with {digest}")
         return self._resolve_by_get(session, url, endpoint, wanted, what, again)
 
-    def _resolve_by_get(self, session: Session, url: str, endpoint: Endpoint, wanted: Digest | None, what: str, again: bool) -> Descriptor:
-        reply, raw = _document(session, url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again)
+    def _resolve_by_get(
+        self, session: Session, url: str, endpoint: Endpoint, wanted: Digest | None, what: str, again: bool
+    ) -> Descriptor:
+        reply, raw = _document(
+            session, url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again
+        )
         digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
         said = reply.header("Docker-Content-Digest")
         if wanted is not None and digest != wanted:
@@ -244,7 +307,9 @@ class Remote:
 
     def _sized(self, desc: Descriptor, what: str) -> Descriptor:
         if desc.size > MAX_SIZE:
-            raise ManifestInvalid(f"{what}: the registry announces {desc.size} bytes; at most {MAX_SIZE} are accepted")
+            raise ManifestInvalid(
+                f"{what}: the registry announces {desc.size} bytes; at most {MAX_SIZE} are accepted"
+            )
         return desc
 
     def _manifest(self, desc: Descriptor) -> bytes:
@@ -256,7 +321,14 @@ class Remote:
 
         def ask(endpoint: Endpoint, session: Session, again: bool) -> bytes:
             url = session.url(f"/{endpoint.repository}/manifests/{desc.digest}")
-            _, raw = _document(session, url, scopes=self._scopes(endpoint), headers={"Accept": f"{desc.media_type}, {ACCEPT}"}, what=what, again=again)
+            _, raw = _document(
+                session,
+                url,
+                scopes=self._scopes(endpoint),
+                headers={"Accept": f"{desc.media_type}, {ACCEPT}"},
+                what=what,
+                again=again,
+            )
             actual = Digest.of(raw, desc.digest.algorithm)
             if actual != desc.digest:
                 raise ContentMismatch(f"{what}: the registry sent other bytes, their digest is {actual}")
@@ -289,17 +361,37 @@ class Remote:
 
         return fetch
 
-    def _get_blob(self, endpoint: Endpoint, session: Session, desc: Descriptor, first: int, last: int | None, again: bool) -> Reply:
+    def _get_blob(
+        self,
+        endpoint: Endpoint,
+        session: Session,
+        desc: Descriptor,
+        first: int,
+        last: int | None,
+        again: bool,
+    ) -> Reply:
         url = session.url(f"/{endpoint.repository}/blobs/{desc.digest}")
         what = f"blob {desc.digest} of {self.reference.familiar_name}"
-        return session.request("GET", url, scopes=self._scopes(endpoint), headers=_range(first, last), ok=(200, 206), what=what, again=again)
+        return session.request(
+            "GET",
+            url,
+            scopes=self._scopes(endpoint),
+            headers=_range(first, last),
+            ok=(200, 206),
+            what=what,
+            again=again,
+        )
 
     def _foreign(self, desc: Descriptor, first: int, last: int | None) -> Reply | None:
         """The first of a foreign layer's URLs that answers; nothing of ours is sent there."""
         home = self._endpoints[-1].host.name.rpartition(":")[0] or self._endpoints[-1].host.name
         for url in desc.urls:
             parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or not may_be_sent_to(parts.hostname, home):
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or not may_be_sent_to(parts.hostname, home)
+            ):
                 continue
             try:
                 reply = self._client.http.send("GET", url, headers=_range(first, last))
@@ -314,8 +406,20 @@ class Remote:
         endpoint, session = self._origin()
         url = session.url(f"/{endpoint.repository}/manifests/{quote(target, safe=':')}")
         headers = {"Content-Type": desc.media_type}
-        what = f"push of {self.reference.familiar_name}:{target}" if ":" not in target else f"push of {self.reference.familiar_name}@{target}"
-        reply = session.request("PUT", url, scopes=self._scopes(endpoint), headers=headers, body=raw, ok=(200, 201, 202), what=what)
+        what = (
+            f"push of {self.reference.familiar_name}:{target}"
+            if ":" not in target
+            else f"push of {self.reference.familiar_name}@{target}"
+        )
+        reply = session.request(
+            "PUT",
+            url,
+            scopes=self._scopes(endpoint),
+            headers=headers,
+            body=raw,
+            ok=(200, 201, 202),
+            what=what,
+        )
         stored, subject = reply.header("Docker-Content-Digest"), reply.header("OCI-Subject")
         reply.release()
         if stored and stored != str(desc.digest) and stored.startswith(desc.digest.algorithm):
@@ -333,8 +437,13 @@ class Remote:
             url = session.url(f"/{endpoint.repository}/referrers/{digest}")
             for _ in range(100):
                 reply, raw = _document(
-                    session, url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404, 405, 501), what=f"referrers of {digest}",
-                )  # fmt: skip
+                    session,
+                    url,
+                    scopes=self._scopes(endpoint),
+                    headers={"Accept": mt.OCI_INDEX},
+                    ok=(200, 400, 404, 405, 501),
+                    what=f"referrers of {digest}",
+                )
                 kind = reply.header("Content-Type").partition(";")[0].strip()
                 if reply.status != 200 or kind != mt.OCI_INDEX:
                     self._referrers_api = False
@@ -353,7 +462,14 @@ class Remote:
         """The index under the fallback tag with its ETag; None when there is none."""
         url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(digest)}")
         what = f"referrers of {digest}"
-        reply, raw = _document(session, url, scopes=self._scopes(endpoint), headers={"Accept": mt.OCI_INDEX}, ok=(200, 400, 404), what=what)
+        reply, raw = _document(
+            session,
+            url,
+            scopes=self._scopes(endpoint),
+            headers={"Accept": mt.OCI_INDEX},
+            ok=(200, 400, 404),
+            what=what,
+        )
         if reply.status != 200:
             return None
         content = parse(raw, reply.header("Content-Type"))
@@ -367,11 +483,21 @@ class Remote:
         if any(e.digest == desc.digest for e in entries):
             return
         kind = content.artifact_type or (content.config.media_type if isinstance(content, Manifest) else "")
-        entries.append(Descriptor(desc.media_type, desc.digest, desc.size, content.annotations, artifact_type=kind))
+        entries.append(
+            Descriptor(desc.media_type, desc.digest, desc.size, content.annotations, artifact_type=kind)
+        )
         raw = Index.compose(entries).raw
         headers = {"Content-Type": mt.OCI_INDEX, **({"If-Match": known[0]} if known and known[0] else {})}
         url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(subject)}")
-        session.request("PUT", url, scopes=self._scopes(endpoint), headers=headers, body=raw, ok=(200, 201, 202), what=f"referrers of {subject}").release()
+        session.request(
+            "PUT",
+            url,
+            scopes=self._scopes(endpoint),
+            headers=headers,
+            body=raw,
+            ok=(200, 201, 202),
+            what=f"referrers of {subject}",
+        ).release()
 
 
 def _fallback_tag(digest: Digest) -> str:

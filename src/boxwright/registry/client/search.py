@@ -41,7 +41,15 @@ def split_term(text: str) -> tuple[str, str]:
     return "", term.removeprefix("library/")
 
 
-def search(client: RegistryClient, text: str, *, limit: int = 0, stars: int = 0, official: bool | None = None, automated: bool = False) -> list[Found]:
+def search(
+    client: RegistryClient,
+    text: str,
+    *,
+    limit: int = 0,
+    stars: int = 0,
+    official: bool | None = None,
+    automated: bool = False,
+) -> list[Found]:
     """Repositories that match, in the registry's order. `limit` 0 means 25; `official` None means either.
 
     Raises Invalid for a limit beyond 100, Unavailable, and what access raises.
@@ -55,7 +63,11 @@ def search(client: RegistryClient, text: str, *, limit: int = 0, stars: int = 0,
     else:
         session = Session(client.http, client.config, _INDEX, lambda: client.credentials.get("docker.io"))
         found = _index(session, term, limit)
-    kept = [f for f in found if f.stars >= stars and official in (None, f.official) and (f.automated or not automated)]
+    kept = [
+        f
+        for f in found
+        if f.stars >= stars and official in (None, f.official) and (f.automated or not automated)
+    ]
     return kept[:limit]
 
 
@@ -71,7 +83,10 @@ def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[F
         matching = (name for name in client.catalog(host) if term.lower() in name.lower())
         return [Found(f"{host}/{clean(name)}") for name in islice(matching, MOST)]
     except (NotFound, Unsupported) as error:
-        raise SearchUnsupported(f"{host} can neither be searched nor listed", hint="ask for a repository by name: boxwright tags ls HOST/REPOSITORY") from error
+        raise SearchUnsupported(
+            f"{host} can neither be searched nor listed",
+            hint="ask for a repository by name: boxwright tags ls HOST/REPOSITORY",
+        ) from error
 
 
 class SearchUnsupported(Unsupported):
@@ -81,7 +96,9 @@ class SearchUnsupported(Unsupported):
 def _index(session: Session, term: str, limit: int) -> list[Found]:
     what = f"search on {session.host.name}"
     url = f"{session.origin}/v1/search?{urlencode({'q': term, 'n': limit})}"
-    _, raw = session.document(url, limit=_LONGEST, scopes=_SCOPES, headers={"X-Docker-Token": "true"}, what=what)
+    _, raw = session.document(
+        url, limit=_LONGEST, scopes=_SCOPES, headers={"X-Docker-Token": "true"}, what=what
+    )
     body = json_object(raw, what)
     results = body.get("results")
     if not isinstance(results, list):
@@ -94,7 +111,9 @@ def _found(entry: object) -> Found | None:
         return None
     stars = entry.get("star_count")
     return Found(
-        clean(entry["name"]), clean(entry.get("description") or ""), stars if isinstance(stars, int) else 0,
-        entry.get("is_official") is True, entry.get("is_automated") is True,
-    )  # fmt: skip
-
+        clean(entry["name"]),
+        clean(entry.get("description") or ""),
+        stars if isinstance(stars, int) else 0,
+        entry.get("is_official") is True,
+        entry.get("is_automated") is True,
+    )

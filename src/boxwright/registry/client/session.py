@@ -46,7 +46,9 @@ class RedirectRefused(Denied):
 class Session:
     """Requests to one host. Shared by threads; `credential` is asked for at the first challenge only."""
 
-    def __init__(self, http: Http, config: ClientConfig, host: Host, credential: Callable[[], Credential | None]) -> None:
+    def __init__(
+        self, http: Http, config: ClientConfig, host: Host, credential: Callable[[], Credential | None]
+    ) -> None:
         self.host = host
         self._http = http
         self._config = config
@@ -81,7 +83,12 @@ class Session:
     def _one_scheme(self) -> str:
         path = f"{self.host.name}{self.host.root}/"
         try:
-            self._http.send("GET", f"https://{path}", tls=Tls(verify=False, client=self.host.tls.client), connect=self.host.dial_timeout).close()
+            self._http.send(
+                "GET",
+                f"https://{path}",
+                tls=Tls(verify=False, client=self.host.tls.client),
+                connect=self.host.dial_timeout,
+            ).close()
             return "https"
         except NotTls:
             return "http"
@@ -136,9 +143,16 @@ class Session:
         raise AssertionError("unreachable")
 
     def document(
-        self, url: str, *, limit: int, scopes: Sequence[str] = (), headers: Mapping[str, str] | None = None, what: str, ok: Sequence[int] = (200,),
+        self,
+        url: str,
+        *,
+        limit: int,
+        scopes: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        what: str,
+        ok: Sequence[int] = (200,),
         again: bool = True,
-    ) -> tuple[Reply, bytes]:  # fmt: skip
+    ) -> tuple[Reply, bytes]:
         """GET a whole document; a connection that breaks in the middle of it is tried again, too.
 
         Raises what `request` raises, and ResponseTooLarge.
@@ -159,12 +173,24 @@ class Session:
         """Wait before trying again."""
         pause(self._config, attempt)
 
-    def _authorized(self, method: str, url: str, scopes: Sequence[str], headers: Mapping[str, str], body: Any, patience: float) -> Reply:
+    def _authorized(
+        self,
+        method: str,
+        url: str,
+        scopes: Sequence[str],
+        headers: Mapping[str, str],
+        body: Any,
+        patience: float,
+    ) -> Reply:
         sent = ""
         reply = None
-        for _ in range(3):  # without, with what was asked for, with the wider scope that the second answer named
+        for _ in range(
+            3
+        ):  # without, with what was asked for, with the wider scope that the second answer named
             sent = sent or self.auth.header(scopes)
-            reply = self._follow(method, url, {**headers, **({"Authorization": sent} if sent else {})}, body, patience)
+            reply = self._follow(
+                method, url, {**headers, **({"Authorization": sent} if sent else {})}, body, patience
+            )
             if reply.status != 401 or urlsplit(reply.url)[:2] != urlsplit(self.origin)[:2]:
                 return reply  # what other hosts say about access is no challenge to us
             try:
@@ -191,7 +217,15 @@ class Session:
             extra = dict(self.host.headers) if at_home else {}
             content = body() if callable(body) else body
             tls = self.host.tls if parts.netloc == own.netloc else Tls()
-            reply = self._http.send(method, url, headers={**extra, **headers}, body=content, tls=tls, patience=patience, connect=self.host.dial_timeout)
+            reply = self._http.send(
+                method,
+                url,
+                headers={**extra, **headers},
+                body=content,
+                tls=tls,
+                patience=patience,
+                connect=self.host.dial_timeout,
+            )
             target = reply.header("Location")
             if reply.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
                 return reply
@@ -214,7 +248,10 @@ class Session:
         if to.scheme == "http" and of.scheme == "https" and not self.host.insecure:
             raise RedirectRefused(f"{of.netloc} sends us from https to plain http ({to.netloc})")
         if not may_be_sent_to(to.hostname or "", of.hostname or ""):
-            raise RedirectRefused(f"{of.netloc} sends us to the private address {to.netloc}", hint="a registry outside must not reach into your network through you")
+            raise RedirectRefused(
+                f"{of.netloc} sends us to the private address {to.netloc}",
+                hint="a registry outside must not reach into your network through you",
+            )
         return target
 
 
@@ -257,12 +294,17 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
     if told is not None and told > config.longest_pause:
         host = urlsplit(reply.url).netloc
         reply.close()
-        raise RateLimited(f"{what}: {host} asks to wait {told:.0f} seconds", hint="try again then, or log in for a higher limit")
+        raise RateLimited(
+            f"{what}: {host} asks to wait {told:.0f} seconds",
+            hint="try again then, or log in for a higher limit",
+        )
     reply.release()
     pause(config, attempt, told or 0)
 
 
-def one_page(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> tuple[list[str], str]:
+def one_page(
+    session: Session, url: str, key: str, scopes: tuple[str, ...], what: str
+) -> tuple[list[str], str]:
     """The strings under `key`, and the URL of the next page ('' on the last). Raises what Session.request raises."""
     reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
     values = json_object(raw, what).get(key)

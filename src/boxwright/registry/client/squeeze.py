@@ -39,7 +39,12 @@ class Squeezed:
 
     def squeeze(self, tree: Node, *, jobs: int = 4) -> Node:
         """The tree with compressed layers. Raises what reading them raises."""
-        layers = {layer.digest: layer for node in tree.walk() if isinstance(node.content, Manifest) for layer in node.content.layers}
+        layers = {
+            layer.digest: layer
+            for node in tree.walk()
+            if isinstance(node.content, Manifest)
+            for layer in node.content.layers
+        }
         became: dict[Digest, Descriptor] = {}
 
         def one(plain: Descriptor) -> None:
@@ -52,5 +57,10 @@ class Squeezed:
             became[plain.digest] = desc
             self._plain[desc.digest] = plain
 
-        in_parallel(jobs, [d for d in layers.values() if d.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER)], one, stop=threading.Event())
+        in_parallel(
+            jobs,
+            [d for d in layers.values() if d.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER)],
+            one,
+            stop=threading.Event(),
+        )
         return rewritten(tree, became)

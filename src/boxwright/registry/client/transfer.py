@@ -109,9 +109,18 @@ class Preferring:
 
 
 def pull(
-    remote: Remote, reference: Reference, sink: Sink, store: LocalStore, *, platforms: Sequence[Platform], exact: bool,
-    known: Digest | None = None, progress: Progress | None = None, jobs: int = 4, resolved: Callable[[Descriptor], None] | None = None,
-) -> Pulled:  # fmt: skip
+    remote: Remote,
+    reference: Reference,
+    sink: Sink,
+    store: LocalStore,
+    *,
+    platforms: Sequence[Platform],
+    exact: bool,
+    known: Digest | None = None,
+    progress: Progress | None = None,
+    jobs: int = 4,
+    resolved: Callable[[Descriptor], None] | None = None,
+) -> Pulled:
     """Bring an image for these platforms into `sink`. `exact` says that they were asked for; `known` is what the
     name pointed at before; `resolved` is told what it points at now, before anything is fetched.
 
@@ -142,7 +151,9 @@ def _refused(reference: Reference, error: BoxwrightError) -> BoxwrightError:
     )
 
 
-def _check_platform(source: Preferring, tree: Node, platforms: Sequence[Platform], exact: bool, reference: Reference) -> str:
+def _check_platform(
+    source: Preferring, tree: Node, platforms: Sequence[Platform], exact: bool, reference: Reference
+) -> str:
     """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch, NoImage."""
     if not isinstance(tree.content, Manifest):
         return ""
@@ -227,9 +238,18 @@ class _Shown:
 
 
 def push(
-    source: Source, target: Descriptor, remote: Remote, reference: Reference, store: LocalStore, *, packer: Packer | None,
-    present: Callable[[Manifest], bool], platforms: Sequence[Platform] = (), progress: Progress | None = None, jobs: int = 4,
-) -> Pushed:  # fmt: skip
+    source: Source,
+    target: Descriptor,
+    remote: Remote,
+    reference: Reference,
+    store: LocalStore,
+    *,
+    packer: Packer | None,
+    present: Callable[[Manifest], bool],
+    platforms: Sequence[Platform] = (),
+    progress: Progress | None = None,
+    jobs: int = 4,
+) -> Pushed:
     """Bring the image `target` of the local store to `reference`.
 
     `packer` None = push every layer as it is. `present` says whether an image is here whole: of an index that is
@@ -238,7 +258,11 @@ def push(
     select = for_platforms(platforms) if platforms else lambda index: list(index.manifests)
 
     def here(index: Index) -> list[Descriptor]:
-        return [entry for entry in select(index) if entry.media_type not in mt.MANIFESTS | mt.INDEXES or store.size(entry.digest) == entry.size]
+        return [
+            entry
+            for entry in select(index)
+            if entry.media_type not in mt.MANIFESTS | mt.INDEXES or store.size(entry.digest) == entry.size
+        ]
 
     tree = load(source, target, here)
     tree, note = _part_that_is_here(tree, present, bool(platforms))
@@ -258,14 +282,21 @@ def push(
 
 def _label(source: Source, manifest: Manifest, shown: _Shown) -> None:
     if manifest.config.media_type in mt.CONFIGS:
-        config = ImageConfig.parse(read_verified(source.open(manifest.config), manifest.config, limit=MAX_SIZE))
+        config = ImageConfig.parse(
+            read_verified(source.open(manifest.config), manifest.config, limit=MAX_SIZE)
+        )
         for layer, diff_id in zip(manifest.layers, config.diff_ids):
             shown.show(layer, Digest(diff_id.algorithm, diff_id.hex))
 
 
 def _send_blobs(
-    source: Source, remote: Remote, blobs: list[Descriptor], packer: Packer | None, shown: _Shown, jobs: int,
-) -> dict[Digest, Descriptor]:  # fmt: skip
+    source: Source,
+    remote: Remote,
+    blobs: list[Descriptor],
+    packer: Packer | None,
+    shown: _Shown,
+    jobs: int,
+) -> dict[Digest, Descriptor]:
     """Compress what needs it and send everything; returns what became of each descriptor."""
     stop = threading.Event()
     became: dict[Digest, Descriptor] = {}
@@ -304,12 +335,23 @@ def _part_that_is_here(tree: Node, present: Callable[[Manifest], bool], asked: b
         raise NothingToPush(f"no image of the index {tree.desc.digest} is in the store", hint="pull it first")
     platforms = ", ".join(str(c.desc.platform or "?") for c in children)
     if len(children) == 1:
-        return children[0], "" if asked else f"Not all multiplatform-content is present and only the available single-platform image was pushed ({platforms})"
+        return (
+            children[0],
+            ""
+            if asked
+            else f"Not all multiplatform-content is present and only the available single-platform image was pushed ({platforms})",
+        )
     kept = {c.desc.digest for c in children}
     index = Index.compose(
-        [e for e in tree.content.manifests if e.digest in kept], media_type=tree.content.media_type, annotations=tree.content.annotations,
-    )  # fmt: skip
-    note = "" if asked else f"Not all multiplatform-content is present and only the available platforms were pushed ({platforms})"
+        [e for e in tree.content.manifests if e.digest in kept],
+        media_type=tree.content.media_type,
+        annotations=tree.content.annotations,
+    )
+    note = (
+        ""
+        if asked
+        else f"Not all multiplatform-content is present and only the available platforms were pushed ({platforms})"
+    )
     return Node(index.descriptor, index, tuple(children)), note
 
 
@@ -321,17 +363,30 @@ def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
         if all(a.digest == b.digest for a, b in zip(layers, content.layers)):
             return node
         fresh = Manifest.compose(
-            content.config, layers, media_type=mt.OCI_MANIFEST if content.config.media_type == mt.OCI_CONFIG else content.media_type,
-            annotations=content.annotations, subject=content.subject, artifact_type=content.artifact_type,
-        )  # fmt: skip
-        return Node(replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh)
+            content.config,
+            layers,
+            media_type=mt.OCI_MANIFEST if content.config.media_type == mt.OCI_CONFIG else content.media_type,
+            annotations=content.annotations,
+            subject=content.subject,
+            artifact_type=content.artifact_type,
+        )
+        return Node(
+            replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh
+        )
     children = tuple(rewritten(child, blobs) for child in node.children)
-    changed = {old.desc.digest: new.desc for old, new in zip(node.children, children) if old.desc.digest != new.desc.digest}
+    changed = {
+        old.desc.digest: new.desc
+        for old, new in zip(node.children, children)
+        if old.desc.digest != new.desc.digest
+    }
     if not changed:
         return node
     index = Index.compose(
-        [changed.get(e.digest, e) for e in content.manifests], media_type=content.media_type, annotations=content.annotations, subject=content.subject,
-    )  # fmt: skip
+        [changed.get(e.digest, e) for e in content.manifests],
+        media_type=content.media_type,
+        annotations=content.annotations,
+        subject=content.subject,
+    )
     return Node(index.descriptor, index, children)
 
 

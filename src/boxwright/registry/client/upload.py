@@ -70,8 +70,16 @@ class Upload:
         """Send a body whose size and digest are not known yet; `close` says them. Not tried again."""
         self.location = self.location or self._begin()
         reply = self.session.request(
-            "PATCH", self.location, scopes=self.scopes, headers=_OCTETS, body=body, ok=(202, 204), what=self._what, again=False, patience=_PATIENCE,
-        )  # fmt: skip
+            "PATCH",
+            self.location,
+            scopes=self.scopes,
+            headers=_OCTETS,
+            body=body,
+            ok=(202, 204),
+            what=self._what,
+            again=False,
+            patience=_PATIENCE,
+        )
         self.location = self._located(reply)
 
     def finish(self, desc: Descriptor) -> None:
@@ -110,7 +118,11 @@ class Upload:
                 return
             except (Unavailable, UnknownToRegistry, RegistryRefused) as error:
                 # A refusal may be about a session that the break spoilt: once more from the start, then believe it.
-                if attempt == self.tries or not isinstance(body, Rewindable) or (isinstance(error, RegistryRefused) and attempt > 1):
+                if (
+                    attempt == self.tries
+                    or not isinstance(body, Rewindable)
+                    or (isinstance(error, RegistryRefused) and attempt > 1)
+                ):
                     raise
                 self.session.pause(attempt)
                 offset = 0 if isinstance(error, (RegistryRefused, UnknownToRegistry)) else self._reached()
@@ -122,13 +134,20 @@ class Upload:
 
     def _take_up(self, body: BinaryIO) -> int:
         """Go on with what a command that was killed began; how many bytes of it the registry has."""
-        if self.note is None or self.location or not isinstance(body, Rewindable) or not self.note.parent.is_dir():
+        if (
+            self.note is None
+            or self.location
+            or not isinstance(body, Rewindable)
+            or not self.note.parent.is_dir()
+        ):
             return 0
         with disk_errors(str(self.note)):
             self._noted = os.open(self.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.location = self.session.checked(os.pread(self._noted, 1 << 16, 0).decode(), f"{self.session.origin}/")
+            self.location = self.session.checked(
+                os.pread(self._noted, 1 << 16, 0).decode(), f"{self.session.origin}/"
+            )
         except BlockingIOError:  # another process is sending the same
             self._put_down()
             return 0
@@ -156,7 +175,9 @@ class Upload:
 
     def _begin(self) -> str:
         url = self.session.url(f"/{self.repository}/blobs/uploads/")
-        reply = self.session.request("POST", url, scopes=self.scopes, headers={"Content-Length": "0"}, ok=(202,), what=self._what)
+        reply = self.session.request(
+            "POST", url, scopes=self.scopes, headers={"Content-Length": "0"}, ok=(202,), what=self._what
+        )
         return self._located(reply)
 
     def _patch(self, body: BinaryIO, offset: int) -> None:
@@ -168,31 +189,53 @@ class Upload:
             nonlocal first
             if not first:  # the token ran out: the same request again
                 if not isinstance(body, Rewindable):
-                    raise Unavailable(f"{self._what}: the registry wants other credentials in the middle of it")
+                    raise Unavailable(
+                        f"{self._what}: the registry wants other credentials in the middle of it"
+                    )
                 body.rewind(offset)
             first = False
             return body
 
         reply = self.session.request(
-            "PATCH", self.location, scopes=self.scopes, headers=headers, body=fresh, ok=(201, 202, 204), what=self._what, again=False, patience=_PATIENCE,
-        )  # fmt: skip
+            "PATCH",
+            self.location,
+            scopes=self.scopes,
+            headers=headers,
+            body=fresh,
+            ok=(201, 202, 204),
+            what=self._what,
+            again=False,
+            patience=_PATIENCE,
+        )
         self.location = self._located(reply)
 
     def _end(self, data: bytes) -> None:
         url = self.location + ("&" if "?" in self.location else "?") + f"digest={self.desc.digest}"
         headers = {**_OCTETS, "Content-Length": str(len(data))}
         reply = self.session.request(
-            "PUT", url, scopes=self.scopes, headers=headers, body=data, ok=(201, 204), what=self._what, again=False, patience=_PATIENCE,
-        )  # fmt: skip
+            "PUT",
+            url,
+            scopes=self.scopes,
+            headers=headers,
+            body=data,
+            ok=(201, 204),
+            what=self._what,
+            again=False,
+            patience=_PATIENCE,
+        )
         stored = reply.header("Docker-Content-Digest")
         reply.release()
         if stored and stored != str(self.desc.digest):
-            raise ContentMismatch(f"{self.session.host.name} stored {stored[:100]} instead of {self.desc.digest}")
+            raise ContentMismatch(
+                f"{self.session.host.name} stored {stored[:100]} instead of {self.desc.digest}"
+            )
 
     def _reached(self) -> int:
         """How many bytes the registry has; 0 when it cannot say."""
         try:
-            reply = self.session.request("GET", self.location, scopes=self.scopes, ok=(204, 202, 200), what=self._what, again=False)
+            reply = self.session.request(
+                "GET", self.location, scopes=self.scopes, ok=(204, 202, 200), what=self._what, again=False
+            )
         except RateLimited:
             raise
         except BoxwrightError:

@@ -49,15 +49,27 @@ def error_from(reply: Reply, what: str) -> BoxwrightError:
     status = reply.status
     tail = f": {said}" if said else ""
     if status == 401:
-        return AccessNeeded(f"{what}: unauthorized{tail}" if not said else f"{what}{tail}", hint="log in first: boxwright login")
+        return AccessNeeded(
+            f"{what}: unauthorized{tail}" if not said else f"{what}{tail}",
+            hint="log in first: boxwright login",
+        )
     if status == 403:
         return AccessDenied(f"{what}: denied{tail}" if not said else f"{what}{tail}")
     if status == 404:
-        unknown = {"MANIFEST_UNKNOWN": "manifest unknown", "NAME_UNKNOWN": "repository unknown", "BLOB_UNKNOWN": "blob unknown"}
+        unknown = {
+            "MANIFEST_UNKNOWN": "manifest unknown",
+            "NAME_UNKNOWN": "repository unknown",
+            "BLOB_UNKNOWN": "blob unknown",
+        }
         short = next((unknown[c] for c in codes if c in unknown), "")
-        return UnknownToRegistry(f"{what} not found" + (f": {short}" if short else "") + (tail if said and said != short else ""))
+        return UnknownToRegistry(
+            f"{what} not found" + (f": {short}" if short else "") + (tail if said and said != short else "")
+        )
     if status == 429:
-        return RateLimited(f"{what}: too many requests{tail}", hint="wait, or log in: accounts have higher limits than anonymous users")
+        return RateLimited(
+            f"{what}: too many requests{tail}",
+            hint="wait, or log in: accounts have higher limits than anonymous users",
+        )
     if status in (405, 501):
         return RegistryCannot(f"{what}: {urlsplit(reply.url).netloc} does not support this{tail}")
     if status >= 500 or status in TRANSIENT:

@@ -33,7 +33,15 @@ _PRINCIPAL = web.RequestKey("principal", Principal)
 class Gate:
     """Accounts, tokens and rules behind one question. Shared by all requests of a worker."""
 
-    def __init__(self, config: RegistryConfig, auth: Auth, users: Users, tokens: AccessTokens, signer: Signer, buckets: Buckets) -> None:
+    def __init__(
+        self,
+        config: RegistryConfig,
+        auth: Auth,
+        users: Users,
+        tokens: AccessTokens,
+        signer: Signer,
+        buckets: Buckets,
+    ) -> None:
         self.auth, self.users, self.tokens, self.signer = auth, users, tokens, signer
         self.policy = Policy(auth)
         self._base_url = config.base_url
@@ -49,19 +57,27 @@ class Gate:
         kind, _, value = header.partition(" ")
         principal: Principal | None = None
         if kind.lower() == "bearer":
-            principal = self.signer.verify(value) if "." in value else await service.run(self.by_secret, value)
+            principal = (
+                self.signer.verify(value) if "." in value else await service.run(self.by_secret, value)
+            )
             if principal is None:
                 raise self._challenge(request, "", error="invalid_token")
         elif kind.lower() == "basic":
             name, password = _basic(value)
-            principal = Principal(name) if self.users.known(name, password) else await self.login(service, request, name, password)
+            principal = (
+                Principal(name)
+                if self.users.known(name, password)
+                else await self.login(service, request, name, password)
+            )
             if principal is None:
                 raise self._challenge(request, "", message="incorrect username or password")
         else:
             raise self._challenge(request, "")
         request[_PRINCIPAL] = principal
 
-    async def login(self, service: Service, request: web.BaseRequest, name: str, password: str) -> Principal | None:
+    async def login(
+        self, service: Service, request: web.BaseRequest, name: str, password: str
+    ) -> Principal | None:
         """By password or access token; None when it is wrong. Raises TooManyRequests for somebody who guesses."""
         key = f"login {request.remote}"
         wait = self._buckets.wait(key, *_WRONG_LOGINS)
@@ -114,8 +130,15 @@ class Gate:
         if permitted and who.granted(target, action):
             return who.name
         if who.name and not (permitted and who.issued):
-            raise Forbidden(f"{who.name} may not {action} {repository or 'the list of repositories'}", detail={"name": repository, "action": action})
-        scope = "registry:catalog:*" if target == CATALOG else f"repository:{repository}:{'pull,push' if action == 'push' else action}"
+            raise Forbidden(
+                f"{who.name} may not {action} {repository or 'the list of repositories'}",
+                detail={"name": repository, "action": action},
+            )
+        scope = (
+            "registry:catalog:*"
+            if target == CATALOG
+            else f"repository:{repository}:{'pull,push' if action == 'push' else action}"
+        )
         raise self._challenge(request, scope, error="insufficient_scope" if who.issued else "")
 
     def allows(self, request: web.BaseRequest, repository: str, action: str) -> bool:
@@ -126,16 +149,27 @@ class Gate:
     def may_see(self, request: web.BaseRequest, repository: str) -> bool:
         """Whether the account behind the request may know of the repository: for lists, whose tokens name none."""
         who = self.principal(request)
-        return (who.issued or who.granted(repository, "pull")) and self.policy.allowed(who.name, repository, "pull")
+        return (who.issued or who.granted(repository, "pull")) and self.policy.allowed(
+            who.name, repository, "pull"
+        )
 
-    def _challenge(self, request: web.BaseRequest, scope: str, *, error: str = "", message: str = "authentication required") -> Unauthenticated:
+    def _challenge(
+        self,
+        request: web.BaseRequest,
+        scope: str,
+        *,
+        error: str = "",
+        message: str = "authentication required",
+    ) -> Unauthenticated:
         if self.auth.challenge == "basic" or request.path == "/token":
             value = f'Basic realm="{self.auth.service}"'
         else:
             value = f'Bearer realm="{self._origin(request)}/token",service="{self.auth.service}"'
             value += f',scope="{scope}"' if scope else ""
             value += f',error="{error}"' if error else ""
-        return Unauthenticated(message, detail={"scope": scope} if scope else None, headers={"WWW-Authenticate": value})
+        return Unauthenticated(
+            message, detail={"scope": scope} if scope else None, headers={"WWW-Authenticate": value}
+        )
 
     def _origin(self, request: web.BaseRequest) -> str:
         if self._base_url:
@@ -167,12 +201,23 @@ class Gate:
         if lasting and principal.name:
             refresh = await service.run(refresh_token, self.tokens, principal, form.get("client_id", ""))
         token = self.signer.issue(principal.name, self._granted(principal, scopes), self.auth.token_ttl)
-        body = {"token": token, "access_token": token, "expires_in": self.auth.token_ttl, "issued_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        body = {
+            "token": token,
+            "access_token": token,
+            "expires_in": self.auth.token_ttl,
+            "issued_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
         if refresh:
             body["refresh_token"] = refresh
-        return web.Response(body=json.dumps(body).encode(), content_type="application/json", headers={"Cache-Control": "no-store"})
+        return web.Response(
+            body=json.dumps(body).encode(),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
 
-    async def _oauth(self, service: Service, request: web.BaseRequest, form: dict[str, str]) -> tuple[Principal, str]:
+    async def _oauth(
+        self, service: Service, request: web.BaseRequest, form: dict[str, str]
+    ) -> tuple[Principal, str]:
         principal: Principal | None = None
         secret = form.get("refresh_token", "")
         if form.get("grant_type") == "refresh_token":
@@ -180,7 +225,10 @@ class Gate:
             if row is not None:
                 principal = self._of(row)
         elif form.get("grant_type") == "password":
-            principal, secret = await self.login(service, request, form.get("username", ""), form.get("password", "")), ""
+            principal, secret = (
+                await self.login(service, request, form.get("username", ""), form.get("password", "")),
+                "",
+            )
         if principal is None:
             raise self._challenge(request, "", message="incorrect username or password")
         return principal, secret
@@ -192,7 +240,11 @@ class Gate:
             if match is None:
                 continue
             kind, name, asked = match["type"], match["name"], frozenset(match["actions"].split(","))
-            if kind == "registry" and name == "catalog" and self.policy.allowed(principal.name, CATALOG, "catalog"):
+            if (
+                kind == "registry"
+                and name == "catalog"
+                and self.policy.allowed(principal.name, CATALOG, "catalog")
+            ):
                 granted.append({"type": kind, "name": name, "actions": sorted(asked)})
             elif kind == "repository":
                 may = {a for a in self.policy.actions(principal.name, name) if principal.granted(name, a)}
@@ -218,5 +270,3 @@ async def _form(service: Service, request: web.BaseRequest) -> dict[str, str]:
         return dict(parse_qsl(body.decode()))
     except ValueError:
         return {}
-
-

@@ -71,7 +71,14 @@ def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Serv
     buckets = buckets or Buckets()
     gate = None
     if config.auth is not None:
-        gate = Gate(config, config.auth, Users(config.auth.htpasswd), AccessTokens(catalog), Signer(config.storage, config.auth.service), buckets)
+        gate = Gate(
+            config,
+            config.auth,
+            Users(config.auth.htpasswd),
+            AccessTokens(catalog),
+            Signer(config.storage, config.auth.service),
+            buckets,
+        )
     service = Service(catalog, files, config=config, access=gate, buckets=buckets)
     if config.upstreams:
         service.mirror = Mirror(config, files)

@@ -34,7 +34,9 @@ from boxwright.registry.server.wire import (
 from boxwright.spec.digest import Digest
 
 _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
-_TURN = 1 << 20  # bytes sent before somebody else may be served; much more, and client and server take turns on one CPU
+_TURN = (
+    1 << 20
+)  # bytes sent before somebody else may be served; much more, and client and server take turns on one CPU
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
@@ -46,7 +48,9 @@ class _File(web.FileResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         return None if self.prepared else await super().prepare(request)
 
-    async def _sendfile(self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
+    async def _sendfile(
+        self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int
+    ) -> AbstractStreamWriter:
         """In turns: a client that reads as fast as we send would have the worker to itself until its blob's end."""
         writer = await super(web.FileResponse, self).prepare(request)
         loop = asyncio.get_running_loop()
@@ -74,13 +78,20 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
         size = service.catalog.blob(route.name, str(digest))
     if size is None:
         raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
-    headers = {"Docker-Content-Digest": str(digest), "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "Cache-Control": "max-age=31536000, immutable"}
+    headers = {
+        "Docker-Content-Digest": str(digest),
+        "Content-Type": "application/octet-stream",
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "max-age=31536000, immutable",
+    }
     wanted = request.headers.get("Range")
     if wanted is not None:
         _check_range(wanted, size)
     if request.method == "HEAD" and wanted is None:
         # Who asks wants to leave this blob out of a push: it must live until the manifest comes.
-        if not service.read_only and not await service.run(service.catalog.touch_blob, route.name, str(digest), time.time() - _YOUNG):
+        if not service.read_only and not await service.run(
+            service.catalog.touch_blob, route.name, str(digest), time.time() - _YOUNG
+        ):
             raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
         return web.Response(headers={**headers, "Content-Length": str(size)})
     path = service.blobs.path(digest)
@@ -96,7 +107,10 @@ def _check_range(text: str, size: int) -> None:
     first, last = match[1], match[2]
     backwards = first and last and int(first) > int(last)
     if backwards or (first and int(first) >= size) or (not first and int(last) == 0):
-        raise RangeInvalid(f"range {text} is outside of the blob's {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+        raise RangeInvalid(
+            f"range {text} is outside of the blob's {size} bytes",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
 
 
 async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -115,7 +129,9 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
         service.mirror.refuse_push(route.name)
     arguments = query(request)
     if "mount" in arguments:
-        mounted = await _mount(service, request, route.name, check_digest(arguments["mount"]), arguments.get("from"))
+        mounted = await _mount(
+            service, request, route.name, check_digest(arguments["mount"]), arguments.get("from")
+        )
         if mounted is not None:
             return mounted
     algorithm = arguments.get("digest-algorithm", "sha256")
@@ -125,7 +141,9 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
     service.blobs.check_room()
-    service.quota.check(service.catalog.connection(), route.name, "", request.content_length or 0 if wanted else 0)
+    service.quota.check(
+        service.catalog.connection(), route.name, "", request.content_length or 0 if wanted else 0
+    )
     upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)
     if wanted is None:
@@ -143,7 +161,9 @@ def _abandon(service: Service, upload: Upload) -> None:
     service.blobs.discard(upload.id)
 
 
-async def _mount(service: Service, request: web.BaseRequest, name: str, digest: Digest, source: str | None) -> web.Response | None:
+async def _mount(
+    service: Service, request: web.BaseRequest, name: str, digest: Digest, source: str | None
+) -> web.Response | None:
     """None when it cannot be mounted: the caller opens an ordinary session, as the specification asks."""
     text = str(digest)
     holders = [check_name(source)] if source else service.catalog.blob_holders(text)
@@ -175,7 +195,9 @@ def _adopt(service: Service, name: str, digest: Digest, size: int) -> bool:
 async def status(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
     """end-13."""
     service.access.check(request, route.name, "push")
-    return web.Response(status=204, headers=_session(service.catalog.upload(check_upload(route.reference), route.name)))
+    return web.Response(
+        status=204, headers=_session(service.catalog.upload(check_upload(route.reference), route.name))
+    )
 
 
 async def cancel(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -215,13 +237,22 @@ async def finish(service: Service, request: web.BaseRequest, route: Route) -> we
 async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wanted: Digest) -> web.Response:
     writer = service.blobs.writer(upload.id)
     try:
-        upload = await _receive(service, request, upload, writer, algorithm=wanted.algorithm if upload.size == 0 else upload.algorithm)
+        upload = await _receive(
+            service,
+            request,
+            upload,
+            writer,
+            algorithm=wanted.algorithm if upload.size == 0 else upload.algorithm,
+        )
         found = upload.digest if upload.algorithm == wanted.algorithm else ""
         if not found:
             found = await service.run(service.blobs.digest_of, upload.id, upload.size, wanted.algorithm)
         if found != wanted.hex:
             await service.run(_abandon, service, upload)
-            raise DigestWrong(f"the uploaded bytes have digest {wanted.algorithm}:{found}, not {wanted}", detail={"digest": str(wanted)})
+            raise DigestWrong(
+                f"the uploaded bytes have digest {wanted.algorithm}:{found}, not {wanted}",
+                detail={"digest": str(wanted)},
+            )
         await service.run(_publish, service, upload, wanted)
     finally:
         writer.close()
@@ -263,10 +294,16 @@ class _Sink:
         return self.state.hexdigest() if self.state is not None else ""
 
 
-async def _receive(service: Service, request: web.BaseRequest, upload: Upload, writer: UploadWriter, *, algorithm: str = "") -> Upload:
+async def _receive(
+    service: Service, request: web.BaseRequest, upload: Upload, writer: UploadWriter, *, algorithm: str = ""
+) -> Upload:
     """Append the body. What arrived before a broken connection counts: the client can go on from there."""
     algorithm = algorithm or upload.algorithm
-    sink = _Sink(writer, upload.size, hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size))
+    sink = _Sink(
+        writer,
+        upload.size,
+        hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size),
+    )
     most, expected = service.config.limits.max_blob, request.content_length
     if most and upload.size + (expected or 0) > most:
         raise BlobTooLarge(f"a blob may have {most} bytes")
@@ -292,7 +329,9 @@ async def _receive(service: Service, request: web.BaseRequest, upload: Upload, w
         if sink.state is not None:
             service.hashes.keep(upload.id, sink.size, sink.state)
     if expected is not None and sink.size - upload.size != expected:
-        raise SizeWrong(f"the body has {sink.size - upload.size} bytes, not the {expected} of its Content-Length")
+        raise SizeWrong(
+            f"the body has {sink.size - upload.size} bytes, not the {expected} of its Content-Length"
+        )
     if sink.size == upload.size and sink.size:
         return upload
     return Upload(upload.id, upload.repository, algorithm, sink.size, sink.digest)
@@ -334,7 +373,9 @@ def _check_position(request: web.BaseRequest, upload: Upload) -> None:
         raise UploadInvalid(f"invalid Content-Range {text[:80]!r}: wanted <first>-<last>")
     first, last = int(match[1]), int(match[2])
     if first != upload.size:
-        raise RangeInvalid(f"the chunk starts at {first}, the upload is at {upload.size}", headers=_session(upload))
+        raise RangeInvalid(
+            f"the chunk starts at {first}, the upload is at {upload.size}", headers=_session(upload)
+        )
     length = request.content_length
     if last < first or (length is not None and length != last - first + 1):
         raise SizeWrong(f"Content-Range {text[:80]} and Content-Length {length} contradict each other")

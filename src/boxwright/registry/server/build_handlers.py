@@ -53,13 +53,20 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
     try:
         wanted = json.loads(await _body(service, request))
         url, dockerfile = str(wanted["url"]), str(wanted.get("dockerfile") or "Dockerfile")
-        tag, secret = check_tag(str(wanted.get("tag") or "latest")), str(wanted.get("secret") or secrets.token_urlsafe(24))
+        tag, secret = (
+            check_tag(str(wanted.get("tag") or "latest")),
+            str(wanted.get("secret") or secrets.token_urlsafe(24)),
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestWrong('the body must be {"url": …, "dockerfile": …, "tag": …}') from error
     if not _URL.match(url) or not _PATH.match(dockerfile):
         raise ManifestWrong("url must be a Git URL (https://, ssh://, git://), dockerfile a path in it")
     await service.run(Queue(service.catalog).link, Link(name, url, dockerfile, tag, secret, who))
-    return web.Response(status=201, body=body({"name": name, "url": url, "dockerfile": dockerfile, "tag": tag, "secret": secret}), content_type="application/json")
+    return web.Response(
+        status=201,
+        body=body({"name": name, "url": url, "dockerfile": dockerfile, "tag": tag, "secret": secret}),
+        content_type="application/json",
+    )
 
 
 async def unlink(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -85,7 +92,9 @@ async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     else:
         reason = f"asked by {service.access.check(request, name, 'push') or 'somebody'}"
     build = await service.run(queue.ask, name, reason)
-    return web.Response(status=202, body=body({"name": name, "build": build}), content_type="application/json")
+    return web.Response(
+        status=202, body=body({"name": name, "build": build}), content_type="application/json"
+    )
 
 
 async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -94,14 +103,35 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
     service.access.check(request, name, "push")
     wanted = query(request).get("log", "")
     if wanted:
-        _, text = await service.run(queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1)
-        return web.Response(text=text, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
+        _, text = await service.run(
+            queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1
+        )
+        return web.Response(
+            text=text, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"}
+        )
     row = await service.run(queue.get, name)
     builds = [
-        {"id": b.id, "reason": b.reason, "state": b.state, "asked": iso(b.asked), "started": iso(b.started) if b.started else None, "ended": iso(b.ended) if b.ended else None}
+        {
+            "id": b.id,
+            "reason": b.reason,
+            "state": b.state,
+            "asked": iso(b.asked),
+            "started": iso(b.started) if b.started else None,
+            "ended": iso(b.ended) if b.ended else None,
+        }
         for b in await service.run(queue.builds, name)
     ]
-    return web.Response(body=body({"name": name, "url": row.shown, "dockerfile": row.dockerfile, "tag": row.tag, "builds": builds}), content_type="application/json")
+    return web.Response(
+        body=body(
+            {"name": name, "url": row.shown, "dockerfile": row.dockerfile, "tag": row.tag, "builds": builds}
+        ),
+        content_type="application/json",
+    )
 
 
-ROUTES: tuple[Extra, ...] = (("PUT", _PREFIX, link), ("DELETE", _PREFIX, unlink), ("POST", _PREFIX, ask), ("GET", _PREFIX, show))
+ROUTES: tuple[Extra, ...] = (
+    ("PUT", _PREFIX, link),
+    ("DELETE", _PREFIX, unlink),
+    ("POST", _PREFIX, ask),
+    ("GET", _PREFIX, show),
+)

@@ -112,7 +112,8 @@ class Queue:
         with self._catalog.write() as sql:
             self._catalog.make(sql, link.repository)
             sql.execute(
-                "INSERT OR REPLACE INTO build_links VALUES (?, ?, ?, ?, ?, ?)", (link.repository, link.url, link.dockerfile, link.tag, link.secret, link.user)
+                "INSERT OR REPLACE INTO build_links VALUES (?, ?, ?, ?, ?, ?)",
+                (link.repository, link.url, link.dockerfile, link.tag, link.secret, link.user),
             )
 
     def unlink(self, repository: str) -> None:
@@ -124,9 +125,14 @@ class Queue:
 
     def get(self, repository: str) -> Link:
         """Raises NameUnknown."""
-        row = self._catalog.connection().execute(
-            "SELECT repository, url, dockerfile, tag, secret, user FROM build_links WHERE repository = ?", (repository,)
-        ).fetchone()  # fmt: skip
+        row = (
+            self._catalog.connection()
+            .execute(
+                "SELECT repository, url, dockerfile, tag, secret, user FROM build_links WHERE repository = ?",
+                (repository,),
+            )
+            .fetchone()
+        )
         if row is None:
             raise NameUnknown(f"{repository} is not built here", detail={"name": repository})
         return Link(*row)
@@ -135,23 +141,34 @@ class Queue:
         """Queue a build; one that waits already is enough. Returns its id. Raises NameUnknown."""
         self.get(repository)
         with self._catalog.write() as sql:
-            row = sql.execute("SELECT id FROM builds WHERE repository = ? AND state = 'waiting'", (repository,)).fetchone()
+            row = sql.execute(
+                "SELECT id FROM builds WHERE repository = ? AND state = 'waiting'", (repository,)
+            ).fetchone()
             if row is None:
-                row = sql.execute("INSERT INTO builds (repository, reason, state, asked) VALUES (?, ?, 'waiting', ?) RETURNING id", (repository, reason[:200], time.time())).fetchone()
+                row = sql.execute(
+                    "INSERT INTO builds (repository, reason, state, asked) VALUES (?, ?, 'waiting', ?) RETURNING id",
+                    (repository, reason[:200], time.time()),
+                ).fetchone()
             return int(row[0])
 
     def builds(self, repository: str) -> list[Build]:
         """Newest first."""
         rows = self._catalog.connection().execute(
-            "SELECT id, repository, reason, state, asked, started, ended FROM builds WHERE repository = ? ORDER BY id DESC LIMIT ?", (repository, _KEPT)
+            "SELECT id, repository, reason, state, asked, started, ended FROM builds WHERE repository = ? ORDER BY id DESC LIMIT ?",
+            (repository, _KEPT),
         )
         return [Build(*row) for row in rows]
 
     def build(self, repository: str, build: int) -> tuple[Build, str]:
         """One build and its log; of one that runs, as far as it is. Raises NameUnknown."""
-        row = self._catalog.connection().execute(
-            "SELECT id, repository, reason, state, asked, started, ended, log FROM builds WHERE repository = ? AND id = ?", (repository, build)
-        ).fetchone()  # fmt: skip
+        row = (
+            self._catalog.connection()
+            .execute(
+                "SELECT id, repository, reason, state, asked, started, ended, log FROM builds WHERE repository = ? AND id = ?",
+                (repository, build),
+            )
+            .fetchone()
+        )
         if row is None:
             raise NameUnknown(f"{repository} has no build {build}", detail={"name": repository})
         found = Build(*row[:7])
@@ -163,25 +180,37 @@ class Queue:
 
     def interrupted(self) -> None:
         """What ran when its worker died waits again; said by whoever holds the lock."""
-        if self._catalog.connection().execute("SELECT 1 FROM builds WHERE state = 'running'").fetchone() is None:
+        if (
+            self._catalog.connection().execute("SELECT 1 FROM builds WHERE state = 'running'").fetchone()
+            is None
+        ):
             return
         with self._catalog.write() as sql:
             sql.execute("UPDATE builds SET state = 'waiting' WHERE state = 'running'")
 
     def take(self) -> tuple[int, Link] | None:
         """The next build, now running."""
-        row = self._catalog.connection().execute("SELECT id, repository FROM builds WHERE state = 'waiting' ORDER BY id LIMIT 1").fetchone()
+        row = (
+            self._catalog.connection()
+            .execute("SELECT id, repository FROM builds WHERE state = 'waiting' ORDER BY id LIMIT 1")
+            .fetchone()
+        )
         if row is None:
             return None
         link = self.get(row[1])
         with self._catalog.write() as sql:
-            sql.execute("UPDATE builds SET state = 'running', started = ? WHERE id = ?", (time.time(), row[0]))
+            sql.execute(
+                "UPDATE builds SET state = 'running', started = ? WHERE id = ?", (time.time(), row[0])
+            )
         return row[0], link
 
     def end(self, build: int, repository: str, code: int, log: str) -> None:
         """Keep the outcome, and forget old builds."""
         with self._catalog.write() as sql:
-            sql.execute("UPDATE builds SET state = ?, ended = ?, log = ? WHERE id = ?", ("failed" if code else "done", time.time(), log, build))
+            sql.execute(
+                "UPDATE builds SET state = ?, ended = ?, log = ? WHERE id = ?",
+                ("failed" if code else "done", time.time(), log, build),
+            )
             sql.execute(
                 "DELETE FROM builds WHERE repository = ?1 AND state IN ('done', 'failed') AND id NOT IN (SELECT id FROM builds WHERE repository = ?1 ORDER BY id DESC LIMIT ?2)",
                 (repository, _KEPT),
@@ -205,27 +234,54 @@ def command_builder(service: Service) -> Builder:
     """Runs ``[build] command`` of the configuration, by default ``boxwright build --push``, with ``{image}``,
     ``{dockerfile}``, ``{url}`` and ``{source}`` filled in; for ``{source}`` the URL is fetched with git before."""
     own = service.config.other.get("build", {}).get("command")
-    command = [str(word) for word in own] if isinstance(own, list) and own else [
-        sys.executable, "-m", "boxwright", "build", "--push", "--file", "{source}/{dockerfile}", "--tag", "{image}", "{source}",
-    ]  # fmt: skip
+    command = (
+        [str(word) for word in own]
+        if isinstance(own, list) and own
+        else [
+            sys.executable,
+            "-m",
+            "boxwright",
+            "build",
+            "--push",
+            "--file",
+            "{source}/{dockerfile}",
+            "--tag",
+            "{image}",
+            "{source}",
+        ]
+    )
     root = service.config.storage / "builder"
 
     def build(link: Link, log: Path, home: Path, stop: threading.Event) -> int | None:
         from boxwright.runtime.process import USUAL_PATH
 
         env = {
-            "PATH": USUAL_PATH, "LC_ALL": "C.UTF-8", "HOME": str(home), "DOCKER_CONFIG": str(home), "BOXWRIGHT_ROOT": str(root),
-            "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:http:git:ssh",
-        }  # fmt: skip
+            "PATH": USUAL_PATH,
+            "LC_ALL": "C.UTF-8",
+            "HOME": str(home),
+            "DOCKER_CONFIG": str(home),
+            "BOXWRIGHT_ROOT": str(root),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": "https:http:git:ssh",
+        }
         source, fetches = home / "source", list[list[str]]()
         folder = ""
         if any("{source}" in word for word in command):
             url, _, fragment = link.url.partition("#")
             ref, _, folder = fragment.partition(":")
             git = ["git", "-C", str(source)]
-            fetches = [["git", "init", "--quiet", str(source)], [*git, "fetch", "--quiet", "--depth=1", "--", url, ref or "HEAD"], [*git, "checkout", "--quiet", "FETCH_HEAD"]]
+            fetches = [
+                ["git", "init", "--quiet", str(source)],
+                [*git, "fetch", "--quiet", "--depth=1", "--", url, ref or "HEAD"],
+                [*git, "checkout", "--quiet", "FETCH_HEAD"],
+            ]
         context = (source / folder).resolve() if ".." not in folder.split("/") else source
-        values = {"{image}": f"{registry_host(service)}/{link.repository}:{link.tag}", "{dockerfile}": link.dockerfile, "{url}": link.url, "{source}": str(context)}
+        values = {
+            "{image}": f"{registry_host(service)}/{link.repository}:{link.tag}",
+            "{dockerfile}": link.dockerfile,
+            "{url}": link.url,
+            "{source}": str(context),
+        }
         end = time.monotonic() + _MOST_TIME
         with open(log, "ab") as file:
             for words in (*fetches, [_filled(word, values) for word in command]):
@@ -243,7 +299,9 @@ def _filled(word: str, values: dict[str, str]) -> str:
     return word
 
 
-def _run(words: list[str], env: dict[str, str], home: Path, log: BinaryIO, stop: threading.Event, end: float) -> int | None:
+def _run(
+    words: list[str], env: dict[str, str], home: Path, log: BinaryIO, stop: threading.Event, end: float
+) -> int | None:
     """The exit code; None when stopped."""
     from boxwright.runtime.process import spawn
 
@@ -252,7 +310,10 @@ def _run(words: list[str], env: dict[str, str], home: Path, log: BinaryIO, stop:
         if stop.wait(_LOOK) or time.monotonic() > end:
             _end(child.pid)
             child.wait()
-            os.write(log.fileno(), b"stopped\n" if stop.is_set() else f"given up after {_MOST_TIME} seconds\n".encode())
+            os.write(
+                log.fileno(),
+                b"stopped\n" if stop.is_set() else f"given up after {_MOST_TIME} seconds\n".encode(),
+            )
             return None if stop.is_set() else 1
     return code
 
@@ -297,7 +358,9 @@ def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Even
     return count
 
 
-def _build(service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: Link) -> None:
+def _build(
+    service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: Link
+) -> None:
     with tempfile.TemporaryDirectory(prefix="boxwright-build-") as folder:
         log = queue.log_file(id)
         log.parent.mkdir(exist_ok=True)

@@ -170,7 +170,9 @@ class Catalog:
                 raise
         except sqlite3.OperationalError as error:
             if "full" in str(error) or "disk I/O" in str(error):
-                raise NoSpace("the registry's storage is full", hint="free some space, or run garbage collection") from error
+                raise NoSpace(
+                    "the registry's storage is full", hint="free some space, or run garbage collection"
+                ) from error
             raise
 
     def version(self) -> tuple[int, int]:
@@ -202,30 +204,51 @@ class Catalog:
     def make(sql: sqlite3.Connection, name: str) -> int:
         """The repository's row, made when it is new."""
         now = time.time()
-        sql.execute("INSERT OR IGNORE INTO repositories (name, created, updated) VALUES (?, ?, ?)", (name, now, now))
+        sql.execute(
+            "INSERT OR IGNORE INTO repositories (name, created, updated) VALUES (?, ?, ?)", (name, now, now)
+        )
         row: int = sql.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()[0]
         return row
 
     def repositories(self, *, after: str = "", limit: int | None = None) -> list[str]:
         """Names in order, from the one behind `after` on."""
-        rows = self.connection().execute("SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?", (after, -1 if limit is None else limit))
+        rows = self.connection().execute(
+            "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?",
+            (after, -1 if limit is None else limit),
+        )
         return [name for (name,) in rows]
 
     # --- blobs ----------------------------------------------------------------------------------
 
     def blob(self, repository: str, digest: str) -> int | None:
         """Size of a blob that this repository holds."""
-        row = self.connection().execute(
-            "SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?", (digest, repository)
-        ).fetchone()  # fmt: skip
+        row = (
+            self.connection()
+            .execute(
+                "SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?",
+                (digest, repository),
+            )
+            .fetchone()
+        )
         return row[0] if row else None
 
     def blob_holders(self, digest: str) -> list[str]:
         """Repositories that hold the blob."""
-        rows = self.connection().execute("SELECT r.name FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? LIMIT 100", (digest,))
+        rows = self.connection().execute(
+            "SELECT r.name FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? LIMIT 100",
+            (digest,),
+        )
         return [name for (name,) in rows]
 
-    def add_blob(self, repository: str, digest: str, size: int, *, upload: str = "", present: Callable[[], object] = bool) -> None:
+    def add_blob(
+        self,
+        repository: str,
+        digest: str,
+        size: int,
+        *,
+        upload: str = "",
+        present: Callable[[], object] = bool,
+    ) -> None:
         """Record that the repository holds a stored blob; the upload that brought it ends.
 
         `present` runs within the transaction, where no collector can be at work: it makes sure of the bytes, or
@@ -241,33 +264,56 @@ class Catalog:
     def touch_blob(self, repository: str, digest: str, before: float) -> bool:
         """Somebody was told that the blob is here, and may rely on it: make it young again if it was added before
         that time. False when it is gone."""
-        row = self.connection().execute(
-            "SELECT b.added, b.repository FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?", (digest, repository)
-        ).fetchone()  # fmt: skip
+        row = (
+            self.connection()
+            .execute(
+                "SELECT b.added, b.repository FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?",
+                (digest, repository),
+            )
+            .fetchone()
+        )
         if row is None or row[0] >= before:
             return row is not None
         with self.write() as sql:
-            return sql.execute("UPDATE blobs SET added = ? WHERE digest = ? AND repository = ?", (time.time(), digest, row[1])).rowcount > 0
+            return (
+                sql.execute(
+                    "UPDATE blobs SET added = ? WHERE digest = ? AND repository = ?",
+                    (time.time(), digest, row[1]),
+                ).rowcount
+                > 0
+            )
 
     def remove_blob(self, repository: str, digest: str) -> bool:
         """The repository lets go of the blob; False when it did not hold it."""
         with self.write() as sql:
-            return sql.execute(
-                "DELETE FROM blobs WHERE digest = ? AND repository = (SELECT id FROM repositories WHERE name = ?)", (digest, repository)
-            ).rowcount > 0  # fmt: skip
+            return (
+                sql.execute(
+                    "DELETE FROM blobs WHERE digest = ? AND repository = (SELECT id FROM repositories WHERE name = ?)",
+                    (digest, repository),
+                ).rowcount
+                > 0
+            )
 
     # --- uploads --------------------------------------------------------------------------------
 
     def start_upload(self, upload: str, repository: str, algorithm: str, empty_digest: str) -> None:
         now = time.time()
         with self.write() as sql:
-            sql.execute("INSERT INTO uploads VALUES (?, ?, ?, 0, ?, ?, ?)", (upload, repository, algorithm, empty_digest, now, now))
+            sql.execute(
+                "INSERT INTO uploads VALUES (?, ?, ?, 0, ?, ?, ?)",
+                (upload, repository, algorithm, empty_digest, now, now),
+            )
 
     def upload(self, upload: str, repository: str) -> Upload:
         """Raises UploadUnknown."""
-        row = self.connection().execute(
-            "SELECT id, repository, algorithm, size, digest FROM uploads WHERE id = ? AND repository = ?", (upload, repository)
-        ).fetchone()  # fmt: skip
+        row = (
+            self.connection()
+            .execute(
+                "SELECT id, repository, algorithm, size, digest FROM uploads WHERE id = ? AND repository = ?",
+                (upload, repository),
+            )
+            .fetchone()
+        )
         if row is None:
             raise UploadUnknown("blob upload unknown to registry", detail={"upload": upload})
         return Upload(*row)
@@ -275,13 +321,20 @@ class Catalog:
     def advance_upload(self, upload: str, before: int, size: int, digest: str) -> None:
         """Raises UploadUnknown when the upload ended, or another request moved it meanwhile."""
         with self.write() as sql:
-            if not sql.execute("UPDATE uploads SET size = ?, digest = ?, updated = ? WHERE id = ? AND size = ?", (size, digest, time.time(), upload, before)).rowcount:
-                raise UploadUnknown("the blob upload ended, or another request continued it", detail={"upload": upload})
+            if not sql.execute(
+                "UPDATE uploads SET size = ?, digest = ?, updated = ? WHERE id = ? AND size = ?",
+                (size, digest, time.time(), upload, before),
+            ).rowcount:
+                raise UploadUnknown(
+                    "the blob upload ended, or another request continued it", detail={"upload": upload}
+                )
 
     def end_upload(self, upload: str, repository: str) -> None:
         """Raises UploadUnknown."""
         with self.write() as sql:
-            if not sql.execute("DELETE FROM uploads WHERE id = ? AND repository = ?", (upload, repository)).rowcount:
+            if not sql.execute(
+                "DELETE FROM uploads WHERE id = ? AND repository = ?", (upload, repository)
+            ).rowcount:
                 raise UploadUnknown("blob upload unknown to registry", detail={"upload": upload})
 
     # --- manifests and tags ---------------------------------------------------------------------
@@ -303,12 +356,24 @@ class Catalog:
         return StoredManifest(*row) if row else None
 
     def has_manifest(self, repository: str, digest: str) -> bool:
-        return self.connection().execute(
-            "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?", (repository, digest)
-        ).fetchone() is not None  # fmt: skip
+        return (
+            self.connection()
+            .execute(
+                "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?",
+                (repository, digest),
+            )
+            .fetchone()
+            is not None
+        )
 
     def put_manifest(
-        self, repository: str, manifest: ManifestRow, tags: Sequence[str], *, also: Also = _nothing, expect: Callable[[str | None], None] | None = None
+        self,
+        repository: str,
+        manifest: ManifestRow,
+        tags: Sequence[str],
+        *,
+        also: Also = _nothing,
+        expect: Callable[[str | None], None] | None = None,
     ) -> None:
         """Store the bytes, what they point at, the tags and what is written `also`: all or nothing. Raises
         ManifestBlobUnknown when a collection took what the manifest needs since it was examined, and what `expect`
@@ -317,23 +382,43 @@ class Catalog:
         with self.write() as sql:
             row = self.make(sql, repository)
             if expect is not None:
-                before = sql.execute("SELECT digest FROM tags WHERE repository = ? AND name = ?", (row, tags[0])).fetchone()
+                before = sql.execute(
+                    "SELECT digest FROM tags WHERE repository = ? AND name = ?", (row, tags[0])
+                ).fetchone()
                 expect(before[0] if before else None)
             for digest in manifest.needed:
                 if not sql.execute(
                     "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?1 AND repository = ?2) OR EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?1)",
                     (digest, row),
                 ).fetchone()[0]:
-                    raise ManifestBlobUnknown(f"the manifest names {digest}, which is not in this repository any more", detail=[{"digest": digest}])
+                    raise ManifestBlobUnknown(
+                        f"the manifest names {digest}, which is not in this repository any more",
+                        detail=[{"digest": digest}],
+                    )
             sql.execute("UPDATE repositories SET updated = ? WHERE id = ?", (now, row))
             sql.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (manifest.digest, manifest.content))
             sql.execute(
                 "INSERT INTO manifests (repository, digest, media_type, size, subject, artifact_type, annotations, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET media_type = excluded.media_type, pushed = excluded.pushed",
-                (row, manifest.digest, manifest.media_type, len(manifest.content), manifest.subject, manifest.artifact_type, json.dumps(manifest.annotations), now),
+                (
+                    row,
+                    manifest.digest,
+                    manifest.media_type,
+                    len(manifest.content),
+                    manifest.subject,
+                    manifest.artifact_type,
+                    json.dumps(manifest.annotations),
+                    now,
+                ),
             )
-            sql.executemany("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", [(row, manifest.digest, target) for target in manifest.links])
-            sql.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", [(row, tag, manifest.digest, now) for tag in tags])
+            sql.executemany(
+                "INSERT OR IGNORE INTO links VALUES (?, ?, ?)",
+                [(row, manifest.digest, target) for target in manifest.links],
+            )
+            sql.executemany(
+                "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)",
+                [(row, tag, manifest.digest, now) for tag in tags],
+            )
             also(sql)
 
     def delete_manifest(self, repository: str, digest: str, *, also: Also = _nothing) -> bool:
@@ -348,11 +433,16 @@ class Catalog:
     @staticmethod
     def drop_manifest(sql: sqlite3.Connection, repository: int, digest: str) -> bool:
         """The same within somebody's transaction."""
-        if not sql.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest)).rowcount:
+        if not sql.execute(
+            "DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest)
+        ).rowcount:
             return False
         sql.execute("DELETE FROM tags WHERE repository = ? AND digest = ?", (repository, digest))
         sql.execute("DELETE FROM links WHERE repository = ? AND manifest = ?", (repository, digest))
-        sql.execute("DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?)", (digest, digest))
+        sql.execute(
+            "DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?)",
+            (digest, digest),
+        )
         return True
 
     def count_pulls(self, pulls: Mapping[tuple[str, str], int]) -> None:
@@ -360,13 +450,25 @@ class Catalog:
         now = time.time()
         with self.write() as sql:
             for (repository, digest), times in pulls.items():
-                sql.execute("UPDATE repositories SET pulls = pulls + ?, last_pulled = ? WHERE name = ?", (times, now, repository))
-                sql.execute("UPDATE manifests SET last_pulled = ? WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND digest = ?", (now, repository, digest))
+                sql.execute(
+                    "UPDATE repositories SET pulls = pulls + ?, last_pulled = ? WHERE name = ?",
+                    (times, now, repository),
+                )
+                sql.execute(
+                    "UPDATE manifests SET last_pulled = ? WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND digest = ?",
+                    (now, repository, digest),
+                )
 
     def delete_tag(self, repository: str, tag: str, *, also: Also = _nothing) -> bool:
         """False when it was not there."""
         with self.write() as sql:
-            gone = sql.execute("DELETE FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND name = ?", (repository, tag)).rowcount > 0
+            gone = (
+                sql.execute(
+                    "DELETE FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND name = ?",
+                    (repository, tag),
+                ).rowcount
+                > 0
+            )
             if gone:
                 also(sql)
             return gone
@@ -374,10 +476,21 @@ class Catalog:
     def tags(self, repository: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """Tags in ASCII order. Raises NameUnknown."""
         row = self._need(repository)
-        rows = self.connection().execute("SELECT name FROM tags WHERE repository = ? AND name > ? ORDER BY name LIMIT ?", (row, after, -1 if limit is None else limit))
+        rows = self.connection().execute(
+            "SELECT name FROM tags WHERE repository = ? AND name > ? ORDER BY name LIMIT ?",
+            (row, after, -1 if limit is None else limit),
+        )
         return [name for (name,) in rows]
 
-    def referrers(self, repository: str, subject: str, *, artifact_type: str | None = None, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    def referrers(
+        self,
+        repository: str,
+        subject: str,
+        *,
+        artifact_type: str | None = None,
+        after: str = "",
+        limit: int = 1000,
+    ) -> list[dict[str, Any]]:
         """Descriptors of the manifests whose subject this is, in digest order."""
         row = self.repository(repository)
         if row is None:

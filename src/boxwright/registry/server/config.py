@@ -185,15 +185,27 @@ def _auth(t: _Table, top: _Table) -> Auth | None:
     rules = tuple(_rule(r) for r in top.tables("rule"))
     if not t.raw:
         if members or rules:
-            raise ConfigInvalid(f"{top.place}: organisations and rules need accounts", hint="add an [auth] table with htpasswd = \"FILE\"")
+            raise ConfigInvalid(
+                f"{top.place}: organisations and rules need accounts",
+                hint='add an [auth] table with htpasswd = "FILE"',
+            )
         return None
     htpasswd = t.path("htpasswd")
     if htpasswd is None:
-        raise ConfigInvalid(f"{t.place}: htpasswd is missing", hint="name the file that `boxwright registry user add` writes")
+        raise ConfigInvalid(
+            f"{t.place}: htpasswd is missing", hint="name the file that `boxwright registry user add` writes"
+        )
     auth = Auth(
-        htpasswd, frozenset(t.texts("admins")), members, t.texts("anonymous", ("**",)), t.texts("private"), rules,
-        t.text("service", "boxwright-registry"), t.seconds("token-ttl", 300), t.choice("challenge", ("bearer", "basic")),
-    )  # fmt: skip
+        htpasswd,
+        frozenset(t.texts("admins")),
+        members,
+        t.texts("anonymous", ("**",)),
+        t.texts("private"),
+        rules,
+        t.text("service", "boxwright-registry"),
+        t.seconds("token-ttl", 300),
+        t.choice("challenge", ("bearer", "basic")),
+    )
     t.end()
     return auth
 
@@ -201,7 +213,9 @@ def _auth(t: _Table, top: _Table) -> Auth | None:
 def _rule(t: _Table) -> Rule:
     actions = t.texts("actions", ACTIONS)
     if set(actions) - set(ACTIONS):
-        raise ConfigInvalid(f"{t.place}: actions are {', '.join(ACTIONS)}, not {', '.join(sorted(set(actions) - set(ACTIONS)))}")
+        raise ConfigInvalid(
+            f"{t.place}: actions are {', '.join(ACTIONS)}, not {', '.join(sorted(set(actions) - set(ACTIONS)))}"
+        )
     rule = Rule(t.need("repository"), t.texts("users"), actions, t.flag("allow", True))
     t.end()
     return rule
@@ -209,13 +223,21 @@ def _rule(t: _Table) -> Rule:
 
 def _housekeeping(t: _Table) -> Housekeeping:
     d = Housekeeping()
-    made = Housekeeping(t.seconds("every", d.every), t.seconds("grace", d.grace), t.seconds("uploads", d.uploads))
+    made = Housekeeping(
+        t.seconds("every", d.every), t.seconds("grace", d.grace), t.seconds("uploads", d.uploads)
+    )
     t.end()
     return made
 
 
 def _retention(t: _Table) -> Retention:
-    made = Retention(t.need("repository"), t.number("keep-tags", 0), t.texts("tags", ("*",)), t.seconds("untagged-after", 0), t.seconds("not-pulled-for", 0))
+    made = Retention(
+        t.need("repository"),
+        t.number("keep-tags", 0),
+        t.texts("tags", ("*",)),
+        t.seconds("untagged-after", 0),
+        t.seconds("not-pulled-for", 0),
+    )
     t.end()
     return made
 
@@ -223,9 +245,14 @@ def _retention(t: _Table) -> Retention:
 def _limits(t: _Table) -> Limits:
     d = Limits()
     made = Limits(
-        float(t.take("rate", (int, float), "a number", d.rate)), t.number("burst", d.burst), t.size("max-blob"), t.seconds("header-timeout", d.header_timeout),
-        t.seconds("body-timeout", d.body_timeout), t.number("connections", d.connections), t.seconds("grace", d.grace),
-    )  # fmt: skip
+        float(t.take("rate", (int, float), "a number", d.rate)),
+        t.number("burst", d.burst),
+        t.size("max-blob"),
+        t.seconds("header-timeout", d.header_timeout),
+        t.seconds("body-timeout", d.body_timeout),
+        t.number("connections", d.connections),
+        t.seconds("grace", d.grace),
+    )
     t.end()
     return made
 
@@ -235,13 +262,26 @@ def _webhook(t: _Table) -> Webhook:
     events = t.texts("events", ("push", "delete"))
     if set(events) - set(EVENTS):
         raise ConfigInvalid(f"{t.place}: events are {', '.join(EVENTS)}")
-    made = Webhook(t.url("url"), events, t.texts("repositories", ("**",)), {str(k): str(v) for k, v in headers.items()}, t.text("secret"))
+    made = Webhook(
+        t.url("url"),
+        events,
+        t.texts("repositories", ("**",)),
+        {str(k): str(v) for k, v in headers.items()},
+        t.text("secret"),
+    )
     t.end()
     return made
 
 
 def _upstream(t: _Table) -> Upstream:
-    made = Upstream(t.text("prefix").strip("/"), t.url("url"), t.text("username"), t.text("password"), t.seconds("ttl", 60), t.text("namespace"))
+    made = Upstream(
+        t.text("prefix").strip("/"),
+        t.url("url"),
+        t.text("username"),
+        t.text("password"),
+        t.seconds("ttl", 60),
+        t.text("namespace"),
+    )
     t.end()
     return made
 
@@ -257,7 +297,7 @@ def size(value: object, place: str) -> int:
     """Bytes. Raises ConfigInvalid."""
     match = _SIZE.match(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
     if not match:
-        raise ConfigInvalid(f"{place} is {value!r}; it must be a size such as \"10GB\"")
+        raise ConfigInvalid(f'{place} is {value!r}; it must be a size such as "10GB"')
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
 
 
@@ -265,7 +305,7 @@ def seconds(value: object, place: str) -> int:
     """A span of time. Raises ConfigInvalid."""
     match = _SPAN.match(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
     if not match:
-        raise ConfigInvalid(f"{place} is {value!r}; it must be a time such as \"30m\" or \"7d\"")
+        raise ConfigInvalid(f'{place} is {value!r}; it must be a time such as "30m" or "7d"')
     return int(match[1]) * _SECONDS[match[2]]
 
 
@@ -279,7 +319,9 @@ class _Table:
     def take(self, key: str, kind: type | tuple[type, ...], what: str, default: Any) -> Any:
         self._known.append(key)
         value = self.raw.pop(key, default)
-        if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        if value is not default and (
+            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        ):
             raise ConfigInvalid(f"{self.place}: {key} is {value!r}; it must be {what}")
         return value
 
@@ -347,7 +389,9 @@ class _Table:
         raw: list[Any] = self.take(key, list, f"tables, each under [[{key}]]", [])
         if not all(isinstance(item, dict) for item in raw):
             raise ConfigInvalid(f"{self.place}: {key} must be tables, each under [[{key}]]")
-        return [_Table(item, f"{self.place}: [[{key}]] number {n}", self._base) for n, item in enumerate(raw, 1)]
+        return [
+            _Table(item, f"{self.place}: [[{key}]] number {n}", self._base) for n, item in enumerate(raw, 1)
+        ]
 
     def end(self) -> None:
         """Raises ConfigInvalid for a key that means nothing."""
@@ -355,4 +399,7 @@ class _Table:
             import difflib
 
             near = difflib.get_close_matches(key, self._known, 1)
-            raise ConfigInvalid(f"{self.place}: unknown key {key!r}", hint=f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self._known))}")
+            raise ConfigInvalid(
+                f"{self.place}: unknown key {key!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self._known))}",
+            )

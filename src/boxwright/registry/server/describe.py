@@ -21,7 +21,9 @@ _NOTE = "org.opencontainers.image."
 _MOST_CONFIG = 4 * 1024 * 1024  # bytes; configs are kilobytes
 _MOST_CHILDREN = 100
 _MOST_TEXT = 16_384  # characters of a description or of all labels
-_SURROGATES = re.compile(rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_SURROGATES = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 _ATTESTATION = "vnd.docker.reference.digest"  # BuildKit's mark on a child that speaks about another child
 
 
@@ -134,12 +136,20 @@ class Reader:
 
     def tags(self, *, limit: int, offset: int = 0) -> list[Tag]:
         """Newest first."""
-        rows = self._catalog.connection().execute(
-            "SELECT t.name, t.digest, m.media_type, t.updated, c.content FROM repositories r JOIN tags t ON t.repository = r.id "
-            "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON c.digest = t.digest "
-            "WHERE r.name = ? ORDER BY t.updated DESC, t.name LIMIT ? OFFSET ?", (self.repository, limit, offset),
-        ).fetchall()  # fmt: skip
-        return [Tag(name, digest, kind, updated, self._variants(digest, kind, content)) for name, digest, kind, updated, content in rows]
+        rows = (
+            self._catalog.connection()
+            .execute(
+                "SELECT t.name, t.digest, m.media_type, t.updated, c.content FROM repositories r JOIN tags t ON t.repository = r.id "
+                "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON c.digest = t.digest "
+                "WHERE r.name = ? ORDER BY t.updated DESC, t.name LIMIT ? OFFSET ?",
+                (self.repository, limit, offset),
+            )
+            .fetchall()
+        )
+        return [
+            Tag(name, digest, kind, updated, self._variants(digest, kind, content))
+            for name, digest, kind, updated, content in rows
+        ]
 
     def _variants(self, digest: str, kind: str, content: bytes) -> tuple[Variant, ...]:
         manifest = _parsed(StoredManifest(digest, kind, content))
@@ -147,11 +157,15 @@ class Reader:
 
     def about(self) -> About:
         """From the tag ``latest``, else the newest tag, else nothing."""
-        row = self._catalog.connection().execute(
-            "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository = r.id JOIN manifests m ON m.repository = r.id AND m.digest = t.digest "
-            "JOIN contents c ON c.digest = m.digest WHERE r.name = ? ORDER BY t.name <> 'latest', t.updated DESC LIMIT 1",
-            (self.repository,),
-        ).fetchone()  # fmt: skip
+        row = (
+            self._catalog.connection()
+            .execute(
+                "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository = r.id JOIN manifests m ON m.repository = r.id AND m.digest = t.digest "
+                "JOIN contents c ON c.digest = m.digest WHERE r.name = ? ORDER BY t.name <> 'latest', t.updated DESC LIMIT 1",
+                (self.repository,),
+            )
+            .fetchone()
+        )
         manifest = _parsed(StoredManifest(*row)) if row else None
         if manifest is None:
             return About()
@@ -171,7 +185,12 @@ class Reader:
         notes.update(manifest.annotations)
         labels = _clipped(notes)
         platforms = dict.fromkeys(v.platform for v in self.variants(manifest, row[0]) if v.platform)
-        return About(labels.get(_NOTE + "title", "")[:200], labels.get(_NOTE + "description", "")[:_MOST_TEXT], labels, tuple(platforms))
+        return About(
+            labels.get(_NOTE + "title", "")[:200],
+            labels.get(_NOTE + "description", "")[:_MOST_TEXT],
+            labels,
+            tuple(platforms),
+        )
 
 
 def config_labels(config: ImageConfig) -> dict[str, str]:

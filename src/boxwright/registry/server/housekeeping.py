@@ -32,7 +32,8 @@ WITH RECURSIVE live (digest) AS (
     UNION SELECT m.digest FROM live JOIN manifests m ON m.repository = ?1 AND m.subject = live.digest)
 """
 _DEAD = (
-    _LIVE + "SELECT m.digest FROM manifests m WHERE m.repository = ?1 AND max(m.pushed, m.last_pulled) < ?2 AND m.digest NOT IN (SELECT digest FROM live)"
+    _LIVE
+    + "SELECT m.digest FROM manifests m WHERE m.repository = ?1 AND max(m.pushed, m.last_pulled) < ?2 AND m.digest NOT IN (SELECT digest FROM live)"
 )
 _LOOSE = "FROM blobs WHERE repository = ?1 AND added < ?2 AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repository = ?1 AND l.target = blobs.digest)"
 
@@ -66,7 +67,9 @@ def alone(storage: Path) -> Iterator[None]:
     """One collector a storage. Raises AlreadyCollecting."""
     with only_one(storage / "housekeeping.lock") as mine:
         if not mine:
-            raise AlreadyCollecting("another process is collecting garbage in this storage", hint="try again when it is done")
+            raise AlreadyCollecting(
+                "another process is collecting garbage in this storage", hint="try again when it is done"
+            )
         yield
 
 
@@ -75,7 +78,13 @@ class Collector:
     (connection, repository, tag, digest), one of the two last being ''."""
 
     def __init__(
-        self, config: RegistryConfig, catalog: Catalog, blobs: FileBlobs, *, dry_run: bool = False, deleted: Callable[[sqlite3.Connection, str, str, str], None] | None = None
+        self,
+        config: RegistryConfig,
+        catalog: Catalog,
+        blobs: FileBlobs,
+        *,
+        dry_run: bool = False,
+        deleted: Callable[[sqlite3.Connection, str, str, str], None] | None = None,
     ) -> None:
         self._retention, self._rules = config.retention, config.housekeeping
         self._catalog, self._blobs, self._dry, self._deleted = catalog, blobs, dry_run, deleted
@@ -95,18 +104,24 @@ class Collector:
 
     def _retain(self, rule: Retention) -> None:
         fitting = glob(rule.repository)
-        for id, name in self._catalog.connection().execute("SELECT id, name FROM repositories ORDER BY name").fetchall():
+        for id, name in (
+            self._catalog.connection().execute("SELECT id, name FROM repositories ORDER BY name").fetchall()
+        ):
             if fitting.match(name):
                 self._old_tags(rule, id, name)
                 if rule.untagged_after:
                     self._untagged(id, name, time.time() - rule.untagged_after)
 
     def _old_tags(self, rule: Retention, id: int, name: str) -> None:
-        rows = self._catalog.connection().execute(
-            "SELECT t.name, t.updated, max(t.updated, coalesce(m.last_pulled, 0)) FROM tags t LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest "
-            "WHERE t.repository = ? ORDER BY t.updated DESC, t.name DESC",
-            (id,),
-        ).fetchall()
+        rows = (
+            self._catalog.connection()
+            .execute(
+                "SELECT t.name, t.updated, max(t.updated, coalesce(m.last_pulled, 0)) FROM tags t LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest "
+                "WHERE t.repository = ? ORDER BY t.updated DESC, t.name DESC",
+                (id,),
+            )
+            .fetchall()
+        )
         rows = [row for row in rows if any(glob(pattern).match(row[0]) for pattern in rule.tags)]
         going = set(rows[rule.keep_tags :]) if rule.keep_tags else set()
         if rule.not_pulled_for:
@@ -115,7 +130,10 @@ class Collector:
             if not self._dry:
                 with self._catalog.write() as sql:
                     # Pushed again meanwhile: then it is new, and stays.
-                    if not sql.execute("DELETE FROM tags WHERE repository = ? AND name = ? AND updated = ?", (id, tag, updated)).rowcount:
+                    if not sql.execute(
+                        "DELETE FROM tags WHERE repository = ? AND name = ? AND updated = ?",
+                        (id, tag, updated),
+                    ).rowcount:
                         continue
                     if self._deleted:
                         self._deleted(sql, name, tag, "")
@@ -140,7 +158,9 @@ class Collector:
     def _let_go(self) -> None:
         before = time.time() - self._rules.grace
         for (id,) in self._catalog.connection().execute("SELECT id FROM repositories").fetchall():
-            found = self._catalog.connection().execute("SELECT count(*) " + _LOOSE, (id, before)).fetchone()[0]
+            found = (
+                self._catalog.connection().execute("SELECT count(*) " + _LOOSE, (id, before)).fetchone()[0]
+            )
             if found and not self._dry:
                 with self._catalog.write() as sql:
                     found = sql.execute("DELETE " + _LOOSE, (id, before)).rowcount
@@ -150,7 +170,9 @@ class Collector:
         batch: list[tuple[str, int]] = []
         for digest, size, changed in self._blobs.blobs():
             # Correct without a grace; it spares pushes under way the work of making their blobs again.
-            if changed < time.time() - min(self._rules.grace, 600) and (self._dry or not self._held(self._catalog.connection(), str(digest))):
+            if changed < time.time() - min(self._rules.grace, 600) and (
+                self._dry or not self._held(self._catalog.connection(), str(digest))
+            ):
                 batch.append((str(digest), size))
             if len(batch) >= _BATCH:
                 self._remove(batch)
@@ -162,9 +184,7 @@ class Collector:
     def _held(self, sql: sqlite3.Connection, digest: str) -> bool:
         query = "SELECT 1 FROM blobs WHERE digest = ? LIMIT 1"
         if self._dry:  # links that would be let go count as gone
-            query = (
-                "SELECT 1 FROM blobs b WHERE digest = ?1 AND (b.added >= ?2 OR EXISTS (SELECT 1 FROM links l WHERE l.repository = b.repository AND l.target = ?1)) LIMIT 1"
-            )
+            query = "SELECT 1 FROM blobs b WHERE digest = ?1 AND (b.added >= ?2 OR EXISTS (SELECT 1 FROM links l WHERE l.repository = b.repository AND l.target = ?1)) LIMIT 1"
             return sql.execute(query, (digest, time.time() - self._rules.grace)).fetchone() is not None
         return sql.execute(query, (digest,)).fetchone() is not None
 
@@ -185,7 +205,12 @@ class Collector:
 
     def _stale_uploads(self) -> None:
         before = time.time() - self._rules.uploads
-        stale = [u for (u,) in self._catalog.connection().execute("SELECT id FROM uploads WHERE updated < ?", (before,))]
+        stale = [
+            u
+            for (u,) in self._catalog.connection().execute(
+                "SELECT id FROM uploads WHERE updated < ?", (before,)
+            )
+        ]
         for upload in stale:
             if not self._dry:
                 try:
@@ -193,7 +218,9 @@ class Collector:
                 except UploadInvalid:
                     continue  # bytes are coming in right now
                 with closing(writer), self._catalog.write() as sql:
-                    if not sql.execute("DELETE FROM uploads WHERE id = ? AND updated < ?", (upload, before)).rowcount:
+                    if not sql.execute(
+                        "DELETE FROM uploads WHERE id = ? AND updated < ?", (upload, before)
+                    ).rowcount:
                         continue
                     self._blobs.discard(upload)
             self.done.uploads += 1
@@ -228,7 +255,10 @@ def check(catalog: Catalog, blobs: FileBlobs, *, repair: bool = False) -> Iterat
         there = blobs.size(Digest.parse(text))
         if there != size and text not in broken:
             broken.append(text)
-            yield Finding(f"blob {text}", "the file is missing" if there is None else f"the file has {there} bytes, not {size}")
+            yield Finding(
+                f"blob {text}",
+                "the file is missing" if there is None else f"the file has {there} bytes, not {size}",
+            )
     for text, content in sql.execute("SELECT digest, content FROM contents"):
         digest = Digest.parse(text)
         if Digest.of(content, digest.algorithm) != digest:
@@ -244,5 +274,3 @@ def check(catalog: Catalog, blobs: FileBlobs, *, repair: bool = False) -> Iterat
                 write.execute("DELETE FROM blobs WHERE digest = ?", (text,))
                 blobs.delete(Digest.parse(text))
         blobs.sweep()
-
-

@@ -42,7 +42,9 @@ class Intake:
         if shared is None or transport.get_extra_info("sslcontext") is not None:
             return b"", None
         held = bytearray()
-        while piece := request.content.read_nowait():  # each may have the parser hand out more of what it kept
+        while (
+            piece := request.content.read_nowait()
+        ):  # each may have the parser hand out more of what it kept
             held += piece
         left = length - len(held)
         if left < LEAST:

@@ -52,8 +52,13 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
         found = service.catalog.manifest(route.name, route.reference)
         if found is None:
             if service.catalog.repository(route.name) is None:
-                raise NameUnknown(f"repository {route.name} is not known to the registry", detail={"name": route.name})
-            raise ManifestUnknown(f"manifest {route.reference[:200]} is not known in {route.name}", detail={"reference": route.reference[:200]})
+                raise NameUnknown(
+                    f"repository {route.name} is not known to the registry", detail={"name": route.name}
+                )
+            raise ManifestUnknown(
+                f"manifest {route.reference[:200]} is not known in {route.name}",
+                detail={"reference": route.reference[:200]},
+            )
         headers = {
             "Content-Type": found.media_type,
             "Docker-Content-Digest": found.digest,
@@ -76,14 +81,26 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     outbox = service.observer.outbox
     if outbox is not None and outbox.wants_pulls:
         tag = "" if is_digest(route.reference) else route.reference
-        outbox.pulled(service.event("pull", request, route.name, manifest.digest, tag=tag, size=len(manifest.content), media_type=manifest.media_type))
+        outbox.pulled(
+            service.event(
+                "pull",
+                request,
+                route.name,
+                manifest.digest,
+                tag=tag,
+                size=len(manifest.content),
+                media_type=manifest.media_type,
+            )
+        )
     return web.Response(body=manifest.content, headers=headers)
 
 
 def _check_accepted(accepted: str, media_type: str) -> None:
     """What was pushed is never converted; a client that says which manifests it knows, and not this one, is told why."""
     if media_type not in accepted and "*/*" not in accepted and any(kind in accepted for kind in _KINDS):
-        raise ManifestUnknown(f"the manifest is a {media_type}, which the request's Accept header does not name")
+        raise ManifestUnknown(
+            f"the manifest is a {media_type}, which the request's Accept header does not name"
+        )
 
 
 def _unchanged(request: web.BaseRequest, tag: str) -> Callable[[str | None], None]:
@@ -91,8 +108,13 @@ def _unchanged(request: web.BaseRequest, tag: str) -> Callable[[str | None], Non
     wanted, none = request.headers.get("If-Match", ""), request.headers.get("If-None-Match", "")
 
     def check(found: str | None) -> None:
-        if (none == "*" and found) or (wanted and (not found or (wanted != "*" and f'"{found}"' not in wanted))):
-            raise ManifestChanged(f"the tag {tag} is {found or 'not there'}, which is not what the request expects", detail={"digest": found})
+        if (none == "*" and found) or (
+            wanted and (not found or (wanted != "*" and f'"{found}"' not in wanted))
+        ):
+            raise ManifestChanged(
+                f"the tag {tag} is {found or 'not there'}, which is not what the request expects",
+                detail={"digest": found},
+            )
 
     return check
 
@@ -117,13 +139,29 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
             content,
             media_type,
             wanted,
-            has_blob=lambda d: service.catalog.blob(route.name, d) is not None or service.catalog.has_manifest(route.name, d),
+            has_blob=lambda d: (
+                service.catalog.blob(route.name, d) is not None or service.catalog.has_manifest(route.name, d)
+            ),
             has_manifest=lambda d: service.catalog.has_manifest(route.name, d),
             sparse=service.config.sparse,
             sparse_images=service.config.sparse_images,
         )
-        event = service.event("push", request, route.name, row.digest, tag=tags[0] if tags else "", size=len(content), media_type=row.media_type)
-        service.catalog.put_manifest(route.name, row, tags, also=service.telling(event), expect=_unchanged(request, route.reference) if wanted is None else None)
+        event = service.event(
+            "push",
+            request,
+            route.name,
+            row.digest,
+            tag=tags[0] if tags else "",
+            size=len(content),
+            media_type=row.media_type,
+        )
+        service.catalog.put_manifest(
+            route.name,
+            row,
+            tags,
+            also=service.telling(event),
+            expect=_unchanged(request, route.reference) if wanted is None else None,
+        )
         return row
 
     row = await service.run(store)
@@ -137,7 +175,9 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
 
 async def _body(service: Service, request: web.BaseRequest) -> bytes:
     if (request.content_length or 0) > MAX_SIZE:
-        raise ManifestTooLarge(f"the manifest has {request.content_length} bytes; at most {MAX_SIZE} are accepted")
+        raise ManifestTooLarge(
+            f"the manifest has {request.content_length} bytes; at most {MAX_SIZE} are accepted"
+        )
     body = bytearray()
     while chunk := await service.read(request):
         body += chunk
@@ -175,7 +215,11 @@ async def tags(service: Service, request: web.BaseRequest, route: Route) -> web.
     else:
         found = service.catalog.tags(route.name, after=last, limit=limit + 1)
     headers = _next(f"/v2/{route.name}/tags/list", limit, found)
-    return web.Response(body=json.dumps({"name": route.name, "tags": found[:limit]}).encode(), content_type="application/json", headers=headers)
+    return web.Response(
+        body=json.dumps({"name": route.name, "tags": found[:limit]}).encode(),
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 async def catalog(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -196,7 +240,11 @@ async def catalog(service: Service, request: web.BaseRequest, route: Route) -> w
 
     found = await service.run(visible)
     headers = _next("/v2/_catalog", limit, found)
-    return web.Response(body=json.dumps({"repositories": found[:limit]}).encode(), content_type="application/json", headers=headers)
+    return web.Response(
+        body=json.dumps({"repositories": found[:limit]}).encode(),
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 async def referrers(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -207,9 +255,13 @@ async def referrers(service: Service, request: web.BaseRequest, route: Route) ->
     kind, last = arguments.get("artifactType"), arguments.get("last", "")
     upstream = await service.mirror.referrers(route.name, digest) if service.mirror is not None else None
     if upstream is not None:
-        found = [d for d in upstream if d["digest"] > last and kind in (None, d.get("artifactType", ""))][: _REFERRERS_PAGE + 1]
+        found = [d for d in upstream if d["digest"] > last and kind in (None, d.get("artifactType", ""))][
+            : _REFERRERS_PAGE + 1
+        ]
     else:
-        found = service.catalog.referrers(route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1)
+        found = service.catalog.referrers(
+            route.name, str(digest), artifact_type=kind, after=last, limit=_REFERRERS_PAGE + 1
+        )
     headers = {}
     if kind is not None:
         headers["OCI-Filters-Applied"] = "artifactType"
@@ -224,8 +276,15 @@ async def referrers(service: Service, request: web.BaseRequest, route: Route) ->
 async def discover(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
     """Which extensions there are: search."""
     service.access.check(request, route.name, "pull" if route.name else "base")
-    extension = {"name": "_boxwright", "description": "search over repositories", "url": "/api/search", "endpoints": ["/api/search"]}
-    return web.Response(body=json.dumps({"extensions": [extension]}).encode(), content_type="application/json")
+    extension = {
+        "name": "_boxwright",
+        "description": "search over repositories",
+        "url": "/api/search",
+        "endpoints": ["/api/search"],
+    }
+    return web.Response(
+        body=json.dumps({"extensions": [extension]}).encode(), content_type="application/json"
+    )
 
 
 def _page(request: web.BaseRequest) -> tuple[int, str]:

@@ -15,8 +15,15 @@ MAX_TAGS = 50  # in one request
 
 
 def examine(
-    content: bytes, media_type: str, wanted: Digest | None, *, has_blob: Callable[[str], bool], has_manifest: Callable[[str], bool], sparse: bool, sparse_images: bool = False,
-) -> ManifestRow:  # fmt: skip
+    content: bytes,
+    media_type: str,
+    wanted: Digest | None,
+    *,
+    has_blob: Callable[[str], bool],
+    has_manifest: Callable[[str], bool],
+    sparse: bool,
+    sparse_images: bool = False,
+) -> ManifestRow:
     """Check a pushed manifest against its type, its digest and what the repository holds.
 
     With `sparse`, an index may name children that are not here, with `sparse_images` an image blobs. Raises ManifestWrong, ManifestTooLarge,
@@ -36,7 +43,11 @@ def examine(
         missing = [d for d in needed if not has_manifest(str(d))]
         artifact = manifest.artifact_type
     else:
-        needed = [] if sparse_images else [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
+        needed = (
+            []
+            if sparse_images
+            else [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
+        )
         missing = [d for d in needed if not has_blob(str(d))]
         artifact = manifest.artifact_type or manifest.config.media_type
     try:
@@ -44,7 +55,10 @@ def examine(
     except UnicodeEncodeError as error:  # JSON may hold half a character
         raise ManifestWrong("the manifest's artifact type is no text") from error
     if missing:
-        raise ManifestBlobUnknown(f"the manifest names {missing[0]}, which is not in this repository", detail=[{"digest": str(d)} for d in missing[:20]])
+        raise ManifestBlobUnknown(
+            f"the manifest names {missing[0]}, which is not in this repository",
+            detail=[{"digest": str(d)} for d in missing[:20]],
+        )
     return ManifestRow(
         str(digest),
         manifest.media_type,

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"))
 _COUNTERS = {
-    "sent_bytes": "Bytes of bodies sent to GETs", "received_bytes": "Bytes of bodies announced by requests", "events_sent": "Events delivered",
-    "events_failed": "Events that no try delivered", "events_dropped": "Events that found the queue full", "collected_bytes": "Bytes that the collector freed",
-}  # fmt: skip
+    "sent_bytes": "Bytes of bodies sent to GETs",
+    "received_bytes": "Bytes of bodies announced by requests",
+    "events_sent": "Events delivered",
+    "events_failed": "Events that no try delivered",
+    "events_dropped": "Events that found the queue full",
+    "collected_bytes": "Bytes that the collector freed",
+}
 
 
 class Metrics:
@@ -34,7 +38,9 @@ class Metrics:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._requests: dict[tuple[str, str, int], list[float]] = {}  # count, seconds, then a count for each bucket
+        self._requests: dict[
+            tuple[str, str, int], list[float]
+        ] = {}  # count, seconds, then a count for each bucket
         self._counters = dict.fromkeys(_COUNTERS, 0)
 
     def request(self, method: str, route: str, status: int, spent: float, sent: int, received: int) -> None:
@@ -58,7 +64,9 @@ class Metrics:
         """Write the totals down; on a full disk, later."""
         part = self._folder / f".{os.getpid()}"
         with suppress(OSError):
-            part.write_text(json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters]))
+            part.write_text(
+                json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters])
+            )
             os.replace(part, self._folder / f"{os.getpid()}.json")
 
     def text(self, service: Service) -> bytes:
@@ -87,15 +95,26 @@ class _Families:
         for file in self._folder.glob("*.json"):
             *rows, other = json.loads(file.read_text())
             for method, route, status, *row in rows:
-                requests[method, route, status] = [a + b for a, b in zip(requests.get((method, route, status), [0.0] * len(row)), row, strict=True)]
+                requests[method, route, status] = [
+                    a + b
+                    for a, b in zip(requests.get((method, route, status), [0.0] * len(row)), row, strict=True)
+                ]
             for name, value in other.items():
                 counters[name] = counters.get(name, 0) + value
-        total = core.CounterMetricFamily("boxwright_http_requests", "Requests answered", labels=("method", "route", "code"))
-        seconds = core.HistogramMetricFamily("boxwright_http_request_seconds", "Time until the answer; of blobs, until the last byte", labels=("method", "route"))
+        total = core.CounterMetricFamily(
+            "boxwright_http_requests", "Requests answered", labels=("method", "route", "code")
+        )
+        seconds = core.HistogramMetricFamily(
+            "boxwright_http_request_seconds",
+            "Time until the answer; of blobs, until the last byte",
+            labels=("method", "route"),
+        )
         by_route: dict[tuple[str, str], list[float]] = {}
         for (method, route, status), row in sorted(requests.items()):
             total.add_metric((method, route, str(status)), row[0])
-            by_route[method, route] = [a + b for a, b in zip(by_route.get((method, route), [0.0] * len(row)), row, strict=True)]
+            by_route[method, route] = [
+                a + b for a, b in zip(by_route.get((method, route), [0.0] * len(row)), row, strict=True)
+            ]
         for labels, row in by_route.items():
             sums, buckets = 0.0, []
             for bound, count in zip((*map(str, _BUCKETS), "+Inf"), row[2:], strict=True):
@@ -103,15 +122,26 @@ class _Families:
                 buckets.append((bound, sums))
             seconds.add_metric(labels, buckets, row[1])
         found = [total, seconds]
-        found += [core.CounterMetricFamily(f"boxwright_{name}", what, value=counters.get(name, 0)) for name, what in _COUNTERS.items()]
+        found += [
+            core.CounterMetricFamily(f"boxwright_{name}", what, value=counters.get(name, 0))
+            for name, what in _COUNTERS.items()
+        ]
         sql = self._service.catalog.connection()
         for name, what, query in (
             ("repositories", "Repositories", "SELECT count(*) FROM repositories"),
             ("uploads", "Uploads under way", "SELECT count(*) FROM uploads"),
         ):
-            found.append(core.GaugeMetricFamily(f"boxwright_{name}", what, value=sql.execute(query).fetchone()[0]))
+            found.append(
+                core.GaugeMetricFamily(f"boxwright_{name}", what, value=sql.execute(query).fetchone()[0])
+            )
         place = os.statvfs(self._service.config.storage)
-        found.append(core.GaugeMetricFamily("boxwright_storage_free_bytes", "Free bytes of the storage's file system", value=place.f_bavail * place.f_frsize))
+        found.append(
+            core.GaugeMetricFamily(
+                "boxwright_storage_free_bytes",
+                "Free bytes of the storage's file system",
+                value=place.f_bavail * place.f_frsize,
+            )
+        )
         return found
 
 

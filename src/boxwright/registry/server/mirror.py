@@ -61,7 +61,9 @@ class Source:
     def __init__(self, upstream: Upstream, home: Path) -> None:
         self.upstream = upstream
         parts = urlsplit(upstream.url)
-        self.domain = parts.netloc if parts.netloc not in ("registry-1.docker.io", "index.docker.io") else "docker.io"
+        self.domain = (
+            parts.netloc if parts.netloc not in ("registry-1.docker.io", "index.docker.io") else "docker.io"
+        )
         self.namespace = upstream.namespace or self.domain
         self._home = home
         self._client: RegistryClient | None = None
@@ -76,11 +78,22 @@ class Source:
             auths = {}
             if self.upstream.username:
                 key = "https://index.docker.io/v1/" if self.domain == "docker.io" else self.domain
-                auths[key] = {"auth": base64.b64encode(f"{self.upstream.username}:{self.upstream.password}".encode()).decode()}
+                auths[key] = {
+                    "auth": base64.b64encode(
+                        f"{self.upstream.username}:{self.upstream.password}".encode()
+                    ).decode()
+                }
             insecure = (self.domain,) if self.upstream.url.startswith("http://") else ()
             # A home of its own: what the server's user has logged in to is nobody else's business.
             self._client = RegistryClient(
-                ClientConfig(self._home, self._home, auth_json=json.dumps({"auths": auths}), insecure=insecure, tries=2, connect_timeout=5)
+                ClientConfig(
+                    self._home,
+                    self._home,
+                    auth_json=json.dumps({"auths": auths}),
+                    insecure=insecure,
+                    tries=2,
+                    connect_timeout=5,
+                )
             )
         return self._client
 
@@ -165,12 +178,17 @@ class Mirror:
         source, path = found
         key = (route.name, route.reference)
         here = service.catalog.manifest(route.name, route.reference)
-        if here is not None and (is_digest(route.reference) or time.monotonic() - source.checked.get(key, -1e9) < source.upstream.ttl):
+        if here is not None and (
+            is_digest(route.reference)
+            or time.monotonic() - source.checked.get(key, -1e9) < source.upstream.ttl
+        ):
             return
         (check_digest if is_digest(route.reference) else check_tag)(route.reference)
         task = self._asking.get(key)
         if task is None:
-            task = asyncio.ensure_future(self._call(self._fetch_manifest, service, source, route, path, here.digest if here else ""))
+            task = asyncio.ensure_future(
+                self._call(self._fetch_manifest, service, source, route, path, here.digest if here else "")
+            )
             self._asking[key] = task
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         try:
@@ -187,14 +205,25 @@ class Mirror:
 
     def _fetch_manifest(self, service: Service, source: Source, route: Route, path: str, here: str) -> bool:
         remote = source.remote(path)
-        name = f"{source.domain}/{path}" + (f"@{route.reference}" if is_digest(route.reference) else f":{route.reference}")
+        name = f"{source.domain}/{path}" + (
+            f"@{route.reference}" if is_digest(route.reference) else f":{route.reference}"
+        )
         desc = remote.resolve(name)
         if str(desc.digest) == here:
             return False
         with remote.open(desc) as stream:
             raw = stream.read()
-        row = manifests.examine(raw, desc.media_type, desc.digest, has_blob=lambda d: True, has_manifest=lambda d: True, sparse=True)
-        service.catalog.put_manifest(route.name, replace(row, needed=()), [] if is_digest(route.reference) else [route.reference])
+        row = manifests.examine(
+            raw,
+            desc.media_type,
+            desc.digest,
+            has_blob=lambda d: True,
+            has_manifest=lambda d: True,
+            sparse=True,
+        )
+        service.catalog.put_manifest(
+            route.name, replace(row, needed=()), [] if is_digest(route.reference) else [route.reference]
+        )
         return True
 
     async def tags(self, name: str) -> list[str] | None:
@@ -219,7 +248,9 @@ class Mirror:
 
     # --- blobs -----------------------------------------------------------------------------------
 
-    async def blob(self, service: Service, request: web.BaseRequest, route: Route, digest: Digest) -> web.StreamResponse | None:
+    async def blob(
+        self, service: Service, request: web.BaseRequest, route: Route, digest: Digest
+    ) -> web.StreamResponse | None:
         """A blob that is not in the repository: None when there is no upstream for it, or when it is whole here now.
         Otherwise the answer, streamed while it comes in. Raises BlobUnknown, UpstreamFailed."""
         found = self.find(route.name)
@@ -232,10 +263,16 @@ class Mirror:
             raise BlobUnknown(f"{source.domain} has no {digest} in {path}") from error
         except BoxwrightError as error:
             raise UpstreamFailed(f"cannot fetch {digest} from {source.domain}: {error}") from error
-        headers = {"Docker-Content-Digest": str(digest), "Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        headers = {
+            "Docker-Content-Digest": str(digest),
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size),
+        }
         if request.method == "HEAD":
             return web.Response(headers=headers)
-        if self._blobs.size(digest) == size:  # another repository brought the bytes; the upstream just vouched for this one
+        if (
+            self._blobs.size(digest) == size
+        ):  # another repository brought the bytes; the upstream just vouched for this one
             await service.run(service.catalog.add_blob, route.name, str(digest), size)
             return None
         flight = self._flights.get(str(digest))
@@ -259,13 +296,17 @@ class Mirror:
         from boxwright.registry.client.auth import scope_for
 
         url = session.url(f"/{endpoint.repository}/blobs/{digest}")
-        reply = session.request("HEAD", url, scopes=(scope_for(endpoint.repository, "pull"),), what=f"blob {digest}")
+        reply = session.request(
+            "HEAD", url, scopes=(scope_for(endpoint.repository, "pull"),), what=f"blob {digest}"
+        )
         reply.release()
         if reply.length is None:
             raise UpstreamFailed(f"{source.domain} does not say how large {digest} is")
         return reply.length
 
-    async def _bring(self, service: Service, source: Source, name: str, path: str, digest: Digest, flight: Flight) -> None:
+    async def _bring(
+        self, service: Service, source: Source, name: str, path: str, digest: Digest, flight: Flight
+    ) -> None:
         upload = hashlib.sha256(str(digest).encode()).hexdigest()[:32]
         try:
             try:
@@ -276,7 +317,16 @@ class Mirror:
             if writer is not None:
                 try:
                     if self._blobs.size(digest) != flight.size:  # else another worker was done a moment ago
-                        await self._call(self._download, source, path, digest, flight, upload, writer, asyncio.get_running_loop())
+                        await self._call(
+                            self._download,
+                            source,
+                            path,
+                            digest,
+                            flight,
+                            upload,
+                            writer,
+                            asyncio.get_running_loop(),
+                        )
                 finally:
                     writer.close()
             await service.run(_record, service, name, digest, flight.size, upload)
@@ -300,7 +350,16 @@ class Mirror:
                 raise UpstreamFailed("the worker that fetches the blob stands still")
             await asyncio.sleep(_POLL)
 
-    def _download(self, source: Source, path: str, digest: Digest, flight: Flight, upload: str, writer: UploadWriter, loop: asyncio.AbstractEventLoop) -> None:
+    def _download(
+        self,
+        source: Source,
+        path: str,
+        digest: Digest,
+        flight: Flight,
+        upload: str,
+        writer: UploadWriter,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         there, state = 0, hashlib.new(digest.algorithm)
         with source.remote(path).open(Descriptor("application/octet-stream", digest, flight.size)) as stream:
             while data := stream.read(_PIECE):
@@ -312,7 +371,15 @@ class Mirror:
             raise UpstreamFailed(f"{source.domain} sent other bytes than {digest}")
         self._blobs.publish(upload, digest, flight.size)
 
-    async def _stream(self, service: Service, request: web.BaseRequest, name: str, digest: Digest, flight: Flight, headers: dict[str, str]) -> web.StreamResponse:
+    async def _stream(
+        self,
+        service: Service,
+        request: web.BaseRequest,
+        name: str,
+        digest: Digest,
+        flight: Flight,
+        headers: dict[str, str],
+    ) -> web.StreamResponse:
         while not flight.there and not flight.done:
             if flight.error is not None:
                 raise UpstreamFailed(f"cannot fetch {digest}: {flight.error}") from flight.error
@@ -342,5 +409,7 @@ class Mirror:
 
 
 def _record(service: Service, name: str, digest: Digest, size: int, upload: str) -> None:
-    service.catalog.add_blob(name, str(digest), size, present=lambda: service.blobs.ensure(upload, digest, size))
+    service.catalog.add_blob(
+        name, str(digest), size, present=lambda: service.blobs.ensure(upload, digest, size)
+    )
     service.blobs.discard(upload)

@@ -53,17 +53,39 @@ class Observer:
         key = (repository, digest)
         self._pulls[key] = self._pulls.get(key, 0) + 1
 
-    async def request(self, service: Service, request: web.BaseRequest, response: web.StreamResponse, route: Route | None, started: float) -> None:
+    async def request(
+        self,
+        service: Service,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        route: Route | None,
+        started: float,
+    ) -> None:
         """After the handler. A file is sent first, so that its time and outcome are the transfer's."""
-        if route is not None and route.kind == "blobs" and request.method == "GET" and not response.prepared and response.status == 200:
+        if (
+            route is not None
+            and route.kind == "blobs"
+            and request.method == "GET"
+            and not response.prepared
+            and response.status == 200
+        ):
             await response.prepare(request)
         spent = time.perf_counter() - started
         kind = route.kind if route is not None else "other"
         size = response.content_length or 0
         if self.metrics is not None:
-            self.metrics.request(request.method, kind, response.status, spent, size if request.method == "GET" else 0, request.content_length or 0)
+            self.metrics.request(
+                request.method,
+                kind,
+                response.status,
+                spent,
+                size if request.method == "GET" else 0,
+                request.content_length or 0,
+            )
         if self.log is not None:
-            self.log.write(request, response.status, size, spent, service.access.principal(request).name, route)
+            self.log.write(
+                request, response.status, size, spent, service.access.principal(request).name, route
+            )
 
     def flush(self, catalog: Catalog) -> None:
         """Write the counted pulls down, in one transaction."""
@@ -87,16 +109,31 @@ class AccessLog:
     """One JSON object a line: time, remote, user, method, path, status, bytes, duration (seconds), agent."""
 
     def __init__(self, path: str) -> None:
-        self._fd = sys.stderr.fileno() if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = (
+            sys.stderr.fileno()
+            if path == "-"
+            else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        )
         self._lines: list[str] = []
 
-    def write(self, request: web.BaseRequest, status: int, size: int, spent: float, user: str, route: Route | None) -> None:
+    def write(
+        self, request: web.BaseRequest, status: int, size: int, spent: float, user: str, route: Route | None
+    ) -> None:
         now = time.time()
         entry = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z", "remote": request.remote, "user": user,
-            "method": request.method, "path": request.raw_path, "status": status, "bytes": size, "received": request.content_length or 0,
-            "duration": round(spent, 6), "agent": request.headers.get("User-Agent", ""), "repository": route.name if route else "", "worker": os.getpid(),
-        }  # fmt: skip
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z",
+            "remote": request.remote,
+            "user": user,
+            "method": request.method,
+            "path": request.raw_path,
+            "status": status,
+            "bytes": size,
+            "received": request.content_length or 0,
+            "duration": round(spent, 6),
+            "agent": request.headers.get("User-Agent", ""),
+            "repository": route.name if route else "",
+            "worker": os.getpid(),
+        }
         self._lines.append(json.dumps(entry))
         if len(self._lines) >= 100:
             self.flush()

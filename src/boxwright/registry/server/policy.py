@@ -40,7 +40,9 @@ class Grant:
     actions: frozenset[str]
 
     def covers(self, repository: str, action: str) -> bool:
-        return (action in self.actions or "*" in self.actions) and glob(self.repository).match(repository) is not None
+        return (action in self.actions or "*" in self.actions) and glob(self.repository).match(
+            repository
+        ) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class Policy:
     def __init__(self, auth: Auth, mirrors: tuple[str, ...] = ()) -> None:
         self._auth = auth
         self._mirrors = mirrors
-        self._member: Mapping[str, frozenset[str]] = {org: frozenset(names) for org, names in auth.organisations.items()}
+        self._member: Mapping[str, frozenset[str]] = {
+            org: frozenset(names) for org, names in auth.organisations.items()
+        }
 
     def is_admin(self, user: str) -> bool:
         return bool(user) and user in self._auth.admins
@@ -91,7 +95,11 @@ class Policy:
     def _meant(self, rule: Rule, user: str) -> bool:
         if not user:
             return "anonymous" in rule.users
-        return user in rule.users or "*" in rule.users or any(w[:1] == "@" and user in self._member.get(w[1:], ()) for w in rule.users)
+        return (
+            user in rule.users
+            or "*" in rule.users
+            or any(w[:1] == "@" and user in self._member.get(w[1:], ()) for w in rule.users)
+        )
 
     def owns(self, user: str, repository: str) -> bool:
         """Whether the repository is in a namespace of the user: the own one, or an organisation's. The root and

@@ -28,7 +28,9 @@ class Quota:
 
     def used(self, sql: sqlite3.Connection, namespace: str) -> int:
         """Bytes of a namespace."""
-        found: int = sql.execute(_USED if namespace else _USED_ROOT, (namespace,) if namespace else ()).fetchone()[0]
+        found: int = sql.execute(
+            _USED if namespace else _USED_ROOT, (namespace,) if namespace else ()
+        ).fetchone()[0]
         return found
 
     def check(self, sql: sqlite3.Connection, repository: str, digest: str, size: int) -> None:

@@ -140,36 +140,69 @@ class Search:
 
     def pending(self) -> int:
         """How many repositories changed since they were described; counts a few only."""
-        count: int = self._catalog.connection().execute("SELECT count(*) FROM (SELECT 1 FROM search_todo LIMIT ?)", (FEW + 1,)).fetchone()[0]
+        count: int = (
+            self._catalog.connection()
+            .execute("SELECT count(*) FROM (SELECT 1 FROM search_todo LIMIT ?)", (FEW + 1,))
+            .fetchone()[0]
+        )
         return count
 
     def refresh(self, limit: int = _BATCH) -> int:
         """Describe repositories that changed, the newest ones first; returns how many."""
-        todo = self._catalog.connection().execute(
-            "SELECT t.repository, t.change, r.name, r.updated, r.pulls, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
-            "LEFT JOIN own_descriptions o ON o.repository = t.repository ORDER BY t.repository DESC LIMIT ?", (limit,)
-        ).fetchall()  # fmt: skip
+        todo = (
+            self._catalog.connection()
+            .execute(
+                "SELECT t.repository, t.change, r.name, r.updated, r.pulls, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
+                "LEFT JOIN own_descriptions o ON o.repository = t.repository ORDER BY t.repository DESC LIMIT ?",
+                (limit,),
+            )
+            .fetchall()
+        )
         rows = []
-        for id, _, name, updated, pulls, own in reversed(todo):  # the text index takes ascending ids in one go
+        for id, _, name, updated, pulls, own in reversed(
+            todo
+        ):  # the text index takes ascending ids in one go
             if name is None:
                 continue
             about = Reader(self._catalog, self._blobs, name).about()
             labels = "\n".join(f"{k}={v}" for k, v in about.labels.items())
             platforms = " ".join(("", *about.platforms, ""))
-            rows.append((id, name, about.title, about.description if own is None else own, labels, platforms, is_official(name), pulls, updated))
+            rows.append(
+                (
+                    id,
+                    name,
+                    about.title,
+                    about.description if own is None else own,
+                    labels,
+                    platforms,
+                    is_official(name),
+                    pulls,
+                    updated,
+                )
+            )
         if todo:
             with self._catalog.write() as sql:
                 self._record(sql, rows)
-                sql.executemany("DELETE FROM search_todo WHERE repository = ? AND change = ?", [row[:2] for row in todo])
+                sql.executemany(
+                    "DELETE FROM search_todo WHERE repository = ? AND change = ?", [row[:2] for row in todo]
+                )
         return len(todo)
 
     def _record(self, sql: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         """What is known is changed where it is other; what is new comes in one statement, since the text index is
         written down after each."""
         ids = json.dumps([row[0] for row in rows])
-        known = {id for (id,) in sql.execute("SELECT id FROM search WHERE id IN (SELECT value FROM json_each(?))", (ids,))}
+        known = {
+            id
+            for (id,) in sql.execute(
+                "SELECT id FROM search WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+            )
+        }
         old = [row for row in rows if row[0] in known]
-        sql.executemany("UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1", [(row[0], row[8], row[7]) for row in old])
+        sql.executemany(
+            "UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1",
+            [(row[0], row[8], row[7]) for row in old],
+        )
         sql.executemany(
             "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
             [(row[0], *row[2:6]) for row in old],
@@ -208,7 +241,10 @@ class Search:
             terms.append(f"platforms : ({_quoted(before + ' ')} OR {_quoted(after)})")
         if not terms:
             return None
-        rows = self._catalog.connection().execute("SELECT rowid FROM search_text WHERE search_text MATCH ? LIMIT ?", (" AND ".join(terms), _MANY + 1))
+        rows = self._catalog.connection().execute(
+            "SELECT rowid FROM search_text WHERE search_text MATCH ? LIMIT ?",
+            (" AND ".join(terms), _MANY + 1),
+        )
         ids = [id for (id,) in rows]
         return ids if len(ids) <= _MANY else None
 
@@ -219,7 +255,9 @@ class Search:
             if len(word) < 3:
                 conditions.append(f"instr(name, :w{number})")
             elif ids is None:
-                conditions.append(f"(instr(name, :w{number}) OR instr(lower(title || char(10) || description || char(10) || labels || platforms), :w{number}))")
+                conditions.append(
+                    f"(instr(name, :w{number}) OR instr(lower(title || char(10) || description || char(10) || labels || platforms), :w{number}))"
+                )
             arguments[f"w{number}"] = word
         if ids is not None:
             conditions.append(f"{'' if few else '+'}id IN (SELECT value FROM json_each(:ids))")
@@ -237,10 +275,17 @@ class Search:
             arguments["term"] = term
             if few:
                 order = f"{_CLOSENESS}, {order}"
-            elif ids is None or len(question.words) == 1:  # what is called exactly so comes first all the same
-                first = self._rows(f"SELECT id, name FROM search WHERE name IN (:term, 'library/' || :term) AND {' AND '.join(conditions)}", arguments).fetchall()
+            elif (
+                ids is None or len(question.words) == 1
+            ):  # what is called exactly so comes first all the same
+                first = self._rows(
+                    f"SELECT id, name FROM search WHERE name IN (:term, 'library/' || :term) AND {' AND '.join(conditions)}",
+                    arguments,
+                ).fetchall()
                 yield from first
-        for row in self._rows(f"SELECT id, name FROM search WHERE {' AND '.join(conditions)} ORDER BY {order}", arguments):
+        for row in self._rows(
+            f"SELECT id, name FROM search WHERE {' AND '.join(conditions)} ORDER BY {order}", arguments
+        ):
             if row not in first:
                 yield row
 
@@ -248,7 +293,10 @@ class Search:
         return self._catalog.connection().execute(query, arguments)
 
     def _hits(self, ids: list[int]) -> tuple[Hit, ...]:
-        rows = self._rows(f"SELECT id, {_COLUMNS} FROM search WHERE id IN (SELECT value FROM json_each(:ids))", {"ids": json.dumps(ids)})
+        rows = self._rows(
+            f"SELECT id, {_COLUMNS} FROM search WHERE id IN (SELECT value FROM json_each(:ids))",
+            {"ids": json.dumps(ids)},
+        )
         found = {row[0]: _hit(row[1:]) for row in rows}
         return tuple(found[id] for id in ids if id in found)
 
@@ -256,13 +304,20 @@ class Search:
         """One repository as a search would show it. Raises NameUnknown."""
         for row in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = :name", {"name": repository}):
             return _hit(row)
-        raise NameUnknown(f"repository {repository} is not known to the registry", detail={"name": repository})
+        raise NameUnknown(
+            f"repository {repository} is not known to the registry", detail={"name": repository}
+        )
 
     def tag_count(self, repository: str) -> int:
         """How many tags the repository has."""
-        count: int = self._catalog.connection().execute(
-            "SELECT count(*) FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)", (repository,)
-        ).fetchone()[0]  # fmt: skip
+        count: int = (
+            self._catalog.connection()
+            .execute(
+                "SELECT count(*) FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)",
+                (repository,),
+            )
+            .fetchone()[0]
+        )
         return count
 
     # --- stars and descriptions ----------------------------------------------------------------------
@@ -272,25 +327,43 @@ class Search:
         self.hit(repository)
         with self._catalog.write() as sql:
             if on:
-                sql.execute("INSERT OR IGNORE INTO stars SELECT id, ?, ? FROM repositories WHERE name = ?", (user, time.time(), repository))
+                sql.execute(
+                    "INSERT OR IGNORE INTO stars SELECT id, ?, ? FROM repositories WHERE name = ?",
+                    (user, time.time(), repository),
+                )
             else:
-                sql.execute("DELETE FROM stars WHERE user = ? AND repository = (SELECT id FROM repositories WHERE name = ?)", (user, repository))
+                sql.execute(
+                    "DELETE FROM stars WHERE user = ? AND repository = (SELECT id FROM repositories WHERE name = ?)",
+                    (user, repository),
+                )
             row = sql.execute("SELECT stars FROM search WHERE name = ?", (repository,)).fetchone()
         return int(row[0]) if row else 0
 
     def starred(self, repository: str, user: str) -> bool:
         """Whether the user gave it a star."""
-        return self._catalog.connection().execute(
-            "SELECT 1 FROM stars WHERE user = ? AND repository = (SELECT id FROM repositories WHERE name = ?)", (user, repository)
-        ).fetchone() is not None  # fmt: skip
+        return (
+            self._catalog.connection()
+            .execute(
+                "SELECT 1 FROM stars WHERE user = ? AND repository = (SELECT id FROM repositories WHERE name = ?)",
+                (user, repository),
+            )
+            .fetchone()
+            is not None
+        )
 
     def describe(self, repository: str, description: str | None) -> None:
         """The owners' words instead of the image's; None = the image's again. Raises NameUnknown."""
         self.hit(repository)
         with self._catalog.write() as sql:
-            sql.execute("DELETE FROM own_descriptions WHERE repository = (SELECT id FROM repositories WHERE name = ?)", (repository,))
+            sql.execute(
+                "DELETE FROM own_descriptions WHERE repository = (SELECT id FROM repositories WHERE name = ?)",
+                (repository,),
+            )
             if description is not None:
-                sql.execute("INSERT INTO own_descriptions SELECT id, ? FROM repositories WHERE name = ?", (description, repository))
+                sql.execute(
+                    "INSERT INTO own_descriptions SELECT id, ? FROM repositories WHERE name = ?",
+                    (description, repository),
+                )
 
 
 def _quoted(text: str) -> str:
@@ -310,15 +383,24 @@ def is_official(name: str) -> bool:
 
 
 def _hit(row: tuple[Any, ...]) -> Hit:
-    return Hit(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], tuple(row[7].split()), row[8])
+    return Hit(
+        row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], tuple(row[7].split()), row[8]
+    )
 
 
 def to_json(hit: Hit) -> dict[str, Any]:
     """As the JSON API shows it."""
     return {
-        "name": hit.name, "title": hit.title, "description": hit.description, "official": hit.official, "automated": hit.automated,
-        "stars": hit.stars, "pulls": hit.pulls, "platforms": list(hit.platforms), "updated": iso(hit.updated),
-    }  # fmt: skip
+        "name": hit.name,
+        "title": hit.title,
+        "description": hit.description,
+        "official": hit.official,
+        "automated": hit.automated,
+        "stars": hit.stars,
+        "pulls": hit.pulls,
+        "platforms": list(hit.platforms),
+        "updated": iso(hit.updated),
+    }
 
 
 def iso(seconds: float) -> str:

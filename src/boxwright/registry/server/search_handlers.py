@@ -82,7 +82,11 @@ async def indexer(service: Service) -> None:
 
 async def ping(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``GET /v1/_ping``: the daemon asks whether there is an index here."""
-    return web.Response(body=b'{"standalone":true}', content_type="application/json", headers={"X-Docker-Registry-Standalone": "true"})
+    return web.Response(
+        body=b'{"standalone":true}',
+        content_type="application/json",
+        headers={"X-Docker-Registry-Standalone": "true"},
+    )
 
 
 async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -93,17 +97,33 @@ async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamRes
     service.access.check(request, "", "search")
     arguments = query(request)
     size, page = _number(request, "n", 25, 100, 1), _number(request, "page", 1, MOST_OFFSET, 1)
-    found = await find(service, request, Question.of(arguments.get("q", ""), limit=size, offset=min((page - 1) * size, MOST_OFFSET)))
+    found = await find(
+        service,
+        request,
+        Question.of(arguments.get("q", ""), limit=size, offset=min((page - 1) * size, MOST_OFFSET)),
+    )
     agent = request.headers.get("User-Agent", "").lower()
     prefix = f"{request.host}/" if agent.startswith("docker") and _HOST.match(request.host) else ""
     results = [
-        {"name": prefix + h.name, "description": h.description or h.title, "star_count": h.stars, "is_official": h.official, "is_automated": h.automated,
-         "is_trusted": h.automated, "pull_count": h.pulls}
+        {
+            "name": prefix + h.name,
+            "description": h.description or h.title,
+            "star_count": h.stars,
+            "is_official": h.official,
+            "is_automated": h.automated,
+            "is_trusted": h.automated,
+            "pull_count": h.pulls,
+        }
         for h in found.hits
-    ]  # fmt: skip
+    ]
     answer = {
-        "query": arguments.get("q", ""), "num_results": found.total, "num_pages": -(-found.total // size), "page": page, "page_size": size, "results": results,
-    }  # fmt: skip
+        "query": arguments.get("q", ""),
+        "num_results": found.total,
+        "num_pages": -(-found.total // size),
+        "page": page,
+        "page_size": size,
+        "results": results,
+    }
     return web.Response(body=body(answer), content_type="application/json")
 
 
@@ -117,21 +137,33 @@ async def api_search(service: Service, request: web.BaseRequest) -> web.StreamRe
     service.access.check(request, "", "search")
     question = question_of(request)
     found = await find(service, request, question)
-    answer = {"query": " ".join(question.words), "total": found.total, "exact": found.exact, "offset": question.offset, "results": [to_json(h) for h in found.hits]}
+    answer = {
+        "query": " ".join(question.words),
+        "total": found.total,
+        "exact": found.exact,
+        "offset": question.offset,
+        "results": [to_json(h) for h in found.hits],
+    }
     return web.Response(body=body(answer), content_type="application/json")
 
 
 def question_of(request: web.BaseRequest, *, limit: int = 25) -> Question:
     """The question in a request's parameters. Raises PageInvalid."""
     arguments = query(request)
-    official = {"": None, "true": True, "1": True, "false": False, "0": False}.get(arguments.get("official", "").lower(), "wrong")
+    official = {"": None, "true": True, "1": True, "false": False, "0": False}.get(
+        arguments.get("official", "").lower(), "wrong"
+    )
     sort = arguments.get("sort", "") or "relevance"
     if official == "wrong" or sort not in SORTS:
         raise PageInvalid(f"official is true or false, sort one of {', '.join(SORTS)}")
     return Question.of(
-        arguments.get("q", ""), official=official, platform=arguments.get("platform", "")[:100], sort=sort,
-        limit=_number(request, "limit", limit, 100, 1), offset=_number(request, "offset", 0, MOST_OFFSET, 0),
-    )  # fmt: skip
+        arguments.get("q", ""),
+        official=official,
+        platform=arguments.get("platform", "")[:100],
+        sort=sort,
+        limit=_number(request, "limit", limit, 100, 1),
+        offset=_number(request, "offset", 0, MOST_OFFSET, 0),
+    )
 
 
 async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -139,8 +171,13 @@ async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse
     name = check_name(request.path.removeprefix("/api/stars/"))
     user = starrer(service, request, name)
     await look_up(service, name)
-    count = await service.run(Search(service.catalog, service.blobs).star, name, user, request.method == "PUT")
-    return web.Response(body=body({"name": name, "stars": count, "starred": request.method == "PUT"}), content_type="application/json")
+    count = await service.run(
+        Search(service.catalog, service.blobs).star, name, user, request.method == "PUT"
+    )
+    return web.Response(
+        body=body({"name": name, "stars": count, "starred": request.method == "PUT"}),
+        content_type="application/json",
+    )
 
 
 def starrer(service: Service, request: web.BaseRequest, name: str) -> str:
@@ -159,15 +196,27 @@ async def repository(service: Service, request: web.BaseRequest) -> web.StreamRe
     about = await service.run(reader.about)
     tags = await service.run(lambda: reader.tags(limit=limit, offset=offset))
     answer = {
-        **to_json(hit), "source": about.label("source"), "url": about.label("url"), "licenses": about.label("licenses"), "labels": dict(about.labels),
-        "tags_total": await service.run(search.tag_count, name), "tags": [_tag(t) for t in tags],
-    }  # fmt: skip
+        **to_json(hit),
+        "source": about.label("source"),
+        "url": about.label("url"),
+        "licenses": about.label("licenses"),
+        "labels": dict(about.labels),
+        "tags_total": await service.run(search.tag_count, name),
+        "tags": [_tag(t) for t in tags],
+    }
     return web.Response(body=body(answer), content_type="application/json")
 
 
 def _tag(tag: Tag) -> dict[str, Any]:
     variants = [{"platform": v.platform, "digest": v.digest, "size": v.size} for v in tag.variants]
-    return {"name": tag.name, "digest": tag.digest, "mediaType": tag.media_type, "updated": iso(tag.updated), "size": tag.size, "platforms": variants}
+    return {
+        "name": tag.name,
+        "digest": tag.digest,
+        "mediaType": tag.media_type,
+        "updated": iso(tag.updated),
+        "size": tag.size,
+        "platforms": variants,
+    }
 
 
 async def describe(service: Service, request: web.BaseRequest) -> web.StreamResponse:

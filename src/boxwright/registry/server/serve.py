@@ -40,9 +40,15 @@ def listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     bare = host.strip("[]")
     try:
-        return socket.create_server((bare or "0.0.0.0", int(port)), family=socket.AF_INET6 if ":" in bare else socket.AF_INET, backlog=1024)
+        return socket.create_server(
+            (bare or "0.0.0.0", int(port)),
+            family=socket.AF_INET6 if ":" in bare else socket.AF_INET,
+            backlog=1024,
+        )
     except (OSError, ValueError, OverflowError) as error:
-        raise AddressUnusable(f"cannot listen on {address}: {error}", hint="choose another with --addr host:port") from error
+        raise AddressUnusable(
+            f"cannot listen on {address}: {error}", hint="choose another with --addr host:port"
+        ) from error
 
 
 def tls_context(config: RegistryConfig) -> ssl.SSLContext | None:
@@ -55,7 +61,9 @@ def tls_context(config: RegistryConfig) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(*config.tls)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigInvalid(f"cannot use the certificate {config.tls[0]} with the key {config.tls[1]}: {error}") from error
+        raise ConfigInvalid(
+            f"cannot use the certificate {config.tls[0]} with the key {config.tls[1]}: {error}"
+        ) from error
     return context
 
 
@@ -77,11 +85,25 @@ class _Server(web.Server):
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, self._silence * 1000)
 
 
-async def serve_until(service: Service, sock: socket.socket, stop: asyncio.Event, *, grace: float = 30, tls: ssl.SSLContext | None = None) -> None:
+async def serve_until(
+    service: Service,
+    sock: socket.socket,
+    stop: asyncio.Event,
+    *,
+    grace: float = 30,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Serve until `stop` is set, then let requests under way finish for `grace` seconds, and the tasks end."""
     limits = service.config.limits
     handle = dispatcher(service, API, routes(service))
-    server = _Server(handle, keepalive_timeout=limits.header_timeout or 3600, access_log=None, read_bufsize=_READ, tcp_keepalive=True, lingering_time=_LINGER)
+    server = _Server(
+        handle,
+        keepalive_timeout=limits.header_timeout or 3600,
+        access_log=None,
+        read_bufsize=_READ,
+        tcp_keepalive=True,
+        lingering_time=_LINGER,
+    )
     server.limited(limits.connections, limits.body_timeout)
     listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=1024, ssl=tls)
     tasks = [asyncio.ensure_future(_kept_up(task, service)) for task in service.tasks]

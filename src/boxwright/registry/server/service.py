@@ -111,7 +111,9 @@ class Manifests:
         self._bytes = 0
         self._most = most
 
-    def get(self, version: tuple[int, int], repository: str, reference: str) -> tuple[StoredManifest, dict[str, str]] | None:
+    def get(
+        self, version: tuple[int, int], repository: str, reference: str
+    ) -> tuple[StoredManifest, dict[str, str]] | None:
         if version != self._version:
             self._answers.clear()
             self._version, self._bytes = version, 0
@@ -130,9 +132,15 @@ class Service:
     """One worker's view of the registry. Stateless but for caches."""
 
     def __init__(
-        self, catalog: Catalog, blobs: BlobStorage, *, config: RegistryConfig, access: Access | None = None, buckets: Buckets | None = None,
+        self,
+        catalog: Catalog,
+        blobs: BlobStorage,
+        *,
+        config: RegistryConfig,
+        access: Access | None = None,
+        buckets: Buckets | None = None,
         threads: int = 16,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.catalog = catalog
         self.blobs = blobs
         self.config = config
@@ -146,7 +154,9 @@ class Service:
         self.mirror: Mirror | None = None
         self.tasks: list[Callable[[Service], Awaitable[None]]] = []  # run beside the requests until the stop
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="registry")
-        self.bodies = ThreadPoolExecutor(threads // 2, thread_name_prefix="bodies")  # so that nothing short waits for them
+        self.bodies = ThreadPoolExecutor(
+            threads // 2, thread_name_prefix="bodies"
+        )  # so that nothing short waits for them
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """A blocking call in the pool: writes of the catalog, files, hashing. Who is cancelled meanwhile waits for
@@ -161,7 +171,11 @@ class Service:
     def proceed(self, request: web.BaseRequest) -> None:
         """The body is wanted: tell a client that waits to hear so (RFC 9110, 10.1.1). One that asked in vain sends
         nothing for a second; one that is refused before never sends its body."""
-        if request.headers.get("Expect", "").lower() == "100-continue" and CONTINUED not in request and request.transport is not None:
+        if (
+            request.headers.get("Expect", "").lower() == "100-continue"
+            and CONTINUED not in request
+            and request.transport is not None
+        ):
             request[CONTINUED] = True
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -176,9 +190,28 @@ class Service:
         except ConnectionError as error:  # nobody hears the answer; the access log has it
             raise SizeWrong("the client ended within the body") from error
 
-    def event(self, action: str, request: web.BaseRequest, repository: str, digest: str, *, tag: str = "", size: int = 0, media_type: str = "") -> Happening:
+    def event(
+        self,
+        action: str,
+        request: web.BaseRequest,
+        repository: str,
+        digest: str,
+        *,
+        tag: str = "",
+        size: int = 0,
+        media_type: str = "",
+    ) -> Happening:
         """Something that others want to know of: push, pull or delete."""
-        return Happening(action, repository, digest, tag, size, media_type, self.access.principal(request).name, request.remote or "")
+        return Happening(
+            action,
+            repository,
+            digest,
+            tag,
+            size,
+            media_type,
+            self.access.principal(request).name,
+            request.remote or "",
+        )
 
     def telling(self, event: Happening) -> Also:
         """What the transaction that makes the event true writes also."""
@@ -202,10 +235,14 @@ def query(request: web.BaseRequest) -> Any:
     return request.rel_url.query
 
 
-Extra = tuple[str, str, Callable[["Service", web.BaseRequest], Awaitable[web.StreamResponse]]]  # method, path prefix, handler
+Extra = tuple[
+    str, str, Callable[["Service", web.BaseRequest], Awaitable[web.StreamResponse]]
+]  # method, path prefix, handler
 
 
-def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: Sequence[Extra] = ()) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def dispatcher(
+    service: Service, table: dict[tuple[str, str], Handler], extra: Sequence[Extra] = ()
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     """The handler of all requests. `table` maps (method, route kind) below ``/v2``; `extra` has the rest, the
     longest fitting prefix wins. GET serves HEAD."""
     kinds = {kind for _, kind in table}
@@ -224,9 +261,13 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
             raise ReadOnly("the registry is read-only")
         if service.mirror is not None and route.name:
             route = service.mirror.renamed(request, route)
-        handler = table.get((request.method, route.kind)) or (table.get(("GET", route.kind)) if request.method == "HEAD" else None)
+        handler = table.get((request.method, route.kind)) or (
+            table.get(("GET", route.kind)) if request.method == "HEAD" else None
+        )
         if handler is None:
-            raise MethodUnsupported(f"{request.method} is not supported here", headers={"Allow": methods.get(route.kind, "")})
+            raise MethodUnsupported(
+                f"{request.method} is not supported here", headers={"Allow": methods.get(route.kind, "")}
+            )
         return await handler(service, request, route)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -241,7 +282,9 @@ def dispatcher(service: Service, table: dict[tuple[str, str], Handler], extra: S
         except RegistryError as error:
             response = failure(request, error)
         except sqlite3.OperationalError as error:
-            response = failure(request, Busy(f"the catalog cannot be used now: {error}", headers={"Retry-After": "1"}))
+            response = failure(
+                request, Busy(f"the catalog cannot be used now: {error}", headers={"Retry-After": "1"})
+            )
         if not response.prepared:
             response.headers.setdefault("Docker-Distribution-Api-Version", "registry/2.0")
             if request.body_exists and TAKEN in request:
@@ -257,23 +300,35 @@ def _limit(service: Service, request: web.BaseRequest) -> None:
     limits = service.config.limits
     wait = service.buckets.take(request.remote or "", limits.rate, limits.burst)
     if wait:
-        raise TooManyRequests(f"more than {limits.rate:g} requests a second", headers={"Retry-After": str(int(wait) + 1)})
+        raise TooManyRequests(
+            f"more than {limits.rate:g} requests a second", headers={"Retry-After": str(int(wait) + 1)}
+        )
 
 
-async def _other(service: Service, request: web.BaseRequest, path: str, others: Sequence[Extra]) -> web.StreamResponse:
+async def _other(
+    service: Service, request: web.BaseRequest, path: str, others: Sequence[Extra]
+) -> web.StreamResponse:
     there = [row for row in others if path.startswith(row[1])]
     for method, _, handler in there:
         if request.method == method or (request.method == "HEAD" and method == "GET"):
             return await handler(service, request)
     if there:
-        raise MethodUnsupported(f"{request.method} is not supported here", headers={"Allow": ", ".join(sorted({m for m, _, _ in there}))})
+        raise MethodUnsupported(
+            f"{request.method} is not supported here",
+            headers={"Allow": ", ".join(sorted({m for m, _, _ in there}))},
+        )
     return web.Response(status=404, text="404 page not found\n", headers=_BASE)
 
 
 def failure(request: web.BaseRequest, error: RegistryError) -> web.Response:
     """The one place that writes an error. A body that was not read ends the connection instead of being drained."""
     body = b"" if request.method == "HEAD" else error.body()
-    response = web.Response(status=error.http_status, body=body, content_type="application/json", headers={**_BASE, **error.headers})
+    response = web.Response(
+        status=error.http_status,
+        body=body,
+        content_type="application/json",
+        headers={**_BASE, **error.headers},
+    )
     if request.body_exists and not request.content.at_eof():
         response.force_close()
     return response

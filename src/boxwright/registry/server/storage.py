@@ -119,7 +119,9 @@ class FileUpload:
             os.close(self._fd)
             raise UploadInvalid("another request is writing this blob upload") from error
         self._expected = self._reserved = 0
-        self._end = self._sent = -1  # where the file ends, and up to where the disk is at it; -1 = nothing was written
+        self._end = (
+            self._sent
+        ) = -1  # where the file ends, and up to where the disk is at it; -1 = nothing was written
 
     def expect(self, size: int) -> None:
         self._expected = size
@@ -141,7 +143,9 @@ class FileUpload:
             raise _space(error) from error
         if offset - self._sent >= _WRITEBACK:
             # The disk works while more arrives; the sync at the end then finds little to do. A failure shows there.
-            syscalls.function("sync_file_range")(self._fd, self._sent, offset - self._sent, _SYNC_FILE_RANGE_WRITE)
+            syscalls.function("sync_file_range")(
+                self._fd, self._sent, offset - self._sent, _SYNC_FILE_RANGE_WRITE
+            )
             self._sent = offset
 
     def _leave_room(self, more: int) -> None:
@@ -154,7 +158,10 @@ class FileUpload:
         length = min(self._expected - self._reserved, _RESERVE)
         if length < _WRITEBACK:
             return
-        if syscalls.function("fallocate")(self._fd, _FALLOC_FL_KEEP_SIZE, self._reserved, length) & 0xFFFFFFFF:
+        if (
+            syscalls.function("fallocate")(self._fd, _FALLOC_FL_KEEP_SIZE, self._reserved, length)
+            & 0xFFFFFFFF
+        ):
             code = syscalls.last_error()
             if code in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(code, os.strerror(code))
@@ -236,7 +243,9 @@ class FileBlobs:
         try:
             fd = os.open(source, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                if os.fstat(fd).st_size < size:  # somebody cancelled it: what would be stored is not what was checked
+                if (
+                    os.fstat(fd).st_size < size
+                ):  # somebody cancelled it: what would be stored is not what was checked
                     raise UploadUnknown("the blob upload was cancelled meanwhile")
                 os.ftruncate(fd, size)
                 os.fsync(fd)
@@ -276,7 +285,9 @@ class FileBlobs:
         path = self._blob(digest)
         try:
             size = path.stat().st_size
-            os.rename(path, self.root / "trash" / uuid.uuid4().hex)  # freeing a large file's blocks takes long
+            os.rename(
+                path, self.root / "trash" / uuid.uuid4().hex
+            )  # freeing a large file's blocks takes long
         except FileNotFoundError:
             return 0
         return size

@@ -71,7 +71,9 @@ def parse_scope(text: str) -> Grant:
     name, colon, actions = text.rpartition(":") if ":" in text else (text, "", "")
     wanted = frozenset(actions.split(",")) if colon else frozenset(("pull",))
     if not name or not wanted <= {*ACTIONS, "*"}:
-        raise ScopeInvalid(f"invalid scope {text!r}", hint="wanted REPOSITORY:ACTIONS, e.g. 'team/**:pull,push'")
+        raise ScopeInvalid(
+            f"invalid scope {text!r}", hint="wanted REPOSITORY:ACTIONS, e.g. 'team/**:pull,push'"
+        )
     return Grant(name, wanted)
 
 
@@ -81,7 +83,9 @@ class AccessTokens:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def create(self, user: str, name: str, scopes: Iterable[str] = (), *, ttl: int = 0, kind: str = "access") -> str:
+    def create(
+        self, user: str, name: str, scopes: Iterable[str] = (), *, ttl: int = 0, kind: str = "access"
+    ) -> str:
         """The new token's secret, which nobody can see again. Raises ScopeInvalid."""
         scopes = [s for s in scopes if parse_scope(s)]
         secret = (PREFIX if kind == "access" else _REFRESH) + secrets.token_urlsafe(32)
@@ -91,7 +95,17 @@ class AccessTokens:
                 sql.execute("DELETE FROM tokens WHERE kind = 'refresh' AND expires < ?", (now,))
             sql.execute(
                 "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (secrets.token_hex(6), _hash(secret), user, name, kind, json.dumps(scopes), now, now + ttl if ttl else 0, 0),
+                (
+                    secrets.token_hex(6),
+                    _hash(secret),
+                    user,
+                    name,
+                    kind,
+                    json.dumps(scopes),
+                    now,
+                    now + ttl if ttl else 0,
+                    0,
+                ),
             )
         return secret
 
@@ -99,7 +113,14 @@ class AccessTokens:
         """The token of this secret, unless it expired. Its use is noted once an hour."""
         if not secret.startswith((PREFIX, _REFRESH)):
             return None
-        row = self._catalog.connection().execute("SELECT id, user, name, kind, scopes, created, expires, last_used FROM tokens WHERE hash = ?", (_hash(secret),)).fetchone()
+        row = (
+            self._catalog.connection()
+            .execute(
+                "SELECT id, user, name, kind, scopes, created, expires, last_used FROM tokens WHERE hash = ?",
+                (_hash(secret),),
+            )
+            .fetchone()
+        )
         now = time.time()
         if row is None or (row[6] and row[6] < now):
             return None
@@ -112,14 +133,17 @@ class AccessTokens:
     def all(self, user: str = "", kind: str = "access") -> list[TokenRow]:
         """Tokens of a user, or everybody's, oldest first."""
         rows = self._catalog.connection().execute(
-            "SELECT id, user, name, kind, scopes, created, expires, last_used FROM tokens WHERE kind = ? AND (? = '' OR user = ?) ORDER BY created", (kind, user, user)
+            "SELECT id, user, name, kind, scopes, created, expires, last_used FROM tokens WHERE kind = ? AND (? = '' OR user = ?) ORDER BY created",
+            (kind, user, user),
         )
         return [_row(row) for row in rows]
 
     def remove(self, id: str, user: str = "") -> None:
         """By id (or name of the user's). Raises TokenUnknown."""
         with self._catalog.write() as sql:
-            if not sql.execute("DELETE FROM tokens WHERE id = ? AND (? = '' OR user = ?)", (id, user, user)).rowcount:
+            if not sql.execute(
+                "DELETE FROM tokens WHERE id = ? AND (? = '' OR user = ?)", (id, user, user)
+            ).rowcount:
                 raise TokenUnknown(f"there is no token {id}")
 
     def forget(self, user: str, *, kinds: tuple[str, ...] = ("access", "refresh")) -> None:
@@ -163,9 +187,16 @@ class Signer:
         """A token for `ttl` seconds; `kind` keeps tokens for different doors apart (the claim ``use``)."""
         now = int(time.time())
         claims = {
-            "iss": self._service, "sub": user, "aud": self._service, "iat": now, "nbf": now - _SKEW, "exp": now + ttl, "jti": uuid.uuid4().hex,
-            "access": access, "use": kind,
-        }  # fmt: skip
+            "iss": self._service,
+            "sub": user,
+            "aud": self._service,
+            "iat": now,
+            "nbf": now - _SKEW,
+            "exp": now + ttl,
+            "jti": uuid.uuid4().hex,
+            "access": access,
+            "use": kind,
+        }
         token: str = self._jwt.encode({"typ": "JWT", "alg": "ES256", "kid": self._key.kid}, claims, self._key)
         return token
 
@@ -181,11 +212,18 @@ class Signer:
             claims = self._jwt.decode(token, self._key, algorithms=["ES256"]).claims
         except (self._errors.JoseError, ValueError):
             return None
-        if claims.get("use") != kind or claims.get("aud") != self._service or claims.get("iss") != self._service:
+        if (
+            claims.get("use") != kind
+            or claims.get("aud") != self._service
+            or claims.get("iss") != self._service
+        ):
             return None
         if not claims.get("nbf", 0) <= now < claims.get("exp", 0):
             return None
-        grants = tuple(Grant(CATALOG if e["type"] == "registry" else e["name"], frozenset(e["actions"])) for e in claims["access"])
+        grants = tuple(
+            Grant(CATALOG if e["type"] == "registry" else e["name"], frozenset(e["actions"]))
+            for e in claims["access"]
+        )
         principal = Principal(claims["sub"], grants if kind == "registry" else None, issued=True)
         self._seen[kind + token] = (claims["exp"], principal)
         if len(self._seen) > 10_000:

@@ -38,7 +38,9 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"the registry needs the package {error.name}", hint="pip install 'boxwright[registry]'") from error
+        raise ExtraMissing(
+            f"the registry needs the package {error.name}", hint="pip install 'boxwright[registry]'"
+        ) from error
 
 
 class Users:
@@ -111,7 +113,10 @@ class Users:
         """Add a user, or change a password. Raises UserInvalid, UserUnknown."""
         bcrypt = extra("bcrypt")
         if not _NAME.match(name) or len(name) > 64:
-            raise UserInvalid(f"{name!r} is no user name", hint="lower-case letters and digits, with single . _ - between them, as in names of repositories")
+            raise UserInvalid(
+                f"{name!r} is no user name",
+                hint="lower-case letters and digits, with single . _ - between them, as in names of repositories",
+            )
         if not password or "\n" in password or len(password.encode()) > 72:
             raise UserInvalid("a password has 1 to 72 bytes in one line")
         self._looked = 0.0
@@ -133,7 +138,9 @@ class Users:
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(fd, "wb") as file:
-            file.write(b"".join(name.encode() + b":" + hash_ + b"\n" for name, hash_ in sorted(hashes.items())))
+            file.write(
+                b"".join(name.encode() + b":" + hash_ + b"\n" for name, hash_ in sorted(hashes.items()))
+            )
             file.flush()
             os.fsync(file.fileno())
         if self.path.exists():

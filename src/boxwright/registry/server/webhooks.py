@@ -99,7 +99,9 @@ class Outbox:
 class Sender:
     """Delivers; `run` is a task of the service."""
 
-    def __init__(self, hooks: Sequence[Webhook], *, first_pause: float = _FIRST_PAUSE, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, hooks: Sequence[Webhook], *, first_pause: float = _FIRST_PAUSE, patience: float = _PATIENCE
+    ) -> None:
         self._hooks, self._first_pause, self._patience = tuple(hooks), first_pause, patience
 
     async def run(self, service: Service) -> None:
@@ -111,7 +113,10 @@ class Sender:
                 if alone:
                     await service.run(_expire, service, self._patience)
                     timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-                    async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
+                    async with (
+                        aiohttp.ClientSession(timeout=timeout) as session,
+                        asyncio.TaskGroup() as group,
+                    ):
                         for hook in self._hooks:
                             group.create_task(self._serve(service, session, hook))
             await asyncio.sleep(1)
@@ -149,7 +154,9 @@ class Sender:
 
 
 def _waiting(service: Service, hook: Webhook) -> list[Waiting]:
-    rows = service.catalog.connection().execute("SELECT id, body, made, tries FROM events WHERE hook = ? ORDER BY id LIMIT 100", (_key(hook),))
+    rows = service.catalog.connection().execute(
+        "SELECT id, body, made, tries FROM events WHERE hook = ? ORDER BY id LIMIT 100", (_key(hook),)
+    )
     return [Waiting(*row) for row in rows]
 
 
@@ -176,7 +183,9 @@ async def _post(session: Any, hook: Webhook, text: str) -> tuple[bool, bool]:
     body = text.encode()
     headers = {**hook.headers, "Content-Type": MEDIA_TYPE}
     if hook.secret:
-        headers["X-Boxwright-Signature"] = "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
+        headers["X-Boxwright-Signature"] = (
+            "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
+        )
     try:
         async with session.post(hook.url, data=body, headers=headers, allow_redirects=False) as answer:
             return True, answer.status < 300
@@ -191,13 +200,25 @@ def _key(hook: Webhook) -> str:
 
 def envelope(event: Happening) -> dict[str, Any]:
     """One event in Docker's form."""
-    target: dict[str, Any] = {"repository": event.repository, "digest": event.digest, "tag": event.tag, "mediaType": event.media_type, "size": event.size, "length": event.size}
+    target: dict[str, Any] = {
+        "repository": event.repository,
+        "digest": event.digest,
+        "tag": event.tag,
+        "mediaType": event.media_type,
+        "size": event.size,
+        "length": event.size,
+    }
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event.time)) + f".{int(event.time % 1 * 1e6):06d}Z"
     return {
         "events": [
             {
-                "id": str(uuid.uuid4()), "timestamp": stamp, "action": event.action, "target": {k: v for k, v in target.items() if v},
-                "request": {"addr": event.remote}, "actor": {"name": event.user}, "source": {},
+                "id": str(uuid.uuid4()),
+                "timestamp": stamp,
+                "action": event.action,
+                "target": {k: v for k, v in target.items() if v},
+                "request": {"addr": event.remote},
+                "actor": {"name": event.user},
+                "source": {},
             }
         ]
-    }  # fmt: skip
+    }

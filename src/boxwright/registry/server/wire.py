@@ -22,14 +22,18 @@ class RegistryError(BoxwrightError):
     code = "UNKNOWN"
     http_status = 500
 
-    def __init__(self, message: str, *, detail: object = None, headers: dict[str, str] | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, detail: object = None, headers: dict[str, str] | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.detail = detail
         self.headers = headers or {}
 
     def body(self) -> bytes:
         """``{"errors": [{"code", "message", "detail"}]}``"""
-        return json.dumps({"errors": [{"code": self.code, "message": str(self), "detail": self.detail}]}).encode()
+        return json.dumps(
+            {"errors": [{"code": self.code, "message": str(self), "detail": self.detail}]}
+        ).encode()
 
 
 class NameInvalid(RegistryError):
@@ -162,7 +166,12 @@ def parse_route(path: str) -> Route | None:
         return Route("catalog")
     if rest == "_oci/ext/discover":
         return Route("discover")
-    for middle, kind in (("/blobs/uploads/", "upload"), ("/manifests/", "manifests"), ("/blobs/", "blobs"), ("/referrers/", "referrers")):
+    for middle, kind in (
+        ("/blobs/uploads/", "upload"),
+        ("/manifests/", "manifests"),
+        ("/blobs/", "blobs"),
+        ("/referrers/", "referrers"),
+    ):
         name, found, reference = rest.rpartition(middle)
         if found and "/" not in reference:
             if (kind == "upload" and not reference) or (kind == "blobs" and reference == "uploads"):

@@ -46,7 +46,9 @@ _SECURITY = {
 }
 
 
-def page(handler: Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]) -> Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]:
+def page(
+    handler: Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]:
     """Sessions before, errors as pages after."""
 
     async def wrapped(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -69,13 +71,37 @@ def page(handler: Callable[[Service, web.BaseRequest], Awaitable[web.StreamRespo
     return wrapped
 
 
-def render(service: Service, request: web.BaseRequest, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> web.Response:
+def render(
+    service: Service,
+    request: web.BaseRequest,
+    template: str,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    **values: Any,
+) -> web.Response:
     """A page, with what its frame needs."""
     user = service.access.principal(request).name
-    text = look.environment().get_template(template).render(
-        user=user, accounts=isinstance(service.access, Gate), here=request.path_qs, host=_host(service, request), status=status, q=values.pop("q", ""), **values
-    )  # fmt: skip
-    return web.Response(status=status, body=text.encode(), content_type="text/html", charset="utf-8", headers={**_SECURITY, **(headers or {})})
+    text = (
+        look.environment()
+        .get_template(template)
+        .render(
+            user=user,
+            accounts=isinstance(service.access, Gate),
+            here=request.path_qs,
+            host=_host(service, request),
+            status=status,
+            q=values.pop("q", ""),
+            **values,
+        )
+    )
+    return web.Response(
+        status=status,
+        body=text.encode(),
+        content_type="text/html",
+        charset="utf-8",
+        headers={**_SECURITY, **(headers or {})},
+    )
 
 
 def _host(service: Service, request: web.BaseRequest) -> str:
@@ -88,14 +114,24 @@ def _host(service: Service, request: web.BaseRequest) -> str:
 def _redirect(where: str, cookie: str | None = None, *, secure: bool = False) -> web.Response:
     response = web.Response(status=303, headers={**_SECURITY, "Location": where})
     if cookie is not None:
-        response.set_cookie(COOKIE, cookie, max_age=_SESSION if cookie else 0, httponly=True, samesite="Lax", secure=secure, path="/")
+        response.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=_SESSION if cookie else 0,
+            httponly=True,
+            samesite="Lax",
+            secure=secure,
+            path="/",
+        )
     return response
 
 
 def _same_origin(service: Service, request: web.BaseRequest) -> None:
     """Another site's form must not speak for the user. Raises Forbidden."""
     site, origin = request.headers.get("Sec-Fetch-Site", ""), request.headers.get("Origin", "")
-    if site not in ("", "same-origin", "none") or (origin and urlsplit(origin).netloc not in (request.host, _host(service, request))):
+    if site not in ("", "same-origin", "none") or (
+        origin and urlsplit(origin).netloc not in (request.host, _host(service, request))
+    ):
         raise Forbidden("this form was sent from another site")
 
 
@@ -136,7 +172,17 @@ async def home(service: Service, request: web.BaseRequest) -> web.StreamResponse
 
     before = to(max(0, question.offset - question.limit)) if question.offset else ""
     after = to(question.offset + question.limit) if found.total > question.offset + question.limit else ""
-    return render(service, request, "home.html", q=query(request).get("q", ""), question=question, found=found, sorts=list(SORTS), before=before, after=after)
+    return render(
+        service,
+        request,
+        "home.html",
+        q=query(request).get("q", ""),
+        question=question,
+        found=found,
+        sorts=list(SORTS),
+        before=before,
+        after=after,
+    )
 
 
 # --- a repository, an image --------------------------------------------------------------------------
@@ -151,7 +197,11 @@ async def repository_or_image(service: Service, request: web.BaseRequest) -> web
         return await _builds(service, request, check_name(name), build.rstrip("/"))
     for middle in ("/tags/", "/manifests/"):
         name, found, reference = rest.rpartition(middle)
-        if found and "/" not in reference and (service.catalog.repository(name) is not None or service.catalog.repository(rest) is None):
+        if (
+            found
+            and "/" not in reference
+            and (service.catalog.repository(name) is not None or service.catalog.repository(rest) is None)
+        ):
             return await _image(service, request, check_name(name), reference)
     return await _repository(service, request, check_name(rest))
 
@@ -169,10 +219,23 @@ async def _repository(service: Service, request: web.BaseRequest, name: str) -> 
     builds = hit.automated and service.access.allows(request, name, "push")
     path = "/r/" + quote(name)
     return render(
-        service, request, "repository.html", name=name, hit=hit, about=about, tags=tags, total=total, starred=starred, path=path, builds=builds,
-        links=[(word, url) for word in ("url", "source", "documentation") if (url := _web(about.label(word)))],
-        before=f"{path}?offset={max(0, offset - _TAGS)}" if offset else "", after=f"{path}?offset={offset + _TAGS}" if total > offset + _TAGS else "",
-    )  # fmt: skip
+        service,
+        request,
+        "repository.html",
+        name=name,
+        hit=hit,
+        about=about,
+        tags=tags,
+        total=total,
+        starred=starred,
+        path=path,
+        builds=builds,
+        links=[
+            (word, url) for word in ("url", "source", "documentation") if (url := _web(about.label(word)))
+        ],
+        before=f"{path}?offset={max(0, offset - _TAGS)}" if offset else "",
+        after=f"{path}?offset={offset + _TAGS}" if total > offset + _TAGS else "",
+    )
 
 
 async def _image(service: Service, request: web.BaseRequest, name: str, reference: str) -> web.StreamResponse:
@@ -182,7 +245,16 @@ async def _image(service: Service, request: web.BaseRequest, name: str, referenc
     if image is None:
         raise ManifestUnknown(f"{reference[:200]} is not known in {name}")
     pull = f"{_host(service, request)}/{name}" + (f"@{reference}" if ":" in reference else f":{reference}")
-    return render(service, request, "image.html", name=name, reference=reference, image=image, pull=pull, path="/r/" + quote(name))
+    return render(
+        service,
+        request,
+        "image.html",
+        name=name,
+        reference=reference,
+        image=image,
+        pull=pull,
+        path="/r/" + quote(name),
+    )
 
 
 async def _builds(service: Service, request: web.BaseRequest, name: str, wanted: str) -> web.StreamResponse:
@@ -190,10 +262,20 @@ async def _builds(service: Service, request: web.BaseRequest, name: str, wanted:
     service.access.check(request, name, "push")
     queue, path = Queue(service.catalog), "/r/" + quote(name)
     if wanted:
-        build, log = await service.run(queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1)
+        build, log = await service.run(
+            queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1
+        )
         return render(service, request, "build.html", name=name, path=path, build=build, log=log)
     link = await service.run(queue.get, name)
-    return render(service, request, "builds.html", name=name, path=path, link=link, builds=await service.run(queue.builds, name))
+    return render(
+        service,
+        request,
+        "builds.html",
+        name=name,
+        path=path,
+        link=link,
+        builds=await service.run(queue.builds, name),
+    )
 
 
 @page
@@ -218,7 +300,9 @@ async def login_form(service: Service, request: web.BaseRequest) -> web.StreamRe
     """``GET /login``."""
     if not isinstance(service.access, Gate):
         return _redirect("/")
-    return render(service, request, "login.html", next=_local(query(request).get("next", "/")), wrong="", name="")
+    return render(
+        service, request, "login.html", next=_local(query(request).get("next", "/")), wrong="", name=""
+    )
 
 
 @page
@@ -231,8 +315,20 @@ async def login(service: Service, request: web.BaseRequest) -> web.StreamRespons
     there = _local(form.get("next", "/"))
     principal = await gate.login(service, request, form.get("name", ""), form.get("password", ""))
     if principal is None or principal.grants is not None:  # a token with limits is no key to everything
-        wrong = "The name or the password is wrong." if principal is None else "This token is limited; log in with the password."
-        return render(service, request, "login.html", status=401, next=there, wrong=wrong, name=form.get("name", "")[:100])
+        wrong = (
+            "The name or the password is wrong."
+            if principal is None
+            else "This token is limited; log in with the password."
+        )
+        return render(
+            service,
+            request,
+            "login.html",
+            status=401,
+            next=there,
+            wrong=wrong,
+            name=form.get("name", "")[:100],
+        )
     secure = request.secure or service.config.base_url.startswith("https://")
     return _redirect(there, gate.signer.issue(principal.name, [], _SESSION, kind="session"), secure=secure)
 

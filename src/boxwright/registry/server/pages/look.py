@@ -12,7 +12,14 @@ from typing import Any
 from boxwright.registry.server.users import extra
 
 _HERE = Path(__file__).parent
-_SPANS = ((31_536_000, "year"), (2_592_000, "month"), (604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"))
+_SPANS = (
+    (31_536_000, "year"),
+    (2_592_000, "month"),
+    (604_800, "week"),
+    (86_400, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+)
 
 
 def size(count: int) -> str:
@@ -76,7 +83,11 @@ def short(digest: str) -> str:
 def static() -> dict[str, tuple[bytes, str]]:
     """Files that the pages name: name -> bytes, media type."""
     kinds = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-    return {path.name: (path.read_bytes(), kinds[path.suffix]) for path in sorted((_HERE / "static").iterdir()) if path.suffix in kinds}
+    return {
+        path.name: (path.read_bytes(), kinds[path.suffix])
+        for path in sorted((_HERE / "static").iterdir())
+        if path.suffix in kinds
+    }
 
 
 def address(name: str) -> str:
@@ -88,7 +99,15 @@ def address(name: str) -> str:
 def environment() -> Any:
     """Jinja2 with everything escaped. Raises ExtraMissing."""
     jinja2 = extra("jinja2")
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    made.filters.update(size=size, ago=ago, span=span, count=count, date=date, stamp=stamp, short=short, seconds=seconds)
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters.update(
+        size=size, ago=ago, span=span, count=count, date=date, stamp=stamp, short=short, seconds=seconds
+    )
     made.globals.update(address=address)
     return made

@@ -15,12 +15,24 @@ from boxwright.spec.manifest import Index, Manifest
 _MOST_ROWS = 500
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _ARGUMENTS = re.compile(r"^\|\d+ .*?(?=/bin/sh -c )", re.S)
-_KEYWORD = re.compile(r"^(ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)\b\s*(.*)", re.S)
+_KEYWORD = re.compile(
+    r"^(ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)\b\s*(.*)",
+    re.S,
+)
 _KINDS = (
-    ("spdx", "SBOM (SPDX)"), ("cyclonedx", "SBOM (CycloneDX)"), ("syft", "SBOM"), ("sbom", "SBOM"), ("cosign", "Signature (cosign)"),
-    ("notary", "Signature (Notation)"), ("sigstore", "Signature (Sigstore)"), ("signature", "Signature"), ("in-toto", "Attestation (in-toto)"),
-    ("slsa", "Provenance"), ("vuln", "Vulnerability report"), ("sarif", "Scan report"),
-)  # fmt: skip
+    ("spdx", "SBOM (SPDX)"),
+    ("cyclonedx", "SBOM (CycloneDX)"),
+    ("syft", "SBOM"),
+    ("sbom", "SBOM"),
+    ("cosign", "Signature (cosign)"),
+    ("notary", "Signature (Notation)"),
+    ("sigstore", "Signature (Sigstore)"),
+    ("signature", "Signature"),
+    ("in-toto", "Attestation (in-toto)"),
+    ("slsa", "Provenance"),
+    ("vuln", "Vulnerability report"),
+    ("sarif", "Scan report"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,9 @@ def view(catalog: Catalog, reader: Reader, reference: str, platform: str) -> Ima
     if stored is None or manifest is None:
         return None
     variants = reader.variants(manifest, stored.digest)
-    chosen = next((v for v in variants if v.platform == platform and platform), None) or next((v for v in variants if v.here), None)
+    chosen = next((v for v in variants if v.platform == platform and platform), None) or next(
+        (v for v in variants if v.here), None
+    )
     image: Manifest | Index | None = manifest
     if isinstance(manifest, Index):
         image = reader.manifest(chosen.digest) if chosen is not None else None
@@ -90,7 +104,11 @@ def view(catalog: Catalog, reader: Reader, reference: str, platform: str) -> Ima
         config.author if config is not None else "",
         tuple(steps(image, config)) if isinstance(image, Manifest) else (),
         tuple(_facts(config)) if config is not None else (),
-        {**(config_labels(config) if config is not None else {}), **(image.annotations if isinstance(image, Manifest) else {}), **manifest.annotations},
+        {
+            **(config_labels(config) if config is not None else {}),
+            **(image.annotations if isinstance(image, Manifest) else {}),
+            **manifest.annotations,
+        },
         tuple(_referrers(catalog, reader, manifest, dict.fromkeys(about))),
         str(manifest.subject.digest) if manifest.subject else "",
     )
@@ -108,10 +126,22 @@ def steps(manifest: Manifest, config: ImageConfig | None) -> list[Step]:
             out.append(Step(keyword, text, None, 0, "", "", entry.created))
             continue
         layer = layers.pop(0)
-        out.append(Step(keyword, text, layer.size, -(-layer.size * 100 // most), str(layer.digest), layer.media_type, entry.created))
+        out.append(
+            Step(
+                keyword,
+                text,
+                layer.size,
+                -(-layer.size * 100 // most),
+                str(layer.digest),
+                layer.media_type,
+                entry.created,
+            )
+        )
     for layer in layers:  # artifacts, and images whose history says less than their layers
         title = layer.annotations.get("org.opencontainers.image.title", "")
-        out.append(Step("", title, layer.size, -(-layer.size * 100 // most), str(layer.digest), layer.media_type, ""))
+        out.append(
+            Step("", title, layer.size, -(-layer.size * 100 // most), str(layer.digest), layer.media_type, "")
+        )
     return out
 
 
@@ -146,9 +176,15 @@ def _facts(config: ImageConfig) -> Iterable[tuple[str, tuple[str, ...]]]:
         if words:
             yield name, (_shell(words),)
     for name, key in (
-        ("Working directory", "WorkingDir"), ("User", "User"), ("Exposed ports", "ExposedPorts"), ("Volumes", "Volumes"), ("Stop signal", "StopSignal"),
-        ("Environment", "Env"), ("Shell", "Shell"), ("On build", "OnBuild"),
-    ):  # fmt: skip
+        ("Working directory", "WorkingDir"),
+        ("User", "User"),
+        ("Exposed ports", "ExposedPorts"),
+        ("Volumes", "Volumes"),
+        ("Stop signal", "StopSignal"),
+        ("Environment", "Env"),
+        ("Shell", "Shell"),
+        ("On build", "OnBuild"),
+    ):
         values = texts(body.get(key))
         if values:
             yield name, values
@@ -163,16 +199,27 @@ def _shell(words: Iterable[str]) -> str:
     return shlex.join(words)
 
 
-def _referrers(catalog: Catalog, reader: Reader, manifest: Manifest | Index, subjects: Iterable[str]) -> Iterable[Referrer]:
+def _referrers(
+    catalog: Catalog, reader: Reader, manifest: Manifest | Index, subjects: Iterable[str]
+) -> Iterable[Referrer]:
     for subject in subjects:
         for entry in catalog.referrers(reader.repository, subject, limit=100):
             notes = entry.get("annotations", {})
             kind = entry.get("artifactType", "")
-            yield Referrer(kind_of(kind), kind or entry["mediaType"], entry["digest"], entry["size"], notes.get("org.opencontainers.image.created", ""), entry["digest"])
+            yield Referrer(
+                kind_of(kind),
+                kind or entry["mediaType"],
+                entry["digest"],
+                entry["size"],
+                notes.get("org.opencontainers.image.created", ""),
+                entry["digest"],
+            )
         if isinstance(manifest, Index):
             for child in reader.attestations(manifest, subject):
                 kind = child.annotations.get("vnd.docker.reference.type", "")
-                yield Referrer("Attestation (BuildKit)", kind, str(child.digest), child.size, "", str(child.digest))
+                yield Referrer(
+                    "Attestation (BuildKit)", kind, str(child.digest), child.size, "", str(child.digest)
+                )
 
 
 def kind_of(artifact_type: str) -> str:
