@@ -21,7 +21,7 @@ import pytest
 import boxwright
 from boxwright.cli.commands import COMMANDS, GROUPS
 from boxwright.cli.flags import HelpRequested
-from boxwright.cli.main import load, split
+from boxwright.cli.parsers import load, split
 from boxwright.errors import BoxwrightError
 
 REPOSITORY = Path(__file__).parent.parent
@@ -29,10 +29,11 @@ SOURCE = REPOSITORY / "src" / "boxwright"
 
 # --- who may import whom ---------------------------------------------------------------------------
 
-GROUND = {"errors", "spec"}
+GROUND = {"errors", "spec", "version"}
 STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime", "network", "settings"}
 MAY_IMPORT = {
     "errors": set(),
+    "version": set(),
     "spec": {"errors"},
     "settings": GROUND,  # a leaf: frozen values, handed down from the engine
     "content": GROUND,
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "engine": STORE | {"image", "registry", "build", "container"},
     "cli": STORE | {"image", "registry", "build", "container", "engine"},
     "api": STORE | {"image", "registry", "build", "container", "engine"},
-    "": {"engine", "cli"},  # boxwright/__init__.py and __main__.py: the doors
+    "": {"engine", "cli", "version"},  # boxwright/__init__.py and __main__.py: the doors
 }
 
 # --- what is done where ----------------------------------------------------------------------------

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.directives import detect_syntax
 from boxwright.build.dockerfile.errors import DockerfileError, render_excerpt
+from boxwright.build.dockerfile.heredoc import run_command
 from boxwright.build.dockerfile.history import created_by
-from boxwright.build.dockerfile.instructions import OnBuild, parse_instruction, run_command, to_stages
+from boxwright.build.dockerfile.instructions import OnBuild
 from boxwright.build.dockerfile.instructions import Run as RunInstruction
 from boxwright.build.dockerfile.parse import parse
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
@@ -61,7 +63,7 @@ def one_input(data: bytes) -> None:
         detect_syntax(data)
         file = parse(data)
         file.dump()
-        global_args, stages = to_stages(file)
+        global_args, stages = stages_of(file)
         for stage in stages:
             _tolerant(lambda: expand_from(stage.from_, {"x": "y"}.get, file.escape))  # noqa: B023 - called at once
             for step in (*global_args, *stage.instructions):

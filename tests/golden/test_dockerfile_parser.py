@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from boxwright.build.dockerfile.construct import stages_of
 from boxwright.build.dockerfile.errors import DockerfileError
-from boxwright.build.dockerfile.instructions import to_stages
 from boxwright.build.dockerfile.parse import parse
 from support import DATA
 
@@ -33,5 +33,5 @@ def test_nothing_is_missing() -> None:
 )
 def test_refused(name: str, reason: str) -> None:
     with pytest.raises(DockerfileError) as caught:
-        to_stages(parse((CORPUS / "testfiles-negative" / name / "Dockerfile").read_bytes()))
+        stages_of(parse((CORPUS / "testfiles-negative" / name / "Dockerfile").read_bytes()))
     assert caught.value.reason == reason

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from boxwright.cli.commands import COMMANDS
 from boxwright.cli.flags import HelpRequested, Parser, UsageError
-from boxwright.cli.main import load
+from boxwright.cli.parsers import load
 
 VALUES = [
     "",

@@ -9,14 +9,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from boxwright.build.dockerfile.chmod import parse_chmod
-from boxwright.build.dockerfile.construct import instruction_of
+from boxwright.build.dockerfile.construct import instruction_of, stages_of
 from boxwright.build.dockerfile.duration import format_duration, go_duration
 from boxwright.build.dockerfile.errors import DockerfileError, render_excerpt
 from boxwright.build.dockerfile.expand import expand, process_words
 from boxwright.build.dockerfile.globs import compile_match
 from boxwright.build.dockerfile.history import created_by
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher, read_ignorefile
-from boxwright.build.dockerfile.instructions import to_stages
 from boxwright.build.dockerfile.parse import parse
 from boxwright.build.dockerfile.pattern import replace, trim_prefix, trim_suffix
 from boxwright.build.dockerfile.substitute import expand_instruction
@@ -163,7 +162,7 @@ SCRAPS = st.lists(
 def survive(data: bytes) -> None:
     try:
         file = parse(data)
-        stages = to_stages(file)[1]
+        stages = stages_of(file)[1]
     except DockerfileError as error:
         render_excerpt("Dockerfile", data, error.ranges)
         return

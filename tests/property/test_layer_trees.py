@@ -17,7 +17,8 @@ from boxwright.layer.apply import unpack
 from boxwright.layer.scan import Scanner
 from boxwright.layer.tree import Tree
 from boxwright.layer.view import LayersView
-from boxwright.layer.write import TarBuilder, write_tree
+from boxwright.layer.walk import write_tree
+from boxwright.layer.write import TarBuilder
 from support_layer import census, expected, layer_store, make_tar, member
 
 ROOT = os.geteuid() == 0

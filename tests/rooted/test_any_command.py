@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.cli.commands import COMMANDS
-from boxwright.cli.main import load, main
+from boxwright.cli.main import main
+from boxwright.cli.parsers import load
 from support import REAL_ROOT
 from support_docs import Desk
 

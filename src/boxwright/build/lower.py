@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
+from boxwright.build.dockerfile.heredoc import run_command
 from boxwright.build.dockerfile.paths import normalize_workdir
 from boxwright.build.graph import Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
@@ -172,7 +173,7 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
         )
     if step.devices:
         raise DockerfileError("RUN --device needs CDI devices, which this engine does not offer")
-    argv, script = ins.run_command(step, state.shell)
+    argv, script = run_command(step, state.shell)
     env, args = state.scope.exec_env()
     inputs: list[Vertex] = []
     mounts = tuple(_mount(planner, state, step, mount, inputs) for mount in step.mounts)

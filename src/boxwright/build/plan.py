@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from boxwright.build import lower
 from boxwright.build.dockerfile import instructions as ins
+from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.expand import expand
 from boxwright.build.dockerfile.parse import Dockerfile
@@ -101,7 +102,7 @@ class Planner:
         self.graph = graph or Graph()
         self.unset: set[str] = set()
         self._bases = bases
-        self._global_args, self.stages = ins.to_stages(dockerfile)
+        self._global_args, self.stages = stages_of(dockerfile)
         self._planned: dict[int, StageState] = {}
         self._planning: list[int] = []
         self._globals: dict[str, str] = {}
@@ -258,7 +259,7 @@ class Planner:
         return {name.lower() for name in (*self.options.image_contexts, *self.options.local_contexts)}
 
     def _triggers(self, texts: list[str], stage: ins.Stage) -> list[ins.Instruction]:
-        return [ins.parse_instruction(text, location=stage.location) for text in texts]
+        return [parse_instruction(text, location=stage.location) for text in texts]
 
     # --- vertices ------------------------------------------------------------------------------
 

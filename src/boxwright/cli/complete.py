@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from boxwright.cli.commands import COMMANDS, GROUPS, HIDDEN, available
 from boxwright.cli.flags import SUPPRESS, Argument, Parser
+from boxwright.cli.parsers import global_parser, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ def complete(words: list[str]) -> int:
 
 def candidates(before: list[str], current: str) -> Iterator[str]:
     """The lines to print."""
-    from boxwright.cli.main import global_parser, load
-
     parser, at = global_parser(), 0
     root = None
     while at < len(before) and before[at].startswith("-"):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from boxwright.cli.commands import COMMANDS, GROUPS, HIDDEN, aliases
 from boxwright.cli.flags import Argument, Parser
-from boxwright.cli.help import PROG, option_help, shown
-from boxwright.cli.main import global_parser, load
+from boxwright.cli.help import option_help, shown
+from boxwright.cli.parsers import PROG, global_parser, load
 
 # A page, its title, and the management commands whose verbs it has; short forms follow their long one.
 _PAGES = (

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from boxwright.cli.commands import COMMANDS, COMMON, GROUPS, HIDDEN, aliases, available
 from boxwright.cli.flags import SUPPRESS, Argument, Parser
-
-PROG = "boxwright"
+from boxwright.cli.parsers import PROG, global_parser
 
 
 def overview(width: int = 80) -> str:
     """``boxwright --help``."""
-    from boxwright.cli.main import global_parser
-
     rows = available()
     common = [name for name in COMMON if name in rows]
     groups = sorted(g for g in GROUPS if " " not in g and any(name.startswith(g + " ") for name in rows))

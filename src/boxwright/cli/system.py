@@ -375,7 +375,7 @@ def info_args(p: Parser) -> None:
 
 def info(ctx: Context, args: Namespace) -> int:
     """System-wide information."""
-    from boxwright import __version__
+    from boxwright.version import __version__
 
     said = ctx.engine.info()
     if args.format:

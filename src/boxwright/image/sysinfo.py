@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boxwright import __version__
 from boxwright.errors import BoxwrightError
 from boxwright.image.catalog import Catalog
 from boxwright.image.compose import timestamp
 from boxwright.spec.platform import host
+from boxwright.version import __version__
 
 if TYPE_CHECKING:
     from boxwright.settings import Settings

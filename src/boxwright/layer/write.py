@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Invalid
@@ -310,10 +310,3 @@ def _header(
 
 _NO_NAMES = bytes(64)
 _ZEROS = bytes(BLOCK)
-
-
-def write_tree(tree: Any, builder: TarBuilder) -> None:
-    """See walk.write_tree."""
-    from boxwright.layer.walk import write_tree as walk
-
-    walk(tree, builder)

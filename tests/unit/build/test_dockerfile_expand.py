@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from boxwright.build.dockerfile import instructions as ins
+from boxwright.build.dockerfile.construct import parse_instruction
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.expand import expand, process_words
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
@@ -109,7 +110,7 @@ def test_patterns_of_many_stars_are_quick() -> None:
 
 
 def expanded(text: str, escape: str = "\\", **env: str) -> Any:
-    return expand_instruction(ins.parse_instruction(text, escape=escape), env.get, escape)
+    return expand_instruction(parse_instruction(text, escape=escape), env.get, escape)
 
 
 def test_env_sees_the_values_from_before() -> None:
@@ -139,9 +140,7 @@ def test_heredoc_bodies() -> None:
 
 
 def test_heredoc_escape_is_always_the_backslash() -> None:
-    found = expand_instruction(
-        ins.parse_instruction("COPY <<A /x\n\\$v `$v\nA", escape="`"), {"v": "1"}.get, "`"
-    )
+    found = expand_instruction(parse_instruction("COPY <<A /x\n\\$v `$v\nA", escape="`"), {"v": "1"}.get, "`")
     assert isinstance(found, ins.Copy)
     assert found.contents[0].data == "$v `1\n"
 
@@ -157,7 +156,7 @@ def test_run_text_is_the_shells() -> None:
 
 
 def test_mount_is_checked_once_expanded() -> None:
-    run = ins.parse_instruction("RUN --mount=type=$t,target=/x true")
+    run = parse_instruction("RUN --mount=type=$t,target=/x true")
     with pytest.raises(
         DockerfileError, match='unsupported mount type "tmp" \\(did you mean tmpfs\\?\\)'
     ) as caught:
@@ -182,24 +181,24 @@ def test_expose_is_split_after_expansion() -> None:
     ],
 )
 def test_not_expanded(text: str) -> None:
-    instruction = ins.parse_instruction(text)
+    instruction = parse_instruction(text)
     assert expand_instruction(instruction, {"x": "1"}.get) is instruction
 
 
 def test_unset_names_are_reported() -> None:
     unset: set[str] = set()
-    expand_instruction(ins.parse_instruction("COPY $a ${b:-x} /c"), {}.get, unset=unset)
+    expand_instruction(parse_instruction("COPY $a ${b:-x} /c"), {}.get, unset=unset)
     assert unset == {"a", "b"}
 
 
 def test_from() -> None:
-    found = ins.parse_instruction("FROM --platform=$p ${i}:1 AS X")
+    found = parse_instruction("FROM --platform=$p ${i}:1 AS X")
     assert isinstance(found, ins.From)
     done = expand_from(found, {"p": "linux/arm64", "i": "alpine"}.get)
     assert (done.image, done.platform, done.stage) == ("alpine:1", "linux/arm64", "x")
     with pytest.raises(DockerfileError, match=r"empty platform value from expression \$p"):
         expand_from(found, {"i": "alpine"}.get)
-    blank = ins.parse_instruction("FROM $i")
+    blank = parse_instruction("FROM $i")
     assert isinstance(blank, ins.From)
     with pytest.raises(DockerfileError, match=r"base name \(\$i\) should not be blank"):
         expand_from(blank, {}.get)

@@ -8,6 +8,7 @@ import pytest
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.chmod import parse_chmod
+from boxwright.build.dockerfile.construct import parse_instruction
 from boxwright.build.dockerfile.duration import format_duration, go_duration
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, render_excerpt
 from boxwright.build.dockerfile.history import created_by
@@ -23,11 +24,11 @@ FACTS: dict[str, Any] = vectors("history-and-small-facts.json")
 
 @pytest.mark.parametrize("case", FACTS["history"], ids=lambda case: case["line"])
 def test_history(case: dict[str, Any]) -> None:
-    step = expand_instruction(ins.parse_instruction(case["line"]), lambda name: None)
+    step = expand_instruction(parse_instruction(case["line"]), lambda name: None)
     declared = [
         (value.key, value.default or "")
         for line in case.get("before", ())
-        for arg in [ins.parse_instruction(line)]
+        for arg in [parse_instruction(line)]
         if isinstance(arg, ins.Arg)
         for value in arg.args
     ]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from boxwright.build.dockerfile import instructions as ins
+from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
-from boxwright.build.dockerfile.instructions import KeyValue, argv, parse_instruction, run_command, to_stages
+from boxwright.build.dockerfile.heredoc import run_command
+from boxwright.build.dockerfile.instructions import KeyValue, argv
 from boxwright.build.dockerfile.parse import parse
 
 
@@ -24,7 +26,7 @@ def refused(text: str) -> str:
 
 
 def test_stages() -> None:
-    args, stages = to_stages(
+    args, stages = stages_of(
         parse(
             b"ARG v=1\nFROM --platform=linux/arm64 a:$v AS Build\nRUN x\nFROM build\nCOPY --from=build /a /b\n"
         )
@@ -39,7 +41,7 @@ def test_stages() -> None:
 
 
 def test_original_text_and_comments() -> None:
-    _, stages = to_stages(parse(b"FROM a\n# first\n# second\nRUN a \\\n  b\n"))
+    _, stages = stages_of(parse(b"FROM a\n# first\n# second\nRUN a \\\n  b\n"))
     run = stages[0].instructions[0]
     assert (run.original, run.comments, run.location) == ("RUN a   b", ("first", "second"), SourceRange(4, 5))
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.directives import detect_syntax, parse_check
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.heredoc import heredocs_of, parse_heredoc
-from boxwright.build.dockerfile.instructions import Arg, Heredoc, parse_instruction, to_stages
+from boxwright.build.dockerfile.instructions import Arg, Heredoc
 from boxwright.build.dockerfile.parse import MAX_LINE, parse
 from boxwright.build.dockerfile.words import json_words, parse_words
 from support import DATA, vectors
@@ -23,7 +24,7 @@ def test_error_texts(case: dict[str, str]) -> None:
     text = case["dockerfile"]
     with pytest.raises(DockerfileError) as caught:
         if text.startswith("FROM"):
-            to_stages(parse(text.encode()))
+            stages_of(parse(text.encode()))
         else:
             parse_instruction(text)
     if "error" in case:
@@ -71,7 +72,7 @@ def test_directives(case: dict[str, Any]) -> None:
 
 def test_doc_comments() -> None:
     for case in FACTS["doc_comments"]:
-        global_args, stages = to_stages(parse(case["dockerfile"].encode()))
+        global_args, stages = stages_of(parse(case["dockerfile"].encode()))
         assert {stage.name: stage.from_.description for stage in stages} == case["stage"]
         args = [*global_args, *(i for stage in stages for i in stage.instructions if isinstance(i, Arg))]
         assert [[value.key, value.comment] for arg in args for value in arg.args] == case["args"]
@@ -205,7 +206,7 @@ def test_refused_files(text: bytes, reason: str) -> None:
 )
 def test_refused_stages(text: str, message: str) -> None:
     with pytest.raises(DockerfileError) as caught:
-        to_stages(parse(text.encode()))
+        stages_of(parse(text.encode()))
     assert str(caught.value) == message
 
 

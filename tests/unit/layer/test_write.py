@@ -13,7 +13,8 @@ import pytest
 
 from boxwright.layer.apply import remove
 from boxwright.layer.scan import Scanner
-from boxwright.layer.write import Entry, EntryInvalid, TarBuilder, write_tree
+from boxwright.layer.walk import write_tree
+from boxwright.layer.write import Entry, EntryInvalid, TarBuilder
 from support_layer import layer_store
 
 

@@ -11,7 +11,7 @@ from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.flags import Flags
 from boxwright.build.dockerfile.heredoc import is_heredoc, parse_heredoc
 from boxwright.build.dockerfile.mounts import mount_of, parse_device
-from boxwright.build.dockerfile.parse import Dockerfile, Node
+from boxwright.build.dockerfile.parse import Dockerfile, Node, parse
 from boxwright.build.dockerfile.text import SPACES, did_you_mean, go_quote
 from boxwright.spec.values import replace
 
@@ -64,6 +64,17 @@ def instruction_of(node: Node, *, location: SourceRange | None = None) -> ins.In
         return make(node, common)
     except DockerfileError as error:
         raise error.at(where) from None
+
+
+def parse_instruction(
+    text: str, *, escape: str = "\\", location: SourceRange | None = None
+) -> ins.Instruction:
+    """One instruction from its text, heredocs included: how an ONBUILD trigger becomes a step.
+
+    Raises DockerfileError.
+    """
+    node = parse(text.encode("utf-8", "surrogateescape"), escape=escape).nodes[0]
+    return instruction_of(node, location=location)
 
 
 def _no_flags(node: Node) -> None:

@@ -6,7 +6,7 @@ import re
 
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.expand import nothing_set, process_words
-from boxwright.build.dockerfile.instructions import Heredoc
+from boxwright.build.dockerfile.instructions import Heredoc, InlineFile, Run
 
 _WORD = re.compile(r"([0-9]*)<<(-?)\s*([^<]*)\Z")
 
@@ -44,6 +44,27 @@ def heredocs_of(line: str) -> list[Heredoc]:
     except DockerfileError:
         return []  # not shell words at all: the text is meant for a shell to complain about
     return [found for word in words if (found := parse_heredoc(word)) is not None]
+
+
+def run_command(
+    run: Run, shell: tuple[str, ...] = ("/bin/sh", "-c")
+) -> tuple[tuple[str, ...], InlineFile | None]:
+    """The argv of a RUN under a SHELL, and the script file (mode 0755) that it needs, if any.
+
+    A command that is only a heredoc runs its body: through the shell, or, with `#!` in its first line,
+    as the file /dev/pipes/NAME (dockerfile.md 1.6). With more around the heredoc the shell reads both.
+    """
+    args = run.args or (("",) if run.shell_form else ())
+    if run.heredocs and run.shell_form:
+        first = run.heredocs[0]
+        if parse_heredoc(args[0]) is None:
+            args = (args[0] + "".join(f"\n{h.content}{h.name}" for h in run.heredocs),)
+        elif first.text.startswith("#!"):
+            path = f"/dev/pipes/{first.name}"
+            return (path,), InlineFile(path, first.text)
+        else:
+            args = (first.text,)
+    return (*shell, *args) if run.shell_form else args, None
 
 
 def _quotes(text: str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.duration import format_duration
+from boxwright.build.dockerfile.heredoc import run_command
 from boxwright.build.dockerfile.paths import normalize_workdir
 from boxwright.build.dockerfile.ports import parse_ports
 from boxwright.build.dockerfile.text import go_quote_list
@@ -29,7 +30,7 @@ def created_by(
     hold its final values. Raises DockerfileError for EXPOSE words that are no ports.
     """
     if isinstance(instruction, ins.Run):
-        return " ".join(("RUN", *_declared(build_args), *ins.run_command(instruction, shell)[0])) + _SUFFIX
+        return " ".join(("RUN", *_declared(build_args), *run_command(instruction, shell)[0])) + _SUFFIX
     if isinstance(instruction, ins.Copy | ins.Add):
         return _copied(instruction)
     if isinstance(instruction, ins.Workdir):

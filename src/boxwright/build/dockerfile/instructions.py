@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Literal
 
-    from boxwright.build.dockerfile.parse import Dockerfile
-
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:
@@ -293,45 +291,3 @@ class Stage:
 def argv(command: Command, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> tuple[str, ...]:
     """What CMD or ENTRYPOINT put into the config: exec form as it is, else behind the SHELL in force."""
     return (*shell, " ".join(command.args)) if command.shell_form else command.args
-
-
-def run_command(
-    run: Run, shell: tuple[str, ...] = ("/bin/sh", "-c")
-) -> tuple[tuple[str, ...], InlineFile | None]:
-    """The argv of a RUN under a SHELL, and the script file (mode 0755) that it needs, if any.
-
-    A command that is only a heredoc runs its body: through the shell, or, with `#!` in its first line,
-    as the file /dev/pipes/NAME (dockerfile.md 1.6). With more around the heredoc the shell reads both.
-    """
-    args = run.args or (("",) if run.shell_form else ())
-    if run.heredocs and run.shell_form:
-        from boxwright.build.dockerfile.heredoc import parse_heredoc
-
-        first = run.heredocs[0]
-        if parse_heredoc(args[0]) is None:
-            args = (args[0] + "".join(f"\n{h.content}{h.name}" for h in run.heredocs),)
-        elif first.text.startswith("#!"):
-            path = f"/dev/pipes/{first.name}"
-            return (path,), InlineFile(path, first.text)
-        else:
-            args = (first.text,)
-    return (*shell, *args) if run.shell_form else args, None
-
-
-def parse_instruction(text: str, *, escape: str = "\\", location: SourceRange | None = None) -> Instruction:
-    """One instruction from its text, heredocs included: how an ONBUILD trigger becomes a step.
-
-    Raises DockerfileError.
-    """
-    from boxwright.build.dockerfile.construct import instruction_of
-    from boxwright.build.dockerfile.parse import parse
-
-    node = parse(text.encode("utf-8", "surrogateescape"), escape=escape).nodes[0]
-    return instruction_of(node, location=location)
-
-
-def to_stages(dockerfile: Dockerfile) -> tuple[tuple[Arg, ...], tuple[Stage, ...]]:
-    """The ARGs above the first FROM, and the stages. Raises DockerfileError with line and range."""
-    from boxwright.build.dockerfile.construct import stages_of
-
-    return stages_of(dockerfile)

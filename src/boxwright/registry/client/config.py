@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from boxwright import __version__
 from boxwright.errors import Invalid
 from boxwright.settings import Settings
 from boxwright.spec.values import dataclass, field
+from boxwright.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
