@@ -133,13 +133,14 @@ def ps(ctx: Context, args: Namespace) -> int:
 
 
 def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict[str, Any]:
+    from boxwright.build.dockerfile.text import go_quote
     from boxwright.cli.format import Method
     from boxwright.cli.tables import created_at, ellipsis, human_size, since
     from boxwright.container import describe
 
     def command() -> str:
         text = describe.command_text(container)
-        return '"' + (ellipsis(text, 20) if trunc else text) + '"'
+        return go_quote(ellipsis(text, 20) if trunc else text)
 
     def mounts(local: bool = False) -> Any:
         names = [m["name"] or m["source"] for m in container.record["mounts"] if not local or m["name"]]

@@ -6,6 +6,8 @@ import os
 import sys
 from functools import cached_property
 
+from boxwright.cli.printable import STYLES, printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.engine import Engine
@@ -52,11 +54,20 @@ class Context:
     # --- output ----------------------------------------------------------------------------------
 
     def out(self, text: str = "") -> None:
-        """One line of data on standard output."""
-        sys.stdout.write(text + "\n")
+        """One line of data on standard output: on a terminal without what it would obey, elsewhere as it is."""
+        sys.stdout.write((printable(text) if self.stdout_is_tty else text) + "\n")
 
     def err(self, text: str = "") -> None:
-        """One line for people (progress, warnings, errors) on standard error, after what was printed before."""
+        """One line for people (progress, warnings, errors) on standard error, after what was printed before. Only our own
+        styles are obeyed by the terminal that shows it."""
+        self.relay(self.shown(text))
+
+    def shown(self, text: str) -> str:
+        """Text for people, with nothing in it that a terminal would obey but our own styles, where there are any."""
+        return printable(text, own=self.color)
+
+    def relay(self, text: str) -> None:
+        """A line of the user's own program on standard error, untouched, after what was printed before."""
         try:
             sys.stdout.flush()
         except BrokenPipeError:
@@ -101,8 +112,7 @@ class Context:
 
     def paint(self, text: str, style: str) -> str:
         """The text in a style (red, green, yellow, cyan, bold, faint) if colours are allowed."""
-        code = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "faint": "2"}[style]
-        return f"\x1b[{code}m{text}\x1b[0m" if self.color else text
+        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.color else text
 
     @cached_property
     def width(self) -> int:
@@ -124,7 +134,7 @@ class Context:
     def confirm(self, warning: str, *, question: str = "Are you sure you want to continue?") -> bool:
         """Docker's prompt before a prune. Anything but y is no; without a terminal a line is read all the same."""
         sys.stdout.flush()
-        sys.stderr.write(f"{warning}\n{question} [y/N] ")
+        sys.stderr.write(f"{self.shown(warning)}\n{self.shown(question)} [y/N] ")
         sys.stderr.flush()
         return bool(sys.stdin) and sys.stdin.readline().strip().lower() in ("y", "yes")
 

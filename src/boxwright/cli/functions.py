@@ -225,9 +225,9 @@ def _formatted(verb: str, flags: str, precision: int | None, value: Any) -> str 
         text = go_value(value)
         return text if precision is None or not isinstance(value, str) else text[:precision]
     if verb == "q" and isinstance(value, str):
-        import json
+        from boxwright.build.dockerfile.text import go_quote
 
-        return json.dumps(value, ensure_ascii=False)
+        return go_quote(value)
     if verb == "t" and isinstance(value, bool):
         return go_value(value)
     if verb == "T":

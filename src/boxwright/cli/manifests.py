@@ -253,6 +253,9 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
 
     reference, desc, content, platforms = inspect(ctx.engine.registry, args.name)
     if args.raw:
+        if ctx.stdout_is_tty:
+            ctx.out(content.raw.decode("utf-8", "surrogateescape"))
+            return 0
         sys.stdout.flush()
         sys.stdout.buffer.write(content.raw)
         return 0

@@ -151,12 +151,12 @@ class Plain(View):
             if not line.endswith((b"\n", b"\r")):
                 step.line[event.stream] = at, line
                 return
-            self._say(step, f"{at:.3f} {line.decode('utf-8', 'replace').rstrip()}")
+            self._say(step, f"{at:.3f} {line.decode('utf-8', 'replace').rstrip()}", raw=True)
             at = event.at
 
     def _end(self, step: _Shown, event: Any) -> None:
         for at, line in step.line.values():
-            self._say(step, f"{at:.3f} {line.decode('utf-8', 'replace').rstrip()}")
+            self._say(step, f"{at:.3f} {line.decode('utf-8', 'replace').rstrip()}", raw=True)
         step.line.clear()
         match event:
             case StepCached():
@@ -168,13 +168,14 @@ class Plain(View):
         self.ctx.err()
         self._current = None
 
-    def _say(self, step: _Shown, text: str) -> None:
+    def _say(self, step: _Shown, text: str, *, raw: bool = False) -> None:
+        """A line of a step; `raw`: the step's own program said it."""
         if self._current is not step:
             if self._current is not None:
                 self.ctx.err(f"#{self._current.number} ...\n")
             self.ctx.err(f"#{step.number} {step.name}")
             self._current = step
-        self.ctx.err(f"#{step.number} {text}")
+        (self.ctx.relay if raw else self.ctx.err)(f"#{step.number} {text}")
 
 
 class RawJson(View):

@@ -242,7 +242,7 @@ class Terminal(Tally):
 
     def say(self, text: str) -> None:
         if self._live is not None:
-            self._live.console.print(text, highlight=False, markup=False)
+            self._live.console.print(self.ctx.shown(text), highlight=False, markup=False)
         else:
             self.ctx.err(text)
 

@@ -87,9 +87,9 @@ class Terminal(View):
                 line.log = (line.log + [_readable(w) for w in whole])[-_LOG_LINES:]
                 self._partial[event.step] = rest
             case StepStatus():
-                line.status[event.id] = status_text(event)
+                line.status[event.id] = _readable(status_text(event))
             case StepMissed():
-                line.status["why"] = f"because: {event.reason}"
+                line.status["why"] = _readable(f"because: {event.reason}")
             case StepCached():
                 self._end(line, "cached")
             case StepDone():
@@ -115,7 +115,7 @@ class Terminal(View):
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         sys.stderr.write(
             up
-            + "".join(f"\r\x1b[2K{line}\n" for line in lines)
+            + "".join(f"\r\x1b[2K{self.ctx.shown(line)}\n" for line in lines)
             + ("\x1b[0J" if len(lines) < self._drawn else "")
         )
         sys.stderr.flush()

@@ -75,22 +75,15 @@ def report(ctx: Context, error: Exception) -> int:
 
 
 def _tell(ctx: Context, message: str, hint: str) -> None:
-    # A file name in a message may hold anything; an escape sequence must not reach the terminal.
-    ctx.err(f"{ctx.paint('Error', 'red')}: {_printable(message) or 'failed without saying why'}")
+    ctx.err(f"{ctx.paint('Error', 'red')}: {message or 'failed without saying why'}")
     if hint:
-        ctx.err(f"{ctx.paint('Hint', 'cyan')}: {_printable(hint)}")
+        ctx.err(f"{ctx.paint('Hint', 'cyan')}: {hint}")
 
 
 def _usage(ctx: Context, error: UsageError) -> int:
-    ctx.err(_printable(str(error)))
+    ctx.err(str(error))
     if error.hint:
-        ctx.err(f"{ctx.paint('Hint', 'cyan')}: {_printable(error.hint)}")
+        ctx.err(f"{ctx.paint('Hint', 'cyan')}: {error.hint}")
     usage = f"Usage:  {error.usage}\n\n" if error.usage else ""
     ctx.err(f"\n{usage}Run '{error.prog} --help' for more information")
     return error.exit_code
-
-
-def _printable(text: str) -> str:
-    if text.isascii() and "\x1b" not in text and "\r" not in text:
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

@@ -91,6 +91,7 @@ def _df_details(ctx: Context, usage: Usage) -> None:
 
 
 def _container_rows(ctx: Context, usage: Usage) -> Iterable[dict[str, Any]]:
+    from boxwright.build.dockerfile.text import go_quote
     from boxwright.cli.tables import ellipsis
     from boxwright.container.describe import command_text, status_text
 
@@ -98,7 +99,7 @@ def _container_rows(ctx: Context, usage: Usage) -> Iterable[dict[str, Any]]:
         yield {
             "ID": short_id(container.id),
             "Image": container.record["image"],
-            "Command": f'"{ellipsis(command_text(container), 20)}"',
+            "Command": go_quote(ellipsis(command_text(container), 20)),
             "LocalVolumes": str(sum(bool(point["name"]) for point in container.record["mounts"])),
             "Size": human_size(usage.containers.get(container.id, 0)),
             "RunningFor": since(container.created),

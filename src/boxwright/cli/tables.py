@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from boxwright.cli.printable import printable
 from boxwright.errors import Invalid
 
 TYPE_CHECKING = False
@@ -208,8 +209,7 @@ def _value(value: Any) -> Any:
 
 def _cell(value: Any) -> str:
     # A newline or tab in a name would tear the table apart.
-    text = str(_value(value))
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    return printable(str(_value(value)), line=True)
 
 
 class ConfigInvalid(Invalid):

@@ -50,7 +50,7 @@ def ports_text(container: Container) -> str:
 
 
 def command_text(container: Container) -> str:
-    """Entrypoint and command as one line, in quotes as `ps` shows it."""
+    """Entrypoint and command as one line; `ps` shows it in Go's quotes."""
     words = container.command
     return (
         words[0] + "".join(" " + (f"'{w}'" if " " in w or not w else w) for w in words[1:]) if words else ""

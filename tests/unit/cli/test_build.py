@@ -164,7 +164,7 @@ class Screen(Context):
         super().__init__()
         self.lines: list[str] = []
 
-    def err(self, text: str = "") -> None:
+    def relay(self, text: str) -> None:
         self.lines.append(text)
 
 

@@ -103,3 +103,48 @@ def test_distance() -> None:
     assert closest("imgaes", ["image", "images", "inspect"]) == ["images", "image"]
     assert closest("xyz", ["image"]) == []
     assert closest("hist", ["history", "images"]) == ["history"]
+
+
+HOSTILE = "a\x1b]0;title\x07b\x1b[2J\rc\x9b1md\u202ee\udc9bf\x7f\n\tg 日本\u3000é👩\u200d🔧"
+HARMLESS = "a\\x1b]0;title\\x07b\\x1b[2J\\x0dc\\u009b1md\\u202ee\\x9bf\\u007f\n\tg 日本\u3000é👩\u200d🔧"
+
+
+def test_a_terminal_obeys_no_text_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ctx = Context()
+    ctx.out(HOSTILE)
+    assert out.getvalue() == HARMLESS + "\n"
+    ctx.err(f"{ctx.paint('Error', 'red')}: {HOSTILE}")
+    assert err.getvalue() == f"\x1b[31mError\x1b[0m: {HARMLESS}\n"
+
+
+def test_a_pipe_gets_data_as_it_is_and_words_for_people_escaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    ctx = Context()
+    ctx.out(HOSTILE)
+    ctx.err("\x1b[31m" + HOSTILE)
+    ctx.relay("\x1b[31mthe program's own")
+    assert out.getvalue() == HOSTILE + "\n"
+    assert err.getvalue() == f"\\x1b[31m{HARMLESS}\n\x1b[31mthe program's own\n"
+
+
+def test_json_on_a_terminal_stays_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    from boxwright.cli.functions import to_json
+
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    value = {"Label": "a\x1b[2J\x9b\x7f\u202e\n"}
+    Context().out(to_json(value))
+    assert json.loads(out.getvalue()) == value
+    assert out.getvalue().isprintable() or out.getvalue()[:-1].isprintable()

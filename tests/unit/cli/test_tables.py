@@ -175,7 +175,7 @@ def test_table(tmp_path: Path) -> None:
     assert shown(tmp_path, default=("Repository", "ID")) == [
         "REPOSITORY   IMAGE ID",
         "busybox      abc",
-        "a?b?         def",
+        "a\\tb\\x1b     def",
     ]
     assert shown(tmp_path, format="table", quiet=True) == ["abc", "def"]
     assert shown(tmp_path, format="{{.ID}}", quiet=True) == ["abc", "def"]
