@@ -231,23 +231,67 @@ def test_archives(engine: Engine, context: Path, mode: str) -> None:
     assert lines == ["f 0644 0:0 tmp/h  4e07408562be", "h 0644 0:0 tmp/x/through tmp/h"]
 
 
-def test_hostile_archives_stay_inside(engine: Engine, context: Path) -> None:
+@pytest.mark.parametrize("place", ["/in/", "/there/in", "/"])
+def test_archives_stay_below_their_destination(engine: Engine, context: Path, place: str) -> None:
+    """The destination is the root for the archive's links, and for those that are there already."""
     archive(
         context / "t",
-        ("evil", {"type": tarfile.SYMTYPE, "linkname": "/../../.."}),
-        ("evil/etc/new", {"data": b"x"}),
-        ("/abs", {"data": b"y"}),
+        ("up", {"type": tarfile.SYMTYPE, "linkname": ".."}),
+        ("up/etc/mine", {"data": b"1"}),
+        ("far", {"type": tarfile.SYMTYPE, "linkname": "/../../.."}),
+        ("far/etc/new", {"data": b"2"}),
+        ("abs", {"type": tarfile.SYMTYPE, "linkname": "/etc"}),
+        ("abs/other", {"data": b"3"}),
+        ("chain", {"type": tarfile.SYMTYPE, "linkname": "up/abs"}),
+        ("chain/last", {"data": b"4"}),
+        ("hard", {"type": tarfile.LNKTYPE, "linkname": "chain/last"}),
+        ("/rooted", {"data": b"5"}),
+        ("here/link/kept", {"data": b"6"}),
     )
-    assert set(build(engine, context, "FROM base\nADD t /in/\n")) == {"in", "in/evil", "etc/new", "in/abs"}
-    for members in ([("../up", {"data": b"x"})], [("h", {"type": tarfile.LNKTYPE, "linkname": "missing"})]):
+    (context / "here").mkdir()
+    (context / "here/link").symlink_to("../../../etc")
+    text = f"FROM base\nCOPY here {place}/here\nADD t {place}\n"
+    before = f"FROM base\nCOPY here {place}/here\n"
+    top = place.strip("/") + "/" if place.strip("/") else ""
+    known = set(build(engine, context, before))
+    assert set(build(engine, context, text)) - known == {
+        f"{top}{name}"
+        for name in ("up", "far", "abs", "chain", "hard", "rooted")
+        + (("etc",) if top else ())
+        + ("etc/mine", "etc/new", "etc/other", "etc/last", "etc/kept")
+    }
+
+
+def test_hostile_archives_are_refused(engine: Engine, context: Path) -> None:
+    for members in (
+        [("../up", {"data": b"x"})],
+        [("h", {"type": tarfile.LNKTYPE, "linkname": "missing"})],
+        [("h", {"type": tarfile.LNKTYPE, "linkname": "../etc/passwd"})],
+        [("h", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"})],
+    ):
         archive(context / "t", *members)
-        with pytest.raises(BuildFailed, match=r"leads out|not in it"):
+        with pytest.raises(BuildFailed, match=r"leads out|no file of it"):
             build(engine, context, "FROM base\nADD t /in/\n")
     archive(context / "t", *((f"f{n}", {"data": os.urandom(3000)}) for n in range(20)))
     (context / "t").write_bytes((context / "t").read_bytes()[:-20_000])
     with pytest.raises(BuildFailed):
         build(engine, context, "FROM base\nADD t /in/\n")
     assert not list(engine.fsck())
+
+
+def test_hard_links_of_an_archive_to_what_is_there(engine: Engine, context: Path) -> None:
+    """They name the file of the layer below, which is told again with them; also one that the same ADD brought."""
+    archive(
+        context / "t",
+        ("sub/l", {"type": tarfile.LNKTYPE, "linkname": "a"}),
+        ("m", {"type": tarfile.LNKTYPE, "linkname": "b"}),
+    )
+    text = "FROM base\nCOPY --chown=3 --chmod=640 a /in/a\nADD b t /in/\n"
+    tree = build(engine, context, text)
+    assert tree["in/sub/l"] == tree["in/a"] and tree["in/a"].startswith("file 0640 3:3")
+    assert tree["in/m"] == tree["in/b"]
+    lines = [line for line in corpus.entries(engine, "out", above=2)[0] if line.startswith("h")]
+    assert lines == ["h 0644 0:0 in/m in/b", "h 0640 3:3 in/sub/l in/a"]
 
 
 def test_what_only_looks_like_an_archive_is_copied(engine: Engine, context: Path) -> None:

@@ -34,7 +34,8 @@ class CopyPart:
             "source": self.source,
             "input": self.input,
             "data": self.data,
-            "unpack": self.unpack,
+            # The rules' number: by the first, links of an archive led out of its destination.
+            "unpack": 2 if self.unpack else False,
             "mode": self.mode,
         }
 

@@ -35,7 +35,7 @@ def file_name(url: str) -> str:
 class HttpOp(BaseOp):
     """Fetches `url`. With a checksum the key needs no network; without, the server is asked whether it changed."""
 
-    kind: ClassVar[str] = "http/1"
+    kind: ClassVar[str] = "http/2"  # of kind 1 are records whose checksum was never compared
 
     url: str
     checksum: str = ""
@@ -62,8 +62,6 @@ class HttpOp(BaseOp):
         fetch = _Fetch(self, ctx)
         found = selection.payload if selection is not None else fetch.ask()
         digest = Digest.parse(found["digest"])
-        if ctx.rooms.store.size(digest) is None:
-            found = fetch.download({})
         builder = LayerBuilder(None, layer_time(self.epoch, 0))
         mtime = (
             builder.mtime if self.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
@@ -95,18 +93,23 @@ class _Fetch:
         self._memory = ctx.rooms.root / "cache" / "http" / f"{name}.json"
 
     def ask(self) -> dict[str, Any]:
-        """digest, size and mtime (unix seconds, 0 = unknown) of what the URL has now."""
+        """digest, size and mtime (unix seconds, 0 = unknown) of what the URL has now. Raises DownloadFailed,
+        ChecksumMismatch."""
         known = self._remembered()
-        if self._op.checksum and known.get("digest") == self._op.checksum and self._held(known):
-            return known
-        conditions: dict[str, str] = {}
-        if known and self._held(known):
-            conditions = {
-                k: v
-                for k, v in (("If-None-Match", known["etag"]), ("If-Modified-Since", known["modified"]))
-                if v
-            }
-        return self.download(conditions, known)
+        if known and not self._held(known):
+            known = {}
+        if self._op.checksum:
+            # "Not modified" says nothing of a checksum: either the content at hand has it, or all of it comes again.
+            return known if known.get("digest") == self._op.checksum else self._download({}, {})
+        conditions = {
+            k: v
+            for k, v in (
+                ("If-None-Match", known.get("etag")),
+                ("If-Modified-Since", known.get("modified")),
+            )
+            if v
+        }
+        return self._download(conditions, known)
 
     def _held(self, known: dict[str, Any]) -> bool:
         digest = Digest.parse(known["digest"])
@@ -114,10 +117,10 @@ class _Fetch:
         self._ctx.lease.hold("blob", digest)
         return bool(self._ctx.rooms.store.size(digest) == known["size"])
 
-    def download(self, conditions: Mapping[str, str], known: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fetch, unless the conditions say that nothing changed. Raises DownloadFailed, ChecksumMismatch."""
+    def _download(self, conditions: Mapping[str, str], known: dict[str, Any]) -> dict[str, Any]:
+        """Fetch, unless the server answers the conditions with "not modified": then it is what was `known`."""
         reply = self._request(conditions)
-        if reply.status == 304 and known:
+        if reply.status == 304:
             reply.release()
             return known
         try:

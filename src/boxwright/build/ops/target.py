@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
@@ -29,6 +29,10 @@ class Found(Protocol):
     @property
     def type(self) -> str: ...
     @property
+    def size(self) -> int: ...
+    @property
+    def device(self) -> tuple[int, int]: ...
+    @property
     def mode(self) -> int: ...
     @property
     def uid(self) -> int: ...
@@ -46,6 +50,8 @@ class Parent(Protocol):
     """The tree below: `layer.view.LayersView`."""
 
     def lstat(self, path: str) -> Found | None: ...
+    def content(self, node: Any) -> bytes: ...
+    def open(self, node: Any) -> BinaryIO: ...
 
 
 class Content(Protocol):
@@ -102,11 +108,13 @@ class LayerBuilder:
             return None
         return self._parent.lstat(path)
 
-    def real(self, path: str, *, follow_last: bool = True) -> str:
+    def real(self, path: str, *, follow_last: bool = True, top: str = "") -> str:
         """The path with symbolic links resolved inside the root; what does not exist stays as written.
 
-        Raises CopyRefused for a circle.
+        `top`, a real path, takes the root's place: `path` is below it, and so is whatever a link leads to. Raises
+        CopyRefused for a circle.
         """
+        above = (top,) if top else ()
         todo = _parts(path)
         done: list[str] = []
         links = 0
@@ -115,7 +123,7 @@ class LayerBuilder:
             if name == "..":
                 del done[-1:]
                 continue
-            here = "/".join((*done, name))
+            here = "/".join((*above, *done, name))
             found = self.lookup(here) if (todo or follow_last) else None
             if found is None or found.type != "symlink":
                 done.append(name)
@@ -126,14 +134,16 @@ class LayerBuilder:
             if found.link.startswith("/"):
                 done.clear()
             todo += _parts(found.link)
-        return "/".join(done)
+        return "/".join((*above, *done))
 
     # --- planning ------------------------------------------------------------------------------
 
-    def make_directory(self, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> str:
-        """The directory at `path` and its missing parents, links followed; existing ones stay as they are.
-        Returns where it really is. Raises CopyRefused when something else is in the way."""
-        real = self.real(path)
+    def make_directory(
+        self, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0, *, top: str = ""
+    ) -> str:
+        """The directory at `path` and its missing parents, links followed as `real` does; existing ones stay as they
+        are. Returns where it really is. Raises CopyRefused when something else is in the way."""
+        real = self.real(path, top=top)
         parts = real.split("/") if real else []
         for count in range(1, len(parts) + 1):
             here = "/".join(parts[:count])
@@ -184,9 +194,31 @@ class LayerBuilder:
         else:
             self._entries[path] = entry
 
-    def planned(self, path: str) -> Planned | None:
-        """The entry that is planned for exactly this path."""
-        return self._entries.get(path)
+    def linkable(self, path: str) -> Planned | None:
+        """What is at exactly this path, ready to be planned for another name of the same file; a file of the parent's
+        becomes one of this layer's. None for a directory, and when there is nothing."""
+        found = self.lookup(path)
+        if found is None or found.type == "dir":
+            return None
+        if not isinstance(found, Planned):
+            assert self._parent is not None
+            content = _Below(self._parent, found) if found.type == "file" else None
+            found = Planned(
+                found.type,
+                found.mode & 0o7777,
+                found.uid,
+                found.gid,
+                found.mtime_ns,
+                found.size if content else 0,
+                found.link,
+                found.device,
+                found.xattrs,
+                content,
+            )
+        if found.type == "file" and found.identity is None:
+            found = found._replace(identity=("linked", path))
+        self._entries[path] = found
+        return found
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -277,6 +309,19 @@ class LayerBuilder:
         xattrs = {os.fsencode(k): v for k, v in found.items()} if found else None
         builder.put(name, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=xattrs)
         builder.content_bytes(content)
+
+
+class _Below(NamedTuple):
+    """A file's content in the parent's tree."""
+
+    parent: Parent
+    node: Found
+
+    def open(self) -> BinaryIO | bytes:
+        return self.parent.content(self.node) if self.node.size < _CHUNK else self.parent.open(self.node)
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return self.node.xattrs
 
 
 class Inline(NamedTuple):

@@ -1,7 +1,8 @@
 """ADD of an archive: its entries, re-rooted at the destination, become entries of the layer.
 
 The archive is scanned once; a compressed one is inflated into an unnamed file first, so that the entries can be
-written sorted. Names are taken as hostile: they are resolved inside the root, links included.
+written sorted. Names are taken as hostile: the destination is the root of all that is unpacked, for links as well, those
+that are there already included (BuildKit changes its root there).
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def _entry(
     if not name:
         return  # the archive's own root: the destination is what it is
     directory, _, base = name.rpartition("/")
-    parent = builder.make_directory(f"{top}/{directory}" if directory else top, 0o755)
+    parent = builder.make_directory(directory, 0o755, top=top)
     path = f"{parent}/{base}" if parent else base
     if header.type == "hardlink":
         _link(builder, top, path, header)
@@ -172,10 +173,12 @@ def _link(builder: LayerBuilder, top: str, path: str, header: Header) -> None:
     from boxwright.layer.tree import clean
 
     target = os.fsdecode(clean(header.link))
-    real = builder.real(f"{top}/{target}" if top else target, follow_last=False)
-    found = builder.planned(real)
-    if found is None or found.type == "dir":
-        raise ArchiveInvalid(f"the archive has a hard link {path!r} to {target!r}, which is not in it")
+    real = builder.real(target, follow_last=False, top=top)
+    found = builder.linkable(real)
+    if found is None:
+        raise ArchiveInvalid(
+            f"the archive has a hard link {path!r} to {target!r}, which is no file of it or of its destination"
+        )
     if real != path:
         builder.replace(path, found)
 

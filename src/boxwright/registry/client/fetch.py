@@ -50,7 +50,8 @@ def fetch(
             host = None
         if not host:
             raise Invalid(f"invalid URL {place[:200]!r}")
-        reply = http.send("GET", place, headers=headers(host))
+        sent = headers(host)
+        reply = http.send("GET", place, headers=sent)
         if reply.status not in (301, 302, 303, 307, 308):
             break
         target = reply.header("Location")
@@ -60,7 +61,7 @@ def fetch(
             raise DownloadFailed(f"{url} redirects to {place[:200]!r}")
     else:
         raise DownloadFailed(f"{url} redirects more than {_REDIRECTS} times")
-    if reply.status in (200, 304):
+    if reply.status == 200 or (reply.status == 304 and any(name.startswith("If-") for name in sent)):
         return reply
     reply.close()
     message = f"invalid response status {reply.status} of {url}"

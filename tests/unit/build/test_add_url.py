@@ -1,0 +1,108 @@
+"""ADD of a URL, from a web server on loopback that answers conditions."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import support_corpus as corpus
+from boxwright import Engine
+from boxwright.build.request import BuildFailed
+from boxwright.registry.client.fetch import DownloadFailed, open_url
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """One file everywhere. `asked` are (path, whether with a condition); `always` answers 304 whatever is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.content = b"one"
+        self.always = False
+        self.asked: list[tuple[str, bool]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        body = self.server.content
+        tag = f'"{hashlib.sha256(body).hexdigest()}"'
+        conditional = any(name.startswith("If-") for name in self.headers)
+        self.server.asked.append((self.path, conditional))
+        if self.server.always or self.headers.get("If-None-Match") == tag:
+            self.send_response(304)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    server = Site()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine(tmp_path / "root")
+    yield engine
+    engine.db.close()
+
+
+def added(engine: Engine, url: str, flag: str = "") -> str:
+    engine.build(dockerfile_data=f"FROM scratch\nADD {flag} {url} /f\n".encode(), tags=("out",))
+    return corpus.tree(engine, "out")["f"].split()[-1]
+
+
+def test_a_checksum_is_compared_whatever_is_known_of_the_url(engine: Engine, site: Site) -> None:
+    """What "not modified" confirms is what was there before, not what the Dockerfile wants."""
+    right = {name: f"{name}:{hashlib.new(name, site.content).hexdigest()}" for name in ("sha256", "sha512")}
+    plain = added(engine, f"{site.url}/f")
+    for wrong in ("sha256:" + "0" * 64, "sha512:" + "0" * 128, right["sha512"][:-1] + "x"):
+        for _ in range(2):  # nothing of a failure is remembered
+            with pytest.raises(BuildFailed, match=r"digest mismatch|digest"):
+                added(engine, f"{site.url}/f", f"--checksum={wrong}")
+    for name, checksum in right.items():
+        assert added(engine, f"{site.url}/f", f"--checksum={checksum}") == plain, name
+    assert all(not conditional for _, conditional in site.asked[1:])
+    count = len(site.asked)
+    added(engine, f"{site.url}/other/f", f"--checksum={right['sha256']}")
+    assert len(site.asked) == count  # the content is named, so no server is asked
+
+
+def test_what_did_not_change_is_not_sent_again(engine: Engine, site: Site) -> None:
+    first = added(engine, f"{site.url}/f")
+    assert added(engine, f"{site.url}/f") == first and site.asked == [("/f", False), ("/f", True)]
+    site.content = b"two"
+    assert added(engine, f"{site.url}/f") != first
+    with pytest.raises(BuildFailed, match="digest mismatch"):
+        added(engine, f"{site.url}/f", f"--checksum=sha256:{hashlib.sha256(b'one').hexdigest()[::-1]}")
+
+
+def test_not_modified_is_no_answer_to_a_plain_question(engine: Engine, site: Site) -> None:
+    site.always = True
+    with pytest.raises(BuildFailed, match="invalid response status 304"):
+        added(engine, f"{site.url}/f")
+    with pytest.raises(DownloadFailed, match="invalid response status 304"):
+        open_url(engine.settings, f"{site.url}/context.tar")
