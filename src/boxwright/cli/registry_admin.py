@@ -23,14 +23,13 @@ class NoAccounts(Invalid):
 
 def _catalog(config: RegistryConfig) -> Catalog:
     from boxwright.registry.server.catalog import Catalog
-    from boxwright.registry.server.tokens import SCHEMA
 
     if not (config.storage / "registry.db").exists():
         raise Invalid(
             f"there is no registry in {config.storage}",
             hint="name it with --storage, or start `boxwright registry serve` once",
         )
-    return Catalog(config.storage / "registry.db", extensions=(SCHEMA,))
+    return Catalog(config.storage / "registry.db")
 
 
 # --- garbage and soundness -------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def remove_root(root: Path) -> None:
     for name in _FOLDERS:
         if (root / name).is_dir():
             shutil.rmtree(root / name)
-    for path in root.glob("network.lock.*"):  # one for each bridge
+    # One lock for each bridge; a copy of the database from before each change of its schema.
+    for path in (*root.glob("network.lock.*"), *root.glob("boxwright.db.v*")):
         path.unlink(missing_ok=True)
     for name in _FILES:
         (root / name).unlink(missing_ok=True)

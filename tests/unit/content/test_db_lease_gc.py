@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.content.db import VERSION, Database, StoreDamaged
+from boxwright.content.db import Database, StoreDamaged
 from boxwright.content.gc import mark
 from boxwright.content.lease import Lease, drop_dead, held, in_use, process_alive, process_identity
 
@@ -38,29 +37,6 @@ def test_writes_nest_into_one_transaction(db: Database) -> None:
         raise RuntimeError
     with db.read() as sql:
         assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (0,)
-
-
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "boxwright.db"
-    with sqlite3.connect(path) as raw:
-        raw.execute(f"PRAGMA user_version={VERSION + 1}")
-    raw.close()
-    with pytest.raises(StoreDamaged, match="newer"), Database(path).read():
-        pass
-
-
-def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
-    """Version 1 had everything but what is attached; what it held stays."""
-    db = Database(tmp_path / "boxwright.db")
-    with db.write() as sql:
-        sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
-        sql.execute("DROP TABLE attached")
-        sql.execute("PRAGMA user_version=1")
-    db.close()
-    with Database(tmp_path / "boxwright.db").read() as sql:
-        assert sql.execute("SELECT count(*) FROM attached").fetchone() == (0,)
-        assert sql.execute("SELECT name FROM volumes").fetchone() == ("v",)
-        assert sql.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from suites.ladder_suite import make, old_versions
 from support_images_pushed import push_image, push_index
 from support_registry import wait_until
 from support_server import Client, serving
@@ -171,14 +174,14 @@ def test_wrong_questions(registry: Client) -> None:
         assert registry("GET", f"/api/search?{query}").status == 400, query
 
 
-def test_a_storage_without_search_is_filled(tmp_path: Path) -> None:
-    from boxwright.registry.server.catalog import Catalog
-
-    catalog = Catalog(tmp_path / "registry.db")
-    with catalog.write() as sql:
+def test_an_older_storage_without_search_is_filled(tmp_path: Path) -> None:
+    make(old_versions("registry")[0], tmp_path / "registry.db")
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as sql, sql:
         for number in range(500):
-            catalog.make(sql, f"old/repo-{number:03}")
-    catalog.close()
+            sql.execute(
+                "INSERT INTO repositories (name, created, updated) VALUES (?, 1, 1)",
+                (f"old/repo-{number:03}",),
+            )
     with serving(tmp_path) as client:
         wait_until(lambda: client("GET", "/api/search?q=repo&limit=1").json["total"] == 500)
 

@@ -8,10 +8,8 @@ from boxwright.registry.server import (
     builds,
     manifest_handlers,
     metrics,
-    search,
     search_handlers,
     tasks,
-    webhooks,
 )
 from boxwright.registry.server.access import Gate
 from boxwright.registry.server.catalog import Catalog
@@ -22,7 +20,7 @@ from boxwright.registry.server.observe import AccessLog
 from boxwright.registry.server.pages import handlers as pages
 from boxwright.registry.server.service import Extra, Handler, Service
 from boxwright.registry.server.storage import FileBlobs
-from boxwright.registry.server.tokens import SCHEMA, AccessTokens, Signer
+from boxwright.registry.server.tokens import AccessTokens, Signer
 from boxwright.registry.server.users import Users
 from boxwright.registry.server.webhooks import Outbox, Sender
 
@@ -45,7 +43,6 @@ API: dict[tuple[str, str], Handler] = {
 }
 
 # Tables that rooms add to the catalog; every statement says IF NOT EXISTS.
-EXTENSIONS: tuple[str, ...] = (SCHEMA, search.SCHEMA, builds.SCHEMA, webhooks.SCHEMA)
 
 
 def routes(service: Service) -> list[Extra]:
@@ -67,7 +64,7 @@ def routes(service: Service) -> list[Extra]:
 def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Service:
     """One worker's service over the storage, which is made when it is new. Raises ExtraMissing, NoSpace."""
     files = FileBlobs(config.storage)
-    catalog = Catalog(config.storage / "registry.db", extensions=EXTENSIONS)
+    catalog = Catalog(config.storage / "registry.db")
     buckets = buckets or Buckets()
     gate = None
     if config.auth is not None:

@@ -29,31 +29,7 @@ from boxwright.registry.server.wire import NameUnknown
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS build_links (
-    repository  TEXT PRIMARY KEY,
-    url         TEXT NOT NULL,
-    dockerfile  TEXT NOT NULL,
-    tag         TEXT NOT NULL,
-    secret      TEXT NOT NULL,
-    user        TEXT NOT NULL     -- on whose behalf it is pushed
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS builds (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    repository  TEXT NOT NULL,
-    reason      TEXT NOT NULL,
-    state       TEXT NOT NULL,    -- waiting, running, done, failed
-    asked       REAL NOT NULL,
-    started     REAL NOT NULL DEFAULT 0,
-    ended       REAL NOT NULL DEFAULT 0,
-    log         TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS builds_by_repository ON builds (repository, id);
-CREATE INDEX IF NOT EXISTS builds_by_state ON builds (state, id);
-CREATE TRIGGER IF NOT EXISTS build_links_added AFTER INSERT ON build_links BEGIN UPDATE search SET automated = 1 WHERE name = new.repository; END;
-CREATE TRIGGER IF NOT EXISTS build_links_removed AFTER DELETE ON build_links BEGIN UPDATE search SET automated = 0 WHERE name = old.repository; END;
-CREATE TRIGGER IF NOT EXISTS build_links_found AFTER INSERT ON search WHEN EXISTS (SELECT 1 FROM build_links WHERE repository = new.name) BEGIN UPDATE search SET automated = 1 WHERE id = new.id; END
-"""
+
 _PAUSE = 1.0  # seconds between looks at the queue
 _LOOK = 0.2  # seconds between looks at a running build
 _KEPT = 20  # builds of a repository whose logs are kept

@@ -19,71 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxwright.content.db import connect, to_wal
+from boxwright.content.db import connect
+from boxwright.content.migrations import climb
+from boxwright.registry.server.schema import RUNGS
 from boxwright.registry.server.wire import ManifestBlobUnknown, NameUnknown, NoSpace, UploadUnknown
-
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE repositories (
-    id           INTEGER PRIMARY KEY,
-    name         TEXT NOT NULL UNIQUE,
-    created      REAL NOT NULL,
-    updated      REAL NOT NULL,
-    pulls        INTEGER NOT NULL DEFAULT 0,
-    last_pulled  REAL NOT NULL DEFAULT 0
-);
-CREATE TABLE contents (          -- exact bytes of manifests, shared by repositories
-    digest   TEXT PRIMARY KEY,
-    content  BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE manifests (
-    repository     INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
-    digest         TEXT NOT NULL,
-    media_type     TEXT NOT NULL,
-    size           INTEGER NOT NULL,
-    subject        TEXT,
-    artifact_type  TEXT NOT NULL,
-    annotations    TEXT NOT NULL,
-    pushed         REAL NOT NULL,
-    last_pulled    REAL NOT NULL DEFAULT 0,
-    PRIMARY KEY (repository, digest)
-) WITHOUT ROWID;
-CREATE INDEX manifests_by_subject ON manifests (repository, subject) WHERE subject IS NOT NULL;
-CREATE INDEX manifests_by_digest ON manifests (digest);
-CREATE TABLE links (             -- what a manifest points at: blobs and other manifests
-    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
-    manifest    TEXT NOT NULL,
-    target      TEXT NOT NULL,
-    PRIMARY KEY (repository, manifest, target)
-) WITHOUT ROWID;
-CREATE INDEX links_by_target ON links (repository, target);
-CREATE TABLE tags (
-    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
-    name        TEXT NOT NULL,
-    digest      TEXT NOT NULL,
-    updated     REAL NOT NULL,
-    PRIMARY KEY (repository, name)
-) WITHOUT ROWID;
-CREATE INDEX tags_by_digest ON tags (repository, digest);
-CREATE TABLE blobs (             -- which repository holds which blob; the bytes are shared
-    digest      TEXT NOT NULL,
-    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
-    size        INTEGER NOT NULL,
-    added       REAL NOT NULL,
-    PRIMARY KEY (digest, repository)
-) WITHOUT ROWID;
-CREATE INDEX blobs_by_repository ON blobs (repository);
-CREATE TABLE uploads (
-    id          TEXT PRIMARY KEY,
-    repository  TEXT NOT NULL,   -- by name: an upload alone makes no repository
-    algorithm   TEXT NOT NULL,
-    size        INTEGER NOT NULL,
-    digest      TEXT NOT NULL,   -- hex of the first `size` bytes when known, so that no worker reads them again
-    started     REAL NOT NULL,
-    updated     REAL NOT NULL
-) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +67,15 @@ def _nothing(sql: sqlite3.Connection) -> None:
 
 
 class Catalog:
-    """One connection a thread. Extra rooms add their tables by `extend`."""
+    """One connection a thread."""
 
-    def __init__(self, path: Path, *, extensions: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
-        self._extensions = tuple(extensions)
         self._stamp = _shared_word(path.with_name(path.name + "-stamp"))
         self._data_version, self._recheck = 0, 0.0
-        with self.write() as sql:
-            if sql.execute("PRAGMA user_version").fetchone()[0] == 0:
-                _script(sql, _SCHEMA)
-                sql.execute(f"PRAGMA user_version={VERSION}")
-            for schema in self._extensions:
-                _script(sql, schema)
+        with _disk_full():
+            climb(self.connection(), path, RUNGS)
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, for SELECTs."""
@@ -149,7 +83,6 @@ class Catalog:
         if connection is not None and self._local.pid == os.getpid():
             return connection
         connection = connect(self.path, cached_statements=256)
-        to_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         self._local.connection, self._local.pid = connection, os.getpid()
@@ -159,7 +92,7 @@ class Catalog:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction. Raises NoSpace."""
         connection = self.connection()
-        try:
+        with _disk_full():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -168,12 +101,6 @@ class Catalog:
             except BaseException:
                 connection.rollback()
                 raise
-        except sqlite3.OperationalError as error:
-            if "full" in str(error) or "disk I/O" in str(error):
-                raise NoSpace(
-                    "the registry's storage is full", hint="free some space, or run garbage collection"
-                ) from error
-            raise
 
     def version(self) -> tuple[int, int]:
         """Changes whenever somebody committed; for caches.
@@ -529,7 +456,13 @@ def _shared_word(path: Path) -> memoryview:
         os.close(fd)
 
 
-def _script(sql: sqlite3.Connection, schema: str) -> None:
-    for statement in schema.split(";\n"):
-        if statement.strip():
-            sql.execute(statement)
+@contextmanager
+def _disk_full() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" in str(error) or "disk I/O" in str(error):
+            raise NoSpace(
+                "the registry's storage is full", hint="free some space, or run garbage collection"
+            ) from error
+        raise

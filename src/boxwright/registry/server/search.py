@@ -19,55 +19,6 @@ from boxwright.registry.server.describe import Reader
 from boxwright.registry.server.storage import BlobStorage
 from boxwright.registry.server.wire import NameUnknown
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS search (
-    id           INTEGER PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
-    name         TEXT NOT NULL,
-    title        TEXT NOT NULL,
-    description  TEXT NOT NULL,
-    labels       TEXT NOT NULL,
-    platforms    TEXT NOT NULL,              -- ' linux/amd64 linux/arm64 '
-    official     INTEGER NOT NULL,
-    automated    INTEGER NOT NULL DEFAULT 0,
-    stars        INTEGER NOT NULL DEFAULT 0,
-    pulls        INTEGER NOT NULL DEFAULT 0,
-    updated      REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS search_by_popularity ON search (official DESC, stars DESC, pulls DESC, name);
-CREATE INDEX IF NOT EXISTS search_by_stars ON search (stars DESC, pulls DESC, name);
-CREATE INDEX IF NOT EXISTS search_by_pulls ON search (pulls DESC, name);
-CREATE INDEX IF NOT EXISTS search_by_updated ON search (updated DESC, name);
-CREATE INDEX IF NOT EXISTS search_official ON search (name) WHERE official = 1;
-CREATE INDEX IF NOT EXISTS search_by_name ON search (name);
-CREATE VIRTUAL TABLE IF NOT EXISTS search_text USING fts5(name, title, description, labels, platforms, content = 'search', content_rowid = 'id', tokenize = 'trigram');
-CREATE TRIGGER IF NOT EXISTS search_added AFTER INSERT ON search BEGIN INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
-CREATE TRIGGER IF NOT EXISTS search_removed AFTER DELETE ON search BEGIN INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms) VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms); END;
-CREATE TRIGGER IF NOT EXISTS search_changed AFTER UPDATE OF title, description, labels, platforms ON search BEGIN INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms) VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms); INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
-CREATE TABLE IF NOT EXISTS search_todo (     -- changed since it was described; `change` tells one change from the next
-    repository  INTEGER PRIMARY KEY,
-    change      INTEGER NOT NULL
-);
-CREATE TRIGGER IF NOT EXISTS search_todo_new AFTER INSERT ON repositories BEGIN INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS search_todo_updated AFTER UPDATE OF updated ON repositories BEGIN INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS search_todo_untagged AFTER DELETE ON tags BEGIN INSERT INTO search_todo VALUES (old.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS search_pulled AFTER UPDATE OF pulls ON repositories BEGIN UPDATE search SET pulls = new.pulls WHERE id = new.id; END;
-CREATE TABLE IF NOT EXISTS stars (
-    repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
-    user        TEXT NOT NULL,
-    added       REAL NOT NULL,
-    PRIMARY KEY (repository, user)
-) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS stars_added AFTER INSERT ON stars BEGIN UPDATE search SET stars = stars + 1 WHERE id = new.repository; END;
-CREATE TRIGGER IF NOT EXISTS stars_removed AFTER DELETE ON stars BEGIN UPDATE search SET stars = stars - 1 WHERE id = old.repository; END;
-CREATE TABLE IF NOT EXISTS own_descriptions (  -- written by the owners, before what images say
-    repository   INTEGER PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
-    description  TEXT NOT NULL
-);
-CREATE TRIGGER IF NOT EXISTS own_description_added AFTER INSERT ON own_descriptions BEGIN INSERT INTO search_todo VALUES (new.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS own_description_removed AFTER DELETE ON own_descriptions BEGIN INSERT INTO search_todo VALUES (old.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-INSERT INTO search_todo SELECT id, random() FROM repositories WHERE id NOT IN (SELECT id FROM search) AND id NOT IN (SELECT repository FROM search_todo)
-"""
-
 SORTS = {
     "relevance": "official DESC, stars DESC, pulls DESC, name",
     "stars": "stars DESC, pulls DESC, name",

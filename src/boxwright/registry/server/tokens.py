@@ -24,20 +24,6 @@ from boxwright.registry.server.config import ACTIONS
 from boxwright.registry.server.policy import CATALOG, Grant, Principal
 from boxwright.registry.server.users import extra
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS tokens (
-    id         TEXT PRIMARY KEY,
-    hash       TEXT NOT NULL UNIQUE,
-    user       TEXT NOT NULL,
-    name       TEXT NOT NULL,
-    kind       TEXT NOT NULL,       -- access: made by a user; refresh: made by a login
-    scopes     TEXT NOT NULL,       -- JSON list of ``glob:action,action``; [] = all that the user may
-    created    REAL NOT NULL,
-    expires    REAL NOT NULL,       -- 0 = never
-    last_used  REAL NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS tokens_by_user ON tokens (user)
-"""
 PREFIX = "bwp_"
 _REFRESH = "bwr_"
 _REFRESH_TTL = 180 * 86_400

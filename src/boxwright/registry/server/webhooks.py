@@ -28,16 +28,8 @@ if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
 
 MEDIA_TYPE = "application/vnd.docker.distribution.events.v1+json"
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    id     INTEGER PRIMARY KEY AUTOINCREMENT,
-    hook   TEXT NOT NULL,
-    body   TEXT NOT NULL,     -- as it is sent
-    made   REAL NOT NULL,
-    tries  INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS events_by_hook ON events (hook, id)
-"""
+
+
 _MOST = 10_000  # waiting events of a webhook; more are dropped and counted
 _MOST_PULLS = 10_000  # in memory
 _TRIES = 8  # refusals by a receiver that answers

@@ -1,0 +1,35 @@
+"""The registry's ladder of schemas."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from boxwright.content.migrations import SchemaNewer
+from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.schema import RUNGS
+from suites.ladder_suite import LadderSuite, make, old_versions
+
+
+class TestRegistry(LadderSuite):
+    name, rungs = "registry", RUNGS
+
+
+@pytest.mark.parametrize("fixture", old_versions("registry"), ids=lambda p: p.stem)
+def test_a_catalog_that_is_opened_is_brought_forward(tmp_path: Path, fixture: Path) -> None:
+    make(fixture, tmp_path / "registry.db")
+    catalog = Catalog(tmp_path / "registry.db")
+    assert catalog.tags("acme/app") == ["latest"]
+    assert catalog.connection().execute("PRAGMA user_version").fetchone() == (len(RUNGS),)
+
+
+def test_a_newer_registry_is_not_written_into(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as sql:
+        sql.execute(f"PRAGMA user_version={len(RUNGS) + 1}")
+    before = (tmp_path / "registry.db").read_bytes()
+    with pytest.raises(SchemaNewer, match="newer"):
+        Catalog(tmp_path / "registry.db")
+    assert (tmp_path / "registry.db").read_bytes() == before
