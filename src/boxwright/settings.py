@@ -48,6 +48,7 @@ class Settings:
     driver: str = ""  # snapshot driver; '' = probe
     platform: str = ""  # default platform; '' = the host's
     progress: str = "auto"
+    context_metadata: str = "normalize"  # or keep: times and permissions of build contexts
     source_date_epoch: int | None = None
     auth_json: str = ""  # DOCKER_AUTH_CONFIG
     config: Mapping[str, Any] = field(default_factory=dict)  # the merged configuration files
@@ -107,6 +108,7 @@ def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -
         driver=env.get("BOXWRIGHT_DRIVER") or _text(config, "driver"),
         platform=env.get("DOCKER_DEFAULT_PLATFORM") or _text(config, "platform"),
         progress=env.get("BUILDKIT_PROGRESS") or _text(config, "progress") or "auto",
+        context_metadata=_text(config, "context-metadata") or "normalize",
         source_date_epoch=int(epoch) if epoch else None,
         auth_json=env.get("DOCKER_AUTH_CONFIG") or "",
         config=config,

@@ -157,6 +157,7 @@ class Building:
             image_contexts=self._inputs.images,
             insecure="security.insecure" in request.allow,
             project=self._inputs.project,
+            keep_metadata=self._inputs.keep_metadata,
         )
         planner = Planner(self._inputs.dockerfile, options, self._bases)
         try:

@@ -68,7 +68,8 @@ class LocalContext:
     """A directory, less what `ignore` leaves out. Safe to use from several threads; a context manager.
 
     `cache` is the directory of digest caches (ROOT/cache/context). `umask` is that of the checkout, see
-    `checkout_umask`; None reads it off the directory's own mode. Raises ContextMissing.
+    `umask_of`; None reads it off the directory's own mode. `keep_modes`: permissions are taken as they are.
+    Raises ContextMissing.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class LocalContext:
         cache: Path | None = None,
         *,
         umask: int | None = None,
+        keep_modes: bool = False,
     ) -> None:
         self.root = root
         self.ignore = ignore or None
@@ -91,8 +93,9 @@ class LocalContext:
         mask = umask_of(status.st_mode, directory=True) if umask is None else umask
         kept: dict[int, int] = {}
         self.modes = dict.fromkeys(TYPES.values(), kept)
-        self.modes["file"] = {0o666 & ~mask: 0o644, 0o777 & ~mask: 0o755}
-        self.modes["dir"] = {0o777 & ~mask: 0o755}
+        if not keep_modes:
+            self.modes["file"] = {0o666 & ~mask: 0o644, 0o777 & ~mask: 0o755}
+            self.modes["dir"] = {0o777 & ~mask: 0o755}
         self._lock = threading.RLock()
         self._folders: dict[str, dict[str, LocalNode]] = {}
         self._top = LocalNode(self, "", "dir", status)

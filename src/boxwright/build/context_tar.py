@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _CHUNK = 1 << 18
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IMPOSSIBLE = (
     errno.ENOTDIR,
     errno.EEXIST,
@@ -93,6 +94,7 @@ class _Unpacker:
         self._root = root
         self._file: _File | None = None
         self._modes: dict[str, int] = {}
+        self._times: dict[str, int] = {}  # of directories, nanoseconds
 
     def run(self, stream: BinaryIO) -> None:
         from boxwright.layer.scan import Scanner
@@ -106,8 +108,14 @@ class _Unpacker:
         finally:
             self._close()
         for path in sorted(self._modes, reverse=True):
+            # A later entry may have put a link in the directory's place: it is not followed.
             with suppress(FileNotFoundError, NotADirectoryError), self._root.parent(path) as (fd, name):
-                os.chmod(name, self._modes[path], dir_fd=fd)
+                directory = os.open(name, _DIRECTORY, dir_fd=fd)
+                try:
+                    os.fchmod(directory, self._modes[path])
+                    _date(directory, self._times[path])
+                finally:
+                    os.close(directory)
 
     def _take(self, chunk: memoryview, start: int, headers: list[Header]) -> None:
         if self._file is not None:
@@ -146,6 +154,7 @@ class _Unpacker:
                     self._root.remove_tree(path)
             self._root.makedirs(path)
             self._modes[path] = header.mode
+            self._times[path] = _time(header)
             return
         if head:
             self._root.makedirs(head)
@@ -159,6 +168,7 @@ class _Unpacker:
         elif header.type == "symlink":
             with self._root.parent(path) as (fd, name):
                 os.symlink(os.fsdecode(header.link), name, dir_fd=fd)
+                _date(name, _time(header), fd)
         else:
             self._device(path, header)
 
@@ -180,6 +190,7 @@ class _Unpacker:
                     os.makedev(header.major, header.minor),
                     dir_fd=fd,
                 )
+                _date(name, _time(header), fd)
         except PermissionError as error:
             raise ContextArchiveInvalid(
                 f"the context archive has the device {path!r}, which only root can make"
@@ -216,4 +227,18 @@ class _File:
     def close(self) -> None:
         if self._header.segments is not None:
             os.ftruncate(self._fd, self._header.size)
+        _date(self._fd, _time(self._header))
         os.close(self._fd)
+
+
+def _time(header: Header) -> int:
+    return header.seconds * 1_000_000_000 + header.nanoseconds
+
+
+def _date(what: str | int, at: int, directory: int | None = None) -> None:
+    """Give an entry its time; one that the file system cannot hold is left out."""
+    with suppress(OSError, OverflowError):
+        if isinstance(what, int):
+            os.utime(what, ns=(at, at))
+        else:
+            os.utime(what, ns=(at, at), dir_fd=directory, follow_symlinks=False)

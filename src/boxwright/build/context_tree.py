@@ -156,9 +156,9 @@ class SourceSet:
     def __iter__(self) -> Iterator[Source]:
         return iter(self.sources)
 
-    def digest(self) -> str:
+    def digest(self, *, times: bool = False) -> str:
         """sha256 (hex) of what decides the copy's result: names, types, modes, owners, links, extended
-        attributes, contents; no times."""
+        attributes, contents, and `times` where the copy keeps them."""
         lines: list[str] = []
         linked: dict[object, str] = {}
         tree = self.tree
@@ -167,7 +167,7 @@ class SourceSet:
         for source in self.sources:
             lines.append("D" if source.directory else f"F{source.name}")
             for rel, node in source.entries:
-                lines.append(f"{rel}\0{printed(node)}")
+                lines.append(f"{rel}\0{printed(node)}" + (f"\0{node.mtime_ns}" if times else ""))
                 if (identity := node.identity) is not None and linked.setdefault(identity, rel) != rel:
                     lines.append(f"={linked[identity]}")
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

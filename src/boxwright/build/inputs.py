@@ -44,6 +44,18 @@ class Inputs:
     contexts: Mapping[str, FileTree]
     images: Mapping[str, str]
     project: str
+    keep_metadata: bool = False
+
+
+METADATA = ("normalize", "keep")
+
+
+def keeps_metadata(rooms: Rooms, request: BuildRequest) -> bool:
+    """Whether times and permissions of the contexts are copied as they are. Raises RequestInvalid."""
+    choice = request.context_metadata or rooms.settings.context_metadata
+    if choice not in METADATA:
+        raise RequestInvalid(f"context-metadata is {choice!r}; it must be {' or '.join(METADATA)}")
+    return choice == "keep"
 
 
 @contextmanager
@@ -52,6 +64,7 @@ def open_inputs(
 ) -> Iterator[Inputs]:
     """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
     RequestInvalid, IgnoreInvalid."""
+    keep = keeps_metadata(rooms, request)
     cache = rooms.root / "cache" / "context" if request.stream is None and not request.remote else None
     with ExitStack() as stack:
         fetched = Fetched(rooms, request, emit, stack, hold)
@@ -63,22 +76,26 @@ def open_inputs(
             # Git and HTTP contexts are taken whole, as BuildKit does: what is not wanted there is not in them.
             ignore = _ignore(directory, path, request) if not request.remote else None
             umask = _umask(path, directory) if not request.remote else None
-            contexts[""] = stack.enter_context(LocalContext(directory, ignore, cache, umask=umask))
+            contexts[""] = stack.enter_context(
+                LocalContext(directory, ignore, cache, umask=umask, keep_modes=keep)
+            )
         images = {}
         for name, value in request.build_contexts.items():
             kind, found = _named(value)
             if kind == "image":
                 images[name.lower()] = found
             elif kind == "remote":
-                contexts[name.lower()] = stack.enter_context(LocalContext(fetched.directory(found, name)))
+                contexts[name.lower()] = stack.enter_context(
+                    LocalContext(fetched.directory(found, name), keep_modes=keep)
+                )
             else:
                 contexts[name.lower()] = stack.enter_context(
-                    LocalContext(Path(found), _ignore(Path(found), None, request), cache)
+                    LocalContext(Path(found), _ignore(Path(found), None, request), cache, keep_modes=keep)
                 )
         place = request.remote or (directory.resolve() if directory and request.stream is None else "-")
         identity = f"{place}\0{request.dockerfile if request.remote else path or '-'}"
         project = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        yield Inputs(dockerfile, shown, contexts, images, project)
+        yield Inputs(dockerfile, shown, contexts, images, project, keep)
 
 
 def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes, Path | None]:

@@ -83,14 +83,18 @@ def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
 
 def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
     inputs: list[Vertex] = []
+    keep = planner.options.keep_metadata
     if not step.from_:
         _check_local(step.sources)
-        parts = [CopyPart("context", source) for source in step.sources]
+        parts = [CopyPart("context", source, keep_times=keep) for source in step.sources]
     elif step.from_.lower() in {name.lower() for name in planner.options.local_contexts}:
-        parts = [CopyPart("context", source, context=step.from_.lower()) for source in step.sources]
+        parts = [
+            CopyPart("context", source, context=step.from_.lower(), keep_times=keep)
+            for source in step.sources
+        ]
     else:
         inputs = [planner.source(step.from_, state, step.location)]
-        parts = [CopyPart("input", source, input=1) for source in step.sources]
+        parts = [CopyPart("input", source, input=1, keep_times=True) for source in step.sources]
     op = CopyOp(
         (*parts, *_inline(step)),
         destination(state, step.dest),
@@ -133,7 +137,14 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
         )
     for source in step.sources:
         if source not in remote:
-            parts.append(CopyPart("context", source, unpack=step.unpack is not False))
+            parts.append(
+                CopyPart(
+                    "context",
+                    source,
+                    unpack=step.unpack is not False,
+                    keep_times=planner.options.keep_metadata,
+                )
+            )
             continue
         op, part = remote_op(source, step, planner.options.epoch, len(inputs) + 1)
         shown = f"ADD {source}"
@@ -234,7 +245,8 @@ def _mount(
         inputs.append(planner.source(mount.from_, state, step.location))
     else:
         # The part of the context that is mounted becomes a tree of its own first: filtered, and content-keyed.
-        part = CopyPart("context", source, context=mount.from_.lower())
+        keep = planner.options.keep_metadata
+        part = CopyPart("context", source, context=mount.from_.lower(), keep_times=keep)
         op = CopyOp((part,), source, epoch=planner.options.epoch)
         inputs.append(
             planner.graph.vertex(

@@ -73,6 +73,7 @@ class PlanOptions:
     local_contexts: frozenset[str] = frozenset()  # names of --build-context directories
     image_contexts: Mapping[str, str] = field(default_factory=dict)  # names of --build-context images
     insecure: bool = False  # --allow security.insecure
+    keep_metadata: bool = False  # times and permissions of contexts are no accident of the checkout
     project: str = ""  # names what is built, for `why`
 
 

@@ -50,5 +50,5 @@ def remote_op(
         )
     name = file_name(source)
     return HttpOp(source, step.checksum, epoch), CopyPart(
-        "input", f"/{name}", input=position, unpack=step.unpack is True, mode=0o600
+        "input", f"/{name}", input=position, unpack=step.unpack is True, mode=0o600, keep_times=True
     )

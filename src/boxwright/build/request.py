@@ -64,6 +64,7 @@ class BuildRequest:
     cpus: float = 0
     jobs: int = 0
     trust_host_ca: bool | None = None  # None: as the settings say
+    context_metadata: str = ""  # normalize or keep; '' as the settings say
     explain: bool = False
     outputs: tuple[Output, ...] = ()
     check_only: bool = False

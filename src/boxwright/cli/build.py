@@ -140,6 +140,13 @@ def build_args(p: Parser) -> None:
         metavar=_TEXT,
         help='Let RUN steps trust the host\'s certificates ("auto", "always", "never")',
     )
+    p.add_argument(
+        "--context-metadata",
+        default="",
+        metavar=_TEXT,
+        help='Times and permissions of the context\'s files: "normalize" to what every checkout gives, '
+        'or "keep" as they are (default "normalize")',
+    )
     p.add_argument("--explain", action="store_true", help="Say of every step why it is run again or reused")
     _accepted(p)
     p.examples = [
@@ -289,6 +296,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         cpus=_cpus(args.cpus),
         jobs=_jobs(args.jobs),
         trust_host_ca=_trust(args.trust_host_ca),
+        context_metadata=args.context_metadata,
         explain=args.explain,
         outputs=tuple(outputs),
     )

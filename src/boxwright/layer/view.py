@@ -69,6 +69,7 @@ class LayersView:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._sources: list[LayerSource] = []
+        self._names = [layer.diff_id for layer in reversed(layers)]
         try:
             for layer in reversed(layers):
                 self._sources.append(open_source(layer))
@@ -159,6 +160,11 @@ class LayersView:
         """A file's content, of any size."""
         number, handle, _ = node.place[0]
         return read_content(self._sources[number], handle, node.size) if node.size else b""
+
+    def origin(self, node: Node) -> object:
+        """Which file of which layer it is: equal for nodes of any views that show the same one."""
+        number, _, facts = node.place[0]
+        return self._names[number], facts.identity
 
     # --- directories -------------------------------------------------------------------------------
 

@@ -115,6 +115,17 @@ def test_nothing_gets_out(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
+def test_a_link_in_a_directorys_place_is_not_followed(tmp_path: Path) -> None:
+    """Modes and times of directories are set when everything is there: what a link leads to stays as it is."""
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    before = victim.stat()
+    data = archive(("x", None, 0o777), ("x", str(victim), 0o777))
+    with unpacked_context(data[:100], io.BytesIO(data[100:]), tmp_path / "work") as directory:
+        assert (directory / "x").is_symlink()
+    assert (victim.stat().st_mode, victim.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -14,7 +14,7 @@ import pytest
 import support_corpus as corpus
 from boxwright import Engine
 from boxwright.build.ops.context import EPOCH
-from boxwright.build.request import BuildFailed
+from boxwright.build.request import BuildFailed, RequestInvalid
 
 
 @pytest.fixture
@@ -173,6 +173,132 @@ def test_times(engine: Engine, context: Path) -> None:
     assert config.created == "1970-01-01T00:16:40Z" and {h.created for h in config.history} == {
         config.created
     }
+
+
+def seconds(engine: Engine, image: str = "out") -> dict[str, int]:
+    from boxwright.layer.view import LayersView
+
+    found = engine.images_store.resolve_platform(image)
+    with LayersView([engine.layers.get(d) for d in found.layers]) as view:
+        return {node.path: node.mtime_ns // 1_000_000_000 for node in view.walk("") if node.path}
+
+
+def above(engine: Engine) -> list[list[str]]:
+    """The entries of each layer but the base's."""
+    return corpus.entries(engine, "out", above=1)
+
+
+def test_what_the_parent_has_is_not_written_again(engine: Engine, context: Path) -> None:
+    """A layer is a difference: of a whole tree over the same base only what is new is in it."""
+    build(engine, context, "FROM base AS a\nCOPY a /etc/a\nFROM base\nCOPY --from=a / /\n")
+    assert [line.split()[3] for line in above(engine)[0]] == ["etc", "etc/a"]
+    build(engine, context, "FROM base\nCOPY d /d\nCOPY d /d\nCOPY --chmod=600 d/c /d/\nCOPY a /d/c\n")
+    assert [[line[:6] + " " + line.split()[3] for line in layer] for layer in above(engine)[1:]] == [
+        [],
+        ["d 0755 d", "f 0600 d/c"],
+        ["d 0755 d", "f 0644 d/c"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "written"),
+    [
+        ({}, False),
+        ({"data": b"other"}, True),
+        ({"mode": 0o600}, True),
+        ({"uid": 7}, True),
+        ({"gid": 7}, True),
+        ({"mtime": 78}, True),
+        ({"pax_headers": {"SCHILY.xattr.user.a": "2"}}, True),
+        ({"pax_headers": {}}, True),
+    ],
+)
+def test_what_differs_in_anything_is_written(
+    engine: Engine, context: Path, change: dict[str, Any], written: bool
+) -> None:
+    same = {"data": b"first", "mode": 0o644, "pax_headers": {"SCHILY.xattr.user.a": "1"}}
+    archive(context / "one", ("f", dict(same)))
+    archive(context / "two", ("f", {**same, **change}))
+    text = "FROM base AS two\nADD two /x\nFROM base\nADD one /x\nCOPY --from=two /x/f /x/f\n"
+    build(engine, context, text)
+    assert bool(above(engine)[1]) == written
+
+
+def test_names_of_one_file_stay_together(engine: Engine, context: Path) -> None:
+    (context / "h").mkdir()
+    (context / "h/1").write_text("x")
+    (context / "s").mkdir()
+    for name in ("1", "2"):
+        (context / "s" / name).write_text("x")
+    os.link(context / "h/1", context / "h/2")
+    build(engine, context, "FROM base\nCOPY h /x\nCOPY h /x\nCOPY s /x\nCOPY s /x\nCOPY h /x\n")
+    assert [[line.split()[0] for line in layer] for layer in above(engine)] == [
+        ["d", "f", "h"],
+        [],
+        ["d", "f", "f"],
+        [],
+        ["d", "f", "h"],
+    ]
+
+
+def test_times_of_a_stage_or_image_stay(engine: Engine, context: Path) -> None:
+    archive(context / "t", ("f", {"data": b"1"}), ("d", {"type": tarfile.DIRTYPE}))
+    text = (
+        "FROM base AS a\nADD t /t\nFROM scratch\nCOPY b /b\nCOPY --from=a /t /t\nCOPY --from=base /etc /etc\n"
+    )
+    build(engine, context, text)
+    found = seconds(engine)
+    assert (found["t/f"], found["t/d"], found["etc/passwd"]) == (77, 77, 1_700_000_000)
+    build(engine, context, text, build_args={"SOURCE_DATE_EPOCH": "1000"})
+    found = seconds(engine)
+    assert (found["t/f"], found["b"], found["etc/passwd"]) == (77, 1000, 1000)
+
+
+def test_another_time_is_another_copy(engine: Engine, context: Path) -> None:
+    text = "FROM scratch AS a\nADD t /t\nFROM scratch\nCOPY --from=a /t/f /f\n"
+    for at in (77, 78):
+        archive(context / "t", ("f", {"data": b"1", "mtime": at}))
+        build(engine, context, text)
+        assert seconds(engine)["f"] == at
+
+
+def test_metadata_of_the_context(engine: Engine, context: Path) -> None:
+    """Times and the umask's accidents are left out of an image, unless they are wanted."""
+    for path, mode in ((context, 0o775), (context / "a", 0o664), (context / "d", 0o775)):
+        path.chmod(mode)  # what a umask of 002 makes
+    for path in (context / "a", context / "d"):
+        os.utime(path, (1234, 1234))
+    text = "FROM scratch\nCOPY . /\n"
+    tree = kinds(build(engine, context, text))
+    assert (tree["a"], tree["d"]) == ("file 0644 0:0", "dir 0755 0:0")
+    assert {seconds(engine)[name] for name in ("a", "d")} == {EPOCH}
+    tree = kinds(build(engine, context, text, context_metadata="keep"))
+    assert (tree["a"], tree["d"]) == ("file 0664 0:0", "dir 0775 0:0")
+    assert {seconds(engine)[name] for name in ("a", "d")} == {1234}
+    os.utime(context / "a", (1235, 1235))
+    build(engine, context, text, context_metadata="keep")
+    assert seconds(engine)["a"] == 1235
+    with pytest.raises(RequestInvalid, match="normalize or keep"):
+        build(engine, context, text, context_metadata="preserve")
+
+
+def test_metadata_of_a_context_that_arrives_as_a_tar(engine: Engine, context: Path) -> None:
+    packed = context / "packed.tar"
+    members = [
+        ("Dockerfile", {"data": b"FROM scratch\nCOPY . /\n"}),
+        ("e", {"type": tarfile.DIRTYPE, "mode": 0o775}),
+    ]
+    archive(
+        packed,
+        *members,
+        ("e/f", {"data": b"1", "mode": 0o664}),
+        ("e/l", {"type": tarfile.SYMTYPE, "linkname": "f"}),
+    )
+    with packed.open("rb") as stream:
+        engine.build(stream=stream, tags=("out",), context_metadata="keep")
+    assert {seconds(engine)[name] for name in ("e", "e/f", "e/l")} == {77}
+    tree = kinds(corpus.tree(engine, "out"))
+    assert (tree["e"], tree["e/f"]) == ("dir 0775 0:0", "file 0664 0:0")
 
 
 def times(engine: Engine, image: str) -> list[int]:

@@ -26,6 +26,7 @@ class CopyPart:
     data: str = ""
     unpack: bool = False  # ADD: an archive is unpacked
     mode: int | None = None  # for a download: 0600
+    keep_times: bool = False  # files keep the times they have; else they get the layer's
 
     def definition(self) -> dict[str, object]:
         """Its part of the key; which local context it is does not count, its content does."""
@@ -37,6 +38,7 @@ class CopyPart:
             # The rules' number: by the first, links of an archive led out of its destination.
             "unpack": 2 if self.unpack else False,
             "mode": self.mode,
+            "keep_times": self.keep_times,
         }
 
 
@@ -44,7 +46,7 @@ class CopyPart:
 class CopyOp(BaseOp):
     """Copies all `parts` to `dest` (absolute; a trailing slash means a directory)."""
 
-    kind: ClassVar[str] = "copy/1"
+    kind: ClassVar[str] = "copy/2"
 
     parts: tuple[CopyPart, ...]
     dest: str

@@ -83,6 +83,14 @@ class _Blob:
     def xattrs(self) -> Mapping[str, bytes]:
         return {}
 
+    def origin(self) -> object:
+        return self._digest
+
+    def digest(self) -> str:
+        from boxwright.build.ops.target import hashed
+
+        return hashed(self.open())
+
 
 class _Fetch:
     """One download, with what was remembered of the last one under ROOT/cache/http."""

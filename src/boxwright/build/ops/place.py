@@ -10,6 +10,7 @@ from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
 from boxwright.build.graph import Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.build.ops.target import Inline, LayerBuilder, Planned
+from boxwright.build.ops.viewtree import ViewTree
 from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ class Attributes:
     owner: tuple[int, int] | None
     chmod: Chmod | None
     mtime: int
+    latest: int | None = None  # nanoseconds: kept times are no later (SOURCE_DATE_EPOCH)
 
-    def plan(self, node: TreeNode, content: NodeContent | None = None) -> Planned:
+    def plan(self, node: TreeNode, *, keep_times: bool, content: NodeContent | None = None) -> Planned:
         """An entry like `node`."""
         uid, gid = self.owner if self.owner is not None else (node.uid, node.gid)
         mode = node.mode
@@ -33,18 +35,22 @@ class Attributes:
             mode = self.chmod.apply(mode, directory=node.type == "dir")
         # A file's are known when it is read, and then its content is asked for them.
         xattrs = {} if content is not None else node.xattrs
+        mtime = self.mtime
+        if keep_times:
+            mtime = node.mtime_ns if self.latest is None else min(node.mtime_ns, self.latest)
         return Planned(
             node.type,
             mode,
             uid,
             gid,
-            self.mtime,
+            mtime,
             node.size,
             node.link,
             node.device,
             xattrs,
             content,
             node.identity,
+            keep_times,
         )
 
     @property
@@ -71,6 +77,12 @@ class NodeContent:
     def xattrs(self) -> Mapping[str, bytes]:
         return self._node.xattrs
 
+    def origin(self) -> object:
+        return self._tree.origin(self._node) if isinstance(self._tree, ViewTree) else None
+
+    def digest(self) -> str:
+        return self._tree.digest(self._node)
+
 
 def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
     """Make the layer of a COPY or ADD. Raises CopyRefused, DockerfileError, ArchiveInvalid, DiskFull."""
@@ -84,8 +96,9 @@ def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: 
         owner(op.chown, view),
         parse_chmod(op.chmod) if op.chmod else None,
         layer_time(op.epoch, len(base.layers)),
+        None if op.epoch is None else layer_time(op.epoch, 0),
     )
-    builder = LayerBuilder(view, attributes.mtime)
+    builder = LayerBuilder(ViewTree(view) if view is not None else None, attributes.mtime)
     sets = iter(selection.payload)
     for part in op.parts:
         if part.origin == "inline":
@@ -133,7 +146,7 @@ def _place_set(
 ) -> None:
     for source in found:
         if source.directory:
-            _directory(builder, op, found.tree, source, attributes)
+            _directory(builder, op, part, found.tree, source, attributes)
             continue
         node = source.nodes[0]
         if part.unpack and node.type == "file":
@@ -141,9 +154,9 @@ def _place_set(
 
             if unpack(builder, op.dest, found.tree, node, attributes, ctx):
                 continue
-        entry = attributes.plan(node, NodeContent(found.tree, node))
+        entry = attributes.plan(node, keep_times=part.keep_times, content=NodeContent(found.tree, node))
         if part.mode is not None and attributes.chmod is None:
-            entry = entry._replace(mode=part.mode, mtime_ns=node.mtime_ns)
+            entry = entry._replace(mode=part.mode)
         builder.other(_file_target(builder, op, source.name, attributes), entry)
 
 
@@ -163,14 +176,19 @@ def _file_target(builder: LayerBuilder, op: CopyOp, name: str, attributes: Attri
 
 
 def _directory(
-    builder: LayerBuilder, op: CopyOp, tree: FileTree, source: Source, attributes: Attributes
+    builder: LayerBuilder,
+    op: CopyOp,
+    part: CopyPart,
+    tree: FileTree,
+    source: Source,
+    attributes: Attributes,
 ) -> None:
     """The contents of a directory. The destination itself keeps its attributes, directories inside take the source's."""
     top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
     prefix = top + "/" if top else ""
-    plan, directory, other = attributes.plan, builder.directory, builder.other
+    plan, directory, other, keep = attributes.plan, builder.directory, builder.other, part.keep_times
     for rel, node in source.entries:
         if node.type == "dir":
-            directory(prefix + rel, plan(node))
+            directory(prefix + rel, plan(node, keep_times=keep))
         else:
-            other(prefix + rel, plan(node, NodeContent(tree, node)))
+            other(prefix + rel, plan(node, keep_times=keep, content=NodeContent(tree, node)))

@@ -20,9 +20,8 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
     SourceMissing, PatternInvalid, LinkLoop."""
     trees: dict[tuple[str, int], FileTree] = {}
     sets: list[SourceSet] = []
-    for part in op.parts:
-        if part.origin == "inline":
-            continue
+    parts = [part for part in op.parts if part.origin != "inline"]
+    for part in parts:
         tree = trees.setdefault((part.context, part.input), _tree(part, inputs, ctx))
         sets.append(_found(op, part, tree))
 
@@ -30,7 +29,8 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
         ctx.context_read(sum(node.size for found in sets for source in found for node in source.nodes))
 
     def digest() -> str:
-        return "sha256:" + hashlib.sha256("".join(found.digest() for found in sets).encode()).hexdigest()
+        digests = [found.digest(times=part.keep_times) for part, found in zip(parts, sets)]
+        return "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def files() -> dict[str, str]:
         return {path: what for found in sets for path, what in found.manifest().items()}

@@ -4,6 +4,7 @@ tar is written in one go. No file is created; the parent is only looked at.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
@@ -29,10 +30,6 @@ class Found(Protocol):
     @property
     def type(self) -> str: ...
     @property
-    def size(self) -> int: ...
-    @property
-    def device(self) -> tuple[int, int]: ...
-    @property
     def mode(self) -> int: ...
     @property
     def uid(self) -> int: ...
@@ -43,15 +40,22 @@ class Found(Protocol):
     @property
     def link(self) -> str: ...
     @property
+    def size(self) -> int: ...
+    @property
+    def device(self) -> tuple[int, int]: ...
+    @property
     def xattrs(self) -> Mapping[str, bytes]: ...
+    @property
+    def identity(self) -> object: ...
 
 
 class Parent(Protocol):
-    """The tree below: `layer.view.LayersView`."""
+    """The tree below: `viewtree.ViewTree`."""
 
     def lstat(self, path: str) -> Found | None: ...
-    def content(self, node: Any) -> bytes: ...
-    def open(self, node: Any) -> BinaryIO: ...
+    def open(self, node: Any) -> BinaryIO | bytes: ...
+    def digest(self, node: Any) -> str: ...
+    def origin(self, node: Any) -> object: ...
 
 
 class Content(Protocol):
@@ -62,13 +66,21 @@ class Content(Protocol):
         ...
 
     def xattrs(self) -> Mapping[str, bytes]:
-        """The file's extended attributes; asked after `open`."""
+        """The file's extended attributes."""
+        ...
+
+    def origin(self) -> object:
+        """Files of equal origin are one file of one layer; None says nothing."""
+        ...
+
+    def digest(self) -> str:
+        """The sha256 of the bytes, in hex."""
         ...
 
 
 class Planned(NamedTuple):
     """An entry of the layer to be. `identity`: entries with the same one are names of one file. A file with
-    content has its `xattrs` from there."""
+    content has its `xattrs` from there. `dated`: the time is the file's own, and no mere stamp of the layer."""
 
     type: str
     mode: int
@@ -81,6 +93,7 @@ class Planned(NamedTuple):
     xattrs: Mapping[str, bytes] = {}
     content: Content | None = None
     identity: object = None
+    dated: bool = False
 
 
 class LayerBuilder:
@@ -214,6 +227,7 @@ class LayerBuilder:
                 found.device,
                 found.xattrs,
                 content,
+                dated=True,
             )
         if found.type == "file" and found.identity is None:
             found = found._replace(identity=("linked", path))
@@ -226,6 +240,7 @@ class LayerBuilder:
         """Write the layer and publish it. Raises DiskFull, Cancelled, EntryInvalid."""
         from boxwright.layer.write import TarBuilder
 
+        self._leave_unchanged(ctx)
         self._add_parents()
         with ctx.rooms.layers.writer() as writer:
             builder = TarBuilder(writer)
@@ -237,6 +252,28 @@ class LayerBuilder:
             builder.finish()
             layer = ctx.keep(writer.commit)
         return Outcome((layer.diff_id,), layer.bytes)
+
+    def _leave_unchanged(self, ctx: StepContext) -> None:
+        """Drop what the parent has just so: a layer is a difference. Names of one file stay or go together."""
+        if self._parent is None:
+            return
+        below: dict[str, Found] = {}
+        names: dict[object, list[str]] = {}
+        for count, (path, entry) in enumerate(self._entries.items()):
+            if not count & 255:
+                ctx.check()
+            if entry.identity is not None:
+                names.setdefault(entry.identity, []).append(path)
+            found = self._below(path)
+            if found is not None and _same(entry, found, self._parent):
+                below[path] = found
+        for path, found in list(below.items()):
+            identity = self._entries[path].identity
+            group = names[identity] if identity is not None else [path]
+            linked = {below[name].identity if name in below else path for name in group}
+            if linked != {found.identity} or (len(group) == 1) != (found.identity is None):
+                continue
+            del self._entries[path]
 
     def _add_parents(self) -> None:
         """Existing directories on the way are told with their own attributes: the topmost layer's count."""
@@ -318,10 +355,16 @@ class _Below(NamedTuple):
     node: Found
 
     def open(self) -> BinaryIO | bytes:
-        return self.parent.content(self.node) if self.node.size < _CHUNK else self.parent.open(self.node)
+        return self.parent.open(self.node)
 
     def xattrs(self) -> Mapping[str, bytes]:
         return self.node.xattrs
+
+    def origin(self) -> object:
+        return self.parent.origin(self.node)
+
+    def digest(self) -> str:
+        return self.parent.digest(self.node)
 
 
 class Inline(NamedTuple):
@@ -334,6 +377,47 @@ class Inline(NamedTuple):
 
     def xattrs(self) -> Mapping[str, bytes]:
         return {}
+
+    def origin(self) -> object:
+        return None
+
+    def digest(self) -> str:
+        return hashed(self.data)
+
+
+def hashed(content: BinaryIO | bytes) -> str:
+    """The sha256 of content, in hex; a stream is closed."""
+    digest = hashlib.sha256()
+    if isinstance(content, bytes):
+        digest.update(content)
+    else:
+        with content:
+            while chunk := content.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _same(entry: Planned, found: Found, parent: Parent) -> bool:
+    """Whether the parent's entry is the planned one, as a difference of two trees sees it."""
+    if (entry.type, entry.mode, entry.uid, entry.gid) != (found.type, found.mode, found.uid, found.gid):
+        return False
+    if entry.dated and entry.mtime_ns != found.mtime_ns:
+        return False
+    if entry.type == "file":
+        if entry.size != found.size:
+            return False
+        content = entry.content
+        if content is None:
+            return entry.xattrs == found.xattrs
+        if content.xattrs() != found.xattrs:
+            return False
+        origin = content.origin()
+        return (
+            (origin is not None and origin == parent.origin(found))
+            or not entry.size
+            or content.digest() == parent.digest(found)
+        )
+    return (entry.link, entry.device, entry.xattrs) == (found.link, found.device, found.xattrs)
 
 
 def _parts(path: str) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from boxwright.build.context_tree import FileTree, TreeNode
 from boxwright.build.ops.context import StepContext
-from boxwright.build.ops.target import CopyRefused, LayerBuilder, Planned
+from boxwright.build.ops.target import CopyRefused, LayerBuilder, Planned, hashed
 from boxwright.errors import Invalid
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def _entry(
             xattrs,
             content,
             identity,
+            True,
         ),
     )
 
@@ -201,6 +202,12 @@ class _Part:
 
     def xattrs(self) -> Mapping[str, bytes]:
         return self._xattrs
+
+    def origin(self) -> object:
+        return None
+
+    def digest(self) -> str:
+        return hashed(self.open())
 
     def open(self) -> BinaryIO | bytes:
         if self._segments is None and self._size <= _SMALL:

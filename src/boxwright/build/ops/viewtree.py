@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.build.context_tree import TreeNode
+from boxwright.build.ops.target import hashed
 
 if TYPE_CHECKING:
     from boxwright.layer.view import LayersView, Node
@@ -47,13 +46,12 @@ class ViewTree:
     def digest(self, node: TreeNode) -> str:
         known = self._digests.get(node.path)
         if known is None:
-            digest = hashlib.sha256()
-            content = self.open(node)
-            with io.BytesIO(content) if isinstance(content, bytes) else content as stream:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
-            known = self._digests[node.path] = digest.hexdigest()
+            known = self._digests[node.path] = hashed(self.open(node))
         return known
+
+    def origin(self, node: TreeNode) -> object:
+        """Equal for a file of one layer, whatever views it is seen through."""
+        return self._view.origin(node)  # type: ignore[arg-type]
 
 
 def _node(node: Node) -> TreeNode:

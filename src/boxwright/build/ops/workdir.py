@@ -29,6 +29,7 @@ class WorkdirOp(BaseOp):
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
         from boxwright.build.ops.target import LayerBuilder
+        from boxwright.build.ops.viewtree import ViewTree
         from boxwright.rootfs.users import resolve_user
 
         view = ctx.view(inputs[0])
@@ -36,6 +37,6 @@ class WorkdirOp(BaseOp):
         if self.user:
             found = resolve_user(view, self.user)
             uid, gid = found.uid, found.gid
-        target = LayerBuilder(view, layer_time(self.epoch, len(inputs[0].layers)))
+        target = LayerBuilder(ViewTree(view), layer_time(self.epoch, len(inputs[0].layers)))
         target.make_directory(self.path, 0o755, uid, gid)
         return target.write(ctx)
