@@ -152,10 +152,10 @@ class Engine:
     ) -> ImageRow:
         """A container's tree as a new image. Raises NoSuchContainer, ChangeInvalid."""
         from boxwright.container.commit import commit
-        from boxwright.image.compose import timestamp
+        from boxwright.spec.times import rfc3339
 
         epoch = self.settings.source_date_epoch
-        created = timestamp(epoch) if epoch is not None else ""
+        created = rfc3339(epoch) if epoch is not None else ""
         found = self.containers.get(container)
         return commit(
             self,

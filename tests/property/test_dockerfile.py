@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from boxwright.build.dockerfile.chmod import parse_chmod
 from boxwright.build.dockerfile.construct import instruction_of, stages_of
-from boxwright.build.dockerfile.duration import format_duration, go_duration
 from boxwright.build.dockerfile.errors import DockerfileError, render_excerpt
 from boxwright.build.dockerfile.expand import expand, process_words
 from boxwright.build.dockerfile.globs import compile_match
@@ -20,6 +19,7 @@ from boxwright.build.dockerfile.parse import parse
 from boxwright.build.dockerfile.pattern import replace, trim_prefix, trim_suffix
 from boxwright.build.dockerfile.substitute import expand_instruction
 from boxwright.errors import Invalid
+from boxwright.spec.times import format_duration, parse_duration
 
 # Times on a busy machine say nothing.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -355,7 +355,7 @@ def test_globs_raise_only_their_error(pattern: str) -> None:
 @CALM
 @given(value=st.integers(0, 10**16))
 def test_durations_round_trip(value: int) -> None:
-    assert go_duration(format_duration(value)) == value
+    assert parse_duration(format_duration(value)) == value
 
 
 @CALM

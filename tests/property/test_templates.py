@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from boxwright.cli.flags import REMAINDER, HelpRequested, Parser, UsageError
 from boxwright.cli.format import FormatError, Method, compile
 from boxwright.cli.functions import FUNCTIONS
-from boxwright.cli.tables import align, display_width, ellipsis, human_size, timestamp
-from boxwright.container.text import human_duration
+from boxwright.cli.tables import align, display_width, ellipsis
+from boxwright.spec.times import human_duration, unix_seconds
+from boxwright.spec.units import human_size
 
 ROW: dict[str, Any] = {
     "ID": "abc",
@@ -192,4 +193,4 @@ def test_words_for_people(number: int, text: str, width: int) -> None:
     assert len(human_size(number)) <= 9 and "e" not in human_size(number)
     assert human_duration(number)
     assert display_width(ellipsis(text, width)) <= max(width, 2 if width else 0)
-    assert timestamp(text) is None or isinstance(timestamp(text), float)
+    assert unix_seconds(text) is None or isinstance(unix_seconds(text), float)

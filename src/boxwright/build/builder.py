@@ -270,9 +270,9 @@ class Building:
         return self._flights.alone(key, self.cancel)
 
     def stamp(self, seconds: float) -> str:
-        from boxwright.image.compose import timestamp
+        from boxwright.spec.times import rfc3339
 
-        return timestamp(self._epoch if self._epoch is not None else seconds)
+        return rfc3339(self._epoch if self._epoch is not None else seconds)
 
     def leave_thread(self) -> None:
         self.rooms.db.close()

@@ -17,7 +17,7 @@ from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.expand import expand
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
-from boxwright.build.dockerfile.text import did_you_mean, go_quote
+from boxwright.build.dockerfile.text import did_you_mean
 from boxwright.build.graph import Graph, Tree, Vertex
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.scope import arg_value, platform_args
@@ -25,6 +25,7 @@ from boxwright.build.stage import Draft, StageState
 from boxwright.errors import BoxwrightError
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
+from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False

@@ -351,7 +351,7 @@ def _trust(text: str) -> bool | None:
 def _bytes(text: str) -> int:
     if not text:
         return 0
-    from boxwright.container.options import parse_size
+    from boxwright.spec.units import parse_size
 
     return parse_size(text)
 

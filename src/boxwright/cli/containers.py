@@ -133,10 +133,11 @@ def ps(ctx: Context, args: Namespace) -> int:
 
 
 def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict[str, Any]:
-    from boxwright.build.dockerfile.text import go_quote
     from boxwright.cli.format import Method
-    from boxwright.cli.tables import created_at, ellipsis, human_size, since
+    from boxwright.cli.tables import created_at, ellipsis, since
     from boxwright.container import describe
+    from boxwright.spec.text import go_quote
+    from boxwright.spec.units import human_size
 
     def command() -> str:
         text = describe.command_text(container)
@@ -346,8 +347,8 @@ def container_prune_args(p: Parser) -> None:
 def container_prune(ctx: Context, args: Namespace) -> int:
     """Remove all stopped containers."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.tables import human_size
     from boxwright.image.filters import labels_match, moment
+    from boxwright.spec.units import human_size
 
     filters = parse_filters(args.filter, ("until", "label", "label!"))
     if not args.force and not ctx.confirm("WARNING! This will remove all stopped containers."):
@@ -440,7 +441,12 @@ def update_args(p: Parser) -> None:
     ):
         p.add_argument(name, metavar=kind, default="", help=text, type=said(parse) if parse else None)
     p.add_argument(
-        "-m", "--memory", metavar="bytes", default="", help="Memory limit", type=said("parse_size")
+        "-m",
+        "--memory",
+        metavar="bytes",
+        default="",
+        help="Memory limit",
+        type=said("parse_size", "boxwright.spec.units"),
     )
     p.add_argument("-c", "--cpu-shares", type=int, default=0, help="CPU shares (relative weight)")
     p.add_argument(

@@ -232,8 +232,8 @@ def cp_args(p: Parser) -> None:
 
 def cp(ctx: Context, args: Namespace) -> int:
     """Copy between a container and the host; ``-`` is a tar on standard input or output."""
-    from boxwright.cli.tables import human_size
     from boxwright.container import copying
+    from boxwright.spec.units import human_size
 
     name_from, source = copying.split_argument(args.source)
     name_to, target = copying.split_argument(args.target)
@@ -430,8 +430,8 @@ def stats(ctx: Context, args: Namespace) -> int:
 
 
 def _stats_row(container: Container, before: Any, now: Any, *, trunc: bool) -> dict[str, str]:
-    from boxwright.cli.tables import binary_size, human_size
     from boxwright.container.stats import cpu_percent
+    from boxwright.spec.units import binary_size, human_size
 
     share = now.memory / now.memory_limit * 100 if now.memory_limit else 0.0
     return {

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from boxwright.container.config import ContainerConfig, Endpoint, MountSpec, PortBinding
 
 
-def said(function: str) -> Any:
+def said(function: str, module: str = "boxwright.container.options") -> Any:
     """A converter that imports what understands the value when there is one; what it raises names the option."""
 
     def convert(text: str) -> Any:
-        from boxwright.container import options
+        from importlib import import_module
 
-        return getattr(options, function)(text)
+        return getattr(import_module(module), function)(text)
 
     return convert
 
@@ -136,17 +136,17 @@ _READ = {
     "--cpus": said("parse_cpus"),
     "--dns": said("parse_address"),
     "--env": said("parse_env"),
-    "--health-interval": said("parse_duration"),
-    "--health-start-interval": said("parse_duration"),
-    "--health-start-period": said("parse_duration"),
-    "--health-timeout": said("parse_duration"),
+    "--health-interval": said("parse_duration", "boxwright.spec.times"),
+    "--health-start-interval": said("parse_duration", "boxwright.spec.times"),
+    "--health-start-period": said("parse_duration", "boxwright.spec.times"),
+    "--health-timeout": said("parse_duration", "boxwright.spec.times"),
     "--ip": said("parse_address"),
     "--label": said("parse_label"),
-    "--memory": said("parse_size"),
-    "--memory-reservation": said("parse_size"),
+    "--memory": said("parse_size", "boxwright.spec.units"),
+    "--memory-reservation": said("parse_size", "boxwright.spec.units"),
     "--memory-swap": said("parse_swap"),
     "--mount": _mount,
-    "--shm-size": said("parse_size"),
+    "--shm-size": said("parse_size", "boxwright.spec.units"),
     "--tmpfs": said("parse_tmpfs"),
     "--ulimit": said("parse_ulimit"),
 }

@@ -225,7 +225,7 @@ def _formatted(verb: str, flags: str, precision: int | None, value: Any) -> str 
         text = go_value(value)
         return text if precision is None or not isinstance(value, str) else text[:precision]
     if verb == "q" and isinstance(value, str):
-        from boxwright.build.dockerfile.text import go_quote
+        from boxwright.spec.text import go_quote
 
         return go_quote(value)
     if verb == "t" and isinstance(value, bool):

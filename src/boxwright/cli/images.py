@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from boxwright.cli.tables import align, configured, created_at, ellipsis, human_size, short_id, since, table
+from boxwright.cli.tables import align, configured, created_at, ellipsis, short_id, since, table
+from boxwright.spec.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

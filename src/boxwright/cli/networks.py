@@ -58,7 +58,7 @@ def network_create(ctx: Context, args: Namespace) -> int:
     """Print the network's id."""
     from boxwright.cli.flags import UsageError
     from boxwright.container.options import labels, parse_map
-    from boxwright.spec.text import stamp
+    from boxwright.spec.times import stamp
 
     for values in (args.subnet, args.gateway, args.ip_range):
         if len(values) > 1:
@@ -205,8 +205,8 @@ def network_prune_args(p: Parser) -> None:
 def network_prune(ctx: Context, args: Namespace) -> int:
     """Remove networks that no container uses."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.tables import timestamp
     from boxwright.image.filters import labels_match, moment
+    from boxwright.spec.times import unix_seconds
 
     filters = parse_filters(args.filter, ("until", "label", "label!"))
     if not args.force and not ctx.confirm(
@@ -216,7 +216,7 @@ def network_prune(ctx: Context, args: Namespace) -> int:
     before = min((moment(t) for t in filters.get("until", ())), default=None)
 
     def wanted(n: Network) -> bool:
-        return (before is None or (timestamp(n.created) or 0) < before) and labels_match(n.labels, filters)
+        return (before is None or (unix_seconds(n.created) or 0) < before) and labels_match(n.labels, filters)
 
     removed = ctx.engine.containers.prune_networks(wanted)
     if removed:

@@ -20,6 +20,8 @@ from boxwright.build.progress import (
     StepStatus,
 )
 from boxwright.errors import Invalid
+from boxwright.spec.times import stamp
+from boxwright.spec.units import build_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,21 +49,12 @@ def make(ctx: Context, kind: str, *, quiet: bool) -> View:
     return Plain(ctx) if kind == "plain" else RawJson(ctx)
 
 
-def size(count: int) -> str:
-    """Bytes as BuildKit writes them: 97B, 1.27kB, 134.22MB."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{count}B" if units[0] == "B" else f"{value:.2f}{units[0]}"
-
-
 def status_text(event: StepStatus) -> str:
     """``transferring context: 1.27kB done``."""
     text = event.id
     if event.total:
-        text += f": {size(event.current)}" + (
-            f" / {size(event.total)}" if event.current != event.total else ""
+        text += f": {build_size(event.current)}" + (
+            f" / {build_size(event.total)}" if event.current != event.total else ""
         )
     return text + (" done" if event.done else "")
 
@@ -199,12 +192,12 @@ class RawJson(View):
         digest = _digest(event.step)
         match event:
             case StepStarted():
-                self._started[event.step] = event.name, _now()
+                self._started[event.step] = event.name, stamp()
                 return {"vertexes": [self._vertex(event.step)]}
             case StepLog():
                 data = base64.b64encode(event.data).decode()
                 return {
-                    "logs": [{"vertex": digest, "stream": event.stream, "data": data, "timestamp": _now()}]
+                    "logs": [{"vertex": digest, "stream": event.stream, "data": data, "timestamp": stamp()}]
                 }
             case StepStatus():
                 status = {
@@ -213,15 +206,15 @@ class RawJson(View):
                     "name": event.id,
                     "total": event.total,
                     "current": event.current,
-                    "timestamp": _now(),
+                    "timestamp": stamp(),
                 }
-                return {"statuses": [{**status, "completed": _now()} if event.done else status]}
+                return {"statuses": [{**status, "completed": stamp()} if event.done else status]}
             case StepCached():
-                return {"vertexes": [self._vertex(event.step, completed=_now(), cached=True)]}
+                return {"vertexes": [self._vertex(event.step, completed=stamp(), cached=True)]}
             case StepDone():
-                return {"vertexes": [self._vertex(event.step, completed=_now())]}
+                return {"vertexes": [self._vertex(event.step, completed=stamp())]}
             case StepFailed():
-                return {"vertexes": [self._vertex(event.step, completed=_now(), error=event.message)]}
+                return {"vertexes": [self._vertex(event.step, completed=stamp(), error=event.message)]}
         return {}
 
     def _vertex(self, step: str, **more: Any) -> dict[str, Any]:
@@ -233,8 +226,3 @@ def _digest(step: str) -> str:
     import hashlib
 
     return step if step.startswith("sha256:") else "sha256:" + hashlib.sha256(step.encode()).hexdigest()
-
-
-def _now() -> str:
-    whole, rest = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest:09d}Z"

@@ -151,7 +151,7 @@ class Plain(Tally):
     def resumed(self, desc: Descriptor, offset: int) -> None:
         super().resumed(desc, offset)
         if offset and _shown(desc):
-            from boxwright.cli.tables import human_size
+            from boxwright.spec.units import human_size
 
             self.say(f"{desc.digest.short}: Resuming at {human_size(offset)} of {human_size(desc.size)}")
 
@@ -261,7 +261,7 @@ class Terminal(Tally):
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        from boxwright.cli.tables import human_size
+        from boxwright.spec.units import human_size
 
         with self.lock:
             grid = Table.grid(padding=(0, 1))

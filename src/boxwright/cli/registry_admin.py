@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from boxwright.cli.registry_serve import configuration, storage_options
-from boxwright.cli.tables import created_at, human_size, table
+from boxwright.cli.tables import created_at, table
 from boxwright.errors import Invalid
+from boxwright.spec.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from boxwright.cli.tables import created_at, human_size, short_id, since, table
+from boxwright.cli.tables import created_at, short_id, since, table
+from boxwright.spec.units import human_size, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ def _df_details(ctx: Context, usage: Usage) -> None:
 
 
 def _container_rows(ctx: Context, usage: Usage) -> Iterable[dict[str, Any]]:
-    from boxwright.build.dockerfile.text import go_quote
     from boxwright.cli.tables import ellipsis
     from boxwright.container.describe import command_text, status_text
+    from boxwright.spec.text import go_quote
 
     for container in ctx.engine.containers.list(all=True):
         yield {
@@ -226,7 +227,7 @@ def _prune_cache(ctx: Context, args: Namespace, total: str) -> int:
     from boxwright.cli.filters import parse_filters
 
     filters = parse_filters(args.filter)
-    keep = _bytes(args.keep_storage)
+    keep = parse_size(args.keep_storage or "0")
     what = "all build cache" if args.all else "all dangling build cache"
     if not args.force and not ctx.confirm(f"WARNING! This will remove {what}."):
         return 0
@@ -240,18 +241,6 @@ def _show_cache(ctx: Context, keys: Iterable[str]) -> None:
     keys = [short_id(key) for key in keys]
     if keys:
         ctx.out("Deleted build cache objects:\n" + "\n".join(keys) + "\n")
-
-
-def _bytes(text: str) -> int:
-    """Bytes of ``10GB`` or ``512m``; 0 for ''. Raises Invalid."""
-    from boxwright.errors import Invalid
-
-    number = text.strip().lower().removesuffix("ib").removesuffix("b")
-    power = "kmgtp".find(number[-1:]) + 1 if number else 0
-    try:
-        return int(float(number[:-1] if power else number or "0") * 1024**power)
-    except ValueError:
-        raise Invalid(f"invalid size: {text!r}", hint="wanted something like 10GB") from None
 
 
 def system_prune_args(p: Parser) -> None:
@@ -315,14 +304,14 @@ def system_reset(ctx: Context, args: Namespace) -> int:
 
 def _prune_containers(ctx: Context, filters: Mapping[str, Sequence[str]], *, volumes: bool) -> int:
     """Containers, networks and perhaps volumes; bytes freed."""
-    from boxwright.cli.tables import timestamp
     from boxwright.image.filters import labels_match, moment
+    from boxwright.spec.times import unix_seconds
 
     containers = ctx.engine.containers
     before = min((moment(text) for text in filters.get("until", ())), default=float("inf"))
 
     def network_fits(n: Network) -> bool:
-        return (timestamp(n.created) or 0) < before and labels_match(n.labels, filters)
+        return (unix_seconds(n.created) or 0) < before and labels_match(n.labels, filters)
 
     removed, freed = containers.prune(lambda c: c.created < before and labels_match(c.labels, filters))
     _show_deleted(ctx, "Containers", removed)
@@ -428,7 +417,7 @@ def info(ctx: Context, args: Namespace) -> int:
         ("CPUs", "NCPU"),
     ):
         ctx.out(f" {label}: {said[key]}")
-    from boxwright.cli.tables import binary_size
+    from boxwright.spec.units import binary_size
 
     ctx.out(
         f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root Dir: {said['DockerRootDir']}"

@@ -11,6 +11,7 @@ import time
 
 from boxwright.cli.printable import printable
 from boxwright.errors import Invalid
+from boxwright.spec.times import unix_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,68 +108,22 @@ def align(lines: Sequence[Sequence[str]], *, min_width: int = MIN_WIDTH, padding
     ]
 
 
-def human_size(size: float, *, precision: int = 3) -> str:
-    """Bytes as Docker prints them: 1000-based, three digits, ``74.8MB`` (go-units HumanSizeWithPrecision).
-
-    One deliberate difference: 999.9 kB is ``1MB``, where Docker prints ``1e+03kB``.
-    """
-    return _scaled(size, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"), precision)
-
-
-def binary_size(size: float) -> str:
-    """Bytes 1024-based, four digits: ``7.629MiB`` (go-units BytesSize), as `stats` and `info` print memory."""
-    return _scaled(size, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), 4)
-
-
-def _scaled(size: float, base: float, units: Sequence[str], precision: int) -> str:
-    at, value = 0, float(size)
-    while at < len(units) - 1 and (value >= base or "e+" in f"{value:.{precision}g}"):
-        value, at = value / base, at + 1
-    return f"{value:.{precision}g}{units[at]}"
-
-
 def since(when: str | float | None, *, now: float | None = None) -> str:
     """``5 minutes ago``; ``N/A`` for no time at all, or one that is not after 1970 began."""
-    moment = timestamp(when) if isinstance(when, str) else when
+    moment = unix_seconds(when) if isinstance(when, str) else when
     if moment is None or moment <= 0:
         return "N/A"
-    from boxwright.container.text import human_duration
+    from boxwright.spec.times import human_duration
 
     return human_duration(max((time.time() if now is None else now) - moment, 0)) + " ago"
 
 
 def created_at(when: str | float | None) -> str:
     """``2026-11-23 14:00:00 +0000 UTC``, in local time, as Docker's .CreatedAt; ``N/A`` for no time."""
-    moment = timestamp(when) if isinstance(when, str) else when
+    moment = unix_seconds(when) if isinstance(when, str) else when
     if moment is None:
         return "N/A"
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(moment))
-
-
-def timestamp(text: str) -> float | None:
-    """Unix seconds of an RFC 3339 time; None when it is empty, malformed, or Go's zero time (year 1)."""
-    try:
-        year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
-        clock = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
-        rest = text[19:]
-        fraction = 0.0
-        if rest.startswith("."):
-            digits = len(rest[1:]) - len(rest[1:].lstrip("0123456789"))
-            fraction, rest = float("0" + rest[: digits + 1]), rest[digits + 1 :]
-        zone = (
-            0
-            if rest in ("Z", "z")
-            else (int(rest[1:3]) * 3600 + int(rest[4:6]) * 60) * (-1 if rest[0] == "-" else 1)
-        )
-    except (ValueError, IndexError):
-        return None
-    if year < 2 or not 1 <= month <= 12:
-        return None
-    # Days from civil (Howard Hinnant): years begin in March, so that the leap day is the last one.
-    shifted = year - (month <= 2)
-    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    days = shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + of_year - 719468
-    return days * 86400 + clock + fraction - zone
 
 
 def short_id(identity: str) -> str:

@@ -83,8 +83,9 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
     """List volumes."""
     from boxwright.cli.filters import parse_filters
     from boxwright.cli.format import Method
-    from boxwright.cli.tables import human_size, table
+    from boxwright.cli.tables import table
     from boxwright.image.filters import flag, labels_match
+    from boxwright.spec.units import human_size
 
     filters = parse_filters(args.filter, ("dangling", "driver", "label", "name"))
     volumes = ctx.engine.containers.volumes
@@ -174,8 +175,8 @@ def volume_prune_args(p: Parser) -> None:
 def volume_prune(ctx: Context, args: Namespace) -> int:
     """Remove volumes that no container has."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.tables import human_size
     from boxwright.image.filters import flag, labels_match
+    from boxwright.spec.units import human_size
 
     filters = parse_filters(args.filter, ("label", "label!", "all"))
     everything = args.all or flag(filters, "all")

@@ -48,8 +48,9 @@ def commit(
     """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid, DiskFull."""
     from boxwright.content.lease import Lease
     from boxwright.image.changes import apply_changes
-    from boxwright.image.compose import timestamp, with_layer
+    from boxwright.image.compose import with_layer
     from boxwright.spec.config import HistoryEntry
+    from boxwright.spec.times import rfc3339
 
     if name:
         rooms.images_store.checked(name)
@@ -62,7 +63,7 @@ def commit(
         lease.hold("layer", layer.diff_id)
         from boxwright.spec.values import replace
 
-        moment = created or timestamp()
+        moment = created or rfc3339()
         entry = HistoryEntry(moment, " ".join(container.command), author, message)
         config = replace(with_layer(base, layer.diff_id, entry), config=values, created=moment, author=author)
         return rooms.images_store.create(

@@ -68,7 +68,7 @@ class Creation:
             if key == "max-file" and not (value.isdecimal() and int(value) > 0):
                 raise ConfigInvalid("max-file cannot be less than 1")
             if key == "max-size" and value != "-1":
-                from boxwright.container.options import parse_size
+                from boxwright.spec.units import parse_size
 
                 parse_size(value)
         if config.stop_signal:

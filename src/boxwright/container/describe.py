@@ -8,7 +8,7 @@ from typing import Any
 
 from boxwright.container.ports import show
 from boxwright.container.records import ZERO_TIME, Container, State
-from boxwright.container.text import human_duration, timestamp
+from boxwright.spec.times import human_duration, unix_seconds
 
 
 def status_text(state: State, *, now: float | None = None) -> str:
@@ -16,7 +16,7 @@ def status_text(state: State, *, now: float | None = None) -> str:
     current = time.time() if now is None else now
 
     def ago(text: str) -> str:
-        moment = timestamp(text)
+        moment = unix_seconds(text)
         return human_duration(max(0.0, current - moment)) if moment else ""
 
     if state.status in ("running", "paused"):
@@ -283,7 +283,7 @@ def _masked(container: Container, what: str) -> list[str] | None:
 
 def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None = None) -> dict[str, Any]:
     """Docker's JSON. `sizes` are SizeRw and SizeRootFs."""
-    from boxwright.spec.text import stamp
+    from boxwright.spec.times import stamp
 
     command = container.command
     nets = networks(container)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
+
+from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
@@ -53,7 +54,7 @@ def inspect_volume(volume: Volume) -> dict[str, Any]:
     """`volume inspect`."""
     labels = {**volume.labels, **({"com.docker.volume.anonymous": ""} if volume.anonymous else {})}
     return {
-        "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(volume.created)),
+        "CreatedAt": rfc3339(volume.created, digits=0),
         "Driver": "local",
         "Labels": labels or None,
         "Mountpoint": str(volume.data),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
-from boxwright.container.options import parse_signal, parse_size
+from boxwright.container.options import parse_signal
 from boxwright.container.records import Container, State, WrongState, load_state, save_state
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
@@ -20,6 +20,7 @@ from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime import filters, trust
 from boxwright.runtime.host import Host, host
 from boxwright.spec import hashes
+from boxwright.spec.units import parse_size
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False

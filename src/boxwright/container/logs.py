@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boxwright.container.records import Container
-from boxwright.container.text import timestamp
 from boxwright.errors import Unsupported
+from boxwright.spec.times import unix_seconds
 
 _BLOCK = 1 << 16
 _POLL = 0.05  # seconds between looks at a log that is followed
@@ -53,7 +53,7 @@ def read(
     for line in reader.follow(lambda: container.refresh().active and container.state.supervised, until):
         entry = _entry(line)
         if entry is not None and _within(entry, since, None):
-            if until is not None and (timestamp(entry.time) or 0.0) > until:
+            if until is not None and (unix_seconds(entry.time) or 0.0) > until:
                 return
             yield entry
 
@@ -79,7 +79,7 @@ def _entry(line: bytes) -> Entry | None:
 def _within(entry: Entry, since: float | None, until: float | None) -> bool:
     if since is None and until is None:
         return True
-    moment = timestamp(entry.time) or 0.0
+    moment = unix_seconds(entry.time) or 0.0
     return (since is None or moment >= since) and (until is None or moment <= until)
 
 

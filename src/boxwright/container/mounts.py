@@ -6,9 +6,9 @@ import posixpath
 import re
 
 from boxwright.container.config import MountSpec
-from boxwright.container.options import parse_size
 from boxwright.errors import Invalid
 from boxwright.spec.text import is_name
+from boxwright.spec.units import parse_size
 
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _CONSISTENCY = ("consistent", "cached", "delegated", "default")

@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.container.config import ConfigInvalid, DeviceSpec, RestartPolicy, Ulimit
 from boxwright.errors import Invalid
+from boxwright.spec.units import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 # Patterns as text: compiling them is for those who use them.
-_SIZE = r"(\d+(?:\.\d+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\Z"
-_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
-_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _LARGEST = 16 << 20  # bytes of a file that an option names
 _TMPFS_VALUES = frozenset("size mode uid gid nr_inodes nr_blocks mpol".split())
 _TMPFS_FLAGS = frozenset(
@@ -39,14 +37,6 @@ class OptionInvalid(Invalid):
     """The value of an option cannot be understood."""
 
 
-def parse_size(text: str) -> int:
-    """Bytes of ``512m``, ``1.5g``, ``64k`` (1024-based, go-units RAMInBytes). Raises OptionInvalid."""
-    match = re.match(_SIZE, text.strip())
-    if match is None:
-        raise OptionInvalid(f"invalid size: '{text}'")
-    return int(float(match[1]) * 1024 ** " kmgtp".index((match[2] or " ").lower()))
-
-
 def parse_swap(text: str) -> int:
     """As `parse_size`, and -1 for unlimited."""
     return -1 if text.strip() == "-1" else parse_size(text)
@@ -62,16 +52,6 @@ def parse_cpus(text: str) -> int:
             else "value is too precise"
         )
     return int(match[1] or 0) * 10**9 + int((match[2] or "").ljust(9, "0") or 0)
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds of a Go duration such as ``1m30s``. Raises OptionInvalid."""
-    if text == "0":
-        return 0
-    parts = list(re.finditer(_DURATION, text))
-    if not text or "".join(p[0] for p in parts) != text:
-        raise OptionInvalid(f'time: invalid duration "{text}"')
-    return sum(int(float(p[1]) * _UNITS[p[2]]) for p in parts)
 
 
 def parse_signal(text: str) -> int:

@@ -13,7 +13,8 @@ from boxwright.container.config import ContainerConfig
 from boxwright.container.supervisor.light import write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
-from boxwright.spec.text import stamp, to_json
+from boxwright.spec.text import to_json
+from boxwright.spec.times import stamp
 from boxwright.spec.values import EMPTY, dataclass, field, replace
 
 TYPE_CHECKING = False

@@ -13,6 +13,7 @@ from typing import Any
 
 from boxwright.errors import Invalid
 from boxwright.image.filters import duration
+from boxwright.spec.times import SECOND
 
 _SHELL = ["/bin/sh", "-c"]
 _VARIABLE = re.compile(r"\\(.)|\$(?:(\w+)|\{(\w+)(?::([-+])([^}]*))?\})")
@@ -221,7 +222,7 @@ def _healthcheck(config: dict[str, Any], text: str) -> None:
         span = float(value) if name == "retries" and value.isdigit() else duration(value)
         if span is None or span < 0:
             raise ChangeInvalid(f"HEALTHCHECK: invalid value {value!r} for --{name}")
-        check[fields[name]] = int(span) if name == "retries" else round(span * 1_000_000_000)
+        check[fields[name]] = int(span) if name == "retries" else round(span * SECOND)
     kind, _, rest = text.partition(" ")
     if kind.upper() == "NONE" and not rest and not check:
         config["Healthcheck"] = {"Test": ["NONE"]}

@@ -6,7 +6,6 @@ Such a layer needs no file of its own among the blobs; `image.target` serves it 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from boxwright.spec import mediatypes as mt
@@ -15,22 +14,12 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Manifest
 from boxwright.spec.platform import Platform
+from boxwright.spec.times import rfc3339
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-def timestamp(seconds: float | None = None) -> str:
-    """RFC 3339 in UTC with nanoseconds, as image configs carry it; now, unless unix `seconds` are given."""
-    nanoseconds = time.time_ns() if seconds is None else round(seconds * 1_000_000_000)
-    whole, rest = divmod(nanoseconds, 1_000_000_000)
-    return (
-        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-        + (f".{rest:09d}".rstrip("0") if rest else "")
-        + "Z"
-    )
 
 
 def layer_descriptor(diff_id: DiffID, tar_size: int) -> Descriptor:
@@ -61,7 +50,7 @@ def compose(
 
 def blank(platform: Platform, *, created: str = "") -> ImageConfig:
     """A config without layers: what ``FROM scratch`` starts with."""
-    return ImageConfig(platform=platform, created=created or timestamp())
+    return ImageConfig(platform=platform, created=created or rfc3339())
 
 
 def with_layer(config: ImageConfig, diff_id: DiffID, entry: HistoryEntry) -> ImageConfig:

@@ -204,7 +204,7 @@ def inspect(
 
     Raises ImageDamaged, PlatformAbsent.
     """
-    from boxwright.image.compose import timestamp
+    from boxwright.spec.times import rfc3339
 
     catalog, last_tagged = images, images.last_tagged(row)
     if platform:
@@ -234,7 +234,7 @@ def inspect(
         "Size": row.bytes,
         "GraphDriver": {"Data": None, "Name": driver},
         "RootFS": {"Type": "layers", "Layers": list((body.get("rootfs") or {}).get("diff_ids") or [])},
-        "Metadata": {"LastTagTime": timestamp(last_tagged) if last_tagged else "0001-01-01T00:00:00Z"},
+        "Metadata": {"LastTagTime": rfc3339(last_tagged) if last_tagged else "0001-01-01T00:00:00Z"},
         "Descriptor": {"mediaType": row.media_type, "digest": row.target, "size": row.size},
     }
     return out

@@ -6,19 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.errors import Invalid
+from boxwright.spec.times import LONGER_UNITS, SECOND, DurationInvalid, parse_duration
 
 Filters = Mapping[str, Sequence[str]]
-_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-    "w": 604800.0,
-}
 
 
 class FilterInvalid(Invalid):
@@ -42,21 +32,11 @@ def flag(filters: Filters, name: str) -> bool | None:
 
 
 def duration(text: str) -> float | None:
-    """Seconds of a Go duration such as ``1h30m`` or ``1.5s`` (days and weeks too); None when the text is none."""
-    total, rest = 0.0, text
-    while rest:
-        digits = 0
-        while digits < len(rest) and (rest[digits].isdigit() or rest[digits] == "."):
-            digits += 1
-        letters = digits
-        while letters < len(rest) and not (rest[letters].isdigit() or rest[letters] == "."):
-            letters += 1
-        try:
-            total += float(rest[:digits]) * _UNITS[rest[digits:letters]]
-        except (ValueError, KeyError):
-            return None
-        rest = rest[letters:]
-    return total if text else None
+    """Seconds of a Go duration such as ``1h30m`` (days and weeks too); None when the text is none."""
+    try:
+        return parse_duration(text, LONGER_UNITS) / SECOND
+    except DurationInvalid:
+        return None
 
 
 def moment(text: str, *, now: float | None = None) -> float:
@@ -78,7 +58,7 @@ def moment(text: str, *, now: float | None = None) -> float:
 
 
 def unix_time(text: str) -> float | None:
-    """Unix seconds of RFC 3339 text or a date (local time without a zone); None when it is neither."""
+    """Unix seconds of RFC 3339 text or a date, both local where they name no zone; None when it is neither."""
     from datetime import datetime
 
     try:

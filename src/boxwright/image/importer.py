@@ -8,10 +8,11 @@ from typing import BinaryIO
 from boxwright.content.lease import Lease
 from boxwright.image.catalog import ImageRow
 from boxwright.image.changes import apply_changes
-from boxwright.image.compose import blank, timestamp, with_layer, with_values
+from boxwright.image.compose import blank, with_layer, with_values
 from boxwright.image.store import ImageStore
 from boxwright.spec.config import HistoryEntry
 from boxwright.spec.platform import Platform
+from boxwright.spec.times import rfc3339
 
 
 def import_image(
@@ -32,7 +33,7 @@ def import_image(
     names = [images.checked(name, digest=False)] if name else []
     with Lease(images.db, "import"):
         layer = images.layers.ingest(tar)
-        when = timestamp(created)
+        when = rfc3339(created)
         comment = message or f"Imported from {source}"
         config = with_values(blank(platform or images.default_platform, created=when), values)
         config = with_layer(config, layer.diff_id, HistoryEntry(created=when, comment=comment))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.errors import BoxwrightError
 from boxwright.image.catalog import Catalog
-from boxwright.image.compose import timestamp
 from boxwright.spec.platform import host
+from boxwright.spec.times import rfc3339
 from boxwright.version import __version__
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def info(
         "NFd": 0,
         "NGoroutines": 0,
         "NEventsListener": 0,
-        "SystemTime": timestamp(),
+        "SystemTime": rfc3339(),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs" if os.geteuid() == 0 else "none",
         "CgroupVersion": cgroup,

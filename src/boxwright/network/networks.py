@@ -17,7 +17,7 @@ from sqlite3 import Connection
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.spec import hashes
-from boxwright.spec.text import stamp
+from boxwright.spec.times import stamp
 from boxwright.spec.values import EMPTY, dataclass, field
 
 TYPE_CHECKING = False

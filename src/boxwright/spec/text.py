@@ -1,8 +1,7 @@
-"""JSON text, times and names without `json`, `datetime` and `re`: what starts for every container cannot wait for those."""
+"""JSON text, quoted text and names without `json` and `re`: what starts for every container cannot wait for those."""
 
 from __future__ import annotations
 
-import time
 from _json import encode_basestring as _quote
 
 TYPE_CHECKING = False
@@ -28,10 +27,35 @@ def quote(text: str) -> str:
     return str(_quote(text))
 
 
-def stamp(moment: float | None = None) -> str:
-    """RFC 3339 with nanoseconds, UTC."""
-    ns = time.time_ns() if moment is None else int(moment * 1e9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09d}Z"
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+    '"': '\\"',
+}
+
+
+def go_quote(text: str) -> str:
+    """`%q`: a double-quoted Go literal. Bytes that were no UTF-8 (surrogate-escaped) become \\xNN."""
+    out = []
+    for char in text:
+        code = ord(char)
+        if char in _ESCAPES:
+            out.append(_ESCAPES[char])
+        elif char.isprintable():
+            out.append(char)
+        elif 0xDC80 <= code <= 0xDCFF:
+            out.append(f"\\x{code - 0xDC00:02x}")
+        elif code < 0x20 or code == 0x7F:
+            out.append(f"\\x{code:02x}")
+        else:
+            out.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return '"' + "".join(out) + '"'
 
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")

@@ -9,14 +9,15 @@ import pytest
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.chmod import parse_chmod
 from boxwright.build.dockerfile.construct import parse_instruction
-from boxwright.build.dockerfile.duration import format_duration, go_duration
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, render_excerpt
 from boxwright.build.dockerfile.history import created_by
 from boxwright.build.dockerfile.paths import clean_path, normalize_workdir
 from boxwright.build.dockerfile.ports import parse_port
 from boxwright.build.dockerfile.signals import check_signal
 from boxwright.build.dockerfile.substitute import expand_instruction
-from boxwright.build.dockerfile.text import go_quote, suggestion
+from boxwright.build.dockerfile.text import suggestion
+from boxwright.spec.text import go_quote
+from boxwright.spec.times import format_duration, parse_duration
 from support import vectors
 
 FACTS: dict[str, Any] = vectors("history-and-small-facts.json")
@@ -134,7 +135,7 @@ def test_signals_refused(text: str) -> None:
     ],
 )
 def test_durations(text: str, value: int) -> None:
-    assert go_duration(text) == value
+    assert parse_duration(text) == value
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_durations(text: str, value: int) -> None:
 )
 def test_durations_shown(value: int, text: str) -> None:
     assert format_duration(value) == text
-    assert go_duration(text) == value
+    assert parse_duration(text) == value
 
 
 @pytest.mark.parametrize(

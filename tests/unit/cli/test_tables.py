@@ -15,104 +15,17 @@ from boxwright.cli import tables
 from boxwright.cli.format import FormatError, Method
 from boxwright.cli.tables import (
     align,
-    binary_size,
     created_at,
     ellipsis,
-    human_size,
     short_id,
     since,
-    timestamp,
 )
-from boxwright.container.text import human_duration
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (0, "0B"),
-        (1, "1B"),
-        (999, "999B"),
-        (1000, "1kB"),
-        (1240, "1.24kB"),
-        (74_800_000, "74.8MB"),
-        (124_000_000, "124MB"),
-        (1_240_000_000, "1.24GB"),
-        (999_900, "1MB"),  # Docker: 1e+03kB
-        (2**80, "1.21YB"),
-    ],
-)
-def test_human_size(size: int, expected: str) -> None:
-    assert human_size(size) == expected
-
-
-def test_binary_size() -> None:
-    assert [binary_size(n) for n in (0, 1024, 8_000_000, 2 * 1024**3)] == ["0B", "1KiB", "7.629MiB", "2GiB"]
-
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        # go-units duration_test.go
-        (0.45, "Less than a second"),
-        (1, "1 second"),
-        (45, "45 seconds"),
-        (46, "46 seconds"),
-        (59, "59 seconds"),
-        (60, "About a minute"),
-        (3 * MINUTE, "3 minutes"),
-        (35 * MINUTE + 40, "35 minutes"),
-        (45 * MINUTE + 40, "45 minutes"),
-        (60 * MINUTE, "About an hour"),
-        (1 * HOUR + 45 * MINUTE, "2 hours"),
-        (3 * HOUR, "3 hours"),
-        (24 * HOUR, "24 hours"),
-        (36 * HOUR, "36 hours"),
-        (2 * DAY, "2 days"),
-        (7 * DAY, "7 days"),
-        (13 * DAY + 5 * HOUR, "13 days"),
-        (2 * 7 * DAY, "2 weeks"),
-        (2 * 7 * DAY + 4 * DAY, "2 weeks"),
-        (3 * 7 * DAY, "3 weeks"),
-        (4 * 7 * DAY + 3 * DAY, "4 weeks"),
-        (1 * 30 * DAY, "4 weeks"),
-        (2 * 30 * DAY, "2 months"),
-        (23 * 30 * DAY + 3 * 7 * DAY, "23 months"),
-        (2 * 365 * DAY, "2 years"),
-        (24 * 30 * DAY, "24 months"),
-        (3 * 365 * DAY + 2 * 30 * DAY, "3 years"),
-    ],
-)
-def test_human_duration(seconds: float, expected: str) -> None:
-    assert human_duration(seconds) == expected
 
 
 def test_since() -> None:
     assert since("2026-11-23T14:00:00.5Z", now=1795442403.0) == "2 seconds ago"
     assert since(1000.0, now=990.0) == "Less than a second ago"
     assert since("") == since(None) == since("0001-01-01T00:00:00Z") == since(0) == "N/A"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1970-01-01T00:00:00Z", 0.0),
-        ("2000-02-29T23:59:59Z", 951868799.0),
-        ("2026-11-23T14:00:00.123456789Z", 1795442400.123456789),
-        ("2026-11-23T15:00:00+01:00", 1795442400.0),
-        ("2026-11-23T12:30:00-01:30", 1795442400.0),
-        ("2100-03-01T00:00:00Z", 4107542400.0),
-        ("0001-01-01T00:00:00Z", None),
-        ("", None),
-        ("yesterday", None),
-        ("2026-11-23T14:00:00", None),
-        ("2026-13-23T14:00:00Z", None),
-    ],
-)
-def test_timestamp(text: str, expected: float | None) -> None:
-    assert timestamp(text) == expected
 
 
 @pytest.fixture

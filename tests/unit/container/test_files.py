@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from boxwright.container import frames
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.network import files
-from boxwright.spec.text import stamp, to_json
+from boxwright.spec.text import to_json
+from boxwright.spec.times import stamp
 
 
 def test_hosts() -> None:

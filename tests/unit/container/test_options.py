@@ -12,28 +12,6 @@ from boxwright.container.options import OptionInvalid
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("512", 512),
-        ("1k", 1024),
-        ("1.5m", 3 << 19),
-        ("2G", 2 << 30),
-        ("64mb", 64 << 20),
-        ("1KiB", 1024),
-    ],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert options.parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "1x", "1.2.3m", "m"])
-def test_sizes_that_are_none(text: str) -> None:
-    with pytest.raises(OptionInvalid, match="invalid size"):
-        options.parse_size(text)
-
-
-@pytest.mark.parametrize(
     ("text", "nano"),
     [("1", 10**9), ("0.5", 500_000_000), (".25", 250_000_000), ("1.123456789", 1_123_456_789)],
 )
@@ -45,20 +23,6 @@ def test_cpus_that_are_none() -> None:
     for text in ("", "x", "1.0000000001", "."):
         with pytest.raises(OptionInvalid):
             options.parse_cpus(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "ns"),
-    [("0", 0), ("1s", 10**9), ("1m30s", 90 * 10**9), ("100ms", 10**8), ("1.5h", 5400 * 10**9), ("2us", 2000)],
-)
-def test_durations(text: str, ns: int) -> None:
-    assert options.parse_duration(text) == ns
-
-
-def test_durations_that_are_none() -> None:
-    for text in ("", "5", "1x", "s", "1s 2s"):
-        with pytest.raises(OptionInvalid, match="invalid duration"):
-            options.parse_duration(text)
 
 
 @pytest.mark.parametrize(

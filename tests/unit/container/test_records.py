@@ -23,7 +23,7 @@ from boxwright.container.logs import read
 from boxwright.container.records import Container, State, ended, load_state, save_state
 from boxwright.container.stats import Sample, cpu_percent
 from boxwright.runtime import trust
-from boxwright.spec.text import stamp
+from boxwright.spec.times import stamp
 
 FULL = ContainerConfig(
     "img",

@@ -11,7 +11,6 @@ from boxwright.image.compose import (
     compose,
     layer_descriptor,
     steps,
-    timestamp,
     with_entry,
     with_layer,
     with_values,
@@ -64,9 +63,3 @@ def test_history_pairs_with_layers() -> None:
 def test_values_replace_and_vanish() -> None:
     config = with_values(with_values(blank(LINUX), {"Cmd": ["a"], "User": "x"}), {"Cmd": None, "User": "y"})
     assert config.config == {"User": "y"}
-
-
-def test_times() -> None:
-    assert timestamp(0) == "1970-01-01T00:00:00Z"
-    assert timestamp(1_700_000_000.5) == "2023-11-14T22:13:20.5Z"
-    assert timestamp().endswith("Z")

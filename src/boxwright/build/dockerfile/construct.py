@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 
 from boxwright.build.dockerfile import instructions as ins
-from boxwright.build.dockerfile.duration import go_duration
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.flags import Flags
 from boxwright.build.dockerfile.heredoc import is_heredoc, parse_heredoc
 from boxwright.build.dockerfile.mounts import mount_of, parse_device
 from boxwright.build.dockerfile.parse import Dockerfile, Node, parse
-from boxwright.build.dockerfile.text import SPACES, did_you_mean, go_quote
+from boxwright.build.dockerfile.text import SPACES, did_you_mean
+from boxwright.spec.text import go_quote
+from boxwright.spec.times import DurationInvalid, parse_duration
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -297,7 +298,10 @@ def _health(node: Node, common: dict[str, Any]) -> ins.Instruction:
 def _interval(name: str, text: str) -> int:
     if not text:
         return 0
-    value = go_duration(text)
+    try:
+        value = parse_duration(text)
+    except DurationInvalid as error:
+        raise DockerfileError(str(error)) from None
     if value and value < _MILLISECOND:
         raise DockerfileError(f"Interval {go_quote(name)} cannot be less than 1ms")
     return value

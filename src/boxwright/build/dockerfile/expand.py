@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.pattern import PatternInvalid, replace, trim_prefix, trim_suffix
-from boxwright.build.dockerfile.text import go_quote, is_space
+from boxwright.build.dockerfile.text import is_space
+from boxwright.spec.text import go_quote
 
 Lookup = Callable[[str], str | None]
 

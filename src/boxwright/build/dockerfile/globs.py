@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from boxwright.build.dockerfile.text import go_quote
 from boxwright.errors import Invalid
+from boxwright.spec.text import go_quote
 
 _WILD = re.compile(r"[*?\[\\]")
 

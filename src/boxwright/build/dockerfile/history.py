@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from boxwright.build.dockerfile import instructions as ins
-from boxwright.build.dockerfile.duration import format_duration
 from boxwright.build.dockerfile.heredoc import run_command
 from boxwright.build.dockerfile.paths import normalize_workdir
 from boxwright.build.dockerfile.ports import parse_ports
 from boxwright.build.dockerfile.text import go_quote_list
+from boxwright.spec.times import format_duration
 
 COMMENT = "buildkit.dockerfile.v0"  # the `comment` of every entry
 _SUFFIX = " # buildkit"

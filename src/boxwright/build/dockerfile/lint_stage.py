@@ -13,7 +13,8 @@ from boxwright.build.dockerfile.lint_rules import Findings
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.build.dockerfile.ports import parse_port
 from boxwright.build.dockerfile.substitute import expand_instruction
-from boxwright.build.dockerfile.text import go_quote, suggestion
+from boxwright.build.dockerfile.text import suggestion
+from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, field
 
 _WORDS = "apikey|auth|credential|credentials|key|password|pword|passwd|secret|token"

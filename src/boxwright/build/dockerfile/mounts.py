@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.instructions import Device, RunMount
-from boxwright.build.dockerfile.text import did_you_mean, go_quote
+from boxwright.build.dockerfile.text import did_you_mean
+from boxwright.spec.text import go_quote
+from boxwright.spec.units import SizeInvalid, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ _SHARING = ("shared", "private", "locked")
 _KEYS = (
     "type from source target readonly id sharing required size mode uid gid src dst destination ro rw readwrite env"
 ).split()
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _BOOL = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
@@ -159,10 +160,10 @@ def _number(key: str, value: str, base: int) -> int:
 
 
 def _bytes(key: str, value: str) -> int:
-    match = _SIZE.fullmatch(value)
-    if match is None or len(value) > 40:
-        raise DockerfileError(f"invalid value for {key}: {value}")
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    try:
+        return parse_size(value)
+    except SizeInvalid:
+        raise DockerfileError(f"invalid value for {key}: {value}") from None
 
 
 def parse_device(raw: str) -> Device:

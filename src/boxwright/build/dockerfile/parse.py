@@ -13,8 +13,9 @@ from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warn
 from boxwright.build.dockerfile.heredoc import heredocs_of
 from boxwright.build.dockerfile.instructions import Heredoc
 from boxwright.build.dockerfile.lint_rules import warning
-from boxwright.build.dockerfile.text import SPACES, go_quote, go_quote_list
+from boxwright.build.dockerfile.text import SPACES, go_quote_list
 from boxwright.build.dockerfile.words import split_command, words_of
+from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, replace
 
 MAX_LINE = 65535  # bytes, as BuildKit's scanner has it

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from boxwright.build.dockerfile.errors import DockerfileError
-from boxwright.build.dockerfile.text import go_quote
+from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass
 
 _PROTOCOLS = ("tcp", "udp", "sctp")

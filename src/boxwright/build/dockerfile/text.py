@@ -4,44 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from boxwright.spec.text import go_quote
+
 # Python counts the four separators as space, Go does not.
 _NOT_SPACE = "\x1c\x1d\x1e\x1f"
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    "\\": "\\\\",
-    '"': '\\"',
-}
 
 
 def is_space(char: str) -> bool:
     """Whether Go's unicode.IsSpace holds."""
     return char.isspace() and char not in _NOT_SPACE
-
-
-def go_quote(text: str) -> str:
-    """`%q`: a double-quoted Go literal. Bytes that were no UTF-8 (surrogate-escaped) become \\xNN."""
-    out = []
-    for char in text:
-        code = ord(char)
-        if char in _ESCAPES:
-            out.append(_ESCAPES[char])
-        elif char.isprintable():
-            out.append(char)
-        elif 0xDC80 <= code <= 0xDCFF:
-            out.append(f"\\x{code - 0xDC00:02x}")
-        elif code < 0x20 or code == 0x7F:
-            out.append(f"\\x{code:02x}")
-        else:
-            out.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    return '"' + "".join(out) + '"'
 
 
 def go_quote_list(words: Iterable[str]) -> str:

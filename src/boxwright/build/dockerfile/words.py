@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from boxwright.build.dockerfile.errors import DockerfileError
-from boxwright.build.dockerfile.text import SPACES, go_quote, is_space
+from boxwright.build.dockerfile.text import SPACES, is_space
+from boxwright.spec.text import go_quote
 
 _WHITE = re.compile(r"[\t\v\f\r ]+")
 _ASCII_SPACES = "\t\n\v\f\r "

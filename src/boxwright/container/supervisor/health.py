@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 
-from boxwright.spec.text import stamp, to_json
+from boxwright.spec.text import to_json
+from boxwright.spec.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from boxwright.spec.text import quote, stamp
+from boxwright.spec.text import quote
+from boxwright.spec.times import stamp
 
 _SPLIT = 16 << 10
 _NAMES = {1: '"stdout"', 2: '"stderr"'}

@@ -20,7 +20,8 @@ from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
-from boxwright.spec.text import stamp, to_json
+from boxwright.spec.text import to_json
+from boxwright.spec.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

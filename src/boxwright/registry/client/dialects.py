@@ -29,6 +29,7 @@ from boxwright.registry.client.endpoint import (
     strings,
 )
 from boxwright.registry.client.http import Tls
+from boxwright.spec.times import SECOND, DurationInvalid, parse_duration
 from boxwright.spec.values import replace
 
 _SAYS = re.compile(
@@ -139,11 +140,9 @@ def _containerd_host(
 
 def _seconds(value: object) -> float:
     """A duration of Go's, such as ``1.5s`` or ``1m30s``; 0 for what is none."""
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    parts = re.findall(r"([0-9.]+)(ms|s|m|h)", value) if isinstance(value, str) else []
     try:
-        return sum(float(number) * units[unit] for number, unit in parts)
-    except ValueError:
+        return parse_duration(value) / SECOND if isinstance(value, str) else 0.0
+    except DurationInvalid:
         return 0.0
 
 

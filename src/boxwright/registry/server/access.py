@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import re
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +17,7 @@ from boxwright.registry.server.policy import CATALOG, NOBODY, Policy, Principal
 from boxwright.registry.server.tokens import AccessTokens, Signer, TokenRow, parse_scope, refresh_token
 from boxwright.registry.server.users import Users
 from boxwright.registry.server.wire import Forbidden, TooManyRequests, Unauthenticated
+from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
@@ -205,7 +205,7 @@ class Gate:
             "token": token,
             "access_token": token,
             "expires_in": self.auth.token_ttl,
-            "issued_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "issued_at": rfc3339(digits=0),
         }
         if refresh:
             body["refresh_token"] = refresh

@@ -13,9 +13,10 @@ from aiohttp import web
 
 from boxwright.registry.server.access import Gate
 from boxwright.registry.server.builds import Link, Queue
-from boxwright.registry.server.search import body, iso
+from boxwright.registry.server.search import body
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.wire import Forbidden, ManifestWrong, check_name, check_tag
+from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Extra
@@ -115,9 +116,9 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
             "id": b.id,
             "reason": b.reason,
             "state": b.state,
-            "asked": iso(b.asked),
-            "started": iso(b.started) if b.started else None,
-            "ended": iso(b.ended) if b.ended else None,
+            "asked": rfc3339(b.asked, digits=0),
+            "started": rfc3339(b.started, digits=0) if b.started else None,
+            "ended": rfc3339(b.ended, digits=0) if b.ended else None,
         }
         for b in await service.run(queue.builds, name)
     ]

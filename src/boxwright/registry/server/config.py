@@ -5,13 +5,14 @@ Sizes are bytes or text such as ``"10GB"`` (powers of 1024); times are seconds o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid
+from boxwright.spec.times import LONGER_UNITS, SECOND, DurationInvalid, parse_duration
+from boxwright.spec.units import SizeInvalid, parse_size
 
 ACTIONS = ("pull", "push", "delete")
 EVENTS = ("push", "pull", "delete")
@@ -288,25 +289,26 @@ def _upstream(t: _Table) -> Upstream:
 
 # --- reading ---------------------------------------------------------------------------------------
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\Z", re.I)
-_SPAN = re.compile(r"(\d+)\s*([smhdw]?)\Z")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
 
 def size(value: object, place: str) -> int:
     """Bytes. Raises ConfigInvalid."""
-    match = _SIZE.match(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
-    if not match:
-        raise ConfigInvalid(f'{place} is {value!r}; it must be a size such as "10GB"')
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    try:
+        return parse_size(_text(value))
+    except SizeInvalid:
+        raise ConfigInvalid(f'{place} is {value!r}; it must be a size such as "10GB"') from None
 
 
 def seconds(value: object, place: str) -> int:
-    """A span of time. Raises ConfigInvalid."""
-    match = _SPAN.match(str(value)) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
-    if not match:
-        raise ConfigInvalid(f'{place} is {value!r}; it must be a time such as "30m" or "7d"')
-    return int(match[1]) * _SECONDS[match[2]]
+    """A span of time, seconds where it names no unit. Raises ConfigInvalid."""
+    text = _text(value)
+    try:
+        return parse_duration(f"{text}s" if text.isdigit() else text, LONGER_UNITS) // SECOND
+    except DurationInvalid:
+        raise ConfigInvalid(f'{place} is {value!r}; it must be a time such as "30m" or "7d"') from None
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
 
 
 class _Table:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from boxwright.spec.times import rfc3339
+
 if TYPE_CHECKING:
     from aiohttp import web
 
@@ -121,7 +123,7 @@ class AccessLog:
     ) -> None:
         now = time.time()
         entry = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z",
+            "time": rfc3339(now, digits=3),
             "remote": request.remote,
             "user": user,
             "method": request.method,

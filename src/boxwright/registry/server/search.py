@@ -18,6 +18,7 @@ from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.describe import Reader
 from boxwright.registry.server.storage import BlobStorage
 from boxwright.registry.server.wire import NameUnknown
+from boxwright.spec.times import rfc3339
 
 SORTS = {
     "relevance": "official DESC, stars DESC, pulls DESC, name",
@@ -350,13 +351,8 @@ def to_json(hit: Hit) -> dict[str, Any]:
         "stars": hit.stars,
         "pulls": hit.pulls,
         "platforms": list(hit.platforms),
-        "updated": iso(hit.updated),
+        "updated": rfc3339(hit.updated, digits=0),
     }
-
-
-def iso(seconds: float) -> str:
-    """Unix seconds as RFC 3339."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def body(value: object) -> bytes:

@@ -20,12 +20,12 @@ from boxwright.registry.server.search import (
     Question,
     Search,
     body,
-    iso,
     to_json,
 )
 from boxwright.registry.server.service import Service, query
 from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import ManifestWrong, NameUnknown, NoSpace, PageInvalid, check_name
+from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Extra
@@ -213,7 +213,7 @@ def _tag(tag: Tag) -> dict[str, Any]:
         "name": tag.name,
         "digest": tag.digest,
         "mediaType": tag.media_type,
-        "updated": iso(tag.updated),
+        "updated": rfc3339(tag.updated, digits=0),
         "size": tag.size,
         "platforms": variants,
     }

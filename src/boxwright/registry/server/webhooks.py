@@ -23,6 +23,7 @@ from boxwright.registry.server.config import Webhook
 from boxwright.registry.server.observe import Happening
 from boxwright.registry.server.policy import fits
 from boxwright.registry.server.storage import only_one
+from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
@@ -200,7 +201,7 @@ def envelope(event: Happening) -> dict[str, Any]:
         "size": event.size,
         "length": event.size,
     }
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event.time)) + f".{int(event.time % 1 * 1e6):06d}Z"
+    stamp = rfc3339(event.time, digits=6)
     return {
         "events": [
             {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from boxwright.registry.server.users import extra
+from boxwright.spec.times import rfc3339, unix_seconds
 
 _HERE = Path(__file__).parent
 _SPANS = (
@@ -56,14 +56,6 @@ def count(number: int) -> str:
     return str(number)
 
 
-def seconds(text: str) -> float:
-    """RFC 3339 as unix seconds; 0 when it is none."""
-    try:
-        return datetime.fromisoformat(text[:19].replace("Z", "") + "+00:00").timestamp()
-    except ValueError:
-        return 0.0
-
-
 def date(value: float) -> str:
     """Unix seconds as a date and time."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value))
@@ -71,7 +63,12 @@ def date(value: float) -> str:
 
 def stamp(value: float) -> str:
     """Unix seconds for machines."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+    return rfc3339(value, digits=0)
+
+
+def seconds(text: str) -> float:
+    """RFC 3339 as unix seconds; 0 when it is none."""
+    return unix_seconds(text) or 0.0
 
 
 def short(digest: str) -> str:
