@@ -133,7 +133,7 @@ def ps(ctx: Context, args: Namespace) -> int:
 
 
 def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict[str, Any]:
-    from boxwright.cli.format import Method
+    from boxwright.cli.gotemplate.compile import Method
     from boxwright.cli.tables import created_at, ellipsis, since
     from boxwright.container import describe
     from boxwright.spec.text import go_quote

@@ -89,7 +89,7 @@ def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:
 def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, Any]], template: str) -> int:
     """Print what is found, as one JSON list or through a template; then tell what is missing. For any `inspect`; `find`
     gives the kind (one of `TYPES`) and the JSON."""
-    from boxwright.cli.gotypes import Struct
+    from boxwright.cli.gotemplate.values import Struct
     from boxwright.cli.report import report
 
     render = _renderer(template)
@@ -114,7 +114,7 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
 def _renderer(template: str) -> Callable[[Any], str] | None:
     if not template:
         return None
-    from boxwright.cli.format import FormatError, compile, to_json
+    from boxwright.cli.gotemplate.compile import FormatError, compile, to_json
 
     try:
         return to_json if template == "json" else compile(template)

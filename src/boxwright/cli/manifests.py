@@ -260,7 +260,7 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
         sys.stdout.buffer.write(content.raw)
         return 0
     if args.format:
-        from boxwright.cli.format import compile as compile_template
+        from boxwright.cli.gotemplate.compile import compile as compile_template
 
         about: dict[str, Any] = {**desc.to_json()}
         if isinstance(content, Index):

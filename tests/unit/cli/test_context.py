@@ -140,7 +140,7 @@ def test_a_pipe_gets_data_as_it_is_and_words_for_people_escaped(
 def test_json_on_a_terminal_stays_json(monkeypatch: pytest.MonkeyPatch) -> None:
     import json
 
-    from boxwright.cli.functions import to_json
+    from boxwright.cli.gotemplate.functions import to_json
 
     out = Terminal()
     monkeypatch.setattr(sys, "stdout", out)

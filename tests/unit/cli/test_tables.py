@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from boxwright.cli import tables
-from boxwright.cli.format import FormatError, Method
+from boxwright.cli.gotemplate.compile import FormatError, Method
 from boxwright.cli.tables import (
     align,
     created_at,

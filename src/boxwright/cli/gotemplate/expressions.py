@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from boxwright.cli.functions import FUNCTIONS, FunctionError, Method, show, truth
-from boxwright.cli.gotypes import NIL
-from boxwright.cli.template import Token, tokens
+from boxwright.cli.gotemplate.functions import FUNCTIONS, FunctionError, Method, show, truth
+from boxwright.cli.gotemplate.tokens import Token, tokens
+from boxwright.cli.gotemplate.values import NIL
 from boxwright.errors import Invalid
 
 TYPE_CHECKING = False

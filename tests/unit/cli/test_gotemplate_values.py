@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.cli.format import FormatError, compile
-from boxwright.cli.gotypes import Struct
+from boxwright.cli.gotemplate.compile import FormatError, compile
+from boxwright.cli.gotemplate.values import Struct
 
 _CONTAINER = {
     "Id": "ab12",

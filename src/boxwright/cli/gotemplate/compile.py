@@ -2,7 +2,7 @@
 
 Fields (``.A.B``), methods with arguments, pipelines, parentheses, literals, variables, ``if/else if/else``,
 ``with``, ``range`` (two variables, else, break, continue), comments, trim markers, and Docker's functions
-(`boxwright.cli.functions`). Not there: ``define``, ``template``, ``block``.
+(`boxwright.cli.gotemplate.functions`). Not there: ``define``, ``template``, ``block``.
 
 A template is compiled once into nested closures, each taking the `Scope` it runs in.
 Every failure is a FormatError with line and column; nothing else is ever raised, whatever the template.
@@ -10,15 +10,15 @@ Every failure is a FormatError with line and column; nothing else is ever raised
 
 from __future__ import annotations
 
-from boxwright.cli.expressions import DEPTH, Expressions, FormatError, Scope
-from boxwright.cli.functions import FUNCTIONS, HEADER_FUNCTIONS, Method, show, to_json, truth
+from boxwright.cli.gotemplate.expressions import DEPTH, Expressions, FormatError, Scope
+from boxwright.cli.gotemplate.functions import FUNCTIONS, HEADER_FUNCTIONS, Method, show, to_json, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from boxwright.cli.expressions import Node
+    from boxwright.cli.gotemplate.expressions import Node
 
 __all__ = ["FormatError", "Method", "Template", "compile", "to_json"]
 
