@@ -75,6 +75,9 @@ def parse_git(word: str) -> GitRef | None:
     wanted = next((chosen.get(key, "") + value for key, value in out.items()), "")
     if wanted and ref and wanted != ref:
         raise GitRefInvalid("ref conflicts")
+    subdir = values.get("subdir", "") or subdir
+    if ".." in subdir.split("/"):
+        raise GitRefInvalid(f"subdirectory {subdir!r} leads out of the repository")
     mtime = values.get("mtime", "")
     if mtime not in ("", "checkout", "commit"):
         raise GitRefInvalid(f"invalid mtime value: {mtime}")
@@ -82,7 +85,7 @@ def parse_git(word: str) -> GitRef | None:
     return GitRef(
         base,
         wanted or ref,
-        values.get("subdir", "") or subdir,
+        subdir,
         values.get("checksum", "") or values.get("commit", ""),
         keep,
         _flag(values, "submodules") is not False,

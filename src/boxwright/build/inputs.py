@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +19,7 @@ from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
+from boxwright.rootfs.root import Root
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from boxwright.image.rooms import Rooms
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 _HEAD = 1 << 16  # bytes by which a tar is told from a Dockerfile
 
 
@@ -115,9 +119,11 @@ def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes
     if data is not None:
         return directory, data, None
     if request.dockerfile is not None:
-        # From a context that was brought here the Dockerfile is named inside it.
-        path = directory / request.dockerfile if foreign and directory else request.dockerfile
-        return directory, _read(path, directory if foreign else None), path
+        if foreign and directory is not None:
+            # From a context that was brought here the Dockerfile is named inside it.
+            name = str(request.dockerfile).lstrip("/")
+            return directory, _dockerfile_in(directory, name), directory / name
+        return directory, _named_by_user(request.dockerfile, directory), request.dockerfile
     if directory is None:
         raise RequestInvalid("nothing to build: neither a context nor a Dockerfile was given")
     if not directory.is_dir():
@@ -126,8 +132,8 @@ def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes
             + ("is not a directory" if directory.exists() else "not found")
         )
     for name in ("Dockerfile", "dockerfile"):
-        if (directory / name).is_file():
-            return directory, _read(directory / name, directory if foreign else None), directory / name
+        if os.path.lexists(directory / name) and not (directory / name).is_dir():
+            return directory, _dockerfile_in(directory, name), directory / name
     where = request.remote or ("the archive" if foreign else directory)
     raise DockerfileMissing(
         "failed to read dockerfile: open Dockerfile: no such file or directory",
@@ -164,7 +170,9 @@ class Fetched:
 
         repository = parse_git(place)
         if repository is not None:
-            with self._step(f"load git source {place}"):
+            from boxwright.runtime.git import public
+
+            with self._step(f"load git source {public(place)}"):
                 return self._checkout(repository)
         from boxwright.registry.client.fetch import open_url
 
@@ -182,6 +190,7 @@ class Fetched:
 
     def _checkout(self, repository: GitRef) -> Path:
         from boxwright.build.ops.git import Git, GitOp
+        from boxwright.runtime.git import public
 
         op = GitOp(
             repository.url,
@@ -199,9 +208,10 @@ class Fetched:
         git.checkout(top, git.commit())
         if not op.keep_git_dir:
             shutil.rmtree(top / ".git", ignore_errors=True)
-        found = top / repository.subdir.strip("/")
-        if not found.is_dir() or not found.resolve().is_relative_to(top.resolve()):
-            raise RequestInvalid(f"{repository.url} has no directory {repository.subdir!r}")
+        with Root.at(top) as root:
+            found = Path(f"{top}{root.resolve(repository.subdir)}")
+        if found.is_symlink() or not found.is_dir():
+            raise RequestInvalid(f"{public(repository.url)} has no directory {repository.subdir!r}")
         return found
 
     def _workspace(self, kind: str) -> Path:
@@ -230,13 +240,31 @@ def _remove_empty(directory: Path) -> None:
         pass  # what could not be removed is the collector's
 
 
-def _read(path: Path, inside: Path | None = None) -> bytes:
-    """A Dockerfile; that of a context from elsewhere must not be a link to a file of this host."""
+def _dockerfile_in(directory: Path, name: str) -> bytes:
+    """A Dockerfile of a context; links are followed inside the context only. Raises DockerfileMissing."""
+    missing = f"failed to read dockerfile: open {name}: "
     try:
-        if inside is not None and not path.resolve().is_relative_to(inside.resolve()):
-            raise DockerfileMissing(f"failed to read dockerfile: {path.name} leads out of the context")
+        data = _read_in(directory, name)
+    except OSError as error:
+        hint = (
+            "it is a link, and links are followed inside the context only"
+            if os.path.islink(directory / name)
+            else f"looked for it in {directory}"
+        )
+        raise DockerfileMissing(missing + (error.strerror or "").lower(), hint=hint) from error
+    return _checked(data, directory / name)
+
+
+def _named_by_user(path: Path, directory: Path | None) -> bytes:
+    """What ``-f`` names on this host: the user's own choice, unless it is a link that lies in the context: then the
+    link is the context's choice. Raises DockerfileMissing."""
+    if directory is not None and path.is_symlink():
+        name = os.path.relpath(os.path.abspath(path), os.path.abspath(directory))
+        if not name.startswith("../"):
+            return _dockerfile_in(directory, name)
+    try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+            return _checked(file.read(_LARGEST + 1), path)
     except FileNotFoundError as error:
         raise DockerfileMissing(
             f"failed to read dockerfile: open {path.name}: no such file or directory",
@@ -246,6 +274,19 @@ def _read(path: Path, inside: Path | None = None) -> bytes:
         raise DockerfileMissing(
             f"failed to read dockerfile: open {path}: {(error.strerror or '').lower()}"
         ) from error
+
+
+def _read_in(directory: Path, name: str) -> bytes:
+    """The beginning of a regular file of a tree, links followed inside the tree only. Raises OSError."""
+    with Root.at(directory) as root:
+        fd = root.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(_LARGEST + 1)
+
+
+def _checked(data: bytes, path: Path) -> bytes:
     if len(data) > _LARGEST:
         raise RequestInvalid(f"{path} is larger than {_LARGEST >> 20} MiB: that is no Dockerfile")
     return data
@@ -275,20 +316,29 @@ class LocatedDockerfileError(DockerfileError):
 
 
 def _ignore(directory: Path, dockerfile: Path | None, request: BuildRequest) -> IgnoreMatcher | None:
-    """The ignore file: one beside the Dockerfile, named after it, wins over .dockerignore of the context."""
-    candidates = [request.ignore_file] if request.ignore_file is not None else []
-    if not candidates:
-        if dockerfile is not None:
-            candidates.append(dockerfile.with_name(dockerfile.name + ".dockerignore"))
-        candidates.append(directory / ".dockerignore")
-    for path in candidates:
+    """The ignore file: one beside the Dockerfile, named after it, wins over .dockerignore of the context. Both are paths of
+    the tree they lie in; what leads out of it, or is no file, is as if it were not there. Raises RequestInvalid."""
+    if request.ignore_file is not None:
         try:
-            return IgnoreMatcher(read_ignorefile(path.read_bytes()))
+            return IgnoreMatcher(read_ignorefile(request.ignore_file.read_bytes()))
         except FileNotFoundError:
-            if request.ignore_file is not None:
-                raise DockerfileMissing(f"the ignore file {path} does not exist") from None
+            raise DockerfileMissing(f"the ignore file {request.ignore_file} does not exist") from None
         except OSError as error:
-            raise RequestInvalid(f"cannot read {path}: {(error.strerror or '').lower()}") from error
+            raise RequestInvalid(
+                f"cannot read {request.ignore_file}: {(error.strerror or '').lower()}"
+            ) from error
+    candidates = [(directory, ".dockerignore")]
+    if dockerfile is not None:
+        beside = dockerfile.with_name(dockerfile.name + ".dockerignore")
+        name = os.path.relpath(os.path.abspath(beside), os.path.abspath(directory))
+        inside = not name.startswith("../")
+        candidates.insert(0, (directory, name) if inside else (beside.parent, beside.name))
+    for top, name in candidates:
+        try:
+            return IgnoreMatcher(read_ignorefile(_read_in(top, name)))
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise RequestInvalid(f"cannot read {top / name}: {(error.strerror or '').lower()}") from error
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from boxwright.cli.flags import SUPPRESS
@@ -262,7 +263,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         dockerfile is not None
         and not dockerfile.exists()
         and context is not None
-        and (context / dockerfile).exists()
+        and os.path.lexists(context / dockerfile)
     ):
         dockerfile = context / dockerfile  # as the classic builder has it
     outputs = [options.parse_output(text) for text in args.output]

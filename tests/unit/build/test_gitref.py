@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from boxwright.build.gitref import GitRefInvalid, parse_git
-from boxwright.build.ops.git import public
 from boxwright.build.remote import is_remote
 from support import vectors
 
@@ -47,6 +46,9 @@ def test_what_add_takes_for_remote() -> None:
     )
 
 
-def test_no_password_in_records() -> None:
-    assert public("https://me:secret@example.com/a.git") == "https://example.com/a.git"
-    assert public("https://example.com/a.git") == "https://example.com/a.git"
+@pytest.mark.parametrize(
+    "word", ["https://h/a.git#main:../..", "https://h/a.git#:..", "https://h/a.git?subdir=a/../../b"]
+)
+def test_a_folder_does_not_lead_out(word: str) -> None:
+    with pytest.raises(GitRefInvalid, match="leads out of the repository"):
+        parse_git(word)

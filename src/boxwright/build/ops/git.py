@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt, NotFound
+from boxwright.runtime import git as program
+from boxwright.runtime.git import public
 from boxwright.runtime.process import ProgramFailed, run
 from boxwright.spec.values import dataclass
 
@@ -63,7 +65,7 @@ class GitOp(BaseOp):
         if self.reads == "none":
             return None
         commit = _git(self, ctx).commit()
-        return Selection(commit, {self.url: f"0000 {commit}"}, commit)
+        return Selection(commit, {public(self.url): f"0000 {commit}"}, commit)
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
         from boxwright.build.context import LocalContext
@@ -104,12 +106,6 @@ def _git(op: GitOp, ctx: StepContext) -> Git:
     return Git(op, ctx.rooms.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
 
 
-def public(url: str) -> str:
-    """The URL without a password."""
-    parts = urlsplit(url)
-    return url.replace(f"{parts.username}:{parts.password}@", "", 1) if parts.password else url
-
-
 def _mode(kind: str, mode: int) -> int:
     """Git knows only whether a file is executable."""
     return 0o777 if kind == "symlink" else 0o755 if kind == "dir" or mode & 0o100 else 0o644
@@ -122,6 +118,7 @@ class Git:
         self, op: GitOp, settings: Settings, secrets: Mapping[str, Secret], ssh: Mapping[str, Path]
     ) -> None:
         self._op, self._settings, self._secrets, self._ssh = op, settings, secrets, ssh
+        self._url, self._authorization = program.split(op.url)
 
     def commit(self) -> str:
         """The commit that the reference means now. Raises GitRefMissing, CommitMismatch, ProgramFailed."""
@@ -130,7 +127,7 @@ class Git:
             return self._checked(ref)
         names = {
             line.split("\t", 1)[1]: line.split("\t", 1)[0]
-            for line in self._run("ls-remote", "--", self._op.url).splitlines()
+            for line in self._run("ls-remote", "--", self._url).splitlines()
             if "\t" in line
         }
         # An annotated tag's commit is listed with ^{}.
@@ -153,39 +150,35 @@ class Git:
         self._checked(commit)
         at = ("-C", str(directory))
         self._run(*at, "init", "-q")
-        self._run(*at, "remote", "add", "origin", self._op.url)
+        self._run(*at, "remote", "add", "--", "origin", self._url)
         try:
             self._run(*at, "fetch", "-q", "--depth=1", "--no-tags", "origin", commit)
         except ProgramFailed:
             # Not every server gives single commits, or shallow ones.
             self._run(*at, "fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
-        self._run(*at, "-c", "advice.detachedHead=false", "checkout", "-q", commit)
+        self._run(*at, "checkout", "-q", commit)
         if self._op.submodules and (directory / ".gitmodules").is_file():
             self._run(*at, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
 
     def _run(self, *words: str) -> str:
-        options = ["-c", "protocol.ext.allow=never", "-c", "protocol.file.allow=user", *self._account()]
-        completed = run(["git", *options, *words], env=self._environment(), timeout=_TIMEOUT)
+        completed = run(["git", *words], env=self._environment(), timeout=_TIMEOUT)
         return completed.stdout.decode("utf-8", "replace")
 
-    def _account(self) -> list[str]:
-        host = urlsplit(self._op.url).hostname or ""
-        secrets = self._secrets
+    def _account(self) -> str:
+        """The Authorization header: of a secret, else what was in the URL."""
+        if not self._url.startswith(("http://", "https://")):
+            return ""
+        host, secrets = urlsplit(self._url).hostname or "", self._secrets
         for name in (
             f"GIT_AUTH_HEADER.{host}",
             "GIT_AUTH_HEADER",
             f"GIT_AUTH_TOKEN.{host}",
             "GIT_AUTH_TOKEN",
         ):
-            if (secret := secrets.get(name)) is None:
-                continue
-            value = secret.read().decode("utf-8", "replace").strip()
-            if "TOKEN" in name:
-                import base64
-
-                value = "basic " + base64.b64encode(f"x-access-token:{value}".encode()).decode()
-            return ["-c", f"http.https://{host}/.extraheader=Authorization: {value}"]
-        return []
+            if (secret := secrets.get(name)) is not None:
+                value = secret.read().decode("utf-8", "replace").strip()
+                return program.basic("x-access-token", value) if "TOKEN" in name else value
+        return self._authorization
 
     def _environment(self) -> dict[str, str]:
         settings = self._settings
@@ -194,7 +187,7 @@ class Git:
             for name, value in settings.environ.items()
             if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")
         }
-        env = {**kept, **settings.proxies, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        env = program.environment({**kept, **settings.proxies}, self._url, self._account())
         if (agent := self._ssh.get("default")) is not None:
             env["SSH_AUTH_SOCK"] = str(agent)
         return env

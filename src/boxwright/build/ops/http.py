@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt
+from boxwright.runtime.git import public
 from boxwright.spec.digest import Digest
 from boxwright.spec.values import dataclass
 
@@ -54,7 +55,9 @@ class HttpOp(BaseOp):
         if self.checksum:
             return None
         found = _Fetch(self, ctx).ask()
-        return Selection(f"{found['digest']} {found['mtime']}", {self.url: f"0600 {found['digest']}"}, found)
+        return Selection(
+            f"{found['digest']} {found['mtime']}", {public(self.url): f"0600 {found['digest']}"}, found
+        )
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
         from boxwright.build.ops.target import LayerBuilder, Planned
@@ -161,7 +164,7 @@ class _Fetch:
         if wanted is not None and desc.digest != wanted:
             raise ChecksumMismatch(
                 f"digest mismatch {desc.digest}: {wanted}",
-                hint=f"{self._op.url} is not what the Dockerfile's --checksum says",
+                hint=f"{public(self._op.url)} is not what the Dockerfile's --checksum says",
             )
         modified = reply.header("Last-Modified")
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from boxwright.errors import Denied, Invalid, NotFound, Unavailable
+from boxwright.runtime.git import public
 
 if TYPE_CHECKING:
     from boxwright.registry.client.http import Reply
@@ -49,7 +50,7 @@ def fetch(
         except ValueError:
             host = None
         if not host:
-            raise Invalid(f"invalid URL {place[:200]!r}")
+            raise Invalid(f"invalid URL {public(place)[:200]!r}")
         sent = headers(host)
         reply = http.send("GET", place, headers=sent)
         if reply.status not in (301, 302, 303, 307, 308):
@@ -58,13 +59,13 @@ def fetch(
         reply.release()
         place = urljoin(place, target)
         if not place.startswith(("http://", "https://")):
-            raise DownloadFailed(f"{url} redirects to {place[:200]!r}")
+            raise DownloadFailed(f"{public(url)} redirects to {public(place)[:200]!r}")
     else:
-        raise DownloadFailed(f"{url} redirects more than {_REDIRECTS} times")
+        raise DownloadFailed(f"{public(url)} redirects more than {_REDIRECTS} times")
     if reply.status == 200 or (reply.status == 304 and any(name.startswith("If-") for name in sent)):
         return reply
     reply.close()
-    message = f"invalid response status {reply.status} of {url}"
+    message = f"invalid response status {reply.status} of {public(url)}"
     if reply.status in (404, 410):
         raise DownloadMissing(message)
     if reply.status in (401, 403):

@@ -15,6 +15,7 @@ from boxwright.registry.server.access import Gate
 from boxwright.registry.server.builds import Link, Queue
 from boxwright.registry.server.search import body
 from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.sources import Source, SourceInvalid
 from boxwright.registry.server.wire import Forbidden, ManifestWrong, check_name, check_tag
 from boxwright.spec.times import rfc3339
 
@@ -62,6 +63,10 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
         raise ManifestWrong('the body must be {"url": …, "dockerfile": …, "tag": …}') from error
     if not _URL.match(url) or not _PATH.match(dockerfile):
         raise ManifestWrong("url must be a Git URL (https://, ssh://, git://), dockerfile a path in it")
+    try:
+        Source.parse(url)
+    except SourceInvalid as error:
+        raise ManifestWrong(str(error)) from error
     await service.run(Queue(service.catalog).link, Link(name, url, dockerfile, tag, secret, who))
     return web.Response(
         status=201,

@@ -16,15 +16,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.errors import BoxwrightError
+from boxwright.registry.server import sources
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import NameUnknown
+from boxwright.runtime.git import public
 
 if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
@@ -51,8 +53,8 @@ class Link:
 
     @property
     def shown(self) -> str:
-        """The URL without a name and password that may be in it."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.url)
+        """The URL without a password that may be in it."""
+        return public(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,26 +208,25 @@ def _tail(log: Path) -> str:
 # --- building ----------------------------------------------------------------------------------------
 
 
+_COMMAND = (
+    sys.executable,
+    "-m",
+    "boxwright",
+    "build",
+    "--push",
+    "--file",
+    "{source}/{dockerfile}",
+    "--tag",
+    "{image}",
+    "{source}",
+)
+
+
 def command_builder(service: Service) -> Builder:
     """Runs ``[build] command`` of the configuration, by default ``boxwright build --push``, with ``{image}``,
     ``{dockerfile}``, ``{url}`` and ``{source}`` filled in; for ``{source}`` the URL is fetched with git before."""
     own = service.config.other.get("build", {}).get("command")
-    command = (
-        [str(word) for word in own]
-        if isinstance(own, list) and own
-        else [
-            sys.executable,
-            "-m",
-            "boxwright",
-            "build",
-            "--push",
-            "--file",
-            "{source}/{dockerfile}",
-            "--tag",
-            "{image}",
-            "{source}",
-        ]
-    )
+    command = [str(word) for word in own] if isinstance(own, list) and own else list(_COMMAND)
     root = service.config.storage / "builder"
 
     def build(link: Link, log: Path, home: Path, stop: threading.Event) -> int | None:
@@ -237,46 +238,43 @@ def command_builder(service: Service) -> Builder:
             "HOME": str(home),
             "DOCKER_CONFIG": str(home),
             "BOXWRIGHT_ROOT": str(root),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ALLOW_PROTOCOL": "https:http:git:ssh",
-        }
-        source, fetches = home / "source", list[list[str]]()
-        folder = ""
-        if any("{source}" in word for word in command):
-            url, _, fragment = link.url.partition("#")
-            ref, _, folder = fragment.partition(":")
-            git = ["git", "-C", str(source)]
-            fetches = [
-                ["git", "init", "--quiet", str(source)],
-                [*git, "fetch", "--quiet", "--depth=1", "--", url, ref or "HEAD"],
-                [*git, "checkout", "--quiet", "FETCH_HEAD"],
-            ]
-        context = (source / folder).resolve() if ".." not in folder.split("/") else source
-        values = {
-            "{image}": f"{registry_host(service)}/{link.repository}:{link.tag}",
-            "{dockerfile}": link.dockerfile,
-            "{url}": link.url,
-            "{source}": str(context),
         }
         end = time.monotonic() + _MOST_TIME
-        with open(log, "ab") as file:
-            for words in (*fetches, [_filled(word, values) for word in command]):
-                code = _run(words, env, home, file, stop, end)
+        with open(log, "ab", buffering=0) as file:
+
+            def run(words: Sequence[str], env: Mapping[str, str]) -> int | None:
+                return _run(words, env, home, file, stop, end)
+
+            values = {
+                "image": f"{registry_host(service)}/{link.repository}:{link.tag}",
+                "dockerfile": link.dockerfile,
+                "url": link.url,
+            }
+            if any("{source}" in word for word in command):
+                source, checkout = sources.Source.parse(link.url), home / "source"
+                code = sources.fetch(source, checkout, run, env)
                 if code != 0:
                     return code
-        return 0
+                context = sources.context(source, checkout)
+                values["source"] = str(context)
+                values["dockerfile"] = sources.dockerfile(context, link.dockerfile)
+            return run([_filled(word, values) for word in command], env)
 
     return build
 
 
-def _filled(word: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        word = word.replace(name, value)
-    return word
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    """One pass: what was filled in is not looked at again."""
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), word)
 
 
 def _run(
-    words: list[str], env: dict[str, str], home: Path, log: BinaryIO, stop: threading.Event, end: float
+    words: Sequence[str],
+    env: Mapping[str, str],
+    home: Path,
+    log: BinaryIO,
+    stop: threading.Event,
+    end: float,
 ) -> int | None:
     """The exit code; None when stopped."""
     from boxwright.runtime.process import spawn

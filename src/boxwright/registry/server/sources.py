@@ -1,0 +1,85 @@
+"""The source of an automated image, fetched by the worker: the build never sees the accounts that fetching took, nor
+the rest of the repository's checkout.
+
+A checkout is hostile: whatever is looked for in it is looked for with its top as the root.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from boxwright.errors import Invalid
+from boxwright.rootfs.root import Root
+from boxwright.runtime import git
+from boxwright.spec.values import dataclass
+
+# Words and their environment -> exit code, None when stopped.
+Run = Callable[[Sequence[str], Mapping[str, str]], "int | None"]
+
+
+class SourceInvalid(Invalid):
+    """A repository does not have what its link names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """``URL#REF:FOLDER`` taken apart. `ref` '' is the default branch."""
+
+    url: str
+    ref: str
+    folder: str
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Raises SourceInvalid."""
+        url, _, fragment = text.partition("#")
+        ref, _, folder = fragment.partition(":")
+        if ".." in folder.split("/"):
+            raise SourceInvalid(f"the folder {folder!r} leads out of the repository")
+        if ref.startswith(("-", "+")):
+            raise SourceInvalid(f"{ref!r} is no branch, tag or commit")
+        return cls(url, ref, folder)
+
+
+def fetch(source: Source, target: Path, run: Run, env: Mapping[str, str]) -> int | None:
+    """The files of one commit in the new directory `target`, without the repository. Returns git's exit code, None when
+    stopped. Raises GitUrlInvalid."""
+    url, authorization = git.split(source.url)
+    environment = git.environment(env, url, authorization)
+    here = ["git", "-C", str(target)]
+    for words in (
+        ["git", "init", "--quiet", "--", str(target)],
+        [*here, "fetch", "--quiet", "--depth=1", "--no-tags", "--", url, source.ref or "HEAD"],
+        [*here, "checkout", "--quiet", "FETCH_HEAD"],
+    ):
+        code = run(words, environment)
+        if code != 0:
+            return code
+    shutil.rmtree(target / ".git")
+    return 0
+
+
+def context(source: Source, checkout: Path) -> Path:
+    """The folder that is built: a path without links, below the checkout. Raises SourceInvalid."""
+    return _below(checkout, source.folder, stat.S_ISDIR, f"the repository has no folder {source.folder!r}")
+
+
+def dockerfile(context: Path, name: str) -> str:
+    """Where the Dockerfile is in the context, as a path without links. Raises SourceInvalid."""
+    found = _below(context, name, stat.S_ISREG, f"the folder that is built has no file {name!r}")
+    return str(found.relative_to(context))
+
+
+def _below(top: Path, name: str, kind: Callable[[int], bool], missing: str) -> Path:
+    with Root.at(top) as root:
+        real = root.resolve(name)
+        try:
+            right = kind(root.lstat(real).st_mode)
+        except OSError:
+            right = False
+    if not right:
+        raise SourceInvalid(missing, hint="links are followed inside it only")
+    return top / real.lstrip("/")

@@ -1,0 +1,77 @@
+"""The git program on repositories that others wrote: what it is told, and what it must not be told by them.
+
+Passwords never stand in an argument (every user of the host reads those), in a checkout or in what git says: they are
+taken out of the URL and go to git as configuration in its environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from boxwright.errors import Invalid
+
+_PROTOCOLS = "https:http:git:ssh"  # not ext, which runs commands, and not file, which reads this host
+# Nothing that a checkout could bring or a template could add is run.
+_SAFE = (
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("submodule.recurse", "false"),
+    ("advice.detachedHead", "false"),
+)
+
+
+class GitUrlInvalid(Invalid):
+    """A repository's URL cannot be understood."""
+
+
+def public(url: str) -> str:
+    """The URL as it may be shown: without a password, and without a user name that may be a token."""
+    head, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    host, slash, path = rest.partition("/")
+    user, at, host = host.rpartition("@")
+    if head in ("http", "https"):
+        user = ""
+    return f"{head}://{user.partition(':')[0] + '@' if at and user else ''}{host}{slash}{path}"
+
+
+def split(url: str) -> tuple[str, str]:
+    """The URL to tell git, and the Authorization header ('' = none) that a name and password in it stand for. Raises
+    GitUrlInvalid."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or parts.username is None:
+            return url, ""
+    except ValueError as error:
+        raise GitUrlInvalid(f"invalid repository URL {public(url)!r}") from error
+    return public(url), basic(unquote(parts.username), unquote(parts.password or ""))
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header."""
+    import base64
+
+    return "basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def environment(base: Mapping[str, str], url: str = "", authorization: str = "") -> dict[str, str]:
+    """The environment of a git program: `base`, with which protocols it may speak, submodules included, and an
+    Authorization header for the server of `url`."""
+    settings = list(_SAFE)
+    if authorization:
+        parts = urlsplit(url)
+        settings.append(
+            (f"http.{parts.scheme}://{parts.netloc}/.extraHeader", f"Authorization: {authorization}")
+        )
+    out = {
+        **base,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
+        "LC_ALL": "C",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
+    for number, (key, value) in enumerate(settings):
+        out[f"GIT_CONFIG_KEY_{number}"], out[f"GIT_CONFIG_VALUE_{number}"] = key, value
+    return out
