@@ -114,7 +114,7 @@ class Building:
 
     def _check(self, platform: Platform) -> None:
         """Tell what is probably not meant. Raises DockerfileError where the file wants that to end the build."""
-        from boxwright.build.context import LocalContext
+        from boxwright.build.context.local import LocalContext
         from boxwright.build.dockerfile.lint import CheckRequest, check
         from boxwright.build.scope import platform_args
 

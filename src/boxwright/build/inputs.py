@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from boxwright.build.context import LocalContext, umask_of
-from boxwright.build.context_tree import FileTree
+from boxwright.build.context.local import LocalContext, umask_of
+from boxwright.build.context.tree import FileTree
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
@@ -151,7 +151,7 @@ class Fetched:
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
-        from boxwright.build.context_tar import is_archive, unpacked_context
+        from boxwright.build.context.archive import is_archive, unpacked_context
 
         head = b""
         while len(head) < _HEAD and (more := stream.read(_HEAD - len(head))):

@@ -163,7 +163,7 @@ def _progress(ctx: Context, doing: str, done: str, *, quiet: bool = False) -> It
     if quiet or not ctx.stderr_is_tty:
         yield None
         return
-    from boxwright.cli import progress_transfer
+    from boxwright.cli.progress import transfer as progress_transfer
 
     words = {"started": doing, "copied": done, "exists": "Already exists", "mounted": done}
     shown = progress_transfer.make(ctx, "tty", words)

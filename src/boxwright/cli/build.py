@@ -192,7 +192,7 @@ def _accepted(p: Parser) -> None:
 def build(ctx: Context, args: Namespace) -> int:
     """Progress and warnings on standard error; standard output gets the image ID with ``-q``, or a tar with ``-o -``."""
     from boxwright.build.request import BuildFailed
-    from boxwright.cli import progress_build
+    from boxwright.cli.progress import build as progress_build
 
     request = _request(ctx, args)
     for name in ("cache-from", "cache-to", "attest", "sbom", "provenance"):

@@ -7,8 +7,8 @@ same module and function are aliases of each other.
 
 from __future__ import annotations
 
-_C = "boxwright.cli.containers"
-_R = "boxwright.cli.run"
+_C = "boxwright.cli.container.commands"
+_R = "boxwright.cli.container.run"
 _V = "boxwright.cli.volumes"
 _N = "boxwright.cli.networks"
 _I = "boxwright.cli.images"
@@ -154,7 +154,7 @@ for _verb, _function, _summary in (
     ("update", "update", "Update configuration of one or more containers"),
     ("wait", "wait", "Block until one or more containers stop, then print their exit codes"),
 ):
-    _module = "boxwright.cli.containers_io" if _verb in _STREAMING else _C
+    _module = "boxwright.cli.container.io" if _verb in _STREAMING else _C
     COMMANDS[_verb] = COMMANDS[f"container {_verb}"] = (_module, _function, _summary)
 
 GROUPS: dict[str, str] = {

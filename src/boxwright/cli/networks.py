@@ -180,7 +180,7 @@ def network_rm_args(p: Parser) -> None:
 
 def network_rm(ctx: Context, args: Namespace) -> int:
     """Remove networks."""
-    from boxwright.cli.containers import each, tell
+    from boxwright.cli.container.commands import each, tell
     from boxwright.network.networks import NoSuchNetwork
 
     containers = ctx.engine.containers

@@ -80,7 +80,7 @@ def fetch(
     out: Callable[[str], None],
 ) -> str:
     """Pull, showing how it goes; digest and status go to `out`. Returns the full name."""
-    from boxwright.cli import progress_transfer
+    from boxwright.cli.progress import transfer as progress_transfer
     from boxwright.spec.reference import Reference
 
     asked = Reference.parse(name)
@@ -143,7 +143,7 @@ def push_args(p: Parser) -> None:
 
 def push(ctx: Context, args: Namespace) -> int:
     """Lines as Docker's; standard output gets ``TAG: digest: … size: N``."""
-    from boxwright.cli import progress_transfer
+    from boxwright.cli.progress import transfer as progress_transfer
     from boxwright.spec.reference import Reference
 
     for name in args.names:
@@ -425,7 +425,7 @@ def copy_args(p: Parser) -> None:
 
 def copy(ctx: Context, args: Namespace) -> int:
     """Standard output gets the digest."""
-    from boxwright.cli import progress_transfer
+    from boxwright.cli.progress import transfer as progress_transfer
 
     shown = progress_transfer.make(ctx, args.progress, progress_transfer.COPY, quiet=args.quiet)
     notes: list[str] = []

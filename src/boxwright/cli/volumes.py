@@ -147,7 +147,7 @@ def volume_rm_args(p: Parser) -> None:
 
 def volume_rm(ctx: Context, args: Namespace) -> int:
     """Remove volumes; with -f a missing one is no failure."""
-    from boxwright.cli.containers import each
+    from boxwright.cli.container.commands import each
     from boxwright.container.volumes import NoSuchVolume
 
     containers = ctx.engine.containers

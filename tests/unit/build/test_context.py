@@ -13,15 +13,9 @@ from typing import Any
 
 import pytest
 
-from boxwright.build.context import ContextChanged, ContextMissing, LocalContext, umask_of
-from boxwright.build.context_cache import DigestCache, is_racy, stat_key
-from boxwright.build.context_follow import follow_links, walk_included
-from boxwright.build.context_tree import (
-    LinkLoop,
-    SourceMissing,
-    SourceSet,
-    fingerprint,
-)
+from boxwright.build.context.cache import DigestCache, is_racy, stat_key
+from boxwright.build.context.local import ContextChanged, ContextMissing, LocalContext, umask_of
+from boxwright.build.context.tree import LinkLoop, SourceMissing, SourceSet, filtered, fingerprint, reachable
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from support import vectors
 
@@ -55,7 +49,7 @@ def selected(context: LocalContext, pattern: str, **options: Any) -> list[tuple[
 
 @pytest.mark.parametrize(
     "case",
-    vectors("context-filter.json")["cases"],
+    [case for case in vectors("context-filter.json")["cases"] if not case["follow"]],
     ids=lambda c: f"{c['test']} {c['include']} {c['exclude']}",
 )
 def test_filters(case: dict[str, Any], tmp_path: Path) -> None:
@@ -64,47 +58,13 @@ def test_filters(case: dict[str, Any], tmp_path: Path) -> None:
     for line in case["tree"]:
         _, name, kind, *target = line.split(" ")
         make(tmp_path, {name: None if kind == "dir" else f"-> {target[0]}" if target else ""})
+    included = IgnoreMatcher(case["include"]) or None
     with LocalContext(tmp_path, IgnoreMatcher(case["exclude"])) as context:
         found = [
             f"symlink:{node.link} {node.path}" if node.type == "symlink" else f"{node.type} {node.path}"
-            for node in walk_included(context, case["include"], case["follow"])
+            for node in filtered(reachable(context, "", included), "", included, None)
         ]
     assert found == [line.replace("symlink:C:/", "symlink:/") for line in case["listing"]]
-
-
-def _link(text: str) -> str:
-    """The vectors show how the test computes its absolute links."""
-    if text.startswith("Call(filepath.Join,['rootPath'"):
-        return "/foo"
-    if text.startswith("Call(filepath.Join,['absolutePathForFoo'"):
-        return "/foo/" + text.split("'")[3]
-    return text
-
-
-@pytest.mark.parametrize("case", vectors("follow-links.json")["cases"], ids=lambda case: case["test"])
-def test_follow_links(case: dict[str, Any], tmp_path: Path) -> None:
-    for entry in case["tree"]:
-        make(
-            tmp_path,
-            {
-                entry["path"]: None
-                if entry.get("dir")
-                else f"-> {_link(entry['symlink'])}"
-                if "symlink" in entry
-                else ""
-            },
-        )
-    with LocalContext(tmp_path) as context:
-        for query in case["follow"]:
-            want = query["result"]
-            if query["paths"] == ["dir/l*"]:
-                want = [
-                    "baz",
-                    "dir/l*",
-                    "foo/bar1",
-                    "foo/bar2",
-                ]  # as the test has it; the vector shows the next case's
-            assert follow_links(context, query["paths"]) == want
 
 
 def test_walk_is_sorted_and_whole(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from boxwright.build.context import LocalContext
-from boxwright.build.context_tar import ContextArchiveInvalid, is_archive, unpacked_context
+from boxwright.build.context.archive import ContextArchiveInvalid, is_archive, unpacked_context
+from boxwright.build.context.local import LocalContext
 from boxwright.errors import Invalid
 
 Entry = tuple[

@@ -20,9 +20,9 @@ from boxwright.build.progress import (
     StepStarted,
     StepStatus,
 )
-from boxwright.cli import progress_build
 from boxwright.cli.context import Context
 from boxwright.cli.main import main
+from boxwright.cli.progress import build as progress_build
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -252,7 +252,7 @@ def test_rawjson(run: Run) -> None:
     ],
 )
 def test_what_a_step_says_to_its_terminal_stays_there(said: str, shown: str) -> None:
-    from boxwright.cli.progress_tty import _readable
+    from boxwright.cli.progress.terminal import _readable
 
     assert _readable(said) == shown
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from boxwright.cli.context import Context
-from boxwright.cli.progress_transfer import PULL, PUSH, Json, Plain, Tally, Terminal, make
+from boxwright.cli.progress.transfer import PULL, PUSH, Json, Plain, Tally, Terminal, make
 from boxwright.errors import Invalid
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from boxwright.build.context_tree import FileTree
+    from boxwright.build.context.tree import FileTree
     from boxwright.content.lease import Lease
     from boxwright.image.rooms import Rooms
     from boxwright.layer.store import Layer

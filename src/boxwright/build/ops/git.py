@@ -68,8 +68,8 @@ class GitOp(BaseOp):
         return Selection(commit, {public(self.url): f"0000 {commit}"}, commit)
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.context import LocalContext
-        from boxwright.build.context_tree import select
+        from boxwright.build.context.local import LocalContext
+        from boxwright.build.context.tree import select
         from boxwright.build.ops.place import NodeContent
         from boxwright.build.ops.target import LayerBuilder, Planned
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from boxwright.build.context_tree import FileTree, Source, SourceSet, TreeNode
+from boxwright.build.context.tree import FileTree, Source, SourceSet, TreeNode
 from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
 from boxwright.build.graph import Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from boxwright.build.context_tree import FileTree, SourceMissing, SourceSet
-from boxwright.build.context_tree import select as select_in
+from boxwright.build.context.tree import FileTree, SourceMissing, SourceSet
+from boxwright.build.context.tree import select as select_in
 from boxwright.build.graph import Selection, Tree
 from boxwright.build.ops.context import StepContext
 

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from boxwright.build.context_tree import FileTree, TreeNode
+from boxwright.build.context.tree import FileTree, TreeNode
 from boxwright.build.ops.context import StepContext
 from boxwright.build.ops.target import CopyRefused, LayerBuilder, Planned, hashed
 from boxwright.errors import Invalid

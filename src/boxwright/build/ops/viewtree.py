@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from boxwright.build.context_tree import TreeNode
+from boxwright.build.context.tree import TreeNode
 from boxwright.build.ops.target import hashed
 
 if TYPE_CHECKING:

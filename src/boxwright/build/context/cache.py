@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.build.context_node import LocalNode
+    from boxwright.build.context.node import LocalNode
 
 _MAGIC = b"boxwright context 1\n"
 _STAT = Struct("<QQqqqI")  # inode, device, size, mtime, ctime, mode

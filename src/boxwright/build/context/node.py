@@ -7,12 +7,12 @@ import os
 import stat
 from collections.abc import Mapping
 
-from boxwright.build.context_cache import NO_XATTRS, stat_key
+from boxwright.build.context.cache import NO_XATTRS, stat_key
 from boxwright.build.dockerfile.ignore import NOTHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.build.context import LocalContext
+    from boxwright.build.context.local import LocalContext
 TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",

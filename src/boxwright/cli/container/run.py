@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def create_args(p: Parser) -> None:
-    from boxwright.cli.containers_options import declare
+    from boxwright.cli.container.options import declare
 
     declare(p)
     p.usage = "IMAGE [COMMAND] [ARG...]"
 
 
 def run_args(p: Parser) -> None:
-    from boxwright.cli.containers_attach import declare_detach_keys
-    from boxwright.cli.containers_options import declare
+    from boxwright.cli.container.attach import declare_detach_keys
+    from boxwright.cli.container.options import declare
 
     p.add_argument(
         "-d", "--detach", action="store_true", help="Run container in background and print container ID"
@@ -51,7 +51,7 @@ def run_args(p: Parser) -> None:
 
 def create(ctx: Context, args: Namespace) -> int:
     """Print the new container's id."""
-    from boxwright.cli.containers_options import read
+    from boxwright.cli.container.options import read
 
     container = make(ctx, args, read(ctx, args))
     ctx.out(container.id)
@@ -71,7 +71,7 @@ def run(ctx: Context, args: Namespace) -> int:
 
 
 def _run(ctx: Context, args: Namespace, session: Session) -> int:
-    from boxwright.cli.containers_options import read
+    from boxwright.cli.container.options import read
     from boxwright.container.options import OptionInvalid
     from boxwright.runtime.process import require_root
 
@@ -84,13 +84,13 @@ def _run(ctx: Context, args: Namespace, session: Session) -> int:
     container = make(ctx, args, config)
     if args.detach:
         return _detached(ctx, container, session)
-    from boxwright.cli.containers_attach import Attachment
+    from boxwright.cli.container.attach import Attachment
 
     return Attachment(ctx, container, session, keys=args.detach_keys, proxy=args.sig_proxy).run()
 
 
 def _detached(ctx: Context, container: Container, session: Session) -> int:
-    from boxwright.cli.containers_attach import started
+    from boxwright.cli.container.attach import started
 
     started(ctx, container, session)
     ctx.out(container.id)

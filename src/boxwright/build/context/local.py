@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from boxwright.build.context_cache import NO_XATTRS, DigestCache, stat_key
-from boxwright.build.context_node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
-from boxwright.build.context_tree import (
+from boxwright.build.context.cache import NO_XATTRS, DigestCache, stat_key
+from boxwright.build.context.node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
+from boxwright.build.context.tree import (
     FileTree,
     LinkLoop,
     SourceMissing,

@@ -71,7 +71,7 @@ def logs(ctx: Context, args: Namespace) -> int:
 
 
 def attach_args(p: Parser) -> None:
-    from boxwright.cli.containers_attach import declare_detach_keys
+    from boxwright.cli.container.attach import declare_detach_keys
 
     declare_detach_keys(p)
     p.add_argument("--no-stdin", action="store_true", help="Do not attach STDIN")
@@ -86,7 +86,7 @@ def attach_args(p: Parser) -> None:
 
 def attach(ctx: Context, args: Namespace) -> int:
     """The exit code is the program's."""
-    from boxwright.cli.containers_attach import Attachment
+    from boxwright.cli.container.attach import Attachment
     from boxwright.container.records import WrongState
 
     container = ctx.engine.containers.get(args.container)
@@ -109,7 +109,7 @@ def attach(ctx: Context, args: Namespace) -> int:
 
 
 def exec__args(p: Parser) -> None:
-    from boxwright.cli.containers_attach import declare_detach_keys
+    from boxwright.cli.container.attach import declare_detach_keys
     from boxwright.cli.flags import REMAINDER
 
     p.add_argument("-d", "--detach", action="store_true", help="Detached mode: run command in the background")
@@ -188,7 +188,7 @@ def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespac
 def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:
     from contextlib import ExitStack
 
-    from boxwright.cli.containers_attach import detach_keys
+    from boxwright.cli.container.attach import detach_keys
     from boxwright.container.execs import TerminalExec
     from boxwright.runtime.tty import (
         DetachKeys,

@@ -1,4 +1,4 @@
-"""How a build shows itself: BuildKit's plain lines, JSON, or nothing but errors. The terminal's own is progress_tty.
+"""How a build shows itself: BuildKit's plain lines, JSON, or nothing but errors. The terminal's own is `cli.progress.terminal`.
 
 Events come from any thread; a view is called under its own lock.
 """
@@ -6,11 +6,9 @@ Events come from any thread; a view is called under its own lock.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 
 from boxwright.build.progress import (
-    BuildWarning,
     StepCached,
     StepDone,
     StepFailed,
@@ -19,15 +17,14 @@ from boxwright.build.progress import (
     StepStarted,
     StepStatus,
 )
+from boxwright.cli.progress.view import View, status_text
 from boxwright.errors import Invalid
 from boxwright.spec.times import stamp
-from boxwright.spec.units import build_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.build.progress import Event
     from boxwright.cli.context import Context
 
 KINDS = ("auto", "plain", "tty", "quiet", "none", "rawjson")
@@ -43,61 +40,10 @@ def make(ctx: Context, kind: str, *, quiet: bool) -> View:
     if kind == "auto":
         kind = "tty" if ctx.stderr_is_tty else "plain"
     if kind == "tty":
-        from boxwright.cli.progress_tty import Terminal
+        from boxwright.cli.progress.terminal import Terminal
 
         return Terminal(ctx)
     return Plain(ctx) if kind == "plain" else RawJson(ctx)
-
-
-def status_text(event: StepStatus) -> str:
-    """``transferring context: 1.27kB done``."""
-    text = event.id
-    if event.total:
-        text += f": {build_size(event.current)}" + (
-            f" / {build_size(event.total)}" if event.current != event.total else ""
-        )
-    return text + (" done" if event.done else "")
-
-
-class View:
-    """Shows nothing; collects warnings. A context manager around the build."""
-
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = ctx
-        self.warnings: list[BuildWarning] = []
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            if isinstance(event, BuildWarning):
-                self.warnings.append(event)
-            else:
-                self.show(event)
-
-    def show(self, event: Any) -> None:
-        """One event, under the lock."""
-
-    def __enter__(self) -> View:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """The build is over; what is still to be said is said."""
-
-    def tell_warnings(self) -> None:
-        """The list of warnings, after everything else."""
-        count = len(self.warnings)
-        if not count:
-            return
-        more = "" if self.ctx.debug else " (use --debug to expand)"
-        self.ctx.err(f"\n {count} warning{'s' if count > 1 else ''} found{more}:")
-        for warning in self.warnings:
-            rule = f"{warning.rule}: " if warning.rule else ""
-            self.ctx.err(f" - {rule}{warning.message}" + (f" (line {warning.line})" if warning.line else ""))
-            if self.ctx.debug and warning.url:
-                self.ctx.err(f"   {warning.url}")
 
 
 class _Shown:

@@ -19,7 +19,7 @@ from boxwright.build.progress import (
     StepStarted,
     StepStatus,
 )
-from boxwright.cli.progress_build import View, status_text
+from boxwright.cli.progress.view import View, status_text
 from boxwright.runtime.tty import window_size
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""Containers: listing, starting, stopping, removing. What relays data is in `cli.containers_io`."""
+"""Containers: listing, starting, stopping, removing. What relays data is in `cli.container.io`."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def ps(ctx: Context, args: Namespace) -> int:
     show_all = args.all or last > 0 or any(key in filters for key in ("status", "exited"))
     found = list(ctx.engine.containers.list(all=show_all))
     if filters:
-        from boxwright.cli.containers_filters import matcher
+        from boxwright.cli.container.filters import matcher
 
         matches = matcher(ctx, filters)
         found = [c for c in found if matches(c)]
@@ -185,7 +185,7 @@ def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict
 
 
 def start_args(p: Parser) -> None:
-    from boxwright.cli.containers_attach import declare_detach_keys
+    from boxwright.cli.container.attach import declare_detach_keys
 
     p.add_argument("-a", "--attach", action="store_true", help="Attach STDOUT/STDERR and forward signals")
     declare_detach_keys(p)
@@ -201,7 +201,7 @@ def start(ctx: Context, args: Namespace) -> int:
             from boxwright.cli.flags import UsageError
 
             raise UsageError("you cannot start and attach multiple containers at once", prog=ctx.prog)
-        from boxwright.cli.containers_attach import Attachment
+        from boxwright.cli.container.attach import Attachment
 
         container = containers.get(args.containers[0])
         if container.state.active:
@@ -424,7 +424,7 @@ def port(ctx: Context, args: Namespace) -> int:
 
 
 def update_args(p: Parser) -> None:
-    from boxwright.cli.containers_options import said
+    from boxwright.cli.container.options import said
 
     for name, kind, parse, text in (
         ("--cpus", "decimal", "parse_cpus", "Number of CPUs"),

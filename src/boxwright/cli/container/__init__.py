@@ -1,0 +1,1 @@
+"""Commands about containers: creating and running them, their life, their streams."""

@@ -1,0 +1,1 @@
+"""What is shown while a build or a transfer goes on."""
