@@ -31,7 +31,7 @@ class FakeOp(BaseOp):
     work: Callable[[Sequence[Tree]], str] = lambda inputs: "x"
     content: Callable[[], Mapping[str, str]] | None = None
     read: Any = "none"
-    chosen: int = 0
+    chosen: tuple[int, ...] = ()
     link: bool = False
 
     @property
@@ -39,7 +39,7 @@ class FakeOp(BaseOp):
         return self.read
 
     @property
-    def selects(self) -> int:
+    def selects(self) -> tuple[int, ...]:
         return self.chosen
 
     @property

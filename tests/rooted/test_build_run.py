@@ -344,3 +344,50 @@ def test_proxies_are_seen_and_not_kept(tmp_path: Path) -> None:
     assert "secret" not in str(engine.images_store.resolve_platform("out").config)
     behind.db.close()
     corpus.leave(engine)
+
+
+@pytest.mark.parametrize("given", ["http_proxy", "HTTP_PROXY"])
+def test_a_proxy_has_both_spellings(engine: Engine, given: str) -> None:
+    text = "FROM busybox\nRUN echo $http_proxy $HTTP_PROXY\n"
+    assert Build(engine, text, build_args={given: "http://p:1"}).said == "http://p:1 http://p:1\n"
+    both = {"http_proxy": "http://small:1", "HTTP_PROXY": "http://LARGE:1"}
+    done = Build(engine, text, build_args=both, no_cache=True)
+    assert done.said == "http://small:1 http://LARGE:1\n"
+
+
+def test_a_mounted_part_of_a_stage_is_keyed_by_its_content(engine: Engine) -> None:
+    text = """\
+FROM busybox AS a
+RUN mkdir -p /x/y && echo {wanted} > /x/y/f && echo {other} > /other && ln -s x /l
+FROM busybox
+RUN --mount=from=a,source=/l/y,target=/m cat /m/f > /out
+"""
+    first = Build(engine, text.format(wanted=1, other=1))
+    assert first.result
+    again = Build(engine, text.format(wanted=1, other=2))
+    assert len(again.ran) == 1 and again.result and again.result.image_id == first.result.image_id
+    assert len(Build(engine, text.format(wanted=2, other=2)).ran) == 2
+    mode = Build(engine, text.format(wanted=2, other=2).replace("&& ln", "&& chmod 700 /x/y && ln"))
+    assert len(mode.ran) == 2
+    missing = Build(engine, text.format(wanted=1, other=1).replace("/l/y", "/nothing"))
+    assert '"/nothing": not found' in str(missing.error)
+
+
+def test_a_cache_is_known_by_all_that_makes_it(engine: Engine) -> None:
+    """Owner, mode and namespace as well as the id: another of them is another, empty cache."""
+    text = (
+        "FROM busybox\nRUN --mount=type=cache,target=/c{} stat -c '%u %g %a' /c; ls /c; touch /c/used # {}\n"
+    )
+    seen = [
+        Build(engine, text.format(flags, n), **more).said
+        for n, (flags, more) in enumerate(
+            [
+                ("", {}),
+                ("", {}),
+                (",uid=5,gid=6", {}),
+                (",mode=0700", {}),
+                ("", {"build_args": {"BUILDKIT_CACHE_MOUNT_NS": "mine"}}),
+            ]
+        )
+    ]
+    assert seen == ["0 0 755\n", "0 0 755\nused\n", "5 6 755\n", "0 0 700\n", "0 0 755\n"]

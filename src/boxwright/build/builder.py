@@ -147,9 +147,11 @@ class Building:
             show_platform=several,
             network=request.network,
             hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
-            hosts=tuple(name for name, _ in request.add_hosts),
+            hosts=request.add_hosts,
             ulimits=request.ulimits,
             shm_size=request.shm_size,
+            memory=request.memory,
+            cpus=request.cpus,
             no_cache=request.no_cache,
             no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter),
             epoch=self._epoch,
@@ -333,7 +335,7 @@ class _Said:
 
 def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
     """What RUN steps get beside their definition."""
-    from boxwright.build.scope import PROXY_NAMES
+    from boxwright.build.scope import PROXY_NAMES, both_spellings
 
     settings = rooms.settings
     trust = request.trust_host_ca
@@ -341,16 +343,9 @@ def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
         trust = settings.trust_host_ca == "always" or (
             settings.trust_host_ca == "auto" and settings.host_ca_named
         )
-    proxies = {**settings.proxies, **{n: v for n, v in request.build_args.items() if n in PROXY_NAMES}}
-    return Sandbox(
-        proxies,
-        {s.id: s for s in request.secrets},
-        request.ssh,
-        trust,
-        request.add_hosts,
-        request.memory,
-        request.cpus,
-    )
+    given = {n: v for n, v in request.build_args.items() if n in PROXY_NAMES}
+    proxies = {**both_spellings(settings.proxies), **both_spellings(given)}
+    return Sandbox(proxies, {s.id: s for s in request.secrets}, request.ssh, trust)
 
 
 def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:

@@ -83,7 +83,8 @@ def step_keys(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None
     keys = [json_digest(body)]
     if selection is not None:
         narrowed = [*inputs]
-        narrowed[op.selects] = None
+        for number in op.selects:
+            narrowed[number] = None
         keys.append(json_digest({**body, "inputs": narrowed, "files": selection.digest}))
     return keys
 
@@ -100,6 +101,7 @@ def ingredients(vertex: Vertex, trees: Sequence[Tree], selection: Selection | No
     }
     if selection is not None:
         out["files"] = dict(selection.files)
+        out["selects"] = list(vertex.op.selects)
     return out
 
 

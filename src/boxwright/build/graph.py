@@ -102,8 +102,8 @@ class Op(Protocol):
 
     `reads` says which input is keyed by the content that `select` finds in it instead of by its name:
     ``local`` the build context, ``remote`` something that must be asked over the network, ``input`` the vertex
-    input number `selects` (its name is tried first: a full hit reads nothing). `independent`: the layers that
-    `run` adds do not depend on input 0, and only they are recorded (COPY --link).
+    inputs with the numbers `selects` (their names are tried first: a full hit reads nothing). `independent`: the
+    layers that `run` adds do not depend on input 0, and only they are recorded (COPY --link).
     """
 
     kind: ClassVar[str]  # "exec/1": bump the number when the meaning changes
@@ -112,7 +112,7 @@ class Op(Protocol):
     def reads(self) -> Reads: ...
 
     @property
-    def selects(self) -> int: ...
+    def selects(self) -> tuple[int, ...]: ...
 
     @property
     def independent(self) -> bool: ...
@@ -135,8 +135,8 @@ class BaseOp:
         return "none"
 
     @property
-    def selects(self) -> int:
-        return 0
+    def selects(self) -> tuple[int, ...]:
+        return ()
 
     @property
     def independent(self) -> bool:

@@ -203,6 +203,9 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
         hosts=options.hosts,
         ulimits=options.ulimits,
         shm_size=options.shm_size,
+        memory=options.memory,
+        cpus=options.cpus,
+        cache_namespace=options.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
         epoch=options.epoch,
     )
     vertex = planner.add_step(state, op, inputs, step, shown_text(step))
@@ -243,6 +246,8 @@ def _mount(
         return out
     if mount.from_ and mount.from_.lower() not in planner.options.local_contexts:
         inputs.append(planner.source(mount.from_, state, step.location))
+        # A whole tree is known by its name; of a part only the part counts.
+        by_content = mount.type == "bind" and source != "/"
     else:
         # The part of the context that is mounted becomes a tree of its own first: filtered, and content-keyed.
         keep = planner.options.keep_metadata
@@ -255,6 +260,8 @@ def _mount(
                 text=f"mount {source} of the context",
                 hidden=True,
                 location=step.location,
+                lineage=planner.lineage(state),
             )
         )
-    return replace(out, input=len(inputs))
+        by_content = False  # the part is all that the input has
+    return replace(out, input=len(inputs), by_content=by_content)

@@ -65,9 +65,11 @@ class PlanOptions:
     show_platform: bool = False  # in the names of steps: builds for several platforms
     network: str = "default"
     hostname: str = "buildkitsandbox"
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()  # name, address
     ulimits: tuple[str, ...] = ()
     shm_size: int = 0
+    memory: int = 0
+    cpus: float = 0
     no_cache: bool = False
     no_cache_stages: frozenset[str] = frozenset()
     epoch: int | None = None

@@ -16,6 +16,16 @@ PROXY_NAMES = tuple(
 )
 
 
+def both_spellings(proxies: Mapping[str, str]) -> dict[str, str]:
+    """Proxy variables in capitals and in small letters, whichever was given: programs look at one or the other."""
+    out: dict[str, str] = {}
+    for name, value in proxies.items():
+        for spelling in (name.upper(), name.lower()):
+            if spelling == name or spelling not in proxies:
+                out[spelling] = value
+    return out
+
+
 def platform_args(build: Platform, target: Platform, target_stage: str) -> dict[str, str]:
     """The predefined global ARGs."""
     values = {"TARGETSTAGE": target_stage or "default"}

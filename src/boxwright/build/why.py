@@ -70,7 +70,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
         old.get("definition") or {}, new.get("definition") or {}, old.get("text") == new.get("text")
     )
     yield from _files(old.get("files") or {}, new.get("files") or {})
-    yield from _inputs(old.get("inputs") or [], new.get("inputs") or [], "files" in new)
+    yield from _inputs(old.get("inputs") or [], new.get("inputs") or [], new.get("selects") or ())
 
 
 _LABELS = {"env": "ENV", "build_args": "ARG"}
@@ -120,13 +120,13 @@ def _files(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
 
 
 def _inputs(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], by_content: bool
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], by_content: Sequence[int]
 ) -> Iterator[str]:
     if len(old) != len(new):
         yield "number of inputs changed"
         return
     for position, (before, after) in enumerate(zip(old, new)):
-        if before.get("chain") == after.get("chain") or (by_content and position > 0):
+        if before.get("chain") == after.get("chain") or position in by_content:
             continue
         if before.get("base") or after.get("base"):
             yield f"base moved {before.get('base') or before.get('text')} -> {after.get('base') or after.get('text')}"

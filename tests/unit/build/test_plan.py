@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -203,16 +204,75 @@ def test_no_cache_for_a_stage() -> None:
     }
 
 
-def test_secrets_caches_and_addresses_are_no_part_of_the_key() -> None:
-    def identity(flag: str, **options: Any) -> str:
+def test_all_that_a_run_can_see_is_in_its_key() -> None:
+    """Every field of the operation and of its mounts, but for those that only say how it is done."""
+    from boxwright.build.ops.exec import ExecMount, ExecOp
+
+    other: dict[str, Any] = {
+        "str": "other",
+        "int": 7,
+        "float": 1.5,
+        "bool": False,
+        "tuple": (("n", "1.2.3.4"),),
+    }
+
+    def changed(whole: Any, name: str) -> Any:
+        value = getattr(whole, name)
+        kind = "tuple" if name in ("script",) else "int" if value is None else type(value).__name__
+        return replace(whole, **{name: (not value) if kind == "bool" else other[kind]})
+
+    op = ExecOp(("x",))
+    for one in fields(ExecOp):
+        if one.name != "mounts":
+            assert changed(op, one.name).definition() != op.definition(), one.name
+    unseen = {
+        "bind": {"id", "sharing", "mode", "uid", "gid", "size", "env", "required", "file", "by_content"},
+        "tmpfs": {
+            "source",
+            "input",
+            "id",
+            "sharing",
+            "mode",
+            "uid",
+            "gid",
+            "env",
+            "required",
+            "file",
+            "by_content",
+        },
+        "cache": {"sharing", "size", "env", "required", "file", "by_content"},
+        "secret": {"source", "input", "sharing", "size", "file", "by_content"},
+        "ssh": {"source", "input", "sharing", "size", "env", "file", "by_content"},
+    }
+    for kind, names in unseen.items():
+        mount = ExecMount(kind, "/m", input=1)  # type: ignore[arg-type]
+        for one in fields(ExecMount):
+            if one.name not in (*names, "type"):
+                assert changed(mount, one.name).definition() != mount.definition(), (kind, one.name)
+
+
+def test_options_of_the_build_are_in_the_key_of_a_run() -> None:
+    def identity(flag: str = "", **options: Any) -> str:
         return plan(f"FROM a\nRUN {flag} x\n", **options).target.id
 
-    assert identity("--mount=type=cache,id=a,target=/c,sharing=locked") == identity(
-        "--mount=type=cache,id=b,target=/c"
-    )
-    assert identity("--mount=type=cache,target=/c") != identity("--mount=type=cache,target=/d")
-    assert identity("", hosts=("h",)) != identity("")
-    assert identity("--network=none") != identity("")
+    seen = [
+        {"hosts": (("h", "1.2.3.4"),)},
+        {"hosts": (("h", "1.2.3.5"),)},
+        {"ulimits": ("nofile=5",)},
+        {"shm_size": 1 << 20},
+        {"memory": 1 << 30},
+        {"cpus": 0.5},
+        {"build_args": {"BUILDKIT_CACHE_MOUNT_NS": "mine"}},
+        {"hostname": "h"},
+        {"network": "none"},
+        {"epoch": 5},
+    ]
+    flags = [
+        f"--mount=type=cache,target=/c{more}" for more in ("", ",id=b", ",uid=5", ",gid=5", ",mode=0700")
+    ]
+    made = [identity(), *(identity(**options) for options in seen), *map(identity, flags)]
+    assert len(set(made)) == 1 + len(seen) + len(flags)
+    assert identity(flags[0] + ",sharing=locked") == identity(flags[0])
 
 
 FAILURES = [

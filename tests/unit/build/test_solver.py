@@ -96,7 +96,7 @@ def test_a_full_hit_starts_no_thread_and_selects_no_input(
         graph = Graph()
         source = chain(graph, runs.op("make"))
         return graph.vertex(
-            runs.op("copy", read="input", chosen=1, content=files), [chain(graph, runs.op("base")), source]
+            runs.op("copy", read="input", chosen=(1,), content=files), [chain(graph, runs.op("base")), source]
         )
 
     solve(host, build(lambda: {"x": "1"}))
@@ -122,7 +122,7 @@ def test_content_key_of_an_input(host: FakeHost) -> None:
     def build(make: str, files: dict[str, str]) -> Vertex:
         graph = Graph()
         base, source = chain(graph, runs.op("base")), chain(graph, runs.op(make))
-        return graph.vertex(runs.op("copy", read="input", chosen=1, content=lambda: files), [base, source])
+        return graph.vertex(runs.op("copy", read="input", chosen=(1,), content=lambda: files), [base, source])
 
     solve(host, build("one", {"out": "1"}))
     solve(host, build("two", {"out": "1"}))  # other tree, same files

@@ -57,15 +57,12 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What RUN steps get that no key, image or history shows, and their limits."""
+    """What RUN steps get that no key, image or history shows."""
 
     proxies: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ssh: Mapping[str, Path] = field(default_factory=dict)  # agent sockets by id
     trust_host_ca: bool = False
-    hosts: Sequence[tuple[str, str]] = ()  # name, address
-    memory: int = 0  # bytes
-    cpus: float = 0
 
 
 def _nothing(count: int) -> None:

@@ -62,12 +62,13 @@ class CopyOp(BaseOp):
         origins = {part.origin for part in self.parts}
         if "context" in origins:
             return "local"
-        inputs = {part.input for part in self.parts if part.origin == "input"}
-        return "input" if len(inputs) == 1 else "none"
+        return "input" if "input" in origins else "none"
 
     @property
-    def selects(self) -> int:
-        return max((part.input for part in self.parts), default=0)
+    def selects(self) -> tuple[int, ...]:
+        if self.reads != "input":
+            return ()
+        return tuple(sorted({part.input for part in self.parts if part.origin == "input"}))
 
     @property
     def independent(self) -> bool:

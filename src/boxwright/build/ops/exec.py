@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
+from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext
 from boxwright.spec.values import dataclass
 
@@ -32,23 +32,23 @@ class ExecMount:
     env: str | None = None
     required: bool = False
     file: bool = True  # of a secret: whether it is a file too, beside `env`
+    by_content: bool = False  # of a bind: what is at `source` counts, and not what else its input has
 
     def definition(self) -> dict[str, object]:
-        """Its part of the key: not the identity of caches, not the content of secrets."""
+        """Its part of the key: not the content of caches and secrets."""
         out: dict[str, object] = {"type": self.type, "target": self.target, "readonly": self.readonly}
         if self.type == "bind":
             out |= {"source": self.source, "input": self.input}
-        elif self.type == "secret":
-            out |= {
-                "id": self.id,
-                "env": self.env,
-                "mode": self.mode,
-                "uid": self.uid,
-                "gid": self.gid,
-                "required": self.required,
-            }
         elif self.type == "tmpfs":
             out |= {"size": self.size}
+        else:
+            out |= {"id": self.id, "mode": self.mode, "uid": self.uid, "gid": self.gid}
+        if self.type == "secret":
+            out |= {"env": self.env}
+        if self.type in ("secret", "ssh"):
+            out |= {"required": self.required}
+        if self.type == "cache" and self.input is not None:
+            out |= {"source": self.source, "input": self.input}
         return out
 
 
@@ -56,7 +56,7 @@ class ExecMount:
 class ExecOp(BaseOp):
     """Runs `argv` in `cwd` as `user` with exactly this environment (and the sandbox's additions)."""
 
-    kind: ClassVar[str] = "exec/1"
+    kind: ClassVar[str] = "exec/2"  # of kind 1 are records that did not know their limits, hosts and caches
 
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
@@ -69,10 +69,26 @@ class ExecOp(BaseOp):
     mounts: tuple[ExecMount, ...] = ()
     platform: str = ""
     script: tuple[str, str] | None = None  # path and text of a heredoc script with #!
-    hosts: tuple[str, ...] = ()  # names of --add-host; addresses are no part of the key
+    hosts: tuple[tuple[str, str], ...] = ()  # of --add-host: name, address
     ulimits: tuple[str, ...] = ()
-    shm_size: int = 0
+    shm_size: int = 0  # bytes, as `memory`; 0 is the default
+    memory: int = 0
+    cpus: float = 0
+    cache_namespace: str = ""  # BUILDKIT_CACHE_MOUNT_NS: caches of another one are others
     epoch: int | None = None
+
+    @property
+    def reads(self) -> Reads:
+        return "input" if self.selects else "none"
+
+    @property
+    def selects(self) -> tuple[int, ...]:
+        return tuple(sorted({m.input for m in self.mounts if m.by_content and m.input is not None}))
+
+    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
+        from boxwright.build.ops.select import select_mounts
+
+        return select_mounts(self, inputs, ctx) if self.selects else None
 
     def definition(self) -> Mapping[str, object]:
         return {
@@ -87,8 +103,12 @@ class ExecOp(BaseOp):
             "mounts": [m.definition() for m in self.mounts],
             "platform": self.platform,
             "script": list(self.script or ()),
-            "hosts": list(self.hosts),
+            "hosts": [f"{name}:{address}" for name, address in self.hosts],
             "ulimits": list(self.ulimits),
+            "shm_size": self.shm_size,
+            "memory": self.memory,
+            "cpus": self.cpus,
+            "cache_namespace": self.cache_namespace,
             "epoch": self.epoch,
         }
 

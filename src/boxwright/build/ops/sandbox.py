@@ -138,7 +138,7 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
             default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel
         )
     )
-    limits = rs.resources(memory=ctx.sandbox.memory, nano_cpus=round(ctx.sandbox.cpus * 1_000_000_000))
+    limits = rs.resources(memory=op.memory, nano_cpus=round(op.cpus * 1_000_000_000))
     spec = rs.base_spec(
         str(step.rootfs),
         process,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from boxwright.build.context.tree import FileTree, SourceMissing, SourceSet
+from boxwright.build.context.tree import FileTree, Source, SourceMissing, SourceSet, fingerprint
 from boxwright.build.context.tree import select as select_in
 from boxwright.build.graph import Selection, Tree
 from boxwright.build.ops.context import StepContext
@@ -13,6 +13,7 @@ from boxwright.build.ops.context import StepContext
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.ops.copy import CopyOp, CopyPart
+    from boxwright.build.ops.exec import ExecOp
 
 
 def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
@@ -36,6 +37,37 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
         return {path: what for found in sets for path, what in found.manifest().items()}
 
     return Selection(digest, files, tuple(sets))
+
+
+def select_mounts(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
+    """What the operation's content-keyed mounts show. Raises MountSourceMissing, LinkLoop."""
+    from boxwright.build.ops.stepmounts import MountSourceMissing
+    from boxwright.build.ops.viewtree import ViewTree
+
+    trees: dict[int, ViewTree] = {}
+    lines: list[str] = []
+    sets: list[SourceSet] = []
+    for mount in op.mounts:
+        if not mount.by_content or mount.input is None:
+            continue
+        if mount.input not in trees:
+            trees[mount.input] = ViewTree(ctx.view(inputs[mount.input]))
+        tree = trees[mount.input]
+        node = tree.resolve(mount.source)
+        if node is None:
+            raise MountSourceMissing(mount.source)
+        below = tuple(tree.walk(node.path)) if node.type == "dir" else (node,)
+        sets.append(SourceSet(tree, (Source(node.path, "", node.type == "dir", below),)))
+        lines.append(f"{mount.input}\0{mount.source}\0{fingerprint(tree, node)}\0{node.mtime_ns}")
+
+    def digest() -> str:
+        whole = [*lines, *(found.digest(times=True) for found in sets)]
+        return "sha256:" + hashlib.sha256("\n".join(whole).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def files() -> dict[str, str]:
+        return {path: what for found in sets for path, what in found.manifest().items()}
+
+    return Selection(digest, files)
 
 
 def _tree(part: CopyPart, inputs: Sequence[Tree], ctx: StepContext) -> FileTree:

@@ -29,6 +29,12 @@ _POLL = 0.1  # seconds between attempts at a cache that somebody else holds
 class MountSourceMissing(NotFound):
     """The source of a bind mount does not exist in the tree that it names."""
 
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f'failed to compute cache key: "{source}": not found',
+            hint="the path is looked for from the root of the other stage or image",
+        )
+
 
 class SecretInvalid(Invalid):
     """A secret cannot be used as it is asked for."""
@@ -78,7 +84,7 @@ def _inside(top: Path, source: str) -> str:
         try:
             root.lstat(real)
         except OSError as error:
-            raise MountSourceMissing(f'failed to compute cache key: "{source}": not found') from error
+            raise MountSourceMissing(source) from error
     return real.rstrip("/")
 
 
@@ -135,10 +141,16 @@ def _ssh(step: Step, mount: ExecMount, position: int) -> None:
 
 
 def _cache(step: Step, mount: ExecMount, position: int) -> None:
-    namespace = dict(step.op.build_args).get("BUILDKIT_CACHE_MOUNT_NS", "")
     base = step.inputs[mount.input].chain if mount.input is not None else ""
     name = hashlib.sha256(
-        f"{namespace}/{mount.id}\0{base}\0{mount.source if base else ''}".encode()
+        "\0".join(
+            (
+                f"{step.op.cache_namespace}/{mount.id}",
+                base,
+                mount.source if base else "",
+                f"{mount.uid}:{mount.gid}:{mount.mode}",
+            )
+        ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
     directory = step.ctx.rooms.root / "cache" / "mounts" / name
     directory = _claimed(step, directory, mount.sharing)

@@ -74,7 +74,7 @@ def _forget_dead(step: Step) -> None:
 
 
 def _files(step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, gateway: str = "") -> None:
-    extra = [f"{name}:{address}" for name, address in step.ctx.sandbox.hosts]
+    extra = [f"{name}:{address}" for name, address in step.op.hosts]
     if local:
         addresses = [("127.0.0.1", [step.op.hostname])]
     try:
