@@ -18,7 +18,7 @@ demo: system $(BIN)/.installed ## install Boxwright and its system packages, the
 	$(SUDO) env BOXWRIGHT=$(abspath $(BIN)/boxwright) examples/demo.sh
 
 test: system $(BIN)/.dev ## install the development tools, then run all tests (as root: the rooted ones too)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --check-host $(ARGS)
 
 check: $(BIN)/.dev ## ruff, its formatter and mypy --strict
 	$(BIN)/ruff check src tests bench

@@ -50,13 +50,6 @@ class Peers:
             "-H",
             socket,
         ]  # the distribution's own client: it speaks BuildKit without a plugin
-        # Its own bridge and rules, so that nothing on the host is touched; bip keeps it off anybody's subnet.
-        subprocess.run(
-            ["ip", "link", "add", "bwbench0", "type", "bridge"], check=False, stderr=subprocess.DEVNULL
-        )
-        subprocess.run(["ip", "addr", "replace", "10.213.7.1/24", "dev", "bwbench0"], check=True)
-        subprocess.run(["ip", "link", "set", "bwbench0", "up"], check=True)
-        stack.callback(subprocess.run, ["ip", "link", "del", "bwbench0"], check=False)
         daemon = Daemon(
             [
                 "dockerd",
@@ -68,8 +61,6 @@ class Peers:
                 f"{home}/exec",
                 "--pidfile",
                 f"{home}/pid",
-                "--bridge",
-                "bwbench0",
                 "--storage-driver",
                 "overlay2",
             ],

@@ -102,8 +102,9 @@ class Browser:
         return self.call("POST", "/goog/cdp/execute", cmd=command, params=parameters)
 
     def log(self) -> list[str]:
-        """What the console says, such as violations of the content security policy."""
-        return [str(e["message"]) for e in self.call("POST", "/se/log", type="browser")]
+        """What the console says, such as violations of the content security policy; not of the browser's own pages."""
+        said = (str(e["message"]) for e in self.call("POST", "/se/log", type="browser"))
+        return [message for message in said if not message.startswith("chrome://")]
 
     def screenshot(self, path: Path) -> None:
         import base64

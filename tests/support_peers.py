@@ -85,7 +85,10 @@ def docker_registry(
 
 @contextmanager
 def dockerd(folder: Path) -> Iterator[list[str]]:
-    """A private docker daemon without networks; yields the start of a docker command line."""
+    """A private docker daemon without networks; yields the start of a docker command line.
+
+    In the network of the tests: in the host's, `--bridge=none` would delete its `docker0`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     short = Path(tempfile.mkdtemp())  # its sockets' paths have to fit into 107 bytes
     sock = short / "s"
@@ -105,6 +108,8 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
                 "--ip6tables=false",
                 "--ip-forward=false",
                 "--bridge=none",
+                "--cgroup-parent",
+                f"/{short.name}",
             ],
             stdout=log,
             stderr=log,
@@ -126,6 +131,8 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if line.split()[1].startswith(f"{short}/"):
                 subprocess.run(["umount", "-l", line.split()[1]], capture_output=True, check=False)
+        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{short.name}"):
+            cgroup.rmdir()
         shutil.rmtree(short, ignore_errors=True)
 
 

@@ -1,0 +1,9 @@
+"""Every test runs apart from the host (support_host)."""
+
+from support_host import (  # noqa: F401
+    _outside,
+    pytest_addoption,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
