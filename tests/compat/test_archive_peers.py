@@ -39,6 +39,36 @@ def call(*argv: str, **options: object) -> str:
     return str(done.stdout)
 
 
+SPARSE = ["--format=gnu", "--sparse-version=0.0", "--sparse-version=0.1", "--sparse-version=1.0"]
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Path:
+    """Our archive of images made of sparse tars in every form, as ``sparse:0`` and so on."""
+    with open(tmp_path / "holes", "wb") as file:
+        file.truncate(300_000)
+        file.seek(0, 2)
+        file.write(b"end")
+    eng = engine(tmp_path / "sparse")
+    for n, form in enumerate(SPARSE):
+        form = form if "format" in form else f"--format=pax {form}"
+        call(
+            need("tar"),
+            "--sparse",
+            *form.split(),
+            "-cf",
+            str(tmp_path / "s.tar"),
+            "-C",
+            str(tmp_path),
+            "holes",
+        )
+        with open(tmp_path / "s.tar", "rb") as tar:
+            eng.import_(tar, f"sparse:{n}")
+    with open(tmp_path / "sparse.tar", "wb") as out:
+        eng.save([f"sparse:{n}" for n in range(len(SPARSE))], out)
+    return tmp_path / "sparse.tar"
+
+
 @pytest.fixture
 def ours(tmp_path: Path) -> tuple[Engine, Path, str]:
     """An engine, its archive of one image under two names, and the image ID."""
@@ -161,6 +191,10 @@ def test_podman(ours: tuple[Engine, Path, str], tmp_path: Path, form: str) -> No
     assert lines == ["Loaded image: localhost/peer/app:1"] or form == "oci-dir"
 
 
+def test_podman_takes_what_was_sparse(sparse: Path, tmp_path: Path) -> None:
+    assert call(*podman_at(tmp_path), "load", "-q", "-i", str(sparse)).count("sparse:") == len(SPARSE)
+
+
 def test_buildah(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
     buildah = [
         need("buildah", root=True),
@@ -234,6 +268,10 @@ def test_docker_loads_ours_and_saves_it_back(
     with open(tmp_path / "theirs.tar", "rb") as stream:
         eng = engine(tmp_path / "streamed")
         assert eng.load(stream)[0].row.image_id == image
+
+
+def test_docker_takes_what_was_sparse(docker: list[str], sparse: Path) -> None:
+    assert call(*docker, "load", "-i", str(sparse)).count("Loaded image: sparse:") == len(SPARSE)
 
 
 def test_listings_agree_with_docker(docker: list[str], ours: tuple[Engine, Path, str]) -> None:

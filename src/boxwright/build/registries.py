@@ -11,8 +11,8 @@ from boxwright.errors import NotFound
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
-from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
-from boxwright.spec.platform import Platform, choose
+from boxwright.spec.manifest import MAX_SIZE, Manifest, parse
+from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
 TYPE_CHECKING = False
@@ -62,7 +62,7 @@ class EngineRegistries:
                 or f"`boxwright search {reference.familiar_name}` may find it under another name",
             ) from error
         manifest = _manifest(remote, target, platform, str(reference))
-        config = ImageConfig.parse(_read(remote, manifest.config))
+        config = ImageConfig.parse(_read(remote, manifest.config)).on_host()
         pinned = f"{reference.name}:{reference.tag}@{target.digest}" if reference.tag else str(reference)
         return Base(str(reference), str(target.digest), config, str(manifest.config.digest), pinned)
 
@@ -76,33 +76,24 @@ class EngineRegistries:
 
 
 def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:
+    from boxwright.content.copy import PlatformMissing, for_platform
+
+    select = for_platform(platform, source)
     for _ in range(4):  # an index in an index in an index is somebody's joke
         content = parse(_read(source, desc), desc.media_type)
         if isinstance(content, Manifest):
             return content
-        desc = _chosen(content, platform, name)
-    raise BaseNotFound(f"{name}: its index leads from index to index")
-
-
-def _chosen(index: Index, platform: Platform, name: str) -> Descriptor:
-    position = choose(
-        platform, [(n, d.platform) for n, d in enumerate(index.manifests) if d.platform is not None]
-    )
-    if position is None:
-        have = ", ".join(
-            sorted(
-                {
-                    str(d.platform)
-                    for d in index.manifests
-                    if d.platform is not None and d.platform.os != "unknown"
-                }
-            )
-        )
-        raise BaseNotFound(
-            f"{name}: no match for platform in manifest: not found",
-            hint=f"wanted {platform}; it has {have or 'none'}",
-        )
-    return index.manifests[position]
+        try:
+            chosen = select(content)
+        except PlatformMissing as error:
+            raise BaseNotFound(
+                f"{name}: no match for platform in manifest: not found",
+                hint=f"wanted {platform}; {error.hint}",
+            ) from error
+        if not chosen:
+            break
+        desc = chosen[0]
+    raise BaseNotFound(f"{name}: its index leads to no image")
 
 
 def _read(source: Fetcher, desc: Descriptor) -> bytes:

@@ -78,7 +78,7 @@ def _base(rooms: Rooms, container: Container) -> Any:
 
     digest = Digest.parse(container.record["image_id"])
     if rooms.store.size(digest) is not None:
-        return ImageConfig.parse(rooms.store.read(digest))
+        return ImageConfig.parse(rooms.store.read(digest)).on_host()
     # The image was removed by force: its layers are here as long as the container is.
     from boxwright.spec.values import replace
 

@@ -14,10 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from boxwright.content.local import IngestBusy
-from boxwright.content.store import Mounter, NamedPusher, Originated, Referring, Resumable, Sink, Source
+from boxwright.content.store import (
+    Fetcher,
+    Mounter,
+    NamedPusher,
+    Originated,
+    Referring,
+    Resumable,
+    Sink,
+    Source,
+)
 from boxwright.content.verify import ContentMismatch, read_verified
 from boxwright.errors import Cancelled, Corrupt, NotFound
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
@@ -144,16 +154,24 @@ def _check_place(place: _Place) -> None:
         )
 
 
-def for_platform(wanted: Platform) -> Callable[[Index], list[Descriptor]]:
-    """A `select` that follows only the best match. Raises PlatformMissing when called on an index without one."""
+def for_platform(wanted: Platform, source: Fetcher) -> Callable[[Index], list[Descriptor]]:
+    """A `select` that follows only the best match. Raises PlatformMissing when called on an index without one, and
+    what `source` raises, which is asked for the configs of entries that do not say their platform."""
 
     def select(index: Index) -> list[Descriptor]:
         candidates = [
             (n, m.platform)
             for n, m in enumerate(index.manifests)
-            if m.platform is not None and m.platform.os != "unknown"
+            if m.platform is not None and m.platform.whole and m.platform.os != "unknown"
         ]
+        silent = [(n, m) for n, m in enumerate(index.manifests) if m.platform is None or not m.platform.whole]
         position = choose(wanted, candidates)
+        if silent and len(index.manifests) > 1 and not any(wanted.rank(p) == 0 for _, p in candidates):
+            candidates += [(n, said) for n, entry in silent if (said := _said_by_config(source, entry))]
+            position = choose(wanted, candidates)
+        nested = [entry for _, entry in silent if entry.media_type in mt.INDEXES]
+        if position is None and nested and candidates:
+            return nested
         if position is None and candidates:
             raise PlatformMissing(
                 f"no matching manifest for {wanted} in the manifest list entries",
@@ -166,13 +184,24 @@ def for_platform(wanted: Platform) -> Callable[[Index], list[Descriptor]]:
     return select
 
 
-def for_platforms(wanted: Sequence[Platform]) -> Callable[[Index], list[Descriptor]]:
-    """A `select` that follows the best match of each platform. Raises PlatformMissing."""
+def _said_by_config(source: Fetcher, entry: Descriptor) -> Platform | None:
+    """What the config of an image says that its entry does not; None for anything but an image."""
+    if entry.media_type not in mt.MANIFESTS:
+        return None
+    content = parse(read_verified(source.open(entry), entry, limit=MAX_SIZE), entry.media_type)
+    if not isinstance(content, Manifest) or content.config.media_type not in mt.CONFIGS:
+        return None
+    raw = read_verified(source.open(content.config), content.config, limit=MAX_SIZE)
+    return ImageConfig.parse(raw).on_host().platform
+
+
+def for_platforms(wanted: Sequence[Platform], source: Fetcher) -> Callable[[Index], list[Descriptor]]:
+    """A `select` that follows the best match of each platform. Raises as `for_platform`."""
 
     def select(index: Index) -> list[Descriptor]:
         chosen: list[Descriptor] = []
         for platform in wanted:
-            chosen += [entry for entry in for_platform(platform)(index) if entry not in chosen]
+            chosen += [entry for entry in for_platform(platform, source)(index) if entry not in chosen]
         return chosen
 
     return select

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from boxwright.content.layout import ATTACHED
@@ -70,10 +70,14 @@ class _Docker:
 
 
 class ArchiveSource:
-    """A Source over members. Raises ArchiveInvalid when they hold no images."""
+    """A Source over members. Raises ArchiveInvalid when they hold no images.
 
-    def __init__(self, members: Members) -> None:
+    `here` gives the bytes of a layer's tar that the sink has: docker's archives may leave it out.
+    """
+
+    def __init__(self, members: Members, here: Callable[[DiffID], int | None] = lambda diff_id: None) -> None:
         self._members = members
+        self._here = here
         self._docker = _Docker()
         if members.has("index.json"):
             self.images = self._oci()
@@ -255,6 +259,14 @@ class ArchiveSource:
         return out
 
     def _layer(self, path: str, diff_id: DiffID, out: _Docker) -> Descriptor:
+        known = self._here(diff_id)
+        if known is not None:  # whatever the archive has there
+            return layer_descriptor(diff_id, known)
+        if not path or not self._members.has(path):
+            raise ArchiveInvalid(
+                f"the archive leaves the layer {diff_id} out, and it is not here",
+                hint="load or pull the image that it was saved beside, or save it again",
+            )
         ingested = self._members.layer(path) if isinstance(self._members, Ingesting) else None
         if ingested is not None:
             if ingested.diff_id != diff_id:

@@ -204,6 +204,7 @@ def inspect(
 
     Raises ImageDamaged, PlatformAbsent.
     """
+    from boxwright.spec.platform import host
     from boxwright.spec.times import rfc3339
 
     catalog, last_tagged = images, images.last_tagged(row)
@@ -223,11 +224,11 @@ def inspect(
         "DockerVersion": str(body.get("docker_version") or ""),
         "Author": str(body.get("author") or ""),
         "Config": container_config(body.get("config") or {}),
-        "Architecture": str(body.get("architecture") or ""),
+        "Architecture": str(body.get("architecture") or host().architecture),
     }
     if body.get("variant"):
         out["Variant"] = str(body["variant"])
-    out["Os"] = str(body.get("os") or "")
+    out["Os"] = str(body.get("os") or host().os)
     if body.get("os.version"):
         out["OsVersion"] = str(body["os.version"])
     out |= {
@@ -242,6 +243,8 @@ def inspect(
 
 def container_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config's ``config`` with the keys that Docker always shows."""
+    from boxwright.spec.config import with_lists
+
     shown: dict[str, Any] = {
         "User": "",
         "Env": None,
@@ -252,4 +255,4 @@ def container_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "OnBuild": None,
         "Labels": None,
     }
-    return {**shown, **config}
+    return {**shown, **with_lists(config)}

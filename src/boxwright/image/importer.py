@@ -32,7 +32,7 @@ def import_image(
     values = apply_changes({}, changes)
     names = [images.checked(name, digest=False)] if name else []
     with Lease(images.db, "import"):
-        layer = images.layers.ingest(tar)
+        layer = images.layers.make(tar)
         when = rfc3339(created)
         comment = message or f"Imported from {source}"
         config = with_values(blank(platform or images.default_platform, created=when), values)

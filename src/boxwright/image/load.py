@@ -18,6 +18,7 @@ from boxwright.image.store import ImageStore, NotAnImage
 from boxwright.image.target import LocalTarget
 from boxwright.layer.compress import open_decompressed, sniff
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass
@@ -51,9 +52,22 @@ def load(
     with Lease(images.db, "load") as lease:
         members = open_members(source, images, lease)
         try:
-            return _load(images, ArchiveSource(members), lease, platform, progress, done)
+            return _load(
+                images, ArchiveSource(members, _known_layers(images, lease)), lease, platform, progress, done
+            )
         finally:
             members.close()
+
+
+def _known_layers(images: ImageStore, lease: Lease) -> Callable[[DiffID], int | None]:
+    """The bytes of the tar of a layer that is here, and from now on stays."""
+
+    def here(diff_id: DiffID) -> int | None:
+        lease.hold("layer", diff_id)
+        with images.store.committing():  # what was condemned before it was held is gone when we get the lock
+            return images.layers.get(diff_id).tar_size if images.layers.has(diff_id) else None
+
+    return here
 
 
 def open_members(
@@ -121,7 +135,7 @@ def _bring(
     progress: copy.Progress | None,
 ) -> ImageRow:
     target = LocalTarget(images, lease, platform=platform)
-    choose = copy.for_platform(platform) if platform else lambda index: _present(source, index)
+    choose = copy.for_platform(platform, source) if platform else lambda index: _present(source, index)
     tree = copy.load(source, image.desc, choose)
     copy.copy_tree(source, tree, target, "", jobs=2, progress=progress)
     for name in image.names or ("",):

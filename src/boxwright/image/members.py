@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -17,7 +17,7 @@ from boxwright.layer.scan import FILE, HARDLINK, SYMLINK, Header, Scanner
 from boxwright.spec.manifest import MAX_SIZE
 
 _MOST_MEMBERS = 100_000
-_MOST_LINKS = 8
+_MOST_LINKS = 40
 
 
 class ArchiveInvalid(Invalid):
@@ -50,10 +50,37 @@ def read_small(members: Members, name: str) -> bytes:
 
 
 def normal(name: bytes | str) -> str:
-    """A member's name without ``./`` and trailing slashes; '' for what can never be looked up."""
+    """A member's name as a path below the archive's root; '' for what can never be looked up."""
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     parts = [part for part in text.split("/") if part not in ("", ".")]
-    return "" if ".." in parts or text.startswith("/") else "/".join(parts)
+    return "" if ".." in parts else "/".join(parts)
+
+
+def follow(name: str, links: Mapping[str, str]) -> str:
+    """Where a name leads with the archive as its root, as docker takes it: through links at any place of it, absolute
+    ones too; ``..`` stops at the root. Raises ArchiveInvalid for a link that never ends."""
+    todo, done, budget = name.split("/")[::-1], list[str](), _MOST_LINKS
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            del done[-1:]
+        elif part not in ("", "."):
+            done.append(part)
+            link = links.get("/".join(done)) if links else None
+            if link is None:
+                continue
+            budget -= 1
+            if budget < 0:
+                raise ArchiveInvalid(f"{name[:200]!r} in the archive is a link that never ends")
+            del done[0 if link.startswith("/") else -1 :]
+            todo += link.split("/")[::-1]
+    return "/".join(done)
+
+
+def link_of(header: Header) -> str:
+    """What `follow` is to know of a link of the archive: a hard link names its target from the root."""
+    link = header.link.decode("utf-8", "surrogateescape")
+    return link if header.type == SYMLINK else "/" + link
 
 
 class Slice(io.RawIOBase):
@@ -194,18 +221,11 @@ class TarMembers:
             self._where[name] = (header.offset, header.size)
             self._links.pop(name, None)
         elif header.type in (SYMLINK, HARDLINK):
-            link = header.link.decode("utf-8", "surrogateescape")
-            self._links[name] = joined(name, link) if header.type == SYMLINK else normal(link)
+            self._links[name] = link_of(header)
+            self._where.pop(name, None)
 
     def _find(self, name: str) -> tuple[int, int] | None:
-        name = normal(name)
-        for _ in range(_MOST_LINKS):
-            if name in self._where:
-                return self._where[name]
-            if name not in self._links:
-                return None
-            name = self._links[name]
-        raise ArchiveInvalid(f"{name!r} in the archive is a link that never ends")
+        return self._where.get(follow(name, self._links))
 
     def has(self, name: str) -> bool:
         return self._find(name) is not None
@@ -225,19 +245,6 @@ class TarMembers:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
-
-
-def joined(name: str, link: str) -> str:
-    """Where a symbolic link points, '' when it leaves the archive (docker's own begin with ``../``)."""
-    parts = name.split("/")[:-1]
-    for part in link.split("/"):
-        if part == "..":
-            if not parts:
-                return ""
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "" if link.startswith("/") else "/".join(parts)
 
 
 class DirMembers:

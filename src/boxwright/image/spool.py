@@ -13,7 +13,15 @@ from typing import BinaryIO
 from boxwright.content.lease import Lease
 from boxwright.content.verify import CHUNK
 from boxwright.errors import BoxwrightError, Corrupt, Invalid
-from boxwright.image.members import ArchiveInvalid, StreamPart, joined, normal, old_tar, stream_members
+from boxwright.image.members import (
+    ArchiveInvalid,
+    StreamPart,
+    follow,
+    link_of,
+    normal,
+    old_tar,
+    stream_members,
+)
 from boxwright.image.store import ImageStore
 from boxwright.layer.compress import sniff
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK
@@ -50,8 +58,7 @@ class Spool:
             ):
                 raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
             if header.type in (SYMLINK, HARDLINK):
-                link = header.link.decode("utf-8", "surrogateescape")
-                self._links[name] = joined(name, link) if header.type == SYMLINK else normal(link)
+                self._links[name] = link_of(header)
             elif header.type == FILE and name:
                 self._take(name, header.size, data)
 
@@ -97,12 +104,7 @@ class Spool:
     # --- Members -------------------------------------------------------------------------------
 
     def _real(self, name: str) -> str:
-        name = normal(name)
-        for _ in range(8):
-            if name not in self._links:
-                return name
-            name = self._links[name]
-        raise ArchiveInvalid(f"{name!r} in the archive is a link that never ends")
+        return follow(name, self._links)
 
     def has(self, name: str) -> bool:
         """See members.Members."""

@@ -280,11 +280,13 @@ class ImageStore(Catalog):
         ]
         if not here:
             raise NotAnImage(f"no image of the index {desc.digest} is in the store")
-        position = choose(
-            wanted, [(n, d.platform or self.config_of(m).platform) for n, (d, m) in enumerate(here)]
-        )
+        platforms = [
+            d.platform if d.platform is not None and d.platform.whole else self.config_of(m).platform
+            for d, m in here
+        ]
+        position = choose(wanted, enumerate(platforms))
         if position is None and exact:
-            have = ", ".join(sorted({str(d.platform or self.config_of(m).platform) for d, m in here}))
+            have = ", ".join(sorted(set(map(str, platforms))))
             raise PlatformAbsent(
                 f"the image is not here for {wanted}",
                 hint=f"it is here for {have}; `boxwright pull --platform {wanted}` fetches another",
@@ -292,12 +294,12 @@ class ImageStore(Catalog):
         return here[position or 0][1]
 
     def config_of(self, manifest: Manifest) -> ImageConfig:
-        """The stored config of a manifest. Raises NotAnImage, BlobMissing, ConfigContradiction."""
+        """The stored config of a manifest, as this host takes it. Raises NotAnImage, BlobMissing, ConfigContradiction."""
         if not is_image(manifest):
             raise NotAnImage(
                 f"the manifest {manifest.descriptor.digest} is not a container image: its config is {manifest.config.media_type!r}"
             )
-        config = ImageConfig.parse(self.store.read(manifest.config.digest))
+        config = ImageConfig.parse(self.store.read(manifest.config.digest)).on_host()
         if len(config.diff_ids) != len(manifest.layers):
             raise ConfigContradiction(
                 f"the image config lists {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}"

@@ -69,13 +69,19 @@ class _Unpacker:
         self._as_root = as_root
         self._opaque = opaque
         self._first: dict[int, bytes] = {}  # where a file with several names was written first
-        # A frame: descriptor, path, facts, handle, names to do, whether the directory was there before.
-        self._stack: list[tuple[int, bytes, Facts, Any, Iterator[tuple[bytes, Any]], bool]] = []
+        # A frame: descriptor, path, facts, handle, names to do, the time of a directory that was there before.
+        self._stack: list[tuple[int, bytes, Facts, Any, Iterator[tuple[bytes, Any]], int | None]] = []
 
     def run(self) -> None:
         source = self._source
         try:
-            self._enter(os.dup(self._root), b"", source.root, source.facts(source.root), existed=True)
+            self._enter(
+                os.dup(self._root),
+                b"",
+                source.root,
+                source.facts(source.root),
+                existed=os.stat(self._root).st_mtime_ns,
+            )
             while self._stack:
                 fd, path, facts, handle, names, existed = self._stack[-1]
                 for name, child in names:
@@ -86,15 +92,17 @@ class _Unpacker:
                     self._other(fd, path, name, child, below)
                 else:
                     # Only now: writing names into a directory changes its time, and it may not let its owner write.
-                    if not (existed and facts.implied and (path or not self._overlay)):
+                    if existed is None or not facts.implied or (not path and self._overlay):
                         self._attributes(fd, handle, facts)
+                    else:
+                        os.utime(fd, ns=(existed, existed))
                     self._stack.pop()
                     os.close(fd)
         finally:
             for frame in self._stack:
                 os.close(frame[0])
 
-    def _enter(self, fd: int, path: bytes, handle: Any, facts: Facts, *, existed: bool) -> None:
+    def _enter(self, fd: int, path: bytes, handle: Any, facts: Facts, *, existed: int | None) -> None:
         self._stack.append(
             (fd, path, facts, handle, iter(sorted(self._source.children(handle).items())), existed)
         )
@@ -103,21 +111,23 @@ class _Unpacker:
         if facts.opaque:
             if self._overlay:
                 os.setxattr(fd, self._opaque, b"y")
-            elif existed:
+            elif existed is not None:
                 for name in os.listdir(fd):
                     remove(fd, os.fsencode(name))
 
     def _dir(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
-        existed = False
+        existed: int | None = None
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            existed = stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-            if not existed:
+            st = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(st.st_mode):
                 remove(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
-            elif not self._as_root:
-                os.chmod(name, 0o700, dir_fd=parent)
+            else:
+                existed = st.st_mtime_ns
+                if not self._as_root:
+                    os.chmod(name, 0o700, dir_fd=parent)
         self._enter(
             os.open(name, _DIR_FLAGS, dir_fd=parent), path + name + b"/", handle, facts, existed=existed
         )

@@ -1,7 +1,7 @@
 """Directories that tars only imply, where overlayfs would show them with the wrong attributes.
 
 An archive with ``tmp/file`` and no ``tmp/`` (`crane append`, Bazel, ko, jib make such) says nothing about /tmp. In an
-index that directory is 0755 root:root, and overlayfs takes the uppermost layer's word: /tmp would lose its 1777.
+index that directory is 0755 root:root of 1970, and overlayfs takes the uppermost layer's word: /tmp would lose its 1777.
 The cure is one more lower directory on top of the stack that holds those directories alone, as they should be.
 """
 
@@ -45,7 +45,7 @@ def misshown(layers: Sequence[Layer]) -> list[Node]:
             node = view.lstat(path)
             if node is None or node.type != "dir" or node.path != path or not node.place[0][2].implied:
                 continue
-            if (node.mode, node.uid, node.gid) != (0o755, 0, 0) or node.xattrs:
+            if (node.mode, node.uid, node.gid, node.mtime) != (0o755, 0, 0, 0) or node.xattrs:
                 while path not in out:
                     out[path] = node
                     path = path.rpartition("/")[0]

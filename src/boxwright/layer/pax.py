@@ -15,6 +15,7 @@ LIMIT = 1 << 20  # bytes of one extended header; Go's maxSpecialFileSize
 _XATTR_NAME = 255
 _XATTR_VALUE = 65535
 _XATTR_TOTAL = 200_000  # bytes of one entry; an EROFS inode holds 262 KB, ext4 far less
+_LONGEST_NUMBER = 64  # characters; some writers pad with zeros
 _MOST_SEGMENTS = 1 << 17  # of one sparse file
 
 
@@ -61,10 +62,11 @@ def octal(field: bytes) -> int:
 
 def decimal(text: bytes, *, negative: bool = False) -> int:
     """A PAX number. Raises TarInvalid."""
-    digits = text[1:] if negative and text[:1] == b"-" else text
-    if not digits.isdigit() or len(digits) > 19:
+    sign, digits = (text[:1], text[1:]) if negative and text[:1] == b"-" else (b"", text)
+    significant = digits.lstrip(b"0") or b"0"
+    if not digits.isdigit() or len(significant) > 19:
         raise TarInvalid(f"a PAX record has the number {text[:24]!r}")
-    value = int(text)
+    value = int(sign + significant)
     if value >= 1 << 63:
         raise TarInvalid("a number in a PAX record does not fit 64 bits")
     return value
@@ -90,7 +92,7 @@ def records(payload: bytes) -> list[tuple[bytes, bytes]]:
     at = 0
     end = len(payload)
     while at < end:
-        blank = payload.find(b" ", at, at + 12)
+        blank = payload.find(b" ", at, at + _LONGEST_NUMBER)
         if blank < 0:
             if not payload[at:].strip(b"\0"):
                 break
@@ -98,7 +100,7 @@ def records(payload: bytes) -> list[tuple[bytes, bytes]]:
         length = payload[at:blank]
         if not length.isdigit():
             raise TarInvalid(f"a PAX record has the length {length!r}")
-        stop = at + int(length)
+        stop = at + decimal(length)
         equals = payload.find(b"=", blank, stop)
         if stop > end or stop <= blank + 2 or payload[stop - 1] != 10 or equals <= blank + 1:
             raise TarInvalid("a PAX record is malformed")
@@ -194,9 +196,9 @@ def sparse_block(block: bytes, start: int, count: int, into: array[int]) -> None
 
 def sparse_map_lines(text: bytearray) -> int:
     """GNU 1.0: how many lines the map has, once its first is there; 0 before. Raises TarInvalid."""
-    end = text.find(b"\n", 0, 24)
+    end = text.find(b"\n", 0, _LONGEST_NUMBER)
     if end < 0:
-        if len(text) >= 24:
+        if len(text) >= _LONGEST_NUMBER:
             raise TarInvalid("a sparse map is malformed")
         return 0
     count = decimal(bytes(text[:end]))

@@ -196,6 +196,8 @@ class Scanner:
             if tail[8:] == b"tar\0":  # star keeps times in the prefix's last bytes
                 prefix = prefix[:131]
             name = prefix.partition(b"\0")[0] + b"/" + name
+        elif prefix[0] and magic == b"ustar  \0" and (directory := _mistaken_prefix(prefix)):
+            name = directory + b"/" + name
         seconds, nanoseconds, xattrs = numbers[mtime], 0, None
         owner, group = numbers[uid], numbers[gid]
         extended = self._extended
@@ -204,15 +206,14 @@ class Scanner:
                 name, link, size, owner, group, seconds
             )
         device_major = device_minor = 0
+        if flag == b"\0" and name[-1:] == b"/":  # v7 has no type for directories
+            kind = DIR
         if kind is not FILE:
             size = 0
             if kind is CHAR or kind is BLOCKDEV:
                 device_major, device_minor = numbers[major], numbers[minor]
         elif not 0 <= size <= _LARGEST:
             raise TarInvalid(f"{name[:200]!r} has the size {size}")
-        stored = size
-        if flag == b"\0" and name[-1:] == b"/":
-            kind, size = DIR, 0
         if not (0 <= owner < _NO_ID and 0 <= group < _NO_ID):
             owner, group = _id(owner), _id(group)
         # Without the named tuple's own __new__, which takes as long as all number fields together.
@@ -239,8 +240,8 @@ class Scanner:
             self._sparse(header, block, extended)
         else:
             self._out.append(header)
-            self._padding = -stored % BLOCK
-            self.skippable = stored + self._padding
+            self._padding = -size % BLOCK
+            self.skippable = size + self._padding
 
     def _pass(self, size: int) -> None:
         self._padding = -size % BLOCK
@@ -357,6 +358,18 @@ def _check_signed(block: bytes, wanted: int) -> None:
         raise TarInvalid(
             "a tar header has a wrong checksum", hint="the file is damaged, or is not a tar archive"
         )
+
+
+def _mistaken_prefix(field: bytes) -> bytes:
+    """GNU headers have times where ustar has a prefix; Go before 1.8 wrote a prefix there all the same. b'' for times."""
+    try:
+        for time in (field[:12], field[12:24]):
+            if time[0]:
+                pax.octal(time)
+    except TarInvalid:
+        prefix = field.partition(b"\0")[0]
+        return prefix if prefix.isascii() else b""
+    return b""
 
 
 def _id(value: int) -> int:

@@ -170,12 +170,27 @@ class LayerStore:
         return LayerWriter(self, algorithm=algorithm)
 
     def ingest(self, tar: BinaryIO, *, expected: Digest | None = None) -> Layer:
-        """Store a layer from its tar, in any compression. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
+        """Store a layer that exists elsewhere from its tar, in any compression, byte for byte. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
         from boxwright.layer.compress import open_decompressed
 
         with self.writer(algorithm=expected.algorithm if expected else "sha256") as writer:
             writer.pump(open_decompressed(tar))
             return writer.commit(expected)
+
+    def make(self, tar: BinaryIO) -> Layer:
+        """A new layer from the tar, in any compression, of a file system that is no layer anywhere yet: its bytes stay,
+        but for sparse files, which docker and podman refuse in a layer and which are written out. Raises TarInvalid, Corrupt, DiskFull."""
+        from boxwright.layer.compress import open_decompressed
+
+        with self.writer() as writer:
+            writer.pump(open_decompressed(tar))
+            if not writer.sparse:
+                return writer.commit()
+            from boxwright.layer.dense import write_out
+
+            with self.writer() as dense:
+                write_out(writer, dense)
+                return dense.commit()
 
     def ingest_blob(self, body: BinaryIO, desc: Descriptor, *, keep_blob: bool = True) -> Layer:
         """Store a layer from a blob as a registry serves it, in one pass: the blob is verified, kept under its

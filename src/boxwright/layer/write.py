@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import BinaryIO, Final, Protocol
 
 from boxwright.content.verify import CHUNK
@@ -231,6 +231,20 @@ class TarBuilder:
                 raise EntryInvalid(f"{path} ends {left} bytes before its size of {size}")
             self._emit(data)
             left -= len(data)
+        self._pad(size)
+
+    def content_holes(self, length: int, skip: Callable[[int], None]) -> None:
+        """Zeros of a file's content, which the sink takes by its count."""
+        self._flush()
+        skip(length)
+        self.offset += length
+
+    def copied(self, data: bytes) -> None:
+        """Bytes of another archive, its headers too."""
+        self._emit(data)
+
+    def end_content(self, size: int) -> None:
+        """After a content of `size` bytes that came in pieces."""
         self._pad(size)
 
     def _pad(self, size: int) -> None:

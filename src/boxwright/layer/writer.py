@@ -97,6 +97,26 @@ class LayerWriter:
         for header in self._scanner.feed(data):
             add(header)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether the archive has files of which it stores parts only."""
+        self._flush()
+        return bool(self._tree.sparse)
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Bytes that were taken."""
+        self._flush()
+        return os.pread(self._fd, count, offset)
+
+    def skip(self, count: int) -> None:
+        """Take zeros of entries that are announced; they need no room on the disk."""
+        self._flush()
+        zeros = memoryview(bytes(min(count, CHUNK)))
+        for at in range(0, count, CHUNK):
+            self._hash.update(zeros[: count - at])
+        with disk_errors(str(self.directory)):
+            self.size = os.lseek(self._fd, count, os.SEEK_CUR)
+
     def store(self, data: bytes | bytearray | memoryview) -> None:
         """Hash and write."""
         self._hash.update(data)

@@ -9,17 +9,24 @@ from boxwright.errors import Invalid
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import canonical_json
 from boxwright.spec.platform import Platform
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_WORDS = ("Cmd", "Entrypoint", "Shell")  # Docker reads one text there as a list of one
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class ConfigInvalid(Invalid):
     """The bytes are no image config."""
+
+
+def with_lists(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A container config whose commands are lists, as Docker reads them."""
+    words = {key: [config[key]] for key in _WORDS if isinstance(config.get(key), str)}
+    return {**config, **words} if words else config
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +107,15 @@ class ImageConfig:
             Platform.from_json(body),
             tuple(DiffID.parse(str(d)) for d in diff_ids),
             tuple(HistoryEntry.from_json(h) for h in history if isinstance(h, dict)),
-            config,
+            with_lists(config),
             str(body.get("created") or ""),
             str(body.get("author") or ""),
             {k: v for k, v in body.items() if k not in known},
         )
+
+    def on_host(self) -> ImageConfig:
+        """The config as this host runs it and builds on it: a platform that it leaves out is the host's."""
+        return self if self.platform.whole else replace(self, platform=self.platform.or_host())
 
     def to_bytes(self) -> bytes:
         """The serialisation that Boxwright writes; the same value gives the same bytes."""

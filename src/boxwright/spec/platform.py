@@ -122,6 +122,25 @@ class Platform:
             out["variant"] = variant
         return out
 
+    @property
+    def whole(self) -> bool:
+        """Whether it names a system and an architecture."""
+        return bool(self.os and self.architecture)
+
+    def or_host(self) -> Platform:
+        """The same with what it leaves out taken from the host, as Docker takes it."""
+        if self.whole:
+            return self
+        here = host()
+        variant = self.variant or ("" if self.architecture else here.variant)
+        return Platform._normal(
+            self.os or here.os,
+            self.architecture or here.architecture,
+            variant,
+            self.os_version,
+            self.os_features,
+        )
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 

@@ -80,15 +80,57 @@ def test_children_come_before_parents_and_nothing_twice(source: Memory) -> None:
 
 def test_one_platform_leaves_the_index_sparse(source: Memory) -> None:
     sink = Memory()
-    desc = copy(source, "many", sink, "there", select=for_platform(ARM))
+    desc = copy(source, "many", sink, "there", select=for_platform(ARM, source))
     assert desc == source.names["many"]
     assert len(sink.blobs) == 5
 
 
 def test_a_missing_platform_names_those_there_are(source: Memory) -> None:
     with pytest.raises(PlatformMissing) as caught:
-        copy(source, "many", Memory(), "there", select=for_platform(Platform("linux", "s390x")))
+        copy(source, "many", Memory(), "there", select=for_platform(Platform("linux", "s390x"), source))
     assert "linux/amd64" in caught.value.hint
+
+
+def told(memory: Memory, word: bytes, architecture: str, platform: Platform | None = None) -> Descriptor:
+    """An image whose config says its platform."""
+    config = memory.add(
+        b'{"os":"linux","architecture":"%s","author":"%s"}' % (architecture.encode(), word), mt.OCI_CONFIG
+    )
+    manifest = Manifest.compose(config, [memory.add(word, mt.OCI_LAYER)])
+    return memory.add(manifest.raw, manifest.media_type, platform=platform)
+
+
+@pytest.mark.parametrize("said", [None, Platform("linux", ""), Platform("", "")])
+def test_the_config_decides_for_an_entry_that_does_not_say_its_platform(said: Platform | None) -> None:
+    memory = Memory()
+    arm, silent = told(memory, b"arm", "arm64", ARM), told(memory, b"amd", "amd64", said)
+    index = Index.compose([arm, silent])
+    assert [e.digest for e in for_platform(AMD, memory)(index)] == [silent.digest]
+    del memory.blobs[silent.digest]  # what fits is not read for nothing
+    assert [e.digest for e in for_platform(ARM, memory)(index)] == [arm.digest]
+
+
+def test_what_says_nothing_and_is_something_else_is_not_chosen() -> None:
+    memory = Memory()
+    other = Manifest.compose(memory.add(b"{}", mt.OCI_EMPTY), [])
+    index = Index.compose(
+        [
+            told(memory, b"arm", "arm64", ARM),
+            memory.add(other.raw, other.media_type),
+            told(memory, b"x", "arm"),
+        ]
+    )
+    with pytest.raises(PlatformMissing) as caught:
+        for_platform(AMD, memory)(index)
+    assert "linux/arm/v7" in caught.value.hint
+
+
+def test_an_index_in_an_index_is_looked_into_when_nothing_else_fits() -> None:
+    memory = Memory()
+    inner = Index.compose([told(memory, b"amd", "amd64", AMD)])
+    nested = memory.add(inner.raw, inner.media_type)
+    index = Index.compose([told(memory, b"arm", "arm64", ARM), nested])
+    assert [e.digest for e in for_platform(AMD, memory)(index)] == [nested.digest]
 
 
 def test_wrong_manifest_bytes_are_refused(source: Memory) -> None:

@@ -80,7 +80,7 @@ def test_several_platforms() -> None:
         [one.image(b"a", "linux/amd64"), one.image(b"b", "linux/arm64"), one.image(b"c", "linux/s390x")]
     )
     one.names["x"] = one.put(index.raw, index.media_type)
-    both = for_platforms([Platform.parse(p) for p in ("linux/amd64", "linux/arm64")])
+    both = for_platforms([Platform.parse(p) for p in ("linux/amd64", "linux/arm64")], one)
     assert len(load(one, one.names["x"], both).children) == 2
 
 

@@ -22,7 +22,9 @@ from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.catalog import NoSuchImage
 from boxwright.image.members import ArchiveInvalid
 from boxwright.image.store import PlatformAbsent
+from boxwright.spec.platform import host
 from support_image import (
+    config,
     digest,
     docker_archive,
     engine,
@@ -390,8 +392,95 @@ def test_wrong_digests_are_told_apart_from_wrong_forms(other: Engine, load: Load
 @pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a/../../b"])
 def test_names_that_lead_out_reach_nothing(other: Engine, load: Load, path: str) -> None:
     raw = json.dumps([{"Config": path, "RepoTags": ["a:1"], "Layers": []}]).encode()
+    files = [member("manifest.json", data=raw)]
     with pytest.raises(ArchiveInvalid, match="has no"):
-        load(other, make_tar(member("manifest.json", data=raw), member(path, data=b"{}")))
+        load(other, make_tar(*files))
+    if ".." in path:
+        with pytest.raises(ArchiveInvalid, match="has no"):
+            load(other, make_tar(*files, member(path, data=b"{}")))
+
+
+def linked(path: str, *links: tuple[str, str], **more: Any) -> bytes:
+    """An archive of docker's form that names its layer `path`; the layer is ``0/layer.tar``."""
+    layer = rootfs("a")
+    entry = {"Config": "config.json", "RepoTags": ["app:1"], "Layers": [path]}
+    return make_tar(
+        member("config.json", data=config([layer], **more)),
+        member("0/layer.tar", data=layer),
+        *(member(name, b"2", linkname=target) for name, target in links),
+        member("manifest.json", data=json.dumps([entry]).encode()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "links"),
+    [
+        ("x/layer.tar", [("x/layer.tar", "/0/layer.tar")]),
+        ("x/layer.tar", [("x/layer.tar", "../../../0/layer.tar")]),
+        ("x/layer.tar", [("x", "0")]),
+        ("x/y/layer.tar", [("x", "deep/er"), ("deep/er/y", "../../../0")]),
+        ("/0/layer.tar", []),
+        ("../0/layer.tar", []),
+    ],
+)
+def test_links_have_the_archive_as_their_root(
+    other: Engine, load: Load, path: str, links: list[tuple[str, str]]
+) -> None:
+    assert load(other, linked(path, *links)) == [["Loaded image: app:1"]]
+    assert sound(other.images_store, "app:1")
+
+
+@pytest.mark.parametrize("path", ["", "gone/layer.tar"])
+def test_a_layer_that_is_here_may_be_left_out(other: Engine, load: Load, path: str) -> None:
+    base, top = rootfs("base"), rootfs("top")
+    entry = {"Config": "config.json", "RepoTags": ["app:1"], "Layers": [path, "1/layer.tar"]}
+    archive = tar_of(
+        {
+            "config.json": config([base, top]),
+            "1/layer.tar": top,
+            "manifest.json": json.dumps([entry]).encode(),
+        }
+    )
+    with pytest.raises(ArchiveInvalid, match=f"layer {digest(base)} out"):
+        load(other, archive)
+    other.import_(io.BytesIO(base), "base:1")
+    assert load(other, archive) == [["Loaded image: app:1"]]
+    assert sound(other.images_store, "app:1")
+
+
+def test_the_manifest_of_a_layer_that_is_here_has_its_size(other: Engine, load: Load) -> None:
+    base = rootfs("base")
+    other.import_(io.BytesIO(base), "base:1")
+    entry = {"Config": "config.json", "RepoTags": ["app:1"], "Layers": ["0/layer.tar"]}
+    files = {
+        "config.json": config([base]),
+        "0/layer.tar": base + bytes(10240),
+        "manifest.json": json.dumps([entry]).encode(),
+    }
+    load(other, tar_of(files))
+    assert sound(other.images_store, "app:1")
+
+
+@pytest.mark.parametrize("key", ["Cmd", "Entrypoint", "Shell"])
+def test_one_text_is_a_list_of_one(other: Engine, load: Load, key: str) -> None:
+    load(other, linked("0/layer.tar", config={key: "sh"}))
+    assert other.image_inspect("app:1")["Config"][key] == ["sh"]
+
+
+@pytest.mark.parametrize("left_out", [("os",), ("architecture",), ("os", "architecture")])
+def test_a_platform_that_is_left_out_is_the_host_s(
+    other: Engine, load: Load, left_out: tuple[str, ...]
+) -> None:
+    here = host()
+    load(
+        other,
+        linked(
+            "0/layer.tar", **{"os": here.os, "architecture": here.architecture, **dict.fromkeys(left_out)}
+        ),
+    )
+    assert other.images_store.resolve_platform("app:1", here).config.platform == here
+    shown = other.image_inspect("app:1")
+    assert (shown["Os"], shown["Architecture"]) == (here.os, here.architecture)
 
 
 def test_links_that_never_end(other: Engine, load: Load) -> None:

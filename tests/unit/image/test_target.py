@@ -186,7 +186,8 @@ def test_artifacts_are_kept_but_are_no_images(eng: Engine, target: LocalTarget) 
     [
         {"Env": 5},
         {"Env": [1]},
-        {"Cmd": "text"},
+        {"Cmd": 5},
+        {"OnBuild": "text"},
         {"Labels": ["a"]},
         {"Labels": {"a": 1}},
         {"WorkingDir": []},

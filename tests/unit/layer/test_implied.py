@@ -80,6 +80,12 @@ def test_removed_and_replaced_directories_need_nothing(layers: LayerStore) -> No
     assert misshown([base, ingest(layers, member(".wh.a"), member("a/f"))]) == []
 
 
+def test_a_time_is_an_attribute_too(layers: LayerStore) -> None:
+    base = ingest(layers, member("d/", D, mtime=5), member("d/sub/", D, mtime=6), member("other/", D))
+    nodes = misshown([base, ingest(layers, member("d/sub/f"), member("other/f"))])
+    assert [(node.path, node.mtime) for node in nodes] == [("", 0), ("d", 5 * 10**9), ("d/sub", 6 * 10**9)]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="owners need root")
 def test_owners(layers: LayerStore, tmp_path: Path) -> None:
     base = ingest(layers, member("home/me/", D, uid=1000, gid=1000))

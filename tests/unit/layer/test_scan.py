@@ -71,6 +71,57 @@ def test_old_headers_have_no_prefix_and_a_slash_means_directory() -> None:
     assert [(h.name, h.type) for h in scan(data)] == [(b"d/", "dir"), (b"f", "file")]
 
 
+BIG = b"\x80" + (4_000_000_000).to_bytes(7, "big")
+GNU = b"ustar  \0"
+
+
+def test_go_before_1_8_wrote_a_prefix_into_gnu_headers() -> None:
+    data = raw_header(b"foo.txt", uid=BIG, magic=GNU, prefix=b"dir/sub") + END
+    assert [(h.name, h.uid) for h in scan(data)] == [(b"dir/sub/foo.txt", 4_000_000_000)]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        b"14500000000\0" + b"14500000000\0",  # times
+        b"\x80" + bytes(7) + b"\x65\0\0\1" + b"14500000000\0",
+        b"14500000000\0",
+        b"\0dir/sub",
+        "dïr".encode(),
+    ],
+)
+def test_what_gnu_headers_have_there_is_mostly_no_prefix(prefix: bytes) -> None:
+    assert scan(raw_header(b"foo.txt", magic=GNU, prefix=prefix) + END)[0].name == b"foo.txt"
+
+
+@pytest.mark.parametrize("magic", [b"", b"ustar\x0000", GNU])
+def test_a_directory_has_no_data_whatever_its_size_says(magic: bytes) -> None:
+    data = raw_header(b"one/", flag=b"\0", size=1, magic=magic) + raw_header(b"two/", flag=b"\0", magic=magic)
+    assert [(h.name, h.type, h.size) for h in scan(data + END)] == [(b"one/", "dir", 0), (b"two/", "dir", 0)]
+
+
+def test_the_size_of_a_directory_in_a_pax_record_is_none_either() -> None:
+    data = extended((b"size", b"7"), (b"path", b"one/")) + raw_header(b"x", flag=b"\0")
+    assert [h.name for h in scan(data + raw_header(b"y") + END)] == [b"one/", b"y"]
+
+
+ZEROS = b"0" * 30
+
+
+def test_numbers_of_pax_may_be_padded_with_zeros() -> None:
+    padded = [(key, ZEROS + value) for key, value in ((b"size", b"3"), (b"uid", b"5"), (b"mtime", b"7.5"))]
+    data = extended(*padded, (b"gid", b"-" + ZEROS + b"2")) + raw_header(b"f") + b"abc" + bytes(509)
+    (header,) = scan(data + END)
+    assert header[3:8] == (5, (1 << 32) - 2, 7, 500_000_000, 3)
+    assert pax.records(b"000000000000000025 a=bcd\n") == [(b"a", b"bcd")]
+
+
+@pytest.mark.parametrize("text", [ZEROS + b"9" * 20, b"9" * 19, b"0x3", b"1_0", b"+3", b"", b" 3"])
+def test_numbers_of_pax_that_are_none(text: bytes) -> None:
+    with pytest.raises(TarInvalid):
+        pax.decimal(text)
+
+
 def test_star_s_prefix_is_shorter() -> None:
     block = raw_header(b"n", prefix=b"p" * 131, rest={476: b"12345678901\0", 508: b"tar\0"})
     assert scan(block + END)[0].name == b"p" * 131 + b"/n"

@@ -57,7 +57,7 @@ def copy_between(
             load(
                 source,
                 root,
-                for_platforms(platforms) if platforms else lambda index: _there(source, index),
+                for_platforms(platforms, source) if platforms else lambda index: _there(source, index),
                 jobs=jobs,
             )
         )

@@ -132,7 +132,7 @@ def pull(
         target = source.resolve(str(reference))
         if resolved:
             resolved(target)
-        tree = load(source, target, for_platforms(platforms))
+        tree = load(source, target, for_platforms(platforms, source))
     except (AccessNeeded, AccessDenied, UnknownToRegistry, Unauthorized) as error:
         raise _refused(reference, error) from error
     warning = _check_platform(source, tree, platforms, exact, reference)
@@ -162,8 +162,8 @@ def _check_platform(
             f"{reference.familiar} is not a container image: its config is {tree.content.config.media_type!r}",
             hint=f"boxwright copy {reference.familiar} oci:DIRECTORY fetches whatever a registry has",
         )
-    actual = ImageConfig.parse(source.read(tree.content.config)).platform
-    if any(wanted.rank(actual) is not None for wanted in platforms) or not actual.os:
+    actual = ImageConfig.parse(source.read(tree.content.config)).on_host().platform
+    if any(wanted.rank(actual) is not None for wanted in platforms):
         return ""
     text = f"image with reference {reference.familiar} was found but does not match the specified platform: wanted {platforms[0]}, actual: {actual}"
     if exact:
@@ -255,7 +255,7 @@ def push(
     `packer` None = push every layer as it is. `present` says whether an image is here whole: of an index that is
     here in part, only that part is pushed. Raises NothingToPush, PlatformMissing and what the registry raises.
     """
-    select = for_platforms(platforms) if platforms else lambda index: list(index.manifests)
+    select = for_platforms(platforms, source) if platforms else lambda index: list(index.manifests)
 
     def here(index: Index) -> list[Descriptor]:
         return [
