@@ -217,7 +217,9 @@ def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
     from boxwright.registry.server.users import Users
 
     Users(tmp_path / "htpasswd").put("alice", "right password", new=True)
-    with serving(tmp_path / "data", auth=Auth(tmp_path / "htpasswd", private=("alice/*",))) as client:
+    with serving(
+        tmp_path / "data", auth=Auth(tmp_path / "htpasswd", anonymous=("**",), private=("alice/*",))
+    ) as client:
         import base64
 
         push_image(

@@ -160,7 +160,7 @@ def registry_user_passwd(ctx: Context, args: Namespace) -> int:
     """Change a password; logins that clients kept end."""
     config = configuration(ctx, args)
     _users(config, args).put(args.name, _password(ctx, args), new=False)
-    _forget(config, args.name, ("refresh",))
+    _forget(config, args.name, ("refresh", "session"))
     ctx.out(args.name)
     return 0
 
@@ -174,7 +174,7 @@ def registry_user_rm(ctx: Context, args: Namespace) -> int:
     """With all tokens."""
     config = configuration(ctx, args)
     _users(config, args).remove(args.name)
-    _forget(config, args.name, ("access", "refresh"))
+    _forget(config, args.name, ("access", "refresh", "session"))
     ctx.out(args.name)
     return 0
 

@@ -7,19 +7,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import bcrypt
 import pytest
 
 from boxwright.registry.server.config import Auth, Rule
-from boxwright.registry.server.policy import Policy, fits
+from boxwright.registry.server.policy import Policy, Principal, fits
 from boxwright.registry.server.tokens import AccessTokens
 from boxwright.registry.server.users import Users, parse
 from support_server import Answer, Client, serving
 
 USERS = ("root", "alice", "bob", "carol")
 AUTH = {
+    "anonymous": ("**",),
     "admins": frozenset({"root"}),
     "organisations": {"acme": ("alice", "bob")},
     "private": ("alice/secret/**", "acme/**"),
@@ -92,7 +93,7 @@ def test_globs() -> None:
 
 def test_namespaces() -> None:
     policy = Policy(Auth(Path("x"), **AUTH))
-    may = lambda user, name: "".join(sorted(a[:2] for a in policy.actions(user, name)))  # noqa: E731
+    may = lambda user, name: "".join(sorted(a[:2] for a in policy.actions(Principal(user), name)))  # noqa: E731
     assert may("root", "busybox") == may("root", "library/x") == "depupu"
     assert may("alice", "busybox") == may("alice", "library/x") == may("", "busybox") == "pu"
     assert may("alice", "alice/x") == "depupu" and may("bob", "alice/x") == "pu"
@@ -277,16 +278,56 @@ def test_lists_show_what_may_be_pulled(client: Client) -> None:
     )
 
 
-def test_guessing_is_slowed_down(client: Client) -> None:
-    client.service.buckets._times[client.service.buckets._slot("login 127.0.0.1")] = 0
-    codes = [client("GET", "/v2/", **basic("alice", f"guess{n}")).status for n in range(25)]
-    assert codes[0] == 401 and codes[-1] == 429
-    answer = client("GET", "/v2/", **basic("alice", "another"))
-    assert int(answer.headers["Retry-After"]) > 0 and answer.code == "TOOMANYREQUESTS"
-    assert client("GET", "/v2/", **basic("alice")).status == 200, (
-        "whose password is known already is not hurt"
+def test_a_scope_names_one_repository(client: Client) -> None:
+    """Globs are for those who give rights: a token that was fetched for one would be good for more than it was asked."""
+    secret = AccessTokens(client.service.catalog).create(
+        "alice", "narrow", ["acme/*:pull", "al*/x:pull,push"]
     )
-    client.service.buckets._times[client.service.buckets._slot("login 127.0.0.1")] = 0
+    for name in ("acme/*", "acme/**", "*", "**", "acme/?", "Acme/x", "acme//x"):
+        answer = client("GET", f"/token?scope=repository:{quote(name)}:pull", **basic("alice", secret))
+        assert (answer.status, answer.code) == (400, "NAME_INVALID"), name
+        form = urlencode(
+            {
+                "grant_type": "password",
+                "username": "alice",
+                "password": "pw-alice",
+                "scope": f"repository:{name}:pull",
+            }
+        )
+        assert client("POST", "/token", form).status == 400, name
+    got = claims(
+        client(
+            "GET",
+            "/token?scope=repository:acme/one:pull,push&scope=repository:acme/one/two:pull&scope=repository:alice/x:push",
+            **basic("alice", secret),
+        )
+    )
+    assert got["access"] == [
+        {"type": "repository", "name": "acme/one", "actions": ["pull"]},
+        {"type": "repository", "name": "alice/x", "actions": ["push"]},
+    ]
+
+
+def test_a_limited_token_lists_what_it_may_pull(client: Client) -> None:
+    for name in ("acme/seen", "acme/deep/unseen", "alice/secret/unseen"):
+        push_blob(client, name, name.encode(), "alice")
+    push_blob(client, "carol/public", b"p", "carol")
+    secret = AccessTokens(client.service.catalog).create("alice", "lister", ["acme/*:pull"])
+    through = client("GET", "/token?scope=registry:catalog:*", **basic("alice", secret)).json["token"]
+    for headers in (basic("alice", secret), {"Authorization": f"Bearer {through}"}):
+        names = set(client("GET", "/v2/_catalog", **headers).json["repositories"])
+        assert {"acme/seen", "carol/public"} <= names, "public ones could be had without any token"
+        assert not names & {"acme/deep/unseen", "alice/secret/unseen"}
+        found = {r["name"] for r in client("GET", "/api/search?q=seen", **headers).json["results"]}
+        assert found & {"acme/seen", "acme/deep/unseen", "alice/secret/unseen"} == {"acme/seen"}
+
+
+def test_guessing_is_slowed_down(client: Client) -> None:
+    codes = [client("GET", "/v2/", **basic("bob", f"guess{n}")).status for n in range(25)]
+    assert codes[0] == 401 and codes[-1] == 429
+    answer = client("GET", "/v2/", **basic("bob", "another"))
+    assert int(answer.headers["Retry-After"]) > 0 and answer.code == "TOOMANYREQUESTS"
+    assert client("GET", "/v2/", **basic("alice")).status == 200, "guesses at one account shut no other out"
 
 
 def test_the_file_of_accounts(tmp_path: Path) -> None:

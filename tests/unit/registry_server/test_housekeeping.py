@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from boxwright.registry.server.app import routes
 from boxwright.registry.server.config import Housekeeping, RegistryConfig, Retention
 from boxwright.registry.server.housekeeping import AlreadyCollecting, Collected, Collector, alone, check
 from support_server import Client, serving
@@ -250,6 +251,35 @@ def test_read_only(tmp_path: Path) -> None:
         ):
             answer = client(method, f"/v2/a/x/{path}")
             assert (answer.status, answer.code) == (405, "UNSUPPORTED")
+
+
+def test_read_only_is_for_every_route(tmp_path: Path) -> None:
+    """Whatever is asked with whatever method: the catalog is as it was."""
+    build = {"build": {"enabled": True, "command": ["true"]}}
+    with serving(tmp_path, other=build) as client:
+        push(client, "a/x", "1", b"layer")
+        assert client("GET", "/api/search?q=x").json["total"] == 1
+    with serving(tmp_path, other=build, read_only=True) as client:
+        before = "\n".join(client.service.catalog.connection().iterdump())
+        bodies = ('{"description": "new", "url": "https://git.example/x.git"}', "name=a/x&on=1")
+        for row in routes(client.service):
+            path = row.path.replace("/*", "/a/x")
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                for body in bodies if method != "GET" else (None,):
+                    assert client(method, path, body).status < 500, (method, path)
+            if row.method != "GET" and row.path not in ("/login", "/logout"):
+                assert client(row.method, path, bodies[0]).status == 405, row
+        assert "\n".join(client.service.catalog.connection().iterdump()) == before
+
+
+def test_what_only_begins_like_a_route_is_not_there(tmp_path: Path) -> None:
+    with serving(tmp_path) as client:
+        for row in routes(client.service):
+            if not row.path.endswith("*"):
+                for path in (row.path + "zzz", row.path + "/x"):
+                    assert client(row.method, path).status == 404, path
+                    assert client("GET", path, Accept="text/html").status == 404, path
+        assert client("GET", "/healthz").status == 200 and client("POST", "/healthz").status == 405
 
 
 def test_fsck(tmp_path: Path) -> None:

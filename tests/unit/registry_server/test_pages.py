@@ -32,7 +32,9 @@ def guarded(tmp_path: Path) -> Iterator[Client]:
 
     for user in ("alice", "bob"):
         Users(tmp_path / "htpasswd").put(user, "password", new=True)
-    with serving(tmp_path / "data", auth=Auth(tmp_path / "htpasswd", private=("alice/secret",))) as client:
+    with serving(
+        tmp_path / "data", auth=Auth(tmp_path / "htpasswd", anonymous=("**",), private=("alice/secret",))
+    ) as client:
         push_image(
             client,
             "alice/secret",

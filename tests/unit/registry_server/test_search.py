@@ -229,7 +229,9 @@ def test_private_repositories_stay_unseen(tmp_path: Path) -> None:
     users = Users(tmp_path / "htpasswd")
     for user in ("alice", "bob"):
         users.put(user, f"{user}-password", new=True)
-    auth = Auth(tmp_path / "htpasswd", admins=frozenset({"root"}), private=("alice/secret*",))
+    auth = Auth(
+        tmp_path / "htpasswd", admins=frozenset({"root"}), anonymous=("**",), private=("alice/secret*",)
+    )
 
     def login(user: str) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(f"{user}:{user}-password".encode()).decode()}

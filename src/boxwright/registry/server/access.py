@@ -13,10 +13,17 @@ from aiohttp import web
 
 from boxwright.registry.server.config import Auth, RegistryConfig
 from boxwright.registry.server.limits import Buckets
-from boxwright.registry.server.policy import CATALOG, NOBODY, Policy, Principal
-from boxwright.registry.server.tokens import AccessTokens, Signer, TokenRow, parse_scope, refresh_token
+from boxwright.registry.server.logins import PasswordChecks
+from boxwright.registry.server.policy import LISTS, NOBODY, Policy, Principal
+from boxwright.registry.server.tokens import (
+    AccessTokens,
+    Signer,
+    is_token,
+    parse_scope,
+    refresh_token,
+)
 from boxwright.registry.server.users import Users
-from boxwright.registry.server.wire import Forbidden, TooManyRequests, Unauthenticated
+from boxwright.registry.server.wire import Forbidden, Unauthenticated, check_name
 from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
@@ -24,9 +31,8 @@ if TYPE_CHECKING:
 
 _SCOPE = re.compile(r"(?P<type>[a-z]+)(?:\([^)]*\))?:(?P<name>[^\s]+):(?P<actions>[a-z*,]*)\Z")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
-_LISTS = ("catalog", "search")
-_WRONG_LOGINS = (0.2, 20)  # a second and at once, of one address
 _MOST_FORM = 65_536
+_MOST_SCOPES = 100
 _PRINCIPAL = web.RequestKey("principal", Principal)
 
 
@@ -44,8 +50,8 @@ class Gate:
     ) -> None:
         self.auth, self.users, self.tokens, self.signer = auth, users, tokens, signer
         self.policy = Policy(auth)
+        self.passwords = PasswordChecks(users, buckets)
         self._base_url = config.base_url
-        self._buckets = buckets
 
     # --- who ---------------------------------------------------------------------------------------
 
@@ -57,18 +63,11 @@ class Gate:
         kind, _, value = header.partition(" ")
         principal: Principal | None = None
         if kind.lower() == "bearer":
-            principal = (
-                self.signer.verify(value) if "." in value else await service.run(self.by_secret, value)
-            )
+            principal = self._signed(value) if "." in value else await service.run(self.by_secret, value)
             if principal is None:
                 raise self._challenge(request, "", error="invalid_token")
         elif kind.lower() == "basic":
-            name, password = _basic(value)
-            principal = (
-                Principal(name)
-                if self.users.known(name, password)
-                else await self.login(service, request, name, password)
-            )
+            principal = await self.login(service, request, *_basic(value))
             if principal is None:
                 raise self._challenge(request, "", message="incorrect username or password")
         else:
@@ -78,80 +77,85 @@ class Gate:
     async def login(
         self, service: Service, request: web.BaseRequest, name: str, password: str
     ) -> Principal | None:
-        """By password or access token; None when it is wrong. Raises TooManyRequests for somebody who guesses."""
-        key = f"login {request.remote}"
-        wait = self._buckets.wait(key, *_WRONG_LOGINS)
-        if wait:
-            raise TooManyRequests("too many wrong passwords", headers={"Retry-After": str(int(wait) + 1)})
-        found = await service.run(self.authenticate, name, password)
-        if found is None:
-            self._buckets.take(key, *_WRONG_LOGINS)
-        return found
-
-    def authenticate(self, name: str, password: str) -> Principal | None:
-        """Blocks. A token is good as a password for its own user's name."""
-        principal = self.by_secret(password)
-        if principal is not None:
-            return principal if principal.name == name else None
-        return Principal(name) if self.users.check(name, password) else None
+        """By password or access token; None when it is wrong. A token is good as a password for its own user's name.
+        Raises TooManyRequests for somebody who guesses, Busy."""
+        if is_token(password):
+            principal = await service.run(self.by_secret, password)
+            return principal if principal is not None and principal.name == name else None
+        right = await self.passwords.right(service.address(request), name, password)
+        return Principal(name) if right else None
 
     def by_secret(self, secret: str) -> Principal | None:
         """Who a lasting access token speaks for."""
-        row = self.tokens.find(secret)
-        return self._of(row) if row is not None and row.kind == "access" else None
+        return self._lasting(secret, "access")
 
-    def _of(self, row: TokenRow) -> Principal | None:
-        if not self.users.exists(row.user):
+    def _lasting(self, secret: str, kind: str) -> Principal | None:
+        """Blocks."""
+        row = self.tokens.find(secret)
+        account = self.users.mark(row.user) if row is not None else ""
+        if row is None or row.kind != kind or not account or row.account not in ("", account):
             return None
         return Principal(row.user, tuple(parse_scope(s) for s in row.scopes) if row.scopes else None)
+
+    def _signed(self, token: str) -> Principal | None:
+        """Of a signed token, unless its account's password changed since, or the account is gone."""
+        found = self.signer.verify(token)
+        if found is None or found.account != self.users.mark(found.principal.name):
+            return None
+        return found.principal
 
     def principal(self, request: web.BaseRequest) -> Principal:
         """Who asks; `NOBODY` without credentials."""
         found: Principal = request.get(_PRINCIPAL, NOBODY)
         return found
 
-    def resume(self, request: web.BaseRequest, session: str) -> None:
-        """A browser's session, by the token in its cookie; one that is over makes nobody."""
-        principal = self.signer.verify(session, kind="session") if _PRINCIPAL not in request else None
-        if principal is not None and self.users.exists(principal.name):
-            request[_PRINCIPAL] = Principal(principal.name)
+    async def open_session(self, service: Service, user: str, ttl: int) -> str:
+        """A browser's session: what its cookie holds. It ends with `end_session`, with another password, and with
+        the account."""
+        return await service.run(
+            lambda: self.tokens.create(user, "", ttl=ttl, kind="session", account=self.users.mark(user))
+        )
+
+    async def resume(self, service: Service, request: web.BaseRequest, session: str) -> None:
+        """A session that is over makes nobody."""
+        if _PRINCIPAL not in request:
+            found = await service.run(self._lasting, session, "session")
+            if found is not None:
+                request[_PRINCIPAL] = found
+
+    async def end_session(self, service: Service, session: str) -> None:
+        """Everywhere."""
+        await service.run(self.tokens.end_session, session)
+
+    def close(self) -> None:
+        """See service.Access."""
+        self.passwords.close()
 
     # --- may they ----------------------------------------------------------------------------------
 
     def check(self, request: web.BaseRequest, repository: str, action: str) -> str:
         """See service.Access."""
         who = self.principal(request)
-        if action == "base":
-            if who is NOBODY:  # stock clients send credentials only where /v2/ asked for them
-                raise self._challenge(request, "")
+        if self.policy.may(who, action, repository):
             return who.name
-        target = CATALOG if action in _LISTS else repository
-        permitted = self.policy.allowed(who.name, target, action)
-        if permitted and who.granted(target, action):
-            return who.name
-        if who.name and not (permitted and who.issued):
+        if who.name and not (who.asked is not None and self.policy.may(who.account, action, repository)):
             raise Forbidden(
-                f"{who.name} may not {action} {repository or 'the list of repositories'}",
+                f"{who.name} may not {action} {repository or 'here'}",
                 detail={"name": repository, "action": action},
             )
-        scope = (
-            "registry:catalog:*"
-            if target == CATALOG
-            else f"repository:{repository}:{'pull,push' if action == 'push' else action}"
+        if action in LISTS:
+            scope = "registry:catalog:*"
+        elif repository:
+            scope = f"repository:{repository}:{'pull,push' if action == 'push' else action}"
+        else:
+            scope = ""
+        raise self._challenge(
+            request, scope, error="insufficient_scope" if who.asked is not None and scope else ""
         )
-        raise self._challenge(request, scope, error="insufficient_scope" if who.issued else "")
 
     def allows(self, request: web.BaseRequest, repository: str, action: str) -> bool:
         """See service.Access."""
-        who = self.principal(request)
-        return who.granted(repository, action) and self.policy.allowed(who.name, repository, action)
-
-    def may_see(self, request: web.BaseRequest, repository: str) -> bool:
-        """Whether the account behind the request may know of the repository: for lists, whose tokens name none."""
-        who = self.principal(request)
-        return (who.issued or who.granted(repository, "pull")) and self.policy.allowed(
-            who.name, repository, "pull"
-        )
+        return self.policy.may(self.principal(request), action, repository)
 
     def _challenge(
         self,
@@ -196,11 +200,15 @@ class Gate:
             scopes = [s for text in request.rel_url.query.getall("scope", []) for s in text.split()]
             lasting = request.rel_url.query.get("offline_token") == "true"
             form["client_id"] = request.rel_url.query.get("client_id", "")
-        if principal.issued:
+        if principal.asked is not None:
             raise self._challenge(request, "", message="a token is no credential for another token")
+        granted = self._granted(principal, scopes)
+        account = self.users.mark(principal.name)
         if lasting and principal.name:
-            refresh = await service.run(refresh_token, self.tokens, principal, form.get("client_id", ""))
-        token = self.signer.issue(principal.name, self._granted(principal, scopes), self.auth.token_ttl)
+            refresh = await service.run(
+                refresh_token, self.tokens, principal, form.get("client_id", ""), account
+            )
+        token = self.signer.issue(principal, granted, self.auth.token_ttl, account=account)
         body = {
             "token": token,
             "access_token": token,
@@ -221,9 +229,7 @@ class Gate:
         principal: Principal | None = None
         secret = form.get("refresh_token", "")
         if form.get("grant_type") == "refresh_token":
-            row = await service.run(self.tokens.find, secret)
-            if row is not None:
-                principal = self._of(row)
+            principal = await service.run(self._lasting, secret, "refresh")
         elif form.get("grant_type") == "password":
             principal, secret = (
                 await self.login(service, request, form.get("username", ""), form.get("password", "")),
@@ -234,23 +240,23 @@ class Gate:
         return principal, secret
 
     def _granted(self, principal: Principal, scopes: list[str]) -> list[dict[str, Any]]:
+        """Raises NameInvalid for a scope that names no single repository: globs are for those who give rights, not for
+        those who ask."""
         granted = []
-        for text in scopes[:100]:
+        for text in scopes[:_MOST_SCOPES]:
             match = _SCOPE.match(text)
             if match is None:
                 continue
             kind, name, asked = match["type"], match["name"], frozenset(match["actions"].split(","))
-            if (
-                kind == "registry"
-                and name == "catalog"
-                and self.policy.allowed(principal.name, CATALOG, "catalog")
-            ):
-                granted.append({"type": kind, "name": name, "actions": sorted(asked)})
+            if kind == "registry" and name == "catalog":
+                actions = {a for a in ("*", *LISTS) if a in asked}
+                if actions and self.policy.may(principal, "catalog"):
+                    granted.append({"type": kind, "name": name, "actions": sorted(actions)})
             elif kind == "repository":
-                may = {a for a in self.policy.actions(principal.name, name) if principal.granted(name, a)}
-                actions = sorted(may if "*" in asked else may & asked)
+                may = self.policy.actions(principal, check_name(name))
+                actions = set(may if "*" in asked else may & asked)
                 if actions:
-                    granted.append({"type": kind, "name": name, "actions": actions})
+                    granted.append({"type": kind, "name": name, "actions": sorted(actions)})
         return granted
 
 

@@ -42,22 +42,20 @@ API: dict[tuple[str, str], Handler] = {
     ("DELETE", "upload"): blobs.cancel,
 }
 
-# Tables that rooms add to the catalog; every statement says IF NOT EXISTS.
-
 
 def routes(service: Service) -> list[Extra]:
-    """What is not below ``/v2``: method, path prefix, handler."""
+    """What is not below ``/v2``."""
     rows: list[Extra] = [
-        ("GET", "/healthz", metrics.healthy),
-        ("GET", "/readyz", metrics.ready),
-        ("GET", "/metrics", metrics.metrics),
+        Extra("GET", "/healthz", metrics.healthy, probe=True),
+        Extra("GET", "/readyz", metrics.ready, probe=True),
+        Extra("GET", "/metrics", metrics.metrics),
         *search_handlers.ROUTES,
         *pages.ROUTES,
     ]
     if service.config.other.get("build", {}).get("enabled") is True:
         rows += build_handlers.ROUTES
     if isinstance(service.access, Gate):
-        rows += [("GET", "/token", service.access.token), ("POST", "/token", service.access.token)]
+        rows += [Extra(method, "/token", service.access.token) for method in ("GET", "POST")]
     return rows
 
 

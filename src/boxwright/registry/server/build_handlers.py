@@ -7,20 +7,15 @@ import hmac
 import json
 import re
 import secrets
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from boxwright.registry.server.access import Gate
 from boxwright.registry.server.builds import Link, Queue
 from boxwright.registry.server.search import body
-from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.service import Extra, Service, query
 from boxwright.registry.server.sources import Source, SourceInvalid
 from boxwright.registry.server.wire import Forbidden, ManifestWrong, check_name, check_tag
 from boxwright.spec.times import rfc3339
-
-if TYPE_CHECKING:
-    from boxwright.registry.server.service import Extra
 
 _PREFIX = "/api/builds/"
 _MOST_BODY = 4 * 1024 * 1024  # webhooks of large pushes
@@ -30,14 +25,6 @@ _PATH = re.compile(r"(?!-)(?!/)(?!.*\.\.)[\w./ -]{1,200}\Z")
 
 def _name(request: web.BaseRequest) -> str:
     return check_name(request.path.removeprefix(_PREFIX))
-
-
-def _administrator(service: Service, request: web.BaseRequest) -> str:
-    """Builds run programs that the repository's Dockerfile names. Raises Unauthenticated, Forbidden."""
-    who = service.access.check(request, "", "base")
-    if isinstance(service.access, Gate) and not service.access.policy.is_admin(who):
-        raise Forbidden("only administrators link repositories to their sources")
-    return who
 
 
 async def _body(service: Service, request: web.BaseRequest) -> bytes:
@@ -51,7 +38,8 @@ async def _body(service: Service, request: web.BaseRequest) -> bytes:
 
 async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``PUT`` ``{"url", "dockerfile", "tag", "secret"}``: the answer names the webhook's secret, which is shown once."""
-    name, who = _name(request), _administrator(service, request)
+    name = _name(request)
+    who = service.access.check(request, "", "administer")  # builds run what the repository's Dockerfile says
     try:
         wanted = json.loads(await _body(service, request))
         url, dockerfile = str(wanted["url"]), str(wanted.get("dockerfile") or "Dockerfile")
@@ -78,7 +66,7 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
 async def unlink(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``DELETE``."""
     name = _name(request)
-    _administrator(service, request)
+    service.access.check(request, "", "administer")
     await service.run(Queue(service.catalog).unlink, name)
     return web.Response(status=204)
 
@@ -136,8 +124,8 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
 
 
 ROUTES: tuple[Extra, ...] = (
-    ("PUT", _PREFIX, link),
-    ("DELETE", _PREFIX, unlink),
-    ("POST", _PREFIX, ask),
-    ("GET", _PREFIX, show),
+    Extra("PUT", _PREFIX + "*", link, changes=True),
+    Extra("DELETE", _PREFIX + "*", unlink, changes=True),
+    Extra("POST", _PREFIX + "*", ask, changes=True),
+    Extra("GET", _PREFIX + "*", show),
 )

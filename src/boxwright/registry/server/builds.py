@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server import sources
 from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.policy import EVERYONE
 from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import NameUnknown
 from boxwright.runtime.git import public
@@ -353,15 +354,28 @@ def _build(
             log.unlink(missing_ok=True)
 
 
+def build_scopes(link: Link, more: Sequence[str]) -> list[str]:
+    """What a build may: push its own repository, and pull what its base may be: images of its own namespace, those that
+    any account may pull, and `more` (globs, from ``[build] pull``). Not what the administrator who linked it may."""
+    namespace, slash, _ = link.repository.partition("/")
+    own = [f"{namespace}/**"] if slash and namespace != "library" else ["*", "library/**"]
+    return [
+        f"{link.repository}:pull,push",
+        f"{EVERYONE}:pull",
+        *(f"{glob}:pull" for glob in (*own, *more)),
+    ]
+
+
 def _credentials(service: Service, link: Link, folder: Path) -> Callable[[], None]:
-    """A token for this one push, in a Docker config of its own; the result takes it back."""
+    """A token for this one build, in a Docker config of its own; the result takes it back."""
     from boxwright.registry.server.access import Gate
 
     gate = service.access
     if not isinstance(gate, Gate) or not link.user:
         return lambda: None
     name = f"build {time.time_ns()}"
-    secret = gate.tokens.create(link.user, name, [f"{link.repository}:pull,push"], ttl=_TOKEN_TTL)
+    more = service.config.other.get("build", {}).get("pull", ())
+    secret = gate.tokens.create(link.user, name, build_scopes(link, more), ttl=_TOKEN_TTL)
     auth = base64.b64encode(f"{link.user}:{secret}".encode()).decode()
     (folder / "config.json").write_text(json.dumps({"auths": {registry_host(service): {"auth": auth}}}))
 

@@ -343,7 +343,7 @@ class Catalog:
                 [(row, manifest.digest, target) for target in manifest.links],
             )
             sql.executemany(
-                "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)",
+                "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest, updated = excluded.updated",
                 [(row, tag, manifest.digest, now) for tag in tags],
             )
             also(sql)

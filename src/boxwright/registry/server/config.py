@@ -5,12 +5,15 @@ Sizes are bytes or text such as ``"10GB"`` (powers of 1024); times are seconds o
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid
+from boxwright.registry.server.peers import Network
 from boxwright.spec.times import LONGER_UNITS, SECOND, DurationInvalid, parse_duration
 from boxwright.spec.units import SizeInvalid, parse_size
 
@@ -41,7 +44,7 @@ class Auth:
     htpasswd: Path
     admins: frozenset[str] = frozenset()
     organisations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    anonymous: tuple[str, ...] = ("**",)  # what may be pulled without an account
+    anonymous: tuple[str, ...] = ()  # what may be pulled without an account
     private: tuple[str, ...] = ()  # what only its namespace's people (and rules) may pull
     rules: tuple[Rule, ...] = ()
     service: str = "boxwright-registry"
@@ -118,6 +121,7 @@ class RegistryConfig:
     sparse: bool = True
     sparse_images: bool = False
     base_url: str = ""  # how clients reach us when a proxy is in front
+    trusted_proxies: tuple[Network, ...] = ()  # who is believed about X-Forwarded-For
     access_log: str = ""  # a file, or - for standard error
     metrics: bool = True
     auth: Auth | None = None
@@ -153,6 +157,7 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
         "sparse": top.flag("sparse", True),
         "sparse_images": top.flag("sparse-images", False),
         "base_url": top.text("base-url").rstrip("/"),
+        "trusted_proxies": top.networks("trusted-proxies"),
         "access_log": top.text("access-log"),
         "metrics": top.flag("metrics", True),
         "auth": _auth(top.table("auth"), top),
@@ -166,7 +171,13 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
     }
     top.end()
     values.update({name: value for name, value in given.items() if value is not None})
+    values["storage"] = absolute(values["storage"])
     return RegistryConfig(**values)
+
+
+def absolute(path: Path) -> Path:
+    """Whatever the working directory of those who are told of it."""
+    return Path(os.path.abspath(path))
 
 
 # --- the parts -------------------------------------------------------------------------------------
@@ -200,7 +211,7 @@ def _auth(t: _Table, top: _Table) -> Auth | None:
         htpasswd,
         frozenset(t.texts("admins")),
         members,
-        t.texts("anonymous", ("**",)),
+        t.texts("anonymous"),
         t.texts("private"),
         rules,
         t.text("service", "boxwright-registry"),
@@ -349,9 +360,9 @@ class _Table:
         return value
 
     def path(self, key: str) -> Path | None:
-        """A path; relative ones start at the file's own directory."""
+        """A path; relative ones start at the file's own directory. Absolute: programs that are started elsewhere see it."""
         value = self.text(key)
-        return self._base / value if value else None
+        return absolute(self._base / value) if value else None
 
     def number(self, key: str, default: int) -> int:
         value: int = self.take(key, int, "a whole number", default)
@@ -368,6 +379,13 @@ class _Table:
         if not all(isinstance(item, str) for item in value):
             raise ConfigInvalid(f"{self.place}: {key} must be a list of text")
         return tuple(value)
+
+    def networks(self, key: str) -> tuple[Network, ...]:
+        """Addresses and networks (``10.0.0.0/8``)."""
+        try:
+            return tuple(ipaddress.ip_network(text, strict=False) for text in self.texts(key))
+        except ValueError as error:
+            raise ConfigInvalid(f"{self.place}: {key}: {error}") from error
 
     def seconds(self, key: str, default: int) -> int:
         return self._converted(key, seconds, default)

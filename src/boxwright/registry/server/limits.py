@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
+import secrets
 import time
-import zlib
 
 _SLOTS = 1 << 17  # clients are told apart by hash; two that share a slot share a limit
 
@@ -16,12 +17,8 @@ class Buckets:
     """
 
     def __init__(self) -> None:
+        self._key = secrets.token_bytes(16)  # else a client could choose whose slot it fills
         self._times = memoryview(mmap.mmap(-1, _SLOTS * 8)).cast("d")
-
-    def wait(self, key: str, rate: float, burst: int) -> float:
-        """Seconds until the next request may come; 0 = now. Nothing is counted."""
-        ahead = self._times[self._slot(key)] - time.monotonic()
-        return max(0.0, ahead - burst / rate)
 
     def take(self, key: str, rate: float, burst: int) -> float:
         """Count a request; the seconds it comes too early, or 0."""
@@ -33,6 +30,10 @@ class Buckets:
         self._times[slot] = even + 1 / rate
         return 0.0
 
-    @staticmethod
-    def _slot(key: str) -> int:
-        return zlib.crc32(key.encode()) % _SLOTS
+    def give(self, key: str, rate: float) -> None:
+        """Take back what `take` counted."""
+        self._times[self._slot(key)] -= 1 / rate
+
+    def _slot(self, key: str) -> int:
+        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).digest()
+        return int.from_bytes(digest) % _SLOTS

@@ -232,7 +232,7 @@ async def catalog(service: Service, request: web.BaseRequest, route: Route) -> w
         found, after, size = list[str](), last, limit + 1
         while len(found) <= limit:
             names = service.catalog.repositories(after=after, limit=size)
-            found += [n for n in names if service.access.may_see(request, n)]
+            found += [n for n in names if service.access.allows(request, n, "see")]
             if len(names) < size:
                 break
             after, size = names[-1], _PAGE

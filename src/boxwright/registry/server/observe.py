@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from contextlib import suppress
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
     from boxwright.registry.server.webhooks import Outbox
     from boxwright.registry.server.wire import Route
+
+_SECRET = re.compile(r"(?<=[?&])(secret)=[^&]*")  # of a webhook: a log is read by more people
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,13 @@ class Observer:
             )
         if self.log is not None:
             self.log.write(
-                request, response.status, size, spent, service.access.principal(request).name, route
+                request,
+                response.status,
+                size,
+                spent,
+                user=service.access.principal(request).name,
+                remote=service.address(request),
+                repository=route.name if route is not None else "",
             )
 
     def flush(self, catalog: Catalog) -> None:
@@ -114,26 +123,30 @@ class AccessLog:
         self._fd = (
             sys.stderr.fileno()
             if path == "-"
-            else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         )
         self._lines: list[str] = []
 
     def write(
-        self, request: web.BaseRequest, status: int, size: int, spent: float, user: str, route: Route | None
+        self,
+        request: web.BaseRequest,
+        status: int,
+        size: int,
+        spent: float,
+        **more: str,
     ) -> None:
+        """A line, with `more` of what is known."""
         now = time.time()
         entry = {
             "time": rfc3339(now, digits=3),
-            "remote": request.remote,
-            "user": user,
             "method": request.method,
-            "path": request.raw_path,
+            "path": _SECRET.sub(r"\1=***", request.raw_path),
             "status": status,
             "bytes": size,
             "received": request.content_length or 0,
             "duration": round(spent, 6),
             "agent": request.headers.get("User-Agent", ""),
-            "repository": route.name if route else "",
+            **more,
             "worker": os.getpid(),
         }
         self._lines.append(json.dumps(entry))

@@ -10,6 +10,9 @@ from functools import lru_cache
 from boxwright.registry.server.config import ACTIONS, Auth, Rule
 
 CATALOG = "registry:catalog"  # stands where a repository would, for lists and searches
+LISTS = ("catalog", "search")
+EVERYONE = "@accounts"  # stands for a repository in a scope: what any account may
+_ANY_ACCOUNT = "*"  # no account has this name: rules for ``*`` fit it, and no namespace is its own
 
 
 @lru_cache(4096)
@@ -34,7 +37,8 @@ def fits(name: str, patterns: Iterable[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token is limited to: repositories by glob, and actions (``*`` = all)."""
+    """What a lasting token is limited to: repositories by glob, and actions (``*`` = all). The repository `EVERYONE`
+    means what any account may do there."""
 
     repository: str
     actions: frozenset[str]
@@ -47,50 +51,88 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `name` is '' for nobody in particular; `grants` limits a token, None = all that the account may.
+    """Who asks. `name` is '' for nobody in particular.
 
-    `issued` = the grants were asked for request by request (a bearer token), so that asking again may widen them.
+    `limits` are the scopes of a lasting token, None = all that the account may. `asked` is what a signed token was
+    fetched for, (repository, action) by (repository, action), None = no signed token: asking again may give another.
     """
 
     name: str = ""
-    grants: tuple[Grant, ...] | None = None
-    issued: bool = False
+    limits: tuple[Grant, ...] | None = None
+    asked: frozenset[tuple[str, str]] | None = None
 
-    def granted(self, repository: str, action: str) -> bool:
-        """Whether the token's own limits allow it."""
-        return self.grants is None or any(g.covers(repository, action) for g in self.grants)
+    @property
+    def whole(self) -> bool:
+        """Whether it is the account itself: by its password, a session, or a token without limits."""
+        return bool(self.name) and self.limits is None and self.asked is None
+
+    @property
+    def account(self) -> Principal:
+        """What the best signed token of the same credential might do."""
+        return Principal(self.name, self.limits)
+
+    def fetched(self, resource: str, action: str) -> bool:
+        """Whether a signed token is for this; what is no signed token is for everything."""
+        return self.asked is None or (resource, action) in self.asked or (resource, "*") in self.asked
 
 
 NOBODY = Principal()
 
 
 class Policy:
-    """Decides by account, repository and action."""
+    """Decides by principal, action and repository."""
 
-    def __init__(self, auth: Auth, mirrors: tuple[str, ...] = ()) -> None:
+    def __init__(self, auth: Auth) -> None:
         self._auth = auth
-        self._mirrors = mirrors
+        self._open = bool(auth.anonymous) or any(r.allow and "anonymous" in r.users for r in auth.rules)
         self._member: Mapping[str, frozenset[str]] = {
             org: frozenset(names) for org, names in auth.organisations.items()
         }
 
-    def is_admin(self, user: str) -> bool:
+    def may(self, who: Principal, action: str, repository: str = "") -> bool:
+        """The one decision, whichever door a request came through.
+
+        Of a repository: ``pull``, ``push``, ``delete``, ``star``, and ``see`` (whether lists may name it: what could
+        be pulled with the same credential). Of none: ``base`` (credentials at all), the lists ``catalog`` and
+        ``search``, and ``administer``.
+        """
+        if action == "base":
+            return who != NOBODY
+        if action == "administer":
+            return who.whole and self._is_admin(who.name)
+        if action in LISTS:
+            return (bool(who.name) or self._open) and who.fetched(CATALOG, action)
+        if action == "star":
+            return who.whole and self._within(who, "pull", repository)
+        if action == "see":
+            return self._within(who, "pull", repository)
+        return self._within(who, action, repository) and who.fetched(repository, action)
+
+    def actions(self, who: Principal, repository: str) -> frozenset[str]:
+        """All that a credential may do there."""
+        return frozenset(a for a in ACTIONS if self.may(who, a, repository))
+
+    def _within(self, who: Principal, action: str, repository: str) -> bool:
+        """By the account, and by the limits of its token. What is open to nobody in particular no limits take away:
+        without the token it could be had as well."""
+        if not self._allowed(who.name, action, repository):
+            return False
+        if who.limits is None or any(g.covers(repository, action) for g in who.limits):
+            return True
+        if any(g.repository == EVERYONE and action in g.actions for g in who.limits):
+            return self._allowed(_ANY_ACCOUNT, action, repository)
+        return self._allowed("", action, repository)
+
+    def _is_admin(self, user: str) -> bool:
         return bool(user) and user in self._auth.admins
 
-    def allowed(self, user: str, repository: str, action: str) -> bool:
-        """`action`: pull, push, delete; on `CATALOG` anything."""
-        if self.is_admin(user):
+    def _allowed(self, user: str, action: str, repository: str) -> bool:
+        if self._is_admin(user):
             return True
-        if repository == CATALOG:
-            return bool(user) or bool(self._auth.anonymous)
         for rule in self._auth.rules:
             if action in rule.actions and glob(rule.repository).match(repository) and self._meant(rule, user):
                 return rule.allow
         return self._by_namespace(user, repository, action)
-
-    def actions(self, user: str, repository: str) -> frozenset[str]:
-        """All that the account may do there."""
-        return frozenset(a for a in ACTIONS if self.allowed(user, repository, a))
 
     def _meant(self, rule: Rule, user: str) -> bool:
         if not user:

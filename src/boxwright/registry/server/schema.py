@@ -164,4 +164,12 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_by_hook ON events (hook, id);
 """
 
-RUNGS = (_CATALOG, _ROOMS)
+_LOGINS_AND_UNTAGGED = """
+ALTER TABLE tokens ADD COLUMN account TEXT NOT NULL DEFAULT '';   -- mark of the account that made it; '' = good for any password of the account
+ALTER TABLE manifests ADD COLUMN untagged REAL NOT NULL DEFAULT 0;  -- when it last lost a tag
+UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0 WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = manifests.repository AND t.digest = manifests.digest);
+CREATE TRIGGER tag_removed AFTER DELETE ON tags BEGIN UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0 WHERE repository = old.repository AND digest = old.digest; END;
+CREATE TRIGGER tag_moved AFTER UPDATE OF digest ON tags WHEN old.digest <> new.digest BEGIN UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0 WHERE repository = old.repository AND digest = old.digest; END;
+"""
+
+RUNGS = (_CATALOG, _ROOMS, _LOGINS_AND_UNTAGGED)

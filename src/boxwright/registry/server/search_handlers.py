@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -22,13 +22,10 @@ from boxwright.registry.server.search import (
     body,
     to_json,
 )
-from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.service import Extra, Service, query
 from boxwright.registry.server.storage import only_one
-from boxwright.registry.server.wire import ManifestWrong, NameUnknown, NoSpace, PageInvalid, check_name
+from boxwright.registry.server.wire import ManifestWrong, NoSpace, PageInvalid, check_name
 from boxwright.spec.times import rfc3339
-
-if TYPE_CHECKING:
-    from boxwright.registry.server.service import Extra
 
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _PAUSE = 2.0  # seconds between looks for repositories to describe
@@ -42,7 +39,7 @@ async def find(service: Service, request: web.BaseRequest, question: Question) -
 
     def work() -> Found:
         _catch_up(service, search)
-        return search.find(question, lambda name: service.access.may_see(request, name))
+        return search.find(question, lambda name: service.access.allows(request, name, "see"))
 
     return await service.run(work)
 
@@ -92,8 +89,6 @@ async def ping(service: Service, request: web.BaseRequest) -> web.StreamResponse
 async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``GET /v1/search?q=&n=&page=``. Docker prints names as they are sent, so it gets them with our host, ready for
     a pull; podman writes the host before them itself."""
-    if request.path != "/v1/search":
-        raise NameUnknown(f"{request.path[:200]} is not served here")
     service.access.check(request, "", "search")
     arguments = query(request)
     size, page = _number(request, "n", 25, 100, 1), _number(request, "page", 1, MOST_OFFSET, 1)
@@ -132,8 +127,6 @@ async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamRes
 
 async def api_search(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``GET /api/search?q=&official=&platform=&sort=&limit=&offset=``."""
-    if request.path != "/api/search":
-        raise NameUnknown(f"{request.path[:200]} is not served here")
     service.access.check(request, "", "search")
     question = question_of(request)
     found = await find(service, request, question)
@@ -182,8 +175,7 @@ async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse
 
 def starrer(service: Service, request: web.BaseRequest, name: str) -> str:
     """Whose star it is. Raises Unauthenticated, Forbidden."""
-    service.access.check(request, name, "pull")
-    return service.access.check(request, "", "base")
+    return service.access.check(request, name, "star")
 
 
 async def repository(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -248,11 +240,11 @@ def _number(request: web.BaseRequest, name: str, default: int, most: int, least:
 
 
 ROUTES: tuple[Extra, ...] = (
-    ("GET", "/v1/_ping", ping),
-    ("GET", "/v1/search", v1_search),
-    ("GET", "/api/search", api_search),
-    ("PUT", "/api/stars/", star),
-    ("DELETE", "/api/stars/", star),
-    ("GET", "/api/repositories/", repository),
-    ("PATCH", "/api/repositories/", describe),
+    Extra("GET", "/v1/_ping", ping),
+    Extra("GET", "/v1/search", v1_search),
+    Extra("GET", "/api/search", api_search),
+    Extra("PUT", "/api/stars/*", star, changes=True),
+    Extra("DELETE", "/api/stars/*", star, changes=True),
+    Extra("GET", "/api/repositories/*", repository),
+    Extra("PATCH", "/api/repositories/*", describe, changes=True),
 )

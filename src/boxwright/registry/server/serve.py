@@ -20,6 +20,7 @@ from boxwright.registry.server.app import API, open_service, routes
 from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.metrics import Metrics
+from boxwright.registry.server.pages.handlers import missing
 from boxwright.registry.server.service import Service, dispatcher
 from boxwright.rootfs import syscalls
 
@@ -95,7 +96,7 @@ async def serve_until(
 ) -> None:
     """Serve until `stop` is set, then let requests under way finish for `grace` seconds, and the tasks end."""
     limits = service.config.limits
-    handle = dispatcher(service, API, routes(service))
+    handle = dispatcher(service, API, routes(service), missing)
     server = _Server(
         handle,
         keepalive_timeout=limits.header_timeout or 3600,

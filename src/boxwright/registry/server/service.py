@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiohttp import web
@@ -15,11 +16,13 @@ from aiohttp import web
 from boxwright.registry.server.intake import TAKEN
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.observe import Happening, Observer
+from boxwright.registry.server.peers import client_address, neighbourhood
 from boxwright.registry.server.policy import NOBODY, Principal
 from boxwright.registry.server.quota import Quota
 from boxwright.registry.server.wire import (
     BodyTimeout,
     Busy,
+    EncodingUnsupported,
     MethodUnsupported,
     ReadOnly,
     RegistryError,
@@ -53,15 +56,15 @@ class Access(Protocol):
         ...
 
     def check(self, request: web.BaseRequest, repository: str, action: str) -> str:
-        """`action` is pull, push, delete or catalog. Raises Unauthenticated (with a challenge) or Forbidden."""
+        """`action` is one of `policy.Policy.may`. Raises Unauthenticated (with a challenge) or Forbidden."""
         ...
 
     def allows(self, request: web.BaseRequest, repository: str, action: str) -> bool:
         """The same as a question."""
         ...
 
-    def may_see(self, request: web.BaseRequest, repository: str) -> bool:
-        """Whether lists and searches may name the repository to this account."""
+    def close(self) -> None:
+        """After the last request."""
         ...
 
 
@@ -74,14 +77,14 @@ class Open:
     def allows(self, request: web.BaseRequest, repository: str, action: str) -> bool:
         return True
 
-    def may_see(self, request: web.BaseRequest, repository: str) -> bool:
-        return True
-
     async def prepare(self, service: Service, request: web.BaseRequest) -> None:
         return None
 
     def principal(self, request: web.BaseRequest) -> Principal:
         return NOBODY
+
+    def close(self) -> None:
+        return None
 
 
 class HashStates:
@@ -190,6 +193,13 @@ class Service:
         except ConnectionError as error:  # nobody hears the answer; the access log has it
             raise SizeWrong("the client ended within the body") from error
 
+    def address(self, request: web.BaseRequest) -> str:
+        """Whose request it is: who connected, or whom trusted proxies speak for."""
+        peer, trusted = request.remote or "", self.config.trusted_proxies
+        if not trusted:
+            return peer
+        return client_address(peer, request.headers.getall("X-Forwarded-For", ()), trusted)
+
     def event(
         self,
         action: str,
@@ -210,7 +220,7 @@ class Service:
             size,
             media_type,
             self.access.principal(request).name,
-            request.remote or "",
+            self.address(request),
         )
 
     def telling(self, event: Happening) -> Also:
@@ -222,6 +232,7 @@ class Service:
         """After the last request."""
         self.bodies.shutdown()
         self.pool.shutdown()
+        self.access.close()
         if self.observer.log is not None:
             self.observer.log.close()
 
@@ -235,28 +246,52 @@ def query(request: web.BaseRequest) -> Any:
     return request.rel_url.query
 
 
-Extra = tuple[
-    str, str, Callable[["Service", web.BaseRequest], Awaitable[web.StreamResponse]]
-]  # method, path prefix, handler
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A way in that is not below ``/v2``. `path` is all of it, or with ``*`` at its end how it begins.
+
+    `changes` = it does what a read-only registry refuses. `probe` = monitoring asks there: it counts for no limit.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]
+    changes: bool = False
+    probe: bool = False
+
+    def fits(self, path: str) -> bool:
+        return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
+
+
+async def missing(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """What fits no route, where no pages are."""
+    return web.Response(status=404, text="404 page not found\n", headers=_BASE)
 
 
 def dispatcher(
-    service: Service, table: dict[tuple[str, str], Handler], extra: Sequence[Extra] = ()
+    service: Service,
+    table: dict[tuple[str, str], Handler],
+    extra: Sequence[Extra] = (),
+    otherwise: Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]] = missing,
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """The handler of all requests. `table` maps (method, route kind) below ``/v2``; `extra` has the rest, the
-    longest fitting prefix wins. GET serves HEAD."""
+    """The handler of all requests. `table` maps (method, route kind) below ``/v2``; `extra` has the rest, `otherwise`
+    answers where nothing fits. GET serves HEAD."""
     kinds = {kind for _, kind in table}
     methods = {kind: ", ".join(sorted(m for m, k in table if k == kind)) for kind in kinds}
-    others = sorted(extra, key=lambda row: -len(row[1]))
     limits, observer, clock = service.config.limits, service.observer, time.perf_counter
 
     async def answer(request: web.BaseRequest, path: str, route: Route | None) -> web.StreamResponse:
-        if limits.rate:
+        there = [row for row in extra if row.fits(path)] if route is None else []
+        if limits.rate and not any(row.probe for row in there):
             _limit(service, request)
+        coding = request.headers.get("Content-Encoding", "identity")
+        if coding.lower() != "identity":
+            # What is small may unpack to anything, and no client of a registry packs its bodies.
+            raise EncodingUnsupported(f"bodies with Content-Encoding {coding[:40]!r} are not accepted")
         if "Authorization" in request.headers:
             await service.access.prepare(service, request)
         if route is None:
-            return await _other(service, request, path, others)
+            return await _other(service, request, there, otherwise)
         if service.read_only and request.method not in ("GET", "HEAD"):
             raise ReadOnly("the registry is read-only")
         if service.mirror is not None and route.name:
@@ -273,8 +308,8 @@ def dispatcher(
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         started = clock()
         path = request.raw_path
-        if "%" in path or "?" in path:
-            path = request.path
+        if "%" in path or "?" in path or not path.startswith("/"):
+            path = request.path  # of an absolute form (RFC 9112, 3.2.2) too
         route = None
         try:
             route = parse_route(path)
@@ -298,7 +333,7 @@ def dispatcher(
 
 def _limit(service: Service, request: web.BaseRequest) -> None:
     limits = service.config.limits
-    wait = service.buckets.take(request.remote or "", limits.rate, limits.burst)
+    wait = service.buckets.take(neighbourhood(service.address(request)), limits.rate, limits.burst)
     if wait:
         raise TooManyRequests(
             f"more than {limits.rate:g} requests a second", headers={"Retry-After": str(int(wait) + 1)}
@@ -306,18 +341,22 @@ def _limit(service: Service, request: web.BaseRequest) -> None:
 
 
 async def _other(
-    service: Service, request: web.BaseRequest, path: str, others: Sequence[Extra]
+    service: Service,
+    request: web.BaseRequest,
+    there: Sequence[Extra],
+    otherwise: Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]],
 ) -> web.StreamResponse:
-    there = [row for row in others if path.startswith(row[1])]
-    for method, _, handler in there:
-        if request.method == method or (request.method == "HEAD" and method == "GET"):
-            return await handler(service, request)
+    for row in there:
+        if request.method == row.method or (request.method == "HEAD" and row.method == "GET"):
+            if row.changes and service.read_only:
+                raise ReadOnly("the registry is read-only")
+            return await row.handler(service, request)
     if there:
         raise MethodUnsupported(
             f"{request.method} is not supported here",
-            headers={"Allow": ", ".join(sorted({m for m, _, _ in there}))},
+            headers={"Allow": ", ".join(sorted({row.method for row in there}))},
         )
-    return web.Response(status=404, text="404 page not found\n", headers=_BASE)
+    return await otherwise(service, request)
 
 
 def failure(request: web.BaseRequest, error: RegistryError) -> web.Response:

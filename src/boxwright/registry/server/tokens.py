@@ -24,9 +24,10 @@ from boxwright.registry.server.config import ACTIONS
 from boxwright.registry.server.policy import CATALOG, Grant, Principal
 from boxwright.registry.server.users import extra
 
-PREFIX = "bwp_"
-_REFRESH = "bwr_"
+_PREFIXES = {"access": "bwp_", "refresh": "bwr_", "session": "bws_"}
 _REFRESH_TTL = 180 * 86_400
+_COLUMNS = "id, user, name, kind, scopes, account, created, expires, last_used"
+_USE = "registry"  # older versions signed sessions too
 _SKEW = 30  # seconds by which clocks may differ
 
 
@@ -40,25 +41,31 @@ class TokenUnknown(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A lasting token, without its secret. Times in unix seconds."""
+    """A lasting token, without its secret. Times in unix seconds.
+
+    `kind`: access (made by a user), refresh (a client's login), session (a browser's). `account` is the mark of the
+    account without which it is void (`Users.mark`), '' for access tokens, which outlive a password.
+    """
 
     id: str
     user: str
     name: str
     kind: str
     scopes: tuple[str, ...]
+    account: str
     created: float
     expires: float
     last_used: float
 
 
 def parse_scope(text: str) -> Grant:
-    """``team/**:pull,push``; without actions: pull. Raises ScopeInvalid."""
+    """``team/**:pull,push``; without actions: pull. ``@accounts:pull`` is what any account may. Raises ScopeInvalid."""
     name, colon, actions = text.rpartition(":") if ":" in text else (text, "", "")
     wanted = frozenset(actions.split(",")) if colon else frozenset(("pull",))
     if not name or not wanted <= {*ACTIONS, "*"}:
         raise ScopeInvalid(
-            f"invalid scope {text!r}", hint="wanted REPOSITORY:ACTIONS, e.g. 'team/**:pull,push'"
+            f"invalid scope {text!r}",
+            hint="wanted REPOSITORY:ACTIONS, e.g. 'team/**:pull,push', with the actions pull, push, delete",
         )
     return Grant(name, wanted)
 
@@ -70,47 +77,47 @@ class AccessTokens:
         self._catalog = catalog
 
     def create(
-        self, user: str, name: str, scopes: Iterable[str] = (), *, ttl: int = 0, kind: str = "access"
+        self,
+        user: str,
+        name: str,
+        scopes: Iterable[str] = (),
+        *,
+        ttl: int = 0,
+        kind: str = "access",
+        account: str = "",
     ) -> str:
         """The new token's secret, which nobody can see again. Raises ScopeInvalid."""
         scopes = [s for s in scopes if parse_scope(s)]
-        secret = (PREFIX if kind == "access" else _REFRESH) + secrets.token_urlsafe(32)
+        secret = _PREFIXES[kind] + secrets.token_urlsafe(32)
         now = time.time()
+        row = (secrets.token_hex(6), _hash(secret), user, name, kind, json.dumps(scopes), account, now)
         with self._catalog.write() as sql:
-            if kind == "refresh":
-                sql.execute("DELETE FROM tokens WHERE kind = 'refresh' AND expires < ?", (now,))
+            sql.execute("DELETE FROM tokens WHERE kind <> 'access' AND expires < ?", (now,))
             sql.execute(
-                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    secrets.token_hex(6),
-                    _hash(secret),
-                    user,
-                    name,
-                    kind,
-                    json.dumps(scopes),
-                    now,
-                    now + ttl if ttl else 0,
-                    0,
-                ),
+                "INSERT INTO tokens (id, hash, user, name, kind, scopes, account, created, expires, last_used) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+                (*row, now + ttl if ttl else 0),
             )
         return secret
 
     def find(self, secret: str) -> TokenRow | None:
         """The token of this secret, unless it expired. Its use is noted once an hour."""
-        if not secret.startswith((PREFIX, _REFRESH)):
+        if not is_token(secret):
             return None
         row = (
             self._catalog.connection()
             .execute(
-                "SELECT id, user, name, kind, scopes, created, expires, last_used FROM tokens WHERE hash = ?",
+                f"SELECT {_COLUMNS} FROM tokens WHERE hash = ?",
                 (_hash(secret),),
             )
             .fetchone()
         )
         now = time.time()
-        if row is None or (row[6] and row[6] < now):
+        if row is None:
             return None
         found = _row(row)
+        if found.expires and found.expires < now:
+            return None
         if now - found.last_used > 3600:
             with self._catalog.write() as sql:
                 sql.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, found.id))
@@ -119,7 +126,7 @@ class AccessTokens:
     def all(self, user: str = "", kind: str = "access") -> list[TokenRow]:
         """Tokens of a user, or everybody's, oldest first."""
         rows = self._catalog.connection().execute(
-            "SELECT id, user, name, kind, scopes, created, expires, last_used FROM tokens WHERE kind = ? AND (? = '' OR user = ?) ORDER BY created",
+            f"SELECT {_COLUMNS} FROM tokens WHERE kind = ? AND (? = '' OR user = ?) ORDER BY created",
             (kind, user, user),
         )
         return [_row(row) for row in rows]
@@ -132,29 +139,54 @@ class AccessTokens:
             ).rowcount:
                 raise TokenUnknown(f"there is no token {id}")
 
-    def forget(self, user: str, *, kinds: tuple[str, ...] = ("access", "refresh")) -> None:
+    def end_session(self, secret: str) -> None:
+        """The session of this secret is no more."""
+        with self._catalog.write() as sql:
+            sql.execute("DELETE FROM tokens WHERE hash = ? AND kind = 'session'", (_hash(secret),))
+
+    def forget(self, user: str, *, kinds: Iterable[str] = tuple(_PREFIXES)) -> None:
         """All tokens of a user who left, or whose password changed."""
         with self._catalog.write() as sql:
             for kind in kinds:
                 sql.execute("DELETE FROM tokens WHERE user = ? AND kind = ?", (user, kind))
 
 
+def is_token(secret: str) -> bool:
+    """Whether it looks like a lasting token's secret: 256 random bits, which nobody guesses."""
+    return secret.startswith(tuple(_PREFIXES.values()))
+
+
 def _row(row: Any) -> TokenRow:
-    id, user, name, kind, scopes, created, expires, last_used = row
-    return TokenRow(id, user, name, kind, tuple(json.loads(scopes)), created, expires, last_used)
+    id, user, name, kind, scopes, *rest = row
+    return TokenRow(id, user, name, kind, tuple(json.loads(scopes)), *rest)
 
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def refresh_token(tokens: AccessTokens, principal: Principal, client: str) -> str:
+def refresh_token(tokens: AccessTokens, principal: Principal, client: str, account: str) -> str:
     """A token by which a client fetches signed tokens later, without the password."""
-    return tokens.create(principal.name, client[:100], _scopes(principal), ttl=_REFRESH_TTL, kind="refresh")
+    return tokens.create(
+        principal.name,
+        client[:100],
+        _scopes(principal),
+        ttl=_REFRESH_TTL,
+        kind="refresh",
+        account=account,
+    )
 
 
 def _scopes(principal: Principal) -> list[str]:
-    return [f"{g.repository}:{','.join(sorted(g.actions))}" for g in principal.grants or ()]
+    return [f"{g.repository}:{','.join(sorted(g.actions))}" for g in principal.limits or ()]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a signed token says: who, and the mark of the account when it was issued."""
+
+    principal: Principal
+    account: str
 
 
 class Signer:
@@ -167,29 +199,31 @@ class Signer:
         self._errors = extra("joserfc.errors")
         self._key = self._jwk.ECKey.import_key(_key(storage / "token-key.pem", self._jwk))
         self._key.ensure_kid()
-        self._seen: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[float, Signed]] = OrderedDict()
 
-    def issue(self, user: str, access: list[dict[str, Any]], ttl: int, *, kind: str = "registry") -> str:
-        """A token for `ttl` seconds; `kind` keeps tokens for different doors apart (the claim ``use``)."""
+    def issue(self, who: Principal, access: list[dict[str, Any]], ttl: int, *, account: str) -> str:
+        """A token for `ttl` seconds, with the limits of the token by which it was fetched, and its account's mark."""
         now = int(time.time())
         claims = {
             "iss": self._service,
-            "sub": user,
+            "sub": who.name,
+            "account": account,
+            "limits": None if who.limits is None else _scopes(who),
             "aud": self._service,
             "iat": now,
             "nbf": now - _SKEW,
             "exp": now + ttl,
             "jti": uuid.uuid4().hex,
             "access": access,
-            "use": kind,
+            "use": _USE,
         }
         token: str = self._jwt.encode({"typ": "JWT", "alg": "ES256", "kid": self._key.kid}, claims, self._key)
         return token
 
-    def verify(self, token: str, *, kind: str = "registry") -> Principal | None:
+    def verify(self, token: str) -> Signed | None:
         """Who the token speaks for; None when it is not ours, was changed, or expired."""
         now = time.time()
-        seen = self._seen.get(kind + token)
+        seen = self._seen.get(token)
         if seen is not None:
             return seen[1] if seen[0] > now else None
         if len(token) > 16_384:
@@ -199,22 +233,27 @@ class Signer:
         except (self._errors.JoseError, ValueError):
             return None
         if (
-            claims.get("use") != kind
+            claims.get("use") != _USE
             or claims.get("aud") != self._service
             or claims.get("iss") != self._service
         ):
             return None
         if not claims.get("nbf", 0) <= now < claims.get("exp", 0):
             return None
-        grants = tuple(
-            Grant(CATALOG if e["type"] == "registry" else e["name"], frozenset(e["actions"]))
+        asked = frozenset(
+            (CATALOG if e["type"] == "registry" else e["name"], action)
             for e in claims["access"]
+            for action in e["actions"]
         )
-        principal = Principal(claims["sub"], grants if kind == "registry" else None, issued=True)
-        self._seen[kind + token] = (claims["exp"], principal)
+        limits = claims.get("limits")
+        principal = Principal(
+            claims["sub"], None if limits is None else tuple(map(parse_scope, limits)), asked
+        )
+        signed = Signed(principal, claims.get("account", ""))
+        self._seen[token] = (claims["exp"], signed)
         if len(self._seen) > 10_000:
             self._seen.popitem(last=False)
-        return principal
+        return signed
 
 
 def _key(path: Path, jwk: Any) -> bytes:

@@ -16,6 +16,7 @@ from boxwright.errors import Invalid, NotFound, Unsupported
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _COST = 10
+_BCRYPT = re.compile(rb"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 _RELOAD = 1.0  # seconds for which the file is believed to be unchanged
 
 
@@ -79,8 +80,15 @@ class Users:
     def exists(self, name: str) -> bool:
         return name in self._load()
 
+    def mark(self, name: str) -> str:
+        """Changes with the account's password, and is another for a later account of the same name; '' for none."""
+        stored = self._load().get(name)
+        return hashlib.sha256(b"account\0" + stored).hexdigest()[:32] if stored is not None else ""
+
     def _cache_key(self, stored: bytes, password: str) -> bytes:
-        return hashlib.blake2b(stored + b"\0" + password.encode(), key=self._key, digest_size=32).digest()
+        return hashlib.blake2b(
+            stored + b"\0" + password.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32
+        ).digest()
 
     def known(self, name: str, password: str) -> bool | None:
         """The answer when it is known without work, else None. Passwords are not kept, only a keyed hash."""
@@ -88,24 +96,23 @@ class Users:
         return self._known.get(self._cache_key(stored, password)) if stored is not None else None
 
     def check(self, name: str, password: str) -> bool:
-        """Whether the password is right; takes as long for users who do not exist."""
+        """Whether the password is right. A wrong answer costs the same for every name, there or not, however cheap
+        its hash is."""
         bcrypt = extra("bcrypt")
-        stored = self._load().get(name)
-        raw = password.encode()[:72]  # bcrypt reads no more; newer versions refuse longer ones
-        if stored is None:
-            bcrypt.checkpw(raw, b"$2b$10$T1pZjdPRMQTlOh6NB074kewXLh1A6j04631XvRudUQz94//JLSNCO")
-            return False
-        key = self._cache_key(stored, password)
-        try:
-            right = bool(bcrypt.checkpw(raw, stored)) and b"\0" not in raw
-        except ValueError:
-            right = False
-        if right:  # wrong ones are not kept: a guesser would only fill the cache
-            with self._lock:
-                self._known[key] = True
-                if len(self._known) > 10_000:
-                    self._known.popitem(last=False)
-        return right
+        hashes = self._load()
+        stored = hashes.get(name, b"")
+        raw = password.encode("utf-8", "surrogatepass")[
+            :72
+        ]  # bcrypt reads no more; newer versions refuse longer ones
+        text = raw.replace(b"\0", b"")  # bcrypt takes none
+        for hash_ in work(stored, max((_COST, *map(cost, hashes.values())))):
+            if bcrypt.checkpw(text, hash_) and hash_ == stored and text == raw:
+                with self._lock:  # wrong ones are not kept: a guesser would only fill the cache
+                    self._known[self._cache_key(stored, password)] = True
+                    if len(self._known) > 10_000:
+                        self._known.popitem(last=False)
+                return True
+        return False
 
     # --- changing ------------------------------------------------------------------------------
 
@@ -147,6 +154,25 @@ class Users:
             os.chmod(part, self.path.stat().st_mode & 0o777)
         os.replace(part, self.path)
         self._looked = 0.0
+
+
+def cost(hash_: bytes) -> int:
+    """The logarithm of what a bcrypt hash costs to check; 0 for what is none."""
+    match = _BCRYPT.match(hash_)
+    return int(match[1]) if match else 0
+
+
+def work(stored: bytes, most: int) -> list[bytes]:
+    """What is checked for a password that turns out to be wrong: the stored hash (none, or one that nobody can read:
+    b''), and others that bring the work to that of one hash of the cost `most`."""
+    first = cost(stored)
+    if not first:
+        return [_filler(most)]
+    return [stored, *map(_filler, range(first, most))]  # 2^c + 2^c + 2^(c+1) + … + 2^(m-1) = 2^m
+
+
+def _filler(cost: int) -> bytes:
+    return b"$2b$%02d$T1pZjdPRMQTlOh6NB074kewXLh1A6j04631XvRudUQz94//JLSNCO" % cost
 
 
 def parse(text: bytes) -> dict[str, bytes]:

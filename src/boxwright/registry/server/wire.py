@@ -108,6 +108,10 @@ class MethodUnsupported(RegistryError):
     code, http_status = "UNSUPPORTED", 405
 
 
+class EncodingUnsupported(RegistryError):
+    code, http_status = "UNSUPPORTED", 415
+
+
 class TooManyTags(RegistryError):
     code, http_status = "TAG_INVALID", 414
 

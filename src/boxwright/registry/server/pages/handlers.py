@@ -15,7 +15,8 @@ from boxwright.registry.server.pages import look
 from boxwright.registry.server.pages.views import view
 from boxwright.registry.server.search import SORTS, Search
 from boxwright.registry.server.search_handlers import find, look_up, question_of, starrer
-from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.service import Extra, Service, query
+from boxwright.registry.server.service import missing as plainly_missing
 from boxwright.registry.server.wire import (
     Forbidden,
     ManifestUnknown,
@@ -27,8 +28,6 @@ from boxwright.registry.server.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from boxwright.registry.server.service import Extra
 
 COOKIE = "boxwright-session"
 _SESSION = 7 * 86_400  # seconds
@@ -55,7 +54,7 @@ def page(
         gate = service.access
         cookie = request.cookies.get(COOKIE, "")
         if cookie and isinstance(gate, Gate):
-            gate.resume(request, cookie)
+            await gate.resume(service, request, cookie)
         try:
             if request.method == "POST":
                 _same_origin(service, request)
@@ -158,10 +157,6 @@ def _local(text: str) -> str:
 @page
 async def home(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``/``: search, and the repositories."""
-    if request.path != "/":
-        if "text/html" not in request.headers.get("Accept", ""):
-            return web.Response(status=404, text="404 page not found\n")
-        raise NameUnknown(f"{request.path[:200]} is not here")
     service.access.check(request, "", "search")
     question = question_of(request, limit=_PAGE)
     found = await find(service, request, question)
@@ -314,7 +309,7 @@ async def login(service: Service, request: web.BaseRequest) -> web.StreamRespons
     form = await _form(service, request)
     there = _local(form.get("next", "/"))
     principal = await gate.login(service, request, form.get("name", ""), form.get("password", ""))
-    if principal is None or principal.grants is not None:  # a token with limits is no key to everything
+    if principal is None or principal.limits is not None:  # a token with limits is no key to everything
         wrong = (
             "The name or the password is wrong."
             if principal is None
@@ -330,12 +325,15 @@ async def login(service: Service, request: web.BaseRequest) -> web.StreamRespons
             name=form.get("name", "")[:100],
         )
     secure = request.secure or service.config.base_url.startswith("https://")
-    return _redirect(there, gate.signer.issue(principal.name, [], _SESSION, kind="session"), secure=secure)
+    return _redirect(there, await gate.open_session(service, principal.name, _SESSION), secure=secure)
 
 
 @page
 async def logout(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``POST /logout``."""
+    """``POST /logout``: the session is over, wherever its cookie may be."""
+    cookie = request.cookies.get(COOKIE, "")
+    if cookie and isinstance(service.access, Gate):
+        await service.access.end_session(service, cookie)
     return _redirect("/", "")
 
 
@@ -364,14 +362,22 @@ async def favicon(service: Service, request: web.BaseRequest) -> web.StreamRespo
     return web.Response(status=302, headers={"Location": look.address("icon.svg")})
 
 
+@page
+async def missing(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+    """What fits no route: a page for people, a line for programs."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return await plainly_missing(service, request)
+    raise NameUnknown(f"{request.path[:200]} is not here")
+
+
 ROUTES: tuple[Extra, ...] = (
-    ("GET", "/", home),
-    ("GET", "/r/", repository_or_image),
-    ("GET", "/login", login_form),
-    ("POST", "/login", login),
-    ("POST", "/logout", logout),
-    ("POST", "/star", star),
-    ("POST", "/build", build_now),
-    ("GET", "/static/", static),
-    ("GET", "/favicon.ico", favicon),
+    Extra("GET", "/", home),
+    Extra("GET", "/r/*", repository_or_image),
+    Extra("GET", "/login", login_form),
+    Extra("POST", "/login", login),
+    Extra("POST", "/logout", logout),
+    Extra("POST", "/star", star, changes=True),
+    Extra("POST", "/build", build_now, changes=True),
+    Extra("GET", "/static/*", static),
+    Extra("GET", "/favicon.ico", favicon),
 )

@@ -1,0 +1,303 @@
+"""Every way into the registry, for every kind of principal: who passes, who is asked for credentials, who is refused.
+
+The routes are the application's own: one that is new fails here until it has a row.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import bcrypt
+import pytest
+
+from boxwright.registry.server.app import API, routes
+from boxwright.registry.server.builds import Link, build_scopes
+from boxwright.registry.server.config import Auth
+from boxwright.registry.server.tokens import AccessTokens
+from support_images_pushed import push_image
+from support_server import Answer, Client, serving
+
+pytest.importorskip("aiohttp")
+USERS = ("root", "alice", "bob", "gone", "changed")
+REPOSITORY = "alice/app"  # private
+NOT_THERE = "sha256:" + "0" * 64
+UPLOAD = "0" * 32
+
+
+def basic(user: str, password: str = "") -> dict[str, str]:
+    text = f"{user}:{password or 'pw-' + user}"
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+def line(user: str, password: str) -> str:
+    return f"{user}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
+
+
+class House(NamedTuple):
+    client: Client
+    headers: dict[str, Callable[[], dict[str, str]]]  # of each kind of principal, made anew for each request
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("doors")
+    accounts = {user: line(user, f"pw-{user}") for user in USERS}
+    (folder / "htpasswd").write_text("".join(accounts.values()))
+    auth = Auth(folder / "htpasswd", admins=frozenset({"root"}), private=("alice/**",))
+    build = {"build": {"enabled": True, "command": ["true"]}}
+    with serving(folder / "reg", auth=auth, other=build) as client:
+        push_image(client, REPOSITORY, credentials=basic("alice"))
+        tokens, users = AccessTokens(client.service.catalog), client.service.access.users
+
+        def lasting(user: str, *scopes: str, ttl: int = 0) -> Callable[[], dict[str, str]]:
+            secret = tokens.create(user, "test", scopes, ttl=ttl)
+            return lambda: basic(user, secret)
+
+        def signed(*scopes: str, **headers: str) -> Callable[[], dict[str, str]]:
+            query = "&".join(f"scope={scope}" for scope in scopes)
+            token = client("GET", f"/token?{query}", **headers).json["token"]
+            return lambda: {"Authorization": f"Bearer {token}"}
+
+        def session(user: str) -> dict[str, str]:
+            secret = tokens.create(user, "", ttl=60, kind="session", account=users.mark(user))
+            return {"Cookie": f"boxwright-session={secret}"}
+
+        def ended_session() -> dict[str, str]:
+            headers = session("alice")
+            assert client("POST", "/logout", "", **headers).status == 303
+            return headers
+
+        of_repository = f"repository:{REPOSITORY}:pull,push"
+        changed_session = session("changed")
+        headers: dict[str, Callable[[], dict[str, str]]] = {
+            "nobody": dict,
+            "nobody's signed": signed(of_repository),
+            "owner": lambda: basic("alice"),
+            "other": lambda: basic("bob"),
+            "administrator": lambda: basic("root"),
+            "owner's session": lambda: session("alice"),
+            "other's session": lambda: session("bob"),
+            "administrator's session": lambda: session("root"),
+            "ended session": ended_session,
+            "session of an old password": lambda: changed_session,
+            "owner's read": lasting("alice", "alice/**:pull"),
+            "owner's write": lasting("alice", "alice/*:pull,push"),
+            "owner's elsewhere": lasting("alice", "alice/other:pull,push,delete"),
+            "owner's whole": lasting("alice"),
+            "administrator's read": lasting("root", "**:pull"),
+            "administrator's write": lasting("root", "alice/**:pull,push"),
+            "administrator's all actions": lasting("root", "**:*"),
+            "administrator's whole": lasting("root"),
+            "owner's signed": signed(of_repository, **basic("alice")),
+            "other's signed": signed(of_repository, **basic("bob")),
+            "administrator's signed": signed(of_repository, "registry:catalog:*", **basic("root")),
+            "administrator's read, signed": signed(of_repository, **lasting("root", "**:pull")()),
+            "build": lasting("root", *build_scopes(Link(REPOSITORY, "https://git.example/x.git"), ())),
+            "build of another": lasting(
+                "root", *build_scopes(Link("bob/app", "https://git.example/x.git"), ())
+            ),
+            "expired": lasting("alice", ttl=-10),
+            "wrong password": lambda: basic("alice", "wrong"),
+            "removed account": lambda: basic("gone"),
+            "token of a removed account": lasting("gone"),
+            "signed, of a removed account": signed(**basic("gone")),
+            "signed, of an old password": signed(**basic("changed")),
+        }
+        del accounts["gone"]
+        accounts["changed"] = line("changed", "another")
+        (folder / "htpasswd").write_text("".join(accounts.values()))
+        users._looked = 0.0
+        client.service.access.passwords._count = lambda *_: 0.0  # how often one may guess is another test
+        yield House(client, headers)
+
+
+VOID = {
+    "expired",
+    "wrong password",
+    "removed account",
+    "token of a removed account",
+    "signed, of a removed account",
+    "signed, of an old password",
+}
+COOKIES = {  # count on pages alone
+    "owner's session",
+    "other's session",
+    "administrator's session",
+    "ended session",
+    "session of an old password",
+}
+NO_SESSION = {"ended session", "session of an old password"}
+UNNAMED = {"nobody", "nobody's signed", *NO_SESSION}
+ALL = {
+    "owner",
+    "other",
+    "administrator",
+    "owner's read",
+    "owner's write",
+    "owner's elsewhere",
+    "owner's whole",
+    "administrator's read",
+    "administrator's write",
+    "administrator's all actions",
+    "administrator's whole",
+    "owner's signed",
+    "other's signed",
+    "administrator's signed",
+    "administrator's read, signed",
+    "build",
+    "build of another",
+    *UNNAMED,
+    *COOKIES,
+    *VOID,
+}
+OWNERS = {"owner", "owner's whole", "administrator", "administrator's whole"}
+SESSIONS = {"owner's session", "administrator's session"}
+PUSH = OWNERS | {
+    "owner's write",
+    "administrator's write",
+    "administrator's all actions",
+    "owner's signed",
+    "administrator's signed",
+    "build",
+}
+PULL = PUSH | {"owner's read", "administrator's read", "administrator's read, signed"}
+SIGNED = {"owner's signed", "other's signed", "administrator's signed", "administrator's read, signed"}
+LISTS = ALL - UNNAMED - COOKIES - VOID - SIGNED | {"administrator's signed"}
+ANYBODY = ALL - VOID
+NAMED = ALL - VOID - COOKIES - {"nobody"}
+WIDER = {
+    "owner's signed",
+    "administrator's signed",
+}  # another signed token would do: they are asked to fetch it
+
+
+class Door(NamedTuple):
+    path: str
+    passes: set[str]
+    asked: set[str]  # for credentials, besides those whose credentials are void
+    body: str = ""
+
+
+def v2(path: str, passes: set[str], again: set[str] = frozenset(), body: str = "") -> Door:  # type: ignore[assignment]
+    return Door(f"/v2/{path}", passes, UNNAMED | COOKIES | again, body)
+
+
+def page(path: str, passes: set[str], again: set[str] = frozenset(), body: str = "") -> Door:  # type: ignore[assignment]
+    return Door(path, passes, UNNAMED | again, body)
+
+
+FORM = f"name={REPOSITORY}&on=1"
+DOORS: dict[tuple[str, str], Door] = {
+    ("GET", "base"): Door("/v2/", NAMED, COOKIES | {"nobody"}),
+    ("GET", "catalog"): v2("_catalog", LISTS, SIGNED),
+    ("GET", "discover"): v2(f"{REPOSITORY}/_oci/ext/discover", PULL),
+    ("GET", "manifests"): v2(f"{REPOSITORY}/manifests/latest", PULL),
+    ("PUT", "manifests"): v2(f"{REPOSITORY}/manifests/x", PUSH, body="no manifest"),
+    ("DELETE", "manifests"): v2(
+        f"{REPOSITORY}/manifests/none", OWNERS | {"administrator's all actions"}, WIDER
+    ),
+    ("GET", "tags"): v2(f"{REPOSITORY}/tags/list", PULL),
+    ("GET", "referrers"): v2(f"{REPOSITORY}/referrers/{NOT_THERE}", PULL),
+    ("GET", "blobs"): v2(f"{REPOSITORY}/blobs/{NOT_THERE}", PULL),
+    ("DELETE", "blobs"): v2(
+        f"{REPOSITORY}/blobs/{NOT_THERE}", OWNERS | {"administrator's all actions"}, WIDER
+    ),
+    ("POST", "uploads"): v2(f"{REPOSITORY}/blobs/uploads/", PUSH),
+    ("GET", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}", PUSH),
+    ("PATCH", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}", PUSH, body="x"),
+    ("PUT", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}?digest={NOT_THERE}", PUSH),
+    ("DELETE", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}", PUSH),
+    ("GET", "/healthz"): Door("/healthz", ANYBODY, set()),
+    ("GET", "/readyz"): Door("/readyz", ANYBODY, set()),
+    ("GET", "/metrics"): Door("/metrics", LISTS, UNNAMED | COOKIES | SIGNED),
+    ("GET", "/v1/_ping"): Door("/v1/_ping", ANYBODY, set()),
+    ("GET", "/v1/search"): Door("/v1/search?q=a", LISTS, UNNAMED | COOKIES | SIGNED),
+    ("GET", "/api/search"): Door("/api/search?q=a", LISTS, UNNAMED | COOKIES | SIGNED),
+    ("PUT", "/api/stars/*"): Door(f"/api/stars/{REPOSITORY}", OWNERS, UNNAMED | COOKIES | WIDER),
+    ("DELETE", "/api/stars/*"): Door(f"/api/stars/{REPOSITORY}", OWNERS, UNNAMED | COOKIES | WIDER),
+    ("GET", "/api/repositories/*"): Door(f"/api/repositories/{REPOSITORY}", PULL, UNNAMED | COOKIES),
+    ("PATCH", "/api/repositories/*"): Door(
+        f"/api/repositories/{REPOSITORY}", PUSH, UNNAMED | COOKIES, "no json"
+    ),
+    ("GET", "/"): page("/", LISTS | COOKIES - NO_SESSION, SIGNED),
+    ("GET", "/r/*"): page(f"/r/{REPOSITORY}", PULL | SESSIONS),
+    ("GET", "/login"): Door("/login", ANYBODY, set()),
+    ("POST", "/login"): Door("/login", set(), ANYBODY, "name=alice&password=wrong"),
+    ("POST", "/logout"): Door("/logout", ANYBODY, set()),
+    ("POST", "/star"): page("/star", OWNERS | SESSIONS, WIDER, FORM),
+    ("POST", "/build"): page("/build", PUSH | SESSIONS, body=FORM),
+    ("GET", "/static/*"): Door("/static/none.css", ANYBODY, set()),
+    ("GET", "/favicon.ico"): Door("/favicon.ico", ANYBODY, set()),
+    ("PUT", "/api/builds/*"): Door(
+        f"/api/builds/{REPOSITORY}",
+        {"administrator", "administrator's whole"},
+        UNNAMED | COOKIES | {"administrator's signed"},
+        "no json",
+    ),
+    ("DELETE", "/api/builds/*"): Door(
+        f"/api/builds/{REPOSITORY}",
+        {"administrator", "administrator's whole"},
+        UNNAMED | COOKIES | {"administrator's signed"},
+    ),
+    ("POST", "/api/builds/*"): Door(f"/api/builds/{REPOSITORY}", PUSH, UNNAMED | COOKIES),
+    ("GET", "/api/builds/*"): Door(f"/api/builds/{REPOSITORY}", PUSH, UNNAMED | COOKIES),
+    ("GET", "/token"): Door("/token", ANYBODY - SIGNED - {"nobody's signed"}, SIGNED | {"nobody's signed"}),
+    ("POST", "/token"): Door("/token", set(), ANYBODY, "grant_type=refresh_token&refresh_token=bwr_wrong"),
+}
+
+
+def outcome(answer: Answer, method: str, path: str) -> str:
+    if answer.status == 401 or answer.headers.get("Location", "").startswith("/login"):
+        return "asked"
+    hidden = method == "GET" and path.startswith("/r/") and answer.status == 404
+    if answer.status == 403 or hidden:
+        return "refused"
+    assert answer.status < 500, answer
+    return "passes"
+
+
+def test_every_route_has_a_row(house: House) -> None:
+    there = {*API, *((row.method, row.path) for row in routes(house.client.service))}
+    assert there == set(DOORS)
+
+
+def test_every_kind_of_principal_is_in_the_table(house: House) -> None:
+    assert set(house.headers) == ALL
+    for door in DOORS.values():
+        assert door.passes <= ALL and door.asked <= ALL and not door.passes & VOID
+
+
+@pytest.mark.parametrize(("method", "route"), DOORS, ids=lambda text: text)
+def test_who_passes(house: House, method: str, route: str) -> None:
+    door = DOORS[method, route]
+    wanted = {
+        kind: "passes" if kind in door.passes else "asked" if kind in door.asked | VOID else "refused"
+        for kind in ALL
+    }
+    found = {
+        kind: outcome(house.client(method, door.path, door.body or None, **make()), method, door.path)
+        for kind, make in house.headers.items()
+    }
+    assert found == wanted
+
+
+def test_nobody_may_link_builds_or_star_with_less_than_an_account(house: House) -> None:
+    """What the table says of statuses, said of effects."""
+    link: dict[str, Any] = {"url": "https://git.example/x.git"}
+    for kind in ("administrator's all actions", "administrator's signed", "build", "owner"):
+        answer = house.client("PUT", f"/api/builds/{REPOSITORY}", json.dumps(link), **house.headers[kind]())
+        assert answer.status in (401, 403), kind
+        assert house.client("GET", f"/api/builds/{REPOSITORY}", **basic("root")).status == 404
+    house.client("DELETE", f"/api/stars/{REPOSITORY}", **basic("alice"))
+    for kind in ("owner's read", "owner's write", "build", "nobody's signed", "other"):
+        house.client("PUT", f"/api/stars/{REPOSITORY}", **house.headers[kind]())
+    assert house.client("GET", f"/api/repositories/{REPOSITORY}", **basic("root")).json["stars"] in (0, 1)
+
+
+def test_a_session_ends_with_logout_password_and_account(house: House) -> None:
+    for kind in ("ended session", "session of an old password"):
+        answer = house.client("GET", f"/r/{REPOSITORY}", **house.headers[kind]())
+        assert answer.headers["Location"].startswith("/login"), kind
