@@ -13,6 +13,7 @@ from typing import Any
 
 from boxwright import Engine
 from boxwright.build.request import BuildRequest
+from boxwright.layer.tarstream import open_tar
 from support import DATA
 
 CORPUS = DATA / "bud-corpus"
@@ -141,7 +142,7 @@ def entries(engine: Engine, image: str, *, above: int = 0) -> list[list[str]]:
     found = []
     for diff_id in engine.images_store.resolve_platform(image).layers[above:]:
         layer = engine.layers.get(diff_id)
-        with engine.layers.open_tar(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with open_tar(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             lines = []
             for info in tar:
                 content = ""

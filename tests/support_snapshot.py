@@ -12,6 +12,7 @@ from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
 from boxwright.layer.store import LayerStore
 from boxwright.layer.write import Entry, TarBuilder
+from boxwright.layer.writer import LayerWriter
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot.probe import make, try_driver
 from boxwright.snapshot.snapshotter import Snapshotter
@@ -28,7 +29,7 @@ def make_layers(root: Path) -> LayerStore:
 def add_layer(layers: LayerStore, entries: Mapping[str, object]) -> DiffID:
     """A tar-backed layer. 'd/' is a directory, '-name' a whiteout, 'd/!' an opaque mark; values: bytes are content, 'x' is a
     symbolic link's target, ('link', 'x') a hard link, an Entry is itself, None a directory of mode 755."""
-    with layers.writer() as writer:
+    with LayerWriter(layers) as writer:
         builder = TarBuilder(writer)
         for name, value in entries.items():
             if name.startswith("-"):

@@ -18,6 +18,7 @@ import pytest
 from boxwright.errors import BoxwrightError
 from boxwright.layer import tree as tree_module
 from boxwright.layer.apply import unpack
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.compress import open_decompressed
 from boxwright.layer.scan import Scanner, TarInvalid
 from boxwright.layer.tree import Tree
@@ -118,7 +119,7 @@ def test_a_sparse_giant_is_a_hole_not_a_disk_full(tmp_path: Path) -> None:
         magic=b"ustar  \0",
         rest={386: b"%011o\0%011o\0" % (0, 512), 483: b"\x80" + (1 << 40).to_bytes(11, "big")},
     )
-    layer = layer_store(tmp_path).ingest(io.BytesIO(header + b"x" * 512 + END))
+    layer = ingest_tar(layer_store(tmp_path), io.BytesIO(header + b"x" * 512 + END))
     assert layer.bytes == 1 << 40
     assert sum(path.stat().st_blocks * 512 for path in layer.path.iterdir()) < 1 << 20
 
@@ -136,7 +137,7 @@ def test_giants_beyond_every_address_are_refused(tmp_path: Path) -> None:
     )
     store = layer_store(tmp_path)
     with pytest.raises(TarInvalid, match="2 TiB"):
-        store.ingest(io.BytesIO(many + END))
+        ingest_tar(store, io.BytesIO(many + END))
     assert os.listdir(store.root) == []
 
 
@@ -177,7 +178,7 @@ def test_a_whole_attack_stays_inside(tmp_path: Path) -> None:
         member("d/.wh..wh..opq"),
         member("hl", tarfile.LNKTYPE, linkname="abs"),
     )
-    layer = layer_store(tmp_path / "root").ingest(io.BytesIO(attack))
+    layer = ingest_tar(layer_store(tmp_path / "root"), io.BytesIO(attack))
     for overlay in (True, False):
         if overlay and not REAL_ROOT:
             continue
@@ -192,7 +193,7 @@ def test_a_whole_attack_stays_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "./../evil"])
 def test_names_that_leave_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(TarInvalid, match="out of the layer"):
-        layer_store(tmp_path).ingest(io.BytesIO(raw_header(name.encode()) + END))
+        ingest_tar(layer_store(tmp_path), io.BytesIO(raw_header(name.encode()) + END))
 
 
 def test_cut_off_everywhere(tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_a_memory_limit_is_never_met(tmp_path: Path) -> None:
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             limit = pages * resource.getpagesize() + (100 << 20)
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            layer = layer_store(tmp_path).ingest(cast(BinaryIO, Endless(pieces())))
+            layer = ingest_tar(layer_store(tmp_path), cast(BinaryIO, Endless(pieces())))
             os._exit(0 if layer.entries == 100_100 else 3)
         except BaseException:
             os._exit(4)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from boxwright.errors import Invalid
 from boxwright.layer.apply import unpack
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.scan import Scanner
 from boxwright.layer.tree import Tree
 from boxwright.layer.view import LayersView
@@ -69,7 +70,7 @@ def test_apply_after_diff_is_the_identity(tree: dict[str, Any]) -> None:
         (base / "back").mkdir()
         make(base / "tree", tree)
         data = tar_of(base / "tree")
-        layer = layer_store(base / "root").ingest(io.BytesIO(data))
+        layer = ingest_tar(layer_store(base / "root"), io.BytesIO(data))
         unpack(layer, base / "back", as_root=ROOT)
         before, after = census(base / "tree"), census(base / "back")
         del before[""], after[""]  # the root's own time is not part of a layer
@@ -135,7 +136,7 @@ def test_the_index_says_what_the_archive_says(entries: list[Any], form: int) -> 
         return
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            layer = layer_store(Path(temporary)).ingest(io.BytesIO(data))
+            layer = ingest_tar(layer_store(Path(temporary)), io.BytesIO(data))
         except Invalid:
             # A hard link to a directory, a name that becomes one: the simple reader above does not notice.
             return

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.layer.blobs import ingest_tar
+from boxwright.layer.tarstream import open_tar
 from support import REAL_ROOT
 from support_layer import census, expected, layer_store, make_tar, member, mounted, raw_header
 
@@ -20,7 +22,7 @@ pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="moun
 @pytest.fixture(scope="module", autouse=True)
 def _kernel(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = layer_store(tmp_path_factory.mktemp("probe"))
-    layer = store.ingest(io.BytesIO(make_tar(member("a", data=b"x"))))
+    layer = ingest_tar(store, io.BytesIO(make_tar(member("a", data=b"x"))))
     try:
         with mounted(layer):
             pass
@@ -109,7 +111,7 @@ def test_the_kernel_shows_what_the_archive_says(tmp_path: Path, form: str) -> No
     data = make_tar(
         *odd_entries(pax=form == "pax"), format=tarfile.PAX_FORMAT if form == "pax" else tarfile.GNU_FORMAT
     )
-    layer = layer_store(tmp_path).ingest(io.BytesIO(data))
+    layer = ingest_tar(layer_store(tmp_path), io.BytesIO(data))
     with mounted(layer) as root:
         found = census(root)
     assert differences(found, expected(data)) == {}
@@ -120,7 +122,7 @@ def test_fsck_accepts_the_index(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("erofs-utils is not installed")
     data = make_tar(*odd_entries(pax=True))
-    layer = layer_store(tmp_path).ingest(io.BytesIO(data))
+    layer = ingest_tar(layer_store(tmp_path), io.BytesIO(data))
     done = subprocess.run(
         [program, f"--device={layer.tar_path}", str(layer.index_path)],
         capture_output=True,
@@ -151,7 +153,7 @@ def test_whiteouts_are_overlayfs_s(tmp_path: Path) -> None:
         member(".wh.implied"),
         member("implied/x", data=b"x"),
     )
-    layer = layer_store(tmp_path).ingest(io.BytesIO(data))
+    layer = ingest_tar(layer_store(tmp_path), io.BytesIO(data))
     with mounted(layer) as root:
         found = census(root)
     opaque = {"trusted.overlay.opaque": b"y"}
@@ -253,17 +255,17 @@ def test_sparse_files_are_expanded(tmp_path: Path) -> None:
     wanted["replaced"] = b""
 
     store = layer_store(tmp_path)
-    layer = store.ingest(io.BytesIO(data))
+    layer = ingest_tar(store, io.BytesIO(data))
     with mounted(layer) as root:
         assert {path: node[5] for path, node in census(root).items() if path} == wanted
     assert layer.tar_path.read_bytes() == data
-    with store.open_tar(layer) as tar:
+    with open_tar(layer) as tar:
         assert tar.read() == data
     assert layer.bytes == sum(len(body) for name, body in wanted.items() if name != "hard")
 
 
 def test_data_up_to_an_archive_s_unpadded_end_can_be_read(tmp_path: Path) -> None:
     data = raw_header(b"last", size=700) + b"q" * 700
-    layer = layer_store(tmp_path).ingest(io.BytesIO(data))
+    layer = ingest_tar(layer_store(tmp_path), io.BytesIO(data))
     with mounted(layer) as root:
         assert census(root)["last"][5] == b"q" * 700

@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from boxwright.errors import Invalid
+from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.apply import unpack
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.store import Layer, LayerStore
+from boxwright.layer.tarstream import open_tar
 from boxwright.layer.view import LayersView
 from support import REAL_ROOT
 from support_layer import census, layer_store, make_tar, member, mounted
@@ -31,7 +34,7 @@ _SET_STRING, _SET_FD, _CREATE = 1, 5, 6
 @pytest.fixture(scope="module", autouse=True)
 def _kernel(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = layer_store(tmp_path_factory.mktemp("probe"))
-    layers = [store.ingest(io.BytesIO(make_tar(member(name, data=b"x")))) for name in ("a", "b")]
+    layers = [ingest_tar(store, io.BytesIO(make_tar(member(name, data=b"x")))) for name in ("a", "b")]
     try:
         with stacked(layers):
             pass
@@ -116,7 +119,7 @@ def ingested(store: LayerStore, archives: Sequence[list[tuple[tarfile.TarInfo, b
     out = []
     for entries in archives:
         try:
-            out.append(store.ingest(io.BytesIO(make_tar(*entries))))
+            out.append(ingest_tar(store, io.BytesIO(make_tar(*entries))))
         except Invalid:
             continue
     return out
@@ -159,7 +162,8 @@ def test_an_overlay_s_upper_becomes_a_layer_and_back(tmp_path: Path) -> None:
     import subprocess
 
     store = layer_store(tmp_path / "root")
-    below = store.ingest(
+    below = ingest_tar(
+        store,
         io.BytesIO(
             make_tar(
                 member("keep", data=b"k"),
@@ -168,7 +172,7 @@ def test_an_overlay_s_upper_becomes_a_layer_and_back(tmp_path: Path) -> None:
                 member("chmod", data=b"c"),
                 member("move/in"),
             )
-        )
+        ),
     )
     for name in ("upper", "work", "merged", "lower"):
         (tmp_path / name).mkdir()
@@ -183,9 +187,9 @@ def test_an_overlay_s_upper_becomes_a_layer_and_back(tmp_path: Path) -> None:
         }
     finally:
         subprocess.run(["umount", str(tmp_path / "merged")], check=True)
-    tree = store.adopt_tree(tmp_path / "upper")
-    with store.open_tar(tree) as stream:
-        tar = layer_store(tmp_path / "other").ingest(stream)
+    tree = adopt_tree(store, tmp_path / "upper")
+    with open_tar(tree) as stream:
+        tar = ingest_tar(layer_store(tmp_path / "other"), stream)
     for top in (tree, tar):
         with stacked([below, top]) as root:
             assert {

@@ -10,6 +10,7 @@ from boxwright.image.catalog import ImageRow
 from boxwright.image.changes import apply_changes
 from boxwright.image.compose import blank, with_layer, with_values
 from boxwright.image.store import ImageStore
+from boxwright.layer.blobs import make_layer
 from boxwright.spec.config import HistoryEntry
 from boxwright.spec.platform import Platform
 from boxwright.spec.times import rfc3339
@@ -32,7 +33,7 @@ def import_image(
     values = apply_changes({}, changes)
     names = [images.checked(name, digest=False)] if name else []
     with Lease(images.db, "import"):
-        layer = images.layers.make(tar)
+        layer = make_layer(images.layers, tar)
         when = rfc3339(created)
         comment = message or f"Imported from {source}"
         config = with_values(blank(platform or images.default_platform, created=when), values)

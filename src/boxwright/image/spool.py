@@ -23,6 +23,7 @@ from boxwright.image.members import (
     stream_members,
 )
 from boxwright.image.store import ImageStore
+from boxwright.layer.blobs import ingest_blob, ingest_tar
 from boxwright.layer.compress import sniff
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK
 from boxwright.layer.store import Layer
@@ -91,15 +92,15 @@ class Spool:
             self._lease.hold("layer", expected)
             if self._images.layers.has(expected):  # held before it was looked at again: it stays
                 return self._images.layers.get(expected)
-        return self._images.layers.ingest(body, expected=expected)
+        return ingest_tar(self._images.layers, body, expected=expected)
 
     def _compressed(self, name: str, size: int, kind: str, body: BinaryIO) -> Layer:
         match = _BLOB.match(name)
         if match is None:
-            return self._images.layers.ingest(body)
+            return ingest_tar(self._images.layers, body)
         desc = Descriptor(_TYPES.get(kind, mt.OCI_LAYER_GZIP), Digest(match[1], match[2]), size)
         self._lease.hold("blob", desc.digest)
-        return self._images.layers.ingest_blob(body, desc)
+        return ingest_blob(self._images.layers, body, desc)
 
     # --- Members -------------------------------------------------------------------------------
 

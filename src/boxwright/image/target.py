@@ -16,7 +16,9 @@ from boxwright.content.store import BESIDE, Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.image.catalog import ImageRow
 from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
+from boxwright.layer.blobs import ingest_blob, ingest_tar
 from boxwright.layer.store import LayerMissing
+from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
@@ -71,7 +73,7 @@ class LocalTarget:
         except LayerMissing as error:
             raise BlobMissing(f"blob {desc.digest} is not in the store") from error
         self._lease.hold("layer", layer.diff_id)
-        return io.BufferedReader(VerifiedReader(self._layers.open_tar(layer), desc), CHUNK)
+        return io.BufferedReader(VerifiedReader(open_tar(layer), desc), CHUNK)
 
     def origins(self, desc: Descriptor) -> Sequence[str]:
         """See content.store.Originated."""
@@ -181,9 +183,9 @@ class LocalTarget:
             # Its blob is its tar: written once, as a layer. What would be kept for a resume would be a second copy.
             if isinstance(body, Resumable):
                 body.resume_at(0)
-            self._layers.ingest(body, expected=DiffID(desc.digest.algorithm, desc.digest.hex))
+            ingest_tar(self._layers, body, expected=DiffID(desc.digest.algorithm, desc.digest.hex))
             return
-        layer = self._layers.ingest_blob(body, desc)
+        layer = ingest_blob(self._layers, body, desc)
         if str(layer.diff_id) != str(desc.digest):
             self._note_origin(desc)
 

@@ -10,8 +10,10 @@ from boxwright.content.verify import CHUNK
 from boxwright.errors import BoxwrightError
 from boxwright.image.collect import erase
 from boxwright.image.store import ImageStore, is_image
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.compress import open_decompressed
 from boxwright.layer.store import Layer, LayerMissing
+from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
@@ -144,7 +146,7 @@ def check_layer(images: ImageStore, layer: Layer) -> Iterator[Problem]:
     name = str(layer.diff_id)
     found, size = layer.diff_id.hasher(), 0
     try:
-        with images.layers.open_tar(layer) as stream:
+        with open_tar(layer) as stream:
             while data := stream.read(CHUNK):
                 found.update(data)
                 size += len(data)
@@ -248,7 +250,7 @@ class Checker:
 
     def _repair_layer(self, problem: Problem, layer: Layer) -> Problem:
         if problem.kind == "index":
-            with self._images.layers.open_tar(layer) as body:
+            with open_tar(layer) as body:
                 self._again(layer, body)
             return replace(problem, state="repaired")
         for desc, _ in self._images.layers.blobs(layer.diff_id):
@@ -267,7 +269,7 @@ class Checker:
     def _again(self, layer: Layer, body: BinaryIO) -> None:
         """Take the layer in once more."""
         exposed = self._drop(layer)
-        fresh = self._images.layers.ingest(body, expected=layer.diff_id)
+        fresh = ingest_tar(self._images.layers, body, expected=layer.diff_id)
         if exposed:
             self._images.store.expose(fresh.diff_id, fresh.tar_path)
 

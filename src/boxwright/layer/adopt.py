@@ -1,18 +1,15 @@
-"""Tree-backed layers: an overlay upper directory taken over as it is, and its tar made whenever it is asked for."""
+"""Tree-backed layers: an overlay upper directory taken over as it is."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boxwright.content.local import disk_errors
-from boxwright.errors import Corrupt
 from boxwright.layer.apply import remove
-from boxwright.layer.pipe import Pipe
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
 from boxwright.layer.writer import hold_temporary, make_temporary
@@ -20,10 +17,6 @@ from boxwright.spec.digest import DiffID
 
 if TYPE_CHECKING:
     from boxwright.layer.store import Layer, LayerStore
-
-
-class TreeChanged(Corrupt):
-    """A stored tree no longer gives the tar that its diff ID names."""
 
 
 class _Hashing:
@@ -35,7 +28,9 @@ class _Hashing:
 
 
 def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
-    """See LayerStore.adopt_tree. Until the rename, a failure leaves the tree where it is."""
+    """Rename an overlay upper directory, no longer mounted, into place: a 'tree' layer, whose diff ID is that of its
+    canonical tar. When an equal layer exists the tree is removed. Until the rename, a failure leaves the tree where it
+    is. Raises Invalid, DiskFull."""
     sink = _Hashing()
     builder = TarBuilder(sink)
     write_tree(tree, builder)
@@ -74,26 +69,3 @@ def sync_tree(tree: Path) -> None:
             raise OSError(error, os.strerror(error))
     finally:
         os.close(fd)
-
-
-class TreeReader(Pipe):
-    """The canonical tar of a 'tree' layer, checked against its diff ID at the end. Reading raises TreeChanged."""
-
-    def __init__(self, layer: Layer) -> None:
-        def produce(put: Callable[[bytes], None]) -> None:
-            hasher = layer.diff_id.hasher()
-
-            class _Out:
-                def write(self, data: bytes | memoryview) -> None:
-                    piece = bytes(data)
-                    hasher.update(piece)
-                    put(piece)
-
-            write_tree(layer.tree_path, TarBuilder(_Out()))
-            if hasher.hexdigest() != layer.diff_id.hex:
-                raise TreeChanged(
-                    f"the tree of layer {layer.diff_id} was changed after it was stored",
-                    hint="remove and build the image again",
-                )
-
-        super().__init__(produce)

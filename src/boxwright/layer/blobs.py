@@ -14,7 +14,7 @@ from boxwright.content.verify import CHUNK, ContentMismatch
 from boxwright.errors import Corrupt, Invalid
 from boxwright.layer.compress import Prefixed, open_decompressed, sniff
 from boxwright.layer.tree import Tree
-from boxwright.layer.writer import finish_index, hold_temporary, make_temporary, scan_file
+from boxwright.layer.writer import LayerWriter, finish_index, hold_temporary, make_temporary, scan_file
 from boxwright.spec.digest import DiffID, Digest
 
 if TYPE_CHECKING:
@@ -61,8 +61,32 @@ class _Tee(io.RawIOBase):
         return count
 
 
-def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_blob: bool) -> Layer:
-    """See LayerStore.ingest_blob."""
+def ingest_tar(layers: LayerStore, tar: BinaryIO, *, expected: Digest | None = None) -> Layer:
+    """Store a layer that exists elsewhere from its tar, in any compression, byte for byte. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
+    with LayerWriter(layers, algorithm=expected.algorithm if expected else "sha256") as writer:
+        writer.pump(open_decompressed(tar))
+        return writer.commit(expected)
+
+
+def make_layer(layers: LayerStore, tar: BinaryIO) -> Layer:
+    """A new layer from the tar, in any compression, of a file system that is no layer anywhere yet: its bytes stay,
+    but for sparse files, which docker and podman refuse in a layer and which are written out. Raises TarInvalid,
+    Corrupt, DiskFull."""
+    with LayerWriter(layers) as writer:
+        writer.pump(open_decompressed(tar))
+        if not writer.sparse:
+            return writer.commit()
+        from boxwright.layer.dense import write_out
+
+        with LayerWriter(layers) as dense:
+            write_out(writer, dense)
+            return dense.commit()
+
+
+def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_blob: bool = True) -> Layer:
+    """Store a layer from a blob as a registry serves it, in one pass: the blob is verified, kept under its digest
+    when it is compressed, and its tar becomes a layer. A body that is content.store.Resumable goes on where a broken
+    ingest stopped. Raises Corrupt (ContentMismatch), TarInvalid, DiskFull, IngestBusy."""
     store = layers.store
     with store.committing():
         known = layers.by_blob(desc.digest)
@@ -104,14 +128,14 @@ def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, ke
         # The layer's own file is the blob.
         ingest.discard()
         tee.storing = False
-        with layers.writer(algorithm=desc.digest.algorithm) as writer:
+        with LayerWriter(layers, algorithm=desc.digest.algorithm) as writer:
             writer.pump(stream)
             if tee.count != desc.size:
                 raise ContentMismatch(
                     f"{desc.media_type} {desc.digest} ends {desc.size - tee.count} bytes before its size of {desc.size}"
                 )
             return writer.commit(DiffID(desc.digest.algorithm, desc.digest.hex))
-    with layers.writer() as writer:
+    with LayerWriter(layers) as writer:
         try:
             writer.pump(open_decompressed(stream))
         except (Corrupt, Invalid) as error:
@@ -140,7 +164,8 @@ def _check(tee: _Tee, ingest: Ingest, desc: Descriptor, cause: BaseException | N
 
 
 def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
-    """See LayerStore.adopt_blob."""
+    """Make a layer of an uncompressed tar that is a blob already; both are one file from then on. Raises BlobMissing,
+    TarInvalid."""
     if layers.has(digest):
         return layers.get(digest)
     with layers.store.open_raw(digest) as raw, disk_errors(str(layers.root)):

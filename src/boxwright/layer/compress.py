@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Invalid
 from boxwright.layer.pipe import Pipe
+from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -292,7 +293,7 @@ class Compressing(io.RawIOBase):
         self._ingest = store.ingest(f"compress-{os.urandom(16).hex()}")
         self._done: Descriptor | None = None
         try:
-            self._tar = layers.open_tar(layer)
+            self._tar = open_tar(layer)
             self._stream = self._compressor.stream(self._tar)
         except BaseException:
             self._ingest.discard()

@@ -14,7 +14,6 @@ under `LocalStore.committing`. What is published never changes. Directories with
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import time
 from collections.abc import Iterator
@@ -29,9 +28,8 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO, Literal
+    from typing import Literal
 
-    from boxwright.layer.writer import LayerWriter
     from boxwright.spec.descriptor import Descriptor
 
 
@@ -163,57 +161,6 @@ class LayerStore:
 
     # --- in ----------------------------------------------------------------------------------------
 
-    def writer(self, *, algorithm: str = "sha256") -> LayerWriter:
-        """A layer on its way in; use as a context manager."""
-        from boxwright.layer.writer import LayerWriter
-
-        return LayerWriter(self, algorithm=algorithm)
-
-    def ingest(self, tar: BinaryIO, *, expected: Digest | None = None) -> Layer:
-        """Store a layer that exists elsewhere from its tar, in any compression, byte for byte. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
-        from boxwright.layer.compress import open_decompressed
-
-        with self.writer(algorithm=expected.algorithm if expected else "sha256") as writer:
-            writer.pump(open_decompressed(tar))
-            return writer.commit(expected)
-
-    def make(self, tar: BinaryIO) -> Layer:
-        """A new layer from the tar, in any compression, of a file system that is no layer anywhere yet: its bytes stay,
-        but for sparse files, which docker and podman refuse in a layer and which are written out. Raises TarInvalid, Corrupt, DiskFull."""
-        from boxwright.layer.compress import open_decompressed
-
-        with self.writer() as writer:
-            writer.pump(open_decompressed(tar))
-            if not writer.sparse:
-                return writer.commit()
-            from boxwright.layer.dense import write_out
-
-            with self.writer() as dense:
-                write_out(writer, dense)
-                return dense.commit()
-
-    def ingest_blob(self, body: BinaryIO, desc: Descriptor, *, keep_blob: bool = True) -> Layer:
-        """Store a layer from a blob as a registry serves it, in one pass: the blob is verified, kept under its
-        digest when it is compressed, and its tar becomes a layer. A body that is content.store.Resumable goes on
-        where a broken ingest stopped. Raises Corrupt (ContentMismatch), TarInvalid, DiskFull, IngestBusy."""
-        from boxwright.layer.blobs import ingest_blob
-
-        return ingest_blob(self, body, desc, keep_blob=keep_blob)
-
-    def adopt_blob(self, digest: Digest) -> Layer:
-        """Make a layer of an uncompressed tar that is a blob already; both are one file from then on. Raises
-        BlobMissing, TarInvalid."""
-        from boxwright.layer.blobs import adopt_blob
-
-        return adopt_blob(self, digest)
-
-    def adopt_tree(self, tree: Path) -> Layer:
-        """Rename an overlay upper directory, no longer mounted, into place: a 'tree' layer, whose diff ID is that
-        of its canonical tar. When an equal layer exists the tree is removed. Raises Invalid, DiskFull."""
-        from boxwright.layer.adopt import adopt_tree
-
-        return adopt_tree(self, tree)
-
     def publish(
         self,
         directory: Path,
@@ -247,20 +194,6 @@ class LayerStore:
         return Layer(diff_id, kind, final, tar_size, content, entries)
 
     # --- out ---------------------------------------------------------------------------------------
-
-    def open_tar(self, layer: Layer) -> BinaryIO:
-        """The layer's uncompressed tar as a stream, byte for byte: the file, or made from the tree as it is read.
-        Raises LayerMissing."""
-        if layer.kind == "tar":
-            try:
-                return open(layer.tar_path, "rb", buffering=0)
-            except FileNotFoundError as error:
-                raise LayerMissing(
-                    f"layer {layer.diff_id} has lost its files", hint="pull or build the image again"
-                ) from error
-        from boxwright.layer.adopt import TreeReader
-
-        return io.BufferedReader(TreeReader(layer), 1 << 20)
 
     def remove(self, diff_id: Digest) -> None:
         """For the collector, inside `LocalStore.sweeping`: drop the row and move the files to ROOT/trash."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from boxwright.content.local import disk_errors
+from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import workspace as ws
@@ -111,7 +112,7 @@ class Copied:
     def commit(self, key: str) -> Layer:
         """See Snapshotter."""
         upper = self.seal(key)
-        layer = self.layers.adopt_tree(upper) if os.geteuid() == 0 else self._write(upper)
+        layer = adopt_tree(self.layers, upper) if os.geteuid() == 0 else self._write(upper)
         self.discard(key)
         return layer
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, Node
+from boxwright.layer.writer import LayerWriter
 from boxwright.snapshot.compare import Lent
 from boxwright.snapshot.snapshotter import Change
 
@@ -65,7 +66,7 @@ def write_layer(
                 self._held = []
                 super().put(name, kind, mode, *owner, mtime, size, *rest, **more)
 
-    with layers.writer() as writer:
+    with LayerWriter(layers) as writer:
         write_tree(upper, Selective(writer) if owned or left_out else TarBuilder(writer))
         return writer.commit()
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from boxwright.content.local import disk_errors
+from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import mount as mounting
@@ -193,7 +194,7 @@ class OverlaySnapshots(ABC):
 
     def commit(self, key: str) -> Layer:
         """See Snapshotter."""
-        layer = self.layers.adopt_tree(self.seal(key))
+        layer = adopt_tree(self.layers, self.seal(key))
         self.discard(key)
         return layer
 

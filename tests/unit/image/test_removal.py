@@ -15,6 +15,7 @@ from boxwright.errors import Invalid
 from boxwright.image.catalog import NoSuchImage
 from boxwright.image.collect import erase
 from boxwright.image.remove import ImageInUse, Remover, Use
+from boxwright.layer.blobs import ingest_tar
 from boxwright.spec import mediatypes as mt
 from support_image import add_container, add_step, engine, imported, oci_files, tar_of
 
@@ -291,7 +292,7 @@ def test_a_lease_keeps_what_nothing_else_does(eng: Engine) -> None:
     with Lease(eng.db, "test") as lease:
         desc = eng.store.put(b"blob", "x")
         lease.hold("blob", desc.digest)
-        eng.layers.ingest(io.BytesIO(tar_of({"a": b"b"})))  # held from its first moment
+        ingest_tar(eng.layers, io.BytesIO(tar_of({"a": b"b"})))  # held from its first moment
         eng.collect()
         assert list(eng.store.blobs()) == [desc.digest] and len(eng.layers.all()) == 1
     eng.collect()

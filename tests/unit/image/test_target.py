@@ -21,6 +21,7 @@ from boxwright.image.archive import ArchiveSource
 from boxwright.image.members import DirMembers
 from boxwright.image.store import ConfigContradiction, NotAnImage
 from boxwright.image.target import LocalTarget
+from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.scan import TarInvalid
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ConfigInvalid, HistoryEntry
@@ -102,7 +103,7 @@ def test_trees_are_served_and_come_back(eng: Engine, tmp_path: Path) -> None:
     from boxwright.image.compose import with_layer
 
     with Lease(eng.db, "build"):
-        layer = eng.layers.adopt_tree(tree)
+        layer = adopt_tree(eng.layers, tree)
         base = eng.images_store.resolve_platform("base").config
         eng.images_store.create(
             with_layer(base, layer.diff_id, HistoryEntry(created_by="RUN x")), names=["app"]

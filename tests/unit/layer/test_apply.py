@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.apply import TooDeep, remove, unpack
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.store import Layer, LayerStore
 from support import REAL_ROOT
 from support_layer import census, layer_store, make_tar, member
@@ -25,7 +27,7 @@ def layers(tmp_path: Path) -> LayerStore:
 
 
 def ingest(layers: LayerStore, *members: tuple[tarfile.TarInfo, bytes]) -> Layer:
-    return layers.ingest(io.BytesIO(make_tar(*members)))
+    return ingest_tar(layers, io.BytesIO(make_tar(*members)))
 
 
 def fresh(tmp_path: Path, name: str = "target") -> Path:
@@ -149,7 +151,7 @@ def test_tree_layers_unpack_too(layers: LayerStore, tmp_path: Path) -> None:
     (tree / "d/f").write_bytes(b"x" * 5000)
     (tree / "h").hardlink_to(tree / "d/f")
     (tree / "l").symlink_to("d")
-    layer = layers.adopt_tree(tree)
+    layer = adopt_tree(layers, tree)
     target = fresh(tmp_path)
     unpack(layer, target, as_root=ROOT)
     assert census(target) == census(layer.tree_path)

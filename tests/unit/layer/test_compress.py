@@ -16,6 +16,7 @@ import pytest
 import zstandard
 
 from boxwright.errors import Invalid
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.compress import (
     CompressedDataBroken,
     Compressor,
@@ -168,7 +169,7 @@ def test_a_failing_source_fails_the_reader() -> None:
 
 def test_a_layer_is_compressed_once(tmp_path: Path) -> None:
     layers = layer_store(tmp_path)
-    layer = layers.ingest(io.BytesIO(make_tar(member("a", data=DATA))))
+    layer = ingest_tar(layers, io.BytesIO(make_tar(member("a", data=DATA))))
     first = compress_layer(layers, layer, layers.store, "gzip")
     assert compress_layer(layers, layer, layers.store, "gzip") == first
     assert hashlib.sha256(gzip.decompress(layers.store.read(first.digest))).hexdigest() == layer.diff_id.hex

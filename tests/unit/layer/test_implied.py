@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.implied import implies, misshown, write_attributes
 from boxwright.layer.store import Layer, LayerStore
 from support_layer import layer_store, make_tar, member
@@ -22,7 +23,7 @@ def layers(tmp_path: Path) -> LayerStore:
 
 
 def ingest(layers: LayerStore, *members: tuple[tarfile.TarInfo, bytes]) -> Layer:
-    return layers.ingest(io.BytesIO(make_tar(*members)))
+    return ingest_tar(layers, io.BytesIO(make_tar(*members)))
 
 
 def test_what_counts(layers: LayerStore) -> None:

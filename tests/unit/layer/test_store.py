@@ -15,11 +15,13 @@ import pytest
 
 from boxwright.content.verify import ContentMismatch, VerifiedReader
 from boxwright.errors import Unavailable
-from boxwright.layer.adopt import TreeChanged
+from boxwright.layer.adopt import adopt_tree
+from boxwright.layer.blobs import adopt_blob, ingest_blob, ingest_tar
 from boxwright.layer.compress import CompressedDataBroken
 from boxwright.layer.scan import TarInvalid
 from boxwright.layer.store import LayerMissing, LayerStore
-from boxwright.layer.writer import LayerMismatch
+from boxwright.layer.tarstream import TreeChanged, open_tar
+from boxwright.layer.writer import LayerMismatch, LayerWriter
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
@@ -45,7 +47,7 @@ def only(layers: LayerStore, *names: str) -> None:
 
 
 def test_ingest(layers: LayerStore) -> None:
-    layer = layers.ingest(io.BytesIO(TAR), expected=ID)
+    layer = ingest_tar(layers, io.BytesIO(TAR), expected=ID)
     assert (layer.diff_id, layer.kind, layer.tar_size, layer.bytes, layer.entries) == (
         ID,
         "tar",
@@ -59,7 +61,7 @@ def test_ingest(layers: LayerStore) -> None:
         and layers.has(ID)
         and layers.all() == [layer]
     )
-    with layers.open_tar(layer) as tar:
+    with open_tar(layer) as tar:
         assert tar.read() == TAR
     assert layer.devices == (layer.tar_path,)
     only(layers, f"sha256-{ID.hex}")
@@ -67,12 +69,12 @@ def test_ingest(layers: LayerStore) -> None:
 
 @pytest.mark.parametrize("data", [b"", bytes(1024), make_tar()])
 def test_empty_layers(layers: LayerStore, data: bytes) -> None:
-    assert layers.ingest(io.BytesIO(data)).entries == 0
+    assert ingest_tar(layers, io.BytesIO(data)).entries == 0
 
 
 def test_other_algorithms(layers: LayerStore) -> None:
     expected = DiffID("sha512", hashlib.sha512(TAR).hexdigest())
-    assert layers.ingest(io.BytesIO(TAR), expected=expected).path.name.startswith("sha512-")
+    assert ingest_tar(layers, io.BytesIO(TAR), expected=expected).path.name.startswith("sha512-")
 
 
 @pytest.mark.parametrize(
@@ -86,14 +88,14 @@ def test_other_algorithms(layers: LayerStore) -> None:
 )
 def test_failures_leave_nothing(layers: LayerStore, data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
-        layers.ingest(io.BytesIO(data), expected=ID)
+        ingest_tar(layers, io.BytesIO(data), expected=ID)
     only(layers)
     with pytest.raises(LayerMissing):
         layers.get(ID)
 
 
 def test_a_writer_that_is_left_discards(layers: LayerStore) -> None:
-    with layers.writer() as writer:
+    with LayerWriter(layers) as writer:
         writer.write(TAR)
         assert list(layers.leftovers()) == []
     only(layers)
@@ -102,7 +104,7 @@ def test_a_writer_that_is_left_discards(layers: LayerStore) -> None:
 def test_leftovers_of_the_dead_are_found(layers: LayerStore) -> None:
     (layers.root / ".tmp-dead").mkdir()
     (layers.root / "sha256-norow").mkdir()
-    layer = layers.ingest(io.BytesIO(TAR))
+    layer = ingest_tar(layers, io.BytesIO(TAR))
     found = sorted(layers.leftovers())
     assert [path.name for path in found] == [".tmp-dead", "sha256-norow"]
     for path in found:
@@ -113,11 +115,11 @@ def test_leftovers_of_the_dead_are_found(layers: LayerStore) -> None:
 def test_files_without_a_row_are_replaced(layers: LayerStore) -> None:
     layers.path(ID).mkdir()
     (layers.path(ID) / "junk").touch()
-    assert sorted(os.listdir(layers.ingest(io.BytesIO(TAR)).path)) == ["index.erofs", "layer.tar"]
+    assert sorted(os.listdir(ingest_tar(layers, io.BytesIO(TAR)).path)) == ["index.erofs", "layer.tar"]
 
 
 def test_remove(layers: LayerStore) -> None:
-    layer = layers.ingest(io.BytesIO(TAR))
+    layer = ingest_tar(layers, io.BytesIO(TAR))
     with layers.store.sweeping():
         layers.remove(ID)
     assert not layers.has(ID) and not layer.path.exists()
@@ -128,7 +130,7 @@ def test_equal_layers_at_once_meet(layers: LayerStore) -> None:
     found: list[object] = []
 
     def work() -> None:
-        found.append(layers.ingest(io.BytesIO(TAR)))
+        found.append(ingest_tar(layers, io.BytesIO(TAR)))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -141,7 +143,7 @@ def test_equal_layers_at_once_meet(layers: LayerStore) -> None:
 
 def test_a_full_queue_and_a_failing_disk(layers: LayerStore, monkeypatch: pytest.MonkeyPatch) -> None:
     big = make_tar(member("big", data=bytes(12 << 20)))
-    with layers.writer() as writer:
+    with LayerWriter(layers) as writer:
         monkeypatch.setattr(writer, "store", lambda data: (_ for _ in ()).throw(OSError(5, "broken")))
         with pytest.raises(OSError, match="broken"):
             writer.pump(io.BytesIO(big))
@@ -177,7 +179,7 @@ class Body(io.RawIOBase):
 
 
 def test_a_blob_is_kept_and_becomes_a_layer(layers: LayerStore) -> None:
-    layer = layers.ingest_blob(io.BytesIO(PACKED), DESC)
+    layer = ingest_blob(layers, io.BytesIO(PACKED), DESC)
     assert (
         layer.diff_id == ID
         and layers.store.read(DESC.digest) == PACKED
@@ -185,11 +187,11 @@ def test_a_blob_is_kept_and_becomes_a_layer(layers: LayerStore) -> None:
     )
     assert layers.blobs(ID) == [(DESC, "")]
     only(layers, layer.path.name)
-    assert layers.ingest_blob(cast(BinaryIO, Body(b"never read", breaks_at=0)), DESC) == layer
+    assert ingest_blob(layers, cast(BinaryIO, Body(b"never read", breaks_at=0)), DESC) == layer
 
 
 def test_a_blob_need_not_be_kept(layers: LayerStore) -> None:
-    layer = layers.ingest_blob(io.BytesIO(PACKED), DESC, keep_blob=False)
+    layer = ingest_blob(layers, io.BytesIO(PACKED), DESC, keep_blob=False)
     assert (
         layer.diff_id == ID
         and layers.store.size(DESC.digest) is None
@@ -199,30 +201,30 @@ def test_a_blob_need_not_be_kept(layers: LayerStore) -> None:
 
 def test_an_uncompressed_blob_is_virtual(layers: LayerStore) -> None:
     desc = Descriptor(mt.OCI_LAYER, Digest.of(TAR), len(TAR))
-    layer = layers.ingest_blob(io.BytesIO(TAR), desc)
+    layer = ingest_blob(layers, io.BytesIO(TAR), desc)
     assert (
         layer.diff_id == ID
         and layers.store.size(desc.digest) is None
         and layers.by_blob(desc.digest) == layer
     )
-    with layers.open_tar(layer) as blob:
+    with open_tar(layer) as blob:
         assert blob.read() == TAR
 
 
 def test_a_broken_pull_goes_on_where_it_stopped(layers: LayerStore) -> None:
     with pytest.raises(Unavailable):
-        layers.ingest_blob(cast(BinaryIO, Body(PACKED, breaks_at=40)), DESC)
+        ingest_blob(layers, cast(BinaryIO, Body(PACKED, breaks_at=40)), DESC)
     assert os.listdir(layers.store.root / "ingest") and os.listdir(layers.root) == []
     body = Body(PACKED)
-    assert layers.ingest_blob(cast(BinaryIO, body), DESC).diff_id == ID
+    assert ingest_blob(layers, cast(BinaryIO, body), DESC).diff_id == ID
     assert body.resumed == 40 and layers.store.read(DESC.digest) == PACKED
     only(layers, f"sha256-{ID.hex}")
 
 
 def test_a_body_that_cannot_resume_starts_again(layers: LayerStore) -> None:
     with pytest.raises(Unavailable):
-        layers.ingest_blob(cast(BinaryIO, Body(PACKED, breaks_at=40)), DESC)
-    assert layers.ingest_blob(io.BytesIO(PACKED), DESC).diff_id == ID
+        ingest_blob(layers, cast(BinaryIO, Body(PACKED, breaks_at=40)), DESC)
+    assert ingest_blob(layers, io.BytesIO(PACKED), DESC).diff_id == ID
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_a_body_that_cannot_resume_starts_again(layers: LayerStore) -> None:
 )
 def test_other_bytes_than_the_digest_s_are_a_mismatch(layers: LayerStore, data: bytes) -> None:
     with pytest.raises((ContentMismatch, LayerMismatch)):
-        layers.ingest_blob(io.BytesIO(data), DESC)
+        ingest_blob(layers, io.BytesIO(data), DESC)
     only(layers)
     assert not list(layers.store.blobs())
 
@@ -249,7 +251,7 @@ def test_a_wrong_resumed_part_is_thrown_away(layers: LayerStore) -> None:
     with layers.store.ingest(f"sha256-{DESC.digest.hex}") as ingest:
         ingest.write(b"\x1f\x8b\x08" + b"?" * 40)
     with pytest.raises(ContentMismatch):
-        layers.ingest_blob(cast(BinaryIO, Body(PACKED)), DESC)
+        ingest_blob(layers, cast(BinaryIO, Body(PACKED)), DESC)
     only(layers)
 
 
@@ -261,27 +263,27 @@ def test_a_wrong_resumed_part_is_thrown_away(layers: LayerStore) -> None:
 def test_a_bad_layer_with_the_right_digest_is_the_layer_s_fault(layers: LayerStore, packed: bytes) -> None:
     desc = Descriptor(mt.OCI_LAYER_GZIP, Digest.of(packed), len(packed))
     with pytest.raises((TarInvalid, CompressedDataBroken)):
-        layers.ingest_blob(io.BytesIO(packed), desc)
+        ingest_blob(layers, io.BytesIO(packed), desc)
     only(layers)
 
 
 def test_verified_bodies_pass(layers: LayerStore) -> None:
     body = io.BufferedReader(VerifiedReader(io.BytesIO(PACKED), DESC))
-    assert layers.ingest_blob(body, DESC).diff_id == ID
+    assert ingest_blob(layers, body, DESC).diff_id == ID
 
 
 def test_adopting_a_blob_shares_its_file(layers: LayerStore) -> None:
     digest = layers.store.put(TAR, mt.OCI_LAYER).digest
-    layer = layers.adopt_blob(digest)
+    layer = adopt_blob(layers, digest)
     assert str(layer.diff_id) == str(digest) and layer.tar_path.samefile(layers.store.path(digest))
-    assert layers.adopt_blob(digest) == layer
+    assert adopt_blob(layers, digest) == layer
     assert (
         layer.index_path.read_bytes()
-        == layer_store(layers.store.root / "x").ingest(io.BytesIO(TAR)).index_path.read_bytes()
+        == ingest_tar(layer_store(layers.store.root / "x"), io.BytesIO(TAR)).index_path.read_bytes()
     )
     broken = layers.store.put(raw_header(b"x", size=9999), mt.OCI_LAYER).digest
     with pytest.raises(TarInvalid):
-        layers.adopt_blob(broken)
+        adopt_blob(layers, broken)
     only(layers, layer.path.name)
 
 
@@ -298,14 +300,14 @@ def make_tree(path: Path) -> Path:
 
 def test_adopting_a_tree(layers: LayerStore, tmp_path: Path) -> None:
     tree = make_tree(layers.store.root / "work" / "upper")
-    layer = layers.adopt_tree(tree)
+    layer = adopt_tree(layers, tree)
     assert (
         layer.kind == "tree" and not tree.exists() and (layer.tree_path / "sub/file").read_bytes() == b"hello"
     )
-    with layers.open_tar(layer) as stream:
+    with open_tar(layer) as stream:
         data = stream.read()
     assert DiffID.of(data) == layer.diff_id and len(data) == layer.tar_size and layer.bytes == 5 + (3 << 20)
-    again = layer_store(tmp_path / "other").ingest(io.BytesIO(data))
+    again = ingest_tar(layer_store(tmp_path / "other"), io.BytesIO(data))
     assert (again.diff_id, again.bytes, again.entries) == (layer.diff_id, layer.bytes, layer.entries)
     only(layers, layer.path.name)
 
@@ -316,22 +318,22 @@ def test_an_equal_tree_is_removed(layers: LayerStore) -> None:
 
     second = shutil.copytree(first, layers.store.root / "work" / "two", symlinks=True)
     os.utime(second / "link", ns=(0, os.lstat(first / "link").st_mtime_ns), follow_symlinks=False)
-    layer = layers.adopt_tree(first)
-    assert layers.adopt_tree(second) == layer
+    layer = adopt_tree(layers, first)
+    assert adopt_tree(layers, second) == layer
     assert not second.exists()
     only(layers, layer.path.name)
 
 
 def test_a_tree_changed_behind_our_back_is_told(layers: LayerStore) -> None:
-    layer = layers.adopt_tree(make_tree(layers.store.root / "work" / "upper"))
+    layer = adopt_tree(layers, make_tree(layers.store.root / "work" / "upper"))
     (layer.tree_path / "sub/file").write_bytes(b"HELLO")
-    with pytest.raises(TreeChanged), layers.open_tar(layer) as stream:
+    with pytest.raises(TreeChanged), open_tar(layer) as stream:
         stream.read()
 
 
 def test_a_tree_s_stream_can_be_closed_early(layers: LayerStore) -> None:
-    layer = layers.adopt_tree(make_tree(layers.store.root / "work" / "upper"))
-    stream = layers.open_tar(layer)
+    layer = adopt_tree(layers, make_tree(layers.store.root / "work" / "upper"))
+    stream = open_tar(layer)
     assert len(stream.read(100)) == 100
     stream.close()
     assert threading.active_count() == 1 or all(

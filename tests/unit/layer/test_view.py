@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.errors import Invalid
+from boxwright.layer.adopt import adopt_tree
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, PathLoop, PathMissing
 from support import REAL_ROOT
@@ -27,7 +29,7 @@ def layers(tmp_path: Path) -> LayerStore:
 def stack(layers: LayerStore, *tars: list[tuple[tarfile.TarInfo, bytes]]) -> list[Layer]:
     import io
 
-    return [layers.ingest(io.BytesIO(make_tar(*members))) for members in tars]
+    return [ingest_tar(layers, io.BytesIO(make_tar(*members))) for members in tars]
 
 
 BASE = [
@@ -180,7 +182,7 @@ def test_trees_and_tars_stack(layers: LayerStore) -> None:
     (tree / "etc/hosts").write_text("tree")
     (tree / "bin2").symlink_to("/usr/bin")
     (tree / "etc").chmod(0o700)
-    view = LayersView([*stack(layers, BASE), layers.adopt_tree(tree), *stack(layers, TOP)])
+    view = LayersView([*stack(layers, BASE), adopt_tree(layers, tree), *stack(layers, TOP)])
     assert (
         view.read("etc/hosts") == b"tree"
         and view.read("etc/group") == b"top"
@@ -197,7 +199,7 @@ def test_whiteouts_of_trees(layers: LayerStore) -> None:
     (tree / "opaque").mkdir(parents=True)
     os.setxattr(tree / "opaque", "trusted.overlay.opaque", b"y")
     os.mknod(tree / "gone", stat.S_IFCHR | 0o600, 0)
-    view = LayersView([*stack(layers, BASE), layers.adopt_tree(tree)])
+    view = LayersView([*stack(layers, BASE), adopt_tree(layers, tree)])
     assert view.lstat("gone") is None and view.listdir("opaque") == [] and view.read("swap") == b"file"
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from boxwright.layer.apply import remove
+from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.scan import Scanner
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import Entry, EntryInvalid, TarBuilder
+from boxwright.layer.writer import LayerWriter
 from support_layer import layer_store
 
 
@@ -214,7 +216,7 @@ def test_a_writer_told_the_entries_makes_the_same_index(tmp_path: Path) -> None:
         (Entry("", "dir", 0o711), None),
     ]
     store = layer_store(tmp_path)
-    with store.writer() as writer:
+    with LayerWriter(store) as writer:
         builder = TarBuilder(writer)
         for entry, data in entries:
             builder.add(entry, data)
@@ -223,6 +225,6 @@ def test_a_writer_told_the_entries_makes_the_same_index(tmp_path: Path) -> None:
         builder.finish()
         layer = writer.commit()
     index, tar = layer.index_path.read_bytes(), layer.tar_path.read_bytes()
-    again = layer_store(tmp_path / "other").ingest(io.BytesIO(tar))
+    again = ingest_tar(layer_store(tmp_path / "other"), io.BytesIO(tar))
     assert again.index_path.read_bytes() == index
     assert (again.diff_id, again.bytes, again.entries) == (layer.diff_id, layer.bytes, layer.entries)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.layer.tarstream import open_tar
 from suites.snapshot_suite import SnapshotSuite
 from support import can_make_whiteouts
 from support_snapshot import add_layer, driver, make_layers
@@ -86,7 +87,7 @@ def test_without_root(tmp_path: Path) -> None:
             ]
             layer = snapshots.commit("k")
             assert layer.kind == "tar"
-            with layers.open_tar(layer) as tar:
+            with open_tar(layer) as tar:
                 data = tar.read()
             # What this user made is root's in the layer.
             assert data[108:116] == b"0000000\0"

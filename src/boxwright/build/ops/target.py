@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
 from boxwright.errors import Invalid
+from boxwright.layer.writer import LayerWriter
 
 if TYPE_CHECKING:
     from boxwright.layer.write import TarBuilder
@@ -242,7 +243,7 @@ class LayerBuilder:
 
         self._leave_unchanged(ctx)
         self._add_parents()
-        with ctx.rooms.layers.writer() as writer:
+        with LayerWriter(ctx.rooms.layers) as writer:
             builder = TarBuilder(writer)
             first: dict[object, str] = {}
             for count, path in enumerate(sorted(self._entries, key=_order)):
