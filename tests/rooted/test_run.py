@@ -711,3 +711,35 @@ def test_the_sdk(root: Root) -> None:
     with pytest.raises(ExecutableMissing):
         root.engine.run(IMAGE, "nosuch", network="none")
     assert root.engine.containers.list(all=True) == []
+
+
+def test_what_the_client_refuses_has_its_own_exit_code(root: Root) -> None:
+    assert "the input device is not a TTY" in root.run(*lean("-it", IMAGE, "true"), check=1).stderr
+    assert (
+        "cannot specify both --attach and --detach"
+        in root.run("run", "-d", "-a", "stdout", IMAGE, check=1).stderr
+    )
+    assert root.out("ps", "-aq") == ""
+
+
+def test_a_group_is_given_once(root: Root) -> None:
+    done = root.out(
+        *lean(
+            "--group-add",
+            "10",
+            "--group-add",
+            "10",
+            "--group-add",
+            "0",
+            IMAGE,
+            "grep",
+            "Groups",
+            "/proc/self/status",
+        )
+    )
+    assert done.split() == ["Groups:", "0", "10"]
+
+
+def test_a_dotted_hostname_has_a_short_name_too(root: Root) -> None:
+    hosts = root.out("run", "--rm", "-h", "web.example.org", IMAGE, "cat", "/etc/hosts")
+    assert hosts.splitlines()[-1].split()[1:] == ["web.example.org", "web"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from boxwright.container import frames
+from boxwright.container.options import check_word
 from boxwright.container.records import Container, WrongState
 from boxwright.errors import Denied, Unsupported
 
@@ -38,6 +39,8 @@ def connect(
     joined: dict[str, Any] = dict(container.record["networks"])
     if network.name in joined:
         raise WrongState(f"endpoint with name {container.name} already exists in network {network.name}")
+    for alias in wish.get("aliases", ()):
+        check_word(alias, "network alias")
     joined[network.name] = dict(wish)
     state = container.refresh()
     if state.running:
@@ -51,6 +54,7 @@ def _plug(
     rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]
 ) -> None:
     from boxwright.container.launch import dns_directory
+    from boxwright.network.files import host_names
     from boxwright.network.wire import connect as plug
     from boxwright.network.wire import ensure_bridge
 
@@ -100,7 +104,8 @@ def _plug(
             "dns": {**plan, "entries": entries} if plan else None,
         },
     )
-    _hosts(container, lambda lines: [*lines, f"{address}\t{container.record['hostname']}"])
+    own = " ".join(host_names(container.record["hostname"], container.config.domainname))
+    _hosts(container, lambda lines: [*lines, f"{address}\t{own}"])
 
 
 def _sockets(pid: int) -> tuple[Any, Any, int]:

@@ -7,7 +7,14 @@ import time
 from boxwright.container import hostside, spec
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec
 from boxwright.container.mounts import parse_volumes_from
-from boxwright.container.options import parse_mac, parse_signal
+from boxwright.container.options import (
+    check_line,
+    check_word,
+    parse_address,
+    parse_host,
+    parse_mac,
+    parse_signal,
+)
 from boxwright.container.records import Container
 from boxwright.container.spec import MountPoint
 from boxwright.errors import Unsupported
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from boxwright.container.manager import Containers
     from boxwright.image.rooms import Rooms
 
+_HOSTNAME = 64  # bytes: __NEW_UTS_LEN
 _LOG_DRIVERS = ("", "json-file", "local", "none")
 _LOG_OPTIONS = frozenset(
     (
@@ -99,6 +107,31 @@ class Creation:
                 ) from error
         if config.network == "container:":
             raise ConfigInvalid("invalid network mode: invalid container format container:<name|id>")
+        if config.hostname and config.uts == "host":
+            raise ConfigInvalid("conflicting options: hostname and the UTS mode")
+        self._check_words()
+
+    def _check_words(self) -> None:
+        """What becomes text of /etc/hosts, hostname, resolv.conf and the name server's list."""
+        config = self._config
+        if len(config.hostname.encode()) > _HOSTNAME or len(config.domainname.encode()) > _HOSTNAME:
+            raise ConfigInvalid(
+                f"a host name and a domain name have at most {_HOSTNAME} bytes (sethostname(2))"
+            )
+        for what, texts in (
+            ("hostname", [config.hostname] if config.hostname else []),
+            ("domain name", [config.domainname] if config.domainname else []),
+            ("network alias", [alias for endpoint in config.endpoints for alias in endpoint.aliases]),
+            ("link", config.links),
+            ("host", [entry.partition(":")[0] for entry in map(parse_host, config.extra_hosts)]),
+            ("DNS search domain", config.dns_search),
+        ):
+            for text in texts:
+                check_word(text, what)
+        for text in config.dns_options:
+            check_line(text, "DNS option")
+        for text in config.dns:
+            parse_address(text)
 
     def _check_shared(self) -> None:
         config = self._config
@@ -295,7 +328,11 @@ class Creation:
 
 
 def image_volumes(merged: dict[str, Any]) -> list[str]:
-    """Targets of VOLUME, cleaned."""
+    """Targets of VOLUME, cleaned. Raises ConfigInvalid."""
     import posixpath
 
-    return sorted({"/" + posixpath.normpath("/" + str(v)).lstrip("/") for v in merged.get("Volumes") or ()})
+    found = {"/" + posixpath.normpath("/" + str(v)).lstrip("/") for v in merged.get("Volumes") or ()}
+    for target in found:
+        if target == "/" or "\0" in target:
+            raise ConfigInvalid(f"invalid volume {target!r} of the image: it cannot be mounted there")
+    return sorted(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
-from boxwright.container.options import parse_signal
+from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.records import Container, State, WrongState, load_state, save_state
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
+_LEAST_SPAN = 1_000_000  # nanoseconds, of a health check
 # A --rm container that ends with nobody attached is removed by a process with the whole engine.
 _REAP = "import sys; sys.path.insert(0, sys.argv[1]); sys.path += sys.argv[4:]; from boxwright.engine import Engine; Engine(sys.argv[2]).containers.reap(sys.argv[3])"
 _KEPT = (
@@ -271,21 +272,22 @@ class Launcher:
     def _health(self, facts: spec.Facts) -> dict[str, Any] | None:
         check = self._container.merged.get("Healthcheck") or {}
         test = check.get("Test") or ["NONE"]
-        if test[0] == "NONE" or len(test) < 2:
+        if test[0] not in ("CMD", "CMD-SHELL") or len(test) < 2:  # as Docker: an unknown kind is no check
             return None
         shell = self._container.merged.get("Shell") or ["/bin/sh", "-c"]
         words = [*shell, test[1]] if test[0] == "CMD-SHELL" else test[1:]
         process = spec.make_process(words, self._config, {**self._container.merged, "Tty": False}, facts)
 
         def seconds(key: str, default: float) -> float:
-            return (check.get(key) or 0) / 1e9 or default
+            said = check.get(key) or 0  # by an image perhaps, so that it may be below nothing
+            return max(said, _LEAST_SPAN) / 1e9 if said else default
 
         return {
             "interval": seconds("Interval", 30),
             "timeout": seconds("Timeout", 30),
             "start_period": seconds("StartPeriod", 0),
             "start_interval": seconds("StartInterval", 5),
-            "retries": check.get("Retries") or 3,
+            "retries": max(check.get("Retries") or 3, 1),
             "process": process,
         }
 
@@ -324,8 +326,7 @@ class Launcher:
             "lock": str(self._rooms.root / "network.lock"),
             "dns": None,
         }
-        hostname = self._container.record["hostname"]
-        names = [f"{hostname}.{config.domainname}", hostname] if config.domainname else [hostname]
+        names = files.host_names(self._container.record["hostname"], config.domainname)
         if mode != "none":
             plan["endpoints"] = self._endpoints()
             for port in self._ports(plan["endpoints"]):
@@ -505,6 +506,10 @@ def dns_directory(rooms: Rooms) -> Path:
 
 def stop_plan(container: Container, signal: str = "", seconds: float | None = None) -> tuple[int, float]:
     """The signal and the time for `stop`: the user's, the container's, then SIGTERM and 10 s."""
-    chosen = signal or str(container.merged.get("StopSignal") or "SIGTERM")
     wait = container.merged.get("StopTimeout", STOP_SECONDS) if seconds is None else seconds
-    return parse_signal(chosen), float(wait)
+    if signal:
+        return parse_signal(signal), float(wait)
+    try:
+        return parse_signal(str(container.merged.get("StopSignal") or "SIGTERM")), float(wait)
+    except OptionInvalid:  # an image may say anything; what it made must stop nevertheless, as in Docker
+        return parse_signal("SIGTERM"), float(wait)

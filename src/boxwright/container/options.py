@@ -241,6 +241,20 @@ def parse_restart(text: str) -> RestartPolicy:
     return RestartPolicy(name or "no", int(count or 0))
 
 
+def check_word(text: str, what: str) -> str:
+    """The text, when it can stand in a line of /etc/hosts, resolv.conf or the name server's list. Raises OptionInvalid."""
+    if not text or any(c.isspace() or c == "," or not c.isprintable() for c in text):
+        raise OptionInvalid(f"invalid {what} {text!r}: wanted a name without blanks, commas and controls")
+    return text
+
+
+def check_line(text: str, what: str) -> str:
+    """The text, when it is one line. Raises OptionInvalid."""
+    if not text.isprintable():
+        raise OptionInvalid(f"invalid {what} {text!r}: it contains a newline or another control character")
+    return text
+
+
 def parse_host(text: str) -> str:
     """``name:address``, ``name=address`` or ``name:host-gateway``, as ``name:address``. Raises OptionInvalid."""
     import ipaddress

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
+from boxwright.container.imageconfig import ImageOptions
 from boxwright.container.options import merge_env
 from boxwright.rootfs.users import User
 from boxwright.runtime.trust import Trust
@@ -85,16 +86,17 @@ def merge_config(
     image: Mapping[str, Any], config: ContainerConfig, *, hostname: str, image_name: str
 ) -> dict[str, Any]:
     """Docker's Config of the container: the image's, overlaid by what the user said (moby runconfig.Merge)."""
-    entrypoint = list(image.get("Entrypoint") or ()) if config.entrypoint is None else list(config.entrypoint)
+    said = ImageOptions(image)
+    entrypoint = said.words("Entrypoint") if config.entrypoint is None else list(config.entrypoint)
     # A new entrypoint makes the image's CMD meaningless.
-    command = list(config.command) or (list(image.get("Cmd") or ()) if config.entrypoint is None else [])
-    env = merge_env(map(str, image.get("Env") or ()), config.env)
-    exposed = {**(image.get("ExposedPorts") or {}), **{p: {} for p in config.expose}}
+    command = list(config.command) or (said.words("Cmd") if config.entrypoint is None else [])
+    env = merge_env(said.words("Env"), config.env)
+    exposed = {**said.keys("ExposedPorts"), **{p: {} for p in config.expose}}
     exposed |= {f"{p.container_port}/{p.protocol}": {} for p in config.ports}
     out: dict[str, Any] = {
         "Hostname": hostname,
         "Domainname": config.domainname,
-        "User": config.user or image.get("User") or "",
+        "User": config.user or said.text("User"),
         "AttachStdin": "stdin" in config.attach,
         "AttachStdout": "stdout" in config.attach,
         "AttachStderr": "stderr" in config.attach,
@@ -106,35 +108,33 @@ def merge_config(
         "Cmd": command or None,
         "Image": image_name,
         "Volumes": {
-            **(image.get("Volumes") or {}),
+            **said.keys("Volumes"),
             **{m.target: {} for m in config.mounts if m.kind == "volume" and not m.source},
         }
         or None,
-        "WorkingDir": config.workdir or image.get("WorkingDir") or "",
+        "WorkingDir": config.workdir or said.text("WorkingDir"),
         "Entrypoint": entrypoint or None,
-        "OnBuild": image.get("OnBuild") or None,
-        "Labels": {**(image.get("Labels") or {}), **config.labels},
+        "OnBuild": said.words("OnBuild") or None,
+        "Labels": {**said.table("Labels"), **config.labels},
     }
     if not exposed:
         del out["ExposedPorts"]
-    if stop := config.stop_signal or image.get("StopSignal"):
+    if stop := config.stop_signal or said.text("StopSignal"):
         out["StopSignal"] = stop
     if config.stop_timeout is not None:
         out["StopTimeout"] = config.stop_timeout
-    if image.get("Shell"):
-        out["Shell"] = image["Shell"]
-    health = _health(image.get("Healthcheck"), config.health)
+    if shell := said.words("Shell"):
+        out["Shell"] = shell
+    health = _health(said, config.health)
     if health:
         out["Healthcheck"] = health
     return out
 
 
-def _health(image: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if own is None:
-        return dict(image) if image else None
-    if own.get("Test") == ["NONE"]:
+def _health(image: ImageOptions, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if own is not None and own.get("Test") == ["NONE"]:
         return dict(own)
-    return {**(image or {}), **own}
+    return {**image.health(), **(own or {})} or None
 
 
 def argv(merged: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,12 @@ def hosts(extra: Iterable[str], addresses: Iterable[tuple[str, Sequence[str]]], 
     return "".join(lines)
 
 
+def host_names(hostname: str, domainname: str = "") -> list[str]:
+    """What a container calls itself in /etc/hosts: its full name, and that up to the first dot."""
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    return list(dict.fromkeys([full, full.partition(".")[0] or full]))
+
+
 def host_hosts(text: str, extra: Iterable[str]) -> str:
     """The host's own file with --add-host, for ``--network host``."""
     more = "".join(

@@ -82,7 +82,9 @@ def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> Use
         gid = _group(known, wanted_group)
     elif entry:
         extra = [g.gid for g in known if entry.name in g.members]
-    extra += [_group(known, name) for name in groups]
+    for added in (_group(known, name) for name in groups):
+        if added not in (gid, *extra):
+            extra.append(added)
     return User(
         uid, gid, (gid, *extra), entry.home if entry and entry.home else "/", entry.name if entry else ""
     )

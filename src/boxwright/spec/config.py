@@ -133,9 +133,11 @@ class ImageConfig:
 
     @property
     def env(self) -> tuple[str, ...]:
-        """``NAME=value`` entries."""
-        return tuple(str(e) for e in self.config.get("Env") or ())
+        """``NAME=value`` entries; none when another tool wrote something else there."""
+        env = self.config.get("Env")
+        return tuple(map(str, env)) if isinstance(env, list) else ()
 
     @property
     def labels(self) -> dict[str, str]:
-        return {str(k): str(v) for k, v in (self.config.get("Labels") or {}).items()}
+        labels = self.config.get("Labels")
+        return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}

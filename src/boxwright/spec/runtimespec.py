@@ -117,6 +117,10 @@ class LimitInvalid(Invalid):
     """A resource limit is out of range or unknown."""
 
 
+class ProcessInvalid(Invalid):
+    """No process can be started with this text: a NUL ends it, or a variable has no name."""
+
+
 def _capability(name: str, what: str) -> str:
     full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
     if full == "CAP_ALL":
@@ -203,7 +207,16 @@ def process(
     umask: int | None = None,
 ) -> dict[str, Any]:
     """A `process` object, for `base_spec` and for exec. A user other than root gets the capabilities only as its
-    bounding set, as in Docker. `size` is (rows, columns) of the terminal."""
+    bounding set, as in Docker. `size` is (rows, columns) of the terminal. Raises ProcessInvalid."""
+    for what, texts in (("argument", argv), ("environment variable", env), ("working directory", (cwd,))):
+        for text in texts:
+            if "\0" in text:
+                raise ProcessInvalid(f"invalid {what} {text!r}: it contains a NUL byte")
+    for text in env:
+        if not text.partition("=")[0]:
+            raise ProcessInvalid(f"invalid environment variable {text!r}: its name is empty")
+    if not cwd.startswith("/") and cwd:
+        raise ProcessInvalid(f"the working directory {cwd!r} is invalid, it needs to be an absolute path")
     caps = list(capabilities)
     held = {"bounding": caps} if uid else {"bounding": caps, "effective": caps, "permitted": caps}
     user: dict[str, Any] = {"uid": uid, "gid": gid}

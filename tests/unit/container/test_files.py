@@ -123,3 +123,17 @@ def test_frames_with_values() -> None:
 def test_an_endless_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="frame of"):
         list(frames.Decoder().feed(frames.HEADER.pack(1, 1 << 30)))
+
+
+@pytest.mark.parametrize(
+    ("hostname", "domain", "names"),
+    [
+        ("web", "", ["web"]),
+        ("a.b", "", ["a.b", "a"]),
+        ("web", "example.org", ["web.example.org", "web"]),
+        ("a.b", "c", ["a.b.c", "a"]),
+        (".x", "", [".x"]),
+    ],
+)
+def test_names_of_a_container(hostname: str, domain: str, names: list[str]) -> None:
+    assert files.host_names(hostname, domain) == names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from boxwright.spec import runtimespec as rs
@@ -89,3 +91,19 @@ def test_mounts_of_the_user_replace_the_defaults() -> None:
 def test_a_shared_network_keeps_the_hosts_sysctls() -> None:
     assert rs.base_spec("/t", rs.process(["x"]))["linux"]["sysctl"] == rs.SYSCTLS
     assert rs.base_spec("/t", rs.process(["x"]), namespaces={"network": None})["linux"]["sysctl"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "text"),
+    [
+        (["a\0b"], {}, r"invalid argument 'a\\x00b': it contains a NUL byte"),
+        (["a"], {"env": ["A=x\0y"]}, "invalid environment variable .*: it contains a NUL byte"),
+        (["a"], {"env": ["=x"]}, "invalid environment variable '=x': its name is empty"),
+        (["a"], {"env": [""]}, "invalid environment variable '': its name is empty"),
+        (["a"], {"cwd": "rel"}, "the working directory 'rel' is invalid"),
+        (["a"], {"cwd": "/a\0"}, "invalid working directory .*: it contains a NUL byte"),
+    ],
+)
+def test_no_process_has_such_text(words: list[str], options: dict[str, Any], text: str) -> None:
+    with pytest.raises(rs.ProcessInvalid, match=text):
+        rs.process(words, **options)

@@ -72,21 +72,28 @@ def run(ctx: Context, args: Namespace) -> int:
 
 def _run(ctx: Context, args: Namespace, session: Session) -> int:
     from boxwright.cli.container.options import read
-    from boxwright.container.options import OptionInvalid
     from boxwright.runtime.process import require_root
 
     require_root("running containers")  # before a container is made that cannot run
-    if args.detach and args.attach:
-        raise OptionInvalid("conflicting options: cannot specify both --attach and --detach")
     config = read(ctx, args)
+    if args.detach and args.attach:
+        return _refused(ctx, "conflicting options: cannot specify both --attach and --detach")
     if args.tty and args.interactive and not args.detach and not ctx.stdin_is_tty:
-        raise OptionInvalid("the input device is not a TTY", hint="leave -t out, or -i")
+        return _refused(ctx, "the input device is not a TTY", "leave -t out, or -i")
     container = make(ctx, args, config)
     if args.detach:
         return _detached(ctx, container, session)
     from boxwright.cli.container.attach import Attachment
 
     return Attachment(ctx, container, session, keys=args.detach_keys, proxy=args.sig_proxy).run()
+
+
+def _refused(ctx: Context, message: str, hint: str = "") -> int:
+    """What the client itself refuses has exit code 1, not 125: no engine was asked."""
+    from boxwright.cli.report import report
+    from boxwright.container.options import OptionInvalid
+
+    return report(ctx, OptionInvalid(message, hint=hint))
 
 
 def _detached(ctx: Context, container: Container, session: Session) -> int:

@@ -18,6 +18,7 @@ else:
 
 _SIGCHLD = 17
 _IGNORED = (1, 2, 3, 13, 15)  # HUP INT QUIT PIPE TERM: ends with its container, not before
+_LONGEST = 86400.0  # seconds of one wait: epoll counts milliseconds in 32 bits
 _CHUNK = 64 << 10
 QUEUE_FULL = 1 << 20  # bytes that one slow client may lag behind before the container has to wait
 _QUEUE_LOW = 256 << 10
@@ -74,7 +75,7 @@ class Loop:
         """Until `running` is false."""
         self._reap()
         while self.running:
-            wait = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
+            wait = min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST) if self._timers else -1
             for fd, events in self._epoll.poll(wait):
                 handler = self._handlers.get(fd)
                 if handler is not None:
