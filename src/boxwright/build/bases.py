@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from boxwright.image.store import ImageStore, ResolvedImage
+    from boxwright.spec.descriptor import Descriptor
 else:
     Protocol = object  # what it is for is checked before it runs
 
@@ -38,6 +39,11 @@ class Registries(Protocol):
 
     def pull(self, name: str, platform: Platform, emit: Callable[[str, int, int], None]) -> None:
         """Bring the image into the store; `emit` hears (what, bytes so far, bytes in all)."""
+
+    def push(
+        self, name: str, compression: str, level: int | None, emit: Callable[[str, int, int], None]
+    ) -> Descriptor:
+        """Bring the image of this name to its registry; what the name points at there then."""
 
 
 @dataclass

@@ -15,19 +15,31 @@ from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
 from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
 from boxwright.build.ops.context import Sandbox, StepContext
+from boxwright.build.outputs import wanted_outputs
 from boxwright.build.plan import Plan, Planner, PlanOptions
-from boxwright.build.progress import BuildWarning, Emit, StepDone, StepLog, StepStarted, StepStatus, ignore
+from boxwright.build.progress import (
+    BuildWarning,
+    Emit,
+    StepDone,
+    StepFailed,
+    StepLog,
+    StepStarted,
+    StepStatus,
+    ignore,
+)
 from boxwright.build.request import BuildFailed, BuildRequest, BuildResult, RequestInvalid, StepResult
 from boxwright.build.solver import Solver
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.build.outputs import Push
     from boxwright.content.lease import Lease
     from boxwright.image.rooms import Rooms
 
@@ -55,7 +67,11 @@ class Building:
         self._flights = Flights(rooms.root)
         self._cache = StepCache(rooms.db)
         self._bases = EngineBases(rooms.images_store, registries, self.emit, request.pull)
-        self._names = tuple(_normal(tag) for tag in request.tags)
+        self._wanted = wanted_outputs(
+            request.outputs, [_normal(tag) for tag in request.tags], len(request.platforms)
+        )
+        self._registries = registries
+        self._warnings: list[BuildWarning] = []
         self._inputs: Inputs
         self._sandbox = sandbox_of(rooms, request)
         self._epoch = epoch_of(rooms, request)
@@ -107,10 +123,13 @@ class Building:
         reports = [r for r in solver.reports(targets) if not r.vertex.hidden]
         steps = tuple(StepResult(r.vertex.name, r.cached, r.seconds, r.tree.bytes, r.reason) for r in reports)
         duration = time.monotonic() - self._began
+        warnings = tuple(self._warnings)
         if exported is None:
-            return BuildResult("", "", (), steps, duration)
+            return BuildResult("", "", (), steps, duration, warnings)
         descriptor = {"mediaType": exported.media_type, "digest": exported.target, "size": exported.size}
-        return BuildResult(exported.image_id, exported.target, self._names, steps, duration, (), descriptor)
+        return BuildResult(
+            exported.image_id, exported.target, self._wanted.names, steps, duration, warnings, descriptor
+        )
 
     def _check(self, platform: Platform) -> None:
         """Tell what is probably not meant. Raises DockerfileError where the file wants that to end the build."""
@@ -168,25 +187,46 @@ class Building:
             self._planned_at = planner.where
 
     def _export(self, plans: Sequence[Plan], solver: Solver) -> Exported | None:
-        from boxwright.build.outputs import wanted_outputs, write_outputs
+        from boxwright.build.outputs import write_outputs
 
-        to_store, others = wanted_outputs(self.request.outputs)
+        wanted = self._wanted
         step = "exporting"
         exported: Exported | None = None
-        if to_store or any(o.type in ("oci", "docker") for o in others):
+        if wanted.store or any(o.type in ("oci", "docker") for o in wanted.files):
             self.emit(StepStarted(step, "exporting to image"))
             began = time.monotonic()
             exported = self._images(plans, solver, step)
             self.emit(StepDone(step, time.monotonic() - began))
-        if others:
+        if wanted.files:
             write_outputs(
                 self,
-                others,
+                wanted.files,
                 [(plan, solver.report(plan.target).tree) for plan in plans],
                 exported,
-                self._names,
+                wanted.names,
             )
+        for push in wanted.pushes:
+            for name in push.names:
+                exported = self._pushed(name, push, exported)
         return exported
+
+    def _pushed(self, name: str, push: Push, exported: Exported | None) -> Exported:
+        """Push one name; the image as the registry has it, whose layers are compressed."""
+        assert exported is not None
+        step, began = f"pushing {name}", time.monotonic()
+        self.emit(StepStarted(step, f"pushing {name}"))
+
+        def told(what: str, current: int, total: int) -> None:
+            self.emit(StepStatus(step, what, current, total, done=current >= total))
+
+        try:
+            desc = self._registries.push(name, push.compression, push.level, told)
+        except BoxwrightError as error:
+            self.emit(StepFailed(step, str(error)))
+            raise
+        self.emit(StepStatus(step, f"pushing manifest for {name}@{desc.digest}", done=True))
+        self.emit(StepDone(step, time.monotonic() - began))
+        return replace(exported, target=str(desc.digest), media_type=desc.media_type, size=desc.size)
 
     def _images(self, plans: Sequence[Plan], solver: Solver, step: str) -> Exported:
         exporter = Exporter(self.rooms.images_store, self._cache, stamp=self.stamp, epoch=self._epoch)
@@ -197,8 +237,8 @@ class Building:
 
             exported = make_index(self.rooms, made, [plan.platform for plan in plans])
         self.emit(StepStatus(step, f"writing image {exported.image_id}", done=True))
-        exporter.name(exported, self._names)
-        for name in self._names:
+        exporter.name(exported, self._wanted.names)
+        for name in self._wanted.names:
             self.emit(StepStatus(step, f"naming to {name}", done=True))
         return exported
 
@@ -223,6 +263,8 @@ class Building:
         """Pass an event on; keep the end of each step's output, for the error that may come."""
         if isinstance(event, StepLog):
             self._logs.setdefault(event.step, _Said()).add(event)
+        elif isinstance(event, BuildWarning):
+            self._warnings.append(event)
         self._out(event)  # type: ignore[arg-type]
 
     def step(self, vertex: Vertex) -> StepContext:

@@ -86,6 +86,19 @@ def parse_output(text: str) -> Output:
     return Output(kind, values.pop("dest", ""), values)
 
 
+def outputs(texts: Iterable[str], *, load: bool = False, push: bool = False) -> tuple[Output, ...]:
+    """``--output`` with its short forms: `load` is ``type=docker``, `push` is ``type=registry``, or makes the images
+    among the outputs be pushed. Raises RequestInvalid."""
+    found = [parse_output(text) for text in texts]
+    if push:
+        images = [o for o in found if o.type in ("image", "registry")]
+        pushed = [Output(o.type, o.dest, {**o.options, "push": "true"}) if o in images else o for o in found]
+        found = pushed if images else [*found, Output("registry")]
+    if load and not any(o.type == "docker" and not o.dest for o in found):
+        found.append(Output("docker"))
+    return tuple(found)
+
+
 def parse_hosts(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """``name:address`` or ``name=address``, the address perhaps in brackets. Raises RequestInvalid."""
     found = []

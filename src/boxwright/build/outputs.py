@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.build.export import Exported
 from boxwright.build.graph import Tree
 from boxwright.build.plan import Plan
+from boxwright.build.progress import BuildWarning
 from boxwright.build.request import Output, RequestInvalid
 from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,26 +24,135 @@ if TYPE_CHECKING:
     from boxwright.build.builder import Building
     from boxwright.image.rooms import Rooms
     from boxwright.layer.view import LayersView
+    from boxwright.layer.write import TarBuilder
 
-_KINDS = ("image", "docker", "oci", "local", "tar", "cacheonly", "registry")
+# What each type takes beside `type`; BuildKit knows more, which would do nothing here.
+_IMAGE = ("name", "push", "store", "compression", "compression-level")
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "image": _IMAGE,
+    "registry": _IMAGE,
+    "docker": ("dest", "name"),
+    "oci": ("dest", "name", "tar"),
+    "local": ("dest", "platform-split"),
+    "tar": ("dest", "platform-split"),
+    "cacheonly": (),
+}
+_INSTEAD = {
+    "annotation": "give --annotation KEY=VALUE",
+    "annotation-index": "give --annotation KEY=VALUE",
+    "rewrite-timestamp": "layers that are made here have the times of SOURCE_DATE_EPOCH without it",
+    "oci-mediatypes": "the media types are OCI's",
+}
+_COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "uncompressed": "none"}
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
-def wanted_outputs(outputs: Sequence[Output]) -> tuple[bool, list[Output]]:
-    """Whether the image goes into the store, and what else is to be written. Raises RequestInvalid."""
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Names that are to be pushed, and how layers made here are compressed (`level` None: the usual one)."""
+
+    names: tuple[str, ...]
+    compression: str = "gzip"
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the outputs of a request come to: whether the image is kept in the store, its normalised names there, what
+    is pushed, and what is written."""
+
+    store: bool
+    names: tuple[str, ...]
+    pushes: tuple[Push, ...] = ()
+    files: tuple[Output, ...] = ()
+
+
+def wanted_outputs(outputs: Sequence[Output], names: Sequence[str], platforms: int = 1) -> Wanted:
+    """Read the outputs, of which none means the store; `names` are the build's own, normalised. Raises RequestInvalid,
+    ReferenceInvalid for what cannot be done, before anything is."""
     if not outputs:
-        return True, []
-    others: list[Output] = []
-    to_store = False
+        return Wanted(True, tuple(names))
+    kept = list(names)
+    pushes: list[Push] = []
+    files: list[Output] = []
     for output in outputs:
-        if output.type not in _KINDS:
-            raise RequestInvalid(f"unknown output type {output.type!r}", hint=f"one of {', '.join(_KINDS)}")
+        _check(output, platforms)
+        own = names_of(output) or tuple(names)
         if output.type in ("image", "registry") or (output.type == "docker" and not output.dest):
-            to_store = True
+            kept += [name for name in own if name not in kept]
+            if output.type != "docker" and (push := _push(output, own)) is not None:
+                pushes.append(push)
         elif output.type != "cacheonly":
-            if not output.dest and output.type in ("local", "oci"):
-                raise RequestInvalid(f"output type={output.type} needs dest=PATH")
-            others.append(output)
-    return to_store, others
+            files.append(output)
+    if sum(_is_stdout(output) for output in files) > 1:
+        raise RequestInvalid("only one output can be written to standard output")
+    in_store = any(o.type in ("image", "registry") or (o.type == "docker" and not o.dest) for o in outputs)
+    return Wanted(in_store, tuple(kept), tuple(pushes), tuple(files))
+
+
+def names_of(output: Output) -> tuple[str, ...]:
+    """The names that ``name=`` gives, normalised; a list is separated by commas. Raises ReferenceInvalid."""
+    texts = [text.strip() for text in output.options.get("name", "").split(",") if text.strip()]
+    return tuple(str(Reference.parse(text).with_default_tag()) for text in texts)
+
+
+def _check(output: Output, platforms: int) -> None:
+    kind = output.type
+    if kind not in _KEYS:
+        raise RequestInvalid(f"unknown output type {kind!r}", hint=f"one of {', '.join(_KEYS)}")
+    for key in (*output.options, *(("dest",) if output.dest else ())):
+        if key not in _KEYS[kind]:
+            known = ", ".join(_KEYS[kind]) or "nothing else"
+            hint = _INSTEAD.get(key.partition(".")[0].partition("[")[0]) or f"it takes {known}"
+            raise RequestInvalid(f"output type={kind} does not take {key!r}", hint=hint)
+    if not output.dest and kind in ("local", "oci"):
+        raise RequestInvalid(f"output type={kind} needs dest=PATH")
+    if kind == "oci" and not _flag(output, "tar", True) and output.dest == "-":
+        raise RequestInvalid("output type=oci,tar=false is a directory and needs dest=PATH")
+    if kind == "local" and output.dest == "-":
+        raise RequestInvalid("output type=local is a directory and needs dest=PATH", hint="type=tar,dest=-")
+    if _is_stdout(output) and sys.stdout is not None and sys.stdout.isatty():
+        raise RequestInvalid("refusing to write a tar to the terminal", hint="give dest=FILE")
+    if kind in ("image", "registry") and not _flag(output, "store", True):
+        raise RequestInvalid("output store=false is not possible: a build's image is in the store")
+    if not _flag(output, "platform-split", True) and platforms > 1:
+        raise RequestInvalid(
+            f"output type={kind},platform-split=false: files of several platforms would replace each other"
+        )
+
+
+def _is_stdout(output: Output) -> bool:
+    return output.dest == "-" or (output.type == "tar" and not output.dest)
+
+
+def _flag(output: Output, key: str, default: bool) -> bool:
+    text = output.options.get(key)
+    if text is None:
+        return default
+    if text.lower() in _TRUE or text.lower() in _FALSE:
+        return text.lower() in _TRUE
+    raise RequestInvalid(f"output {key}={text!r} is neither true nor false")
+
+
+def _push(output: Output, names: tuple[str, ...]) -> Push | None:
+    compression = output.options.get("compression", "gzip")
+    level = output.options.get("compression-level")
+    if compression not in _COMPRESSIONS:
+        raise RequestInvalid(
+            f"output compression={compression!r} is not supported", hint=f"one of {', '.join(_COMPRESSIONS)}"
+        )
+    if level is not None and not level.isdigit():
+        raise RequestInvalid(f"output compression-level={level!r} is no number")
+    if not _flag(output, "push", output.type == "registry"):
+        if "compression" in output.options or level is not None:
+            raise RequestInvalid(
+                "layers are compressed when they are pushed: compression needs push=true",
+                hint="the store keeps what is made here uncompressed",
+            )
+        return None
+    if not names:
+        raise RequestInvalid("tag is needed when pushing to registry", hint="add -t NAME, or name=NAME")
+    return Push(names, _COMPRESSIONS[compression], int(level) if level is not None else None)
 
 
 def write_outputs(
@@ -50,20 +163,27 @@ def write_outputs(
     names: Sequence[str],
 ) -> None:
     """Write every output. Raises what writing raises."""
+    from boxwright.build.directory import write_directory
+
     for output in outputs:
         if output.type in ("oci", "docker"):
             assert exported is not None
-            _archive(building.rooms, output, exported, names)
+            _archive(building.rooms, output, exported, names_of(output) or names)
             continue
-        for plan, tree in solved:
-            split = len(solved) > 1
-            view = building.step(plan.target).view(tree)
-            if output.type == "local":
-                top = Path(output.dest) / str(plan.platform).replace("/", "_") if split else Path(output.dest)
-                _directory(view, top)
-            else:
-                with _sink(output.dest) as sink:
-                    _tar(view, sink)
+        split = _flag(output, "platform-split", len(solved) > 1)
+        trees = [
+            (str(plan.platform).replace("/", "_") if split else "", building.step(plan.target).view(tree))
+            for plan, tree in solved
+        ]
+        if output.type == "tar":
+            with _sink(output.dest) as sink:
+                _tar(trees, sink)
+            continue
+        for name, view in trees:
+            if left_out := write_directory(view, Path(output.dest) / name):
+                count = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+                message = f"/{left_out[0]}{count} not written to {output.dest}: devices and sockets have no place there (type=tar has devices)"
+                building.emit(BuildWarning("", message))
 
 
 def make_index(rooms: Rooms, made: Sequence[Exported], platforms: Sequence[Platform]) -> Exported:
@@ -83,39 +203,78 @@ def make_index(rooms: Rooms, made: Sequence[Exported], platforms: Sequence[Platf
 
 
 def _archive(rooms: Rooms, output: Output, exported: Exported, names: Sequence[str]) -> None:
-    from boxwright.image.save import save
+    """An archive of the image, or its OCI layout as a directory."""
+    from boxwright.content.copy import copy
+    from boxwright.content.layout import Layout
+    from boxwright.content.lease import Lease
+    from boxwright.image.save import ArchiveSink
+    from boxwright.image.target import LocalTarget
 
-    wanted = [output.options["name"]] if output.options.get("name") else list(names) or [exported.target]
-    with _sink(output.dest) as sink:
-        save(rooms.images_store, wanted, sink)
+    with Lease(rooms.db, "build output") as lease:
+        source = LocalTarget(rooms.images_store, lease)
+        if not _flag(output, "tar", True):
+            layout = Layout(Path(output.dest), create=True)
+            desc = copy(source, exported.target, layout, "")
+            # In a layout a name is a tag; the repository is the directory.
+            for tag in dict.fromkeys(Reference.parse(name).tag for name in names) or [""]:
+                layout.tag(tag, desc)
+            return
+        with _sink(output.dest) as out:
+            archive = ArchiveSink(out, platform=rooms.images_store.default_platform)
+            desc = copy(source, exported.target, archive, "", jobs=1)
+            for name in names or [""]:
+                archive.tag(name, desc)
+            archive.close()
 
 
-def _sink(dest: str) -> BinaryIO:
+@contextmanager
+def _sink(dest: str) -> Iterator[BinaryIO]:
+    """A file that appears when it is whole, or standard output."""
     if dest in ("", "-"):
-        return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+        with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
+            yield out
+        return
     path = Path(dest)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")
+    if path.exists() and not path.is_file():  # a FIFO or a device is written as it is
+        with path.open("wb") as out:
+            yield out
+        return
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    try:
+        with temporary.open("xb") as out:
+            yield out
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _tar(view: LayersView, sink: BinaryIO) -> None:
+def _tar(trees: Sequence[tuple[str, LayersView]], sink: BinaryIO) -> None:
+    """One tree, or several each below a directory of its own."""
     from boxwright.layer.write import Entry, TarBuilder
 
     builder = TarBuilder(sink)
+    for directory, view in trees:
+        if directory:
+            builder.add(Entry(directory, "dir", 0o755))
+        _tree(builder, directory + "/" if directory else "", view)
+    builder.finish()
+
+
+def _tree(builder: TarBuilder, prefix: str, view: LayersView) -> None:
+    from boxwright.layer.write import Entry
+
     first: dict[object, str] = {}
     for node in view.walk(""):
         if not node.path or node.type == "socket":
             continue
-        known = (
-            first.setdefault(node.identity, node.path)
-            if node.type == "file" and node.links > 1
-            else node.path
-        )
-        if known != node.path:
-            builder.add(Entry(node.path, "hardlink", node.mode, node.uid, node.gid, node.mtime, link=known))
+        path = prefix + node.path
+        known = first.setdefault(node.identity, path) if node.type == "file" and node.links > 1 else path
+        if known != path:
+            builder.add(Entry(path, "hardlink", node.mode, node.uid, node.gid, node.mtime, link=known))
             continue
         entry = Entry(
-            node.path,
+            path,
             node.type,
             node.mode,
             node.uid,
@@ -131,35 +290,3 @@ def _tar(view: LayersView, sink: BinaryIO) -> None:
                 builder.add(entry, content)
         else:
             builder.add(entry)
-    builder.finish()
-
-
-def _directory(view: LayersView, top: Path) -> None:
-    """Files as a user has them: content, permissions and links; owners and devices only where that is allowed."""
-    import shutil
-
-    from boxwright.rootfs.root import Root
-
-    top.mkdir(parents=True, exist_ok=True)
-    modes: list[tuple[str, int]] = []
-    with Root.at(top) as root:
-        for node in view.walk(""):
-            if not node.path or node.type in ("socket", "char", "block", "fifo"):
-                continue
-            if node.type == "dir":
-                root.makedirs(node.path)
-                modes.append((node.path, node.mode))
-                continue
-            root.remove_tree(node.path)
-            if node.type == "symlink":
-                with root.parent(node.path) as (fd, name):
-                    os.symlink(node.link, name, dir_fd=fd)
-                continue
-            fd = root.open(node.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, node.mode & 0o777)
-            with os.fdopen(fd, "wb") as target, view.open(node) as content:
-                shutil.copyfileobj(content, target, 1 << 20)
-                os.fchmod(target.fileno(), node.mode & 0o777)
-        for path, mode in reversed(modes):
-            fd = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            os.fchmod(fd, mode & 0o777)
-            os.close(fd)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
     from boxwright.registry.client.client import RegistryClient
-    from boxwright.registry.client.transfer import Pulled
+    from boxwright.registry.client.transfer import Pulled, Pushed
 else:
     Protocol = object  # what it is for is checked before it runs
 
@@ -38,6 +38,16 @@ class Porcelain(Protocol):
 
     def pull(self, name: str, *, platform: str = "", progress: Progress | None = None) -> list[Pulled]:
         """Bring an image into the store."""
+
+    def push(
+        self,
+        name: str,
+        *,
+        compression: str = "gzip",
+        level: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Pushed]:
+        """Bring an image to its registry."""
 
     def tag(self, source: str, name: str) -> None:
         """Give an image one more name."""
@@ -73,6 +83,11 @@ class EngineRegistries:
         pulled = self._engine.pull(exact, platform=str(platform), progress=_Progress(emit))
         if reference.tag and reference.digest:
             self._engine.tag(str(pulled[0].target.digest), str(reference.with_tag(reference.tag)))
+
+    def push(self, name: str, compression: str, level: int | None, emit: Told) -> Descriptor:
+        """See Registries. Raises AccessDenied, Unavailable."""
+        pushed = self._engine.push(name, compression=compression, level=level, progress=_Progress(emit))
+        return pushed[0].target
 
 
 def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:

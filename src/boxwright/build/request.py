@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import Secret
+    from boxwright.build.progress import BuildWarning
 
 
 class RequestInvalid(Invalid):
@@ -24,7 +25,7 @@ class RequestInvalid(Invalid):
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where the result goes beside or instead of the store (dockerfile.md 2.2): `type` is image, docker, oci,
-    local, tar or cacheonly; `dest` is a path or ``-``."""
+    local, tar or cacheonly; `dest` is a path or ``-``; `options` are the others (docs/building.md)."""
 
     type: str
     dest: str = ""
@@ -95,15 +96,15 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What came out. `target` is the digest of the manifest (or index, for several platforms), `image_id` that of
-    the config; both are '' when nothing was to be exported. `duration` is seconds."""
+    """What came out. `target` is the digest of the manifest (or index, for several platforms), of a pushed image as its
+    registry has it; `image_id` that of the config; both are '' when nothing was to be exported. `duration` is seconds."""
 
     image_id: str
     target: str
     names: tuple[str, ...]
     steps: tuple[StepResult, ...]
     duration: float
-    warnings: tuple[Any, ...] = ()
+    warnings: tuple[BuildWarning, ...] = ()
     descriptor: Mapping[str, Any] = field(default_factory=dict)
 
     @property

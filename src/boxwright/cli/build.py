@@ -238,9 +238,6 @@ def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
             "image.name": ",".join(result.names),
         }
         Path(args.metadata_file).write_text(json.dumps(body, indent=2) + "\n")
-    if args.push:
-        for name in args.tag:
-            ctx.engine.push(name)
     if args.quiet and result.image_id:
         ctx.out(result.image_id)
 
@@ -266,9 +263,6 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         and os.path.lexists(context / dockerfile)
     ):
         dockerfile = context / dockerfile  # as the classic builder has it
-    outputs = [options.parse_output(text) for text in args.output]
-    if args.push and not args.tag:
-        raise Invalid("tag is needed when pushing to registry", hint="add -t NAME")
     return BuildRequest(
         context=context,
         stream=stream,
@@ -299,7 +293,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         trust_host_ca=_trust(args.trust_host_ca),
         context_metadata=args.context_metadata,
         explain=args.explain,
-        outputs=tuple(outputs),
+        outputs=options.outputs(args.output, load=args.load, push=args.push),
     )
 
 

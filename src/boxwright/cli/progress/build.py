@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
 
+_EVERY = 1.0  # seconds between two lines of one status
+_SAID = float("inf")
 KINDS = ("auto", "plain", "tty", "quiet", "none", "rawjson")
 
 
@@ -49,12 +51,13 @@ def make(ctx: Context, kind: str, *, quiet: bool) -> View:
 class _Shown:
     """A step in the plain view."""
 
-    __slots__ = ("began", "line", "name", "number")
+    __slots__ = ("began", "line", "name", "number", "told")
 
     def __init__(self, number: int, name: str) -> None:
         self.number, self.name = number, name
         self.began = time.monotonic()
         self.line: dict[int, tuple[float, bytes]] = {}  # unfinished lines by stream
+        self.told: dict[str, float] = {}  # when each status was last shown
 
 
 class Plain(View):
@@ -78,7 +81,12 @@ class Plain(View):
         if isinstance(event, StepLog):
             self._log(step, event)
         elif isinstance(event, StepStatus):
-            self._say(step, status_text(event))
+            now = time.monotonic()
+            # A line for every block would be thousands of lines for a layer.
+            if event.done or now - step.told.get(event.id, -_EVERY) >= _EVERY:
+                if step.told.get(event.id) != _SAID:
+                    self._say(step, status_text(event))
+                step.told[event.id] = _SAID if event.done else now
         elif isinstance(event, StepMissed):
             self._say(step, f"runs because: {event.reason}")
         else:

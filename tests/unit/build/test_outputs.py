@@ -1,0 +1,292 @@
+"""Where a build's result goes: names, pushes, archives, directories; what an output does not take is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxwright import Engine
+from boxwright.build import options
+from boxwright.build.outputs import wanted_outputs
+from boxwright.build.progress import BuildWarning, StepStatus
+from boxwright.build.request import BuildFailed, BuildResult, Output, RequestInvalid
+from boxwright.cli.main import main
+from boxwright.content.layout import Layout
+from boxwright.errors import Invalid
+from support_registry import FakeRegistry, running
+
+TEXT = b"FROM scratch\nARG TARGETARCH\nADD tree.tar /\nCOPY <<E /for-$TARGETARCH\ntext\nE\n"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine(tmp_path / "root")
+    yield engine
+    engine.registry.http.close()
+    engine.db.close()
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with running() as registry:
+        yield registry
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    directory = tmp_path / "context"
+    directory.mkdir()
+    with tarfile.open(directory / "tree.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, fields in (
+            ("d", {"type": tarfile.DIRTYPE, "mode": 0o1777, "mtime": 60}),
+            ("d/f", {"data": b"one", "mode": 0o4755, "mtime": 61}),
+            ("d/h", {"type": tarfile.LNKTYPE, "linkname": "d/f"}),
+            ("d/l", {"type": tarfile.SYMTYPE, "linkname": "f", "mtime": 62}),
+            ("d/p", {"type": tarfile.FIFOTYPE, "mode": 0o640, "mtime": 63}),
+            ("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
+        ):
+            info = tarfile.TarInfo(name)
+            data = fields.pop("data", b"")
+            info.size = len(data)
+            for key, value in fields.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+    return directory
+
+
+def build(engine: Engine, context: Path, *outputs: str, **more: Any) -> BuildResult:
+    return engine.build(context=context, dockerfile_data=TEXT, outputs=options.outputs(outputs), **more)
+
+
+def names(engine: Engine) -> list[str]:
+    return sorted(name for row in engine.images_store.rows() for name in row.names if "@" not in name)
+
+
+# --- what is taken -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("type=other", "unknown output type 'other'"),
+        ("type=image,nam=x", "type=image does not take 'nam'"),
+        ("type=image,dest=x", "type=image does not take 'dest'"),
+        ("type=local,dest=x,name=y", "type=local does not take 'name'"),
+        ("type=tar,dest=x,compression=zstd", "type=tar does not take 'compression'"),
+        ("type=cacheonly,dest=x", "type=cacheonly does not take 'dest'"),
+        ("type=image,annotation.a=b", "type=image does not take 'annotation.a'"),
+        ("type=image,store=false", "store=false is not possible"),
+        ("type=image,push=maybe", "push='maybe' is neither true nor false"),
+        ("type=image,compression=zstd", "compression needs push=true"),
+        ("type=registry,name=x,compression=estargz", "compression='estargz' is not supported"),
+        ("type=registry,name=x,compression-level=high", "compression-level='high' is no number"),
+        ("type=registry", "tag is needed when pushing"),
+        ("type=image,name=A B", "invalid reference"),
+        ("type=oci", "type=oci needs dest=PATH"),
+        ("type=oci,tar=false,dest=-", "needs dest=PATH"),
+        ("type=local", "type=local needs dest=PATH"),
+        ("type=local,dest=-", "needs dest=PATH"),
+        ("type=oci,dest=x,tar=perhaps", "tar='perhaps' is neither true nor false"),
+        ("type=tar,dest=x,platform-split=perhaps", "platform-split='perhaps' is neither"),
+    ],
+)
+def test_what_has_no_effect_is_refused_before_anything_is_done(
+    engine: Engine, context: Path, text: str, message: str
+) -> None:
+    heard: list[Any] = []
+    with pytest.raises(Invalid, match=message):
+        build(engine, context, text, progress=heard.append)
+    assert heard == []
+    assert engine.images_store.rows() == []
+
+
+def test_two_outputs_cannot_share_standard_output() -> None:
+    with pytest.raises(RequestInvalid, match="only one output"):
+        wanted_outputs(options.outputs(["-", "type=oci,dest=-"]), ())
+
+
+def test_platforms_that_would_replace_each_other() -> None:
+    with pytest.raises(RequestInvalid, match="would replace each other"):
+        wanted_outputs([Output("local", "x", {"platform-split": "false"})], (), 2)
+
+
+def test_the_short_forms() -> None:
+    assert options.outputs([]) == ()
+    assert options.outputs([], push=True) == (Output("registry"),)
+    assert options.outputs([], load=True) == (Output("docker"),)
+    assert options.outputs(["type=image,name=x", "out"], push=True) == (
+        Output("image", "", {"name": "x", "push": "true"}),
+        Output("local", "out"),
+    )
+    assert options.outputs(["out"], push=True) == (Output("local", "out"), Output("registry"))
+
+
+# --- names and pushes --------------------------------------------------------------------------
+
+
+def test_an_output_names_the_image(engine: Engine, context: Path) -> None:
+    result = build(engine, context, 'type=image,"name=one,r.example/two:3"', tags=("zero",))
+    assert names(engine) == [
+        "docker.io/library/one:latest",
+        "docker.io/library/zero:latest",
+        "r.example/two:3",
+    ]
+    assert sorted(result.names) == names(engine)
+
+
+def test_pushed_is_pushed(engine: Engine, context: Path, registry: FakeRegistry) -> None:
+    """Each name is in its registry, and the result names what the registry has."""
+    heard: list[Any] = []
+    where = f"{registry.host}/lib/app"
+    result = build(engine, context, f"type=image,push=true,name={where}:1", progress=heard.append)
+    media_type, raw = registry.manifests["lib/app"]["1"]
+    assert registry.manifests["lib/app"][result.target] == (media_type, raw)
+    assert result.descriptor == {"mediaType": media_type, "digest": result.target, "size": len(raw)}
+    assert json.loads(raw)["config"]["digest"] == result.image_id
+    pushing = [e for e in heard if isinstance(e, StepStatus) and e.step.startswith("pushing")]
+    assert pushing[-1].id == f"pushing manifest for {where}:1@{result.target}"
+    blobs = {event.id for event in pushing[:-1] if event.done}
+    assert len(blobs) == len(json.loads(raw)["layers"]) + 1 and all(b.startswith("sha256:") for b in blobs)
+    build(engine, context, "type=registry,compression=zstd", tags=(f"{where}:2",))
+    assert "zstd" in registry.manifests["lib/app"]["2"][1].decode()
+    build(engine, context, f"type=registry,push=false,name={where}:3")
+    assert set(registry.manifests["lib/app"]) >= {"1", "2"} and "3" not in registry.manifests["lib/app"]
+
+
+def test_a_push_that_fails_is_a_build_that_fails(
+    engine: Engine, context: Path, registry: FakeRegistry
+) -> None:
+    registry.basic = ("me", "secret")
+    with pytest.raises(BuildFailed, match="failed to solve"):
+        build(engine, context, "type=registry", tags=(f"{registry.host}/lib/app:1",))
+
+
+def test_the_metadata_file_names_what_was_pushed(
+    context: Path,
+    registry: FakeRegistry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
+    (context / "Dockerfile").write_bytes(TEXT)
+    name = f"{registry.host}/lib/app:1"
+    words = ["build", "-t", name, "--push", "--metadata-file", str(tmp_path / "meta"), str(context)]
+    assert main(words) == 0
+    meta = json.loads((tmp_path / "meta").read_text())
+    digest = meta["containerimage.digest"]
+    assert registry.manifests["lib/app"][digest] == registry.manifests["lib/app"]["1"]
+    assert meta["containerimage.descriptor"]["digest"] == digest and meta["image.name"] == name
+    assert f"pushing manifest for {name}@{digest} done" in capfd.readouterr().err
+
+
+# --- archives ----------------------------------------------------------------------------------
+
+
+def test_names_in_archives(engine: Engine, context: Path, tmp_path: Path) -> None:
+    build(
+        engine,
+        context,
+        f"type=oci,dest={tmp_path}/o.tar,name=mine:1",
+        f"type=docker,dest={tmp_path}/d.tar,name=yours",
+    )
+    for file, name in (("o.tar", "mine:1"), ("d.tar", "yours:latest")):
+        with tarfile.open(tmp_path / file) as tar:
+            body = tar.extractfile("manifest.json")
+            assert body is not None and json.load(body)[0]["RepoTags"] == [name]
+
+
+def test_an_oci_output_can_be_a_directory(engine: Engine, context: Path, tmp_path: Path) -> None:
+    result = build(engine, context, f"type=oci,tar=false,dest={tmp_path}/layout", tags=("app:7",))
+    layout = Layout(tmp_path / "layout")
+    assert str(layout.resolve("7").digest) == result.target == str(layout.resolve("").digest)
+    with layout.open(layout.resolve("7")) as body:
+        assert json.load(body)["config"]["digest"] == result.image_id
+
+
+def test_a_failed_output_leaves_no_file(
+    engine: Engine, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boxwright.layer.write import TarBuilder
+
+    def full(self: TarBuilder) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TarBuilder, "finish", full)
+    (tmp_path / "out").mkdir()
+    for kind in ("oci", "tar"):
+        with pytest.raises(OSError, match="No space"):
+            build(engine, context, f"type={kind},dest={tmp_path}/out/file")
+        assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_pipe_is_written_as_it_is(engine: Engine, context: Path, tmp_path: Path) -> None:
+    import threading
+
+    os.mkfifo(tmp_path / "pipe")
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    build(engine, context, f"type=tar,dest={tmp_path}/pipe")
+    reader.join()
+    assert (tmp_path / "pipe").is_fifo() and tarfile.open(fileobj=io.BytesIO(got[0])).getnames()
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def test_several_platforms_in_one_tar(engine: Engine, context: Path, tmp_path: Path) -> None:
+    platforms = ("linux/amd64", "linux/arm64")
+    build(engine, context, f"type=tar,dest={tmp_path}/t", f"{tmp_path}/d", platforms=platforms)
+    with tarfile.open(tmp_path / "t") as tar:
+        found = tar.getnames()
+        assert tar.getmember("linux_arm64/d/h").linkname == "linux_arm64/d/f"
+    for arch in ("amd64", "arm64"):
+        top = f"linux_{arch}"
+        assert {top, f"{top}/d/f", f"{top}/for-{arch}"} <= set(found)
+        assert (tmp_path / "d" / top / f"for-{arch}").read_text() == "text\n"
+    build(engine, context, f"type=tar,dest={tmp_path}/one,platform-split=true", platforms=platforms[:1])
+    with tarfile.open(tmp_path / "one") as tar:
+        assert "linux_amd64/d/f" in tar.getnames()
+
+
+def test_a_directory_is_what_the_image_has(engine: Engine, context: Path, tmp_path: Path) -> None:
+    """Times, hard links, sticky bits and FIFOs; no setuid bits, devices or files out of the directory."""
+    out = tmp_path / "out"
+    (out / "d/f").mkdir(parents=True)
+    (out / "d/kept").write_text("kept")
+    victim = tmp_path / "victim"
+    victim.write_text("victim")
+    (out / "d/l").symlink_to(victim)
+    result = build(engine, context, str(out))
+    found = {name: (out / name).lstat() for name in ("d", "d/f", "d/h", "d/l", "d/p")}
+    assert {name: info.st_mtime for name, info in found.items()} == {
+        "d": 60,
+        "d/f": 61,
+        "d/h": 61,
+        "d/l": 62,
+        "d/p": 63,
+    }
+    assert found["d/f"].st_ino == found["d/h"].st_ino
+    assert stat.filemode(found["d"].st_mode) == "drwxrwxrwt"
+    assert stat.filemode(found["d/f"].st_mode) == "-rwxr-xr-x"
+    assert stat.filemode(found["d/p"].st_mode) == "prw-r-----"
+    assert os.readlink(out / "d/l") == "f" and victim.read_text() == "victim"
+    assert (out / "d/kept").exists() and not (out / "null").exists()
+    assert [w.message for w in result.warnings] == [
+        f"/null not written to {out}: devices and sockets have no place there (type=tar has devices)"
+    ]
+
+
+def test_warnings_are_in_the_result(engine: Engine) -> None:
+    result = engine.build(dockerfile_data=b"FROM scratch as x\nMAINTAINER me\n")
+    assert {(w.rule, w.line) for w in result.warnings} == {("FromAsCasing", 1), ("MaintainerDeprecated", 2)}
+    assert all(isinstance(w, BuildWarning) for w in result.warnings)
