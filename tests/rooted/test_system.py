@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,40 @@ def test_the_parts_are_what_du_sees(run: Run, tmp_path: Path) -> None:
     du = ["du", "-sxB1", "--exclude=*.db-wal", "--exclude=*.db-shm", str(tmp_path / "root")]
     seen = int(subprocess.run(du, capture_output=True, check=True).stdout.split()[0])
     assert abs(total - seen) <= seen / 100
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute("PRAGMA user_version=999")
+
+
+def _nonsense(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as sql, sql:
+        sql.execute("UPDATE containers SET record = 'no JSON'")
+
+
+def _no_database(path: Path) -> None:
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+    path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+
+
+def _a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("harm", [_newer, _nonsense, _no_database, _a_directory])
+def test_reset_works_on_any_store(run: Run, tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """A running container, a volume that is mounted, and rows that cannot be read: everything ends and goes."""
+    root = tmp_path / "root"
+    run("import", "-", "base:1", stdin=busybox_tar())
+    device = ("-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m")
+    run("volume", "create", *device, "vol")
+    again = ("--restart", "always", "--network", "none")
+    box = run("run", "-d", *again, "-v", "vol:/v", "base:1", "sleep", "600").strip()
+    pid = json.loads((root / "containers" / box / "state.json").read_text())["Pid"]
+    harm(root / "boxwright.db")
+    assert "Removed everything" in run("system", "reset", "-f")
+    assert not root.exists() and not os.path.exists(f"/proc/{pid}")
+    assert run("images", "-q") == ""

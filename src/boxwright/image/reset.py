@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from boxwright.errors import Conflict
@@ -41,24 +39,28 @@ class StillMounted(Conflict):
     """Something under the root is a mount point, so removing would reach into it."""
 
 
+# Where rooms mount something of theirs under a root.
+_MOUNTS = ("containers/*/rootfs", "work/*/rootfs", "work/*/.mount-*", "volumes/*/_data", "mounts/*")
+
+
 def remove_root(root: Path) -> None:
-    """Remove what the store keeps under `root`. Raises StillMounted."""
-    # The raw table, since a removal through a mount would delete what is mounted (a container's bind, say).
-    prefix = f"{root}/".encode().replace(b" ", b"\\040")
-    with open("/proc/self/mountinfo", "rb") as table:
-        mounted = [line.split()[4] for line in table if line.split()[4].startswith(prefix)]
-    if mounted:
+    """Unmount and remove what the store keeps under `root`; nothing of it may run. Raises StillMounted."""
+    from boxwright.image.collect import erase
+    from boxwright.snapshot.mount import detach, mounted_below
+
+    for place in reversed(mounted_below(root)):
+        inside = place.relative_to(root)
+        if any(len(inside.parts) == p.count("/") + 1 and inside.match(p) for p in _MOUNTS):
+            detach(place)
+    # What is left was mounted by others: a removal would reach into it, and delete what is there.
+    if mounted := mounted_below(root):
         raise StillMounted(
-            f"{os.fsdecode(mounted[0])} is still mounted",
+            f"{mounted[0]} is still mounted",
             hint="stop what uses it, or unmount it, then try again",
         )
-    for name in _FOLDERS:
-        if (root / name).is_dir():
-            shutil.rmtree(root / name)
     # One lock for each bridge; a copy of the database from before each change of its schema.
-    for path in (*root.glob("network.lock.*"), *root.glob("boxwright.db.v*")):
-        path.unlink(missing_ok=True)
-    for name in _FILES:
-        (root / name).unlink(missing_ok=True)
+    more = [path.name for pattern in ("network.lock.*", "boxwright.db.v*") for path in root.glob(pattern)]
+    for name in (*_FOLDERS, *more, *_FILES):
+        erase(root / name)
     if root.is_dir() and not any(root.iterdir()):
         root.rmdir()

@@ -111,8 +111,20 @@ def find_overlay(upper: Path) -> Path | None:
     for line in text.splitlines():
         fields = line.split()
         if wanted in fields[3].split(b","):
-            return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes((int(m[1], 8),)), fields[1])))
+            return _unescaped(fields[1])
     return None
+
+
+def mounted_below(top: Path) -> list[Path]:
+    """Mount points below a directory, in the order in which they were mounted. They are told by the mount table, so that
+    one with the device of its surroundings counts, and nothing is looked at."""
+    with open("/proc/self/mounts", "rb") as table:
+        places = [_unescaped(line.split()[1]) for line in table]
+    return [place for place in places if top in place.parents]
+
+
+def _unescaped(field: bytes) -> Path:
+    return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes((int(m[1], 8),)), field)))
 
 
 def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -> int:

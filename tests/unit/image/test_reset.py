@@ -24,3 +24,10 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     remove_root(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_copies_of_the_database_go_along(tmp_path: Path) -> None:
+    LocalStore(tmp_path / "root")
+    (tmp_path / "root/boxwright.db.v1").write_bytes(b"")
+    remove_root(tmp_path / "root")
+    assert not (tmp_path / "root").exists()
