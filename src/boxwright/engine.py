@@ -556,18 +556,10 @@ class Engine:
         Only what the store made is removed; the root itself goes when nothing else is in it. Works on any store, also on
         one whose database is damaged or newer. Raises DoesNotEnd, StillMounted.
         """
-        from boxwright.errors import BoxwrightError
         from boxwright.image.reset import remove_root
 
-        try:
-            for container in self.containers.list(all=True):
-                self.containers.remove(container, force=True)
-            for network in self.containers.networks.list():
-                self.containers.networks.take_down(network)
-            self.db.close()
-        except (BoxwrightError, ValueError, LookupError, TypeError):
-            # The rows cannot be read, or say nonsense: a newer store, a damaged one, a file that is no database.
-            self.containers.end_all()
+        self.containers.end_all()
+        self.db.close()
         remove_root(self.root)
 
     def info(self) -> dict[str, Any]:

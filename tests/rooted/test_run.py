@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from boxwright.container.config import ContainerConfig
 from boxwright.runtime.oci import ExecutableMissing
 from support_containers import IMAGE, Root, busybox_root, eventually
 
@@ -235,6 +238,47 @@ def test_stop_asks_first(root: Root) -> None:
     eventually(lambda: root.out("logs", "polite") == "ready")
     root.run("stop", "polite")
     assert root.out("wait", "polite") == "9"
+
+
+@pytest.mark.parametrize("lost", ["state", "directory", "both directories"])
+def test_a_created_container_starts_whatever_a_power_cut_took(root: Root, lost: str) -> None:
+    box = root.out("create", "--network", "none", "-w", "/made/here", IMAGE, "pwd")
+    work = root.path / "work" / box
+    if lost == "state":
+        (work / "state").write_text("")
+    else:
+        shutil.rmtree(work)
+    if lost == "both directories":
+        shutil.rmtree(root.path / "containers" / box)
+    assert root.out("start", "-a", box) == "/made/here"
+    assert root.out("diff", box).splitlines()[-1] == "A /made/here"
+
+
+def test_a_row_is_made_after_its_tree_and_goes_before_it(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    containers, snapshots = root.engine.containers, root.engine.snapshots
+    before = sorted(os.listdir(root.path / "work"))
+
+    def cut(*words: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    def rows() -> Sequence[object]:
+        with root.engine.db.read() as sql:
+            return sql.execute("SELECT id FROM containers").fetchall()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(snapshots, "prepare", lambda *words: cut() if rows() == [] else None)
+        containers.create(ContainerConfig(IMAGE))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(containers, "_insert", cut)
+        containers.create(ContainerConfig(IMAGE))
+    assert rows() == [] and sorted(os.listdir(root.path / "work")) == before, "an attempt leaves nothing"
+    box = containers.create(ContainerConfig(IMAGE))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(snapshots, "discard", cut)
+        containers.remove(box)
+    assert rows() == [] and (root.path / "work" / box.id / "state").exists()
+    root.out("system", "prune", "-f")
+    assert sorted(os.listdir(root.path / "work")) == before and not box.directory.exists()
 
 
 def test_names_conflict(root: Root) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -254,6 +255,29 @@ class SnapshotSuite:
             (snapshots.mount("k") / f"f{number}").write_text("f")
             snapshots.unmount("k")
         assert len([*snapshots.changes("k")]) == 3
+
+    @pytest.mark.parametrize("left", ["nothing", "an empty file", "half a line", "no directory"])
+    def test_what_a_power_cut_took_is_made_again(
+        self, snapshots: Snapshotter, stack: list[DiffID], tmp_path: Path, left: str
+    ) -> None:
+        """A damaged `state` is no tree, above all no view; `restore` makes it a writable one again."""
+        snapshots.prepare("k", stack)
+        state = tmp_path / "root/work/k/state"
+        before = state.read_text()
+        snapshots.restore("k", stack)
+        if left == "no directory":
+            shutil.rmtree(state.parent)
+        elif left == "nothing":
+            state.unlink()
+        else:
+            state.write_text("" if left == "an empty file" else "wri")
+        for use in (snapshots.mounts, snapshots.usage, snapshots.seal, snapshots.open):
+            with pytest.raises(SnapshotMissing):
+                use("k")
+        snapshots.restore("k", stack)
+        assert state.read_text() == before
+        (snapshots.mount("k") / "new").write_text("new")
+        assert [*snapshots.changes("k")] == [Change("/new", "A")]
 
     def test_usage_counts_content(self, snapshots: Snapshotter, stack: list[DiffID]) -> None:
         snapshots.prepare("k", stack)

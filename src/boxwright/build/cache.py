@@ -182,7 +182,7 @@ class StepCache:
         """Note a use of these (key, lineage) pairs; the lineage becomes the record's, so that the next `why` of
         this project finds it."""
         now = time.time()
-        with self._db.write() as sql:
+        with self._db.write(durable=False) as sql:
             sql.executemany(
                 "UPDATE steps SET last_used = ?, uses = uses + 1, lineage = ? WHERE key = ?",
                 [(now, lineage, key) for key, lineage in used],

@@ -157,10 +157,11 @@ class Catalog:
         if container.rootfs.exists():
             while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
                 pass
-        self._rooms.snapshots.discard(container.id)
+        # Durably before the tree: a row that comes back after a power cut would have none.
         with self._rooms.db.write() as sql:
             sql.execute("DELETE FROM addresses WHERE container = ?", (container.id,))
             sql.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+        self._rooms.snapshots.discard(container.id)
         try:
             fd = os.open(container.directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -191,7 +192,7 @@ class Catalog:
         removed = 0
         for table, key in (("containers", "id"), ("volumes", "name")):
             top = self._rooms.root / table
-            # Rows come before directories, and go before them; a volume's directory is made in its row's transaction.
+            # Rows come before these directories, and go before them; a volume's is made in its row's transaction.
             with self._rooms.db.write() as sql:
                 names = os.listdir(top) if top.is_dir() else []
                 known = {name for (name,) in sql.execute(f"SELECT {key} FROM {table}")}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from boxwright.container.records import Container
+from boxwright.container.records import Container, tree_of
 from boxwright.spec.digest import DiffID, Digest
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def commit(
         lease.hold("layer", *container.layers)
         base = _base(rooms, container)
         with _paused(containers, container, pause):
-            layer = rooms.snapshots.snapshot_layer(container.id, omit=container.refresh().placeholders)
+            layer = tree_of(rooms, container).snapshot_layer(
+                container.id, omit=container.refresh().placeholders
+            )
         lease.hold("layer", layer.diff_id)
         from boxwright.spec.values import replace
 
@@ -112,7 +114,7 @@ def _paused(containers: Containers, container: Container, wanted: bool) -> Itera
 
 def changes(rooms: Rooms, container: Container) -> list[Change]:
     """`diff`: A, C and D, without the mount points that the runtime made."""
-    found = list(rooms.snapshots.changes(container.id))
+    found = list(tree_of(rooms, container).changes(container.id))
     made = set(container.refresh().placeholders)
     if not made:
         return found

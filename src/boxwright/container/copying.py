@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from boxwright.container.records import Container
+from boxwright.container.records import Container, tree_of
 from boxwright.container.treecopy import Owner, TreeCopy
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
@@ -47,7 +47,7 @@ def tree(rooms: Rooms, container: Container, path: str) -> Iterator[tuple[Root, 
             with Root.at(point["source"]) as root:
                 yield root, clean[len(point["target"].rstrip("/")) :] or "/"
             return
-    with Root(rooms.snapshots.open(container.id)) as root:
+    with Root(tree_of(rooms, container).open(container.id)) as root:
         yield root, clean
 
 
@@ -247,7 +247,7 @@ def export(rooms: Rooms, container: Container, sink: Any) -> None:
     if container.refresh().active and mounting.is_mounted(container.rootfs):
         fd = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     else:
-        fd = rooms.snapshots.open(container.id)
+        fd = tree_of(rooms, container).open(container.id)
     try:
         write_tree(fd, TarBuilder(sink))
     finally:

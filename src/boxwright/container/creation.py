@@ -17,6 +17,7 @@ from boxwright.container.options import (
 )
 from boxwright.container.records import Container
 from boxwright.container.spec import MountPoint
+from boxwright.content.local import sync_below
 from boxwright.errors import Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.runtime.emulation import check_emulation
@@ -309,7 +310,7 @@ class Creation:
             ) from error
 
     def prepare(self, container: Container) -> None:
-        """The writable layer."""
+        """The writable layer, durably."""
         snapshots = self._rooms.snapshots
         snapshots.prepare(container.id, [DiffID.parse(d) for d in container.layers])
         workdir = str(container.merged.get("WorkingDir") or "")
@@ -325,6 +326,7 @@ class Creation:
                 return
         with Root(self._rooms.snapshots.open(container.id)) as root:
             root.makedirs(workdir)
+            sync_below(root.fd)
 
 
 def image_volumes(merged: dict[str, Any]) -> list[str]:

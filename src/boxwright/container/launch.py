@@ -10,7 +10,7 @@ from pathlib import Path
 from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
 from boxwright.container.options import OptionInvalid, parse_signal
-from boxwright.container.records import Container, State, WrongState, load_state, save_state
+from boxwright.container.records import Container, State, WrongState, load_state, save_state, tree_of
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
@@ -202,7 +202,7 @@ class Launcher:
         container.rootfs.mkdir(exist_ok=True)
         while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
             pass
-        mounting.attach(self._rooms.snapshots.mounts(container.id), container.rootfs)
+        mounting.attach(tree_of(self._rooms, container).mounts(container.id), container.rootfs)
         with Root.at(container.rootfs) as root:
             if not self._state.started_at:
                 fill = set(container.record.get("fill") or ())

@@ -2,8 +2,8 @@
 
 Life cycle:  create -> (start -> exit)* -> remove        every state but created is its supervisor's to write
 
-Crash safety: the database row comes first and goes last; a start that died half-way is undone by the next one. A
-container whose supervisor is gone while its state says it runs is cleaned up by whoever looks at it next (`_settled`).
+Crash safety: the database row comes last and goes first, so whenever there is one its tree is whole; files without a
+row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor is gone while its state says it runs is cleaned up by whoever looks at it next (`_settled`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from boxwright.container.records import (
     NameTaken,
     NoSuchContainer,
     WrongState,
+    directory_of,
     runtime_of,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
@@ -63,48 +64,76 @@ class Containers(Catalog):
     def create(self, config: ContainerConfig) -> Container:
         """A container that does not run yet. Raises NoSuchImage, NameTaken, ConfigInvalid and what else options can be."""
         from boxwright.container.creation import Creation
+        from boxwright.content.lease import Lease
 
         name = checked(config.name) if config.name else ""
+        if name:
+            self._check_name(name)  # before anything is made; the row tells for good
         creation = Creation(self._rooms, self, config)
         identity = os.urandom(32).hex()
         row = creation.row(identity)
-        for attempt in range(100):
-            try:
-                chosen = name or random_name(attempt)
-                self._insert(identity, chosen, row)
-                break
-            except NameTaken:
-                if name:
-                    raise
-        container = self._rows("WHERE id = ?", identity)[0]
+        container = self._container(identity, name, row)
+        # The row is the last: whenever it is there, its tree is whole. Until then a lease holds what it is made of, and
+        # until the container was started, or this process has ended, prune leaves it alone: `run` must not lose it.
+        lease = Lease(self._rooms.db, "start a container")
+        lease.hold("container", identity)
+        lease.hold("workspace", identity)
+        lease.hold("layer", *container.layers)
         try:
-            container.directory.mkdir(mode=0o700, parents=True)
             creation.prepare(container)
+            for attempt in range(100):
+                try:
+                    container.name = name or random_name(attempt)
+                    self._insert(container)
+                    break
+                except NameTaken:
+                    if name:
+                        raise
+            container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except BaseException:
             self._discard(container, volumes=True)
+            lease.release()
             raise
+        self._starting[identity] = lease
         return container
 
-    def _insert(self, identity: str, name: str, row: Mapping[str, Any]) -> None:
-        from boxwright.content.lease import Lease
+    def _container(self, identity: str, name: str, row: Mapping[str, Any]) -> Container:
+        return Container(
+            identity,
+            name,
+            row["image"],
+            tuple(row["layers"].split()),
+            row["created"],
+            row["record"],
+            directory_of(self._rooms.root, identity),
+        )
+
+    def _check_name(self, name: str, prefix: str = "") -> None:
+        with self._rooms.db.read() as sql:
+            taken = sql.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+        if taken:
+            raise NameTaken(
+                f'{prefix}Conflict. The container name "/{name}" is already in use by container "{taken[0]}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+
+    def _insert(self, container: Container) -> None:
         from boxwright.image.catalog import NoSuchImage
 
         with self._rooms.db.write() as sql:
-            taken = sql.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
-            if taken:
-                raise NameTaken(
-                    f'Conflict. The container name "/{name}" is already in use by container "{taken[0]}". '
-                    "You have to remove (or rename) that container to be able to reuse that name."
-                )
-            # From this row on the collector keeps the image's layers; it must not have been faster.
-            if not sql.execute("SELECT 1 FROM images WHERE target = ?", (row["image"],)).fetchone():
-                raise NoSuchImage(f"No such image: {row['record']['image']}")
-            values = (identity, name, row["image"], row["layers"], row["created"], json.dumps(row["record"]))
+            self._check_name(container.name)
+            # From this row on the collector keeps the image and its layers; it must not have been faster.
+            if not sql.execute("SELECT 1 FROM images WHERE target = ?", (container.target,)).fetchone():
+                raise NoSuchImage(f"No such image: {container.record['image']}")
+            values = (
+                container.id,
+                container.name,
+                container.target,
+                " ".join(container.layers),
+                container.created,
+                json.dumps(container.record),
+            )
             sql.execute("INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?)", values)
-            # Until it was started, or this process has ended, prune leaves it alone: `run` must not lose it in between.
-            lease = Lease(self._rooms.db, "start a container")
-            lease.hold("container", identity)
-        self._starting[identity] = lease
 
     # --- running -------------------------------------------------------------------------------
 
@@ -234,8 +263,19 @@ class Containers(Catalog):
         self.order(container, frames.RESUME)
 
     def end_all(self) -> None:
-        """Kill whatever runs under this root, found by the files of its supervisors alone: for a store whose rows cannot
-        be read. Raises DoesNotEnd, SupervisorLost."""
+        """Before the root is removed: remove every container, also running ones, and take the networks down. Works on any
+        store. Raises DoesNotEnd, SupervisorLost."""
+        try:
+            for container in self.list(all=True):
+                self.remove(container, force=True)
+            for network in self.networks.list():
+                self.networks.take_down(network)
+        except (BoxwrightError, ValueError, LookupError, TypeError):
+            # The rows cannot be read, or say nonsense: a newer store, a damaged one, a file that is no database.
+            self._kill_found()
+
+    def _kill_found(self) -> None:
+        """Kill whatever runs, found by the files of the supervisors alone. Bridges go by themselves once they are idle."""
         top = self._rooms.root / "containers"
         for name in os.listdir(top) if top.is_dir() else ():
             record = {"config": ContainerConfig("").to_json()}
@@ -254,12 +294,7 @@ class Containers(Catalog):
         if plain == container.name:
             raise NameTaken("Renaming a container with the same name as its current name")
         with self._rooms.db.write() as sql:
-            taken = sql.execute("SELECT id FROM containers WHERE name = ?", (plain,)).fetchone()
-            if taken:
-                raise NameTaken(
-                    f'Error when allocating new name: Conflict. The container name "/{plain}" is already in use by container "{taken[0]}". '
-                    "You have to remove (or rename) that container to be able to reuse that name."
-                )
+            self._check_name(plain, "Error when allocating new name: ")
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (plain, container.id))
 
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from boxwright.image.rooms import Rooms
     from boxwright.runtime.oci import Runtime
+    from boxwright.snapshot.snapshotter import Snapshotter
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
@@ -212,6 +213,19 @@ class Container:
     @property
     def log_path(self) -> Path:
         return self.directory / f"{self.id}-json.log"
+
+
+def tree_of(rooms: Rooms, container: Container) -> Snapshotter:
+    """The driver that has the container's tree under its id; what a power cut took of it is made again from the row.
+    Raises NoSuchContainer when it was removed meanwhile."""
+    from boxwright.spec.digest import DiffID
+
+    with rooms.db.read() as sql:
+        if not sql.execute("SELECT 1 FROM containers WHERE id = ?", (container.id,)).fetchone():
+            raise NoSuchContainer(f"No such container: {container.name}")
+    snapshots = rooms.snapshots
+    snapshots.restore(container.id, [DiffID.parse(d) for d in container.layers])
+    return snapshots
 
 
 def runtime_of(rooms: Rooms, state: State) -> Runtime:

@@ -15,7 +15,7 @@ from typing import Any
 
 from boxwright.content import reserve
 from boxwright.content.db import Database
-from boxwright.content.local import disk_errors
+from boxwright.content.local import disk_errors, make_directories
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.spec.text import is_name
 from boxwright.spec.values import EMPTY, dataclass, field
@@ -127,7 +127,7 @@ class Volumes:
                 return found, False
             now = time.time()
             with disk_errors(str(self._root / name)):
-                (self._root / name / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
+                make_directories(self._root / name / "_data", mode=0o755)
                 self._root.chmod(0o701)
             sql.execute(
                 "INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, now, int(anonymous), json.dumps(record))

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from boxwright.errors import Corrupt, Unavailable
 
+# In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
+_SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 VERSION = 2  # of the schema: as many as there are rungs (`schema.RUNGS`)
 
 
@@ -69,8 +71,7 @@ class Database:
                 from boxwright.content.schema import RUNGS
 
                 climb(connection, self.path, RUNGS)
-            # What a command has acknowledged survives a power cut: every commit is synced.
-            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(_SYNCED)
             connection.execute("PRAGMA foreign_keys=ON")
         self._local.connection, self._local.pid = connection, os.getpid()
         return connection
@@ -82,20 +83,30 @@ class Database:
             yield self._connect()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, begun at once so that what it reads stays true until it commits. Nests."""
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction, begun at once so that what it reads stays true until it commits. Nests.
+
+        When it has ended, a power cut does not undo it, unless it is not `durable`: for what nobody was told of, or
+        what ends with its process anyway. The next durable one takes it along."""
         with _translated(self.path):
             connection = self._connect()
             if connection.in_transaction:
+                assert self._local.durable or not durable, "a durable transaction within one that is not"
                 yield connection
                 return
-            connection.execute("BEGIN IMMEDIATE")
+            if not durable:
+                connection.execute(_LATER)
+            self._local.durable = durable
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 connection.rollback()
                 raise
+            finally:
+                if not durable:
+                    connection.execute(_SYNCED)
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from boxwright.content.local import BlobMissing, disk_errors, fsync_dir, write_atomic
+from boxwright.content.local import BlobMissing, disk_errors, fsync_dir, make_directories, write_atomic
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import Invalid, NotFound
 from boxwright.spec import mediatypes as mt
@@ -53,7 +53,7 @@ class Layout:
         self._lock = threading.Lock()
         if create:
             try:
-                (path / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+                make_directories(path / "blobs/sha256")
             except OSError as error:
                 raise LayoutInvalid(f"cannot make an OCI layout in {path}: {error.strerror}") from error
             if not (path / "oci-layout").exists():
@@ -148,7 +148,7 @@ class Layout:
     def push(self, desc: Descriptor, body: BinaryIO) -> None:
         """See content.store.Pusher. Raises ContentMismatch, DiskFull."""
         final = self._blob(desc.digest)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(final.parent)
         temporary = final.with_name(f".{desc.digest.hex[:32]}.{os.getpid()}.{threading.get_ident()}")
         hashed, size = desc.digest.hasher(), 0
         try:

@@ -2,7 +2,8 @@
 
 A process takes a lease, then refers content to it *before* it relies on that content (`Lease.hold`); holding and
 collecting are both write transactions, so one of the two comes first. A lease ends with its `with` block, with
-its owner's death, or at its expiry; prune never ends a living one.
+its owner's death, or at its expiry; prune never ends a living one. No process outlives a power cut, so its leases
+need not either: nothing here waits for the disk.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Lease:
     def __init__(self, db: Database, purpose: str, *, seconds: float = 0) -> None:
         self._db = db
         self.id = os.urandom(8).hex()
-        with db.write() as sql:
+        with db.write(durable=False) as sql:
             sql.execute(
                 "INSERT INTO leases VALUES (?, ?, ?, ?)",
                 (self.id, process_identity(), purpose, time.time() + seconds if seconds else 0),
@@ -57,7 +58,7 @@ class Lease:
 
     def hold(self, kind: str, *refs: object) -> None:
         """Keep these ('blob', 'layer' or 'workspace'), whether or not they exist yet."""
-        with self._db.write() as sql:
+        with self._db.write(durable=False) as sql:
             sql.executemany(
                 "INSERT OR IGNORE INTO lease_refs VALUES (?, ?, ?)",
                 [(self.id, kind, str(ref)) for ref in refs],
@@ -65,7 +66,7 @@ class Lease:
 
     def release(self) -> None:
         """End the lease; idempotent."""
-        with self._db.write() as sql:
+        with self._db.write(durable=False) as sql:
             sql.execute("DELETE FROM leases WHERE id = ?", (self.id,))
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class Lease:
 def hold_for_process(db: Database, kind: str, ref: object) -> None:
     """Refer content to every lease of this process, in the caller's transaction: what is published is held from
     its first moment, although its name is known only at its end."""
-    with db.write() as sql:
+    with db.write(durable=False) as sql:
         sql.execute(
             "INSERT OR IGNORE INTO lease_refs SELECT id, ?, ? FROM leases WHERE owner = ?",
             (kind, str(ref), process_identity()),
@@ -91,7 +92,7 @@ def drop_dead(db: Database) -> list[str]:
     """End the leases of dead owners and expired ones; returns the workspaces that they held."""
     now = time.time()
     workspaces: list[str] = []
-    with db.write() as sql:
+    with db.write(durable=False) as sql:
         for lease, owner, expires in sql.execute("SELECT id, owner, expires FROM leases").fetchall():
             if (expires and expires < now) or (not expires and not process_alive(owner)):
                 workspaces += [

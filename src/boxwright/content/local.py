@@ -84,8 +84,30 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace a small file: temporary name, fsync, rename, fsync of the directory."""
+def make_directories(path: Path, *, mode: int = 0o777) -> None:
+    """A directory with those above it, durably: what is put there later, and synced, can be found."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for path in reversed(missing):
+        path.mkdir(mode, exist_ok=True)
+        fsync_dir(path.parent)
+
+
+def sync_below(fd: int) -> None:
+    """Make everything durable that was written to the file system of a descriptor: one syncfs instead of an fsync a
+    file, for many files."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).syncfs(fd):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, at_once: bool = True) -> None:
+    """Replace a small file: temporary name, fsync, rename, fsync of the directory. Not `at_once`: after a power cut it
+    may be the old one, but whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     with disk_errors(str(path)):
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -101,7 +123,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        fsync_dir(path.parent)
+        if at_once:
+            fsync_dir(path.parent)
 
 
 class Ingest:
@@ -164,7 +187,7 @@ class Ingest:
             os.fsync(self._fd)
         final = self._store.path(digest)
         with self._store.committing(), disk_errors(str(final)):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_directories(final.parent)
             self._path.rename(final)
             # Not before the rename: a part that was left read-only by a crash could not be resumed without root.
             os.fchmod(self._fd, 0o444)
@@ -201,8 +224,10 @@ class LocalStore:
     def _create(self) -> None:
         try:
             with disk_errors(str(self.root)):
+                make_directories(self.root)
                 for name in ("blobs/sha256", "ingest", "layers", "work"):
                     (self.root / name).mkdir(parents=True, exist_ok=True)
+                fsync_dir(self.root / "blobs")
                 self.root.chmod(0o710)  # as Docker's: set-uid programs in layers are not for the host's users
                 if not (self.root / "index.json").exists():
                     write_atomic(self.root / "index.json", b'{"schemaVersion":2,"manifests":[]}')
@@ -270,7 +295,7 @@ class LocalStore:
         ):  # before the look: what the collector is about to take away does not count as here
             if self.size(digest) != len(data):
                 path = self.path(digest)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_directories(path.parent)
                 write_atomic(path, data, mode=0o444)
         return Descriptor(media_type, digest, len(data))
 
@@ -307,7 +332,7 @@ class LocalStore:
                     return
             except FileNotFoundError:
                 pass
-            write_atomic(path, data)
+            write_atomic(path, data, at_once=False)  # made of rows, which are durable
 
     def expose(self, digest: Digest, file: Path) -> None:
         """Show a file of the store that is this blob already under its digest, too: one copy with two names."""

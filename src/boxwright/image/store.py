@@ -202,7 +202,7 @@ class ImageStore(Catalog):
 
     def touch(self, target: str) -> None:
         """Note that the image was used now."""
-        with self.db.write() as sql:
+        with self.db.write(durable=False) as sql:
             sql.execute("UPDATE images SET last_used = ? WHERE target = ?", (time.time(), target))
 
     # --- content -------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boxwright.content.local import disk_errors
+from boxwright.content.local import disk_errors, sync_below
 from boxwright.layer.apply import remove
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
@@ -61,11 +60,9 @@ def _remove(directory: Path) -> None:
 
 
 def sync_tree(tree: Path) -> None:
-    """Make everything below durable: one syncfs instead of an fsync a file."""
+    """Make everything below durable."""
     fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(fd):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
+        sync_below(fd)
     finally:
         os.close(fd)

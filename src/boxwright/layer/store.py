@@ -154,7 +154,7 @@ class LayerStore:
     def touch(self, *diff_ids: Digest) -> None:
         """Note that the layers were used now."""
         now = time.time()
-        with self.db.write() as sql:
+        with self.db.write(durable=False) as sql:
             sql.executemany(
                 "UPDATE layers SET last_used = ? WHERE diff_id = ?", [(now, str(d)) for d in diff_ids]
             )
@@ -196,12 +196,12 @@ class LayerStore:
     # --- out ---------------------------------------------------------------------------------------
 
     def remove(self, diff_id: Digest) -> None:
-        """For the collector, inside `LocalStore.sweeping`: drop the row and move the files to ROOT/trash."""
+        """For the collector, inside `LocalStore.sweeping`: drop the row, durably, then move the files to ROOT/trash."""
         with self.db.write() as sql:
             sql.execute("DELETE FROM layers WHERE diff_id = ?", (str(diff_id),))
-            path = self.path(diff_id)
-            if path.exists():
-                self._to_trash(path)
+        path = self.path(diff_id)
+        if path.exists():
+            self._to_trash(path)
 
     def leftovers(self) -> Iterator[Path]:
         """For the collector, inside `LocalStore.sweeping`: what no row and no living writer owns."""

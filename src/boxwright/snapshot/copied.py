@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from boxwright.content.local import disk_errors
-from boxwright.layer.adopt import adopt_tree
+from boxwright.layer.adopt import adopt_tree, sync_tree
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import workspace as ws
@@ -56,7 +56,15 @@ class Copied:
             copy_layers(stack, workspace.rootfs)
             if writable:
                 Base.of(workspace.rootfs).save(workspace.path / "base")
+            if workspace.lasting:
+                sync_tree(workspace.path)
         ws.save(workspace)
+
+    def restore(self, key: str, layers: Sequence[DiffID]) -> None:
+        """See Snapshotter. `base` is written when the copy is whole, but only `state` says that it reached the disk."""
+        if ws.lost(self.root, key, layers) is not None:
+            self.discard(key)
+            self.prepare(key, layers)
 
     def discard(self, key: str) -> None:
         """See Snapshotter."""

@@ -63,13 +63,19 @@ class OverlaySnapshots(ABC):
     def _create(self, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool) -> None:
         for diff_id in layers:
             self.layers.get(diff_id)
-        workspace = ws.create(self.root, key, layers, writable=writable, volatile=volatile)
-        if writable:
+        self._finish(ws.create(self.root, key, layers, writable=writable, volatile=volatile))
+
+    def _finish(self, workspace: Workspace) -> None:
+        if workspace.writable:
             with disk_errors(str(workspace.path)):
-                workspace.upper.mkdir()
-                workspace.upper.chmod(0o755)
-                workspace.work.mkdir()
+                ws.make_directory(workspace.upper)
+                workspace.work.mkdir(exist_ok=True)
         ws.save(workspace)
+
+    def restore(self, key: str, layers: Sequence[DiffID]) -> None:
+        """See Snapshotter."""
+        if (workspace := ws.lost(self.root, key, layers)) is not None:
+            self._finish(workspace)
 
     def discard(self, key: str) -> None:
         """See Snapshotter."""

@@ -51,6 +51,10 @@ class Snapshotter(Protocol):
         on power loss for speed: for build steps, which can be repeated. Raises Conflict when the key exists,
         LayerMissing."""
 
+    def restore(self, key: str, layers: Sequence[DiffID]) -> None:
+        """A prepared tree, not volatile, is made sure of: what a power cut took of its directory is made again. What
+        reached the disk of its content stays, where the driver can tell. Nothing is done when it is whole."""
+
     def view(self, key: str, layers: Sequence[DiffID]) -> None:
         """A read-only tree over the layers."""
 

@@ -42,6 +42,7 @@ class Unpacked(OverlaySnapshots):
         return target
 
     def _unpack(self, layer: Layer, target: Path) -> None:
+        from boxwright.layer.adopt import sync_tree
         from boxwright.layer.apply import unpack
 
         part = layer.path / _PART
@@ -51,6 +52,7 @@ class Unpacked(OverlaySnapshots):
             with disk_errors(str(target)):
                 part.mkdir()
                 unpack(layer, part, as_root=os.geteuid() == 0, userxattr=self._userxattr)
+                sync_tree(part)  # the name says that it is whole
                 part.rename(target)
         finally:
             os.close(fd)

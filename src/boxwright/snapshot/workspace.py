@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from boxwright.content.local import disk_errors
+from boxwright.content.local import disk_errors, fsync_dir, write_atomic
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import remove_tree
 from boxwright.spec.digest import DiffID
@@ -52,6 +52,11 @@ class Workspace:
     sealed: bool = False
 
     @property
+    def lasting(self) -> bool:
+        """Whether it outlives the process that made it: a container's. Views and trees of build steps do not."""
+        return self.writable and not self.volatile
+
+    @property
     def rootfs(self) -> Path:
         return self.path / "rootfs"
 
@@ -83,34 +88,63 @@ def create(
             raise SnapshotExists(f"a tree named {key} exists already") from error
         except FileNotFoundError:
             workspace.path.mkdir(mode=0o711, parents=True)
-        workspace.rootfs.mkdir()
-        workspace.rootfs.chmod(0o755)  # whatever the umask: it may become the container's /
+        make_directory(workspace.rootfs)
     return workspace
 
 
+def make_directory(path: Path) -> None:
+    """One that may become a container's /, whatever the umask; or it is there."""
+    try:
+        path.mkdir()
+        path.chmod(0o755)
+    except FileExistsError:
+        pass
+
+
 def save(workspace: Workspace) -> None:
-    """Write `state`; with it the workspace exists."""
+    """Write `state`; with it the workspace exists, after a power cut too if it is one that outlives its process."""
     words = ["write" if workspace.writable else "view", "volatile" if workspace.volatile else "durable"]
     text = "\n".join(
         [" ".join(words + (["sealed"] if workspace.sealed else [])), *map(str, workspace.layers)]
     )
-    temporary = workspace.path / ".state"
-    with disk_errors(str(temporary)):
-        temporary.write_text(text)
-        temporary.rename(workspace.path / "state")
+    state = workspace.path / "state"
+    with disk_errors(str(state)):
+        if workspace.lasting:
+            write_atomic(state, text.encode())  # its directory's entries with it: rootfs, upper, work
+            fsync_dir(workspace.path.parent)
+        else:
+            temporary = workspace.path / ".state"
+            temporary.write_text(text)
+            temporary.rename(state)
 
 
 def load(root: Path, key: str) -> Workspace:
-    """Raises SnapshotMissing."""
+    """Raises SnapshotMissing, also when a power cut left no whole `state`."""
     path = workspace_path(root, key)
     try:
         first, *layers = (path / "state").read_text().split("\n")
-    except (FileNotFoundError, NotADirectoryError) as error:
+        kind, lasts, *more = first.split()
+        stack = tuple(map(DiffID.parse, layers))
+    except (FileNotFoundError, NotADirectoryError, ValueError, Invalid) as error:
         raise SnapshotMissing(f"there is no tree named {key}") from error
-    words = first.split()
-    return Workspace(
-        path, "write" in words, "volatile" in words, tuple(map(DiffID.parse, layers)), "sealed" in words
-    )
+    if kind not in ("write", "view") or lasts not in ("volatile", "durable"):
+        raise SnapshotMissing(f"the tree {key} is damaged")
+    return Workspace(path, kind == "write", lasts == "volatile", stack, "sealed" in more)
+
+
+def lost(root: Path, key: str, layers: Sequence[DiffID]) -> Workspace | None:
+    """A container's workspace, to be finished, when what is there is none: a power cut took its `state`, or all of it.
+    None when it is whole."""
+    try:
+        load(root, key)
+        return None
+    except SnapshotMissing:
+        pass
+    workspace = Workspace(workspace_path(root, key), True, False, tuple(layers))
+    with disk_errors(str(workspace.path)):
+        workspace.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_directory(workspace.rootfs)
+    return workspace
 
 
 def remove(path: Path) -> None:

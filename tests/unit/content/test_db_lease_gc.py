@@ -39,6 +39,23 @@ def test_writes_nest_into_one_transaction(db: Database) -> None:
         assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (0,)
 
 
+def test_a_commit_is_synced_unless_it_need_not_be_durable(db: Database) -> None:
+    def level() -> int:
+        with db.read() as sql:
+            return int(sql.execute("PRAGMA synchronous").fetchone()[0])
+
+    full, normal = 2, 1
+    with db.write(durable=False), db.write(durable=False):
+        assert level() == normal
+    with db.write(), db.write(durable=False):
+        assert level() == full
+    with pytest.raises(AssertionError), db.write(durable=False), db.write():
+        pass
+    assert level() == full
+    with Lease(db, "test"), db.write():
+        assert level() == full
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "boxwright.db"
     path.write_bytes(b"no database at all, but long enough to be looked at" * 100)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.content.local import BlobMissing, DiskFull, IngestBusy, LocalStore, write_atomic
+from boxwright.content.local import (
+    BlobMissing,
+    DiskFull,
+    IngestBusy,
+    LocalStore,
+    make_directories,
+    write_atomic,
+)
 from boxwright.content.verify import ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import Invalid
 from boxwright.spec.descriptor import Descriptor
@@ -154,3 +161,12 @@ def test_a_reader_may_stop_early(tmp_path: Path) -> None:
     path.write_bytes(DATA)
     with VerifiedReader(open(path, "rb"), Descriptor("x", Digest.of(b"other"), len(DATA))) as reader:
         assert reader.read(10) == DATA[:10]
+
+
+def test_directories_are_made_with_those_above(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_directories(tmp_path / "a/b/c", mode=0o700)
+    assert (tmp_path / "a/b/c").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_directories(tmp_path / "file/d")

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
+from boxwright.content.db import Database
 from boxwright.content.verify import ContentMismatch, VerifiedReader
 from boxwright.errors import Unavailable
 from boxwright.layer.adopt import adopt_tree
@@ -339,3 +340,18 @@ def test_a_tree_s_stream_can_be_closed_early(layers: LayerStore) -> None:
     assert threading.active_count() == 1 or all(
         thread.name != "layer-pipe" for thread in threading.enumerate()
     )
+
+
+def test_a_row_is_gone_before_the_files_are(layers: LayerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Durably: a row that a power cut brought back would have no files."""
+    layer = layers.ingest(io.BytesIO(TAR))
+    other = Database(layers.db.path)
+
+    def look(path: Path) -> None:
+        with other.read() as sql:
+            assert sql.execute("SELECT * FROM layers").fetchall() == []
+        assert path.is_dir()
+
+    monkeypatch.setattr(layers, "_to_trash", look)
+    layers.remove(layer.diff_id)
+    other.close()

@@ -7,13 +7,15 @@ import os
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Replace a small text file in one step. On a full disk it is overwritten in place instead, with blanks up to its old
-    length. Raises OSError when not even that can be done."""
+def write_file(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Replace a small text file in one step, durably with `sync`. On a full disk it is overwritten in place instead, with
+    blanks up to its old length. Raises OSError when not even that can be done."""
     part = f"{path}.{os.getpid()}"
     try:
-        _write(part, data, os.O_CREAT | os.O_TRUNC)
+        _write(part, data, os.O_CREAT | os.O_TRUNC, sync)
         os.rename(part, path)
+        if sync:
+            _sync_directory(os.path.dirname(path))
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -23,14 +25,24 @@ def write_file(path: str, data: bytes) -> None:
             size = os.stat(path).st_size
         except FileNotFoundError:
             raise error from None
-        _write(path, data.ljust(size), 0)
+        _write(path, data.ljust(size), 0, sync)
 
 
-def _write(path: str, data: bytes, flags: int) -> None:
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, data: bytes, flags: int, sync: bool) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
     try:
         if os.write(fd, data) < len(data):
             raise OSError(_FULL[0], "No space left on device", path)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -314,7 +314,8 @@ class Supervisor:
             self._removing = self._control
         self.state["Status"] = "exited"
         self.state["Removing"] = bool(self.job["auto_remove"])
-        self._write_state()
+        # What `run` and `wait` are told next is true after a power cut, too.
+        self._write_state(sync=not self.job["auto_remove"])
         self._tell_exit(restarting=False)
         self._clean_up()
         if self._removing is None:
@@ -363,9 +364,10 @@ class Supervisor:
         for client in waiting:
             client.send(frames.message(frames.DONE, text))
 
-    def _write_state(self) -> None:
+    def _write_state(self, *, sync: bool = False) -> None:
+        text = to_json(self.state).encode("utf-8", "surrogatepass")
         try:
-            write_file(f"{self.job['dir']}/state.json", to_json(self.state).encode("utf-8", "surrogatepass"))
+            write_file(f"{self.job['dir']}/state.json", text, sync=sync)
         except (
             OSError
         ):  # a full or broken disk must not stop the container; who is attached is told what happened

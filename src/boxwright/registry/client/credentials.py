@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from boxwright.content.local import fsync_dir, make_directories
 from boxwright.errors import Invalid, Unavailable
 from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.config import ClientConfig
@@ -144,13 +145,13 @@ class CredentialStore:
 
     def _write(self, body: Mapping[str, Any]) -> None:
         path = Path(os.path.realpath(self.path))  # a linked file stays linked
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             mode = path.stat().st_mode & 0o777
         except FileNotFoundError:
             mode = 0o600
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
+            make_directories(path.parent, mode=0o700)
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(fd, "w", encoding="utf-8") as file:
                 json.dump(body, file, indent="\t", ensure_ascii=False)
@@ -158,6 +159,7 @@ class CredentialStore:
                 os.fchmod(fd, mode)
                 os.fsync(fd)
             temporary.rename(path)
+            fsync_dir(path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise CredentialsInvalid(f"cannot write {path}: {error.strerror}") from error
