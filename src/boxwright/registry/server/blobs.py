@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ from boxwright.registry.server.wire import (
     BlobUnknown,
     DigestWrong,
     NoSpace,
+    QuotaExceeded,
     RangeInvalid,
     Route,
     SizeWrong,
@@ -37,6 +39,7 @@ _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
 _TURN = (
     1 << 20
 )  # bytes sent before somebody else may be served; much more, and client and server take turns on one CPU
+_STRIDE = 32 << 20  # bytes after which an upload asks again whether its namespace may hold more
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
@@ -141,10 +144,8 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
     service.blobs.check_room()
-    service.quota.check(
-        service.catalog.connection(), route.name, "", request.content_length or 0 if wanted else 0
-    )
     upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
+    await service.run(_quota(service, upload, wanted), request.content_length or 0 if wanted else 0)
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)
     if wanted is None:
         return web.Response(status=202, headers=_session(upload))
@@ -217,6 +218,9 @@ async def patch(service: Service, request: web.BaseRequest, route: Route) -> web
     writer = service.blobs.writer(upload.id)
     try:
         upload = await _receive(service, request, upload, writer)
+    except QuotaExceeded:  # what is left of it would count until it is given up
+        await service.run(_abandon, service, upload)
+        raise
     finally:
         writer.close()
     return web.Response(status=202, headers=_session(upload))
@@ -242,7 +246,7 @@ async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wa
             request,
             upload,
             writer,
-            algorithm=wanted.algorithm if upload.size == 0 else upload.algorithm,
+            wanted=wanted,
         )
         found = upload.digest if upload.algorithm == wanted.algorithm else ""
         if not found:
@@ -254,6 +258,9 @@ async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wa
                 detail={"digest": str(wanted)},
             )
         await service.run(_publish, service, upload, wanted)
+    except QuotaExceeded:
+        await service.run(_abandon, service, upload)
+        raise
     finally:
         writer.close()
     return web.Response(status=201, headers=_created(upload.repository, wanted))
@@ -270,15 +277,39 @@ def _publish(service: Service, upload: Upload, digest: Digest) -> None:
     service.blobs.discard(upload.id)
 
 
-class _Sink:
-    """Where a body goes: the file, the hash state (None = unknown), and how far it got."""
+def _quota(service: Service, upload: Upload, wanted: Digest | None) -> Callable[[int], int | None]:
+    """Asks whether the upload may become so long; the answer is how much longer, None = any. It blocks, and raises
+    QuotaExceeded."""
 
-    def __init__(self, writer: UploadWriter, size: int, state: Any) -> None:
+    def check(size: int) -> int | None:
+        return service.quota.check_upload(
+            service.catalog.connection(),
+            upload.repository,
+            str(wanted or ""),
+            size,
+            upload=upload.id,
+        )
+
+    return check
+
+
+class _Sink:
+    """Where a body goes: the file, the hash state (None = unknown), and how far it got. `quota` is asked now and then:
+    others bring something at the same time."""
+
+    def __init__(
+        self, writer: UploadWriter, size: int, state: Any, quota: Callable[[int], int | None]
+    ) -> None:
         self._writer, self.size, self.state = writer, size, state
+        self._quota, self._asked_up_to = quota, size
 
     def take(self, *pieces: bytes | memoryview) -> None:
-        """Blocks."""
+        """Blocks. Raises QuotaExceeded, NoSpace, UploadInvalid."""
         for data in pieces:
+            if self.size + len(data) > self._asked_up_to:
+                left = self._quota(self.size + len(data))
+                stride = _STRIDE if left is None else min(_STRIDE, left // 4)
+                self._asked_up_to = self.size + len(data) + stride
             self._writer.append(self.size, data)
             if self.state is not None:
                 self.state.update(data)
@@ -295,19 +326,27 @@ class _Sink:
 
 
 async def _receive(
-    service: Service, request: web.BaseRequest, upload: Upload, writer: UploadWriter, *, algorithm: str = ""
+    service: Service,
+    request: web.BaseRequest,
+    upload: Upload,
+    writer: UploadWriter,
+    *,
+    wanted: Digest | None = None,
 ) -> Upload:
     """Append the body. What arrived before a broken connection counts: the client can go on from there."""
-    algorithm = algorithm or upload.algorithm
+    algorithm = wanted.algorithm if wanted is not None and upload.size == 0 else upload.algorithm
+    quota = _quota(service, upload, wanted)
     sink = _Sink(
         writer,
         upload.size,
         hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size),
+        quota,
     )
     most, expected = service.config.limits.max_blob, request.content_length
     if most and upload.size + (expected or 0) > most:
         raise BlobTooLarge(f"a blob may have {most} bytes")
     if expected:
+        await service.run(quota, upload.size + expected)
         writer.expect(upload.size + expected)
     try:
         service.proceed(request)
@@ -320,7 +359,7 @@ async def _receive(
                 rest.close()
         else:
             await _parsed(service, request, sink, held, most)
-    except NoSpace:
+    except (NoSpace, QuotaExceeded):
         sink.give_up(upload.size)  # else nobody could even cancel it: that needs some space in the catalog
         raise
     finally:

@@ -100,9 +100,7 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
         _, text = await service.run(
             queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1
         )
-        return web.Response(
-            text=text, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"}
-        )
+        return web.Response(text=text, content_type="text/plain")
     row = await service.run(queue.get, name)
     builds = [
         {

@@ -25,7 +25,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.registry.server import sources
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.policy import EVERYONE
-from boxwright.registry.server.storage import only_one
+from boxwright.registry.server.storage import only_one, own_directory
 from boxwright.registry.server.wire import NameUnknown
 from boxwright.runtime.git import public
 
@@ -338,7 +338,7 @@ def _build(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="boxwright-build-") as folder:
         log = queue.log_file(id)
-        log.parent.mkdir(exist_ok=True)
+        own_directory(log.parent)
         log.write_bytes(b"")
         forget = _credentials(service, link, Path(folder))
         try:

@@ -22,6 +22,7 @@ from typing import Any
 from boxwright.content.db import connect
 from boxwright.content.migrations import climb
 from boxwright.registry.server.schema import RUNGS
+from boxwright.registry.server.storage import keep_private
 from boxwright.registry.server.wire import ManifestBlobUnknown, NameUnknown, NoSpace, UploadUnknown
 
 
@@ -72,6 +73,7 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
+        _private(path)
         self._stamp = _shared_word(path.with_name(path.name + "-stamp"))
         self._data_version, self._recheck = 0, 0.0
         with _disk_full():
@@ -444,6 +446,13 @@ class Catalog:
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
             self._local.connection = None
+
+
+def _private(path: Path) -> None:
+    """The database holds secrets of webhooks. What SQLite adds to it later gets its mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        keep_private(path.with_name(name))
 
 
 def _shared_word(path: Path) -> memoryview:

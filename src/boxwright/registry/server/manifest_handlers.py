@@ -146,6 +146,7 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
             sparse=service.config.sparse,
             sparse_images=service.config.sparse_images,
         )
+        service.quota.check(service.catalog.connection(), route.name, row.digest, len(content))
         event = service.event(
             "push",
             request,

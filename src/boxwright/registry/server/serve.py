@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -16,6 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from boxwright.errors import Unavailable
+from boxwright.registry.server import logs
 from boxwright.registry.server.app import API, open_service, routes
 from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
 from boxwright.registry.server.limits import Buckets
@@ -29,6 +31,8 @@ _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer 
 _LINGER = 3.0  # seconds in which a client whose body was refused may read why
 _TCP_USER_TIMEOUT = 18
 _PR_SET_PDEATHSIG = 1
+_MOST_DESCRIPTORS = 65_536
+_OWN_DESCRIPTORS = 192  # of a worker: the catalog's connections, locks, logs, uploads
 _AGAIN = 5.0  # seconds until a task that failed runs again
 
 
@@ -68,6 +72,14 @@ def tls_context(config: RegistryConfig) -> ssl.SSLContext | None:
     return context
 
 
+class _Request(web.BaseRequest):
+    """A request whose answers, the parser's own included, all say this."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "boxwright"  # no versions: they tell what to try
+        response.headers["X-Content-Type-Options"] = "nosniff"
+
+
 class _Server(web.Server):
     """Connections beyond the limit are closed at once; a peer that takes nothing for long is given up by the kernel."""
 
@@ -77,13 +89,29 @@ class _Server(web.Server):
 
     def connection_made(self, handler: object, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)  # type: ignore[arg-type]
-        if self._most and len(self.connections) > self._most:
+        if len(self.connections) > self._most:
             transport.abort()
+            logs.crowded.warning("more than %d connections: some are closed at once", self._most)
             return
         sock = transport.get_extra_info("socket")
         if self._silence and sock is not None:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, self._silence * 1000)
+
+
+def more_descriptors() -> None:
+    """As many as the process may have: a connection takes one, and one more while a blob is sent."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def affordable_connections() -> int:
+    """How many connections the descriptors are enough for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return max(8, (soft - _OWN_DESCRIPTORS) // 2)
 
 
 async def serve_until(
@@ -95,18 +123,24 @@ async def serve_until(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Serve until `stop` is set, then let requests under way finish for `grace` seconds, and the tasks end."""
-    limits = service.config.limits
+    limits, loop = service.config.limits, asyncio.get_running_loop()
     handle = dispatcher(service, API, routes(service), missing)
     server = _Server(
         handle,
         keepalive_timeout=limits.header_timeout or 3600,
         access_log=None,
+        logger=logs.requests,
+        auto_decompress=False,
+        request_factory=lambda message, payload, protocol, writer, task: _Request(
+            message, payload, protocol, writer, task, loop
+        ),
         read_bufsize=_READ,
         tcp_keepalive=True,
         lingering_time=_LINGER,
     )
-    server.limited(limits.connections, limits.body_timeout)
-    listener = await asyncio.get_running_loop().create_server(server, sock=sock, backlog=1024, ssl=tls)
+    server.limited(limits.connections or affordable_connections(), limits.body_timeout)
+    loop.set_exception_handler(logs.in_loop)
+    listener = await loop.create_server(server, sock=sock, backlog=1024, ssl=tls)
     tasks = [asyncio.ensure_future(_kept_up(task, service)) for task in service.tasks]
     try:
         await stop.wait()
@@ -212,6 +246,7 @@ def serve(config: RegistryConfig, *, listening: Callable[[str], object], metrics
 
     Raises AddressUnusable, ConfigInvalid, ExtraMissing.
     """
+    more_descriptors()
     sock = listen(config.addr)
     host, port = sock.getsockname()[:2]
     listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")

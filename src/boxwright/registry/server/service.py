@@ -149,7 +149,7 @@ class Service:
         self.config = config
         self.access: Access = access or Open()
         self.read_only = config.read_only
-        self.quota = Quota(config.quotas)
+        self.quota = Quota(config.quotas, blobs.uploaded)
         self.buckets = buckets or Buckets()
         self.hashes = HashStates()
         self.manifests = Manifests()

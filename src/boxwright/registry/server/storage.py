@@ -3,9 +3,11 @@
 Several worker processes share one storage and keep nothing of their own, so any request may go to any of them.
 
     STORAGE/registry.db              the catalog (SQLite)
-    STORAGE/blobs/sha256/ab/<hex>    verified content, read-only
+    STORAGE/blobs/sha256/ab/<hex>    verified content, which nobody opens for writing
     STORAGE/uploads/<id>             bytes on their way in
     STORAGE/trash/                   what the collector took away
+
+All of it is the server's own (0700, 0600): who may read what is for the registry to say.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,6 +99,10 @@ class BlobStorage(Protocol):
         """Finish what `delete` began."""
         ...
 
+    def uploaded(self, upload: str) -> int:
+        """Bytes of an upload so far, with those of a request under way; 0 when there is none."""
+        ...
+
     def uploads(self) -> Iterator[tuple[str, float]]:
         """Every upload that has bytes, with the time of its last change."""
         ...
@@ -130,7 +137,7 @@ class FileUpload:
         try:
             view = memoryview(data)
             if self._sent < 0:
-                self._sent = self._reserved = offset
+                self._open(offset)
             if offset + len(view) > self._reserved:
                 self._reserve()
             self._leave_room(len(view))
@@ -147,6 +154,12 @@ class FileUpload:
                 self._fd, self._sent, offset - self._sent, _SYNC_FILE_RANGE_WRITE
             )
             self._sent = offset
+
+    def _open(self, offset: int) -> None:
+        """Before the first byte. An upload that was published is a blob's other name: it never changes again."""
+        if os.fstat(self._fd).st_nlink > 1:
+            raise UploadInvalid("this blob upload is complete; begin another one")
+        self._sent = self._reserved = offset
 
     def _leave_room(self, more: int) -> None:
         """The last of a disk is for the catalog: without it nobody could delete anything."""
@@ -185,8 +198,8 @@ class FileBlobs:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("blobs/sha256", "blobs/sha512", "uploads", "trash"):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        for name in ("blobs", "blobs/sha256", "blobs/sha512", "uploads", "trash"):
+            own_directory(root / name)
 
     def _blob(self, digest: Digest) -> Path:
         return Path(f"{self.root}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}")
@@ -249,7 +262,6 @@ class FileBlobs:
                     raise UploadUnknown("the blob upload was cancelled meanwhile")
                 os.ftruncate(fd, size)
                 os.fsync(fd)
-                os.fchmod(fd, 0o444)
             finally:
                 os.close(fd)
             self._link(source, target)
@@ -267,7 +279,7 @@ class FileBlobs:
     def _link(self, source: Path, target: Path) -> None:
         """A second name rather than another one: until the catalog knows the blob, a collector may take it away,
         and then it is made again from the upload."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        own_directory(target.parent)
         part = source.with_name(source.name + ".link")
         part.unlink(missing_ok=True)
         os.link(source, part)
@@ -319,6 +331,22 @@ class FileBlobs:
         with open(self._blob(digest), "rb", buffering=0) as file:
             if hashlib.file_digest(file, digest.algorithm).hexdigest() != digest.hex:
                 raise DigestWrong(f"stored blob {digest} has other bytes")
+
+
+def own_directory(path: Path) -> None:
+    """A directory of the storage, made when it is new. What older versions left open to others is closed; a storage
+    that somebody else made (a mount, a directory with other things in it) is left as it is."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    keep_private(path)
+
+
+def keep_private(path: Path) -> None:
+    """Nobody but the owner. What is not ours, or cannot be changed, stays."""
+    with suppress(OSError):
+        mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
+        if mode & 0o077:
+            os.chmod(path, mode & 0o700)
 
 
 @contextmanager

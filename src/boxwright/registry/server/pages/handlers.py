@@ -37,7 +37,6 @@ _MOST_FORM = 16_384
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -353,7 +352,7 @@ async def static(service: Service, request: web.BaseRequest) -> web.StreamRespon
     found = look.static().get(request.path.removeprefix("/static/"))
     if found is None:
         return web.Response(status=404, text="404 page not found\n")
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return web.Response(body=found[0], content_type=found[1], charset="utf-8", headers=headers)
 
 
