@@ -344,7 +344,7 @@ def test_a_tree_s_stream_can_be_closed_early(layers: LayerStore) -> None:
 
 def test_a_row_is_gone_before_the_files_are(layers: LayerStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Durably: a row that a power cut brought back would have no files."""
-    layer = layers.ingest(io.BytesIO(TAR))
+    layer = ingest_tar(layers, io.BytesIO(TAR))
     other = Database(layers.db.path)
 
     def look(path: Path) -> None:
