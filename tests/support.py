@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,16 +30,6 @@ REAL_ROOT = _may(_SYS_ADMIN)  # root of an ordinary container may neither mount 
 def vectors(name: str) -> Any:
     """A table of upstream test vectors (tests/data/vectors, with its licence note)."""
     return json.loads((DATA / "vectors" / name).read_text())
-
-
-def can_make_whiteouts(folder: Path) -> bool:
-    """Whether overlayfs's whiteouts can be made here: they cannot on an overlayfs, where containers have their files."""
-    try:
-        os.mknod(folder / "whiteout", stat.S_IFCHR, 0)
-    except PermissionError:
-        return False
-    (folder / "whiteout").unlink()
-    return True
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from boxwright.layer.scan import BLOCKDEV, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
 from boxwright.layer.tree import OPAQUE_MARK, WHITEOUT
+from boxwright.layer.whiteout import is_whiteout
 from boxwright.layer.write import EntryInvalid, TarBuilder
 
 _DEEPEST = 900  # one descriptor a level, of the usual 1024
@@ -159,17 +160,12 @@ def _listing(fd: int, opaque: bool) -> list[tuple[bytes, bytes, os.DirEntry[byte
                 entry.is_file(follow_symlinks=False)
                 or entry.is_dir(follow_symlinks=False)
                 or entry.is_symlink()
-            ) and _is_whiteout(fd, name):
+            ) and is_whiteout(os.stat(name, dir_fd=fd, follow_symlinks=False)):
                 out.append((WHITEOUT + name, name, None))
             else:
                 out.append((name, name, entry))  # type: ignore[arg-type]
     out.sort(key=lambda item: item[0])
     return out
-
-
-def _is_whiteout(fd: int, name: bytes) -> bool:
-    st = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    return stat.S_ISCHR(st.st_mode) and st.st_rdev == 0
 
 
 def _xattrs(where: int | bytes, path: bytes) -> tuple[dict[bytes, bytes] | None, bool]:

@@ -16,6 +16,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from boxwright.layer import whiteout
 from boxwright.rootfs import syscalls
 from boxwright.spec.values import dataclass
 
@@ -214,7 +215,7 @@ def _fill_upper(
         for found in differences:
             path = found.path
             if found.kind == "gone":
-                os.mknod(path, stat.S_IFCHR, 0, dir_fd=out)
+                whiteout.make(path, out)
             elif found.kind == "dir":
                 info = os.lstat(path, dir_fd=top)
                 os.mkdir(path, 0o700, dir_fd=out)
@@ -260,5 +261,7 @@ def _copy_status(source: Path, target: Path) -> None:
 def _mark_opaque(directory: Path) -> None:
     try:
         os.setxattr(directory, "trusted.overlay.opaque", b"y")
-    except PermissionError:
+    except OSError as error:  # no root, or an overlay that keeps these names to itself
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
         os.setxattr(directory, "user.overlay.opaque", b"y")

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from boxwright.content.local import disk_errors
 from boxwright.layer.adopt import adopt_tree, sync_tree
 from boxwright.layer.store import Layer, LayerStore
+from boxwright.layer.whiteout import are_overlayfs
 from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import workspace as ws
 from boxwright.snapshot.compare import Base, build_upper, differences
@@ -120,9 +122,20 @@ class Copied:
     def commit(self, key: str) -> Layer:
         """See Snapshotter."""
         upper = self.seal(key)
-        layer = adopt_tree(self.layers, upper) if os.geteuid() == 0 else self._write(upper)
+        layer = adopt_tree(self.layers, upper) if self._keeps_trees else self._write(upper)
         self.discard(key)
         return layer
+
+    @cached_property
+    def _keeps_trees(self) -> bool:
+        """Whether what was written is a layer as it is, for the overlay drivers too."""
+        if os.geteuid() != 0:
+            return False
+        fd = os.open(self.root / "work", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return are_overlayfs(fd)
+        finally:
+            os.close(fd)
 
     def snapshot_layer(self, key: str, *, omit: Collection[str] = ()) -> Layer:
         """See Snapshotter."""

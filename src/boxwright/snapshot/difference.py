@@ -10,6 +10,7 @@ from typing import Any
 
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, Node
+from boxwright.layer.whiteout import is_whiteout
 from boxwright.layer.writer import LayerWriter
 from boxwright.snapshot.compare import Lent
 from boxwright.snapshot.snapshotter import Change
@@ -117,7 +118,7 @@ class _Comparer:
     def _entry(self, parent: int, name: str, path: str, hidden: bool, new: bool) -> list[Change]:
         info = os.lstat(name, dir_fd=parent)
         old = None if new else self._below.lstat(path)
-        if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+        if is_whiteout(info):
             return [Change(path, "D")] if old is not None else []
         inside: list[Change] = []
         if stat.S_ISDIR(info.st_mode):

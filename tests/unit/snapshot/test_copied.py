@@ -13,14 +13,7 @@ import pytest
 
 from boxwright.layer.tarstream import open_tar
 from suites.snapshot_suite import SnapshotSuite
-from support import can_make_whiteouts
 from support_snapshot import add_layer, driver, make_layers
-
-
-@pytest.fixture(autouse=True)
-def whiteouts(tmp_path: Path) -> None:
-    if not can_make_whiteouts(tmp_path):
-        pytest.skip("what was removed cannot be noted on this file system")
 
 
 class TestCopied(SnapshotSuite):

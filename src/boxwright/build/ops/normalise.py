@@ -10,6 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from boxwright.layer.whiteout import is_whiteout
+
 _SLACK = 50_000_000  # ns; file times come from a clock that ticks more coarsely than time.time_ns
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HEADER = 16  # bytes of a .pyc: magic, flags, source time, source size (PEP 552)
@@ -49,7 +51,7 @@ class Normaliser:
                 sources[name[:-3]] = info.st_mtime_ns // 1_000_000_000
             elif name.endswith(".pyc") and above and stat.S_ISREG(info.st_mode):
                 self._compiled(fd, name, above)
-            if not _is_whiteout(info):
+            if not is_whiteout(info):
                 self._touch(fd, name)
         if depth < _DEEPEST:
             for name, mtime in below:
@@ -79,7 +81,3 @@ class Normaliser:
                 os.pwrite(file, (self._mtime // 1_000_000_000 & 0xFFFFFFFF).to_bytes(4, "little"), 8)
         finally:
             os.close(file)
-
-
-def _is_whiteout(info: os.stat_result) -> bool:
-    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
