@@ -100,13 +100,16 @@ def outputs(texts: Iterable[str], *, load: bool = False, push: bool = False) -> 
 
 
 def parse_hosts(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """``name:address`` or ``name=address``, the address perhaps in brackets. Raises RequestInvalid."""
+    """``name:address`` or ``name=address``, the address perhaps in brackets. Raises RequestInvalid, Unfit."""
+    from boxwright.network.files import parse_extra
+
     found = []
     for value in values:
         name, separator, address = value.partition("=") if "=" in value else value.partition(":")
         if not separator or not name or not address:
             raise RequestInvalid(f"bad format for add-host: {value!r}")
         address = address.removeprefix("[").removesuffix("]")
+        parse_extra(f"{name}:{address}")
         found.append((name, address))
     return tuple(found)
 

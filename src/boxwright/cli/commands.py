@@ -111,6 +111,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "network ls": (_N, "network_ls", "List networks"),
     "network list": (_N, "network_ls", "List networks"),
     "network prune": (_N, "network_prune", "Remove all unused networks"),
+    "network reload": (_N, "network_reload", "Make the rules of networks and published ports again"),
     "network rm": (_N, "network_rm", "Remove one or more networks"),
     "network remove": (_N, "network_rm", "Remove one or more networks"),
     # the store and the program

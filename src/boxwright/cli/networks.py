@@ -227,6 +227,16 @@ def network_prune(ctx: Context, args: Namespace) -> int:
     return 0
 
 
+def network_reload_args(p: Parser) -> None:
+    """Nothing."""
+
+
+def network_reload(ctx: Context, args: Namespace) -> int:
+    """What another program removed from the host's firewall; the next start of a container does so by itself."""
+    ctx.engine.containers.mend_networks(thoroughly=True)
+    return 0
+
+
 def network_connect_args(p: Parser) -> None:
     p.add_argument(
         "--alias", action="append", metavar="strings", help="Add network-scoped alias for the container"

@@ -20,7 +20,7 @@ from boxwright.container.records import (
     runtime_of,
     save_state,
 )
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.runtime.process import ProgramMissing
 
 TYPE_CHECKING = False
@@ -116,7 +116,7 @@ class Catalog:
             if any(e["names"] for e in state.networks.values()):
                 from boxwright.container.launch import dns_directory
 
-                entries = [{"network": name} for name in state.networks]
+                entries = [{"id": e["id"]} for e in state.networks.values()]
                 dns.unregister(
                     {
                         "directory": str(dns_directory(self._rooms)),
@@ -241,6 +241,23 @@ class Catalog:
                 hint=f"used by {', '.join(users)}",
             )
         self.networks.remove(text)
+
+    def mend_networks(self, *, thoroughly: bool = False) -> None:
+        """Make the rules of networks and of published ports again when another program (a firewall that was loaded
+        anew) has removed rules of a network; `thoroughly` does so whatever is there. Raises Unavailable."""
+        from boxwright.network import firewall
+        from boxwright.network.values import forwards
+
+        if not self.networks.mend() and not thoroughly:
+            return
+        for container in self.list():
+            if container.state.ports:
+                try:
+                    firewall.publish_again(forwards(container.state.ports), container.id)
+                except OSError as error:
+                    raise Unavailable(
+                        f"cannot publish the ports of {container.name} again: {error}"
+                    ) from error
 
     def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
         """Remove user networks that no container is to join; their names."""

@@ -54,9 +54,10 @@ def _plug(
     rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]
 ) -> None:
     from boxwright.container.launch import dns_directory
+    from boxwright.network import bridge
     from boxwright.network.files import host_names
+    from boxwright.network.values import Plumbing
     from boxwright.network.wire import connect as plug
-    from boxwright.network.wire import ensure_bridge
 
     state = container.state
     used = {e["interface"] for e in state.networks.values()}
@@ -69,20 +70,15 @@ def _plug(
     endpoint["names"] = list(dict.fromkeys(names))
     outside, inside, namespace = _sockets(state.pid)
     try:
-        plug(
-            outside,
-            inside,
-            namespace,
-            endpoint,
-            ensure_bridge(outside, endpoint, str(rooms.root / "network.lock")),
-        )
+        lock = str(rooms.root / "network.lock")
+        plug(outside, inside, namespace, endpoint, bridge.ensure(outside, Plumbing.of(endpoint), lock))
         plan = None
         if endpoint["names"]:
             from boxwright.container.hostside import dns_program
-            from boxwright.network.dns import register
+            from boxwright.network.dns import ENTRY, register
 
             plan = {"directory": str(dns_directory(rooms)), "program": dns_program(), "id": container.id}
-            entries = [{k: endpoint[k] for k in ("network", "gateway", "address", "names")}]
+            entries = [{k: endpoint[k] for k in ENTRY}]
             register({**plan, "entries": entries})
     except OSError as error:
         containers.networks.release(container.id, network.name)
@@ -157,7 +153,7 @@ def _unplug(
                     "directory": str(dns_directory(rooms)),
                     "program": "",
                     "id": container.id,
-                    "entries": [{"network": network.name}],
+                    "entries": [{"id": endpoint["id"]}],
                 }
             )
     except OSError as error:

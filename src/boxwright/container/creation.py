@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from boxwright.container import hostside, spec
-from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec
+from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec, PortBinding
 from boxwright.container.mounts import parse_volumes_from
 from boxwright.container.options import (
     check_line,
@@ -57,7 +58,7 @@ class Creation:
         self._image = rooms.images_store.resolve_platform(config.image, config.platform or None)
         check_emulation(self._image.config.platform)
         proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
-        self._config = replace(config, env=(*proxies, *config.env))
+        self._config = replace(_on_bridge(config), env=(*proxies, *config.env))
         self._check()
 
     def _check(self) -> None:
@@ -87,6 +88,7 @@ class Creation:
                 f"the working directory '{config.workdir}' is invalid, it needs to be an absolute path"
             )
         self._check_options()
+        _check_ports(config.ports)
         if config.network.startswith("container:") or config.network == "host":
             self._check_shared()
         spec.chosen_capabilities(config, None)
@@ -190,7 +192,7 @@ class Creation:
     def _networks(self) -> dict[str, Any]:
         """Network -> wishes, the one that `--network` names first. Raises NoSuchNetwork, ConfigInvalid."""
         config = self._config
-        mode = "bridge" if config.network in ("", "default") else config.network
+        mode = config.network
         if mode in ("host", "none") or mode.startswith("container:"):
             if mode.startswith("container:"):
                 self._containers.get(mode.partition(":")[2])
@@ -327,6 +329,29 @@ class Creation:
         with Root(self._rooms.snapshots.open(container.id)) as root:
             root.makedirs(workdir)
             sync_below(root.fd)
+
+
+def _on_bridge(config: ContainerConfig) -> ContainerConfig:
+    """`default` is another name of the network `bridge`."""
+
+    def plain(name: str) -> str:
+        return "bridge" if name in ("", "default") else name
+
+    endpoints = tuple(replace(e, network=plain(e.network)) for e in config.endpoints)
+    return replace(config, network=plain(config.network), endpoints=endpoints)
+
+
+def _check_ports(ports: Iterable[PortBinding]) -> None:
+    """Raises Unfit."""
+    from boxwright.network import values
+
+    for port in ports:
+        values.protocol(port.protocol)
+        values.port(port.container_port)
+        if port.host_ip:
+            values.address(port.host_ip)
+        if port.host_port:
+            values.port(port.host_port)
 
 
 def image_volumes(merged: dict[str, Any]) -> list[str]:

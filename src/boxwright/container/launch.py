@@ -10,6 +10,7 @@ from pathlib import Path
 from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
 from boxwright.container.options import OptionInvalid, parse_signal
+from boxwright.container.ports import parse_exposed
 from boxwright.container.records import Container, State, WrongState, load_state, save_state, tree_of
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
@@ -388,18 +389,19 @@ class Launcher:
         wanted = list(self._config.ports)
         if self._config.publish_all:
             bound = {(p.container_port, p.protocol) for p in wanted}
-            for text in self._container.merged.get("ExposedPorts") or ():
-                port, _, protocol = text.partition("/")
-                if (int(port), protocol or "tcp") not in bound:
-                    wanted.append(PortBinding(int(port), protocol or "tcp"))
-        # The endpoint of the default route answers for all.
-        door = next((e for e in endpoints if e["default"]), endpoints[0])
-        if not wanted:
+            exposed = parse_exposed(self._container.merged.get("ExposedPorts") or ())
+            wanted += [PortBinding(*port) for port in exposed if port not in bound]
+        # The endpoint of the default route answers for all; an internal network publishes nothing, as in Docker.
+        gateway = next((e for e in endpoints if e["default"]), None)
+        if not wanted or gateway is None:
             return []
+        usual = gateway["host_address"]
         from boxwright.network.ports import PortTaken, publishable
 
         found = []
         for binding in wanted:
+            if usual and not binding.host_ip:
+                binding = replace(binding, host_ip=usual)
             if binding.host_port:
                 self._refuse_published(binding, binding.host_port)
             try:
@@ -417,9 +419,9 @@ class Launcher:
                     binding.protocol,
                     address,
                     host_port,
-                    door["address"],
+                    gateway["address"],
                     binding.container_port,
-                    door["bridge"],
+                    gateway["bridge"],
                 )
                 for address in addresses
             ]
@@ -447,9 +449,9 @@ class Launcher:
                     )
 
     def _dns(self, endpoints: list[dict[str, Any]]) -> dict[str, Any] | None:
-        entries = [
-            {k: e[k] for k in ("network", "gateway", "address", "names")} for e in endpoints if e["names"]
-        ]
+        from boxwright.network import dns
+
+        entries = [{k: e[k] for k in dns.ENTRY} for e in endpoints if e["names"]]
         if not entries:
             return None
         return {

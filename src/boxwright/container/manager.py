@@ -153,6 +153,8 @@ class Containers(Catalog):
         require_root("running containers")
         session = session or Session.launch()
         try:
+            if container.record["networks"]:
+                self.mend_networks()
             with self._locked(container):
                 state = container.refresh()
                 if state.status == "paused":

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from boxwright.container.config import PortBinding
 from boxwright.errors import Invalid, NotFound
-
-PROTOCOLS = ("tcp", "udp", "sctp")
+from boxwright.network import values
+from boxwright.network.values import PROTOCOLS
 
 
 class PortInvalid(Invalid):
@@ -22,17 +22,16 @@ class NoSuchPort(NotFound):
 def port_range(text: str, what: str) -> tuple[int, int]:
     """``80`` or ``8000-8010``. Raises PortInvalid."""
     first, dash, last = text.partition("-")
-    if (
-        not first.isdecimal()
-        or (dash and not last.isdecimal())
-        or int(first) > 65535
-        or int(last or 0) > 65535
-    ):
+    if not _is_port(first) or (dash and not _is_port(last)):
         raise PortInvalid(f"invalid {what}: {text}")
     low, high = int(first), int(last) if dash else int(first)
     if high < low:
         raise PortInvalid(f"invalid {what}: {text}: invalid range")
     return low, high
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10 and int(text) < 65536
 
 
 def parse_publish(text: str) -> tuple[PortBinding, ...]:
@@ -89,18 +88,18 @@ def _first_free(protocol: str, address: str, low: int, high: int) -> int:
 
 
 def _long_form(text: str) -> PortBinding:
-    values = {}
+    given = {}
     for part in text.split(","):
         key, equals, value = part.partition("=")
         if not equals or key not in ("target", "published", "protocol", "mode"):
             raise PortInvalid(f"invalid field {part} in --publish: wanted target=, published=, protocol=")
-        values[key] = value
-    target, published = values.get("target", ""), values.get("published", "0")
-    if values.get("protocol", "tcp") not in PROTOCOLS:
-        raise PortInvalid(f"invalid proto: {values['protocol']}")
+        given[key] = value
+    target, published = given.get("target", ""), given.get("published", "0")
+    if given.get("protocol", "tcp") not in PROTOCOLS:
+        raise PortInvalid(f"invalid proto: {given['protocol']}")
     return PortBinding(
         port_range(target, "containerPort")[0],
-        values.get("protocol", "tcp"),
+        given.get("protocol", "tcp"),
         "",
         port_range(published, "hostPort")[0],
     )
@@ -116,13 +115,28 @@ def parse_expose(text: str) -> tuple[str, ...]:
     return tuple(f"{port}/{protocol}" for port in range(low, high + 1))
 
 
+def parse_exposed(texts: Iterable[str]) -> tuple[tuple[int, str], ...]:
+    """(port, protocol) for each entry of an image's ExposedPorts. Raises PortInvalid."""
+    found: dict[tuple[int, str], None] = {}
+    for text in texts:
+        number, slash, protocol = text.partition("/")
+        try:
+            found[values.port(number), values.protocol(protocol.lower() if slash else "tcp")] = None
+        except values.Unfit as error:
+            raise PortInvalid(
+                f"the image exposes {text!r}, which is no port",
+                hint="publish the ports that it really has with -p, instead of all with -P",
+            ) from error
+    return tuple(found)
+
+
 def show(bindings: Iterable[tuple[int, str, str, int]], exposed: Iterable[str] = ()) -> str:
     """The PORTS column: ``443/tcp, 0.0.0.0:8080->80/tcp``. Entries are (container port, protocol, host IP, host port).
 
     Neighbours are one range where they have the same numbers on the host, or none; the others come one by one at the
     end (docker/cli formatter.DisplayablePorts)."""
     bound = set(bindings)
-    closed = {_split(text) for text in exposed} - {(port, protocol) for port, protocol, _, _ in bound}
+    closed = _ports_among(exposed) - {(port, protocol) for port, protocol, _, _ in bound}
     ranges: dict[tuple[str, str], list[list[int]]] = {}
     single: list[str] = []
     for port, address, host, protocol in sorted(
@@ -148,6 +162,12 @@ def _joined(address: str, port: object) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _split(text: str) -> tuple[int, str]:
-    port, _, protocol = text.partition("/")
-    return int(port) if port.isdecimal() else 0, protocol or "tcp"
+def _ports_among(exposed: Iterable[str]) -> set[tuple[int, str]]:
+    """What an image exposes, as far as it is ports: a list of containers is shown whatever their images say."""
+    found: set[tuple[int, str]] = set()
+    for text in exposed:
+        try:
+            found.update(parse_exposed([text]))
+        except PortInvalid:
+            continue
+    return found

@@ -1,9 +1,9 @@
 """Names on user networks: entries for aardvark-dns, which listens at each network's gateway.
 
-    DIRECTORY/<network>    first line: addresses to listen at; then `id  IPv4  IPv6  names` a container
-    DIRECTORY/aardvark.pid the server, told by SIGHUP to read again; it ends by itself when no network is left
+    DIRECTORY/<id of the network>  first line: addresses to listen at; then `id  IPv4  IPv6  names` a container
+    DIRECTORY/aardvark.pid         the server, told by SIGHUP to read again; it ends by itself when no network is left
 
-Imported by the supervisor: C modules only.
+The file of an internal network ends in %int: the server answers for its names only, and asks no other server. Imported by the supervisor: C modules only.
 """
 
 from __future__ import annotations
@@ -11,42 +11,49 @@ from __future__ import annotations
 import fcntl
 import os
 
+from boxwright.network.values import host_name, identity, ipv4
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
 _SIGHUP = 1
+_INTERNAL = "%int"
+ENTRY = ("id", "internal", "gateway", "address", "names")  # of an endpoint: what `register` wants to know
 
 
 def register(plan: dict[str, Any]) -> None:
-    """Make a container's names known. `plan`: directory, program, id, entries of network, gateway, address, names.
+    """Make a container's names known. `plan`: directory, program, id, entries (`ENTRY` of each endpoint).
 
-    Raises OSError."""
+    Raises OSError, Unfit."""
+    container = identity(plan["id"])
 
     def change(directory: str) -> None:
         for entry in plan["entries"]:
-            lines = [
-                line for line in _read(directory, entry["network"])[1:] if line.split(" ", 1)[0] != plan["id"]
-            ]
-            lines.append(f"{plan['id']} {entry['address']}  {','.join(entry['names'])}")
-            _write(directory, entry["network"], [entry["gateway"], *lines])
+            name = identity(entry["id"]) + (_INTERNAL if entry["internal"] else "")
+            names = ",".join(host_name(text, "network alias") for text in entry["names"])
+            lines = [line for line in _read(directory, name)[1:] if line.split(" ", 1)[0] != container]
+            lines.append(f"{container} {ipv4(entry['address'])}  {names}")
+            _write(directory, name, [ipv4(entry["gateway"]), *lines])
 
     _locked(plan, change)
     _reload(plan["directory"], plan["program"], start=True)
 
 
 def unregister(plan: dict[str, Any]) -> None:
-    """Forget them; idempotent. Raises OSError."""
+    """Forget them; idempotent. Of the entries only `id` is looked at. Raises OSError, Unfit."""
+    container = identity(plan["id"])
 
     def change(directory: str) -> None:
-        for entry in plan["entries"]:
-            lines = _read(directory, entry["network"])
-            kept = [line for line in lines[1:] if line.split(" ", 1)[0] != plan["id"]]
+        short = [identity(entry["id"]) for entry in plan["entries"]]
+        for name in [text + ending for text in short for ending in ("", _INTERNAL)]:
+            lines = _read(directory, name)
+            kept = [line for line in lines[1:] if line.split(" ", 1)[0] != container]
             if kept:
-                _write(directory, entry["network"], [lines[0], *kept])
+                _write(directory, name, [lines[0], *kept])
             elif lines:
-                os.unlink(f"{directory}/{entry['network']}")
+                os.unlink(f"{directory}/{name}")
 
     _locked(plan, change)
     _reload(plan["directory"], plan["program"], start=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from boxwright.network import values
+
 _HOSTS = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
     "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
@@ -14,13 +16,22 @@ _PUBLIC = ("8.8.8.8", "8.8.4.4")  # Docker's choice when the host has nothing bu
 
 def hosts(extra: Iterable[str], addresses: Iterable[tuple[str, Sequence[str]]], *, gateway: str = "") -> str:
     """`extra` are ``name:address`` of --add-host (``host-gateway`` is the host as the container sees it); `addresses`
-    are the container's own, each with its names."""
-    lines = [_HOSTS]
-    for entry in extra:
-        name, _, address = entry.partition(":")
-        lines.append(f"{gateway or '127.0.0.1' if address == 'host-gateway' else address}\t{name}\n")
-    lines += [f"{address}\t{' '.join(names)}\n" for address, names in addresses]
-    return "".join(lines)
+    are the container's own, each with its names. Raises Unfit."""
+    lines = [_line(*parse_extra(entry, gateway=gateway)) for entry in extra]
+    lines += [_line(values.address(address), *map(values.host_name, names)) for address, names in addresses]
+    return "".join([_HOSTS, *lines])
+
+
+def parse_extra(entry: str, *, gateway: str = "") -> tuple[str, str]:
+    """Address and name of ``name:address``. Raises Unfit."""
+    name, _, address = entry.partition(":")
+    if address == "host-gateway":
+        address = gateway or "127.0.0.1"
+    return values.address(address), values.host_name(name)
+
+
+def _line(address: str, *names: str) -> str:
+    return f"{address}\t{' '.join(names)}\n"
 
 
 def host_names(hostname: str, domainname: str = "") -> list[str]:
@@ -30,11 +41,8 @@ def host_names(hostname: str, domainname: str = "") -> list[str]:
 
 
 def host_hosts(text: str, extra: Iterable[str]) -> str:
-    """The host's own file with --add-host, for ``--network host``."""
-    more = "".join(
-        f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n"
-        for name, _, address in (e.partition(":") for e in extra)
-    )
+    """The host's own file with --add-host, for ``--network host``. Raises Unfit."""
+    more = "".join(_line(*parse_extra(entry)) for entry in extra)
     return text if not more else text.rstrip("\n") + "\n" + more
 
 
@@ -48,7 +56,10 @@ def resolv(
     internal: str = "",
 ) -> str:
     """From the host's file and ``--dns``, ``--dns-search``, ``--dns-option``. `local` keeps resolvers on loopback (the
-    container shares the host's network); `internal` is the network's own name server."""
+    container shares the host's network); `internal` is the network's own name server. Raises Unfit."""
+    for what, texts in (("name server", servers), ("search domain", search)):
+        for text in texts:
+            values.word(text, what)
     found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
     for line in host.splitlines():
         words = line.split("#", 1)[0].split()
@@ -64,7 +75,7 @@ def resolv(
     if not chosen and not local:
         chosen = list(_PUBLIC)
     names = list(search) or found["search"]
-    words = list(options) or found["options"]
+    words = [word for text in options for word in text.split()] or found["options"]
     if internal:
         chosen = [internal]
         if not any(o.startswith("ndots:") for o in words):

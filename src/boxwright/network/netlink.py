@@ -1,4 +1,4 @@
-"""Just enough rtnetlink to build a bridge network: links, addresses, routes (rtnetlink(7)).
+"""Just enough netlink to build a bridge network: links, addresses, routes (rtnetlink(7)), and whether rules are there.
 
 Written out because pyroute2 takes 240 ms to import and the `ip` program 3 ms a call; setting a container's network
 up takes eight messages, a tenth of a millisecond each but for what the kernel itself needs. Imported by the
@@ -12,14 +12,17 @@ from _socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, inet_
 from _struct import pack, unpack_from
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
-RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 24, 26
+RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 21, 24, 26
 _REQUEST, _ACK, _DUMP, _CREATE, _EXCLUSIVE = 0x1, 0x4, 0x300, 0x400, 0x200
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_PEER = 1, 2, 1
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_MODE = 4, 5, 4
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST = 1, 2, 3, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _UP = 1
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NETLINK_NETFILTER, _NFPROTO_IPV4 = 12, 2
+_GET_RULES = (10 << 8) | 7  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE
 
 
 def attribute(kind: int, data: bytes) -> bytes:
@@ -39,11 +42,27 @@ def _packed(address: str) -> bytes:
     return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
 
 
-class Netlink:
+class Link:
+    """One interface: `kind` is bridge, veth, … ('' for hardware), `mac` its address as text, `master` its bridge's index or 0."""
+
+    __slots__ = ("index", "kind", "mac", "master", "name", "up")
+
+    def __init__(self, reply: bytes) -> None:
+        values = dict(_attributes(reply, 16))
+        info = dict(_attributes(values.get(_IFLA_LINKINFO, b""), 0))
+        index, flags = unpack_from("BxHiI", reply)[2:]
+        self.index, self.up = int(index), bool(flags & _UP)
+        self.name = os.fsdecode(values[_IFLA_IFNAME].rstrip(b"\0"))
+        self.kind = info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+        self.mac = values.get(_IFLA_ADDRESS, b"").hex(":") if values.get(_IFLA_ADDRESS) else ""
+        self.master = int(unpack_from("I", values[_IFLA_MASTER])[0]) if _IFLA_MASTER in values else 0
+
+
+class _Socket:
     """A socket in the network namespace that was current when it was made. Calls raise OSError."""
 
-    def __init__(self) -> None:
-        self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0)
+    def __init__(self, protocol: int = 0) -> None:
+        self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -73,6 +92,21 @@ class Netlink:
                     replies.append(data[at + 16 : at + length])
                 at += (length + 3) & ~3
 
+
+class Rules(_Socket):
+    """The kernel's tables of IPv4 rules, looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(_NETLINK_NETFILTER)
+
+    def all(self) -> list[bytes]:
+        """Every rule as the kernel writes it; texts such as comments are in it as they are."""
+        return self._request(_GET_RULES, _DUMP, pack("BBH", _NFPROTO_IPV4, 0, 0))
+
+
+class Netlink(_Socket):
+    """Links, addresses and routes."""
+
     def add_bridge(self, name: str, *, mtu: int = 0, mac: str = "") -> None:
         """A bridge; FileExistsError when there is one."""
         info = attribute(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, b"bridge"))
@@ -97,6 +131,12 @@ class Netlink:
         )
         self._request(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body)
 
+    def hairpin(self, name: str) -> None:
+        """Let a port of a bridge have back what it sent: a container that asks for its own published port."""
+        info = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge")
+        info += attribute(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, b"\1"))
+        self._request(RTM_NEWLINK, 0, _link() + _name(name) + attribute(_IFLA_LINKINFO, info))
+
     def up(self, index: int) -> None:
         """Set a link up."""
         self._request(RTM_NEWLINK, 0, _link(index, _UP, _UP))
@@ -105,30 +145,27 @@ class Netlink:
         """Remove a link (the other end of a pair with it)."""
         self._request(RTM_DELLINK, 0, _link(index))
 
-    def index(self, name: str) -> int:
-        """A link's index; 0 when there is none."""
+    def link(self, name: str) -> Link | None:
+        """None when there is none of this name."""
         try:
             reply = self._request(RTM_GETLINK, 0, _link() + _name(name))
         except OSError as error:
             if error.errno in (19, 2):  # ENODEV, ENOENT
-                return 0
+                return None
             raise
-        return int(unpack_from("BxHi", reply[0])[2]) if reply else 0
+        return Link(reply[0]) if reply else None
 
-    def links(self) -> dict[str, tuple[int, int]]:
-        """Name -> (index, index of its bridge or 0)."""
-        found = {}
-        for reply in self._request(RTM_GETLINK, _DUMP, _link()):
-            index = unpack_from("BxHi", reply)[2]
-            values = dict(_attributes(reply, 16))
-            found[values[_IFLA_IFNAME].rstrip(b"\0").decode()] = (
-                index,
-                unpack_from("I", values[_IFLA_MASTER])[0] if _IFLA_MASTER in values else 0,
-            )
-        return found
+    def index(self, name: str) -> int:
+        """A link's index; 0 when there is none."""
+        found = self.link(name)
+        return found.index if found else 0
 
-    def add_address(self, index: int, address: str, prefix: int) -> None:
-        """An address on a link; FileExistsError when it is there."""
+    def links(self) -> list[Link]:
+        """All of them."""
+        return [Link(reply) for reply in self._request(RTM_GETLINK, _DUMP, _link())]
+
+    def add_address(self, index: int, address: str, prefix: int, *, label: str = "") -> None:
+        """An address on a link, IPv4 with a label perhaps; FileExistsError when it is there."""
         packed = _packed(address)
         family = AF_INET if len(packed) == 4 else AF_INET6
         body = (
@@ -139,7 +176,20 @@ class Netlink:
         if family == AF_INET:
             host = (1 << (32 - prefix)) - 1
             body += attribute(_IFA_BROADCAST, (int.from_bytes(packed, "big") | host).to_bytes(4, "big"))
+        if label:
+            body += attribute(_IFA_LABEL, label.encode() + b"\0")
         self._request(RTM_NEWADDR, _CREATE | _EXCLUSIVE, body)
+
+    def delete_address(self, index: int, address: str, prefix: int, *, label: str) -> bool:
+        """Take an IPv4 address away, if it was added with this label; whether it was."""
+        body = pack("BBBBI", AF_INET, prefix, 0, 0, index) + attribute(_IFA_LOCAL, _packed(address))
+        try:
+            self._request(RTM_DELADDR, 0, body + attribute(_IFA_LABEL, label.encode() + b"\0"))
+        except OSError as error:
+            if error.errno == 99:  # EADDRNOTAVAIL
+                return False
+            raise
+        return True
 
     def add_default_route(self, index: int, gateway: str) -> None:
         """Everything else goes through `gateway`."""

@@ -10,19 +10,26 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from boxwright.network import driver_options
+from boxwright.network.driver_options import NetworkInvalid
 from boxwright.spec import hashes
 from boxwright.spec.times import stamp
 from boxwright.spec.values import EMPTY, dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    from boxwright.network.values import Plumbing
+
+    _What = TypeVar("_What")
+    _Answer = TypeVar("_Answer")
 
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?\Z"
 BUILT_IN = ("bridge", "host", "none")
@@ -37,10 +44,6 @@ class NoSuchNetwork(NotFound):
 
 class NetworkInUse(Conflict):
     """Containers are connected to the network."""
-
-
-class NetworkInvalid(Invalid):
-    """The network cannot be as wanted."""
 
 
 class NetworkExists(Conflict):
@@ -84,8 +87,21 @@ class Network:
     @property
     def mtu(self) -> int:
         """0 = the default route's."""
-        text = self.options.get("com.docker.network.driver.mtu", "0")
-        return int(text) if text.isdecimal() else 0
+        return driver_options.mtu(self.options)
+
+    def plumbing(self) -> Plumbing:
+        """What the host has of it. Raises Invalid when the record is of no network that could have been made."""
+        from boxwright.network.values import Plumbing
+
+        return Plumbing(
+            self.id,
+            self.bridge,
+            self.subnet,
+            self.gateway,
+            mtu=self.mtu or default_mtu(),
+            internal=self.internal,
+            masquerade=driver_options.masquerade(self.options),
+        )
 
     @property
     def names_resolve(self) -> bool:
@@ -177,8 +193,7 @@ class Networks:
             raise NetworkInvalid(
                 f"could not find plugin {driver} in v1 plugin registry: only the bridge driver is here"
             )
-        options = dict(options or {})
-        chosen_name = options.get("com.docker.network.bridge.name", "")
+        driver_options.check(options or {})
         with self._db.write() as sql:
             return self._insert(
                 sql,
@@ -190,9 +205,9 @@ class Networks:
                 internal=internal,
                 attachable=attachable,
                 labels=labels or {},
-                options=options,
+                options=dict(options or {}),
                 created=created,
-                bridge=chosen_name,
+                bridge=driver_options.bridge_name(options or {}),
             )
 
     def _insert(
@@ -219,6 +234,8 @@ class Networks:
         door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
         if rest.get("ip_range"):
             _check_range(str(rest["ip_range"]), block)
+        if bridge and any(n.bridge == bridge for n in taken):
+            raise NetworkInvalid(f"another network has the bridge name {bridge}")
         bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
         network = Network(name, identity, "bridge", str(block), str(door), bridge, **rest)
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
@@ -263,43 +280,52 @@ class Networks:
         network = self.get(text)
         if network.name in BUILT_IN:
             raise BuiltIn(f"{network.name} is a pre-defined network and cannot be removed")
+        self.take_down(network)
         with self._db.write() as sql:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
-        self.take_down(network)
         (self._root / f"network.lock.{network.bridge}").unlink(missing_ok=True)
         return network
 
     def take_down(self, network: Network) -> None:
-        """Remove the bridge and its rules from the host; what uses it loses its connection. It is made again when needed."""
-        from boxwright.network import firewall
-        from boxwright.network.netlink import Netlink
+        """Remove what the host has of it: what uses the network loses its connection. It is made again when needed.
+        Raises Unavailable."""
+        from boxwright.network import bridge
 
-        if not network.bridge:
-            return
-        netlink = Netlink()
-        try:
-            index = netlink.index(network.bridge)
-            if index:
-                netlink.delete(index)
-                firewall.close_network(network.bridge, network.subnet)
-        except OSError as error:
-            raise Unavailable(f"cannot remove the bridge of network {network.name}: {error}") from error
-        finally:
-            netlink.close()
+        for plumbing in self._plumbings([network]):
+            self._on_host(bridge.take_down, plumbing)
 
     def take_down_idle(self) -> None:
-        """Remove bridges that nobody uses now from the host."""
-        from boxwright.network.janitor import remove_idle
+        """Remove bridges that nothing uses now from the host. Raises Unavailable."""
+        from boxwright.network import bridge
 
-        for network in self.list():
+        for plumbing in self._plumbings(self.list()):
+            self._on_host(bridge.remove_idle, plumbing)
+
+    def mend(self) -> bool:
+        """Make the rules of networks in use again when another program has removed any; whether it had. Raises
+        Unavailable."""
+        from boxwright.network import bridge
+
+        return self._on_host(bridge.mend, self._plumbings(self.list()))
+
+    def _plumbings(self, networks: Iterable[Network]) -> Sequence[Plumbing]:
+        found = []
+        for network in networks:
             if network.bridge:
                 try:
-                    remove_idle(network.bridge, network.subnet, str(self._root / "network.lock"))
-                except OSError as error:
-                    raise Unavailable(
-                        f"cannot remove the bridge of network {network.name}: {error}"
-                    ) from error
+                    found.append(network.plumbing())
+                except Invalid:  # of a record from before names were checked: nothing could be made of it
+                    continue
+        return found
+
+    def _on_host(self, change: Callable[[_What, str], _Answer], what: _What) -> _Answer:
+        try:
+            return change(what, str(self._root / "network.lock"))
+        except OSError as error:
+            raise Unavailable(
+                f"cannot change the bridges and rules of networks: {error.strerror or error}"
+            ) from error
 
     # --- addresses -----------------------------------------------------------------------------
 
@@ -345,7 +371,6 @@ class Networks:
     ) -> dict[str, Any]:
         """One interface, as `network.wire` builds it."""
         packed = ipaddress.IPv4Address(address).packed
-        door = ipaddress.IPv4Address(network.gateway).packed
         return {
             "network": network.name,
             "bridge": network.bridge,
@@ -354,12 +379,13 @@ class Networks:
             "address": address,
             "prefix": network.prefix,
             "mac": mac or "02:42:" + packed.hex(":"),
-            "bridge_mac": "02:42:" + door.hex(":"),
             "interface": f"eth{number}",
             "veth": "veth" + hashes.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
             "default": default and not network.internal,
             "mtu": network.mtu or default_mtu(),
             "internal": network.internal,
+            "masquerade": driver_options.masquerade(network.options),
+            "host_address": driver_options.host_address(network.options),
             "id": network.id,
         }
 

@@ -1,10 +1,9 @@
 """A container's network namespace and its connections, made and taken down by its supervisor.
 
-What to do comes as a plain dict, prepared by `container.networks`:
+What to do comes as a plain dict, prepared by `container.launch`:
 
-    {"endpoints": [{"bridge", "gateway", "address", "prefix", "mac", "interface", "veth", "default", "mtu", "internal",
-                    "network", "names", "dns"}],
-     "ports": [(protocol, host ip, host port, container ip, container port)], "lock": path, "dns": {...} or None}
+    {"id": the container's, "endpoints": [what `network.networks.Networks.endpoint` made, with "names"],
+     "ports": [(protocol, host ip, host port, container ip, container port, bridge)], "lock": path, "dns": {...} or None}
 
 The namespace has no name on disk: the supervisor holds it open, the runtime finds it under /proc/<supervisor>/fd,
 and the kernel removes it with everything in it when both are gone. Imported by the supervisor: C modules only.
@@ -12,12 +11,13 @@ and the kernel removes it with everything in it when both are gone. Imported by 
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 
-from boxwright.network import firewall
+from boxwright.network import bridge, firewall
 from boxwright.network.janitor import leave
 from boxwright.network.netlink import Netlink
+from boxwright.network.values import Plumbing, Unfit, forwards
 from boxwright.rootfs import syscalls
 
 TYPE_CHECKING = False
@@ -38,6 +38,12 @@ class Wire:
 
     def up(self) -> None:
         """Namespace, loopback, one interface for each endpoint, published ports. Raises OSError."""
+        try:
+            self._up()
+        except Unfit as error:
+            raise OSError(errno.EINVAL, str(error)) from error
+
+    def _up(self) -> None:
         plan = self._plan
         inside = self._namespace(plan["endpoints"])
         outside = Netlink()
@@ -45,11 +51,13 @@ class Wire:
             inside.up(1)  # lo is always the first
             for endpoint in plan["endpoints"]:
                 self._plug(outside, inside, endpoint)
+                if plan["ports"]:
+                    outside.hairpin(endpoint["veth"])
         finally:
             inside.close()
             outside.close()
         if plan["ports"]:
-            firewall.publish(plan["ports"], plan["id"])
+            firewall.publish(forwards(plan["ports"]), plan["id"])
             self._published = True
         if plan.get("dns"):
             from boxwright.network.dns import register
@@ -57,17 +65,14 @@ class Wire:
             register(plan["dns"])
 
     def _plug(self, outside: Netlink, inside: Netlink, endpoint: dict[str, Any]) -> None:
+        network, lock = Plumbing.of(endpoint), self._plan["lock"]
         try:
-            connect(
-                outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"])
-            )
+            connect(outside, inside, self._number, endpoint, bridge.ensure(outside, network, lock))
         except OSError as error:
             if error.errno not in _GONE:
                 raise
             # The bridge was idle, and was taken down between our two looks.
-            connect(
-                outside, inside, self._number, endpoint, ensure_bridge(outside, endpoint, self._plan["lock"])
-            )
+            connect(outside, inside, self._number, endpoint, bridge.ensure(outside, network, lock))
 
     def _namespace(self, endpoints: list[dict[str, Any]]) -> Netlink:
         """Make it, keep it open under our number, and return a socket in it."""
@@ -95,7 +100,7 @@ class Wire:
     def down(self) -> None:
         """Idempotent; the interfaces go with the namespace."""
         if self._published:
-            firewall.unpublish(self._plan["ports"], self._plan["id"])
+            firewall.unpublish(forwards(self._plan["ports"]), self._plan["id"])
             self._published = False
         if self._plan.get("dns"):
             from boxwright.network.dns import unregister
@@ -106,41 +111,16 @@ class Wire:
         except OSError:
             return
         for endpoint in self._plan["endpoints"]:
-            leave(endpoint["bridge"], endpoint["subnet"], self._plan["lock"])
+            leave(Plumbing.of(endpoint), self._plan["lock"])
 
 
-def ensure_bridge(netlink: Netlink, endpoint: dict[str, Any], lock: str) -> int:
-    """The bridge's index; it and its rules are made when they are missing. Raises OSError."""
-    name = endpoint["bridge"]
-    index = netlink.index(name)
-    if index:
-        return index
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        index = netlink.index(name)
-        if not index:
-            # Rules first: whoever finds the bridge may rely on them.
-            firewall.open_network(name, endpoint["subnet"], internal=endpoint["internal"])
-            netlink.add_bridge(name, mtu=endpoint["mtu"], mac=endpoint["bridge_mac"])
-            index = netlink.index(name)
-            netlink.add_address(index, endpoint["gateway"], endpoint["prefix"])
-            netlink.up(index)
-            _write("/proc/sys/net/ipv4/ip_forward", "1")
-            _write(
-                f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1"
-            )  # published ports are reachable at 127.0.0.1
-        return index
-    finally:
-        os.close(fd)
-
-
-def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: dict[str, Any], bridge: int) -> None:
-    """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names. Raises OSError."""
+def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: dict[str, Any], master: int) -> None:
+    """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names, `master` the index of
+    the bridge. Raises OSError."""
     outside.add_veth(
         endpoint["veth"],
         endpoint["interface"],
-        master=bridge,
+        master=master,
         peer_namespace=namespace,
         peer_mac=endpoint["mac"],
         mtu=endpoint["mtu"],
@@ -155,17 +135,4 @@ def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: dict[st
 def _settings(endpoints: list[dict[str, Any]]) -> None:
     # No IPv6 but on lo, as in Docker: nothing answers the router solicitations of an IPv4 network.
     if endpoints:
-        _write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        os.write(fd, text.encode())
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
+        bridge.set_kernel("ipv6/conf/default/disable_ipv6", "1")

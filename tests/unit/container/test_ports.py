@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from boxwright.container.config import PortBinding
-from boxwright.container.ports import PortInvalid, parse_expose, parse_publish, show
+from boxwright.container.ports import PortInvalid, parse_expose, parse_exposed, parse_publish, show
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,35 @@ def test_the_ports_column() -> None:
     assert show([(80, "tcp", "::", 80), (81, "tcp", "::", 81)]) == "[::]:80-81->80-81/tcp"
     assert show([(80, "tcp", "::", 1)]) == "[::]:1->80/tcp"
     assert show([]) == ""
+
+
+def test_what_an_image_exposes() -> None:
+    assert parse_exposed(["80/tcp", "53/udp", "80", "443/TCP"]) == (
+        (80, "tcp"),
+        (53, "udp"),
+        (443, "tcp"),
+    )
+    for wrong in (
+        "foo",
+        "80-70/tcp",
+        "80-90/tcp",
+        "99999",
+        "0",
+        "-1",
+        "80/xyz",
+        "80/tcp\nCOMMIT",
+        "",
+        "80/",
+        "\u0663",
+    ):
+        with pytest.raises(PortInvalid, match="is no port"):
+            parse_exposed(["80/tcp", wrong])
+        assert show([], ["80/tcp", wrong]) == "80/tcp"
+
+
+@pytest.mark.parametrize("text", ["\u0663", "9" * 5000, "80-\u0664"])
+def test_digits_are_ascii_and_few(text: str) -> None:
+    with pytest.raises(PortInvalid):
+        parse_publish(text)
+    with pytest.raises(PortInvalid):
+        parse_expose(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from boxwright.container.config import ConfigInvalid
 from boxwright.container.options import parse_network
 from boxwright.content.db import Database
+from boxwright.errors import Invalid
 from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
@@ -97,6 +99,60 @@ def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], me
         networks.create("bad", **options)  # type: ignore[arg-type]
     with pytest.raises(NoSuchNetwork):
         networks.get("bad")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("com.docker.network.bridge.name", "lo"),
+        ("com.docker.network.bridge.name", "x" * 16),
+        ("com.docker.network.bridge.name", "../../etc"),
+        ("com.docker.network.bridge.name", "a\nb"),
+        ("com.docker.network.driver.mtu", "abc"),
+        ("com.docker.network.driver.mtu", "67"),
+        ("com.docker.network.driver.mtu", "9" * 5000),
+        ("com.docker.network.driver.mtu", "\u0663000"),
+        ("com.docker.network.bridge.enable_ip_masquerade", "maybe"),
+        ("com.docker.network.bridge.enable_icc", "false"),
+        ("com.docker.network.bridge.host_binding_ipv4", "here"),
+        ("com.docker.network.enable_ipv6", "true"),
+        ("foo", "bar"),
+    ],
+)
+def test_options_have_their_effect_or_are_refused(networks: Networks, key: str, value: str) -> None:
+    with pytest.raises(Invalid):
+        networks.create("bad", options={key: value})
+    with pytest.raises(NoSuchNetwork):
+        networks.get("bad")
+
+
+def test_options_and_their_effect(networks: Networks) -> None:
+    options = {
+        "com.docker.network.bridge.name": "bw-mine",
+        "com.docker.network.driver.mtu": "1400",
+        "com.docker.network.bridge.enable_ip_masquerade": "false",
+        "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
+        "com.docker.network.bridge.enable_icc": "true",
+    }
+    network = networks.create("mine", options=options)
+    plumbing = network.plumbing()
+    assert (plumbing.bridge, plumbing.mtu, plumbing.masquerade) == ("bw-mine", 1400, False)
+    assert (
+        networks.endpoint(network, "c", address=network.gateway, default=True)["host_address"] == "127.0.0.1"
+    )
+    with pytest.raises(NetworkInvalid, match="has the bridge name"):
+        networks.create("other", options={"com.docker.network.bridge.name": "bw-mine"})
+
+
+def test_a_record_that_could_not_be_made_can_be_removed(networks: Networks) -> None:
+    """Of a version that did not look at names."""
+    network = networks.create("old")
+    record = {**network.record(), "bridge": "a-name-that-is-too-long"}
+    with networks._db.write() as sql:
+        sql.execute("UPDATE networks SET record = ?", (json.dumps(record),))
+    networks.remove("old")
+    with pytest.raises(NoSuchNetwork):
+        networks.get("old")
 
 
 def test_endpoints(networks: Networks) -> None:

@@ -92,11 +92,11 @@ def _network(ctx: Context, wanted: str, container: Container) -> bool:
 
 
 def _port(wanted: str, have: set[str]) -> bool:
+    from boxwright.container.ports import port_range
+
     ports, _, protocol = wanted.partition("/")
-    low, _, high = ports.partition("-")
-    return low.isdecimal() and any(
-        f"{n}/{protocol or 'tcp'}" in have for n in range(int(low), int(high or low) + 1)
-    )
+    low, high = port_range(ports, "port")
+    return any(f"{n}/{protocol or 'tcp'}" in have for n in range(low, high + 1))
 
 
 def _ancestors(ctx: Context, names: list[str] | tuple[str, ...]) -> set[str]:

@@ -395,7 +395,7 @@ def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
     from boxwright.container.options import OptionInvalid, parse_network
 
     wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
-    mode = "bridge" if wanted[0][0] == "default" else wanted[0][0]
+    mode = wanted[0][0]
     aliases = (*args.network_alias, *args.net_alias)
     endpoints = [
         Endpoint(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))}) for name, wishes in wanted

@@ -1,0 +1,150 @@
+"""The host's side of a network: its bridge and its rules, made when they are needed and taken down.
+
+A bridge that was there before, which a network may name, is used and stays; our gateway's address on it has a label,
+so that it can go. What is no bridge is refused. Imported by the supervisor: C modules only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from boxwright.network import firewall
+from boxwright.network.netlink import Link, Netlink
+from boxwright.network.values import Plumbing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LABEL = "boxwright"
+
+
+class NoBridge(OSError):
+    """The interface of this name is something else."""
+
+
+def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
+    """The bridge's index; it and its rules are made when they are missing. `lock` is the path of the lock of the
+    root's networks. Raises OSError, NoBridge."""
+    link = netlink.link(network.bridge)
+    if link is not None and link.up and check_kind(link) and firewall.are_open([network]):
+        return link.index
+    with Locked(lock):
+        link = netlink.link(network.bridge)
+        if link is not None:
+            check_kind(link)
+        # Rules first: another process that finds the bridge up may rely on them.
+        firewall.open_network(network)
+        if link is None:
+            netlink.add_bridge(network.bridge, mtu=network.mtu, mac=network.mac)
+            link = netlink.link(network.bridge)
+            if link is None:
+                raise OSError(errno.ENODEV, f"the bridge {network.bridge} vanished")
+            # As in Docker, networks have IPv4 only; what cannot speak IPv6 passes nothing on.
+            set_kernel(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
+        try:
+            netlink.add_address(link.index, network.gateway, network.prefix, label=_LABEL)
+        except FileExistsError:
+            pass
+        set_kernel("ipv4/ip_forward", "1")
+        set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
+        netlink.up(link.index)
+        return link.index
+
+
+def mend(networks: Sequence[Plumbing], lock: str) -> bool:
+    """Make again the rules of networks whose bridge is there, when another program has removed any; whether it had.
+    Raises OSError."""
+    netlink = Netlink()
+    try:
+        there = {link.name for link in netlink.links()} if networks else set()
+        made = [network for network in networks if network.bridge in there]
+        if not made or firewall.are_open(made):
+            return False
+        for network in made:
+            ensure(netlink, network, lock)
+        return True
+    finally:
+        netlink.close()
+
+
+def check_kind(link: Link) -> bool:
+    """True, or NoBridge."""
+    if link.kind != "bridge":
+        raise NoBridge(errno.EEXIST, f"the interface {link.name} is there already, and is no bridge")
+    return True
+
+
+def take_down(network: Plumbing, lock: str) -> None:
+    """Remove what we made: the bridge, or our address on a bridge that was there before, and the rules, which may have
+    outlived the bridge. Idempotent. Raises OSError."""
+    netlink = Netlink()
+    try:
+        with Locked(lock):
+            _take_down(netlink, network)
+    finally:
+        netlink.close()
+
+
+def _take_down(netlink: Netlink, network: Plumbing) -> None:
+    link = netlink.link(network.bridge)
+    if link is not None and _is_ours(link, network):
+        netlink.delete(link.index)
+    elif link is not None and netlink.delete_address(
+        link.index, network.gateway, network.prefix, label=_LABEL
+    ):
+        # The kernel's default: without our rules, the bridge's other members would reach the host's loopback.
+        set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "0")
+    firewall.close_network(network)
+
+
+def _is_ours(link: Link, network: Plumbing) -> bool:
+    return link.kind == "bridge" and link.mac == network.mac
+
+
+def remove_idle(network: Plumbing, lock: str) -> bool:
+    """Take our bridge down unless it has ports; whether nothing is left to do. Raises OSError."""
+    abandoned = not os.path.exists(lock)  # the root was removed: nothing will use the network again
+    netlink = Netlink()
+    try:
+        with Locked(os.devnull if abandoned else lock):
+            links = netlink.links()
+            link = next((found for found in links if found.name == network.bridge), None)
+            if link is not None and not abandoned and not _is_ours(link, network):
+                return True
+            if link is not None and any(other.master == link.index for other in links):
+                return False
+            _take_down(netlink, network)
+            return True
+    finally:
+        netlink.close()
+
+
+class Locked:
+    """The lock of a root's networks: bridges and their rules change one at a time. Entering raises OSError."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def set_kernel(name: str, value: str) -> None:
+    """A setting of the kernel's network; where it cannot be written, containers do with less."""
+    try:
+        fd = os.open(f"/proc/sys/net/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.write(fd, value.encode())
+    except OSError:
+        pass
+    finally:
+        os.close(fd)

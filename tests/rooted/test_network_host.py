@@ -1,0 +1,165 @@
+"""What networks do to the host: only what is ours is made, changed and removed, and it goes wholly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support_containers import IMAGE, eventually
+from support_image import docker_archive
+from support_images import busybox_tar
+from support_netns import WEB, Host, private_host, reaches
+
+pytestmark = pytest.mark.rooted
+NAME = "com.docker.network.bridge.name"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with private_host(tmp_path_factory.mktemp("host")) as host:
+        yield host
+
+
+def ours(host: Host) -> list[str]:
+    return [line for line in host.rules().splitlines() if "boxwright" in line.lower()]
+
+
+def test_a_bridge_of_the_users_is_used_and_stays(host: Host) -> None:
+    host.sh("ip link add br9 type bridge; ip addr add 10.77.0.9/24 dev br9; ip link set br9 up")
+
+    def seen() -> list[str]:
+        text = host.sh("ip -br addr show br9; cat /proc/sys/net/ipv4/conf/br9/route_localnet")
+        return text.split()[2:]  # after its name and whether it has a carrier
+
+    before = seen()
+    host.run("network", "create", "--subnet", "10.77.0.0/24", "-o", f"{NAME}=br9", "n9")
+    host.run("run", "-d", "--name", "web", "--network", "n9", "-p", "127.0.0.1:8099:80", *WEB)
+    eventually(lambda: reaches(host.pid, "127.0.0.1", 8099))
+    host.run("rm", "-f", "web")
+    host.run("network", "rm", "n9")
+    assert seen() == before
+    assert not ours(host)
+    # A gateway that was there before stays as well.
+    host.run(
+        "network", "create", "--subnet", "10.77.0.0/24", "--gateway", "10.77.0.9", "-o", f"{NAME}=br9", "n9"
+    )
+    host.run("run", "--rm", "--network", "n9", IMAGE, "true")
+    host.run("network", "rm", "n9")
+    assert "10.77.0.9/24" in host.sh("ip -br addr show br9")
+
+
+def test_a_bridge_that_the_user_made_anew_stays(host: Host) -> None:
+    host.run("network", "create", "-o", f"{NAME}=br7", "n7")
+    host.run("run", "--rm", "--network", "n7", IMAGE, "true")
+    assert "br7" in host.links()
+    host.sh("ip link del br7; ip link add br7 type bridge")
+    host.run("network", "rm", "n7")
+    assert "br7" in host.links() and not ours(host)
+
+
+def test_a_bridge_of_ours_goes(host: Host) -> None:
+    host.run("network", "create", "-o", f"{NAME}=br8", "n8")
+    assert "br8" not in host.links()
+    host.run("run", "--rm", "--network", "n8", IMAGE, "true")
+    assert "br8" in host.links()
+    assert (
+        "has the bridge name br8" in host.run("network", "create", "-o", f"{NAME}=br8", "m8", check=1).stderr
+    )
+    host.run("network", "rm", "n8")
+    assert "br8" not in host.links() and not ours(host)
+
+
+def test_what_is_no_bridge_is_refused(host: Host) -> None:
+    host.sh("ip link add eth0 type veth peer name other; ip link set eth0 up")
+    for name, said in (
+        ("eth0", "is no bridge"),
+        ("lo", "invalid interface name"),
+        ("a-very-long-name-", "longer than 15"),
+        ("a b", "invalid interface name"),
+        ("../x", "invalid interface name"),
+        ("all", "invalid interface name"),
+        ("-j", "invalid interface name"),
+    ):
+        assert said in host.run("network", "create", "-o", f"{NAME}={name}", "bad", check=1).stderr
+    # One that became something else after the network was made.
+    host.run("network", "create", "-o", f"{NAME}=later", "n6")
+    host.sh("ip link add later type veth peer name later2")
+    refused = host.run("run", "--rm", "--network", "n6", IMAGE, "true", check=125)
+    assert "later is there already, and is no bridge" in refused.stderr
+    host.run("network", "rm", "n6")
+    assert {"eth0", "later"} <= host.links() and not ours(host)
+
+
+def test_rules_go_though_the_bridge_has_gone(host: Host) -> None:
+    for remove in (
+        ("network", "rm", "gone"),
+        ("network", "prune", "-f"),
+        ("system", "prune", "-f"),
+    ):
+        identity = host.out("network", "create", "gone")[:12]
+        host.run("run", "-d", "--name", "web", "--network", "gone", "-p", "8098:80", *WEB)
+        assert f"boxwright-net:{identity}" in host.rules()
+        host.sh("for b in $(ip -br link | grep -o '^bw-[0-9a-f]*'); do ip link del $b; done")
+        host.run("rm", "-f", "web")
+        assert ":8098" not in host.rules() and "--dport 8098" not in host.rules()
+        host.run(*remove)
+        assert not ours(host), remove
+
+
+def test_rules_of_a_killed_container_go(host: Host) -> None:
+    host.run("run", "-d", "--name", "web", "-p", "8097:80", *WEB)
+    assert "--dport 8097" in host.rules()
+    state = json.loads(next(host.root.glob("containers/*/state.json")).read_text())
+    host.sh(f"kill -9 {state['Supervisor'].split(':')[1]}")
+    host.run("rm", "-f", "web")
+    assert "--dport 8097" not in host.rules()
+
+
+@pytest.mark.parametrize(
+    "exposed",
+    [
+        "80/tcp\nCOMMIT\n*filter\n-A INPUT -s 203.0.113.7 -j DROP\nCOMMIT\n*nat\n-A PREROUTING -p tcp",
+        "foo",
+        "80-70/tcp",
+        "99999",
+        "-1",
+        "80/xyz",
+        "80/tcp -j ACCEPT",
+        "\u0663/tcp",
+        "9" * 5000,
+    ],
+)
+def test_no_text_of_an_image_is_in_a_rule(host: Host, tmp_path: Path, exposed: str) -> None:
+    config = {"ExposedPorts": {exposed: {}}, "Cmd": ["sh"]}
+    (tmp_path / "image.tar").write_bytes(docker_archive([(["odd:1"], [busybox_tar()])], config=config))
+    host.run("load", "-i", str(tmp_path / "image.tar"))
+    before = host.rules()
+    refused = host.run("run", "--rm", "-P", "odd:1", "true", check=125)
+    assert "which is no port" in refused.stderr and "\n*filter" not in refused.stderr
+    host.run("run", "-d", "--name", "odd", "odd:1", "sleep", "100")
+    assert "odd" in host.run("ps").stdout
+    assert exposed in json.loads(host.out("inspect", "odd"))[0]["NetworkSettings"]["Ports"]
+    host.run("rm", "-f", "odd")
+    assert "203.0.113.7" not in host.rules() and host.rules().count("*filter") == before.count("*filter")
+
+
+def test_names_of_networks_are_no_files(host: Host) -> None:
+    for name in ("aardvark.pid", "a b"):
+        host.run("network", "create", name)
+        host.run("run", "-d", "--name", "first", "--network", name, IMAGE, "sleep", "100")
+        found = host.run("run", "--rm", "--network", name, IMAGE, "nslookup", "first")
+        assert host.address("first") in found.stdout
+        host.run("rm", "-f", "first")
+        host.run("network", "rm", name)
+
+
+def test_the_network_default_is_the_bridge(host: Host) -> None:
+    for option in ("default", "name=default"):
+        host.run("run", "-d", "--name", "usual", "--network", option, IMAGE, "sleep", "100")
+        found = json.loads(host.out("inspect", "usual"))[0]
+        assert found["HostConfig"]["NetworkMode"] == "bridge"
+        assert found["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+        host.run("rm", "-f", "usual")
