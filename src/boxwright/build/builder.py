@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from boxwright.build.outputs import Push
     from boxwright.content.lease import Lease
     from boxwright.image.rooms import Rooms
+    from boxwright.runtime.userns import Subordinate
 
 _LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has
 _TAIL = 25  # lines of it that are repeated, as BuildKit does
@@ -387,7 +388,24 @@ def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
         )
     given = {n: v for n, v in request.build_args.items() if n in PROXY_NAMES}
     proxies = {**both_spellings(settings.proxies), **both_spellings(given)}
-    return Sandbox(proxies, {s.id: s for s in request.secrets}, request.ssh, trust)
+    return Sandbox(
+        proxies,
+        {s.id: s for s in request.secrets},
+        request.ssh,
+        trust,
+        request.untrusted,
+        _users(request.userns),
+    )
+
+
+def _users(userns: str) -> Subordinate | None:
+    if userns == "host":
+        return None
+    if userns != "auto":
+        raise RequestInvalid(f"invalid user namespace {userns!r}", hint="host or auto")
+    from boxwright.runtime.userns import subordinate
+
+    return subordinate()
 
 
 def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:

@@ -63,6 +63,8 @@ class BuildRequest:
     shm_size: int = 0
     memory: int = 0
     cpus: float = 0
+    untrusted: bool = False  # neither RUN nor ADD reaches this machine or its link by the network
+    userns: str = "host"  # or auto: RUN steps have users of their own, none of which is the host's root
     jobs: int = 0
     trust_host_ca: bool | None = None  # None: as the settings say
     context_metadata: str = ""  # normalize or keep; '' as the settings say

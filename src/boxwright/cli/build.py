@@ -117,6 +117,17 @@ def build_args(p: Parser) -> None:
         "--shm-size", default="", metavar="bytes", help='Shared memory size for build containers ("64m")'
     )
     p.add_argument("--ulimit", action="append", metavar="ulimit", help="Ulimit options")
+    p.add_argument(
+        "--userns",
+        default="host",
+        metavar=_TEXT,
+        help='User namespace of RUN steps: "host", or "auto" for one whose root is nobody on the host',
+    )
+    p.add_argument(
+        "--untrusted",
+        action="store_true",
+        help="Keep RUN and ADD from this machine and its metadata service: the Dockerfile is somebody else's",
+    )
     p.add_argument("-m", "--memory", default="", metavar="bytes", help="Memory limit of a RUN step")
     p.add_argument("--cpus", default="", metavar="decimal", help="Number of CPUs of a RUN step")
     p.add_argument(
@@ -289,6 +300,8 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         shm_size=_bytes(args.shm_size),
         memory=_bytes(args.memory),
         cpus=_cpus(args.cpus),
+        userns=args.userns,
+        untrusted=args.untrusted,
         jobs=_jobs(args.jobs),
         trust_host_ca=_trust(args.trust_host_ca),
         context_metadata=args.context_metadata,

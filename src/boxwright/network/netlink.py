@@ -203,6 +203,12 @@ class Netlink(_Socket):
             body + attribute(_RTA_GATEWAY, packed) + attribute(_RTA_OIF, pack("I", index)),
         )
 
+    def prohibit(self, address: str, prefix: int) -> None:
+        """Nothing is sent to these IPv4 addresses."""
+        # table main, protocol boot, scope universe, type prohibit
+        body = pack("BBBBBBBBI", AF_INET, prefix, 0, 0, 254, 3, 0, 8, 0)
+        self._request(RTM_NEWROUTE, _CREATE, body + attribute(_RTA_DST, _packed(address)))
+
     def destinations(self) -> list[tuple[bytes, int]]:
         """IPv4 networks of the main table, as packed address and prefix length: what a new network must not overlap."""
         found = []

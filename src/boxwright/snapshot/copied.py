@@ -21,12 +21,15 @@ from boxwright.layer.adopt import adopt_tree, sync_tree
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.whiteout import are_overlayfs
 from boxwright.rootfs.root import remove_tree
+from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import workspace as ws
 from boxwright.snapshot.compare import Base, build_upper, differences
-from boxwright.snapshot.snapshotter import Change, Mount
+from boxwright.snapshot.snapshotter import Change, IdMap, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import replace
+
+_MAPPED = "mapped"
 
 
 class Copied:
@@ -70,6 +73,7 @@ class Copied:
 
     def discard(self, key: str) -> None:
         """See Snapshotter."""
+        self.unmount(key)
         ws.remove(ws.workspace_path(self.root, key))
 
     # --- use ---------------------------------------------------------------------------------------
@@ -83,8 +87,24 @@ class Copied:
         """The tree is there already."""
         return self._usable(key).rootfs
 
+    def mount_mapped(self, key: str, users: IdMap) -> Path:
+        """See Snapshotter: the tree is seen a second time."""
+        tree = self._usable(key).rootfs
+        target = tree.with_name(_MAPPED)
+        target.mkdir(exist_ok=True)
+        fd = mounting.mapped(tree, users)
+        try:
+            mounting.place(fd, target)
+        finally:
+            os.close(fd)
+        return target
+
     def unmount(self, key: str) -> None:
-        """Nothing is mounted."""
+        """Only what `mount_mapped` did is to be undone."""
+        target = ws.workspace_path(self.root, key) / _MAPPED
+        if target.exists():
+            while mounting.detach(target):
+                pass
 
     def open(self, key: str) -> int:
         """See Snapshotter."""

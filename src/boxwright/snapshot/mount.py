@@ -16,7 +16,7 @@ from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs import syscalls
-from boxwright.snapshot.snapshotter import Mount
+from boxwright.snapshot.snapshotter import IdMap, Mount
 
 _CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, OPEN_TREE_CLONE alike
 _SET_FLAG, _SET_STRING, _CMD_CREATE = 0, 1, 6
@@ -27,6 +27,9 @@ _PAGE = 4000  # mount(2) takes one page of options
 _ATTRIBUTES = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}  # MOUNT_ATTR_*, and MS_* alike
 _MS_BIND, _MS_REC, _MS_REMOUNT = 0x1000, 0x4000, 0x20
 _DETACH, _NOFOLLOW = 2, 8
+_IDMAP = 0x00100000  # MOUNT_ATTR_IDMAP
+_PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 27, 28, 4
+_FS_USERS = ("setfsuid", "setfsgid")
 
 
 class MountFailed(BoxwrightError):
@@ -72,10 +75,7 @@ def attach(mounts: Sequence[Mount], target: Path) -> None:
     """Mount on a directory. Raises MountFailed, MountUnsupported."""
     fd = _detached(mounts)
     try:
-        with _described(mounts[-1]):
-            syscalls.call(
-                syscalls.MOVE_MOUNT, fd, b"", syscalls.AT_FDCWD, os.fsencode(target), _MOVE_EMPTY_PATH
-            )
+        place(fd, target)
     finally:
         os.close(fd)
 
@@ -102,15 +102,16 @@ def is_mounted(target: Path) -> bool:
 
 
 def find_overlay(upper: Path) -> Path | None:
-    """Where in this mount namespace an overlay with that upper directory is mounted; None when it is nowhere."""
-    wanted = b"upperdir=" + os.fsencode(upper)
+    """Where in this mount namespace an overlay with that upper directory ('*' = any name) is mounted; None when it is
+    nowhere."""
+    head, _, tail = (b"upperdir=" + os.fsencode(upper)).partition(b"*")
     with open("/proc/self/mounts", "rb") as table:
         text = table.read()
-    if wanted not in text:
+    if head not in text:
         return None
     for line in text.splitlines():
         fields = line.split()
-        if wanted in fields[3].split(b","):
+        if any(option.startswith(head) and option.endswith(tail) for option in fields[3].split(b",")):
             return _unescaped(fields[1])
     return None
 
@@ -146,6 +147,41 @@ def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -
             os.close(fd)
             raise
     return fd
+
+
+def mapped(source: str | Path, users: IdMap) -> int:
+    """A detached mount of what is at a path, in which the users of the file system are those of a user namespace: what
+    root owns there, the namespace's root owns here. Raises MountFailed, MountUnsupported."""
+    with _described(Mount("bind", str(source))):
+        fd = clone(source)
+        how = struct.pack("QQQQ", _IDMAP, 0, 0, users.namespace)
+        try:
+            syscalls.call(syscalls.MOUNT_SETATTR, fd, b"", syscalls.AT_EMPTY_PATH, how, len(how))
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+
+@contextmanager
+def made_by(user: int) -> Iterator[None]:
+    """Files that this thread makes in the block belong to that user and group; what it may do stays. Raises OSError."""
+    bits = syscalls.libc("prctl", _PR_GET_SECUREBITS, 0, 0, 0, 0)
+    # Without this the kernel takes capabilities away with the change of user.
+    syscalls.libc("prctl", _PR_SET_SECUREBITS, bits | _NO_SETUID_FIXUP, 0, 0, 0)
+    before = [syscalls.function(name)(user) for name in _FS_USERS]
+    try:
+        yield
+    finally:
+        for name, number in zip(_FS_USERS, before, strict=True):
+            syscalls.function(name)(number)
+        syscalls.libc("prctl", _PR_SET_SECUREBITS, bits, 0, 0, 0)
+
+
+def place(fd: int, target: Path) -> None:
+    """Attach a detached mount to a directory or file. Raises MountFailed, MountUnsupported."""
+    with _described(Mount("bind", str(target))):
+        syscalls.call(syscalls.MOVE_MOUNT, fd, b"", syscalls.AT_FDCWD, os.fsencode(target), _MOVE_EMPTY_PATH)
 
 
 def _attributes(mount: Mount) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from boxwright.content.local import disk_errors
@@ -19,7 +20,7 @@ from boxwright.layer.store import Layer, LayerStore
 from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import workspace as ws
-from boxwright.snapshot.snapshotter import Change, Mount
+from boxwright.snapshot.snapshotter import Change, IdMap, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import replace
@@ -88,8 +89,9 @@ class OverlaySnapshots(ABC):
             if name == "rootfs" or name.startswith(".mount-"):
                 while mounting.is_mounted(path / name) and mounting.detach(path / name):
                     pass
-        while (elsewhere := mounting.find_overlay(path / "upper")) is not None and mounting.detach(elsewhere):
-            pass
+        for upper in (path / "upper", path / ".mount-*/upper"):
+            while (elsewhere := mounting.find_overlay(upper)) is not None and mounting.detach(elsewhere):
+                pass
         ws.remove(path)
 
     # --- use ---------------------------------------------------------------------------------------
@@ -161,8 +163,42 @@ class OverlaySnapshots(ABC):
             mounting.attach(self.mounts(key), workspace.rootfs)
         return workspace.rootfs
 
+    def mount_mapped(self, key: str, users: IdMap) -> Path:
+        """See Snapshotter. overlayfs takes owners as its layers show them, so each layer is seen through the namespace;
+        what is written lands in the upper directory as the image is to have it."""
+        workspace = ws.load(self.root, key)
+        self.unmount(key)
+        (wanted,) = self.mounts(key)
+        with ExitStack() as seen:
+
+            def through(path: str) -> str:
+                target = workspace.path / f".mount-{os.urandom(6).hex()}"
+                target.mkdir()
+                seen.callback(target.rmdir)
+                fd = mounting.mapped(path, users)
+                try:
+                    mounting.place(fd, target)
+                finally:
+                    os.close(fd)
+                # The overlay has mounts of its own as soon as it is made.
+                seen.callback(mounting.detach, target)
+                return str(target)
+
+            options, top = [], ""
+            for option in wanted.options:
+                name, _, path = option.partition("=")
+                if name == "lowerdir+":
+                    option = f"{name}={through(path)}"
+                elif name in ("upperdir", "workdir"):  # which must lie in one mount
+                    top = top or through(str(workspace.path))
+                    option = f"{name}={top}/{Path(path).name}"
+                options.append(option)
+            with mounting.made_by(users.root):  # for the directories that overlayfs makes itself
+                mounting.attach([replace(wanted, options=tuple(options))], workspace.rootfs)
+        return workspace.rootfs
+
     def unmount(self, key: str) -> None:
-        """Undo `mount`; idempotent."""
+        """Undo `mount` and `mount_mapped`; idempotent."""
         rootfs = ws.workspace_path(self.root, key) / "rootfs"
         if mounting.is_mounted(rootfs):
             mounting.detach(rootfs)

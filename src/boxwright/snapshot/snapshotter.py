@@ -33,6 +33,14 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class IdMap:
+    """Through what a user namespace sees mounts: a descriptor of it, and who its root (user and group) is on the host."""
+
+    namespace: int
+    root: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One line of `docker diff`."""
 
@@ -65,8 +73,13 @@ class Snapshotter(Protocol):
         """Make the tree usable at a directory and return that: ROOT/work/<key>/rootfs, mounted where the driver
         mounts. Idempotent; the mount is in the mount table of the calling process's namespace."""
 
+    def mount_mapped(self, key: str, users: IdMap) -> Path:
+        """Like `mount`, for processes in a user namespace: what root owns in the layers, the namespace's root owns here,
+        and what it writes root owns in the layer. The calling process cannot make anything in this tree. Ends another
+        mount of the key. Raises MountFailed, MountUnsupported."""
+
     def unmount(self, key: str) -> None:
-        """Undo `mount`; idempotent."""
+        """Undo `mount` and `mount_mapped`; idempotent."""
 
     def open(self, key: str) -> int:
         """A descriptor of the tree's top, mounted or not, for calls with `dir_fd`; see `trees.mounted_tree`."""

@@ -435,6 +435,17 @@ def resources(
     return {key: value for key, value in parts.items() if value}
 
 
+def of_other_users(spec: Mapping[str, Any], users: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    """The container of a runtime with the host's root whose own users and groups are others of the host (`mappings`); its
+    mounts are seen through that mapping already. What belongs to the host's users it cannot mount: the cgroups."""
+    out: dict[str, Any] = _copied(spec)
+    linux = out["linux"]
+    linux["uidMappings"] = [dict(entry) for entry in users]
+    linux["gidMappings"] = [dict(entry) for entry in users]
+    out["mounts"] = [entry for entry in out["mounts"] if entry["type"] != "cgroup"]
+    return out
+
+
 def in_user_namespace(
     spec: Mapping[str, Any], uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]
 ) -> dict[str, Any]:

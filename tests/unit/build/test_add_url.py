@@ -106,3 +106,32 @@ def test_not_modified_is_no_answer_to_a_plain_question(engine: Engine, site: Sit
         added(engine, f"{site.url}/f")
     with pytest.raises(DownloadFailed, match="invalid response status 304"):
         open_url(engine.settings, f"{site.url}/context.tar")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "0"])
+def test_an_untrusted_build_does_not_fetch_from_this_machine(engine: Engine, site: Site, host: str) -> None:
+    """Neither itself nor by a redirect; nothing was asked."""
+    url = f"http://{host}:{site.server_address[1]}/f"
+    with pytest.raises(BuildFailed, match="which is this machine"):
+        engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
+    assert site.asked == []
+    assert added(engine, site.url + "/f")
+
+
+@pytest.mark.parametrize(
+    ("address", "elsewhere"),
+    [
+        ("169.254.169.254", False),
+        ("fe80::1%eth0", False),
+        ("::1", False),
+        ("::ffff:169.254.169.254", False),
+        ("127.8.8.8", False),
+        ("10.0.0.1", True),
+        ("93.184.216.34", True),
+        ("2001:db8::1", True),
+    ],
+)
+def test_what_is_elsewhere(address: str, elsewhere: bool) -> None:
+    from boxwright.registry.client.guard import _is_elsewhere
+
+    assert _is_elsewhere(address) == elsewhere

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from boxwright.image.rooms import Rooms
     from boxwright.layer.store import Layer
     from boxwright.layer.view import LayersView
+    from boxwright.runtime.userns import Subordinate
 
 
 class SecretMissing(NotFound):
@@ -63,6 +64,8 @@ class Sandbox:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ssh: Mapping[str, Path] = field(default_factory=dict)  # agent sockets by id
     trust_host_ca: bool = False
+    untrusted: bool = False  # the Dockerfile is somebody else's: nothing reaches this machine by its network
+    users: Subordinate | None = None  # whom a step's users are on the host; None: root is the host's root
 
 
 def _nothing(count: int) -> None:

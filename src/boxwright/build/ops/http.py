@@ -184,7 +184,10 @@ class _Fetch:
 
         try:
             return fetch(
-                self._ctx.rooms.settings, self._op.url, lambda host: {**conditions, **self._account(host)}
+                self._ctx.rooms.settings,
+                self._op.url,
+                lambda host: {**conditions, **self._account(host)},
+                guarded=self._ctx.sandbox.untrusted,
             )
         except DownloadRefused as error:
             host = urlsplit(self._op.url).hostname

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from boxwright.errors import StepFailed
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.process import require_root
+from boxwright.runtime.userns import NoUserNamespace
+from boxwright.snapshot.mount import MountUnsupported
+from boxwright.snapshot.snapshotter import IdMap, Mount
 from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
@@ -28,7 +32,8 @@ _LOG_IN_ERROR = 1 << 16
 
 @dataclass
 class Step:
-    """One run on its way: `key` names its workspace, `files` is a directory of it for what is mounted in."""
+    """One run on its way: `key` names its workspace, `files` is a directory of it for what is mounted in. `users` is
+    the user namespace through which its mounts are seen, None when root is the host's root."""
 
     op: ExecOp
     inputs: Sequence[Tree]
@@ -38,7 +43,51 @@ class Step:
     rootfs: Path
     files: Path
     env: dict[str, str]
+    users: IdMap | None = None
     mounts: list[dict[str, Any]] = field(default_factory=list)
+
+    def mount_tree(self, key: str) -> Path:
+        """A workspace's tree as the step's processes are to see it."""
+        snapshots = self.ctx.rooms.snapshots
+        if self.users is None:
+            return snapshots.mount(key)
+        with _explained():
+            return snapshots.mount_mapped(key, self.users)
+
+    def seen(self, directory: Path) -> Path:
+        """A directory of the host as the step's processes are to see it."""
+        if self.users is None:
+            return directory
+        from boxwright.snapshot import mount as mounting
+
+        target = self.files / f"seen-{len(self.mounts)}"
+        target.mkdir()
+        with _explained():
+            fd = mounting.mapped(directory, self.users)
+            try:
+                mounting.place(fd, target)
+            finally:
+                os.close(fd)
+        self.stack.callback(mounting.detach, target)
+        return target
+
+    def give(self, file: Path, uid: int = 0, gid: int = 0) -> None:
+        """Make a file that we wrote belong to a user of the step's."""
+        if (users := self.ctx.sandbox.users) is not None:
+            uid, gid = users.host(uid), users.host(gid)
+        os.chown(file, uid, gid)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """MountUnsupported -> NoUserNamespace: what cannot be had is the user namespace, not the mount."""
+    try:
+        yield
+    except MountUnsupported as error:
+        raise NoUserNamespace(
+            f"the step cannot run in a user namespace of its own: {error}",
+            hint="the store must be on a file system whose mounts can map users (ext4, xfs, btrfs), under Linux 5.19 or newer",
+        ) from error
 
 
 def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outcome:
@@ -49,24 +98,50 @@ def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outc
         ctx.ensure(tree)
     snapshots = ctx.rooms.snapshots
     key = f"step-{os.urandom(8).hex()}"
-    with ExitStack() as stack:
+    with ExitStack() as kept:
         ctx.hold_workspace(key)
-        stack.callback(snapshots.discard, key)
+        kept.callback(snapshots.discard, key)
         snapshots.prepare(key, inputs[0].layers, volatile=True)
         rootfs = snapshots.mount(key)
         files = rootfs.parent / "sandbox"
         files.mkdir(mode=0o700)
-        step = Step(op, inputs, ctx, stack, key, rootfs, files, {**dict(op.env), **dict(op.build_args)})
-        began = time.time_ns()
         points = MountPoints()
-        spec = _spec(step, points)
-        log = _run(step, spec)
+        with ExitStack() as stack:
+            step = Step(op, inputs, ctx, stack, key, rootfs, files, {**dict(op.env), **dict(op.build_args)})
+            if ctx.sandbox.users is not None:
+                from boxwright.runtime.userns import namespace
+
+                step.users = IdMap(stack.enter_context(namespace(ctx.sandbox.users)), ctx.sandbox.users.base)
+            began = time.time_ns()
+            spec = _spec(step, points)
+            if step.users is not None:
+                spec["root"]["path"] = str(_reachable(step, step.mount_tree(key)))
+            log = _run(step, spec)
+        if ctx.sandbox.users is not None:
+            snapshots.unmount(key)
+            snapshots.mount(key)
         points.clean(rootfs)
         upper = snapshots.seal(key)
         points.prune(upper, ctx.view(inputs[0]))
         Normaliser(began, layer_time(op.epoch, len(inputs[0].layers))).run(upper)
         layer = ctx.keep(lambda: snapshots.commit(key))
     return Outcome((layer.diff_id,), layer.bytes, {"log": log})
+
+
+def _reachable(step: Step, tree: Path) -> Path:
+    """The tree where the step's users can get to: the store may be closed to all but root."""
+    from boxwright.snapshot import mount as mounting
+
+    directory = step.ctx.rooms.settings.runtime_dir / step.key
+    target = directory / "rootfs"
+    target.mkdir(parents=True)
+    for place in (directory, directory.parent):  # whatever the umask is
+        place.chmod(stat.S_IMODE(place.stat().st_mode) | 0o011)
+    step.stack.callback(directory.rmdir)
+    step.stack.callback(target.rmdir)
+    mounting.attach([Mount("bind", str(tree))], target)
+    step.stack.callback(mounting.detach, target)
+    return target
 
 
 def _run(step: Step, spec: dict[str, Any]) -> int:
@@ -117,6 +192,9 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
         _make_cwd(root, op.cwd, user)
     namespaces = stepnet.connect(step)
     stepmounts.add(step, user)
+    if ctx.sandbox.users is not None:
+        stepnet.show_system(step, namespaces)
+        namespaces["user"] = ""
     _environment(step, user)
     privileged = op.security == "insecure"
     caps = rs.capabilities(privileged=privileged, bounding=here.bounding)
@@ -151,6 +229,8 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
         privileged=privileged,
         shm_size=op.shm_size or rs.SHM_SIZE,
     )
+    if ctx.sandbox.users is not None:
+        spec = rs.of_other_users(spec, ctx.sandbox.users.mappings())
     points.prepare(step.rootfs, spec["mounts"])
     return spec
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
-from boxwright.errors import Cancelled, Invalid, NotFound
+from boxwright.errors import Cancelled, Invalid, NotFound, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
@@ -36,6 +36,10 @@ class MountSourceMissing(NotFound):
         )
 
 
+class AgentUnsupported(Unsupported):
+    """The step's users are nobody to the agent."""
+
+
 class SecretInvalid(Invalid):
     """A secret cannot be used as it is asked for."""
 
@@ -54,6 +58,7 @@ def add(step: Step, user: User) -> None:
         script = step.files / "script"
         script.write_bytes(text.encode("utf-8", "surrogateescape"))
         script.chmod(0o755)
+        step.give(script)
         step.mounts.append(rs.bind(str(script), path, readonly=True))
     for position, mount in enumerate(step.op.mounts):
         _KINDS[mount.type](step, mount, position)
@@ -73,7 +78,7 @@ def _bind(step: Step, mount: ExecMount, position: int) -> None:
         snapshots.view(key, layers)
     else:
         snapshots.prepare(key, layers, volatile=True)  # what is written there is thrown away
-    top = snapshots.mount(key)
+    top = step.mount_tree(key)
     step.mounts.append(rs.bind(str(top) + _inside(top, mount.source), mount.target, readonly=mount.readonly))
 
 
@@ -112,8 +117,8 @@ def _secret(step: Step, mount: ExecMount, position: int) -> None:
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as out:
         out.write(data)
-        os.fchown(fd, mount.uid, mount.gid)
         os.fchmod(fd, 0o400 if mount.mode is None else mount.mode)
+    step.give(file, mount.uid, mount.gid)
     step.mounts.append(
         rs.bind(
             str(file), mount.target, readonly=True, options=("rbind", "rprivate", "nosuid", "nodev", "noexec")
@@ -136,6 +141,11 @@ def _ssh(step: Step, mount: ExecMount, position: int) -> None:
         if mount.required:
             raise SecretMissing(f"unset ssh forward key {mount.id}", hint="give it with --ssh default")
         return
+    if step.users is not None:
+        raise AgentUnsupported(
+            "an SSH agent cannot be given to a step in a user namespace of its own",
+            hint="its socket belongs to a user of the host; build with --userns host",
+        )
     step.mounts.append(rs.bind(str(socket), mount.target))
     step.env.setdefault("SSH_AUTH_SOCK", mount.target)
 
@@ -158,7 +168,7 @@ def _cache(step: Step, mount: ExecMount, position: int) -> None:
     if not data.exists():
         _fill(step, mount, position, directory)
         (directory / "id").write_text(mount.id)
-    step.mounts.append(rs.bind(str(data), mount.target, readonly=mount.readonly))
+    step.mounts.append(rs.bind(str(step.seen(data)), mount.target, readonly=mount.readonly))
 
 
 def _claimed(step: Step, directory: Path, sharing: str) -> Path:

@@ -6,16 +6,28 @@ Where a bridge cannot be made (no privilege, no iptables), the step shares the h
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.network import files
+from boxwright.rootfs import syscalls
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
     from boxwright.build.ops.sandbox import Step
     from boxwright.network.networks import Networks
+
+_CLONE_NEWNET = 0x40000000
+_LOCAL = re.compile(r"\|-- ([0-9.]+)\n +/32 host LOCAL")  # an address of this machine in /proc/net/fib_trie
+_LINK_LOCAL = ("169.254.0.0", 16)  # where clouds give away the credentials of their machines
+
+
+class NetworkRefused(Unsupported):
+    """A step cannot have the network that it should have."""
 
 
 def connect(step: Step) -> dict[str, str | None]:
@@ -28,6 +40,11 @@ def connect(step: Step) -> dict[str, str | None]:
         try:
             return _bridge(step)
         except (OSError, BoxwrightError) as error:
+            if step.users is not None or step.ctx.sandbox.untrusted:
+                raise NetworkRefused(
+                    f"no network of its own for this step: {error}",
+                    hint="an untrusted step is not given the host's; RUN --network=none needs none",
+                ) from error
             step.ctx.log(2, f"no network of its own for this step ({error}); it uses the host's\n".encode())
     _files(step, [], local=True)
     return {"network": None}
@@ -57,8 +74,61 @@ def _bridge(step: Step) -> dict[str, str | None]:
     wire = Wire(plan, number)
     step.stack.callback(wire.down)
     wire.up()
+    if step.ctx.sandbox.untrusted:
+        _keep_from_host(f"/proc/{os.getpid()}/fd/{number}")
     _files(step, [(address, [step.op.hostname])], local=False, gateway=network.gateway)
     return {"network": f"/proc/{os.getpid()}/fd/{number}"}
+
+
+def show_system(step: Step, namespaces: dict[str, str | None]) -> None:
+    """Mount /sys for a step in a user namespace, which may not: it shows a network that belongs to the host."""
+    if "network" not in namespaces:
+        return  # the runtime makes one that belongs to the step
+    from boxwright.snapshot import mount as mounting
+    from boxwright.snapshot.snapshotter import Mount
+
+    target = step.files / "sys"
+    target.mkdir()
+    with _inside(namespaces["network"]):
+        mounting.attach([Mount("sysfs", "sysfs", ("ro", "nosuid", "nodev", "noexec"))], target)
+    step.stack.callback(mounting.detach, target)
+    options = ("bind", "rprivate", "nosuid", "noexec", "nodev")
+    step.mounts.append(rs.bind(str(target), "/sys", readonly=True, options=options))
+
+
+@contextmanager
+def _inside(network: str | None) -> Iterator[None]:
+    """Run the block, in this thread, in a network namespace; None is this process's own."""
+    if network is None:
+        yield
+        return
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    other = os.open(network, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.libc("setns", other, _CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            syscalls.libc("setns", own, _CLONE_NEWNET)
+    finally:
+        os.close(own)
+        os.close(other)
+
+
+def _keep_from_host(network: str) -> None:
+    """Nothing in the namespace reaches the machine's metadata service, or the machine by any of its addresses. The step
+    cannot take this back: it may not change the namespace."""
+    from boxwright.network.netlink import Netlink
+
+    with open("/proc/net/fib_trie") as table:
+        own = {address for address in _LOCAL.findall(table.read()) if not address.startswith("127.")}
+    with _inside(network):
+        netlink = Netlink()
+        try:
+            for address, prefix in (_LINK_LOCAL, *((address, 32) for address in sorted(own))):
+                netlink.prohibit(address, prefix)
+        finally:
+            netlink.close()
 
 
 def _release(networks: Networks, key: str) -> None:
@@ -89,4 +159,5 @@ def _files(step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, g
         file = step.files / name
         file.write_text(text)
         file.chmod(0o644)
+        step.give(file)
         step.mounts.append(rs.bind(str(file), f"/etc/{name}", readonly=True))

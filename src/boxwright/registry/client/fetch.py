@@ -36,14 +36,18 @@ class DownloadFailed(Unavailable):
 
 
 def fetch(
-    settings: Settings, url: str, headers: Callable[[str], Mapping[str, str]] = lambda host: {}
+    settings: Settings,
+    url: str,
+    headers: Callable[[str], Mapping[str, str]] = lambda host: {},
+    *,
+    guarded: bool = False,
 ) -> Reply:
     """The answer to a GET, of status 200, or 304 when `headers` have conditions. `headers` is told the host that is asked,
-    after every redirect. Raises DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
+    after every redirect. `guarded`: from no server on this machine or its link. Raises LocalAddress, DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
     from boxwright.registry.client.config import from_settings
     from boxwright.registry.client.http import Http
 
-    http, place = Http(from_settings(settings)), url
+    http, place = Http(from_settings(settings), guarded=guarded), url
     for _ in range(_REDIRECTS):
         try:
             host = urlsplit(place).hostname

@@ -125,8 +125,10 @@ class Reply:
 class Http:
     """Connections to many hosts, shared by threads."""
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, *, guarded: bool = False) -> None:
+        """`guarded`: connect to no address of this machine or its link (registry.client.guard)."""
         self._config = config
+        self._guarded = guarded
         self._pools: dict[tuple[Tls, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -200,6 +202,10 @@ class Http:
                     pool = _proxied(proxy, more)
                 else:
                     pool = urllib3.PoolManager(**more)
+                    if self._guarded:
+                        from boxwright.registry.client.guard import guard
+
+                        guard(pool)
                 self._pools[key] = pool
             return pool
 

@@ -215,6 +215,9 @@ _COMMAND = (
     "boxwright",
     "build",
     "--push",
+    "--untrusted",
+    "--userns",
+    "{users}",
     "--file",
     "{source}/{dockerfile}",
     "--tag",
@@ -226,7 +229,8 @@ _COMMAND = (
 def command_builder(service: Service) -> Builder:
     """Runs ``[build] command`` of the configuration, by default ``boxwright build --push``, with ``{image}``,
     ``{dockerfile}``, ``{url}`` and ``{source}`` filled in; for ``{source}`` the URL is fetched with git before."""
-    own = service.config.other.get("build", {}).get("command")
+    settings = service.config.other.get("build", {})
+    own = settings.get("command")
     command = [str(word) for word in own] if isinstance(own, list) and own else list(_COMMAND)
     root = service.config.storage / "builder"
 
@@ -240,6 +244,7 @@ def command_builder(service: Service) -> Builder:
             "DOCKER_CONFIG": str(home),
             "BOXWRIGHT_ROOT": str(root),
         }
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         end = time.monotonic() + _MOST_TIME
         with open(log, "ab", buffering=0) as file:
 
@@ -250,6 +255,7 @@ def command_builder(service: Service) -> Builder:
                 "image": f"{registry_host(service)}/{link.repository}:{link.tag}",
                 "dockerfile": link.dockerfile,
                 "url": link.url,
+                "users": "host" if settings.get("allow-host-root") is True else "auto",
             }
             if any("{source}" in word for word in command):
                 source, checkout = sources.Source.parse(link.url), home / "source"

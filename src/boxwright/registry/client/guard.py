@@ -1,0 +1,63 @@
+"""Connections for somebody else's wishes: not to this machine, nor to what is at its link (metadata services).
+
+The address is looked at when the connection stands, so no name that changes its mind gets around it. Through a proxy it is
+the proxy's business.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from boxwright.errors import Denied
+
+
+class LocalAddress(Denied):
+    """A server is on this machine or at its link, where the asker must not get to."""
+
+
+class _Plain(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _checked(super()._new_conn(), self.host)
+
+
+class _Tls(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _checked(super()._new_conn(), self.host)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+def guard(manager: urllib3.PoolManager) -> None:
+    """From now on its connections raise LocalAddress where they must not go."""
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+def _checked(connection: socket.socket, host: str) -> socket.socket:
+    peer, own = connection.getpeername()[0], connection.getsockname()[0]
+    # Whoever speaks to an address of his own speaks from it.
+    if peer == own or not _is_elsewhere(peer):
+        connection.close()
+        raise LocalAddress(
+            f"{host} is at {peer}, which is this machine or its link",
+            hint="an untrusted build may not fetch from there",
+        )
+    return connection
+
+
+def _is_elsewhere(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return not (
+        address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    )
