@@ -74,6 +74,7 @@ class Building:
         self._registries = registries
         self._warnings: list[BuildWarning] = []
         self._inputs: Inputs
+        self._entitlements = entitlements(request)
         self._sandbox = sandbox_of(rooms, request)
         self._epoch = epoch_of(rooms, request)
         self._solver: Solver | None = None
@@ -177,7 +178,7 @@ class Building:
             epoch=self._epoch,
             local_contexts=frozenset(name for name in contexts if name),
             image_contexts=self._inputs.images,
-            insecure="security.insecure" in request.allow,
+            entitlements=self._entitlements,
             project=self._inputs.project,
             keep_metadata=self._inputs.keep_metadata,
         )
@@ -396,6 +397,20 @@ def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
         request.untrusted,
         _users(request.userns),
     )
+
+
+def entitlements(request: BuildRequest) -> frozenset[str]:
+    """What RUN lines may ask for; ``--network=host`` grants itself. Raises RequestInvalid."""
+    allowed = {name for name in request.allow if name}
+    if unknown := allowed - {"network.host", "security.insecure"}:
+        raise RequestInvalid(
+            f"unknown entitlement {min(unknown)}", hint="known are network.host and security.insecure"
+        )
+    if request.network == "host":
+        allowed.add("network.host")
+    if request.untrusted and allowed:
+        raise RequestInvalid(f"an untrusted build is not allowed {min(allowed)}")
+    return frozenset(allowed)
 
 
 def _users(userns: str) -> Subordinate | None:

@@ -177,11 +177,12 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
 
 def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
     options = planner.options
-    if step.security == "insecure" and not options.insecure:
-        raise DockerfileError(
-            "granting entitlement security.insecure is not allowed by build",
-            hint="add --allow security.insecure",
-        )
+    for wanted, entitlement in (
+        (step.security == "insecure", "security.insecure"),
+        (step.network == "host", "network.host"),
+    ):
+        if wanted and entitlement not in options.entitlements:
+            raise DockerfileError(f"{entitlement} is not allowed", hint=f"add --allow {entitlement}")
     if step.devices:
         raise DockerfileError("RUN --device needs CDI devices, which this engine does not offer")
     argv, script = run_command(step, state.shell)

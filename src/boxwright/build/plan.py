@@ -75,7 +75,7 @@ class PlanOptions:
     epoch: int | None = None
     local_contexts: frozenset[str] = frozenset()  # names of --build-context directories
     image_contexts: Mapping[str, str] = field(default_factory=dict)  # names of --build-context images
-    insecure: bool = False  # --allow security.insecure
+    entitlements: frozenset[str] = frozenset()  # what RUN may ask for: security.insecure, network.host
     keep_metadata: bool = False  # times and permissions of contexts are no accident of the checkout
     project: str = ""  # names what is built, for `why`
 

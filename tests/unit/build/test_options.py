@@ -62,3 +62,26 @@ def test_pairs() -> None:
             options.parse_build_args(bad, {})
     with pytest.raises(RequestInvalid):
         options.parse_hosts(["nothing"])
+
+
+def test_entitlements() -> None:
+    """Unknown names are errors, whether a step needs them or not."""
+    from boxwright.build.builder import entitlements
+    from boxwright.build.request import BuildRequest
+
+    assert entitlements(BuildRequest()) == frozenset()
+    assert entitlements(BuildRequest(allow=("network.host",))) == {"network.host"}
+    assert entitlements(BuildRequest(network="host")) == {"network.host"}
+    assert entitlements(BuildRequest(network="host", allow=("security.insecure",))) == {
+        "network.host",
+        "security.insecure",
+    }
+    for bad in ("nosuch", "NETWORK.HOST", "network.host=x", "device", "fs=*", "network"):
+        with pytest.raises(RequestInvalid, match="unknown entitlement"):
+            entitlements(BuildRequest(allow=("network.host", bad)))
+    for request in (
+        BuildRequest(untrusted=True, network="host"),
+        BuildRequest(untrusted=True, allow=("security.insecure",)),
+    ):
+        with pytest.raises(RequestInvalid, match="untrusted"):
+            entitlements(request)

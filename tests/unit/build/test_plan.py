@@ -293,7 +293,14 @@ FAILURES = [
     (
         "FROM a\nRUN --security=insecure x\n",
         {},
-        "granting entitlement security.insecure is not allowed by build",
+        "security.insecure is not allowed",
+        [2],
+    ),
+    ("FROM a\nRUN --network=host x\n", {"network": "none"}, "network.host is not allowed", [2]),
+    (
+        "FROM a\nRUN --network=host x\n",
+        {"entitlements": frozenset({"security.insecure"})},
+        "network.host is not allowed",
         [2],
     ),
     ("FROM a\nRUN --mount=type=tmpfs,target=/ x\n", {}, 'invalid mount target "/"', [2]),

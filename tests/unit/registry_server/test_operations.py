@@ -470,5 +470,11 @@ def test_a_mirror_keeps_nothing_that_is_wrong(tmp_path: Path) -> None:
 
 def test_the_default_configuration(tmp_path: Path) -> None:
     assert load(None, default_storage=tmp_path) == RegistryConfig(
-        tmp_path, workers=0, other={"search": {}, "pages": {}, "build": {}}
+        tmp_path,
+        workers=0,
+        other={
+            "search": {},
+            "pages": {},
+            "build": {"enabled": False, "command": [], "allow-host-root": False},
+        },
     )

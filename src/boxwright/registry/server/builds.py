@@ -244,7 +244,6 @@ def command_builder(service: Service) -> Builder:
             "DOCKER_CONFIG": str(home),
             "BOXWRIGHT_ROOT": str(root),
         }
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         end = time.monotonic() + _MOST_TIME
         with open(log, "ab", buffering=0) as file:
 

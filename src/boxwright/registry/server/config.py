@@ -19,7 +19,7 @@ from boxwright.spec.units import SizeInvalid, parse_size
 
 ACTIONS = ("pull", "push", "delete")
 EVENTS = ("push", "pull", "delete")
-OTHER_TABLES = ("search", "pages", "build")  # handed on as they are to the rooms of these names
+OTHER_TABLES = ("search", "pages")  # handed on as they are to the rooms of these names
 
 
 class ConfigInvalid(Invalid):
@@ -167,7 +167,10 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
         "limits": _limits(top.table("limits")),
         "webhooks": tuple(_webhook(t) for t in top.tables("webhook")),
         "upstreams": tuple(_upstream(t) for t in top.tables("upstream")),
-        "other": {name: dict(top.take(name, dict, "a table", {})) for name in OTHER_TABLES},
+        "other": {
+            **{name: dict(top.take(name, dict, "a table", {})) for name in OTHER_TABLES},
+            "build": _build(top.table("build")),
+        },
     }
     top.end()
     values.update({name: value for name, value in given.items() if value is not None})
@@ -250,6 +253,16 @@ def _retention(t: _Table) -> Retention:
         t.seconds("untagged-after", 0),
         t.seconds("not-pulled-for", 0),
     )
+    t.end()
+    return made
+
+
+def _build(t: _Table) -> dict[str, Any]:
+    made = {
+        "enabled": t.flag("enabled", False),
+        "command": list(t.texts("command")),
+        "allow-host-root": t.flag("allow-host-root", False),
+    }
     t.end()
     return made
 
