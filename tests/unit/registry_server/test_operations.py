@@ -475,6 +475,6 @@ def test_the_default_configuration(tmp_path: Path) -> None:
         other={
             "search": {},
             "pages": {},
-            "build": {"enabled": False, "command": [], "allow-host-root": False},
+            "build": {"enabled": False, "command": [], "pull": [], "allow-host-root": False},
         },
     )

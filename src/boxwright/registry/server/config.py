@@ -261,6 +261,7 @@ def _build(t: _Table) -> dict[str, Any]:
     made = {
         "enabled": t.flag("enabled", False),
         "command": list(t.texts("command")),
+        "pull": list(t.texts("pull")),
         "allow-host-root": t.flag("allow-host-root", False),
     }
     t.end()
