@@ -99,3 +99,11 @@ def test_the_choice_by_name_is_remembered_apart(root: Root, own: Path) -> None:
     assert engine.runtime.program == str(own)
     assert Engine(settings=load(root.environ)).runtime.program == root.engine.runtime.program
     assert (root.path / "cache" / f"runtime-{own.name}.json").exists()
+
+
+@pytest.mark.parametrize("runtime", [name for name in ("crun", "runc") if shutil.which(name)])
+def test_readonly_parts_of_proc_are_as_tight_as_proc(root: Root, runtime: str) -> None:
+    text = root.out("run", "--rm", "--network", "none", "--runtime", runtime, IMAGE, "cat", "/proc/mounts")
+    flags = {line.split()[1]: set(line.split()[3].split(",")) for line in text.splitlines()}
+    for path in ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"):
+        assert flags[path] >= {"ro", "nosuid", "nodev", "noexec"}, path

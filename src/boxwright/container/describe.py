@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -117,6 +118,20 @@ def state_json(state: State) -> dict[str, Any]:
     if state.health is not None:
         out["Health"] = dict(state.health)
     return out
+
+
+def _confinement(container: Container) -> dict[str, str]:
+    """What the runtime was told at the last start."""
+    try:
+        bundle = json.loads((container.directory / "config.json").read_bytes())
+        process, linux = bundle["process"], bundle["linux"]
+    except (OSError, ValueError, KeyError):  # it was not started yet
+        process, linux = {}, {}
+    return {
+        "MountLabel": linux.get("mountLabel", ""),
+        "ProcessLabel": process.get("selinuxLabel", ""),
+        "AppArmorProfile": process.get("apparmorProfile", ""),
+    }
 
 
 def mounts_json(container: Container) -> list[dict[str, Any]]:
@@ -304,9 +319,7 @@ def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None 
         "RestartCount": container.state.restart_count,
         "Driver": driver,
         "Platform": "linux",
-        "MountLabel": "",
-        "ProcessLabel": "",
-        "AppArmorProfile": "",
+        **_confinement(container),
         "ExecIDs": None,
         "HostConfig": host_config(container),
         "GraphDriver": {"Data": None, "Name": driver},

@@ -15,6 +15,7 @@ from boxwright.container.records import Container, WrongState, runtime_of
 from boxwright.errors import BoxwrightError, Invalid, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
+from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import host
 from boxwright.runtime.oci import FirstWords
 from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
@@ -82,6 +83,7 @@ def process(
 
         present = {entry.partition("=")[0] for entry in env}
         env += [f"{name}={TARGET}" for name in VARIABLES if name not in present]
+    confinement = confine(own.security_opt, container.id, privileged=own.privileged or config.privileged)
     return rs.process(
         config.command,
         env=env,
@@ -96,6 +98,8 @@ def process(
         else spec.chosen_capabilities(own, here.bounding),
         limits=spec.limits_of(own, here.hard_limits),
         no_new_privileges=spec.no_new_privileges(own) and not config.privileged,
+        apparmor=confinement.apparmor,
+        selinux=confinement.process_label,
     )
 
 

@@ -18,7 +18,9 @@ from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.network import files
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
-from boxwright.runtime import filters, trust
+from boxwright.runtime import trust
+from boxwright.runtime.adapt import adapt
+from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import Host, host
 from boxwright.spec import hashes
 from boxwright.spec.units import parse_size
@@ -118,7 +120,8 @@ class Launcher:
     def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None) -> dict[str, Any]:
         container, config, merged = self._container, self._config, self._container.merged
         points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
-        placeholders = self._mount(points)
+        confinement = confine(config.security_opt, container.id, privileged=config.privileged)
+        placeholders = self._mount(points, confinement.mount_label)
         namespaces, plan, addresses = self._network(supervisor)
         user = self._user()
         facts = spec.Facts(
@@ -137,9 +140,10 @@ class Launcher:
             self._trust(),
             hostside.init_program() if config.init else "",
             size,
+            confinement,
         )
         bundle = spec.make_spec(config, merged, facts)
-        bundle, keep = filters.prepare(self._runtime, bundle)
+        bundle, keep = adapt(self._runtime, bundle)
         (container.directory / "config.json").write_bytes(
             json.dumps(bundle).encode("utf-8", "surrogateescape")
         )
@@ -195,7 +199,7 @@ class Launcher:
             "oom_files": self._oom_files(),
         }
 
-    def _mount(self, points: list[MountPoint]) -> list[str]:
+    def _mount(self, points: list[MountPoint], label: str) -> list[str]:
         """Mount the tree and fill new volumes; returns the mount points that the tree lacks."""
         from boxwright.snapshot import mount as mounting
 
@@ -203,7 +207,13 @@ class Launcher:
         container.rootfs.mkdir(exist_ok=True)
         while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
             pass
-        mounting.attach(tree_of(self._rooms, container).mounts(container.id), container.rootfs)
+        mounts = tree_of(self._rooms, container).mounts(container.id)
+        if label:  # the tree's own files have none that a confined process may read
+            mounts = [
+                replace(m, options=(*m.options, f"context={label}")) if m.type == "overlay" else m
+                for m in mounts
+            ]
+        mounting.attach(mounts, container.rootfs)
         with Root.at(container.rootfs) as root:
             if not self._state.started_at:
                 fill = set(container.record.get("fill") or ())

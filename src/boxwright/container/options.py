@@ -306,6 +306,15 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
         key, separator, value = text.partition("=")
         if not separator:
             key, separator, value = text.partition(":")
+        if key == "no-new-privileges" and value not in ("", "true", "1", "false", "0"):
+            raise OptionInvalid(
+                f'invalid --security-opt: "{text}"', hint="no-new-privileges is true or false"
+            )
+        if key == "label" and not re.match(r"disable\Z|(user|role|type|level|filetype):.", value):
+            raise OptionInvalid(
+                f'invalid --security-opt: "{text}"',
+                hint="known are label=disable, and label=user:, role:, type:, level:, filetype: with a value",
+            )
         if key == "no-new-privileges" or (key == "systempaths" and value == "unconfined"):
             out.append(f"{key}={value}" if value else key)
             continue

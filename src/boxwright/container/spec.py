@@ -12,6 +12,7 @@ from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.container.imageconfig import ImageOptions
 from boxwright.container.options import merge_env
 from boxwright.rootfs.users import User
+from boxwright.runtime.confinement import Confinement
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 from boxwright.spec.config import DEFAULT_PATH
@@ -80,6 +81,7 @@ class Facts:
     trust: Trust | None = None
     init: str = ""  # the init program's path on the host
     size: tuple[int, int] | None = None
+    confinement: Confinement = Confinement()
 
 
 def merge_config(
@@ -206,6 +208,8 @@ def make_process(
         capabilities=chosen_capabilities(config, facts.bounding),
         limits=limits_of(config, facts.hard_limits),
         no_new_privileges=no_new_privileges(config),
+        apparmor=facts.confinement.apparmor,
+        selinux=facts.confinement.process_label,
         oom_score_adj=config.oom_score_adj or None,
     )
 
@@ -215,7 +219,7 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) 
     words = argv(merged)
     if facts.init:
         words = [INIT_TARGET, "--", *words]
-    return rs.base_spec(
+    out = rs.base_spec(
         facts.rootfs,
         make_process(words, config, merged, facts),
         readonly=config.read_only,
@@ -236,6 +240,9 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) 
         masked=_paths(config, config.masked_paths),
         readonly_paths=_paths(config, config.readonly_paths),
     )
+    if facts.confinement.mount_label:
+        out["linux"]["mountLabel"] = facts.confinement.mount_label
+    return out
 
 
 def no_new_privileges(config: ContainerConfig) -> bool:

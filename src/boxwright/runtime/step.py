@@ -18,6 +18,7 @@ from typing import Any
 
 from boxwright.errors import Cancelled
 from boxwright.runtime import filters
+from boxwright.runtime.adapt import adapt
 from boxwright.runtime.oci import FirstWords, Running, Runtime
 from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, spawn
 
@@ -52,7 +53,7 @@ def run_step(
     bundle = bundle_root / identity
     bundle.mkdir(parents=True)
     try:
-        config, keep = filters.prepare(runtime, spec)
+        config, keep = adapt(runtime, spec)
         (bundle / "config.json").write_bytes(json.dumps(config).encode())
         return _run(
             runtime,

@@ -182,6 +182,7 @@ def _hint(code: int) -> str:
 
 def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
     """The OCI config of the step."""
+    from boxwright.runtime.confinement import confine
     from boxwright.runtime.host import host
     from boxwright.spec import runtimespec as rs
     from boxwright.spec.seccomp import compile_profile, default_profile
@@ -207,6 +208,7 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
         extra_gids=user.extra_gids,
         capabilities=caps,
         limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
+        apparmor=confine((), step.key, privileged=privileged).apparmor,
     )
     architecture = ctx.rooms.images_store.default_platform.architecture
     seccomp = (

@@ -108,7 +108,10 @@ def make(ctx: Context, args: Namespace, config: ContainerConfig) -> Container:
     """Create, pulling the image when that is wanted and needed. Raises NoSuchImage and what `create` raises."""
     from boxwright.image.catalog import NoSuchImage
     from boxwright.image.store import PlatformAbsent
+    from boxwright.runtime.confinement import without_effect
 
+    for sentence in without_effect(config.security_opt):
+        ctx.warn(sentence)
     cidfile = _cidfile(args.cidfile)
     try:
         if config.pull == "always":

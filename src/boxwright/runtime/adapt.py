@@ -1,0 +1,45 @@
+"""An OCI config for the runtime that is here: what one runtime does worse than the others is said to it otherwise."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from boxwright.runtime import filters
+from boxwright.spec.runtimespec import bind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from boxwright.runtime.oci import Runtime
+
+_KEEPS_FLAGS = (1, 28)  # the crun that is known to leave nosuid, nodev and noexec on read-only paths
+_READONLY = ("rbind", "rprivate", "nosuid", "nodev", "noexec")
+
+
+def adapt(runtime: Runtime, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The config, and where `filters.keep` is to put the compiled filter ('' = nothing is to be kept)."""
+    if runtime.name == "crun" and _version(runtime.version) < _KEEPS_FLAGS:
+        config = _readonly_as_mounts(config)
+    return filters.prepare(runtime, config)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", text)[:2]))
+
+
+def _readonly_as_mounts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read-only directories of /proc as mounts of their own. They are the same for every process, or go by the namespaces
+    of the process that looks; what they lie on (a file, a path that the user mounted over) stays in the list."""
+    linux = dict(config["linux"])
+    taken = {mount["destination"] for mount in config["mounts"]}
+    paths = [
+        path
+        for path in linux.get("readonlyPaths") or ()
+        if path.startswith("/proc/") and path not in taken and os.path.isdir(path)
+    ]
+    linux["readonlyPaths"] = [path for path in linux.get("readonlyPaths") or () if path not in paths]
+    mounts = [bind(path, path, readonly=True, options=_READONLY) for path in paths]
+    return {**config, "linux": linux, "mounts": [*config["mounts"], *mounts]}
