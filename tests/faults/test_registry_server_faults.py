@@ -23,7 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from boxwright.registry.server.catalog import Catalog
-from boxwright.registry.server.housekeeping import check
+from boxwright.registry.server.config import RegistryConfig
+from boxwright.registry.server.fsck import check
 from boxwright.registry.server.storage import FileBlobs
 from support import REAL_ROOT
 from support_peers import free_port
@@ -301,7 +302,16 @@ def test_kill_workers_under_load(tmp_path: Path) -> None:
         assert json.loads(client("GET", f"/v2/{name}/manifests/{tag}").body)["config"]["digest"] == digest
         assert client("GET", f"/v2/{name}/blobs/{digest}").body == data
     served.stop()
-    assert list(check(Catalog(tmp_path / "reg/registry.db"), FileBlobs(tmp_path / "reg"))) == []
+    assert (
+        list(
+            check(
+                RegistryConfig(tmp_path / "reg"),
+                Catalog(tmp_path / "reg/registry.db"),
+                FileBlobs(tmp_path / "reg"),
+            )
+        )
+        == []
+    )
 
 
 def test_a_worker_dies_within_an_upload(tmp_path: Path) -> None:
@@ -588,4 +598,6 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
         finally:
             served.stop()
         assert "Traceback" not in served.log.read_text()
-        assert list(check(Catalog(storage / "registry.db"), FileBlobs(storage))) == []
+        assert (
+            list(check(RegistryConfig(storage), Catalog(storage / "registry.db"), FileBlobs(storage))) == []
+        )

@@ -53,7 +53,7 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
     from dataclasses import replace
 
     from boxwright.registry.server.config import seconds
-    from boxwright.registry.server.housekeeping import Collector
+    from boxwright.registry.server.housekeeping import Collector, rehearse
     from boxwright.registry.server.storage import FileBlobs
 
     config = configuration(ctx, args)
@@ -61,7 +61,8 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
         config = replace(
             config, housekeeping=replace(config.housekeeping, grace=seconds(args.grace, "--grace"))
         )
-    done = Collector(config, _catalog(config), FileBlobs(config.storage), dry_run=args.dry_run).run()
+    catalog, blobs = _catalog(config), FileBlobs(config.storage)
+    done = rehearse(config, catalog, blobs) if args.dry_run else Collector(config, catalog, blobs).run()
     would = "would be deleted" if args.dry_run else "deleted"
     if not args.quiet:
         for kind, names in (("tag", done.tags), ("manifest", done.manifests), ("blob", done.blobs)):
@@ -88,12 +89,12 @@ def registry_fsck_args(p: Parser) -> None:
 
 def registry_fsck(ctx: Context, args: Namespace) -> int:
     """Read every byte. Exit code 1 when something is wrong."""
-    from boxwright.registry.server.housekeeping import check
+    from boxwright.registry.server.fsck import check
     from boxwright.registry.server.storage import FileBlobs
 
     config = configuration(ctx, args)
     wrong = False
-    for finding in check(_catalog(config), FileBlobs(config.storage), repair=args.repair):
+    for finding in check(config, _catalog(config), FileBlobs(config.storage), repair=args.repair):
         wrong = True
         ctx.out(f"{finding.what}: {finding.detail}")
     if not wrong:

@@ -202,3 +202,53 @@ def test_who_may_link_ask_and_read(tmp_path: Path) -> None:
         assert used.startswith("root:bwp_")
         header = {"Authorization": "Basic " + base64.b64encode(used.encode()).decode()}
         assert client("GET", "/v2/", **header).status == 401  # the token ended with the build
+
+
+def test_a_relative_storage_is_the_same_for_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which runs in another directory."""
+    monkeypatch.chdir(tmp_path)
+    show = [sys.executable, "-c", "import os; print(os.environ['BOXWRIGHT_ROOT'])"]
+    with serving(Path("reg"), **settings(show)) as client:
+        link(client, "acme/web")
+        client("POST", "/api/builds/acme/web?secret=shared", b"")
+        (build,) = ended(client, "acme/web")
+        log = client("GET", f"/api/builds/acme/web?log={build['id']}").body.decode()
+        assert log == f"{tmp_path}/reg/builder\n"
+
+
+def test_a_program_that_cannot_be_started_is_a_failed_build(registry: Client, tmp_path: Path) -> None:
+    with serving(tmp_path / "other", **settings(["/no/such/program"])) as client:
+        link(client, "acme/web")
+        client("POST", "/api/builds/acme/web?secret=shared", b"")
+        (build,) = ended(client, "acme/web")
+        assert build["state"] == "failed"
+        assert "/no/such/program" in client("GET", f"/api/builds/acme/web?log={build['id']}").body.decode()
+
+
+def test_what_a_build_may_pull(tmp_path: Path) -> None:
+    """Its base: of its own namespace, what every account may, and what the configuration names. Not what the
+    administrator may who linked it."""
+    from boxwright.registry.server.builds import Link, build_scopes
+    from boxwright.registry.server.config import Auth
+    from boxwright.registry.server.policy import Policy, Principal
+    from boxwright.registry.server.tokens import parse_scope
+
+    policy = Policy(
+        Auth(tmp_path, admins=frozenset({"root"}), private=("acme/**", "bob/**", "base/**", "library/own"))
+    )
+
+    def may(repository: str, *more: str) -> Any:
+        limits = tuple(map(parse_scope, build_scopes(Link(repository, "https://x/y.git"), more)))
+        return lambda name: "".join(a[:2] for a in sorted(policy.actions(Principal("root", limits), name)))
+
+    web = may("acme/web")
+    assert web("acme/web") == "pupu" and web("acme/base") == web("acme/deep/base") == "pu"
+    assert web("library/debian") == web("carol/public") == "pu", "any account may"
+    assert web("bob/secret") == web("base/python") == web("library/own") == ""
+    assert may("acme/web", "base/**")("base/python") == "pu"
+    assert may("library/web")("library/own") == may("web")("library/own") == "pu"
+    assert not policy.may(
+        Principal("root", tuple(map(parse_scope, build_scopes(Link("a/b", ""), ())))), "administer"
+    )

@@ -7,14 +7,16 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from boxwright.registry.server.app import routes
-from boxwright.registry.server.config import Housekeeping, RegistryConfig, Retention
-from boxwright.registry.server.housekeeping import AlreadyCollecting, Collected, Collector, alone, check
+from boxwright.registry.server.config import Housekeeping, RegistryConfig, Retention, Upstream
+from boxwright.registry.server.fsck import check
+from boxwright.registry.server.housekeeping import AlreadyCollecting, Collected, Collector, alone, rehearse
 from support_server import Client, serving
 
 NOW = Housekeeping(every=0, grace=0, uploads=3600)
@@ -30,7 +32,14 @@ def collect(
     client: Client, *, dry_run: bool = False, rules: Housekeeping = NOW, retention: tuple[Retention, ...] = ()
 ) -> Collected:
     config = RegistryConfig(client.service.config.storage, housekeeping=rules, retention=retention)
-    return Collector(config, client.service.catalog, client.service.blobs, dry_run=dry_run).run()
+    if dry_run:
+        return rehearse(config, client.service.catalog, client.service.blobs)
+    return Collector(config, client.service.catalog, client.service.blobs).run()
+
+
+def findings(client: Client, **more: Any) -> dict[str, str]:
+    service = client.service
+    return {f.what: f.detail for f in check(service.config, service.catalog, service.blobs, **more)}
 
 
 def push(client: Client, name: str, tag: str, layer: bytes, **more: Any) -> str:
@@ -52,7 +61,7 @@ def age(client: Client, seconds: float) -> None:
         for statement in (
             "UPDATE blobs SET added = added - ?",
             "UPDATE tags SET updated = updated - ?",
-            "UPDATE manifests SET pushed = pushed - ?",
+            "UPDATE manifests SET pushed = pushed - ?1, untagged = untagged - ?1",
             "UPDATE uploads SET updated = updated - ?",
         ):
             sql.execute(statement, (seconds,))
@@ -146,7 +155,7 @@ def test_a_push_at_the_same_moment_keeps_its_blob(tmp_path: Path) -> None:
         stop.set()
         sweeper.join()
         assert errors == []
-        assert list(check(client.service.catalog, client.service.blobs)) == []
+        assert findings(client) == {}
 
 
 def test_retention(tmp_path: Path) -> None:
@@ -285,18 +294,95 @@ def test_what_only_begins_like_a_route_is_not_there(tmp_path: Path) -> None:
 def test_fsck(tmp_path: Path) -> None:
     with serving(tmp_path) as client:
         push(client, "a/x", "1", b"layer")
-        catalog, blobs = client.service.catalog, client.service.blobs
-        assert list(check(catalog, blobs)) == []
+        assert findings(client) == {}
         path = next(p for p in tmp_path.glob("blobs/sha256/*/*") if p.name == digest_of(b"layer")[7:])
-        path.chmod(0o600)
         path.write_bytes(b"Layer")
         gone = client.push_blob("a/x", b"gone")
         os.unlink(tmp_path / "blobs/sha256" / gone[7:9] / gone[7:])
-        found = {f.what for f in check(catalog, blobs, repair=True)}
-        assert found == {f"blob {digest_of(b'layer')}", f"blob {gone}"}
+        assert set(findings(client, repair=True)) == {f"blob {digest_of(b'layer')}", f"blob {gone}"}
         assert not has(client, "a/x", digest_of(b"layer"))
+        assert set(findings(client)) == {"tag a/x:1"}, "it cannot be pulled until it is pushed again"
         client.push_blob("a/x", b"layer")
-        assert has(client, "a/x", digest_of(b"layer")) and list(check(catalog, blobs)) == []
+        assert has(client, "a/x", digest_of(b"layer")) and findings(client) == {}
+
+
+def test_fsck_follows_every_tag_to_what_a_pull_asks_for(tmp_path: Path) -> None:
+    with serving(tmp_path) as client:
+        push(client, "a/x", "1", b"one")
+        push(client, "a/x", "same", b"one")
+        push(client, "b/y", "1", b"one")
+        lost = push(client, "a/x", "", b"two")
+        sql = client.service.catalog
+        with sql.write() as write:
+            write.execute("DELETE FROM blobs WHERE digest = ? AND repository = 1", (digest_of(b"one"),))
+            write.execute("DELETE FROM blobs WHERE digest = ?", (digest_of(b"two"),))
+        found = findings(client)
+        assert set(found) == {"tag a/x:1", "tag a/x:same", f"manifest a/x@{lost}"}
+        assert digest_of(b"one") in found["tag a/x:1"]
+        mirror = replace(client.service.config, upstreams=(Upstream("a", "https://registry.example"),))
+        assert list(check(mirror, sql, client.service.blobs)) == [], "a mirror fetches what is asked for"
+        with sql.write() as write:
+            write.execute("DELETE FROM contents WHERE digest = ?", (lost,))
+        assert findings(client)[f"manifest a/x@{lost}"] == "its bytes are missing"
+
+
+def test_a_rehearsal_tells_what_a_collection_does(tmp_path: Path) -> None:
+    """With what retention frees, which frees manifests, which free blobs; and nothing is touched."""
+    rules = (Retention("**", keep_tags=1, untagged_after=60),)
+    with serving(tmp_path) as client:
+        for number in range(3):
+            push(client, "a/x", f"v{number}", f"layer {number}".encode())
+            age(client, 3600)
+        push(client, "a/x", "", b"never tagged")
+        client.push_blob("a/x", b"loose")
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        client("PATCH", location, b"abc")
+        age(client, 7200)
+        (tmp_path / "uploads" / ("0" * 32 + ".link")).write_bytes(b"left over")
+        os.utime(tmp_path / "uploads" / ("0" * 32 + ".link"), (1, 1))
+
+        def files() -> dict[Path, int]:
+            folders = (tmp_path / "blobs", tmp_path / "uploads", tmp_path / "trash")
+            return {p: p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file()}
+
+        before = files()
+        dump = "\n".join(client.service.catalog.connection().iterdump())
+        told = collect(client, dry_run=True, retention=rules)
+        assert files() == before
+        assert dump == "\n".join(client.service.catalog.connection().iterdump())
+        done = collect(client, retention=rules)
+        assert told == done and done.tags and done.manifests and done.uploads == 2
+        assert digest_of(b"loose") in done.blobs and digest_of(b"never tagged") in done.blobs
+
+
+def test_an_image_goes_when_it_was_untagged_for_so_long(tmp_path: Path) -> None:
+    """Yesterday's `latest` was pushed long ago; what counts is when it lost its name."""
+    rules = (Retention("**", untagged_after=3600),)
+    with serving(tmp_path) as client:
+        child = push(client, "a/x", "", b"child")
+        raw = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [{"mediaType": MANIFEST, "digest": child, "size": 1}],
+            }
+        ).encode()
+        assert client.push_manifest("a/x", "latest", raw, INDEX).status == 201
+        single = push(client, "a/x", "stable", b"stable")
+        removed = push(client, "a/x", "old", b"old")
+        age(client, 90 * 86_400)
+        push(client, "a/x", "latest", b"new")
+        push(client, "a/x", "stable", b"newer")
+        assert client("DELETE", "/v2/a/x/manifests/old").status == 202
+        assert collect(client, retention=rules).manifests == []
+        for digest in (child, digest_of(raw), single, removed):
+            assert client("GET", f"/v2/a/x/manifests/{digest}").status == 200
+        assert has(client, "a/x", digest_of(b"child")), "an index that is kept keeps its children whole"
+        age(client, 3000)
+        assert collect(client, retention=rules).manifests == []
+        age(client, 1000)
+        gone = {f"a/x@{d}" for d in (child, digest_of(raw), single, removed)}
+        assert set(collect(client, retention=rules).manifests) == gone
 
 
 def test_pulls_are_counted(tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def test_log_lines_are_whole(tmp_path: Path) -> None:
 
 def test_rate_limit(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(rate=1, burst=5)) as client:
+        assert {client("GET", path).status for path in ("/healthz", "/readyz") for _ in range(8)} == {200}
         answers = [client("GET", "/v2/") for _ in range(8)]
         assert [a.status for a in answers[:5]] == [200] * 5 and answers[-1].status == 429
         assert answers[-1].code == "TOOMANYREQUESTS" and int(answers[-1].headers["Retry-After"]) >= 1

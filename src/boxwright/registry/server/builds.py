@@ -348,7 +348,7 @@ def _build(
         forget = _credentials(service, link, Path(folder))
         try:
             code = builder(link, log, Path(folder), stop)
-        except BoxwrightError as error:
+        except (BoxwrightError, OSError) as error:
             code = 1
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"Error: {error}\n")

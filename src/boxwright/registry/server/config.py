@@ -133,6 +133,9 @@ class RegistryConfig:
     upstreams: tuple[Upstream, ...] = ()
     other: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "storage", absolute(self.storage))
+
 
 def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryConfig:
     """Read a file (none: the defaults); what is in `given` and not None wins over it. Raises ConfigInvalid."""
@@ -174,7 +177,6 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
     }
     top.end()
     values.update({name: value for name, value in given.items() if value is not None})
-    values["storage"] = absolute(values["storage"])
     return RegistryConfig(**values)
 
 

@@ -9,7 +9,7 @@ from boxwright.registry.server.catalog import ManifestRow
 from boxwright.registry.server.wire import DigestWrong, ManifestBlobUnknown, ManifestTooLarge, ManifestWrong
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import Digest
-from boxwright.spec.manifest import MAX_SIZE, Index, parse
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 
 MAX_TAGS = 50  # in one request
 
@@ -38,16 +38,11 @@ def examine(
         manifest = parse(content, media_type)
     except BoxwrightError as error:
         raise ManifestWrong(str(error)) from error
+    needed = required(manifest, sparse=sparse, sparse_images=sparse_images)
     if isinstance(manifest, Index):
-        needed = [] if sparse else [d.digest for d in manifest.manifests]
         missing = [d for d in needed if not has_manifest(str(d))]
         artifact = manifest.artifact_type
     else:
-        needed = (
-            []
-            if sparse_images
-            else [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]
-        )
         missing = [d for d in needed if not has_blob(str(d))]
         artifact = manifest.artifact_type or manifest.config.media_type
     try:
@@ -69,3 +64,12 @@ def examine(
         tuple(dict.fromkeys(str(d.digest) for d in manifest.references())),
         tuple(dict.fromkeys(str(d) for d in needed)),
     )
+
+
+def required(manifest: Manifest | Index, *, sparse: bool, sparse_images: bool) -> list[Digest]:
+    """What must be in the repository of a manifest, so that it can be pulled from there."""
+    if isinstance(manifest, Index):
+        return [] if sparse else [d.digest for d in manifest.manifests]
+    if sparse_images:
+        return []
+    return [d.digest for d in manifest.references() if not mt.is_foreign(d.media_type) and not d.urls]

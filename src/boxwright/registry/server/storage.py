@@ -293,6 +293,10 @@ class FileBlobs:
     def discard(self, upload: str) -> None:
         self._upload(upload).unlink(missing_ok=True)
 
+    def remove_upload_file(self, name: str) -> None:
+        """One that `uploads` named."""
+        (self.root / "uploads" / name).unlink(missing_ok=True)
+
     def delete(self, digest: Digest) -> int:
         path = self._blob(digest)
         try:
