@@ -9,7 +9,7 @@ SYSTEM := python3-venv crun runc aardvark-dns iptables ca-certificates git
 # What the demo and the tests make base images from.
 BASES  := busybox-static mmdebstrap debian-archive-keyring
 
-.PHONY: help demo test check format bench docs clean system
+.PHONY: help demo test soak check format bench docs clean system
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -19,6 +19,9 @@ demo: system $(BIN)/.installed ## install Boxwright and its system packages, the
 
 test: system $(BIN)/.dev ## install the development tools, then run all tests (as root: the rooted ones too)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --check-host $(ARGS)
+
+soak: system $(BIN)/.dev ## the random tests (power cuts, kills) for SECONDS each, 600 by default
+	BOXWRIGHT_SOAK=$(or $(SECONDS),600) $(BIN)/python -m pytest -m soak --check-host $(ARGS)
 
 check: $(BIN)/.dev ## ruff, its formatter and mypy --strict
 	$(BIN)/ruff check src tests bench
