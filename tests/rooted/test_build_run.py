@@ -21,6 +21,7 @@ from boxwright.build.ops.context import Secret
 from boxwright.build.progress import StepCached, StepDone, StepLog
 from boxwright.build.request import BuildFailed, BuildResult
 from boxwright.errors import StepFailed
+from boxwright.spec.runtimespec import LimitInvalid
 from support import REAL_ROOT
 
 pytestmark = [
@@ -391,3 +392,24 @@ def test_a_cache_is_known_by_all_that_makes_it(engine: Engine) -> None:
         )
     ]
     assert seen == ["0 0 755\n", "0 0 755\nused\n", "5 6 755\n", "0 0 700\n", "0 0 755\n"]
+
+
+def test_limits_of_steps(engine: Engine) -> None:
+    """They are the kernel's while the step runs, and part of its key."""
+    seen = """\
+for d in /proc/self/cgroup; do cat $d; done
+cat /sys/fs/cgroup/cpuset/cpuset.cpus /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.shares \
+  2>/dev/null || cat /sys/fs/cgroup/cpuset.cpus /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.weight
+"""
+    text = f"FROM busybox\nRUN <<E\n{seen}E\n"
+    limits = {"memory": 64 << 20, "cpuset_cpus": "0", "cpu_shares": 100, "cgroup_parent": "/boxwright-test"}
+    done = Build(engine, text, **limits)
+    assert done.error is None, done.error.render()
+    assert "/boxwright-test/step-" in done.said or "0::/\n" in done.said
+    assert {"0", str(64 << 20)} <= set(done.said.split())
+    assert Build(engine, text, **limits).ran == [] and len(Build(engine, text).ran) == 1
+    with pytest.raises(LimitInvalid, match="Minimum memory limit"):
+        engine.build(dockerfile_data=text.encode(), memory=1024)
+    for made in (*Path("/sys/fs/cgroup").glob("*/boxwright-test"), Path("/sys/fs/cgroup/boxwright-test")):
+        if made.exists():
+            made.rmdir()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from boxwright.build.plan import Base
-from boxwright.build.progress import BuildWarning, Emit, StepDone, StepFailed, StepStarted
+from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform
@@ -79,9 +79,6 @@ class EngineBases:
             self.emit(StepFailed(step, str(error)))
             raise
         self.emit(StepDone(step, time.monotonic() - began))
-        if platform.rank(base.config.platform) is None:
-            message = f'Base image {name} was pulled with platform "{base.config.platform}", expected "{platform}" for current build'
-            self.emit(BuildWarning("InvalidBaseImagePlatform", message))
         return base
 
     def _local(self, name: str, full: str, platform: Platform) -> Base | None:

@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager
 
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.cache import StepCache
-from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
 from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
 from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
 from boxwright.build.ops.context import Sandbox, StepContext
+from boxwright.build.ops.exec import StepLimits
 from boxwright.build.outputs import wanted_outputs
 from boxwright.build.plan import Plan, Planner, PlanOptions
 from boxwright.build.progress import (
@@ -71,6 +72,7 @@ class Building:
         self._wanted = wanted_outputs(
             request.outputs, [_normal(tag) for tag in request.tags], len(request.platforms)
         )
+        self._limits = limits_of(request)
         self._registries = registries
         self._warnings: list[BuildWarning] = []
         self._inputs: Inputs
@@ -152,10 +154,17 @@ class Building:
             ),
         )
         for warning in found.warnings:
-            line = warning.location.start if warning.location else 0
-            self.emit(BuildWarning(warning.rule, warning.message, line, warning.url, warning.description))
+            self._warn(warning)
         if found.error is not None:
             raise found.error
+
+    def _warn(self, warning: Warning) -> None:
+        line = warning.location.start if warning.location else 0
+        ranges = [warning.location] if warning.location else []
+        excerpt = render_excerpt(self._filename, self._source, ranges) if ranges else ""
+        self.emit(
+            BuildWarning(warning.rule, warning.message, line, warning.url, warning.description, excerpt)
+        )
 
     def _plan(self, platform: Platform, several: bool) -> Plan:
         request = self.request
@@ -171,8 +180,7 @@ class Building:
             hosts=request.add_hosts,
             ulimits=request.ulimits,
             shm_size=request.shm_size,
-            memory=request.memory,
-            cpus=request.cpus,
+            limits=self._limits,
             no_cache=request.no_cache,
             no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter),
             epoch=self._epoch,
@@ -184,9 +192,19 @@ class Building:
         )
         planner = Planner(self._inputs.dockerfile, options, self._bases)
         try:
-            return planner.plan()
+            plan = planner.plan()
         finally:
             self._planned_at = planner.where
+        if planner.warnings:
+            from boxwright.build.dockerfile.lint import admitted
+
+            wanted = request.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
+            found = admitted(self._inputs.dockerfile, planner.warnings, wanted)
+            for warning in found.warnings:
+                self._warn(warning)
+            if found.error is not None:
+                raise found.error
+        return plan
 
     def _export(self, plans: Sequence[Plan], solver: Solver) -> Exported | None:
         from boxwright.build.outputs import write_outputs
@@ -421,6 +439,23 @@ def _users(userns: str) -> Subordinate | None:
     from boxwright.runtime.userns import subordinate
 
     return subordinate()
+
+
+def limits_of(request: BuildRequest) -> StepLimits:
+    """The limits of RUN steps. Raises LimitInvalid."""
+    limits = StepLimits(
+        memory=request.memory,
+        memory_swap=request.memory_swap,
+        nano_cpus=round(request.cpus * 1_000_000_000),
+        cpu_shares=request.cpu_shares,
+        cpu_period=request.cpu_period,
+        cpu_quota=request.cpu_quota,
+        cpuset_cpus=request.cpuset_cpus,
+        cpuset_mems=request.cpuset_mems,
+        cgroup_parent=request.cgroup_parent,
+    )
+    limits.resources()
+    return limits
 
 
 def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:

@@ -204,8 +204,7 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
         hosts=options.hosts,
         ulimits=options.ulimits,
         shm_size=options.shm_size,
-        memory=options.memory,
-        cpus=options.cpus,
+        limits=options.limits,
         cache_namespace=options.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
         epoch=options.epoch,
     )

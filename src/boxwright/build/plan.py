@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from boxwright.build import lower
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import parse_instruction, stages_of
-from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
 from boxwright.build.dockerfile.expand import expand
+from boxwright.build.dockerfile.lint import check_base_platform
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
 from boxwright.build.dockerfile.text import did_you_mean
 from boxwright.build.graph import Graph, Tree, Vertex
+from boxwright.build.ops.exec import StepLimits
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.scope import arg_value, platform_args
 from boxwright.build.stage import Draft, StageState
@@ -68,8 +70,7 @@ class PlanOptions:
     hosts: tuple[tuple[str, str], ...] = ()  # name, address
     ulimits: tuple[str, ...] = ()
     shm_size: int = 0
-    memory: int = 0
-    cpus: float = 0
+    limits: StepLimits = StepLimits()
     no_cache: bool = False
     no_cache_stages: frozenset[str] = frozenset()
     epoch: int | None = None
@@ -105,6 +106,7 @@ class Planner:
         self.options = options
         self.graph = graph or Graph()
         self.unset: set[str] = set()
+        self.warnings: list[tuple[Warning, tuple[str, ...]]] = []  # with the comments above
         self._bases = bases
         self._global_args, self.stages = stages_of(dockerfile)
         self._planned: dict[int, StageState] = {}
@@ -246,6 +248,9 @@ class Planner:
         """Start a stage from an image; its ONBUILD triggers."""
         name = self.options.image_contexts.get(name.lower(), name)
         base = self._bases.image(name, state.platform)
+        if base.config.platform.os:
+            found = check_base_platform(name, state.platform, base.config.platform, stage.location)
+            self.warnings += [(found, stage.from_.comments)] if found is not None else []
         triggers = [str(t) for t in base.config.config.get("OnBuild") or ()]
         state.total = 1 + counted + _makes_layer(self._triggers(triggers, stage))
         state.take_image(base.config)

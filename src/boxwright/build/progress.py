@@ -85,6 +85,7 @@ class BuildWarning:
     line: int = 0
     url: str = ""
     description: str = ""
+    excerpt: str = ""  # the lines of the Dockerfile
 
 
 Event: TypeAlias = (

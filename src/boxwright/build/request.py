@@ -61,8 +61,15 @@ class BuildRequest:
     ssh: Mapping[str, Path] = field(default_factory=dict)
     ulimits: tuple[str, ...] = ()
     shm_size: int = 0
-    memory: int = 0
+    memory: int = 0  # of RUN steps, as the following
+    memory_swap: int = 0
     cpus: float = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
     untrusted: bool = False  # neither RUN nor ADD reaches this machine or its link by the network
     userns: str = "host"  # or auto: RUN steps have users of their own, none of which is the host's root
     jobs: int = 0

@@ -6,7 +6,7 @@ import os
 import sys
 
 from boxwright.cli.flags import SUPPRESS
-from boxwright.errors import BoxwrightError, Cancelled, Invalid
+from boxwright.errors import BoxwrightError, Cancelled, Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,6 +130,21 @@ def build_args(p: Parser) -> None:
     )
     p.add_argument("-m", "--memory", default="", metavar="bytes", help="Memory limit of a RUN step")
     p.add_argument("--cpus", default="", metavar="decimal", help="Number of CPUs of a RUN step")
+    for names, text in (
+        (("-c", "--cpu-shares"), "CPU shares of a RUN step (relative weight)"),
+        (("--cpu-period",), "Limit the CPU CFS (Completely Fair Scheduler) period of a RUN step"),
+        (("--cpu-quota",), "Limit the CPU CFS (Completely Fair Scheduler) quota of a RUN step"),
+    ):
+        p.add_argument(*names, type=int, default=0, help=text)
+    p.add_argument("--cpuset-cpus", default="", metavar=_TEXT, help="CPUs of a RUN step (0-3, 0,1)")
+    p.add_argument("--cpuset-mems", default="", metavar=_TEXT, help="MEMs of a RUN step (0-3, 0,1)")
+    p.add_argument(
+        "--memory-swap",
+        default="",
+        metavar="bytes",
+        help="Limit of memory and swap of a RUN step; -1 is unlimited",
+    )
+    p.add_argument("--cgroup-parent", default="", metavar=_TEXT, help="Parent cgroup of RUN steps")
     p.add_argument(
         "--jobs",
         type=int,
@@ -159,6 +174,12 @@ def build_args(p: Parser) -> None:
         help='Times and permissions of the context\'s files: "normalize" to what every checkout gives, '
         'or "keep" as they are (default "normalize")',
     )
+    p.add_argument(
+        "-D",
+        "--debug",
+        action="store_true",
+        help="Show warnings with their lines, and where an error comes from",
+    )
     p.add_argument("--explain", action="store_true", help="Say of every step why it is run again or reused")
     _accepted(p)
     p.examples = [
@@ -170,34 +191,41 @@ def build_args(p: Parser) -> None:
     ]
 
 
+# Options of Docker's with a value that cannot be had: the value that can, and why.
+_REFUSED = {
+    "squash": (False, "layers are not squashed", "a last stage with COPY --from of what it needs is smaller"),
+    "rm": (True, "containers of steps never stay", ""),
+    "disable_content_trust": (True, "content trust (Notary) is not supported", ""),
+    "isolation": ("default", "there is one isolation technology on Linux, 'default'", ""),
+    "builder": ("default", "there is one builder, 'default'", ""),
+    "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
+}
+_IGNORED = ("cache-from", "cache-to", "attest", "sbom", "provenance")
+
+
 def _accepted(p: Parser) -> None:
-    """Options of Docker's that change nothing here."""
-    for name in ("--compress", "--force-rm", "--squash", "--debug", "-D"):
+    """Options of Docker's that are always so, or that cannot be had (docs/flags.md)."""
+    for name in ("--compress", "--force-rm", "--squash"):
         p.add_argument(name, action="store_true", help=SUPPRESS)
     p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
-    for name in (
-        "--isolation",
-        "--security-opt",
-        "--builder",
-        "--cgroup-parent",
-        "--cache-from",
-        "--cache-to",
-        "--attest",
-    ):
+    for name in ("--isolation", "--builder"):
+        p.add_argument(name, default="default", help=SUPPRESS)
+    for name in ("--security-opt", "--cache-from", "--cache-to", "--attest"):
         p.add_argument(name, action="append", help=SUPPRESS)
     for name in ("--sbom", "--provenance"):
         p.add_argument(name, nargs="?", const="true", default="false", help=SUPPRESS)
-    for name in (
-        "--memory-swap",
-        "--cpu-shares",
-        "-c",
-        "--cpu-period",
-        "--cpu-quota",
-        "--cpuset-cpus",
-        "--cpuset-mems",
-    ):
-        p.add_argument(name, default="", help=SUPPRESS)
+
+
+def _refuse(ctx: Context, args: Namespace) -> None:
+    """Raises Unsupported for what cannot be had; warns of what is left out."""
+    for name, (possible, why, hint) in _REFUSED.items():
+        value = getattr(args, name)
+        if value not in (possible, [], ""):
+            raise Unsupported(f"--{name.replace('_', '-')}: {why}", hint=hint)
+    for name in _IGNORED:
+        if getattr(args, name.replace("-", "_")) not in ([], "false", "False", "0"):
+            ctx.warn(f"--{name} is not supported and is ignored")
 
 
 def build(ctx: Context, args: Namespace) -> int:
@@ -205,10 +233,9 @@ def build(ctx: Context, args: Namespace) -> int:
     from boxwright.build.request import BuildFailed
     from boxwright.cli.progress import build as progress_build
 
+    _refuse(ctx, args)
     request = _request(ctx, args)
-    for name in ("cache-from", "cache-to", "attest", "sbom", "provenance"):
-        if getattr(args, name.replace("-", "_")) not in ([], "false", "False", "0"):
-            ctx.warn(f"--{name} is not supported and is ignored")
+    ctx.debug = ctx.debug or args.debug
     view = progress_build.make(ctx, args.progress, quiet=args.quiet)
     try:
         with view:
@@ -299,6 +326,13 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         ulimits=tuple(args.ulimit),
         shm_size=_bytes(args.shm_size),
         memory=_bytes(args.memory),
+        memory_swap=_swap(args.memory_swap),
+        cpu_shares=args.cpu_shares,
+        cpu_period=args.cpu_period,
+        cpu_quota=args.cpu_quota,
+        cpuset_cpus=args.cpuset_cpus,
+        cpuset_mems=args.cpuset_mems,
+        cgroup_parent=args.cgroup_parent,
         cpus=_cpus(args.cpus),
         userns=args.userns,
         untrusted=args.untrusted,
@@ -362,6 +396,14 @@ def _bytes(text: str) -> int:
     from boxwright.spec.units import parse_size
 
     return parse_size(text)
+
+
+def _swap(text: str) -> int:
+    if not text:
+        return 0
+    from boxwright.container.options import parse_swap
+
+    return parse_swap(text)
 
 
 def _cpus(text: str) -> float:

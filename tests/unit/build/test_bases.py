@@ -94,3 +94,23 @@ def test_another_platform(registry: FakeRegistry, engine: Engine) -> None:
         "FromPlatformFlagConstDisallowed",
         "InvalidBaseImagePlatform",
     ]
+
+
+def test_a_base_for_another_platform_is_told_once_unless_it_is_meant(
+    registry: FakeRegistry, engine: Engine
+) -> None:
+    """With its line, in the result, and obedient to what the file says of its checks."""
+    from_ = f"FROM {registry.host}/lib/base:1\nWORKDIR /x\n"
+    one = build(engine, from_, platforms=("linux/s390x",))
+    assert [(w.rule, w.line) for w in one.warnings] == [("InvalidBaseImagePlatform", 1)]
+    assert 'expected "linux/s390x" for current build' in one.warnings[0].message
+    assert ">>> FROM" in one.warnings[0].excerpt
+    twice = f"{from_}{from_}"
+    assert [w.line for w in build(engine, twice, platforms=("linux/s390x",), target="").warnings] == [3]
+    skipped = f"# check=skip=InvalidBaseImagePlatform\n{from_}"
+    assert build(engine, skipped, platforms=("linux/s390x",)).warnings == ()
+    above = f"# syntax=x\n\n# check=skip=InvalidBaseImagePlatform\n{from_}"
+    assert build(engine, above, platforms=("linux/s390x",)).warnings == ()
+    with pytest.raises(BuildFailed, match="rules: InvalidBaseImagePlatform") as caught:
+        build(engine, f"# check=error=true\n{from_}", platforms=("linux/s390x",))
+    assert 'expected "linux/s390x"' in caught.value.hint

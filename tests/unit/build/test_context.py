@@ -483,7 +483,7 @@ def remembered(cache: Path, path: str, status: os.stat_result) -> tuple[str, Any
     [
         lambda data: b"",
         lambda data: data[:-1],
-        lambda data: data[:40] + b"\0" + data[41:],
+        lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:],
         lambda data: b"x" + data,
     ],
 )

@@ -69,6 +69,8 @@ def test_warnings_fail_the_build_when_the_file_says_so() -> None:
     result = run("#check=error=true\nFROM scratch as base\ncopy x .\n")
     assert result.error is not None
     assert str(result.error) == "lint violation found for rules: FromAsCasing, ConsistentInstructionCasing"
+    told = [f"{w.rule}: {w.message} (line {w.location.start})" for w in result.warnings if w.location]
+    assert result.error.hint == "; ".join(told) and len(told) == 2
     assert run("FROM scratch as base\n").error is None
     assert run("#check=error=true\nFROM scratch\n").error is None
 

@@ -206,7 +206,7 @@ def test_no_cache_for_a_stage() -> None:
 
 def test_all_that_a_run_can_see_is_in_its_key() -> None:
     """Every field of the operation and of its mounts, but for those that only say how it is done."""
-    from boxwright.build.ops.exec import ExecMount, ExecOp
+    from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
 
     other: dict[str, Any] = {
         "str": "other",
@@ -214,6 +214,7 @@ def test_all_that_a_run_can_see_is_in_its_key() -> None:
         "float": 1.5,
         "bool": False,
         "tuple": (("n", "1.2.3.4"),),
+        "StepLimits": StepLimits(memory=7),
     }
 
     def changed(whole: Any, name: str) -> Any:
@@ -225,6 +226,8 @@ def test_all_that_a_run_can_see_is_in_its_key() -> None:
     for one in fields(ExecOp):
         if one.name != "mounts":
             assert changed(op, one.name).definition() != op.definition(), one.name
+    for one in fields(StepLimits):
+        assert changed(StepLimits(), one.name).definition() != {}, one.name
     unseen = {
         "bind": {"id", "sharing", "mode", "uid", "gid", "size", "env", "required", "file", "by_content"},
         "tmpfs": {
@@ -252,6 +255,8 @@ def test_all_that_a_run_can_see_is_in_its_key() -> None:
 
 
 def test_options_of_the_build_are_in_the_key_of_a_run() -> None:
+    from boxwright.build.ops.exec import StepLimits
+
     def identity(flag: str = "", **options: Any) -> str:
         return plan(f"FROM a\nRUN {flag} x\n", **options).target.id
 
@@ -260,8 +265,8 @@ def test_options_of_the_build_are_in_the_key_of_a_run() -> None:
         {"hosts": (("h", "1.2.3.5"),)},
         {"ulimits": ("nofile=5",)},
         {"shm_size": 1 << 20},
-        {"memory": 1 << 30},
-        {"cpus": 0.5},
+        {"limits": StepLimits(memory=1 << 30)},
+        {"limits": StepLimits(nano_cpus=5)},
         {"build_args": {"BUILDKIT_CACHE_MOUNT_NS": "mine"}},
         {"hostname": "h"},
         {"network": "none"},

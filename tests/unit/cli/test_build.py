@@ -144,17 +144,16 @@ def test_bad_arguments(run: Run, words: list[str], message: str) -> None:
     assert code == 1 and out == "" and message in err and "Traceback" not in err
 
 
-def test_dockers_other_flags_are_accepted(run: Run) -> None:
-    code, _, err = run(
-        "-q", "--rm", "--force-rm", "--compress", "--squash", "--isolation=default", "--provenance=false", "c"
-    )
-    assert (code, err) == (0, "")
-    code, _, err = run("-q", "--cache-from", "x", "--sbom", "c")
-    assert (
-        code == 0
-        and err
-        == "WARNING: --cache-from is not supported and is ignored\nWARNING: --sbom is not supported and is ignored\n"
-    )
+def test_debug_expands_warnings(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c/Dockerfile").write_text("FROM scratch as x\nCOPY f /\n")
+    _, _, err = run("c")
+    assert "1 warning found (use --debug to expand):" in err and "https://" not in err
+    for words in (("--debug", "c"), ("-D", "c")):
+        _, _, err = run(*words)
+        told = err.partition("\n 1 warning found:\n")[2].splitlines()
+        assert told[0].startswith(" - FromAsCasing: ") and told[0].endswith("(line 1)")
+        assert told[2] == "   https://docs.docker.com/go/dockerfile/rule/from-as-casing/"
+        assert "      1 | >>> FROM scratch as x" in told
 
 
 class Screen(Context):

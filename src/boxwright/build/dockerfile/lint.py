@@ -7,7 +7,7 @@ target does not need are only read, not judged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import instruction_of
@@ -65,7 +65,13 @@ class CheckResult:
             return None
         rules = ", ".join(dict.fromkeys(found.rule for found in self.warnings))
         ranges = [found.location for found in self.warnings if found.location][:1]
-        return DockerfileError(f"lint violation found for rules: {rules}", ranges=ranges)
+        told = [
+            f"{w.rule}: {w.message}" + (f" (line {w.location.start})" if w.location else "")
+            for w in self.warnings
+        ]
+        return DockerfileError(
+            f"lint violation found for rules: {rules}", ranges=ranges, hint="; ".join(told)
+        )
 
 
 def check(dockerfile: Dockerfile, request: CheckRequest | None = None) -> CheckResult:
@@ -93,6 +99,18 @@ def check_base_platform(
         f'Base image {image} was pulled with platform "{actual}", expected "{expected}" for current build'
     )
     return warning("InvalidBaseImagePlatform", detail, location)
+
+
+def admitted(
+    dockerfile: Dockerfile, found: Iterable[tuple[Warning, tuple[str, ...]]], options: str | None = None
+) -> CheckResult:
+    """Findings of planning, each with the comments above its instruction, less those that the file (or `options`, as in
+    CheckRequest) does not want."""
+    written = options if options is not None else dockerfile.directive("check")
+    findings = Findings(parse_check(written or ""))
+    for one, comments in dict.fromkeys(found):
+        findings.add(one.rule, one.message, one.location, comments)
+    return CheckResult(tuple(findings.warnings), None, findings.options.error)
 
 
 class _Check:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,41 @@ class ExecMount:
 
 
 @dataclass(frozen=True, slots=True)
+class StepLimits:
+    """What the processes of a step may use; 0 and '' mean no limit. Memory in bytes, `nano_cpus` in 10^-9 CPUs, the
+    rest as the kernel has them; `cgroup_parent` is the cgroup in which the step gets its own."""
+
+    memory: int = 0
+    memory_swap: int = 0  # with memory; -1 is unlimited
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
+
+    def definition(self) -> dict[str, object]:
+        """Those that are set."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
+
+    def resources(self) -> dict[str, object]:
+        """As the OCI config has them. Raises LimitInvalid for what contradicts itself."""
+        from boxwright.spec.runtimespec import resources
+
+        return resources(
+            memory=self.memory,
+            memory_swap=self.memory_swap,
+            nano_cpus=self.nano_cpus,
+            cpu_shares=self.cpu_shares,
+            cpu_period=self.cpu_period,
+            cpu_quota=self.cpu_quota,
+            cpuset_cpus=self.cpuset_cpus,
+            cpuset_mems=self.cpuset_mems,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ExecOp(BaseOp):
     """Runs `argv` in `cwd` as `user` with exactly this environment (and the sandbox's additions)."""
 
@@ -71,9 +106,8 @@ class ExecOp(BaseOp):
     script: tuple[str, str] | None = None  # path and text of a heredoc script with #!
     hosts: tuple[tuple[str, str], ...] = ()  # of --add-host: name, address
     ulimits: tuple[str, ...] = ()
-    shm_size: int = 0  # bytes, as `memory`; 0 is the default
-    memory: int = 0
-    cpus: float = 0
+    shm_size: int = 0  # bytes; 0 is the default
+    limits: StepLimits = StepLimits()
     cache_namespace: str = ""  # BUILDKIT_CACHE_MOUNT_NS: caches of another one are others
     epoch: int | None = None
 
@@ -106,8 +140,7 @@ class ExecOp(BaseOp):
             "hosts": [f"{name}:{address}" for name, address in self.hosts],
             "ulimits": list(self.ulimits),
             "shm_size": self.shm_size,
-            "memory": self.memory,
-            "cpus": self.cpus,
+            "limits": self.limits.definition(),
             "cache_namespace": self.cache_namespace,
             "epoch": self.epoch,
         }

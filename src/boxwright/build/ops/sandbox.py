@@ -218,7 +218,6 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
             default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel
         )
     )
-    limits = rs.resources(memory=op.memory, nano_cpus=round(op.cpus * 1_000_000_000))
     spec = rs.base_spec(
         str(step.rootfs),
         process,
@@ -226,7 +225,8 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
         mounts=step.mounts,
         namespaces=namespaces,
         cgroup_v2=here.cgroup_v2,
-        resources=limits,
+        resources=op.limits.resources(),
+        cgroups_path=f"{parent.rstrip('/')}/{step.key}" if (parent := op.limits.cgroup_parent) else "",
         seccomp=seccomp,
         privileged=privileged,
         shm_size=op.shm_size or rs.SHM_SIZE,

@@ -200,7 +200,7 @@ def declare(p: Parser) -> None:
     )
     for name in ("--net", "--net-alias", "--dns-opt"):  # Docker's older names
         p.add_argument(name, action="append", help="==SUPPRESS==")
-    p.add_argument("--disable-content-trust", action="store_true", help="==SUPPRESS==")
+    p.add_argument("--disable-content-trust", action="store_true", default=True, help="==SUPPRESS==")
     p.add_argument("image", metavar="IMAGE", complete="image")
     p.add_argument("command", nargs=REMAINDER, metavar="COMMAND")
 
@@ -293,6 +293,8 @@ def _check(ctx: Context, args: Namespace) -> None:
 
     if args.isolation not in ("", "default"):
         raise OptionInvalid(f"invalid isolation: \"{args.isolation}\" - linux only supports 'default'")
+    if not args.disable_content_trust:
+        raise OptionInvalid("--disable-content-trust: content trust (Notary) is not supported")
     if args.volume_driver not in ("", "local"):
         raise OptionInvalid(
             f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found',

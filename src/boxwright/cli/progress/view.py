@@ -62,5 +62,7 @@ class View:
         for warning in self.warnings:
             rule = f"{warning.rule}: " if warning.rule else ""
             self.ctx.err(f" - {rule}{warning.message}" + (f" (line {warning.line})" if warning.line else ""))
-            if self.ctx.debug and warning.url:
-                self.ctx.err(f"   {warning.url}")
+            if self.ctx.debug:
+                for text in (warning.description, warning.url, *warning.excerpt.splitlines()):
+                    if text:
+                        self.ctx.err(f"   {text}")
