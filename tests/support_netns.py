@@ -63,6 +63,7 @@ class Host(Machine):
     def __init__(self, folder: Path) -> None:
         super().__init__(["unshare", "-n", "-m", "--propagation", "private"])
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOXWRIGHT_", "DOCKER_"))}
+        self.sh("sysctl -qw net.ipv4.ip_forward=0")
         self.root = folder / "root"
         self._environ = {**clean, "BOXWRIGHT_ROOT": str(self.root), "BOXWRIGHT_TRUST_HOST_CA": "never"}
         (folder / "busybox.tar").write_bytes(busybox_tar())
@@ -140,7 +141,9 @@ def private_host(folder: Path) -> Iterator[Host]:
     try:
         yield host
     finally:
-        host.run("system", "reset", "-f")
-        left = [line for line in host.rules().splitlines() if "boxwright" in line.lower()]
-        host.close()
+        try:
+            host.run("system", "reset", "-f")
+            left = [line for line in host.rules().splitlines() if "boxwright" in line.lower()]
+        finally:
+            host.close()
         assert not left, "rules were left behind"

@@ -163,3 +163,46 @@ def test_the_network_default_is_the_bridge(host: Host) -> None:
         assert found["HostConfig"]["NetworkMode"] == "bridge"
         assert found["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
         host.run("rm", "-f", "usual")
+
+
+def test_a_host_that_forwards_for_containers_forwards_for_no_other(tmp_path: Path) -> None:
+    def policy(host: Host) -> str:
+        return next(line for line in host.sh("iptables -S FORWARD").splitlines() if line.startswith("-P"))
+
+    for forwards, wanted in (("0", "-P FORWARD DROP"), ("1", "-P FORWARD ACCEPT")):
+        with private_host(tmp_path / forwards) as host:
+            host.sh(f"sysctl -qw net.ipv4.ip_forward={forwards}")
+            host.run("run", "--rm", IMAGE, "true")
+            assert policy(host) == wanted and host.sh("sysctl -n net.ipv4.ip_forward").strip() == "1"
+
+
+def test_how_many_programs_a_start_takes(host: Host, tmp_path: Path) -> None:
+    """Rules are loaded in one batch, and none is needed where there are no ports."""
+    log = tmp_path / "log"
+    host.sh(
+        "mkdir /run/real /run/upper /run/work && "
+        "mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/upper,workdir=/run/work overlay /usr/sbin"
+    )
+    for name in ("iptables-restore", "iptables-save"):
+        real = Path(f"/usr/sbin/{name}").resolve()
+        script = f"#!/bin/sh\necho {name} >>{log}\nexec /run/real/{name} "
+        host.sh(
+            f"ln -s {real} /run/real/{name}; rm /usr/sbin/{name}; "
+            f"printf '%s\"$@\"\\n' '{script}' >/usr/sbin/{name}; chmod 755 /usr/sbin/{name}"
+        )
+
+    def programs(*words: str) -> list[str]:
+        log.write_text("")
+        host.run(*words)
+        return log.read_text().split()
+
+    host.run("run", "--rm", IMAGE, "true")  # the first ever lets the host forward
+    host.run("network", "create", "counted")
+    assert programs("run", "--rm", "--network", "counted", IMAGE, "true") == ["iptables-restore"]
+    assert programs("run", "--rm", "--network", "counted", IMAGE, "true") == []
+    started = programs(
+        "run", "-d", "--name", "web", "--network", "counted", "-p", "8095:80", "-p", "8094:80", *WEB
+    )
+    assert started == ["iptables-restore"]
+    assert programs("rm", "-f", "web") == ["iptables-restore"]
+    assert programs("network", "rm", "counted") == ["iptables-save", "iptables-restore"]

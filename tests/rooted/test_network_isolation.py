@@ -49,6 +49,7 @@ class World:
                 (f"{asker} -> six {port}", pids[asker], six, port) for port in (EVERYWHERE, HERE, ONE, SIX)
             ]
         found += [(f"far -> near's {port}", pids["far"], f"{FIRST}.1", port) for port in (HERE, ONE)]
+        found += [("near -> far", pids["near"], f"{SECOND}.2", 7)]
         found += [(f"host -> {port}", host.pid, "127.0.0.1", port) for port in (EVERYWHERE, HERE)]
         found += [(f"host -> six {port}", host.pid, "::1", port) for port in (EVERYWHERE, SIX)]
         found += [(f"{name} -> outside", pids[name], f"{FIRST}.2", 7) for name in at]
@@ -78,9 +79,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         far = host.neighbour(SECOND, "2001:db8:2::")
         host.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
         near.serve(7)
+        far.serve(7)
         host.run("run", "-d", "--name", "usual", *WEB)
         host.run("network", "create", "--internal", "shut")
-        host.run("run", "-d", "--name", "inside", "--network", "shut", "-p", "8090:80", *WEB)
+        told = host.run("run", "-d", "--name", "inside", "--network", "shut", "-p", "8090:80", *WEB)
+        assert "discarded in internal networks" in told.stderr
         host.run("network", "create", "na")
         ports = (f"{EVERYWHERE}:80", f"127.0.0.1:{HERE}:80", f"{FIRST}.1:{ONE}:80", f"[::1]:{SIX}:80")
         published = [word for port in ports for word in ("-p", port)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LABEL = "boxwright"
+_FORWARD = "ipv4/ip_forward"
 
 
 class NoBridge(OSError):
@@ -35,6 +36,9 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
         link = netlink.link(network.bridge)
         if link is not None:
             check_kind(link)
+        if not _forwards():
+            # As in Docker: that the host forwards for us is no reason to forward for others.
+            firewall.close_forwarding()
         # Rules first: another process that finds the bridge up may rely on them.
         firewall.open_network(network)
         if link is None:
@@ -48,10 +52,19 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
             netlink.add_address(link.index, network.gateway, network.prefix, label=_LABEL)
         except FileExistsError:
             pass
-        set_kernel("ipv4/ip_forward", "1")
+        set_kernel(_FORWARD, "1")
         set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
         netlink.up(link.index)
         return link.index
+
+
+def _forwards() -> bool:
+    """Whether the host passes packets on; True where the kernel does not say."""
+    try:
+        with open(f"/proc/sys/net/{_FORWARD}") as setting:
+            return setting.read().strip() != "0"
+    except OSError:
+        return True
 
 
 def mend(networks: Sequence[Plumbing], lock: str) -> bool:

@@ -44,6 +44,11 @@ def open_network(network: Plumbing) -> None:
         _replace(tag, script, declare=not network.internal)
 
 
+def close_forwarding() -> None:
+    """Let nothing be forwarded that no rule accepts. Raises OSError."""
+    _restore({"filter": [":FORWARD DROP [0:0]"]})
+
+
 def close_network(network: Plumbing) -> None:
     """Take a network's rules away, also when its bridge has gone; idempotent. Raises OSError."""
     _remove(_network_tag(network.id))

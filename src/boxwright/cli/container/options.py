@@ -213,6 +213,8 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
     environ = ctx.settings.environ
     _check(ctx, args)
     network, endpoints = _networks(args)
+    if args.publish or args.publish_all:
+        _say_what_is_discarded(ctx, {network, *(e.network for e in endpoints)})
     entrypoint = None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ())
     env = options.environment(args.env_file, args.env, environ) + options.unset_names(args.env, environ)
     attach = tuple(args.attach)
@@ -310,8 +312,15 @@ def _check(ctx: Context, args: Namespace) -> None:
             args.blkio_weight = 0
     if args.mac_address:
         parse_mac(args.mac_address)
-    if (args.publish or args.publish_all) and [*args.network, *args.net] == ["host"]:
+
+
+def _say_what_is_discarded(ctx: Context, names: set[str]) -> None:
+    if names == {"host"}:
         ctx.warn("Published ports are discarded when using host network mode")
+    elif not names & {"bridge", "default", "none"}:
+        internal = {n.name for n in ctx.engine.containers.networks.list() if n.internal}
+        if names <= internal:
+            ctx.warn("Published ports are discarded in internal networks")
 
 
 def _published(texts: list[str]) -> tuple[PortBinding, ...]:
