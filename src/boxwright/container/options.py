@@ -299,11 +299,6 @@ def parse_map(values: Iterable[str], what: str) -> dict[str, str]:
     return out
 
 
-# What is not applied: all that can be asked is that it is not.
-_CONFINED = {"apparmor": "unconfined", "label": "disable"}
-_CONFINED_BY = {"apparmor": "AppArmor", "label": "SELinux"}
-
-
 def parse_security(values: Sequence[str]) -> tuple[str, ...]:
     """``--security-opt``: files of seccomp profiles are read here, as docker/cli does. Raises OptionInvalid."""
     out = []
@@ -327,11 +322,6 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
             raise OptionInvalid(
                 f'invalid --security-opt: "{text}"',
                 hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined",
-            )
-        if key in _CONFINED and value != _CONFINED[key]:
-            raise OptionInvalid(
-                f'invalid --security-opt: "{text}": no profile of {_CONFINED_BY[key]} is applied here',
-                hint=f"{key}={_CONFINED[key]} is what is always so",
             )
         if key == "seccomp" and value not in ("unconfined", "builtin"):
             try:
