@@ -787,3 +787,71 @@ def test_a_group_is_given_once(root: Root) -> None:
 def test_a_dotted_hostname_has_a_short_name_too(root: Root) -> None:
     hosts = root.out("run", "--rm", "-h", "web.example.org", IMAGE, "cat", "/etc/hosts")
     assert hosts.splitlines()[-1].split()[1:] == ["web.example.org", "web"]
+
+
+def limited(*words: str, root: Root, files: int = 0, processes: int = 0) -> subprocess.CompletedProcess[str]:
+    """A command that may open so many files, or start so few processes."""
+    group = Path(f"/sys/fs/cgroup/pids/boxwright-test-{os.getpid()}")
+    if processes and not group.parent.is_dir():
+        pytest.skip("there is no pids controller of version 1 here")
+
+    def lower() -> None:
+        import resource
+
+        if files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        if processes:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    if processes:
+        group.mkdir()
+        (group / "pids.max").write_text(str(processes))
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "boxwright", *words],
+            env=root.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            preexec_fn=lower,
+        )
+    finally:
+        if processes:
+            eventually(lambda: not (group / "cgroup.procs").read_text())
+            group.rmdir()
+
+
+def test_few_files_are_enough_or_said(root: Root) -> None:
+    assert limited(*lean(IMAGE, "echo", "ran"), root=root, files=64).stdout == "ran\n"
+    for files in (12, 16, 24):
+        done = limited(*lean(IMAGE, "echo", "ran"), root=root, files=files)
+        assert done.stdout == "ran\n" or done.stderr.startswith("Error: "), done.stderr
+        assert "internal error" not in done.stderr and "Traceback" not in done.stderr
+    assert root.out("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 6])
+def test_few_processes_are_a_sentence(root: Root, tmp_path: Path, processes: int) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN --network=none true\nCOPY Dockerfile /\n")
+    for words in (lean(IMAGE, "echo", "ran"), ("build", "--no-cache", str(tmp_path)), ("images",)):
+        done = limited(*words, root=root, processes=processes)
+        assert "internal error" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert root.out("ps", "-aq") == ""
+
+
+def test_a_container_that_is_removed_while_it_is_committed(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boxwright.container import commit as module
+    from boxwright.container.catalog import NoSuchContainer
+
+    root.run("create", "--name", "gone", "--network", "none", IMAGE, "true")
+    containers = root.engine.containers
+
+    def paused(*arguments: object) -> object:
+        containers.remove(containers.get("gone"))
+        raise OSError(2, "No such file or directory", "/upper")
+
+    monkeypatch.setattr(module, "_paused", paused)
+    with pytest.raises(NoSuchContainer, match="No such container"):
+        root.engine.commit("gone")

@@ -29,6 +29,7 @@ _OS_ERRORS = {
     ),
     errno.EPERM: ("operation not permitted", "this may need root"),
     errno.EROFS: ("the file system is read-only", "choose another place with --root"),
+    errno.EAGAIN: ("no more processes may be started", "see `ulimit -u` and pids.max of this cgroup"),
     errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n`"),
     errno.EBADF: ("the stream is closed", ""),
     errno.ENOENT: ("no such file or directory", ""),
@@ -67,6 +68,11 @@ def report(ctx: Context, error: Exception) -> int:
         return 1
     if isinstance(error, MemoryError):
         _tell(ctx, "out of memory", "")
+        return 1
+    if (
+        isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+    ):  # Python's only word for EAGAIN
+        _tell(ctx, "no more threads may be started", "see `ulimit -u` and pids.max of this cgroup")
         return 1
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     again = "" if ctx.debug else "; run it again with BOXWRIGHT_DEBUG=1 to see where it happened"

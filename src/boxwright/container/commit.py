@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from boxwright.container.records import Container, tree_of
+from boxwright.errors import BoxwrightError
 from boxwright.spec.digest import DiffID, Digest
 
 if TYPE_CHECKING:
@@ -58,10 +59,16 @@ def commit(
     with Lease(rooms.db, f"commit {container.id}") as lease:
         lease.hold("layer", *container.layers)
         base = _base(rooms, container)
-        with _paused(containers, container, pause):
-            layer = tree_of(rooms, container).snapshot_layer(
-                container.id, omit=container.refresh().placeholders
-            )
+        try:
+            with _paused(containers, container, pause):
+                layer = tree_of(rooms, container).snapshot_layer(
+                    container.id, omit=container.refresh().placeholders
+                )
+        except (BoxwrightError, OSError):
+            containers.get(
+                container.id
+            )  # another process may have removed it meanwhile: NoSuchContainer then
+            raise
         lease.hold("layer", layer.diff_id)
         from boxwright.spec.values import replace
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from boxwright.image.rooms import Rooms
     from boxwright.network.networks import Network, Networks
 
-NAMESPACE = "/proc/{}/fd/100"  # the supervisor holds the network namespace there
+NAMESPACE = "/proc/{}/fd/60"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
 _LEAST_SPAN = 1_000_000  # nanoseconds, of a health check
 # A --rm container that ends with nobody attached is removed by a process with the whole engine.

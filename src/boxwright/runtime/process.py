@@ -5,6 +5,7 @@ Nothing is inherited but what is asked for: descriptors are close-on-exec, signa
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -24,7 +25,6 @@ DEVNULL = -3
 _CHUNK = 65536
 _SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
 _PR_SET_CHILD_SUBREAPER = 36
-_SAFE = 64  # descriptors are moved above this before they are put in their places, so that none is trodden on
 
 
 class ProgramMissing(Unsupported):
@@ -50,6 +50,15 @@ class Completed:
     code: int
     stdout: bytes
     stderr: bytes
+
+
+_FILES = "too few files may be open: raise the limit with `ulimit -n`"
+_HINTS = {
+    errno.EAGAIN: "no more processes may be started here: see `ulimit -u` and pids.max of this cgroup",
+    errno.EMFILE: _FILES,
+    errno.EINVAL: _FILES,  # F_DUPFD's
+    errno.ENOMEM: "memory ran out",
+}
 
 
 def find_program(name: str, path: str = "") -> str:
@@ -185,7 +194,9 @@ def spawn(
         for fd in ours:
             if fd >= 0:
                 os.close(fd)
-        raise Unsupported(f"cannot run {program}: {error.strerror}") from error
+        raise Unsupported(
+            f"cannot run {program}: {error.strerror}", hint=_HINTS.get(error.errno or 0, "")
+        ) from error
     finally:
         for fd in opened:
             os.close(fd)
@@ -208,8 +219,11 @@ def _spawn(
     ):  # Python's posix_spawn cannot change the directory; the shell can, and then becomes the program
         argv = ["sh", "-c", 'cd -- "$0" && exec "$@"', os.fspath(cwd), program, *argv[1:]]
         program = "/bin/sh"
-    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE) for number, fd in fds.items()}
+    # First above all places, so that none is trodden on while they are put there.
+    moved: dict[int, int] = {}
     try:
+        for number, fd in fds.items():
+            moved[number] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(fds) + 1)
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()]
         return os.posix_spawn(
             program,

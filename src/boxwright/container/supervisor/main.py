@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 _FIRST_DELAY, _LAST_DELAY = 0.1, 60.0  # seconds between restarts, doubling (moby restartmanager)
 _SETTLED = 10.0  # a run that lasted longer begins again with the first delay
-_NAMESPACE_FD = 100  # where the runtime finds the network namespace: /proc/<supervisor>/fd/100
+_NAMESPACE_FD = 60  # where the runtime finds the network namespace: /proc/<supervisor>/fd/60
 
 
 class Supervisor:

@@ -72,9 +72,12 @@ class Runner:
                 console.close()
                 _unlink(name)
                 os.close(directory)
-        with open(pid_file) as file:
-            pid = int(file.read())
-        os.unlink(pid_file)
+        try:
+            with open(pid_file) as file:
+                pid = int(file.read())
+            os.unlink(pid_file)
+        except (OSError, ValueError) as error:
+            raise StartFailed(log or b"the runtime started nothing") from error
         return pid, master
 
     def call(self, verb: str, *options: str, stdio: tuple[int, int, int] | None = None) -> tuple[int, bytes]:
