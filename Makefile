@@ -9,7 +9,10 @@ SYSTEM := python3-venv crun runc aardvark-dns iptables ca-certificates git
 # What the demo and the tests make base images from.
 BASES  := busybox-static mmdebstrap debian-archive-keyring
 
-.PHONY: help demo test soak check format bench docs clean system
+# Where the current releases of the peers are kept.
+PEERS  ?= $(HOME)/.cache/boxwright-peers
+
+.PHONY: help demo test soak check format bench peers docs clean system
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -33,6 +36,9 @@ format: $(BIN)/.dev ## lay out src, tests and bench
 
 bench: system $(BIN)/.dev ## whole-process times against docker, podman and buildah in one run, as ratios
 	$(BIN)/python -m bench $(ARGS)
+
+peers: system ## fetch the current docker, podman, skopeo, cosign, …, which tests and bench compare with (once; 1 GB)
+	$(SUDO) env PEERS=$(PEERS) tests/peers/fetch
 
 docs: $(BIN)/.dev ## write docs/reference from the parsers
 	$(BIN)/python -m boxwright.cli.docs

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import registry
+from bench import inputs, registry
 from bench.cases import CASES, Setup
 from bench.measure import Figure, RunFailed
 from bench.peers import Peers, unmount_below
@@ -33,19 +33,22 @@ def _compile() -> None:
     compileall.compile_dir(str(Path(boxwright.__file__).parent), quiet=1)
 
 
-def _leave_the_host() -> None:
-    """Daemons make bridges and rules: in a network of our own, they end with us."""
+def _prepare() -> Path | None:
+    """Daemons make bridges and rules: in a network of our own, they end with us. Returns where current peers are."""
     sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    import support_newer
     from support_namespaces import isolate
 
-    isolate()
+    if os.geteuid() == 0:
+        inputs.debian()  # fetched while there is a network, and kept
+        isolate()
+    return support_newer.fetched()
 
 
 def main(names: list[str]) -> int:
     """Returns 1 when a comparison could not run."""
     _compile()
-    if os.geteuid() == 0:
-        _leave_the_host()
+    newer = _prepare()
     if names == ["registry"]:  # servers, not whole processes: a table of its own
         with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work:
             return registry.main(Path(work))
@@ -56,8 +59,9 @@ def main(names: list[str]) -> int:
     failed = False
     with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work, ExitStack() as stack:
         stack.callback(unmount_below, Path(work))
-        setup = Setup(Path(work), Peers(Path(work), stack))
+        setup = Setup(Path(work), Peers(Path(work), stack, newer))
         stack.callback(setup.close)
+        print(f"peers: {(newer / 'versions').read_text().strip() if newer else 'as installed here'}")
         print(f"{'medians of five, whole processes':<44} {'ours':>10} {'peak':>9}   peers")
         for name in names or CASES:
             try:

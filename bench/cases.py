@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -137,12 +136,21 @@ def copy_build(setup: Setup) -> Iterator[Row]:
                 env=env,
             )
         )
-    if shutil.which("buildah") and setup.peers.podman:
-        storage = list(setup.peers.podman)[1:7]
+    buildah = setup.peers.program("buildah")
+    if buildah and setup.peers.storage:
         commands.append(
             Command(
                 "buildah",
-                ["buildah", *storage[:6], "build", "--isolation", "chroot", "-t", "bench-copy", str(path)],
+                [
+                    *buildah,
+                    *setup.peers.storage,
+                    "build",
+                    "--isolation",
+                    "chroot",
+                    "-t",
+                    "bench-copy",
+                    str(path),
+                ],
                 before=change,
             )
         )

@@ -33,26 +33,46 @@ def unmount_below(folder: Path) -> None:
 class Peers:
     """Starts what is installed; a peer that is absent is None and its column stays empty."""
 
-    def __init__(self, work: Path, stack: ExitStack) -> None:
+    def __init__(self, work: Path, stack: ExitStack, newer: Path | None) -> None:
+        """`newer` is where `make peers` put the current releases."""
         self._work = work
+        self._inside = self._enter(newer, stack) if newer else []
+        self.storage: list[str] = []
         self.docker = self._docker(stack)
         self.podman = self._podman(stack)
         self.registry = self._registry(stack)
 
+    @staticmethod
+    def _enter(newer: Path, stack: ExitStack) -> list[str]:
+        """What starts a program with the newer root's /usr: the mounts are made once, for all that is timed."""
+        holder = subprocess.Popen([newer / "sbin/newer", "sh", "-c", "echo; exec cat"], stdin=-1, stdout=-1)
+        stack.enter_context(holder)
+        assert holder.stdout
+        holder.stdout.readline()
+        return ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt"]
+
+    def program(self, name: str) -> list[str]:
+        """The start of a command line of an installed peer; empty when there is none."""
+        if not self._inside:
+            found = shutil.which(name)
+            return [found] if found else []
+        # Not by the PATH of this process: that leads to what makes the mounts anew each time.
+        places = "/usr/sbin:/usr/bin"
+        ask = [*self._inside, "/bin/sh", "-c", f"PATH={places} command -v {name}"]
+        found = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+        return [*self._inside, found] if found else []
+
     def _docker(self, stack: ExitStack) -> Sequence[str] | None:
-        if not shutil.which("dockerd") or not Path("/usr/bin/docker").exists():
+        client, server = self.program("docker"), self.program("dockerd")
+        if not client or not server:
             return None
         home = self._work / "docker"
         home.mkdir()
         socket = f"unix://{home}/docker.sock"
-        argv = [
-            "/usr/bin/docker",
-            "-H",
-            socket,
-        ]  # the distribution's own client: it speaks BuildKit without a plugin
+        argv = [*client, "-H", socket]
         daemon = Daemon(
             [
-                "dockerd",
+                *server,
                 "-H",
                 socket,
                 "--data-root",
@@ -71,7 +91,8 @@ class Peers:
         return argv
 
     def _podman(self, stack: ExitStack) -> Sequence[str] | None:
-        if not shutil.which("podman"):
+        program = self.program("podman")
+        if not program:
             return None
         home = self._work / "podman"
         home.mkdir()
@@ -83,17 +104,8 @@ class Peers:
         policy = home / "policy.json"
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         os.environ["CONTAINERS_CONF"] = str(conf)
-        return [
-            "podman",
-            "--root",
-            f"{home}/root",
-            "--runroot",
-            f"{home}/run",
-            "--storage-driver",
-            "overlay",
-            "--cgroup-manager",
-            "cgroupfs",
-        ]
+        self.storage = ["--root", f"{home}/root", "--runroot", f"{home}/run", "--storage-driver", "overlay"]
+        return [*program, *self.storage, "--cgroup-manager", "cgroupfs"]
 
     def _registry(self, stack: ExitStack) -> str | None:
         program = shutil.which("docker-registry")

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+import support_newer
 from boxwright.rootfs import syscalls
 from support import REAL_ROOT
 from support_namespaces import NEWNET, NEWNS, isolate
@@ -205,6 +206,7 @@ _before = pytest.StashKey[tuple[Picture, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    support_newer.use()
     host = config.stash[_host] = Host()
     if config.getoption("--check-host") and not hasattr(config, "workerinput"):
         soft, hard = resource.getrlimit(_MARK)

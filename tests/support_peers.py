@@ -84,6 +84,58 @@ def docker_registry(
 
 
 @contextmanager
+def registry(folder: Path, config: str = "", *options: str, scheme: str = "http") -> Iterator[str]:
+    """`boxwright registry serve` with two workers; yields host:port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "registry.toml").write_text(config)
+    host = f"127.0.0.1:{free_port()}"
+    with open(folder / "log", "w+") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "boxwright",
+                "registry",
+                "serve",
+                "--addr",
+                host,
+                "--storage",
+                str(folder / "data"),
+                "--config",
+                str(folder / "registry.toml"),
+                "--workers",
+                "2",
+                *options,
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            end = time.monotonic() + 30
+            while (
+                run(
+                    "curl",
+                    "-sk",
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code}",
+                    f"{scheme}://{host}/healthz",
+                    any_code=True,
+                )
+                != "200"
+            ):
+                assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
+                time.sleep(0.05)
+            yield host
+        finally:
+            process.terminate()
+            assert process.wait(40) == 0
+    assert f"listening on {scheme}://{host}" in (folder / "log").read_text()
+    assert "Traceback" not in (folder / "log").read_text()
+
+
+@contextmanager
 def dockerd(folder: Path) -> Iterator[list[str]]:
     """A private docker daemon without networks; yields the start of a docker command line.
 
@@ -131,9 +183,21 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if line.split()[1].startswith(f"{short}/"):
                 subprocess.run(["umount", "-l", line.split()[1]], capture_output=True, check=False)
-        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{short.name}"):
-            cgroup.rmdir()
+        remove_cgroups(short.name)
         shutil.rmtree(short, ignore_errors=True)
+
+
+def remove_cgroups(name: str) -> None:
+    """A daemon's cgroups, in every hierarchy; what ran in them may take a moment to be gone."""
+    for top in Path("/sys/fs/cgroup").glob(f"**/{name}"):
+        for folder, _, _ in os.walk(top, topdown=False):
+            for attempt in range(50):
+                try:
+                    os.rmdir(folder)
+                    break
+                except OSError:
+                    assert attempt < 49, f"{folder} is in use"
+                    time.sleep(0.1)
 
 
 def run(

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trustme
 
-from support_peers import Boxwright, docker_registry, dockerd, free_port, layout, needs, podman, run
+from support_peers import (
+    Boxwright,
+    docker_registry,
+    dockerd,
+    free_port,
+    layout,
+    needs,
+    podman,
+    registry,
+    run,
+)
 from support_registry import make_image, noise
 
 pytestmark = pytest.mark.peer
@@ -23,58 +30,6 @@ htpasswd = "htpasswd"
 admins = ["root"]
 private = ["alice/private"]
 """
-
-
-@contextmanager
-def registry(folder: Path, config: str = "", *options: str, scheme: str = "http") -> Iterator[str]:
-    """`boxwright registry serve` with two workers; yields host:port."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "registry.toml").write_text(config)
-    host = f"127.0.0.1:{free_port()}"
-    with open(folder / "log", "w+") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "boxwright",
-                "registry",
-                "serve",
-                "--addr",
-                host,
-                "--storage",
-                str(folder / "data"),
-                "--config",
-                str(folder / "registry.toml"),
-                "--workers",
-                "2",
-                *options,
-            ],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            end = time.monotonic() + 30
-            while (
-                run(
-                    "curl",
-                    "-sk",
-                    "-o",
-                    "/dev/null",
-                    "-w",
-                    "%{http_code}",
-                    f"{scheme}://{host}/healthz",
-                    any_code=True,
-                )
-                != "200"
-            ):
-                assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
-                time.sleep(0.05)
-            yield host
-        finally:
-            process.terminate()
-            assert process.wait(40) == 0
-    assert f"listening on {scheme}://{host}" in (folder / "log").read_text()
-    assert "Traceback" not in (folder / "log").read_text()
 
 
 @pytest.fixture(scope="module")
