@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from boxwright.build.dockerfile.text import suggestion
 from boxwright.build.plan import Base
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
-from boxwright.errors import BoxwrightError, NotFound
+from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
+from boxwright.image.catalog import familiar
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
@@ -29,6 +31,22 @@ else:
 
 class BaseNotFound(NotFound):
     """A FROM names an image that is neither here nor in its registry."""
+
+
+class BaseUnreachable(Unavailable):
+    """A FROM names an image that is not here, and its registry does not answer."""
+
+
+class BaseDenied(Denied):
+    """A FROM names an image that is not here, and its registry does not show it; it says the same of what it has not."""
+
+
+_MISSING = (
+    (NotFound, BaseNotFound),
+    (Unavailable, BaseUnreachable),
+    (Unauthorized, BaseDenied),
+    (Denied, BaseDenied),
+)
 
 
 class Registries(Protocol):
@@ -76,21 +94,41 @@ class EngineBases:
             if base is None:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:
-            self.emit(StepFailed(step, str(error)))
-            raise
+            told = self._told(name, full, platform, error)
+            self.emit(StepFailed(step, str(told)))
+            raise told from error
         self.emit(StepDone(step, time.monotonic() - began))
         return base
 
     def _local(self, name: str, full: str, platform: Platform) -> Base | None:
         from boxwright.image.store import PlatformAbsent
 
-        row = self.images.find(name)
+        # A name is looked up, never the beginning of an ID.
+        row = self.images.find(full)
         if row is None:
             return None
         try:
             return as_base(self.images.resolved(row, name, platform), full)
         except PlatformAbsent:
             return None
+
+    def _told(self, name: str, full: str, platform: Platform, error: BoxwrightError) -> BoxwrightError:
+        """The error of a look-up, with all places that were looked in, and what was perhaps meant."""
+        kind = next((kind for meaning, kind in _MISSING if isinstance(error, meaning)), None)
+        if kind is None:
+            return error
+        here = "no stage, named context or image here"
+        where = f'{here} is called "{name}", and ' if not self.pull else ""
+        hint = error.hint
+        if not self.pull and (row := self.images.find(full)) is not None:
+            where, hint = f"{name} is here for {row.platform} and not for {platform}, and ", ""
+        elif meant := suggestion(name, self._local_names(), case_sensitive=True) if len(name) > 2 else "":
+            hint = f"did you mean the image {meant}?"
+        return kind(f"{where}{full} cannot be resolved: {error}", hint=hint)
+
+    def _local_names(self) -> list[str]:
+        names = [familiar(name) for row in self.images.rows() for name in row.names if "@" not in name]
+        return [*names, *(name.removesuffix(":latest") for name in names)]
 
     def fetch(self, missing: Sequence[DiffID], emit: Callable[[str, int, int], None]) -> None:
         """Pull the bases that have these layers. Raises BaseNotFound when no base has one of them."""

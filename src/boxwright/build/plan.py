@@ -7,7 +7,7 @@ needs are planned: asking for a stage plans it, and a stage asks for those it na
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from boxwright.build import lower
@@ -18,13 +18,13 @@ from boxwright.build.dockerfile.expand import expand
 from boxwright.build.dockerfile.lint import check_base_platform
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
-from boxwright.build.dockerfile.text import did_you_mean
+from boxwright.build.dockerfile.text import did_you_mean, suggestion
 from boxwright.build.graph import Graph, Tree, Vertex
 from boxwright.build.ops.exec import StepLimits
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.scope import arg_value, platform_args
 from boxwright.build.stage import Draft, StageState
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.text import go_quote
@@ -247,7 +247,7 @@ class Planner:
     def _take_image(self, state: StageState, stage: ins.Stage, name: str, counted: int) -> list[str]:
         """Start a stage from an image; its ONBUILD triggers."""
         name = self.options.image_contexts.get(name.lower(), name)
-        base = self._bases.image(name, state.platform)
+        base = self._base(name, state.platform, self.stages[: stage.index])
         if base.config.platform.os:
             found = check_base_platform(name, state.platform, base.config.platform, stage.location)
             self.warnings += [(found, stage.from_.comments)] if found is not None else []
@@ -280,10 +280,20 @@ class Planner:
         self, name: str, platform: Platform, shown: str, state: StageState | None = None
     ) -> tuple[Vertex, Base]:
         """The tree of an image that a step copies from or mounts."""
-        base = self._bases.image(name, platform)
+        base = self._base(name, platform, self.stages)
         return self._image_vertex(
             base, shown if state is None else f"FROM {base.name}@{base.digest}", None
         ), base
+
+    def _base(self, name: str, platform: Platform, stages: Sequence[ins.Stage]) -> Base:
+        """The image of this name; `stages` are those that could have been meant."""
+        try:
+            return self._bases.image(name, platform)
+        except (NotFound, Unavailable, Unauthorized, Denied) as error:
+            known = [s.name for s in stages if s.name]
+            if len(name) > 2 and (meant := suggestion(name, known)):
+                error.hint = f'did you mean the stage "{meant}"?'
+            raise
 
     def _image_vertex(self, base: Base, text: str, state: StageState | None) -> Vertex:
         return self.graph.vertex(

@@ -50,12 +50,18 @@ _LOG_OPTIONS = frozenset(
 )
 
 
+_ID_DIGITS = 4  # of an image ID, as containerd's image service has it
+
+
 class Creation:
     """One `create`. Raises ConfigInvalid, NoSuchImage and EmulationMissing when it is made."""
 
     def __init__(self, rooms: Rooms, containers: Containers, config: ContainerConfig) -> None:
         self._rooms, self._containers = rooms, containers
-        self._image = rooms.images_store.resolve_platform(config.image, config.platform or None)
+        # Shorter ones are names that could be pulled: `run b` is no accident of an ID that begins so.
+        self._image = rooms.images_store.resolve_platform(
+            config.image, config.platform or None, digits=_ID_DIGITS
+        )
         check_emulation(self._image.config.platform)
         proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
         self._config = replace(_on_bridge(config), env=(*proxies, *config.env))

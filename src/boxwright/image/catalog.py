@@ -144,12 +144,12 @@ class Catalog:
                     found[target] = [name]
         return found
 
-    def find(self, text: str) -> ImageRow | None:
+    def find(self, text: str, *, digits: int = 1) -> ImageRow | None:
         """Like `resolve`, with None for what is not here. Raises AmbiguousId, ReferenceInvalid."""
         quick = quick_normal(text)
         if quick and (row := self._named(quick)):
             return row
-        if row := self._by_id(text):
+        if len(text) >= digits and (row := self._by_id(text)):
             return row
         from boxwright.spec.reference import Reference
 
@@ -165,12 +165,13 @@ class Catalog:
         rows = self.rows("target = ? OR manifest = ?", (reference.digest, reference.digest))
         return next((r for r in rows if any(split(n)[0] == reference.name for n in r.names)), None)
 
-    def resolve(self, text: str) -> ImageRow:
-        """The image with this name, digest, ID or unambiguous ID prefix; names win over IDs, as in Docker.
+    def resolve(self, text: str, *, digits: int = 1) -> ImageRow:
+        """The image with this name, digest, ID or unambiguous ID prefix; names win over IDs, as in Docker. A text of less
+        than `digits` is a name.
 
         Raises NoSuchImage, AmbiguousId, ReferenceInvalid.
         """
-        row = self.find(text)
+        row = self.find(text, digits=digits)
         if row is None:
             raise NoSuchImage(
                 f"No such image: {self._shown(text)}",

@@ -215,12 +215,15 @@ class ImageStore(Catalog):
         """A stored manifest or index. Raises BlobMissing, ContentMismatch, ManifestInvalid."""
         return parse(self.store.read(desc.digest), desc.media_type)
 
-    def resolve_platform(self, text: str, platform: Platform | str | None = None) -> ResolvedImage:
+    def resolve_platform(
+        self, text: str, platform: Platform | str | None = None, *, digits: int = 1
+    ) -> ResolvedImage:
         """The image `text`, for one platform. Without `platform`, the default one, or else the only one there is.
+        `digits` as for `resolve`.
 
         Raises NoSuchImage, AmbiguousId, ReferenceInvalid, PlatformAbsent, PlatformInvalid.
         """
-        row = self.resolve(text)
+        row = self.resolve(text, digits=digits)
         return self.resolved(row, text, platform)
 
     def resolved(

@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 
 from boxwright import Engine
+from boxwright.build.bases import BaseNotFound
+from boxwright.build.plan import Base
 from boxwright.build.progress import BuildWarning
+from boxwright.build.registries import EngineRegistries
 from boxwright.build.request import BuildFailed, BuildResult
+from boxwright.registry.client.auth import LoginRefused
+from boxwright.registry.client.http import PeerUnreachable
+from boxwright.registry.client.wire import AccessDenied
 from boxwright.settings import load
+from boxwright.spec.platform import Platform
 from support_registry import FakeRegistry, make_image, running
 
 
@@ -114,3 +121,62 @@ def test_a_base_for_another_platform_is_told_once_unless_it_is_meant(
     with pytest.raises(BuildFailed, match="rules: InvalidBaseImagePlatform") as caught:
         build(engine, f"# check=error=true\n{from_}", platforms=("linux/s390x",))
     assert 'expected "linux/s390x"' in caught.value.hint
+
+
+@pytest.fixture(params=[BaseNotFound, PeerUnreachable, LoginRefused, AccessDenied])
+def nothing_elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No registry has anything, each says it in its way."""
+
+    def peek(self: EngineRegistries, name: str, platform: Platform) -> Base:
+        raise request.param("it is not to be had")
+
+    monkeypatch.setattr(EngineRegistries, "peek", peek)
+
+
+def begins_with(engine: Engine, digits: str) -> str:
+    """Images until the ID of one begins so; its name."""
+    for number in range(200):
+        name = f"number-{number}"
+        result = engine.build(dockerfile_data=f"FROM scratch\nENV n={number}\n".encode(), tags=(name,))
+        if result.image_id.startswith(f"sha256:{digits}"):
+            return name
+    raise AssertionError(digits)
+
+
+@pytest.mark.usefixtures("nothing_elsewhere")
+def test_a_name_is_no_beginning_of_an_id(engine: Engine) -> None:
+    """Of a local image, whose ID happens to begin with the letters of a name."""
+    begins_with(engine, "a")
+    for text in ("FROM a\nWORKDIR /x\n", "FROM a AS a\nWORKDIR /x\n", "FROM scratch\nCOPY --from=a / /\n"):
+        with pytest.raises(BuildFailed, match=r'is called "a", and docker.io/library/a:latest cannot be'):
+            build(engine, text)
+    from boxwright.container.config import ContainerConfig
+    from boxwright.image.catalog import NoSuchImage
+
+    with pytest.raises(NoSuchImage, match="No such image: a"):
+        engine.containers.create(ContainerConfig("a"))
+    engine.images_store.tag("number-0", "a")
+    assert build(engine, "FROM a\nWORKDIR /x\n").image_id
+
+
+@pytest.mark.usefixtures("nothing_elsewhere")
+def test_what_was_perhaps_meant(engine: Engine) -> None:
+    """A misspelt stage or base is told as such, with what was looked for, whatever the registry says."""
+    engine.build(dockerfile_data=b"FROM scratch\nENV a=b\n", tags=("debian:12", "r.example/lib/mine:1"))
+    cases = [
+        ("FROM scratch AS builder\nFROM buildr\n", 'did you mean the stage "builder"?'),
+        (
+            "FROM scratch AS builder\nFROM scratch\nCOPY --from=bilder / /\n",
+            'did you mean the stage "builder"?',
+        ),
+        ("FROM debian:13\n", "did you mean the image debian:12?"),
+        ("FROM r.example/lib/mime:1\n", "did you mean the image r.example/lib/mine:1?"),
+    ]
+    for text, hint in cases:
+        with pytest.raises(BuildFailed) as caught:
+            build(engine, text + "WORKDIR /x\n")
+        name = text.split("\n")[-2].split()[1].removeprefix("--from=")
+        assert f'no stage, named context or image here is called "{name}"' in str(caught.value)
+        assert caught.value.hint == hint and caught.value.ranges
+    with pytest.raises(BuildFailed, match=r"debian:12 is here for .* and not for linux/s390x"):
+        build(engine, "FROM debian:12\nWORKDIR /x\n", platforms=("linux/s390x",))
