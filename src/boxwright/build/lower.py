@@ -186,6 +186,8 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
     if step.devices:
         raise DockerfileError("RUN --device needs CDI devices, which this engine does not offer")
     argv, script = run_command(step, state.shell)
+    if not argv:
+        raise DockerfileError("arguments are required: RUN [] names no program")
     env, args = state.scope.exec_env()
     inputs: list[Vertex] = []
     mounts = tuple(_mount(planner, state, step, mount, inputs) for mount in step.mounts)

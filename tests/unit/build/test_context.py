@@ -81,7 +81,11 @@ def test_special_files(tmp_path: Path) -> None:
     server.bind(str(tmp_path / "sock"))
     server.close()
     with LocalContext(tmp_path) as context:
-        assert [(node.path, node.type) for node in context.walk("")] == [("fifo", "fifo")]
+        nodes = list(context.walk(""))
+        assert [(node.path, node.type) for node in nodes] == [("fifo", "fifo"), ("sock", "file")]
+        # As in BuildKit, whose layers have an empty file for it; nobody waits at the other end.
+        assert nodes[1].size == 0 and context.open(nodes[1]) == b"" and len(context.digest(nodes[1])) == 64
+        assert selected(context, "sock") == [("sock", [""])]
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:
@@ -170,7 +174,7 @@ def tree(tmp_path: Path) -> Path:
         ("nothing*", []),
         ("none/*", []),
         ("a.txt/*", []),
-        ("file[1]", [("file[1]", [""])]),
+        ("file[1]", []),  # a pattern, whatever is called so
         ("file[[]1]", [("file[1]", [""])]),
         ("[ab].txt", [("a.txt", [""]), ("b.txt", [""])]),
         ("to-dir", [("to-dir", ["link", "sub", "sub/y.txt", "sub/z.md", "x.txt"])]),
@@ -216,7 +220,9 @@ def test_links_in_circles(tree: Path) -> None:
         ("dir", ["**/*.txt"], [("dir", ["link", "sub", "sub/z.md"])]),
         ("dir", ["sub"], [("dir", ["link", "x.txt"])]),
         ("dir", ["sub", "!sub/y.txt"], [("dir", ["link", "sub", "sub/y.txt", "x.txt"])]),
-        ("*.txt", ["b*"], [("a.txt", [""])]),
+        ("*.txt", ["b*"], [("a.txt", [""]), ("b.txt", [""])]),  # they are below no source
+        ("dir*", ["dir*", "sub"], [("dir", ["link", "x.txt"]), ("dir2", ["w.txt"])]),
+        ("dir", ["*"], [("dir", [])]),
         ("a.txt", ["a.txt"], [("a.txt", [""])]),
     ],
 )
@@ -247,6 +253,17 @@ def test_parents(tree: Path, pattern: str, want: list[str]) -> None:
 def test_parents_missing(tree: Path, pattern: str) -> None:
     with LocalContext(tree) as context, pytest.raises(SourceMissing):
         context.entries(pattern, parents=True)
+
+
+def test_parents_below_a_pattern(tree: Path) -> None:
+    """What is before the pivot may match several directories; files that match are none."""
+    with LocalContext(tree) as context:
+        found = context.entries("*dir*/./*.txt", parents=True)
+        assert [[rel for rel, _ in source.entries] for source in found] == [["x.txt"], ["w.txt"], ["x.txt"]]
+        assert [source.path for source in found] == ["dir", "dir2", "dir"]  # to-dir leads to dir
+        assert len(context.entries("none*/./x", parents=True).sources) == 0
+        with pytest.raises(SourceMissing):
+            context.entries("none/./x", parents=True)
 
 
 def test_parents_with_exclude(tree: Path) -> None:

@@ -74,6 +74,56 @@ def test_unknown_owners_are_told(engine: Engine, context: Path) -> None:
             raise BuildFailed(type(error.cause)(error.hint)) from error
 
 
+@pytest.mark.parametrize("base", ["scratch", "base"])
+@pytest.mark.parametrize(
+    ("chown", "owner"),
+    [
+        ("root", "0:0"),
+        ("root:root", "0:0"),
+        ("root:5", "0:5"),
+        ("5:root", "5:0"),
+        ("5", "5:5"),
+        ("5:", "5:5"),
+        (":5", "0:5"),
+        (":", "0:0"),
+        ("4:5", "4:5"),
+    ],
+)
+def test_owners_that_need_no_file(engine: Engine, context: Path, base: str, chown: str, owner: str) -> None:
+    tree = build(engine, context, f"FROM {base}\nCOPY --chown={chown} a /x/a\n")
+    assert kinds(tree)["x"] == f"dir 0755 {owner}" and kinds(tree)["x/a"] == f"file 0644 {owner}"
+
+
+@pytest.mark.parametrize("user", ["nosuch", "nosuch:nogroup", "root"])
+@pytest.mark.parametrize("base", ["scratch", "base"])
+def test_a_working_directory_of_a_user_that_is_yet_to_be_made(
+    engine: Engine, context: Path, base: str, user: str
+) -> None:
+    tree = build(engine, context, f"FROM {base}\nUSER {user}\nWORKDIR /x/y\n")
+    assert kinds(tree)["x/y"] == "dir 0755 0:0"
+
+
+@pytest.mark.parametrize("line", ["RUN []", "RUN [ ]", "RUN --network=none []"])
+def test_run_names_a_program(engine: Engine, context: Path, line: str) -> None:
+    with pytest.raises(BuildFailed, match="arguments are required") as caught:
+        build(engine, context, f"FROM base\n{line}\n")
+    assert ">>> RUN" in caught.value.render()
+
+
+def test_a_name_with_a_star_is_one_of_many(engine: Engine, context: Path) -> None:
+    for name in ("s*r", "star"):
+        (context / name).write_text(name)
+    assert set(build(engine, context, "FROM scratch\nCOPY s*r /all/\nCOPY s[*]r /one/\n")) == {
+        "all",
+        "all/s*r",
+        "all/star",
+        "one",
+        "one/s*r",
+    }
+    text = "FROM scratch AS other\nCOPY . /\nFROM scratch\nCOPY --from=other s*r /\n"
+    assert set(build(engine, context, text)) == {"s*r", "star"}
+
+
 def test_existing_directories_keep_what_they_are(engine: Engine, context: Path) -> None:
     tree = build(engine, context, "FROM base\nCOPY --chown=7 a /tmp/a\nCOPY d /tmp\n")
     assert "tmp" not in tree and kinds(tree)["tmp/a"] == "file 0644 7:7"

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from boxwright.build.context.cache import NO_XATTRS, DigestCache, stat_key
-from boxwright.build.context.node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
+from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context.tree import (
     FileTree,
     LinkLoop,
@@ -160,6 +160,8 @@ class LocalContext:
         Raises ContextChanged, ContextUnreadable.
         """
         assert isinstance(node, LocalNode)
+        if node.content == EMPTY:
+            return b""
         if node.size >= CHUNK:
             with self._lock:
                 return os.fdopen(self._open(node), "rb")
@@ -290,12 +292,14 @@ class LocalContext:
                         status = entry.stat(follow_symlinks=False)
                         kind = types.get(status.st_mode & 0o170000)
                         if kind is None:
-                            continue  # a socket means nothing in an image
+                            continue
                         link = os.readlink(name, dir_fd=fd) if kind == "symlink" else ""
                     except FileNotFoundError:
                         continue  # removed since it was listed
                     node = found[name] = LocalNode(self, path, kind, status, link, hidden, carry)
-                    if kind == "file":  # here rather than in `know`: most files were known before
+                    if (
+                        kind == "file" and not node.content
+                    ):  # here rather than in `know`: most were known before
                         recall(node)
         except OSError as error:
             raise self._unreadable(folder.path, error) from error

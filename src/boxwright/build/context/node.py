@@ -20,7 +20,9 @@ TYPES = {
     stat.S_IFCHR: "char",
     stat.S_IFBLK: "block",
     stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "file",  # as BuildKit has it: an empty one
 }
+EMPTY = hashlib.sha256(b"").hexdigest()
 _NO_DEVICE = (0, 0)
 CHUNK = 1 << 20  # bytes up to which a file is read in one go
 _DEFAULT_UMASK = 0o022
@@ -79,6 +81,8 @@ class LocalNode:
         self.device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if status.st_rdev else _NO_DEVICE
         self.content = ""  # digest in hex, once known
         self._xattrs: Mapping[str, bytes] | None = None
+        if stat.S_ISSOCK(status.st_mode):  # which cannot be opened to find out
+            self.content, self._xattrs = EMPTY, NO_XATTRS
 
     @property
     def xattrs(self) -> Mapping[str, bytes]:

@@ -205,14 +205,9 @@ def select(
     if parents:
         return _with_parents(tree, pattern, excluded)
     path = clean_path("/" + pattern)[1:]
-    if not has_wildcards(path) or tree.resolve(path) is not None:
+    if not has_wildcards(path):
         return SourceSet(tree, (_source(tree, path, excluded),))
-    matches = [
-        match
-        for match in _expand(tree, path)
-        if not (excluded and excluded.excluded(match.rpartition("/")[2]))
-    ]
-    return SourceSet(tree, tuple(_source(tree, match, excluded) for match in matches), True)
+    return SourceSet(tree, tuple(_source(tree, match, excluded) for match in _expand(tree, path)), True)
 
 
 def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source:
@@ -261,15 +256,21 @@ def _with_parents(tree: FileTree, pattern: str, excluded: IgnoreMatcher | None) 
     if not pivot:
         base, rest = "", pattern
     wanted = clean_path("/" + rest)[1:]
-    top = tree.resolve(clean_path("/" + base)[1:])
+    above = clean_path("/" + base)[1:]
     wildcard = has_wildcards(pattern)
-    if top is None or top.type != "dir":
-        raise _missing(tree, clean_path("/" + base)[1:])
-    if not wildcard and wanted and tree.resolve(f"{top.path}/{wanted}" if top.path else wanted) is None:
-        raise _missing(tree, clean_path(f"/{base}/{rest}")[1:])
     included = IgnoreMatcher([wanted]) if wanted else None
-    nodes = tuple(filtered(reachable(tree, top.path, included), top.path, included, excluded))
-    return SourceSet(tree, (Source(top.path, "", True, nodes),), wildcard)
+    sources = []
+    for place in _expand(tree, above) if has_wildcards(above) else [above]:
+        top = tree.resolve(place)
+        if top is None or top.type != "dir":
+            if place != above:
+                continue
+            raise _missing(tree, above)
+        if not wildcard and wanted and tree.resolve(f"{top.path}/{wanted}" if top.path else wanted) is None:
+            raise _missing(tree, clean_path(f"/{base}/{rest}")[1:])
+        nodes = tuple(filtered(reachable(tree, top.path, included), top.path, included, excluded))
+        sources.append(Source(top.path, "", True, nodes))
+    return SourceSet(tree, tuple(sources), wildcard)
 
 
 def reachable(tree: FileTree, top: str, included: IgnoreMatcher | None) -> Iterator[TreeNode]:

@@ -109,23 +109,30 @@ def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: 
 
 
 def owner(text: str, view: LayersView | None) -> tuple[int, int] | None:
-    """What ``--chown`` means in a tree: numbers directly (the group is the user's number unless it is given),
-    names by the tree's passwd and group files. Raises UserUnknown."""
+    """What ``--chown`` means in a tree: numbers directly (the group is the user's number unless it is given), names by the
+    tree's passwd and group files, except for root. An absent user is root. Raises UserUnknown."""
     if not text:
         return None
     user, _, group = text.partition(":")
-    if user.isdigit() and (not group or group.isdigit()):
-        return int(user), int(group or user)
+    uid = _number(user)
+    gid = _number(group) if group else uid
+    if uid is not None and gid is not None:
+        return uid, gid
     from boxwright.rootfs.users import UserUnknown, resolve_user
 
-    if not user:
-        raise UserUnknown(f"invalid user spec {text!r} in --chown: the user is empty")
     if view is None:
+        missing = f"user {user}" if uid is None else f"group {group}"
         raise UserUnknown(
-            f"unable to find user {user}: the image has no /etc/passwd", hint="use numbers: --chown=UID:GID"
+            f"unable to find {missing}: the image has no /etc/passwd and no /etc/group",
+            hint="use numbers: --chown=UID:GID",
         )
-    found = resolve_user(view, text.rstrip(":"))
-    return found.uid, found.gid
+    found = resolve_user(view, f"{user if uid is None else uid}" + (f":{group}" if group else ""))
+    return found.uid, found.gid if gid is None else gid
+
+
+def _number(name: str) -> int | None:
+    """The user or group that needs no file."""
+    return 0 if name in ("", "root") else int(name) if name.isascii() and name.isdigit() else None
 
 
 def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attributes) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkdirOp(BaseOp):
-    """Makes `path` and its missing parents, mode 0755, owned by `user`. An existing directory stays as it is,
+    """Makes `path` and its missing parents, mode 0755, owned by `user`, or by root while there is no such user. An existing directory stays as it is,
     and then the layer is empty."""
 
     kind: ClassVar[str] = "workdir/1"
@@ -30,13 +30,16 @@ class WorkdirOp(BaseOp):
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
         from boxwright.build.ops.target import LayerBuilder
         from boxwright.build.ops.viewtree import ViewTree
-        from boxwright.rootfs.users import resolve_user
+        from boxwright.rootfs.users import UserUnknown, resolve_user
 
         view = ctx.view(inputs[0])
         uid, gid = 0, 0
         if self.user:
-            found = resolve_user(view, self.user)
-            uid, gid = found.uid, found.gid
+            try:
+                found = resolve_user(view, self.user)
+                uid, gid = found.uid, found.gid
+            except UserUnknown:
+                pass  # a step may make the user later; one that runs as it says what is missing
         target = LayerBuilder(ViewTree(view), layer_time(self.epoch, len(inputs[0].layers)))
         target.make_directory(self.path, 0o755, uid, gid)
         return target.write(ctx)
