@@ -63,7 +63,6 @@ SUBPROCESS_EXCEPTIONS: dict[str, str] = {
 CATCH_ALL: dict[str, str] = {
     "cli/main.py": "the outermost border: every failure becomes one sentence and an exit code",
     "registry/server/serve.py": "a background task that fails is logged and started again; requests go on",
-    "registry/client/http.py": "draining a broken connection may fail in any way; it is dropped then",
 }
 LONG_FILES: dict[str, str] = {}
 LINES = 600

@@ -64,7 +64,7 @@ class EngineRegistries:
         reference = Reference.parse(name).with_default_tag()
         remote = self._engine.registry.remote(reference)
         try:
-            target = remote.resolve(str(reference))
+            target = remote.fetch(str(reference))
         except NotFound as error:
             raise BaseNotFound(
                 f"{reference}: not found",

@@ -24,7 +24,7 @@ from boxwright.image.members import (
 )
 from boxwright.image.store import ImageStore
 from boxwright.layer.blobs import ingest_blob, ingest_tar
-from boxwright.layer.compress import sniff
+from boxwright.layer.compress import sniff, typed
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK
 from boxwright.layer.store import Layer
 from boxwright.spec import mediatypes as mt
@@ -36,7 +36,6 @@ _MEMORY = 64 << 20  # bytes of small files altogether
 _MOST_MEMBERS = 100_000
 _BLOB = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]+)\Z")
 _LAYER = re.compile(r".*\.tar(\.(gz|zst|xz|bz2))?\Z")
-_TYPES = {"gzip": mt.OCI_LAYER_GZIP, "zstd": mt.OCI_LAYER_ZSTD}
 
 
 class Spool:
@@ -98,7 +97,7 @@ class Spool:
         match = _BLOB.match(name)
         if match is None:
             return ingest_tar(self._images.layers, body)
-        desc = Descriptor(_TYPES.get(kind, mt.OCI_LAYER_GZIP), Digest(match[1], match[2]), size)
+        desc = Descriptor(typed(mt.OCI_LAYER_GZIP, kind), Digest(match[1], match[2]), size)
         self._lease.hold("blob", desc.digest)
         return ingest_blob(self._images.layers, body, desc)
 

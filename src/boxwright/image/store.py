@@ -299,9 +299,11 @@ class ImageStore(Catalog):
     def config_of(self, manifest: Manifest) -> ImageConfig:
         """The stored config of a manifest, as this host takes it. Raises NotAnImage, BlobMissing, ConfigContradiction."""
         if not is_image(manifest):
-            raise NotAnImage(
-                f"the manifest {manifest.descriptor.digest} is not a container image: its config is {manifest.config.media_type!r}"
-            )
+            odd = next((d.media_type for d in manifest.layers if not mt.is_layer(d.media_type)), "")
+            what = f"its config is {manifest.config.media_type!r}"
+            if manifest.config.media_type in mt.CONFIGS:
+                what = f"it has a layer of the type {odd!r}"
+            raise NotAnImage(f"the manifest {manifest.descriptor.digest} is not a container image: {what}")
         config = ImageConfig.parse(self.store.read(manifest.config.digest)).on_host()
         if len(config.diff_ids) != len(manifest.layers):
             raise ConfigContradiction(

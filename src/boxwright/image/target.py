@@ -16,7 +16,7 @@ from boxwright.content.store import BESIDE, Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.image.catalog import ImageRow
 from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
-from boxwright.layer.blobs import ingest_blob, ingest_tar
+from boxwright.layer.blobs import ingest_blob
 from boxwright.layer.store import LayerMissing
 from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
@@ -179,12 +179,7 @@ class LocalTarget:
     # --- parts ---------------------------------------------------------------------------------
 
     def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
-        if desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER):
-            # Its blob is its tar: written once, as a layer. What would be kept for a resume would be a second copy.
-            if isinstance(body, Resumable):
-                body.resume_at(0)
-            ingest_tar(self._layers, body, expected=DiffID(desc.digest.algorithm, desc.digest.hex))
-            return
+        # Whether it is compressed, its first bytes say, not its type.
         layer = ingest_blob(self._layers, body, desc)
         if str(layer.diff_id) != str(desc.digest):
             self._note_origin(desc)

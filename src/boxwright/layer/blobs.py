@@ -12,10 +12,11 @@ from boxwright.content.local import Ingest, disk_errors
 from boxwright.content.store import Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch
 from boxwright.errors import Corrupt, Invalid
-from boxwright.layer.compress import Prefixed, open_decompressed, sniff
+from boxwright.layer.compress import Prefixed, open_decompressed, sniff, typed
 from boxwright.layer.tree import Tree
 from boxwright.layer.writer import LayerWriter, finish_index, hold_temporary, make_temporary, scan_file
 from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
     from boxwright.layer.store import Layer, LayerStore
@@ -124,7 +125,8 @@ def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, ke
     while len(head) < 6 and (more := tee.read(6 - len(head))):
         head += more
     stream = cast(BinaryIO, Prefixed(head, cast(BinaryIO, tee)))
-    if sniff(head) == "none" and ingest.offset == len(head):
+    kind = sniff(head)
+    if kind == "none" and ingest.offset == len(head):
         # The layer's own file is the blob.
         ingest.discard()
         tee.storing = False
@@ -149,7 +151,7 @@ def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, ke
         else:
             ingest.discard()
         layer = writer.commit()
-    layers.record_blob(layer.diff_id, desc, compressor="")
+    layers.record_blob(layer.diff_id, replace(desc, media_type=typed(desc.media_type, kind)), compressor="")
     return layer
 
 

@@ -43,6 +43,15 @@ def sniff(head: bytes) -> str:
     return "none"
 
 
+_COMPRESSED = {"gzip": mt.OCI_LAYER_GZIP, "zstd": mt.OCI_LAYER_ZSTD}
+
+
+def typed(media_type: str, kind: str) -> str:
+    """The media type of a layer whose bytes are compressed as `kind`: the given one, unless it tells of another way."""
+    said = next((name for name in _COMPRESSED if media_type.endswith(name)), "none")
+    return media_type if said == kind else _COMPRESSED.get(kind, media_type)
+
+
 class Prefixed(io.RawIOBase):
     """A stream whose first bytes were read already, and perhaps with some more behind it."""
 

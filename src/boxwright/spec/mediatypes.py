@@ -31,7 +31,7 @@ def is_foreign(media_type: str) -> bool:
 
 
 def is_layer(media_type: str) -> bool:
-    """A file system layer in any compression."""
+    """A file system layer in any compression. An encrypted one is none that can be read."""
     return media_type.startswith(
         (OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, "application/vnd.docker.image.rootfs.foreign.diff.tar")
-    )
+    ) and not media_type.endswith("+encrypted")

@@ -19,7 +19,7 @@ from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.changes import ChangeInvalid
 from boxwright.layer.scan import TarInvalid
 from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, SourceMissing
-from boxwright.registry.client.http import NobodyThere, PeerUnreachable
+from boxwright.registry.client.peers import NobodyThere, PeerUnreachable
 from support_image import engine, imported, rootfs, sound
 
 

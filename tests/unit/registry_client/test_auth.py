@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from boxwright.errors import BoxwrightError
+from boxwright.registry.client.addresses import may_be_sent_to
 from boxwright.registry.client.auth import (
     Answer,
     Ask,
@@ -27,7 +28,6 @@ from boxwright.registry.client.auth import (
     scope_for,
     token_flow,
 )
-from boxwright.registry.client.http import may_be_sent_to
 from boxwright.registry.client.transfer import PullRefused
 from boxwright.registry.client.wire import AccessNeeded
 from boxwright.spec import mediatypes as mt

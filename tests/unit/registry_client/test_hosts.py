@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.registry.client.addresses import proxy_for
 from boxwright.registry.client.endpoint import HostsInvalid, RegistryBlocked
 from boxwright.registry.client.hosts import Hosts
-from boxwright.registry.client.http import proxy_for
 from boxwright.spec.reference import Reference
 from support_registry import client, client_config, make_image, running
 

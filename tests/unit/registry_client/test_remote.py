@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import re
+import ssl
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
+import zstandard
 
 from boxwright import Engine
 from boxwright.content import copy as copying
 from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
-from boxwright.errors import BoxwrightError, NotFound, Unavailable
+from boxwright.errors import BoxwrightError, NotFound, Unavailable, Unsupported
 from boxwright.registry.client.transfer import NoImage
 from boxwright.registry.client.wire import UnknownToRegistry
 from boxwright.spec import mediatypes as mt
@@ -62,7 +66,7 @@ def test_resolve_and_read(registry: FakeRegistry, tmp_path: Path) -> None:
         with remote.open(layer) as body:
             assert body.read() == blob
     assert remote.resolve(f"{registry.host}/a/b@{put.digest}") == put
-    assert [r.method for r in registry.log if "manifests/1" in r.path] == ["HEAD", "HEAD"]
+    assert [r.method for r in registry.log if "manifests/1" in r.path] == ["HEAD", "GET"]
 
 
 def test_unknown(registry: FakeRegistry, tmp_path: Path) -> None:
@@ -868,3 +872,209 @@ def test_a_repository_of_many_tags_is_not_listed_to_its_end(
     assert len(registry.requests("GET", "/tags/list")) == 1
     asked = {r.path.rpartition(".")[2] for r in registry.requests("HEAD", "/manifests/sha256-")}
     assert asked == ({"sig", "att", "sbom"} if more else {"sig"})
+
+
+# --- what registries leave out, and what they say that is not so ---------------------------------------
+
+
+@pytest.mark.parametrize("what", ["manifests", "blobs", "tags"])
+def test_a_registry_that_compresses_unasked(registry: FakeRegistry, tmp_path: Path, what: str) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+
+    def hook(request: Request) -> Response | None:
+        if f"/{what}/" not in request.path or request.method == "HEAD":
+            return None
+        registry.hook = None
+        answer = registry.answer(request)
+        registry.hook = hook
+        return Response(
+            answer.status, {**answer.headers, "Content-Encoding": "gzip"}, gzip.compress(answer.body)
+        )
+
+    registry.hook = hook
+    remote = client(tmp_path).remote(ref(registry, "a/b"))
+    sink = Memory()
+    copying.copy(remote, f"{registry.host}/a/b:1", sink, "x")
+    assert sink.content[IMAGE.manifest.layers[1].digest] == IMAGE.layers[1]
+    assert remote.tags() == ["1"]
+
+
+def test_a_blob_that_is_compressed_itself_is_not_opened(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Storage that knows a file as compressed says so of what is the blob."""
+    data = gzip.compress(b"layer" * 1000)
+    desc = Descriptor.of(data, mt.OCI_LAYER_GZIP)
+    registry.add("a/b", data)
+
+    def hook(request: Request) -> Response | None:
+        return Response(200, {"Content-Encoding": "gzip"}, data) if "/blobs/" in request.path else None
+
+    registry.hook = hook
+    with client(tmp_path).remote(ref(registry, "a/b")).open(desc) as body:
+        assert body.read() == data
+
+
+def test_a_part_of_something_compressed_is_no_part(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.add_image("a/b", "1", IMAGE)
+    layer, data = IMAGE.manifest.layers[1], IMAGE.layers[1]
+    packed = gzip.compress(data)
+
+    def hook(request: Request) -> Response | None:
+        if "/blobs/" not in request.path:
+            return None
+        answer = ranged(request, packed)
+        answer.headers["Content-Encoding"] = "gzip"
+        return answer
+
+    registry.hook = hook
+    sink = Memory()
+    sink.have[layer.digest] = data[:1000]
+    with client(tmp_path).remote(ref(registry, "a/b")).open(layer) as body:
+        sink.push(layer, body)
+    assert sink.content[layer.digest] == data
+
+
+def test_the_digest_decides_where_lengths_disagree(registry: FakeRegistry, tmp_path: Path) -> None:
+    put = registry.add_image("a/b", "1", IMAGE)
+
+    def hook(request: Request) -> Response | None:
+        if request.method != "HEAD":
+            return None
+        if "/blobs/" in request.path:
+            return Response(200, {"Content-Length": "17"})
+        kind = {"Content-Type": put.media_type, "Docker-Content-Digest": str(put.digest)}
+        return Response(200, {**kind, "Content-Length": "17"})
+
+    registry.hook = hook
+    eng = Engine(tmp_path / "root")
+    name = f"{registry.host}/a/b:1"
+    (pulled,) = eng.pull(name)
+    assert pulled.target == put and pulled.fresh
+    assert not eng.pull(name)[0].fresh
+    (pushed,) = eng.push(name)
+    assert pushed.target.digest == put.digest and not registry.requests("POST", "uploads")
+    assert client(tmp_path).remote(ref(registry, "a/b")).manifest(name)[0] == put
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<{}>; rel="next"',
+        "<{}>; rel=next",
+        "<{}>; REL=Next",
+        '</x>; rel="prev", <{}>; title="a; b"; rel="next last"',
+        '<http://internal.invalid:99{}>; rel="next"',
+        '<https://{}>; rel="next"',
+        '<http://internal.invalid:99999{}>; rel="next"',
+    ],
+)
+def test_the_next_page_is_on_the_same_host(registry: FakeRegistry, tmp_path: Path, link: str) -> None:
+    for n in range(8):
+        registry.add_image("a/b", f"t{n}", IMAGE)
+
+    def hook(request: Request) -> Response | None:
+        if "/tags/" not in request.path:
+            return None
+        registry.hook = None
+        answer = registry.answer(request)
+        registry.hook = hook
+        if given := answer.headers.get("Link"):
+            path = given[1:].partition(">")[0]
+            answer.headers["Link"] = link.format(path if "https" not in link else "other.invalid" + path)
+        return answer
+
+    registry.hook = hook
+    assert client(tmp_path).remote(ref(registry, "a/b")).tags() == [f"t{n}" for n in range(8)]
+
+
+@pytest.mark.parametrize("named", ["", "1234-abcd", "../../v2/other", "a b"])
+def test_an_upload_that_does_not_say_where_it_goes_on(
+    registry: FakeRegistry, tmp_path: Path, named: str
+) -> None:
+    data = b"x" * 100
+    begun: list[str] = []
+
+    def hook(request: Request) -> Response | None:
+        if request.method == "POST":
+            begun.append(request.path)
+            registry.uploads["1234-abcd"] = bytearray()
+            return Response(202, {"Docker-Upload-UUID": named} if named else {})
+        return None
+
+    registry.hook = hook
+    remote = client(tmp_path).remote(ref(registry, "a/b"), push=True)
+    desc = Descriptor.of(data, mt.OCI_LAYER)
+    if named == "1234-abcd":
+        remote.push(desc, io.BytesIO(data))
+        assert registry.blobs["a/b"][str(desc.digest)] == data
+    else:
+        with pytest.raises(Unsupported, match="without saying where"):
+            remote.push(desc, io.BytesIO(data))
+        assert len(begun) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/vnd.example.layer+tar", mt.OCI_LAYER_GZIP + "+encrypted", "text/plain"]
+)
+@pytest.mark.parametrize("indexed", [False, True])
+def test_an_unknown_layer_type_is_named_before_anything_is_fetched(
+    registry: FakeRegistry, tmp_path: Path, kind: str, indexed: bool
+) -> None:
+    layers = [replace(layer, media_type=kind) for layer in IMAGE.manifest.layers]
+    odd = Manifest.compose(IMAGE.manifest.config, layers)
+    entry = registry.add_manifest("a/b", "" if indexed else "1", odd.raw)
+    registry.add_image("a/b", "", IMAGE)
+    if indexed:
+        entry = replace(entry, platform=Platform.parse("linux/amd64"))
+        registry.add_manifest("a/b", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
+    with pytest.raises(NoImage, match=re.escape(kind)):
+        Engine(tmp_path / "root").pull(f"{registry.host}/a/b:1")
+    assert not [r for r in registry.log if "/blobs/" in r.path and str(layers[0].digest) in r.path]
+
+
+@pytest.mark.parametrize("kind", [mt.OCI_LAYER, mt.OCI_LAYER_GZIP, mt.OCI_LAYER_ZSTD, mt.DOCKER_LAYER_GZIP])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+def test_the_bytes_say_how_they_are_compressed(
+    registry: FakeRegistry, tmp_path: Path, kind: str, pack: Callable[[bytes], bytes]
+) -> None:
+    image = make_image({"file": noise(3000)})
+    with gzip.open(io.BytesIO(image.layers[0])) as file:
+        blob = pack(file.read())
+    layer = replace(Descriptor.of(blob, kind))
+    registry.add("a/b", blob), registry.add("a/b", image.config)
+    manifest = Manifest.compose(image.manifest.config, [layer])
+    put = registry.add_manifest("a/b", "1", manifest.raw)
+    name = f"{registry.host}/a/b:1"
+    eng = Engine(tmp_path / "root")
+    assert eng.pull(name)[0].target == put
+    (diff_id,) = eng.images_store.resolve_platform(name).layers
+    said = [d.media_type for d, _ in eng.layers.blobs(diff_id)]
+    true = {bytes: [], gzip.compress: ["gzip"], zstandard.compress: ["zstd"]}[pack]
+    assert [next(k for k in ("gzip", "zstd") if t.endswith(k)) for t in said] == true
+    # Loaded, it has no digest that a registry gave it; its layers go as they are all the same.
+    with open(tmp_path / "a.tar", "wb") as out:
+        eng.save([name], out)
+    other = Engine(tmp_path / "other")
+    other.load(tmp_path / "a.tar")
+    other.tag(name, f"{registry.host}/c:1")
+    assert other.push(f"{registry.host}/c:1")[0].target.media_type == put.media_type
+
+
+def test_a_port_of_this_machine_is_asked_in_plain_text_first(tmp_path: Path) -> None:
+    with running() as registry:
+        registry.add_image("a/b", "1", IMAGE)
+        client(tmp_path).remote(ref(registry, "a/b")).resolve(f"{registry.host}/a/b:1")
+        assert [r.method for r in registry.log] == ["GET", "HEAD"]
+
+
+def test_a_port_of_this_machine_may_speak_tls(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with running() as registry:
+        registry.add_image("a/b", "1", IMAGE)
+        registry.server.socket = context.wrap_socket(
+            registry.server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        speaker = client(tmp_path)
+        speaker.remote(ref(registry, "a/b")).resolve(f"{registry.host}/a/b:1")
+        assert speaker.session(speaker.hosts.origin(registry.host, "a/b")).origin.startswith("https://")

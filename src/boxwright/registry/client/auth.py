@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from urllib.parse import quote, urlencode, urlsplit
 
 from boxwright.errors import Denied, Unauthorized, Unavailable
-from boxwright.registry.client.http import is_loopback, may_be_sent_to
+from boxwright.registry.client.addresses import is_loopback, may_be_sent_to
 from boxwright.spec.values import dataclass
 
 CLIENT_ID = "boxwright"
@@ -89,19 +89,21 @@ class Token:
 
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?:,|\Z)')
-_SCHEME = re.compile(rf"\s*,?\s*({_TOKEN})(?:\s+|\Z|,)")
+_PARAMETER = rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?:,|\Z)'
+_SCHEME = rf"\s*,?\s*({_TOKEN})(?:\s+|\Z|,)"
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
     """Read WWW-Authenticate headers: several a header, commas inside quotes. What cannot be read is left out."""
+    # Compiled where they are used: to many requests there is no challenge.
+    scheme, parameter = re.compile(_SCHEME), re.compile(_PARAMETER)
     found: list[Challenge] = []
     for value in values:
         position = 0
-        while match := _SCHEME.match(value, position):
+        while match := scheme.match(value, position):
             position = match.end()
             parameters: dict[str, str] = {}
-            while pair := _PARAMETER.match(value, position):
+            while pair := parameter.match(value, position):
                 text = re.sub(r"\\(.)", r"\1", pair[2]) if pair[2] is not None else pair[3]
                 parameters.setdefault(pair[1].lower(), text)
                 position = pair.end()

@@ -47,7 +47,7 @@ def copy_between(
     From a place that holds an index in part, that part is copied, and `note` hears of it. What has no digest to keep
     (docker's own archives) gets its layers compressed on its way to a registry.
     """
-    root = source.resolve(source_name)
+    root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
     tree: list[Node] = []
     tags: list[tuple[Sequence[str], bool]] = []
     by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)

@@ -28,7 +28,7 @@ from boxwright.registry.client.endpoint import (
     read_text,
     strings,
 )
-from boxwright.registry.client.http import Tls
+from boxwright.registry.client.peers import Tls
 from boxwright.spec.times import SECOND, DurationInvalid, parse_duration
 from boxwright.spec.values import replace
 

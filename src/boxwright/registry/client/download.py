@@ -11,7 +11,8 @@ from typing import Any
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import Unavailable
 from boxwright.registry.client.config import ClientConfig
-from boxwright.registry.client.http import PeerUnreachable, Reply
+from boxwright.registry.client.http import Reply
+from boxwright.registry.client.peers import PeerUnreachable
 from boxwright.registry.client.wire import content_range
 from boxwright.spec.descriptor import Descriptor
 
@@ -151,7 +152,14 @@ class RemoteBlob(io.RawIOBase):
 
     def _open(self) -> Reply:
         reply = self._fetch(self._offset, None)
+        if reply.coded and reply.status == 206:  # a part of something compressed is no part of the blob
+            reply.close()
+            reply = self._fetch(0, None)
         whole = reply.length
+        if reply.coded and reply.status == 200 and whole != self._desc.size:
+            # With the blob's own length it is the blob, of which the peer only knows that it is compressed.
+            reply.decode()
+            whole = None
         if reply.status == 206:
             given = content_range(reply)
             if given is None or given[0] != self._offset:
@@ -184,7 +192,7 @@ class RemoteBlob(io.RawIOBase):
             try:
                 reply = self._fetch(first, last)
                 given = content_range(reply) if reply.status == 206 else None
-                if given is None or given[:2] != (first, last):
+                if given is None or given[:2] != (first, last) or reply.coded:
                     reply.close()
                     raise RangesIgnored("the registry does not serve ranges")
                 data = reply.read_all(last - first + 1)

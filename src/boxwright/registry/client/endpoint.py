@@ -8,7 +8,7 @@ from typing import Protocol
 
 from boxwright.errors import Denied, Invalid
 from boxwright.registry.client.config import ClientConfig
-from boxwright.registry.client.http import Tls
+from boxwright.registry.client.peers import Tls
 from boxwright.spec.values import dataclass, field
 
 HUB = "docker.io"

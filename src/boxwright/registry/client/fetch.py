@@ -56,7 +56,7 @@ def fetch(
         if not host:
             raise Invalid(f"invalid URL {public(place)[:200]!r}")
         sent = headers(host)
-        reply = http.send("GET", place, headers=sent)
+        reply = http.send("GET", place, headers=sent, flows=True)
         if reply.status not in (301, 302, 303, 307, 308):
             break
         target = reply.header("Location")

@@ -7,14 +7,14 @@ a host is insecure when any of them says so.
 
 from __future__ import annotations
 
-import ipaddress
 from functools import cached_property
 from urllib.parse import urlsplit
 
 from boxwright.registry.client import dialects
+from boxwright.registry.client.addresses import address_of, is_loopback, within
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB, HUB_HOST, READ, Endpoint, Host, HostsInvalid, Mirrored
-from boxwright.registry.client.http import Tls, address_of, is_loopback
+from boxwright.registry.client.peers import Tls
 from boxwright.spec.values import dataclass, field, replace
 
 
@@ -88,15 +88,8 @@ class Hosts:
         for rule in self._insecure_rules:
             if rule in (name, bare):
                 return True
-            try:
-                if (
-                    address is not None
-                    and "/" in rule
-                    and address in ipaddress.ip_network(rule, strict=False)
-                ):
-                    return True
-            except (ValueError, TypeError):
-                continue
+            if address is not None and "/" in rule and within(address, rule):
+                return True
         return False
 
     @cached_property

@@ -17,6 +17,7 @@ from boxwright.errors import Cancelled, Denied, Invalid, NotFound, Unauthorized,
 from boxwright.layer.compress import Compressing, compress_layer, known_blobs
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.registry.client.remote import Remote
+from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID
 
@@ -30,6 +31,11 @@ class Packer:
         self, layers: LayerStore, store: LocalStore, lease: Lease, kind: str, level: int | None
     ) -> None:
         self._layers, self._store, self._lease, self._kind, self._level = layers, store, lease, kind, level
+
+    def packs(self, layer: Descriptor) -> bool:
+        """Whether a layer of an image is its plain tar, and here as that."""
+        plain = layer.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER)
+        return plain and self._layers.has(DiffID(layer.digest.algorithm, layer.digest.hex))
 
     def pack(
         self,

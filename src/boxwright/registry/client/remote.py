@@ -12,18 +12,19 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
+from boxwright.registry.client.addresses import may_be_sent_to
 from boxwright.registry.client.auth import scope_for
-from boxwright.registry.client.download import RemoteBlob
 from boxwright.registry.client.endpoint import Endpoint
-from boxwright.registry.client.http import Reply, ResponseTooLarge, may_be_sent_to
+from boxwright.registry.client.http import Reply
+from boxwright.registry.client.peers import ResponseTooLarge
 from boxwright.registry.client.session import Session, one_page, paged
-from boxwright.registry.client.upload import Upload, upload_note
 from boxwright.registry.client.wire import RegistryRefused, next_link
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
     from boxwright.registry.client.client import RegistryClient
@@ -67,6 +68,24 @@ class Remote:
             ),
         )
 
+    def fetch(self, name: str) -> Descriptor:
+        """As `resolve`, by one request that brings the manifest along, for callers that will read it."""
+        reference = self._own(name)
+        wanted = Digest.parse(reference.digest) if reference.digest else None
+        what = f"manifest for {reference.familiar}"
+
+        def ask(endpoint: Endpoint, session: Session, again: bool) -> Descriptor:
+            url = session.url(
+                f"/{endpoint.repository}/manifests/{quote(reference.digest or reference.tag, safe=':')}"
+            )
+            return self._resolve_by_get(session, url, endpoint, wanted, what, again)
+
+        return self._read("resolve", wanted is not None, ask)
+
+    def measured(self, desc: Descriptor) -> Descriptor:
+        """What `resolve` gave with the size that the manifest really has: an answer without a body may tell another."""
+        return replace(desc, size=len(self._manifest(desc)))
+
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher. Blobs resume and are requested at the first read."""
         if (
@@ -77,6 +96,8 @@ class Remote:
             return io.BytesIO(desc.data)
         if desc.media_type in _KNOWN:
             return io.BytesIO(self._manifest(desc))
+        from boxwright.registry.client.download import RemoteBlob
+
         return cast(
             BinaryIO, RemoteBlob(self._fetcher(desc), desc, self._config, self._pause, self._client.helpers)
         )
@@ -115,7 +136,7 @@ class Remote:
 
     def manifest(self, name: str) -> tuple[Descriptor, Manifest | Index]:
         """What a name points at, read. Raises what `resolve` and `spec.manifest.parse` raise."""
-        desc = self.resolve(name)
+        desc = self.fetch(name)
         return desc, parse(self._manifest(desc), desc.media_type)
 
     # --- sink ----------------------------------------------------------------------------------
@@ -137,7 +158,7 @@ class Remote:
             what=f"{desc.digest} in {self.name}",
         )
         reply.release()
-        return reply.status == 200 and reply.length in (None, desc.size)
+        return reply.status == 200
 
     def mount(self, desc: Descriptor, origins: Sequence[str]) -> bool:
         """See content.store.Mounter: a blob of another repository of this registry (distribution-spec end-11)."""
@@ -180,6 +201,8 @@ class Remote:
         if desc.media_type in mt.INDEXES | mt.MANIFESTS:
             self._put_manifest(str(desc.digest), desc, body.read())
             return
+        from boxwright.registry.client.upload import Upload, upload_note
+
         endpoint, session = self._origin()
         note = upload_note(self._config.uploads, endpoint.host.name, endpoint.repository, desc)
         Upload(
@@ -194,6 +217,8 @@ class Remote:
 
     def push_unknown(self, body: BinaryIO) -> Callable[[Descriptor], None]:
         """Send a blob whose digest is known only at its end; calling what is returned with the descriptor stores it."""
+        from boxwright.registry.client.upload import Upload
+
         endpoint, session = self._origin()
         unknown = Descriptor("application/octet-stream", Digest.of(b""), 0)
         upload = Upload(session, endpoint.repository, unknown, self._scopes(endpoint), 1)
@@ -313,7 +338,7 @@ class Remote:
         return desc
 
     def _manifest(self, desc: Descriptor) -> bytes:
-        """A manifest's bytes, verified."""
+        """A manifest's bytes; its digest decides, whatever size was told."""
         known = self._manifests.get(desc.digest)
         if known is not None:
             return known
@@ -332,8 +357,6 @@ class Remote:
             actual = Digest.of(raw, desc.digest.algorithm)
             if actual != desc.digest:
                 raise ContentMismatch(f"{what}: the registry sent other bytes, their digest is {actual}")
-            if len(raw) != desc.size:
-                raise ContentMismatch(f"{what}: it has {len(raw)} bytes, not {desc.size}")
             return raw
 
         raw = self._read("pull", True, ask)
@@ -380,6 +403,7 @@ class Remote:
             ok=(200, 206),
             what=what,
             again=again,
+            flows=True,
         )
 
     def _foreign(self, desc: Descriptor, first: int, last: int | None) -> Reply | None:
@@ -394,7 +418,7 @@ class Remote:
             ):
                 continue
             try:
-                reply = self._client.http.send("GET", url, headers=_range(first, last))
+                reply = self._client.http.send("GET", url, headers=_range(first, last), flows=True)
             except BoxwrightError:
                 continue
             if reply.status in (200, 206):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,19 +9,12 @@ from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from boxwright.errors import Denied, Unavailable
+from boxwright.registry.client.addresses import is_loopback, may_be_sent_to
 from boxwright.registry.client.auth import Answer, Ask, Authenticator, Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import Host
-from boxwright.registry.client.http import (
-    Http,
-    NobodyThere,
-    NotTls,
-    PeerUnreachable,
-    Reply,
-    Tls,
-    UntrustedPeer,
-    may_be_sent_to,
-)
+from boxwright.registry.client.http import Http, Reply
+from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable, Tls, UntrustedPeer
 from boxwright.registry.client.wire import (
     TRANSIENT,
     RateLimited,
@@ -31,6 +23,7 @@ from boxwright.registry.client.wire import (
     next_link,
     retry_after,
 )
+from boxwright.spec.values import dataclass
 
 _MOST_REDIRECTS = 6
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -41,6 +34,18 @@ _LONGEST_TOKEN = 1 << 20  # bytes of a token server's answer
 
 class RedirectRefused(Denied):
     """A registry sends us where we do not go."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One request as its caller means it; `body` may be a callable that gives a fresh one."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Any
+    patience: float
+    flows: bool
 
 
 class Session:
@@ -81,6 +86,8 @@ class Session:
         raise AssertionError("unreachable")
 
     def _one_scheme(self) -> str:
+        if self._speaks_plainly():
+            return "http"
         path = f"{self.host.name}{self.host.root}/"
         try:
             self._http.send(
@@ -95,6 +102,24 @@ class Session:
         except PeerUnreachable:  # nobody on 443, or a server that hangs up on a TLS greeting
             self._http.send("GET", f"http://{path}", connect=self.host.dial_timeout).close()
             return "http"
+
+    def _speaks_plainly(self) -> bool:
+        """Whether a port of this machine answers in plain text, which is asked first: TLS would have to be loaded to
+        find out that it is not spoken, and between two programs of one machine it protects nothing. A server that wants
+        TLS there does not answer, or with 400."""
+        host = urlsplit("//" + self.host.name)
+        if host.port is None or not is_loopback(host.hostname or "") or self.host.tls != Tls(verify=False):
+            return False
+        try:
+            reply = self._http.send(
+                "GET", f"http://{self.host.name}{self.host.root}/", connect=self.host.dial_timeout
+            )
+        except NobodyThere:
+            raise
+        except PeerUnreachable:
+            return False
+        reply.release()
+        return reply.status != 400 and reply.status < 500
 
     def url(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
         """The URL of a path under the API's root, e.g. ``/library/x/tags/list``."""
@@ -115,17 +140,19 @@ class Session:
         ok: Sequence[int] = (200,),
         again: bool = True,
         patience: float = 0,
+        flows: bool = False,
     ) -> Reply:
         """Send until one of the `ok` statuses comes back. `body` is bytes or a callable that gives a fresh body.
 
         `again` says whether a failure may be tried again; `patience` is how many seconds the peer may be silent
-        (0 = the configured time). Raises what `wire.error_from` says, PeerUnreachable, and
+        (0 = the configured time); `flows` that the answer may be large. Raises what `wire.error_from` says, PeerUnreachable, and
         what authentication raises.
         """
         tries = self._config.tries if again else 1
         for attempt in range(1, tries + 1):
             try:
-                reply = self._authorized(method, url, scopes, headers or {}, body, patience)
+                wanted = _Wanted(method, url, headers or {}, body, patience, flows)
+                reply = self._authorized(wanted, scopes)
             except (UntrustedPeer, NotTls):
                 raise
             except PeerUnreachable as error:
@@ -173,24 +200,14 @@ class Session:
         """Wait before trying again."""
         pause(self._config, attempt)
 
-    def _authorized(
-        self,
-        method: str,
-        url: str,
-        scopes: Sequence[str],
-        headers: Mapping[str, str],
-        body: Any,
-        patience: float,
-    ) -> Reply:
+    def _authorized(self, wanted: _Wanted, scopes: Sequence[str]) -> Reply:
         sent = ""
         reply = None
         for _ in range(
             3
         ):  # without, with what was asked for, with the wider scope that the second answer named
             sent = sent or self.auth.header(scopes)
-            reply = self._follow(
-                method, url, {**headers, **({"Authorization": sent} if sent else {})}, body, patience
-            )
+            reply = self._follow(wanted, {"Authorization": sent} if sent else {})
             if reply.status != 401 or urlsplit(reply.url)[:2] != urlsplit(self.origin)[:2]:
                 return reply  # what other hosts say about access is no challenge to us
             try:
@@ -205,9 +222,9 @@ class Session:
         assert reply is not None
         return reply
 
-    def _follow(self, method: str, url: str, headers: Mapping[str, str], body: Any, patience: float) -> Reply:
+    def _follow(self, wanted: _Wanted, access: Mapping[str, str]) -> Reply:
         """One request and the redirects of its answer. Credentials stay on the host that they were meant for."""
-        headers = dict(headers)
+        headers, url, method = {**wanted.headers, **access}, wanted.url, wanted.method
         own = urlsplit(self.origin)
         for _ in range(_MOST_REDIRECTS):
             parts = urlsplit(url)
@@ -215,7 +232,7 @@ class Session:
             if not at_home:
                 headers.pop("Authorization", None)
             extra = dict(self.host.headers) if at_home else {}
-            content = body() if callable(body) else body
+            content = wanted.body() if callable(wanted.body) else wanted.body
             tls = self.host.tls if parts.netloc == own.netloc else Tls()
             reply = self._http.send(
                 method,
@@ -223,8 +240,9 @@ class Session:
                 headers={**extra, **headers},
                 body=content,
                 tls=tls,
-                patience=patience,
+                patience=wanted.patience,
                 connect=self.host.dial_timeout,
+                flows=wanted.flows,
             )
             target = reply.header("Location")
             if reply.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
@@ -284,6 +302,8 @@ class _TokenServer:
 
 def pause(config: ClientConfig, attempt: int, at_least: float = 0) -> None:
     """Wait before trying again: doubling, with jitter so that many clients do not come back at once."""
+    import random
+
     seconds = min(config.backoff * 2 ** (attempt - 1), config.longest_pause)
     time.sleep(max(seconds * random.uniform(0.75, 1.25), at_least))
 

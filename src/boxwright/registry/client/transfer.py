@@ -77,13 +77,15 @@ class Pushed:
 class Preferring:
     """A source that takes manifests from the store where it has them, and remembers small documents."""
 
-    def __init__(self, first: LocalStore, second: Source) -> None:
+    def __init__(self, first: LocalStore, second: Remote) -> None:
         self._first, self._second = first, second
         self._read: dict[Digest, bytes] = {}
 
     def resolve(self, name: str) -> Descriptor:
-        """As the second source says."""
-        return self._second.resolve(name)
+        """As the second source says, with the size that the content has."""
+        desc = self._second.resolve(name)
+        size = self._first.size(desc.digest)
+        return self._second.measured(desc) if size is None else replace(desc, size=size)
 
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher."""
@@ -155,6 +157,14 @@ def _check_platform(
     source: Preferring, tree: Node, platforms: Sequence[Platform], exact: bool, reference: Reference
 ) -> str:
     """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch, NoImage."""
+    images = [node.content for node in tree.walk() if isinstance(node.content, Manifest)]
+    images = [m for m in images if m.config.media_type in mt.CONFIGS]
+    odd = [layer for m in images for layer in m.layers if not mt.is_layer(layer.media_type)]
+    if odd and not any(all(mt.is_layer(layer.media_type) for layer in m.layers) for m in images):
+        raise NoImage(
+            f"{reference.familiar} has a layer of the type {odd[0].media_type!r}, which is no file system that can be read here",
+            hint=f"boxwright copy {reference.familiar} oci:DIRECTORY fetches whatever a registry has",
+        )
     if not isinstance(tree.content, Manifest):
         return ""
     if tree.content.config.media_type not in mt.CONFIGS:
@@ -304,7 +314,7 @@ def _send_blobs(
 
     def one(desc: Descriptor) -> None:
         blob, there = desc, False
-        if packer is not None and desc.media_type in (mt.OCI_LAYER, mt.DOCKER_LAYER):
+        if packer is not None and packer.packs(desc):
             blob, there = packer.pack(desc, remote, progress=shown, stop=stop)
             shown.show(blob, desc.digest)
             shown.planned([blob])

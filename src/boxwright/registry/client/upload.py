@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 from boxwright.content.local import disk_errors
 from boxwright.content.store import Rewindable
 from boxwright.content.verify import ContentMismatch
-from boxwright.errors import BoxwrightError, Unavailable
+from boxwright.errors import BoxwrightError, Unavailable, Unsupported
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.session import RedirectRefused, Session
 from boxwright.registry.client.wire import RateLimited, RegistryRefused, UnknownToRegistry
@@ -30,6 +30,10 @@ _NOTED = 8 << 20  # bytes from which an upload is worth a note
 SMALL = 1 << 20  # bytes up to which a blob is held in memory and sent with one PUT
 _PATIENCE = 600.0  # seconds: a registry on object storage copies a large blob before it answers
 _OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+class UploadLost(Unsupported):
+    """The registry does not say where an upload goes on."""
 
 
 def upload_note(folder: Path | None, host: str, repository: str, desc: Descriptor) -> Path | None:
@@ -178,7 +182,15 @@ class Upload:
         reply = self.session.request(
             "POST", url, scopes=self.scopes, headers={"Content-Length": "0"}, ok=(202,), what=self._what
         )
-        return self._located(reply)
+        named = reply.header("Docker-Upload-UUID")
+        self.location = ""
+        if location := self._located(reply):
+            return location
+        if re.fullmatch(r"[A-Za-z0-9._=-]{1,200}", named):
+            return self.session.url(f"/{self.repository}/blobs/uploads/{named}")
+        raise UploadLost(
+            f"{self._what}: {self.session.host.name} begins an upload without saying where it goes on"
+        )
 
     def _patch(self, body: BinaryIO, offset: int) -> None:
         size = self.desc.size

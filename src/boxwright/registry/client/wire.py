@@ -122,12 +122,17 @@ def retry_after(reply: Reply) -> float | None:
 
 
 def next_link(reply: Reply) -> str:
-    """The URL of the next page (RFC 8288), '' on the last. Other hosts are not followed."""
+    """The URL of the next page (RFC 8288), '' on the last. It is on the same host, whatever the link says: a registry
+    behind a proxy may not know its own name."""
     for value in reply.headers("Link"):
-        match = re.search(r"<([^<>]*)>\s*(?:;[^,]*)*;\s*rel\s*=\s*\"?next\"?", value)
-        if match:
-            url = urljoin(reply.url, match[1])
-            return url if urlsplit(url)[:2] == urlsplit(reply.url)[:2] else ""
+        for match in re.finditer(r"<([^<>]*)>((?:\s*;\s*[^,;<>]*)*)", value):
+            relations = re.search(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,]*))", match[2], re.I)
+            if relations and "next" in (relations[1] or relations[2] or "").lower().split():
+                try:
+                    there = urlsplit(urljoin(reply.url, match[1]))
+                except ValueError:
+                    return ""
+                return urlsplit(reply.url)._replace(path=there.path, query=there.query, fragment="").geturl()
     return ""
 
 
