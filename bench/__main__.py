@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import inputs, registry
+from bench import inputs, networks, registry
 from bench.cases import CASES, Setup
 from bench.measure import Figure, RunFailed
 from bench.peers import Peers, unmount_below
@@ -52,9 +52,12 @@ def main(names: list[str]) -> int:
     if names == ["registry"]:  # servers, not whole processes: a table of its own
         with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work:
             return registry.main(Path(work))
+    if names == ["networks"]:  # parts of a start: a table of its own as well
+        with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work:
+            return networks.main(Path(work))
     unknown = set(names) - set(CASES)
     if unknown or os.geteuid() != 0:
-        print(f"usage: python -m bench [{' '.join(CASES)} | registry]  (as root)", file=sys.stderr)
+        print(f"usage: python -m bench [{' '.join(CASES)} | registry | networks]  (as root)", file=sys.stderr)
         return 2
     failed = False
     with tempfile.TemporaryDirectory(prefix="boxwright-bench-", dir="/var/tmp") as work, ExitStack() as stack:
