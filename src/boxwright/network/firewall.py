@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Script = dict[str, list[str]]  # table -> rules with -A or -I
+    Places = tuple[tuple[str, str], ...]  # tables and chains
 
 _PLACES = ("/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin")
 _ENVIRONMENT = {"PATH": ":".join(_PLACES), "LC_ALL": "C"}
 _TABLES = ("raw", "mangle", "filter", "nat")
+# Where the rules of networks are, and those of containers are not: a look at them is short.
+_OF_NETWORKS = (
+    ("raw", "PREROUTING"),
+    ("mangle", "FORWARD"),
+    ("filter", "FORWARD"),
+    ("nat", "POSTROUTING"),
+)
+_OF_CONTAINERS = (("nat", "PREROUTING"), ("nat", "OUTPUT"))
 _CHAIN = "BOXWRIGHT"  # what a container sends out, in `filter`
 # Bridges of Docker, podman, libvirt, LXC and Incus: whether to let our containers in is left to their own rules.
 _OTHERS = ("docker0", "br-+", "podman+", "cni-podman+", "virbr+", "lxcbr+", "lxdbr+", "incusbr+")
@@ -35,7 +44,7 @@ def open_network(network: Plumbing) -> None:
     """Separate a bridge from every other and, unless it is internal, lead it into the world. Idempotent. Raises OSError."""
     tag = _network_tag(network.id)
     script = _network_rules(network)
-    known = (_counts([tag]) or {}).get(tag)
+    known = (_counts([tag], _OF_NETWORKS) or {}).get(tag)
     if known == sum(map(len, script.values())):
         return
     if known == 0:
@@ -51,7 +60,7 @@ def close_forwarding() -> None:
 
 def close_network(network: Plumbing) -> None:
     """Take a network's rules away, also when its bridge has gone; idempotent. Raises OSError."""
-    _remove(_network_tag(network.id))
+    _remove(_network_tag(network.id), _OF_NETWORKS)
 
 
 def are_open(networks: Iterable[Plumbing]) -> bool:
@@ -59,7 +68,7 @@ def are_open(networks: Iterable[Plumbing]) -> bool:
     wanted = {
         _network_tag(network.id): sum(map(len, _network_rules(network).values())) for network in networks
     }
-    known = _counts(wanted)
+    known = _counts(wanted, _OF_NETWORKS)
     return known is None or known == wanted
 
 
@@ -84,7 +93,7 @@ def unpublish(ports: Iterable[Forward], container: str) -> None:
 
 def forget(container: str) -> None:
     """Remove whatever rules a container left. Raises OSError."""
-    _remove(_container_tag(container))
+    _remove(_container_tag(container), _OF_CONTAINERS)
 
 
 def _network_tag(network: str) -> str:
@@ -166,7 +175,7 @@ def _replace(tag: str, script: Script, *, declare: bool = False) -> None:
     _relisted(change, declare=declare)
 
 
-def _remove(tag: str) -> None:
+def _remove(tag: str, places: Places) -> None:
     def change(listed: Script) -> Script:
         script = _deletions(listed, tag)
         left = [r for r in listed.get("filter", []) if r.split()[-2:] == ["-j", _CHAIN]]
@@ -174,7 +183,7 @@ def _remove(tag: str) -> None:
             script["filter"] += [f"-F {_CHAIN}", f"-X {_CHAIN}"]
         return script
 
-    if _counts([tag]) != {tag: 0} and _program("iptables-restore"):
+    if _counts([tag], places) != {tag: 0} and _program("iptables-restore"):
         _relisted(change)
 
 
@@ -222,8 +231,8 @@ def _restore(script: Script, *, declare: bool = False) -> None:
         _run(["iptables-restore", "--noflush", "--wait"], "".join(f"{line}\n" for line in lines).encode())
 
 
-def _counts(tags: Iterable[str]) -> dict[str, int] | None:
-    """How many rules carry each comment, as the kernel says; None where only a program could tell."""
+def _counts(tags: Iterable[str], places: Places) -> dict[str, int] | None:
+    """How many rules of these chains carry each comment, as the kernel says; None where only a program could tell."""
     if "legacy" in os.path.realpath(_program("iptables-restore")):
         return None
     try:
@@ -231,7 +240,7 @@ def _counts(tags: Iterable[str]) -> dict[str, int] | None:
     except OSError:
         return None
     try:
-        found = rules.all()
+        found = [rule for place in places for rule in rules.chain(*place)]
         return {tag: sum(tag.encode() in rule for rule in found) for tag in tags}
     except PermissionError:  # then none of them is ours
         return dict.fromkeys(tags, 0)

@@ -22,6 +22,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _UP = 1
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NETLINK_NETFILTER, _NFPROTO_IPV4 = 12, 2
+_NFTA_RULE_TABLE, _NFTA_RULE_CHAIN = 1, 2
 _GET_RULES = (10 << 8) | 7  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE
 
 
@@ -99,9 +100,11 @@ class Rules(_Socket):
     def __init__(self) -> None:
         super().__init__(_NETLINK_NETFILTER)
 
-    def all(self) -> list[bytes]:
-        """Every rule as the kernel writes it; texts such as comments are in it as they are."""
-        return self._request(_GET_RULES, _DUMP, pack("BBH", _NFPROTO_IPV4, 0, 0))
+    def chain(self, table: str, chain: str) -> list[bytes]:
+        """A chain's rules as the kernel writes them; texts such as comments are in them as they are."""
+        body = pack("BBH", _NFPROTO_IPV4, 0, 0) + attribute(_NFTA_RULE_TABLE, table.encode() + b"\0")
+        body += attribute(_NFTA_RULE_CHAIN, chain.encode() + b"\0")
+        return self._request(_GET_RULES, _DUMP, body)
 
 
 class Netlink(_Socket):
