@@ -48,7 +48,9 @@ ENVIRONMENT = (
     ("BUILDKIT_PROGRESS", "Default of `build --progress`"),
     ("DOCKER_CONFIG", "Directory of Docker's config.json, when `--config` does not say"),
     ("DOCKER_AUTH_CONFIG", "Credentials as JSON, in the form of config.json"),
+    ("DOCKER_CONTEXT", "As `--context`: a context that means another engine than this machine's is refused"),
     ("DOCKER_DEFAULT_PLATFORM", "Default of `--platform`"),
+    ("DOCKER_HOST", "As `-H`: an engine that is not this machine's is refused"),
     ("SOURCE_DATE_EPOCH", "Time stamps of built layers and images, in seconds since 1970"),
     ("NO_COLOR, FORCE_COLOR", "No colours; colours although standard error is no terminal"),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from boxwright.cli import endpoint
 from boxwright.cli.commands import COMMANDS, EXIT_125
 from boxwright.cli.context import Context
 from boxwright.cli.flags import FlagError, HelpRequested, Namespace, UsageError
@@ -12,6 +13,8 @@ from boxwright.cli.parsers import PROG, load, split, unknown
 from boxwright.errors import BoxwrightError
 
 INTERNAL_ERROR = 70  # sysexits.h EX_SOFTWARE: a bug of ours, not a mistake of the user's
+# What acts on no engine's images or containers: accounts, files of a registry that is served here, the shell.
+ENGINELESS = ("login", "logout", "registry ", "completion ")
 BROKEN_PIPE = (
     141  # as if SIGPIPE had ended us, which is what the shell expects of `boxwright images | head -1`
 )
@@ -65,6 +68,8 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
         ctx.out(command_help(parser, name, ctx.width))
         return 0
     try:
+        if not name.startswith(ENGINELESS):
+            endpoint.check(options, os.environ, lambda: ctx.settings, ctx.warn)
         return function(ctx, args) or 0
     except UsageError:
         raise

@@ -28,8 +28,17 @@ def global_parser() -> Parser:
         help="Directory of the client's configuration file config.json (default ~/.docker)",
     )
     p.add_argument("-D", "--debug", action="store_true", help="Show where an error comes from")
-    p.add_argument("-H", "--host", action="append", help="Accepted for Docker's sake; there is no daemon")
-    p.add_argument("-c", "--context", help="Accepted for Docker's sake; there is no daemon")
+    p.add_argument(
+        "-H",
+        "--host",
+        action="append",
+        help="Act only if this engine is the one of this machine (overrides DOCKER_HOST)",
+    )
+    p.add_argument(
+        "-c",
+        "--context",
+        help="Act only if the engine of this context of Docker's is the one of this machine (overrides DOCKER_CONTEXT)",
+    )
     p.add_argument(
         "-l",
         "--log-level",

@@ -43,7 +43,7 @@ def test_a_command_runs(command: Any, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_global_options_stand_before_the_command(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
     command.act = lambda ctx, args: ctx.out(f"{ctx.settings.root} {ctx.settings.docker_config} {ctx.debug}")
-    assert main.main(["--root", "/r", "--config=/c", "-D", "-H", "unix:///x", "-l", "warn", "try"]) == 0
+    assert main.main(["--root", "/r", "--config=/c", "-D", "-l", "warn", "try"]) == 0
     assert capsys.readouterr().out == "/r /c True\n"
 
 
