@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from boxwright.registry.server.asked import query
 from boxwright.registry.server.config import Auth, RegistryConfig
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.logins import PasswordChecks
@@ -197,9 +197,10 @@ class Gate:
         else:
             form = {}
             principal = self.principal(request)
-            scopes = [s for text in request.rel_url.query.getall("scope", []) for s in text.split()]
-            lasting = request.rel_url.query.get("offline_token") == "true"
-            form["client_id"] = request.rel_url.query.get("client_id", "")
+            arguments = query(request)
+            scopes = [s for text in arguments.getall("scope", []) for s in text.split()]
+            lasting = arguments.get("offline_token") == "true"
+            form["client_id"] = arguments.get("client_id", "")
         if principal.asked is not None:
             raise self._challenge(request, "", message="a token is no credential for another token")
         granted = self._granted(principal, scopes)
@@ -263,7 +264,7 @@ class Gate:
 def _basic(value: str) -> tuple[str, str]:
     try:
         name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, or no text
         return "", ""
     return name, password
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from typing import IO, Any
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from boxwright.registry.server.asked import check_range, content_range, query
 from boxwright.registry.server.catalog import Upload
 from boxwright.registry.server.intake import Intake
-from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.service import Service
 from boxwright.registry.server.storage import UploadWriter
 from boxwright.registry.server.wire import (
     BlobTooLarge,
@@ -27,7 +27,6 @@ from boxwright.registry.server.wire import (
     RangeInvalid,
     Route,
     SizeWrong,
-    UploadInvalid,
     UploadUnknown,
     check_digest,
     check_name,
@@ -41,8 +40,6 @@ _TURN = (
 )  # bytes sent before somebody else may be served; much more, and client and server take turns on one CPU
 _STRIDE = 32 << 20  # bytes after which an upload asks again whether its namespace may hold more
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
-_CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?\Z")
 
 
 class _File(web.FileResponse):
@@ -89,7 +86,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     }
     wanted = request.headers.get("Range")
     if wanted is not None:
-        _check_range(wanted, size)
+        check_range(wanted, size)
     if request.method == "HEAD" and wanted is None:
         # Who asks wants to leave this blob out of a push: it must live until the manifest comes.
         if not service.read_only and not await service.run(
@@ -101,19 +98,6 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     if path is None:
         raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
     return _File(path, chunk_size=_BATCH, headers=headers)
-
-
-def _check_range(text: str, size: int) -> None:
-    match = _RANGE.match(text)
-    if not match or text == "bytes=-":
-        raise RangeInvalid(f"invalid range {text[:80]!r}", headers={"Content-Range": f"bytes */{size}"})
-    first, last = match[1], match[2]
-    backwards = first and last and int(first) > int(last)
-    if backwards or (first and int(first) >= size) or (not first and int(last) == 0):
-        raise RangeInvalid(
-            f"range {text} is outside of the blob's {size} bytes",
-            headers={"Content-Range": f"bytes */{size}"},
-        )
 
 
 async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -407,10 +391,7 @@ def _check_position(request: web.BaseRequest, upload: Upload) -> None:
     text = request.headers.get("Content-Range")
     if text is None:
         return
-    match = _CONTENT_RANGE.match(text)
-    if not match:
-        raise UploadInvalid(f"invalid Content-Range {text[:80]!r}: wanted <first>-<last>")
-    first, last = int(match[1]), int(match[2])
+    first, last = content_range(text)
     if first != upload.size:
         raise RangeInvalid(
             f"the chunk starts at {first}, the upload is at {upload.size}", headers=_session(upload)

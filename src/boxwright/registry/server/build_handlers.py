@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 
 from aiohttp import web
 
+from boxwright.registry.server.asked import json_object, query, whole
 from boxwright.registry.server.builds import Link, Queue
 from boxwright.registry.server.search import body
-from boxwright.registry.server.service import Extra, Service, query
+from boxwright.registry.server.service import Extra, Service
 from boxwright.registry.server.sources import Source, SourceInvalid
 from boxwright.registry.server.wire import Forbidden, ManifestWrong, check_name, check_tag
 from boxwright.spec.times import rfc3339
 
 _PREFIX = "/api/builds/"
+_KEYS = {"url", "dockerfile", "tag", "secret"}
+_FORM = '{"url": TEXT, "dockerfile": TEXT, "tag": TEXT, "secret": TEXT}, the last three if wanted'
 _MOST_BODY = 4 * 1024 * 1024  # webhooks of large pushes
 _URL = re.compile(r"(?:https?|git|ssh)://[^\s-][^\s]*\Z")
 _PATH = re.compile(r"(?!-)(?!/)(?!.*\.\.)[\w./ -]{1,200}\Z")
@@ -40,15 +42,16 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
     """``PUT`` ``{"url", "dockerfile", "tag", "secret"}``: the answer names the webhook's secret, which is shown once."""
     name = _name(request)
     who = service.access.check(request, "", "administer")  # builds run what the repository's Dockerfile says
-    try:
-        wanted = json.loads(await _body(service, request))
-        url, dockerfile = str(wanted["url"]), str(wanted.get("dockerfile") or "Dockerfile")
-        tag, secret = (
-            check_tag(str(wanted.get("tag") or "latest")),
-            str(wanted.get("secret") or secrets.token_urlsafe(24)),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestWrong('the body must be {"url": …, "dockerfile": …, "tag": …}') from error
+    wanted = await json_object(service, request, _MOST_BODY, _FORM)
+    if (
+        "url" not in wanted
+        or not set(wanted) <= _KEYS
+        or not all(isinstance(v, str) for v in wanted.values())
+    ):
+        raise ManifestWrong(f"the body must be {_FORM}")
+    url, dockerfile = wanted["url"], wanted.get("dockerfile") or "Dockerfile"
+    tag = check_tag(wanted.get("tag") or "latest")
+    secret = wanted.get("secret") or secrets.token_urlsafe(24)
     if not _URL.match(url) or not _PATH.match(dockerfile):
         raise ManifestWrong("url must be a Git URL (https://, ssh://, git://), dockerfile a path in it")
     try:
@@ -80,7 +83,8 @@ async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     if signature or given:
         row = await service.run(queue.get, name)
         right = hmac.new(row.secret.encode(), raw, hashlib.sha256).hexdigest() if signature else row.secret
-        if not hmac.compare_digest((signature or given).encode(), right.encode()):
+        said = (signature or given).encode("utf-8", "surrogateescape")  # a header is bytes
+        if not hmac.compare_digest(said, right.encode()):
             raise Forbidden("the secret is wrong")
         reason = "webhook"
     else:
@@ -97,9 +101,7 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
     service.access.check(request, name, "push")
     wanted = query(request).get("log", "")
     if wanted:
-        _, text = await service.run(
-            queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1
-        )
+        _, text = await service.run(queue.build, name, whole(wanted) or 0)
         return web.Response(text=text, content_type="text/plain")
     row = await service.run(queue.get, name)
     builds = [

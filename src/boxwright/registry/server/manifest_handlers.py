@@ -9,16 +9,16 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from boxwright.registry.server import manifests
+from boxwright.registry.server.asked import number, query
 from boxwright.registry.server.catalog import ManifestRow
 from boxwright.registry.server.mirror import STALE
-from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.service import Service
 from boxwright.registry.server.wire import (
     ManifestChanged,
     ManifestTooLarge,
     ManifestUnknown,
     ManifestWrong,
     NameUnknown,
-    PageInvalid,
     Route,
     TooManyTags,
     check_digest,
@@ -289,13 +289,7 @@ async def discover(service: Service, request: web.BaseRequest, route: Route) -> 
 
 
 def _page(request: web.BaseRequest) -> tuple[int, str]:
-    arguments = query(request)
-    text = arguments.get("n")
-    if text is None:
-        return _PAGE, arguments.get("last", "")
-    if not text.isdigit() or len(text) > 12:
-        raise PageInvalid(f"n is {text[:40]!r}; it must be a whole number")
-    return min(int(text), _PAGE), arguments.get("last", "")
+    return number(request, "n", _PAGE, least=0, most=_PAGE), query(request).get("last", "")
 
 
 def _next(path: str, limit: int, found: list[str]) -> dict[str, str]:

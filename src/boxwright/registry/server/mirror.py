@@ -26,8 +26,9 @@ from aiohttp import web
 
 from boxwright.errors import BoxwrightError, NotFound, Unauthorized
 from boxwright.registry.server import manifests
+from boxwright.registry.server.asked import query
 from boxwright.registry.server.config import RegistryConfig, Upstream
-from boxwright.registry.server.service import Service, query
+from boxwright.registry.server.service import Service
 from boxwright.registry.server.wire import (
     BlobUnknown,
     Forbidden,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
+from boxwright.registry.server.asked import json_object, number, query
 from boxwright.registry.server.describe import Reader, Tag
 from boxwright.registry.server.search import (
     FEW,
@@ -22,7 +22,7 @@ from boxwright.registry.server.search import (
     body,
     to_json,
 )
-from boxwright.registry.server.service import Extra, Service, query
+from boxwright.registry.server.service import Extra, Service
 from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import ManifestWrong, NoSpace, PageInvalid, check_name
 from boxwright.spec.times import rfc3339
@@ -91,7 +91,10 @@ async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamRes
     a pull; podman writes the host before them itself."""
     service.access.check(request, "", "search")
     arguments = query(request)
-    size, page = _number(request, "n", 25, 100, 1), _number(request, "page", 1, MOST_OFFSET, 1)
+    size, page = (
+        number(request, "n", 25, least=1, most=100),
+        number(request, "page", 1, least=1, most=MOST_OFFSET),
+    )
     found = await find(
         service,
         request,
@@ -154,8 +157,8 @@ def question_of(request: web.BaseRequest, *, limit: int = 25) -> Question:
         official=official,
         platform=arguments.get("platform", "")[:100],
         sort=sort,
-        limit=_number(request, "limit", limit, 100, 1),
-        offset=_number(request, "offset", 0, MOST_OFFSET, 0),
+        limit=number(request, "limit", limit, least=1, most=100),
+        offset=number(request, "offset", 0, least=0, most=MOST_OFFSET),
     )
 
 
@@ -183,7 +186,8 @@ async def repository(service: Service, request: web.BaseRequest) -> web.StreamRe
     name = check_name(request.path.removeprefix("/api/repositories/"))
     service.access.check(request, name, "pull")
     hit = await look_up(service, name)
-    limit, offset = _number(request, "limit", 25, _MOST_TAGS, 0), _number(request, "offset", 0, 1_000_000, 0)
+    limit = number(request, "limit", 25, least=0, most=_MOST_TAGS)
+    offset = number(request, "offset", 0, least=0, most=1_000_000)
     search, reader = Search(service.catalog, service.blobs), Reader(service.catalog, service.blobs, name)
     about = await service.run(reader.about)
     tags = await service.run(lambda: reader.tags(limit=limit, offset=offset))
@@ -215,28 +219,14 @@ async def describe(service: Service, request: web.BaseRequest) -> web.StreamResp
     """``PATCH /api/repositories/<repo>`` with ``{"description": text or null}``, for whoever may push."""
     name = check_name(request.path.removeprefix("/api/repositories/"))
     service.access.check(request, name, "push")
-    raw = bytearray()
-    while chunk := await service.read(request):
-        raw += chunk
-        if len(raw) > _MOST_BODY:
-            raise ManifestWrong(f"the description has more than {_MOST_BODY} bytes")
-    try:
-        wanted = json.loads(raw)["description"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ManifestWrong('the body must be {"description": TEXT or null}') from error
-    if wanted is not None and not isinstance(wanted, str):
-        raise ManifestWrong('the body must be {"description": TEXT or null}')
+    form = '{"description": TEXT or null}'
+    said = await json_object(service, request, _MOST_BODY, form)
+    wanted = said.get("description")
+    if "description" not in said or not (wanted is None or isinstance(wanted, str)):
+        raise ManifestWrong(f"the body must be {form}")
     await look_up(service, name)
     await service.run(Search(service.catalog, service.blobs).describe, name, wanted)
     return web.Response(body=body(to_json(await look_up(service, name))), content_type="application/json")
-
-
-def _number(request: web.BaseRequest, name: str, default: int, most: int, least: int) -> int:
-    """A number, brought into its range. Raises PageInvalid."""
-    text = query(request).get(name, "")
-    if text and not re.fullmatch(r"[0-9]{1,9}", text):
-        raise PageInvalid(f"{name} is {text[:50]!r}; it must be a number")
-    return min(max(int(text), least), most) if text else default
 
 
 ROUTES: tuple[Extra, ...] = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiohttp import web
 
+from boxwright.registry.server import asked
 from boxwright.registry.server.intake import TAKEN
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.observe import Happening, Observer
@@ -241,11 +242,6 @@ def _nothing(sql: sqlite3.Connection) -> None:
     return None
 
 
-def query(request: web.BaseRequest) -> Any:
-    """The query parameters (a multidict)."""
-    return request.rel_url.query
-
-
 @dataclass(frozen=True, slots=True)
 class Extra:
     """A way in that is not below ``/v2``. `path` is all of it, or with ``*`` at its end how it begins.
@@ -307,11 +303,9 @@ def dispatcher(
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         started = clock()
-        path = request.raw_path
-        if "%" in path or "?" in path or not path.startswith("/"):
-            path = request.path  # of an absolute form (RFC 9112, 3.2.2) too
         route = None
         try:
+            path = asked.path(request)
             route = parse_route(path)
             response = await answer(request, path, route)
         except RegistryError as error:

@@ -162,7 +162,7 @@ def _row(row: Any) -> TokenRow:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def refresh_token(tokens: AccessTokens, principal: Principal, client: str, account: str) -> str:

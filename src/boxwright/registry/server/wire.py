@@ -92,6 +92,10 @@ class ManifestBlobUnknown(RegistryError):
     code, http_status = "MANIFEST_BLOB_UNKNOWN", 400
 
 
+class TextInvalid(RegistryError):
+    code, http_status = "UNSUPPORTED", 400
+
+
 class PageInvalid(RegistryError):
     code, http_status = "PAGINATION_NUMBER_INVALID", 400
 

@@ -9,13 +9,14 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from aiohttp import web
 
 from boxwright.registry.server.access import Gate
+from boxwright.registry.server.asked import number, query, whole
 from boxwright.registry.server.builds import Queue
 from boxwright.registry.server.describe import Reader
 from boxwright.registry.server.pages import look
 from boxwright.registry.server.pages.views import view
 from boxwright.registry.server.search import SORTS, Search
 from boxwright.registry.server.search_handlers import find, look_up, question_of, starrer
-from boxwright.registry.server.service import Extra, Service, query
+from boxwright.registry.server.service import Extra, Service
 from boxwright.registry.server.service import missing as plainly_missing
 from boxwright.registry.server.wire import (
     Forbidden,
@@ -204,8 +205,7 @@ async def _repository(service: Service, request: web.BaseRequest, name: str) -> 
     who = service.access.check(request, name, "pull")
     hit = await look_up(service, name)
     search, reader = Search(service.catalog, service.blobs), Reader(service.catalog, service.blobs, name)
-    text = query(request).get("offset", "")
-    offset = int(text) if re.fullmatch(r"[0-9]{1,7}", text) else 0
+    offset = number(request, "offset", 0, least=0, most=10_000_000)
     about = await service.run(reader.about)
     tags = await service.run(lambda: reader.tags(limit=_TAGS, offset=offset))
     total = await service.run(search.tag_count, name)
@@ -256,9 +256,7 @@ async def _builds(service: Service, request: web.BaseRequest, name: str, wanted:
     service.access.check(request, name, "push")
     queue, path = Queue(service.catalog), "/r/" + quote(name)
     if wanted:
-        build, log = await service.run(
-            queue.build, name, int(wanted) if re.fullmatch(r"[0-9]{1,15}", wanted) else -1
-        )
+        build, log = await service.run(queue.build, name, whole(wanted) or 0)
         return render(service, request, "build.html", name=name, path=path, build=build, log=log)
     link = await service.run(queue.get, name)
     return render(
