@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -233,3 +234,34 @@ def test_without_a_network_of_its_own_a_step_does_not_run(
         with pytest.raises(BuildFailed, match="no network of its own"):
             build(engine, "FROM busybox\nRUN true\n", **more)
     assert build(engine, "FROM busybox\nRUN echo ran\n", userns="host").endswith("ran\n")
+
+
+def test_a_killed_step_leaves_nothing_mounted(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text(
+        "FROM busybox\nRUN --network=none --mount=type=cache,target=/c --mount=type=bind,from=busybox,target=/b echo ready; sleep 60\n"
+    )
+    words = ("build", "--progress=plain", "--no-cache", "--userns=auto", str(tmp_path / "context"))
+    environ = {**os.environ, "BOXWRIGHT_ROOT": str(engine.root)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "boxwright", *words], env=environ, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any("ready" in line and "RUN" not in line for line in process.stderr)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    end = time.monotonic() + 20
+    while (left := _left(engine)) and time.monotonic() < end:
+        engine.builder_prune()
+        time.sleep(0.1)
+    assert left == [] and os.listdir(engine.root / "work") == []
+    assert build(engine, "FROM busybox\nRUN --network=none echo ran\n") == "ran\n"
+
+
+def _left(engine: Engine) -> list[str]:
+    """Mounts of trees in use, here and where steps reach them."""
+    places = (str(engine.root / "work"), str(engine.settings.runtime_dir / "step-"))
+    return [
+        line for line in _read(Path("/proc/self/mounts")).splitlines() if line.split()[1].startswith(places)
+    ]

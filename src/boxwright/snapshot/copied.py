@@ -29,8 +29,6 @@ from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import replace
 
-_MAPPED = "mapped"
-
 
 class Copied:
     """A `Snapshotter`; see the module."""
@@ -90,8 +88,7 @@ class Copied:
     def mount_mapped(self, key: str, users: IdMap) -> Path:
         """See Snapshotter: the tree is seen a second time."""
         tree = self._usable(key).rootfs
-        target = tree.with_name(_MAPPED)
-        target.mkdir(exist_ok=True)
+        target = ws.helper_mount(tree.parent)
         fd = mounting.mapped(tree, users)
         try:
             mounting.place(fd, target)
@@ -101,8 +98,7 @@ class Copied:
 
     def unmount(self, key: str) -> None:
         """Only what `mount_mapped` did is to be undone."""
-        target = ws.workspace_path(self.root, key) / _MAPPED
-        if target.exists():
+        for target in ws.helper_mounts(ws.workspace_path(self.root, key)):
             while mounting.detach(target):
                 pass
 

@@ -81,14 +81,14 @@ class OverlaySnapshots(ABC):
     def discard(self, key: str) -> None:
         """See Snapshotter."""
         path = ws.workspace_path(self.root, key)
-        try:
-            names = os.listdir(path)
-        except FileNotFoundError:
+        if not path.exists():
             return
-        for name in names:
-            if name == "rootfs" or name.startswith(".mount-"):
-                while mounting.is_mounted(path / name) and mounting.detach(path / name):
-                    pass
+        while mounting.is_mounted(path / "rootfs") and mounting.detach(path / "rootfs"):
+            pass
+        # What shows a directory of the same file system is a mount without another device.
+        for helper in ws.helper_mounts(path):
+            while mounting.detach(helper):
+                pass
         for upper in (path / "upper", path / ".mount-*/upper"):
             while (elsewhere := mounting.find_overlay(upper)) is not None and mounting.detach(elsewhere):
                 pass
@@ -172,8 +172,7 @@ class OverlaySnapshots(ABC):
         with ExitStack() as seen:
 
             def through(path: str) -> str:
-                target = workspace.path / f".mount-{os.urandom(6).hex()}"
-                target.mkdir()
+                target = ws.helper_mount(workspace.path)
                 seen.callback(target.rmdir)
                 fd = mounting.mapped(path, users)
                 try:

@@ -22,6 +22,7 @@ from boxwright.rootfs.root import remove_tree
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
 
+_HELPER = ".mount-"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 
 
@@ -145,6 +146,21 @@ def lost(root: Path, key: str, layers: Sequence[DiffID]) -> Workspace | None:
         workspace.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         make_directory(workspace.rootfs)
     return workspace
+
+
+def helper_mount(path: Path) -> Path:
+    """A new directory of a workspace to mount something on, which `helper_mounts` finds after a crash."""
+    target = path / f"{_HELPER}{os.urandom(6).hex()}"
+    target.mkdir()
+    return target
+
+
+def helper_mounts(path: Path) -> list[Path]:
+    """The directories of `helper_mount` that are there."""
+    try:
+        return [path / name for name in os.listdir(path) if name.startswith(_HELPER)]
+    except FileNotFoundError:
+        return []
 
 
 def remove(path: Path) -> None:

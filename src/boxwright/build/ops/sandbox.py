@@ -22,12 +22,14 @@ from boxwright.runtime.process import require_root
 from boxwright.runtime.userns import NoUserNamespace
 from boxwright.snapshot.mount import MountUnsupported
 from boxwright.snapshot.snapshotter import IdMap, Mount
+from boxwright.snapshot.workspace import helper_mount
 from boxwright.spec.values import dataclass, field
 
 if TYPE_CHECKING:
     from boxwright.build.ops.exec import ExecOp
 
 _LOG_IN_ERROR = 1 << 16
+_OLD = 3600  # seconds
 
 
 @dataclass
@@ -60,8 +62,7 @@ class Step:
             return directory
         from boxwright.snapshot import mount as mounting
 
-        target = self.files / f"seen-{len(self.mounts)}"
-        target.mkdir()
+        target = helper_mount(self.rootfs.parent)
         with _explained():
             fd = mounting.mapped(directory, self.users)
             try:
@@ -132,6 +133,7 @@ def _reachable(step: Step, tree: Path) -> Path:
     """The tree where the step's users can get to: the store may be closed to all but root."""
     from boxwright.snapshot import mount as mounting
 
+    _forget_killed(step.ctx.rooms.settings.runtime_dir)
     directory = step.ctx.rooms.settings.runtime_dir / step.key
     target = directory / "rootfs"
     target.mkdir(parents=True)
@@ -142,6 +144,17 @@ def _reachable(step: Step, tree: Path) -> Path:
     mounting.attach([Mount("bind", str(tree))], target)
     step.stack.callback(mounting.detach, target)
     return target
+
+
+def _forget_killed(directory: Path) -> None:
+    """Remove the empty places of steps that were killed long ago; their mounts went with their workspaces."""
+    for place in directory.glob("step-*"):
+        try:
+            if time.time() - place.stat().st_mtime > _OLD:
+                (place / "rootfs").rmdir()
+                place.rmdir()
+        except OSError:
+            continue  # in use, or somebody else was first
 
 
 def _run(step: Step, spec: dict[str, Any]) -> int:

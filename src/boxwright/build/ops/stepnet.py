@@ -86,9 +86,9 @@ def show_system(step: Step, namespaces: dict[str, str | None]) -> None:
         return  # the runtime makes one that belongs to the step
     from boxwright.snapshot import mount as mounting
     from boxwright.snapshot.snapshotter import Mount
+    from boxwright.snapshot.workspace import helper_mount
 
-    target = step.files / "sys"
-    target.mkdir()
+    target = helper_mount(step.rootfs.parent)
     with _inside(namespaces["network"]):
         mounting.attach([Mount("sysfs", "sysfs", ("ro", "nosuid", "nodev", "noexec"))], target)
     step.stack.callback(mounting.detach, target)
