@@ -413,3 +413,39 @@ cat /sys/fs/cgroup/cpuset/cpuset.cpus /sys/fs/cgroup/memory/memory.limit_in_byte
     for made in (*Path("/sys/fs/cgroup").glob("*/boxwright-test"), Path("/sys/fs/cgroup/boxwright-test")):
         if made.exists():
             made.rmdir()
+
+
+def test_explain_names_files_of_mounts_and_lines(engine: Engine, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "f").write_text("1")
+    text = """\
+FROM busybox AS a
+COPY f /d/f
+FROM busybox
+RUN --mount=target=/m cat /m/f
+RUN --mount=from=a,source=/d,target=/m cat /m/f
+RUN <<E
+echo one
+echo two
+E
+"""
+
+    def reasons(text: str) -> list[str]:
+        done = Build(engine, text, context, explain=True)
+        assert done.result, done.error
+        return [step.reason for step in done.result.steps if step.name.partition("] ")[2].startswith("RUN")]
+
+    reasons(text)
+    (context / "f").write_text("2")
+    found = reasons(text.replace("echo two", "echo 2"))
+    assert found[0] == "f modified" and "d/f modified" in found[1]
+    assert found[2].startswith("line 2 changed: echo two -> echo 2")
+
+
+def test_a_working_directory_that_is_a_file(engine: Engine) -> None:
+    done = Build(engine, "FROM busybox\nRUN touch /f\nWORKDIR /f/d\n")
+    assert "cannot make the working directory /f/d: /f is there and is not a directory" in str(done.error)
+    engine.build(dockerfile_data=b"FROM busybox\nWORKDIR /w\n", tags=("base",))
+    done = Build(engine, "FROM base\nRUN cd / && rmdir /w && touch /w\nRUN pwd\n")
+    assert "cannot make the working directory /w: it is there and is not a directory" in str(done.error)

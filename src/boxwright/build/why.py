@@ -7,6 +7,7 @@ last used one of the same instruction text, else of the same position and kind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients
 from boxwright.build.graph import Selection, Tree, Vertex
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SHOWN = 3  # changed files named one by one
+_WIDEST = 40  # characters of a line
 
 
 class Why:
@@ -24,6 +26,7 @@ class Why:
     def __init__(self, cache: StepCache) -> None:
         self._cache = cache
         self._lineages: dict[str, list[StepRecord]] = {}
+        self._hidden: dict[str, str] = {}  # why steps that are not shown were run: for those that use them
 
     def __call__(
         self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, hit: Hit | None
@@ -33,6 +36,12 @@ class Why:
             import time
 
             return f"on record since {time.strftime('%Y-%m-%d %H:%M', time.localtime(hit.created))}, took {hit.seconds:.1f}s then"
+        reason = self._miss(vertex, trees, selection)
+        if vertex.hidden:
+            self._hidden[vertex.id] = reason
+        return reason
+
+    def _miss(self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None) -> str:
         if vertex.fresh:
             return "the cache was not asked (--no-cache)"
         if vertex.lineage not in self._lineages:
@@ -41,9 +50,15 @@ class Why:
         near = nearest(vertex.op.kind, current, self._lineages[vertex.lineage])
         if near is None:
             return "no record of this step"
-        found = list(differences(near.ingredients, current))
+        reasons = [self._hidden.get(v.id, "") for v in vertex.inputs]
+        found = list(differences(near.ingredients, current, reasons))
         if not found:
-            return "same ingredients as on record, but the recorded layers are gone"
+            gone = not self._cache.present(near.layers)
+            return (
+                "same ingredients as on record, but the recorded layers are gone"
+                if gone
+                else "something changed that the record does not tell apart"
+            )
         return "; ".join(found[:_SHOWN]) + (
             f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         )
@@ -62,15 +77,53 @@ def nearest(kind: str, current: Mapping[str, Any], records: Sequence[StepRecord]
     return best[1] if best is not None else None
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What differs, the step's own ingredients before what it stands on."""
-    if old.get("text") != new.get("text"):
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], reasons: Sequence[str] = ()) -> Iterator[str]:
+    """What differs, the step's own ingredients before what it stands on. `reasons` say of each input why it changed,
+    where that is known."""
+    before, after = old.get("definition") or {}, new.get("definition") or {}
+    lines = list(_lines(_script(before), _script(after)))
+    same_text = old.get("text") == new.get("text")
+    if lines:
+        yield from lines
+    elif not same_text:
         yield "instruction changed"
-    yield from _definition(
-        old.get("definition") or {}, new.get("definition") or {}, old.get("text") == new.get("text")
-    )
+    yield from _definition(before, after, same_text and not lines)
     yield from _files(old.get("files") or {}, new.get("files") or {})
-    yield from _inputs(old.get("inputs") or [], new.get("inputs") or [], new.get("selects") or ())
+    inputs = old.get("inputs") or [], new.get("inputs") or []
+    yield from _inputs(*inputs, new.get("selects") or (), reasons)
+
+
+def _script(definition: Mapping[str, Any]) -> list[str]:
+    """The lines of an instruction's heredocs."""
+    texts = [
+        *(definition.get("script") or ())[1:],
+        *(definition.get("argv") or ()),
+        *(part["data"] for part in definition.get("parts") or () if part.get("data")),
+    ]
+    return [line for text in texts if "\n" in text for line in text.splitlines()]
+
+
+def _lines(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """How the lines of a heredoc differ."""
+    if old == new or not (old and new):
+        return
+    from difflib import SequenceMatcher
+
+    for kind, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            continue
+        for i, j in zip_longest(range(i1, i2), range(j1, j2)):
+            if i is None:
+                yield f"line {j + 1} added: {_short(new[j])}"
+            elif j is None:
+                yield f"line {i + 1} removed: {_short(old[i])}"
+            else:
+                yield f"line {j + 1} changed: {_short(old[i])} -> {_short(new[j])}"
+
+
+def _short(line: str) -> str:
+    line = line.strip()
+    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
 
 
 _LABELS = {"env": "ENV", "build_args": "ARG"}
@@ -111,16 +164,25 @@ def _files(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
         elif after is None:
             yield f"{path} removed"
         else:
+            before, *more = before.split("\0")
+            after, *more_now = after.split("\0")
             mode, _, content = before.partition(" ")
             mode_now, _, content_now = after.partition(" ")
             if content != content_now:
                 yield f"{path} modified"
             if mode != mode_now:
                 yield f"{path} mode {mode}->{mode_now}"
+            known, now = (dict(text.split("=", 1) for text in texts) for texts in (more, more_now))
+            for name in sorted({*known, *now}):
+                if known.get(name) != now.get(name):
+                    yield f"{path} {name} changed"
 
 
 def _inputs(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], by_content: Sequence[int]
+    old: Sequence[Mapping[str, Any]],
+    new: Sequence[Mapping[str, Any]],
+    by_content: Sequence[int],
+    reasons: Sequence[str],
 ) -> Iterator[str]:
     if len(old) != len(new):
         yield "number of inputs changed"
@@ -131,4 +193,6 @@ def _inputs(
         if before.get("base") or after.get("base"):
             yield f"base moved {before.get('base') or before.get('text')} -> {after.get('base') or after.get('text')}"
         else:
-            yield "parent step changed" if position == 0 else f"input {after.get('text') or position} changed"
+            reason = reasons[position] if position < len(reasons) else ""
+            changed = f"input {after.get('text') or position} changed"
+            yield reason or ("parent step changed" if position == 0 else changed)

@@ -338,8 +338,11 @@ class Parser:
         )
 
     def _similar(self, name: str) -> str:
+        from boxwright.cli.absent import OPTIONS
         from boxwright.cli.suggest import closest
 
+        if name in OPTIONS:
+            return OPTIONS[name]
         near = closest(name, [n for n in self._by_name if n.startswith("--")])
         return f"did you mean {near[0]}?" if near else ""
 

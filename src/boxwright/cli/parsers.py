@@ -118,8 +118,9 @@ def unknown(words: list[str]) -> UsageError:
         )
         return FlagError(text, prog=prog, usage=f"{prog} COMMAND")
     message = f"{PROG}: unknown command: {PROG} {' '.join(words)}"
-    return UsageError(
-        message,
-        prog=prog,
-        hint="did you mean " + " or ".join(f"'{prog} {n}'" for n in near) + "?" if near else "",
-    )
+    hint = "did you mean " + " or ".join(f"'{prog} {n}'" for n in near) + "?" if near else ""
+    if not group:
+        from boxwright.cli.absent import COMMANDS as ABSENT
+
+        hint = ABSENT.get(word, hint)
+    return UsageError(message, prog=prog, hint=hint)

@@ -256,8 +256,20 @@ def test_what_a_step_says_to_its_terminal_stays_there(said: str, shown: str) -> 
     assert _readable(said) == shown
 
 
-def test_terminal(run: Run) -> None:
-    code, out, err = run("--progress", "tty", "c")
+def test_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Context, "stderr_is_tty", True)
+    code, out, err = run("--progress", "tty", "-t", "app", "c")
     assert code == 0 and out == ""
     last = re.split(r"\x1b\[\d+A", err)[-1]
     assert "[+] Building" in last and "FINISHED" in last and " => [1/1] COPY f /" in last
+    told = re.sub(r"\x1b\[2K|\r", "", last).splitlines()[-2:]
+    assert re.match(r" => => writing image sha256:[0-9a-f]{12}", told[0])
+    assert told[1] == " => => naming to docker.io/library/app:latest done"
+
+
+def test_a_terminals_view_needs_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = run("--progress=tty", "c")
+    assert code != 0 and "--progress=tty needs a terminal" in err and "\x1b" not in err
+    monkeypatch.setenv("BUILDKIT_PROGRESS", "tty")  # a preference, for where it can be had
+    code, _, err = run("c")
+    assert code == 0 and "\x1b" not in err and "#2 [1/1] COPY f /" in err

@@ -145,6 +145,23 @@ def test_a_near_name_is_suggested() -> None:
     assert caught.value.hint == "did you mean --format?"
 
 
+def test_what_docker_has_and_we_have_not_is_said() -> None:
+    """No word that only looks like it."""
+    from boxwright.cli import absent
+    from boxwright.cli.commands import COMMANDS, GROUPS
+    from boxwright.cli.parsers import load, unknown
+
+    assert not set(absent.COMMANDS) & {*COMMANDS, *GROUPS}
+    for word, why in absent.COMMANDS.items():
+        assert unknown([word]).hint == why
+    declared = {name for command in ("run", "build") for o in load(command)[0].options for name in o.names}
+    assert not set(absent.OPTIONS) & declared
+    for option, why in absent.OPTIONS.items():
+        with pytest.raises(FlagError) as caught:
+            load("run")[0].parse_args([option, "x"])
+        assert caught.value.hint == why
+
+
 @pytest.mark.parametrize(
     ("shapes", "count", "message"),
     [

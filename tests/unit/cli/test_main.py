@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -300,3 +301,15 @@ def test_every_group_has_a_summary_and_every_alias_one_command() -> None:
         assert not group or group in GROUPS, name
     for group in GROUPS:
         assert any(name.startswith(group + " ") for name in COMMANDS), group
+
+
+def test_stats_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The header, at once, and a sentence instead of an empty screen."""
+    monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("nothing to wait for"))
+    assert main.main(["stats", "--no-stream"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("CONTAINER ID") and out.count("\n") == 1
+    assert err == "no container runs; --all shows the others\n"

@@ -172,10 +172,11 @@ class SourceSet:
                     lines.append(f"={linked[identity]}")
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
-    def manifest(self) -> dict[str, str]:
-        """Path in the tree -> `mode digest` (file), `mode -> target` (symlink) or `mode type`: what a record
-        keeps so that a later miss can be explained."""
+    def manifest(self, *, times: bool = False) -> dict[str, str]:
+        """Path in the tree -> `mode digest` (file), `mode -> target` (symlink) or `mode type`, and behind NULs
+        ``name=value`` of what is unusual: what a record keeps so that a later miss can be explained."""
         found: dict[str, str] = {}
+        linked: dict[object, str] = {}
         for source in self.sources:
             for node in source.nodes:
                 what = (
@@ -185,7 +186,23 @@ class SourceSet:
                     if node.type == "symlink"
                     else node.type
                 )
-                found[node.path] = f"{node.mode:04o} {what}"
+                more = []
+                if node.uid or node.gid:
+                    more.append(f"owner={node.uid}:{node.gid}")
+                if node.xattrs:
+                    more.append(
+                        "extended attributes="
+                        + ",".join(f"{n}:{v.hex()}" for n, v in sorted(node.xattrs.items()))
+                    )
+                if node.device != (0, 0):
+                    more.append(f"device={node.device[0]}:{node.device[1]}")
+                if (identity := node.identity) is not None and linked.setdefault(
+                    identity, node.path
+                ) != node.path:
+                    more.append(f"hard link={linked[identity]}")
+                if times:
+                    more.append(f"time={node.mtime_ns}")
+                found[node.path] = "\0".join((f"{node.mode:04o} {what}", *more))
         return found
 
 

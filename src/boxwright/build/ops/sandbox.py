@@ -252,7 +252,12 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
 
 def _make_cwd(root: Root, cwd: str, user: User) -> None:
     """The working directory exists when the process starts; it belongs to the user, as BuildKit has it."""
-    root.makedirs(cwd, 0o755, uid=user.uid, gid=user.gid)
+    try:
+        root.makedirs(cwd, 0o755, uid=user.uid, gid=user.gid)
+    except (NotADirectoryError, FileExistsError) as error:
+        from boxwright.build.ops.workdir import WorkdirRefused
+
+        raise WorkdirRefused(cwd, cwd) from error
 
 
 def _environment(step: Step, user: User) -> None:

@@ -34,7 +34,11 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
         return "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def files() -> dict[str, str]:
-        return {path: what for found in sets for path, what in found.manifest().items()}
+        return {
+            path: what
+            for part, found in zip(parts, sets)
+            for path, what in found.manifest(times=part.keep_times).items()
+        }
 
     return Selection(digest, files, tuple(sets))
 
@@ -65,7 +69,7 @@ def select_mounts(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Selec
         return "sha256:" + hashlib.sha256("\n".join(whole).encode("utf-8", "surrogateescape")).hexdigest()
 
     def files() -> dict[str, str]:
-        return {path: what for found in sets for path, what in found.manifest().items()}
+        return {path: what for found in sets for path, what in found.manifest(times=True).items()}
 
     return Selection(digest, files)
 

@@ -25,6 +25,14 @@ class CopyRefused(Invalid):
     """What is to be copied does not fit what is at the destination."""
 
 
+class NotDirectory(CopyRefused):
+    """Something that is no directory is where one has to be; `path` is absolute."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"cannot copy to non-directory: {path}")
+        self.path = path
+
+
 class Found(Protocol):
     """What the destination side needs to know of something in the parent's tree."""
 
@@ -165,7 +173,7 @@ class LayerBuilder:
             if found is None:
                 self._new_directory(here, Planned("dir", mode, uid, gid, self.mtime))
             elif found.type != "dir":
-                raise CopyRefused(f"cannot copy to non-directory: /{here}")
+                raise NotDirectory(f"/{here}")
         return real
 
     def _new_directory(self, path: str, entry: Planned) -> None:
@@ -180,7 +188,7 @@ class LayerBuilder:
             self._new_directory(path, entry)
             return
         if found.type != "dir":
-            raise CopyRefused(f"cannot copy to non-directory: /{path}")
+            raise NotDirectory(f"/{path}")
         self._entries[path] = entry
 
     def other(self, path: str, entry: Planned) -> None:

@@ -6,11 +6,23 @@ from collections.abc import Mapping, Sequence
 
 from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
+
+
+class WorkdirRefused(Invalid):
+    """The working directory cannot be made."""
+
+    def __init__(self, path: str, way: str) -> None:
+        what = "it" if path == way else way
+        super().__init__(
+            f"cannot make the working directory {path}: {what} is there and is not a directory",
+            hint="choose another WORKDIR, or remove the file first",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class WorkdirOp(BaseOp):
         return {"path": self.path, "user": self.user, "epoch": self.epoch}
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.ops.target import LayerBuilder
+        from boxwright.build.ops.target import LayerBuilder, NotDirectory
         from boxwright.build.ops.viewtree import ViewTree
         from boxwright.rootfs.users import UserUnknown, resolve_user
 
@@ -41,5 +53,8 @@ class WorkdirOp(BaseOp):
             except UserUnknown:
                 pass  # a step may make the user later; one that runs as it says what is missing
         target = LayerBuilder(ViewTree(view), layer_time(self.epoch, len(inputs[0].layers)))
-        target.make_directory(self.path, 0o755, uid, gid)
+        try:
+            target.make_directory(self.path, 0o755, uid, gid)
+        except NotDirectory as error:
+            raise WorkdirRefused(self.path, error.path) from error
         return target.write(ctx)

@@ -408,10 +408,11 @@ def stats(ctx: Context, args: Namespace) -> int:
     before = {c.id: sample(c) for c in chosen()}
     try:
         while True:
-            time.sleep(1)
+            if before or not args.no_stream:
+                time.sleep(1)
             found = [(c, sample(c)) for c in chosen()]
             rows = [_stats_row(c, before.get(c.id, now), now, trunc=not args.no_trunc) for c, now in found]
-            if not args.no_stream and not args.format:
+            if not args.no_stream and not args.format and ctx.stdout_is_tty:
                 sys.stdout.write("\x1b[2J\x1b[H")
             table(
                 ctx,
@@ -422,6 +423,8 @@ def stats(ctx: Context, args: Namespace) -> int:
                 config_key="statsFormat",
             )
             sys.stdout.flush()
+            if not rows:
+                ctx.err("no container is here" if args.all else "no container runs; --all shows the others")
             if args.no_stream:
                 return 0
             before = {c.id: now for c, now in found}

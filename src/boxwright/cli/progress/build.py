@@ -34,11 +34,17 @@ KINDS = ("auto", "plain", "tty", "quiet", "none", "rawjson")
 
 def make(ctx: Context, kind: str, *, quiet: bool) -> View:
     """The view that ``--progress`` and ``-q`` ask for; 'auto' goes by the terminal. Raises Invalid."""
-    kind = kind or ctx.settings.progress or "auto"
+    typed, kind = kind, kind or ctx.settings.progress or "auto"
     if kind not in KINDS:
         raise Invalid(f"invalid progress mode {kind!r}: there are {', '.join(KINDS)}")
     if quiet or kind in ("quiet", "none"):
         return View(ctx)
+    if kind == "tty" and not ctx.stderr_is_tty:
+        if typed:
+            raise Invalid(
+                "--progress=tty needs a terminal, and standard error is none", hint="--progress=plain"
+            )
+        kind = "plain"
     if kind == "auto":
         kind = "tty" if ctx.stderr_is_tty else "plain"
     if kind == "tty":

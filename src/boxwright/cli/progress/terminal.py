@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from boxwright.cli.context import Context
 
 _REFRESH = 0.1  # seconds
+_RESULTS = ("exporting", "pushing")
 _LOG_LINES = 6  # of a running step, as BuildKit shows
 # What a program says to its terminal is for no other: colours, cursor movements, titles, bells.
 _CONTROLS = (
@@ -128,7 +129,8 @@ class Terminal(View):
         body: list[str] = []
         for line in self._steps.values():
             body.append(self._step(line, columns))
-            if line.state == "running":
+            # What was made, and under which names, is what people look for in the end.
+            if line.state == "running" or (line.state == "done" and line.name.startswith(_RESULTS)):
                 body += [
                     self.ctx.paint(f" => => {text}"[: columns - 1], "faint") for text in line.status.values()
                 ]
