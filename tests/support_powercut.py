@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boxwright.rootfs import syscalls
+from support import unmount_below
 
 _RECORD = struct.Struct("<BQI")  # kind, offset, bytes that follow
 _WRITE, _FLUSH = 0, 1
@@ -160,11 +161,7 @@ def recorder(directory: Path, *, size: int, block: int) -> Iterator[Recorder]:
 
 def unmount(path: Path) -> None:
     """With everything that is mounted below."""
-    with open("/proc/self/mounts") as table:
-        places = [line.split()[1] for line in table]
-    for place in reversed(places):
-        if place.startswith(f"{path}/"):
-            subprocess.run(["umount", "-l", place], check=False)
+    unmount_below(path)
     for _ in range(100):
         if subprocess.run(["umount", path], check=False, capture_output=True).returncode == 0:
             return

@@ -28,6 +28,7 @@ _OS_ERRORS = {
         "run as a user who may do this, or choose a store of your own with --root",
     ),
     errno.EPERM: ("operation not permitted", "this may need root"),
+    errno.EIO: ("the disk reports an input/output error", "`dmesg` tells what the kernel saw"),
     errno.EROFS: ("the file system is read-only", "choose another place with --root"),
     errno.EAGAIN: ("no more processes may be started", "see `ulimit -u` and pids.max of this cgroup"),
     errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n`"),

@@ -7,6 +7,7 @@ their SQL; the tables stand together in `schema`, so that one version number cov
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -16,8 +17,13 @@ from pathlib import Path
 
 from boxwright.errors import Corrupt, Unavailable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.content.local import DiskError
+
 # In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
+_ROOM = 128 << 10  # bytes that SQLite's shared memory and the beginning of a log need
 VERSION = 2  # of the schema: as many as there are rungs (`schema.RUNGS`)
 
 
@@ -52,6 +58,35 @@ def connect(path: Path, *, cached_statements: int = 128) -> sqlite3.Connection:
     )
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+        from boxwright.content.migrations import climb
+        from boxwright.content.schema import RUNGS
+
+        climb(connection, path, RUNGS)
+    connection.execute(_SYNCED)
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _open_copy(path: Path) -> sqlite3.Connection:
+    """For a read-only file system, where SQLite opens no log, and no schema is brought forward: a private copy, to be
+    read, that ends with its connection."""
+    import shutil
+    import tempfile
+
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="boxwright-", dir=memory) as directory:
+        copy = Path(directory) / path.name
+        for end in ("", "-wal"):
+            if os.path.exists(f"{path}{end}"):
+                shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+        connection = _open(copy)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+
 class Database:
     """Connections to ``boxwright.db``, one a thread. Opening creates what is missing."""
 
@@ -65,16 +100,21 @@ class Database:
         if connection is not None and self._local.pid == os.getpid():
             return connection
         with _translated(self.path):
-            connection = connect(self.path)
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                from boxwright.content.migrations import climb
-                from boxwright.content.schema import RUNGS
-
-                climb(connection, self.path, RUNGS)
-            connection.execute(_SYNCED)
-            connection.execute("PRAGMA foreign_keys=ON")
+            try:
+                connection = _open(self.path)
+            except sqlite3.OperationalError:
+                if not self.read_only:
+                    raise
+                connection = _open_copy(self.path)
         self._local.connection, self._local.pid = connection, os.getpid()
         return connection
+
+    @property
+    def read_only(self) -> bool:
+        """Whether its file system is mounted read-only: it can be read, and nobody changes anything."""
+        from boxwright.content.local import on_read_only
+
+        return on_read_only(self.path)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -121,23 +161,33 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        text = str(error)
-        if "disk is full" in text or "disk I/O" in text:
-            from boxwright.content.local import DiskFull
-
-            raise DiskFull(
-                f"cannot write {path}: {text}",
-                hint="free some space (boxwright system prune), or choose another --root",
-            ) from error
-        if "locked" in text:
+        code = error.sqlite_errorcode & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusy(
-                f"cannot write {path}: {text}", hint="wait for the other command to end"
+                f"cannot write {path}: {error}", hint="wait for the other command to end"
             ) from error
+        if (told := _disk_error(path, code)) is not None:
+            raise told from error
         raise StoreBusy(
-            f"cannot use {path}: {text}",
+            f"cannot use {path}: {error}",
             hint="check the permissions of the directory, or choose another with --root",
         ) from error
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(
             f"{path} is damaged: {error}", hint="move the root aside, or restore the file from a backup"
         ) from error
+
+
+def _disk_error(path: Path, code: int) -> DiskError | None:
+    """What is wrong with the disk when SQLite fails so; None when it is something else."""
+    from boxwright.content.local import disk_error, on_read_only
+
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and on_read_only(path):
+        return disk_error(str(path), errno.EROFS)
+    if code == sqlite3.SQLITE_IOERR:  # also said of shared memory for which there was no room
+        try:
+            disk = os.statvfs(path)
+        except OSError:
+            return disk_error(str(path), errno.EIO)
+        return disk_error(str(path), errno.EIO if disk.f_bavail * disk.f_frsize >= _ROOM else errno.ENOSPC)
+    return disk_error(str(path), errno.ENOSPC) if code == sqlite3.SQLITE_FULL else None

@@ -50,6 +50,9 @@ class Lease:
     def __init__(self, db: Database, purpose: str, *, seconds: float = 0) -> None:
         self._db = db
         self.id = os.urandom(8).hex()
+        self._void = db.read_only  # nothing can be written, and nothing be taken away
+        if self._void:
+            return
         with db.write(durable=False) as sql:
             sql.execute(
                 "INSERT INTO leases VALUES (?, ?, ?, ?)",
@@ -58,6 +61,8 @@ class Lease:
 
     def hold(self, kind: str, *refs: object) -> None:
         """Keep these ('blob', 'layer' or 'workspace'), whether or not they exist yet."""
+        if self._void:
+            return
         with self._db.write(durable=False) as sql:
             sql.executemany(
                 "INSERT OR IGNORE INTO lease_refs VALUES (?, ?, ?)",
@@ -66,6 +71,8 @@ class Lease:
 
     def release(self) -> None:
         """End the lease; idempotent."""
+        if self._void:
+            return
         with self._db.write(durable=False) as sql:
             sql.execute("DELETE FROM leases WHERE id = ?", (self.id,))
 

@@ -41,8 +41,20 @@ class BlobMissing(NotFound):
     """The store has no such blob."""
 
 
-class DiskFull(Unavailable):
+class DiskError(Unavailable):
+    """The disk does not do what is asked of it."""
+
+
+class DiskFull(DiskError):
     """A write failed for lack of space."""
+
+
+class DiskFailing(DiskError):
+    """The disk reports that it cannot read or write."""
+
+
+class DiskReadOnly(DiskError):
+    """The file system is mounted read-only."""
 
 
 class IngestBusy(Conflict):
@@ -61,18 +73,38 @@ def write_behind(fd: int, before: int, after: int) -> None:
         os.posix_fadvise(fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
 
 
+_FULL = DiskFull, "free some space (boxwright system prune), or choose another --root"
+_DISK_ERRORS: dict[int, tuple[type[DiskError], str]] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EIO: (DiskFailing, "the disk fails, or its connection does; `dmesg` tells what the kernel saw"),
+    errno.EROFS: (DiskReadOnly, "mount it writable, or choose another --root"),
+}
+
+
+def disk_error(what: str, code: int) -> DiskError | None:
+    """The error that an errno of the disk's is; None for any other."""
+    kind, hint = _DISK_ERRORS.get(code, (None, ""))
+    return kind(f"cannot write {what}: {os.strerror(code)}", hint=hint) if kind else None
+
+
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turn a full or failing disk into DiskFull."""
+    """Turn what a full, failing or read-only disk says into DiskError."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-            raise DiskFull(
-                f"cannot write {what}: {error.strerror}",
-                hint="free some space (boxwright system prune), or choose another --root",
-            ) from error
+        if (told := disk_error(what, error.errno or 0)) is not None:
+            raise told from error
         raise
+
+
+def on_read_only(path: Path) -> bool:
+    """Whether the file system of a file or directory is mounted read-only."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def fsync_dir(path: Path) -> None:
@@ -257,7 +289,14 @@ class LocalStore:
 
     @contextmanager
     def _locked(self, how: int, name: str = "store.lock") -> Iterator[None]:
-        fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            # Where nothing was ever locked, there is nobody to wait for.
+            there = self.root / name if (self.root / name).exists() else self.root
+            fd = os.open(there, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, how)
             yield

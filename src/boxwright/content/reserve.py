@@ -11,19 +11,20 @@ _WHOLE = 4 << 20  # bytes
 _PIECE = 256 << 10  # what one command on a full disk gets
 _FULL = 64 << 10  # with less than this a database can hardly be opened
 _LOW = 1 << 20  # with less than this a removal may fail half-way
-_AMPLE = 16 * _WHOLE  # with more than this the reserve is filled up again
+_SHARE = 16  # it is at most this part of what is free: a small disk has a small reserve
 
 
 def check(root: Path) -> None:
     """Before a database is opened: give a piece back when the disk is full, fill up when there is room again."""
     try:
         free = _free(root)
+        wanted = min(_WHOLE, free // _SHARE // _PIECE * _PIECE)
         if free < _FULL:
             _give(root, _PIECE)
-        elif free > _AMPLE and _size(root) < _WHOLE:
+        elif wanted and _size(root) < wanted:
             fd = os.open(root / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.posix_fallocate(fd, 0, _WHOLE)
+                os.posix_fallocate(fd, 0, wanted)
             finally:
                 os.close(fd)
     except OSError:  # no store yet, one of somebody else, or one on a file system that allocates nothing

@@ -72,7 +72,8 @@ class Maintenance:
         from boxwright.image.validate import Checker
 
         problems = Checker(self._images).run(repair=repair)
-        self._images.publish()
+        if not self._db.read_only:
+            self._images.publish()
         return problems
 
     # --- images --------------------------------------------------------------------------------

@@ -197,6 +197,8 @@ class Surveyor:
 
     def _settle(self) -> None:
         """Bring what SQLite keeps in its log into its file, unless somebody else is busy with it."""
+        if self._db.read_only:
+            return
         with self._db.read() as sql:
             (patience,) = sql.execute("PRAGMA busy_timeout").fetchone()
             sql.execute("PRAGMA busy_timeout=100")

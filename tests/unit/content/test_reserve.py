@@ -35,9 +35,12 @@ def test_it_is_real_space_and_comes_back_piece_by_piece(tmp_path: Path, free: di
         reserve.check(tmp_path)
         reserve.spend(tmp_path)
     assert size(tmp_path) == 0
-    free["bytes"] = 10 << 20
+    free["bytes"] = 3 << 20
     reserve.check(tmp_path)
     assert size(tmp_path) == 0, "a little room is not taken away"
+    free["bytes"] = 10 << 20
+    reserve.check(tmp_path)
+    assert size(tmp_path) == 512 << 10, "a small disk has a small one"
     free["bytes"] = 1 << 30
     reserve.check(tmp_path)
     assert size(tmp_path) == 4 << 20
