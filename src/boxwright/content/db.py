@@ -11,10 +11,12 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from boxwright.content import reserve
 from boxwright.errors import Corrupt, Unavailable
 
 TYPE_CHECKING = False
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 # In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
-_ROOM = 128 << 10  # bytes that SQLite's shared memory and the beginning of a log need
+_FRESH = 0.2  # seconds for which a copy that was made to be read is looked at
 VERSION = 2  # of the schema: as many as there are rungs (`schema.RUNGS`)
 
 
@@ -67,24 +69,55 @@ def _open(path: Path) -> sqlite3.Connection:
         climb(connection, path, RUNGS)
     connection.execute(_SYNCED)
     connection.execute("PRAGMA foreign_keys=ON")
+    _allocate_shared_memory(path)
     return connection
 
 
+def _allocate_shared_memory(path: Path) -> None:
+    """SQLite makes sure of one block for each 4 KB of its shared memory. Where blocks are smaller, the first word written
+    to another one would be SIGBUS on a disk that is full by then."""
+    if os.statvfs(path).f_frsize >= 4096:
+        return
+    wanted = f"{os.path.realpath(path)}-shm"
+    # By SQLite's own descriptor: closing another one of the file would drop this process's locks on it.
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") == wanted:
+                os.posix_fallocate(int(name), 0, os.fstat(int(name)).st_size)
+        except OSError:  # it is closed by now, or there is no room: then nothing will be written there
+            continue
+
+
 def _open_copy(path: Path) -> sqlite3.Connection:
-    """For a read-only file system, where SQLite opens no log, and no schema is brought forward: a private copy, to be
-    read, that ends with its connection."""
+    """To read where SQLite cannot even open its log: on a read-only file system, on a full disk. A private copy, that ends
+    with its connection."""
     import shutil
     import tempfile
 
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="boxwright-", dir=memory) as directory:
         copy = Path(directory) / path.name
-        for end in ("", "-wal"):
-            if os.path.exists(f"{path}{end}"):
-                shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+        for _ in range(10):
+            before = _stamps(path)
+            for end in ("", "-wal"):
+                if os.path.exists(f"{path}{end}"):
+                    shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+            if _stamps(path) == before:  # else another process wrote meanwhile: the two may not fit together
+                break
         connection = _open(copy)
         connection.execute("PRAGMA query_only=ON")
         return connection
+
+
+def _stamps(path: Path) -> list[tuple[int, int]]:
+    found = []
+    for end in ("", "-wal"):
+        try:
+            info = os.stat(f"{path}{end}")
+        except FileNotFoundError:
+            continue
+        found.append((info.st_size, info.st_mtime_ns))
+    return found
 
 
 class Database:
@@ -94,19 +127,32 @@ class Database:
         self.path = path
         self._local = threading.local()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, *, to_write: bool = False) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         # A connection must not cross a fork: its locks belong to the parent.
-        if connection is not None and self._local.pid == os.getpid():
+        mine = connection is not None and self._local.pid == os.getpid()
+        # A copy is of its moment, and nothing is written there.
+        if mine and (
+            not self._local.copied or (not to_write and time.monotonic() < self._local.copied + _FRESH)
+        ):
+            assert connection is not None
             return connection
         with _translated(self.path):
-            try:
-                connection = _open(self.path)
-            except sqlite3.OperationalError:
-                if not self.read_only:
-                    raise
+            copied = not to_write and reserve.full(self.path)
+            if not copied:
+                if reserve.full(self.path.parent):
+                    reserve.spend(self.path.parent)
+                try:
+                    connection = _open(self.path)
+                except sqlite3.OperationalError:
+                    if not self.read_only:
+                        raise
+                    copied = True
+            if copied:
                 connection = _open_copy(self.path)
+        assert connection is not None
         self._local.connection, self._local.pid = connection, os.getpid()
+        self._local.copied = time.monotonic() if copied else 0.0
         return connection
 
     @property
@@ -129,7 +175,7 @@ class Database:
         When it has ended, a power cut does not undo it, unless it is not `durable`: for what nobody was told of, or
         what ends with its process anyway. The next durable one takes it along."""
         with _translated(self.path):
-            connection = self._connect()
+            connection = self._connect(to_write=True)
             if connection.in_transaction:
                 assert self._local.durable or not durable, "a durable transaction within one that is not"
                 yield connection
@@ -185,9 +231,5 @@ def _disk_error(path: Path, code: int) -> DiskError | None:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and on_read_only(path):
         return disk_error(str(path), errno.EROFS)
     if code == sqlite3.SQLITE_IOERR:  # also said of shared memory for which there was no room
-        try:
-            disk = os.statvfs(path)
-        except OSError:
-            return disk_error(str(path), errno.EIO)
-        return disk_error(str(path), errno.EIO if disk.f_bavail * disk.f_frsize >= _ROOM else errno.ENOSPC)
+        return disk_error(str(path), errno.ENOSPC if reserve.full(path) else errno.EIO)
     return disk_error(str(path), errno.ENOSPC) if code == sqlite3.SQLITE_FULL else None

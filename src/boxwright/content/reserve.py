@@ -1,5 +1,5 @@
-"""Space that is set aside for a full disk: to look at the store and to make room in it takes some itself, since SQLite
-writes before it reads or deletes. One file of allocated, unused blocks gives it back piece by piece."""
+"""Space that is set aside for a full disk: to make room in the store takes some itself, since SQLite writes before it
+deletes. One file of allocated, unused blocks gives it back piece by piece."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 
 NAME = "reserve"
 _WHOLE = 4 << 20  # bytes
-_PIECE = 256 << 10  # what one command on a full disk gets
-_FULL = 64 << 10  # with less than this a database can hardly be opened
-_LOW = 1 << 20  # with less than this a removal may fail half-way
+_PIECE = 256 << 10  # what one command on a full disk gets, at the least
+_FULL = (
+    128 << 10
+)  # with less than this a database cannot be opened: shared memory, and the beginning of a log
+_LOW = 512 << 10  # with less than this a removal may fail half-way
 _SHARE = 16  # it is at most this part of what is free: a small disk has a small reserve
 
 
 def check(root: Path) -> None:
-    """Before a database is opened: give a piece back when the disk is full, fill up when there is room again."""
+    """Before a database is opened: fill up when there is room."""
     try:
-        free = _free(root)
-        wanted = min(_WHOLE, free // _SHARE // _PIECE * _PIECE)
-        if free < _FULL:
-            _give(root, _PIECE)
-        elif wanted and _size(root) < wanted:
+        wanted = min(_WHOLE, _free(root) // _SHARE // _PIECE * _PIECE)
+        if wanted and _size(root) < wanted:
             fd = os.open(root / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, wanted)
@@ -31,11 +30,19 @@ def check(root: Path) -> None:
         return
 
 
+def full(root: Path) -> bool:
+    """Whether there is too little room to open a database for writing."""
+    try:
+        return _free(root) < _FULL
+    except OSError:
+        return False
+
+
 def spend(root: Path) -> None:
-    """Before something is removed: give half of what is left back when little is free."""
+    """Before something is written that makes room: give a part of what is left back when little is free."""
     try:
         if _free(root) < _LOW:
-            _give(root, max(_size(root) // 2, _PIECE))
+            _give(root, max(_size(root) // 4, _PIECE))
     except OSError:
         return
 

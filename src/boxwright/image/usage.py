@@ -200,6 +200,8 @@ class Surveyor:
         if self._db.read_only:
             return
         with self._db.read() as sql:
+            if sql.execute("PRAGMA query_only").fetchone()[0]:  # of a full disk's, a copy is read
+                return
             (patience,) = sql.execute("PRAGMA busy_timeout").fetchone()
             sql.execute("PRAGMA busy_timeout=100")
             try:

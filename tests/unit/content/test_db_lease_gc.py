@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.content.db import Database, StoreDamaged
+from boxwright.content.db import Database, StoreBusy, StoreDamaged
 from boxwright.content.gc import mark
 from boxwright.content.lease import Lease, drop_dead, held, in_use, process_alive, process_identity
+from boxwright.content.local import DiskFailing, DiskFull
 
 
 @pytest.fixture
@@ -54,6 +55,56 @@ def test_a_commit_is_synced_unless_it_need_not_be_durable(db: Database) -> None:
     assert level() == full
     with Lease(db, "test"), db.write():
         assert level() == full
+
+
+def test_on_a_full_disk_what_is_read_is_a_copy_of_the_moment(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written to look, and a long-lived reader sees what others write."""
+    with db.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('one', 0, 0, '{}')")
+    monkeypatch.setattr("boxwright.content.reserve.full", lambda path: True)
+    reader, before = Database(db.path), sorted(os.listdir(db.path.parent))
+
+    def seen() -> list[str]:
+        with reader.read() as sql:
+            return [name for (name,) in sql.execute("SELECT name FROM volumes ORDER BY name")]
+
+    assert seen() == ["one"] and sorted(os.listdir(db.path.parent)) == before
+    with db.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('two', 0, 0, '{}')")
+    time.sleep(0.25)
+    assert seen() == ["one", "two"]
+    with reader.write() as sql:
+        sql.execute("INSERT INTO volumes VALUES ('three', 0, 0, '{}')")
+    assert seen() == ["one", "three", "two"]
+    with db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (3,)
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, DiskFull),
+        (sqlite3.SQLITE_IOERR_WRITE, DiskFailing),
+        (sqlite3.SQLITE_BUSY, StoreBusy),
+        (sqlite3.SQLITE_READONLY, StoreBusy),
+    ],
+)
+def test_what_sqlite_says_is_named(db: Database, code: int, kind: type[BaseException]) -> None:
+    error = sqlite3.OperationalError("as SQLite words it")
+    error.sqlite_errorcode = code
+    with pytest.raises(kind, match=str(db.path)), db.write():
+        raise error
+
+
+def test_an_io_error_for_want_of_room_is_a_full_disk(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    with pytest.raises(DiskFull), db.write():
+        monkeypatch.setattr("boxwright.content.reserve.full", lambda path: True)
+        raise error
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -10,9 +10,13 @@ import pytest
 
 from boxwright.content.local import (
     BlobMissing,
+    DiskError,
+    DiskFailing,
     DiskFull,
+    DiskReadOnly,
     IngestBusy,
     LocalStore,
+    disk_errors,
     make_directories,
     write_atomic,
 )
@@ -170,3 +174,20 @@ def test_directories_are_made_with_those_above(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         make_directories(tmp_path / "file/d")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (errno.ENOSPC, DiskFull, "No space left"),
+        (errno.EDQUOT, DiskFull, "quota"),
+        (errno.EIO, DiskFailing, "Input/output error"),
+        (errno.EROFS, DiskReadOnly, "Read-only"),
+    ],
+)
+def test_what_is_wrong_with_the_disk_is_named(code: int, kind: type[DiskError], words: str) -> None:
+    with pytest.raises(kind, match=words) as caught, disk_errors("a file"):
+        raise OSError(code, os.strerror(code))
+    assert type(caught.value) is kind and caught.value.hint
+    with pytest.raises(PermissionError), disk_errors("a file"):
+        raise PermissionError(errno.EACCES, "no")
