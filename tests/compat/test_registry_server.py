@@ -28,6 +28,7 @@ CONFIG = """
 [auth]
 htpasswd = "htpasswd"
 admins = ["root"]
+anonymous = ["**"]
 private = ["alice/private"]
 """
 

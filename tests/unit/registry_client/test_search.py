@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from boxwright.errors import Invalid
+from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.search import SearchUnsupported, search, split_term
+from boxwright.registry.server.config import Auth
+from boxwright.registry.server.users import Users
+from support_images_pushed import push_image
 from support_registry import FakeRegistry, Response, client, make_image, running
+from support_server import serving
 
 
 @pytest.fixture
@@ -77,3 +83,24 @@ def test_odd_answers(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.hook = lambda r: Response(200, {}, body) if "search" in r.path else None
     (found,) = search(client(tmp_path), f"{registry.host}/x")
     assert (found.name, found.description, found.stars) == (f"{registry.host}/a [2J", "", 0)
+
+
+@pytest.mark.parametrize("challenge", ["bearer", "basic"])
+def test_who_is_logged_in_finds_what_is_theirs_where_anybody_may_search(
+    tmp_path: Path, challenge: str
+) -> None:
+    """Such a registry asks nobody for an account."""
+    users = Users(tmp_path / "htpasswd")
+    users.put("ann", "secret", new=True)
+    auth = Auth(users.path, anonymous=("**",), private=("ann/**",), challenge=challenge)
+    login = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
+    with serving(tmp_path / "reg", auth=auth) as server:
+        for name in ("ann/app", "ann/other-app"):
+            push_image(server, name, credentials=login)
+        speaker = client(tmp_path / "nobody")
+        assert search(speaker, f"{server.host}/app") == []
+        speaker = client(tmp_path / "ann")
+        speaker.login(server.host, Credential("ann", "secret"))
+        found = {f"{server.host}/ann/app", f"{server.host}/ann/other-app"}
+        assert {f.name for f in search(speaker, f"{server.host}/app")} == found
+        assert {f"{server.host}/{name}" for name in client(tmp_path / "ann").catalog(server.host)} == found

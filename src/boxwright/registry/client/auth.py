@@ -260,6 +260,11 @@ class Authenticator:
         self._challenge: Challenge | None = None
         self._tokens: dict[tuple[str, ...], Token] = {}
 
+    @property
+    def can_introduce(self) -> bool:
+        """Whether there is an account that the registry did not ask for yet."""
+        return self._challenge is None and self._credential() is not None
+
     def header(self, scopes: Sequence[str]) -> str:
         """The Authorization header for these scopes; '' while nobody asked for any."""
         with self._lock:

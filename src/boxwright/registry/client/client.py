@@ -99,12 +99,13 @@ class RegistryClient:
 
     def catalog(self, domain: str) -> Iterator[str]:
         """Every repository of a registry (``/v2/_catalog``, which many registries restrict)."""
-        session = self.session(self.hosts.origin(domain))
+        session, scopes = self.session(self.hosts.origin(domain)), ("registry:catalog:*",)
+        session.introduce(scopes)
         yield from paged(
             session,
             session.url("/_catalog", [("n", "1000")]),
             "repositories",
-            ("registry:catalog:*",),
+            scopes,
             f"the catalog of {domain}",
         )
 

@@ -73,6 +73,7 @@ def search(
 
 def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[Found]:
     session = client.session(client.hosts.origin(host))
+    session.introduce(_SCOPES)
     try:
         found = _index(session, term, limit)
         # Some registries leave their own name out, which would make Docker Hub's repositories of them.

@@ -26,6 +26,7 @@ from boxwright.registry.client.wire import (
 from boxwright.spec.values import dataclass
 
 _MOST_REDIRECTS = 6
+_SPOKEN = (200, 403, 404, 405)  # of a question that only seeks a challenge
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_PAGE = 8 << 20  # bytes of one page of a list
 _MOST_PAGES = 10_000
@@ -168,6 +169,14 @@ class Session:
                 raise error_from(reply, what)
             wait_as_told(self._config, reply, attempt, what)
         raise AssertionError("unreachable")
+
+    def introduce(self, scopes: Sequence[str]) -> None:
+        """Before a question that everybody may ask, and that is answered as to who asks: lists are shorter for nobody in
+        particular, and a registry that answers asks for no account. It costs nothing where nobody logged in. Raises
+        what authentication raises."""
+        if self.auth.can_introduce:
+            url = self.url("/")
+            self.request("GET", url, scopes=scopes, what=f"access to {self.host.name}", ok=_SPOKEN).release()
 
     def document(
         self,
