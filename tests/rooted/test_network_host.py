@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,21 @@ def test_how_many_programs_a_start_takes(host: Host, tmp_path: Path) -> None:
     assert started == ["iptables-restore"]
     assert programs("rm", "-f", "web") == ["iptables-restore"]
     assert programs("network", "rm", "counted") == ["iptables-save", "iptables-restore"]
+
+
+def test_many_starts_and_ends_at_once_beside_a_firewall_that_is_flushed(host: Host) -> None:
+    for number in range(3):
+        host.run("network", "create", f"busy{number}")
+
+    def live(number: int) -> str:
+        name, network = f"c{number}", f"busy{number % 3}"
+        host.run("run", "-d", "--name", name, "--network", network, "-p", f"{20000 + number}:80", *WEB)
+        if number % 4 == 0:
+            host.sh("iptables -t mangle -F; iptables -t nat -F")
+        return host.run("rm", "-f", name).stderr
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(live, range(18))) == {""}
+    assert not [line for line in ours(host) if "--dport" in line]
+    host.run("network", "prune", "-f")
+    assert not ours(host)

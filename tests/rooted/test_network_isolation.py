@@ -110,6 +110,20 @@ def test_networks_are_isolated(world: World) -> None:
     assert "8090" not in world.host.out("ps") + world.host.rules()  # an internal network publishes nothing
 
 
+@pytest.mark.parametrize("asked", ["0", "1"])
+def test_whether_or_not_bridges_ask_the_rules(world: World, asked: str) -> None:
+    """With the module br_netfilter, which Docker loads, frames between ports of one bridge pass iptables too."""
+    name = "net.bridge.bridge-nf-call-iptables"
+    before = world.host.sh(f"sysctl -n {name}", check=False).strip()
+    if not before:
+        pytest.skip("br_netfilter is not loaded")
+    world.host.sh(f"sysctl -qw {name}={asked}")
+    try:
+        check(world)
+    finally:
+        world.host.sh(f"sysctl -qw {name}={before}")
+
+
 def test_a_firewall_that_was_loaded_anew_is_mended_by_the_next_start(world: World) -> None:
     before = sorted(world.host.rules().splitlines())
     for table in ("filter", "nat", "mangle", "raw"):

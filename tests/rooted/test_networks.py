@@ -231,7 +231,7 @@ def test_an_internal_network_leads_nowhere(root: Root) -> None:
 
 
 def test_network_errors(root: Root) -> None:
-    assert "already exists" in root.run("network", "create", "bridge", check=1).stderr or True
+    assert "predefined bridge network" in root.run("network", "create", "bridge", check=1).stderr
     assert "pre-defined network" in root.run("network", "rm", "bridge", check=1).stderr
     assert "network nosuch not found" in root.run("network", "inspect", "nosuch", check=1).stderr
     assert "invalid subnet" in root.run("network", "create", "--subnet", "1.2.3", "bad", check=1).stderr

@@ -254,6 +254,9 @@ class Catalog:
             if container.state.ports:
                 try:
                     firewall.publish_again(forwards(container.state.ports), container.id)
+                    # Its supervisor says that it has ended before it takes its rules away.
+                    if not container.refresh().active:
+                        firewall.forget(container.id)
                 except OSError as error:
                     raise Unavailable(
                         f"cannot publish the ports of {container.name} again: {error}"

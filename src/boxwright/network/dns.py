@@ -3,7 +3,8 @@
     DIRECTORY/<id of the network>  first line: addresses to listen at; then `id  IPv4  IPv6  names` a container
     DIRECTORY/aardvark.pid         the server, told by SIGHUP to read again; it ends by itself when no network is left
 
-The file of an internal network ends in %int: the server answers for its names only, and asks no other server. Imported by the supervisor: C modules only.
+The file of an internal network ends in %int: from aardvark-dns 1.11 on, the server answers for its names only, and asks
+no other server (containers/aardvark-dns#447). Imported by the supervisor: C modules only.
 """
 
 from __future__ import annotations

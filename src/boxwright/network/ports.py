@@ -6,13 +6,17 @@ import errno
 import os
 import socket
 
-from boxwright.errors import Conflict
+from boxwright.errors import Conflict, Unsupported
 
 _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 class PortTaken(Conflict):
     """Another program, or container, has the port."""
+
+
+class NoRelay(Unsupported):
+    """Nothing hands the protocol on from IPv6 to a container."""
 
 
 def is_free(protocol: str, address: str, port: int) -> bool:
@@ -42,7 +46,9 @@ def reserve(protocol: str, address: str, port: int) -> socket.socket:
 
 def publishable(protocol: str, address: str, port: int) -> tuple[int, list[str], socket.socket | None]:
     """The host port (0 = any free one), the addresses to publish it at, and a socket that holds it meanwhile. No address
-    is all of the host's: '' for IPv4, and '::' where there is IPv6. Raises PortTaken."""
+    is all of the host's: '' for IPv4, and '::' where there is IPv6. Raises PortTaken, NoRelay."""
+    if ":" in address and protocol == "sctp":
+        raise NoRelay("sctp ports cannot be published at IPv6 addresses: containers have IPv4 only")
     for last in (*[False] * 15, True):
         try:
             held = reserve(protocol, address, port)
