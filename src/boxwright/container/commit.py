@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from boxwright.container.records import Container, tree_of
@@ -61,9 +62,8 @@ def commit(
         base = _base(rooms, container)
         try:
             with _paused(containers, container, pause):
-                layer = tree_of(rooms, container).snapshot_layer(
-                    container.id, omit=container.refresh().placeholders
-                )
+                tree = tree_of(rooms, container)
+                layer = tree.snapshot_layer(container.id, omit=_left_out(rooms, container))
         except (BoxwrightError, OSError):
             containers.get(
                 container.id
@@ -120,15 +120,13 @@ def _paused(containers: Containers, container: Container, wanted: bool) -> Itera
 
 
 def changes(rooms: Rooms, container: Container) -> list[Change]:
-    """`diff`: A, C and D, without the mount points that the runtime made."""
-    found = list(tree_of(rooms, container).changes(container.id))
-    made = set(container.refresh().placeholders)
-    if not made:
-        return found
-    kept: list[Change] = []
-    for change in reversed(found):
-        below = any(k.path.startswith(change.path + "/") for k in kept)
-        parent = change.kind == "C" and any(path.startswith(change.path + "/") for path in made)
-        if below or not (change.path in made or parent):
-            kept.append(change)
-    return kept[::-1]
+    """`diff`: A, C and D, without the mount points that were made for it."""
+    made = container.refresh().placeholders
+    return list(tree_of(rooms, container).changes(container.id, omit=made))
+
+
+def _left_out(rooms: Rooms, container: Container) -> set[str]:
+    """What a commit leaves out: mount points, and directories that are written only because one was made in them."""
+    made = container.refresh().placeholders
+    above = {str(parent) for path in made for parent in PurePosixPath(path).parents} - {"/"}
+    return {*made, *above} - {change.path for change in changes(rooms, container)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
 from boxwright.errors import Unsupported
+from boxwright.rootfs.mountpoints import missing
 from boxwright.rootfs.root import Root
 from boxwright.runtime.host import Host
 from boxwright.spec.runtimespec import device
@@ -154,37 +155,55 @@ def seccomp(choice: str, capabilities: Iterable[str], host: Host) -> Mapping[str
     )
 
 
-def missing(root: Root, targets: Iterable[str]) -> list[str]:
-    """Those mount points, and directories above them, that the tree does not have: the runtime will make them."""
-    out: list[str] = []
-    for target in targets:
-        parts = target.strip("/").split("/")
-        for length in range(1, len(parts) + 1):
-            path = "/" + "/".join(parts[:length])
-            try:
-                root.stat(path)
-            except OSError:
-                out.append(path)
-    return sorted(set(out))
+_MARKS = ("/.dockerenv", "/etc/mtab")
 
 
-def mark(root: Root) -> list[str]:
+def unmarked(root: Root) -> list[str]:
+    """What `mark` will make."""
+    return missing(root, [_place(root, path) for path in _MARKS])
+
+
+def _place(root: Root, path: str) -> str:
+    """Where a name is, when the directories above it are links."""
+    directory, _, name = path.rpartition("/")
+    return f"{root.resolve(directory).rstrip('/')}/{name}"
+
+
+def mark(root: Root) -> None:
     """Put into the tree what Docker puts into every one that lacks it: a file by which programs know that they are in a
-    container, and the link where they look for what is mounted. Returns what was made."""
-    made = []
-    for path in ("/.dockerenv", "/etc/mtab"):
+    container, and the link where they look for what is mounted."""
+    for path in _MARKS:
         try:
             with root.parent(path) as (fd, name):
                 if path == "/.dockerenv":
-                    os.close(
-                        os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=fd)
-                    )
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                    os.close(os.open(name, flags, 0o755, dir_fd=fd))
                 else:
                     os.symlink("/proc/mounts", name, dir_fd=fd)
         except OSError:  # it is there, or the directory is not
             continue
-        made.append(path)
-    return made
+
+
+def links(root: Root, targets: Iterable[str]) -> list[str]:
+    """Those targets that are symbolic links."""
+    found = []
+    for target in targets:
+        try:
+            if stat.S_ISLNK(root.lstat(target).st_mode):
+                found.append(_place(root, target))
+        except OSError:
+            continue
+    return found
+
+
+def replace_links(root: Root, targets: Iterable[str]) -> None:
+    """Empty files in the place of links: a container's own files are at their names, as in Docker, wherever the image's
+    links lead."""
+    for target in targets:
+        with root.parent(target) as (fd, name):
+            os.unlink(name, dir_fd=fd)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=fd))
 
 
 def fill_volume(root: Root, path: str, volume: Path) -> None:

@@ -16,6 +16,7 @@ from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.network import files
+from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime import trust
@@ -121,7 +122,7 @@ class Launcher:
         container, config, merged = self._container, self._config, self._container.merged
         points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
         confinement = confine(config.security_opt, container.id, privileged=config.privileged)
-        placeholders = self._mount(points, confinement.mount_label)
+        self._mount(points, confinement.mount_label)
         namespaces, plan, addresses = self._network(supervisor)
         user = self._user()
         facts = spec.Facts(
@@ -144,6 +145,7 @@ class Launcher:
         )
         bundle = spec.make_spec(config, merged, facts)
         bundle, keep = adapt(self._runtime, bundle)
+        self._prepare(bundle["mounts"])
         (container.directory / "config.json").write_bytes(
             json.dumps(bundle).encode("utf-8", "surrogateescape")
         )
@@ -164,7 +166,7 @@ class Launcher:
             }
             if plan
             else {},
-            placeholders=tuple(placeholders),
+            placeholders=self._state.placeholders,
             trusted=facts.trust is not None,
             runtime=(
                 self._runtime.name,
@@ -199,8 +201,8 @@ class Launcher:
             "oom_files": self._oom_files(),
         }
 
-    def _mount(self, points: list[MountPoint], label: str) -> list[str]:
-        """Mount the tree and fill new volumes; returns the mount points that the tree lacks."""
+    def _mount(self, points: list[MountPoint], label: str) -> None:
+        """Mount the tree and fill new volumes."""
         from boxwright.snapshot import mount as mounting
 
         container = self._container
@@ -214,15 +216,30 @@ class Launcher:
                 for m in mounts
             ]
         mounting.attach(mounts, container.rootfs)
+        if self._state.started_at:
+            return
+        fill = set(container.record.get("fill") or ())
         with Root.at(container.rootfs) as root:
-            if not self._state.started_at:
-                fill = set(container.record.get("fill") or ())
-                for point in points:
-                    if point.target in fill:
-                        hostside.fill_volume(root, point.target, Path(point.source))
-            known = list(self._state.placeholders)
-            targets = ["/proc", "/dev", "/sys", *spec_files(), spec.INIT_TARGET, trust.TARGET]
-            return known or [*hostside.missing(root, targets), *hostside.mark(root)]
+            for point in points:
+                if point.target in fill:
+                    hostside.fill_volume(root, point.target, Path(point.source))
+
+    def _prepare(self, mounts: list[dict[str, Any]]) -> None:
+        """Make what is mounted on, and what Docker puts into every tree. Raises MountPointInvalid."""
+        rootfs = self._container.rootfs
+        with Root.at(rootfs) as root:
+            links = hostside.links(root, spec_files())
+            self._announce([*links, *hostside.unmarked(root)])
+            hostside.replace_links(root, links)
+            hostside.mark(root)
+        MountPoints().prepare(rootfs, mounts, self._announce)
+
+    def _announce(self, paths: list[str]) -> None:
+        """Remember, before it is made, what is no part of `diff` and `commit`."""
+        known = self._state.placeholders
+        if new := [path for path in paths if path not in known]:
+            self._state = replace(self._state, placeholders=(*known, *new))
+            save_state(self._container.directory, self._state)
 
     def _point(self, point: MountPoint) -> MountPoint:
         """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""

@@ -163,7 +163,7 @@ class Copied:
 
         return write_layer(self.layers, upper, owned=os.geteuid() != 0, omit=omit)
 
-    def changes(self, key: str) -> Iterator[Change]:
+    def changes(self, key: str, *, omit: Collection[str] = ()) -> Iterator[Change]:
         """See Snapshotter."""
         from boxwright.snapshot.difference import changes
 
@@ -171,9 +171,8 @@ class Copied:
         if not workspace.writable:
             return
         with _Temporary(workspace) as upper:
-            yield from changes(
-                upper, [self.layers.get(diff_id) for diff_id in workspace.layers], owned=os.geteuid() != 0
-            )
+            below = [self.layers.get(diff_id) for diff_id in workspace.layers]
+            yield from changes(upper, below, owned=os.geteuid() != 0, omit=omit)
 
     def usage(self, key: str) -> int:
         """See Snapshotter."""

@@ -78,22 +78,27 @@ def _inside(uid: int, gid: int, owned: bool) -> tuple[int, int]:
     return 0 if uid == os.geteuid() else uid, 0 if gid == os.getegid() else gid
 
 
-def changes(upper: Path, below: Sequence[Layer], *, owned: bool = False) -> Iterator[Change]:
+def changes(
+    upper: Path, below: Sequence[Layer], *, owned: bool = False, omit: Collection[str] = ()
+) -> Iterator[Change]:
     """What `upper` changes in the stack of layers, in path order.
 
     Docker's rules (moby archive.ChangesDirs): A added, C changed, D deleted; a directory is changed when its mode
     or owner is or when something in it is; a file that was opened and left as it was is not. `owned`: as for
-    `write_layer`; owners then say nothing."""
+    `write_layer`; owners then say nothing. `omit`: as for `write_layer`."""
     with LayersView(below) as view, Lent(upper, 0o500) as modes:
         fd = os.open(upper, _DIRECTORY)
         try:
-            yield from _Comparer(view, owned, modes).directory(fd, "", hidden=False)
+            yield from _Comparer(view, owned, modes, frozenset(omit)).directory(fd, "", hidden=False)
         finally:
             os.close(fd)
 
 
 class _Comparer:
-    def __init__(self, below: LayersView, owned: bool, modes: Mapping[str, int]) -> None:
+    def __init__(
+        self, below: LayersView, owned: bool, modes: Mapping[str, int], omit: frozenset[str]
+    ) -> None:
+        self._omit = omit
         self._below = below
         self._owned = owned
         self._modes = modes
@@ -129,6 +134,12 @@ class _Comparer:
                 )
             finally:
                 os.close(fd)
+        if (
+            path in self._omit
+            and not inside
+            and (stat.S_ISDIR(info.st_mode) or stat.S_ISLNK(info.st_mode) or not info.st_size)
+        ):
+            return []
         if old is None:
             return [Change(path, "A"), *inside]
         if inside or not self._same(info, old, self._modes.get(path[1:], stat.S_IMODE(info.st_mode))):

@@ -245,14 +245,14 @@ class OverlaySnapshots(ABC):
 
         return write_layer(self.layers, self._writable(key).upper, omit=omit)
 
-    def changes(self, key: str) -> Iterator[Change]:
+    def changes(self, key: str, *, omit: Collection[str] = ()) -> Iterator[Change]:
         """See Snapshotter."""
         from boxwright.snapshot.difference import changes
 
         workspace = ws.load(self.root, key)
         if not workspace.writable:
             return iter(())
-        return changes(workspace.upper, [self.layers.get(diff_id) for diff_id in workspace.layers])
+        return changes(workspace.upper, [self.layers.get(d) for d in workspace.layers], omit=omit)
 
     def usage(self, key: str) -> int:
         """See Snapshotter."""

@@ -96,8 +96,9 @@ class Snapshotter(Protocol):
         """Like commit, but the key stays usable: the changes are written out as a tar-backed layer (`commit` of a
         container, which goes on living). Empty files, links and directories at the paths of `omit` are left out."""
 
-    def changes(self, key: str) -> Iterator[Change]:
-        """What was written, against the layers below, in path order."""
+    def changes(self, key: str, *, omit: Collection[str] = ()) -> Iterator[Change]:
+        """What was written, against the layers below, in path order, without empty files, links and directories at the
+        paths of `omit`."""
 
     def usage(self, key: str) -> int:
         """Bytes of what was written, as `docker ps --size` counts: content of regular files, each inode once."""

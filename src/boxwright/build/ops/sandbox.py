@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from boxwright.build.graph import Outcome, Tree
 from boxwright.build.ops import stepmounts, stepnet
 from boxwright.build.ops.context import StepContext, layer_time
-from boxwright.build.ops.mountpoints import MountPoints
 from boxwright.build.ops.normalise import Normaliser
 from boxwright.errors import StepFailed
+from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.process import require_root

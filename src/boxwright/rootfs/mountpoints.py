@@ -1,38 +1,73 @@
-"""Places to mount on, made before a step and taken away after it: nothing of the engine's own stays in a layer."""
+"""Places to mount on, made before a process starts in a tree, and taken away or left out afterwards: nothing of the
+engine's own is in a layer.
+
+OCI runtimes make what is missing too, each in its own way: crun follows no dangling links and makes parents sticky. So
+every destination is resolved here, with the tree as its root, and made, and both mount at what is there.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from boxwright.rootfs.root import Root
+from boxwright.errors import Invalid
+from boxwright.rootfs.root import Root, UnsafePath
 
 _PSEUDO = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
+_KERNEL = (
+    "/proc",
+    "/sys",
+    "/dev",
+)  # never through a link of the tree's: runtimes refuse those, and masks go by the names
+
+
+class MountPointInvalid(Invalid):
+    """Nothing can be mounted there: a file or a circle of links is in the way."""
 
 
 class MountPoints:
-    """The mount points of one step's tree. `prepare` before the runtime starts, `clean` when it has ended and the
-    tree is still mounted, `prune` on what was written once it is not."""
+    """The mount points of one tree. `prepare` before the runtime starts, `clean` when it has ended and the tree is still
+    mounted, `prune` on what was written once it is not."""
 
     def __init__(self) -> None:
         self._made: list[tuple[str, bool]] = []  # path, whether a directory; parents first
 
-    def prepare(self, rootfs: Path, mounts: Sequence[dict[str, Any]]) -> None:
-        """Make what is missing, and replace each destination by where it really is."""
+    def prepare(
+        self,
+        rootfs: Path,
+        mounts: Sequence[dict[str, Any]],
+        announce: Callable[[list[str]], None] | None = None,
+    ) -> None:
+        """Make what is missing, and replace each destination by where it really is. `announce` is told before what will be
+        made (absolute paths). Raises MountPointInvalid."""
         with Root.at(rootfs) as root:
+            places: list[tuple[str, str, bool]] = []  # as asked for, where that is, whether a directory
             covered: list[str] = []
             for mount in mounts:
-                destination = mount["destination"]
-                if any(destination.startswith(above + "/") for above in covered):
+                asked = mount["destination"]
+                if any(asked.startswith(above + "/") for above in covered):
                     continue  # lies in a mount that hides the tree; the runtime makes it there
-                real = root.resolve(destination)
+                try:
+                    real = asked if asked in _KERNEL else root.resolve(asked)
+                except UnsafePath as error:
+                    raise MountPointInvalid(f"cannot mount at {asked}: {error}") from error
+                if any(real.startswith(above + "/") for above in covered):
+                    mount["destination"] = real
+                    continue
                 directory = mount["type"] in _PSEUDO or Path(mount["source"]).is_dir()
-                self._make(root, real, directory)
                 mount["destination"] = "/" + real.lstrip("/")
-                covered.append(mount["destination"])
+                covered += [asked.rstrip("/"), mount["destination"].rstrip("/")]
+                places.append((asked, real, directory))
+            if announce is not None:
+                announce(missing(root, [real for _, real, _ in places]))
+            for asked, real, directory in places:
+                try:
+                    self._make(root, real, directory)
+                except NotADirectoryError as error:
+                    raise MountPointInvalid(f"cannot mount at {asked}: a file is in the way") from error
 
     def _make(self, root: Root, path: str, directory: bool) -> None:
         parts = path.strip("/").split("/")
@@ -45,14 +80,8 @@ class MountPoints:
                         os.mkdir(name, 0o755, dir_fd=fd)
                         os.chmod(name, 0o755, dir_fd=fd)  # whatever the umask is
                     else:
-                        os.close(
-                            os.open(
-                                name,
-                                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                                0o644,
-                                dir_fd=fd,
-                            )
-                        )
+                        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                        os.close(os.open(name, flags, 0o644, dir_fd=fd))
                 except FileExistsError:
                     continue
                 self._made.append((here, is_directory))
@@ -96,6 +125,20 @@ class MountPoints:
                             os.rmdir(name, dir_fd=fd)
                 except OSError:
                     continue  # not copied up, or not empty
+
+
+def missing(root: Root, paths: Sequence[str]) -> list[str]:
+    """Those paths, and directories above them, that the tree does not have."""
+    out: set[str] = set()
+    for path in paths:
+        parts = path.strip("/").split("/")
+        for length in range(1, len(parts) + 1):
+            here = "/" + "/".join(parts[:length])
+            try:
+                root.lstat(here)
+            except OSError:
+                out.add(here)
+    return sorted(out)
 
 
 def _is_empty_file(fd: int, name: str) -> bool:
