@@ -37,6 +37,16 @@ def public(url: str) -> str:
     return f"{head}://{user.partition(':')[0] + '@' if at and user else ''}{host}{slash}{path}"
 
 
+def host(url: str) -> str:
+    """The server of a URL, or of ``user@server:path``. Raises GitUrlInvalid."""
+    if "://" not in url:
+        return url.partition("@")[2].partition(":")[0]
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise GitUrlInvalid(f"invalid repository URL {public(url)!r}") from error
+
+
 def split(url: str) -> tuple[str, str]:
     """The URL to tell git, and the Authorization header ('' = none) that a name and password in it stand for. Raises
     GitUrlInvalid."""

@@ -135,3 +135,40 @@ def test_what_is_elsewhere(address: str, elsewhere: bool) -> None:
     from boxwright.registry.client.guard import _is_elsewhere
 
     assert _is_elsewhere(address) == elsewhere
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/a.git",
+        "git://localhost/a",
+        "ssh://git@[::1]/a",
+        "git@127.1:a.git",
+        "http://0/a.git",
+    ],
+)
+def test_an_untrusted_build_does_not_clone_from_this_machine(engine: Engine, url: str) -> None:
+    for more in ("", "#" + "0" * 40):
+        with pytest.raises(BuildFailed, match="which is this machine"):
+            engine.build(dockerfile_data=f"FROM scratch\nADD {url}{more} /f\n".encode(), untrusted=True)
+
+
+def test_an_untrusted_build_fetches_no_submodules(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their servers are named by the repository, one below the other."""
+    from boxwright.build.ops.git import Git, GitOp, SubmodulesRefused
+
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Git, "_run", lambda self, *words: ran.append(words) or "")
+    (tmp_path / ".gitmodules").write_text('[submodule "s"]\n\tpath = s\n\turl = http://169.254.169.254/\n')
+    for wanted, allowed, fetched in ((True, True, True), (False, False, False), (False, True, False)):
+        ran.clear()
+        git = Git(GitOp("https://h/a.git", submodules=wanted), engine.settings, {}, {})
+        git.submodules = allowed
+        git.checkout(tmp_path, "0" * 40)
+        assert any("submodule" in words for words in ran) == fetched
+    git = Git(GitOp("https://h/a.git"), engine.settings, {}, {})
+    git.submodules = False
+    with pytest.raises(SubmodulesRefused):
+        git.checkout(tmp_path, "0" * 40)

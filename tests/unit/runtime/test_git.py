@@ -27,6 +27,12 @@ def test_what_is_shown_and_what_is_told(url: str, shown: str, told: str, header:
     assert git.public(url) == shown and git.split(url) == (told, header)
 
 
+def test_whose_server_it_is() -> None:
+    for url in ("https://u:p@h:1/a", "ssh://git@h/a", "git@h:a/b.git", "git://h"):
+        assert git.host(url) == "h"
+    assert git.host("ssh://git@[::1]:22/a") == "::1"
+
+
 def test_a_broken_url_is_an_error_without_its_password() -> None:
     with pytest.raises(git.GitUrlInvalid) as caught:
         git.split("https://user:hush@[h/a")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
-from boxwright.errors import Corrupt, NotFound
+from boxwright.errors import Corrupt, Denied, NotFound
 from boxwright.runtime import git as program
 from boxwright.runtime.git import public
 from boxwright.runtime.process import ProgramFailed, run
@@ -28,6 +28,10 @@ _TIMEOUT = 1800  # seconds
 
 class GitRefMissing(NotFound):
     """The repository has no such branch, tag or commit."""
+
+
+class SubmodulesRefused(Denied):
+    """An untrusted build would fetch from servers that nobody named."""
 
 
 class CommitMismatch(Corrupt):
@@ -103,7 +107,13 @@ class GitOp(BaseOp):
 
 
 def _git(op: GitOp, ctx: StepContext) -> Git:
-    return Git(op, ctx.rooms.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
+    git = Git(op, ctx.rooms.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
+    if ctx.sandbox.untrusted:
+        from boxwright.registry.client.guard import check
+
+        check(program.host(op.url))
+        git.submodules = False
+    return git
 
 
 def _mode(kind: str, mode: int) -> int:
@@ -119,6 +129,7 @@ class Git:
     ) -> None:
         self._op, self._settings, self._secrets, self._ssh = op, settings, secrets, ssh
         self._url, self._authorization = program.split(op.url)
+        self.submodules = True  # whether they may be fetched
 
     def commit(self) -> str:
         """The commit that the reference means now. Raises GitRefMissing, CommitMismatch, ProgramFailed."""
@@ -158,6 +169,11 @@ class Git:
             self._run(*at, "fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         self._run(*at, "checkout", "-q", commit)
         if self._op.submodules and (directory / ".gitmodules").is_file():
+            if not self.submodules:
+                raise SubmodulesRefused(
+                    f"repository {public(self._op.url)} has submodules, whose servers an untrusted build cannot check",
+                    hint="write ?submodules=false behind its URL, or clone it in a RUN step",
+                )
             self._run(*at, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
 
     def _run(self, *words: str) -> str:

@@ -43,15 +43,37 @@ def guard(manager: urllib3.PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
+def check(host: str) -> None:
+    """For a program that makes its own connections: every address that a name has now. Raises LocalAddress; a name that
+    has none is for the program to find out."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return
+    for family, kind, _, _, address in found:
+        with socket.socket(family, kind) as probe:
+            try:
+                probe.connect((address[0], 9, *address[2:]))  # nothing is sent
+            except OSError:
+                if _is_elsewhere(str(address[0])):
+                    continue  # no way there
+                raise _refused(host, str(address[0])) from None
+            _checked(probe, host)
+
+
+def _refused(host: str, address: str) -> LocalAddress:
+    return LocalAddress(
+        f"{host} is at {address}, which is this machine or its link",
+        hint="an untrusted build may not fetch from there",
+    )
+
+
 def _checked(connection: socket.socket, host: str) -> socket.socket:
     peer, own = connection.getpeername()[0], connection.getsockname()[0]
     # Whoever speaks to an address of his own speaks from it.
     if peer == own or not _is_elsewhere(peer):
         connection.close()
-        raise LocalAddress(
-            f"{host} is at {peer}, which is this machine or its link",
-            hint="an untrusted build may not fetch from there",
-        )
+        raise _refused(host, peer)
     return connection
 
 
