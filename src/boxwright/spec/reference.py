@@ -113,6 +113,11 @@ class Reference:
         return replace(self, tag="", digest=str(digest))
 
 
+def is_tag(text: str) -> bool:
+    """Whether the text can be a tag."""
+    return _TAG_ONLY.match(text) is not None
+
+
 def split_domain(text: str) -> tuple[str, str]:
     """Split a user's name into domain and path, adding ``docker.io`` and ``library/`` where Docker does."""
     head, slash, rest = text.partition("/")

@@ -69,7 +69,7 @@ def test_applied_to_what_is_there(layers: LayerStore, tmp_path: Path) -> None:
     unpack(
         ingest(
             layers,
-            member("keep/", D, mode=0o700),
+            member("keep/", D, mode=0o700, mtime=5),
             member("keep/a", data=b"old"),
             member("gone/deep/x"),
             member("opq/old"),
@@ -101,6 +101,7 @@ def test_applied_to_what_is_there(layers: LayerStore, tmp_path: Path) -> None:
     )
     found = census(target)
     assert set(found) == {"", "keep", "keep/a", "opq", "opq/new", "f2d", "f2d/x", "d2f", "l", "l/in"}
+    assert os.stat(target / "keep").st_mtime == 5, "what the layer only implies keeps its time"
     assert found["keep/a"][5] == b"new" and found["keep"][0] == "0o40700" and found["l"][0].startswith("0o4")
 
 

@@ -175,6 +175,35 @@ def test_may_be_sent_to() -> None:
     assert may_be_sent_to("10.1.2.3", "192.168.0.1") and not may_be_sent_to("192.168.0.1", "8.8.8.8")
 
 
+@pytest.mark.parametrize(
+    "target",
+    (
+        "127.1 2130706433 0x7f000001 0177.0.0.1 LOCALHOST. a.localhost. 0 0.0.0.0 [::] "
+        "0xa9fea9fe 2852039166 ::ffff:a9fe:a9fe fe80::1%25eth0 ff02::1"
+    ).split(),
+)
+def test_no_spelling_leads_to_this_machine_or_its_link(target: str) -> None:
+    assert not may_be_sent_to(target, "8.8.8.8")
+    assert not may_be_sent_to(target, "registry.example.invalid")
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [("127.0.0.1", False), ("169.254.169.254", False), ("::1", False), ("8.8.8.8", True), ("10.0.0.1", True)],
+)
+def test_a_name_leads_no_further_than_its_address(
+    monkeypatch: pytest.MonkeyPatch, address: str, allowed: bool
+) -> None:
+    names = {b"there.example": address, b"outside.example": "8.8.4.4", b"here.example": "127.0.0.1"}
+
+    def look_up(host: bytes, *rest: object, **more: object) -> list[tuple[object, ...]]:
+        return [(0, 0, 0, "", (names[host], 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    assert may_be_sent_to("there.example", "outside.example") is allowed
+    assert may_be_sent_to("there.example", "here.example") is (address != "169.254.169.254")
+
+
 # --- with a token server ----------------------------------------------------------------------------
 
 

@@ -342,11 +342,12 @@ def test_urls_that_are_none(http: Http, url: str) -> None:
         http.send("GET", url)
 
 
+@pytest.mark.parametrize("flows", [False, True])
 @pytest.mark.parametrize("value", ["a\r\nEvil: b", "a\nb", "a\0", "\x1b[2J", "€"])
-def test_a_header_holds_no_other(peer: Callable[..., Peer], http: Http, value: str) -> None:
+def test_a_header_holds_no_other(peer: Callable[..., Peer], http: Http, value: str, flows: bool) -> None:
     there = peer([OK])
     with pytest.raises(Invalid):
-        http.send("GET", f"http://{there.host}/", headers={"Accept": value})
+        http.send("GET", f"http://{there.host}/", headers={"Accept": value}, flows=flows)
     assert there.asked == []
 
 

@@ -965,6 +965,8 @@ def test_the_digest_decides_where_lengths_disagree(registry: FakeRegistry, tmp_p
         '<http://internal.invalid:99{}>; rel="next"',
         '<https://{}>; rel="next"',
         '<http://internal.invalid:99999{}>; rel="next"',
+        '<http://[{}>; rel="next"',
+        '<//other.invalid{}>; rel="next"',
     ],
 )
 def test_the_next_page_is_on_the_same_host(registry: FakeRegistry, tmp_path: Path, link: str) -> None:
@@ -1078,3 +1080,83 @@ def test_a_port_of_this_machine_may_speak_tls(tmp_path: Path) -> None:
         speaker = client(tmp_path)
         speaker.remote(ref(registry, "a/b")).resolve(f"{registry.host}/a/b:1")
         assert speaker.session(speaker.hosts.origin(registry.host, "a/b")).origin.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://h:99999/", "//[::1/", "http://:80/", "http://a b/", "http://\u212a/"]
+)
+@pytest.mark.parametrize("how", ["redirect", "upload", "realm", "foreign", "link"])
+def test_urls_of_a_registry_that_are_none(registry: FakeRegistry, tmp_path: Path, url: str, how: str) -> None:
+    """A sentence, whatever stands where a URL is wanted."""
+    registry.add_image("a/b", "1", IMAGE)
+    raw = url.encode("utf-8").decode("latin-1")
+    answers = {
+        "redirect": ("GET", Response(307, {"Location": raw})),
+        "upload": ("POST", Response(202, {"Location": raw})),
+        "realm": ("GET", Response(401, {"WWW-Authenticate": f'Bearer realm="{raw}"'})),
+        "link": ("GET", Response(200, {"Link": f'<{raw}>; rel="next"'}, b'{"tags": ["1"]}')),
+    }
+    if how in answers:
+        method, answer = answers[how]
+        registry.hook = lambda r: answer if r.method == method and r.path != "/v2/" else None
+    remote = client(tmp_path, tries=1).remote(ref(registry, "a/b"), push=True)
+    if how == "link":
+        assert remote.first_tags()[0] == ["1"]
+        return
+    with pytest.raises(BoxwrightError):
+        if how == "upload":
+            remote.push(Descriptor.of(b"x", mt.OCI_LAYER), io.BytesIO(b"x"))
+        elif how == "foreign":
+            kind = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+            with remote.open(Descriptor(kind, Digest.of(b"x"), 1, urls=(url,))) as body:
+                body.read()
+        else:
+            remote.manifest(f"{registry.host}/a/b:1")
+
+
+def test_lists_without_an_end(registry: FakeRegistry, tmp_path: Path) -> None:
+    pages = iter(range(10**6))
+    body = json.dumps({"tags": ["t" * 1_000_000] * 7}).encode()
+    registry.hook = lambda r: (
+        Response(200, {"Link": f'<?n={next(pages)}>; rel="next"'}, body) if "/tags/" in r.path else None
+    )
+    with pytest.raises(BoxwrightError, match="lists more than"):
+        client(tmp_path).remote(ref(registry, "a/b")).tags()
+
+
+def test_referrers_without_an_end(registry: FakeRegistry, tmp_path: Path) -> None:
+    entry = Descriptor(mt.OCI_MANIFEST, Digest.of(b""), 2)
+    raw = Index.compose([entry] * 3000).raw
+    pages = iter(range(10**6))
+    registry.hook = lambda r: (
+        Response(200, {"Content-Type": mt.OCI_INDEX, "Link": f'<?n={next(pages)}>; rel="next"'}, raw)
+        if "/referrers/" in r.path
+        else None
+    )
+    with pytest.raises(BoxwrightError, match="more than"):
+        client(tmp_path).remote(ref(registry, "a/b")).referrers(Digest.of(b"x"))
+
+
+def test_secrets_of_a_url_are_not_in_a_message(registry: FakeRegistry, tmp_path: Path) -> None:
+    def hook(request: Request) -> Response | None:
+        if request.path == "/elsewhere":
+            return Response(200, {}, b"x" * (9 << 20))
+        return (
+            Response(307, {"Location": "/elsewhere?signature=s3cret"}) if "/tags/" in request.path else None
+        )
+
+    registry.hook = hook
+    with pytest.raises(BoxwrightError) as caught:
+        client(tmp_path).remote(ref(registry, "a/b")).tags()
+    assert "elsewhere" in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\ud800", "-flag", "", "a b", "x" * 129, {}, None])
+def test_a_list_of_tags_has_tags(registry: FakeRegistry, tmp_path: Path, name: object) -> None:
+    body = json.dumps({"tags": ["1", name]}).encode()
+    registry.hook = lambda r: Response(200, {}, body) if "/tags/" in r.path else None
+    remote = client(tmp_path).remote(ref(registry, "a/b"))
+    with pytest.raises(BoxwrightError, match="no tag") as caught:
+        remote.tags()
+    assert str(caught.value).isprintable()
+    assert remote.first_tags()[0] == ["1"]

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ipaddress
+    from ipaddress import IPv4Address, IPv6Address
+
+    Address = IPv4Address | IPv6Address
 
 
 def proxy_for(scheme: str, host: str, port: int | None, proxies: Mapping[str, str]) -> str:
@@ -44,20 +47,36 @@ def _excluded(host: str, port: int | None, rules: Iterable[str]) -> bool:
     return False
 
 
-def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host literally is; None for a name."""
-    bare = host.strip("[]").partition("%")[0]
-    if bare.strip("0123456789abcdefABCDEF:."):
-        return None
-    import ipaddress
-
+def split(url: str, base: str = "") -> SplitResult | None:
+    """The parts of a URL, seen from `base` when it is relative; None for what is none: brackets that do not match, a port
+    beyond all ports."""
     try:
-        return ipaddress.ip_address(bare)
+        parts = urlsplit(urljoin(base, url) if base else url)
+        return parts if parts.port != 0 else None
     except ValueError:
         return None
 
 
-def within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str) -> bool:
+def address_of(host: str) -> Address | None:
+    """The address that a host literally is, in any spelling that the system takes for one (``127.1``, ``0x7f000001``,
+    IPv4 within IPv6); None for a name."""
+    bare = host.strip("[]").partition("%")[0]
+    if bare.lower().strip("0123456789abcdef:.x"):
+        return None
+    import ipaddress
+    import socket
+
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(bare))
+        except (OSError, UnicodeError):
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def within(address: Address, network: str) -> bool:
     """Whether the address lies in a network as ``10.0.0.0/8``; what is no network holds nothing."""
     import ipaddress
 
@@ -70,28 +89,26 @@ def within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str)
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine by its very spelling."""
     address = address_of(host)
-    return (
-        host.lower() == "localhost"
-        or host.lower().endswith(".localhost")
-        or (address is not None and address.is_loopback)
-    )
+    name = host.lower().removesuffix(".")
+    return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)
 
 
 def may_be_sent_to(target: str, from_host: str) -> bool:
     """Whether a peer may send us on to `target` (a host without port): by redirect, upload location or token realm.
 
-    A public registry must not make us call addresses inside our own network (server-side request forgery);
-    link-local addresses, where clouds keep their secrets, are never called on anybody's word.
+    A public registry must not make us call addresses inside our own network (server-side request forgery); this machine
+    and link-local addresses, where clouds keep their secrets, are not called on the word of somebody elsewhere, whatever
+    name they are given.
     """
     if target.lower() == from_host.lower():
         return True
-    address = address_of(target)
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):
+    literal = address_of(target)
+    found = [literal] if literal is not None else _looked_up(target)
+    if any(a.is_link_local or a.is_multicast or a.is_unspecified for a in found):
         return False
-    if is_loopback(target):
-        return is_loopback(from_host)
-    if address is not None and not address.is_global:
+    if is_loopback(target) or any(a.is_loopback for a in found):
+        return is_loopback(from_host) or any(a.is_loopback for a in _looked_up(from_host))
+    if literal is not None and not literal.is_global:
         return is_loopback(from_host) or _is_inside(from_host)
     return True
 
@@ -101,11 +118,18 @@ def _is_inside(host: str) -> bool:
     address = address_of(host)
     if address is not None:
         return not address.is_global
+    addresses = _looked_up(host)
+    return bool(addresses) and not any(a.is_global for a in addresses)
+
+
+def _looked_up(host: str) -> list[Address]:
+    """The addresses of a name; none when it has none that this machine knows (a proxy may)."""
     import socket
 
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except OSError:
-        return False
-    addresses = [a for text in found if (a := address_of(str(text))) is not None]
-    return bool(addresses) and not any(a.is_global for a in addresses)
+        found = {
+            str(info[4][0]) for info in socket.getaddrinfo(host.encode("idna"), None, type=socket.SOCK_STREAM)
+        }
+    except (OSError, UnicodeError):
+        return []
+    return [a for text in found if (a := address_of(text)) is not None]

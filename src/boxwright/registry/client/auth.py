@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from urllib.parse import quote, urlencode, urlsplit
 
 from boxwright.errors import Denied, Unauthorized, Unavailable
-from boxwright.registry.client.addresses import is_loopback, may_be_sent_to
+from boxwright.registry.client.addresses import is_loopback, may_be_sent_to, split
 from boxwright.spec.values import dataclass
 
 CLIENT_ID = "boxwright"
@@ -137,14 +137,21 @@ def check_realm(realm: str, registry: str) -> None:
     HTTPS always; plain HTTP only when the registry is itself spoken to in plain text and it is the same host,
     or both are this machine. Nobody may name an address inside our network from outside.
     """
-    to, of = urlsplit(realm), urlsplit(registry)
-    host, own = to.hostname or "", of.hostname or ""
+    to, of = split(realm), urlsplit(registry)
+    host, own = (to.hostname or "") if to else "", of.hostname or ""
     plain = (
-        to.scheme == "http"
+        to is not None
+        and to.scheme == "http"
         and of.scheme == "http"
         and (host == own or (is_loopback(host) and is_loopback(own)))
     )
-    if not host or to.username or (to.scheme != "https" and not plain) or not may_be_sent_to(host, own):
+    if (
+        to is None
+        or not host
+        or to.username
+        or (to.scheme != "https" and not plain)
+        or not may_be_sent_to(host, own)
+    ):
         raise RealmRefused(
             f"{of.netloc} wants credentials to be sent to {realm[:200]!r}, which is not safe",
             hint="a token server must be reached by https, or be the registry itself",

@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from boxwright.registry.client.addresses import split
 from boxwright.registry.client.endpoint import (
     ALL,
     HUB,
@@ -106,8 +106,8 @@ def containerd(hosts: Maker, domain: str, path: str) -> Mirrored | None:
 def _containerd_host(
     hosts: Maker, file: Path, url: str, table: Mapping[str, Any], domain: str, path: str
 ) -> Endpoint:
-    parts = urlsplit(url if "://" in url else "https://" + url)
-    if not parts.netloc or parts.scheme not in ("http", "https"):
+    parts = split(url if "://" in url else "https://" + url)
+    if parts is None or not parts.netloc or parts.scheme not in ("http", "https"):
         raise HostsInvalid(f"{file}: {url!r} is no host: wanted http[s]://host[:port]")
     host = hosts.host(parts.netloc, scheme=parts.scheme)
     own = HUB_HOST if domain == HUB else domain

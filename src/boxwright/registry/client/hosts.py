@@ -8,10 +8,9 @@ a host is insecure when any of them says so.
 from __future__ import annotations
 
 from functools import cached_property
-from urllib.parse import urlsplit
 
 from boxwright.registry.client import dialects
-from boxwright.registry.client.addresses import address_of, is_loopback, within
+from boxwright.registry.client.addresses import address_of, is_loopback, split, within
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB, HUB_HOST, READ, Endpoint, Host, HostsInvalid, Mirrored
 from boxwright.registry.client.peers import Tls
@@ -59,8 +58,8 @@ class Hosts:
 
     def mirror(self, url: str, path: str, *, namespace: str = "") -> Endpoint:
         """A mirror given as ``https://host[:port][/prefix]`` or without scheme; a prefix goes before the repository."""
-        parts = urlsplit(url if "://" in url else "//" + url)
-        if not parts.netloc or parts.scheme not in ("", "http", "https"):
+        parts = split(url if "://" in url else "//" + url)
+        if parts is None or not parts.netloc or parts.scheme not in ("", "http", "https"):
             raise HostsInvalid(f"{url!r} is no mirror: wanted http[s]://host[:port][/prefix]")
         prefix = parts.path.strip("/").removeprefix("v2").strip("/")
         host = self.host(parts.netloc.rpartition("@")[2], scheme=parts.scheme)

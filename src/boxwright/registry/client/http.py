@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from boxwright.errors import Invalid
-from boxwright.registry.client.addresses import proxy_for
+from boxwright.registry.client.addresses import proxy_for, split
 from boxwright.registry.client.config import ClientConfig
-from boxwright.registry.client.http1 import Small, serves
+from boxwright.registry.client.http1 import Small, check_headers, serves
 from boxwright.registry.client.peers import ORDINARY, NotHttp, PeerUnreachable, ResponseTooLarge, Tls
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class Reply:
         return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
 
     @property
+    def place(self) -> str:
+        """The URL for a message: what stands behind the path may be a secret of its own."""
+        return self.url.partition("?")[0]
+
+    @property
     def coded(self) -> bool:
         """Whether the peer says that it compressed the body, which nobody asked for."""
         return self.header("Content-Encoding").strip().lower() not in ("", "identity")
@@ -112,7 +117,7 @@ class Reply:
         if (self.length or 0) > limit:
             self.close()
             raise ResponseTooLarge(
-                f"{self.url} answers with {self.length} bytes; at most {limit} are accepted"
+                f"{self.place} answers with {self.length} bytes; at most {limit} are accepted"
             )
         self.decode()
         parts: list[bytes] = []
@@ -122,7 +127,7 @@ class Reply:
             total += len(data)
             if total > limit:
                 self.close()
-                raise ResponseTooLarge(f"{self.url} answers with more than {limit} bytes")
+                raise ResponseTooLarge(f"{self.place} answers with more than {limit} bytes")
         self.release()
         return b"".join(parts)
 
@@ -164,11 +169,10 @@ class Http:
     ) -> Reply:
         """One request, one response, redirects not followed; `patience` = seconds of silence, `connect` = seconds for a
         connection; `flows` says that the answer may be large. Raises PeerUnreachable, NotTls, NotHttp, UntrustedPeer, Invalid."""
-        try:
-            parts = urlsplit(url)
-            proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port, self._config.proxies)
-        except ValueError as error:  # a port beyond all ports, brackets that do not match
-            raise Invalid(f"invalid URL {url[:200]!r}") from error
+        parts = split(url)
+        if parts is None:
+            raise Invalid(f"invalid URL {url[:200]!r}")
+        proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port, self._config.proxies)
         timeouts = connect or self._config.connect_timeout, patience or self._config.read_timeout
         all_headers = {
             "User-Agent": self._config.user_agent,
@@ -176,6 +180,7 @@ class Http:
             **(headers or {}),
         }
         if flows or proxy or self._guarded or not serves(parts, body):
+            check_headers(all_headers, parts.netloc)
             answer = self._flowing().send(
                 method, url, all_headers, body, tls=tls, proxy=proxy, timeouts=timeouts
             )

@@ -403,13 +403,22 @@ def _request(method: str, url: SplitResult, headers: Mapping[str, str], body: by
     if "content-length" not in named and (body is not None or method in ("POST", "PUT", "PATCH")):
         lines.append(f"Content-Length: {len(body or b'')}")
     lines += [f"{name}: {value}" for name, value in headers.items()]
+    return b"\r\n".join([*_lines(lines, host), b"", body or b""])
+
+
+def check_headers(headers: Mapping[str, str], host: str) -> None:
+    """Refuse, whoever sends them, headers that would be others as well. Raises Invalid."""
+    _lines([f"{name}: {value}" for name, value in headers.items()], host)
+
+
+def _lines(lines: list[str], host: str) -> list[bytes]:
     try:
         raw = [line.encode("latin-1") for line in lines]
     except UnicodeEncodeError as error:
         raise Invalid(f"the request to {host} has a header that is not text of HTTP") from error
     if any(map(_controls, raw)):
         raise Invalid(f"the request to {host} has a header with a control character")
-    return b"\r\n".join([*raw, b"", body or b""])
+    return raw
 
 
 class _failing:

@@ -12,6 +12,7 @@ import urllib3
 from urllib3 import exceptions as e
 
 from boxwright.errors import Invalid, Unavailable
+from boxwright.registry.client.addresses import split
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.peers import (
     NobodyThere,
@@ -121,7 +122,9 @@ class Library:
 
 
 def _proxied(proxy: str, more: dict[str, Any]) -> urllib3.PoolManager:
-    parts = urlsplit(proxy if "://" in proxy else "http://" + proxy)
+    parts = split(proxy if "://" in proxy else "http://" + proxy)
+    if parts is None:
+        raise Invalid("the proxy's URL is none", hint="look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY")
     if parts.scheme not in ("http", "https"):
         raise Invalid(
             f"the proxy {parts.scheme}://{parts.hostname} is of a kind that is not spoken here",

@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
-from boxwright.registry.client.addresses import may_be_sent_to
+from boxwright.registry.client.addresses import may_be_sent_to, split
 from boxwright.registry.client.auth import scope_for
 from boxwright.registry.client.endpoint import Endpoint
 from boxwright.registry.client.http import Reply
@@ -23,7 +23,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
-from boxwright.spec.reference import Reference
+from boxwright.spec.reference import Reference, is_tag
 from boxwright.spec.values import replace
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ACCEPT = ", ".join((mt.OCI_INDEX, mt.OCI_MANIFEST, mt.DOCKER_LIST, mt.DOCKER_MANIFEST, "*/*"))
 _KNOWN = mt.INDEXES | mt.MANIFESTS | {mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED}
+_MOST_REFERRERS = 4096
 _TRY_NEXT = (NotFound, Unavailable, Unauthorized, Denied, Unsupported, RegistryRefused)
 
 
@@ -115,9 +116,11 @@ class Remote:
 
         def ask(endpoint: Endpoint, session: Session, again: bool) -> list[str]:
             url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
-            return list(
-                paged(session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}")
-            )
+            what = f"tags of {self.reference.familiar_name}"
+            tags = list(paged(session, url, "tags", self._scopes(endpoint), what))
+            if odd := [tag for tag in tags if not is_tag(tag)]:
+                raise RegistryRefused(f"{what}: {session.host.name} lists {odd[0][:100]!a}, which is no tag")
+            return tags
 
         return self._read("resolve", False, ask, mirrors=False)
 
@@ -128,7 +131,7 @@ class Remote:
         tags, following = one_page(
             session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"
         )
-        return tags, not following
+        return [tag for tag in tags if is_tag(tag)], not following
 
     def beside(self, tag: str) -> str:
         """See content.store.Neighbouring."""
@@ -193,7 +196,7 @@ class Remote:
             if reply.status == 201:
                 return True
             if location:  # not mounted, but a session was opened: push into it
-                self._sessions[desc.digest] = session.checked(urljoin(reply.url, location), reply.url)
+                self._sessions[desc.digest] = session.checked(location, reply.url)
         return False
 
     def push(self, desc: Descriptor, body: BinaryIO) -> None:
@@ -410,9 +413,10 @@ class Remote:
         """The first of a foreign layer's URLs that answers; nothing of ours is sent there."""
         home = self._endpoints[-1].host.name.rpartition(":")[0] or self._endpoints[-1].host.name
         for url in desc.urls:
-            parts = urlsplit(url)
+            parts = split(url)
             if (
-                parts.scheme not in ("http", "https")
+                parts is None
+                or parts.scheme not in ("http", "https")
                 or not parts.hostname
                 or not may_be_sent_to(parts.hostname, home)
             ):
@@ -476,6 +480,8 @@ class Remote:
                 following = next_link(reply)
                 content = parse(raw, mt.OCI_INDEX)
                 found += content.references()
+                if len(found) > _MOST_REFERRERS:
+                    raise RegistryRefused(f"referrers of {digest}: there are more than {_MOST_REFERRERS}")
                 if not following:
                     return found
                 url = following

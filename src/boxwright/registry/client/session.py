@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from boxwright.errors import Denied, Unavailable
-from boxwright.registry.client.addresses import is_loopback, may_be_sent_to
+from boxwright.registry.client.addresses import is_loopback, may_be_sent_to, split
 from boxwright.registry.client.auth import Answer, Ask, Authenticator, Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import Host
@@ -18,6 +18,7 @@ from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable
 from boxwright.registry.client.wire import (
     TRANSIENT,
     RateLimited,
+    RegistryRefused,
     error_from,
     json_object,
     next_link,
@@ -30,6 +31,7 @@ _SPOKEN = (200, 403, 404, 405)  # of a question that only seeks a challenge
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_PAGE = 8 << 20  # bytes of one page of a list
 _MOST_PAGES = 10_000
+_LONGEST_LIST = 64 << 20  # characters of all pages
 _LONGEST_TOKEN = 1 << 20  # bytes of a token server's answer
 
 
@@ -257,17 +259,13 @@ class Session:
             if reply.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
                 return reply
             reply.release()
-            url = self.checked(urljoin(url, target), url)
+            url = self.checked(target, url)
         raise RedirectRefused(f"{self.host.name} redirects more than {_MOST_REDIRECTS} times")
 
     def checked(self, target: str, source: str) -> str:
-        """A URL that the registry sends us to, if we may go there. Raises RedirectRefused."""
-        to, of = urlsplit(target), urlsplit(source)
-        try:
-            usable = to.scheme in ("http", "https") and bool(to.hostname) and not to.username and to.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
+        """The URL that an answer of `source` sends us to, if we may go there. Raises RedirectRefused."""
+        to, of = split(target, source), urlsplit(source)
+        if to is None or to.scheme not in ("http", "https") or not to.hostname or to.username:
             raise RedirectRefused(f"{of.netloc} sends us to {target[:200]!r}, which is no usable address")
         if to.scheme == "http" and of.scheme == "https" and to.hostname == of.hostname and to.port is None:
             # A registry behind a proxy that does not tell it about TLS; only the scheme is wrong.
@@ -279,7 +277,7 @@ class Session:
                 f"{of.netloc} sends us to the private address {to.netloc}",
                 hint="a registry outside must not reach into your network through you",
             )
-        return target
+        return to.geturl()
 
 
 class _TokenServer:
@@ -337,15 +335,22 @@ def one_page(
     """The strings under `key`, and the URL of the next page ('' on the last). Raises what Session.request raises."""
     reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
     values = json_object(raw, what).get(key)
-    return [str(v) for v in values] if isinstance(values, list) else [], next_link(reply)
+    names = values if isinstance(values, list) else []
+    return [name if isinstance(name, str) else "" for name in names], next_link(reply)
 
 
 def paged(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
     """The strings under `key` of every page of a list. Raises what Session.request raises."""
     seen: set[str] = set()
+    left = _LONGEST_LIST
     for _ in range(_MOST_PAGES):
         values, following = one_page(session, url, key, scopes, what)
         yield from values
+        left -= sum(map(len, values))
+        if left < 0:
+            raise RegistryRefused(
+                f"{what}: {session.host.name} lists more than {_LONGEST_LIST} bytes of them"
+            )
         seen.add(url)
         if not following or following in seen:
             return

@@ -14,7 +14,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urljoin
 
 from boxwright.content.local import disk_errors
 from boxwright.content.store import Rewindable
@@ -263,4 +262,4 @@ class Upload:
         reply.release()
         if not given:
             return self.location
-        return self.session.checked(urljoin(reply.url, given), reply.url)
+        return self.session.checked(given, reply.url)

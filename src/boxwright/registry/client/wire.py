@@ -128,11 +128,8 @@ def next_link(reply: Reply) -> str:
         for match in re.finditer(r"<([^<>]*)>((?:\s*;\s*[^,;<>]*)*)", value):
             relations = re.search(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,]*))", match[2], re.I)
             if relations and "next" in (relations[1] or relations[2] or "").lower().split():
-                try:
-                    there = urlsplit(urljoin(reply.url, match[1]))
-                except ValueError:
-                    return ""
-                return urlsplit(reply.url)._replace(path=there.path, query=there.query, fragment="").geturl()
+                path = re.sub(r"\A(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*", "", match[1])
+                return urljoin(reply.url, path or "/").partition("#")[0]
     return ""
 
 
