@@ -449,3 +449,29 @@ def test_a_working_directory_that_is_a_file(engine: Engine) -> None:
     engine.build(dockerfile_data=b"FROM busybox\nWORKDIR /w\n", tags=("base",))
     done = Build(engine, "FROM base\nRUN cd / && rmdir /w && touch /w\nRUN pwd\n")
     assert "cannot make the working directory /w: it is there and is not a directory" in str(done.error)
+
+
+def test_a_missing_command_is_named_with_its_package(engine: Engine, tmp_path: Path) -> None:
+    """As the Dockerfile of every course needs it, whose base has no pip3."""
+    prepare = b"FROM busybox\nRUN mkdir -p /etc && echo ID=debian > /etc/os-release\n"
+    engine.build(dockerfile_data=prepare, tags=("ubuntu:latest",))
+    (tmp_path / "app").mkdir()
+    for name in ("requirements.txt", "app.py"):
+        (tmp_path / "app" / name).write_text("")
+    course = """\
+FROM ubuntu:latest
+COPY requirements.txt /app/
+COPY app.py /app/
+RUN true && true -y python3
+RUN pip3 install -r /app/requirements.txt
+CMD ["python3", "/app/app.py"]
+"""
+    wanted = "pip3 is in the package python3-pip: RUN apt-get update && apt-get install -y python3-pip"
+    done = Build(engine, course, tmp_path / "app")
+    assert done.error is not None and done.error.hint == wanted and ">>> RUN pip3" in done.error.render()
+    done = Build(engine, 'FROM ubuntu:latest\nRUN ["pip3", "install"]\n')
+    assert done.error is not None and done.error.hint == wanted
+    done = Build(engine, "FROM busybox\nRUN pip3 install\n")
+    assert (
+        done.error is not None and done.error.hint == "pip3 is not in the image; install it in a step before"
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boxwright.build.graph import Outcome, Tree
-from boxwright.build.ops import stepmounts, stepnet
+from boxwright.build.ops import missing, stepmounts, stepnet
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.build.ops.normalise import Normaliser
 from boxwright.errors import StepFailed
@@ -158,7 +158,8 @@ def _forget_killed(directory: Path) -> None:
 
 
 def _run(step: Step, spec: dict[str, Any]) -> int:
-    """Returns how many bytes the step said. Raises StepFailed."""
+    """Returns how many bytes the step said. Raises StepFailed, ExecutableMissing."""
+    from boxwright.runtime.oci import ExecutableMissing
     from boxwright.runtime.step import run_step
 
     said = bytearray()
@@ -171,25 +172,32 @@ def _run(step: Step, spec: dict[str, Any]) -> int:
         del said[:-_LOG_IN_ERROR]
         step.ctx.log(stream, data)
 
-    code = run_step(
-        step.ctx.rooms.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel
-    )
+    try:
+        code = run_step(
+            step.ctx.rooms.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel
+        )
+    except ExecutableMissing as error:
+        with Root.at(step.rootfs) as root:
+            error.hint = error.hint or missing.hint(missing.checked(step.op.argv[0]), root)
+        raise
     if code:
         command = " ".join(step.op.argv)
+        text = said.decode("utf-8", "replace")
         raise StepFailed(
             f'process "{command}" did not complete successfully: exit code: {code}',
             code=code,
-            log=said.decode("utf-8", "replace"),
-            hint=_hint(code),
+            log=text,
+            hint=_hint(step, code, text),
         )
     return total
 
 
-def _hint(code: int) -> str:
+def _hint(step: Step, code: int, said: str) -> str:
     if code == 137:
         return "the process was killed, perhaps because memory ran out"
     if code == 127:
-        return "a program was not found in the image"
+        with Root.at(step.rootfs) as root:
+            return missing.hint(missing.command_of(said), root)
     return ""
 
 
