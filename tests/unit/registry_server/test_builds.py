@@ -215,7 +215,21 @@ def test_a_relative_storage_is_the_same_for_the_build(
         client("POST", "/api/builds/acme/web?secret=shared", b"")
         (build,) = ended(client, "acme/web")
         log = client("GET", f"/api/builds/acme/web?log={build['id']}").body.decode()
-        assert log == f"{tmp_path}/reg/builder\n"
+        assert log == f"{tmp_path}/reg/builders/acme\n"
+
+
+def test_each_namespace_has_a_store_of_its_own(tmp_path: Path) -> None:
+    """What one pulled or cached, another would find there."""
+    show = [sys.executable, "-c", "import os; print(os.environ['BOXWRIGHT_ROOT'])"]
+    roots = {}
+    with serving(tmp_path, **settings(show)) as client:
+        for name in ("acme/web", "acme/deep/api", "bob/web", "web", "library/web"):
+            link(client, name)
+            client("POST", f"/api/builds/{name}?secret=shared", b"")
+            (build,) = ended(client, name)
+            roots[name] = client("GET", f"/api/builds/{name}?log={build['id']}").body
+    assert roots["acme/web"] == roots["acme/deep/api"] and roots["web"] == roots["library/web"]
+    assert len(set(roots.values())) == 3
 
 
 def test_a_program_that_cannot_be_started_is_a_failed_build(registry: Client, tmp_path: Path) -> None:

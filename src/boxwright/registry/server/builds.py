@@ -232,7 +232,6 @@ def command_builder(service: Service) -> Builder:
     settings = service.config.other.get("build", {})
     own = settings.get("command")
     command = [str(word) for word in own] if isinstance(own, list) and own else list(_COMMAND)
-    root = service.config.storage / "builder"
 
     def build(link: Link, log: Path, home: Path, stop: threading.Event) -> int | None:
         from boxwright.runtime.process import USUAL_PATH
@@ -242,7 +241,8 @@ def command_builder(service: Service) -> Builder:
             "LC_ALL": "C.UTF-8",
             "HOME": str(home),
             "DOCKER_CONFIG": str(home),
-            "BOXWRIGHT_ROOT": str(root),
+            # What one namespace's builds pulled and cached is not for another's: it may be private, or poisoned.
+            "BOXWRIGHT_ROOT": str(service.config.storage / "builders" / _namespace(link.repository)),
         }
         end = time.monotonic() + _MOST_TIME
         with open(log, "ab", buffering=0) as file:
@@ -359,11 +359,17 @@ def _build(
             log.unlink(missing_ok=True)
 
 
+def _namespace(repository: str) -> str:
+    """Whose a repository is: the root and ``library/`` are both the administrators'."""
+    namespace, slash, _ = repository.partition("/")
+    return namespace if slash else "library"
+
+
 def build_scopes(link: Link, more: Sequence[str]) -> list[str]:
     """What a build may: push its own repository, and pull what its base may be: images of its own namespace, those that
     any account may pull, and `more` (globs, from ``[build] pull``). Not what the administrator who linked it may."""
-    namespace, slash, _ = link.repository.partition("/")
-    own = [f"{namespace}/**"] if slash and namespace != "library" else ["*", "library/**"]
+    namespace = _namespace(link.repository)
+    own = [f"{namespace}/**"] if namespace != "library" else ["*", "library/**"]
     return [
         f"{link.repository}:pull,push",
         f"{EVERYONE}:pull",
