@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -855,3 +857,34 @@ def test_a_container_that_is_removed_while_it_is_committed(
     monkeypatch.setattr(module, "_paused", paused)
     with pytest.raises(NoSuchContainer, match="No such container"):
         root.engine.commit("gone")
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/d", ["d", "d/f", "d/sub", "d/sub/g"]),
+        ("/d/", ["d", "d/f", "d/sub", "d/sub/g"]),
+        ("/d/.", [".", "./f", "./sub", "./sub/g"]),
+        ("/d/f", ["f"]),
+        ("/l", ["l"]),
+        ("/l/", ["l", "l/f", "l/sub", "l/sub/g"]),
+        ("/l/.", [".", "./f", "./sub", "./sub/g"]),
+        ("/d/f/", []),
+        ("/d/f/.", []),
+    ],
+)
+def test_what_cp_writes_to_standard_output(root: Root, path: str, names: list[str]) -> None:
+    script = "mkdir -p /d/sub; echo a > /d/f; echo b > /d/sub/g; ln -s d /l"
+    root.run("run", "--name", "cp", "--network", "none", IMAGE, "sh", "-c", script)
+    done = subprocess.run(
+        [sys.executable, "-m", "boxwright", "cp", f"cp:{path}", "-"],
+        env=root.environ,
+        capture_output=True,
+        timeout=60,
+    )
+    if names:
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+            assert sorted(tar.getnames()) == names
+    else:
+        assert done.returncode == 1 and not done.stdout
+        assert done.stderr.decode() == f"Error: lstat {path}: not a directory\n"

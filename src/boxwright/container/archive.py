@@ -24,7 +24,7 @@ class NameRefused(Invalid):
 
 
 def pack(directory: int, name: str, shown: str, sink: Any) -> None:
-    """Write what `name` in a directory is, called `shown`, with all below it; `shown` '' writes only what is below.
+    """Write what `name` in a directory is, called `shown`, with all below it.
 
     Raises OSError, EntryInvalid."""
     from boxwright.layer.write import TarBuilder
@@ -46,10 +46,9 @@ class _Packer:
         if stat.S_ISDIR(info.st_mode):
             fd = os.open(name, _DIRECTORY, dir_fd=directory)
             try:
-                if shown:
-                    put(path, "dir", *common, 0)
+                put(path, "dir", *common, 0)
                 for child in sorted(os.listdir(fd)):
-                    self.add(fd, child, f"{shown}/{child}" if shown else child)
+                    self.add(fd, child, f"{shown}/{child}")
             finally:
                 os.close(fd)
             return

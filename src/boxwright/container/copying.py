@@ -66,22 +66,21 @@ def _missing(container: Container, path: str) -> PathMissing:
 
 
 def archive_out(rooms: Rooms, container: Container, path: str, sink: Any, *, follow: bool = False) -> None:
-    """A tar of the path, its last component at the top. Raises PathMissing."""
+    """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises PathMissing, CopyRefused."""
     from boxwright.container.archive import pack
 
     with tree(rooms, container, path) as (root, inside):
         inside = _source(root, inside, container, path, follow)
-        only_contents = path.endswith("/.")
         if inside == "/":
-            pack(root.fd, ".", "" if only_contents else ".", sink)
+            pack(root.fd, ".", ".", sink)
             return
         with root.parent(inside) as (directory, name):
             shown = (
                 "."
-                if only_contents
+                if path.endswith("/.")
                 else posixpath.basename(posixpath.normpath("/" + path.lstrip("/"))) or name
             )
-            pack(directory, name, "" if only_contents else shown, sink)
+            pack(directory, name, shown, sink)
 
 
 def archive_in(
@@ -133,7 +132,9 @@ def _read_only(container: Container) -> Iterator[None]:
 def _source(root: Root, inside: str, container: Container, path: str, follow: bool) -> str:
     try:
         if follow or path.endswith(("/", "/.")):
-            root.stat(inside)
+            named = not stat.S_ISDIR(root.stat(inside).st_mode)
+            if named and path.endswith(("/", "/.")):
+                raise CopyRefused(f"lstat {path}: not a directory")
             return root.resolve(inside)
         root.lstat(inside)
         # Links before the last component are followed inside the tree.

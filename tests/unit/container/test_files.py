@@ -137,3 +137,18 @@ def test_an_endless_frame_is_refused() -> None:
 )
 def test_names_of_a_container(hostname: str, domain: str, names: list[str]) -> None:
     assert files.host_names(hostname, domain) == names
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_a_batch_is_rotated_entry_by_entry(tmp_path: Path, batch: int) -> None:
+    log = LogFile(str(tmp_path / "log"), 10_000, 2)
+    lines = [b"%04d %s\n" % (number, b"x" * 150) for number in range(1000)]
+    for at in range(0, 1000, batch):
+        log.write(1, b"".join(lines[at : at + batch]))
+    log.close()
+    kept = b"".join((tmp_path / name).read_bytes() for name in ("log.1", "log"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
+    assert 9_700 < (tmp_path / "log.1").stat().st_size <= 10_000
+    assert (tmp_path / "log").stat().st_size <= 10_000
+    numbers = [int(json.loads(line)["log"][:4]) for line in kept.splitlines()]
+    assert numbers == list(range(numbers[0], 1000))

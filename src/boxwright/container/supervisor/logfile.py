@@ -49,35 +49,48 @@ class LogFile:
             entries.append(rest[:_SPLIT])
             rest = rest[_SPLIT:]
         self._rest[stream] = rest
-        self._append(
-            "".join(['{"log":' + quote(entry.decode("utf-8", "replace")) + tail for entry in entries])
-        )
+        self._append(['{"log":' + quote(entry.decode("utf-8", "replace")) + tail for entry in entries])
 
     def flush(self) -> None:
         """Log unfinished lines: the process has ended."""
         for stream, rest in self._rest.items():
             if rest and self._path:
-                self._append(
-                    f'{{"log":{quote(rest.decode("utf-8", "replace"))},"stream":{_NAMES[stream]},"time":"{stamp()}"}}\n'
-                )
+                tail = f',"stream":{_NAMES[stream]},"time":"{stamp()}"}}\n'
+                self._append(['{"log":' + quote(rest.decode("utf-8", "replace")) + tail])
             self._rest[stream] = b""
 
-    def _append(self, text: str) -> None:
-        if not text:
-            return
-        data = text.encode("utf-8", "surrogatepass")
-        view = memoryview(data)
+    def _append(self, entries: list[str]) -> None:
+        """Each entry whole, in a file that has room for it, however many come at once."""
+        lines = [entry.encode("utf-8", "surrogatepass") for entry in entries]
         try:
             if self._fd < 0:
                 self._open()
-            if self._max_size and self._size and self._size + len(data) > self._max_size:
-                self._rotate()
-            while view:
-                count = os.write(self._fd, view)
-                self._size += count
-                view = view[count:]
+            while lines:
+                if self._max_size and self._size and self._size + len(lines[0]) > self._max_size:
+                    self._rotate()
+                count = self._fitting(lines)
+                self._write(b"".join(lines[:count]))
+                del lines[:count]
         except OSError:  # a full disk must not stop the container; what is lost is lost
             pass
+
+    def _fitting(self, lines: list[bytes]) -> int:
+        """How many entries the file has room for; at least one."""
+        if not self._max_size:
+            return len(lines)
+        size = self._size
+        for count, line in enumerate(lines):
+            size += len(line)
+            if count and size > self._max_size:
+                return count
+        return len(lines)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            count = os.write(self._fd, view)
+            self._size += count
+            view = view[count:]
 
     def _rotate(self) -> None:
         os.close(self._fd)
