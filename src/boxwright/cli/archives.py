@@ -134,6 +134,13 @@ def _save_to_file(ctx: Context, args: Namespace) -> None:
         ctx.engine.save(args.image, out, platform=args.platform, progress=progress)
 
 
+def _opened(temporary: Path, path: Path) -> BinaryIO:
+    try:
+        return open(temporary, "xb", buffering=1 << 20)
+    except OSError as error:
+        raise OutputInvalid(f"cannot write {path}: {error.strerror}") from error
+
+
 @contextmanager
 def output_file(name: str) -> Iterator[BinaryIO]:
     """What is written takes the place of the file `name` once all of it is there. Raises OutputInvalid."""
@@ -150,9 +157,12 @@ def output_file(name: str) -> Iterator[BinaryIO]:
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "xb", buffering=1 << 20) as out:
+        with _opened(temporary, path) as out:
             yield out
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError as error:  # its directory was removed meanwhile, or made read-only
+            raise OutputInvalid(f"cannot write {path}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.content.db import Database
 from boxwright.content.layout import NAME as REF_NAME
-from boxwright.content.local import LocalStore
+from boxwright.content.local import DiskError, LocalStore
 from boxwright.errors import Corrupt, NotFound, Unsupported
 from boxwright.image.catalog import COLUMNS, Catalog, ImageRow, familiar
 from boxwright.image.compose import compose, layer_descriptor
@@ -164,7 +164,7 @@ class ImageStore(Catalog):
 
     def publish(self) -> None:
         """Tell other tools the names: index.json says what the database says. A kill between the two is made good by
-        the next change of a name, prune or fsck."""
+        the next change of a name, prune or fsck. So is a full disk: the change itself has happened."""
 
         def named() -> Iterable[Descriptor]:
             with self.db.read() as sql:
@@ -176,7 +176,10 @@ class ImageStore(Catalog):
                 if "@" not in name or target not in tagged:
                     yield Descriptor(media_type, Digest.parse(target), size, {REF_NAME: familiar(name)})
 
-        self.store.export_index(named)
+        try:
+            self.store.export_index(named)
+        except DiskError:
+            return
 
     @staticmethod
     def checked(name: str, *, digest: bool = True) -> str:

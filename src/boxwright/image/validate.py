@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK
 from boxwright.errors import BoxwrightError
 from boxwright.image.collect import erase
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One claim that does not hold. `kind` is blob, layer, index, image, name or step; `state` what became of it:
-    '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy)."""
+    '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy). What is `gone` has
+    no bytes that could be kept."""
 
     kind: str
     what: str
     detail: str
     state: str = ""
+    gone: bool = False
 
 
 def validate(images: ImageStore, desc: Descriptor) -> list[Problem]:
@@ -125,20 +128,21 @@ class _Image:
 
 def check_blob(images: ImageStore, digest: Digest) -> Problem | None:
     """Hash a stored blob."""
-    found = digest.hasher()
+    found, size = digest.hasher(), 0
     try:
         with images.store.open_raw(digest) as file:
             while data := file.read(CHUNK):
                 found.update(data)
+                size += len(data)
     except OSError as error:
         return Problem("blob", str(digest), f"cannot be read: {error.strerror}")
-    return (
-        None
-        if found.hexdigest() == digest.hex
-        else Problem(
-            "blob", str(digest), f"has other bytes: their digest is {digest.algorithm}:{found.hexdigest()}"
-        )
-    )
+    if found.hexdigest() == digest.hex:
+        return None
+    return Problem("blob", str(digest), _other(digest, found.hexdigest(), size), gone=not size)
+
+
+def _other(digest: Digest, found: str, size: int) -> str:
+    return f"has other bytes: their digest is {digest.algorithm}:{found}" if size else "is empty"
 
 
 def check_layer(images: ImageStore, layer: Layer) -> Iterator[Problem]:
@@ -151,12 +155,11 @@ def check_layer(images: ImageStore, layer: Layer) -> Iterator[Problem]:
                 found.update(data)
                 size += len(data)
     except (BoxwrightError, OSError) as error:
-        yield Problem("layer", name, f"cannot be read: {error}")
+        there = layer.tar_path.is_file() if layer.kind == "tar" else layer.tree_path.is_dir()
+        yield Problem("layer", name, f"cannot be read: {error}", gone=not there)
         return
     if found.hexdigest() != layer.diff_id.hex:
-        yield Problem(
-            "layer", name, f"has other bytes: their digest is {layer.diff_id.algorithm}:{found.hexdigest()}"
-        )
+        yield Problem("layer", name, _other(layer.diff_id, found.hexdigest(), size), gone=not size)
         return
     if size != layer.tar_size:
         yield Problem("layer", name, f"has {size} bytes, its record says {layer.tar_size}")
@@ -242,7 +245,7 @@ class Checker:
     # --- repairing -----------------------------------------------------------------------------
 
     def _repair_blob(self, problem: Problem) -> Problem:
-        if not self._replaceable(problem.what):
+        if not problem.gone and not self._replaceable(problem.what):
             return replace(problem, state="kept")
         with self._images.store.sweeping():
             erase(self._images.store.path(Digest.parse(problem.what)))
@@ -253,7 +256,7 @@ class Checker:
             with open_tar(layer) as body:
                 self._again(layer, body)
             return replace(problem, state="repaired")
-        for desc, _ in self._images.layers.blobs(layer.diff_id):
+        for desc in self._forms(layer):
             if (
                 self._images.store.size(desc.digest) == desc.size
                 and check_blob(self._images, desc.digest) is None
@@ -261,25 +264,32 @@ class Checker:
                 with self._images.store.open(desc) as body:
                     self._again(layer, body)
                 return replace(problem, state="repaired")
-        if self._replaceable(problem.what):
+        if problem.gone or self._replaceable(problem.what):
             self._drop(layer)
             return replace(problem, state="dropped")
         return replace(problem, state="kept")
 
-    def _again(self, layer: Layer, body: BinaryIO) -> None:
-        """Take the layer in once more."""
-        exposed = self._drop(layer)
-        fresh = ingest_tar(self._images.layers, body, expected=layer.diff_id)
-        if exposed:
-            self._images.store.expose(fresh.diff_id, fresh.tar_path)
+    def _forms(self, layer: Layer) -> list[Descriptor]:
+        """The blobs that the layer can be made of again: compressed ones, and its tar where other tools were shown it."""
+        plain = Descriptor(mt.OCI_LAYER, layer.diff_id, layer.tar_size)
+        known = [desc for desc, _ in self._images.layers.blobs(layer.diff_id)]
+        return known if self._exposed(layer.diff_id) else [plain, *known]
 
-    def _drop(self, layer: Layer) -> bool:
-        """Whether other tools were shown its tar as a blob: that name goes, too."""
+    def _again(self, layer: Layer, body: BinaryIO) -> None:
+        """Take the layer in once more. What there was stays until then."""
+        exposed = self._exposed(layer.diff_id)
+        fresh = ingest_tar(self._images.layers, body, expected=layer.diff_id, anew=True)
+        if exposed:
+            with self._images.store.sweeping():
+                self._images.store.path(layer.diff_id).unlink(missing_ok=True)
+                self._images.store.expose(fresh.diff_id, fresh.tar_path)
+
+    def _drop(self, layer: Layer) -> None:
+        """The name by which other tools were shown its tar as a blob goes, too."""
         with self._images.store.sweeping():
-            if exposed := self._exposed(layer.diff_id):
+            if self._exposed(layer.diff_id):
                 self._images.store.path(layer.diff_id).unlink()
             self._images.layers.remove(layer.diff_id)
-        return exposed
 
     def _exposed(self, digest: Digest) -> bool:
         layers = self._images.layers
@@ -324,9 +334,7 @@ class Checker:
             if problem is None:
                 continue
             # An image that was pulled can be pulled again; a row whose content is gone is worth nothing either way.
-            worthless = repair and (
-                any("@" in name for name in row.names) or "not in the store" in problem.detail
-            )
+            worthless = repair and (problem.gone or any("@" in name for name in row.names))
             if worthless:
                 with self._db.write() as sql:
                     sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
@@ -348,7 +356,7 @@ class Checker:
         try:
             manifests = self._images.manifests_of(desc)
             if not manifests:
-                return Problem("image", target, "no manifest of this index is in the store")
+                return Problem("image", target, "no manifest of this index is in the store", gone=True)
             for _, manifest in manifests:
                 if not is_image(manifest):
                     continue
@@ -359,7 +367,9 @@ class Checker:
                         str(layer.digest) != str(diff_id)
                         and self._images.store.size(layer.digest) != layer.size
                     ):
-                        return Problem("image", target, f"its layer blob {layer.digest} is not in the store")
+                        detail = f"its layer blob {layer.digest} is not in the store"
+                        return Problem("image", target, detail, gone=True)
         except BoxwrightError as error:
-            return Problem("image", target, str(error))
+            lost = isinstance(error, (BlobMissing, LayerMissing))
+            return Problem("image", target, str(error), gone=lost)
         return None

@@ -62,11 +62,14 @@ class _Tee(io.RawIOBase):
         return count
 
 
-def ingest_tar(layers: LayerStore, tar: BinaryIO, *, expected: Digest | None = None) -> Layer:
-    """Store a layer that exists elsewhere from its tar, in any compression, byte for byte. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
+def ingest_tar(
+    layers: LayerStore, tar: BinaryIO, *, expected: Digest | None = None, anew: bool = False
+) -> Layer:
+    """Store a layer that exists elsewhere from its tar, in any compression, byte for byte; `anew` puts it in the place of
+    damaged files. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
     with LayerWriter(layers, algorithm=expected.algorithm if expected else "sha256") as writer:
         writer.pump(open_decompressed(tar))
-        return writer.commit(expected)
+        return writer.commit(expected, anew=anew)
 
 
 def make_layer(layers: LayerStore, tar: BinaryIO) -> Layer:

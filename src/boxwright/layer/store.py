@@ -169,8 +169,11 @@ class LayerStore:
         tar_size: int,
         content: int,
         entries: int,
+        *,
+        anew: bool = False,
     ) -> Layer:
-        """For this room's writers: the complete, synced directory becomes the layer, unless an equal one exists."""
+        """For this room's writers: the complete, synced directory becomes the layer, unless an equal one exists. With
+        `anew` it takes the place of one whose files are damaged; the row is there all the time."""
         final = self.path(diff_id)
         now = time.time()
         with self.store.committing(), disk_errors(str(final)), self.db.write() as sql:
@@ -179,10 +182,10 @@ class LayerStore:
                 "SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?",
                 (str(diff_id),),
             ).fetchone()
-            if known is not None and final.is_dir():
+            if known is not None and final.is_dir() and not anew:
                 sql.execute("UPDATE layers SET last_used = ? WHERE diff_id = ?", (now, str(diff_id)))
                 return self._layer(known)
-            if final.exists():  # left by a crash between rename and row
+            if final.exists():  # damaged, or left by a crash between rename and row
                 self._to_trash(final)
             fsync_dir(directory)
             directory.rename(final)

@@ -180,8 +180,9 @@ class LayerWriter:
 
     # --- the end -----------------------------------------------------------------------------------
 
-    def commit(self, expected: Digest | None = None) -> Layer:
-        """Index, sync, publish; an equal layer that exists is used instead. Raises LayerMismatch, TarInvalid, DiskFull."""
+    def commit(self, expected: Digest | None = None, *, anew: bool = False) -> Layer:
+        """Index, sync, publish; an equal layer that exists is used instead, or replaced with `anew`. Raises LayerMismatch,
+        TarInvalid, DiskFull."""
         self._flush()
         if self._scanning:
             self._scanner.finish()
@@ -194,7 +195,9 @@ class LayerWriter:
             os.fsync(self._fd)
             if self.size >= _DROP_FROM:
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        return self._layers.publish(self.directory, diff_id, "tar", self.size, summary.bytes, summary.entries)
+        return self._layers.publish(
+            self.directory, diff_id, "tar", self.size, summary.bytes, summary.entries, anew=anew
+        )
 
     def close(self) -> None:
         """Stop; what was not committed is removed."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from boxwright.cli.archives import OutputInvalid, output_file
 
 
 def typed(redirection: str, root: Path, words: str) -> subprocess.CompletedProcess[str]:
@@ -45,3 +49,21 @@ def test_a_list(redirection: str, code: int, told: str, tmp_path: Path) -> None:
 def test_a_mistake(redirection: str, tmp_path: Path) -> None:
     done = typed(redirection, tmp_path, "nosuch")
     assert done.returncode == 1 and "Traceback" not in done.stderr
+
+
+def test_an_output_file_whose_directory_vanishes(tmp_path: Path) -> None:
+    """Before it is opened, and while it is written: the sentence names the file that was asked for."""
+    (tmp_path / "there").mkdir()
+    wrong = pytest.raises(OutputInvalid, match=r"cannot write .*/there/x.tar: No such file")
+    with wrong, output_file(str(tmp_path / "there/x.tar")) as out:
+        out.write(b"x")
+        shutil.rmtree(tmp_path / "there")
+    here = os.getcwd()
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    try:
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(OutputInvalid, match=r"cannot write x.tar: No such file"), output_file("x.tar"):
+            pass
+    finally:
+        os.chdir(here)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from boxwright.content.layout import NAME, Layout
+from boxwright.content.local import DiskFull
 from boxwright.engine import Engine
 from support_image import engine, imported, saved
 
@@ -77,3 +80,25 @@ def test_repair_keeps_what_is_shown_and_the_layer_one(tmp_path: Path) -> None:
     assert [p.state for p in eng.fsck(repair=True)] == ["repaired"]
     assert os.path.samefile(eng.store.path(layer), eng.layers.get(layer).tar_path)
     assert eng.fsck() == []
+
+
+def test_a_name_that_could_not_be_published_is_set_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure after the change would say that it has not happened. The next change tells other tools of both."""
+    eng = engine(tmp_path)
+    imported(eng, "app:1")
+
+    def full(*words: object) -> None:
+        raise DiskFull("no room for index.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eng.store, "export_index", full)
+        eng.tag("app:1", "app:2")
+    assert [i.tags for i in eng.images()] == [("app:1", "app:2")] and list(names(eng)) == ["app:1"]
+    with monkeypatch.context() as patch, pytest.raises(DiskFull):
+        patch.setattr(eng.db, "write", full)
+        eng.tag("app:1", "app:3")
+    assert [i.tags for i in eng.images()] == [("app:1", "app:2")]
+    eng.tag("app:1", "app:4")
+    assert list(names(eng)) == ["app:1", "app:2", "app:4"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,16 @@ def eng(tmp_path: Path) -> Engine:
 
 
 def kinds(eng: Engine, *, repair: bool = False) -> list[tuple[str, str]]:
-    return [(p.kind, p.state) for p in eng.fsck(repair=repair)]
+    """After a repair the store is sound, but for the only copies that there are."""
+    found = eng.fsck(repair=repair)
+    if repair:
+        kept = [p.what for p in found if p.state == "kept"]
+        assert [p for p in eng.fsck() if p.what not in kept] == []
+        assert [p for p in eng.fsck(repair=True) if p.state != "kept"] == []
+        for name in kept:
+            digest = Digest.parse(name)
+            assert eng.store.size(digest) or eng.layers.path(digest).is_dir(), "what is kept is there"
+    return [(p.kind, p.state) for p in found]
 
 
 def damage(path: Path, at: int = 0) -> None:
@@ -91,6 +102,68 @@ def test_a_lost_config(eng: Engine) -> None:
     assert kinds(eng) == [("image", "")]
     assert kinds(eng, repair=True) == [("image", "dropped")]
     assert eng.fsck() == []
+
+
+def _manifest(eng: Engine) -> Path:
+    return eng.store.path(Digest.parse(eng.images_store.resolve("plain:1").target))
+
+
+def _config(eng: Engine) -> Path:
+    return eng.store.path(Digest.parse(eng.images_store.resolve("plain:1").image_id))
+
+
+def _tar(eng: Engine) -> Path:
+    return layer(eng, "plain:1") / "layer.tar"
+
+
+def _packed_tar(eng: Engine) -> Path:
+    return layer(eng, "x/packed:1") / "layer.tar"
+
+
+def _packed_blob(eng: Engine) -> Path:
+    resolved = eng.images_store.resolved(eng.images_store.resolve("x/packed:1"))
+    return eng.store.path(resolved.manifest.layers[0].digest)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize(
+    "which", [_manifest, _config, _tar, _packed_tar, _packed_blob, lambda e: _tar(e).parent]
+)
+def test_what_is_not_there_is_no_only_copy(eng: Engine, which: Callable[[Engine], Path], empty: bool) -> None:
+    """Lost as a whole, or what a power cut leaves of an unsynced file."""
+    path = which(eng)
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.mkdir() if empty else None
+    elif empty:
+        path.chmod(0o644)
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+    assert eng.fsck()
+    found = kinds(eng, repair=True)
+    assert found and all(state in ("dropped", "repaired") for _, state in found)
+    assert eng.fsck() == []
+
+
+def test_a_lost_tar_is_made_again_from_the_blob_that_other_tools_see(eng: Engine) -> None:
+    _tar(eng).unlink()
+    assert kinds(eng, repair=True) == [("layer", "repaired")]
+    assert sound(eng.images_store, "plain:1")
+
+
+def test_what_is_made_again_stays_until_it_is(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair that is killed loses nothing."""
+
+    def cut(*words: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    damage(layer(eng, "plain:1") / "index.erofs", 1500)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(eng.layers, "publish", cut)
+        eng.fsck(repair=True)
+    assert kinds(eng) == [("index", "")]
+    assert kinds(eng, repair=True) == [("index", "repaired")] and sound(eng.images_store, "plain:1")
 
 
 def test_a_step_record_without_its_layers(eng: Engine) -> None:
