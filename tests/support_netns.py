@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -34,12 +36,29 @@ class Machine:
             said.readline()
         self.pid = self._process.pid
         self._servers: list[subprocess.Popen[bytes]] = []
+        self._files: list[IO[bytes]] = []
 
     def serve(self, port: int, address: str = "") -> None:
         """Answer over HTTP, until the machine is closed."""
         where = f"{address}:{port}" if address else str(port)
         argv = ["nsenter", "-t", str(self.pid), "-n", "busybox", "httpd", "-f", "-p", where, "-h", "/etc"]
         self._servers.append(subprocess.Popen(argv))
+
+    def listen(self, port: int) -> Callable[[], bytes]:
+        """Hear what comes as UDP, until the machine is closed; what was heard so far."""
+        code = (
+            "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', int(sys.argv[1])))\n"
+            "while True: sys.stdout.buffer.write(s.recv(9999)); sys.stdout.flush()"
+        )
+        argv = ["nsenter", "-t", str(self.pid), "-n", sys.executable, "-c", code, str(port)]
+        output = tempfile.TemporaryFile()
+        self._servers.append(subprocess.Popen(argv, stdout=output))
+        self._files.append(output)
+
+        def heard() -> bytes:
+            return os.pread(output.fileno(), 1 << 20, 0)
+
+        return heard
 
     def sh(self, script: str, *, check: bool = True) -> str:
         """A shell's standard output."""
@@ -52,6 +71,8 @@ class Machine:
         for server in self._servers:
             server.terminate()
             server.wait(10)
+        for file in self._files:
+            file.close()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)

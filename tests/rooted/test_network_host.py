@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,3 +226,53 @@ def test_many_starts_and_ends_at_once_beside_a_firewall_that_is_flushed(host: Ho
     assert not [line for line in ours(host) if "--dport" in line]
     host.run("network", "prune", "-f")
     assert not ours(host)
+
+
+def test_the_name_server_of_an_internal_network_asks_no_other(host: Host, tmp_path: Path) -> None:
+    """Else names that a container makes up would carry what it knows to whoever serves them."""
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.2\n")
+    world = host.neighbour("192.0.2", "2001:db8:9::")
+    host.sh(f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf")
+    try:
+        heard = world.listen(53)
+        for options in (("--internal",), ()):
+            host.run("network", "create", *options, "named")
+            host.run("run", "-d", "--name", "first", "--network", "named", IMAGE, "sleep", "100")
+            ask = ("run", "--rm", "--network", "named", IMAGE, "timeout", "4", "nslookup")
+            assert host.address("first") in host.run(*ask, "first", check=None).stdout
+            host.run(*ask, f"secret-{len(options)}.example", check=None)
+            host.run("rm", "-f", "first")
+            host.run("network", "rm", "named")
+        assert b"secret-0" in heard() and b"secret-1" not in heard()
+    finally:
+        host.sh("umount /etc/resolv.conf")
+        world.close()
+
+
+def test_one_name_server_whoever_comes_and_goes(host: Host) -> None:
+    def servers() -> list[str]:
+        inside = host.sh("readlink /proc/self/ns/net").strip()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (
+                    b"aardvark" in (process / "cmdline").read_bytes()
+                    and os.readlink(process / "ns/net") == inside
+                ):
+                    found.append(process.name)
+            except OSError:
+                continue
+        return found
+
+    host.run("network", "create", "crowd")
+
+    def live(number: int) -> str:
+        name = f"member{number}"
+        host.run("run", "-d", "--name", name, "--network", "crowd", IMAGE, "sleep", "100")
+        eventually(lambda: host.address(name) in host.run("exec", name, "nslookup", name, check=None).stdout)
+        return host.run("rm", "-f", name).stderr
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(live, range(8))) == {""}
+    assert servers() == []
+    host.run("network", "rm", "crowd")

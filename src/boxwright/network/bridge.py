@@ -136,14 +136,16 @@ def remove_idle(network: Plumbing, lock: str) -> bool:
 
 
 class Locked:
-    """The lock of a root's networks: bridges and their rules change one at a time. Entering raises OSError."""
+    """A lock file, such as that of a root's networks: bridges and their rules change one at a time. Entering gives the
+    descriptor that has the lock, and raises OSError."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> int:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        return self._fd
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)

@@ -2,25 +2,29 @@
 
     DIRECTORY/<id of the network>  first line: addresses to listen at; then `id  IPv4  IPv6  names` a container
     DIRECTORY/aardvark.pid         the server, told by SIGHUP to read again; it ends by itself when no network is left
+    DIRECTORY.internal/…           the same for internal networks, whose server knows no other server to ask
 
-The file of an internal network ends in %int: from aardvark-dns 1.11 on, the server answers for its names only, and asks
-no other server (containers/aardvark-dns#447). Imported by the supervisor: C modules only.
+Aardvark-dns asks no others for a network whose file ends in %int, but from version 1.11 on only (containers/aardvark-dns
+#447); the server of internal networks therefore sees an empty resolv.conf. Imported by the supervisor: C modules only.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import time
 
+from boxwright.network.bridge import Locked
 from boxwright.network.values import host_name, identity, ipv4
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _SIGHUP = 1
-_INTERNAL = "%int"
+_INTERNAL, _ASIDE = "%int", ".internal"
+_PID = "aardvark.pid"
+_SIGKILL, _PATIENCE = 9, 500  # looks, 2 ms apart
+_LOCK_FD = 9
 ENTRY = ("id", "internal", "gateway", "address", "names")  # of an endpoint: what `register` wants to know
 
 
@@ -29,46 +33,52 @@ def register(plan: dict[str, Any]) -> None:
 
     Raises OSError, Unfit."""
     container = identity(plan["id"])
+    for internal in (False, True):
+        entries = [entry for entry in plan["entries"] if entry["internal"] is internal]
+        if not entries:
+            continue
+        directory = plan["directory"] + (_ASIDE if internal else "")
+        os.makedirs(directory, 0o700, exist_ok=True)
+        with Locked(f"{directory}.lock") as lock:
+            for entry in entries:
+                _add(directory, identity(entry["id"]) + (_INTERNAL if internal else ""), container, entry)
+            server = _server(directory)
+            if server:
+                os.kill(server, _SIGHUP)
+            else:
+                _start(directory, plan["program"], lock, internal=internal)
 
-    def change(directory: str) -> None:
-        for entry in plan["entries"]:
-            name = identity(entry["id"]) + (_INTERNAL if entry["internal"] else "")
-            names = ",".join(host_name(text, "network alias") for text in entry["names"])
-            lines = [line for line in _read(directory, name)[1:] if line.split(" ", 1)[0] != container]
-            lines.append(f"{container} {ipv4(entry['address'])}  {names}")
-            _write(directory, name, [ipv4(entry["gateway"]), *lines])
 
-    _locked(plan, change)
-    _reload(plan["directory"], plan["program"], start=True)
+def _add(directory: str, name: str, container: str, entry: dict[str, Any]) -> None:
+    names = ",".join(host_name(text, "network alias") for text in entry["names"])
+    lines = [line for line in _read(directory, name)[1:] if line.split(" ", 1)[0] != container]
+    lines.append(f"{container} {ipv4(entry['address'])}  {names}")
+    _write(directory, name, [ipv4(entry["gateway"]), *lines])
 
 
 def unregister(plan: dict[str, Any]) -> None:
     """Forget them; idempotent. Of the entries only `id` is looked at. Raises OSError, Unfit."""
     container = identity(plan["id"])
-
-    def change(directory: str) -> None:
-        short = [identity(entry["id"]) for entry in plan["entries"]]
-        for name in [text + ending for text in short for ending in ("", _INTERNAL)]:
-            lines = _read(directory, name)
-            kept = [line for line in lines[1:] if line.split(" ", 1)[0] != container]
-            if kept:
-                _write(directory, name, [lines[0], *kept])
-            elif lines:
-                os.unlink(f"{directory}/{name}")
-
-    _locked(plan, change)
-    _reload(plan["directory"], plan["program"], start=False)
+    for directory, ending in ((plan["directory"], ""), (plan["directory"] + _ASIDE, _INTERNAL)):
+        if not os.path.isdir(directory):
+            continue
+        with Locked(f"{directory}.lock"):
+            for entry in plan["entries"]:
+                _drop(directory, identity(entry["id"]) + ending, container)
+            server = _server(directory)
+            if server and set(os.listdir(directory)) == {_PID}:
+                _end(server, f"{directory}/{_PID}")
+            elif server:
+                os.kill(server, _SIGHUP)
 
 
-def _locked(plan: dict[str, Any], change: Callable[[str], None]) -> None:
-    directory = plan["directory"]
-    os.makedirs(directory, 0o700, exist_ok=True)
-    fd = os.open(f"{directory}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        change(directory)
-    finally:
-        os.close(fd)
+def _drop(directory: str, name: str, container: str) -> None:
+    lines = _read(directory, name)
+    kept = [line for line in lines[1:] if line.split(" ", 1)[0] != container]
+    if kept:
+        _write(directory, name, [lines[0], *kept])
+    elif lines:
+        os.unlink(f"{directory}/{name}")
 
 
 def _read(directory: str, network: str) -> list[str]:
@@ -87,27 +97,48 @@ def _write(directory: str, network: str, lines: list[str]) -> None:
     os.rename(part, f"{directory}/{network}")
 
 
-def _reload(directory: str, program: str, *, start: bool) -> None:
+def _server(directory: str) -> int:
+    """The server's process id, or 0."""
     try:
-        with open(f"{directory}/aardvark.pid") as file:
+        with open(f"{directory}/{_PID}") as file:
             pid = int(file.read())
         with open(f"/proc/{pid}/cmdline", "rb") as line:
-            words = line.read().split(b"\0")
-        if directory.encode() in words:
-            os.kill(pid, _SIGHUP)
-            return
+            return pid if directory.encode() in line.read().split(b"\0") else 0
     except (OSError, ValueError):
-        pass
-    if start:
-        argv = [program, "--config", directory, "-p", "53", "run"]
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
-        pid = os.posix_spawn(
-            program,
+        return 0
+
+
+def _end(server: int, file: str) -> None:
+    # It would end by itself, but after another container might have found it.
+    os.kill(server, _SIGKILL)
+    for _ in range(_PATIENCE):
+        if not os.path.exists(f"/proc/{server}"):
+            break
+        time.sleep(0.002)
+    os.unlink(file)
+
+
+def _start(directory: str, program: str, lock: int, *, internal: bool) -> None:
+    """The shell keeps the lock until the server has said, by leaving the foreground, that it is there: who comes
+    meanwhile waits for it, and this process need not."""
+    begin = f'"$@" {_LOCK_FD}>&-'
+    argv = ["sh", "-c", begin, "sh", program, "--config", directory, "-p", "53", "run"]
+    if internal:
+        # Without the mount there is no server: names are then unknown, and nothing is asked of others.
+        argv[2] = f"mount --bind /dev/null /etc/resolv.conf && {begin}"
+        argv[:0] = ["unshare", "--mount"]
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.posix_spawnp(
+            argv[0],
             argv,
-            {"PATH": "/usr/sbin:/usr/bin"},
+            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             setsid=True,
-            file_actions=actions,
+            file_actions=[
+                *((os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)),
+                (os.POSIX_SPAWN_DUP2, lock, _LOCK_FD),
+            ],
             setsigdef=[1, 2, 3, 13, 15],
         )
+    finally:
         os.close(null)

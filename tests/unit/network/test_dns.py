@@ -40,11 +40,13 @@ def test_entries_come_and_go(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_an_internal_network_asks_no_other_server(tmp_path: Path) -> None:
+def test_an_internal_network_has_another_server(tmp_path: Path) -> None:
     dns.register(plan(tmp_path, ONE, "web", internal=True))
-    assert [path.name for path in (tmp_path / "dns").iterdir()] == [NET[:12] + "%int"]
+    aside = tmp_path / "dns.internal"
+    assert not (tmp_path / "dns").exists()
+    assert [path.name for path in aside.iterdir()] == [NET[:12] + "%int"]
     dns.unregister(plan(tmp_path, ONE))
-    assert list((tmp_path / "dns").iterdir()) == []
+    assert list(aside.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a b", "a\nb", "a,b", "", "a\tb", "x\r"])
