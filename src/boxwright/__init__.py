@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from boxwright.version import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.engine import Engine
+
 __all__ = ["Engine", "__version__"]
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from boxwright.settings import Settings, load
+from boxwright.spec.arguments import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +47,12 @@ if TYPE_CHECKING:
     from boxwright.spec.reference import Reference
 
 
+@checked
 class Engine:
-    """Everything that Boxwright does, on one root. Safe to share between threads; holds no lock while idle."""
+    """Everything that Boxwright does, on one root. Safe to share between threads; holds no lock while idle.
+
+    An argument of another kind than its method declares raises ArgumentInvalid; one text serves where several may stand.
+    """
 
     def __init__(self, root: str | Path | None = None, *, settings: Settings | None = None) -> None:
         self.settings = settings or load(root=str(root) if root is not None else None)
@@ -116,13 +121,13 @@ class Engine:
 
     def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
         """Run a command in a new container to its end; exit code and output. `options` are fields of
-        `ContainerConfig`; the container is removed unless ``auto_remove=False``. Raises NoSuchImage, ExecutableMissing."""
-        from boxwright.container.config import ContainerConfig
+        `ContainerConfig`, or what the command line takes for them (``env={"A": "1"}``, ``mounts=["/a:/b"]``,
+        ``ports=["8080:80"]``); the container is removed unless ``auto_remove=False``. Raises ArgumentInvalid, NoSuchImage,
+        ExecutableMissing."""
         from boxwright.container.foreground import run
+        from boxwright.container.given import config
 
-        return run(
-            self.containers, ContainerConfig(image, command, **{"auto_remove": True, **options}), input=input
-        )
+        return run(self.containers, config(image, command, {"auto_remove": True, **options}), input=input)
 
     def container_inspect(self, container: str, *, size: bool = False) -> dict[str, Any]:
         """Docker's JSON of a container. Raises NoSuchContainer."""

@@ -16,6 +16,7 @@ from _socket import (  # `socket` itself takes 5 ms more
     socket,
     socketpair,
 )
+from collections import deque
 
 from boxwright.container import frames
 from boxwright.errors import Unavailable
@@ -190,9 +191,7 @@ class Session:
         self._socket.close()
         if self._process is not None:
             _abandoned.append(self._process)
-            for process in list(_abandoned):
-                if process.poll() is not None:
-                    _abandoned.remove(process)
+            _reap()
 
     def __enter__(self) -> Session:
         return self
@@ -202,7 +201,18 @@ class Session:
 
 
 # A process that lives on (a server) has to reap the supervisors that it started; a command leaves them to init.
-_abandoned: list[Process] = []
+_abandoned: deque[Process] = deque()
+
+
+def _reap() -> None:
+    """Threads close sessions at a time: a process that one of them took out is looked at by no other."""
+    for _ in range(len(_abandoned)):
+        try:
+            process = _abandoned.popleft()
+        except IndexError:
+            return
+        if process.poll() is None:
+            _abandoned.append(process)
 
 
 class Streams:

@@ -1,0 +1,245 @@
+"""What a stranger types first in Python works, or is refused with a sentence; nothing passes silently."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxwright import Engine
+from boxwright.container import session
+from boxwright.container.config import Limits, MountSpec, PortBinding, RestartPolicy
+from boxwright.container.given import config
+from boxwright.errors import Invalid
+from boxwright.spec.arguments import ArgumentInvalid, fitted
+from support_registry import tar_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    engine = Engine(tmp_path / "root")
+    engine.import_(io.BytesIO(tar_of({"f": b"x"})), "base:1")
+    engine.import_(io.BytesIO(tar_of({"g": b"y"})), "other:1")
+    return engine
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nARG WHO=nobody\nLABEL who=$WHO\n")
+    (folder / "D1").write_text("FROM scratch\nLABEL from=D1\n")
+    return folder
+
+
+def labels(engine: Engine, image: str) -> Any:
+    return engine.image_inspect(image)["Config"]["Labels"]
+
+
+def test_build_as_first_typed(
+    engine: Engine, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine.build(context, tags="app").names == engine.build(str(context), tags=["app"]).names
+    engine.build(context, tags="app", build_args={"WHO": "me"}, labels={"a": "b"})
+    assert labels(engine, "app") == {"who": "me", "a": "b"}
+    engine.build(context, tags="app", dockerfile="D1")
+    assert labels(engine, "app") == {"from": "D1"}
+    engine.build(context, tags="app", dockerfile=str(context / "D1"))
+    (tmp_path / "D2").write_text("FROM scratch\nLABEL from=D2\n")
+    monkeypatch.chdir(tmp_path)
+    engine.build(context, tags="app", dockerfile="D2")
+    assert labels(engine, "app") == {"from": "D2"}
+    engine.build(context, outputs=f"type=tar,dest={tmp_path / 'out.tar'}")
+    assert (tmp_path / "out.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tag": "app"},
+        {"tags": 3},
+        {"tags": ["app", 3]},
+        {"build_args": ["WHO=me"]},
+        {"build_args": {"WHO": 3}},
+        {"no_cache": "no"},
+        {"no_cache": 1},
+        {"dockerfile": b"FROM scratch"},
+        {"dockerfile": 1},
+        {"target": None},
+        {"platforms": [None]},
+        {"jobs": "two"},
+        {"secrets": ["id=x"]},
+        {"outputs": [1]},
+        {"add_hosts": 1},
+    ],
+    ids=str,
+)
+def test_build_refuses(engine: Engine, context: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentInvalid):
+        engine.build(context, **options)
+
+
+def test_a_near_miss_is_told(engine: Engine, context: Path) -> None:
+    with pytest.raises(ArgumentInvalid) as caught:
+        engine.build(context, tag="app")
+    assert (str(caught.value), caught.value.hint) == ("there is no option 'tag'", "did you mean tags?")
+
+
+def test_run_as_first_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = config(
+        "app",
+        ["echo", "x"],
+        {
+            "env": {"A": "1", "N": 2},
+            "mounts": ["/a:/b", "/c:/d:ro"],
+            "ports": ["8080:80", "127.0.0.1:53:53/udp"],
+            "restart": "on-failure:3",
+            "entrypoint": "sh",
+            "extra_hosts": {"db": "10.0.0.2"},
+            "cap_drop": "ALL",
+            "limits": {"memory": 1 << 20},
+            "ulimits": "nofile=1:2",
+        },
+    )
+    assert made.env == ("A=1", "N=2") == config("app", (), {"env": ["A=1", "N=2"]}).env
+    assert [(m.kind, m.source, m.target, m.readonly) for m in made.mounts] == [
+        ("bind", "/a", "/b", False),
+        ("bind", "/c", "/d", True),
+    ]
+    assert made.ports == (PortBinding(80, host_port=8080), PortBinding(53, "udp", "127.0.0.1", 53))
+    assert made.restart == RestartPolicy("on-failure", 3) and made.limits == Limits(memory=1 << 20)
+    assert made.entrypoint == ("sh",) and made.extra_hosts == ("db:10.0.0.2",) and made.cap_drop == ("ALL",)
+    assert (made.ulimits[0].soft, made.ulimits[0].hard) == (1, 2) and made.command == ("echo", "x")
+    mount = MountSpec("tmpfs", "/t")
+    assert (
+        config("app", (), {"mounts": mount}).mounts
+        == config("app", (), {"mounts": [mount]}).mounts
+        == (mount,)
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"environment": {"A": "1"}},
+        {"env": {"A": None}},
+        {"env": {"A": True}},
+        {"env": {1: "x"}},
+        {"env": 5},
+        {"env": ["=x"]},
+        {"mounts": ["relative"]},
+        {"mounts": {"/a": "/b"}},
+        {"mounts": [3]},
+        {"ports": {"80/tcp": 8080}},
+        {"ports": [8080]},
+        {"ports": ["x:y:z:80"]},
+        {"restart": "sometimes"},
+        {"limits": {"memry": 1}},
+        {"limits": "512m"},
+        {"name": ["a"]},
+        {"tty": "yes"},
+        {"cap_add": {"NET_ADMIN"}},
+        {"network": None},
+        {"labels": ["a=b"]},
+        {"stop_timeout": 1.5},
+    ],
+    ids=str,
+)
+def test_run_refuses(options: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        config("app", (), options)
+
+
+def test_filters_as_first_typed(engine: Engine) -> None:
+    assert len(engine.images(filters={"reference": "base"})) == 1
+    assert engine.images(filters={"reference": ["base"]}) == engine.images(filters={"reference": "base"})
+    assert engine.images(filters={"reference": "x"}) == []
+    for bad in ("reference=x", {"reference": 1}, {1: "x"}, {"reference": [1]}):
+        with pytest.raises(Invalid):
+            engine.images(filters=bad)  # type: ignore[arg-type]
+
+
+def test_every_method_looks_at_its_arguments(engine: Engine, tmp_path: Path) -> None:
+    with open(tmp_path / "a.tar", "wb") as out:
+        engine.save("base:1", out)  # one text is one image, not five letters
+    assert engine.load(tmp_path / "a.tar")
+    any_engine: Any = engine
+    for call in (
+        lambda: any_engine.tag("base:1", None),
+        lambda: any_engine.tag(source="base:1", name=3),
+        lambda: any_engine.image_inspect(3),
+        lambda: any_engine.history(None),
+        lambda: any_engine.image_prune(everything="no"),
+        lambda: any_engine.pull("x", platform=["linux/amd64"]),
+        lambda: any_engine.push("x", level="9"),
+        lambda: any_engine.copy("a", "b", jobs="6"),
+        lambda: any_engine.import_(io.BytesIO(), changes=[1]),
+        lambda: any_engine.login("host", "user", None),
+        lambda: any_engine.fsck(repair="no"),
+        lambda: any_engine.images(show_all="yes"),
+    ):
+        with pytest.raises(ArgumentInvalid):
+            call()
+    assert len(engine.images()) == 2
+    with pytest.raises(TypeError):
+        any_engine.images(all=True)
+
+
+def test_what_is_not_declared_simply_is_left_alone() -> None:
+    assert fitted("x", {1}, "Path | BinaryIO") == {1}
+    assert fitted("x", None, "str | None") is None and fitted("x", 1, "float") == 1
+    with pytest.raises(ArgumentInvalid, match="x is 'y', which is no whole number"):
+        fitted("x", "y", "int | None")
+
+
+def test_sessions_may_be_closed_by_threads() -> None:
+    class Ended:
+        def poll(self) -> int:
+            return 0
+
+    failures: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            for _ in range(3000):
+                session._abandoned.append(Ended())  # type: ignore[arg-type]
+                session._reap()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=close) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and not [p for p in session._abandoned if isinstance(p, Ended)]
+
+
+CHECKERS = {
+    "mypy": ["-m", "mypy", "--strict", "--no-incremental", "--config-file="],
+    "pyright": ["-m", "basedpyright", "--pythonpath", sys.executable],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_the_program_of_the_readme_is_typed(checker: str, tmp_path: Path) -> None:
+    """As in a user's project: only the installed package's own types count."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "program.py").write_text(f"{code}reveal_type(engine)\nreveal_type(result)\n")
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    done = subprocess.run(
+        [sys.executable, *CHECKERS[checker], "program.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r'"(boxwright\.engine\.)?Engine"', done.stdout), done.stdout
+    assert re.search(r'"(boxwright\.build\.request\.)?BuildResult"', done.stdout)
