@@ -120,6 +120,8 @@ def test_root_inside_is_nobody_outside(engine: Engine, tmp_path: Path) -> None:
                     ids = [line.split()[1:] for line in lines if line.startswith(("Uid:", "Gid:"))]
                     owners["process"] |= {int(number) for each in ids for number in each}
         for made in engine.settings.runtime_dir.glob("step-*/rootfs/made"):
+            place = made.parents[1].stat()  # closed to other users of the host
+            assert (stat.S_IMODE(place.st_mode), place.st_gid) == (0o710, users.base)
             owners["setuid"].add(made.stat().st_uid)
             assert made.stat().st_mode & stat.S_ISUID
 

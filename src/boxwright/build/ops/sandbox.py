@@ -130,15 +130,18 @@ def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outc
 
 
 def _reachable(step: Step, tree: Path) -> Path:
-    """The tree where the step's users can get to: the store may be closed to all but root."""
+    """The tree where the step's users can get to, and no other user of the host: the store is closed to both."""
     from boxwright.snapshot import mount as mounting
 
     _forget_killed(step.ctx.rooms.settings.runtime_dir)
     directory = step.ctx.rooms.settings.runtime_dir / step.key
     target = directory / "rootfs"
     target.mkdir(parents=True)
-    for place in (directory, directory.parent):  # whatever the umask is
-        place.chmod(stat.S_IMODE(place.stat().st_mode) | 0o011)
+    assert step.users is not None
+    os.chown(directory, 0, step.users.root)
+    directory.chmod(0o710)
+    above = directory.parent
+    above.chmod(stat.S_IMODE(above.stat().st_mode) | 0o001)  # whatever the umask was when it was made
     step.stack.callback(directory.rmdir)
     step.stack.callback(target.rmdir)
     mounting.attach([Mount("bind", str(tree))], target)
