@@ -243,6 +243,7 @@ def test_a_killed_step_leaves_nothing_mounted(engine: Engine, tmp_path: Path) ->
     (tmp_path / "context/Dockerfile").write_text(
         "FROM busybox\nRUN --network=none --mount=type=cache,target=/c --mount=type=bind,from=busybox,target=/b echo ready; sleep 60\n"
     )
+    before = set(engine.settings.runtime_dir.glob("step-*"))
     words = ("build", "--progress=plain", "--no-cache", "--userns=auto", str(tmp_path / "context"))
     environ = {**os.environ, "BOXWRIGHT_ROOT": str(engine.root)}
     process = subprocess.Popen(
@@ -259,6 +260,7 @@ def test_a_killed_step_leaves_nothing_mounted(engine: Engine, tmp_path: Path) ->
         time.sleep(0.1)
     assert left == [] and os.listdir(engine.root / "work") == []
     assert build(engine, "FROM busybox\nRUN --network=none echo ran\n") == "ran\n"
+    assert set(engine.settings.runtime_dir.glob("step-*")) <= before
 
 
 def _left(engine: Engine) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from boxwright.build.ops.exec import ExecOp
 
 _LOG_IN_ERROR = 1 << 16
-_OLD = 3600  # seconds
 
 
 @dataclass
@@ -133,8 +133,10 @@ def _reachable(step: Step, tree: Path) -> Path:
     """The tree where the step's users can get to, and no other user of the host: the store is closed to both."""
     from boxwright.snapshot import mount as mounting
 
-    _forget_killed(step.ctx.rooms.settings.runtime_dir)
-    directory = step.ctx.rooms.settings.runtime_dir / step.key
+    root, run = step.ctx.rooms.root, step.ctx.rooms.settings.runtime_dir
+    tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    _forget_killed(run, tag, root / "work")
+    directory = run / f"{step.key}.{tag}"
     target = directory / "rootfs"
     target.mkdir(parents=True)
     assert step.users is not None
@@ -149,15 +151,15 @@ def _reachable(step: Step, tree: Path) -> Path:
     return target
 
 
-def _forget_killed(directory: Path) -> None:
-    """Remove the empty places of steps that were killed long ago; their mounts went with their workspaces."""
-    for place in directory.glob("step-*"):
-        try:
-            if time.time() - place.stat().st_mtime > _OLD:
+def _forget_killed(directory: Path, tag: str, work: Path) -> None:
+    """Remove the empty places of this store's steps that were killed; their mounts went with their workspaces."""
+    for place in directory.glob(f"step-*.{tag}"):
+        if not (work / place.stem).exists():
+            try:
                 (place / "rootfs").rmdir()
                 place.rmdir()
-        except OSError:
-            continue  # in use, or somebody else was first
+            except OSError:
+                continue  # another build was first
 
 
 def _run(step: Step, spec: dict[str, Any]) -> int:
