@@ -104,6 +104,18 @@ def test_wrong_secrets_and_wrong_links(registry: Client) -> None:
     assert registry("POST", "/api/builds/acme/web?secret=shared", b"").status == 404
 
 
+def test_secrets_are_not_guessed_for_long(registry: Client) -> None:
+    link(registry, "acme/web")
+    link(registry, "acme/api")
+
+    def guess(name: str, secret: str) -> int:
+        return registry("POST", f"/api/builds/{name}?secret={secret}", b"").status
+
+    assert {guess("acme/web", "shared") for _ in range(30)} == {202}, "the right one as often as it comes"
+    codes = [guess("acme/web", f"{n}") for n in range(30)]
+    assert codes[0] == 403 and codes[-1] == 429 and guess("acme/api", "shared") == 202
+
+
 def test_search_shows_what_is_automated(registry: Client) -> None:
     push_image(registry, "acme/web")
     link(registry, "acme/web")

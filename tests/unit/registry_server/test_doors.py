@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import bcrypt
@@ -71,7 +72,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             return headers
 
         of_repository = f"repository:{REPOSITORY}:pull,push"
-        changed_session = session("changed")
+        changed_session, gone_session = session("changed"), session("gone")
         headers: dict[str, Callable[[], dict[str, str]]] = {
             "nobody": dict,
             "nobody's signed": signed(of_repository),
@@ -83,6 +84,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             "administrator's session": lambda: session("root"),
             "ended session": ended_session,
             "session of an old password": lambda: changed_session,
+            "session of a removed account": lambda: gone_session,
             "owner's read": lasting("alice", "alice/**:pull"),
             "owner's write": lasting("alice", "alice/*:pull,push"),
             "owner's elsewhere": lasting("alice", "alice/other:pull,push,delete"),
@@ -128,8 +130,9 @@ COOKIES = {  # count on pages alone
     "administrator's session",
     "ended session",
     "session of an old password",
+    "session of a removed account",
 }
-NO_SESSION = {"ended session", "session of an old password"}
+NO_SESSION = {"ended session", "session of an old password", "session of a removed account"}
 UNNAMED = {"nobody", "nobody's signed", *NO_SESSION}
 ALL = {
     "owner",
@@ -297,7 +300,24 @@ def test_nobody_may_link_builds_or_star_with_less_than_an_account(house: House) 
     assert house.client("GET", f"/api/repositories/{REPOSITORY}", **basic("root")).json["stars"] in (0, 1)
 
 
+def test_who_comes_later_under_a_name_inherits_nothing(house: House, tmp_path: Path) -> None:
+    auth = Auth(tmp_path / "htpasswd", anonymous=("**",))
+    (tmp_path / "htpasswd").write_text(line("eve", "pw-eve"))
+    with serving(tmp_path / "reg", auth=auth) as client:
+        answer = client("POST", "/login", "name=eve&password=pw-eve")
+        cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+        offline = client("GET", "/token?offline_token=true", **basic("eve")).json
+        bearer = {"Authorization": f"Bearer {offline['token']}"}
+        form = f"grant_type=refresh_token&refresh_token={offline['refresh_token']}"
+        assert client("POST", "/token", form).status == client("GET", "/v2/", **bearer).status == 200
+        assert "eve" in client("GET", "/", **cookie).body.decode()
+        (tmp_path / "htpasswd").write_text(line("eve", "pw-eve"))  # the same password, another account
+        client.service.access.users._looked = 0.0
+        assert client("POST", "/token", form).status == client("GET", "/v2/", **bearer).status == 401
+        assert "eve" not in client("GET", "/", **cookie).body.decode()
+
+
 def test_a_session_ends_with_logout_password_and_account(house: House) -> None:
-    for kind in ("ended session", "session of an old password"):
+    for kind in NO_SESSION:
         answer = house.client("GET", f"/r/{REPOSITORY}", **house.headers[kind]())
         assert answer.headers["Location"].startswith("/login"), kind

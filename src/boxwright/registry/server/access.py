@@ -140,7 +140,7 @@ class Gate:
             return who.name
         if who.name and not (who.asked is not None and self.policy.may(who.account, action, repository)):
             raise Forbidden(
-                f"{who.name} may not {action} {repository or 'here'}",
+                f"{who.name if who.limits is None else f'this token of {who.name}'} may not {action} {repository or 'here'}",
                 detail={"name": repository, "action": action},
             )
         if action in LISTS:

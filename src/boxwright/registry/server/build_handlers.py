@@ -11,15 +11,17 @@ from aiohttp import web
 
 from boxwright.registry.server.asked import json_object, query, whole
 from boxwright.registry.server.builds import Link, Queue
+from boxwright.registry.server.peers import neighbourhood
 from boxwright.registry.server.search import body
 from boxwright.registry.server.service import Extra, Service
 from boxwright.registry.server.sources import Source, SourceInvalid
-from boxwright.registry.server.wire import Forbidden, ManifestWrong, check_name, check_tag
+from boxwright.registry.server.wire import Forbidden, ManifestWrong, TooManyRequests, check_name, check_tag
 from boxwright.spec.times import rfc3339
 
 _PREFIX = "/api/builds/"
 _KEYS = {"url", "dockerfile", "tag", "secret"}
 _FORM = '{"url": TEXT, "dockerfile": TEXT, "tag": TEXT, "secret": TEXT}, the last three if wanted'
+_GUESSES = (0.2, 20)  # a second and at once, of one address for one repository
 _MOST_BODY = 4 * 1024 * 1024  # webhooks of large pushes
 _URL = re.compile(r"(?:https?|git|ssh)://[^\s-][^\s]*\Z")
 _PATH = re.compile(r"(?!-)(?!/)(?!.*\.\.)[\w./ -]{1,200}\Z")
@@ -81,11 +83,17 @@ async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     signature = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=")
     given = request.headers.get("X-Gitlab-Token", "") or query(request).get("secret", "")
     if signature or given:
+        # Somebody chose the secret, perhaps a short one: guesses are counted as those of passwords are.
+        key = f"secret {neighbourhood(service.address(request))} {name}"
+        wait = service.buckets.take(key, *_GUESSES)
+        if wait:
+            raise TooManyRequests("too many wrong secrets", headers={"Retry-After": str(int(wait) + 1)})
         row = await service.run(queue.get, name)
         right = hmac.new(row.secret.encode(), raw, hashlib.sha256).hexdigest() if signature else row.secret
         said = (signature or given).encode("utf-8", "surrogateescape")  # a header is bytes
         if not hmac.compare_digest(said, right.encode()):
             raise Forbidden("the secret is wrong")
+        service.buckets.give(key, _GUESSES[0])
         reason = "webhook"
     else:
         reason = f"asked by {service.access.check(request, name, 'push') or 'somebody'}"
