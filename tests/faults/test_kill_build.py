@@ -18,6 +18,7 @@ import support_corpus as corpus
 import support_images
 from boxwright import Engine
 from support import REAL_ROOT
+from support_random import chance, rounds
 
 ROUNDS = 10
 rooted = [
@@ -72,7 +73,7 @@ def check(engine: Engine, context: Path, dice: random.Random) -> None:
     assert first.returncode == 0, error
     seconds = time.monotonic() - began
     layers = engine.images_store.resolve_platform("out").layers
-    for _ in range(ROUNDS):
+    for _ in rounds(ROUNDS):
         # Something new each time, so that there is work to be killed in.
         shutil.copy(context / "Dockerfile", context / "a" / "f0")
         (context / "a" / "f1").write_bytes(os.urandom(500))
@@ -104,19 +105,21 @@ def nothing_left(engine: Engine) -> None:
         assert not [line for line in mounts if f"{engine.root}/work/" in line]
 
 
+@pytest.mark.soak
 def test_copy(engine: Engine, context: Path) -> None:
     (context / "Dockerfile").write_text(COPYING)
-    check(engine, context, random.Random(1))
+    check(engine, context, chance("copy"))
     nothing_left(engine)
 
 
 class TestRun:
     pytestmark = rooted
 
+    @pytest.mark.soak
     def test_run(self, engine: Engine, context: Path) -> None:
         corpus.provide_bases(engine, support_images.busybox_tar(), "busybox")
         (context / "Dockerfile").write_text(RUNNING)
-        check(engine, context, random.Random(2))
+        check(engine, context, chance("run"))
         nothing_left(engine)
         deadline = time.monotonic() + 30
         while step_processes(engine.root) and time.monotonic() < deadline:

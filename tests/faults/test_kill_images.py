@@ -21,6 +21,7 @@ from boxwright.errors import Unavailable
 from support import REAL_ROOT
 from support_image import engine, imported, oci_files, rootfs, saved, sound, tar_of
 from support_layer import make_tar, member
+from support_random import chance, rounds
 
 ROUNDS = 12
 
@@ -81,7 +82,7 @@ def works(eng: Engine) -> None:
 
 @pytest.fixture
 def dice() -> random.Random:
-    return random.Random(time.time_ns())
+    return chance()
 
 
 @pytest.fixture
@@ -91,11 +92,12 @@ def big(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.soak
 def test_import(tmp_path: Path, big: Path, dice: random.Random) -> None:
     took = run_time(tmp_path / "measure", "import", str(big), "x")
     eng = engine(tmp_path / "root")
     imported(eng, "keep")
-    for _ in range(ROUNDS):
+    for _ in rounds(ROUNDS):
         kill_within(took, eng.root, "import", str(big), "x", dice=dice)
         works(eng)
         assert eng.images_store.resolve("keep")
@@ -103,6 +105,7 @@ def test_import(tmp_path: Path, big: Path, dice: random.Random) -> None:
     assert sound(eng.images_store, "x")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("streamed", [False, True], ids=["file", "stdin"])
 @pytest.mark.parametrize("gz", [False, True], ids=["plain", "gzip"])
 def test_load(tmp_path: Path, big: Path, dice: random.Random, streamed: bool, gz: bool) -> None:
@@ -114,13 +117,14 @@ def test_load(tmp_path: Path, big: Path, dice: random.Random, streamed: bool, gz
     stdin = archive if streamed else None
     took = run_time(tmp_path / "measure", *argv, stdin=stdin)
     eng = engine(tmp_path / "root")
-    for _ in range(ROUNDS // 2):
+    for _ in rounds(ROUNDS // 2):
         kill_within(took, eng.root, *argv, stdin=stdin, dice=dice)
         works(eng)
     run_time(eng.root, *argv, stdin=stdin)
     assert sound(eng.images_store, "x")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("verb", ["rmi", "prune"])
 def test_removal(tmp_path: Path, dice: random.Random, verb: str) -> None:
     eng = engine(tmp_path / "root")
@@ -135,7 +139,7 @@ def test_removal(tmp_path: Path, dice: random.Random, verb: str) -> None:
         else ("image", "prune", "-f", "--all", "--filter", "label!=keep")
     )
     took = run_time(eng.root, *argv)
-    for _ in range(ROUNDS):
+    for _ in rounds(ROUNDS):
         for archive in archives:
             eng.load(io.BytesIO(archive))
         kill_within(took, eng.root, *argv, dice=dice)

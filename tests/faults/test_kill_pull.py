@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from boxwright import Engine
 from support_image import sound
+from support_random import chance
 from support_registry import FakeRegistry, Request, Response, make_image, noise, ranged, running
 
 IMAGE = make_image({"a": noise(5_000_000, 1)}, {"b": noise(3_000_000, 2)}, {"c": noise(20_000, 3)})
@@ -61,7 +61,7 @@ def arrived(root: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_arrived_is_kept(tmp_path: Path, seed: int) -> None:
-    dice, root = random.Random(seed), tmp_path / "root"
+    dice, root = chance(seed), tmp_path / "root"
     env = {**os.environ, "BOXWRIGHT_ROOT": str(root), "HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path)}
     whole = sum(layer.size for layer in IMAGE.manifest.layers)
     kept, in_the_middle = dict.fromkeys(arrived(root), 0), 0

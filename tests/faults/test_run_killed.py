@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from boxwright.container.records import Container
 from support_containers import IMAGE, Root, busybox_root, eventually
+from support_random import chance, rounds
 
 pytestmark = pytest.mark.rooted
 
@@ -33,7 +33,7 @@ def whole(root: Root) -> None:
         assert container.state.status in ("created", "running", "exited")
         containers.remove(container, force=True, volumes=True)
     containers.sweep()
-    eventually(lambda: os.listdir(root.path / "containers") == [])
+    eventually(lambda: not list((root.path / "containers").glob("*")))
     assert not [
         line
         for line in Path("/proc/self/mounts").read_text().splitlines()
@@ -55,12 +55,13 @@ COMMANDS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_a_random_moment(root: Root, name: str) -> None:
-    chance = random.Random(name)
-    for _ in range(6):
+    dice = chance(name)
+    for _ in rounds(6):
         process = root.start(*COMMANDS[name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.02, 0.6))
+        time.sleep(dice.uniform(0.02, 0.6))
         process.kill()
         process.wait()
         time.sleep(0.3)
@@ -69,20 +70,22 @@ def test_killed_at_a_random_moment(root: Root, name: str) -> None:
     whole(root)
 
 
+@pytest.mark.soak
 def test_rm_killed(root: Root) -> None:
-    chance = random.Random(7)
-    for _ in range(4):
+    dice = chance("rm")
+    for _ in rounds(4):
         root.run("run", "-d", "--name", "victim", IMAGE, "sleep", "100")
         process = root.start("rm", "-f", "victim", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.05, 0.4))
+        time.sleep(dice.uniform(0.05, 0.4))
         process.kill()
         process.wait()
         whole(root)
 
 
+@pytest.mark.soak
 def test_supervisor_killed_at_a_random_moment(root: Root) -> None:
-    chance = random.Random(11)
-    for _ in range(5):
+    dice = chance("supervisor")
+    for _ in rounds(5):
         root.run(
             "run",
             "-d",
@@ -97,7 +100,7 @@ def test_supervisor_killed_at_a_random_moment(root: Root) -> None:
             "-c",
             "sleep 0.05",
         )
-        time.sleep(chance.uniform(0, 0.3))
+        time.sleep(dice.uniform(0, 0.3))
         container = root.engine.containers.get("victim")
         if container.state.supervised:
             os.kill(container.state.supervisor_pid, signal.SIGKILL)

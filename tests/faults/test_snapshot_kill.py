@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from boxwright.layer.tarstream import open_tar
 from boxwright.layer.view import LayersView
 from boxwright.runtime.process import spawn
 from support import REAL_ROOT
+from support_random import chance, rounds
 from support_snapshot import add_layer, driver, make_layers, mounts_below, why_not
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
@@ -40,6 +40,7 @@ for n in itertools.count():
 """
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["mounted", "unpacked", "copied"])
 def test_whatever_is_left_can_be_discarded(tmp_path: Path, name: str) -> None:
     root = tmp_path / "root"
@@ -48,8 +49,8 @@ def test_whatever_is_left_can_be_discarded(tmp_path: Path, name: str) -> None:
         pytest.skip(reason)
     stack = [add_layer(layers, {"d/": None, "d/f": b"f", "a": b"a"})]
     env = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.defpath}
-    when = random.Random(name)
-    for _ in range(6):
+    when = chance(name)
+    for _ in rounds(6):
         process = spawn([sys.executable, "-c", PROGRAM, str(root), name, *map(str, stack)], env=env, stderr=2)
         time.sleep(0.4)
         time.sleep(when.random() * 0.2)
