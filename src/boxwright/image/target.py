@@ -16,9 +16,7 @@ from boxwright.content.store import BESIDE, Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.image.catalog import ImageRow
 from boxwright.image.store import ConfigContradiction, ImageStore, NotAnImage, is_image
-from boxwright.layer.blobs import ingest_blob
 from boxwright.layer.store import LayerMissing
-from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
@@ -73,6 +71,8 @@ class LocalTarget:
         except LayerMissing as error:
             raise BlobMissing(f"blob {desc.digest} is not in the store") from error
         self._lease.hold("layer", layer.diff_id)
+        from boxwright.layer.tarstream import open_tar
+
         return io.BufferedReader(VerifiedReader(open_tar(layer), desc), CHUNK)
 
     def origins(self, desc: Descriptor) -> Sequence[str]:
@@ -179,6 +179,8 @@ class LocalTarget:
     # --- parts ---------------------------------------------------------------------------------
 
     def _take_layer(self, desc: Descriptor, body: BinaryIO) -> None:
+        from boxwright.layer.blobs import ingest_blob
+
         # Whether it is compressed, its first bytes say, not its type.
         layer = ingest_blob(self._layers, body, desc)
         if str(layer.diff_id) != str(desc.digest):

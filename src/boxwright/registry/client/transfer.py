@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.content.copy import (
     Node,
@@ -25,7 +25,6 @@ from boxwright.content.local import BlobMissing, LocalStore
 from boxwright.content.store import Sink, Source
 from boxwright.content.verify import read_verified
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unsupported
-from boxwright.registry.client.pack import Packer
 from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.wire import AccessDenied, AccessNeeded, UnknownToRegistry
 from boxwright.spec import mediatypes as mt
@@ -36,6 +35,9 @@ from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from boxwright.registry.client.pack import Packer
 
 
 class PullRefused(Denied):
