@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -99,29 +100,63 @@ class Slice(io.RawIOBase):
         return count
 
 
+class Holed(io.RawIOBase):
+    """A file of which an archive stores parts only: `stored` gives their bytes, one part behind the other."""
+
+    def __init__(self, stored: Callable[[int], bytes], segments: array[int], size: int) -> None:
+        self._stored, self._size, self._at = stored, size, 0
+        self._parts = list(zip(segments[::2], segments[1::2]))[::-1]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)[: self._size - self._at]  # type: ignore[arg-type]
+        while self._parts and sum(self._parts[-1]) <= self._at:
+            self._parts.pop()
+        start, length = self._parts[-1] if self._parts else (self._size, 0)
+        if self._at < start:
+            view = view[: start - self._at]
+            view[:] = bytes(len(view))
+            self._at += len(view)
+            return len(view)
+        data = self._stored(min(len(view), start + length - self._at))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
 class StreamPart(io.RawIOBase):
     """The data of one member of a streaming tar. What is not read is skipped by the reader."""
 
-    def __init__(self, raw: BinaryIO, scanner: Scanner, size: int) -> None:
-        self._raw, self._scanner, self._left, self._head = raw, scanner, size, b""
+    def __init__(self, raw: BinaryIO, scanner: Scanner, header: Header) -> None:
+        self._raw, self._scanner, self._head = raw, scanner, b""
+        self._left = header.size if header.type == FILE else 0
+        self._next: Callable[[int], bytes] = self._take
+        if header.segments is not None:
+            whole = Holed(self._take, header.segments, self._left)
+            self._left = sum(header.segments[1::2])
+            self._next = whole.read
 
     def readable(self) -> bool:
         return True
 
     def peek(self, count: int) -> bytes:
         """The first bytes, which are read again later; fewer than `count` only when there are no more."""
-        while len(self._head) < count and self._left:
-            self._head += self._next(count - len(self._head))
+        while len(self._head) < count and (more := self._next(count - len(self._head))):
+            self._head += more
         return self._head
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer)  # type: ignore[arg-type]
-        data = self._head[: len(view)] or (self._next(len(view)) if self._left else b"")
+        data = self._head[: len(view)] or self._next(len(view))
         self._head = self._head[len(data) :]
         view[: len(data)] = data
         return len(data)
 
-    def _next(self, count: int) -> bytes:
+    def _take(self, count: int) -> bytes:
+        if not self._left:
+            return b""
         data = self._raw.read(min(count, self._left, CHUNK))
         if not data:
             raise ArchiveInvalid("the archive is cut off", hint="fetch or make it again")
@@ -140,10 +175,7 @@ def stream_members(raw: BinaryIO) -> Iterator[tuple[Header, StreamPart]]:
         if not scanner.position:
             check_tar(data, "the input")
         for header in scanner.feed(data):
-            size = header.size if header.type == FILE else 0
-            if header.segments is not None:
-                raise ArchiveInvalid(f"{normal(header.name)!r} is stored sparse in the archive")
-            yield header, StreamPart(raw, scanner, size)
+            yield header, StreamPart(raw, scanner, header)
         while scanner.skippable:
             rest = raw.read(min(scanner.skippable, CHUNK))
             if not rest:
@@ -188,7 +220,7 @@ class TarMembers:
             self._file = open(path, "rb", buffering=0)
         except OSError as error:
             raise ArchiveInvalid(f"cannot open {path}: {error.strerror}") from error
-        self._where: dict[str, tuple[int, int]] = {}
+        self._where: dict[str, Header] = {}
         self._links: dict[str, str] = {}
         try:
             self._scan()
@@ -217,26 +249,30 @@ class TarMembers:
             raise ArchiveInvalid(f"the archive has more than {_MOST_MEMBERS} members")
         if not name:
             return
-        if header.type == FILE and header.segments is None:
-            self._where[name] = (header.offset, header.size)
+        if header.type == FILE:
+            self._where[name] = header
             self._links.pop(name, None)
         elif header.type in (SYMLINK, HARDLINK):
             self._links[name] = link_of(header)
             self._where.pop(name, None)
 
-    def _find(self, name: str) -> tuple[int, int] | None:
+    def _find(self, name: str) -> Header | None:
         return self._where.get(follow(name, self._links))
 
     def has(self, name: str) -> bool:
         return self._find(name) is not None
 
     def size(self, name: str) -> int:
-        return self._located(name)[1]
+        return self._located(name).size
 
     def open(self, name: str) -> BinaryIO:
-        return io.BufferedReader(Slice(self._file.fileno(), *self._located(name)), CHUNK)
+        header, fd = self._located(name), self._file.fileno()
+        if header.segments is None:
+            return io.BufferedReader(Slice(fd, header.offset, header.size), CHUNK)
+        stored = Slice(fd, header.offset, sum(header.segments[1::2]))
+        return io.BufferedReader(Holed(stored.read, header.segments, header.size), CHUNK)
 
-    def _located(self, name: str) -> tuple[int, int]:
+    def _located(self, name: str) -> Header:
         found = self._find(name)
         if found is None:
             raise ArchiveInvalid(f"the archive has no {name!r}")

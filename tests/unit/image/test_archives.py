@@ -9,6 +9,8 @@ import io
 import json
 import lzma
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -458,6 +460,35 @@ def test_the_manifest_of_a_layer_that_is_here_has_its_size(other: Engine, load: 
         "manifest.json": json.dumps([entry]).encode(),
     }
     load(other, tar_of(files))
+    assert sound(other.images_store, "app:1")
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="needs GNU tar")
+@pytest.mark.parametrize("form", ["gnu", "pax"])
+def test_an_archive_may_be_sparse_itself(other: Engine, load: Load, tmp_path: Path, form: str) -> None:
+    layer = make_tar(
+        member("a", data=b"1"), member("zeros", data=bytes(400_000)), member("b", data=b"2" * 9000)
+    )
+    entry = {"Config": "config.json", "RepoTags": ["app:1"], "Layers": ["0/layer.tar"]}
+    write_files(
+        tmp_path / "files",
+        {
+            "config.json": config([layer]),
+            "0/layer.tar": b"",
+            "manifest.json": json.dumps([entry]).encode(),
+        },
+    )
+    with open(tmp_path / "files/0/layer.tar", "wb") as file:  # with a hole, which tar leaves out
+        file.write(layer[:8192])
+        file.seek(8192 + 350_000 // 4096 * 4096)
+        file.write(layer[file.tell() :])
+    packed = subprocess.run(
+        ["tar", "--sparse", f"--format={form}", "-C", str(tmp_path / "files"), "-c", "."],
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    assert len(packed) < len(layer) // 2
+    assert load(other, packed) == [["Loaded image: app:1"]]
     assert sound(other.images_store, "app:1")
 
 

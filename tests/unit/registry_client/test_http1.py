@@ -336,6 +336,29 @@ def test_nobody(http: Http) -> None:
         http.send("GET", f"http://{'a' * 64}.example/")
 
 
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    peer: Callable[..., Peer], http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = peer([OK])
+    port = int(there.host.rpartition(":")[2])
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(deaf.getsockname())
+        where = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", a) for a in (deaf.getsockname(), ("127.0.0.1", port))
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a: where)
+        started = time.monotonic()
+        assert http.send("GET", "http://two.example/", connect=1).read_all(9) == b"ok"
+        assert time.monotonic() - started < 1
+        for each in waiting:
+            each.close()
+
+
 @pytest.mark.parametrize("url", ["http://h:99999/", "http://[::1/", "http://h:x/"])
 def test_urls_that_are_none(http: Http, url: str) -> None:
     with pytest.raises(Invalid):

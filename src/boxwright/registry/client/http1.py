@@ -377,10 +377,11 @@ def _dial(host: str, port: int, shown: str, deadline: float) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise no_such_name(shown) from error
     last: OSError | None = None
-    for family, kind, protocol, _, address in found:
+    for number, (family, kind, protocol, _, address) in enumerate(found):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            # An address that nobody answers at leaves time for the others.
+            sock.settimeout(max((deadline - time.monotonic()) / (len(found) - number), 0.001))
             sock.connect(address)
             return sock
         except OSError as error:
