@@ -20,6 +20,7 @@ from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, St
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
 from boxwright.rootfs.root import Root
+from boxwright.runtime.git import public
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -134,7 +135,7 @@ def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes
     for name in ("Dockerfile", "dockerfile"):
         if os.path.lexists(directory / name) and not (directory / name).is_dir():
             return directory, _dockerfile_in(directory, name), directory / name
-    where = request.remote or ("the archive" if foreign else directory)
+    where = public(request.remote) or ("the archive" if foreign else directory)
     raise DockerfileMissing(
         "failed to read dockerfile: open Dockerfile: no such file or directory",
         hint=f"there is no Dockerfile in {where}; name it with -f",
@@ -170,27 +171,24 @@ class Fetched:
 
         repository = parse_git(place)
         if repository is not None:
-            from boxwright.runtime.git import public
-
             with self._step(f"load git source {public(place)}"):
                 return self._checkout(repository)
         from boxwright.registry.client.fetch import open_url
 
         with self._step("load remote build context"), open_url(self._rooms.settings, place) as body:
-            return self.stream(body, place)
+            return self.stream(body, public(place))
 
     def directory(self, place: str, name: str) -> Path:
         """A named context at a URL. Raises RequestInvalid for a single file, and as `remote`."""
         found = self.remote(place)
         if isinstance(found, bytes):
             raise RequestInvalid(
-                f"build context {name!r}: {place} is neither a Git repository nor a tar archive"
+                f"build context {name!r}: {public(place)} is neither a Git repository nor a tar archive"
             )
         return found
 
     def _checkout(self, repository: GitRef) -> Path:
         from boxwright.build.ops.git import Git, GitOp
-        from boxwright.runtime.git import public
 
         op = GitOp(
             repository.url,
@@ -364,7 +362,7 @@ def _named(value: str) -> tuple[str, str]:
         return "remote", value
     if separator:
         raise BuildContextUnsupported(
-            f"build context {value!r}: {scheme} sources are not supported",
+            f"build context {public(value)!r}: {scheme} sources are not supported",
             hint="give a directory, docker-image://NAME, or the URL of a repository or tar",
         )
     if not os.path.isdir(value):

@@ -12,6 +12,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,42 @@ def test_a_dockerfile_that_is_a_link_to_the_hosts(engine: Engine, site: tuple[st
     """An excerpt of it would be shown."""
     with pytest.raises(BuildFailed, match="open leak: no such file or directory"):
         engine.build(BuildRequest(remote=f"{site[0]}/app.git", dockerfile=Path("leak")))
+
+
+@pytest.mark.parametrize(
+    ("place", "more"),
+    [
+        ("/app.git#v1", {}),
+        ("/app.git#v1", {"dockerfile": Path("none")}),
+        ("/app.git#v1:out", {}),
+        ("/app.git#nosuch", {}),
+        ("/none.git", {}),
+        ("/none.tar", {}),
+        ("/noise", {}),
+        ("/app.git#v1", {"build_contexts": {"x": "{}/Lone"}, "dockerfile_data": b"FROM scratch\n"}),
+        ("/app.git#v1", {"dockerfile_data": b"FROM scratch\nADD {}/none /x\n"}),
+        ("/app.git#v1", {"dockerfile_data": b"FROM scratch\nADD {}/none.git /x\n"}),
+    ],
+)
+def test_a_password_in_a_url_is_shown_nowhere(
+    engine: Engine, site: tuple[str, str], place: str, more: dict[str, Any]
+) -> None:
+    """Neither in progress nor in errors, and git's arguments do not have it (test_git)."""
+    url = site[0].replace("//", "//user:hush@")
+    given = {
+        key: {name: text.format(url) for name, text in value.items()}
+        if isinstance(value, dict)
+        else value.replace(b"{}", url.encode())
+        if isinstance(value, bytes)
+        else value
+        for key, value in more.items()
+    }
+    events: list[object] = []
+    try:
+        engine.build(BuildRequest(remote=url + place, **given), progress=events.append)
+    except BoxwrightError as error:
+        said = f"{error} {error.hint}"
+    else:
+        said = ""
+    shown = [repr(event) for event in events if "ADD" not in repr(event)]  # the Dockerfile's own text
+    assert "hush" not in said and not [text for text in shown if "hush" in text]

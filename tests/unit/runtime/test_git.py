@@ -55,7 +55,16 @@ def test_git_reads_it_from_its_environment(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 @pytest.mark.parametrize(
-    "url", ["file://{repo}", "ext::sh -c touch% {mark}", "{repo}", "fd::17", "-upload-pack=x"]
+    "url",
+    [
+        "file://{repo}",
+        "ext::sh -c touch% {mark}",
+        "{repo}",
+        "fd::17",
+        "-upload-pack=x",
+        "ssh://-oProxyCommand=touch${{IFS}}{mark}/x",
+        "-oProxyCommand=touch {mark}@h:x",
+    ],
 )
 @pytest.mark.parametrize("how", ["itself", "submodule"])
 def test_only_protocols_of_the_network(tmp_path: Path, url: str, how: str) -> None:
