@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import gzip
 import hashlib
 import http.client
@@ -125,17 +126,21 @@ def test_without_descriptors_one_line_is_said(caplog: pytest.LogCaptureFixture) 
     assert len(caplog.records) == 1 and caplog.records[0].exc_info is None
 
 
-def test_connections_are_bounded(tmp_path: Path) -> None:
+def test_connections_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert 8 <= affordable_connections() <= 65_536 // 2
     with serving(tmp_path, limits=Limits(connections=5)) as client:
         host, _, port = client.host.partition(":")
-        held = [socket.create_connection((host, int(port))) for _ in range(5)]
+        held = [socket.create_connection((host, int(port))) for _ in range(50)]
         try:
             wait_until(lambda: refused(client))
         finally:
             for sock in held:
                 sock.close()
         wait_until(lambda: not refused(client))
+    gc.collect()  # which is when tasks that failed are told of
+    assert [
+        r.getMessage() for r in caplog.records if r.name == "asyncio" and r.levelno >= logging.WARNING
+    ] == []
 
 
 def refused(client: Client) -> bool:

@@ -90,7 +90,8 @@ class _Server(web.Server):
     def connection_made(self, handler: object, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)  # type: ignore[arg-type]
         if len(self.connections) > self._most:
-            transport.abort()
+            # Not now: the handler's task has not begun, and a connection that is lost before is a fault to it.
+            asyncio.get_running_loop().call_later(0, transport.abort)
             logs.crowded.warning("more than %d connections: some are closed at once", self._most)
             return
         sock = transport.get_extra_info("socket")
