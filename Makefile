@@ -4,6 +4,10 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# sudo drops the environment: where a proxy or a bundle of certificates is named, the demo cannot do without.
+KEPT   := $(foreach v,SSL_CERT_FILE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE PIP_CERT NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO AWS_CA_BUNDLE \
+            http_proxy https_proxy ftp_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY,\
+            $(if $(value $v),$v="$$$v"))
 # What a full installation uses at run time (docs/dependencies.md): an OCI runtime, container networks, git contexts.
 SYSTEM := python3-venv crun runc aardvark-dns iptables ca-certificates git
 # What the demo and the tests make base images from.
@@ -18,7 +22,7 @@ help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 demo: system $(BIN)/.installed ## install Boxwright and its system packages, then do the main job on real input
-	$(SUDO) env BOXWRIGHT=$(abspath $(BIN)/boxwright) examples/demo.sh
+	$(SUDO) env $(KEPT) BOXWRIGHT=$(abspath $(BIN)/boxwright) examples/demo.sh
 
 test: system $(BIN)/.dev ## install the development tools, then run all tests (as root: the rooted ones too)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --check-host $(ARGS)
@@ -38,7 +42,7 @@ bench: system $(BIN)/.dev ## whole-process times against docker, podman and buil
 	$(BIN)/python -m bench $(ARGS)
 
 peers: system ## fetch the current docker, podman, skopeo, cosign, …, which tests and bench compare with (once; 1 GB)
-	$(SUDO) env PEERS=$(PEERS) tests/peers/fetch
+	$(SUDO) env $(KEPT) PEERS=$(PEERS) tests/peers/fetch
 
 docs: $(BIN)/.dev ## write docs/reference from the parsers
 	$(BIN)/python -m boxwright.cli.docs
@@ -49,8 +53,8 @@ clean: ## remove what make made
 # Only what is missing is installed, so that a second run needs neither root nor a network.
 system:
 	@missing=$$(for p in $(SYSTEM) $(BASES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(SUDO) apt-get update -qq && \
-	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(SUDO) env $(KEPT) apt-get update -qq && \
+	$(SUDO) env $(KEPT) DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
 $(BIN)/python: | system
 	$(PYTHON) -m venv $(VENV)

@@ -54,15 +54,27 @@ say "What it is made of"
 show images
 show history "$image"
 
+user=${SUDO_USER:-}
+sudo=$([ -z "$user" ] || echo "sudo ")
+if [ "$(command -v boxwright)" != "$boxwright" ] && [[ $boxwright == /* ]]; then
+    path="
+Put it on the PATH (of root too, whose PATH under sudo is another):
+
+    ${sudo}ln -s $boxwright /usr/local/bin/boxwright
+"
+fi
+
 cat <<END
 
-Done. What you can type next (as root; the program is $boxwright):
+Done. All of it is in root's store.
+${path:-}
+What you can type next:
 
-    boxwright run -it --rm $image bash          # look around inside
-    boxwright build -t $image examples/hello-python
-    boxwright save -o hello.tar $image          # docker load -i hello.tar takes it
-    boxwright system df                         # where the space went
-    boxwright rmi $image                        # and away
+    ${sudo}boxwright run -it --rm $image bash          # look around inside
+    ${sudo}boxwright build -t $image examples/hello-python
+    ${sudo}boxwright save $image >hello.tar            # docker load -i hello.tar takes it
+    ${sudo}boxwright system df                         # where the space went
+    ${sudo}boxwright rmi $image                        # and away
     boxwright --help
 
     source <(boxwright completion bash)         # complete commands and names

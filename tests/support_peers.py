@@ -260,6 +260,8 @@ def podman(folder: Path) -> Iterator[list[str]]:
         yield start
     finally:
         subprocess.run([*start, "rmi", "-af"], capture_output=True, check=False)
+        # What keeps the namespaces of an ordinary user ends with it.
+        subprocess.run([*start, "system", "migrate"], capture_output=True, check=False)
         shutil.rmtree(short, ignore_errors=True)
 
 

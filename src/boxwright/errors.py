@@ -15,6 +15,9 @@ BoxwrightError          exit 1     what was wanted, what stopped it, what to try
 
 from __future__ import annotations
 
+# How the packages of the extra `registry` are had.
+REGISTRY_EXTRA = "pip install '.[registry]' in Boxwright's sources (it is not on PyPI yet)"
+
 
 class BoxwrightError(Exception):
     """Base of every failure that a user can cause or meet.

@@ -69,6 +69,7 @@ def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -
     data_home = Path(env.get("XDG_DATA_HOME") or home / ".local/share")
     chosen = root or env.get("BOXWRIGHT_ROOT") or _text(config, "root")
     store = Path(chosen) if chosen else Path("/var/lib/boxwright") if is_root else data_home / "boxwright"
+    _owned(store, store)
     runtime_dir = (
         Path("/run/boxwright")
         if is_root
@@ -116,6 +117,22 @@ def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -
     )
 
 
+def _owned(place: int | Path, path: Path) -> None:
+    """What decides which programs root runs, and holds what root mounts, must be root's own: with `sudo -E`, the
+    variables lead to files of the user who typed it. Raises SettingsInvalid."""
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = os.stat(place).st_uid
+    except OSError:
+        return
+    if owner != 0:
+        raise SettingsInvalid(
+            f"{path} belongs to user {owner}, and this is root, who uses nothing that another user can change",
+            hint="leave -E of sudo out, name a place of root's own with --root, or give the place to root with chown",
+        )
+
+
 def _text(config: Mapping[str, Any], key: str) -> str:
     value = config.get(key, "")
     if not isinstance(value, (str, bool, int)):
@@ -130,7 +147,9 @@ def _files(env: Mapping[str, str], home: Path) -> dict[str, Any]:
         Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "boxwright/config.toml",
     ):
         try:
-            raw = path.read_bytes()
+            with open(path, "rb") as file:
+                _owned(file.fileno(), path)
+                raw = file.read()
         except OSError:
             continue
         import tomllib

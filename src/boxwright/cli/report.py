@@ -6,7 +6,7 @@ import errno
 import os
 
 from boxwright.cli.flags import UsageError
-from boxwright.errors import BoxwrightError
+from boxwright.errors import REGISTRY_EXTRA, BoxwrightError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def report(ctx: Context, error: Exception) -> int:
         _tell(
             ctx,
             f"this needs the Python package {error.name.partition('.')[0]}",
-            "pip install 'boxwright[registry]'",
+            REGISTRY_EXTRA,
         )
         return 1
     if isinstance(error, MemoryError):

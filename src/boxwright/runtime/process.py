@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 import time
 from contextlib import contextmanager
 
@@ -153,10 +154,23 @@ class RootNeeded(Unsupported):
 def require_root(what: str) -> None:
     """Raises RootNeeded unless this process may do `what`."""
     if os.geteuid() != 0:
+        program = own_program()
         raise RootNeeded(
             f"{what} needs root",
-            hint="run it with sudo; images can be pulled, built without RUN, and pushed by any user",
+            hint=f"type sudo {program} …; root has a store of its own, which gets an image of yours by\n"
+            f"  {program} save IMAGE | sudo {program} load\n"
+            "Images can be pulled, built without RUN, and pushed by any user.",
         )
+
+
+def own_program() -> str:
+    """How this program is started by a user whose PATH is another, such as root's under sudo: a quoted command."""
+    from shlex import quote
+
+    started = sys.argv[0] if sys.argv else ""
+    if os.path.basename(started) == "boxwright" and os.access(started, os.X_OK):
+        return quote(os.path.abspath(started))
+    return f"{quote(sys.executable)} -m boxwright"
 
 
 def spawn(

@@ -249,7 +249,10 @@ class Located(NotFound):
         (MemoryError(), ["Error: out of memory"], 1),
         (
             ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp.web"),
-            ["Error: this needs the Python package aiohttp", "Hint: pip install 'boxwright[registry]'"],
+            [
+                "Error: this needs the Python package aiohttp",
+                "Hint: pip install '.[registry]' in Boxwright's sources (it is not on PyPI yet)",
+            ],
             1,
         ),
         (

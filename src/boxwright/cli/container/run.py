@@ -74,8 +74,8 @@ def _run(ctx: Context, args: Namespace, session: Session) -> int:
     from boxwright.cli.container.options import read
     from boxwright.runtime.process import require_root
 
-    require_root("running containers")  # before a container is made that cannot run
     config = read(ctx, args)
+    require_root("running containers")  # before a container is made that cannot run
     if args.detach and args.attach:
         return _refused(ctx, "conflicting options: cannot specify both --attach and --detach")
     if args.tty and args.interactive and not args.detach and not ctx.stdin_is_tty:

@@ -293,12 +293,15 @@ def _call(name: str, verb: str, text: str) -> tuple[int, str]:
             timeout=_SECONDS,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise HelperFailed(
-            f"the credential helper docker-credential-{name} is not installed",
-            hint="install it, or remove credsStore and credHelpers from Docker's config.json",
-        ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
+        from shutil import which
+
+        # Where a directory of the PATH may not be entered, the error is that it may not, not that nothing was found.
+        if isinstance(error, OSError) and which(f"docker-credential-{name}") is None:
+            raise HelperFailed(
+                f"the credential helper docker-credential-{name} is not installed",
+                hint="install it, or remove credsStore and credHelpers from Docker's config.json",
+            ) from error
         raise HelperFailed(f"the credential helper docker-credential-{name} does not run: {error}") from error
     return done.returncode, (done.stdout or done.stderr if done.returncode else done.stdout).decode(
         errors="replace"

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from boxwright.errors import Invalid, NotFound, Unsupported
+from boxwright.errors import REGISTRY_EXTRA, Invalid, NotFound, Unsupported
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _COST = 10
@@ -39,9 +39,7 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ExtraMissing(
-            f"the registry needs the package {error.name}", hint="pip install 'boxwright[registry]'"
-        ) from error
+        raise ExtraMissing(f"the registry needs the package {error.name}", hint=REGISTRY_EXTRA) from error
 
 
 class Users:
