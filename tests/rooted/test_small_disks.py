@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +82,44 @@ def test_room_is_made_against_one_who_takes_it(small: Root, words: tuple[str, ..
     _fill(small.path.parent)
     small.out(*words)
     assert small.out("ps", "-aq") == ""
+
+
+CATALOG = """
+import sys
+from pathlib import Path
+from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.wire import NoSpace
+try:
+    catalog = Catalog(Path(sys.argv[1]))
+    print("open", flush=True)
+    sys.stdin.readline()
+    for number in range(2000):
+        with catalog.write() as sql:
+            catalog.make(sql, f"acme/app-{number}")
+except NoSpace as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["full before", "full after"])
+def test_a_registrys_catalog_says_that_the_disk_is_full(tmp_path: Path, before: bool) -> None:
+    """Its shared memory, and its own word in another file, have their blocks: no write there is SIGBUS."""
+    pytest.importorskip("aiohttp")
+    with ext4_disk(tmp_path / "disk", "8M", block=1024) as path:
+        if before:
+            _fill(path)
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        child = subprocess.Popen(
+            [sys.executable, "-c", CATALOG, path / "registry.db"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environ,
+            text=True,
+        )
+        assert child.stdin is not None and child.stdout is not None
+        first = child.stdout.readline()
+        if not before:
+            assert first == "open\n"
+            _fill(path)
+        out, _ = child.communicate("\n", timeout=60)
+        assert child.returncode == 0 and "storage is full" in first + out

@@ -69,13 +69,13 @@ def _open(path: Path) -> sqlite3.Connection:
         climb(connection, path, RUNGS)
     connection.execute(_SYNCED)
     connection.execute("PRAGMA foreign_keys=ON")
-    _allocate_shared_memory(path)
+    allocate_shared_memory(path)
     return connection
 
 
-def _allocate_shared_memory(path: Path) -> None:
-    """SQLite makes sure of one block for each 4 KB of its shared memory. Where blocks are smaller, the first word written
-    to another one would be SIGBUS on a disk that is full by then."""
+def allocate_shared_memory(path: Path) -> None:
+    """For a database that this process has open. SQLite makes sure of one block for each 4 KB of its shared memory. Where
+    blocks are smaller, the first word written to another one would be SIGBUS on a disk that is full by then."""
     if os.statvfs(path).f_frsize >= 4096:
         return
     wanted = f"{os.path.realpath(path)}-shm"

@@ -83,13 +83,19 @@ class TarSource:
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
         with open(layer.index_path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            try:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise IndexBroken(
+                    f"{layer.index_path} is empty", hint="`boxwright system fsck --repair` makes it again"
+                ) from error
         self._fds: list[int] = []
         try:
             fields = erofs.SUPER.unpack_from(self._map, 1024)
             if fields[0] != erofs.MAGIC or fields[13] != b"boxwright-1".ljust(16, b"\0"):
                 raise IndexBroken(
-                    f"{layer.index_path} is not an index", hint="remove the image and get it again"
+                    f"{layer.index_path} is not an index",
+                    hint="`boxwright system fsck --repair` makes it again",
                 )
             self.root = fields[5]
             self._starts = [erofs.SLOT.unpack_from(self._map, 1152 + 128 * n)[2] for n in range(fields[15])]

@@ -13,6 +13,7 @@ import pytest
 from boxwright.errors import Invalid
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.blobs import ingest_tar
+from boxwright.layer.source import IndexBroken
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, PathLoop, PathMissing
 from support import REAL_ROOT
@@ -211,3 +212,13 @@ def test_closing(layers: LayerStore) -> None:
         assert view.read("etc/group") == b"top"
         assert len(os.listdir("/proc/self/fd")) > before
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("left", [b"", b"x", b"x" * 4096])
+def test_a_damaged_index_is_told(layers: LayerStore, left: bytes) -> None:
+    """What a power cut leaves of one, say."""
+    (layer,) = stack(layers, BASE)
+    layer.index_path.chmod(0o600)
+    layer.index_path.write_bytes(left)
+    with pytest.raises(IndexBroken), LayersView([layer]) as view:
+        view.resolve("/etc/passwd")

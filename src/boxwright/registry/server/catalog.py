@@ -6,6 +6,7 @@ between calls. `synchronous=FULL`: what was acknowledged survives a power cut.
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxwright.content.db import connect
+from boxwright.content.db import allocate_shared_memory, connect
 from boxwright.content.migrations import climb
 from boxwright.registry.server.schema import RUNGS
 from boxwright.registry.server.storage import keep_private
@@ -78,6 +79,7 @@ class Catalog:
         self._data_version, self._recheck = 0, 0.0
         with _disk_full():
             climb(self.connection(), path, RUNGS)
+        allocate_shared_memory(path)
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, for SELECTs."""
@@ -459,8 +461,14 @@ def _shared_word(path: Path) -> memoryview:
     """Eight bytes that all processes of this storage see."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, 8)
+        os.posix_fallocate(fd, 0, 8)  # of a hole, the first word written on a full disk would be SIGBUS
         return memoryview(mmap.mmap(fd, 8)).cast("Q")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpace(
+            "the registry's storage is full", hint="free some space, or run garbage collection"
+        ) from error
     finally:
         os.close(fd)
 
