@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import IO
 
@@ -83,12 +84,22 @@ class Host(Machine):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(["unshare", "-n", "-m", "--propagation", "private"])
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOXWRIGHT_", "DOCKER_"))}
         self.sh("sysctl -qw net.ipv4.ip_forward=0")
+        self._settle(folder)
+
+    def _settle(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOXWRIGHT_", "DOCKER_"))}
         self.root = folder / "root"
         self._environ = {**clean, "BOXWRIGHT_ROOT": str(self.root), "BOXWRIGHT_TRUST_HOST_CA": "never"}
         (folder / "busybox.tar").write_bytes(busybox_tar())
         self.out("import", str(folder / "busybox.tar"), IMAGE)
+
+    def with_root(self, folder: Path) -> Host:
+        """The same host with another root."""
+        other = copy(self)
+        other._settle(folder)
+        return other
 
     def run(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """A Boxwright command; fails the test when the exit code is not `check` (None = any)."""
@@ -127,6 +138,13 @@ class Host(Machine):
         """Of a container's first process."""
         return int(self.out("inspect", "-f", "{{.State.Pid}}", container))
 
+    def own_sbin(self) -> None:
+        """Let the test replace programs in /usr/sbin."""
+        self.sh(
+            "mkdir /run/upper /run/work && "
+            "mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/upper,workdir=/run/work overlay /usr/sbin"
+        )
+
     def rules(self) -> str:
         """Every rule, of IPv4 and IPv6, without counters and dates."""
         text = self.sh("iptables-save; ip6tables-save")
@@ -157,7 +175,6 @@ def private_host(folder: Path) -> Iterator[Host]:
     """Skips where real containers cannot be."""
     if not REAL_ROOT or not have_busybox():
         pytest.skip("containers need root and the static busybox")
-    folder.mkdir(parents=True, exist_ok=True)
     host = Host(folder)
     try:
         yield host

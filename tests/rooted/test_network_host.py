@@ -181,10 +181,8 @@ def test_a_host_that_forwards_for_containers_forwards_for_no_other(tmp_path: Pat
 def test_how_many_programs_a_start_takes(host: Host, tmp_path: Path) -> None:
     """Rules are loaded in one batch, and none is needed where there are no ports."""
     log = tmp_path / "log"
-    host.sh(
-        "mkdir /run/real /run/upper /run/work && "
-        "mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/upper,workdir=/run/work overlay /usr/sbin"
-    )
+    host.own_sbin()
+    host.sh("mkdir /run/real")
     for name in ("iptables-restore", "iptables-save"):
         real = Path(f"/usr/sbin/{name}").resolve()
         script = f"#!/bin/sh\necho {name} >>{log}\nexec /run/real/{name} "
@@ -276,3 +274,24 @@ def test_one_name_server_whoever_comes_and_goes(host: Host) -> None:
         assert set(pool.map(live, range(8))) == {""}
     assert servers() == []
     host.run("network", "rm", "crowd")
+
+
+def test_iptables_legacy(tmp_path: Path) -> None:
+    with private_host(tmp_path) as host:
+        host.own_sbin()
+        names = "iptables iptables-save iptables-restore ip6tables ip6tables-save"
+        host.sh(f"cd /usr/sbin; for n in {names}; do ln -sf xtables-legacy-multi $n; done")
+        if not host.sh("iptables -t mangle -S", check=False):
+            pytest.skip("iptables-legacy does not work here")
+        host.run("network", "create", "old")
+        host.run("run", "-d", "--name", "web", "--network", "old", "-p", "8093:80", *WEB)
+        eventually(lambda: reaches(host.pid, "127.0.0.1", 8093))
+        before = sorted(host.rules().splitlines())
+        assert any("boxwright-net" in line for line in before)
+        host.run("run", "--rm", "--network", "old", IMAGE, "true")
+        host.sh("iptables -t mangle -F; iptables -t nat -F")
+        host.run("network", "reload")
+        assert sorted(host.rules().splitlines()) == before
+        host.run("rm", "-f", "web")
+        host.run("network", "rm", "old")
+        assert not ours(host)

@@ -20,14 +20,16 @@ class World:
     """A host with networks and two neighbours that route through it."""
 
     host: Host
+    beside: Host  # another root on it, with the container `foreign`
     near: Machine
     far: Machine
 
     def questions(self) -> list[tuple[str, int, str, int]]:
         """Who asks whom: (name, pid of the asker, address, port)."""
         host, pids, at = self.host, {}, {}
-        for name in ("published", "plain", "other", "inside", "inside2", "usual"):
-            pids[name], at[name] = host.pid_of(name), host.address(name)
+        for name in ("published", "plain", "other", "inside", "inside2", "usual", "foreign"):
+            owner = self.beside if name == "foreign" else host
+            pids[name], at[name] = owner.pid_of(name), owner.address(name)
         pids |= {"host": host.pid, "near": self.near.pid, "far": self.far.pid}
         gateway = {name: address.rpartition(".")[0] + ".1" for name, address in at.items()}
         found = [
@@ -36,7 +38,7 @@ class World:
             for asked in at
             if asker != asked
         ]
-        for asker in ("published", "plain", "other", "inside", "usual"):
+        for asker in ("published", "plain", "other", "inside", "usual", "foreign"):
             found += [
                 (f"{asker} -> {port}", pids[asker], gateway[asker], port) for port in (EVERYWHERE, HERE)
             ]
@@ -57,18 +59,21 @@ class World:
 
 
 ALLOWED = {
-    *(f"host -> {name}" for name in ("published", "plain", "other", "inside", "inside2", "usual")),
+    *(f"host -> {name}" for name in ("published", "plain", "other", "inside", "inside2", "usual", "foreign")),
     "published -> plain",
     "plain -> published",
     "inside -> inside2",
     "inside2 -> inside",
-    *(f"{name} -> {EVERYWHERE}" for name in ("published", "plain", "other", "usual", "near", "far", "host")),
+    *(
+        f"{name} -> {EVERYWHERE}"
+        for name in ("published", "plain", "other", "usual", "foreign", "near", "far", "host")
+    ),
     *(f"{name} -> six {EVERYWHERE}" for name in ("near", "far", "host")),
     f"near -> {ONE}",
     f"far -> near's {ONE}",
     f"host -> {HERE}",
     f"host -> six {SIX}",
-    *(f"{name} -> outside" for name in ("published", "plain", "other", "usual")),
+    *(f"{name} -> outside" for name in ("published", "plain", "other", "usual", "foreign")),
 }
 
 
@@ -93,9 +98,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         host.run("network", "create", "nb")
         host.run("run", "-d", "--name", "other", "--network", "nb", *WEB)
         host.run("run", "-d", "--name", "inside2", "--network", "shut", *WEB)
+        beside = host.with_root(tmp_path_factory.mktemp("beside"))
+        beside.run("run", "-d", "--name", "foreign", *WEB)
         try:
-            yield World(host, near, far)
+            yield World(host, beside, near, far)
         finally:
+            beside.run("system", "reset", "-f")
             far.close()
             near.close()
 
@@ -128,7 +136,8 @@ def test_a_firewall_that_was_loaded_anew_is_mended_by_the_next_start(world: Worl
     before = sorted(world.host.rules().splitlines())
     for table in ("filter", "nat", "mangle", "raw"):
         world.host.sh(f"iptables -t {table} -F && iptables -t {table} -X")
-    world.host.run("run", "--rm", IMAGE, "true")
+    for root in (world.host, world.beside):  # each minds its own
+        root.run("run", "--rm", IMAGE, "true")
     assert sorted(world.host.rules().splitlines()) == before
     check(world)
 
@@ -136,7 +145,8 @@ def test_a_firewall_that_was_loaded_anew_is_mended_by_the_next_start(world: Worl
 def test_part_of_the_rules_is_mended_by_network_reload(world: World) -> None:
     before = sorted(world.host.rules().splitlines())
     world.host.sh("nft flush chain ip nat PREROUTING && nft flush chain ip mangle FORWARD")
-    world.host.run("network", "reload")
+    for root in (world.host, world.beside):
+        root.run("network", "reload")
     assert sorted(world.host.rules().splitlines()) == before
 
 

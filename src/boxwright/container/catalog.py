@@ -248,7 +248,7 @@ class Catalog:
         from boxwright.network import firewall
         from boxwright.network.values import forwards
 
-        if not self.networks.mend() and not thoroughly:
+        if not self.networks.mend(thoroughly=thoroughly):
             return
         for container in self.list():
             if container.state.ports:

@@ -67,17 +67,18 @@ def _forwards() -> bool:
         return True
 
 
-def mend(networks: Sequence[Plumbing], lock: str) -> bool:
-    """Make again the rules of networks whose bridge is there, when another program has removed any; whether it had.
-    Raises OSError."""
+def mend(networks: Sequence[Plumbing], lock: str, *, thoroughly: bool = False) -> bool:
+    """Make again the rules of networks whose bridge is there, when another program has removed any, or `thoroughly`;
+    whether they were made. Raises OSError."""
     netlink = Netlink()
     try:
         there = {link.name for link in netlink.links()} if networks else set()
         made = [network for network in networks if network.bridge in there]
-        if not made or firewall.are_open(made):
+        if not made or (not thoroughly and firewall.are_open(made)):
             return False
         for network in made:
-            ensure(netlink, network, lock)
+            with Locked(lock):
+                firewall.open_network(network)
         return True
     finally:
         netlink.close()

@@ -302,12 +302,15 @@ class Networks:
         for plumbing in self._plumbings(self.list()):
             self._on_host(bridge.remove_idle, plumbing)
 
-    def mend(self) -> bool:
-        """Make the rules of networks in use again when another program has removed any; whether it had. Raises
-        Unavailable."""
+    def mend(self, *, thoroughly: bool = False) -> bool:
+        """Make the rules of networks in use again when another program has removed any, or `thoroughly`; whether they
+        were made. Raises Unavailable."""
         from boxwright.network import bridge
 
-        return self._on_host(bridge.mend, self._plumbings(self.list()))
+        return self._on_host(
+            lambda networks, lock: bridge.mend(networks, lock, thoroughly=thoroughly),
+            self._plumbings(self.list()),
+        )
 
     def _plumbings(self, networks: Iterable[Network]) -> Sequence[Plumbing]:
         found = []
