@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -11,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from boxwright.engine import Engine
+from boxwright.runtime.emulation import EmulationMissing, check_emulation
 from boxwright.settings import load
+from boxwright.spec.platform import Platform
 from support_containers import IMAGE, Root, busybox_root, eventually
+from support_image import docker_archive
+from support_layer import make_tar, member
 
 pytestmark = pytest.mark.rooted
 
@@ -107,3 +112,44 @@ def test_readonly_parts_of_proc_are_as_tight_as_proc(root: Root, runtime: str) -
     flags = {line.split()[1]: set(line.split()[3].split(",")) for line in text.splitlines()}
     for path in ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"):
         assert flags[path] >= {"ro", "nosuid", "nodev", "noexec"}, path
+
+
+@pytest.mark.parametrize("runtime", [name for name in ("crun", "runc") if shutil.which(name)])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("#!/no/such/interpreter\\n", "no such file or directory"), ("garbage\\n", "exec format error")],
+)
+def test_a_program_that_the_kernel_does_not_run(
+    root: Root, runtime: str, content: str, reason: str, tmp_path: Path
+) -> None:
+    chosen = Root(root.path, BOXWRIGHT_RUNTIME=runtime)
+    make = f"printf '{content}' > /p; chmod 755 /p"
+    chosen.run("run", "--name", "made", "--network", "none", IMAGE, "sh", "-c", make)
+    chosen.run("commit", "made", "broken")
+    line = f"exec /p: {reason}\n"
+    for terminal in ((), ("-t",)):
+        done = chosen.run("run", "--name", "box", "--network", "none", *terminal, "broken", "/p", check=1)
+        assert (done.stdout + done.stderr).replace("\r", "") == line
+        assert chosen.run("logs", "box").stdout.replace("\r", "") + chosen.run("logs", "box").stderr == line
+        chosen.run("rm", "box")
+    chosen.run("run", "-d", "--name", "box", "--network", "none", "broken", "sleep", "60")
+    assert chosen.run("exec", "box", "/p", check=1).stderr.removeprefix("Error: ") == line
+    (tmp_path / "Dockerfile").write_text('FROM broken\nRUN --network=none ["/p"]\n')
+    said = chosen.run("build", str(tmp_path), check=1).stderr
+    assert line in said and '{"msg"' not in said
+
+
+def test_a_step_for_another_cpu_says_what_is_missing(root: Root, tmp_path: Path) -> None:
+    elf = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\0\xb7\0" + bytes(100)
+    platform = Platform("linux", "arm64")
+    try:
+        check_emulation(platform)
+        pytest.skip("programs of arm64 run here")
+    except EmulationMissing as error:
+        missing = str(error)
+    tar = make_tar(member("p", data=elf, mode=0o755))
+    root.engine.load(io.BytesIO(docker_archive([(["arm:1"], [tar])], architecture="arm64")))
+    (tmp_path / "Dockerfile").write_text('FROM arm:1\nRUN --network=none ["/p"]\n')
+    done = root.run("build", "--platform", "linux/arm64", str(tmp_path), check=1)
+    assert f"failed to solve: {missing}" in done.stderr
+    assert missing in root.run("run", "--rm", "--platform", "linux/arm64", "arm:1", "/p", check=125).stderr

@@ -17,7 +17,7 @@ from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import host
-from boxwright.runtime.oci import FirstWords
+from boxwright.runtime.oci import FirstWords, ProgramUnrunnable
 from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
 from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
@@ -105,6 +105,8 @@ def process(
 
 def translated(error: BoxwrightError) -> BoxwrightError:
     """With Docker's words and exit code."""
+    if isinstance(error, ProgramUnrunnable):
+        return error
     if error.exit_code in (126, 127):
         kind = ExecMissing if error.exit_code == 127 else ExecFailed
         return kind(f"OCI runtime exec failed: exec failed: {error}: unknown")

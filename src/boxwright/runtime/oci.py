@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
+from boxwright.runtime.lastwords import docker_line
 from boxwright.runtime.process import DEVNULL, Process, ProgramTimeout, find_program, spawn
 from boxwright.spec.values import dataclass
 
@@ -46,6 +47,11 @@ class ExecutableRefused(RuntimeFailed):
     """The command exists and cannot be run (no permission, a directory, wrong format)."""
 
     exit_code = 126
+
+
+class ProgramUnrunnable(Unsupported):
+    """The command is there, and the kernel does not run it: its interpreter is missing, or it is in no known format. To
+    Docker that is the command's own failure."""
 
 
 class ContainerMissing(NotFound):
@@ -322,7 +328,7 @@ class FirstWords:
         said = self._running.said().encode()
         if said and data.rstrip(b"\n").endswith(said):
             data = data.rstrip(b"\n")[: -len(said)]
-        return data
+        return docker_line(data)
 
 
 def hiding(path: str) -> list[str]:
@@ -390,6 +396,8 @@ def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
     """Make a typed error of what runc or crun said about starting `program` (there are no codes, only these sentences)."""
     message = _as_runc(message, program)
     lower = message.lower()
+    if lower in ("exec: no such file or directory", "exec: exec format error"):  # crun's, of an `exec`
+        return ProgramUnrunnable(f"exec {program}: {lower.removeprefix('exec: ')}")
     if 'exec: "' in lower or "executable" in lower or lower.startswith("exec container process"):
         if "not found" in lower or "no such file or directory" in lower:
             return ExecutableMissing(_plain(message))

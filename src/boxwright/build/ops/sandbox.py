@@ -163,9 +163,11 @@ def _forget_killed(directory: Path, tag: str, work: Path) -> None:
 
 
 def _run(step: Step, spec: dict[str, Any]) -> int:
-    """Returns how many bytes the step said. Raises StepFailed, ExecutableMissing."""
+    """Returns how many bytes the step said. Raises StepFailed, ExecutableMissing, EmulationMissing."""
+    from boxwright.runtime.emulation import check_emulation
     from boxwright.runtime.oci import ExecutableMissing
     from boxwright.runtime.step import run_step
+    from boxwright.spec.platform import Platform
 
     said = bytearray()
     total = 0
@@ -186,6 +188,8 @@ def _run(step: Step, spec: dict[str, Any]) -> int:
             error.hint = error.hint or missing.hint(missing.checked(step.op.argv[0]), root)
         raise
     if code:
+        if b"exec format error" in said.lower():
+            check_emulation(Platform.parse(step.op.platform))
         command = " ".join(step.op.argv)
         text = said.decode("utf-8", "replace")
         raise StepFailed(

@@ -10,6 +10,7 @@ from _struct import pack
 from boxwright.container import frames
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
+from boxwright.runtime.lastwords import docker_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Streams:
         self._input = -1
         self._outputs: dict[int, int] = {}  # our descriptor -> stream
         self._pending: list[bytes] = []
+        self._begun: set[int] = set()  # streams that something was said on
         self._ending = False
         self._throttled = False
         self.theirs: tuple[int, int, int]
@@ -113,6 +115,9 @@ class Streams:
                 self._input = -1
             os.close(fd)
             return False
+        if stream not in self._begun:
+            self._begun.add(stream)
+            data = docker_line(data)
         self._log.write(stream, data)
         want = frames.WANT_STDOUT if stream == 1 else frames.WANT_STDERR
         body = frames.frame(stream, data)
