@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from boxwright.engine import Engine
+from boxwright.layer.view import LayersView
 from support import REAL_ROOT
 from support_image import engine, imported, sound
+from support_layer import raw_header
 from support_peers import dockerd
 
 pytestmark = pytest.mark.peer
@@ -272,6 +274,40 @@ def test_docker_loads_ours_and_saves_it_back(
 
 def test_docker_takes_what_was_sparse(docker: list[str], sparse: Path) -> None:
     assert call(*docker, "load", "-i", str(sparse)).count("Loaded image: sparse:") == len(SPARSE)
+
+
+BIG = b"\x80" + (4_000_000_000).to_bytes(7, "big")
+ZEROS = b"32 size=00000000000000000000003\n"
+ODD = {
+    "go before 1.8": raw_header(b"foo.txt", size=1, uid=BIG, magic=b"ustar  \0", prefix=b"dir/sub")
+    + b"x"
+    + bytes(511),
+    "v7 directories": raw_header(b"one/", flag=b"\0", size=1, magic=b"")
+    + raw_header(b"two/", flag=b"\0", magic=b""),
+    "padded numbers": raw_header(b"pax", flag=b"x", size=len(ZEROS))
+    + ZEROS
+    + bytes(512 - len(ZEROS))
+    + raw_header(b"f")
+    + b"abc"
+    + bytes(509),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_docker_sees_the_same_in_odd_archives(docker: list[str], tmp_path: Path, name: str) -> None:
+    path = tmp_path / "odd.tar"
+    path.write_bytes(ODD[name] + bytes(1024))
+    eng = engine(tmp_path / "ours")
+    with open(path, "rb") as file:
+        layer = eng.images_store.resolve_platform(eng.import_(file, "odd:1").image_id).layers[0]
+    with LayersView([eng.layers.get(layer)]) as view:
+        ours = {node.path: (node.type, node.uid, node.size) for node in view.walk() if node.path}
+    container = call(*docker, "create", call(*docker, "import", str(path)).strip(), "x").strip()
+    call(*docker, "export", "-o", str(tmp_path / "theirs.tar"), container)
+    with tarfile.open(tmp_path / "theirs.tar") as tar:
+        theirs = {m.name: ("dir" if m.isdir() else "file", m.uid, m.size) for m in tar}
+    made = (".dockerenv", "dev", "etc", "proc", "sys")
+    assert ours == {n: said for n, said in theirs.items() if n.partition("/")[0] not in made}
 
 
 def test_listings_agree_with_docker(docker: list[str], ours: tuple[Engine, Path, str]) -> None:

@@ -66,7 +66,8 @@ def tls_context(tls: Tls, config: ClientConfig) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     else:
         context.load_default_certs()
-        if config.ca_bundle is not None:
+        # Which has taken the file that the environment names; to read a bundle takes as long as a small command.
+        if config.ca_bundle is not None and str(config.ca_bundle) != ssl.get_default_verify_paths().cafile:
             _load(context, str(config.ca_bundle))
         for path in tls.authorities:
             _load(context, path)
