@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 README = Path(__file__).parents[2] / "README.md"
+
+
+def test_links_lead_somewhere_wherever_the_page_is_shown() -> None:
+    """An index of packages shows it without the files beside it."""
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]
+    ours = f"{project['urls']['Source']}/blob/main/"
+    links = re.findall(r"\]\(([^)\s]+)\)", README.read_text())
+    assert len(links) > 5
+    for link in links:
+        assert link.startswith("https://"), link
+        if link.startswith(ours):
+            assert (README.parent / link.removeprefix(ours).partition("#")[0]).is_file(), link
 
 
 def test_the_sdk_example(
