@@ -6,11 +6,10 @@ import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from boxwright.registry.server.asked import query
+from boxwright.registry.server import asked
 from boxwright.registry.server.config import Auth, RegistryConfig
 from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.logins import PasswordChecks
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from boxwright.registry.server.service import Service
 
 _SCOPE = re.compile(r"(?P<type>[a-z]+)(?:\([^)]*\))?:(?P<name>[^\s]+):(?P<actions>[a-z*,]*)\Z")
-_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _MOST_FORM = 65_536
 _MOST_SCOPES = 100
 _PRINCIPAL = web.RequestKey("principal", Principal)
@@ -178,8 +176,7 @@ class Gate:
     def _origin(self, request: web.BaseRequest) -> str:
         if self._base_url:
             return self._base_url
-        host = request.host if _HOST.match(request.host) else "localhost"
-        return f"{request.scheme}://{host}"
+        return f"{request.scheme}://{asked.host(request) or 'localhost'}"
 
     # --- the token endpoint --------------------------------------------------------------------------
 
@@ -190,14 +187,14 @@ class Gate:
         """
         refresh = ""
         if request.method == "POST":
-            form = await _form(service, request)
+            form = await asked.form(service, request, _MOST_FORM)
             principal, refresh = await self._oauth(service, request, form)
             scopes = form.get("scope", "").split()
             lasting = not refresh and form.get("access_type") == "offline"
         else:
             form = {}
             principal = self.principal(request)
-            arguments = query(request)
+            arguments = asked.query(request)
             scopes = [s for text in arguments.getall("scope", []) for s in text.split()]
             lasting = arguments.get("offline_token") == "true"
             form["client_id"] = arguments.get("client_id", "")
@@ -248,14 +245,14 @@ class Gate:
             match = _SCOPE.match(text)
             if match is None:
                 continue
-            kind, name, asked = match["type"], match["name"], frozenset(match["actions"].split(","))
+            kind, name, wanted = match["type"], match["name"], frozenset(match["actions"].split(","))
             if kind == "registry" and name == "catalog":
-                actions = {a for a in ("*", *LISTS) if a in asked}
+                actions = {a for a in ("*", *LISTS) if a in wanted}
                 if actions and self.policy.may(principal, "catalog"):
                     granted.append({"type": kind, "name": name, "actions": sorted(actions)})
             elif kind == "repository":
                 may = self.policy.actions(principal, check_name(name))
-                actions = set(may if "*" in asked else may & asked)
+                actions = set(may if "*" in wanted else may & wanted)
                 if actions:
                     granted.append({"type": kind, "name": name, "actions": sorted(actions)})
         return granted
@@ -267,13 +264,3 @@ def _basic(value: str) -> tuple[str, str]:
     except ValueError:  # no base64, or no text
         return "", ""
     return name, password
-
-
-async def _form(service: Service, request: web.BaseRequest) -> dict[str, str]:
-    body = bytearray()
-    while len(body) < _MOST_FORM and (piece := await service.read(request)):
-        body += piece
-    try:
-        return dict(parse_qsl(body.decode()))
-    except ValueError:
-        return {}

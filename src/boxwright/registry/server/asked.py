@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from boxwright.registry.server.wire import (
+    BodyTooLarge,
     ManifestWrong,
     PageInvalid,
     RangeInvalid,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from boxwright.registry.server.service import Service
 
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _DIGITS = re.compile(r"[0-9]+\Z")
 _MOST_DIGITS = 18  # what has more is as good as endless, and fits into 64 bits all the same
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)\Z")
@@ -104,13 +107,34 @@ def content_range(text: str) -> Chunk:
     return Chunk(first, last)
 
 
-async def json_object(service: Service, request: web.BaseRequest, most: int, wanted: str) -> dict[str, Any]:
-    """A body of at most `most` bytes. All its texts are text. Raises ManifestWrong, which says what was `wanted`."""
+def host(request: web.BaseRequest) -> str:
+    """How the client names this registry; '' when that is no host's name."""
+    return request.host if _HOST.match(request.host) else ""
+
+
+async def body(service: Service, request: web.BaseRequest, most: int) -> bytes:
+    """A small body whole. Raises BodyTooLarge beyond `most` bytes."""
     raw = bytearray()
     while piece := await service.read(request):
         raw += piece
         if len(raw) > most:
-            raise ManifestWrong(f"the body has more than {most} bytes")
+            raise BodyTooLarge(f"the body has more than {most} bytes")
+    return bytes(raw)
+
+
+async def form(service: Service, request: web.BaseRequest, most: int) -> dict[str, str]:
+    """A form of a page or of a token's client. Raises TextInvalid, BodyTooLarge."""
+    raw = await body(service, request, most)
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True))
+    except ValueError as error:
+        raise TextInvalid("the form cannot be read") from error
+
+
+async def json_object(service: Service, request: web.BaseRequest, most: int, wanted: str) -> dict[str, Any]:
+    """A body of at most `most` bytes. All its texts are text. Raises BodyTooLarge, and ManifestWrong, which says what
+    was `wanted`."""
+    raw = await body(service, request, most)
     try:
         found = json.loads(raw)
         right = isinstance(found, dict) and _only_text(found)

@@ -9,6 +9,7 @@ import secrets
 
 from aiohttp import web
 
+from boxwright.registry.server import asked
 from boxwright.registry.server.asked import json_object, query, whole
 from boxwright.registry.server.builds import Link, Queue
 from boxwright.registry.server.peers import neighbourhood
@@ -29,15 +30,6 @@ _PATH = re.compile(r"(?!-)(?!/)(?!.*\.\.)[\w./ -]{1,200}\Z")
 
 def _name(request: web.BaseRequest) -> str:
     return check_name(request.path.removeprefix(_PREFIX))
-
-
-async def _body(service: Service, request: web.BaseRequest) -> bytes:
-    raw = bytearray()
-    while chunk := await service.read(request):
-        raw += chunk
-        if len(raw) > _MOST_BODY:
-            raise ManifestWrong(f"the body has more than {_MOST_BODY} bytes")
-    return bytes(raw)
 
 
 async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse:
@@ -79,7 +71,7 @@ async def unlink(service: Service, request: web.BaseRequest) -> web.StreamRespon
 async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by who may push."""
     name, queue = _name(request), Queue(service.catalog)
-    raw = await _body(service, request)
+    raw = await asked.body(service, request, _MOST_BODY)
     signature = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=")
     given = request.headers.get("X-Gitlab-Token", "") or query(request).get("secret", "")
     if signature or given:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
-from boxwright.registry.server.asked import json_object, number, query
+from boxwright.registry.server.asked import host, json_object, number, query
 from boxwright.registry.server.describe import Reader, Tag
 from boxwright.registry.server.search import (
     FEW,
@@ -27,7 +26,6 @@ from boxwright.registry.server.storage import only_one
 from boxwright.registry.server.wire import ManifestWrong, NoSpace, PageInvalid, check_name
 from boxwright.spec.times import rfc3339
 
-_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _PAUSE = 2.0  # seconds between looks for repositories to describe
 _MOST_BODY = 65_536
 _MOST_TAGS = 100
@@ -101,7 +99,7 @@ async def v1_search(service: Service, request: web.BaseRequest) -> web.StreamRes
         Question.of(arguments.get("q", ""), limit=size, offset=min((page - 1) * size, MOST_OFFSET)),
     )
     agent = request.headers.get("User-Agent", "").lower()
-    prefix = f"{request.host}/" if agent.startswith("docker") and _HOST.match(request.host) else ""
+    prefix = f"{host(request)}/" if agent.startswith("docker") and host(request) else ""
     results = [
         {
             "name": prefix + h.name,

@@ -136,6 +136,10 @@ class BlobTooLarge(RegistryError):
     code, http_status = "SIZE_INVALID", 413
 
 
+class BodyTooLarge(RegistryError):
+    code, http_status = "SIZE_INVALID", 413
+
+
 class BodyTimeout(RegistryError):
     code, http_status = "BLOB_UPLOAD_INVALID", 408
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
 from boxwright.registry.server.access import Gate
-from boxwright.registry.server.asked import number, query, whole
+from boxwright.registry.server.asked import form, host, number, query, whole
 from boxwright.registry.server.builds import Queue
 from boxwright.registry.server.describe import Reader
 from boxwright.registry.server.pages import look
@@ -35,7 +34,6 @@ _SESSION = 7 * 86_400  # seconds
 _PAGE = 20
 _TAGS = 50
 _MOST_FORM = 16_384
-_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
@@ -107,7 +105,7 @@ def _host(service: Service, request: web.BaseRequest) -> str:
     """How clients name this registry."""
     if service.config.base_url:
         return urlsplit(service.config.base_url).netloc
-    return request.host if _HOST.match(request.host) else "localhost"
+    return host(request) or "localhost"
 
 
 def _redirect(where: str, cookie: str | None = None, *, secure: bool = False) -> web.Response:
@@ -132,18 +130,6 @@ def _same_origin(service: Service, request: web.BaseRequest) -> None:
         origin and urlsplit(origin).netloc not in (request.host, _host(service, request))
     ):
         raise Forbidden("this form was sent from another site")
-
-
-async def _form(service: Service, request: web.BaseRequest) -> dict[str, str]:
-    raw = bytearray()
-    while chunk := await service.read(request):
-        raw += chunk
-        if len(raw) > _MOST_FORM:
-            raise Forbidden("the form is too large")
-    try:
-        return dict(parse_qsl(raw.decode(), keep_blank_values=True))
-    except ValueError as error:
-        raise Forbidden("the form cannot be read") from error
 
 
 def _local(text: str) -> str:
@@ -273,7 +259,7 @@ async def _builds(service: Service, request: web.BaseRequest, name: str, wanted:
 @page
 async def build_now(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``POST /build`` with `name`, for those who may push."""
-    name = check_name((await _form(service, request)).get("name", ""))
+    name = check_name((await form(service, request, _MOST_FORM)).get("name", ""))
     who = service.access.check(request, name, "push")
     await service.run(Queue(service.catalog).ask, name, f"asked by {who or 'somebody'}")
     return _redirect(f"/r/{quote(name)}/_builds")
@@ -303,9 +289,9 @@ async def login(service: Service, request: web.BaseRequest) -> web.StreamRespons
     gate = service.access
     if not isinstance(gate, Gate):
         return _redirect("/")
-    form = await _form(service, request)
-    there = _local(form.get("next", "/"))
-    principal = await gate.login(service, request, form.get("name", ""), form.get("password", ""))
+    said = await form(service, request, _MOST_FORM)
+    there = _local(said.get("next", "/"))
+    principal = await gate.login(service, request, said.get("name", ""), said.get("password", ""))
     if principal is None or principal.limits is not None:  # a token with limits is no key to everything
         wrong = (
             "The name or the password is wrong."
@@ -319,7 +305,7 @@ async def login(service: Service, request: web.BaseRequest) -> web.StreamRespons
             status=401,
             next=there,
             wrong=wrong,
-            name=form.get("name", "")[:100],
+            name=said.get("name", "")[:100],
         )
     secure = request.secure or service.config.base_url.startswith("https://")
     return _redirect(there, await gate.open_session(service, principal.name, _SESSION), secure=secure)
@@ -337,11 +323,11 @@ async def logout(service: Service, request: web.BaseRequest) -> web.StreamRespon
 @page
 async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``POST /star`` with `name` and `on`."""
-    form = await _form(service, request)
-    name = check_name(form.get("name", ""))
+    said = await form(service, request, _MOST_FORM)
+    name = check_name(said.get("name", ""))
     user = starrer(service, request, name)
     await look_up(service, name)
-    await service.run(Search(service.catalog, service.blobs).star, name, user, form.get("on") == "1")
+    await service.run(Search(service.catalog, service.blobs).star, name, user, said.get("on") == "1")
     return _redirect("/r/" + quote(name))
 
 
