@@ -178,34 +178,34 @@ def test_a_host_that_forwards_for_containers_forwards_for_no_other(tmp_path: Pat
             assert policy(host) == wanted and host.sh("sysctl -n net.ipv4.ip_forward").strip() == "1"
 
 
-def test_how_many_programs_a_start_takes(host: Host, tmp_path: Path) -> None:
+def test_how_many_programs_a_start_takes(tmp_path: Path) -> None:
     """Rules are loaded in one batch, and none is needed where there are no ports."""
     log = tmp_path / "log"
-    host.own_sbin()
-    host.sh("mkdir /run/real")
-    for name in ("iptables-restore", "iptables-save"):
-        real = Path(f"/usr/sbin/{name}").resolve()
-        script = f"#!/bin/sh\necho {name} >>{log}\nexec /run/real/{name} "
-        host.sh(
-            f"ln -s {real} /run/real/{name}; rm /usr/sbin/{name}; "
-            f"printf '%s\"$@\"\\n' '{script}' >/usr/sbin/{name}; chmod 755 /usr/sbin/{name}"
-        )
+    with private_host(tmp_path) as host:
+        host.sh("sysctl -qw net.ipv4.ip_forward=1; mkdir /run/real")
+        host.own_sbin()
+        for name in ("iptables-restore", "iptables-save"):
+            real = Path(f"/usr/sbin/{name}").resolve()
+            script = f"#!/bin/sh\necho {name} >>{log}\nexec /run/real/{name} "
+            host.sh(
+                f"ln -s {real} /run/real/{name}; rm /usr/sbin/{name}; "
+                f"printf '%s\"$@\"\\n' '{script}' >/usr/sbin/{name}; chmod 755 /usr/sbin/{name}"
+            )
 
-    def programs(*words: str) -> list[str]:
-        log.write_text("")
-        host.run(*words)
-        return log.read_text().split()
+        def programs(*words: str) -> list[str]:
+            log.write_text("")
+            host.run(*words)
+            return log.read_text().split()
 
-    host.run("run", "--rm", IMAGE, "true")  # the first ever lets the host forward
-    host.run("network", "create", "counted")
-    assert programs("run", "--rm", "--network", "counted", IMAGE, "true") == ["iptables-restore"]
-    assert programs("run", "--rm", "--network", "counted", IMAGE, "true") == []
-    started = programs(
-        "run", "-d", "--name", "web", "--network", "counted", "-p", "8095:80", "-p", "8094:80", *WEB
-    )
-    assert started == ["iptables-restore"]
-    assert programs("rm", "-f", "web") == ["iptables-restore"]
-    assert programs("network", "rm", "counted") == ["iptables-save", "iptables-restore"]
+        host.run("network", "create", "counted")
+        start = ("run", "-d", "--network", "counted")
+        # It stays, so that the janitor of an idle network is not counted.
+        assert programs(*start, "--name", "first", IMAGE, "sleep", "300") == ["iptables-restore"]
+        assert programs(*start, "--name", "second", IMAGE, "sleep", "300") == []
+        assert programs(*start, "--name", "web", "-p", "80:80", "-p", "81:80", *WEB) == ["iptables-restore"]
+        assert programs("rm", "-f", "web") == ["iptables-restore"]
+        assert programs("rm", "-f", "second", "first") == []
+        assert programs("network", "rm", "counted") == ["iptables-save", "iptables-restore"]
 
 
 def test_many_starts_and_ends_at_once_beside_a_firewall_that_is_flushed(host: Host) -> None:

@@ -32,15 +32,12 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
     link = netlink.link(network.bridge)
     if link is not None and link.up and check_kind(link) and firewall.are_open([network]):
         return link.index
+    return _settle(netlink, network, lock)
+
+
+def _settle(netlink: Netlink, network: Plumbing, lock: str) -> int:
     with Locked(lock):
         link = netlink.link(network.bridge)
-        if link is not None:
-            check_kind(link)
-        if not _forwards():
-            # As in Docker: that the host forwards for us is no reason to forward for others.
-            firewall.close_forwarding()
-        # Rules first: another process that finds the bridge up may rely on them.
-        firewall.open_network(network)
         if link is None:
             netlink.add_bridge(network.bridge, mtu=network.mtu, mac=network.mac)
             link = netlink.link(network.bridge)
@@ -48,12 +45,18 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
                 raise OSError(errno.ENODEV, f"the bridge {network.bridge} vanished")
             # As in Docker, networks have IPv4 only; what cannot speak IPv6 passes nothing on.
             set_kernel(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
+        check_kind(link)
         try:
             netlink.add_address(link.index, network.gateway, network.prefix, label=_LABEL)
         except FileExistsError:
             pass
-        set_kernel(_FORWARD, "1")
+        if not _forwards():
+            # As in Docker: that the host forwards for us is no reason to forward for others.
+            firewall.close_forwarding()
+            set_kernel(_FORWARD, "1")
         set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
+        # Last, the two by which another process knows that all of it is there, whenever this one ends.
+        firewall.open_network(network)
         netlink.up(link.index)
         return link.index
 
@@ -77,8 +80,7 @@ def mend(networks: Sequence[Plumbing], lock: str, *, thoroughly: bool = False) -
         if not made or (not thoroughly and firewall.are_open(made)):
             return False
         for network in made:
-            with Locked(lock):
-                firewall.open_network(network)
+            _settle(netlink, network, lock)
         return True
     finally:
         netlink.close()
