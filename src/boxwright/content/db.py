@@ -69,23 +69,7 @@ def _open(path: Path) -> sqlite3.Connection:
         climb(connection, path, RUNGS)
     connection.execute(_SYNCED)
     connection.execute("PRAGMA foreign_keys=ON")
-    allocate_shared_memory(path)
     return connection
-
-
-def allocate_shared_memory(path: Path) -> None:
-    """For a database that this process has open. SQLite makes sure of one block for each 4 KB of its shared memory. Where
-    blocks are smaller, the first word written to another one would be SIGBUS on a disk that is full by then."""
-    if os.statvfs(path).f_frsize >= 4096:
-        return
-    wanted = f"{os.path.realpath(path)}-shm"
-    # By SQLite's own descriptor: closing another one of the file would drop this process's locks on it.
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if os.readlink(f"/proc/self/fd/{name}") == wanted:
-                os.posix_fallocate(int(name), 0, os.fstat(int(name)).st_size)
-        except OSError:  # it is closed by now, or there is no room: then nothing will be written there
-            continue
 
 
 def _open_copy(path: Path) -> sqlite3.Connection:
@@ -140,8 +124,7 @@ class Database:
         with _translated(self.path):
             copied = not to_write and reserve.full(self.path)
             if not copied:
-                if reserve.full(self.path.parent):
-                    reserve.spend(self.path.parent)
+                self._make_room()
                 try:
                     connection = _open(self.path)
                 except sqlite3.OperationalError:
@@ -154,6 +137,13 @@ class Database:
         self._local.connection, self._local.pid = connection, os.getpid()
         self._local.copied = time.monotonic() if copied else 0.0
         return connection
+
+    def _make_room(self) -> None:
+        root = self.path.parent
+        if reserve.full(root):
+            reserve.spend(root)
+            if reserve.full(root) and (told := _disk_error(self.path, sqlite3.SQLITE_FULL)) is not None:
+                raise told
 
     @property
     def read_only(self) -> bool:

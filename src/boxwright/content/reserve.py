@@ -9,9 +9,7 @@ from pathlib import Path
 NAME = "reserve"
 _WHOLE = 4 << 20  # bytes
 _PIECE = 256 << 10  # what one command on a full disk gets, at the least
-_FULL = (
-    128 << 10
-)  # with less than this a database cannot be opened: shared memory, and the beginning of a log
+_FULL = 64 << 10  # with less than this a database cannot be opened: shared memory, the beginning of a log
 _LOW = 512 << 10  # with less than this a removal may fail half-way
 _SHARE = 16  # it is at most this part of what is free: a small disk has a small reserve
 
@@ -31,7 +29,8 @@ def check(root: Path) -> None:
 
 
 def full(root: Path) -> bool:
-    """Whether there is too little room to open a database for writing."""
+    """Whether there is too little room to open a database. SQLite makes sure of one block for each 4 KB of its shared
+    memory; where blocks are smaller, what it writes there next would be SIGBUS on a nearly full disk, no error."""
     try:
         return _free(root) < _FULL
     except OSError:

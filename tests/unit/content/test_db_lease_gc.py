@@ -64,7 +64,8 @@ def test_on_a_full_disk_what_is_read_is_a_copy_of_the_moment(
     """Nothing is written to look, and a long-lived reader sees what others write."""
     with db.write() as sql:
         sql.execute("INSERT INTO volumes VALUES ('one', 0, 0, '{}')")
-    monkeypatch.setattr("boxwright.content.reserve.full", lambda path: True)
+    full = {True}
+    monkeypatch.setattr("boxwright.content.reserve.full", lambda path: bool(full))
     reader, before = Database(db.path), sorted(os.listdir(db.path.parent))
 
     def seen() -> list[str]:
@@ -76,6 +77,9 @@ def test_on_a_full_disk_what_is_read_is_a_copy_of_the_moment(
         sql.execute("INSERT INTO volumes VALUES ('two', 0, 0, '{}')")
     time.sleep(0.25)
     assert seen() == ["one", "two"]
+    with pytest.raises(DiskFull), reader.write():
+        pass
+    full.clear()
     with reader.write() as sql:
         sql.execute("INSERT INTO volumes VALUES ('three', 0, 0, '{}')")
     assert seen() == ["one", "three", "two"]

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxwright.content.db import allocate_shared_memory, connect
+from boxwright.content import reserve
+from boxwright.content.db import connect
 from boxwright.content.migrations import climb
 from boxwright.registry.server.schema import RUNGS
 from boxwright.registry.server.storage import keep_private
@@ -74,12 +75,13 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
+        if reserve.full(path.parent):
+            raise _no_space()
         _private(path)
         self._stamp = _shared_word(path.with_name(path.name + "-stamp"))
         self._data_version, self._recheck = 0, 0.0
         with _disk_full():
             climb(self.connection(), path, RUNGS)
-        allocate_shared_memory(path)
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, for SELECTs."""
@@ -466,9 +468,7 @@ def _shared_word(path: Path) -> memoryview:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise NoSpace(
-            "the registry's storage is full", hint="free some space, or run garbage collection"
-        ) from error
+        raise _no_space() from error
     finally:
         os.close(fd)
 
@@ -479,7 +479,9 @@ def _disk_full() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "full" in str(error) or "disk I/O" in str(error):
-            raise NoSpace(
-                "the registry's storage is full", hint="free some space, or run garbage collection"
-            ) from error
+            raise _no_space() from error
         raise
+
+
+def _no_space() -> NoSpace:
+    return NoSpace("the registry's storage is full", hint="free some space, or run garbage collection")
