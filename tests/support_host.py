@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ _MARK = resource.RLIMIT_MSGQUEUE
 _KEPT_BY_PEERS = ("/var/lib/containers",)
 # What is gone of these ended by itself: nothing that the tests can reach removes those of others.
 _COME_AND_GO = ("cgroups", "mounts", "processes")
-_OUR_CGROUPS = "boxwright"  # the parent that containers' cgroups are made in; it stays, for the next one
+# Parents that engines make for the cgroups of their containers, and keep for the next one.
+_PARENTS = ("boxwright", "libpod_parent")
 
 Picture = Mapping[str, list[str]]
 
@@ -184,6 +185,16 @@ def _cgroups() -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
+def _remove_parents(kept: Container[str]) -> None:
+    """Empty parents of containers' cgroups that were not there before. One in use stays, and will be named."""
+    for parent in _PARENTS:
+        for top in Path("/sys/fs/cgroup").glob(f"**/{parent}"):
+            for folder, _, _ in os.walk(top, topdown=False):
+                if folder not in kept:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(folder)
+
+
 def _marked(mark: int) -> list[str]:
     """Processes that descend from the session with this mark."""
     found = []
@@ -227,10 +238,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if _before not in session.config.stash:
         return
     before, mark = session.config.stash[_before]
-    for cgroup in Path("/sys/fs/cgroup").glob(f"**/{_OUR_CGROUPS}"):
-        if str(cgroup) not in before["cgroups"]:
-            with contextlib.suppress(OSError):  # in use after all: it will be named
-                cgroup.rmdir()
+    _remove_parents(before["cgroups"])
     end = time.monotonic() + PATIENCE
     while found := differences(before, session.config.stash[_host].look(mark)):
         if time.monotonic() > end:

@@ -18,6 +18,7 @@ import support_corpus as corpus
 import support_images
 from boxwright import Engine
 from support import REAL_ROOT
+from support_containers import eventually
 from support_random import chance, rounds
 
 ROUNDS = 10
@@ -73,6 +74,7 @@ def check(engine: Engine, context: Path, dice: random.Random) -> None:
     assert first.returncode == 0, error
     seconds = time.monotonic() - began
     layers = engine.images_store.resolve_platform("out").layers
+    killed: list[int] = []
     for _ in rounds(ROUNDS):
         # Something new each time, so that there is work to be killed in.
         shutil.copy(context / "Dockerfile", context / "a" / "f0")
@@ -81,7 +83,9 @@ def check(engine: Engine, context: Path, dice: random.Random) -> None:
         time.sleep(dice.uniform(seconds * 0.2, seconds * 1.1))
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
+        killed.append(process.pid)
         assert engine.fsck() == []
+    eventually(lambda: not [group for pid in killed for group in step_cgroups(pid)])
     again = start(engine.root, *words)
     out, error = again.communicate(timeout=120)
     assert again.returncode == 0, error
@@ -125,6 +129,11 @@ class TestRun:
         while step_processes(engine.root) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert step_processes(engine.root) == []
+
+
+def step_cgroups(pid: int) -> list[Path]:
+    """Cgroups of the steps of a build."""
+    return [*Path("/sys/fs/cgroup").glob(f"step-{pid}-*"), *Path("/sys/fs/cgroup").glob(f"*/step-{pid}-*")]
 
 
 def step_processes(root: Path) -> list[str]:

@@ -27,7 +27,25 @@ Output = Callable[[int, bytes], None]  # (1 stdout or 2 stderr, bytes)
 _CHUNK = 1 << 16
 _TICK = 0.05  # how long a cancelled step may go on
 _PREFIX = "step-"
-_GUARD = 'read -r _ || { kill -9 "$0"; exec "$@"; }'
+# Waits for this process's word; without it, this process was killed, and so is the step. What a runtime that was killed
+# in the middle has begun is unknown to the runtime: what runs in the step's cgroups ends, and they are removed.
+_GUARD = """
+read -r _ && exit
+kill -9 "$0"
+"$@"
+for identity; do :; done
+set -- /sys/fs/cgroup/"$identity" /sys/fs/cgroup/*/"$identity"
+for round in 1 2 3 4 5 6 7 8 9 10; do
+    left=
+    for group; do
+        [ -d "$group" ] || continue
+        for pid in $(cat "$group/cgroup.procs"); do kill -9 "$pid"; done
+        rmdir "$group" || left=1
+    done
+    [ "$left" ] || exit
+    sleep 0.1
+done
+"""
 
 
 class StepCancelled(Cancelled):
