@@ -38,7 +38,7 @@ _KEPT_BY_PEERS = ("/var/lib/containers",)
 # What is gone of these ended by itself: nothing that the tests can reach removes those of others.
 _COME_AND_GO = ("cgroups", "mounts", "processes")
 # Parents that engines make for the cgroups of their containers, and keep for the next one.
-_PARENTS = ("boxwright", "libpod_parent")
+_PARENTS = ("/boxwright", "/libpod_parent", "/libpod_parent/conmon")
 
 Picture = Mapping[str, list[str]]
 
@@ -187,12 +187,10 @@ def _cgroups() -> Iterator[Path]:
 
 def _remove_parents(kept: Container[str]) -> None:
     """Empty parents of containers' cgroups that were not there before. One in use stays, and will be named."""
-    for parent in _PARENTS:
-        for top in Path("/sys/fs/cgroup").glob(f"**/{parent}"):
-            for folder, _, _ in os.walk(top, topdown=False):
-                if folder not in kept:
-                    with contextlib.suppress(OSError):
-                        os.rmdir(folder)
+    for folder, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        if folder.endswith(_PARENTS) and folder not in kept:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
 
 def _marked(mark: int) -> list[str]:

@@ -189,15 +189,20 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
 
 def remove_cgroups(name: str) -> None:
     """A daemon's cgroups, in every hierarchy; what ran in them may take a moment to be gone."""
-    for top in Path("/sys/fs/cgroup").glob(f"**/{name}"):
-        for folder, _, _ in os.walk(top, topdown=False):
-            for attempt in range(50):
-                try:
-                    os.rmdir(folder)
-                    break
-                except OSError:
-                    assert attempt < 49, f"{folder} is in use"
-                    time.sleep(0.1)
+    for folder, _, _ in os.walk(
+        "/sys/fs/cgroup", topdown=False
+    ):  # which passes over what others remove meanwhile
+        for attempt in range(50):
+            if name not in Path(folder).parts:
+                break
+            try:
+                os.rmdir(folder)
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                assert attempt < 49, f"{folder} is in use"
+                time.sleep(0.1)
 
 
 def run(
