@@ -42,23 +42,25 @@ if TYPE_CHECKING:
 
     from boxwright.build.outputs import Push
     from boxwright.content.lease import Lease
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.runtime.userns import Subordinate
 
 _LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has
 _TAIL = 25  # lines of it that are repeated, as BuildKit does
 
 
-def build(rooms: Rooms, registries: Registries, request: BuildRequest, emit: Emit = ignore) -> BuildResult:
+def build(
+    services: Services, registries: Registries, request: BuildRequest, emit: Emit = ignore
+) -> BuildResult:
     """Build an image. Raises BuildFailed (with the cause), Cancelled, RequestInvalid, ReferenceInvalid."""
-    return Building(rooms, registries, request, emit).run()
+    return Building(services, registries, request, emit).run()
 
 
 class Building:
     """One build; the solver's host."""
 
-    def __init__(self, rooms: Rooms, registries: Registries, request: BuildRequest, emit: Emit) -> None:
-        self.rooms = rooms
+    def __init__(self, services: Services, registries: Registries, request: BuildRequest, emit: Emit) -> None:
+        self.services = services
         self.request = request
         self.cancel = threading.Event()
         self._began = time.monotonic()
@@ -66,9 +68,9 @@ class Building:
         self._logs: dict[str, _Said] = {}
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
-        self._flights = Flights(rooms.root)
-        self._cache = StepCache(rooms.db)
-        self._bases = EngineBases(rooms.images_store, registries, self.emit, request.pull)
+        self._flights = Flights(services.root)
+        self._cache = StepCache(services.db)
+        self._bases = EngineBases(services.images_store, registries, self.emit, request.pull)
         self._wanted = wanted_outputs(
             request.outputs, [_normal(tag) for tag in request.tags], len(request.platforms)
         )
@@ -77,8 +79,8 @@ class Building:
         self._warnings: list[BuildWarning] = []
         self._inputs: Inputs
         self._entitlements = entitlements(request)
-        self._sandbox = sandbox_of(rooms, request)
-        self._epoch = epoch_of(rooms, request)
+        self._sandbox = sandbox_of(services, request)
+        self._epoch = epoch_of(services, request)
         self._solver: Solver | None = None
         self._context_shown = False
         self._planned_at: SourceRange | None = None  # where planning failed
@@ -89,7 +91,7 @@ class Building:
     def run(self) -> BuildResult:
         """All of it."""
         try:
-            with open_inputs(self.rooms, self.request, self.emit, self._hold_workspace) as self._inputs:
+            with open_inputs(self.services, self.request, self.emit, self._hold_workspace) as self._inputs:
                 self._filename, self._source = self._inputs.shown, self._inputs.dockerfile.data
                 return self._built()
         except (Cancelled, RequestInvalid):
@@ -108,7 +110,7 @@ class Building:
 
     def _built(self) -> BuildResult:
         platforms = [Platform.parse(p) for p in self.request.platforms] or [
-            self.rooms.images_store.default_platform
+            self.services.images_store.default_platform
         ]
         self._check(platforms[0])
         plans = [self._plan(platform, len(platforms) > 1) for platform in platforms]
@@ -249,13 +251,13 @@ class Building:
         return replace(exported, target=str(desc.digest), media_type=desc.media_type, size=desc.size)
 
     def _images(self, plans: Sequence[Plan], solver: Solver, step: str) -> Exported:
-        exporter = Exporter(self.rooms.images_store, self._cache, stamp=self.stamp, epoch=self._epoch)
+        exporter = Exporter(self.services.images_store, self._cache, stamp=self.stamp, epoch=self._epoch)
         made = [self._image(exporter, plan, solver, step) for plan in plans]
         exported = made[0]
         if len(made) > 1:
             from boxwright.build.outputs import make_index
 
-            exported = make_index(self.rooms, made, [plan.platform for plan in plans])
+            exported = make_index(self.services, made, [plan.platform for plan in plans])
         self.emit(StepStatus(step, f"writing image {exported.image_id}", done=True))
         exporter.name(exported, self._wanted.names)
         for name in self._wanted.names:
@@ -290,7 +292,7 @@ class Building:
     def step(self, vertex: Vertex) -> StepContext:
         return StepContext(
             vertex,
-            self.rooms,
+            self.services,
             self._lease,
             self.emit,
             self.cancel,
@@ -327,7 +329,7 @@ class Building:
             if self._lease is None:
                 from boxwright.content.lease import Lease
 
-                self._lease = Lease(self.rooms.db, "build")
+                self._lease = Lease(self.services.db, "build")
             return self._lease
 
     def alone(self, key: str) -> AbstractContextManager[bool]:
@@ -339,7 +341,7 @@ class Building:
         return rfc3339(self._epoch if self._epoch is not None else seconds)
 
     def leave_thread(self) -> None:
-        self.rooms.db.close()
+        self.services.db.close()
 
     # --- failures ------------------------------------------------------------------------------
 
@@ -395,11 +397,11 @@ class _Said:
         return [f"{at:.3f} " + line.decode("utf-8", "replace").rstrip("\r\n") for at, line in self._lines]
 
 
-def sandbox_of(rooms: Rooms, request: BuildRequest) -> Sandbox:
+def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
     """What RUN steps get beside their definition."""
     from boxwright.build.scope import PROXY_NAMES, both_spellings
 
-    settings = rooms.settings
+    settings = services.settings
     trust = request.trust_host_ca
     if trust is None:
         trust = settings.trust_host_ca == "always" or (
@@ -458,11 +460,11 @@ def limits_of(request: BuildRequest) -> StepLimits:
     return limits
 
 
-def epoch_of(rooms: Rooms, request: BuildRequest) -> int | None:
+def epoch_of(services: Services, request: BuildRequest) -> int | None:
     """SOURCE_DATE_EPOCH as a build argument, or of the environment. Raises RequestInvalid."""
     text = request.build_args.get("SOURCE_DATE_EPOCH")
     if text is None:
-        return rooms.settings.source_date_epoch
+        return services.settings.source_date_epoch
     if not text:
         return None
     if not text.isdigit():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.gitref import GitRef
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
@@ -55,9 +55,9 @@ class Inputs:
 METADATA = ("normalize", "keep")
 
 
-def keeps_metadata(rooms: Rooms, request: BuildRequest) -> bool:
+def keeps_metadata(services: Services, request: BuildRequest) -> bool:
     """Whether times and permissions of the contexts are copied as they are. Raises RequestInvalid."""
-    choice = request.context_metadata or rooms.settings.context_metadata
+    choice = request.context_metadata or services.settings.context_metadata
     if choice not in METADATA:
         raise RequestInvalid(f"context-metadata is {choice!r}; it must be {' or '.join(METADATA)}")
     return choice == "keep"
@@ -65,14 +65,14 @@ def keeps_metadata(rooms: Rooms, request: BuildRequest) -> bool:
 
 @contextmanager
 def open_inputs(
-    rooms: Rooms, request: BuildRequest, emit: Emit, hold: Callable[[str], None]
+    services: Services, request: BuildRequest, emit: Emit, hold: Callable[[str], None]
 ) -> Iterator[Inputs]:
     """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
     RequestInvalid, IgnoreInvalid."""
-    keep = keeps_metadata(rooms, request)
-    cache = rooms.root / "cache" / "context" if request.stream is None and not request.remote else None
+    keep = keeps_metadata(services, request)
+    cache = services.root / "cache" / "context" if request.stream is None and not request.remote else None
     with ExitStack() as stack:
-        fetched = Fetched(rooms, request, emit, stack, hold)
+        fetched = Fetched(services, request, emit, stack, hold)
         directory, data, path = _locate(request, fetched)
         shown = _shown(path, directory)
         dockerfile = _parsed(data, shown, emit)
@@ -146,9 +146,20 @@ class Fetched:
     """Contexts that are not here yet: each becomes a directory under ROOT/work for the length of the build."""
 
     def __init__(
-        self, rooms: Rooms, request: BuildRequest, emit: Emit, stack: ExitStack, hold: Callable[[str], None]
+        self,
+        services: Services,
+        request: BuildRequest,
+        emit: Emit,
+        stack: ExitStack,
+        hold: Callable[[str], None],
     ) -> None:
-        self._rooms, self._request, self._emit, self._stack, self._hold = rooms, request, emit, stack, hold
+        self._services, self._request, self._emit, self._stack, self._hold = (
+            services,
+            request,
+            emit,
+            stack,
+            hold,
+        )
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
@@ -175,7 +186,7 @@ class Fetched:
                 return self._checkout(repository)
         from boxwright.registry.client.fetch import open_url
 
-        with self._step("load remote build context"), open_url(self._rooms.settings, place) as body:
+        with self._step("load remote build context"), open_url(self._services.settings, place) as body:
             return self.stream(body, public(place))
 
     def directory(self, place: str, name: str) -> Path:
@@ -197,7 +208,7 @@ class Fetched:
             bool(repository.keep_git_dir),
             repository.submodules,
         )
-        git = Git(op, self._rooms.settings, {s.id: s for s in self._request.secrets}, self._request.ssh)
+        git = Git(op, self._services.settings, {s.id: s for s in self._request.secrets}, self._request.ssh)
         import shutil
 
         top = self._workspace("git") / "context"
@@ -215,7 +226,7 @@ class Fetched:
     def _workspace(self, kind: str) -> Path:
         key = f"{kind}-{os.urandom(8).hex()}"
         self._hold(key)
-        parent = self._rooms.root / "work" / key
+        parent = self._services.root / "work" / key
         self._stack.callback(_remove_empty, parent)
         return parent
 

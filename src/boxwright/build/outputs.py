@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.builder import Building
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.layer.view import LayersView
     from boxwright.layer.write import TarBuilder
 
@@ -168,7 +168,7 @@ def write_outputs(
     for output in outputs:
         if output.type in ("oci", "docker"):
             assert exported is not None
-            _archive(building.rooms, output, exported, names_of(output) or names)
+            _archive(building.services, output, exported, names_of(output) or names)
             continue
         split = _flag(output, "platform-split", len(solved) > 1)
         trees = [
@@ -186,7 +186,7 @@ def write_outputs(
                 building.emit(BuildWarning("", message))
 
 
-def make_index(rooms: Rooms, made: Sequence[Exported], platforms: Sequence[Platform]) -> Exported:
+def make_index(services: Services, made: Sequence[Exported], platforms: Sequence[Platform]) -> Exported:
     """Join the images of several platforms under one index, and register that."""
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.digest import Digest
@@ -196,13 +196,13 @@ def make_index(rooms: Rooms, made: Sequence[Exported], platforms: Sequence[Platf
         Descriptor(one.media_type, Digest.parse(one.target), one.size, platform=platform)
         for one, platform in zip(made, platforms)
     )
-    with rooms.store.committing():
-        desc = rooms.store.put(index.raw, index.media_type)
-        row = rooms.images_store.add(desc)
+    with services.store.committing():
+        desc = services.store.put(index.raw, index.media_type)
+        row = services.images_store.add(desc)
     return Exported(row.image_id, row.target, row.media_type, row.size, False)
 
 
-def _archive(rooms: Rooms, output: Output, exported: Exported, names: Sequence[str]) -> None:
+def _archive(services: Services, output: Output, exported: Exported, names: Sequence[str]) -> None:
     """An archive of the image, or its OCI layout as a directory."""
     from boxwright.content.copy import copy
     from boxwright.content.layout import Layout
@@ -210,8 +210,8 @@ def _archive(rooms: Rooms, output: Output, exported: Exported, names: Sequence[s
     from boxwright.image.save import ArchiveSink
     from boxwright.image.target import LocalTarget
 
-    with Lease(rooms.db, "build output") as lease:
-        source = LocalTarget(rooms.images_store, lease)
+    with Lease(services.db, "build output") as lease:
+        source = LocalTarget(services.images_store, lease)
         if not _flag(output, "tar", True):
             layout = Layout(Path(output.dest), create=True)
             desc = copy(source, exported.target, layout, "")
@@ -220,7 +220,7 @@ def _archive(rooms: Rooms, output: Output, exported: Exported, names: Sequence[s
                 layout.tag(tag, desc)
             return
         with _sink(output.dest) as out:
-            archive = ArchiveSink(out, platform=rooms.images_store.default_platform)
+            archive = ArchiveSink(out, platform=services.images_store.default_platform)
             desc = copy(source, exported.target, archive, "", jobs=1)
             for name in names or [""]:
                 archive.tag(name, desc)

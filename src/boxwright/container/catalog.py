@@ -28,34 +28,34 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.container.volumes import Volume, Volumes
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.network.networks import Network, Networks
 
 
 class Catalog:
     """The rows of table `containers`, with their states. All methods may be called from any thread and process."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     @cached_property
     def networks(self) -> Networks:
         """Networks of this root."""
         from boxwright.network.networks import Networks
 
-        return Networks(self._rooms.root, self._rooms.db)
+        return Networks(self._services.root, self._services.db)
 
     @cached_property
     def volumes(self) -> Volumes:
         """Volumes of this root."""
         from boxwright.container.volumes import Volumes
 
-        return Volumes(self._rooms.root, self._rooms.db)
+        return Volumes(self._services.root, self._services.db)
 
     # --- finding -------------------------------------------------------------------------------
 
     def _rows(self, where: str = "", *values: object) -> list[Container]:
-        with self._rooms.db.read() as sql:
+        with self._services.db.read() as sql:
             rows = sql.execute(
                 f"SELECT id, name, image, layers, created, record FROM containers {where}", values
             ).fetchall()
@@ -67,7 +67,7 @@ class Catalog:
                 tuple(layers.split()),
                 created,
                 json.loads(record),
-                directory_of(self._rooms.root, i),
+                directory_of(self._services.root, i),
             )
             for i, n, target, layers, created, record in rows
         ]
@@ -106,7 +106,7 @@ class Catalog:
 
         state = container.state
         try:
-            runtime_of(self._rooms, state).delete(container.id, force=True)
+            runtime_of(self._services, state).delete(container.id, force=True)
         except ProgramMissing:  # the runtime was uninstalled meanwhile
             _kill(state.pid, container.id)
         mounting.detach(container.rootfs)
@@ -119,7 +119,7 @@ class Catalog:
                 entries = [{"id": e["id"]} for e in state.networks.values()]
                 dns.unregister(
                     {
-                        "directory": str(dns_directory(self._rooms)),
+                        "directory": str(dns_directory(self._services)),
                         "program": "",
                         "id": container.id,
                         "entries": entries,
@@ -145,7 +145,7 @@ class Catalog:
 
     def save_record(self, container: Container, record: Mapping[str, Any]) -> None:
         """Replace what does not change by itself."""
-        with self._rooms.db.write() as sql:
+        with self._services.db.write() as sql:
             sql.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), container.id))
 
     def _discard(self, container: Container, *, volumes: bool) -> None:
@@ -153,15 +153,15 @@ class Catalog:
         from boxwright.rootfs.root import remove_tree
         from boxwright.snapshot import mount as mounting
 
-        reserve.spend(self._rooms.root)
+        reserve.spend(self._services.root)
         if container.rootfs.exists():
             while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
                 pass
         # Durably before the tree: a row that comes back after a power cut would have none.
-        with self._rooms.db.write() as sql:
+        with self._services.db.write() as sql:
             sql.execute("DELETE FROM addresses WHERE container = ?", (container.id,))
             sql.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-        self._rooms.snapshots.discard(container.id)
+        self._services.snapshots.discard(container.id)
         try:
             fd = os.open(container.directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -191,9 +191,9 @@ class Catalog:
 
         removed = 0
         for table, key in (("containers", "id"), ("volumes", "name")):
-            top = self._rooms.root / table
+            top = self._services.root / table
             # Rows come before these directories, and go before them; a volume's is made in its row's transaction.
-            with self._rooms.db.write() as sql:
+            with self._services.db.write() as sql:
                 names = os.listdir(top) if top.is_dir() else []
                 known = {name for (name,) in sql.execute(f"SELECT {key} FROM {table}")}
             for name in set(names) - known:
@@ -282,7 +282,7 @@ class Catalog:
         container = self.get(text)
         if not container.state.running:
             raise WrongState(f"container {container.id} is not running")
-        return processes(container, runtime_of(self._rooms, container.state).ps(container.id), arguments)
+        return processes(container, runtime_of(self._services, container.state).ps(container.id), arguments)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -292,14 +292,14 @@ class Catalog:
 
         container = self.get(text)
         sizes = (self.size(container), self.root_size(container)) if size else None
-        return inspect(container, driver=self._rooms.snapshots.name, sizes=sizes)
+        return inspect(container, driver=self._services.snapshots.name, sizes=sizes)
 
     def size(self, container: Container) -> int:
         """Bytes that its writable layer takes."""
         from boxwright.errors import NotFound
 
         try:
-            return self._rooms.snapshots.usage(container.id)
+            return self._services.snapshots.usage(container.id)
         except NotFound:
             return 0
 
@@ -307,7 +307,7 @@ class Catalog:
         """Bytes of its image's layers and its own."""
         from boxwright.spec.digest import DiffID
 
-        return sum(self._rooms.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(
+        return sum(self._services.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(
             container
         )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from boxwright.container.manager import Containers
     from boxwright.image.catalog import ImageRow
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.snapshot.snapshotter import Change
 
 # Of the container's config, what an image keeps (moby daemon/commit.go takes the rest from the image).
@@ -36,7 +36,7 @@ _DROPPED = (
 
 
 def commit(
-    rooms: Rooms,
+    services: Services,
     containers: Containers,
     container: Container,
     *,
@@ -55,15 +55,15 @@ def commit(
     from boxwright.spec.times import rfc3339
 
     if name:
-        rooms.images_store.checked(name)
+        services.images_store.checked(name)
     values = apply_changes(image_config(container), changes)
-    with Lease(rooms.db, f"commit {container.id}") as lease:
+    with Lease(services.db, f"commit {container.id}") as lease:
         lease.hold("layer", *container.layers)
-        base = _base(rooms, container)
+        base = _base(services, container)
         try:
             with _paused(containers, container, pause):
-                tree = tree_of(rooms, container)
-                layer = tree.snapshot_layer(container.id, omit=_left_out(rooms, container))
+                tree = tree_of(services, container)
+                layer = tree.snapshot_layer(container.id, omit=_left_out(services, container))
         except (BoxwrightError, OSError):
             containers.get(
                 container.id
@@ -75,19 +75,19 @@ def commit(
         moment = created or rfc3339()
         entry = HistoryEntry(moment, " ".join(container.command), author, message)
         config = replace(with_layer(base, layer.diff_id, entry), config=values, created=moment, author=author)
-        return rooms.images_store.create(
+        return services.images_store.create(
             config, names=[name] if name else (), parent=str(container.record["image_id"])
         )
 
 
-def _base(rooms: Rooms, container: Container) -> Any:
+def _base(services: Services, container: Container) -> Any:
     from boxwright.image.compose import blank
     from boxwright.spec.config import ImageConfig
     from boxwright.spec.platform import Platform
 
     digest = Digest.parse(container.record["image_id"])
-    if rooms.store.size(digest) is not None:
-        return ImageConfig.parse(rooms.store.read(digest)).on_host()
+    if services.store.size(digest) is not None:
+        return ImageConfig.parse(services.store.read(digest)).on_host()
     # The image was removed by force: its layers are here as long as the container is.
     from boxwright.spec.values import replace
 
@@ -119,14 +119,14 @@ def _paused(containers: Containers, container: Container, wanted: bool) -> Itera
         containers.unpause(container)
 
 
-def changes(rooms: Rooms, container: Container) -> list[Change]:
+def changes(services: Services, container: Container) -> list[Change]:
     """`diff`: A, C and D, without the mount points that were made for it."""
     made = container.refresh().placeholders
-    return list(tree_of(rooms, container).changes(container.id, omit=made))
+    return list(tree_of(services, container).changes(container.id, omit=made))
 
 
-def _left_out(rooms: Rooms, container: Container) -> set[str]:
+def _left_out(services: Services, container: Container) -> set[str]:
     """What a commit leaves out: mount points, and directories that are written only because one was made in them."""
     made = container.refresh().placeholders
     above = {str(parent) for path in made for parent in PurePosixPath(path).parents} - {"/"}
-    return {*made, *above} - {change.path for change in changes(rooms, container)}
+    return {*made, *above} - {change.path for change in changes(services, container)}

@@ -13,7 +13,7 @@ from boxwright.errors import Denied, Unsupported
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.network.networks import Network
 
 _CLONE_NEWNET = 0x40000000
@@ -24,7 +24,11 @@ class ConnectionRefused(Denied):
 
 
 def connect(
-    rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]
+    services: Services,
+    containers: Containers,
+    container: Container,
+    network: Network,
+    wish: Mapping[str, Any],
 ) -> None:
     """Raises ConnectionRefused, WrongState when it is connected already, AddressTaken."""
     mode = container.config.network
@@ -46,12 +50,16 @@ def connect(
     if state.running:
         if network.name == "bridge":
             network = containers.networks.default()
-        _plug(rooms, containers, container, network, wish)
+        _plug(services, containers, container, network, wish)
     containers.save_record(container, {**container.record, "networks": joined})
 
 
 def _plug(
-    rooms: Rooms, containers: Containers, container: Container, network: Network, wish: Mapping[str, Any]
+    services: Services,
+    containers: Containers,
+    container: Container,
+    network: Network,
+    wish: Mapping[str, Any],
 ) -> None:
     from boxwright.container.launch import dns_directory
     from boxwright.network import bridge
@@ -70,14 +78,14 @@ def _plug(
     endpoint["names"] = list(dict.fromkeys(names))
     outside, inside, namespace = _sockets(state.pid)
     try:
-        lock = str(rooms.root / "network.lock")
+        lock = str(services.root / "network.lock")
         plug(outside, inside, namespace, endpoint, bridge.ensure(outside, Plumbing.of(endpoint), lock))
         plan = None
         if endpoint["names"]:
             from boxwright.container.hostside import dns_program
             from boxwright.network.dns import ENTRY, register
 
-            plan = {"directory": str(dns_directory(rooms)), "program": dns_program(), "id": container.id}
+            plan = {"directory": str(dns_directory(services)), "program": dns_program(), "id": container.id}
             entries = [{k: endpoint[k] for k in ENTRY}]
             register({**plan, "entries": entries})
     except OSError as error:
@@ -122,7 +130,7 @@ def _sockets(pid: int) -> tuple[Any, Any, int]:
         os.close(own)
 
 
-def disconnect(rooms: Rooms, containers: Containers, container: Container, network: Network) -> None:
+def disconnect(services: Services, containers: Containers, container: Container, network: Network) -> None:
     """Raises WrongState when it is not connected."""
     joined: dict[str, Any] = dict(container.record["networks"])
     if network.name not in joined:
@@ -130,14 +138,18 @@ def disconnect(rooms: Rooms, containers: Containers, container: Container, netwo
     state = container.refresh()
     endpoint = state.networks.get(network.name)
     if state.running and endpoint is not None:
-        _unplug(rooms, containers, container, network, endpoint)
+        _unplug(services, containers, container, network, endpoint)
     del joined[network.name]
     containers.networks.release(container.id, network.name)
     containers.save_record(container, {**container.record, "networks": joined})
 
 
 def _unplug(
-    rooms: Rooms, containers: Containers, container: Container, network: Network, endpoint: Mapping[str, Any]
+    services: Services,
+    containers: Containers,
+    container: Container,
+    network: Network,
+    endpoint: Mapping[str, Any],
 ) -> None:
     from boxwright.container.launch import dns_directory
     from boxwright.network.dns import unregister
@@ -150,7 +162,7 @@ def _unplug(
         if endpoint["names"]:
             unregister(
                 {
-                    "directory": str(dns_directory(rooms)),
+                    "directory": str(dns_directory(services)),
                     "program": "",
                     "id": container.id,
                     "entries": [{"id": endpoint["id"]}],

@@ -15,7 +15,7 @@ from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
 
 if TYPE_CHECKING:
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
 
 
 class PathMissing(NotFound):
@@ -31,7 +31,7 @@ class ReadOnlyTree(Conflict):
 
 
 @contextmanager
-def tree(rooms: Rooms, container: Container, path: str) -> Iterator[tuple[Root, str]]:
+def tree(services: Services, container: Container, path: str) -> Iterator[tuple[Root, str]]:
     """The tree that a path of the container lies in, and the path there. Of a running container it is what its
     processes see; of another its own tree, or the volume that would be mounted there."""
     state = container.refresh()
@@ -47,13 +47,13 @@ def tree(rooms: Rooms, container: Container, path: str) -> Iterator[tuple[Root, 
             with Root.at(point["source"]) as root:
                 yield root, clean[len(point["target"].rstrip("/")) :] or "/"
             return
-    with Root(tree_of(rooms, container).open(container.id)) as root:
+    with Root(tree_of(services, container).open(container.id)) as root:
         yield root, clean
 
 
-def stat_path(rooms: Rooms, container: Container, path: str) -> tuple[os.stat_result, str]:
+def stat_path(services: Services, container: Container, path: str) -> tuple[os.stat_result, str]:
     """Status of the path itself (links are not followed) and its link target. Raises PathMissing."""
-    with tree(rooms, container, path) as (root, inside):
+    with tree(services, container, path) as (root, inside):
         try:
             info = root.lstat(inside)
             return info, root.readlink(inside) if stat.S_ISLNK(info.st_mode) else ""
@@ -65,11 +65,13 @@ def _missing(container: Container, path: str) -> PathMissing:
     return PathMissing(f"Could not find the file {path} in container {container.name}")
 
 
-def archive_out(rooms: Rooms, container: Container, path: str, sink: Any, *, follow: bool = False) -> None:
+def archive_out(
+    services: Services, container: Container, path: str, sink: Any, *, follow: bool = False
+) -> None:
     """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises PathMissing, CopyRefused."""
     from boxwright.container.archive import pack
 
-    with tree(rooms, container, path) as (root, inside):
+    with tree(services, container, path) as (root, inside):
         inside = _source(root, inside, container, path, follow)
         if inside == "/":
             pack(root.fd, ".", ".", sink)
@@ -84,20 +86,20 @@ def archive_out(rooms: Rooms, container: Container, path: str, sink: Any, *, fol
 
 
 def archive_in(
-    rooms: Rooms, container: Container, path: str, tar: BinaryIO, *, keep_owner: bool = True
+    services: Services, container: Container, path: str, tar: BinaryIO, *, keep_owner: bool = True
 ) -> None:
     """Lay a tar out below a directory of the container. Raises PathMissing, CopyRefused, ReadOnlyTree, TarInvalid."""
     from boxwright.container.archive import unpack
 
     _writable(container, path)
-    with tree(rooms, container, path) as (root, inside), _read_only(container):
+    with tree(services, container, path) as (root, inside), _read_only(container):
         try:
             info = root.stat(inside)
         except OSError as error:
             raise _missing(container, path) from error
         if not stat.S_ISDIR(info.st_mode):
             raise CopyRefused("extraction point is not a directory")
-        unpack(root, inside, tar, rooms.store.root / "ingest", owner=None if keep_owner else Owner(0, 0))
+        unpack(root, inside, tar, services.store.root / "ingest", owner=None if keep_owner else Owner(0, 0))
 
 
 def _writable(container: Container, path: str) -> None:
@@ -145,11 +147,17 @@ def _source(root: Root, inside: str, container: Container, path: str, follow: bo
 
 
 def copy_out(
-    rooms: Rooms, container: Container, path: str, target: str, *, archive: bool = False, follow: bool = False
+    services: Services,
+    container: Container,
+    path: str,
+    target: str,
+    *,
+    archive: bool = False,
+    follow: bool = False,
 ) -> int:
     """From the container to the host; bytes copied. Raises PathMissing, CopyRefused, CopyConflict."""
     owner = None if archive else Owner(os.geteuid(), os.getegid())
-    with tree(rooms, container, path) as (root, inside):
+    with tree(services, container, path) as (root, inside):
         source = _source(root, inside, container, path, follow)
         is_directory = stat.S_ISDIR(root.lstat(source).st_mode)
         name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
@@ -171,7 +179,13 @@ def copy_out(
 
 
 def copy_in(
-    rooms: Rooms, container: Container, source: str, path: str, *, archive: bool = False, follow: bool = False
+    services: Services,
+    container: Container,
+    source: str,
+    path: str,
+    *,
+    archive: bool = False,
+    follow: bool = False,
 ) -> int:
     """From the host to the container; bytes copied. Raises PathMissing, CopyRefused, CopyConflict, ReadOnlyTree."""
     owner = None if archive else Owner(0, 0)
@@ -181,7 +195,7 @@ def copy_in(
         info = os.stat(source) if follow or source.endswith(("/", "/.")) else os.lstat(source)
     except OSError as error:
         raise PathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
-    with Root.at("/") as host, tree(rooms, container, path) as (root, inside), _read_only(container):
+    with Root.at("/") as host, tree(services, container, path) as (root, inside), _read_only(container):
         real = (
             os.path.realpath(absolute)
             if follow or source.endswith(("/", "/."))
@@ -239,7 +253,7 @@ def _place(
     return copy.bytes
 
 
-def export(rooms: Rooms, container: Container, sink: Any) -> None:
+def export(services: Services, container: Container, sink: Any) -> None:
     """The whole tree, volumes left out, as a tar."""
     from boxwright.layer.walk import write_tree
     from boxwright.layer.write import TarBuilder
@@ -248,7 +262,7 @@ def export(rooms: Rooms, container: Container, sink: Any) -> None:
     if container.refresh().active and mounting.is_mounted(container.rootfs):
         fd = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     else:
-        fd = tree_of(rooms, container).open(container.id)
+        fd = tree_of(services, container).open(container.id)
     try:
         write_tree(fd, TarBuilder(sink))
     finally:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.container.manager import Containers
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
 
 _HOSTNAME = 64  # bytes: __NEW_UTS_LEN
 _LOG_DRIVERS = ("", "json-file", "local", "none")
@@ -56,14 +56,14 @@ _ID_DIGITS = 4  # of an image ID, as containerd's image service has it
 class Creation:
     """One `create`. Raises ConfigInvalid, NoSuchImage and EmulationMissing when it is made."""
 
-    def __init__(self, rooms: Rooms, containers: Containers, config: ContainerConfig) -> None:
-        self._rooms, self._containers = rooms, containers
+    def __init__(self, services: Services, containers: Containers, config: ContainerConfig) -> None:
+        self._services, self._containers = services, containers
         # Shorter ones are names that could be pulled: `run b` is no accident of an ID that begins so.
-        self._image = rooms.images_store.resolve_platform(
+        self._image = services.images_store.resolve_platform(
             config.image, config.platform or None, digits=_ID_DIGITS
         )
         check_emulation(self._image.config.platform)
-        proxies = hostside.client_proxies(rooms.settings.docker_config / "config.json", config.env)
+        proxies = hostside.client_proxies(services.settings.docker_config / "config.json", config.env)
         self._config = replace(_on_bridge(config), env=(*proxies, *config.env))
         self._check()
 
@@ -109,7 +109,7 @@ class Creation:
         hostside.check_cpus(config.limits)
         if config.runtime:
             try:
-                self._rooms.runtime_for(config.runtime)
+                self._services.runtime_for(config.runtime)
             except Unsupported as error:
                 raise ConfigInvalid(
                     f"unknown or invalid runtime name: {config.runtime}", hint=str(error)
@@ -319,7 +319,7 @@ class Creation:
 
     def prepare(self, container: Container) -> None:
         """The writable layer, durably."""
-        snapshots = self._rooms.snapshots
+        snapshots = self._services.snapshots
         snapshots.prepare(container.id, [DiffID.parse(d) for d in container.layers])
         workdir = str(container.merged.get("WorkingDir") or "")
         if workdir not in ("", "/"):
@@ -329,10 +329,10 @@ class Creation:
         """Docker makes a missing working directory when the container is created."""
         from boxwright.layer.view import LayersView
 
-        with LayersView([self._rooms.layers.get(DiffID.parse(d)) for d in container.layers]) as view:
+        with LayersView([self._services.layers.get(DiffID.parse(d)) for d in container.layers]) as view:
             if view.resolve(workdir) is not None:
                 return
-        with Root(self._rooms.snapshots.open(container.id)) as root:
+        with Root(self._services.snapshots.open(container.id)) as root:
             root.makedirs(workdir)
             sync_below(root.fd)
 

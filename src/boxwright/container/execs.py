@@ -23,7 +23,7 @@ from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.runtime.oci import Running
 
 _CHUNK = 1 << 16
@@ -116,7 +116,7 @@ def translated(error: BoxwrightError) -> BoxwrightError:
 
 
 def run(
-    rooms: Rooms,
+    services: Services,
     container: Container,
     config: ExecConfig,
     *,
@@ -128,7 +128,7 @@ def run(
 
     The process gets pipes, never our descriptors: a terminal of the host must not reach a container.
     """
-    running = runtime_of(rooms, container.state).exec(
+    running = runtime_of(services, container.state).exec(
         container.id,
         process(container, config),
         stdin=DEVNULL if stdin < 0 else PIPE,
@@ -222,12 +222,12 @@ def finish(running: Running) -> int:
     return code
 
 
-def run_detached(rooms: Rooms, container: Container, config: ExecConfig) -> None:
+def run_detached(services: Services, container: Container, config: ExecConfig) -> None:
     """Start it and let it be."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     pid_file = _pid_file(container)
     try:
-        runtime = runtime_of(rooms, container.state)
+        runtime = runtime_of(services, container.state)
         code = finish(
             runtime.exec(
                 container.id,
@@ -268,7 +268,7 @@ class TerminalExec:
     """With a terminal: `master` is our side of it. A context manager; `wait` gives the exit code."""
 
     def __init__(
-        self, rooms: Rooms, container: Container, config: ExecConfig, size: tuple[int, int] | None
+        self, services: Services, container: Container, config: ExecConfig, size: tuple[int, int] | None
     ) -> None:
         from boxwright.runtime.process import become_subreaper
         from boxwright.runtime.tty import ConsoleSocket
@@ -277,9 +277,9 @@ class TerminalExec:
         become_subreaper()
         self._stack = ExitStack()
         pid_file = _pid_file(container)
-        rooms.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with ConsoleSocket(rooms.settings.runtime_dir) as console:
-            running = runtime_of(rooms, container.state).exec(
+        services.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ConsoleSocket(services.settings.runtime_dir) as console:
+            running = runtime_of(services, container.state).exec(
                 container.id,
                 process(container, config, size=size),
                 console_socket=console.path,

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.network.networks import Network, Networks
 
 NAMESPACE = "/proc/{}/fd/60"  # the supervisor holds the network namespace there
@@ -53,11 +53,11 @@ _KEPT = (
 class Launcher:
     """One start of one container."""
 
-    def __init__(self, rooms: Rooms, networks: Networks, container: Container, find: Any) -> None:
-        self._rooms, self._networks, self._container = rooms, networks, container
+    def __init__(self, services: Services, networks: Networks, container: Container, find: Any) -> None:
+        self._services, self._networks, self._container = services, networks, container
         self._config = container.config
         self._find = find  # name or id -> Container
-        self._runtime = rooms.runtime_for(container.config.runtime)
+        self._runtime = services.runtime_for(container.config.runtime)
         self._host: Host = host()
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
@@ -193,7 +193,7 @@ class Launcher:
             "unmount": [str(container.rootfs)],
             "auto_remove": config.auto_remove,
             "reaper": self._reaper(),
-            "reaper_env": {k: v for k, v in self._rooms.settings.environ.items() if k in _KEPT},
+            "reaper_env": {k: v for k, v in self._services.settings.environ.items() if k in _KEPT},
             "state": fresh.to_json(),
             "wants": wants,
             "failed_status": "created",
@@ -209,7 +209,7 @@ class Launcher:
         container.rootfs.mkdir(exist_ok=True)
         while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
             pass
-        mounts = tree_of(self._rooms, container).mounts(container.id)
+        mounts = tree_of(self._services, container).mounts(container.id)
         if label:  # the tree's own files have none that a confined process may read
             mounts = [
                 replace(m, options=(*m.options, f"context={label}")) if m.type == "overlay" else m
@@ -246,7 +246,7 @@ class Launcher:
         if point.kind == "volume":
             from boxwright.container.volumes import Volumes
 
-            volumes = Volumes(self._rooms.root, self._rooms.db)
+            volumes = Volumes(self._services.root, self._services.db)
             path = volumes.mount(volumes.get(point.name))
             if point.subpath:
                 with Root.at(path) as root:
@@ -279,7 +279,7 @@ class Launcher:
         return hostside.seccomp(choice, caps, self._host)
 
     def _trust(self) -> trust.Trust | None:
-        settings = self._rooms.settings
+        settings = self._services.settings
         return trust.decide(
             self._config.trust_host_ca,
             settings.trust_host_ca,
@@ -323,7 +323,7 @@ class Launcher:
         import sys
 
         places = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
-        return interpreter(_REAP, str(self._rooms.root), self._container.id, *places)
+        return interpreter(_REAP, str(self._services.root), self._container.id, *places)
 
     # --- network -------------------------------------------------------------------------------
 
@@ -351,7 +351,7 @@ class Launcher:
             "ports": [],
             "relays": [],
             "id": self._container.id,
-            "lock": str(self._rooms.root / "network.lock"),
+            "lock": str(self._services.root / "network.lock"),
             "dns": None,
         }
         names = files.host_names(self._container.record["hostname"], config.domainname)
@@ -482,7 +482,7 @@ class Launcher:
         if not entries:
             return None
         return {
-            "directory": str(dns_directory(self._rooms)),
+            "directory": str(dns_directory(self._services)),
             "program": hostside.dns_program(),
             "id": self._container.id,
             "entries": entries,
@@ -525,10 +525,10 @@ def spec_files() -> dict[str, str]:
     return {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
 
 
-def dns_directory(rooms: Rooms) -> Path:
+def dns_directory(services: Services) -> Path:
     """Where this root's name server finds its entries: gone at boot, as the server is."""
-    path: Path = rooms.settings.runtime_dir / (
-        "dns-" + hashes.sha256(str(rooms.root).encode()).hexdigest()[:12]
+    path: Path = services.settings.runtime_dir / (
+        "dns-" + hashes.sha256(str(services.root).encode()).hexdigest()[:12]
     )
     return path
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.content.lease import Lease
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
 
@@ -55,8 +55,8 @@ class RunningContainer(Conflict):
 class Containers(Catalog):
     """All methods may be called from any thread and process."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        super().__init__(rooms)
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
         self._starting: dict[str, Lease] = {}
 
     # --- creating ------------------------------------------------------------------------------
@@ -69,13 +69,13 @@ class Containers(Catalog):
         name = checked(config.name) if config.name else ""
         if name:
             self._check_name(name)  # before anything is made; the row tells for good
-        creation = Creation(self._rooms, self, config)
+        creation = Creation(self._services, self, config)
         identity = os.urandom(32).hex()
         row = creation.row(identity)
         container = self._container(identity, name, row)
         # The row is the last: whenever it is there, its tree is whole. Until then a lease holds what it is made of, and
         # until the container was started, or this process has ended, prune leaves it alone: `run` must not lose it.
-        lease = Lease(self._rooms.db, "start a container")
+        lease = Lease(self._services.db, "start a container")
         lease.hold("container", identity)
         lease.hold("workspace", identity)
         lease.hold("layer", *container.layers)
@@ -105,11 +105,11 @@ class Containers(Catalog):
             tuple(row["layers"].split()),
             row["created"],
             row["record"],
-            directory_of(self._rooms.root, identity),
+            directory_of(self._services.root, identity),
         )
 
     def _check_name(self, name: str, prefix: str = "") -> None:
-        with self._rooms.db.read() as sql:
+        with self._services.db.read() as sql:
             taken = sql.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
         if taken:
             raise NameTaken(
@@ -120,7 +120,7 @@ class Containers(Catalog):
     def _insert(self, container: Container) -> None:
         from boxwright.image.catalog import NoSuchImage
 
-        with self._rooms.db.write() as sql:
+        with self._services.db.write() as sql:
             self._check_name(container.name)
             # From this row on the collector keeps the image and its layers; it must not have been faster.
             if not sql.execute("SELECT 1 FROM images WHERE target = ?", (container.target,)).fetchone():
@@ -165,7 +165,7 @@ class Containers(Catalog):
                     raise SupervisorLost(f"container {container.id} is still being stopped")
                 if not state.supervised and state.active:
                     self._bury(container)
-                Launcher(self._rooms, self.networks, container, self._find).start(
+                Launcher(self._services, self.networks, container, self._find).start(
                     session, wants=wants, size=size
                 )
         except BaseException:
@@ -278,7 +278,7 @@ class Containers(Catalog):
 
     def _kill_found(self) -> None:
         """Kill whatever runs, found by the files of the supervisors alone. Bridges go by themselves once they are idle."""
-        top = self._rooms.root / "containers"
+        top = self._services.root / "containers"
         for name in os.listdir(top) if top.is_dir() else ():
             record = {"config": ContainerConfig("").to_json()}
             container = Container(name, name, "", (), 0, record, top / name)
@@ -295,7 +295,7 @@ class Containers(Catalog):
         plain = checked(name)
         if plain == container.name:
             raise NameTaken("Renaming a container with the same name as its current name")
-        with self._rooms.db.write() as sql:
+        with self._services.db.write() as sql:
             self._check_name(plain, "Error when allocating new name: ")
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (plain, container.id))
 
@@ -314,7 +314,7 @@ class Containers(Catalog):
         with self._locked(container):
             if container.refresh().running:
                 if after.limits != before.limits:
-                    runtime_of(self._rooms, container.state).update(container.id, resources)
+                    runtime_of(self._services, container.state).update(container.id, resources)
                 self.order(container, frames.UPDATE, {"restart": [after.restart.name, after.restart.maximum]})
             self.save_record(container, {**container.record, "config": after.to_json()})
 
@@ -376,7 +376,7 @@ class Containers(Catalog):
         removed, freed = [], 0
         self.sweep()
         containers = self.list(all=True)
-        starting = in_use(self._rooms.db, "container")
+        starting = in_use(self._services.db, "container")
         for container in containers:
             if container.state.active or container.id in starting or not wanted(container):
                 continue

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.runtime.oci import Runtime
     from boxwright.snapshot.snapshotter import Snapshotter
 
@@ -215,23 +215,23 @@ class Container:
         return self.directory / f"{self.id}-json.log"
 
 
-def tree_of(rooms: Rooms, container: Container) -> Snapshotter:
+def tree_of(services: Services, container: Container) -> Snapshotter:
     """The driver that has the container's tree under its id; what a power cut took of it is made again from the row.
     Raises NoSuchContainer when it was removed meanwhile."""
     from boxwright.spec.digest import DiffID
 
-    with rooms.db.read() as sql:
+    with services.db.read() as sql:
         if not sql.execute("SELECT 1 FROM containers WHERE id = ?", (container.id,)).fetchone():
             raise NoSuchContainer(f"No such container: {container.name}")
-    snapshots = rooms.snapshots
+    snapshots = services.snapshots
     snapshots.restore(container.id, [DiffID.parse(d) for d in container.layers])
     return snapshots
 
 
-def runtime_of(rooms: Rooms, state: State) -> Runtime:
+def runtime_of(services: Services, state: State) -> Runtime:
     """The runtime that a running container was started with: the host's choice may have changed since."""
     if not state.runtime:
-        return rooms.runtime
+        return services.runtime
     from boxwright.runtime.oci import Runtime
 
     name, program, root, hidden = state.runtime

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from boxwright.build.context.tree import FileTree
     from boxwright.content.lease import Lease
-    from boxwright.image.rooms import Rooms
+    from boxwright.image.services import Services
     from boxwright.layer.store import Layer
     from boxwright.layer.view import LayersView
     from boxwright.runtime.userns import Subordinate
@@ -77,7 +77,7 @@ class StepContext:
     """Given to `Op.select` and `Op.run` of one vertex."""
 
     vertex: Vertex
-    rooms: Rooms
+    services: Services
     lease: Lease | None
     emit: Emit
     cancel: threading.Event
@@ -110,7 +110,7 @@ class StepContext:
 
     def ensure(self, tree: Tree) -> None:
         """Make sure that the tree's layers are here: pull the base they come from. Raises what a pull raises."""
-        missing = [layer for layer in tree.layers if not self.rooms.layers.has(layer)]
+        missing = [layer for layer in tree.layers if not self.services.layers.has(layer)]
         if missing:
             self.fetch(missing, self)
 
@@ -119,12 +119,12 @@ class StepContext:
         from boxwright.layer.view import LayersView
 
         self.ensure(tree)
-        return LayersView([self.rooms.layers.get(layer) for layer in tree.layers])
+        return LayersView([self.services.layers.get(layer) for layer in tree.layers])
 
     def keep(self, publish: Callable[[], Layer]) -> Layer:
         """Publish a layer so that the collector cannot take it before it is held by the build's lease."""
         assert self.lease is not None
-        with self.rooms.store.committing():
+        with self.services.store.committing():
             layer = publish()
             self.lease.hold("layer", layer.diff_id)
         return layer

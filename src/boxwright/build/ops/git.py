@@ -80,7 +80,7 @@ class GitOp(BaseOp):
         commit = selection.payload if selection is not None else self.ref
         key = f"git-{os.urandom(8).hex()}"
         ctx.hold_workspace(key)
-        directory = ctx.rooms.root / "work" / key
+        directory = ctx.services.root / "work" / key
         directory.mkdir(mode=0o700)
         try:
             _git(self, ctx).checkout(directory, commit)
@@ -107,7 +107,7 @@ class GitOp(BaseOp):
 
 
 def _git(op: GitOp, ctx: StepContext) -> Git:
-    git = Git(op, ctx.rooms.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
+    git = Git(op, ctx.services.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
     if ctx.sandbox.untrusted:
         from boxwright.registry.client.guard import check
 

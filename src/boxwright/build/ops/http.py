@@ -81,7 +81,7 @@ class _Blob:
         self._ctx, self._digest = ctx, digest
 
     def open(self) -> BinaryIO | bytes:
-        return self._ctx.rooms.store.open_raw(self._digest)
+        return self._ctx.services.store.open_raw(self._digest)
 
     def xattrs(self) -> Mapping[str, bytes]:
         return {}
@@ -101,7 +101,7 @@ class _Fetch:
     def __init__(self, op: HttpOp, ctx: StepContext) -> None:
         self._op, self._ctx = op, ctx
         name = hashlib.sha256(op.url.encode()).hexdigest()[:32]
-        self._memory = ctx.rooms.root / "cache" / "http" / f"{name}.json"
+        self._memory = ctx.services.root / "cache" / "http" / f"{name}.json"
 
     def ask(self) -> dict[str, Any]:
         """digest, size and mtime (unix seconds, 0 = unknown) of what the URL has now. Raises DownloadFailed,
@@ -126,7 +126,7 @@ class _Fetch:
         digest = Digest.parse(known["digest"])
         assert self._ctx.lease is not None
         self._ctx.lease.hold("blob", digest)
-        return bool(self._ctx.rooms.store.size(digest) == known["size"])
+        return bool(self._ctx.services.store.size(digest) == known["size"])
 
     def _download(self, conditions: Mapping[str, str], known: dict[str, Any]) -> dict[str, Any]:
         """Fetch, unless the server answers the conditions with "not modified": then it is what was `known`."""
@@ -144,7 +144,7 @@ class _Fetch:
     def _take(self, reply: Reply) -> dict[str, Any]:
         from email.utils import parsedate_to_datetime
 
-        store, ctx, total = self._ctx.rooms.store, self._ctx, reply.length or 0
+        store, ctx, total = self._ctx.services.store, self._ctx, reply.length or 0
         key = f"http-{os.urandom(8).hex()}"
         wanted = Digest.parse(self._op.checksum) if self._op.checksum else None
         with store.ingest(key, algorithm=wanted.algorithm if wanted else "sha256") as ingest:
@@ -184,7 +184,7 @@ class _Fetch:
 
         try:
             return fetch(
-                self._ctx.rooms.settings,
+                self._ctx.services.settings,
                 self._op.url,
                 lambda host: {**conditions, **self._account(host)},
                 guarded=self._ctx.sandbox.untrusted,

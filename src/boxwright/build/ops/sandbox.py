@@ -50,7 +50,7 @@ class Step:
 
     def mount_tree(self, key: str) -> Path:
         """A workspace's tree as the step's processes are to see it."""
-        snapshots = self.ctx.rooms.snapshots
+        snapshots = self.ctx.services.snapshots
         if self.users is None:
             return snapshots.mount(key)
         with _explained():
@@ -97,7 +97,7 @@ def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outc
     require_root("a RUN step")
     for tree in inputs:
         ctx.ensure(tree)
-    snapshots = ctx.rooms.snapshots
+    snapshots = ctx.services.snapshots
     key = f"step-{os.urandom(8).hex()}"
     with ExitStack() as kept:
         ctx.hold_workspace(key)
@@ -133,7 +133,7 @@ def _reachable(step: Step, tree: Path) -> Path:
     """The tree where the step's users can get to, and no other user of the host: the store is closed to both."""
     from boxwright.snapshot import mount as mounting
 
-    root, run = step.ctx.rooms.root, step.ctx.rooms.settings.runtime_dir
+    root, run = step.ctx.services.root, step.ctx.services.settings.runtime_dir
     tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     _forget_killed(run, tag, root / "work")
     directory = run / f"{step.key}.{tag}"
@@ -181,7 +181,7 @@ def _run(step: Step, spec: dict[str, Any]) -> int:
 
     try:
         code = run_step(
-            step.ctx.rooms.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel
+            step.ctx.services.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel
         )
     except ExecutableMissing as error:
         with Root.at(step.rootfs) as root:
@@ -240,7 +240,7 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
         limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
         apparmor=confine((), step.key, privileged=privileged).apparmor,
     )
-    architecture = ctx.rooms.images_store.default_platform.architecture
+    architecture = ctx.services.images_store.default_platform.architecture
     seccomp = (
         None
         if privileged

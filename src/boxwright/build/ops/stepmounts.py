@@ -46,7 +46,7 @@ class SecretInvalid(Invalid):
 
 def add(step: Step, user: User) -> None:
     """Fill `step.mounts` and what mounts need of `step.env`. Raises SecretMissing, MountSourceMissing."""
-    settings = step.ctx.rooms.settings
+    settings = step.ctx.services.settings
     if step.ctx.sandbox.trust_host_ca and settings.host_ca_bundle is not None:
         trust = Trust(settings.host_ca_bundle)
         step.mounts.append(trust.mount())
@@ -69,7 +69,7 @@ def add(step: Step, user: User) -> None:
 
 def _bind(step: Step, mount: ExecMount, position: int) -> None:
     assert mount.input is not None
-    snapshots = step.ctx.rooms.snapshots
+    snapshots = step.ctx.services.snapshots
     key = f"{step.key}-{position}"
     step.ctx.hold_workspace(key)
     step.stack.callback(snapshots.discard, key)
@@ -128,7 +128,7 @@ def _secret(step: Step, mount: ExecMount, position: int) -> None:
 
 def _private(step: Step) -> Path:
     """A directory in memory, gone with the step."""
-    directory = step.ctx.rooms.settings.runtime_dir / f"secrets-{step.key}"
+    directory = step.ctx.services.settings.runtime_dir / f"secrets-{step.key}"
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
         step.stack.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -162,7 +162,7 @@ def _cache(step: Step, mount: ExecMount, position: int) -> None:
             )
         ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
-    directory = step.ctx.rooms.root / "cache" / "mounts" / name
+    directory = step.ctx.services.root / "cache" / "mounts" / name
     directory = _claimed(step, directory, mount.sharing)
     data = directory / "data"
     if not data.exists():
@@ -211,7 +211,7 @@ def _fill(step: Step, mount: ExecMount, position: int, directory: Path) -> None:
     if mount.input is None:
         fresh.mkdir()
     else:
-        snapshots = step.ctx.rooms.snapshots
+        snapshots = step.ctx.services.snapshots
         key = f"{step.key}-{position}"
         step.ctx.hold_workspace(key)
         step.stack.callback(snapshots.discard, key)

@@ -54,8 +54,8 @@ def _bridge(step: Step) -> dict[str, str | None]:
     from boxwright.network.networks import Networks
     from boxwright.network.wire import Wire
 
-    rooms = step.ctx.rooms
-    networks = Networks(rooms.root, rooms.db)
+    services = step.ctx.services
+    networks = Networks(services.root, services.db)
     network = networks.default()
     _forget_dead(step)
     address = networks.allocate(network, step.key)
@@ -65,7 +65,7 @@ def _bridge(step: Step) -> dict[str, str | None]:
         "endpoints": [endpoint],
         "ports": [],
         "id": step.key,
-        "lock": str(rooms.root / "network.lock"),
+        "lock": str(services.root / "network.lock"),
         "dns": None,
     }
     number = os.open(
@@ -137,7 +137,7 @@ def _release(networks: Networks, key: str) -> None:
 
 def _forget_dead(step: Step) -> None:
     """Give back the addresses of steps that were killed: their workspaces are held by nobody."""
-    with step.ctx.rooms.db.write(durable=False) as sql:
+    with step.ctx.services.db.write(durable=False) as sql:
         sql.execute(
             "DELETE FROM addresses WHERE container LIKE 'step-%' AND container NOT IN (SELECT ref FROM lease_refs WHERE kind = 'workspace')"
         )

@@ -251,7 +251,7 @@ class LayerBuilder:
 
         self._leave_unchanged(ctx)
         self._add_parents()
-        with LayerWriter(ctx.rooms.layers) as writer:
+        with LayerWriter(ctx.services.layers) as writer:
             builder = TarBuilder(writer)
             first: dict[object, str] = {}
             for count, path in enumerate(sorted(self._entries, key=_order)):

@@ -87,7 +87,7 @@ def _spool(raw: BinaryIO, head: bytes, packed: bool, ctx: StepContext) -> _Spool
     stream: BinaryIO = io.BufferedReader(Prefixed(head, raw), _CHUNK)
     if packed:
         stream = open_decompressed(stream)
-    directory = ctx.rooms.root / "ingest"
+    directory = ctx.services.root / "ingest"
     with disk_errors(str(directory)):
         fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     spool = _Spool(fd, 0)

@@ -1,4 +1,4 @@
-"""What `build` and `container` use of the rooms below them, as the engine hands it to them."""
+"""The services below `build` and `container`, as the engine hands them over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from boxwright.settings import Settings
 from boxwright.snapshot.snapshotter import Snapshotter
 
 
-class Rooms(Protocol):
+class Services(Protocol):
     """Each is made on first use."""
 
     @property
