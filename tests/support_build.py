@@ -49,15 +49,23 @@ class FakeOp(BaseOp):
     def definition(self) -> Mapping[str, object]:
         return {"name": self.name}
 
-    def select(self, inputs: Sequence[Tree], ctx: Any) -> Selection | None:
-        if self.content is None:
+
+@dataclass(frozen=True, slots=True)
+class FakeExecution:
+    """Calls what the operation carries."""
+
+    op: FakeOp
+    host: FakeHost
+
+    def select(self, inputs: Sequence[Tree]) -> Selection | None:
+        if self.op.content is None:
             return None
-        files = dict(self.content())
+        files = dict(self.op.content())
         return Selection("sha256:" + diff(repr(sorted(files.items()))).hex, files)
 
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: Any) -> Outcome:
-        layer = diff(self.work(inputs))
-        ctx.host.publish(layer)
+    def run(self, inputs: Sequence[Tree], selection: Selection | None) -> Outcome:
+        layer = diff(self.op.work(inputs))
+        self.host.publish(layer)
         return Outcome((layer,), 1)
 
 
@@ -77,12 +85,9 @@ class FakeHost:
                 "INSERT OR IGNORE INTO layers VALUES (?, 'tar', 0, 0, 0, ?, ?)", (str(layer), now, now)
             )
 
-    def step(self, vertex: Vertex) -> Any:
-        @dataclass
-        class Context:
-            host: FakeHost
-
-        return Context(self)
+    def execution(self, vertex: Vertex) -> FakeExecution:
+        assert isinstance(vertex.op, FakeOp)
+        return FakeExecution(vertex.op, self)
 
     def hold(self, layers: Iterable[DiffID]) -> None:
         self.held |= set(layers)

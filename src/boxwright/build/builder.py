@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.cache import StepCache
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
+from boxwright.build.execution import Execution
 from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
@@ -289,7 +290,11 @@ class Building:
             self._warnings.append(event)
         self._out(event)  # type: ignore[arg-type]
 
+    def execution(self, vertex: Vertex) -> Execution:
+        return Execution(vertex.op, self.step(vertex))
+
     def step(self, vertex: Vertex) -> StepContext:
+        """The world as this vertex's operation sees it."""
         return StepContext(
             vertex,
             self.services,

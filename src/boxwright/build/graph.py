@@ -1,7 +1,7 @@
 """The graph of a build: operations, and vertices that name an operation with its inputs.
 
-An operation is frozen data that says apart *how it is cached* (`kind`, `definition`, `select`) and *how it
-runs* (`run`). A vertex's id is computed once, at birth, from all that decides its result: two vertices that
+An operation is frozen data: what is done, and how it is cached (`kind`, `definition`, `reads`). What does it is in
+`build.execution`; a value does not know what runs it. A vertex's id is computed once, at birth, from all that decides its result: two vertices that
 would do the same thing are one vertex before anything starts, and nothing is ever merged in flight.
 """
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Literal, Protocol
 
     from boxwright.build.dockerfile.errors import SourceRange
-    from boxwright.build.ops.context import StepContext
 
     Reads = Literal["none", "local", "remote", "input"]
 else:
@@ -90,7 +89,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `Op.run` made: the layers that it adds, and anything that the record should keep (plain JSON)."""
+    """What a run of an operation made: the layers that it adds, and anything that the record should keep (plain JSON)."""
 
     added: tuple[DiffID, ...]
     bytes: int = 0
@@ -100,10 +99,10 @@ class Outcome:
 class Op(Protocol):
     """One kind of work. Implementations are frozen dataclasses.
 
-    `reads` says which input is keyed by the content that `select` finds in it instead of by its name:
+    `reads` says which input is keyed by the content that is selected in it instead of by its name:
     ``local`` the build context, ``remote`` something that must be asked over the network, ``input`` the vertex
     inputs with the numbers `selects` (their names are tried first: a full hit reads nothing). `independent`: the
-    layers that `run` adds do not depend on input 0, and only they are recorded (COPY --link).
+    layers that a run adds do not depend on input 0, and only they are recorded (COPY --link).
     """
 
     kind: ClassVar[str]  # "exec/1": bump the number when the meaning changes
@@ -120,12 +119,6 @@ class Op(Protocol):
     def definition(self) -> Mapping[str, object]:
         """All of the key that is not an input: plain JSON, no secrets, no proxies, no host paths."""
 
-    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
-        """What would be read of the content-keyed input; None when `reads` is ``none``."""
-
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
-
 
 class BaseOp:
     """What most operations have in common: nothing is keyed by content, the result stands on input 0."""
@@ -141,9 +134,6 @@ class BaseOp:
     @property
     def independent(self) -> bool:
         return False
-
-    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
-        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

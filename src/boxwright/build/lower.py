@@ -229,20 +229,19 @@ def _mount(
         raise DockerfileError('invalid mount target "/"')
     source = normalize_workdir("/", mount.source) if mount.type in ("bind", "cache") else mount.source
     out = ExecMount(
-        mount.type,
-        target,
-        source,
-        None,
-        mount.readonly,
-        mount.secret_id if mount.type in ("secret", "ssh") else mount.id or target,
-        mount.sharing,
-        mount.mode,
-        mount.uid or 0,
-        mount.gid or 0,
-        mount.size,
-        mount.env,
-        mount.required,
-        bool(target),
+        type=mount.type,
+        target=target,
+        source=source,
+        readonly=mount.readonly,
+        id=mount.secret_id if mount.type in ("secret", "ssh") else mount.id or target,
+        sharing=mount.sharing,
+        mode=mount.mode,
+        uid=mount.uid or 0,
+        gid=mount.gid or 0,
+        size=mount.size,
+        env=mount.env,
+        required=mount.required,
+        file=bool(target),
     )
     if mount.type not in ("bind", "cache") or (mount.type == "cache" and not mount.from_):
         return out

@@ -24,10 +24,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Protocol
 
-    from boxwright.build.ops.context import StepContext
     from boxwright.spec.digest import DiffID
 else:
     Protocol = object  # what it is for is checked before it runs
+
+
+class Execution(Protocol):
+    """One vertex's operation in the world in which it works."""
+
+    def select(self, inputs: Sequence[Tree]) -> Selection | None:
+        """What would be read of the content-keyed input; None when the operation reads ``none``."""
+
+    def run(self, inputs: Sequence[Tree], selection: Selection | None) -> Outcome:
+        """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
 
 
 class Host(Protocol):
@@ -35,8 +44,8 @@ class Host(Protocol):
 
     cancel: threading.Event
 
-    def step(self, vertex: Vertex) -> StepContext:
-        """The world as this vertex's operation sees it."""
+    def execution(self, vertex: Vertex) -> Execution:
+        """What looks and runs for this vertex; its clock starts now."""
 
     def hold(self, layers: Iterable[DiffID]) -> None:
         """Keep these layers from the collector until the build ends."""
@@ -136,14 +145,14 @@ class Solver:
             also = (open_key(vertex, trees),)
             if not self._cache.known(also[0]):
                 return None
-            selection = self._select(vertex, trees, self._host.step(vertex))
+            selection = self._select(vertex, trees, self._host.execution(vertex))
         hit = self._cache.find(step_keys(vertex, trees, selection)[0])
         return self._hit(vertex, trees, selection, hit, also) if hit is not None else None
 
-    def _select(self, vertex: Vertex, trees: Sequence[Tree], ctx: StepContext) -> Selection | None:
+    def _select(self, vertex: Vertex, trees: Sequence[Tree], execution: Execution) -> Selection | None:
         """What a content-keyed step reads; looked up once."""
         if vertex.id not in self._selections:
-            self._selections[vertex.id] = vertex.op.select(trees, ctx)
+            self._selections[vertex.id] = execution.select(trees)
         return self._selections[vertex.id]
 
     def _hit(
@@ -268,16 +277,16 @@ class Solver:
         return report
 
     def _find_or_run(self, vertex: Vertex, trees: Sequence[Tree]) -> StepReport:
-        ctx = self._host.step(vertex)
+        execution = self._host.execution(vertex)
         op = vertex.op
         if op.reads == "local":
-            return self._local(vertex, trees, ctx)
-        selection = self._select(vertex, trees, ctx) if op.reads == "remote" else None
+            return self._local(vertex, trees, execution)
+        selection = self._select(vertex, trees, execution) if op.reads == "remote" else None
         keys = step_keys(vertex, trees, selection)
         if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[0])):
             return report
         if op.reads == "input":
-            selection = self._select(vertex, trees, ctx)
+            selection = self._select(vertex, trees, execution)
             keys = step_keys(vertex, trees, selection)
             if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
                 self._cache.alias(keys[-1], keys[0], vertex.lineage)
@@ -285,19 +294,19 @@ class Solver:
         with self._host.alone(keys[-1]):
             if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
                 return report
-            return self._run(vertex, trees, selection, ctx)
+            return self._run(vertex, trees, selection, execution)
 
-    def _local(self, vertex: Vertex, trees: Sequence[Tree], ctx: StepContext) -> StepReport:
+    def _local(self, vertex: Vertex, trees: Sequence[Tree], execution: Execution) -> StepReport:
         """A step that reads the build context. What surely never ran is run at once: it reads the files anyway, so
         that their digests, and the key, are known when it is done."""
-        selection = self._select(vertex, trees, ctx)
+        selection = self._select(vertex, trees, execution)
         also = open_key(vertex, trees)
         with self._host.alone(also):
             if not vertex.fresh and self._cache.known(also):
                 key = step_keys(vertex, trees, selection)[0]
                 if report := self._held(vertex, trees, selection, key, (also,)):
                     return report
-            return self._run(vertex, trees, selection, ctx, (also,))
+            return self._run(vertex, trees, selection, execution, (also,))
 
     def _held(
         self,
@@ -319,7 +328,7 @@ class Solver:
         vertex: Vertex,
         trees: Sequence[Tree],
         selection: Selection | None,
-        ctx: StepContext,
+        execution: Execution,
         also: tuple[str, ...] = (),
     ) -> StepReport:
         reason = self._explain(vertex, trees, selection, None) if self._explain else ""
@@ -329,7 +338,7 @@ class Solver:
             if self._host.cancel.is_set():
                 raise Cancelled("the build was cancelled")
             began, at = time.monotonic(), time.time()
-            outcome: Outcome = vertex.op.run(trees, selection, ctx)
+            outcome: Outcome = execution.run(trees, selection)
             seconds = time.monotonic() - began
         base = () if vertex.op.independent or not trees else trees[0].layers
         layers = (*base, *outcome.added)

@@ -222,7 +222,7 @@ def test_all_that_a_run_can_see_is_in_its_key() -> None:
         kind = "tuple" if name in ("script",) else "int" if value is None else type(value).__name__
         return replace(whole, **{name: (not value) if kind == "bool" else other[kind]})
 
-    op = ExecOp(("x",))
+    op = ExecOp(argv=("x",))
     for one in fields(ExecOp):
         if one.name != "mounts":
             assert changed(op, one.name).definition() != op.definition(), one.name
@@ -248,7 +248,7 @@ def test_all_that_a_run_can_see_is_in_its_key() -> None:
         "ssh": {"source", "input", "sharing", "size", "env", "file", "by_content"},
     }
     for kind, names in unseen.items():
-        mount = ExecMount(kind, "/m", input=1)  # type: ignore[arg-type]
+        mount = ExecMount(type=kind, target="/m", input=1)  # type: ignore[arg-type]
         for one in fields(ExecMount):
             if one.name not in (*names, "type"):
                 assert changed(mount, one.name).definition() != mount.definition(), (kind, one.name)

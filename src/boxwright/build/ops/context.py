@@ -74,7 +74,7 @@ def _nothing(count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """Given to `Op.select` and `Op.run` of one vertex."""
+    """Given to what selects and runs for one vertex."""
 
     vertex: Vertex
     services: Services

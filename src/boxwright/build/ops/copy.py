@@ -3,10 +3,9 @@ Dockerfile. Nothing is unpacked and no file is made: the entries go straight int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
-from boxwright.build.ops.context import StepContext
+from boxwright.build.graph import BaseOp, Reads
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -86,13 +85,3 @@ class CopyOp(BaseOp):
             "excludes": list(self.excludes),
             "epoch": self.epoch,
         }
-
-    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
-        from boxwright.build.ops.select import select
-
-        return select(self, inputs, ctx)
-
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.ops.place import place
-
-        return place(self, inputs, selection, ctx)

@@ -1,11 +1,10 @@
-"""RUN: a process in a sandbox over the parent's tree; what it wrote becomes a layer."""
+"""RUN, as a value: a process over the parent's tree, what it is given and what it may use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
-from boxwright.build.ops.context import StepContext
+from boxwright.build.graph import BaseOp, Reads
 from boxwright.spec.values import dataclass, fields
 
 TYPE_CHECKING = False
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from typing import ClassVar, Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecMount:
     """A ``--mount`` of RUN. `target` is absolute; `input` is the vertex input that a bind or cache mount shows,
     None for none."""
@@ -52,7 +51,7 @@ class ExecMount:
         return out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepLimits:
     """What the processes of a step may use; 0 and '' mean no limit. Memory in bytes, `nano_cpus` in 10^-9 CPUs, the
     rest as the kernel has them; `cgroup_parent` is the cgroup in which the step gets its own."""
@@ -87,7 +86,7 @@ class StepLimits:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecOp(BaseOp):
     """Runs `argv` in `cwd` as `user` with exactly this environment (and the sandbox's additions)."""
 
@@ -119,11 +118,6 @@ class ExecOp(BaseOp):
     def selects(self) -> tuple[int, ...]:
         return tuple(sorted({m.input for m in self.mounts if m.by_content and m.input is not None}))
 
-    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
-        from boxwright.build.ops.select import select_mounts
-
-        return select_mounts(self, inputs, ctx) if self.selects else None
-
     def definition(self) -> Mapping[str, object]:
         return {
             "argv": list(self.argv),
@@ -144,8 +138,3 @@ class ExecOp(BaseOp):
             "cache_namespace": self.cache_namespace,
             "epoch": self.epoch,
         }
-
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.ops.sandbox import run_in_sandbox
-
-        return run_in_sandbox(self, inputs, ctx)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
+from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt, Denied, NotFound
 from boxwright.runtime import git as program
@@ -65,45 +65,47 @@ class GitOp(BaseOp):
             "epoch": self.epoch,
         }
 
-    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
-        if self.reads == "none":
-            return None
-        commit = _git(self, ctx).commit()
-        return Selection(commit, {public(self.url): f"0000 {commit}"}, commit)
 
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.context.local import LocalContext
-        from boxwright.build.context.tree import select
-        from boxwright.build.ops.place import NodeContent
-        from boxwright.build.ops.target import LayerBuilder, Planned
+def select_commit(op: GitOp, ctx: StepContext) -> Selection:
+    """The commit that the reference means now. Raises GitRefMissing, CommitMismatch, ProgramFailed."""
+    commit = _git(op, ctx).commit()
+    return Selection(commit, {public(op.url): f"0000 {commit}"}, commit)
 
-        commit = selection.payload if selection is not None else self.ref
-        key = f"git-{os.urandom(8).hex()}"
-        ctx.hold_workspace(key)
-        directory = ctx.services.root / "work" / key
-        directory.mkdir(mode=0o700)
-        try:
-            _git(self, ctx).checkout(directory, commit)
-            if not self.keep_git_dir:
-                shutil.rmtree(directory / ".git", ignore_errors=True)
-            builder = LayerBuilder(None, layer_time(self.epoch, 0))
-            with LocalContext(directory, umask=0o077) as tree:
-                for source in select(tree, "/"):
-                    for rel, node in source.entries:
-                        entry = Planned(
-                            node.type,
-                            _mode(node.type, node.mode),
-                            0,
-                            0,
-                            builder.mtime,
-                            node.size,
-                            node.link,
-                            content=NodeContent(tree, node),
-                        )
-                        (builder.directory if node.type == "dir" else builder.other)(rel, entry)
-                return builder.write(ctx)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+
+def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcome:
+    """The layer of the commit's files. Raises ProgramFailed, CommitMismatch, SubmodulesRefused."""
+    from boxwright.build.context.local import LocalContext
+    from boxwright.build.context.tree import select
+    from boxwright.build.ops.place import NodeContent
+    from boxwright.build.ops.target import LayerBuilder, Planned
+
+    commit = selection.payload if selection is not None else op.ref
+    key = f"git-{os.urandom(8).hex()}"
+    ctx.hold_workspace(key)
+    directory = ctx.rooms.root / "work" / key
+    directory.mkdir(mode=0o700)
+    try:
+        _git(op, ctx).checkout(directory, commit)
+        if not op.keep_git_dir:
+            shutil.rmtree(directory / ".git", ignore_errors=True)
+        builder = LayerBuilder(None, layer_time(op.epoch, 0))
+        with LocalContext(directory, umask=0o077) as tree:
+            for source in select(tree, "/"):
+                for rel, node in source.entries:
+                    entry = Planned(
+                        node.type,
+                        _mode(node.type, node.mode),
+                        0,
+                        0,
+                        builder.mtime,
+                        node.size,
+                        node.link,
+                        content=NodeContent(tree, node),
+                    )
+                    (builder.directory if node.type == "dir" else builder.other)(rel, entry)
+            return builder.write(ctx)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _git(op: GitOp, ctx: StepContext) -> Git:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from boxwright.build.graph import BaseOp, Outcome, Reads, Selection, Tree
+from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt
 from boxwright.runtime.git import public
@@ -51,29 +51,29 @@ class HttpOp(BaseOp):
         where = file_name(self.url) if self.checksum else self.url
         return {"where": where, "checksum": self.checksum, "epoch": self.epoch}
 
-    def select(self, inputs: Sequence[Tree], ctx: StepContext) -> Selection | None:
-        if self.checksum:
-            return None
-        found = _Fetch(self, ctx).ask()
-        return Selection(
-            f"{found['digest']} {found['mtime']}", {public(self.url): f"0600 {found['digest']}"}, found
-        )
 
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.ops.target import LayerBuilder, Planned
+def select_download(op: HttpOp, ctx: StepContext) -> Selection:
+    """What the URL has now, by which the step is keyed. Raises DownloadFailed, ChecksumMismatch."""
+    found = _Fetch(op, ctx).ask()
+    return Selection(
+        f"{found['digest']} {found['mtime']}", {public(op.url): f"0600 {found['digest']}"}, found
+    )
 
-        fetch = _Fetch(self, ctx)
-        found = selection.payload if selection is not None else fetch.ask()
-        digest = Digest.parse(found["digest"])
-        builder = LayerBuilder(None, layer_time(self.epoch, 0))
-        mtime = (
-            builder.mtime if self.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
-        )
-        builder.other(
-            file_name(self.url),
-            Planned("file", 0o600, 0, 0, mtime, found["size"], content=_Blob(ctx, digest)),
-        )
-        return builder.write(ctx)
+
+def download(op: HttpOp, selection: Selection | None, ctx: StepContext) -> Outcome:
+    """The layer of the file. Raises DownloadFailed, ChecksumMismatch, DiskFull."""
+    from boxwright.build.ops.target import LayerBuilder, Planned
+
+    fetch = _Fetch(op, ctx)
+    found = selection.payload if selection is not None else fetch.ask()
+    digest = Digest.parse(found["digest"])
+    builder = LayerBuilder(None, layer_time(op.epoch, 0))
+    mtime = builder.mtime if op.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
+    builder.other(
+        file_name(op.url),
+        Planned("file", 0o600, 0, 0, mtime, found["size"], content=_Blob(ctx, digest)),
+    )
+    return builder.write(ctx)
 
 
 class _Blob:

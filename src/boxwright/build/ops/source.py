@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
-from boxwright.build.ops.context import StepContext
+from boxwright.build.graph import BaseOp
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -22,9 +21,6 @@ class ScratchOp(BaseOp):
     def definition(self) -> Mapping[str, object]:
         return {}
 
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        return Outcome(())
-
 
 @dataclass(frozen=True, slots=True)
 class ImageOp(BaseOp):
@@ -38,6 +34,3 @@ class ImageOp(BaseOp):
 
     def definition(self) -> Mapping[str, object]:
         return {"digest": self.digest, "platform": self.platform}
-
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        return Outcome(())

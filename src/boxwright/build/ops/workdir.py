@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from boxwright.build.graph import BaseOp, Outcome, Selection, Tree
+from boxwright.build.graph import BaseOp, Outcome, Tree
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass
@@ -39,22 +39,24 @@ class WorkdirOp(BaseOp):
     def definition(self) -> Mapping[str, object]:
         return {"path": self.path, "user": self.user, "epoch": self.epoch}
 
-    def run(self, inputs: Sequence[Tree], selection: Selection | None, ctx: StepContext) -> Outcome:
-        from boxwright.build.ops.target import LayerBuilder, NotDirectory
-        from boxwright.build.ops.viewtree import ViewTree
-        from boxwright.rootfs.users import UserUnknown, resolve_user
 
-        view = ctx.view(inputs[0])
-        uid, gid = 0, 0
-        if self.user:
-            try:
-                found = resolve_user(view, self.user)
-                uid, gid = found.uid, found.gid
-            except UserUnknown:
-                pass  # a step may make the user later; one that runs as it says what is missing
-        target = LayerBuilder(ViewTree(view), layer_time(self.epoch, len(inputs[0].layers)))
+def make_workdir(op: WorkdirOp, inputs: Sequence[Tree], ctx: StepContext) -> Outcome:
+    """The layer of the directory. Raises WorkdirRefused."""
+    from boxwright.build.ops.target import LayerBuilder, NotDirectory
+    from boxwright.build.ops.viewtree import ViewTree
+    from boxwright.rootfs.users import UserUnknown, resolve_user
+
+    view = ctx.view(inputs[0])
+    uid, gid = 0, 0
+    if op.user:
         try:
-            target.make_directory(self.path, 0o755, uid, gid)
-        except NotDirectory as error:
-            raise WorkdirRefused(self.path, error.path) from error
-        return target.write(ctx)
+            found = resolve_user(view, op.user)
+            uid, gid = found.uid, found.gid
+        except UserUnknown:
+            pass  # a step may make the user later; one that runs as it says what is missing
+    target = LayerBuilder(ViewTree(view), layer_time(op.epoch, len(inputs[0].layers)))
+    try:
+        target.make_directory(op.path, 0o755, uid, gid)
+    except NotDirectory as error:
+        raise WorkdirRefused(op.path, error.path) from error
+    return target.write(ctx)
