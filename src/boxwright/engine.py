@@ -528,11 +528,12 @@ class Engine:
         RequestInvalid, ReferenceInvalid.
         """
         from boxwright.build.builder import build
+        from boxwright.build.options import request_of
         from boxwright.build.progress import ignore
         from boxwright.build.registries import EngineRegistries
         from boxwright.build.request import BuildRequest
 
-        request = what if isinstance(what, BuildRequest) else BuildRequest.of(what, options)
+        request = what if isinstance(what, BuildRequest) else request_of(what, options)
         return build(self, EngineRegistries(self), request, progress or ignore)
 
     # --- system --------------------------------------------------------------------------------

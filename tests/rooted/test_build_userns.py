@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +148,19 @@ def test_files_of_the_hosts_root_stay_closed(
 ) -> None:
     """Even one that is mounted into the step."""
     from boxwright.build.ops import stepmounts
+    from boxwright.build.ops.step import Given, Step
     from boxwright.spec import runtimespec as rs
 
     secret = tmp_path / "secret"
     secret.write_text("of the host")
     secret.chmod(0o600)
-    before = stepmounts.add
+    before = stepmounts.given
 
-    def add(step: Any, user: Any) -> None:
-        before(step, user)
-        step.mounts.append(rs.bind(str(secret), "/exposed"))
+    def given(step: Step, stack: ExitStack) -> Iterator[Given]:
+        yield from before(step, stack)
+        yield Given(mounts=(rs.bind(str(secret), "/exposed"),))
 
-    monkeypatch.setattr(stepmounts, "add", add)
+    monkeypatch.setattr(stepmounts, "given", given)
     text = "FROM busybox\nRUN --network=none cat /exposed; echo x >>/exposed; chmod 644 /exposed; stat -c %u /exposed; true\n"
     assert "of the host" in build(engine, text, userns="host")
     secret.write_text("of the host")
@@ -228,7 +230,7 @@ def test_without_a_network_of_its_own_a_step_does_not_run(
 ) -> None:
     from boxwright.build.ops import stepnet
 
-    def broken(step: Any) -> Any:
+    def broken(step: Any, stack: Any) -> Any:
         raise OSError(1, "no bridge")
 
     monkeypatch.setattr(stepnet, "_bridge", broken)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.cache import StepCache
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
-from boxwright.build.execution import Execution
+from boxwright.build.execution import OpExecution
 from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
 from boxwright.build.graph import Vertex
@@ -290,8 +290,8 @@ class Building:
             self._warnings.append(event)
         self._out(event)  # type: ignore[arg-type]
 
-    def execution(self, vertex: Vertex) -> Execution:
-        return Execution(vertex.op, self.step(vertex))
+    def execution(self, vertex: Vertex) -> OpExecution:
+        return OpExecution(vertex.op, self.step(vertex))
 
     def step(self, vertex: Vertex) -> StepContext:
         """The world as this vertex's operation sees it."""

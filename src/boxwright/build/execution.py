@@ -16,7 +16,7 @@ from boxwright.spec.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class OpExecution:
     """One vertex's operation in the world in which it works; the solver's `Execution`."""
 
     op: Op

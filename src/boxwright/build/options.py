@@ -1,4 +1,5 @@
-"""Options of ``build`` as text: secrets, agents, outputs, extra hosts. Pure but for the names they look at."""
+"""What ``build`` is asked for, as people write it: secrets, agents, outputs and extra hosts as text, a request by the
+names of its fields. Pure but for the names that are looked at."""
 
 from __future__ import annotations
 
@@ -6,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from boxwright.build.ops.context import Secret
-from boxwright.build.request import Output, RequestInvalid
+from boxwright.build.request import BuildRequest, Output, RequestInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def fields(text: str, what: str) -> dict[str, str]:
@@ -137,3 +142,44 @@ def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[
         elif name in environ:
             out[name] = environ[name]
     return out
+
+
+def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
+    """The request for a directory or a URL, with its other fields by name; one text serves where several may stand.
+    `dockerfile` as text is a path in the context, or where it is not there, as it stands. Raises ArgumentInvalid."""
+    from boxwright.spec.arguments import fields_of
+
+    given = fields_of(BuildRequest, options, {"add_hosts": _hosts, "secrets": _secrets, "outputs": _outputs})
+    if place is not None:
+        from boxwright.build.gitref import is_url
+
+        given |= {"remote": str(place)} if is_url(str(place)) else {"context": Path(place)}
+    context, named = given.get("context"), options.get("dockerfile")
+    if isinstance(context, Path) and isinstance(named, str) and (context / named).is_file():
+        given["dockerfile"] = context / named
+    return BuildRequest(**given)
+
+
+def _hosts(value: Any) -> tuple[tuple[str, str], ...]:
+    from boxwright.spec.arguments import pairs
+
+    if isinstance(value, (list, tuple)) and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+        value = dict(value)
+    return parse_hosts(pairs("add_hosts", value, ":"))
+
+
+def _secrets(value: Any) -> tuple[Any, ...]:
+    from boxwright.spec.arguments import ArgumentInvalid
+
+    items = (value,) if isinstance(value, Secret) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, Secret) for item in items):
+        raise ArgumentInvalid(
+            "secrets are no list of Secret", hint='Secret("name", value=b"…") or Secret("name", path=…)'
+        )
+    return tuple(items)
+
+
+def _outputs(value: Any) -> tuple[Output, ...]:
+    from boxwright.spec.arguments import several
+
+    return several("outputs", value, Output, parse_output)

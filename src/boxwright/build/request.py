@@ -79,50 +79,6 @@ class BuildRequest:
     outputs: tuple[Output, ...] = ()
     check_only: bool = False
 
-    @classmethod
-    def of(cls, place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
-        """For a directory or a URL, with other fields by name; one text serves where several may stand. `dockerfile` as
-        text is a path in the context, or where it is not there, as it stands. Raises ArgumentInvalid."""
-        from boxwright.spec.arguments import fields_of
-
-        given = fields_of(cls, options, {"add_hosts": _hosts, "secrets": _secrets, "outputs": _outputs})
-        if place is not None:
-            from boxwright.build.gitref import is_url
-
-            given |= {"remote": str(place)} if is_url(str(place)) else {"context": Path(place)}
-        context, named = given.get("context"), options.get("dockerfile")
-        if isinstance(context, Path) and isinstance(named, str) and (context / named).is_file():
-            given["dockerfile"] = context / named
-        return cls(**given)
-
-
-def _hosts(value: Any) -> tuple[tuple[str, str], ...]:
-    from boxwright.build.options import parse_hosts
-    from boxwright.spec.arguments import pairs
-
-    if isinstance(value, (list, tuple)) and all(isinstance(v, tuple) and len(v) == 2 for v in value):
-        value = dict(value)
-    return parse_hosts(pairs("add_hosts", value, ":"))
-
-
-def _secrets(value: Any) -> tuple[Any, ...]:
-    from boxwright.build.ops.context import Secret
-    from boxwright.spec.arguments import ArgumentInvalid
-
-    items = (value,) if isinstance(value, Secret) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, Secret) for item in items):
-        raise ArgumentInvalid(
-            "secrets are no list of Secret", hint='Secret("name", value=b"…") or Secret("name", path=…)'
-        )
-    return tuple(items)
-
-
-def _outputs(value: Any) -> tuple[Output, ...]:
-    from boxwright.build.options import parse_output
-    from boxwright.spec.arguments import several
-
-    return several("outputs", value, Output, parse_output)
-
 
 @dataclass(frozen=True, slots=True)
 class StepResult:

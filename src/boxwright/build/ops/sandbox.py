@@ -6,89 +6,26 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.build.graph import Outcome, Tree
 from boxwright.build.ops import missing, stepmounts, stepnet
 from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.build.ops.exec import ExecOp
 from boxwright.build.ops.normalise import Normaliser
+from boxwright.build.ops.step import Given, Step
 from boxwright.errors import StepFailed
 from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.process import require_root
-from boxwright.runtime.userns import NoUserNamespace
-from boxwright.snapshot.mount import MountUnsupported
+from boxwright.runtime.userns import namespace
 from boxwright.snapshot.snapshotter import IdMap, Mount
-from boxwright.snapshot.workspace import helper_mount
-from boxwright.spec.values import dataclass, field
-
-if TYPE_CHECKING:
-    from boxwright.build.ops.exec import ExecOp
 
 _LOG_IN_ERROR = 1 << 16
-
-
-@dataclass
-class Step:
-    """One run on its way: `key` names its workspace, `files` is a directory of it for what is mounted in. `users` is
-    the user namespace through which its mounts are seen, None when root is the host's root."""
-
-    op: ExecOp
-    inputs: Sequence[Tree]
-    ctx: StepContext
-    stack: ExitStack
-    key: str
-    rootfs: Path
-    files: Path
-    env: dict[str, str]
-    users: IdMap | None = None
-    mounts: list[dict[str, Any]] = field(default_factory=list)
-
-    def mount_tree(self, key: str) -> Path:
-        """A workspace's tree as the step's processes are to see it."""
-        snapshots = self.ctx.services.snapshots
-        if self.users is None:
-            return snapshots.mount(key)
-        with _explained():
-            return snapshots.mount_mapped(key, self.users)
-
-    def seen(self, directory: Path) -> Path:
-        """A directory of the host as the step's processes are to see it."""
-        if self.users is None:
-            return directory
-        from boxwright.snapshot import mount as mounting
-
-        target = helper_mount(self.rootfs.parent)
-        with _explained():
-            fd = mounting.mapped(directory, self.users)
-            try:
-                mounting.place(fd, target)
-            finally:
-                os.close(fd)
-        self.stack.callback(mounting.detach, target)
-        return target
-
-    def give(self, file: Path, uid: int = 0, gid: int = 0) -> None:
-        """Make a file that we wrote belong to a user of the step's."""
-        if (users := self.ctx.sandbox.users) is not None:
-            uid, gid = users.host(uid), users.host(gid)
-        os.chown(file, uid, gid)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """MountUnsupported -> NoUserNamespace: what cannot be had is the user namespace, not the mount."""
-    try:
-        yield
-    except MountUnsupported as error:
-        raise NoUserNamespace(
-            f"the step cannot run in a user namespace of its own: {error}",
-            hint="the store must be on a file system whose mounts can map users (ext4, xfs, btrfs), under Linux 5.19 or newer",
-        ) from error
 
 
 def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outcome:
@@ -108,15 +45,15 @@ def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outc
         files.mkdir(mode=0o700)
         points = MountPoints()
         with ExitStack() as stack:
-            step = Step(op, inputs, ctx, stack, key, rootfs, files, {**dict(op.env), **dict(op.build_args)})
+            users = None
             if ctx.sandbox.users is not None:
-                from boxwright.runtime.userns import namespace
-
-                step.users = IdMap(stack.enter_context(namespace(ctx.sandbox.users)), ctx.sandbox.users.base)
+                users = IdMap(stack.enter_context(namespace(ctx.sandbox.users)), ctx.sandbox.users.base)
+            step = Step(op=op, inputs=inputs, ctx=ctx, key=key, rootfs=rootfs, files=files, users=users)
             began = time.time_ns()
-            spec = _spec(step, points)
-            if step.users is not None:
-                spec["root"]["path"] = str(_reachable(step, step.mount_tree(key)))
+            spec = _spec(step, stack)
+            points.prepare(rootfs, spec["mounts"])
+            if users is not None:
+                spec["root"]["path"] = str(_reachable(step, users, stack))
             log = _run(step, spec)
         if ctx.sandbox.users is not None:
             snapshots.unmount(key)
@@ -129,25 +66,25 @@ def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outc
     return Outcome((layer.diff_id,), layer.bytes, {"log": log})
 
 
-def _reachable(step: Step, tree: Path) -> Path:
-    """The tree where the step's users can get to, and no other user of the host: the store is closed to both."""
+def _reachable(step: Step, users: IdMap, stack: ExitStack) -> Path:
+    """The step's tree where its users can get to, and no other user of the host: the store is closed to both."""
     from boxwright.snapshot import mount as mounting
 
-    root, run = step.ctx.services.root, step.ctx.services.settings.runtime_dir
+    tree = step.mount_tree(step.key)
+    root, run = step.ctx.rooms.root, step.ctx.rooms.settings.runtime_dir
     tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     _forget_killed(run, tag, root / "work")
     directory = run / f"{step.key}.{tag}"
     target = directory / "rootfs"
     target.mkdir(parents=True)
-    assert step.users is not None
-    os.chown(directory, 0, step.users.root)
+    os.chown(directory, 0, users.root)
     directory.chmod(0o710)
     above = directory.parent
     above.chmod(stat.S_IMODE(above.stat().st_mode) | 0o001)  # whatever the umask was when it was made
-    step.stack.callback(directory.rmdir)
-    step.stack.callback(target.rmdir)
+    stack.callback(directory.rmdir)
+    stack.callback(target.rmdir)
     mounting.attach([Mount("bind", str(tree))], target)
-    step.stack.callback(mounting.detach, target)
+    stack.callback(mounting.detach, target)
     return target
 
 
@@ -210,8 +147,8 @@ def _hint(step: Step, code: int, said: str) -> str:
     return ""
 
 
-def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
-    """The OCI config of the step."""
+def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
+    """The OCI config of the step, and everything that it names."""
     from boxwright.runtime.confinement import confine
     from boxwright.runtime.host import host
     from boxwright.spec import runtimespec as rs
@@ -221,17 +158,19 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
     with Root.at(step.rootfs) as root:
         user = resolve_user(root, op.user)
         _make_cwd(root, op.cwd, user)
-    namespaces = stepnet.connect(step)
-    stepmounts.add(step, user)
+    network = stepnet.connect(step, stack)
+    given = Given.together(
+        (*stepmounts.given(step, stack), Given(defaults={**ctx.sandbox.proxies, "HOME": user.home}))
+    )
+    namespaces, mounts = network.namespaces, (*network.mounts, *given.mounts)
     if ctx.sandbox.users is not None:
-        stepnet.show_system(step, namespaces)
-        namespaces["user"] = ""
-    _environment(step, user)
+        mounts = (*mounts, *stepnet.system(step, namespaces, stack))
+        namespaces = {**namespaces, "user": ""}
     privileged = op.security == "insecure"
     caps = rs.capabilities(privileged=privileged, bounding=here.bounding)
     process = rs.process(
         op.argv,
-        env=[f"{k}={v}" for k, v in step.env.items()],
+        env=[f"{k}={v}" for k, v in given.environment({**dict(op.env), **dict(op.build_args)}).items()],
         cwd=op.cwd,
         uid=user.uid,
         gid=user.gid,
@@ -252,7 +191,7 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
         str(step.rootfs),
         process,
         hostname=op.hostname,
-        mounts=step.mounts,
+        mounts=mounts,
         namespaces=namespaces,
         cgroup_v2=here.cgroup_v2,
         resources=op.limits.resources(),
@@ -263,7 +202,6 @@ def _spec(step: Step, points: MountPoints) -> dict[str, Any]:
     )
     if ctx.sandbox.users is not None:
         spec = rs.of_other_users(spec, ctx.sandbox.users.mappings())
-    points.prepare(step.rootfs, spec["mounts"])
     return spec
 
 
@@ -275,14 +213,6 @@ def _make_cwd(root: Root, cwd: str, user: User) -> None:
         from boxwright.build.ops.workdir import WorkdirRefused
 
         raise WorkdirRefused(cwd, cwd) from error
-
-
-def _environment(step: Step, user: User) -> None:
-    """What the process sees beside its own environment, where it does not say otherwise itself."""
-    env = step.env
-    for name, value in step.ctx.sandbox.proxies.items():
-        env.setdefault(name, value)
-    env.setdefault("HOME", user.home)
 
 
 def _limits(texts: Sequence[str]) -> dict[str, tuple[int, int]]:

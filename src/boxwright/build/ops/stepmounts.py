@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
+from boxwright.build.ops.step import Given, Step
 from boxwright.errors import Cancelled, Invalid, NotFound, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
-    from boxwright.build.ops.sandbox import Step
-    from boxwright.rootfs.users import User
+    from collections.abc import Iterator
+    from contextlib import ExitStack
 
 _POLL = 0.1  # seconds between attempts at a cache that somebody else holds
 
@@ -44,42 +45,41 @@ class SecretInvalid(Invalid):
     """A secret cannot be used as it is asked for."""
 
 
-def add(step: Step, user: User) -> None:
-    """Fill `step.mounts` and what mounts need of `step.env`. Raises SecretMissing, MountSourceMissing."""
-    settings = step.ctx.services.settings
+def given(step: Step, stack: ExitStack) -> Iterator[Given]:
+    """What each of them is, in their order; `stack` closes what is opened for them. Raises SecretMissing,
+    MountSourceMissing, SecretInvalid, AgentUnsupported, Cancelled."""
+    settings = step.ctx.rooms.settings
     if step.ctx.sandbox.trust_host_ca and settings.host_ca_bundle is not None:
         trust = Trust(settings.host_ca_bundle)
-        step.mounts.append(trust.mount())
-        for entry in trust.env(f"{k}={v}" for k, v in step.env.items()):
-            name, _, value = entry.partition("=")
-            step.env[name] = value
+        yield Given(mounts=(trust.mount(),), defaults=dict(entry.split("=", 1) for entry in trust.env(())))
     if step.op.script is not None:
         path, text = step.op.script
         script = step.files / "script"
         script.write_bytes(text.encode("utf-8", "surrogateescape"))
         script.chmod(0o755)
         step.give(script)
-        step.mounts.append(rs.bind(str(script), path, readonly=True))
+        yield Given(mounts=(rs.bind(str(script), path, readonly=True),))
     for position, mount in enumerate(step.op.mounts):
-        _KINDS[mount.type](step, mount, position)
+        yield _KINDS[mount.type](step, mount, position, stack)
 
 
 # --- kinds of mounts --------------------------------------------------------------------------
 
 
-def _bind(step: Step, mount: ExecMount, position: int) -> None:
+def _bind(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     assert mount.input is not None
     snapshots = step.ctx.services.snapshots
     key = f"{step.key}-{position}"
     step.ctx.hold_workspace(key)
-    step.stack.callback(snapshots.discard, key)
+    stack.callback(snapshots.discard, key)
     layers = step.inputs[mount.input].layers
     if mount.readonly:
         snapshots.view(key, layers)
     else:
         snapshots.prepare(key, layers, volatile=True)  # what is written there is thrown away
     top = step.mount_tree(key)
-    step.mounts.append(rs.bind(str(top) + _inside(top, mount.source), mount.target, readonly=mount.readonly))
+    where = str(top) + _inside(top, mount.source)
+    return Given(mounts=(rs.bind(where, mount.target, readonly=mount.readonly),))
 
 
 def _inside(top: Path, source: str) -> str:
@@ -93,64 +93,61 @@ def _inside(top: Path, source: str) -> str:
     return real.rstrip("/")
 
 
-def _tmpfs(step: Step, mount: ExecMount, position: int) -> None:
+def _tmpfs(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     size = [f"size={mount.size}"] if mount.size else []
-    step.mounts.append(rs.mount(mount.target, "tmpfs", "tmpfs", "nosuid", *size))
+    return Given(mounts=(rs.mount(mount.target, "tmpfs", "tmpfs", "nosuid", *size),))
 
 
-def _secret(step: Step, mount: ExecMount, position: int) -> None:
+def _secret(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     secret = step.ctx.sandbox.secrets.get(mount.id)
     if secret is None:
         if mount.required:
             raise SecretMissing(
                 f"secret {mount.id}: not found", hint=f"give it with --secret id={mount.id},src=FILE"
             )
-        return
+        return Given()
     data = secret.read()
+    env: dict[str, str] = {}
     if mount.env is not None:
         if b"\0" in data:
             raise SecretInvalid(f"secret {mount.id} has a NUL byte and cannot be an environment variable")
-        step.env[mount.env] = data.decode("utf-8", "surrogateescape")
+        env[mount.env] = data.decode("utf-8", "surrogateescape")
         if not mount.file:
-            return
-    file = _private(step) / str(position)
+            return Given(env=env)
+    file = _private(step, stack) / str(position)
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as out:
         out.write(data)
         os.fchmod(fd, 0o400 if mount.mode is None else mount.mode)
     step.give(file, mount.uid, mount.gid)
-    step.mounts.append(
-        rs.bind(
-            str(file), mount.target, readonly=True, options=("rbind", "rprivate", "nosuid", "nodev", "noexec")
-        )
-    )
+    options = ("rbind", "rprivate", "nosuid", "nodev", "noexec")
+    return Given(mounts=(rs.bind(str(file), mount.target, readonly=True, options=options),), env=env)
 
 
-def _private(step: Step) -> Path:
+def _private(step: Step, stack: ExitStack) -> Path:
     """A directory in memory, gone with the step."""
     directory = step.ctx.services.settings.runtime_dir / f"secrets-{step.key}"
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
-        step.stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
     return directory
 
 
-def _ssh(step: Step, mount: ExecMount, position: int) -> None:
+def _ssh(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     socket = step.ctx.sandbox.ssh.get(mount.id)
     if socket is None:
         if mount.required:
             raise SecretMissing(f"unset ssh forward key {mount.id}", hint="give it with --ssh default")
-        return
+        return Given()
     if step.users is not None:
         raise AgentUnsupported(
             "an SSH agent cannot be given to a step in a user namespace of its own",
             hint="its socket belongs to a user of the host; build with --userns host",
         )
-    step.mounts.append(rs.bind(str(socket), mount.target))
-    step.env.setdefault("SSH_AUTH_SOCK", mount.target)
+    return Given(mounts=(rs.bind(str(socket), mount.target),), defaults={"SSH_AUTH_SOCK": mount.target})
 
 
-def _cache(step: Step, mount: ExecMount, position: int) -> None:
+def _cache(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     base = step.inputs[mount.input].chain if mount.input is not None else ""
     name = hashlib.sha256(
         "\0".join(
@@ -162,16 +159,16 @@ def _cache(step: Step, mount: ExecMount, position: int) -> None:
             )
         ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
-    directory = step.ctx.services.root / "cache" / "mounts" / name
-    directory = _claimed(step, directory, mount.sharing)
+    directory = step.ctx.rooms.root / "cache" / "mounts" / name
+    directory = _claimed(step, directory, mount.sharing, stack)
     data = directory / "data"
     if not data.exists():
-        _fill(step, mount, position, directory)
+        _fill(step, mount, position, directory, stack)
         (directory / "id").write_text(mount.id)
-    step.mounts.append(rs.bind(str(step.seen(data)), mount.target, readonly=mount.readonly))
+    return Given(mounts=(rs.bind(str(step.seen(data, stack)), mount.target, readonly=mount.readonly),))
 
 
-def _claimed(step: Step, directory: Path, sharing: str) -> Path:
+def _claimed(step: Step, directory: Path, sharing: str, stack: ExitStack) -> Path:
     """The cache's directory, locked as `sharing` wants: shared by all, for one after the other, or a copy for each."""
     number = 0
     while True:
@@ -185,7 +182,7 @@ def _claimed(step: Step, directory: Path, sharing: str) -> Path:
             fcntl.flock(fd, (fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if _is_at(fd, here / "lock"):
                 os.write(fd, b".")  # how often and when it was used, for image.buildcache
-                step.stack.callback(os.close, fd)
+                stack.callback(os.close, fd)
                 return here
             os.close(fd)
             continue
@@ -205,7 +202,7 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
 
 
-def _fill(step: Step, mount: ExecMount, position: int, directory: Path) -> None:
+def _fill(step: Step, mount: ExecMount, position: int, directory: Path, stack: ExitStack) -> None:
     """A new cache: empty, or with what `from` has."""
     fresh = directory / f".data-{os.urandom(6).hex()}"
     if mount.input is None:
@@ -214,7 +211,7 @@ def _fill(step: Step, mount: ExecMount, position: int, directory: Path) -> None:
         snapshots = step.ctx.services.snapshots
         key = f"{step.key}-{position}"
         step.ctx.hold_workspace(key)
-        step.stack.callback(snapshots.discard, key)
+        stack.callback(snapshots.discard, key)
         snapshots.view(key, step.inputs[mount.input].layers)
         top = snapshots.mount(key)
         _copy_tree(Path(str(top) + _inside(top, mount.source)), fresh)

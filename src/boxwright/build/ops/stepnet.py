@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from boxwright.build.ops.step import Step, StepNetwork
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.network import files
 from boxwright.rootfs import syscalls
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:
-    from boxwright.build.ops.sandbox import Step
+    from contextlib import ExitStack
+
     from boxwright.network.networks import Networks
 
 _CLONE_NEWNET = 0x40000000
@@ -30,15 +32,13 @@ class NetworkRefused(Unsupported):
     """A step cannot have the network that it should have."""
 
 
-def connect(step: Step) -> dict[str, str | None]:
-    """Make the network; what `runtimespec.base_spec` wants to know of it. Adds /etc/hosts and /etc/resolv.conf to the
-    step's mounts."""
+def connect(step: Step, stack: ExitStack) -> StepNetwork:
+    """Make the network, with /etc/hosts and /etc/resolv.conf for it; `stack` takes it down. Raises NetworkRefused."""
     if step.op.network == "none":
-        _files(step, [], local=False)
-        return {}
+        return StepNetwork(namespaces={}, mounts=_files(step, [], local=False))
     if step.op.network == "default":
         try:
-            return _bridge(step)
+            return _bridge(step, stack)
         except (OSError, BoxwrightError) as error:
             if step.users is not None or step.ctx.sandbox.untrusted:
                 raise NetworkRefused(
@@ -46,11 +46,10 @@ def connect(step: Step) -> dict[str, str | None]:
                     hint="an untrusted step is not given the host's; RUN --network=none needs none",
                 ) from error
             step.ctx.log(2, f"no network of its own for this step ({error}); it uses the host's\n".encode())
-    _files(step, [], local=True)
-    return {"network": None}
+    return StepNetwork(namespaces={"network": None}, mounts=_files(step, [], local=True))
 
 
-def _bridge(step: Step) -> dict[str, str | None]:
+def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     from boxwright.network.networks import Networks
     from boxwright.network.wire import Wire
 
@@ -59,7 +58,7 @@ def _bridge(step: Step) -> dict[str, str | None]:
     network = networks.default()
     _forget_dead(step)
     address = networks.allocate(network, step.key)
-    step.stack.callback(_release, networks, step.key)
+    stack.callback(_release, networks, step.key)
     endpoint = networks.endpoint(network, step.key, address=address, default=True)
     plan: dict[str, Any] = {
         "endpoints": [endpoint],
@@ -72,18 +71,20 @@ def _bridge(step: Step) -> dict[str, str | None]:
         "/dev/null", os.O_RDONLY | os.O_CLOEXEC
     )  # a number that is ours; the namespace takes its place
     wire = Wire(plan, number)
-    step.stack.callback(wire.down)
+    stack.callback(wire.down)
     wire.up()
     if step.ctx.sandbox.untrusted:
         _keep_from_host(f"/proc/{os.getpid()}/fd/{number}")
-    _files(step, [(address, [step.op.hostname])], local=False, gateway=network.gateway)
-    return {"network": f"/proc/{os.getpid()}/fd/{number}"}
+    mounts = _files(step, [(address, [step.op.hostname])], local=False, gateway=network.gateway)
+    return StepNetwork(namespaces={"network": f"/proc/{os.getpid()}/fd/{number}"}, mounts=mounts)
 
 
-def show_system(step: Step, namespaces: dict[str, str | None]) -> None:
-    """Mount /sys for a step in a user namespace, which may not: it shows a network that belongs to the host."""
+def system(
+    step: Step, namespaces: Mapping[str, str | None], stack: ExitStack
+) -> tuple[Mapping[str, Any], ...]:
+    """/sys for a step in a user namespace, which may not mount it: it shows a network that belongs to the host."""
     if "network" not in namespaces:
-        return  # the runtime makes one that belongs to the step
+        return ()  # the runtime makes one that belongs to the step
     from boxwright.snapshot import mount as mounting
     from boxwright.snapshot.snapshotter import Mount
     from boxwright.snapshot.workspace import helper_mount
@@ -91,9 +92,9 @@ def show_system(step: Step, namespaces: dict[str, str | None]) -> None:
     target = helper_mount(step.rootfs.parent)
     with _inside(namespaces["network"]):
         mounting.attach([Mount("sysfs", "sysfs", ("ro", "nosuid", "nodev", "noexec"))], target)
-    step.stack.callback(mounting.detach, target)
+    stack.callback(mounting.detach, target)
     options = ("bind", "rprivate", "nosuid", "noexec", "nodev")
-    step.mounts.append(rs.bind(str(target), "/sys", readonly=True, options=options))
+    return (rs.bind(str(target), "/sys", readonly=True, options=options),)
 
 
 @contextmanager
@@ -143,7 +144,9 @@ def _forget_dead(step: Step) -> None:
         )
 
 
-def _files(step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, gateway: str = "") -> None:
+def _files(
+    step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, gateway: str = ""
+) -> tuple[Mapping[str, Any], ...]:
     extra = [f"{name}:{address}" for name, address in step.op.hosts]
     if local:
         addresses = [("127.0.0.1", [step.op.hostname])]
@@ -155,9 +158,11 @@ def _files(step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, g
         "hosts": files.hosts(extra, addresses, gateway=gateway),
         "resolv.conf": files.resolv(resolver, local=local),
     }
+    mounts = []
     for name, text in texts.items():
         file = step.files / name
         file.write_text(text)
         file.chmod(0o644)
         step.give(file)
-        step.mounts.append(rs.bind(str(file), f"/etc/{name}", readonly=True))
+        mounts.append(rs.bind(str(file), f"/etc/{name}", readonly=True))
+    return tuple(mounts)
