@@ -82,7 +82,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
     commit = selection.payload if selection is not None else op.ref
     key = f"git-{os.urandom(8).hex()}"
     ctx.hold_workspace(key)
-    directory = ctx.rooms.root / "work" / key
+    directory = ctx.services.root / "work" / key
     directory.mkdir(mode=0o700)
     try:
         _git(op, ctx).checkout(directory, commit)

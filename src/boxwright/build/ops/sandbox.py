@@ -71,7 +71,7 @@ def _reachable(step: Step, users: IdMap, stack: ExitStack) -> Path:
     from boxwright.snapshot import mount as mounting
 
     tree = step.mount_tree(step.key)
-    root, run = step.ctx.rooms.root, step.ctx.rooms.settings.runtime_dir
+    root, run = step.ctx.services.root, step.ctx.services.settings.runtime_dir
     tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     _forget_killed(run, tag, root / "work")
     directory = run / f"{step.key}.{tag}"

@@ -40,7 +40,7 @@ class Step:
 
     def mount_tree(self, key: str) -> Path:
         """A workspace's tree as the step's processes are to see it."""
-        snapshots = self.ctx.rooms.snapshots
+        snapshots = self.ctx.services.snapshots
         if self.users is None:
             return snapshots.mount(key)
         with _explained():

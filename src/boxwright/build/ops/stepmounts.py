@@ -48,7 +48,7 @@ class SecretInvalid(Invalid):
 def given(step: Step, stack: ExitStack) -> Iterator[Given]:
     """What each of them is, in their order; `stack` closes what is opened for them. Raises SecretMissing,
     MountSourceMissing, SecretInvalid, AgentUnsupported, Cancelled."""
-    settings = step.ctx.rooms.settings
+    settings = step.ctx.services.settings
     if step.ctx.sandbox.trust_host_ca and settings.host_ca_bundle is not None:
         trust = Trust(settings.host_ca_bundle)
         yield Given(mounts=(trust.mount(),), defaults=dict(entry.split("=", 1) for entry in trust.env(())))
@@ -159,7 +159,7 @@ def _cache(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Giv
             )
         ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
-    directory = step.ctx.rooms.root / "cache" / "mounts" / name
+    directory = step.ctx.services.root / "cache" / "mounts" / name
     directory = _claimed(step, directory, mount.sharing, stack)
     data = directory / "data"
     if not data.exists():
