@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from boxwright.files import syscalls
 from boxwright.network import bridge
 from boxwright.network.values import Plumbing
 from boxwright.network.wire import Wire
-from boxwright.rootfs import syscalls
 
 _COUNT = 50
 _PLACES = ("/usr/lib/podman/netavark", "/usr/libexec/podman/netavark")

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 import support_newer
-from boxwright.rootfs import syscalls
+from boxwright.files import syscalls
 from support import REAL_ROOT
 from support_namespaces import NEWNET, NEWNS, isolate
 

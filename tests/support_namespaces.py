@@ -6,8 +6,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from boxwright.files import syscalls
 from boxwright.network.netlink import Netlink
-from boxwright.rootfs import syscalls
 
 NEWNS, NEWNET = 0x00020000, 0x40000000
 _PRIVATE = 1 << 18 | 0x4000  # MS_PRIVATE | MS_REC

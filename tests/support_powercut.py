@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from boxwright.rootfs import syscalls
+from boxwright.files import syscalls
 from support import unmount_below
 
 _RECORD = struct.Struct("<BQI")  # kind, offset, bytes that follow

@@ -29,12 +29,13 @@ SOURCE = REPOSITORY / "src" / "boxwright"
 
 # --- who may import whom ---------------------------------------------------------------------------
 
-GROUND = {"errors", "spec", "version"}
+GROUND = {"errors", "spec", "files", "version"}
 STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime", "network", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
     "spec": {"errors"},
+    "files": {"errors"},  # the operating system, and nothing of images
     "settings": GROUND,  # a leaf: frozen values, handed down from the engine
     "content": GROUND,
     "layer": GROUND | {"content"},

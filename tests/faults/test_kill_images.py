@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.content.local import DiskFull
 from boxwright.engine import Engine
 from boxwright.errors import Unavailable
+from boxwright.files.disk import DiskFull
 from support import REAL_ROOT
 from support_image import engine, imported, oci_files, rootfs, saved, sound, tar_of
 from support_layer import make_tar, member

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.files import syscalls
 from boxwright.layer.write import Entry
-from boxwright.rootfs import syscalls
 from boxwright.runtime.process import run, spawn
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import probe

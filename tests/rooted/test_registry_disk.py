@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boxwright import Engine
-from boxwright.content.local import DiskFull
+from boxwright.files.disk import DiskFull
 from boxwright.registry.client.client import RegistryClient
 from support import REAL_ROOT, small_disk
 from support_registry import client_config, make_image, noise, running

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.rootfs import syscalls
+from boxwright.files import syscalls
 from boxwright.runtime import probe
 from boxwright.runtime.oci import (
     ContainerMissing,

@@ -91,7 +91,7 @@ import sys
 from pathlib import Path
 from boxwright.content.db import Database
 from boxwright.registry.server.catalog import Catalog
-from boxwright.content.local import DiskFull
+from boxwright.files.disk import DiskFull
 from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.wire import NoSpace
 root = Path(sys.argv[1])

@@ -150,7 +150,7 @@ class Catalog:
 
     def _discard(self, container: Container, *, volumes: bool) -> None:
         from boxwright.content import reserve
-        from boxwright.rootfs.root import remove_tree
+        from boxwright.files.trees import remove_tree
         from boxwright.snapshot import mount as mounting
 
         reserve.spend(self._services.root)
@@ -186,7 +186,7 @@ class Catalog:
 
     def sweep(self) -> int:
         """Remove what crashes left: directories of containers and volumes without a row. Returns how many."""
-        from boxwright.rootfs.root import remove_tree
+        from boxwright.files.trees import remove_tree
         from boxwright.snapshot import mount as mounting
 
         removed = 0

@@ -114,8 +114,8 @@ def _plug(
 
 def _sockets(pid: int) -> tuple[Any, Any, int]:
     """A netlink socket here, one in the container's namespace, and that namespace's descriptor."""
+    from boxwright.files import syscalls
     from boxwright.network.netlink import Netlink
-    from boxwright.rootfs import syscalls
 
     outside = Netlink()
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -18,8 +18,8 @@ from boxwright.container.options import (
 )
 from boxwright.container.records import Container
 from boxwright.container.spec import MountPoint
-from boxwright.content.local import sync_below
 from boxwright.errors import Unsupported
+from boxwright.files.disk import sync_below
 from boxwright.rootfs.root import Root
 from boxwright.runtime.emulation import check_emulation
 from boxwright.spec.digest import DiffID

@@ -15,8 +15,8 @@ from typing import Any
 
 from boxwright.content import reserve
 from boxwright.content.db import Database
-from boxwright.content.local import disk_errors, make_directories
 from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.files.disk import disk_errors, make_directories
 from boxwright.spec.text import is_name
 from boxwright.spec.values import EMPTY, dataclass, field
 
@@ -146,7 +146,7 @@ class Volumes:
         self._delete(volume)
 
     def _delete(self, volume: Volume) -> None:
-        from boxwright.rootfs.root import remove_tree
+        from boxwright.files.trees import remove_tree
 
         self.unmount(volume)
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -21,7 +21,7 @@ from boxwright.errors import Corrupt, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.content.local import DiskError
+    from boxwright.files.disk import DiskError
 
 # In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
@@ -148,7 +148,7 @@ class Database:
     @property
     def read_only(self) -> bool:
         """Whether its file system is mounted read-only: it can be read, and nobody changes anything."""
-        from boxwright.content.local import on_read_only
+        from boxwright.files.disk import on_read_only
 
         return on_read_only(self.path)
 
@@ -216,7 +216,7 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _disk_error(path: Path, code: int) -> DiskError | None:
     """What is wrong with the disk when SQLite fails so; None when it is something else."""
-    from boxwright.content.local import disk_error, on_read_only
+    from boxwright.files.disk import disk_error, on_read_only
 
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and on_read_only(path):
         return disk_error(str(path), errno.EROFS)

@@ -16,9 +16,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from boxwright.content.local import BlobMissing, disk_errors, fsync_dir, make_directories, write_atomic
+from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import Invalid, NotFound
+from boxwright.files.disk import disk_errors, fsync_dir, make_directories, write_atomic
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest

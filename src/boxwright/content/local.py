@@ -23,7 +23,8 @@ from pathlib import Path
 from types import TracebackType
 
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
-from boxwright.errors import Conflict, Invalid, NotFound, Unavailable
+from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.files.disk import disk_errors, fsync_dir, make_directories, write_atomic, write_behind
 from boxwright.spec import hashes
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -41,122 +42,8 @@ class BlobMissing(NotFound):
     """The store has no such blob."""
 
 
-class DiskError(Unavailable):
-    """The disk does not do what is asked of it."""
-
-
-class DiskFull(DiskError):
-    """A write failed for lack of space."""
-
-
-class DiskFailing(DiskError):
-    """The disk reports that it cannot read or write."""
-
-
-class DiskReadOnly(DiskError):
-    """The file system is mounted read-only."""
-
-
 class IngestBusy(Conflict):
     """Another process is writing the same ingest."""
-
-
-_BEHIND = 8 << 20  # bytes after which the disk is told to begin
-
-
-def write_behind(fd: int, before: int, after: int) -> None:
-    """Have the disk begin with what was appended to a file while more arrives, so that its final fsync finds little
-    left to do. The offsets are the file's size before and after a write; nothing is waited for."""
-    begin, end = before // _BEHIND * _BEHIND, after // _BEHIND * _BEHIND
-    if end > begin:
-        # Of dirty pages, the advice only starts writing (mm/fadvise.c); what is still dirty is not dropped.
-        os.posix_fadvise(fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
-
-
-_FULL = DiskFull, "free some space (boxwright system prune), or choose another --root"
-_DISK_ERRORS: dict[int, tuple[type[DiskError], str]] = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EIO: (DiskFailing, "the disk fails, or its connection does; `dmesg` tells what the kernel saw"),
-    errno.EROFS: (DiskReadOnly, "mount it writable, or choose another --root"),
-}
-
-
-def disk_error(what: str, code: int) -> DiskError | None:
-    """The error that an errno of the disk's is; None for any other."""
-    kind, hint = _DISK_ERRORS.get(code, (None, ""))
-    return kind(f"cannot write {what}: {os.strerror(code)}", hint=hint) if kind else None
-
-
-@contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turn what a full, failing or read-only disk says into DiskError."""
-    try:
-        yield
-    except OSError as error:
-        if (told := disk_error(what, error.errno or 0)) is not None:
-            raise told from error
-        raise
-
-
-def on_read_only(path: Path) -> bool:
-    """Whether the file system of a file or directory is mounted read-only."""
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
-
-
-def fsync_dir(path: Path) -> None:
-    """Make renames in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def make_directories(path: Path, *, mode: int = 0o777) -> None:
-    """A directory with those above it, durably: what is put there later, and synced, can be found."""
-    missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
-    for path in reversed(missing):
-        path.mkdir(mode, exist_ok=True)
-        fsync_dir(path.parent)
-
-
-def sync_below(fd: int) -> None:
-    """Make everything durable that was written to the file system of a descriptor: one syncfs instead of an fsync a
-    file, for many files."""
-    import ctypes
-
-    if ctypes.CDLL(None, use_errno=True).syncfs(fd):
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-
-
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, at_once: bool = True) -> None:
-    """Replace a small file: temporary name, fsync, rename, fsync of the directory. Not `at_once`: after a power cut it
-    may be the old one, but whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    with disk_errors(str(path)):
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if at_once:
-            fsync_dir(path.parent)
 
 
 class Ingest:

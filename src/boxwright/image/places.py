@@ -85,7 +85,7 @@ def sink(images: ImageStore, place: Place) -> Iterator[tuple[Sink, str]]:
 
         yield Layout(Path(place.path), create=True), place.name
     else:
-        from boxwright.content.local import disk_errors
+        from boxwright.files.disk import disk_errors
         from boxwright.image.save import ArchiveSink, OciArchiveSink
 
         name = _archive_name(place)

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.content.db import Database
 from boxwright.content.layout import NAME as REF_NAME
-from boxwright.content.local import DiskError, LocalStore
+from boxwright.content.local import LocalStore
 from boxwright.errors import Corrupt, NotFound, Unsupported
+from boxwright.files.disk import DiskError
 from boxwright.image.catalog import COLUMNS, Catalog, ImageRow, familiar
 from boxwright.image.compose import compose, layer_descriptor
 from boxwright.layer.store import LayerMissing, LayerStore

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boxwright.content.local import disk_errors, sync_below
+from boxwright.files.disk import disk_errors, sync_below
 from boxwright.layer.apply import remove
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from boxwright.content.local import disk_errors
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Unsupported
+from boxwright.files.disk import disk_errors
 from boxwright.layer.source import Facts, LayerSource, open_source
 from boxwright.layer.store import Layer
 

@@ -8,10 +8,11 @@ import shutil
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from boxwright.content.lease import hold_for_process
-from boxwright.content.local import Ingest, disk_errors
+from boxwright.content.local import Ingest
 from boxwright.content.store import Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch
 from boxwright.errors import Corrupt, Invalid
+from boxwright.files.disk import disk_errors
 from boxwright.layer.compress import Prefixed, open_decompressed, sniff, typed
 from boxwright.layer.tree import Tree
 from boxwright.layer.writer import LayerWriter, finish_index, hold_temporary, make_temporary, scan_file

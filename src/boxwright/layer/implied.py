@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boxwright.content.local import disk_errors
+from boxwright.files.disk import disk_errors
 from boxwright.layer.erofs import IMPLIED_AT
 from boxwright.layer.store import Layer
 

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from boxwright.content.db import Database
 from boxwright.content.lease import hold_for_process
-from boxwright.content.local import LocalStore, disk_errors, fsync_dir
+from boxwright.content.local import LocalStore
 from boxwright.errors import NotFound
+from boxwright.files.disk import disk_errors, fsync_dir
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from boxwright.content.local import disk_errors, write_behind
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt
+from boxwright.files.disk import disk_errors, write_behind
 from boxwright.layer import erofs
 from boxwright.layer.scan import Header, Scanner
 from boxwright.layer.tree import Tree

@@ -14,11 +14,11 @@ from __future__ import annotations
 import errno
 import os
 
+from boxwright.files import syscalls
 from boxwright.network import bridge, firewall
 from boxwright.network.janitor import leave
 from boxwright.network.netlink import Netlink
 from boxwright.network.values import Plumbing, Unfit, forwards
-from boxwright.rootfs import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -346,7 +346,7 @@ def exit_code(status: int) -> int:
 
 def become_subreaper() -> None:
     """From now on orphaned descendants become children of this process, which can then wait for them."""
-    from boxwright.rootfs import syscalls
+    from boxwright.files import syscalls
 
     syscalls.libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

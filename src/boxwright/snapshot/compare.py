@@ -16,8 +16,8 @@ from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from boxwright.files import syscalls
 from boxwright.layer import whiteout
-from boxwright.rootfs import syscalls
 from boxwright.spec.values import dataclass
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from boxwright.content.local import disk_errors
+from boxwright.files.disk import disk_errors
+from boxwright.files.trees import remove_tree
 from boxwright.layer.adopt import adopt_tree, sync_tree
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.whiteout import are_overlayfs
-from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import workspace as ws
 from boxwright.snapshot.compare import Base, build_upper, differences

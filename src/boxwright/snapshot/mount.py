@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
-from boxwright.rootfs import syscalls
+from boxwright.files import syscalls
 from boxwright.snapshot.snapshotter import IdMap, Mount
 
 _CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, OPEN_TREE_CLONE alike

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from boxwright.content.local import disk_errors
+from boxwright.files.disk import disk_errors
+from boxwright.files.trees import remove_tree
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.store import Layer, LayerStore
-from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import workspace as ws
 from boxwright.snapshot.snapshotter import Change, IdMap, Mount

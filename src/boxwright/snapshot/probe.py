@@ -12,8 +12,8 @@ from pathlib import Path
 
 from boxwright.content.local import LocalStore
 from boxwright.errors import Invalid, Unsupported
+from boxwright.files.trees import remove_tree
 from boxwright.layer.store import LayerStore
-from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot.mount import MountFailed, attach, detach, open_tree
 from boxwright.snapshot.snapshotter import Mount, Snapshotter
 

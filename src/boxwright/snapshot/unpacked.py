@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from boxwright.content.local import disk_errors
+from boxwright.files.disk import disk_errors
+from boxwright.files.trees import remove_tree
 from boxwright.layer.store import Layer
-from boxwright.rootfs.root import remove_tree
 from boxwright.snapshot.overlay import OverlaySnapshots
 from boxwright.spec.digest import DiffID
 

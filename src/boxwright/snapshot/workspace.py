@@ -16,9 +16,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from boxwright.content.local import disk_errors, fsync_dir, write_atomic
 from boxwright.errors import Conflict, Invalid, NotFound
-from boxwright.rootfs.root import remove_tree
+from boxwright.files.disk import disk_errors, fsync_dir, write_atomic
+from boxwright.files.trees import remove_tree
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
 

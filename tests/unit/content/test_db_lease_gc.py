@@ -15,7 +15,7 @@ import pytest
 from boxwright.content.db import Database, StoreBusy, StoreDamaged
 from boxwright.content.gc import mark
 from boxwright.content.lease import Lease, drop_dead, held, in_use, process_alive, process_identity
-from boxwright.content.local import DiskFailing, DiskFull
+from boxwright.files.disk import DiskFailing, DiskFull
 
 
 @pytest.fixture

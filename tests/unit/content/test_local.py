@@ -8,20 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.content.local import (
-    BlobMissing,
+from boxwright.content.local import BlobMissing, IngestBusy, LocalStore
+from boxwright.content.verify import ContentMismatch, VerifiedReader, read_verified
+from boxwright.errors import Invalid
+from boxwright.files.disk import (
     DiskError,
     DiskFailing,
     DiskFull,
     DiskReadOnly,
-    IngestBusy,
-    LocalStore,
     disk_errors,
     make_directories,
     write_atomic,
 )
-from boxwright.content.verify import ContentMismatch, VerifiedReader, read_verified
-from boxwright.errors import Invalid
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 

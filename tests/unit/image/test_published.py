@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.content.layout import NAME, Layout
-from boxwright.content.local import DiskFull
 from boxwright.engine import Engine
+from boxwright.files.disk import DiskFull
 from support_image import engine, imported, saved
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.files import syscalls
+from boxwright.files.trees import remove_tree
 from boxwright.rootfs import root as module
-from boxwright.rootfs import syscalls
-from boxwright.rootfs.root import Root, UnsafePath, remove_tree
+from boxwright.rootfs.root import Root, UnsafePath
 
 
 @pytest.fixture(params=["openat2", "walk"])

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from boxwright.errors import Invalid
-from boxwright.rootfs.root import Root, remove_tree
+from boxwright.files.trees import remove_tree
+from boxwright.rootfs.root import Root
 
 if TYPE_CHECKING:
     from boxwright.layer.scan import Header
@@ -66,7 +67,7 @@ def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Pa
     Owners are not kept: in an image everything of a context is root's. Raises TarInvalid,
     CompressedDataBroken, ContextArchiveInvalid, DiskFull.
     """
-    from boxwright.content.local import disk_errors
+    from boxwright.files.disk import disk_errors
     from boxwright.layer.compress import Prefixed, open_decompressed
 
     parent.mkdir(parents=True, exist_ok=True)

@@ -214,7 +214,7 @@ class _Fetch:
         )
 
     def _remember(self, found: dict[str, Any]) -> None:
-        from boxwright.content.local import write_atomic
+        from boxwright.files.disk import write_atomic
 
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self._memory, json.dumps(found).encode())

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.build.ops.step import Step, StepNetwork
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.files import syscalls
 from boxwright.network import files
-from boxwright.rootfs import syscalls
 from boxwright.spec import runtimespec as rs
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ class _Spool:
 
 def _spool(raw: BinaryIO, head: bytes, packed: bool, ctx: StepContext) -> _Spool | None:
     """The archive inflated; None when what was compressed is no tar."""
-    from boxwright.content.local import disk_errors
+    from boxwright.files.disk import disk_errors
     from boxwright.layer.compress import Prefixed, open_decompressed
 
     stream: BinaryIO = io.BufferedReader(Prefixed(head, raw), _CHUNK)

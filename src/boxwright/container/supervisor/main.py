@@ -351,7 +351,7 @@ class Supervisor:
             self._network.down()
 
     def _unmount(self) -> None:
-        from boxwright.rootfs import syscalls
+        from boxwright.files import syscalls
 
         for target in self.job["unmount"]:
             try:
@@ -447,7 +447,7 @@ def _monotonic() -> float:
 
 def main() -> None:
     """Descriptor 3 is the socket to the command that started us; 0, 1 and 2 are /dev/null."""
-    from boxwright.rootfs import syscalls
+    from boxwright.files import syscalls
 
     os.umask(0o022)
     os.chdir("/")

@@ -123,7 +123,7 @@ class Runner:
 
 def _spawn_hiding(path: str, argv: list[str], fds: list[int]) -> int:
     """Start a program in a mount namespace where nothing is mounted at `path`; returns its pid."""
-    from boxwright.rootfs import syscalls
+    from boxwright.files import syscalls
 
     pid = os.fork()  # we have one thread; starting `unshare` and a shell instead takes 5 ms
     if pid:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from boxwright.content.local import fsync_dir, make_directories
 from boxwright.errors import Invalid, Unavailable
+from boxwright.files.disk import fsync_dir, make_directories
 from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from boxwright.content.copy import Progress, copy_tree, everything, load
-from boxwright.content.local import write_atomic
 from boxwright.content.verify import read_verified
 from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.files.disk import write_atomic
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from boxwright.content.local import disk_errors
 from boxwright.content.store import Rewindable
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
+from boxwright.files.disk import disk_errors
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.session import RedirectRefused, Session
 from boxwright.registry.client.wire import RateLimited, RegistryRefused, UnknownToRegistry

@@ -17,6 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from boxwright.errors import Unavailable
+from boxwright.files import syscalls
 from boxwright.registry.server import logs
 from boxwright.registry.server.app import API, open_service, routes
 from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
@@ -24,7 +25,6 @@ from boxwright.registry.server.limits import Buckets
 from boxwright.registry.server.metrics import Metrics
 from boxwright.registry.server.pages.handlers import missing
 from boxwright.registry.server.service import Service, dispatcher
-from boxwright.rootfs import syscalls
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down

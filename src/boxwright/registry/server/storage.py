@@ -24,8 +24,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from boxwright.files import syscalls
 from boxwright.registry.server.wire import BlobUnknown, DigestWrong, NoSpace, UploadInvalid, UploadUnknown
-from boxwright.rootfs import syscalls
 from boxwright.spec.digest import Digest
 
 _UPLOAD_FILE = re.compile(r"[0-9a-f]{32}\Z")
