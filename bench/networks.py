@@ -16,8 +16,8 @@ from typing import Any
 
 from boxwright.files import syscalls
 from boxwright.network import bridge
+from boxwright.network.namespace import Wire
 from boxwright.network.values import Plumbing
-from boxwright.network.wire import Wire
 
 _COUNT = 50
 _PLACES = ("/usr/lib/podman/netavark", "/usr/libexec/podman/netavark")

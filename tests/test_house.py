@@ -45,11 +45,12 @@ MAY_IMPORT = {
     "snapshot": GROUND | {"content", "layer", "rootfs"},
     "image": STORE,
     "registry": STORE - {"snapshot", "network"},
-    "build": STORE | {"image", "registry"},
-    "container": STORE | {"image", "registry"},
-    "engine": STORE | {"image", "registry", "build", "container"},
-    "cli": STORE | {"image", "registry", "build", "container", "engine"},
-    "api": STORE | {"image", "registry", "build", "container", "engine"},
+    "transfer": STORE | {"image", "registry"},
+    "build": STORE | {"image", "registry", "transfer"},
+    "container": STORE | {"image", "registry", "transfer"},
+    "engine": STORE | {"image", "registry", "transfer", "build", "container"},
+    "cli": STORE | {"image", "registry", "transfer", "build", "container", "engine"},
+    "api": STORE | {"image", "registry", "transfer", "build", "container", "engine"},
     "": {"engine", "cli", "version"},  # boxwright/__init__.py and __main__.py: the doors
 }
 
@@ -305,7 +306,7 @@ def every_error() -> tuple[type[BoxwrightError], ...]:
 # Errors that are none of the meanings, since their meaning is somebody else's: why
 OTHERS_MEANING = {
     "boxwright.build.request.BuildFailed": "has the status of what stopped the build",
-    "boxwright.registry.server.wire.RegistryError": "the registry's codes carry their own status",
+    "boxwright.registry.server.errors.RegistryError": "the registry's codes carry their own status",
     "boxwright.runtime.oci.RuntimeFailed": "whatever the runtime said",
     "boxwright.runtime.process.ProgramFailed": "whatever the program said",
     "boxwright.snapshot.mount.MountFailed": "whatever the kernel said",

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from boxwright.image.validate import Problem
     from boxwright.layer.store import LayerStore
     from boxwright.registry.client.client import LoggedIn, RegistryClient
-    from boxwright.registry.client.manifests import ManifestLists
-    from boxwright.registry.client.porcelain import Transfers
     from boxwright.registry.client.search import Found
-    from boxwright.registry.client.transfer import Pulled, Pushed
     from boxwright.runtime.oci import Runtime
     from boxwright.snapshot.snapshotter import Snapshotter
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.manifest import Index, Manifest
     from boxwright.spec.reference import Reference
+    from boxwright.transfer.manifest_lists import ManifestLists
+    from boxwright.transfer.pull_push import Pulled, Pushed
+    from boxwright.transfer.transfers import Transfers
 
 
 @checked
@@ -352,7 +352,7 @@ class Engine:
     def transfers(self) -> Transfers:
         """Pull and push on this root."""
         from boxwright.image.target import LocalTarget
-        from boxwright.registry.client.porcelain import Transfers
+        from boxwright.transfer.transfers import Transfers
 
         return Transfers(
             self.registry,
@@ -368,7 +368,7 @@ class Engine:
     @cached_property
     def manifest_lists(self) -> ManifestLists:
         """Manifest lists under work: create, annotate, index, push, remove."""
-        from boxwright.registry.client.manifests import ManifestLists
+        from boxwright.transfer.manifest_lists import ManifestLists
 
         return ManifestLists(self.root, self.registry)
 
@@ -465,9 +465,9 @@ class Engine:
         `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
         from contextlib import ExitStack
 
-        from boxwright.image import places
-        from boxwright.registry.client.copying import bring_attached, copy_between, remote_end
         from boxwright.spec.platform import Platform
+        from boxwright.transfer import places
+        from boxwright.transfer.copying import bring_attached, copy_between, remote_end
 
         of, to = places.Place.parse(source), places.Place.parse(target)
         if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
@@ -512,7 +512,7 @@ class Engine:
         dry_run: bool = False,
     ) -> Index | Manifest:
         """Join images in registries into one with several platforms. Raises Invalid, what registries raise."""
-        from boxwright.registry.client.manifests import create
+        from boxwright.transfer.manifest_lists import create
 
         return create(self.registry, tags, sources, append=append, annotations=annotations, dry_run=dry_run)
 

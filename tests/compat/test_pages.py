@@ -213,8 +213,8 @@ def test_names_roles_and_landmarks(page: Browser, registry: Client) -> None:
 
 
 def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
+    from boxwright.registry.server.auth.users import Users
     from boxwright.registry.server.config import Auth
-    from boxwright.registry.server.users import Users
 
     Users(tmp_path / "htpasswd").put("alice", "right password", new=True)
     with serving(

@@ -22,10 +22,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boxwright.registry.server.catalog import Catalog
 from boxwright.registry.server.config import RegistryConfig
-from boxwright.registry.server.fsck import check
-from boxwright.registry.server.storage import FileBlobs
+from boxwright.registry.server.store.blobs import FileBlobs
+from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.fsck import check
 from support import REAL_ROOT
 from support_peers import free_port
 from support_registry import wait_until

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from boxwright.registry.server.api.requests import content_range, is_text, whole
 from boxwright.registry.server.app import API, routes
-from boxwright.registry.server.asked import content_range, is_text, whole
+from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.config import Auth
-from boxwright.registry.server.users import Users
-from boxwright.registry.server.wire import RegistryError
+from boxwright.registry.server.errors import RegistryError
 from support_images_pushed import push_image
 from support_server import Client, serving
 

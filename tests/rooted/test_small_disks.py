@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.content.db import Database
-from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.store.catalog import Catalog
 from support import REAL_ROOT, ext4_disk
 from support_containers import IMAGE, Root, busybox_root
 
@@ -90,10 +90,10 @@ OPENING = """
 import sys
 from pathlib import Path
 from boxwright.content.db import Database
-from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server.store.catalog import Catalog
 from boxwright.files.disk import DiskFull
-from boxwright.registry.server.catalog import Catalog
-from boxwright.registry.server.wire import NoSpace
+from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.errors import NoSpace
 root = Path(sys.argv[1])
 try:
     with Database(root / "boxwright.db").read() as sql:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
     from boxwright.registry.client.client import RegistryClient
-    from boxwright.registry.client.transfer import Pulled, Pushed
+    from boxwright.transfer.pull_push import Pulled, Pushed
 else:
     Protocol = object  # what it is for is checked before it runs
 

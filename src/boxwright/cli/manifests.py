@@ -80,8 +80,8 @@ def manifest_inspect(ctx: Context, args: Namespace) -> int:
 
     if len(args.names) > 2:
         raise Invalid("manifest inspect takes a manifest, or a manifest list and a manifest")
-    from boxwright.registry.client.manifests import inspect
     from boxwright.spec.manifest import Index
+    from boxwright.transfer.manifest_lists import inspect
 
     lists, client = ctx.engine.manifest_lists, ctx.engine.registry
     if lists.has(args.names[0]):
@@ -248,8 +248,8 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
     """What a registry has under a name."""
     import sys
 
-    from boxwright.registry.client.manifests import inspect
     from boxwright.spec.manifest import Index
+    from boxwright.transfer.manifest_lists import inspect
 
     reference, desc, content, platforms = inspect(ctx.engine.registry, args.name)
     if args.raw:

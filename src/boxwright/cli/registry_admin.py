@@ -13,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.registry.server.catalog import Catalog
+    from boxwright.registry.server.auth.users import Users
     from boxwright.registry.server.config import RegistryConfig
-    from boxwright.registry.server.users import Users
+    from boxwright.registry.server.store.catalog import Catalog
 
 
 class NoAccounts(Invalid):
@@ -23,7 +23,7 @@ class NoAccounts(Invalid):
 
 
 def _catalog(config: RegistryConfig) -> Catalog:
-    from boxwright.registry.server.catalog import Catalog
+    from boxwright.registry.server.store.catalog import Catalog
 
     if not (config.storage / "registry.db").exists():
         raise Invalid(
@@ -53,8 +53,8 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
     from dataclasses import replace
 
     from boxwright.registry.server.config import seconds
-    from boxwright.registry.server.housekeeping import Collector, rehearse
-    from boxwright.registry.server.storage import FileBlobs
+    from boxwright.registry.server.store.blobs import FileBlobs
+    from boxwright.registry.server.store.collector import Collector, rehearse
 
     config = configuration(ctx, args)
     if args.grace:
@@ -89,8 +89,8 @@ def registry_fsck_args(p: Parser) -> None:
 
 def registry_fsck(ctx: Context, args: Namespace) -> int:
     """Read every byte. Exit code 1 when something is wrong."""
-    from boxwright.registry.server.fsck import check
-    from boxwright.registry.server.storage import FileBlobs
+    from boxwright.registry.server.store.blobs import FileBlobs
+    from boxwright.registry.server.store.fsck import check
 
     config = configuration(ctx, args)
     wrong = False
@@ -119,7 +119,7 @@ def _user_options(p: Parser) -> None:
 def _users(config: RegistryConfig, args: Namespace) -> Users:
     from pathlib import Path
 
-    from boxwright.registry.server.users import Users
+    from boxwright.registry.server.auth.users import Users
 
     path = Path(args.htpasswd) if args.htpasswd else config.auth.htpasswd if config.auth else None
     if path is None:
@@ -181,7 +181,7 @@ def registry_user_rm(ctx: Context, args: Namespace) -> int:
 
 
 def _forget(config: RegistryConfig, user: str, kinds: tuple[str, ...]) -> None:
-    from boxwright.registry.server.tokens import AccessTokens
+    from boxwright.registry.server.auth.tokens import AccessTokens
 
     if (config.storage / "registry.db").exists():
         AccessTokens(_catalog(config)).forget(user, kinds=kinds)
@@ -234,9 +234,9 @@ def registry_token_create_args(p: Parser) -> None:
 
 def registry_token_create(ctx: Context, args: Namespace) -> int:
     """The secret goes to standard output and is kept nowhere; it is used as the user's password."""
+    from boxwright.registry.server.auth.tokens import AccessTokens
+    from boxwright.registry.server.auth.users import Users, UserUnknown
     from boxwright.registry.server.config import seconds
-    from boxwright.registry.server.tokens import AccessTokens
-    from boxwright.registry.server.users import Users, UserUnknown
 
     config = configuration(ctx, args)
     if config.auth is not None and not Users(config.auth.htpasswd).exists(args.user):
@@ -253,7 +253,7 @@ def registry_token_ls_args(p: Parser) -> None:
 
 def registry_token_ls(ctx: Context, args: Namespace) -> int:
     """Without their secrets."""
-    from boxwright.registry.server.tokens import AccessTokens
+    from boxwright.registry.server.auth.tokens import AccessTokens
 
     rows = [
         {
@@ -290,7 +290,7 @@ def registry_token_rm_args(p: Parser) -> None:
 
 def registry_token_rm(ctx: Context, args: Namespace) -> int:
     """At once, everywhere."""
-    from boxwright.registry.server.tokens import AccessTokens
+    from boxwright.registry.server.auth.tokens import AccessTokens
 
     tokens = AccessTokens(_catalog(configuration(ctx, args)))
     for id in args.ids:

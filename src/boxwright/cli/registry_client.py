@@ -194,7 +194,7 @@ def login_args(p: Parser) -> None:
 
 def login(ctx: Context, args: Namespace) -> int:
     """Check an account and keep it in Docker's config.json or its helper."""
-    from boxwright.registry.client.porcelain import read_password
+    from boxwright.transfer.transfers import read_password
 
     if args.password is not None and args.password_stdin:
         raise Invalid("--password and --password-stdin are mutually exclusive")

@@ -82,7 +82,7 @@ def registry_serve(ctx: Context, args: Namespace) -> int:
     from pathlib import Path
 
     from boxwright.errors import Invalid
-    from boxwright.registry.server.users import extra
+    from boxwright.registry.server.auth.users import extra
 
     extra("aiohttp")
     if bool(args.tls_cert) != bool(args.tls_key):

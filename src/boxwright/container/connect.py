@@ -64,8 +64,8 @@ def _plug(
     from boxwright.container.launch import dns_directory
     from boxwright.network import bridge
     from boxwright.network.files import host_names
+    from boxwright.network.namespace import connect as plug
     from boxwright.network.values import Plumbing
-    from boxwright.network.wire import connect as plug
 
     state = container.state
     used = {e["interface"] for e in state.networks.values()}

@@ -372,7 +372,7 @@ class Networks:
     def endpoint(
         self, network: Network, container: str, *, address: str, mac: str = "", number: int = 0, default: bool
     ) -> dict[str, Any]:
-        """One interface, as `network.wire` builds it."""
+        """One interface, as `network.namespace` builds it."""
         packed = ipaddress.IPv4Address(address).packed
         return {
             "network": network.name,

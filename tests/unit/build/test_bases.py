@@ -16,8 +16,8 @@ from boxwright.build.progress import BuildWarning
 from boxwright.build.registries import EngineRegistries
 from boxwright.build.request import BuildFailed, BuildResult
 from boxwright.registry.client.auth import LoginRefused
+from boxwright.registry.client.errors import AccessDenied
 from boxwright.registry.client.http import PeerUnreachable
-from boxwright.registry.client.wire import AccessDenied
 from boxwright.settings import load
 from boxwright.spec.platform import Platform
 from support_registry import FakeRegistry, make_image, running

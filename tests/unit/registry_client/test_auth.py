@@ -28,12 +28,12 @@ from boxwright.registry.client.auth import (
     scope_for,
     token_flow,
 )
-from boxwright.registry.client.transfer import PullRefused
-from boxwright.registry.client.wire import AccessNeeded
+from boxwright.registry.client.errors import AccessNeeded
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.reference import Reference
+from boxwright.transfer.pull_push import PullRefused
 from support_registry import FakeRegistry, Response, TokenServer, client, make_image, running
 
 IMAGE = make_image({"a": b"A" * 5000})
@@ -382,8 +382,8 @@ def test_login_basic(tmp_path: Path) -> None:
 
 
 def test_denied_reads_like_docker(tmp_path: Path) -> None:
-    from boxwright.registry.client.transfer import _refused
-    from boxwright.registry.client.wire import AccessDenied
+    from boxwright.registry.client.errors import AccessDenied
+    from boxwright.transfer.pull_push import _refused
 
     error = _refused(
         Reference.parse("nobody/nothing:1"),
@@ -396,7 +396,7 @@ def test_denied_reads_like_docker(tmp_path: Path) -> None:
 
 
 def test_retry_after_and_rate_limits(tmp_path: Path) -> None:
-    from boxwright.registry.client.wire import RateLimited
+    from boxwright.registry.client.errors import RateLimited
 
     with running() as fake:
         put = fake.add_image("a/b", "1", IMAGE)

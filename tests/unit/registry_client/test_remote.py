@@ -20,8 +20,7 @@ from boxwright.content import copy as copying
 from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, NotFound, Unavailable, Unsupported
-from boxwright.registry.client.transfer import NoImage
-from boxwright.registry.client.wire import UnknownToRegistry
+from boxwright.registry.client.errors import UnknownToRegistry
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -29,6 +28,7 @@ from boxwright.spec.manifest import Index, Manifest, ManifestInvalid, SchemaUnsu
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import replace
+from boxwright.transfer.pull_push import NoImage
 from support_registry import (
     FakeRegistry,
     Request,

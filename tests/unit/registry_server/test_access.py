@@ -12,10 +12,10 @@ from urllib.parse import quote, urlencode
 import bcrypt
 import pytest
 
+from boxwright.registry.server.auth.policy import Policy, Principal, fits
+from boxwright.registry.server.auth.tokens import AccessTokens
+from boxwright.registry.server.auth.users import Users, parse
 from boxwright.registry.server.config import Auth, Rule
-from boxwright.registry.server.policy import Policy, Principal, fits
-from boxwright.registry.server.tokens import AccessTokens
-from boxwright.registry.server.users import Users, parse
 from support_server import Answer, Client, serving
 
 USERS = ("root", "alice", "bob", "carol")

@@ -182,8 +182,8 @@ def test_switched_off_by_default(tmp_path: Path) -> None:
 
 
 def test_who_may_link_ask_and_read(tmp_path: Path) -> None:
+    from boxwright.registry.server.auth.users import Users
     from boxwright.registry.server.config import Auth
-    from boxwright.registry.server.users import Users
 
     def login(user: str) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(f"{user}:password".encode()).decode()}
@@ -256,10 +256,10 @@ def test_a_program_that_cannot_be_started_is_a_failed_build(registry: Client, tm
 def test_what_a_build_may_pull(tmp_path: Path) -> None:
     """Its base: of its own namespace, what every account may, and what the configuration names. Not what the
     administrator may who linked it."""
-    from boxwright.registry.server.builds import Link, build_scopes
+    from boxwright.registry.server.auth.policy import Policy, Principal
+    from boxwright.registry.server.auth.tokens import parse_scope
+    from boxwright.registry.server.builds.queue import Link, build_scopes
     from boxwright.registry.server.config import Auth
-    from boxwright.registry.server.policy import Policy, Principal
-    from boxwright.registry.server.tokens import parse_scope
 
     policy = Policy(
         Auth(tmp_path, admins=frozenset({"root"}), private=("acme/**", "bob/**", "base/**", "library/own"))

@@ -15,9 +15,9 @@ import bcrypt
 import pytest
 
 from boxwright.registry.server.app import API, routes
-from boxwright.registry.server.builds import Link, build_scopes
+from boxwright.registry.server.auth.tokens import AccessTokens
+from boxwright.registry.server.builds.queue import Link, build_scopes
 from boxwright.registry.server.config import Auth
-from boxwright.registry.server.tokens import AccessTokens
 from support_images_pushed import push_image
 from support_server import Answer, Client, serving
 

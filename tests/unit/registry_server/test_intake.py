@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from boxwright.registry.server import intake, storage
+from boxwright.registry.server.api import intake
 from boxwright.registry.server.config import Limits
+from boxwright.registry.server.store import blobs as storage
 from support_server import Client, serving
 
 DATA = os.urandom(5_000_000)

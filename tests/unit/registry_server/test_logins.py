@@ -12,9 +12,9 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from boxwright.registry.server.auth.users import Users, cost, parse, work
 from boxwright.registry.server.config import Auth, ConfigInvalid, load
-from boxwright.registry.server.peers import client_address, neighbourhood
-from boxwright.registry.server.users import Users, cost, parse, work
+from boxwright.registry.server.proxies import client_address, neighbourhood
 from support_registry import wait_until
 from support_server import Client, serving
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from boxwright.registry.server import serve, tasks
+from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.config import (
     ConfigInvalid,
     Limits,
@@ -30,9 +31,8 @@ from boxwright.registry.server.config import (
     load,
     size,
 )
-from boxwright.registry.server.limits import Buckets
-from boxwright.registry.server.metrics import Metrics
-from boxwright.registry.server.observe import AccessLog
+from boxwright.registry.server.events.metrics import Metrics
+from boxwright.registry.server.events.observe import AccessLog
 from support_registry import wait_until
 from support_server import Client, serving
 
@@ -312,7 +312,7 @@ class Outboxed:
 
 
 def test_events_are_bounded_and_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from boxwright.registry.server import webhooks
+    from boxwright.registry.server.events import webhooks
 
     monkeypatch.setattr(webhooks, "_MOST", 3)
     monkeypatch.setattr(webhooks, "_TRIES", 2)

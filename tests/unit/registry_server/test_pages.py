@@ -27,8 +27,8 @@ def registry(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Client]:
+    from boxwright.registry.server.auth.users import Users
     from boxwright.registry.server.config import Auth
-    from boxwright.registry.server.users import Users
 
     for user in ("alice", "bob"):
         Users(tmp_path / "htpasswd").put(user, "password", new=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from boxwright.registry.server import logs
 from boxwright.registry.server.app import API, routes
 from boxwright.registry.server.config import Limits
+from boxwright.registry.server.events import logs
 from boxwright.registry.server.serve import affordable_connections
 from support_images_pushed import push_image
 from support_registry import wait_until

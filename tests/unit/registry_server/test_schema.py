@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.content.migrations import SchemaNewer
-from boxwright.registry.server.catalog import Catalog
-from boxwright.registry.server.schema import RUNGS
+from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.schema import RUNGS
 from suites.ladder_suite import LadderSuite, make, old_versions
 
 

@@ -188,8 +188,8 @@ def test_an_older_storage_without_search_is_filled(tmp_path: Path) -> None:
 
 def test_nobody_waits_for_a_large_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are described first, and no search describes more than a few."""
-    from boxwright.registry.server import search_handlers
-    from boxwright.registry.server.search import FEW, Search
+    from boxwright.registry.server.api import search as search_handlers
+    from boxwright.registry.server.store.search import FEW, Search
 
     monkeypatch.setattr(search_handlers, "_PAUSE", 3600)
     with serving(tmp_path, read_only=True) as client:
@@ -223,8 +223,8 @@ def test_text_that_is_no_text_does_no_harm(registry: Client) -> None:
 
 
 def test_private_repositories_stay_unseen(tmp_path: Path) -> None:
+    from boxwright.registry.server.auth.users import Users
     from boxwright.registry.server.config import Auth
-    from boxwright.registry.server.users import Users
 
     users = Users(tmp_path / "htpasswd")
     for user in ("alice", "bob"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.registry.server import sources
-from boxwright.registry.server.sources import Source, SourceInvalid
+from boxwright.registry.server.builds.queue import sources
+from boxwright.registry.server.builds.sources import Source, SourceInvalid
 
 TOKEN = "hush-hush"
 

@@ -50,8 +50,8 @@ def connect(step: Step, stack: ExitStack) -> StepNetwork:
 
 
 def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
+    from boxwright.network.namespace import Wire
     from boxwright.network.networks import Networks
-    from boxwright.network.wire import Wire
 
     services = step.ctx.services
     networks = Networks(services.root, services.db)

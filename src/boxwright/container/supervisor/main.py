@@ -158,7 +158,7 @@ class Supervisor:
         try:
             self._listen()
             if job["network"] is not None:
-                from boxwright.network.wire import Wire
+                from boxwright.network.namespace import Wire
 
                 self._network = Wire(job["network"], _NAMESPACE_FD)
                 self._network.up()

@@ -10,11 +10,11 @@ from boxwright.registry.client.auth import Credential, LoginRefused
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.credentials import CredentialStore, Stored
 from boxwright.registry.client.endpoint import HUB, Endpoint, Host
+from boxwright.registry.client.errors import error_from
 from boxwright.registry.client.hosts import Hosts
 from boxwright.registry.client.http import Http
 from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.session import Session, paged
-from boxwright.registry.client.wire import error_from
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
 

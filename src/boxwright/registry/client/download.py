@@ -11,9 +11,9 @@ from typing import Any
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import Unavailable
 from boxwright.registry.client.config import ClientConfig
+from boxwright.registry.client.errors import content_range
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.peers import PeerUnreachable
-from boxwright.registry.client.wire import content_range
 from boxwright.spec.descriptor import Descriptor
 
 CHUNK = 2 << 20  # bytes of one parallel range

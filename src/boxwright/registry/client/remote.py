@@ -15,10 +15,10 @@ from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthor
 from boxwright.registry.client.addresses import may_be_sent_to, split
 from boxwright.registry.client.auth import scope_for
 from boxwright.registry.client.endpoint import Endpoint
+from boxwright.registry.client.errors import RegistryRefused, next_link
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.peers import ResponseTooLarge
 from boxwright.registry.client.session import Session, one_page, paged
-from boxwright.registry.client.wire import RegistryRefused, next_link
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from boxwright.errors import Denied, Invalid, NotFound, Unsupported
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.endpoint import Host
+from boxwright.registry.client.errors import RegistryRefused, clean, json_object
 from boxwright.registry.client.session import Session
-from boxwright.registry.client.wire import RegistryRefused, clean, json_object
 from boxwright.spec.values import dataclass, replace
 
 DEFAULT_LIMIT = 25

@@ -13,9 +13,7 @@ from boxwright.registry.client.addresses import is_loopback, may_be_sent_to, spl
 from boxwright.registry.client.auth import Answer, Ask, Authenticator, Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import Host
-from boxwright.registry.client.http import Http, Reply
-from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable, Tls, UntrustedPeer
-from boxwright.registry.client.wire import (
+from boxwright.registry.client.errors import (
     TRANSIENT,
     RateLimited,
     RegistryRefused,
@@ -24,6 +22,8 @@ from boxwright.registry.client.wire import (
     next_link,
     retry_after,
 )
+from boxwright.registry.client.http import Http, Reply
+from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable, Tls, UntrustedPeer
 from boxwright.spec.values import dataclass
 
 _MOST_REDIRECTS = 6

@@ -19,9 +19,9 @@ from boxwright.content.store import Rewindable
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
 from boxwright.files.disk import disk_errors
+from boxwright.registry.client.errors import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.session import RedirectRefused, Session
-from boxwright.registry.client.wire import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.values import dataclass, field
 

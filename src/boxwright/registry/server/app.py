@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from boxwright.registry.server import (
-    blobs,
-    build_handlers,
-    builds,
-    manifest_handlers,
-    metrics,
-    search_handlers,
-    tasks,
-)
-from boxwright.registry.server.access import Gate
-from boxwright.registry.server.catalog import Catalog
+from boxwright.registry.server import tasks
+from boxwright.registry.server.api import blobs
+from boxwright.registry.server.api import manifests as manifest_handlers
+from boxwright.registry.server.api import search as search_handlers
+from boxwright.registry.server.api.mirror import Mirror
+from boxwright.registry.server.api.service import Extra, Handler, Service
+from boxwright.registry.server.auth.gate import Gate
+from boxwright.registry.server.auth.limits import Buckets
+from boxwright.registry.server.auth.tokens import AccessTokens, Signer
+from boxwright.registry.server.auth.users import Users
+from boxwright.registry.server.builds import handlers as build_handlers
+from boxwright.registry.server.builds import queue as builds
 from boxwright.registry.server.config import RegistryConfig
-from boxwright.registry.server.limits import Buckets
-from boxwright.registry.server.mirror import Mirror
-from boxwright.registry.server.observe import AccessLog
+from boxwright.registry.server.events import metrics
+from boxwright.registry.server.events.observe import AccessLog
+from boxwright.registry.server.events.webhooks import Outbox, Sender
 from boxwright.registry.server.pages import handlers as pages
-from boxwright.registry.server.service import Extra, Handler, Service
-from boxwright.registry.server.storage import FileBlobs
-from boxwright.registry.server.tokens import AccessTokens, Signer
-from boxwright.registry.server.users import Users
-from boxwright.registry.server.webhooks import Outbox, Sender
+from boxwright.registry.server.store.blobs import FileBlobs
+from boxwright.registry.server.store.catalog import Catalog
 
 API: dict[tuple[str, str], Handler] = {
     ("GET", "base"): manifest_handlers.base,

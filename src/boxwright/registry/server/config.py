@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid
-from boxwright.registry.server.peers import Network
+from boxwright.registry.server.proxies import Network
 from boxwright.spec.times import LONGER_UNITS, SECOND, DurationInvalid, parse_duration
 from boxwright.spec.units import SizeInvalid, parse_size
 

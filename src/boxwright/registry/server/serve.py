@@ -18,13 +18,13 @@ from aiohttp import web
 
 from boxwright.errors import Unavailable
 from boxwright.files import syscalls
-from boxwright.registry.server import logs
+from boxwright.registry.server.api.service import Service, dispatcher
 from boxwright.registry.server.app import API, open_service, routes
+from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
-from boxwright.registry.server.limits import Buckets
-from boxwright.registry.server.metrics import Metrics
+from boxwright.registry.server.events import logs
+from boxwright.registry.server.events.metrics import Metrics
 from boxwright.registry.server.pages.handlers import missing
-from boxwright.registry.server.service import Service, dispatcher
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down

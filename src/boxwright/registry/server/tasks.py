@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from boxwright.errors import BoxwrightError
-from boxwright.registry.server.housekeeping import AlreadyCollecting, Collected, Collector
-from boxwright.registry.server.observe import Happening
+from boxwright.registry.server.events.observe import Happening
+from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, Collector
 
 if TYPE_CHECKING:
-    from boxwright.registry.server.catalog import Catalog
-    from boxwright.registry.server.service import Service
+    from boxwright.registry.server.api.service import Service
+    from boxwright.registry.server.store.catalog import Catalog
 
 _FLUSH = 5.0  # seconds between writes of counters
 _LOG = 1.0  # seconds for which a line of the access log may wait
@@ -67,7 +67,7 @@ async def collect(service: Service) -> None:
 
 
 def _run(service: Service) -> Collected:
-    from boxwright.registry.server.storage import FileBlobs
+    from boxwright.registry.server.store.blobs import FileBlobs
 
     assert isinstance(service.blobs, FileBlobs)
     outbox = service.observer.outbox

@@ -7,17 +7,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
-from boxwright.registry.server.access import Gate
-from boxwright.registry.server.asked import form, host, number, query, whole
-from boxwright.registry.server.builds import Queue
-from boxwright.registry.server.describe import Reader
-from boxwright.registry.server.pages import look
-from boxwright.registry.server.pages.views import view
-from boxwright.registry.server.search import SORTS, Search
-from boxwright.registry.server.search_handlers import find, look_up, question_of, starrer
-from boxwright.registry.server.service import Extra, Service
-from boxwright.registry.server.service import missing as plainly_missing
-from boxwright.registry.server.wire import (
+from boxwright.registry.server.api.requests import form, host, number, query, whole
+from boxwright.registry.server.api.search import find, look_up, question_of, starrer
+from boxwright.registry.server.api.service import Extra, Service
+from boxwright.registry.server.api.service import missing as plainly_missing
+from boxwright.registry.server.auth.gate import Gate
+from boxwright.registry.server.builds.queue import Queue
+from boxwright.registry.server.errors import (
     Forbidden,
     ManifestUnknown,
     NameUnknown,
@@ -25,6 +21,10 @@ from boxwright.registry.server.wire import (
     Unauthenticated,
     check_name,
 )
+from boxwright.registry.server.pages import look
+from boxwright.registry.server.pages.views import view
+from boxwright.registry.server.store.describe import Reader
+from boxwright.registry.server.store.search import SORTS, Search
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from boxwright.registry.server.users import extra
+from boxwright.registry.server.auth.users import extra
 from boxwright.spec.times import rfc3339, unix_seconds
 
 _HERE = Path(__file__).parent

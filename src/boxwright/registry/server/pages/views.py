@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from boxwright.registry.server.catalog import Catalog
-from boxwright.registry.server.describe import Reader, Variant, config_labels
+from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.describe import Reader, Variant, config_labels
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.manifest import Index, Manifest
 

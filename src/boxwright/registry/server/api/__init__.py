@@ -1,0 +1,1 @@
+"""The wire: what requests carry and what is answered to them."""

@@ -1,0 +1,1 @@
+"""Automated images: linked to a git repository, built on a push or on demand."""

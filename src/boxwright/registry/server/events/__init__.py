@@ -1,0 +1,1 @@
+"""What the registry says of itself: logs, metrics, webhooks."""

@@ -1,0 +1,168 @@
+"""What others may know of the requests: an access log, metrics, counted pulls, events. Nothing here delays a request."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from boxwright.spec.times import rfc3339
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from boxwright.registry.server.api.service import Service
+    from boxwright.registry.server.errors import Route
+    from boxwright.registry.server.events.webhooks import Outbox
+    from boxwright.registry.server.store.catalog import Catalog
+
+_SECRET = re.compile(r"(?<=[?&])(secret)=[^&]*")  # of a webhook: a log is read by more people
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event. `digest` is '' when a tag alone was deleted."""
+
+    action: str
+    repository: str
+    digest: str
+    tag: str
+    size: int
+    media_type: str
+    user: str
+    remote: str
+    time: float = field(default_factory=time.time)
+
+
+class Observer:
+    """Of one worker. `outbox` takes happenings, `log` and `metrics` requests."""
+
+    def __init__(self) -> None:
+        self.outbox: Outbox | None = None
+        self.log: AccessLog | None = None
+        self.metrics: Any = None
+        self._pulls: dict[tuple[str, str], int] = {}
+
+    @property
+    def watches(self) -> bool:
+        """Whether requests are looked at one by one."""
+        return self.log is not None or self.metrics is not None
+
+    def pulled(self, repository: str, digest: str) -> None:
+        """Count a pull; the catalog learns of it with `flush`."""
+        key = (repository, digest)
+        self._pulls[key] = self._pulls.get(key, 0) + 1
+
+    async def request(
+        self,
+        service: Service,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        route: Route | None,
+        started: float,
+    ) -> None:
+        """After the handler. A file is sent first, so that its time and outcome are the transfer's."""
+        if (
+            route is not None
+            and route.kind == "blobs"
+            and request.method == "GET"
+            and not response.prepared
+            and response.status == 200
+        ):
+            await response.prepare(request)
+        spent = time.perf_counter() - started
+        kind = route.kind if route is not None else "other"
+        size = response.content_length or 0
+        if self.metrics is not None:
+            self.metrics.request(
+                request.method,
+                kind,
+                response.status,
+                spent,
+                size if request.method == "GET" else 0,
+                request.content_length or 0,
+            )
+        if self.log is not None:
+            self.log.write(
+                request,
+                response.status,
+                size,
+                spent,
+                user=service.access.principal(request).name,
+                remote=service.address(request),
+                repository=route.name if route is not None else "",
+            )
+
+    def flush(self, catalog: Catalog) -> None:
+        """Write the counted pulls down, in one transaction."""
+        pulls, self._pulls = self._pulls, {}
+        if pulls:
+            catalog.count_pulls(pulls)
+
+    def tell(self, catalog: Catalog) -> None:
+        """Events of pulls become rows; what could not be told is counted."""
+        if self.outbox is None:
+            return
+        if self.outbox.pulls:
+            with catalog.write() as sql:
+                self.outbox.record_pulls(sql)
+        dropped, self.outbox.dropped = self.outbox.dropped, 0
+        if dropped and self.metrics is not None:
+            self.metrics.count("events_dropped", dropped)
+
+
+class AccessLog:
+    """One JSON object a line: time, remote, user, method, path, status, bytes, duration (seconds), agent."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = (
+            sys.stderr.fileno()
+            if path == "-"
+            else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        )
+        self._lines: list[str] = []
+
+    def write(
+        self,
+        request: web.BaseRequest,
+        status: int,
+        size: int,
+        spent: float,
+        **more: str,
+    ) -> None:
+        """A line, with `more` of what is known."""
+        now = time.time()
+        entry = {
+            "time": rfc3339(now, digits=3),
+            "method": request.method,
+            "path": _SECRET.sub(r"\1=***", request.raw_path),
+            "status": status,
+            "bytes": size,
+            "received": request.content_length or 0,
+            "duration": round(spent, 6),
+            "agent": request.headers.get("User-Agent", ""),
+            **more,
+            "worker": os.getpid(),
+        }
+        self._lines.append(json.dumps(entry))
+        if len(self._lines) >= 100:
+            self.flush()
+
+    def close(self) -> None:
+        """Write the rest."""
+        self.flush()
+        if self._fd != sys.stderr.fileno():
+            os.close(self._fd)
+
+    def flush(self) -> None:
+        """Whole lines at once, so that workers may share a file. Where they cannot be written they are lost: a full disk
+        must not end the requests."""
+        lines, self._lines = self._lines, []
+        if lines:
+            with suppress(OSError):
+                os.write(self._fd, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,217 @@
+"""Events to others, as Docker's registry sends them (``application/vnd.docker.distribution.events.v1+json``).
+
+A transactional outbox: an event is a row that is written in the transaction which made it true, and goes when its
+receiver has it. So a push that was acknowledged is told, whoever dies when, perhaps twice (an event keeps its id). Pulls
+change nothing and are told without that promise: they wait in memory for up to a second. Of all workers one delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import sqlite3
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from boxwright.registry.server.auth.policy import fits
+from boxwright.registry.server.config import Webhook
+from boxwright.registry.server.events.observe import Happening
+from boxwright.registry.server.store.blobs import only_one
+from boxwright.spec.times import rfc3339
+
+if TYPE_CHECKING:
+    from boxwright.registry.server.api.service import Service
+
+MEDIA_TYPE = "application/vnd.docker.distribution.events.v1+json"
+
+
+_MOST = 10_000  # waiting events of a webhook; more are dropped and counted
+_MOST_PULLS = 10_000  # in memory
+_TRIES = 8  # refusals by a receiver that answers
+_PATIENCE = 86_400  # seconds for which a receiver may be away
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 60.0  # seconds; doubles
+_LOOK = 0.1  # seconds between looks at the catalog's stamp
+_TIMEOUT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row of the outbox."""
+
+    id: int
+    body: str
+    made: float
+    tries: int
+
+
+class Outbox:
+    """What is to be told. Writing is part of somebody's transaction."""
+
+    def __init__(self, hooks: Sequence[Webhook]) -> None:
+        self._hooks = tuple(hooks)
+        self.wants_pulls = any("pull" in hook.events for hook in hooks)
+        self._pulls: deque[Happening] = deque(maxlen=_MOST_PULLS)
+        self.dropped = 0
+
+    def record(self, sql: sqlite3.Connection, event: Happening) -> None:
+        """Within the transaction that made the event true."""
+        self.record_pulls(sql)  # what was pulled before comes before
+        self._insert(sql, event)
+
+    def pulled(self, event: Happening) -> None:
+        """From the event loop; never waits."""
+        self._pulls.append(event)
+
+    @property
+    def pulls(self) -> bool:
+        """Whether some are not written yet."""
+        return bool(self._pulls)
+
+    def record_pulls(self, sql: sqlite3.Connection) -> None:
+        """Within a transaction."""
+        while self._pulls:
+            self._insert(sql, self._pulls.popleft())
+
+    def _insert(self, sql: sqlite3.Connection, event: Happening) -> None:
+        for hook in self._hooks:
+            if event.action not in hook.events or not fits(event.repository, hook.repositories):
+                continue
+            body = json.dumps(envelope(event))
+            self.dropped += not sql.execute(
+                "INSERT INTO events (hook, body, made) SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM (SELECT 1 FROM events WHERE hook = ?1 LIMIT ?4)) < ?4",
+                (_key(hook), body, event.time, _MOST),
+            ).rowcount
+
+
+class Sender:
+    """Delivers; `run` is a task of the service."""
+
+    def __init__(
+        self, hooks: Sequence[Webhook], *, first_pause: float = _FIRST_PAUSE, patience: float = _PATIENCE
+    ) -> None:
+        self._hooks, self._first_pause, self._patience = tuple(hooks), first_pause, patience
+
+    async def run(self, service: Service) -> None:
+        """Until cancelled. What is not delivered by then waits for the next start."""
+        import aiohttp
+
+        while True:
+            with only_one(service.config.storage / "events.lock") as alone:
+                if alone:
+                    await service.run(_expire, service, self._patience)
+                    timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+                    async with (
+                        aiohttp.ClientSession(timeout=timeout) as session,
+                        asyncio.TaskGroup() as group,
+                    ):
+                        for hook in self._hooks:
+                            group.create_task(self._serve(service, session, hook))
+            await asyncio.sleep(1)
+
+    async def _serve(self, service: Service, session: Any, hook: Webhook) -> None:
+        seen: object = None
+        while True:
+            version = service.catalog.version()
+            if version == seen:
+                await asyncio.sleep(_LOOK)
+                continue
+            try:
+                while rows := await service.run(_waiting, service, hook):
+                    for row in rows:
+                        await self._deliver(service, session, hook, row)
+                seen = version
+            except sqlite3.OperationalError:  # a full disk, a busy catalog: nothing is lost
+                await asyncio.sleep(1)
+
+    async def _deliver(self, service: Service, session: Any, hook: Webhook, row: Waiting) -> None:
+        """In order: while a receiver is away, its events wait behind the first one."""
+        pause, tries = self._first_pause, row.tries
+        while True:
+            answered, sent = await _post(session, hook, row.body)
+            tries += answered
+            if sent or tries >= _TRIES or time.time() - row.made > self._patience:
+                await service.run(_forget, service, row.id)
+                if service.observer.metrics is not None:
+                    service.observer.metrics.count("events_sent" if sent else "events_failed")
+                return
+            if answered:
+                await service.run(_tried, service, row.id, tries)
+            await asyncio.sleep(pause)
+            pause = min(_LAST_PAUSE, pause * 2)
+
+
+def _waiting(service: Service, hook: Webhook) -> list[Waiting]:
+    rows = service.catalog.connection().execute(
+        "SELECT id, body, made, tries FROM events WHERE hook = ? ORDER BY id LIMIT 100", (_key(hook),)
+    )
+    return [Waiting(*row) for row in rows]
+
+
+def _forget(service: Service, id: int) -> None:
+    with service.catalog.write() as sql:
+        sql.execute("DELETE FROM events WHERE id = ?", (id,))
+
+
+def _expire(service: Service, patience: float) -> None:
+    """Also what waits for webhooks that are no more."""
+    with service.catalog.write() as sql:
+        sql.execute("DELETE FROM events WHERE made < ?", (time.time() - patience,))
+
+
+def _tried(service: Service, id: int, tries: int) -> None:
+    with service.catalog.write() as sql:
+        sql.execute("UPDATE events SET tries = ? WHERE id = ?", (tries, id))
+
+
+async def _post(session: Any, hook: Webhook, text: str) -> tuple[bool, bool]:
+    """Whether somebody answered, and whether they took it."""
+    import aiohttp
+
+    body = text.encode()
+    headers = {**hook.headers, "Content-Type": MEDIA_TYPE}
+    if hook.secret:
+        headers["X-Boxwright-Signature"] = (
+            "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
+        )
+    try:
+        async with session.post(hook.url, data=body, headers=headers, allow_redirects=False) as answer:
+            return True, answer.status < 300
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False, False
+
+
+def _key(hook: Webhook) -> str:
+    """A webhook across restarts: two may have one URL."""
+    return " ".join((hook.url, ",".join(hook.events), ",".join(hook.repositories)))
+
+
+def envelope(event: Happening) -> dict[str, Any]:
+    """One event in Docker's form."""
+    target: dict[str, Any] = {
+        "repository": event.repository,
+        "digest": event.digest,
+        "tag": event.tag,
+        "mediaType": event.media_type,
+        "size": event.size,
+        "length": event.size,
+    }
+    stamp = rfc3339(event.time, digits=6)
+    return {
+        "events": [
+            {
+                "id": str(uuid.uuid4()),
+                "timestamp": stamp,
+                "action": event.action,
+                "target": {k: v for k, v in target.items() if v},
+                "request": {"addr": event.remote},
+                "actor": {"name": event.user},
+                "source": {},
+            }
+        ]
+    }

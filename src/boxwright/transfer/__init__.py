@@ -1,0 +1,1 @@
+"""Images moved between registries, the local store, archives and OCI layouts."""

@@ -1,0 +1,152 @@
+"""`copy` with a registry at one end or both, signatures included."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
+from boxwright.content.store import Neighbouring, Partial, Referring, Sink, Source
+from boxwright.errors import BoxwrightError, NotFound
+from boxwright.registry.client.client import RegistryClient
+from boxwright.registry.client.remote import Remote
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.manifest import Index
+from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+
+_COSIGN = ("sig", "att", "sbom")  # tags sha256-<hex>.<kind>, by which cosign attaches what has no subject
+
+
+class _Neighbour(Neighbouring, Source, Protocol):
+    """A source of that kind."""
+
+
+def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tuple[Remote, str]:
+    """A registry's end of a copy. Raises ReferenceInvalid."""
+    reference = Reference.parse(name).with_default_tag()
+    return client.remote(reference, push=push), str(reference)
+
+
+def copy_between(
+    source: Source,
+    source_name: str,
+    sink: Sink,
+    sink_name: str,
+    *,
+    platforms: Sequence[Platform] = (),
+    referrers: bool = True,
+    jobs: int = 6,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Descriptor:
+    """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
+
+    From a place that holds an index in part, that part is copied, and `note` hears of it. What has no digest to keep
+    (docker's own archives) gets its layers compressed on its way to a registry.
+    """
+    root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
+    tree: list[Node] = []
+    tags: list[tuple[Sequence[str], bool]] = []
+    by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)
+
+    def read() -> None:
+        tree.append(
+            load(
+                source,
+                root,
+                for_platforms(platforms, source) if platforms else lambda index: _there(source, index),
+                jobs=jobs,
+            )
+        )
+
+    def ask() -> None:
+        try:
+            tags.append(cast(_Neighbour, source).first_tags())
+        except BoxwrightError:  # some registries do not list; then there is nothing to go by
+            pass
+
+    in_parallel(jobs, [read, *([ask] if by_tag else [])], lambda question: question(), stop=threading.Event())
+    if note and not platforms and (text := _left_out(tree[0])):
+        note(text)
+    if tags:
+        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], *tags[0], jobs):
+            copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+    if isinstance(sink, Remote) and getattr(source, "composed", False):
+        from boxwright.transfer.compress import Squeezed
+
+        source = Squeezed(source)
+        tree = [source.squeeze(tree[0], jobs=jobs)]
+        root, referrers = tree[0].desc, False
+    copy_tree(source, tree[0], sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
+    if not sink_name:
+        sink.tag("", root)  # without a name, but to be found
+    return root
+
+
+def bring_attached(
+    source: Source, target: Descriptor, sink: Sink, *, jobs: int = 6, progress: Progress | None = None
+) -> None:
+    """What refers to an image that the sink has already, as far as the source knows both. Raises what the two ends raise."""
+    if not (
+        isinstance(source, Partial)
+        and source.has(target)
+        and isinstance(source, Neighbouring)
+        and isinstance(source, Referring)
+    ):
+        return
+    tree = load(source, target, lambda index: _there(source, index), jobs=jobs)
+    by_tag = _by_tag(source, tree, *source.first_tags(), jobs)
+    for tag, node in by_tag:
+        copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+    if any(source.referrers(node.desc.digest) for node in tree.walk()):
+        copy_tree(source, tree, sink, "", jobs=jobs, progress=progress, referrers=True)
+
+
+def _there(source: Source, index: Index) -> list[Descriptor]:
+    """What a partial source has of an index; all of it elsewhere, and where nothing is there, so that the lack is told."""
+    found = [entry for entry in index.manifests if source.has(entry)] if isinstance(source, Partial) else []
+    return found or everything(index)
+
+
+def _left_out(tree: Node) -> str:
+    """What to say of an index whose images were not all there; '' when they were."""
+    indexes = [node for node in tree.walk() if isinstance(node.content, Index)]
+    if all(
+        len(node.children)
+        == sum(e.media_type in mt.INDEXES | mt.MANIFESTS for e in node.content.references())
+        for node in indexes
+    ):
+        return ""
+    platforms = {
+        str(child.desc.platform)
+        for node in indexes
+        for child in node.children
+        if child.desc.platform and child.desc.platform.os != "unknown"
+    }
+    return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
+
+
+def _by_tag(
+    source: _Neighbour, tree: Node, tags: Sequence[str], complete: bool, jobs: int
+) -> list[tuple[str, Node]]:
+    """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more tags
+    than were told at once, each is asked for: a repository may have a hundred thousand."""
+    there = set(tags)
+    names = [
+        f"{d.algorithm}-{d.hex}.{kind}"
+        for d in {node.desc.digest: None for node in tree.walk()}
+        for kind in _COSIGN
+    ]
+    found: dict[str, Node] = {}
+
+    def look(name: str) -> None:
+        try:
+            found[name] = load(source, source.resolve(source.beside(name)), everything, jobs=1)
+        except NotFound:
+            pass
+
+    in_parallel(jobs, [name for name in names if name in there or not complete], look, stop=threading.Event())
+    return [(name, found[name]) for name in names if name in found]
