@@ -461,7 +461,7 @@ class Engine:
         progress: Progress | None = None,
         note: Callable[[str], None] | None = None,
     ) -> Descriptor:
-        """Move an image between any two places (image.places; a plain name is a registry's), all platforms unless
+        """Move an image between any two places (transfer.places; a plain name is a registry's), all platforms unless
         `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
         from contextlib import ExitStack
 
