@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from boxwright.container.treecopy import CopyConflict, Owner
 from boxwright.errors import Invalid
+from boxwright.files.entries import open_regular, set_mode
 from boxwright.rootfs.root import Root
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class _Packer:
         elif stat.S_ISLNK(info.st_mode):
             put(path, "symlink", *common, 0, os.fsencode(os.readlink(name, dir_fd=directory)))
         elif stat.S_ISREG(info.st_mode):
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            fd = open_regular(directory, name)
             try:
                 size = os.fstat(fd).st_size
                 put(path, "file", *common, size)
@@ -111,7 +112,7 @@ class _Unpacker:
         scanner.finish()
         for path, moment in reversed(self._times):
             with self._root.parent(path) as (fd, name):
-                os.utime(name, ns=(moment, moment), dir_fd=fd)
+                os.utime(name, ns=(moment, moment), dir_fd=fd, follow_symlinks=False)
 
     def _entry(self, header: Header) -> None:
         name = os.fsdecode(header.name).strip("/")
@@ -137,8 +138,11 @@ class _Unpacker:
                 raise CopyConflict(f'cannot overwrite non-directory "{path}" with directory')
             if not existing:
                 os.mkdir(name, 0o700, dir_fd=directory)
-            self._give(header, directory, name)
-            os.chmod(name, header.mode, dir_fd=directory)
+            fd = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                self._give(header, fd)
+            finally:
+                os.close(fd)
             self._times.append((path, moment))
             return
         if existing and stat.S_ISDIR(existing):
@@ -152,21 +156,24 @@ class _Unpacker:
             return
         if header.type == "file":
             self._file(header, directory, name)
-        elif header.type == "symlink":
+            return
+        if header.type == "symlink":
             os.symlink(os.fsdecode(header.link), name, dir_fd=directory)
         else:
             kind = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}[header.type]
             os.mknod(name, kind | header.mode, os.makedev(header.major, header.minor), dir_fd=directory)
-        self._give(header, directory, name)
+        if os.geteuid() == 0:
+            owner = self._owner or (header.uid, header.gid)
+            os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
         if header.type != "symlink":
-            os.chmod(name, header.mode, dir_fd=directory)
+            set_mode(directory, name, header.mode)
         os.utime(name, ns=(moment, moment), dir_fd=directory, follow_symlinks=False)
 
-    def _give(self, header: Header, directory: int, name: str) -> None:
+    def _give(self, header: Header, fd: int) -> None:
+        """By descriptor: a process of the container may exchange names while we are here."""
         if os.geteuid() == 0:
-            os.chown(
-                name, *(self._owner or (header.uid, header.gid)), dir_fd=directory, follow_symlinks=False
-            )
+            os.fchown(fd, *(self._owner or (header.uid, header.gid)))
+        os.fchmod(fd, header.mode)
 
     def _file(self, header: Header, directory: int, name: str) -> None:
         out = os.open(
@@ -182,6 +189,9 @@ class _Unpacker:
                     self._copy(out, at, length)
                     at += length
                 os.truncate(out, header.size)
+            self._give(header, out)
+            moment = header.seconds * 10**9 + header.nanoseconds
+            os.utime(out, ns=(moment, moment))
         finally:
             os.close(out)
 

@@ -10,6 +10,7 @@ import stat
 from typing import NamedTuple
 
 from boxwright.errors import Conflict
+from boxwright.files.entries import open_regular, set_mode
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -106,7 +107,7 @@ class TreeCopy:
 
     def _other(self, source: int, name: str, target: int, new_name: str, info: os.stat_result) -> None:
         if stat.S_ISREG(info.st_mode):
-            read = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+            read = open_regular(source, name)
             write = os.open(
                 new_name,
                 os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -126,7 +127,7 @@ class TreeCopy:
                 os.symlink(os.readlink(name, dir_fd=source), new_name, dir_fd=target)
             else:
                 os.mknod(new_name, info.st_mode, info.st_rdev, dir_fd=target)
-                os.chmod(new_name, stat.S_IMODE(info.st_mode), dir_fd=target)
+                set_mode(target, new_name, stat.S_IMODE(info.st_mode))
             uid, gid = self._owner or (info.st_uid, info.st_gid)
             if self._may_give_away:
                 os.chown(new_name, uid, gid, dir_fd=target, follow_symlinks=False)

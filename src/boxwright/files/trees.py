@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from boxwright.files.entries import set_mode
+
 _DEEPEST = 64  # directories that are held open at once while a tree is removed
 
 
@@ -40,7 +42,7 @@ def _open_writable(directory: int, name: str) -> int:
     if os.geteuid() != 0:
         mode = os.lstat(name, dir_fd=directory).st_mode
         if mode & 0o700 != 0o700:
-            os.chmod(name, 0o700, dir_fd=directory)
+            set_mode(directory, name, 0o700)
     return os.open(name, flags, dir_fd=directory)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid
+from boxwright.files.entries import set_mode
 from boxwright.rootfs.root import Root, UnsafePath
 
 _PSEUDO = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
@@ -78,7 +79,7 @@ class MountPoints:
                 try:
                     if is_directory:
                         os.mkdir(name, 0o755, dir_fd=fd)
-                        os.chmod(name, 0o755, dir_fd=fd)  # whatever the umask is
+                        set_mode(fd, name, 0o755)  # whatever the umask is
                     else:
                         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                         os.close(os.open(name, flags, 0o644, dir_fd=fd))

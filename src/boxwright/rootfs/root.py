@@ -18,6 +18,7 @@ from types import TracebackType
 
 from boxwright.errors import Invalid
 from boxwright.files import syscalls
+from boxwright.files.entries import set_mode
 from boxwright.files.trees import remove_tree
 
 TYPE_CHECKING = False
@@ -163,7 +164,7 @@ class Root:
                 at += f"/{name}"
                 try:
                     os.mkdir(name, mode, dir_fd=fd)
-                    os.chmod(name, mode, dir_fd=fd)  # mkdir's mode goes through the umask
+                    set_mode(fd, name, mode)  # mkdir's goes through the umask
                     if uid >= 0 or gid >= 0:
                         os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
                     made.append(at)
