@@ -36,13 +36,13 @@ def _compile() -> None:
 def _prepare() -> Path | None:
     """Daemons make bridges and rules: in a network of our own, they end with us. Returns where current peers are."""
     sys.path.append(str(Path(__file__).parent.parent / "tests"))
-    import support_newer
-    from support_namespaces import isolate
+    import support.newer
+    from support.namespaces import isolate
 
     if os.geteuid() == 0:
         inputs.debian()  # fetched while there is a network, and kept
         isolate()
-    return support_newer.fetched()
+    return support.newer.fetched()
 
 
 def main(names: list[str]) -> int:

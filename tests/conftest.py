@@ -1,6 +1,6 @@
-"""Every test runs apart from the host (support_host)."""
+"""Every test runs apart from the host (support.host)."""
 
-from support_host import (  # noqa: F401
+from support.host import (  # noqa: F401
     _outside,
     pytest_addoption,
     pytest_configure,

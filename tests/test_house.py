@@ -219,6 +219,20 @@ def test_tarfile_is_not_used() -> None:
     assert not wrong, "layer.scan and layer.writer know hostile tars: " + ", ".join(wrong)
 
 
+def test_what_tests_share_is_in_one_folder() -> None:
+    """An import of a file of tests/support that is not there fails here, not in the test that needs root."""
+    tests = REPOSITORY / "tests"
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{line} imports {module}"
+        for path in sorted([*tests.rglob("*.py"), *(REPOSITORY / "bench").rglob("*.py")])
+        for module, line in imports(ast.parse(path.read_text()))
+        if module.startswith("support")
+        and module != "support"
+        and not (tests / (module.replace(".", "/") + ".py")).is_file()
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_catch_all_swallows() -> None:
     wrong = []
     for name, tree in files().items():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from support_peers import Boxwright, dockerd, layout, needs, run
-from support_registry import make_image
-from support_server import serving
+from support.peers import Boxwright, dockerd, layout, needs, run
+from support.registry import make_image
+from support.server import serving
 
 bcrypt = pytest.importorskip("bcrypt")
 pytest.importorskip("aiohttp")

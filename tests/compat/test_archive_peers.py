@@ -19,9 +19,9 @@ import pytest
 from boxwright.engine import Engine
 from boxwright.layer.view import LayersView
 from support import REAL_ROOT
-from support_image import engine, imported, sound
-from support_layer import raw_header
-from support_peers import dockerd
+from support.image import engine, imported, sound
+from support.layer import raw_header
+from support.peers import dockerd
 
 pytestmark = pytest.mark.peer
 

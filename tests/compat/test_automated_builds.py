@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-import support_images
+import support.images
 from boxwright.runtime.userns import subordinate
 from support import REAL_ROOT
-from support_peers import free_port, needs
-from support_server import Client, serving
+from support.peers import free_port, needs
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 pytestmark = [pytest.mark.peer, needs("git")]
@@ -172,7 +172,7 @@ def _names(registry: Client, name: str) -> set[str]:
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="needs root")
-@pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed")
+@pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed")
 @pytest.mark.parametrize(
     ("registry", "root"), [({}, None), ({"allow-host-root": True}, "0")], indirect=["registry"]
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import support_corpus as corpus
+import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 from support import REAL_ROOT

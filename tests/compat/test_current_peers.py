@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support_peers import Boxwright, layout, needs, registry, run
-from support_registry import make_image, noise
+from support.peers import Boxwright, layout, needs, registry, run
+from support.registry import make_image, noise
 
 pytestmark = pytest.mark.peer
 

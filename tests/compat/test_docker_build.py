@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 
-import support_images
+import support.images
 from boxwright import Engine
 from boxwright.cli.main import main
 from support import DATA, REAL_ROOT
-from support_corpus import leave
-from support_peers import dockerd, needs
+from support.corpus import leave
+from support.peers import dockerd, needs
 
 pytestmark = [
     pytest.mark.peer,
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
     needs("docker", "dockerd"),
-    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
 ]
 CASES: list[dict[str, Any]] = json.loads((DATA / "dockerfiles.json").read_text())
 
@@ -47,7 +47,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
             pytest.skip(f"docker {said.stdout.decode().strip()} is too old: make peers")
         subprocess.run(
             [*command, "import", "-c", 'CMD ["sh"]', "-c", "ENV PATH=/usr/bin:/bin", "-", "busybox"],
-            input=support_images.busybox_tar(),
+            input=support.images.busybox_tar(),
             check=True,
         )
         yield command
@@ -57,7 +57,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
     engine.import_(
-        io.BytesIO(support_images.busybox_tar()), "busybox", changes=['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
+        io.BytesIO(support.images.busybox_tar()), "busybox", changes=['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
     )
     yield engine
     leave(engine)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support_containers import IMAGE, eventually
-from support_netns import WEB, Host, private_host, reached, reaches
-from support_peers import needs
+from support.containers import IMAGE, eventually
+from support.netns import WEB, Host, private_host, reached, reaches
+from support.peers import needs
 
 pytestmark = [pytest.mark.rooted, needs("dockerd", "docker")]
 BOXED, DOCKED = 8080, 8081  # published ports

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from support_browser import Browser, browser
-from support_images_pushed import push_artifact, push_image, push_index
-from support_peers import needs
-from support_registry import wait_until
-from support_server import Client, serving
+from support.browser import Browser, browser
+from support.images_pushed import push_artifact, push_image, push_index
+from support.peers import needs
+from support.registry import wait_until
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 pytestmark = [pytest.mark.peer, needs("chromedriver", "chromium")]

@@ -16,8 +16,8 @@ from boxwright.content.layout import Layout
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from support import REAL_ROOT
-from support_peers import Boxwright, docker_registry, dockerd, needs, podman, run
-from support_registry import Image, make_image, noise
+from support.peers import Boxwright, docker_registry, dockerd, needs, podman, run
+from support.registry import Image, make_image, noise
 
 pytestmark = [pytest.mark.peer, needs("docker-registry", "skopeo")]
 FILES = ({"bin/app": b"#!/bin/sh\necho hi\n", "etc/x": b"x" * 100_000}, {"data": noise(3_000_000)})
@@ -383,7 +383,7 @@ def test_pull_through_mirror_for_any_registry(tmp_path: Path) -> None:
 def test_hosts_toml_of_containerd_names_a_mirror(tmp_path: Path) -> None:
     """certs.d/HOST/hosts.toml with a registry that answers: the origin is not asked, and no credential goes there."""
     from boxwright.registry.client.client import RegistryClient
-    from support_registry import client_config, running
+    from support.registry import client_config, running
 
     desc = layout(tmp_path / "lay", "x", make_image(*FILES))
     with docker_registry(tmp_path / "mirror") as mirror, running() as origin:
@@ -430,7 +430,7 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
     import subprocess
     import time
 
-    from support_registry import Request, Response, ranged, running
+    from support.registry import Request, Response, ranged, running
 
     image = make_image({"data": noise(8_000_000)})
     layer = image.layers[0]
@@ -497,8 +497,8 @@ def test_a_killed_push_goes_on_or_begins_again(tmp_path: Path, kind: str) -> Non
     from boxwright.registry.client.client import RegistryClient
     from boxwright.spec.digest import Digest
     from boxwright.spec.reference import Reference
-    from support_registry import client_config
-    from support_server import serving
+    from support.registry import client_config
+    from support.server import serving
 
     class Body(io.BytesIO):
         dies_at, taken = 1 << 60, 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from support_peers import (
+from support.peers import (
     Boxwright,
     docker_registry,
     dockerd,
@@ -21,7 +21,7 @@ from support_peers import (
     registry,
     run,
 )
-from support_registry import make_image, noise
+from support.registry import make_image, noise
 
 pytestmark = pytest.mark.peer
 CONFIG = """

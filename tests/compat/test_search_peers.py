@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from support import REAL_ROOT
-from support_images_pushed import push_image
-from support_peers import Boxwright, dockerd, needs, podman, run
-from support_server import Client, serving
+from support.images_pushed import push_image
+from support.peers import Boxwright, dockerd, needs, podman, run
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 pytestmark = pytest.mark.peer

@@ -24,7 +24,7 @@ from boxwright.layer.scan import Scanner, TarInvalid
 from boxwright.layer.tree import Tree
 from boxwright.layer.view import LayersView
 from support import REAL_ROOT
-from support_layer import layer_store, make_tar, member, raw_header
+from support.layer import layer_store, make_tar, member, raw_header
 
 END = bytes(1024)
 

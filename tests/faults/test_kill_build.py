@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-import support_corpus as corpus
-import support_images
+import support.corpus as corpus
+import support.images
 from boxwright import Engine
 from support import REAL_ROOT
-from support_containers import eventually
-from support_random import chance, rounds
+from support.chance import chance, rounds
+from support.containers import eventually
 
 ROUNDS = 10
 rooted = [
     pytest.mark.rooted,
     pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
 ]
 
 COPYING = "FROM scratch\nCOPY . /a\nADD big.tar.gz /b/\nCOPY --from=0 /a /c\nWORKDIR /d\n".replace(
@@ -121,7 +121,7 @@ class TestRun:
 
     @pytest.mark.soak
     def test_run(self, engine: Engine, context: Path) -> None:
-        corpus.provide_bases(engine, support_images.busybox_tar(), "busybox")
+        corpus.provide_bases(engine, support.images.busybox_tar(), "busybox")
         (context / "Dockerfile").write_text(RUNNING)
         check(engine, context, chance("run"))
         nothing_left(engine)

@@ -19,9 +19,9 @@ from boxwright.engine import Engine
 from boxwright.errors import Unavailable
 from boxwright.files.disk import DiskFull
 from support import REAL_ROOT
-from support_image import engine, imported, oci_files, rootfs, saved, sound, tar_of
-from support_layer import make_tar, member
-from support_random import chance, rounds
+from support.chance import chance, rounds
+from support.image import engine, imported, oci_files, rootfs, saved, sound, tar_of
+from support.layer import make_tar, member
 
 ROUNDS = 12
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from boxwright import Engine
-from support_image import sound
-from support_random import chance
-from support_registry import FakeRegistry, Request, Response, make_image, noise, ranged, running
+from support.chance import chance
+from support.image import sound
+from support.registry import FakeRegistry, Request, Response, make_image, noise, ranged, running
 
 IMAGE = make_image({"a": noise(5_000_000, 1)}, {"b": noise(3_000_000, 2)}, {"c": noise(20_000, 3)})
 _PIECE = 32 << 10

@@ -18,7 +18,7 @@ from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
-from support_layer import layer_store, make_tar, member
+from support.layer import layer_store, make_tar, member
 
 TAR = make_tar(member("a/f", data=b"content" * 300), member("b", data=b"x"))
 PACKED = gzip.compress(TAR, mtime=0)

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from support_images import busybox_tar, have_busybox
-from support_powercut import Cuts, Recorder, recorder, unmount, usable
-from support_random import seconds_to_run, seed_of_run
+from support.chance import seconds_to_run, seed_of_run
+from support.images import busybox_tar, have_busybox
+from support.powercut import Cuts, Recorder, recorder, unmount, usable
 
 pytestmark = [
     pytest.mark.rooted,

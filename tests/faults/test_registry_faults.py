@@ -11,8 +11,8 @@ from boxwright import Engine
 from boxwright.errors import BoxwrightError, Corrupt, Unavailable
 from boxwright.registry.client.client import RegistryClient
 from boxwright.spec.manifest import Index
-from support_faults import KINDS, faulty
-from support_registry import client_config, make_image, noise, running
+from support.faults import KINDS, faulty
+from support.registry import client_config, make_image, noise, running
 
 HONEST = tuple(k for k in KINDS if k != "corrupt")
 

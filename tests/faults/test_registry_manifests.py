@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support_images_pushed import CONFIG, INDEX, LAYER, MANIFEST
-from support_server import Client, serving
+from support.images_pushed import CONFIG, INDEX, LAYER, MANIFEST
+from support.server import Client, serving
 
 NAME, BLOB = "f/x", b"layer"
 ODD = (

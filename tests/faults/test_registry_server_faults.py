@@ -27,9 +27,9 @@ from boxwright.registry.server.store.blobs import FileBlobs
 from boxwright.registry.server.store.catalog import Catalog
 from boxwright.registry.server.store.fsck import check
 from support import REAL_ROOT
-from support_peers import free_port
-from support_registry import wait_until
-from support_server import Client, serving
+from support.peers import free_port
+from support.registry import wait_until
+from support.server import Client, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TRICKS = (

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.container.records import Container
-from support_containers import IMAGE, Root, busybox_root, eventually
-from support_random import chance, rounds
+from support.chance import chance, rounds
+from support.containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -13,15 +13,15 @@ from boxwright.layer.tarstream import open_tar
 from boxwright.layer.view import LayersView
 from boxwright.runtime.process import spawn
 from support import REAL_ROOT
-from support_random import chance, rounds
-from support_snapshot import add_layer, driver, make_layers, mounts_below, why_not
+from support.chance import chance, rounds
+from support.snapshot import add_layer, driver, make_layers, mounts_below, why_not
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
 PROGRAM = """
 import itertools, os, sys
 from pathlib import Path
-from support_snapshot import make_layers
+from support.snapshot import make_layers
 from boxwright.snapshot.probe import make
 from boxwright.spec.digest import DiffID
 root, name = Path(sys.argv[1]), sys.argv[2]

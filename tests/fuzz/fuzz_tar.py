@@ -28,7 +28,7 @@ from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.tree import Tree
 from boxwright.layer.view import LayersView
 from boxwright.spec.digest import DiffID
-from support_layer import census, layer_store, make_tar, member, mounted, raw_header
+from support.layer import census, layer_store, make_tar, member, mounted, raw_header
 
 
 def seeds() -> list[bytes]:

@@ -14,7 +14,7 @@ from boxwright.build.plan import Base, Plan, Planner, PlanOptions
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform
 from support import DATA
-from support_corpus import CORPUS
+from support.corpus import CORPUS
 
 GOLDEN = DATA / "golden" / "plan"
 FILES = [

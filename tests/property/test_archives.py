@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError
-from support_image import docker_archive, engine, oci_files, rootfs, tar_of
+from support.image import docker_archive, engine, oci_files, rootfs, tar_of
 
 WHOLE = [
     tar_of(oci_files([rootfs("a"), rootfs("b")], name="docker.io/library/app:1")),
@@ -109,7 +109,7 @@ def test_any_json_on_top(eng: Engine, value: Any, name: str) -> None:
 @SLOW
 @given(value=JSON)
 def test_any_json_as_config_or_manifest(eng: Engine, value: Any) -> None:
-    from support_image import digest
+    from support.image import digest
 
     raw = json.dumps(value).encode()
     attempt(

@@ -20,7 +20,7 @@ from boxwright.layer.tree import Tree
 from boxwright.layer.view import LayersView
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
-from support_layer import census, expected, layer_store, make_tar, member
+from support.layer import census, expected, layer_store, make_tar, member
 
 ROOT = os.geteuid() == 0
 SMALL = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -19,8 +19,8 @@ from boxwright.registry.server.app import API, routes
 from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.config import Auth
 from boxwright.registry.server.errors import RegistryError
-from support_images_pushed import push_image
-from support_server import Client, serving
+from support.images_pushed import push_image
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 

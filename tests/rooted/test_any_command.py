@@ -15,7 +15,7 @@ from boxwright.cli.commands import COMMANDS
 from boxwright.cli.main import main
 from boxwright.cli.parsers import load
 from support import REAL_ROOT
-from support_docs import Desk
+from support.docs import Desk
 
 pytestmark = pytest.mark.rooted
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import support_corpus as corpus
-import support_images
+import support.corpus as corpus
+import support.images
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 from support import REAL_ROOT
@@ -17,7 +17,7 @@ from support import REAL_ROOT
 pytestmark = [
     pytest.mark.rooted,
     pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
 ]
 
 NEEDS = {
@@ -30,7 +30,7 @@ RUNNING = [c for c in corpus.cases() if c["needs_run"] or "needs_image" in c]
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
-    corpus.provide_bases(engine, corpus.extended(support_images.busybox_tar()))
+    corpus.provide_bases(engine, corpus.extended(support.images.busybox_tar()))
     yield engine
     corpus.leave(engine)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-import support_corpus as corpus
-import support_images
+import support.corpus as corpus
+import support.images
 from boxwright import Engine
 from boxwright.build.ops.context import Secret
 from boxwright.build.progress import StepCached, StepDone, StepLog
@@ -27,13 +27,13 @@ from support import REAL_ROOT
 pytestmark = [
     pytest.mark.rooted,
     pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    pytest.mark.skipif(not support_images.have_busybox(), reason="busybox-static is not installed"),
+    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
 ]
 
 
 def make_engine(root: Path) -> Engine:
     engine = Engine(root)
-    corpus.provide_bases(engine, support_images.busybox_tar(), "busybox")
+    corpus.provide_bases(engine, support.images.busybox_tar(), "busybox")
     return engine
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import support_docs
+import support.docs
 from support import REAL_ROOT
-from support_docs import Command, Desk, File
+from support.docs import Command, Desk, File
 
 pytestmark = pytest.mark.rooted
 
@@ -27,7 +27,7 @@ def test_the_page_is_true(name: str, tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     wrong = []
     try:
-        for step in support_docs.steps(page):
+        for step in support.docs.steps(page):
             if isinstance(step, File):
                 desk.write(step)
             elif needed := next(
@@ -41,7 +41,7 @@ def test_the_page_is_true(name: str, tmp_path: Path) -> None:
                 print(f"{needed} is not installed: {step.line} is left out")
             else:
                 real, code = desk.type(step.line)
-                if not support_docs.same(step.shown, real) or (
+                if not support.docs.same(step.shown, real) or (
                     code and "Error" not in step.shown and "echo $?" not in step.line
                 ):
                     wrong.append(
@@ -54,15 +54,15 @@ def test_the_page_is_true(name: str, tmp_path: Path) -> None:
 
 def test_the_comparison_can_fail() -> None:
     page = "Text\n<!-- file: a/b -->\n```text\ncontent\n```\n```console\n$ one \\\n  two\nout 12MB\n…\nend\n$ three\n```\n```sh\n$ no\n```\n"
-    file, first, second = support_docs.steps(page)
+    file, first, second = support.docs.steps(page)
     assert isinstance(file, File) and (file.name, file.content) == ("a/b", "content\n")
     assert isinstance(first, Command) and (first.line, first.shown) == ("one \\\n  two", "out 12MB\n…\nend\n")
     assert isinstance(second, Command) and (second.line, second.shown) == ("three", "")
     assert page[first.start : first.end] == first.shown
-    assert support_docs.same(first.shown, "out 3.4kB\nanything\nmore\nend\n")
-    assert support_docs.same(first.shown, "out 3.4kB\nend\n")
-    assert not support_docs.same(first.shown, "out\nend\n")
-    assert not support_docs.same(first.shown, "out 1B\nend\nmore\n")
-    assert support_docs.same("ab12ab12ab12   2 minutes ago\n", "cd34cd34cd34 3 hours ago")
-    assert not support_docs.same("busybox   latest\n", "busybox   1\n")
-    assert not support_docs.same("", "Error: x\n")
+    assert support.docs.same(first.shown, "out 3.4kB\nanything\nmore\nend\n")
+    assert support.docs.same(first.shown, "out 3.4kB\nend\n")
+    assert not support.docs.same(first.shown, "out\nend\n")
+    assert not support.docs.same(first.shown, "out 1B\nend\nmore\n")
+    assert support.docs.same("ab12ab12ab12   2 minutes ago\n", "cd34cd34cd34 3 hours ago")
+    assert not support.docs.same("busybox   latest\n", "busybox   1\n")
+    assert not support.docs.same("", "Error: x\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support import REAL_ROOT
-from support_containers import eventually
+from support.containers import eventually
 
 QEMU = shutil.which("qemu-aarch64-static") or ""
 pytestmark = [

@@ -14,7 +14,7 @@ import pytest
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.tarstream import open_tar
 from support import REAL_ROOT
-from support_layer import census, expected, layer_store, make_tar, member, mounted, raw_header
+from support.layer import census, expected, layer_store, make_tar, member, mounted, raw_header
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support import REAL_ROOT, small_disk
-from support_containers import IMAGE, Root, busybox_root
+from support.containers import IMAGE, Root, busybox_root
 
 pytestmark = [
     pytest.mark.rooted,

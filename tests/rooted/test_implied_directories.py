@@ -10,7 +10,7 @@ import pytest
 from boxwright.layer.write import Entry
 from boxwright.snapshot.trees import mounted_tree
 from support import REAL_ROOT
-from support_snapshot import add_layer, driver, make_layers, why_not
+from support.snapshot import add_layer, driver, make_layers, why_not
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 

@@ -23,7 +23,7 @@ from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.tarstream import open_tar
 from boxwright.layer.view import LayersView
 from support import REAL_ROOT
-from support_layer import census, layer_store, make_tar, member, mounted
+from support.layer import census, layer_store, make_tar, member, mounted
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 

@@ -28,7 +28,7 @@ from boxwright.snapshot.mount import (
 )
 from boxwright.snapshot.snapshotter import Mount
 from support import REAL_ROOT
-from support_snapshot import add_layer, driver, make_layers, mounts_below
+from support.snapshot import add_layer, driver, make_layers, mounts_below
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 
@@ -176,7 +176,7 @@ def test_many_processes_mount_a_layer_once(tmp_path: Path) -> None:
     layers = make_layers(tmp_path / "root")
     stack = [add_layer(layers, {f"f{n}": b"f"}) for n in range(5)]
     program = (
-        "import sys\nfrom pathlib import Path\nfrom support_snapshot import make_layers\nfrom boxwright.snapshot.probe import make\n"
+        "import sys\nfrom pathlib import Path\nfrom support.snapshot import make_layers\nfrom boxwright.snapshot.probe import make\n"
         "from boxwright.spec.digest import DiffID\nroot = Path(sys.argv[1])\nsnapshots = make('mounted', root, make_layers(root))\n"
         "snapshots.prepare(sys.argv[2], [DiffID.parse(d) for d in sys.argv[3:]])\nsnapshots.mount(sys.argv[2])\n"
     )
@@ -259,7 +259,7 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
     if shutil.which("unshare") is None or run(["unshare", "-Urm", "true"], check=False).code:
         pytest.skip("user namespaces cannot be made here")
     program = (
-        "import json, os, sys\nfrom pathlib import Path\nfrom support_snapshot import add_layer, make_layers\n"
+        "import json, os, sys\nfrom pathlib import Path\nfrom support.snapshot import add_layer, make_layers\n"
         "from boxwright.snapshot.probe import choose_driver\nroot = Path(sys.argv[1])\nlayers = make_layers(root)\n"
         "one = add_layer(layers, {'d/': None, 'd/f': b'x', 'e/': None, 'e/g': b'y'})\n"
         "two = add_layer(layers, {'-d/f': None, 'e/': None, 'e/!': None, 'e/n': b'n'})\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from support_containers import IMAGE, eventually
-from support_image import docker_archive
-from support_images import busybox_tar
-from support_netns import WEB, Host, private_host, reaches
+from support.containers import IMAGE, eventually
+from support.image import docker_archive
+from support.images import busybox_tar
+from support.netns import WEB, Host, private_host, reaches
 
 pytestmark = pytest.mark.rooted
 NAME = "com.docker.network.bridge.name"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.container.hostside import ProgramAbsent, dns_program
-from support_containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -10,7 +10,7 @@ import pytest
 
 from boxwright.engine import Engine
 from support import REAL_ROOT, ext4_disk, unmount_below
-from support_containers import IMAGE, Root, busybox_root
+from support.containers import IMAGE, Root, busybox_root
 
 pytestmark = [
     pytest.mark.rooted,

@@ -11,7 +11,7 @@ from boxwright import Engine
 from boxwright.files.disk import DiskFull
 from boxwright.registry.client.client import RegistryClient
 from support import REAL_ROOT, small_disk
-from support_registry import client_config, make_image, noise, running
+from support.registry import client_config, make_image, noise, running
 
 pytestmark = [
     pytest.mark.rooted,

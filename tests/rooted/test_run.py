@@ -19,7 +19,7 @@ import pytest
 
 from boxwright.container.config import ContainerConfig
 from boxwright.runtime.oci import ExecutableMissing
-from support_containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from boxwright.layer.write import Entry, TarBuilder
-from support_containers import Root, busybox_root
-from support_image import docker_archive
-from support_images import busybox_tar
+from support.containers import Root, busybox_root
+from support.image import docker_archive
+from support.images import busybox_tar
 
 pytestmark = pytest.mark.rooted
 

@@ -15,9 +15,9 @@ from boxwright.engine import Engine
 from boxwright.runtime.emulation import EmulationMissing, check_emulation
 from boxwright.settings import load
 from boxwright.spec.platform import Platform
-from support_containers import IMAGE, Root, busybox_root, eventually
-from support_image import docker_archive
-from support_layer import make_tar, member
+from support.containers import IMAGE, Root, busybox_root, eventually
+from support.image import docker_archive
+from support.layer import make_tar, member
 
 pytestmark = pytest.mark.rooted
 

@@ -27,7 +27,7 @@ from boxwright.runtime.tty import ConsoleSocket, set_window_size
 from boxwright.spec import runtimespec
 from boxwright.spec.seccomp import compile_profile, default_profile
 from support import REAL_ROOT
-from support_runtime import any_runtime, busybox_tree, container_spec
+from support.runtime import any_runtime, busybox_tree, container_spec
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="containers need root")]
 

@@ -13,7 +13,7 @@ import pytest
 from boxwright.content.db import Database
 from boxwright.registry.server.store.catalog import Catalog
 from support import REAL_ROOT, ext4_disk
-from support_containers import IMAGE, Root, busybox_root
+from support.containers import IMAGE, Root, busybox_root
 
 pytestmark = [
     pytest.mark.rooted,

@@ -14,7 +14,7 @@ from boxwright.snapshot.probe import choose_driver
 from boxwright.snapshot.snapshotter import Mount
 from suites.snapshot_suite import SnapshotSuite
 from support import REAL_ROOT
-from support_snapshot import add_layer, make_layers
+from support.snapshot import add_layer, make_layers
 
 pytestmark = [pytest.mark.rooted, pytest.mark.skipif(not REAL_ROOT, reason="mounting needs root")]
 

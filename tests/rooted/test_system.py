@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support import REAL_ROOT
-from support_images import busybox_tar, have_busybox
+from support.images import busybox_tar, have_busybox
 
 pytestmark = [
     pytest.mark.rooted,

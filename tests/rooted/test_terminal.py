@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from boxwright.runtime.process import reap_orphans
-from support_containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root, eventually
 
 pytestmark = pytest.mark.rooted
 

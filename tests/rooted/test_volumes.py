@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support_containers import IMAGE, Root, busybox_root
+from support.containers import IMAGE, Root, busybox_root
 
 pytestmark = pytest.mark.rooted
 

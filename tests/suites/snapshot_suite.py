@@ -16,7 +16,7 @@ from boxwright.snapshot.snapshotter import Change, Snapshotter
 from boxwright.snapshot.trees import mounted_tree
 from boxwright.snapshot.workspace import KeyInvalid, SnapshotExists, SnapshotMissing, SnapshotReadOnly
 from boxwright.spec.digest import DiffID
-from support_snapshot import EPOCH, add_layer, driver, listing, make_layers, normalise, why_not
+from support.snapshot import EPOCH, add_layer, driver, listing, make_layers, normalise, why_not
 
 BOTTOM: dict[str, object] = {
     "a/": None,

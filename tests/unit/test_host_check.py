@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import REAL_ROOT
-from support_host import differences
+from support.host import differences
 
 TESTS = Path(__file__).parent.parent
 
@@ -38,7 +38,7 @@ def session(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     home = tmp_path / "home"
     home.mkdir()
     (tmp_path / "test_it.py").write_text(text.format(home=home))
-    program = "import support_host, sys, pytest; support_host.PATIENCE = 0; sys.exit(pytest.main(sys.argv[1:], [support_host]))"
+    program = "import support.host, sys, pytest; support.host.PATIENCE = 0; sys.exit(pytest.main(sys.argv[1:], [support.host]))"
     return subprocess.run(
         [sys.executable, "-c", program, "-q", "--check-host", "--rootdir", str(tmp_path), str(tmp_path)],
         env={**os.environ, "HOME": str(home), "PYTHONPATH": str(TESTS)},

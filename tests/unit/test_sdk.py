@@ -18,7 +18,7 @@ from boxwright.container.config import Limits, MountSpec, PortBinding, RestartPo
 from boxwright.container.given import config
 from boxwright.errors import Invalid
 from boxwright.spec.arguments import ArgumentInvalid, fitted
-from support_registry import tar_of
+from support.registry import tar_of
 
 ROOT = Path(__file__).parents[2]
 

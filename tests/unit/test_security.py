@@ -58,7 +58,7 @@ def test_a_name_that_is_no_test_is_found() -> None:
     ]
     assert missing("`unit/test_security.py::rows`") == ["unit/test_security.py::rows"]
     assert missing("`unit/test_gone.py`") == ["unit/test_gone.py"]
-    assert missing("`support_host.py`") == ["support_host.py"]
+    assert missing("`support/host.py`") == ["support/host.py"]
     assert missing("`::test_a_name_that_is_no_test_is_found`") != [] and missing("by hand") == ["no test"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import support_corpus as corpus
+import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 from boxwright.registry.client.fetch import DownloadFailed, open_url

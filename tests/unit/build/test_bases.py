@@ -20,7 +20,7 @@ from boxwright.registry.client.errors import AccessDenied
 from boxwright.registry.client.http import PeerUnreachable
 from boxwright.settings import load
 from boxwright.spec.platform import Platform
-from support_registry import FakeRegistry, make_image, running
+from support.registry import FakeRegistry, make_image, running
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import support_corpus as corpus
+import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.dockerfile.parse import parse
 from boxwright.build.plan import Base, Planner, PlanOptions

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import support_corpus as corpus
+import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError

@@ -21,7 +21,7 @@ from boxwright.build.request import BuildFailed, BuildResult, Output, RequestInv
 from boxwright.cli.main import main
 from boxwright.content.layout import Layout
 from boxwright.errors import Invalid
-from support_registry import FakeRegistry, running
+from support.registry import FakeRegistry, running
 
 TEXT = b"FROM scratch\nARG TARGETARCH\nADD tree.tar /\nCOPY <<E /for-$TARGETARCH\ntext\nE\n"
 

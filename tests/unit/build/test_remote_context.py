@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-import support_corpus as corpus
+import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError
-from support_image import engine as make_engine
+from support.image import engine as make_engine
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

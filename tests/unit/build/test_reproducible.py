@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import support_images
+import support.images
 from boxwright.build.request import BuildRequest
 from support import REAL_ROOT
-from support_corpus import leave
-from support_image import engine as make_engine
+from support.corpus import leave
+from support.image import engine as make_engine
 
 FILES = {
     "a.txt": "a",
@@ -102,11 +102,11 @@ def test_without_processes(tmp_path: Path, epoch: str) -> None:
 
 @pytest.mark.rooted
 @pytest.mark.skipif(
-    not REAL_ROOT or not support_images.have_busybox(), reason="needs root and busybox-static"
+    not REAL_ROOT or not support.images.have_busybox(), reason="needs root and busybox-static"
 )
 @pytest.mark.parametrize("epoch", ["", "1700000000"])
 def test_with_processes(tmp_path: Path, epoch: str) -> None:
-    base = support_images.busybox_tar()
+    base = support.images.busybox_tar()
     made = [built(tmp_path, number, RUNNING, base=base, epoch=epoch) for number in range(3)]
     assert made[0][0] == made[1][0] == made[2][0]
     assert (len({image for _, image in made}) == 1) == bool(epoch)

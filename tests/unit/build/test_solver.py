@@ -16,7 +16,7 @@ from boxwright.build.progress import StepCached, StepDone, StepFailed, StepStart
 from boxwright.build.solver import Solver
 from boxwright.build.why import Why
 from boxwright.errors import Cancelled, NotFound
-from support_build import FakeHost, FakeOp, diff
+from support.build import FakeHost, FakeOp, diff
 
 
 @pytest.fixture

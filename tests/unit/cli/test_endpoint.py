@@ -16,7 +16,7 @@ import pytest
 from boxwright import Engine
 from boxwright.cli.endpoint import STORE_HEADER, identity
 from boxwright.cli.main import main
-from support_registry import make_image
+from support.registry import make_image
 
 
 @pytest.fixture

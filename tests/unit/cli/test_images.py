@@ -13,7 +13,7 @@ import pytest
 
 from boxwright.cli.main import main
 from boxwright.engine import Engine
-from support_image import add_container, engine, imported, rootfs
+from support.image import add_container, engine, imported, rootfs
 
 
 class Result(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 from boxwright.cli.main import main
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.manifest import Index
-from support_registry import FakeRegistry, Response, make_image, noise, running
+from support.registry import FakeRegistry, Response, make_image, noise, running
 
 IMAGE = make_image({"a": b"A" * 5000}, {"b": noise(20_000)})
 ARM = make_image({"a": b"arm"}, platform="linux/arm64")

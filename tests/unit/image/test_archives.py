@@ -25,7 +25,7 @@ from boxwright.image.catalog import NoSuchImage
 from boxwright.image.members import ArchiveInvalid
 from boxwright.image.store import PlatformAbsent
 from boxwright.spec.platform import host
-from support_image import (
+from support.image import (
     config,
     digest,
     docker_archive,
@@ -39,7 +39,7 @@ from support_image import (
     tar_of,
     write_files,
 )
-from support_layer import make_tar, member
+from support.layer import make_tar, member
 
 Load = Callable[[Engine, bytes], list[list[str]]]
 

@@ -11,7 +11,7 @@ from boxwright.errors import Invalid
 from boxwright.image.catalog import AmbiguousId, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.filters import FilterInvalid
 from boxwright.spec.reference import Reference
-from support_image import engine, imported
+from support.image import engine, imported
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from boxwright.image.changes import ChangeInvalid
 from boxwright.layer.scan import TarInvalid
 from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, SourceMissing
 from boxwright.registry.client.peers import NobodyThere, PeerUnreachable
-from support_image import engine, imported, rootfs, sound
+from support.image import engine, imported, rootfs, sound
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from boxwright.content.layout import NAME, Layout
 from boxwright.engine import Engine
 from boxwright.files.disk import DiskFull
-from support_image import engine, imported, saved
+from support.image import engine, imported, saved
 
 
 def names(eng: Engine) -> dict[str, str]:

@@ -17,7 +17,7 @@ from boxwright.image.collect import erase
 from boxwright.image.remove import ImageInUse, Remover, Use
 from boxwright.layer.blobs import ingest_tar
 from boxwright.spec import mediatypes as mt
-from support_image import add_container, add_step, engine, imported, oci_files, tar_of
+from support.image import add_container, add_step, engine, imported, oci_files, tar_of
 
 
 @pytest.fixture

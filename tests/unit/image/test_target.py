@@ -27,7 +27,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ConfigInvalid, HistoryEntry
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
-from support_image import config, digest, engine, imported, oci_files, rootfs, saved, sound, write_files
+from support.image import config, digest, engine, imported, oci_files, rootfs, saved, sound, write_files
 
 
 @pytest.fixture

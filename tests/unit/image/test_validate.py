@@ -11,7 +11,7 @@ import pytest
 
 from boxwright.engine import Engine
 from boxwright.spec.digest import Digest
-from support_image import add_step, engine, imported, oci_files, rootfs, sound, tar_of
+from support.image import add_step, engine, imported, oci_files, rootfs, sound, tar_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from boxwright.layer.apply import TooDeep, remove, unpack
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.store import Layer, LayerStore
 from support import REAL_ROOT
-from support_layer import census, layer_store, make_tar, member
+from support.layer import census, layer_store, make_tar, member
 
 ROOT = os.geteuid() == 0
 D, L, H = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE

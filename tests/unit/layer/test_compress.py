@@ -25,7 +25,7 @@ from boxwright.layer.compress import (
     open_decompressed,
 )
 from boxwright.spec.digest import Digest
-from support_layer import layer_store, make_tar, member
+from support.layer import layer_store, make_tar, member
 
 DATA = b"".join(b"%d %s\n" % (n, hashlib.sha256(b"%d" % n).hexdigest().encode()) for n in range(6_000))
 

@@ -18,7 +18,7 @@ from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.tarstream import open_tar
 from boxwright.layer.view import LayersView
 from boxwright.spec.digest import DiffID
-from support_layer import layer_store, make_tar, member, raw_header
+from support.layer import layer_store, make_tar, member, raw_header
 
 END = bytes(1024)
 SIZE = 3_000_000

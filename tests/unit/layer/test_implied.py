@@ -12,7 +12,7 @@ import pytest
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.implied import implies, misshown, write_attributes
 from boxwright.layer.store import Layer, LayerStore
-from support_layer import layer_store, make_tar, member
+from support.layer import layer_store, make_tar, member
 
 D = tarfile.DIRTYPE
 

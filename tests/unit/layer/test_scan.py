@@ -9,7 +9,7 @@ import pytest
 
 from boxwright.layer import pax
 from boxwright.layer.scan import Header, Scanner, TarInvalid
-from support_layer import make_tar, member, raw_header
+from support.layer import make_tar, member, raw_header
 
 END = bytes(1024)
 

@@ -26,7 +26,7 @@ from boxwright.layer.writer import LayerMismatch, LayerWriter
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
-from support_layer import layer_store, make_tar, member, raw_header
+from support.layer import layer_store, make_tar, member, raw_header
 
 TAR = make_tar(
     member("a/", tarfile.DIRTYPE),

@@ -8,7 +8,7 @@ import pytest
 
 from boxwright.layer.scan import Scanner, TarInvalid
 from boxwright.layer.tree import IMPLIED, Tree, clean
-from support_layer import make_tar, member
+from support.layer import make_tar, member
 
 
 def tree_of(*members: tuple[tarfile.TarInfo, bytes]) -> Tree:

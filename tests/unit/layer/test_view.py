@@ -17,7 +17,7 @@ from boxwright.layer.source import IndexBroken
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, PathLoop, PathMissing
 from support import REAL_ROOT
-from support_layer import layer_store, make_tar, member
+from support.layer import layer_store, make_tar, member
 
 D, L, H = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 

@@ -17,7 +17,7 @@ from boxwright.layer.scan import Scanner
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import Entry, EntryInvalid, TarBuilder
 from boxwright.layer.writer import LayerWriter
-from support_layer import layer_store
+from support.layer import layer_store
 
 
 def build(*entries: tuple[Entry, bytes | None]) -> bytes:

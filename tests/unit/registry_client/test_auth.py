@@ -34,7 +34,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.reference import Reference
 from boxwright.transfer.pull_push import PullRefused
-from support_registry import FakeRegistry, Response, TokenServer, client, make_image, running
+from support.registry import FakeRegistry, Response, TokenServer, client, make_image, running
 
 IMAGE = make_image({"a": b"A" * 5000})
 

@@ -11,7 +11,7 @@ import pytest
 
 from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.credentials import HUB_KEY, CredentialsInvalid, CredentialStore, HelperFailed
-from support_registry import client_config
+from support.registry import client_config
 
 
 def auth(user: str, password: str) -> dict[str, str]:

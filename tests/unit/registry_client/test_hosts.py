@@ -11,7 +11,7 @@ from boxwright.registry.client.addresses import proxy_for
 from boxwright.registry.client.endpoint import HostsInvalid, RegistryBlocked
 from boxwright.registry.client.hosts import Hosts
 from boxwright.spec.reference import Reference
-from support_registry import client, client_config, make_image, running
+from support.registry import client, client_config, make_image, running
 
 
 def write(path: Path, text: str) -> None:

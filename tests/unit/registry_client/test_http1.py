@@ -21,7 +21,7 @@ from boxwright.registry.client.peers import (
     ResponseTooLarge,
     UntrustedPeer,
 )
-from support_registry import client_config, running
+from support.registry import client_config, running
 
 trustme = pytest.importorskip("trustme")
 

@@ -14,8 +14,8 @@ import pytest
 from boxwright.errors import Unavailable
 from boxwright.registry.client.search import search
 from boxwright.spec.reference import Reference
-from support_proxy import connecting
-from support_registry import FakeRegistry, Request, Response, client, make_image, running
+from support.proxy import connecting
+from support.registry import FakeRegistry, Request, Response, client, make_image, running
 
 trustme = pytest.importorskip("trustme")
 

@@ -29,7 +29,7 @@ from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import replace
 from boxwright.transfer.pull_push import NoImage
-from support_registry import (
+from support.registry import (
     FakeRegistry,
     Request,
     Response,

@@ -13,9 +13,9 @@ from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.search import SearchUnsupported, search, split_term
 from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.config import Auth
-from support_images_pushed import push_image
-from support_registry import FakeRegistry, Response, client, make_image, running
-from support_server import serving
+from support.images_pushed import push_image
+from support.registry import FakeRegistry, Response, client, make_image, running
+from support.server import serving
 
 
 @pytest.fixture

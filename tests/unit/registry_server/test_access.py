@@ -16,7 +16,7 @@ from boxwright.registry.server.auth.policy import Policy, Principal, fits
 from boxwright.registry.server.auth.tokens import AccessTokens
 from boxwright.registry.server.auth.users import Users, parse
 from boxwright.registry.server.config import Auth, Rule
-from support_server import Answer, Client, serving
+from support.server import Answer, Client, serving
 
 USERS = ("root", "alice", "bob", "carol")
 AUTH = {

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from support_images_pushed import push_image
-from support_registry import wait_until
-from support_server import Answer, Client, serving
+from support.images_pushed import push_image
+from support.registry import wait_until
+from support.server import Answer, Client, serving
 
 pytest.importorskip("aiohttp")
 STANDIN = (

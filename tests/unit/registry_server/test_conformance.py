@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from boxwright.spec import mediatypes as mt
-from support_server import Client, serving
+from support.server import Client, serving
 
 DATA = os.urandom(2500)
 CONFIG = b'{"architecture":"amd64","os":"linux"}'

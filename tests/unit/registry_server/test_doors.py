@@ -18,8 +18,8 @@ from boxwright.registry.server.app import API, routes
 from boxwright.registry.server.auth.tokens import AccessTokens
 from boxwright.registry.server.builds.queue import Link, build_scopes
 from boxwright.registry.server.config import Auth
-from support_images_pushed import push_image
-from support_server import Answer, Client, serving
+from support.images_pushed import push_image
+from support.server import Answer, Client, serving
 
 pytest.importorskip("aiohttp")
 USERS = ("root", "alice", "bob", "gone", "changed")

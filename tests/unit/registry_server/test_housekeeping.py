@@ -17,7 +17,7 @@ from boxwright.registry.server.app import routes
 from boxwright.registry.server.config import Housekeeping, RegistryConfig, Retention, Upstream
 from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, Collector, alone, rehearse
 from boxwright.registry.server.store.fsck import check
-from support_server import Client, serving
+from support.server import Client, serving
 
 NOW = Housekeeping(every=0, grace=0, uploads=3600)
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -18,7 +18,7 @@ import trustme
 from boxwright.registry.server.api import intake
 from boxwright.registry.server.config import Limits
 from boxwright.registry.server.store import blobs as storage
-from support_server import Client, serving
+from support.server import Client, serving
 
 DATA = os.urandom(5_000_000)
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()

@@ -15,8 +15,8 @@ import pytest
 from boxwright.registry.server.auth.users import Users, cost, parse, work
 from boxwright.registry.server.config import Auth, ConfigInvalid, load
 from boxwright.registry.server.proxies import client_address, neighbourhood
-from support_registry import wait_until
-from support_server import Client, serving
+from support.registry import wait_until
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 

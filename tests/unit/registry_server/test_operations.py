@@ -33,8 +33,8 @@ from boxwright.registry.server.config import (
 )
 from boxwright.registry.server.events.metrics import Metrics
 from boxwright.registry.server.events.observe import AccessLog
-from support_registry import wait_until
-from support_server import Client, serving
+from support.registry import wait_until
+from support.server import Client, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from support_images_pushed import CONFIG, LAYER, MANIFEST, descriptor, push_image, put
-from support_server import Client, serving
+from support.images_pushed import CONFIG, LAYER, MANIFEST, descriptor, push_image, put
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 pytest.importorskip("jinja2")

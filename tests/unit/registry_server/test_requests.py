@@ -22,9 +22,9 @@ from boxwright.registry.server.app import API, routes
 from boxwright.registry.server.config import Limits
 from boxwright.registry.server.events import logs
 from boxwright.registry.server.serve import affordable_connections
-from support_images_pushed import push_image
-from support_registry import wait_until
-from support_server import Client, serving
+from support.images_pushed import push_image
+from support.registry import wait_until
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 BUILD = {"build": {"enabled": True, "command": ["true"]}}

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from suites.ladder_suite import make, old_versions
-from support_images_pushed import push_image, push_index
-from support_registry import wait_until
-from support_server import Client, serving
+from support.images_pushed import push_image, push_index
+from support.registry import wait_until
+from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 

@@ -13,7 +13,7 @@ import pytest
 
 from boxwright.layer.tarstream import open_tar
 from suites.snapshot_suite import SnapshotSuite
-from support_snapshot import add_layer, driver, make_layers
+from support.snapshot import add_layer, driver, make_layers
 
 
 class TestCopied(SnapshotSuite):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support_registry import close_clients
+from support.registry import close_clients
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 from boxwright import Engine
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import Digest
-from support_image import docker_archive, oci_files, rootfs, write_files
-from support_registry import Request, Response, client, noise, running
+from support.image import docker_archive, oci_files, rootfs, write_files
+from support.registry import Request, Response, client, noise, running
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -14,7 +14,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index, parse
 from boxwright.spec.platform import Platform
 from boxwright.transfer.manifest_lists import ListExists, ManifestLists, NoSuchList, create, inspect
-from support_registry import FakeRegistry, client, make_image, running
+from support.registry import FakeRegistry, client, make_image, running
 
 AMD = make_image({"a": b"amd" * 999})
 ARM = make_image({"a": b"arm" * 999}, platform="linux/arm64")

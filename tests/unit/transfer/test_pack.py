@@ -14,7 +14,7 @@ from boxwright.errors import Denied
 from boxwright.registry.client.client import RegistryClient
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import Digest
-from support_registry import FakeRegistry, Request, Response, client_config, noise, running, tar_of
+from support.registry import FakeRegistry, Request, Response, client_config, noise, running, tar_of
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_two_pull_the_same_at_once(registry: FakeRegistry, engine: Engine, tmp_p
     """In one root: one fetches, the other waits for it."""
     import threading
 
-    from support_registry import make_image
+    from support.registry import make_image
 
     registry.add_image("app", "1", make_image({"a": noise(3_000_000)}))
     failures: list[BaseException] = []

@@ -17,8 +17,8 @@ from typing import IO
 import pytest
 
 from support import REAL_ROOT
-from support_containers import IMAGE
-from support_images import busybox_tar, have_busybox
+from support.containers import IMAGE
+from support.images import busybox_tar, have_busybox
 
 WEB = (IMAGE, "httpd", "-f", "-p", "80", "-h", "/etc")
 _ASK = 'exec 3<>"/dev/tcp/$0/$1"; printf "GET /motd HTTP/1.0\\r\\n\\r\\n" >&3; read -r line <&3; echo "$line"'

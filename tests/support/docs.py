@@ -4,7 +4,7 @@ A line ``$ command`` is typed; the lines up to the next one are its output. A bl
 written to that file first. In a shown output, a line ``…`` stands for any lines. What differs from run to run (ids,
 sizes, times) is compared as kinds, not as values.
 
-``python tests/support_docs.py PAGE`` runs a page and writes the real output into it.
+``PYTHONPATH=tests python -m support.docs PAGE`` runs a page and writes the real output into it.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ from typing import Any
 
 import pytest
 
-import support_newer
+import support.newer
 from boxwright.files import syscalls
 from support import REAL_ROOT
-from support_namespaces import NEWNET, NEWNS, isolate
+from support.namespaces import NEWNET, NEWNS, isolate
 
 PATIENCE = 45.0  # seconds: whoever takes an idle bridge down waits for half a minute
 # What every descendant inherits, containers too, and nothing resets: the soft limit of POSIX message queues' bytes.
@@ -215,7 +215,7 @@ _before = pytest.StashKey[tuple[Picture, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    support_newer.use()
+    support.newer.use()
     host = config.stash[_host] = Host()
     if config.getoption("--check-host") and not hasattr(config, "workerinput"):
         soft, hard = resource.getrlimit(_MARK)

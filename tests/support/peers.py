@@ -21,7 +21,7 @@ from boxwright.content.layout import Layout
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
-from support_registry import Image
+from support.registry import Image
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

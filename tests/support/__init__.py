@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 _SYS_ADMIN = 21  # the bit of CAP_SYS_ADMIN
 
 

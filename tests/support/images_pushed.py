@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from support_server import Client
+from support.server import Client
 
 OCI = "application/vnd.oci.image."
 MANIFEST, INDEX, CONFIG, LAYER = (

@@ -132,7 +132,7 @@ def recorder(directory: Path, *, size: int, block: int) -> Iterator[Recorder]:
     place.touch()
     log.touch()
     path.mkdir()
-    code = "import sys; from support_powercut import serve; serve(*sys.argv[1:])"
+    code = "import sys; from support.powercut import serve; serve(*sys.argv[1:])"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     server = subprocess.Popen(
         [sys.executable, "-c", code, image, log, place], stdout=subprocess.PIPE, env=environ

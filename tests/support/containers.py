@@ -18,7 +18,7 @@ from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError
 from boxwright.settings import load
 from support import REAL_ROOT
-from support_images import busybox_tar, have_busybox
+from support.images import busybox_tar, have_busybox
 
 IMAGE = "busybox"
 

@@ -17,7 +17,7 @@ from boxwright.engine import Engine
 from boxwright.image.store import ImageStore
 from boxwright.image.validate import validate
 from boxwright.settings import load
-from support_layer import make_tar, member
+from support.layer import make_tar, member
 
 EMPTY: Mapping[str, str] = {}
 
