@@ -131,6 +131,26 @@ def test_rooms_import_downwards_only() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+CLIENT_ROOMS = {"errors", "spec", "version", "files", "settings", "content"}
+CLIENT_CONTENT = ("boxwright.content.store", "boxwright.content.verify")
+
+
+def test_the_registry_client_stands_alone() -> None:
+    """It could be shipped without the engine: it knows values, the protocols of content, and no room that keeps any."""
+    wrong = []
+    for name, tree in files().items():
+        if not name.startswith("registry/client/"):
+            continue
+        for module, line in imports(tree):
+            if not module.startswith("boxwright.") or module.startswith("boxwright.registry.client"):
+                continue
+            if (module.startswith("boxwright.content") and not module.startswith(CLIENT_CONTENT)) or room(
+                module
+            ) not in CLIENT_ROOMS:
+                wrong.append(f"{name}:{line} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
 def top_level(tree: ast.Module) -> Iterator[ast.stmt]:
     """Statements that run at import, without those for type checkers."""
     for node in tree.body:

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from boxwright.spec.manifest import Index, Manifest
     from boxwright.spec.reference import Reference
     from boxwright.transfer.manifest_lists import ManifestLists
-    from boxwright.transfer.pull_push import Pulled, Pushed
+    from boxwright.transfer.pull import Pulled
+    from boxwright.transfer.push import Pushed
     from boxwright.transfer.transfers import Transfers
 
 
@@ -351,19 +352,9 @@ class Engine:
     @cached_property
     def transfers(self) -> Transfers:
         """Pull and push on this root."""
-        from boxwright.image.target import LocalTarget
         from boxwright.transfer.transfers import Transfers
 
-        return Transfers(
-            self.registry,
-            self.store,
-            self.db,
-            self.layers,
-            self.images_store,
-            lambda lease, platform, origin: LocalTarget(
-                self.images_store, lease, platform=platform, origin=origin
-            ),
-        )
+        return Transfers(self.registry, self.images_store)
 
     @cached_property
     def manifest_lists(self) -> ManifestLists:
@@ -463,44 +454,15 @@ class Engine:
     ) -> Descriptor:
         """Move an image between any two places (transfer.places; a plain name is a registry's), all platforms unless
         `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
-        from contextlib import ExitStack
-
-        from boxwright.spec.platform import Platform
-        from boxwright.transfer import places
-        from boxwright.transfer.copying import bring_attached, copy_between, remote_end
-
-        of, to = places.Place.parse(source), places.Place.parse(target)
-        if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
-            done = self.transfers.push(of.name, to=to.name, platform=platform, progress=progress)[0]
-            if done.note and note:
-                note(done.note)
-            if referrers:
-                with places.source(self.images_store, of) as (here, _):
-                    bring_attached(
-                        here,
-                        done.target,
-                        remote_end(self.registry, to.name, push=True)[0],
-                        jobs=jobs,
-                        progress=progress,
-                    )
-            return done.target
-        referrers = referrers and to.kind != "docker-archive"  # whose readers would take them for images
-        with ExitStack() as stack:
-            start = (
-                remote_end(self.registry, of.name)
-                if of.kind == "docker"
-                else stack.enter_context(places.source(self.images_store, of))
-            )
-            end = (
-                remote_end(self.registry, to.name, push=True)
-                if to.kind == "docker"
-                else stack.enter_context(places.sink(self.images_store, to))
-            )
-            wanted = [Platform.parse(p) for p in platform.split(",")] if platform else []
-            jobs = 1 if to.kind.endswith("-archive") else jobs
-            return copy_between(
-                *start, *end, platforms=wanted, referrers=referrers, jobs=jobs, progress=progress, note=note
-            )
+        return self.transfers.copy(
+            source,
+            target,
+            platform=platform,
+            referrers=referrers,
+            jobs=jobs,
+            progress=progress,
+            note=note,
+        )
 
     def imagetools_create(
         self,

@@ -20,7 +20,7 @@ from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, St
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
 from boxwright.rootfs.root import Root
-from boxwright.runtime.git import public
+from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False

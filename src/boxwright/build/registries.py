@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
     from boxwright.registry.client.client import RegistryClient
-    from boxwright.transfer.pull_push import Pulled, Pushed
+    from boxwright.transfer.pull import Pulled
+    from boxwright.transfer.push import Pushed
 else:
     Protocol = object  # what it is for is checked before it runs
 

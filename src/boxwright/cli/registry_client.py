@@ -10,6 +10,7 @@ from boxwright.errors import Invalid, Unauthorized
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
@@ -192,16 +193,20 @@ def login_args(p: Parser) -> None:
     ]
 
 
+def _read_password(stream: BinaryIO) -> str:
+    """A password from standard input: one line break at its end does not belong to it."""
+    text = stream.read(1 << 20).decode("utf-8", "strict")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 def login(ctx: Context, args: Namespace) -> int:
     """Check an account and keep it in Docker's config.json or its helper."""
-    from boxwright.transfer.transfers import read_password
-
     if args.password is not None and args.password_stdin:
         raise Invalid("--password and --password-stdin are mutually exclusive")
     if args.password_stdin:
         if not args.username:
             raise Invalid("Must provide --username with --password-stdin")
-        password = read_password(sys.stdin.buffer)
+        password = _read_password(sys.stdin.buffer)
     elif args.password is not None:
         ctx.err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
         password = args.password

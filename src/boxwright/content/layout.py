@@ -124,11 +124,11 @@ class Layout:
         return sorted({name for e in self.entries() if (name := e.annotations.get(NAME))})
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return self.tags(), True
 
     def beside(self, tag: str) -> str:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return tag
 
     def _subject(self, entry: Descriptor) -> Descriptor | None:

@@ -115,7 +115,7 @@ BESIDE = (
 
 
 @runtime_checkable
-class Neighbouring(Protocol):
+class AttachedByTag(Protocol):
     """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""
 
     def first_tags(self) -> tuple[Sequence[str], bool]:

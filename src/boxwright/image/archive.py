@@ -171,11 +171,11 @@ class ArchiveSource:
         return [image.attached for image in self.images if image.attached]
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return self.tags(), True
 
     def beside(self, tag: str) -> str:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return BESIDE + tag
 
     # --- reading -------------------------------------------------------------------------------

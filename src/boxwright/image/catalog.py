@@ -144,6 +144,21 @@ class Catalog:
                     found[target] = [name]
         return found
 
+    def target_of(self, name: str) -> str:
+        """The digest that a name in its normal form points at, '' when it is not set."""
+        with self.db.read() as sql:
+            row = sql.execute("SELECT target FROM names WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def tagged_in(self, repository: str) -> list[str]:
+        """The names with a tag of one repository (``domain/path``), sorted."""
+        prefix = repository + ":"
+        with self.db.read() as sql:
+            rows = sql.execute(
+                "SELECT name FROM names WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+            ).fetchall()
+        return [name for (name,) in rows if "@" not in name]
+
     def find(self, text: str, *, digits: int = 1) -> ImageRow | None:
         """Like `resolve`, with None for what is not here. Raises AmbiguousId, ReferenceInvalid."""
         quick = quick_normal(text)

@@ -126,7 +126,7 @@ class ArchiveSink:
 
 
 class OciArchiveSink(ArchiveSink):
-    """The same, which also lists what refers to its images (content.store.Neighbouring), as an OCI layout does.
+    """The same, which also lists what refers to its images (content.store.AttachedByTag), as an OCI layout does.
     Docker's loaders would take that for images."""
 
     def push(self, desc: Descriptor, body: BinaryIO) -> None:
@@ -146,11 +146,11 @@ class OciArchiveSink(ArchiveSink):
         ]
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return self.tags(), True
 
     def beside(self, tag: str) -> str:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return BESIDE + tag
 
 

@@ -77,16 +77,19 @@ class LocalTarget:
 
     def origins(self, desc: Descriptor) -> Sequence[str]:
         """See content.store.Originated."""
-        with self._images.db.read() as sql:
-            rows = sql.execute(
-                "SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''",
-                (str(desc.digest),),
-            )
-            return [origin for (known,) in rows for origin in known.split()]  # the newest first
+        return self._layers.origins(desc.digest)
 
     def has(self, desc: Descriptor) -> bool:
         """See content.store.Partial."""
-        return self._store.size(desc.digest) is not None
+        return self._store.size(desc.digest) == desc.size
+
+    def complete(self, manifest: Manifest) -> bool:
+        """Whether everything that a manifest names is here: an image's config and layers, an artifact's blobs."""
+        if not is_image(manifest):
+            return all(self.has(desc) for desc in manifest.references())  # an attestation, say
+        return self._store.size(manifest.config.digest) is not None and self._images.ready(
+            self._images.config_of(manifest).diff_ids
+        )
 
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """See content.store.Referring."""
@@ -108,11 +111,11 @@ class LocalTarget:
             ]
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return self.tags(), True
 
     def beside(self, tag: str) -> str:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return BESIDE + tag
 
     # --- sink ----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -26,6 +26,8 @@ from boxwright.errors import NotFound
 from boxwright.files.disk import disk_errors, fsync_dir
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass
+
+_MOST_ORIGINS = 8  # repositories remembered for a blob; each costs a request when none can be mounted from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +153,30 @@ class LayerStore:
                 " origin = CASE WHEN excluded.origin = '' THEN origin ELSE excluded.origin END",
                 (str(diff_id), str(desc.digest), desc.media_type, desc.size, compressor, origin),
             )
+
+    def origins(self, blob: Digest) -> list[str]:
+        """The repositories (``domain/path``) that are known to have a blob, the newest first."""
+        with self.db.read() as sql:
+            rows = sql.execute(
+                "SELECT DISTINCT origin FROM layer_blobs WHERE digest = ? AND origin != ''", (str(blob),)
+            )
+            return [origin for (known,) in rows for origin in known.split()]
+
+    def note_origin(self, blobs: Iterable[Digest], repository: str) -> None:
+        """Remember that a repository has these blobs: a later pull fetches them there, a later push mounts them."""
+        with self.db.write() as sql:
+            for blob in blobs:
+                rows = sql.execute(
+                    "SELECT diff_id, origin FROM layer_blobs WHERE digest = ?", (str(blob),)
+                ).fetchall()
+                for diff_id, origin in rows:
+                    known = [o for o in origin.split() if o != repository]
+                    text = " ".join([repository, *known][:_MOST_ORIGINS])
+                    if text != origin:
+                        sql.execute(
+                            "UPDATE layer_blobs SET origin = ? WHERE diff_id = ? AND digest = ?",
+                            (text, diff_id, str(blob)),
+                        )
 
     def touch(self, *diff_ids: Digest) -> None:
         """Note that the layers were used now."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from boxwright.errors import Invalid
+from boxwright.spec.urls import public
 
 _PROTOCOLS = "https:http:git:ssh"  # not ext, which runs commands, and not file, which reads this host
 # Nothing that a checkout could bring or a template could add is run.
@@ -23,18 +24,6 @@ _SAFE = (
 
 class GitUrlInvalid(Invalid):
     """A repository's URL cannot be understood."""
-
-
-def public(url: str) -> str:
-    """The URL as it may be shown: without a password, and without a user name that may be a token."""
-    head, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    host, slash, path = rest.partition("/")
-    user, at, host = host.rpartition("@")
-    if head in ("http", "https"):
-        user = ""
-    return f"{head}://{user.partition(':')[0] + '@' if at and user else ''}{host}{slash}{path}"
 
 
 def host(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Layers of an archive in docker's own form on their way to a registry: compressed, as nobody wants them otherwise.
+"""Layers of an archive in docker's own form on their way to a registry: compressed, since registries hold compressed layers.
 
 Such an archive has no manifests, so no digest is lost. A registry wants to hear a blob's digest first, so a layer is
 read and compressed twice, once to know it and once to send it, with nothing kept between: the bytes are the same.
@@ -18,11 +18,11 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Manifest
-from boxwright.transfer.pull_push import rewritten
+from boxwright.transfer.rewrite import rewritten
 
 
-class Squeezed:
-    """A Source over another one, with the layers of `squeeze`'s trees in their compressed form."""
+class CompressingSource:
+    """A Source over another one, which has the layers of `compressed` trees in their compressed form."""
 
     def __init__(self, source: Source, kind: str = "gzip") -> None:
         self._source, self._compressor = source, Compressor(kind)
@@ -37,7 +37,7 @@ class Squeezed:
         plain = self._plain.get(desc.digest)
         return self._source.open(desc) if plain is None else self._compressor.stream(self._source.open(plain))
 
-    def squeeze(self, tree: Node, *, jobs: int = 4) -> Node:
+    def compressed(self, tree: Node, *, jobs: int = 4) -> Node:
         """The tree with compressed layers. Raises what reading them raises."""
         layers = {
             layer.digest: layer

@@ -7,64 +7,64 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
-from boxwright.content.store import Neighbouring, Partial, Referring, Sink, Source
+from boxwright.content.store import AttachedByTag, Partial, Referring, Sink, Source
 from boxwright.errors import BoxwrightError, NotFound
-from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
-from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass
 
 _COSIGN = ("sig", "att", "sbom")  # tags sha256-<hex>.<kind>, by which cosign attaches what has no subject
 
 
-class _Neighbour(Neighbouring, Source, Protocol):
+class _AttachingSource(AttachedByTag, Source, Protocol):
     """A source of that kind."""
 
 
-def remote_end(client: RegistryClient, name: str, *, push: bool = False) -> tuple[Remote, str]:
-    """A registry's end of a copy. Raises ReferenceInvalid."""
-    reference = Reference.parse(name).with_default_tag()
-    return client.remote(reference, push=push), str(reference)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOptions:
+    """What is copied: all platforms or these, with or without what refers to the image; how many blobs at a time."""
+
+    platforms: tuple[Platform, ...] = ()
+    referrers: bool = True
+    jobs: int = 6
 
 
 def copy_between(
-    source: Source,
-    source_name: str,
-    sink: Sink,
-    sink_name: str,
+    start: tuple[Source, str],
+    end: tuple[Sink, str],
+    options: CopyOptions,
     *,
-    platforms: Sequence[Platform] = (),
-    referrers: bool = True,
-    jobs: int = 6,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Descriptor:
-    """`content.copy` of all platforms, or of some, with what refers to the image. Raises what the two ends raise.
+    """`content.copy` of an image under its name at each end. Raises what the two ends raise.
 
     From a place that holds an index in part, that part is copied, and `note` hears of it. What has no digest to keep
     (docker's own archives) gets its layers compressed on its way to a registry.
     """
+    (source, source_name), (sink, sink_name) = start, end
+    platforms, referrers, jobs = options.platforms, options.referrers, options.jobs
     root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
     tree: list[Node] = []
     tags: list[tuple[Sequence[str], bool]] = []
-    by_tag = referrers and isinstance(source, Neighbouring) and isinstance(sink, Neighbouring)
+    by_tag = referrers and isinstance(source, AttachedByTag) and isinstance(sink, AttachedByTag)
 
     def read() -> None:
         tree.append(
             load(
                 source,
                 root,
-                for_platforms(platforms, source) if platforms else lambda index: _there(source, index),
+                for_platforms(platforms, source) if platforms else lambda index: _held(source, index),
                 jobs=jobs,
             )
         )
 
     def ask() -> None:
         try:
-            tags.append(cast(_Neighbour, source).first_tags())
+            tags.append(cast(_AttachingSource, source).first_tags())
         except BoxwrightError:  # some registries do not list; then there is nothing to go by
             pass
 
@@ -72,13 +72,13 @@ def copy_between(
     if note and not platforms and (text := _left_out(tree[0])):
         note(text)
     if tags:
-        for tag, node in _by_tag(cast(_Neighbour, source), tree[0], *tags[0], jobs):
-            copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+        for tag, node in _attached_by_tag(cast(_AttachingSource, source), tree[0], *tags[0], jobs):
+            copy_tree(source, node, sink, cast(AttachedByTag, sink).beside(tag), jobs=jobs, progress=progress)
     if isinstance(sink, Remote) and getattr(source, "composed", False):
-        from boxwright.transfer.compress import Squeezed
+        from boxwright.transfer.compress import CompressingSource
 
-        source = Squeezed(source)
-        tree = [source.squeeze(tree[0], jobs=jobs)]
+        source = CompressingSource(source)
+        tree = [source.compressed(tree[0], jobs=jobs)]
         root, referrers = tree[0].desc, False
     copy_tree(source, tree[0], sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
     if not sink_name:
@@ -93,19 +93,19 @@ def bring_attached(
     if not (
         isinstance(source, Partial)
         and source.has(target)
-        and isinstance(source, Neighbouring)
+        and isinstance(source, AttachedByTag)
         and isinstance(source, Referring)
     ):
         return
-    tree = load(source, target, lambda index: _there(source, index), jobs=jobs)
-    by_tag = _by_tag(source, tree, *source.first_tags(), jobs)
+    tree = load(source, target, lambda index: _held(source, index), jobs=jobs)
+    by_tag = _attached_by_tag(source, tree, *source.first_tags(), jobs)
     for tag, node in by_tag:
-        copy_tree(source, node, sink, cast(Neighbouring, sink).beside(tag), jobs=jobs, progress=progress)
+        copy_tree(source, node, sink, cast(AttachedByTag, sink).beside(tag), jobs=jobs, progress=progress)
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
         copy_tree(source, tree, sink, "", jobs=jobs, progress=progress, referrers=True)
 
 
-def _there(source: Source, index: Index) -> list[Descriptor]:
+def _held(source: Source, index: Index) -> list[Descriptor]:
     """What a partial source has of an index; all of it elsewhere, and where nothing is there, so that the lack is told."""
     found = [entry for entry in index.manifests if source.has(entry)] if isinstance(source, Partial) else []
     return found or everything(index)
@@ -129,8 +129,8 @@ def _left_out(tree: Node) -> str:
     return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
 
 
-def _by_tag(
-    source: _Neighbour, tree: Node, tags: Sequence[str], complete: bool, jobs: int
+def _attached_by_tag(
+    source: _AttachingSource, tree: Node, tags: Sequence[str], complete: bool, jobs: int
 ) -> list[tuple[str, Node]]:
     """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more tags
     than were told at once, each is asked for: a repository may have a hundred thousand."""

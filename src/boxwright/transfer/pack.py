@@ -28,7 +28,7 @@ class Packer:
     """Layers of one root in one compression, for one push."""
 
     def __init__(
-        self, layers: LayerStore, store: LocalStore, lease: Lease, kind: str, level: int | None
+        self, layers: LayerStore, store: LocalStore, lease: Lease, *, kind: str, level: int | None
     ) -> None:
         self._layers, self._store, self._lease, self._kind, self._level = layers, store, lease, kind, level
 
@@ -77,7 +77,7 @@ class Packer:
                 progress.started(shown)
             sent = None
             try:
-                sent = remote.push_unknown(cast(BinaryIO, _Seen(body, shown, progress, stop)))
+                sent = remote.push_unknown(cast(BinaryIO, _ProgressReader(body, shown, progress, stop)))
             except (Unavailable, Unauthorized, Denied, NotFound, Invalid, Unsupported):
                 pass  # the ordinary way meets the same trouble and tells it better
             if stop is not None and stop.is_set():
@@ -93,8 +93,8 @@ class Packer:
         return desc, True
 
 
-class _Seen:
-    """Tells the progress what passes; what http.client needs of a body."""
+class _ProgressReader:
+    """A body for http.client that tells the progress how much of it was read."""
 
     def __init__(
         self, body: Compressing, shown: Descriptor, progress: Progress | None, stop: threading.Event | None

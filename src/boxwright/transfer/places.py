@@ -1,6 +1,6 @@
-"""The places outside registries that `copy` moves images between: the store, archives, OCI layouts.
+"""The places that `copy` moves images between: registries, the store, archives, OCI layouts.
 
-local:NAME   oci:DIR[:NAME]   oci-archive:FILE[:NAME]   docker-archive:FILE[:NAME]
+NAME or docker://NAME (a registry)   local:NAME   oci:DIR[:NAME]   oci-archive:FILE[:NAME]   docker-archive:FILE[:NAME]
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.content.store import Sink, Source
     from boxwright.image.store import ImageStore
+    from boxwright.registry.client.client import RegistryClient
 
 KINDS = ("docker", "local", "oci", "oci-archive", "docker-archive")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One end of a copy as a user writes it. Kind 'docker' is a registry."""
+    """One end of a copy as a user writes it: kind, path of a file or directory, name. Kind 'docker' is a registry."""
 
     kind: str
     path: str
@@ -46,11 +47,14 @@ class Place:
 
 
 @contextmanager
-def source(images: ImageStore, place: Place) -> Iterator[tuple[Source, str]]:
-    """Where to read and under which name. Raises ArchiveInvalid, LayoutInvalid."""
+def source(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[tuple[Source, str]]:
+    """Where to read and under which name. Raises ReferenceInvalid, ArchiveInvalid, LayoutInvalid."""
     from boxwright.content.lease import Lease
 
-    if place.kind == "local":
+    if place.kind == "docker":
+        reference = Reference.parse(place.name).with_default_tag()
+        yield client.remote(reference), str(reference)
+    elif place.kind == "local":
         from boxwright.image.target import LocalTarget
 
         with Lease(images.db, f"copy {place.name}") as lease:
@@ -72,9 +76,13 @@ def source(images: ImageStore, place: Place) -> Iterator[tuple[Source, str]]:
 
 
 @contextmanager
-def sink(images: ImageStore, place: Place) -> Iterator[tuple[Sink, str]]:
-    """Where to write and under which name. An archive appears under its own name when it is whole."""
-    if place.kind == "local":
+def sink(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[tuple[Sink, str]]:
+    """Where to write and under which name. An archive appears under its own name when it is whole.
+    Raises ReferenceInvalid, Invalid."""
+    if place.kind == "docker":
+        reference = Reference.parse(place.name).with_default_tag()
+        yield client.remote(reference, push=True), str(reference)
+    elif place.kind == "local":
         from boxwright.content.lease import Lease
         from boxwright.image.target import LocalTarget
 

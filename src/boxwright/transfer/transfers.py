@@ -1,70 +1,44 @@
-"""Docker's verbs between registries and the local store, for the engine. The store's images come in by protocol:
-this room does not know the image room."""
+"""Docker's verbs between registries and the store of one root: pull, push, and `copy` between any two places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from boxwright.content.copy import Progress
-from boxwright.content.db import Database
 from boxwright.content.lease import Lease
-from boxwright.content.local import LocalStore
-from boxwright.content.store import Sink, Source
 from boxwright.errors import Invalid, NotFound
-from boxwright.layer.store import LayerStore
+from boxwright.image.store import ImageStore
+from boxwright.image.target import LocalTarget
 from boxwright.registry.client.client import RegistryClient
-from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
-from boxwright.spec.digest import DiffID, Digest
-from boxwright.spec.manifest import Manifest
+from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
-from boxwright.transfer.pull_push import Pulled, Pushed, pull, push
+from boxwright.spec.values import dataclass
+from boxwright.transfer.pull import Pulled, Wanted, pull
+from boxwright.transfer.push import Pushed, push
 
-_MOST_ORIGINS = 8  # repositories remembered for a blob; each costs a request when none can be mounted from
-
-
-class LocalImages(Protocol):
-    """What is needed of the image store."""
-
-    @property
-    def default_platform(self) -> Platform: ...
-    def resolve(self, text: str) -> Any: ...
-    def descriptor(self, row: Any) -> Descriptor: ...
-    def tag(self, source: str, name: str) -> Any: ...
-    def ready(self, layers: Sequence[DiffID]) -> bool: ...
-    def config_of(self, manifest: Manifest) -> Any: ...
-
-
-class LocalEnd(Source, Sink, Protocol):
-    """The local store as both ends of a copy."""
+Resolved = Callable[[Reference, Descriptor, bool], None]
 
 
 class TagAndAll(Invalid):
     """``--all-tags`` was given together with a tag or digest."""
 
 
-class Transfers:
-    """Pull and push on one root. `local` makes the local end: ``local(lease, platform, origin)``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packing:
+    """How layers that were made here are sent."""
 
-    def __init__(
-        self,
-        client: RegistryClient,
-        store: LocalStore,
-        db: Database,
-        layers: LayerStore,
-        images: LocalImages,
-        local: Callable[[Lease, Platform | None, str], LocalEnd],
-    ) -> None:
-        self.client, self._store, self._db, self._layers, self._images, self._local = (
-            client,
-            store,
-            db,
-            layers,
-            images,
-            local,
-        )
+    kind: str  # gzip, zstd, none
+    level: int | None
+
+
+class Transfers:
+    """Pull, push and copy on one root."""
+
+    def __init__(self, client: RegistryClient, images: ImageStore) -> None:
+        self.client, self._images = client, images
 
     # --- pull ----------------------------------------------------------------------------------
 
@@ -75,8 +49,7 @@ class Transfers:
         platform: str = "",
         all_tags: bool = False,
         progress: Progress | None = None,
-        jobs: int = 4,
-        resolved: Callable[[Reference, Descriptor, bool], None] | None = None,
+        resolved: Resolved | None = None,
     ) -> list[Pulled]:
         """See Engine.pull."""
         asked = Reference.parse(name)
@@ -86,44 +59,30 @@ class Transfers:
             references = [asked.with_tag(tag) for tag in self.client.remote(asked).tags()]
         else:
             references = [_one_name(asked)]
-        wanted = (
-            [Platform.parse(p) for p in platform.split(",")] if platform else [self._images.default_platform]
-        )
+        platforms = _platforms(platform) or (self._images.default_platform,)
         return [
-            self._pull(reference, wanted, bool(platform), progress, jobs, resolved)
+            self._pull(
+                Wanted(reference=reference, platforms=platforms, exact=bool(platform)), progress, resolved
+            )
             for reference in references
         ]
 
-    def _pull(
-        self,
-        reference: Reference,
-        wanted: list[Platform],
-        exact: bool,
-        progress: Progress | None,
-        jobs: int,
-        resolved: Callable[[Reference, Descriptor, bool], None] | None,
-    ) -> Pulled:
-        with Lease(self._db, f"pull {reference}") as lease:
-            known = self._target_of(str(reference))
+    def _pull(self, wanted: Wanted, progress: Progress | None, resolved: Resolved | None) -> Pulled:
+        reference, images = wanted.reference, self._images
+        with Lease(images.db, f"pull {reference}") as lease:
+            target = images.target_of(str(reference))
+            known = Digest.parse(target) if target else None
             if known is not None:
                 lease.hold("blob", known)
             return pull(
                 self.client.remote(reference),
-                reference,
-                self._local(lease, wanted[0], reference.name),
-                self._store,
-                platforms=wanted,
-                exact=exact,
+                wanted,
+                LocalTarget(images, lease, platform=wanted.platforms[0], origin=reference.name),
+                images.store,
                 known=known,
                 progress=progress,
-                jobs=jobs,
                 resolved=(lambda desc: resolved(reference, desc, known == desc.digest)) if resolved else None,
             )
-
-    def _target_of(self, name: str) -> Digest | None:
-        with self._db.read() as sql:
-            row = sql.execute("SELECT target FROM names WHERE name = ?", (name,)).fetchone()
-        return Digest.parse(row[0]) if row else None
 
     # --- push ----------------------------------------------------------------------------------
 
@@ -137,7 +96,6 @@ class Transfers:
         compression: str = "gzip",
         level: int | None = None,
         progress: Progress | None = None,
-        jobs: int = 4,
     ) -> list[Pushed]:
         """See Engine.push. `to` is the name in the registry, when it is not `name` itself."""
         if compression not in ("gzip", "zstd", "none"):
@@ -151,24 +109,14 @@ class Transfers:
             if asked.digest:
                 raise Invalid("cannot push a digest reference", hint="give it a tag: boxwright tag")
             references = [asked.with_default_tag()]
-        platforms = [Platform.parse(p) for p in platform.split(",")] if platform else []
+        packing, platforms = _Packing(kind=compression, level=level), _platforms(platform)
         return [
-            self._push(
-                name if to else str(reference), reference, platforms, compression, level, progress, jobs
-            )
+            self._push(name if to else str(reference), reference, platforms, packing, progress)
             for reference in references
         ]
 
     def _tagged(self, asked: Reference) -> list[Reference]:
-        prefix = asked.name + ":"
-        with self._db.read() as sql:
-            names = [
-                n
-                for (n,) in sql.execute(
-                    "SELECT name FROM names WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
-                )
-            ]
-        references = [r for r in map(Reference.parse, names) if r.name == asked.name and r.tag]
+        references = [Reference.parse(name) for name in self._images.tagged_in(asked.name)]
         if not references:
             raise NotFound(f"an image does not exist locally with the tag: {asked.familiar_name}")
         return references
@@ -177,77 +125,87 @@ class Transfers:
         self,
         image: str,
         reference: Reference,
-        platforms: list[Platform],
-        compression: str,
-        level: int | None,
+        platforms: tuple[Platform, ...],
+        packing: _Packing,
         progress: Progress | None,
-        jobs: int,
     ) -> Pushed:
+        images = self._images
         try:
-            row = self._images.resolve(image)
+            row = images.resolve(image)
         except NotFound as error:
             raise NotFound(
                 f"an image does not exist locally with the tag: {reference.familiar_name}",
                 hint="boxwright images lists what is here",
             ) from error
-        target = self._images.descriptor(row)
-        with Lease(self._db, f"push {reference}") as lease:
-            source = self._local(lease, None, "")
+        with Lease(images.db, f"push {reference}") as lease:
+            source = LocalTarget(images, lease)
             target = source.resolve(row.target)
             # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
             published = any(n.endswith("@" + row.target) for n in row.names)
 
             packer = None
-            if not published and compression != "none":
+            if not published and packing.kind != "none":
                 from boxwright.transfer.pack import Packer
 
-                packer = Packer(self._layers, self._store, lease, compression, level)
+                packer = Packer(images.layers, images.store, lease, kind=packing.kind, level=packing.level)
             done = push(
                 source,
                 target,
                 self.client.remote(reference, push=True),
                 reference,
-                self._store,
                 packer=packer,
-                present=self._present,
                 platforms=platforms,
                 progress=progress,
-                jobs=jobs,
             )
         try:
-            self._images.tag(row.target, str(reference.with_digest(done.target.digest)))
-        except NotFound:  # somebody removed the image meanwhile; it is pushed all the same
+            images.tag(row.target, str(reference.with_digest(done.target.digest)))
+        except NotFound:  # another process removed the image meanwhile; it is pushed all the same
             pass
-        self._note_origins(done.blobs, reference.name)
+        images.layers.note_origin([blob.digest for blob in done.blobs], reference.name)
         return done
 
-    def _present(self, manifest: Manifest) -> bool:
-        if manifest.config.media_type not in mt.CONFIGS or not all(
-            mt.is_layer(layer.media_type) for layer in manifest.layers
-        ):
-            return all(
-                self._store.size(desc.digest) == desc.size for desc in manifest.references()
-            )  # an attestation, say
-        if self._store.size(manifest.config.digest) is None:
-            return False
-        diff_ids = getattr(self._images.config_of(manifest), "diff_ids", ())
-        return self._images.ready(diff_ids)
+    # --- copy ----------------------------------------------------------------------------------
 
-    def _note_origins(self, blobs: Sequence[Descriptor], repository: str) -> None:
-        """Remember where the blobs are now, for later mounts. The newest comes first."""
-        with self._db.write() as sql:
-            for blob in blobs:
-                rows = sql.execute(
-                    "SELECT diff_id, origin FROM layer_blobs WHERE digest = ?", (str(blob.digest),)
-                ).fetchall()
-                for diff_id, origin in rows:
-                    known = [o for o in origin.split() if o != repository]
-                    text = " ".join([repository, *known][:_MOST_ORIGINS])
-                    if text != origin:
-                        sql.execute(
-                            "UPDATE layer_blobs SET origin = ? WHERE diff_id = ? AND digest = ?",
-                            (text, diff_id, str(blob.digest)),
-                        )
+    def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        platform: str = "",
+        referrers: bool = True,
+        jobs: int = 6,
+        progress: Progress | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Descriptor:
+        """See Engine.copy."""
+        from boxwright.transfer import places
+        from boxwright.transfer.copying import CopyOptions, bring_attached, copy_between
+
+        of, to = places.Place.parse(source), places.Place.parse(target)
+        if (of.kind, to.kind) == ("local", "docker"):  # as a push: what was built here has to be compressed
+            done = self.push(of.name, to=to.name, platform=platform, progress=progress)[0]
+            if done.note and note:
+                note(done.note)
+            if referrers:
+                with ExitStack() as stack:
+                    here, _ = stack.enter_context(places.source(self._images, self.client, of))
+                    there, _ = stack.enter_context(places.sink(self._images, self.client, to))
+                    bring_attached(here, done.target, there, jobs=jobs, progress=progress)
+            return done.target
+        with ExitStack() as stack:
+            start = stack.enter_context(places.source(self._images, self.client, of))
+            end = stack.enter_context(places.sink(self._images, self.client, to))
+            options = CopyOptions(
+                platforms=_platforms(platform),
+                referrers=referrers
+                and to.kind != "docker-archive",  # whose readers would take them for images
+                jobs=1 if to.kind.endswith("-archive") else jobs,
+            )
+            return copy_between(start, end, options, progress=progress, note=note)
+
+
+def _platforms(text: str) -> tuple[Platform, ...]:
+    return tuple(Platform.parse(one) for one in text.split(",")) if text else ()
 
 
 def _one_name(asked: Reference) -> Reference:
@@ -255,10 +213,3 @@ def _one_name(asked: Reference) -> Reference:
     if asked.digest:
         return asked.with_digest(Digest.parse(asked.digest))
     return asked.with_default_tag()
-
-
-def read_password(stream: BinaryIO) -> str:
-    """A password from standard input: one line break at its end does not belong to it."""
-    raw = stream.read(1 << 20)
-    text = raw.decode("utf-8", "strict")
-    return text.removesuffix("\n").removesuffix("\r")

@@ -33,7 +33,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.reference import Reference
-from boxwright.transfer.pull_push import PullRefused
+from boxwright.transfer.pull import PullRefused
 from support.registry import FakeRegistry, Response, TokenServer, client, make_image, running
 
 IMAGE = make_image({"a": b"A" * 5000})
@@ -383,7 +383,7 @@ def test_login_basic(tmp_path: Path) -> None:
 
 def test_denied_reads_like_docker(tmp_path: Path) -> None:
     from boxwright.registry.client.errors import AccessDenied
-    from boxwright.transfer.pull_push import _refused
+    from boxwright.transfer.pull import _refused
 
     error = _refused(
         Reference.parse("nobody/nothing:1"),

@@ -28,7 +28,7 @@ from boxwright.spec.manifest import Index, Manifest, ManifestInvalid, SchemaUnsu
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import replace
-from boxwright.transfer.pull_push import NoImage
+from boxwright.transfer.pull import NoImage
 from support.registry import (
     FakeRegistry,
     Request,

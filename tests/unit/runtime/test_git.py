@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.runtime import git
+from boxwright.spec.urls import public
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from boxwright.runtime import git
     ],
 )
 def test_what_is_shown_and_what_is_told(url: str, shown: str, told: str, header: str) -> None:
-    assert git.public(url) == shown and git.split(url) == (told, header)
+    assert public(url) == shown and git.split(url) == (told, header)
 
 
 def test_whose_server_it_is() -> None:

@@ -14,8 +14,8 @@ from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt, Denied, NotFound
 from boxwright.runtime import git as program
-from boxwright.runtime.git import public
 from boxwright.runtime.process import ProgramFailed, run
+from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt
-from boxwright.runtime.git import public
 from boxwright.spec.digest import Digest
+from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:

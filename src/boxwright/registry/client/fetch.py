@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from boxwright.errors import Denied, Invalid, NotFound, Unavailable
-from boxwright.runtime.git import public
+from boxwright.spec.urls import public
 
 if TYPE_CHECKING:
     from boxwright.registry.client.http import Reply

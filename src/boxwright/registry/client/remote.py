@@ -125,7 +125,7 @@ class Remote:
         return self._read("resolve", False, ask, mirrors=False)
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
-        """See content.store.Neighbouring: one request, however many tags there are."""
+        """See content.store.AttachedByTag: one request, however many tags there are."""
         endpoint, session = self._origin()
         url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
         tags, following = one_page(
@@ -134,7 +134,7 @@ class Remote:
         return [tag for tag in tags if is_tag(tag)], not following
 
     def beside(self, tag: str) -> str:
-        """See content.store.Neighbouring."""
+        """See content.store.AttachedByTag."""
         return str(self.reference.with_tag(tag))
 
     def manifest(self, name: str) -> tuple[Descriptor, Manifest | Index]:

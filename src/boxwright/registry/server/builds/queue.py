@@ -27,7 +27,7 @@ from boxwright.registry.server.builds import sources
 from boxwright.registry.server.errors import NameUnknown
 from boxwright.registry.server.store.blobs import only_one, own_directory
 from boxwright.registry.server.store.catalog import Catalog
-from boxwright.runtime.git import public
+from boxwright.spec.urls import public
 
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service

@@ -1,0 +1,201 @@
+"""Push: `content.copy` from the local store to a registry.
+
+Layers that were made here are stored uncompressed: they are compressed while others are on their way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from boxwright.content.copy import (
+    Node,
+    Progress,
+    for_platforms,
+    in_parallel,
+    load,
+    move,
+    push_manifests,
+)
+from boxwright.content.store import Source
+from boxwright.content.verify import read_verified
+from boxwright.errors import NotFound
+from boxwright.registry.client.remote import Remote
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.config import ImageConfig
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
+from boxwright.spec.platform import Platform
+from boxwright.spec.reference import Reference
+from boxwright.spec.values import dataclass, replace
+from boxwright.transfer.rewrite import rewritten
+
+if TYPE_CHECKING:
+    from boxwright.image.target import LocalTarget
+    from boxwright.transfer.pack import Packer
+
+
+_JOBS = 4  # blobs that are sent at a time
+
+
+class NothingToPush(NotFound):
+    """The index is here without any of its images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did. `target` is what the name now points at in the registry."""
+
+    reference: Reference
+    target: Descriptor
+    note: str = ""
+    blobs: tuple[Descriptor, ...] = ()
+
+
+class _Shown:
+    """Shows blobs under their diff IDs, as Docker's push does."""
+
+    def __init__(self, inner: Progress | None) -> None:
+        self._inner = inner
+        self._labels: dict[Digest, Digest] = {}
+
+    def show(self, blob: Descriptor, label: Digest) -> None:
+        self._labels[blob.digest] = label
+
+    def _as(self, desc: Descriptor) -> Descriptor:
+        return replace(desc, digest=self._labels.get(desc.digest, desc.digest))
+
+    def planned(self, blobs: Sequence[Descriptor]) -> None:
+        if self._inner:
+            self._inner.planned([self._as(b) for b in blobs])
+
+    def started(self, desc: Descriptor) -> None:
+        if self._inner:
+            self._inner.started(self._as(desc))
+
+    def resumed(self, desc: Descriptor, offset: int) -> None:
+        if self._inner:
+            self._inner.resumed(self._as(desc), offset)
+
+    def advanced(self, desc: Descriptor, count: int) -> None:
+        if self._inner:
+            self._inner.advanced(self._as(desc), count)
+
+    def done(self, desc: Descriptor, how: str) -> None:
+        if self._inner:
+            self._inner.done(self._as(desc), how)
+
+
+def push(
+    source: LocalTarget,
+    target: Descriptor,
+    remote: Remote,
+    reference: Reference,
+    *,
+    packer: Packer | None,
+    platforms: Sequence[Platform] = (),
+    progress: Progress | None = None,
+) -> Pushed:
+    """Bring the image `target` of the local store to `reference`.
+
+    `packer` None = push every layer as it is. Of an index that is here in part, that part is pushed. Raises NothingToPush, PlatformMissing and what the registry raises.
+    """
+    select = for_platforms(platforms, source) if platforms else lambda index: list(index.manifests)
+
+    def here(index: Index) -> list[Descriptor]:
+        return [
+            entry
+            for entry in select(index)
+            if entry.media_type not in mt.MANIFESTS | mt.INDEXES or source.has(entry)
+        ]
+
+    tree = load(source, target, here)
+    tree, note = _part_that_is_here(tree, source.complete, bool(platforms))
+    shown = _Shown(progress)
+    work: dict[Digest, Descriptor] = {}
+    for node in tree.walk():
+        if isinstance(node.content, Manifest):
+            _label(source, node.content, shown)
+            for desc in (*reversed(node.content.layers), node.content.config):
+                work.setdefault(desc.digest, desc)
+    blobs = _send_blobs(source, remote, list(work.values()), packer, shown)
+    final = rewritten(tree, blobs)
+    push_manifests(remote, [node for node in final.walk() if node is not final], _JOBS)
+    remote.push_named(str(reference), final.desc, final.content.raw)
+    return Pushed(reference, final.desc, note, tuple(blobs.values()))
+
+
+def _label(source: Source, manifest: Manifest, shown: _Shown) -> None:
+    if manifest.config.media_type in mt.CONFIGS:
+        config = ImageConfig.parse(
+            read_verified(source.open(manifest.config), manifest.config, limit=MAX_SIZE)
+        )
+        for layer, diff_id in zip(manifest.layers, config.diff_ids):
+            shown.show(layer, Digest(diff_id.algorithm, diff_id.hex))
+
+
+def _send_blobs(
+    source: Source,
+    remote: Remote,
+    blobs: list[Descriptor],
+    packer: Packer | None,
+    shown: _Shown,
+) -> dict[Digest, Descriptor]:
+    """Compress what needs it and send everything; returns what became of each descriptor."""
+    stop = threading.Event()
+    became: dict[Digest, Descriptor] = {}
+    shown.planned(blobs)
+
+    def one(desc: Descriptor) -> None:
+        blob, there = desc, False
+        if packer is not None and packer.packs(desc):
+            blob, there = packer.pack(desc, remote, progress=shown, stop=stop)
+            shown.show(blob, desc.digest)
+            shown.planned([blob])
+        became[desc.digest] = blob
+        if there:
+            shown.done(blob, "copied")
+        else:
+            shown.resumed(blob, 0)  # a stream that failed halfway does not count
+            move(source, remote, blob, progress=shown, stop=stop)
+
+    in_parallel(_JOBS, blobs, one, stop=stop)
+    return became
+
+
+def _part_that_is_here(tree: Node, complete: Callable[[Manifest], bool], asked: bool) -> tuple[Node, str]:
+    """The tree without images whose layers are missing; its note says what was left out."""
+    if isinstance(tree.content, Manifest):
+        return tree, ""
+    children: list[Node] = []
+    for child in tree.children:
+        part = _part_that_is_here(child, complete, asked)[0] if isinstance(child.content, Index) else child
+        if isinstance(part.content, Index) or complete(part.content):
+            children.append(part)
+    entries = [e for e in tree.content.manifests if e.media_type in mt.MANIFESTS | mt.INDEXES]
+    if len(children) == len(entries):
+        return replace(tree, children=tuple(children)), ""
+    if not children:
+        raise NothingToPush(f"no image of the index {tree.desc.digest} is in the store", hint="pull it first")
+    platforms = ", ".join(str(c.desc.platform or "?") for c in children)
+    if len(children) == 1:
+        return (
+            children[0],
+            ""
+            if asked
+            else f"Not all multiplatform-content is present and only the available single-platform image was pushed ({platforms})",
+        )
+    kept = {c.desc.digest for c in children}
+    index = Index.compose(
+        [e for e in tree.content.manifests if e.digest in kept],
+        media_type=tree.content.media_type,
+        annotations=tree.content.annotations,
+    )
+    note = (
+        ""
+        if asked
+        else f"Not all multiplatform-content is present and only the available platforms were pushed ({platforms})"
+    )
+    return Node(index.descriptor, index, tuple(children)), note

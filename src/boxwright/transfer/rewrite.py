@@ -1,0 +1,53 @@
+"""Manifests and indexes as they are when their layers got another form."""
+
+from __future__ import annotations
+
+from boxwright.content.copy import (
+    Node,
+)
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import Index, Manifest
+from boxwright.spec.values import replace
+
+
+def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
+    """The tree with compressed layers named in its manifests; the same bytes where nothing changed."""
+    content = node.content
+    if isinstance(content, Manifest):
+        layers = tuple(_as_entry(layer, blobs.get(layer.digest, layer)) for layer in content.layers)
+        if all(a.digest == b.digest for a, b in zip(layers, content.layers)):
+            return node
+        fresh = Manifest.compose(
+            content.config,
+            layers,
+            media_type=mt.OCI_MANIFEST if content.config.media_type == mt.OCI_CONFIG else content.media_type,
+            annotations=content.annotations,
+            subject=content.subject,
+            artifact_type=content.artifact_type,
+        )
+        return Node(
+            replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh
+        )
+    children = tuple(rewritten(child, blobs) for child in node.children)
+    changed = {
+        old.desc.digest: new.desc
+        for old, new in zip(node.children, children)
+        if old.desc.digest != new.desc.digest
+    }
+    if not changed:
+        return node
+    index = Index.compose(
+        [changed.get(e.digest, e) for e in content.manifests],
+        media_type=content.media_type,
+        annotations=content.annotations,
+        subject=content.subject,
+    )
+    return Node(index.descriptor, index, children)
+
+
+def _as_entry(old: Descriptor, new: Descriptor) -> Descriptor:
+    if old.digest == new.digest:
+        return old
+    return Descriptor(new.media_type, new.digest, new.size, old.annotations)
