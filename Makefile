@@ -16,7 +16,7 @@ BASES  := busybox-static mmdebstrap debian-archive-keyring
 # Where the current releases of the peers are kept.
 PEERS  ?= $(HOME)/.cache/boxwright-peers
 
-.PHONY: help demo test soak check format bench peers docs clean system
+.PHONY: help demo test soak coverage check format bench peers docs clean system
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ demo: system $(BIN)/.installed ## install Boxwright and its system packages, the
 
 test: system $(BIN)/.dev ## install the development tools, then run all tests (as root: the rooted ones too)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --check-host $(ARGS)
+
+coverage: system $(BIN)/.dev ## which lines the tests run: in every process, a supervisor's and a server's too
+	PYTHONPATH=tests $(BIN)/python -m support.measured -n 2 --dist loadfile $(ARGS)
 
 soak: system $(BIN)/.dev ## the random tests (power cuts, kills) for SECONDS each, 600 by default
 	BOXWRIGHT_SOAK=$(or $(SECONDS),600) $(BIN)/python -m pytest -m soak --check-host $(ARGS)
