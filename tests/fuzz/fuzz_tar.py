@@ -127,7 +127,14 @@ def index_of(directory: Path, tree: Tree, data: bytes) -> Layer:
             for source, offset, length in erofs.sparse_parts(tree):
                 sparse.seek(offset)
                 sparse.write(data[source : source + length])
-    return Layer(DiffID("sha256", "0" * 64), "tar", directory, len(data), summary.bytes, summary.entries)
+    return Layer(
+        diff_id=DiffID("sha256", "0" * 64),
+        kind="tar",
+        path=directory,
+        tar_size=len(data),
+        bytes=summary.bytes,
+        entries=summary.entries,
+    )
 
 
 def mutate(raw: bytearray, chance: random.Random) -> None:

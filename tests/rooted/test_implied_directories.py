@@ -25,9 +25,9 @@ def test_attributes_from_below(tmp_path: Path, name: str, writable: bool) -> Non
         layers,
         {
             "tmp/": None,
-            "var": Entry("var", "dir", 0o750, 3, 4),
-            "var/tmp": Entry("var/tmp", "dir", 0o1777, mtime=5 * 10**9),
-            "root": Entry("root", "dir", 0o700),
+            "var": Entry(path="var", type="dir", mode=0o750, uid=3, gid=4),
+            "var/tmp": Entry(path="var/tmp", type="dir", mode=0o1777, mtime=5 * 10**9),
+            "root": Entry(path="root", type="dir", mode=0o700),
         },
     )
     top = add_layer(layers, {"var/tmp/new": b"n", "root/.profile": b"p", "made/up": b"m"})

@@ -150,7 +150,16 @@ def test_view_overlay_and_application_agree(
     for number, layer in enumerate(layers):
         (base / f"lower{number}" / "tree").mkdir(parents=True)
         unpack(layer, base / f"lower{number}" / "tree")
-        lowers.append(Layer(layer.diff_id, "tree", base / f"lower{number}", 0, 0, 0))
+        lowers.append(
+            Layer(
+                diff_id=layer.diff_id,
+                kind="tree",
+                path=base / f"lower{number}",
+                tar_size=0,
+                bytes=0,
+                entries=0,
+            )
+        )
     with stacked(lowers) as root:
         assert facts_of_kernel(root) == shown
     with LayersView(lowers) as view:

@@ -213,13 +213,22 @@ def test_a_tree_mounted_elsewhere_is_found(tmp_path: Path) -> None:
 def test_unpacked_layers_are_what_the_tar_says(tmp_path: Path) -> None:
     layers = make_layers(tmp_path / "root")
     entries: dict[str, object] = {
-        "d/": Entry("d", "dir", 0o1751, 7, 8, 12_345_678_901),
-        "d/f": Entry("d/f", "file", 0o6711, 1, 2, 99, 100_000, xattrs={"user.a": b"b"}),
+        "d/": Entry(path="d", type="dir", mode=0o1751, uid=7, gid=8, mtime=12_345_678_901),
+        "d/f": Entry(
+            path="d/f",
+            type="file",
+            mode=0o6711,
+            uid=1,
+            gid=2,
+            mtime=99,
+            size=100_000,
+            xattrs={"user.a": b"b"},
+        ),
         "d/g": ("link", "d/f"),
-        "null": Entry("null", "char", 0o666, device=(1, 3)),
-        "pipe": Entry("pipe", "fifo", 0o640),
+        "null": Entry(path="null", type="char", mode=0o666, device=(1, 3)),
+        "pipe": Entry(path="pipe", type="fifo", mode=0o640),
         "l": "d/f",
-        "big": Entry("big", size=3 << 20),
+        "big": Entry(path="big", size=3 << 20),
         "-gone": None,
         "o/": None,
         "o/!": None,

@@ -59,7 +59,7 @@ def layer(*entries: Entry | tuple[str, str]) -> bytes:
     builder = TarBuilder(out)
     for entry in entries:
         if isinstance(entry, tuple):
-            entry = Entry(entry[0], "symlink", 0o777, link=entry[1])
+            entry = Entry(path=entry[0], type="symlink", mode=0o777, link=entry[1])
         builder.add(entry, b"x" * entry.size)
     builder.finish()
     return out.getvalue()
@@ -70,14 +70,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     links = [(f"t/{name}", target) for name, target in LINKS.items()]
     images = {
         "places": layer(
-            Entry("t", "dir", 0o755), Entry("t/dir", "dir", 0o755), Entry("t/file", size=1), *sorted(links)
+            Entry(path="t", type="dir", mode=0o755),
+            Entry(path="t/dir", type="dir", mode=0o755),
+            Entry(path="t/file", size=1),
+            *sorted(links),
         ),
-        "circle": layer(Entry("etc", "dir", 0o755), ("etc/hosts", "hosts")),
+        "circle": layer(Entry(path="etc", type="dir", mode=0o755), ("etc/hosts", "hosts")),
         "leads": layer(
-            Entry("etc", "dir", 0o755), ("etc/hosts", "/etc/nw"), ("etc/resolv.conf", "../run/x/resolv.conf")
+            Entry(path="etc", type="dir", mode=0o755),
+            ("etc/hosts", "/etc/nw"),
+            ("etc/resolv.conf", "../run/x/resolv.conf"),
         ),
-        "linked": layer(Entry("e", "dir", 0o755), ("etc", "e")),
-        "volumes": layer(Entry("t", "dir", 0o755), ("t/dangling", "nowhere")),
+        "linked": layer(Entry(path="e", type="dir", mode=0o755), ("etc", "e")),
+        "volumes": layer(Entry(path="t", type="dir", mode=0o755), ("t/dangling", "nowhere")),
     }
     with busybox_root(tmp_path_factory.mktemp("places")) as root:
         for name, tar in images.items():

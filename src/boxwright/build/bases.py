@@ -94,7 +94,7 @@ class EngineBases:
             if base is None:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:
-            told = self._told(name, full, platform, error)
+            told = self._told(name=name, full=full, platform=platform, error=error)
             self.emit(StepFailed(step, str(told)))
             raise told from error
         self.emit(StepDone(step, time.monotonic() - began))

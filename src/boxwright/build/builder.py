@@ -54,7 +54,7 @@ def build(
     services: Services, registries: Registries, request: BuildRequest, emit: Emit = ignore
 ) -> BuildResult:
     """Build an image. Raises BuildFailed (with the cause), Cancelled, RequestInvalid, ReferenceInvalid."""
-    return Building(services, registries, request, emit).run()
+    return Building(services=services, registries=registries, request=request, emit=emit).run()
 
 
 class Building:
@@ -71,7 +71,9 @@ class Building:
         self._lease_lock = threading.Lock()
         self._flights = Flights(services.root)
         self._cache = StepCache(services.db)
-        self._bases = EngineBases(services.images_store, registries, self.emit, request.pull)
+        self._bases = EngineBases(
+            images=services.images_store, registries=registries, emit=self.emit, pull=request.pull
+        )
         self._wanted = wanted_outputs(
             request.outputs, [_normal(tag) for tag in request.tags], len(request.platforms)
         )
@@ -92,7 +94,9 @@ class Building:
     def run(self) -> BuildResult:
         """All of it."""
         try:
-            with open_inputs(self.services, self.request, self.emit, self._hold_workspace) as self._inputs:
+            with open_inputs(
+                services=self.services, request=self.request, emit=self.emit, hold=self._hold_workspace
+            ) as self._inputs:
                 self._filename, self._source = self._inputs.shown, self._inputs.dockerfile.data
                 return self._built()
         except (Cancelled, RequestInvalid):
@@ -128,14 +132,27 @@ class Building:
         solver.solve(targets)
         exported = self._export(plans, solver)
         reports = [r for r in solver.reports(targets) if not r.vertex.hidden]
-        steps = tuple(StepResult(r.vertex.name, r.cached, r.seconds, r.tree.bytes, r.reason) for r in reports)
+        steps = tuple(
+            StepResult(
+                name=r.vertex.name, cached=r.cached, seconds=r.seconds, bytes=r.tree.bytes, reason=r.reason
+            )
+            for r in reports
+        )
         duration = time.monotonic() - self._began
         warnings = tuple(self._warnings)
         if exported is None:
-            return BuildResult("", "", (), steps, duration, warnings)
+            return BuildResult(
+                image_id="", target="", names=(), steps=steps, duration=duration, warnings=warnings
+            )
         descriptor = {"mediaType": exported.media_type, "digest": exported.target, "size": exported.size}
         return BuildResult(
-            exported.image_id, exported.target, self._wanted.names, steps, duration, warnings, descriptor
+            image_id=exported.image_id,
+            target=exported.target,
+            names=self._wanted.names,
+            steps=steps,
+            duration=duration,
+            warnings=warnings,
+            descriptor=descriptor,
         )
 
     def _check(self, platform: Platform) -> None:
@@ -166,7 +183,14 @@ class Building:
         ranges = [warning.location] if warning.location else []
         excerpt = render_excerpt(self._filename, self._source, ranges) if ranges else ""
         self.emit(
-            BuildWarning(warning.rule, warning.message, line, warning.url, warning.description, excerpt)
+            BuildWarning(
+                rule=warning.rule,
+                message=warning.message,
+                line=line,
+                url=warning.url,
+                description=warning.description,
+                excerpt=excerpt,
+            )
         )
 
     def _plan(self, platform: Platform, several: bool) -> Plan:
@@ -222,11 +246,11 @@ class Building:
             self.emit(StepDone(step, time.monotonic() - began))
         if wanted.files:
             write_outputs(
-                self,
-                wanted.files,
-                [(plan, solver.report(plan.target).tree) for plan in plans],
-                exported,
-                wanted.names,
+                building=self,
+                outputs=wanted.files,
+                solved=[(plan, solver.report(plan.target).tree) for plan in plans],
+                exported=exported,
+                names=wanted.names,
             )
         for push in wanted.pushes:
             for name in push.names:
@@ -240,7 +264,7 @@ class Building:
         self.emit(StepStarted(step, f"pushing {name}"))
 
         def told(what: str, current: int, total: int) -> None:
-            self.emit(StepStatus(step, what, current, total, done=current >= total))
+            self.emit(StepStatus(step=step, id=what, current=current, total=total, done=current >= total))
 
         try:
             desc = self._registries.push(name, push.compression, push.level, told)
@@ -253,7 +277,7 @@ class Building:
 
     def _images(self, plans: Sequence[Plan], solver: Solver, step: str) -> Exported:
         exporter = Exporter(self.services.images_store, self._cache, stamp=self.stamp, epoch=self._epoch)
-        made = [self._image(exporter, plan, solver, step) for plan in plans]
+        made = [self._image(exporter=exporter, plan=plan, solver=solver, step=step) for plan in plans]
         exported = made[0]
         if len(made) > 1:
             from boxwright.build.outputs import make_index
@@ -296,15 +320,15 @@ class Building:
     def step(self, vertex: Vertex) -> StepContext:
         """The world as this vertex's operation sees it."""
         return StepContext(
-            vertex,
-            self.services,
-            self._lease,
-            self.emit,
-            self.cancel,
-            self._sandbox,
-            self._inputs.contexts,
-            self._fetch,
-            self._context_read,
+            vertex=vertex,
+            services=self.services,
+            lease=self._lease,
+            emit=self.emit,
+            cancel=self.cancel,
+            sandbox=self._sandbox,
+            contexts=self._inputs.contexts,
+            fetch=self._fetch,
+            context_read=self._context_read,
         )
 
     def _context_read(self, count: int) -> None:
@@ -314,7 +338,7 @@ class Building:
         if first:
             step = "internal context"
             self.emit(StepStarted(step, "[internal] load build context"))
-            self.emit(StepStatus(step, "transferring context", count, count, done=True))
+            self.emit(StepStatus(step=step, id="transferring context", current=count, total=count, done=True))
             self.emit(StepDone(step, 0.0))
 
     def _fetch(self, missing: Sequence[DiffID], ctx: StepContext) -> None:
@@ -415,12 +439,12 @@ def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
     given = {n: v for n, v in request.build_args.items() if n in PROXY_NAMES}
     proxies = {**both_spellings(settings.proxies), **both_spellings(given)}
     return Sandbox(
-        proxies,
-        {s.id: s for s in request.secrets},
-        request.ssh,
-        trust,
-        request.untrusted,
-        _users(request.userns),
+        proxies=proxies,
+        secrets={s.id: s for s in request.secrets},
+        ssh=request.ssh,
+        trust_host_ca=trust,
+        untrusted=request.untrusted,
+        users=_users(request.userns),
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """The answer of the cache: the layers of the record and what else it keeps."""
 
@@ -32,7 +32,7 @@ class Hit:
     created: float  # unix seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """A whole record, as `why` and the tools read it. `created` and `last_used` are unix seconds."""
 
@@ -125,7 +125,14 @@ class StepCache:
             layers = row[0].split()
             if not self.present(layers):
                 return None
-        return Hit(key, tuple(map(DiffID.parse, layers)), json.loads(row[1]), row[2], row[3], row[4])
+        return Hit(
+            key=key,
+            layers=tuple(map(DiffID.parse, layers)),
+            result=json.loads(row[1]),
+            bytes=row[2],
+            seconds=row[3],
+            created=row[4],
+        )
 
     def present(self, layers: Iterable[object]) -> bool:
         """Whether all these layers are in the store."""
@@ -211,16 +218,16 @@ class StepCache:
 def _record(row: Sequence[Any]) -> StepRecord:
     key, lineage, kind, name, parts, layers, result, size, seconds, created, last_used, uses = row
     return StepRecord(
-        key,
-        lineage,
-        kind,
-        name,
-        json.loads(parts),
-        tuple(map(DiffID.parse, layers.split())),
-        json.loads(result),
-        size,
-        seconds,
-        created,
-        last_used,
-        uses,
+        key=key,
+        lineage=lineage,
+        kind=kind,
+        name=name,
+        ingredients=json.loads(parts),
+        layers=tuple(map(DiffID.parse, layers.split())),
+        result=json.loads(result),
+        bytes=size,
+        seconds=seconds,
+        created=created,
+        last_used=last_used,
+        uses=uses,
     )

@@ -40,7 +40,7 @@ def write_directory(view: LayersView, top: Path) -> list[str]:
                 directories.append(node)
             else:
                 root.remove_tree(node.path)
-                _entry(root, view, node, first)
+                _entry(root=root, view=view, node=node, first=first)
         for node in reversed(directories):
             fd = root.open(node.path, _DIRECTORY)
             try:

@@ -54,7 +54,7 @@ class OpExecution:
         if isinstance(op, CopyOp):
             from boxwright.build.ops.place import place
 
-            return place(op, inputs, selection, ctx)
+            return place(op=op, inputs=inputs, selection=selection, ctx=ctx)
         if isinstance(op, WorkdirOp):
             from boxwright.build.ops.workdir import make_workdir
 

@@ -52,7 +52,7 @@ class Exporter:
         self, plan: Plan, tree: Tree, tree_of: Callable[[Vertex], Tree], annotations: Mapping[str, str]
     ) -> Exported | None:
         """The image, if the same one was made before and is still here."""
-        hit = self._cache.find(self._key(plan, tree, tree_of, annotations))
+        hit = self._cache.find(self._key(plan=plan, tree=tree, tree_of=tree_of, annotations=annotations))
         if hit is None:
             return None
         row = self._row(str(hit.result.get("target", "")))
@@ -67,16 +67,29 @@ class Exporter:
         parent: str = "",
     ) -> Exported:
         """Compose and register the image. The caller's lease holds its layers."""
-        key = self._key(plan, tree, tree_of, annotations)
+        key = self._key(plan=plan, tree=tree, tree_of=tree_of, annotations=annotations)
         hit = self._cache.find(key)
         at = hit.created if hit is not None else time.time()
-        config = self._config(plan, tree, tree_of, self._stamp(at))
+        config = self._config(plan=plan, tree=tree, tree_of=tree_of, fallback=self._stamp(at))
         row = self._images.create(config, parent=parent, annotations=dict(annotations))
         if hit is None:
             now = time.time()
             result = {"target": row.target, "image_id": row.image_id}
             self._cache.add(
-                StepRecord(key, "", KIND, "exporting to image", {}, tree.layers, result, 0, 0.0, at, now, 1)
+                StepRecord(
+                    key=key,
+                    lineage="",
+                    kind=KIND,
+                    name="exporting to image",
+                    ingredients={},
+                    layers=tree.layers,
+                    result=result,
+                    bytes=0,
+                    seconds=0.0,
+                    created=at,
+                    last_used=now,
+                    uses=1,
+                )
             )
         return _exported(row, False)
 
@@ -119,7 +132,10 @@ class Exporter:
             [tree_of(d.vertex).created if d.vertex is not None else "" for d in plan.drafts], fallback
         )
         entries = [
-            HistoryEntry(at, d.created_by, "", COMMENT, d.vertex is None) for at, d in zip(times, plan.drafts)
+            HistoryEntry(
+                created=at, created_by=d.created_by, author="", comment=COMMENT, empty_layer=d.vertex is None
+            )
+            for at, d in zip(times, plan.drafts)
         ]
         created = times[-1] if times else fallback if plan.base is None else plan.base.created or fallback
         extra = dict(plan.base.extra) if plan.base is not None else {}
@@ -134,13 +150,13 @@ class Exporter:
         ):
             extra.pop(key, None)
         return ImageConfig(
-            plan.platform,
-            tree.layers,
-            (*plan.base_history, *entries),
-            plan.config,
-            created,
-            plan.author,
-            extra,
+            platform=plan.platform,
+            diff_ids=tree.layers,
+            history=(*plan.base_history, *entries),
+            config=plan.config,
+            created=created,
+            author=plan.author,
+            extra=extra,
         )
 
 
@@ -155,4 +171,6 @@ def fill(times: Sequence[str], fallback: str) -> list[str]:
 
 
 def _exported(row: ImageRow, reused: bool) -> Exported:
-    return Exported(row.image_id, row.target, row.media_type, row.size, reused)
+    return Exported(
+        image_id=row.image_id, target=row.target, media_type=row.media_type, size=row.size, reused=reused
+    )

@@ -29,7 +29,7 @@ class GitRefInvalid(Invalid):
     """A word names a Git repository in a way that cannot be understood."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitRef:
     """A repository, and what is wanted of it. `ref` '' is the default branch."""
 
@@ -83,14 +83,14 @@ def parse_git(word: str) -> GitRef | None:
         raise GitRefInvalid(f"invalid mtime value: {mtime}")
     keep = _flag(values, "keep-git-dir")
     return GitRef(
-        base,
-        wanted or ref,
-        subdir,
-        values.get("checksum", "") or values.get("commit", ""),
-        keep,
-        _flag(values, "submodules") is not False,
-        mtime,
-        bool(_flag(values, "fetch-by-commit")),
+        remote=base,
+        ref=wanted or ref,
+        subdir=subdir,
+        checksum=values.get("checksum", "") or values.get("commit", ""),
+        keep_git_dir=keep,
+        submodules=_flag(values, "submodules") is not False,
+        mtime=mtime,
+        fetch_by_commit=bool(_flag(values, "fetch-by-commit")),
     )
 
 

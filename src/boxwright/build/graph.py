@@ -136,7 +136,7 @@ class BaseOp:
         return False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Vertex:
     """An operation with its inputs. `name` is what people see (``[build 2/5] RUN make``); everything after
     `id` is for people and does not decide the result."""
@@ -175,7 +175,7 @@ class Graph:
         identity = json_digest(body)
         found = self._known.get(identity)
         if found is None:
-            found = Vertex(op, tuple(inputs), identity, fresh, settled, **shown)
+            found = Vertex(op=op, inputs=tuple(inputs), id=identity, fresh=fresh, settled=settled, **shown)
             self._known[identity] = found
         return found
 

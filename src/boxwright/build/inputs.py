@@ -39,7 +39,7 @@ class DockerfileMissing(NotFound):
     """There is no Dockerfile where it was looked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """Open for the length of the build. `contexts` by name, '' being the build context; `images` are named
     contexts that are images. `project` names what is built."""
@@ -72,7 +72,7 @@ def open_inputs(
     keep = keeps_metadata(services, request)
     cache = services.root / "cache" / "context" if request.stream is None and not request.remote else None
     with ExitStack() as stack:
-        fetched = Fetched(services, request, emit, stack, hold)
+        fetched = Fetched(services=services, request=request, emit=emit, stack=stack, hold=hold)
         directory, data, path = _locate(request, fetched)
         shown = _shown(path, directory)
         dockerfile = _parsed(data, shown, emit)
@@ -100,7 +100,14 @@ def open_inputs(
         place = request.remote or (directory.resolve() if directory and request.stream is None else "-")
         identity = f"{place}\0{request.dockerfile if request.remote else path or '-'}"
         project = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        yield Inputs(dockerfile, shown, contexts, images, project, keep)
+        yield Inputs(
+            dockerfile=dockerfile,
+            shown=shown,
+            contexts=contexts,
+            images=images,
+            project=project,
+            keep_metadata=keep,
+        )
 
 
 def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes, Path | None]:
@@ -202,13 +209,18 @@ class Fetched:
         from boxwright.build.ops.git import Git, GitOp
 
         op = GitOp(
-            repository.url,
-            repository.ref,
-            repository.checksum,
-            bool(repository.keep_git_dir),
-            repository.submodules,
+            url=repository.url,
+            ref=repository.ref,
+            checksum=repository.checksum,
+            keep_git_dir=bool(repository.keep_git_dir),
+            submodules=repository.submodules,
         )
-        git = Git(op, self._services.settings, {s.id: s for s in self._request.secrets}, self._request.ssh)
+        git = Git(
+            op=op,
+            settings=self._services.settings,
+            secrets={s.id: s for s in self._request.secrets},
+            ssh=self._request.ssh,
+        )
         import shutil
 
         top = self._workspace("git") / "context"
@@ -304,7 +316,7 @@ def _checked(data: bytes, path: Path) -> bytes:
 def _parsed(data: bytes, shown: str, emit: Emit) -> Dockerfile:
     step = "internal dockerfile"
     emit(StepStarted(step, f"[internal] load build definition from {shown}"))
-    emit(StepStatus(step, "transferring dockerfile", len(data), len(data), done=True))
+    emit(StepStatus(step=step, id="transferring dockerfile", current=len(data), total=len(data), done=True))
     try:
         dockerfile = parse(data, filename=shown)
     except DockerfileError as error:

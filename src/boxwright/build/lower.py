@@ -78,7 +78,7 @@ def _workdir(planner: Planner, state: StageState, step: ins.Workdir) -> None:
 
 
 def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
-    return [CopyPart("inline", content.path, data=content.data) for content in step.contents]
+    return [CopyPart(origin="inline", source=content.path, data=content.data) for content in step.contents]
 
 
 def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
@@ -86,24 +86,24 @@ def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
     keep = planner.options.keep_metadata
     if not step.from_:
         _check_local(step.sources)
-        parts = [CopyPart("context", source, keep_times=keep) for source in step.sources]
+        parts = [CopyPart(origin="context", source=source, keep_times=keep) for source in step.sources]
     elif step.from_.lower() in {name.lower() for name in planner.options.local_contexts}:
         parts = [
-            CopyPart("context", source, context=step.from_.lower(), keep_times=keep)
+            CopyPart(origin="context", source=source, context=step.from_.lower(), keep_times=keep)
             for source in step.sources
         ]
     else:
         inputs = [planner.source(step.from_, state, step.location)]
-        parts = [CopyPart("input", source, input=1, keep_times=True) for source in step.sources]
+        parts = [CopyPart(origin="input", source=source, input=1, keep_times=True) for source in step.sources]
     op = CopyOp(
-        (*parts, *_inline(step)),
-        destination(state, step.dest),
-        step.chown,
-        step.chmod,
-        step.link,
-        step.parents,
-        step.excludes,
-        planner.options.epoch,
+        parts=(*parts, *_inline(step)),
+        dest=destination(state, step.dest),
+        chown=step.chown,
+        chmod=step.chmod,
+        link=step.link,
+        parents=step.parents,
+        excludes=step.excludes,
+        epoch=planner.options.epoch,
     )
     vertex = planner.add_step(state, op, inputs, step, shown_text(step))
     state.note(step, vertex)
@@ -139,14 +139,14 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
         if source not in remote:
             parts.append(
                 CopyPart(
-                    "context",
-                    source,
+                    origin="context",
+                    source=source,
                     unpack=step.unpack is not False,
                     keep_times=planner.options.keep_metadata,
                 )
             )
             continue
-        op, part = remote_op(source, step, planner.options.epoch, len(inputs) + 1)
+        op, part = remote_op(source=source, step=step, epoch=planner.options.epoch, position=len(inputs) + 1)
         shown = f"ADD {source}"
         fetched = planner.graph.vertex(
             op,
@@ -159,14 +159,14 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
         inputs.append(fetched)
         parts.append(part)
     copy = CopyOp(
-        (*parts, *_inline(step)),
-        destination(state, step.dest),
-        step.chown,
-        step.chmod,
-        step.link,
-        False,
-        step.excludes,
-        planner.options.epoch,
+        parts=(*parts, *_inline(step)),
+        dest=destination(state, step.dest),
+        chown=step.chown,
+        chmod=step.chmod,
+        link=step.link,
+        parents=False,
+        excludes=step.excludes,
+        epoch=planner.options.epoch,
     )
     vertex = planner.add_step(state, copy, inputs, step, shown_text(step))
     state.note(step, vertex)
@@ -190,7 +190,9 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
         raise DockerfileError("arguments are required: RUN [] names no program")
     env, args = state.scope.exec_env()
     inputs: list[Vertex] = []
-    mounts = tuple(_mount(planner, state, step, mount, inputs) for mount in step.mounts)
+    mounts = tuple(
+        _mount(planner=planner, state=state, step=step, mount=mount, inputs=inputs) for mount in step.mounts
+    )
     op = ExecOp(
         argv=argv,
         env=tuple(env.items()),
@@ -252,8 +254,8 @@ def _mount(
     else:
         # The part of the context that is mounted becomes a tree of its own first: filtered, and content-keyed.
         keep = planner.options.keep_metadata
-        part = CopyPart("context", source, context=mount.from_.lower(), keep_times=keep)
-        op = CopyOp((part,), source, epoch=planner.options.epoch)
+        part = CopyPart(origin="context", source=source, context=mount.from_.lower(), keep_times=keep)
+        op = CopyOp(parts=(part,), dest=source, epoch=planner.options.epoch)
         inputs.append(
             planner.graph.vertex(
                 op,

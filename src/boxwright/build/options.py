@@ -182,4 +182,4 @@ def _secrets(value: Any) -> tuple[Any, ...]:
 def _outputs(value: Any) -> tuple[Output, ...]:
     from boxwright.spec.arguments import several
 
-    return several("outputs", value, Output, parse_output)
+    return several(name="outputs", value=value, kind=Output, parse=parse_output)

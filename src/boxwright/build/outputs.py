@@ -87,7 +87,7 @@ def wanted_outputs(outputs: Sequence[Output], names: Sequence[str], platforms: i
     if sum(_is_stdout(output) for output in files) > 1:
         raise RequestInvalid("only one output can be written to standard output")
     in_store = any(o.type in ("image", "registry") or (o.type == "docker" and not o.dest) for o in outputs)
-    return Wanted(in_store, tuple(kept), tuple(pushes), tuple(files))
+    return Wanted(store=in_store, names=tuple(kept), pushes=tuple(pushes), files=tuple(files))
 
 
 def names_of(output: Output) -> tuple[str, ...]:
@@ -168,7 +168,9 @@ def write_outputs(
     for output in outputs:
         if output.type in ("oci", "docker"):
             assert exported is not None
-            _archive(building.services, output, exported, names_of(output) or names)
+            _archive(
+                services=building.services, output=output, exported=exported, names=names_of(output) or names
+            )
             continue
         split = _flag(output, "platform-split", len(solved) > 1)
         trees = [
@@ -199,7 +201,9 @@ def make_index(services: Services, made: Sequence[Exported], platforms: Sequence
     with services.store.committing():
         desc = services.store.put(index.raw, index.media_type)
         row = services.images_store.add(desc)
-    return Exported(row.image_id, row.target, row.media_type, row.size, False)
+    return Exported(
+        image_id=row.image_id, target=row.target, media_type=row.media_type, size=row.size, reused=False
+    )
 
 
 def _archive(services: Services, output: Output, exported: Exported, names: Sequence[str]) -> None:
@@ -214,14 +218,14 @@ def _archive(services: Services, output: Output, exported: Exported, names: Sequ
         source = LocalTarget(services.images_store, lease)
         if not _flag(output, "tar", True):
             layout = Layout(Path(output.dest), create=True)
-            desc = copy(source, exported.target, layout, "")
+            desc = copy(source=source, source_name=exported.target, sink=layout, sink_name="")
             # In a layout a name is a tag; the repository is the directory.
             for tag in dict.fromkeys(Reference.parse(name).tag for name in names) or [""]:
                 layout.tag(tag, desc)
             return
         with _sink(output.dest) as out:
             archive = ArchiveSink(out, platform=services.images_store.default_platform)
-            desc = copy(source, exported.target, archive, "", jobs=1)
+            desc = copy(source=source, source_name=exported.target, sink=archive, sink_name="", jobs=1)
             for name in names or [""]:
                 archive.tag(name, desc)
             archive.close()
@@ -256,7 +260,7 @@ def _tar(trees: Sequence[tuple[str, LayersView]], sink: BinaryIO) -> None:
     builder = TarBuilder(sink)
     for directory, view in trees:
         if directory:
-            builder.add(Entry(directory, "dir", 0o755))
+            builder.add(Entry(path=directory, type="dir", mode=0o755))
         _tree(builder, directory + "/" if directory else "", view)
     builder.finish()
 
@@ -271,19 +275,29 @@ def _tree(builder: TarBuilder, prefix: str, view: LayersView) -> None:
         path = prefix + node.path
         known = first.setdefault(node.identity, path) if node.type == "file" and node.links > 1 else path
         if known != path:
-            builder.add(Entry(path, "hardlink", node.mode, node.uid, node.gid, node.mtime, link=known))
+            builder.add(
+                Entry(
+                    path=path,
+                    type="hardlink",
+                    mode=node.mode,
+                    uid=node.uid,
+                    gid=node.gid,
+                    mtime=node.mtime,
+                    link=known,
+                )
+            )
             continue
         entry = Entry(
-            path,
-            node.type,
-            node.mode,
-            node.uid,
-            node.gid,
-            node.mtime,
-            node.size,
-            node.link,
-            node.device,
-            node.xattrs,
+            path=path,
+            type=node.type,
+            mode=node.mode,
+            uid=node.uid,
+            gid=node.gid,
+            mtime=node.mtime,
+            size=node.size,
+            link=node.link,
+            device=node.device,
+            xattrs=node.xattrs,
         )
         if node.type == "file" and node.size:
             with view.open(node) as content:

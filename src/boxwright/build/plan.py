@@ -56,7 +56,7 @@ class Bases(Protocol):
         raises."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
     """What the caller decides, beside the Dockerfile."""
 
@@ -81,7 +81,7 @@ class PlanOptions:
     project: str = ""  # names what is built, for `why`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to solve, and what to make of the result."""
 
@@ -120,15 +120,15 @@ class Planner:
         self._globals = self._global_scope(target)
         state = self.stage(target)
         return Plan(
-            state.tree,
-            state.platform,
-            state.final_config(self.options.labels),
-            state.author,
-            state.base_history(),
-            tuple(state.drafts),
-            state.base,
-            state.parent,
-            frozenset(self.unset),
+            target=state.tree,
+            platform=state.platform,
+            config=state.final_config(self.options.labels),
+            author=state.author,
+            base_history=state.base_history(),
+            drafts=tuple(state.drafts),
+            base=state.base,
+            parent=state.parent,
+            unset=frozenset(self.unset),
         )
 
     @contextmanager
@@ -192,7 +192,12 @@ class Planner:
             return self.stage(by_name, location).tree
         if name.lower() == "scratch":
             return self.scratch()
-        return self.image(self.options.image_contexts.get(name, name), user.platform, f"FROM {name}", user)[0]
+        return self.image(
+            name=self.options.image_contexts.get(name, name),
+            platform=user.platform,
+            shown=f"FROM {name}",
+            state=user,
+        )[0]
 
     # --- stages --------------------------------------------------------------------------------
 
@@ -218,7 +223,7 @@ class Planner:
         with self._located(stage.location):
             name, platform = self._from_words(stage.from_)
             shown = stage.name or (f"stage-{stage.index}" if len(self.stages) > 1 else "")
-            state = StageState(stage.index, shown, platform, self.scratch())
+            state = StageState(index=stage.index, name=shown, platform=platform, tree=self.scratch())
             below = None if name.lower() in self._context_names() else self._base_stage(name, stage.index)
             base = self.stage(below, stage.location) if below is not None else None
             triggers: list[str] = []
@@ -229,7 +234,7 @@ class Planner:
             elif name.lower() == "scratch" and name.lower() not in self._context_names():
                 state.take_scratch()
             else:
-                triggers = self._take_image(state, stage, name, counted)
+                triggers = self._take_image(state=state, stage=stage, name=name, counted=counted)
         inherited = self._triggers(triggers, stage)
         if base is not None or not state.total:
             state.total = _makes_layer([*inherited, *stage.instructions])
@@ -249,7 +254,9 @@ class Planner:
         name = self.options.image_contexts.get(name.lower(), name)
         base = self._base(name, state.platform, self.stages[: stage.index])
         if base.config.platform.os:
-            found = check_base_platform(name, state.platform, base.config.platform, stage.location)
+            found = check_base_platform(
+                image=name, expected=state.platform, actual=base.config.platform, location=stage.location
+            )
             self.warnings += [(found, stage.from_.comments)] if found is not None else []
         triggers = [str(t) for t in base.config.config.get("OnBuild") or ()]
         state.total = 1 + counted + _makes_layer(self._triggers(triggers, stage))

@@ -72,10 +72,16 @@ class EngineRegistries:
                 hint=error.hint
                 or f"`boxwright search {reference.familiar_name}` may find it under another name",
             ) from error
-        manifest = _manifest(remote, target, platform, str(reference))
+        manifest = _manifest(source=remote, desc=target, platform=platform, name=str(reference))
         config = ImageConfig.parse(_read(remote, manifest.config)).on_host()
         pinned = f"{reference.name}:{reference.tag}@{target.digest}" if reference.tag else str(reference)
-        return Base(str(reference), str(target.digest), config, str(manifest.config.digest), pinned)
+        return Base(
+            name=str(reference),
+            digest=str(target.digest),
+            config=config,
+            image_id=str(manifest.config.digest),
+            pinned=pinned,
+        )
 
     def pull(self, name: str, platform: Platform, emit: Told) -> None:
         """See Registries; the image gets its tag too, so that the next build finds it here."""

@@ -40,8 +40,15 @@ def remote_op(
 
         keep = repository.keep_git_dir if step.keep_git_dir is None else step.keep_git_dir
         checksum = step.checksum or repository.checksum
-        op = GitOp(repository.url, repository.ref, checksum, bool(keep), repository.submodules, epoch)
-        return op, CopyPart("input", f"/{repository.subdir.strip('/')}/.", input=position)
+        op = GitOp(
+            url=repository.url,
+            ref=repository.ref,
+            checksum=checksum,
+            keep_git_dir=bool(keep),
+            submodules=repository.submodules,
+            epoch=epoch,
+        )
+        return op, CopyPart(origin="input", source=f"/{repository.subdir.strip('/')}/.", input=position)
     from boxwright.build.ops.http import HttpOp, file_name
 
     if step.checksum and not step.checksum.startswith(("sha256:", "sha512:")):
@@ -50,5 +57,10 @@ def remote_op(
         )
     name = file_name(source)
     return HttpOp(source, step.checksum, epoch), CopyPart(
-        "input", f"/{name}", input=position, unpack=step.unpack is True, mode=0o600, keep_times=True
+        origin="input",
+        source=f"/{name}",
+        input=position,
+        unpack=step.unpack is True,
+        mode=0o600,
+        keep_times=True,
     )

@@ -90,7 +90,9 @@ class Scope:
 
     def fork(self) -> Scope:
         """The scope of a stage that is built on this one."""
-        return Scope(dict(self.values), dict(self.env), dict(self.args), set(self.from_arg))
+        return Scope(
+            values=dict(self.values), env=dict(self.env), args=dict(self.args), from_arg=set(self.from_arg)
+        )
 
 
 def arg_value(arg: ArgValue, build_args: Mapping[str, str], outer: Mapping[str, str]) -> str | None:

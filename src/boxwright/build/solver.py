@@ -60,7 +60,7 @@ class Host(Protocol):
         """This thread is done with the store."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """How one step went. `reason` says why it was a hit or a miss, when that was asked for."""
 
@@ -135,7 +135,7 @@ class Solver:
 
     def _recorded(self, vertex: Vertex) -> StepReport | None:
         if vertex.settled is not None:
-            return StepReport(vertex, vertex.settled, True, 0.0)
+            return StepReport(vertex=vertex, tree=vertex.settled, cached=True, seconds=0.0)
         if vertex.fresh or vertex.op.reads == "remote" or any(v.id not in self._memo for v in vertex.inputs):
             return None
         trees = [self.report(v).tree for v in vertex.inputs]
@@ -147,7 +147,11 @@ class Solver:
                 return None
             selection = self._select(vertex, trees, self._host.execution(vertex))
         hit = self._cache.find(step_keys(vertex, trees, selection)[0])
-        return self._hit(vertex, trees, selection, hit, also) if hit is not None else None
+        return (
+            self._hit(vertex=vertex, trees=trees, selection=selection, hit=hit, also=also)
+            if hit is not None
+            else None
+        )
 
     def _select(self, vertex: Vertex, trees: Sequence[Tree], execution: Execution) -> Selection | None:
         """What a content-keyed step reads; looked up once."""
@@ -166,7 +170,9 @@ class Solver:
         layers = (*trees[0].layers, *hit.layers) if vertex.op.independent else hit.layers
         tree = Tree(layers, self._host.stamp(hit.created), hit.bytes)
         reason = self._explain(vertex, trees, selection, hit) if self._explain else ""
-        return StepReport(vertex, tree, True, 0.0, (hit.key, *also), reason)
+        return StepReport(
+            vertex=vertex, tree=tree, cached=True, seconds=0.0, keys=(hit.key, *also), reason=reason
+        )
 
     def _announce(self, report: StepReport) -> None:
         slot = self._memo.setdefault(report.vertex.id, _Slot())
@@ -273,7 +279,14 @@ class Solver:
         if independent:
             base = self._wait(vertex.inputs[0])
             tree = Tree((*base.layers, *report.tree.layers), report.tree.created, report.tree.bytes)
-            report = StepReport(vertex, tree, report.cached, report.seconds, report.keys, report.reason)
+            report = StepReport(
+                vertex=vertex,
+                tree=tree,
+                cached=report.cached,
+                seconds=report.seconds,
+                keys=report.keys,
+                reason=report.reason,
+            )
         return report
 
     def _find_or_run(self, vertex: Vertex, trees: Sequence[Tree]) -> StepReport:
@@ -283,16 +296,22 @@ class Solver:
             return self._local(vertex, trees, execution)
         selection = self._select(vertex, trees, execution) if op.reads == "remote" else None
         keys = step_keys(vertex, trees, selection)
-        if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[0])):
+        if not vertex.fresh and (
+            report := self._held(vertex=vertex, trees=trees, selection=selection, key=keys[0])
+        ):
             return report
         if op.reads == "input":
             selection = self._select(vertex, trees, execution)
             keys = step_keys(vertex, trees, selection)
-            if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
+            if not vertex.fresh and (
+                report := self._held(vertex=vertex, trees=trees, selection=selection, key=keys[-1])
+            ):
                 self._cache.alias(keys[-1], keys[0], vertex.lineage)
                 return report
         with self._host.alone(keys[-1]):
-            if not vertex.fresh and (report := self._held(vertex, trees, selection, keys[-1])):
+            if not vertex.fresh and (
+                report := self._held(vertex=vertex, trees=trees, selection=selection, key=keys[-1])
+            ):
                 return report
             return self._run(vertex, trees, selection, execution)
 
@@ -304,7 +323,9 @@ class Solver:
         with self._host.alone(also):
             if not vertex.fresh and self._cache.known(also):
                 key = step_keys(vertex, trees, selection)[0]
-                if report := self._held(vertex, trees, selection, key, (also,)):
+                if report := self._held(
+                    vertex=vertex, trees=trees, selection=selection, key=key, also=(also,)
+                ):
                     return report
             return self._run(vertex, trees, selection, execution, (also,))
 
@@ -321,7 +342,11 @@ class Solver:
         if hit is None:
             return None
         self._host.hold(hit.layers)
-        return self._hit(vertex, trees, selection, hit, also) if self._cache.present(hit.layers) else None
+        return (
+            self._hit(vertex=vertex, trees=trees, selection=selection, hit=hit, also=also)
+            if self._cache.present(hit.layers)
+            else None
+        )
 
     def _run(
         self,
@@ -344,22 +369,27 @@ class Solver:
         layers = (*base, *outcome.added)
         keys = step_keys(vertex, trees, selection)
         record = StepRecord(
-            keys[-1],
-            vertex.lineage,
-            vertex.op.kind,
-            vertex.name,
-            ingredients(vertex, trees, selection),
-            layers,
-            outcome.detail,
-            outcome.bytes,
-            seconds,
-            at,
-            time.time(),
-            1,
+            key=keys[-1],
+            lineage=vertex.lineage,
+            kind=vertex.op.kind,
+            name=vertex.name,
+            ingredients=ingredients(vertex, trees, selection),
+            layers=layers,
+            result=outcome.detail,
+            bytes=outcome.bytes,
+            seconds=seconds,
+            created=at,
+            last_used=time.time(),
+            uses=1,
         )
         self._cache.add(record, (*keys[:-1], *also))
         return StepReport(
-            vertex, Tree(layers, self._host.stamp(at), outcome.bytes), False, seconds, (), reason
+            vertex=vertex,
+            tree=Tree(layers, self._host.stamp(at), outcome.bytes),
+            cached=False,
+            seconds=seconds,
+            keys=(),
+            reason=reason,
         )
 
 

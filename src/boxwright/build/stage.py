@@ -49,7 +49,7 @@ class Draft:
     vertex: Vertex | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class StageState:
     """Built up instruction by instruction, by one planner, then only read."""
 

@@ -119,7 +119,20 @@ class ArchiveSink:
         return here[position or 0][1] if here else None
 
     def _dir(self, path: str) -> None:
-        self._tar.add(Entry(path, "dir", 0o755, 0, 0, 0, 0, "", (0, 0), {}))
+        self._tar.add(
+            Entry(
+                path=path,
+                type="dir",
+                mode=0o755,
+                uid=0,
+                gid=0,
+                mtime=0,
+                size=0,
+                link="",
+                device=(0, 0),
+                xattrs={},
+            )
+        )
 
     def _file(self, path: str, data: bytes) -> None:
         self._tar.add(_entry(path, len(data)), data)
@@ -155,7 +168,18 @@ class OciArchiveSink(ArchiveSink):
 
 
 def _entry(path: str, size: int) -> Entry:
-    return Entry(path, "file", 0o644, 0, 0, 0, size, "", (0, 0), {})
+    return Entry(
+        path=path,
+        type="file",
+        mode=0o644,
+        uid=0,
+        gid=0,
+        mtime=0,
+        size=size,
+        link="",
+        device=(0, 0),
+        xattrs={},
+    )
 
 
 @dataclass(slots=True)

@@ -76,10 +76,10 @@ class _Unpacker:
         source = self._source
         try:
             self._enter(
-                os.dup(self._root),
-                b"",
-                source.root,
-                source.facts(source.root),
+                fd=os.dup(self._root),
+                path=b"",
+                handle=source.root,
+                facts=source.facts(source.root),
                 existed=os.stat(self._root).st_mtime_ns,
             )
             while self._stack:
@@ -87,9 +87,9 @@ class _Unpacker:
                 for name, child in names:
                     below = source.facts(child)
                     if below.is_dir:
-                        self._dir(fd, path, name, child, below)
+                        self._dir(parent=fd, path=path, name=name, handle=child, facts=below)
                         break
-                    self._other(fd, path, name, child, below)
+                    self._other(parent=fd, path=path, name=name, handle=child, facts=below)
                 else:
                     # Only now: writing names into a directory changes its time, and it may not let its owner write.
                     if existed is None or not facts.implied or (not path and self._overlay):
@@ -129,7 +129,11 @@ class _Unpacker:
                 if not self._as_root:
                     os.chmod(name, 0o700, dir_fd=parent)
         self._enter(
-            os.open(name, _DIR_FLAGS, dir_fd=parent), path + name + b"/", handle, facts, existed=existed
+            fd=os.open(name, _DIR_FLAGS, dir_fd=parent),
+            path=path + name + b"/",
+            handle=handle,
+            facts=facts,
+            existed=existed,
         )
 
     def _other(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
@@ -154,14 +158,14 @@ class _Unpacker:
                 os.close(fd)
         elif kind == stat.S_IFLNK:
             os.symlink(self._source.link(handle), name, dir_fd=parent)
-            self._link_attributes(parent, name, handle, facts)
+            self._link_attributes(parent=parent, name=name, handle=handle, facts=facts)
         elif kind == stat.S_IFIFO or self._as_root:
             try:
                 os.mknod(name, kind | 0o600, facts.rdev, dir_fd=parent)
             except PermissionError:
                 self._first.pop(facts.identity, None)
                 return
-            self._link_attributes(parent, name, handle, facts)
+            self._link_attributes(parent=parent, name=name, handle=handle, facts=facts)
             os.chmod(name, facts.mode & 0o7777, dir_fd=parent)
             os.utime(name, ns=(facts.mtime, facts.mtime), dir_fd=parent, follow_symlinks=False)
 

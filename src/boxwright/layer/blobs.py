@@ -113,9 +113,9 @@ def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_bl
             )
         elif ingest.offset:
             ingest.reset()
-        tee = _Tee(body, ingest, kept, desc)
+        tee = _Tee(body=body, ingest=ingest, kept=kept, desc=desc)
         try:
-            return _receive(layers, tee, ingest, desc, keep_blob)
+            return _receive(layers=layers, tee=tee, ingest=ingest, desc=desc, keep_blob=keep_blob)
         except Corrupt:
             ingest.discard()
             raise
@@ -146,10 +146,10 @@ def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, ke
             writer.pump(open_decompressed(stream))
         except (Corrupt, Invalid) as error:
             # Whose fault it is, the digest tells: bytes damaged on their way are fetched again, a bad layer is not.
-            _check(tee, ingest, desc, error)
+            _check(tee=tee, ingest=ingest, desc=desc, cause=error)
             ingest.discard()
             raise
-        _check(tee, ingest, desc, None)
+        _check(tee=tee, ingest=ingest, desc=desc, cause=None)
         if keep_blob:
             ingest.commit(desc.media_type, desc.digest)
         else:
@@ -182,7 +182,7 @@ def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
         lock = hold_temporary(directory)
         try:
             (directory / "layer.tar").hardlink_to(layers.store.path(digest))
-            summary = finish_index(directory, tree, raw.fileno(), size)
+            summary = finish_index(directory=directory, tree=tree, tar=raw.fileno(), tar_size=size)
             return layers.publish(
                 directory, DiffID(digest.algorithm, digest.hex), "tar", size, summary.bytes, summary.entries
             )

@@ -344,8 +344,8 @@ def compress_layer(
     """The layer as a compressed blob in the store (for 'none' the virtual one); one that is known and here is used."""
     if kind == "none":
         return Descriptor(mt.OCI_LAYER, Digest(layer.diff_id.algorithm, layer.diff_id.hex), layer.tar_size)
-    for desc in known_blobs(layers, layer, kind, level):
+    for desc in known_blobs(layers=layers, layer=layer, kind=kind, level=level):
         if store.size(desc.digest) == desc.size:
             return desc
-    with Compressing(layers, layer, store, kind, level) as body:
+    with Compressing(layers=layers, layer=layer, store=store, kind=kind, level=level) as body:
         return body.finish()

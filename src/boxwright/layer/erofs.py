@@ -209,7 +209,7 @@ def write_index(tree: Tree, tar_size: int, fd: int) -> Summary:
     out = _Output(fd)
     folders_at = (plan.position + BLOCK - 1) // BLOCK
     out.write(_front(plan, folders_at + plan.blocks, tar_blocks))
-    _inodes(plan, out, folders_at, UNIADDR + tar_blocks)
+    _inodes(plan=plan, out=out, folders_at=folders_at, sparse_at=UNIADDR + tar_blocks)
     out.write(bytes(folders_at * BLOCK - out.position))
     for inode in plan.folders:
         if inode in tree.links:
@@ -310,11 +310,11 @@ def _folder(plan: _Plan, folder: int, out: _Output) -> None:
     for name, inode in plan.tree.dirs[folder].items():
         need = 12 + len(name)
         if used + need > BLOCK:
-            out.write(_block(block, nids, mode, used, pack))
+            out.write(_block(block=block, nids=nids, mode=mode, used=used, pack=pack))
             block, used = [], 0
         block.append((name, inode))
         used += need
-    out.write(_block(block, nids, mode, used, pack))
+    out.write(_block(block=block, nids=nids, mode=mode, used=used, pack=pack))
 
 
 def _block(

@@ -203,7 +203,7 @@ class Scanner:
         extended = self._extended
         if extended is not None or self._long_name is not None or self._long_link is not None:
             name, link, size, owner, group, seconds, nanoseconds, xattrs = self._extend(
-                name, link, size, owner, group, seconds
+                name=name, link=link, size=size, uid=owner, gid=group, seconds=seconds
             )
         device_major = device_minor = 0
         if flag == b"\0" and name[-1:] == b"/":  # v7 has no type for directories
@@ -308,24 +308,36 @@ class Scanner:
         if extended is not None and extended.sparse:
             header = header._replace(size=stored if extended.real_size is None else extended.real_size)
             if extended.segments is None:
-                self._map(header, stored, bytearray(), 0)
+                self._map(header=header, stored=stored, text=bytearray(), lines=0)
             else:
-                self._emit_sparse(header, stored, header.offset, extended.segments)
+                self._emit_sparse(
+                    header=header, stored=stored, offset=header.offset, segments=extended.segments
+                )
             return
         segments: array[int] = array("q")
         pax.sparse_block(block, 386, 4, segments)
         header = header._replace(size=pax.octal(block[483:495]))
         if block[482]:
-            self._want(BLOCK, lambda more: self._on_sparse_block(header, stored, segments, more))
+            self._want(
+                BLOCK,
+                lambda more: self._on_sparse_block(
+                    header=header, stored=stored, segments=segments, block=more
+                ),
+            )
         else:
-            self._emit_sparse(header, stored, header.offset, segments)
+            self._emit_sparse(header=header, stored=stored, offset=header.offset, segments=segments)
 
     def _on_sparse_block(self, header: Header, stored: int, segments: array[int], block: bytes) -> None:
         pax.sparse_block(block, 0, 21, segments)
         if block[504]:
-            self._want(BLOCK, lambda more: self._on_sparse_block(header, stored, segments, more))
+            self._want(
+                BLOCK,
+                lambda more: self._on_sparse_block(
+                    header=header, stored=stored, segments=segments, block=more
+                ),
+            )
         else:
-            self._emit_sparse(header, stored, self._data_at, segments)
+            self._emit_sparse(header=header, stored=stored, offset=self._data_at, segments=segments)
 
     def _map(self, header: Header, stored: int, text: bytearray, lines: int) -> None:
         """GNU 1.0: the map fills whole blocks before the data."""
@@ -335,9 +347,14 @@ class Scanner:
             found = lines + block.count(b"\n")
             wanted = pax.sparse_map_lines(text)
             if wanted and found >= wanted:
-                self._emit_sparse(header, stored - len(text), self._data_at, pax.sparse_map(text))
+                self._emit_sparse(
+                    header=header,
+                    stored=stored - len(text),
+                    offset=self._data_at,
+                    segments=pax.sparse_map(text),
+                )
             else:
-                self._map(header, stored, text, found)
+                self._map(header=header, stored=stored, text=text, lines=found)
 
         if len(text) + BLOCK > stored or len(text) >= 4 * pax.LIMIT:
             raise TarInvalid(f"{header.name[:200]!r} has a sparse map that does not end")

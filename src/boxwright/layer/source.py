@@ -314,7 +314,7 @@ class Slice(io.RawIOBase):
 def open_content(source: LayerSource, handle: Any, size: int) -> BinaryIO:
     """A file's content as a stream."""
     fd, offset, owned = source.place(handle)
-    return cast(BinaryIO, io.BufferedReader(Slice(fd, offset, size, owned), 1 << 16))
+    return cast(BinaryIO, io.BufferedReader(Slice(fd=fd, offset=offset, size=size, owned=owned), 1 << 16))
 
 
 def read_content(source: LayerSource, handle: Any, size: int) -> bytes:

@@ -116,7 +116,14 @@ class LayerStore:
 
     def _layer(self, row: tuple[str, Literal["tar", "tree"], int, int, int]) -> Layer:
         diff_id = DiffID.parse(row[0])
-        return Layer(diff_id, row[1], self.path(diff_id), row[2], row[3], row[4])
+        return Layer(
+            diff_id=diff_id,
+            kind=row[1],
+            path=self.path(diff_id),
+            tar_size=row[2],
+            bytes=row[3],
+            entries=row[4],
+        )
 
     def by_blob(self, digest: Digest) -> Layer | None:
         """The stored layer whose compressed, or virtual, blob has this digest; None when none is known."""
@@ -221,7 +228,9 @@ class LayerStore:
                 "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (str(diff_id), kind, tar_size, content, entries, now, now),
             )
-        return Layer(diff_id, kind, final, tar_size, content, entries)
+        return Layer(
+            diff_id=diff_id, kind=kind, path=final, tar_size=tar_size, bytes=content, entries=entries
+        )
 
     # --- out ---------------------------------------------------------------------------------------
 

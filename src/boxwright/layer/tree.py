@@ -139,11 +139,11 @@ class Tree:
             if self._text > _MOST_TEXT:
                 raise TarInvalid(f"the archive has more than {_MOST_TEXT >> 20} MiB of names and attributes")
         elif header.type is DIR:
-            self._add_dir(path, children, base, header)
+            self._add_dir(path=path, children=children, base=base, header=header)
         elif header.type is HARDLINK:
-            self._add_link(path, children, base, header)
+            self._add_link(path=path, children=children, base=base, header=header)
         else:
-            self._add_other(path, children, base, header)
+            self._add_other(path=path, children=children, base=base, header=header)
 
     # --- the kinds ---------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class Tree:
             if not start and part[:8] == META:
                 number = self._hidden
             assert number is not None
-            number = self._step(number, part, path, make, _MOST_STEPS)
+            number = self._step(number=number, part=part, path=path, make=make, budget=_MOST_STEPS)
             if number is None:
                 return None
             if len(known) >= _CACHED_PATHS:

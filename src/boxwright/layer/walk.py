@@ -64,7 +64,7 @@ class _Walker:
             for shown, name, entry in names:
                 if entry is None:
                     self._builder.put(prefix + shown, FILE, 0, 0, 0, 0, 0)
-                elif self._entry(fd, prefix, shown, name, entry):
+                elif self._entry(fd=fd, prefix=prefix, shown=shown, name=name, entry=entry):
                     break
             else:
                 os.close(self._stack.pop()[0])
@@ -78,7 +78,7 @@ class _Walker:
             self._dir(fd, path, name)
             return True
         else:
-            self._other(fd, prefix, path, name)
+            self._other(parent=fd, prefix=prefix, path=path, name=name)
         return False
 
     def _file(self, parent: int, path: bytes, name: bytes) -> None:

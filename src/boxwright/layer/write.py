@@ -41,7 +41,7 @@ class Sink(Protocol):
     def write(self, data: bytes | memoryview, /) -> object: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One entry of a tar. `path` is relative, without a leading '/' or './'; '' is the root."""
 

@@ -153,7 +153,7 @@ class LayerWriter:
         thread = threading.Thread(target=work, name="layer-store", daemon=True)
         thread.start()
         try:
-            self._read_all(stream, free, full, failures)
+            self._read_all(stream=stream, free=free, full=full, failures=failures)
         finally:
             full.put(None)
             thread.join()
@@ -191,7 +191,9 @@ class LayerWriter:
         if expected is not None and str(expected) != str(diff_id):
             raise LayerMismatch(f"the layer's tar has digest {diff_id}, the image says {expected}")
         with disk_errors(str(self.directory)):
-            summary = finish_index(self.directory, self._tree, self._fd, self.size)
+            summary = finish_index(
+                directory=self.directory, tree=self._tree, tar=self._fd, tar_size=self.size
+            )
             os.fsync(self._fd)
             if self.size >= _DROP_FROM:
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -243,7 +245,7 @@ def finish_index(directory: Path, tree: Tree, tar: int, tar_size: int) -> erofs.
         try:
             os.ftruncate(fd, summary.sparse)
             for source, offset, length in erofs.sparse_parts(tree):
-                copy_range(tar, source, fd, offset, length)
+                copy_range(source=tar, start=source, target=fd, offset=offset, length=length)
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -62,7 +62,7 @@ class Root:
     def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
         """A descriptor (close-on-exec); links are followed inside the tree, the last one too unless O_NOFOLLOW.
         Raises OSError."""
-        return open_in_root(self.fd, _checked(path), flags | os.O_CLOEXEC, mode)
+        return open_in_root(root=self.fd, path=_checked(path), flags=flags | os.O_CLOEXEC, mode=mode)
 
     def stat(self, path: str) -> os.stat_result:
         """What the path leads to. Raises OSError."""
@@ -204,7 +204,7 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
                 break
             if error.errno != errno.EAGAIN:  # a rename somewhere raced with '..': look again
                 raise OSError(error.errno, error.strerror, path) from None
-    return walk_in_root(root, path, flags, mode)
+    return walk_in_root(root=root, path=path, flags=flags, mode=mode)
 
 
 def walk_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:

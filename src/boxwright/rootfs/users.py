@@ -86,7 +86,11 @@ def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> Use
         if added not in (gid, *extra):
             extra.append(added)
     return User(
-        uid, gid, (gid, *extra), entry.home if entry and entry.home else "/", entry.name if entry else ""
+        uid=uid,
+        gid=gid,
+        extra_gids=(gid, *extra),
+        home=entry.home if entry and entry.home else "/",
+        name=entry.name if entry else "",
     )
 
 
@@ -121,7 +125,9 @@ def _lines(tree: Readable, path: str) -> Iterator[list[str]]:
 def _passwd(tree: Readable) -> Iterator[_Passwd]:
     for fields in _lines(tree, _PASSWD):
         fields += [""] * (7 - len(fields))
-        yield _Passwd(fields[0], _number(fields[2]) or 0, _number(fields[3]) or 0, fields[5])
+        yield _Passwd(
+            name=fields[0], uid=_number(fields[2]) or 0, gid=_number(fields[3]) or 0, home=fields[5]
+        )
 
 
 def _groups(tree: Readable) -> Iterator[_Group]:

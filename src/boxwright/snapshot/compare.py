@@ -203,7 +203,7 @@ def build_upper(tree: Path, upper: Path, base: Base, *, move: bool) -> None:
     _copy_status(tree, upper)
     found = differences(tree, base)
     with Lent(tree, 0o700 if move else 0o500) as modes:
-        _fill_upper(found, tree, upper, modes, move)
+        _fill_upper(differences=found, tree=tree, upper=upper, modes=modes, move=move)
 
 
 def _fill_upper(

@@ -89,7 +89,9 @@ def changes(
     with LayersView(below) as view, Lent(upper, 0o500) as modes:
         fd = os.open(upper, _DIRECTORY)
         try:
-            yield from _Comparer(view, owned, modes, frozenset(omit)).directory(fd, "", hidden=False)
+            yield from _Comparer(below=view, owned=owned, modes=modes, omit=frozenset(omit)).directory(
+                fd, "", hidden=False
+            )
         finally:
             os.close(fd)
 
@@ -115,7 +117,7 @@ class _Comparer:
                     found[name] = [Change(f"{path}/{name}", "D")]
         for name in names:
             try:
-                found[name] = self._entry(fd, name, f"{path}/{name}", hidden, new)
+                found[name] = self._entry(parent=fd, name=name, path=f"{path}/{name}", hidden=hidden, new=new)
             except FileNotFoundError:  # a running container removed it meanwhile
                 continue
         return [change for name in sorted(found) for change in found[name]]

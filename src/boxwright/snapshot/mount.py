@@ -193,11 +193,11 @@ def _fsmount(mount: Mount) -> int:
     try:
         with ExitStack() as opened:
             try:
-                _configure(context, "source", mount.source, opened)
+                _configure(context=context, key="source", value=mount.source, opened=opened)
                 for option in mount.options:
                     key, equals, value = option.partition("=")
                     if equals:
-                        _configure(context, key, value, opened)
+                        _configure(context=context, key=key, value=value, opened=opened)
                     elif key not in ("nosuid", "nodev", "noexec"):
                         syscalls.call(syscalls.FSCONFIG, context, _SET_FLAG, key.encode(), None, 0)
                 syscalls.call(syscalls.FSCONFIG, context, _CMD_CREATE, None, None, 0)

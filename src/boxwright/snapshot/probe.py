@@ -152,8 +152,8 @@ def _tiny_index(base: Path) -> None:
 
     with open(base / "layer.tar", "w+b", buffering=0) as tar:
         builder = TarBuilder(tar)
-        builder.add(Entry("dir", "dir", 0o755))
-        builder.add(Entry("dir/file", size=600), b"x" * 600)
+        builder.add(Entry(path="dir", type="dir", mode=0o755))
+        builder.add(Entry(path="dir/file", size=600), b"x" * 600)
         builder.finish()
         tree = Tree()
         scan_file(tar.fileno(), builder.offset, tree)

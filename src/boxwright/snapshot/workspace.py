@@ -81,7 +81,9 @@ def create(
     root: Path, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool = False
 ) -> Workspace:
     """Make the directories, without `state`: the caller finishes with `save`. Raises SnapshotExists, DiskFull."""
-    workspace = Workspace(workspace_path(root, key), writable, volatile, tuple(layers))
+    workspace = Workspace(
+        path=workspace_path(root, key), writable=writable, volatile=volatile, layers=tuple(layers)
+    )
     with disk_errors(str(workspace.path)):
         try:
             workspace.path.mkdir(mode=0o711)
@@ -130,7 +132,13 @@ def load(root: Path, key: str) -> Workspace:
         raise SnapshotMissing(f"there is no tree named {key}") from error
     if kind not in ("write", "view") or lasts not in ("volatile", "durable"):
         raise SnapshotMissing(f"the tree {key} is damaged")
-    return Workspace(path, kind == "write", lasts == "volatile", stack, "sealed" in more)
+    return Workspace(
+        path=path,
+        writable=kind == "write",
+        volatile=lasts == "volatile",
+        layers=stack,
+        sealed="sealed" in more,
+    )
 
 
 def lost(root: Path, key: str, layers: Sequence[DiffID]) -> Workspace | None:
@@ -141,7 +149,7 @@ def lost(root: Path, key: str, layers: Sequence[DiffID]) -> Workspace | None:
         return None
     except SnapshotMissing:
         pass
-    workspace = Workspace(workspace_path(root, key), True, False, tuple(layers))
+    workspace = Workspace(path=workspace_path(root, key), writable=True, volatile=False, layers=tuple(layers))
     with disk_errors(str(workspace.path)):
         workspace.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         make_directory(workspace.rootfs)

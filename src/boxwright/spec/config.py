@@ -45,11 +45,11 @@ class HistoryEntry:
             return str(value.get(key) or "")
 
         return cls(
-            text("created"),
-            text("created_by"),
-            text("author"),
-            text("comment"),
-            bool(value.get("empty_layer")),
+            created=text("created"),
+            created_by=text("created_by"),
+            author=text("author"),
+            comment=text("comment"),
+            empty_layer=bool(value.get("empty_layer")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class HistoryEntry:
         return out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
     """One platform's config. `config` is the container config under Docker's own keys (``Env``, ``Cmd``, …),
     kept as plain JSON so that nothing that another tool wrote is lost; treat it as read-only."""
@@ -104,13 +104,13 @@ class ImageConfig:
             "author",
         }
         return cls(
-            Platform.from_json(body),
-            tuple(DiffID.parse(str(d)) for d in diff_ids),
-            tuple(HistoryEntry.from_json(h) for h in history if isinstance(h, dict)),
-            with_lists(config),
-            str(body.get("created") or ""),
-            str(body.get("author") or ""),
-            {k: v for k, v in body.items() if k not in known},
+            platform=Platform.from_json(body),
+            diff_ids=tuple(DiffID.parse(str(d)) for d in diff_ids),
+            history=tuple(HistoryEntry.from_json(h) for h in history if isinstance(h, dict)),
+            config=with_lists(config),
+            created=str(body.get("created") or ""),
+            author=str(body.get("author") or ""),
+            extra={k: v for k, v in body.items() if k not in known},
         )
 
     def on_host(self) -> ImageConfig:

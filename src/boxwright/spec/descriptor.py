@@ -58,14 +58,16 @@ class Descriptor:
         except ValueError as error:
             raise DescriptorInvalid(f"descriptor {digest[:80]} has data that is not base64") from error
         return cls(
-            media_type,
-            Digest.parse(digest),
-            size,
-            {str(k): str(v) for k, v in annotations.items()} if isinstance(annotations, dict) else {},
-            Platform.from_json(platform) if isinstance(platform, dict) else None,
-            tuple(str(u) for u in urls) if isinstance(urls, list) else (),
-            str(value.get("artifactType") or ""),
-            inline,
+            media_type=media_type,
+            digest=Digest.parse(digest),
+            size=size,
+            annotations={str(k): str(v) for k, v in annotations.items()}
+            if isinstance(annotations, dict)
+            else {},
+            platform=Platform.from_json(platform) if isinstance(platform, dict) else None,
+            urls=tuple(str(u) for u in urls) if isinstance(urls, list) else (),
+            artifact_type=str(value.get("artifactType") or ""),
+            data=inline,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One platform's image (or an artifact): a config and layers, bottom first. `raw` is the exact bytes."""
 
@@ -65,7 +65,13 @@ class Manifest:
         if annotations:
             body["annotations"] = dict(sorted(annotations.items()))
         return cls(
-            media_type, config, layers, canonical_json(body), dict(annotations or {}), subject, artifact_type
+            media_type=media_type,
+            config=config,
+            layers=layers,
+            raw=canonical_json(body),
+            annotations=dict(annotations or {}),
+            subject=subject,
+            artifact_type=artifact_type,
         )
 
     @property
@@ -109,7 +115,12 @@ class Index:
         if annotations:
             body["annotations"] = dict(sorted(annotations.items()))
         return cls(
-            media_type, manifests, canonical_json(body), dict(annotations or {}), subject, artifact_type
+            media_type=media_type,
+            manifests=manifests,
+            raw=canonical_json(body),
+            annotations=dict(annotations or {}),
+            subject=subject,
+            artifact_type=artifact_type,
         )
 
     @property
@@ -167,24 +178,24 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
             if not isinstance(entries, list):
                 raise ManifestInvalid("the index has no list of manifests")
             return Index(
-                kind or mt.OCI_INDEX,
-                tuple(map(Descriptor.from_json, entries)),
-                raw,
-                annotations,
-                subject,
-                artifact,
+                media_type=kind or mt.OCI_INDEX,
+                manifests=tuple(map(Descriptor.from_json, entries)),
+                raw=raw,
+                annotations=annotations,
+                subject=subject,
+                artifact_type=artifact,
             )
         layers = body.get("layers")
         if not isinstance(layers, list) or "config" not in body:
             raise ManifestInvalid("the manifest needs a config and a list of layers")
         return Manifest(
-            kind or mt.OCI_MANIFEST,
-            Descriptor.from_json(body["config"]),
-            tuple(map(Descriptor.from_json, layers)),
-            raw,
-            annotations,
-            subject,
-            artifact,
+            media_type=kind or mt.OCI_MANIFEST,
+            config=Descriptor.from_json(body["config"]),
+            layers=tuple(map(Descriptor.from_json, layers)),
+            raw=raw,
+            annotations=annotations,
+            subject=subject,
+            artifact_type=artifact,
         )
     except ManifestInvalid:
         raise

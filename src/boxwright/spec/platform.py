@@ -96,19 +96,26 @@ class Platform:
             variant = {"8": "", "v8": "", "v8.0": "", "9": "v9", "v9.0": "v9"}.get(variant, variant)
         elif architecture == "arm":
             variant = {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"}.get(variant, variant)
-        return cls(system, architecture, variant, version, features, written)
+        return cls(
+            os=system,
+            architecture=architecture,
+            variant=variant,
+            os_version=version,
+            os_features=features,
+            written=written,
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Platform:
         """From a descriptor's ``platform`` or an image config."""
         features, variant = value.get("os.features"), str(value.get("variant") or "")
         return cls._normal(
-            str(value.get("os") or ""),
-            str(value.get("architecture") or ""),
-            variant,
-            str(value.get("os.version") or ""),
-            tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (),
-            variant,
+            system=str(value.get("os") or ""),
+            architecture=str(value.get("architecture") or ""),
+            variant=variant,
+            version=str(value.get("os.version") or ""),
+            features=tuple(str(f) for f in features) if isinstance(features, (list, tuple)) else (),
+            written=variant,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -134,11 +141,11 @@ class Platform:
         here = host()
         variant = self.variant or ("" if self.architecture else here.variant)
         return Platform._normal(
-            self.os or here.os,
-            self.architecture or here.architecture,
-            variant,
-            self.os_version,
-            self.os_features,
+            system=self.os or here.os,
+            architecture=self.architecture or here.architecture,
+            variant=variant,
+            version=self.os_version,
+            features=self.os_features,
         )
 
     def __str__(self) -> str:

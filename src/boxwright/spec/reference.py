@@ -69,7 +69,7 @@ class Reference:
                 Digest.parse(digest)
             except Invalid as error:
                 raise ReferenceInvalid(f"invalid reference format: {error}") from error
-        return cls(domain, match[3], match[4] or "", digest)
+        return cls(domain=domain, path=match[3], tag=match[4] or "", digest=digest)
 
     @property
     def name(self) -> str:

@@ -102,10 +102,10 @@ def device_rule(
 DEVICE_RULES: tuple[dict[str, Any], ...] = (
     device_rule(False),
     *(
-        device_rule(True, "c", major, minor)
+        device_rule(allow=True, kind="c", major=major, minor=minor)
         for major, minor in ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
     ),
-    device_rule(False, "c", 10, 229),
+    device_rule(allow=False, kind="c", major=10, minor=229),
 )
 
 
@@ -310,7 +310,7 @@ def base_spec(
         "ociVersion": VERSION,
         "process": dict(process),
         "root": {"path": root, **({"readonly": True} if readonly else {})},
-        "mounts": _mounts(mounts, spaces, shm_size, privileged),
+        "mounts": _mounts(wanted=mounts, spaces=spaces, shm_size=shm_size, privileged=privileged),
         "linux": linux,
     }
     if hostname and spaces.get("uts") is not None:

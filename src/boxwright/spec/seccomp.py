@@ -79,7 +79,9 @@ def compile_profile(
     if profile.get("flags"):
         out["flags"] = list(profile["flags"])
     out["syscalls"] = [
-        _rule(rule) for rule in profile.get("syscalls") or () if _holds(rule, caps, architecture, kernel)
+        _rule(rule)
+        for rule in profile.get("syscalls") or ()
+        if _holds(rule=rule, caps=caps, architecture=architecture, kernel=kernel)
     ]
     return out
 

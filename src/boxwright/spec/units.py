@@ -40,12 +40,22 @@ def human_size(size: float, *, precision: int = 3) -> str:
 
     One deliberate difference: 999.9 kB is ``1MB``, where Docker prints ``1e+03kB``.
     """
-    return _scaled(size, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"), precision)
+    return _scaled(
+        size=size,
+        base=1000.0,
+        units=("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"),
+        precision=precision,
+    )
 
 
 def binary_size(size: float) -> str:
     """Bytes 1024-based, four digits: ``7.629MiB`` (go-units BytesSize), as `stats` and `info` print memory."""
-    return _scaled(size, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), 4)
+    return _scaled(
+        size=size,
+        base=1024.0,
+        units=("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"),
+        precision=4,
+    )
 
 
 def _scaled(size: float, base: float, units: Sequence[str], precision: int) -> str:

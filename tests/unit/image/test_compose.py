@@ -54,9 +54,11 @@ def test_history_pairs_with_layers() -> None:
         HistoryEntry(created_by="3"),
     )
     assert [(e.created_by, d) for e, d in steps(config)] == [("1", A), ("2", None), ("3", B)]
-    short = ImageConfig(LINUX, (A, B), (HistoryEntry(created_by="1"),))
+    short = ImageConfig(platform=LINUX, diff_ids=(A, B), history=(HistoryEntry(created_by="1"),))
     assert [(e.created_by, d) for e, d in steps(short)] == [("1", A), ("", B)]
-    long = ImageConfig(LINUX, (A,), (HistoryEntry(created_by="1"), HistoryEntry(created_by="2")))
+    long = ImageConfig(
+        platform=LINUX, diff_ids=(A,), history=(HistoryEntry(created_by="1"), HistoryEntry(created_by="2"))
+    )
     assert [(e.created_by, d) for e, d in steps(long)] == [("1", A), ("2", None)]
 
 

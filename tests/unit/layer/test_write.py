@@ -38,7 +38,8 @@ def tar_of(tree: Path) -> bytes:
 
 def test_a_plain_entry_is_one_ustar_header() -> None:
     data = build(
-        (Entry("dir", "dir", 0o755), None), (Entry("dir/f", mode=0o644, mtime=10**18, size=3), b"abc")
+        (Entry(path="dir", type="dir", mode=0o755), None),
+        (Entry(path="dir/f", mode=0o644, mtime=10**18, size=3), b"abc"),
     )
     assert len(data) == 512 + 1024 + 1024
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -58,26 +59,26 @@ def test_a_plain_entry_is_one_ustar_header() -> None:
 @pytest.mark.parametrize(
     ("entry", "keys"),
     [
-        (Entry("a/" * 60 + "f"), set()),
-        (Entry("n" * 101), {"path"}),
-        (Entry("d" * 160 + "/f"), {"path"}),
-        (Entry("d" * 155 + "/" + "f" * 100), set()),
-        (Entry("d" * 100, "dir"), {"path"}),
-        (Entry("d" * 99, "dir"), set()),
-        (Entry("ü" * 50), set()),
-        (Entry("f", mtime=1_500_000_000), {"mtime"}),
-        (Entry("f", mtime=-1_500_000_000), {"mtime"}),
-        (Entry("f", mtime=-(10**9)), {"mtime"}),
-        (Entry("f", mtime=(1 << 40) * 10**9), {"mtime"}),
-        (Entry("f", uid=0o7777777), set()),
-        (Entry("f", uid=0o10000000, gid=4_000_000_000), {"uid", "gid"}),
-        (Entry("l", "symlink", link="t" * 100), set()),
-        (Entry("l", "symlink", link="t" * 101), {"linkpath"}),
+        (Entry(path="a/" * 60 + "f"), set()),
+        (Entry(path="n" * 101), {"path"}),
+        (Entry(path="d" * 160 + "/f"), {"path"}),
+        (Entry(path="d" * 155 + "/" + "f" * 100), set()),
+        (Entry(path="d" * 100, type="dir"), {"path"}),
+        (Entry(path="d" * 99, type="dir"), set()),
+        (Entry(path="ü" * 50), set()),
+        (Entry(path="f", mtime=1_500_000_000), {"mtime"}),
+        (Entry(path="f", mtime=-1_500_000_000), {"mtime"}),
+        (Entry(path="f", mtime=-(10**9)), {"mtime"}),
+        (Entry(path="f", mtime=(1 << 40) * 10**9), {"mtime"}),
+        (Entry(path="f", uid=0o7777777), set()),
+        (Entry(path="f", uid=0o10000000, gid=4_000_000_000), {"uid", "gid"}),
+        (Entry(path="l", type="symlink", link="t" * 100), set()),
+        (Entry(path="l", type="symlink", link="t" * 101), {"linkpath"}),
         (
-            Entry("f", xattrs={"user.a": b"\0\xff=\n", "trusted.b": b""}),
+            Entry(path="f", xattrs={"user.a": b"\0\xff=\n", "trusted.b": b""}),
             {"SCHILY.xattr.user.a", "SCHILY.xattr.trusted.b"},
         ),
-        (Entry("c", "char", device=(5, 1)), set()),
+        (Entry(path="c", type="char", device=(5, 1)), set()),
     ],
 )
 def test_a_pax_header_says_only_what_ustar_cannot(entry: Entry, keys: set[str]) -> None:
@@ -100,22 +101,22 @@ def test_a_pax_header_says_only_what_ustar_cannot(entry: Entry, keys: set[str]) 
 @pytest.mark.parametrize("data", [b"ab", b"abcd"])
 def test_data_of_another_size_are_refused(data: bytes) -> None:
     with pytest.raises(EntryInvalid):
-        build((Entry("f", size=3), data))
+        build((Entry(path="f", size=3), data))
 
 
 def test_data_may_come_as_stream_or_descriptor(tmp_path: Path) -> None:
     body = os.urandom(3 << 20)
     (tmp_path / "f").write_bytes(body)
-    wanted = build((Entry("f", size=len(body)), body))
+    wanted = build((Entry(path="f", size=len(body)), body))
     for how in ("stream", "fd"):
         out = io.BytesIO()
         builder = TarBuilder(out)
         with (tmp_path / "f").open("rb", buffering=0) as file:
-            builder.add(Entry("f", size=len(body)), file if how == "stream" else file.fileno())
+            builder.add(Entry(path="f", size=len(body)), file if how == "stream" else file.fileno())
         builder.finish()
         assert out.getvalue() == wanted
     with pytest.raises(EntryInvalid), (tmp_path / "f").open("rb") as file:
-        TarBuilder(io.BytesIO()).add(Entry("f", size=len(body) + 1), file)
+        TarBuilder(io.BytesIO()).add(Entry(path="f", size=len(body) + 1), file)
 
 
 def make_tree(root: Path, names: list[str]) -> None:
@@ -208,12 +209,17 @@ def test_a_tree_too_deep_is_an_error_and_leaks_no_descriptor(tmp_path: Path) -> 
 
 def test_a_writer_told_the_entries_makes_the_same_index(tmp_path: Path) -> None:
     entries = [
-        (Entry("d", "dir", 0o700, 5, 6, 7_000_000_001, xattrs={"user.d": b"1"}), None),
-        (Entry("d/" + "f" * 150, size=2000, uid=3_000_000), b"x" * 2000),
-        (Entry("d/l", "symlink", link="/t" * 70), None),
-        (Entry("h", "hardlink", link="d/" + "f" * 150), None),
-        (Entry("c", "char", device=(1, 3)), None),
-        (Entry("", "dir", 0o711), None),
+        (
+            Entry(
+                path="d", type="dir", mode=0o700, uid=5, gid=6, mtime=7_000_000_001, xattrs={"user.d": b"1"}
+            ),
+            None,
+        ),
+        (Entry(path="d/" + "f" * 150, size=2000, uid=3_000_000), b"x" * 2000),
+        (Entry(path="d/l", type="symlink", link="/t" * 70), None),
+        (Entry(path="h", type="hardlink", link="d/" + "f" * 150), None),
+        (Entry(path="c", type="char", device=(1, 3)), None),
+        (Entry(path="", type="dir", mode=0o711), None),
     ]
     store = layer_store(tmp_path)
     with LayerWriter(store) as writer:

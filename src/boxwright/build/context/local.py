@@ -98,7 +98,7 @@ class LocalContext:
             self.modes["dir"] = {0o777 & ~mask: 0o755}
         self._lock = threading.RLock()
         self._folders: dict[str, dict[str, LocalNode]] = {}
-        self._top = LocalNode(self, "", "dir", status)
+        self._top = LocalNode(tree=self, path="", kind="dir", status=status)
         self._opened = [("", self._root.fd)]  # from the top to the directory that was used last
         name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
         self._cache = DigestCache(cache / name if cache else None)

@@ -233,10 +233,15 @@ def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source
         raise _missing(tree, path)
     name = path.rpartition("/")[2]
     if node.type != "dir":
-        return Source(node.path, name, False, (node,))
+        return Source(path=node.path, name=name, directory=False, nodes=(node,))
     below: Iterable[TreeNode] = tree.walk(node.path)
     return Source(
-        node.path, name, True, tuple(filtered(below, node.path, None, excluded) if excluded else below)
+        path=node.path,
+        name=name,
+        directory=True,
+        nodes=tuple(
+            filtered(nodes=below, top=node.path, included=None, excluded=excluded) if excluded else below
+        ),
     )
 
 
@@ -285,8 +290,12 @@ def _with_parents(tree: FileTree, pattern: str, excluded: IgnoreMatcher | None) 
             raise _missing(tree, above)
         if not wildcard and wanted and tree.resolve(f"{top.path}/{wanted}" if top.path else wanted) is None:
             raise _missing(tree, clean_path(f"/{base}/{rest}")[1:])
-        nodes = tuple(filtered(reachable(tree, top.path, included), top.path, included, excluded))
-        sources.append(Source(top.path, "", True, nodes))
+        nodes = tuple(
+            filtered(
+                nodes=reachable(tree, top.path, included), top=top.path, included=included, excluded=excluded
+            )
+        )
+        sources.append(Source(path=top.path, name="", directory=True, nodes=nodes))
     return SourceSet(tree, tuple(sources), wildcard)
 
 

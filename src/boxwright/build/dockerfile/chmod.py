@@ -30,7 +30,9 @@ class Chmod:
             return self.absolute
         old = new = mode & 0o7777
         for who, operator, permissions in self.actions:
-            new = _changed(new, old, directory, who, operator, permissions)
+            new = _changed(
+                mode=new, old=old, directory=directory, who=who, operator=operator, permissions=permissions
+            )
         return new
 
 

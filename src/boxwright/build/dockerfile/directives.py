@@ -129,4 +129,10 @@ def parse_check(value: str) -> CheckOptions:
             error = text in ("1", "t", "T", "TRUE", "true", "True")
         else:
             raise DockerfileError(f'invalid check option "{key}"')
-    return CheckOptions(skip, skip_all, error, experimental, experimental_all)
+    return CheckOptions(
+        skip=skip,
+        skip_all=skip_all,
+        error=error,
+        experimental=experimental,
+        experimental_all=experimental_all,
+    )

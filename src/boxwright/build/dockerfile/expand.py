@@ -297,7 +297,7 @@ class _Scan:
         value = self.value(name)
         if value is None and self.keep_unset:
             return self.text[start : self.pos]
-        return self.modified(name, value, operator, colon, word)
+        return self.modified(name=name, value=value, operator=operator, colon=colon, word=word)
 
     def part(self, stop: str, raw_escapes: bool) -> str:
         """The text up to `stop`, itself expanded."""

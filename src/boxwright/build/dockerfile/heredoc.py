@@ -24,7 +24,7 @@ def parse_heredoc(word: str) -> Heredoc | None:
         return None
     # Quotes that vanish were syntax: then the body is literal.
     expand = _quotes(plain[0]) == _quotes(quoted[0])
-    return Heredoc(plain[0], "", expand, match[2] == "-", int(match[1][:9] or 0))
+    return Heredoc(name=plain[0], content="", expand=expand, chomp=match[2] == "-", fd=int(match[1][:9] or 0))
 
 
 def is_heredoc(word: str) -> bool:

@@ -74,7 +74,7 @@ class From(Instruction):
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunMount:
     """RUN --mount. `raw` is the flag as written; the rest is final only after expansion.
 

@@ -237,7 +237,7 @@ class _Check:
                 )
                 self.findings.add("UndefinedArgInFrom", detail, step.location, step.comments)
             if text is step.platform:
-                self.platform(step, value, used, unset, known)
+                self.platform(step=step, value=value, used=used, unset=unset, known=known)
 
     def platform(
         self, step: ins.From, value: str, used: set[str], unset: set[str], known: Mapping[str, str]
@@ -277,10 +277,14 @@ class _Check:
                 state = states[above].child()
             else:
                 image = expand(stage.from_.image, known.get, self.escape)
-                state = StageState(dict(self.request.environment(image)))
-            StageCheck(self.findings, self.request.ignore, self.request.build_args, known, self.escape).run(
-                stage, state
-            )
+                state = StageState(env=dict(self.request.environment(image)))
+            StageCheck(
+                findings=self.findings,
+                ignore=self.request.ignore,
+                build_args=self.request.build_args,
+                global_args=known,
+                escape=self.escape,
+            ).run(stage, state)
             states[stage.index] = state
 
     def above(self, stage: ins.Stage, known: Mapping[str, str]) -> int | None:

@@ -66,7 +66,7 @@ def warning(rule: str, detail: str, location: SourceRange | None) -> Warning:
     """A finding of a rule, with the rule's general text and the page that explains it."""
     page = _PAGES.get(rule)
     url = f"https://docs.docker.com/go/dockerfile/rule/{page}/" if page else ""
-    return Warning(rule, detail, location, DESCRIPTIONS[rule], url)
+    return Warning(rule=rule, message=detail, location=location, description=DESCRIPTIONS[rule], url=url)
 
 
 class Findings:

@@ -37,7 +37,9 @@ class StageState:
 
     def child(self) -> StageState:
         """What a stage built on this one starts with."""
-        return StageState(dict(self.env), set(self.declared), self.shell, self.workdir)
+        return StageState(
+            env=dict(self.env), declared=set(self.declared), shell=self.shell, workdir=self.workdir
+        )
 
 
 class StageCheck:

@@ -81,7 +81,7 @@ def mount_of(raw: str, expander: Callable[[str], str] | None = None) -> RunMount
         elif "$" in value:
             later = True
             continue
-        _set(values, key, value if equals else None, field)
+        _set(values=values, key=key, value=value if equals else None, field=field)
     if not later:
         _check(values)
     readonly = values.pop("readonly", None)

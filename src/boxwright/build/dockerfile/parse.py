@@ -29,7 +29,7 @@ _CONTINUED = {
 _HEREDOC_INSTRUCTIONS = ("add", "copy", "run")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """An instruction as words. ENV and LABEL have triples: key, value, `=` (or '' for the old form)."""
 
@@ -127,7 +127,12 @@ class _Parser:
         if not nodes:
             raise self.error("file with no instructions")
         return Dockerfile(
-            self.filename, self.data, tuple(nodes), tuple(self.directives), self.escape, tuple(self.warnings)
+            filename=self.filename,
+            data=self.data,
+            nodes=tuple(nodes),
+            directives=tuple(self.directives),
+            escape=self.escape,
+            warnings=tuple(self.warnings),
         )
 
     def comment(self, text: str) -> None:
@@ -178,9 +183,29 @@ class _Parser:
         name, flags, rest = split_command(line, self.escape)
         if name.lower() == "onbuild":
             child = self.node(rest, ()) if rest else None
-            return Node(name, (), flags, False, line, SourceRange(0, 0), child, (), comments)
+            return Node(
+                name=name,
+                args=(),
+                flags=flags,
+                json=False,
+                original=line,
+                location=SourceRange(0, 0),
+                child=child,
+                heredocs=(),
+                comments=comments,
+            )
         args, json = words_of(name.lower(), rest, self.escape)
-        return Node(name, args, flags, json, line, SourceRange(0, 0), None, (), comments)
+        return Node(
+            name=name,
+            args=args,
+            flags=flags,
+            json=json,
+            original=line,
+            location=SourceRange(0, 0),
+            child=None,
+            heredocs=(),
+            comments=comments,
+        )
 
     def heredocs(self, node: Node, start: int) -> tuple[Heredoc, ...]:
         """Read the bodies of the heredocs that an instruction announces, off the lines below it."""

@@ -47,7 +47,7 @@ def parse_port(word: str) -> PortWord:
             )
     name = protocol.lower() or "tcp"
     ports = tuple(f"{number}/{name}" for number in range(first, last_port + 1))
-    return PortWord(word, ports, protocol or "tcp", bool(address or host))
+    return PortWord(word=word, ports=ports, protocol=protocol or "tcp", published=bool(address or host))
 
 
 def _check_address(address: str) -> None:

@@ -32,7 +32,7 @@ def expand_instruction(
 
     try:
         if isinstance(instruction, ins.Copy | ins.Add):
-            return _copied(instruction, word, lookup, unset)
+            return _copied(instruction=instruction, word=word, lookup=lookup, unset=unset)
         if isinstance(instruction, ins.Run):
             if not instruction.mounts:
                 return instruction

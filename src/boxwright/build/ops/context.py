@@ -56,7 +56,7 @@ class Secret:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """What RUN steps get that no key, image or history shows."""
 
@@ -72,7 +72,7 @@ def _nothing(count: int) -> None:
     """Nobody wants to know."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
     """Given to what selects and runs for one vertex."""
 
@@ -89,11 +89,11 @@ class StepContext:
 
     def log(self, stream: int, data: bytes) -> None:
         """Show output of the step."""
-        self.emit(StepLog(self.vertex.id, stream, data, time.monotonic() - self.began))
+        self.emit(StepLog(step=self.vertex.id, stream=stream, data=data, at=time.monotonic() - self.began))
 
     def status(self, what: str, current: int = 0, total: int = 0, *, done: bool = False) -> None:
         """Show how far a named part of the step is."""
-        self.emit(StepStatus(self.vertex.id, what, current, total, done))
+        self.emit(StepStatus(step=self.vertex.id, id=what, current=current, total=total, done=done))
 
     def context(self, name: str = "") -> FileTree:
         """The build context, or a named local one. Raises ContextAbsent."""

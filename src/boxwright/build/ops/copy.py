@@ -41,7 +41,7 @@ class CopyPart:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOp(BaseOp):
     """Copies all `parts` to `dest` (absolute; a trailing slash means a directory)."""
 

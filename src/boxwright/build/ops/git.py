@@ -93,13 +93,13 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
             for source in select(tree, "/"):
                 for rel, node in source.entries:
                     entry = Planned(
-                        node.type,
-                        _mode(node.type, node.mode),
-                        0,
-                        0,
-                        builder.mtime,
-                        node.size,
-                        node.link,
+                        type=node.type,
+                        mode=_mode(node.type, node.mode),
+                        uid=0,
+                        gid=0,
+                        mtime_ns=builder.mtime,
+                        size=node.size,
+                        link=node.link,
                         content=NodeContent(tree, node),
                     )
                     (builder.directory if node.type == "dir" else builder.other)(rel, entry)
@@ -109,7 +109,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
 
 
 def _git(op: GitOp, ctx: StepContext) -> Git:
-    git = Git(op, ctx.services.settings, ctx.sandbox.secrets, ctx.sandbox.ssh)
+    git = Git(op=op, settings=ctx.services.settings, secrets=ctx.sandbox.secrets, ssh=ctx.sandbox.ssh)
     if ctx.sandbox.untrusted:
         from boxwright.registry.client.guard import check
 

@@ -71,7 +71,15 @@ def download(op: HttpOp, selection: Selection | None, ctx: StepContext) -> Outco
     mtime = builder.mtime if op.epoch is not None or not found["mtime"] else found["mtime"] * 1_000_000_000
     builder.other(
         file_name(op.url),
-        Planned("file", 0o600, 0, 0, mtime, found["size"], content=_Blob(ctx, digest)),
+        Planned(
+            type="file",
+            mode=0o600,
+            uid=0,
+            gid=0,
+            mtime_ns=mtime,
+            size=found["size"],
+            content=_Blob(ctx, digest),
+        ),
     )
     return builder.write(ctx)
 

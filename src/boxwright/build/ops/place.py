@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from boxwright.layer.view import LayersView
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
     """What ``--chown`` and ``--chmod`` say; None leaves the source's own."""
 
@@ -39,6 +39,7 @@ class Attributes:
         if keep_times:
             mtime = node.mtime_ns if self.latest is None else min(node.mtime_ns, self.latest)
         return Planned(
+            # By position: one for each file, and by keywords it takes a microsecond more.
             node.type,
             mode,
             uid,
@@ -93,18 +94,18 @@ def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: 
     base = Tree() if op.independent else inputs[0]
     view = ctx.view(base) if base.layers else None
     attributes = Attributes(
-        owner(op.chown, view),
-        parse_chmod(op.chmod) if op.chmod else None,
-        layer_time(op.epoch, len(base.layers)),
-        None if op.epoch is None else layer_time(op.epoch, 0),
+        owner=owner(op.chown, view),
+        chmod=parse_chmod(op.chmod) if op.chmod else None,
+        mtime=layer_time(op.epoch, len(base.layers)),
+        latest=None if op.epoch is None else layer_time(op.epoch, 0),
     )
     builder = LayerBuilder(ViewTree(view) if view is not None else None, attributes.mtime)
     sets = iter(selection.payload)
     for part in op.parts:
         if part.origin == "inline":
-            _inline(builder, op, part, attributes)
+            _inline(builder=builder, op=op, part=part, attributes=attributes)
         else:
-            _place_set(builder, op, part, next(sets), attributes, ctx)
+            _place_set(builder=builder, op=op, part=part, found=next(sets), attributes=attributes, ctx=ctx)
     return builder.write(ctx)
 
 
@@ -139,8 +140,16 @@ def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attri
     data = part.data.encode("utf-8", "surrogateescape")
     uid, gid = attributes.owner_or_root
     mode = attributes.chmod.apply(0o644, directory=False) if attributes.chmod is not None else 0o644
-    entry = Planned("file", mode, uid, gid, attributes.mtime, len(data), content=Inline(data))
-    builder.other(_file_target(builder, op, part.source, attributes), entry)
+    entry = Planned(
+        type="file",
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        mtime_ns=attributes.mtime,
+        size=len(data),
+        content=Inline(data),
+    )
+    builder.other(_file_target(builder=builder, op=op, name=part.source, attributes=attributes), entry)
 
 
 def _place_set(
@@ -153,18 +162,22 @@ def _place_set(
 ) -> None:
     for source in found:
         if source.directory:
-            _directory(builder, op, part, found.tree, source, attributes)
+            _directory(
+                builder=builder, op=op, part=part, tree=found.tree, source=source, attributes=attributes
+            )
             continue
         node = source.nodes[0]
         if part.unpack and node.type == "file":
             from boxwright.build.ops.unpack import unpack
 
-            if unpack(builder, op.dest, found.tree, node, attributes, ctx):
+            if unpack(
+                builder=builder, dest=op.dest, tree=found.tree, node=node, attributes=attributes, ctx=ctx
+            ):
                 continue
         entry = attributes.plan(node, keep_times=part.keep_times, content=NodeContent(found.tree, node))
         if part.mode is not None and attributes.chmod is None:
             entry = entry._replace(mode=part.mode)
-        builder.other(_file_target(builder, op, source.name, attributes), entry)
+        builder.other(_file_target(builder=builder, op=op, name=source.name, attributes=attributes), entry)
 
 
 def _file_target(builder: LayerBuilder, op: CopyOp, name: str, attributes: Attributes) -> str:

@@ -61,7 +61,9 @@ def select_mounts(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Selec
         if node is None:
             raise MountSourceMissing(mount.source)
         below = tuple(tree.walk(node.path)) if node.type == "dir" else (node,)
-        sets.append(SourceSet(tree, (Source(node.path, "", node.type == "dir", below),)))
+        sets.append(
+            SourceSet(tree, (Source(path=node.path, name="", directory=node.type == "dir", nodes=below),))
+        )
         lines.append(f"{mount.input}\0{mount.source}\0{fingerprint(tree, node)}\0{node.mtime_ns}")
 
     def digest() -> str:

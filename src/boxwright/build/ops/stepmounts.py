@@ -160,10 +160,10 @@ def _cache(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Giv
         ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
     directory = step.ctx.services.root / "cache" / "mounts" / name
-    directory = _claimed(step, directory, mount.sharing, stack)
+    directory = _claimed(step=step, directory=directory, sharing=mount.sharing, stack=stack)
     data = directory / "data"
     if not data.exists():
-        _fill(step, mount, position, directory, stack)
+        _fill(step=step, mount=mount, position=position, directory=directory, stack=stack)
         (directory / "id").write_text(mount.id)
     return Given(mounts=(rs.bind(str(step.seen(data, stack)), mount.target, readonly=mount.readonly),))
 

@@ -171,7 +171,9 @@ class LayerBuilder:
             here = "/".join(parts[:count])
             found = self.lookup(here)
             if found is None:
-                self._new_directory(here, Planned("dir", mode, uid, gid, self.mtime))
+                self._new_directory(
+                    here, Planned(type="dir", mode=mode, uid=uid, gid=gid, mtime_ns=self.mtime)
+                )
             elif found.type != "dir":
                 raise NotDirectory(f"/{here}")
         return real
@@ -226,16 +228,16 @@ class LayerBuilder:
             assert self._parent is not None
             content = _Below(self._parent, found) if found.type == "file" else None
             found = Planned(
-                found.type,
-                found.mode & 0o7777,
-                found.uid,
-                found.gid,
-                found.mtime_ns,
-                found.size if content else 0,
-                found.link,
-                found.device,
-                found.xattrs,
-                content,
+                type=found.type,
+                mode=found.mode & 0o7777,
+                uid=found.uid,
+                gid=found.gid,
+                mtime_ns=found.mtime_ns,
+                size=found.size if content else 0,
+                link=found.link,
+                device=found.device,
+                xattrs=found.xattrs,
+                content=content,
                 dated=True,
             )
         if found.type == "file" and found.identity is None:
@@ -257,7 +259,7 @@ class LayerBuilder:
             for count, path in enumerate(sorted(self._entries, key=_order)):
                 if not count & 255:
                     ctx.check()
-                self._put(builder, path, self._entries[path], first)
+                self._put(builder=builder, path=path, entry=self._entries[path], first=first)
             builder.finish()
             layer = ctx.keep(writer.commit)
         return Outcome((layer.diff_id,), layer.bytes)
@@ -295,10 +297,15 @@ class LayerBuilder:
         for path in missing:
             found = self._below(path)
             if found is None:
-                self._entries[path] = Planned("dir", 0o755, 0, 0, self.mtime)
+                self._entries[path] = Planned(type="dir", mode=0o755, uid=0, gid=0, mtime_ns=self.mtime)
             else:
                 self._entries[path] = Planned(
-                    "dir", found.mode & 0o7777, found.uid, found.gid, found.mtime_ns, xattrs=found.xattrs
+                    type="dir",
+                    mode=found.mode & 0o7777,
+                    uid=found.uid,
+                    gid=found.gid,
+                    mtime_ns=found.mtime_ns,
+                    xattrs=found.xattrs,
                 )
 
     @staticmethod
@@ -310,7 +317,7 @@ class LayerBuilder:
                 builder.put(name, "hardlink", entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, known)
                 return
             if entry.size:
-                LayerBuilder._put_file(builder, path, name, entry)
+                LayerBuilder._put_file(builder=builder, path=path, name=name, entry=entry)
                 return
         builder.put(
             name,
@@ -335,13 +342,13 @@ class LayerBuilder:
             with content:
                 builder.add(
                     Entry(
-                        path,
-                        "file",
-                        entry.mode,
-                        entry.uid,
-                        entry.gid,
-                        entry.mtime_ns,
-                        entry.size,
+                        path=path,
+                        type="file",
+                        mode=entry.mode,
+                        uid=entry.uid,
+                        gid=entry.gid,
+                        mtime=entry.mtime_ns,
+                        size=entry.size,
                         xattrs=entry.content.xattrs(),
                     ),
                     content,

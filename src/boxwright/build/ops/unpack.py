@@ -59,13 +59,13 @@ def unpack(
         if not looks_packed(head):
             return False
         packed = not _is_header(head) if len(head) == _BLOCK else True
-        spool = _spool(raw, head, packed, ctx)
+        spool = _spool(raw=raw, head=head, packed=packed, ctx=ctx)
     if spool is None:
         return False
     top = builder.make_directory(dest, 0o755, *attributes.owner_or_root)
     links: dict[str, str] = {}
     for header in _headers(spool, ctx):
-        _entry(builder, top, header, spool, attributes, links)
+        _entry(builder=builder, top=top, header=header, spool=spool, attributes=attributes, links=links)
     return True
 
 
@@ -141,31 +141,33 @@ def _entry(
     parent = builder.make_directory(directory, 0o755, top=top)
     path = f"{parent}/{base}" if parent else base
     if header.type == "hardlink":
-        _link(builder, top, path, header)
+        _link(builder=builder, top=top, path=path, header=header)
         return
     uid, gid = attributes.owner if attributes.owner is not None else (header.uid, header.gid)
     mtime = header.seconds * 1_000_000_000 + header.nanoseconds
     xattrs = {os.fsdecode(k): v for k, v in header.xattrs.items()} if header.xattrs else {}
     content = (
-        _Part(spool, header.offset, header.size, header.segments, xattrs) if header.type == "file" else None
+        _Part(spool=spool, offset=header.offset, size=header.size, segments=header.segments, xattrs=xattrs)
+        if header.type == "file"
+        else None
     )
     # Every file of an archive may be named again by a hard link.
     identity = (id(spool), header.offset) if header.type == "file" else None
     builder.replace(
         path,
         Planned(
-            header.type,
-            header.mode,
-            uid,
-            gid,
-            mtime,
-            header.size if header.type == "file" else 0,
-            os.fsdecode(header.link),
-            (header.major, header.minor),
-            xattrs,
-            content,
-            identity,
-            True,
+            type=header.type,
+            mode=header.mode,
+            uid=uid,
+            gid=gid,
+            mtime_ns=mtime,
+            size=header.size if header.type == "file" else 0,
+            link=os.fsdecode(header.link),
+            device=(header.major, header.minor),
+            xattrs=xattrs,
+            content=content,
+            identity=identity,
+            dated=True,
         ),
     )
 
@@ -215,7 +217,9 @@ class _Part:
         pieces = [(0, self._size)]
         if self._segments is not None:
             pieces = list(zip(self._segments[0::2], self._segments[1::2]))
-        return io.BufferedReader(_PartReader(self._spool, self._offset, self._size, pieces), _CHUNK)
+        return io.BufferedReader(
+            _PartReader(spool=self._spool, offset=self._offset, size=self._size, pieces=pieces), _CHUNK
+        )
 
 
 class _PartReader(io.RawIOBase):
