@@ -86,8 +86,6 @@ def serving(storage: Path, **settings: Any) -> Iterator[Client]:
         state["loop"], state["stop"] = asyncio.get_running_loop(), asyncio.Event()
         started.set()
         await serve_until(service, sock, state["stop"], grace=1)
-        if service.mirror is not None:
-            service.mirror.close()
         service.close()
         service.catalog.close()
 

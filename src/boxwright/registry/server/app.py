@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from boxwright.registry.server import tasks
+from collections.abc import Awaitable, Callable
+
+from boxwright.registry.server import tasks as counting
 from boxwright.registry.server.api import blobs
 from boxwright.registry.server.api import manifests as manifest_handlers
 from boxwright.registry.server.api import search as search_handlers
 from boxwright.registry.server.api.mirror import Mirror
-from boxwright.registry.server.api.service import Extra, Handler, Service
+from boxwright.registry.server.api.service import Access, Extra, Handler, OpenAccess, Service
 from boxwright.registry.server.auth.gate import Gate
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.auth.tokens import AccessTokens, Signer
@@ -15,12 +17,15 @@ from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.builds import handlers as build_handlers
 from boxwright.registry.server.builds import queue as builds
 from boxwright.registry.server.config import RegistryConfig
-from boxwright.registry.server.events import metrics
-from boxwright.registry.server.events.observe import AccessLog
+from boxwright.registry.server.events import metrics as probes
+from boxwright.registry.server.events.metrics import Metrics
+from boxwright.registry.server.events.observe import AccessLog, Observer
 from boxwright.registry.server.events.webhooks import Outbox, Sender
 from boxwright.registry.server.pages import handlers as pages
 from boxwright.registry.server.store.blobs import FileBlobs
 from boxwright.registry.server.store.catalog import Catalog
+
+Task = Callable[[Service], Awaitable[None]]
 
 API: dict[tuple[str, str], Handler] = {
     ("GET", "base"): manifest_handlers.base,
@@ -44,46 +49,62 @@ API: dict[tuple[str, str], Handler] = {
 def routes(service: Service) -> list[Extra]:
     """What is not below ``/v2``."""
     rows: list[Extra] = [
-        Extra("GET", "/healthz", metrics.healthy, probe=True),
-        Extra("GET", "/readyz", metrics.ready, probe=True),
-        Extra("GET", "/metrics", metrics.metrics),
+        Extra("GET", "/healthz", probes.healthy, probe=True),
+        Extra("GET", "/readyz", probes.ready, probe=True),
+        Extra("GET", "/metrics", probes.metrics),
         *search_handlers.ROUTES,
         *pages.ROUTES,
     ]
-    if service.config.other.get("build", {}).get("enabled") is True:
+    if _builds(service.config):
         rows += build_handlers.ROUTES
     if isinstance(service.access, Gate):
         rows += [Extra(method, "/token", service.access.token) for method in ("GET", "POST")]
     return rows
 
 
-def open_service(config: RegistryConfig, buckets: Buckets | None = None) -> Service:
+def tasks(config: RegistryConfig) -> list[Task]:
+    """What runs beside the requests until the stop."""
+    rows: list[Task] = [counting.flush, search_handlers.indexer]
+    if config.webhooks:
+        rows.append(Sender(config.webhooks).run)
+    if _builds(config) and not config.read_only:
+        rows.append(builds.worker)
+    if not config.read_only and config.housekeeping.every:
+        rows.append(counting.collect)
+    return rows
+
+
+def _builds(config: RegistryConfig) -> bool:
+    return config.other.get("build", {}).get("enabled") is True
+
+
+def open_service(
+    config: RegistryConfig, buckets: Buckets | None = None, metrics: Metrics | None = None
+) -> Service:
     """One worker's service over the storage, which is made when it is new. Raises ExtraMissing, NoSpace."""
     files = FileBlobs(config.storage)
     catalog = Catalog(config.storage / "registry.db")
     buckets = buckets or Buckets()
-    gate = None
+    access: Access = OpenAccess()
     if config.auth is not None:
-        gate = Gate(
+        access = Gate(
             config,
             config.auth,
-            Users(config.auth.htpasswd),
-            AccessTokens(catalog),
-            Signer(config.storage, config.auth.service),
-            buckets,
+            users=Users(config.auth.htpasswd),
+            tokens=AccessTokens(catalog),
+            signer=Signer(config.storage, config.auth.service),
+            buckets=buckets,
         )
-    service = Service(catalog, files, config=config, access=gate, buckets=buckets)
-    if config.upstreams:
-        service.mirror = Mirror(config, files)
-    if config.access_log:
-        service.observer.log = AccessLog(config.access_log)
-    if config.webhooks:
-        service.observer.outbox = Outbox(config.webhooks)
-        service.tasks.append(Sender(config.webhooks).run)
-    service.tasks.append(tasks.flush)
-    service.tasks.append(search_handlers.indexer)
-    if config.other.get("build", {}).get("enabled") is True and not config.read_only:
-        service.tasks.append(builds.worker)
-    if not config.read_only and config.housekeeping.every:
-        service.tasks.append(tasks.collect)
-    return service
+    return Service(
+        catalog,
+        files,
+        config=config,
+        access=access,
+        buckets=buckets,
+        observer=Observer(
+            log=AccessLog(config.access_log) if config.access_log else None,
+            metrics=metrics,
+            outbox=Outbox(config.webhooks) if config.webhooks else None,
+        ),
+        mirror=Mirror(config, files) if config.upstreams else None,
+    )

@@ -13,13 +13,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from boxwright.errors import Unavailable
 from boxwright.files import syscalls
 from boxwright.registry.server.api.service import Service, dispatcher
-from boxwright.registry.server.app import API, open_service, routes
+from boxwright.registry.server.app import API, open_service, routes, tasks
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
 from boxwright.registry.server.events import logs
@@ -83,9 +84,10 @@ class _Request(web.BaseRequest):
 class _Server(web.Server):
     """Connections beyond the limit are closed at once; a peer that takes nothing for long is given up by the kernel."""
 
-    def limited(self, most: int, silence: int) -> _Server:
+    def __init__(self, handler: Handle, *, most: int, silence: int, **options: Any) -> None:
+        """`most` connections at a time; `silence` seconds (0: no limit) for which a peer may take nothing."""
+        super().__init__(handler, **options)
         self._most, self._silence = most, silence
-        return self
 
     def connection_made(self, handler: object, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)  # type: ignore[arg-type]
@@ -128,6 +130,8 @@ async def serve_until(
     handle = dispatcher(service, API, routes(service), missing)
     server = _Server(
         handle,
+        most=limits.connections or affordable_connections(),
+        silence=limits.body_timeout,
         keepalive_timeout=limits.header_timeout or 3600,
         access_log=None,
         logger=logs.requests,
@@ -139,19 +143,18 @@ async def serve_until(
         tcp_keepalive=True,
         lingering_time=_LINGER,
     )
-    server.limited(limits.connections or affordable_connections(), limits.body_timeout)
     loop.set_exception_handler(logs.in_loop)
     listener = await loop.create_server(server, sock=sock, backlog=1024, ssl=tls)
-    tasks = [asyncio.ensure_future(_kept_up(task, service)) for task in service.tasks]
+    running = [asyncio.ensure_future(_kept_up(task, service)) for task in tasks(service.config)]
     try:
         await stop.wait()
     finally:
         listener.close()
         server.pre_shutdown()
         await server.shutdown(grace)
-        for task in tasks:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _kept_up(task: Callable[[Service], Awaitable[None]], service: Service) -> None:
@@ -170,15 +173,11 @@ def run_worker(config: RegistryConfig, sock: socket.socket, buckets: Buckets, me
     tls = tls_context(config)
 
     async def main() -> None:
-        service = open_service(config, buckets)
-        if metrics is not None:
-            service.observer.metrics = Metrics(metrics)
+        service = open_service(config, buckets, Metrics(metrics) if metrics is not None else None)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await serve_until(service, sock, stop, grace=config.limits.grace, tls=tls)
-        if service.mirror is not None:
-            service.mirror.close()
         service.close()
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from boxwright.errors import BoxwrightError
-from boxwright.registry.server.events.observe import Happening
+from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, Collector
 
 if TYPE_CHECKING:
@@ -74,6 +74,6 @@ def _run(service: Service) -> Collected:
 
     def deleted(sql: sqlite3.Connection, repository: str, tag: str, digest: str) -> None:
         if outbox is not None:
-            outbox.record(sql, Happening("delete", repository, digest, tag, 0, "", "", ""))
+            outbox.record(sql, Event(action="delete", repository=repository, digest=digest, tag=tag))
 
     return Collector(service.config, service.catalog, service.blobs, deleted=deleted).run()

@@ -29,7 +29,8 @@ from boxwright.registry.server.errors import (
     TooManyRequests,
     parse_route,
 )
-from boxwright.registry.server.events.observe import Happening, Observer
+from boxwright.registry.server.events.event import Event
+from boxwright.registry.server.events.observe import Observer
 from boxwright.registry.server.proxies import client_address, neighbourhood
 from boxwright.registry.server.store.quota import Quota
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Handler = Callable[["Service", web.BaseRequest, Route], Awaitable[web.StreamResponse]]
 CONTINUED = web.RequestKey("continued", bool)  # on a request: its client was told to send the body
+_THREADS = 16  # for what blocks, half as many for bodies
 _BASE = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
@@ -69,7 +71,7 @@ class Access(Protocol):
         ...
 
 
-class Open:
+class OpenAccess:
     """Everybody may do everything: a registry on a developer's own machine."""
 
     def check(self, request: web.BaseRequest, repository: str, action: str) -> str:
@@ -141,25 +143,25 @@ class Service:
         blobs: BlobStorage,
         *,
         config: RegistryConfig,
-        access: Access | None = None,
-        buckets: Buckets | None = None,
-        threads: int = 16,
+        access: Access,
+        buckets: Buckets,
+        observer: Observer,
+        mirror: Mirror | None,
     ) -> None:
         self.catalog = catalog
         self.blobs = blobs
         self.config = config
-        self.access: Access = access or Open()
+        self.access = access
         self.read_only = config.read_only
         self.quota = Quota(config.quotas, blobs.uploaded)
-        self.buckets = buckets or Buckets()
+        self.buckets = buckets
         self.hashes = HashStates()
         self.manifests = Manifests()
-        self.observer = Observer()
-        self.mirror: Mirror | None = None
-        self.tasks: list[Callable[[Service], Awaitable[None]]] = []  # run beside the requests until the stop
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="registry")
+        self.observer = observer
+        self.mirror = mirror
+        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="registry")
         self.bodies = ThreadPoolExecutor(
-            threads // 2, thread_name_prefix="bodies"
+            _THREADS // 2, thread_name_prefix="bodies"
         )  # so that nothing short waits for them
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -211,26 +213,28 @@ class Service:
         tag: str = "",
         size: int = 0,
         media_type: str = "",
-    ) -> Happening:
+    ) -> Event:
         """Something that others want to know of: push, pull or delete."""
-        return Happening(
-            action,
-            repository,
-            digest,
-            tag,
-            size,
-            media_type,
-            self.access.principal(request).name,
-            self.address(request),
+        return Event(
+            action=action,
+            repository=repository,
+            digest=digest,
+            tag=tag,
+            size=size,
+            media_type=media_type,
+            user=self.access.principal(request).name,
+            remote=self.address(request),
         )
 
-    def telling(self, event: Happening) -> Also:
+    def telling(self, event: Event) -> Also:
         """What the transaction that makes the event true writes also."""
         outbox = self.observer.outbox
         return (lambda sql: outbox.record(sql, event)) if outbox is not None else _nothing
 
     def close(self) -> None:
         """After the last request."""
+        if self.mirror is not None:
+            self.mirror.close()
         self.bodies.shutdown()
         self.pool.shutdown()
         self.access.close()

@@ -1,4 +1,4 @@
-"""What others may know of the requests: an access log, metrics, counted pulls, events. Nothing here delays a request."""
+"""What is known of requests afterwards: an access log, metrics, counted pulls, events. Nothing here delays a request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import re
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from boxwright.spec.times import rfc3339
 
@@ -18,34 +17,20 @@ if TYPE_CHECKING:
 
     from boxwright.registry.server.api.service import Service
     from boxwright.registry.server.errors import Route
+    from boxwright.registry.server.events.metrics import Metrics
     from boxwright.registry.server.events.webhooks import Outbox
     from boxwright.registry.server.store.catalog import Catalog
 
-_SECRET = re.compile(r"(?<=[?&])(secret)=[^&]*")  # of a webhook: a log is read by more people
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """An event. `digest` is '' when a tag alone was deleted."""
-
-    action: str
-    repository: str
-    digest: str
-    tag: str
-    size: int
-    media_type: str
-    user: str
-    remote: str
-    time: float = field(default_factory=time.time)
+_SECRET = re.compile(r"(?<=[?&])(secret)=[^&]*")  # of a webhook: more people read a log than may build
 
 
 class Observer:
-    """Of one worker. `outbox` takes happenings, `log` and `metrics` requests."""
+    """Of one worker. `outbox` takes events, `log` and `metrics` requests."""
 
-    def __init__(self) -> None:
-        self.outbox: Outbox | None = None
-        self.log: AccessLog | None = None
-        self.metrics: Any = None
+    def __init__(
+        self, *, log: AccessLog | None = None, metrics: Metrics | None = None, outbox: Outbox | None = None
+    ) -> None:
+        self.log, self.metrics, self.outbox = log, metrics, outbox
         self._pulls: dict[tuple[str, str], int] = {}
 
     @property

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from boxwright.registry.server.auth.policy import fits
 from boxwright.registry.server.config import Webhook
-from boxwright.registry.server.events.observe import Happening
+from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.store.blobs import only_one
 from boxwright.spec.times import rfc3339
 
@@ -56,15 +56,15 @@ class Outbox:
     def __init__(self, hooks: Sequence[Webhook]) -> None:
         self._hooks = tuple(hooks)
         self.wants_pulls = any("pull" in hook.events for hook in hooks)
-        self._pulls: deque[Happening] = deque(maxlen=_MOST_PULLS)
+        self._pulls: deque[Event] = deque(maxlen=_MOST_PULLS)
         self.dropped = 0
 
-    def record(self, sql: sqlite3.Connection, event: Happening) -> None:
+    def record(self, sql: sqlite3.Connection, event: Event) -> None:
         """Within the transaction that made the event true."""
         self.record_pulls(sql)  # what was pulled before comes before
         self._insert(sql, event)
 
-    def pulled(self, event: Happening) -> None:
+    def pulled(self, event: Event) -> None:
         """From the event loop; never waits."""
         self._pulls.append(event)
 
@@ -78,7 +78,7 @@ class Outbox:
         while self._pulls:
             self._insert(sql, self._pulls.popleft())
 
-    def _insert(self, sql: sqlite3.Connection, event: Happening) -> None:
+    def _insert(self, sql: sqlite3.Connection, event: Event) -> None:
         for hook in self._hooks:
             if event.action not in hook.events or not fits(event.repository, hook.repositories):
                 continue
@@ -191,7 +191,7 @@ def _key(hook: Webhook) -> str:
     return " ".join((hook.url, ",".join(hook.events), ",".join(hook.repositories)))
 
 
-def envelope(event: Happening) -> dict[str, Any]:
+def envelope(event: Event) -> dict[str, Any]:
     """One event in Docker's form."""
     target: dict[str, Any] = {
         "repository": event.repository,
