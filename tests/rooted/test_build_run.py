@@ -269,7 +269,10 @@ def test_interrupt(engine: Engine, tmp_path: Path) -> None:
         if b" started" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    try:
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()  # else a build that goes on would outlive its test
     assert process.returncode == 130, error
     assert not list((engine.root / "work").iterdir())
     with open("/proc/self/mounts") as mounts:

@@ -15,6 +15,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -215,7 +216,9 @@ _before = pytest.StashKey[tuple[Picture, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    support.newer.use()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores interrupts, and so would every program that a test starts and interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     host = config.stash[_host] = Host()
     if config.getoption("--check-host") and not hasattr(config, "workerinput"):
         soft, hard = resource.getrlimit(_MARK)

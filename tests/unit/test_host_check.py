@@ -33,6 +33,18 @@ def test_changes_its_own_network_and_mounts():
 """
 
 
+INTERRUPTS = """
+import signal, subprocess
+def test_a_program_that_is_interrupted_ends():
+    program = subprocess.Popen(["sleep", "60"])
+    program.send_signal(signal.SIGINT)
+    try:
+        assert program.wait(20) == -signal.SIGINT
+    finally:
+        program.kill()
+"""
+
+
 def session(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     """A session of the tests of one file, whose host's home is a directory of ours."""
     home = tmp_path / "home"
@@ -79,6 +91,16 @@ def test_a_session_that_leaves_things_fails(tmp_path: Path) -> None:
     os.kill(int(pid), signal.SIGKILL)
     assert file == f"files: left: {tmp_path}/home/forgotten" and process.endswith(" sleep 61")
     assert done.returncode == 1 and "the tests changed the host" in done.stdout
+
+
+def test_a_session_in_the_background_can_interrupt(tmp_path: Path) -> None:
+    """Background jobs of a shell begin with SIGINT ignored, which programs inherit."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = session(tmp_path, INTERRUPTS)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_a_session_that_leaves_nothing_passes(tmp_path: Path) -> None:
