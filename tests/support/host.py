@@ -25,7 +25,6 @@ from typing import Any
 
 import pytest
 
-import support.newer
 from boxwright.files import syscalls
 from support import REAL_ROOT
 from support.namespaces import NEWNET, NEWNS, isolate

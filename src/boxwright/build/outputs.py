@@ -234,6 +234,8 @@ def _archive(services: Services, output: Output, exported: Exported, names: Sequ
 @contextmanager
 def _sink(dest: str) -> Iterator[BinaryIO]:
     """A file that appears when it is whole, or standard output."""
+    from boxwright.files.disk import whole_file
+
     if dest in ("", "-"):
         with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
             yield out
@@ -244,13 +246,8 @@ def _sink(dest: str) -> Iterator[BinaryIO]:
         with path.open("wb") as out:
             yield out
         return
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    try:
-        with temporary.open("xb") as out:
-            yield out
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as out:
+        yield out
 
 
 def _tar(trees: Sequence[tuple[str, LayersView]], sink: BinaryIO) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 
@@ -134,17 +133,12 @@ def _save_to_file(ctx: Context, args: Namespace) -> None:
         ctx.engine.save(args.image, out, platform=args.platform, progress=progress)
 
 
-def _opened(temporary: Path, path: Path) -> BinaryIO:
-    try:
-        return open(temporary, "xb", buffering=1 << 20)
-    except OSError as error:
-        raise OutputInvalid(f"cannot write {path}: {error.strerror}") from error
-
-
 @contextmanager
 def output_file(name: str) -> Iterator[BinaryIO]:
     """What is written takes the place of the file `name` once all of it is there. Raises OutputInvalid."""
     from pathlib import Path
+
+    from boxwright.files.disk import whole_file
 
     path = Path(name)
     if not path.parent.is_dir():
@@ -155,16 +149,8 @@ def output_file(name: str) -> Iterator[BinaryIO]:
         with open(path, "wb") as out:
             yield out
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with _opened(temporary, path) as out:
-            yield out
-        try:
-            temporary.replace(path)
-        except OSError as error:  # its directory was removed meanwhile, or made read-only
-            raise OutputInvalid(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, OutputInvalid) as out:
+        yield out
 
 
 @contextmanager

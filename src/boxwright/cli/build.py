@@ -262,10 +262,8 @@ def _failed(ctx: Context, error: BoxwrightError) -> None:
 
 
 def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
-    from pathlib import Path
-
     if args.iidfile:
-        Path(args.iidfile).write_text(result.image_id)
+        _write(args.iidfile, result.image_id)
     if args.metadata_file:
         import json
 
@@ -275,9 +273,16 @@ def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
             "containerimage.digest": result.target,
             "image.name": ",".join(result.names),
         }
-        Path(args.metadata_file).write_text(json.dumps(body, indent=2) + "\n")
+        _write(args.metadata_file, json.dumps(body, indent=2) + "\n")
     if args.quiet and result.image_id:
         ctx.out(result.image_id)
+
+
+def _write(name: str, text: str) -> None:
+    from boxwright.cli.archives import output_file
+
+    with output_file(name) as out:
+        out.write(text.encode())
 
 
 def _request(ctx: Context, args: Namespace) -> BuildRequest:

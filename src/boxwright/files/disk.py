@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boxwright.errors import Unavailable
+from boxwright.errors import BoxwrightError, Invalid, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class DiskError(Unavailable):
@@ -123,3 +127,37 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, at_once: bool = 
             raise
         if at_once:
             fsync_dir(path.parent)
+
+
+@contextmanager
+def whole_file(path: Path, refused: type[BoxwrightError] = Invalid) -> Iterator[BinaryIO]:
+    """A file of the user's: what is written takes its place once all of it is there, durably. A failure leaves an older
+    one as it was. Raises `refused` when the file cannot be there, DiskError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        with _placing(path, refused):
+            out = open(temporary, "xb", buffering=1 << 20)
+        with out:
+            yield out
+            with disk_errors(str(path)):
+                out.flush()
+                os.fsync(out.fileno())
+        with _placing(path, refused):  # its directory may have been removed meanwhile, or made read-only
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    try:
+        fsync_dir(path.parent)
+    except (
+        OSError
+    ) as error:  # one that may be written and not read, one whose file system syncs no directories
+        if error.errno not in (errno.EACCES, errno.EINVAL):
+            raise
+
+
+@contextmanager
+def _placing(path: Path, refused: type[BoxwrightError]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise refused(f"cannot write {path}: {error.strerror}") from error

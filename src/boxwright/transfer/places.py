@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boxwright.errors import BoxwrightError, Invalid
+from boxwright.errors import Invalid
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
 
@@ -93,25 +93,15 @@ def sink(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[t
 
         yield Layout(Path(place.path), create=True), place.name
     else:
-        from boxwright.files.disk import disk_errors
+        from boxwright.files.disk import disk_errors, whole_file
         from boxwright.image.save import ArchiveSink, OciArchiveSink
 
-        name = _archive_name(place)
-        path = Path(place.path)
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            with disk_errors(str(path)), open(temporary, "wb") as out:
-                archive = (OciArchiveSink if place.kind == "oci-archive" else ArchiveSink)(
-                    out, platform=images.default_platform
-                )
-                yield archive, name
-                archive.close()
-            temporary.rename(path)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) and not isinstance(error, BoxwrightError):
-                raise Invalid(f"cannot write {path}: {error.strerror}") from error
-            raise
+        with disk_errors(place.path), whole_file(Path(place.path)) as out:
+            archive = (OciArchiveSink if place.kind == "oci-archive" else ArchiveSink)(
+                out, platform=images.default_platform
+            )
+            yield archive, _archive_name(place)
+            archive.close()
 
 
 def _archive_name(place: Place) -> str:

@@ -348,7 +348,7 @@ async def _receive(
         raise
     finally:
         if sink.size != upload.size:
-            await service.run(service.catalog.advance_upload, upload.id, upload.size, sink.size, sink.digest)
+            await service.run(_advance, service, upload, sink, writer if wanted is None else None)
         if sink.state is not None:
             service.hashes.keep(upload.id, sink.size, sink.state)
     if expected is not None and sink.size - upload.size != expected:
@@ -358,6 +358,15 @@ async def _receive(
     if sink.size == upload.size and sink.size:
         return upload
     return Upload(upload.id, upload.repository, algorithm, sink.size, sink.digest)
+
+
+def _advance(service: Service, upload: Upload, sink: _Sink, writer: UploadWriter | None) -> None:
+    """Record how far an upload is. With a `writer` that is told to the client, so its bytes are made durable first: the
+    digest in the row is believed later, and by another worker. Without, the blob is about to be published."""
+    if writer is not None:
+        writer.sync()
+    digest = sink.digest if writer is not None else ""
+    service.catalog.advance_upload(upload.id, upload.size, sink.size, digest)
 
 
 async def _parsed(service: Service, request: web.BaseRequest, sink: _Sink, held: bytes, most: int) -> None:

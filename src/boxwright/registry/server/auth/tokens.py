@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid, NotFound
+from boxwright.files.disk import fsync_dir
 from boxwright.registry.server.auth.policy import CATALOG, Grant, Principal
 from boxwright.registry.server.auth.users import extra
 from boxwright.registry.server.config import ACTIONS
@@ -274,4 +275,5 @@ def _key(path: Path, jwk: Any) -> bytes:
         pass
     finally:
         os.unlink(part)
+    fsync_dir(path.parent)
     return path.read_bytes()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import REGISTRY_EXTRA, Invalid, NotFound, Unsupported
+from boxwright.files.disk import fsync_dir, make_directories
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _COST = 10
@@ -139,7 +140,7 @@ class Users:
         self._write({n: h for n, h in self._load().items() if n != name})
 
     def _write(self, hashes: dict[str, bytes]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(self.path.parent)
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(fd, "wb") as file:
@@ -151,6 +152,7 @@ class Users:
         if self.path.exists():
             os.chmod(part, self.path.stat().st_mode & 0o777)
         os.replace(part, self.path)
+        fsync_dir(self.path.parent)
         self._looked = 0.0
 
 

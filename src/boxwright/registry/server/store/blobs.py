@@ -52,6 +52,10 @@ class UploadWriter(Protocol):
         """Give up what is beyond."""
         ...
 
+    def sync(self) -> None:
+        """Make durable what was written."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -186,6 +190,12 @@ class FileUpload:
         os.ftruncate(self._fd, size)
         self._reserved = 0
 
+    def sync(self) -> None:
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise _space(error) from error
+
     def close(self) -> None:
         if self._reserved > self._end >= 0:
             with suppress(OSError):
@@ -256,11 +266,11 @@ class FileBlobs:
         try:
             fd = os.open(source, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                if (
-                    os.fstat(fd).st_size < size
-                ):  # somebody cancelled it: what would be stored is not what was checked
+                there = os.fstat(fd).st_size
+                if there < size:  # somebody cancelled it: what would be stored is not what was checked
                     raise UploadUnknown("the blob upload was cancelled meanwhile")
-                os.ftruncate(fd, size)
+                if there > size:
+                    os.ftruncate(fd, size)
                 os.fsync(fd)
             finally:
                 os.close(fd)
