@@ -16,7 +16,7 @@ from typing import Any
 
 from boxwright.files import syscalls
 from boxwright.network import bridge
-from boxwright.network.namespace import Wire
+from boxwright.network.namespace import NetworkNamespace
 from boxwright.network.values import Plumbing
 
 _COUNT = 50
@@ -30,7 +30,7 @@ class _Ours:
 
     def __init__(self, work: Path) -> None:
         self._lock = str(work / "network.lock")
-        self._wires: dict[int, Wire] = {}
+        self._wires: dict[int, NetworkNamespace] = {}
 
     def up(self, number: int) -> None:
         endpoint = {
@@ -53,7 +53,7 @@ class _Ours:
             "lock": self._lock,
             "dns": None,
         }
-        wire = self._wires[number] = Wire(plan, os.open("/dev/null", os.O_RDONLY))
+        wire = self._wires[number] = NetworkNamespace(plan, os.open("/dev/null", os.O_RDONLY))
         wire.up()
 
     def down(self, number: int) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from boxwright.image.validate import Problem
     from boxwright.layer.store import LayerStore
     from boxwright.registry.client.client import LoggedIn, RegistryClient
-    from boxwright.registry.client.search import Found
+    from boxwright.registry.client.search import SearchResult
     from boxwright.runtime.oci import Runtime
     from boxwright.snapshot.snapshotter import Snapshotter
     from boxwright.spec.descriptor import Descriptor
@@ -423,7 +423,7 @@ class Engine:
         stars: int = 0,
         official: bool | None = None,
         automated: bool = False,
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         """Repositories on Docker Hub, or with ``host/term`` elsewhere. Raises Invalid, SearchUnsupported."""
         from boxwright.registry.client.search import search
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from boxwright.registry.server.config import RegistryConfig
 from boxwright.registry.server.store.blobs import FileBlobs
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.fsck import check
 from support import REAL_ROOT
 from support.peers import free_port
@@ -306,7 +306,7 @@ def test_kill_workers_under_load(tmp_path: Path) -> None:
         list(
             check(
                 RegistryConfig(tmp_path / "reg"),
-                Catalog(tmp_path / "reg/registry.db"),
+                RegistryCatalog(tmp_path / "reg/registry.db"),
                 FileBlobs(tmp_path / "reg"),
             )
         )
@@ -599,5 +599,6 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
             served.stop()
         assert "Traceback" not in served.log.read_text()
         assert (
-            list(check(RegistryConfig(storage), Catalog(storage / "registry.db"), FileBlobs(storage))) == []
+            list(check(RegistryConfig(storage), RegistryCatalog(storage / "registry.db"), FileBlobs(storage)))
+            == []
         )

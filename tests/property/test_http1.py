@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxwright.registry.client.http1 import Content, Stream, framing, parse_head, read_head
+from boxwright.registry.client.http1 import BodyStream, Stream, framing, parse_head, read_head
 from boxwright.registry.client.peers import NotHttp, PeerUnreachable
 
 PIECES = st.lists(st.integers(1, 40), min_size=1, max_size=30)
@@ -45,7 +45,7 @@ def answer(data: bytes, pieces: list[int], method: str = "GET", size: int = 7) -
     source = stream(data, pieces)
     try:
         _, status, fields = read_head(source)
-        content = Content(source, framing(method, status, fields))
+        content = BodyStream(source, framing(method, status, fields))
         out = b""
         while piece := content.read(size):
             assert len(piece) <= size

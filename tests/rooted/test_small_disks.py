@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.content.db import Database
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from support import REAL_ROOT, ext4_disk
 from support.containers import IMAGE, Root, busybox_root
 
@@ -118,7 +118,7 @@ def test_no_number_of_free_blocks_ends_a_process(tmp_path: Path) -> None:
         with database.write() as sql:
             sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
         database.close()
-        Catalog(path / "registry.db").close()
+        RegistryCatalog(path / "registry.db").close()
         spare = path / "spare"
         spare.write_bytes(bytes(200 << 10))
         _fill(path)
@@ -134,6 +134,6 @@ def test_a_registrys_own_word_has_its_block(tmp_path: Path) -> None:
     """Every worker writes it after each commit, through a map of the file."""
     pytest.importorskip("aiohttp")
     with ext4_disk(tmp_path / "disk", "8M", block=1024) as path:
-        catalog = Catalog(path / "registry.db")
+        catalog = RegistryCatalog(path / "registry.db")
         assert (path / "registry.db-stamp").stat().st_blocks
         catalog.close()

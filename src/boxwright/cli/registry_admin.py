@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.registry.server.auth.users import Users
     from boxwright.registry.server.config import RegistryConfig
-    from boxwright.registry.server.store.catalog import Catalog
+    from boxwright.registry.server.store.catalog import RegistryCatalog
 
 
 class NoAccounts(Invalid):
     """The configuration has no accounts."""
 
 
-def _catalog(config: RegistryConfig) -> Catalog:
-    from boxwright.registry.server.store.catalog import Catalog
+def _catalog(config: RegistryConfig) -> RegistryCatalog:
+    from boxwright.registry.server.store.catalog import RegistryCatalog
 
     if not (config.storage / "registry.db").exists():
         raise Invalid(
             f"there is no registry in {config.storage}",
             hint="name it with --storage, or start `boxwright registry serve` once",
         )
-    return Catalog(config.storage / "registry.db")
+    return RegistryCatalog(config.storage / "registry.db")
 
 
 # --- garbage and soundness -------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
 
     from boxwright.registry.server.config import seconds
     from boxwright.registry.server.store.blobs import FileBlobs
-    from boxwright.registry.server.store.collector import Collector, rehearse
+    from boxwright.registry.server.store.collector import RegistryCollector, rehearse
 
     config = configuration(ctx, args)
     if args.grace:
@@ -62,7 +62,9 @@ def registry_gc(ctx: Context, args: Namespace) -> int:
             config, housekeeping=replace(config.housekeeping, grace=seconds(args.grace, "--grace"))
         )
     catalog, blobs = _catalog(config), FileBlobs(config.storage)
-    done = rehearse(config, catalog, blobs) if args.dry_run else Collector(config, catalog, blobs).run()
+    done = (
+        rehearse(config, catalog, blobs) if args.dry_run else RegistryCollector(config, catalog, blobs).run()
+    )
     would = "would be deleted" if args.dry_run else "deleted"
     if not args.quiet:
         for kind, names in (("tag", done.tags), ("manifest", done.manifests), ("blob", done.blobs)):
@@ -235,12 +237,12 @@ def registry_token_create_args(p: Parser) -> None:
 def registry_token_create(ctx: Context, args: Namespace) -> int:
     """The secret goes to standard output and is kept nowhere; it is used as the user's password."""
     from boxwright.registry.server.auth.tokens import AccessTokens
-    from boxwright.registry.server.auth.users import Users, UserUnknown
+    from boxwright.registry.server.auth.users import AccountUnknown, Users
     from boxwright.registry.server.config import seconds
 
     config = configuration(ctx, args)
     if config.auth is not None and not Users(config.auth.htpasswd).exists(args.user):
-        raise UserUnknown(f"there is no user {args.user} in {config.auth.htpasswd}")
+        raise AccountUnknown(f"there is no user {args.user} in {config.auth.htpasswd}")
     ttl = seconds(args.expires, "--expires") if args.expires else 0
     ctx.out(AccessTokens(_catalog(config)).create(args.user, args.name, args.scope, ttl=ttl))
     return 0

@@ -30,7 +30,7 @@ def storage_options(p: Parser) -> None:
 
 
 def configuration(ctx: Context, args: Namespace, **given: object) -> RegistryConfig:
-    """The configuration file and what the options change. Raises ConfigInvalid."""
+    """The configuration file and what the options change. Raises RegistryConfigInvalid."""
     from pathlib import Path
 
     from boxwright.registry.server.config import load

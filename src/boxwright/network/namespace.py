@@ -28,7 +28,7 @@ _CLONE_NEWNET = 0x40000000
 _GONE = (6, 19, 22)  # ENXIO, ENODEV; EINVAL when a new interface names a master that is no more
 
 
-class Wire:
+class NetworkNamespace:
     """The network of one container. `number` is the descriptor under which the namespace stays open."""
 
     def __init__(self, plan: dict[str, Any], number: int) -> None:

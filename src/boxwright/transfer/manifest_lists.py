@@ -36,7 +36,7 @@ class ListExists(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListEntry:
     """One image of a list: where it was found and what it is."""
 
     reference: Reference
@@ -53,7 +53,7 @@ class ManifestLists:
     def create(self, name: str, images: Sequence[str], *, amend: bool = False) -> Reference:
         """Start a list of images that are in registries. Raises ListExists, Invalid and what the registries raise."""
         reference = Reference.parse(name).with_default_tag()
-        entries: list[Entry] = []
+        entries: list[ListEntry] = []
         if self._path(reference).exists():
             if not amend:
                 raise ListExists(
@@ -101,7 +101,7 @@ class ManifestLists:
         entries = self.entries(name)
         return composed([e.desc for e in entries])
 
-    def entries(self, name: str) -> list[Entry]:
+    def entries(self, name: str) -> list[ListEntry]:
         """The images of a list as it is now. Raises NoSuchList."""
         return self._read(Reference.parse(name).with_default_tag())
 
@@ -143,11 +143,12 @@ class ManifestLists:
     def _path(self, reference: Reference) -> Path:
         return self._folder / (quote(str(reference), safe="") + ".json")
 
-    def _read(self, reference: Reference) -> list[Entry]:
+    def _read(self, reference: Reference) -> list[ListEntry]:
         try:
             body = json.loads(self._path(reference).read_bytes())
             return [
-                Entry(Reference.parse(e["reference"]), Descriptor.from_json(e["descriptor"])) for e in body
+                ListEntry(Reference.parse(e["reference"]), Descriptor.from_json(e["descriptor"]))
+                for e in body
             ]
         except FileNotFoundError as error:
             raise NoSuchList(
@@ -158,19 +159,19 @@ class ManifestLists:
                 f"{self._path(reference)} is damaged", hint="remove it and create the list again"
             ) from error
 
-    def _write(self, reference: Reference, entries: Sequence[Entry]) -> None:
+    def _write(self, reference: Reference, entries: Sequence[ListEntry]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         body = [{"reference": str(e.reference), "descriptor": e.desc.to_json()} for e in entries]
         write_atomic(self._path(reference), json.dumps(body, indent=1).encode())
 
 
-def find_entries(client: RegistryClient, reference: Reference) -> list[Entry]:
+def find_entries(client: RegistryClient, reference: Reference) -> list[ListEntry]:
     """An image in a registry as entries of a list: itself with its platform, or everything in its index."""
     remote = client.remote(reference)
     desc, content = remote.manifest(str(reference))
     if isinstance(content, Index):
-        return [Entry(reference.with_digest(d.digest), d) for d in content.manifests]
-    return [Entry(reference, replace(desc, platform=platform_of(remote, content)))]
+        return [ListEntry(reference.with_digest(d.digest), d) for d in content.manifests]
+    return [ListEntry(reference, replace(desc, platform=platform_of(remote, content)))]
 
 
 def platform_of(remote: Remote, manifest: Manifest) -> Platform | None:
@@ -200,7 +201,7 @@ def publish(
     client: RegistryClient,
     reference: Reference,
     index: Index,
-    entries: Sequence[Entry],
+    entries: Sequence[ListEntry],
     *,
     progress: Progress | None = None,
 ) -> None:
@@ -238,7 +239,7 @@ def create(
     if not targets and not dry_run:
         raise Invalid("no tags specified", hint="say where the result goes: -t NAME")
     references = [Reference.parse(name).with_default_tag() for name in names]
-    entries: list[Entry] = []
+    entries: list[ListEntry] = []
     for reference in references:
         fresh = find_entries(client, reference)
         digests = {e.desc.digest for e in fresh}

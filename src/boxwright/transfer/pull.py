@@ -93,7 +93,7 @@ class Preferring:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class WantedImage:
     """What a pull is for. `exact` says that the user named the platforms; otherwise they are the default."""
 
     reference: Reference
@@ -103,7 +103,7 @@ class Wanted:
 
 def pull(
     remote: Remote,
-    wanted: Wanted,
+    wanted: WantedImage,
     sink: Sink,
     store: LocalStore,
     *,
@@ -141,7 +141,7 @@ def _refused(reference: Reference, error: BoxwrightError) -> BoxwrightError:
     )
 
 
-def _check_platform(source: Preferring, tree: Node, wanted: Wanted) -> str:
+def _check_platform(source: Preferring, tree: Node, wanted: WantedImage) -> str:
     """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch, NoImage."""
     reference, platforms = wanted.reference, wanted.platforms
     images = [node.content for node in tree.walk() if isinstance(node.content, Manifest)]

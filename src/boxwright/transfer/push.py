@@ -54,7 +54,7 @@ class Pushed:
     blobs: tuple[Descriptor, ...] = ()
 
 
-class _Shown:
+class _DiffIdProgress:
     """Shows blobs under their diff IDs, as Docker's push does."""
 
     def __init__(self, inner: Progress | None) -> None:
@@ -113,7 +113,7 @@ def push(
 
     tree = load(source, target, here)
     tree, note = _part_that_is_here(tree, source.complete, bool(platforms))
-    shown = _Shown(progress)
+    shown = _DiffIdProgress(progress)
     work: dict[Digest, Descriptor] = {}
     for node in tree.walk():
         if isinstance(node.content, Manifest):
@@ -127,7 +127,7 @@ def push(
     return Pushed(reference, final.desc, note, tuple(blobs.values()))
 
 
-def _label(source: Source, manifest: Manifest, shown: _Shown) -> None:
+def _label(source: Source, manifest: Manifest, shown: _DiffIdProgress) -> None:
     if manifest.config.media_type in mt.CONFIGS:
         config = ImageConfig.parse(
             read_verified(source.open(manifest.config), manifest.config, limit=MAX_SIZE)
@@ -141,7 +141,7 @@ def _send_blobs(
     remote: Remote,
     blobs: list[Descriptor],
     packer: Packer | None,
-    shown: _Shown,
+    shown: _DiffIdProgress,
 ) -> dict[Digest, Descriptor]:
     """Compress what needs it and send everything; returns what became of each descriptor."""
     stop = threading.Event()

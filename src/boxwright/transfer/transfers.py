@@ -16,7 +16,7 @@ from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
-from boxwright.transfer.pull import Pulled, Wanted, pull
+from boxwright.transfer.pull import Pulled, WantedImage, pull
 from boxwright.transfer.push import Pushed, push
 
 Resolved = Callable[[Reference, Descriptor, bool], None]
@@ -62,12 +62,14 @@ class Transfers:
         platforms = _platforms(platform) or (self._images.default_platform,)
         return [
             self._pull(
-                Wanted(reference=reference, platforms=platforms, exact=bool(platform)), progress, resolved
+                WantedImage(reference=reference, platforms=platforms, exact=bool(platform)),
+                progress,
+                resolved,
             )
             for reference in references
         ]
 
-    def _pull(self, wanted: Wanted, progress: Progress | None, resolved: Resolved | None) -> Pulled:
+    def _pull(self, wanted: WantedImage, progress: Progress | None, resolved: Resolved | None) -> Pulled:
         reference, images = wanted.reference, self._images
         with Lease(images.db, f"pull {reference}") as lease:
             target = images.target_of(str(reference))

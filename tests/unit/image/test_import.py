@@ -18,7 +18,7 @@ from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.changes import ChangeInvalid
 from boxwright.layer.scan import TarInvalid
-from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, SourceMissing
+from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, ImportFileMissing
 from boxwright.registry.client.peers import NobodyThere, PeerUnreachable
 from support.image import engine, imported, rootfs, sound
 
@@ -98,7 +98,7 @@ def test_bad_arguments_are_refused_before_the_first_byte(eng: Engine) -> None:
 
 
 def test_missing_and_odd_sources(eng: Engine, tmp_path: Path) -> None:
-    with pytest.raises(SourceMissing):
+    with pytest.raises(ImportFileMissing):
         eng.import_(str(tmp_path / "nosuch"))
     with pytest.raises(Invalid, match="is a directory"):
         eng.import_(str(tmp_path))

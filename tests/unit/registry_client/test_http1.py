@@ -13,7 +13,7 @@ import pytest
 
 from boxwright.errors import Invalid
 from boxwright.registry.client.http import Http, Reply
-from boxwright.registry.client.http1 import Content, Stream, framing, parse_head, read_head, serves
+from boxwright.registry.client.http1 import BodyStream, Stream, framing, parse_head, read_head, serves
 from boxwright.registry.client.peers import (
     NobodyThere,
     NotHttp,
@@ -32,7 +32,7 @@ def stream(data: bytes, step: int = 1 << 20) -> Stream:
 
 
 def body(data: bytes, length: int | None, size: int = 1 << 16, step: int = 1 << 20) -> bytes:
-    content = Content(stream(data, step), length)
+    content = BodyStream(stream(data, step), length)
     out = b""
     while piece := content.read(size):
         out += piece
@@ -183,7 +183,7 @@ def test_bodies_that_are_cut_off(data: bytes, length: int) -> None:
 
 def test_a_body_ends_where_it_says() -> None:
     source = stream(b"hello" + b"HTTP/1.1 200")
-    content = Content(source, 5)
+    content = BodyStream(source, 5)
     assert content.read(99) == b"hello" and content.read(99) == b"" and content.ended
     assert not source.idle
     assert body(b"up to the end", None) == b"up to the end"

@@ -258,7 +258,7 @@ def test_what_a_build_may_pull(tmp_path: Path) -> None:
     administrator may who linked it."""
     from boxwright.registry.server.auth.policy import Policy, Principal
     from boxwright.registry.server.auth.tokens import parse_scope
-    from boxwright.registry.server.builds.queue import Link, build_scopes
+    from boxwright.registry.server.builds.queue import BuildLink, build_scopes
     from boxwright.registry.server.config import Auth
 
     policy = Policy(
@@ -266,7 +266,7 @@ def test_what_a_build_may_pull(tmp_path: Path) -> None:
     )
 
     def may(repository: str, *more: str) -> Any:
-        limits = tuple(map(parse_scope, build_scopes(Link(repository, "https://x/y.git"), more)))
+        limits = tuple(map(parse_scope, build_scopes(BuildLink(repository, "https://x/y.git"), more)))
         return lambda name: "".join(a[:2] for a in sorted(policy.actions(Principal("root", limits), name)))
 
     web = may("acme/web")
@@ -276,5 +276,5 @@ def test_what_a_build_may_pull(tmp_path: Path) -> None:
     assert may("acme/web", "base/**")("base/python") == "pu"
     assert may("library/web")("library/own") == may("web")("library/own") == "pu"
     assert not policy.may(
-        Principal("root", tuple(map(parse_scope, build_scopes(Link("a/b", ""), ())))), "administer"
+        Principal("root", tuple(map(parse_scope, build_scopes(BuildLink("a/b", ""), ())))), "administer"
     )

@@ -16,7 +16,7 @@ import pytest
 
 from boxwright.registry.server.app import API, routes
 from boxwright.registry.server.auth.tokens import AccessTokens
-from boxwright.registry.server.builds.queue import Link, build_scopes
+from boxwright.registry.server.builds.queue import BuildLink, build_scopes
 from boxwright.registry.server.config import Auth
 from support.images_pushed import push_image
 from support.server import Answer, Client, serving
@@ -97,9 +97,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             "other's signed": signed(of_repository, **basic("bob")),
             "administrator's signed": signed(of_repository, "registry:catalog:*", **basic("root")),
             "administrator's read, signed": signed(of_repository, **lasting("root", "**:pull")()),
-            "build": lasting("root", *build_scopes(Link(REPOSITORY, "https://git.example/x.git"), ())),
+            "build": lasting("root", *build_scopes(BuildLink(REPOSITORY, "https://git.example/x.git"), ())),
             "build of another": lasting(
-                "root", *build_scopes(Link("bob/app", "https://git.example/x.git"), ())
+                "root", *build_scopes(BuildLink("bob/app", "https://git.example/x.git"), ())
             ),
             "expired": lasting("alice", ttl=-10),
             "wrong password": lambda: basic("alice", "wrong"),

@@ -15,7 +15,13 @@ import pytest
 
 from boxwright.registry.server.app import routes
 from boxwright.registry.server.config import Housekeeping, RegistryConfig, Retention, Upstream
-from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, Collector, alone, rehearse
+from boxwright.registry.server.store.collector import (
+    AlreadyCollecting,
+    Collected,
+    RegistryCollector,
+    alone,
+    rehearse,
+)
 from boxwright.registry.server.store.fsck import check
 from support.server import Client, serving
 
@@ -34,7 +40,7 @@ def collect(
     config = RegistryConfig(client.service.config.storage, housekeeping=rules, retention=retention)
     if dry_run:
         return rehearse(config, client.service.catalog, client.service.blobs)
-    return Collector(config, client.service.catalog, client.service.blobs).run()
+    return RegistryCollector(config, client.service.catalog, client.service.blobs).run()
 
 
 def findings(client: Client, **more: Any) -> dict[str, str]:

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from boxwright.registry.server.api import intake
-from boxwright.registry.server.config import Limits
+from boxwright.registry.server.config import RequestLimits
 from boxwright.registry.server.store import blobs as storage
 from support.server import Client, serving
 
@@ -27,7 +27,7 @@ DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     with serving(
-        tmp_path_factory.mktemp("registry"), limits=Limits(max_blob=20_000_000, body_timeout=2)
+        tmp_path_factory.mktemp("registry"), limits=RequestLimits(max_blob=20_000_000, body_timeout=2)
     ) as served:
         yield served
 

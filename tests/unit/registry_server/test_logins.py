@@ -13,7 +13,7 @@ import bcrypt
 import pytest
 
 from boxwright.registry.server.auth.users import Users, cost, parse, work
-from boxwright.registry.server.config import Auth, ConfigInvalid, load
+from boxwright.registry.server.config import Auth, RegistryConfigInvalid, load
 from boxwright.registry.server.proxies import client_address, neighbourhood
 from support.registry import wait_until
 from support.server import Client, serving
@@ -89,7 +89,7 @@ def test_who_is_believed(tmp_path: Path) -> None:
         ("", ["198.51.100.1"], ""),
     ):
         assert client_address(peer, forwarded, trusted) == client, (peer, forwarded)
-    with pytest.raises(ConfigInvalid, match="trusted-proxies"):
+    with pytest.raises(RegistryConfigInvalid, match="trusted-proxies"):
         load_networks(tmp_path, "proxy.example")
 
 

@@ -23,9 +23,9 @@ import pytest
 from boxwright.registry.server import serve, tasks
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.config import (
-    ConfigInvalid,
-    Limits,
     RegistryConfig,
+    RegistryConfigInvalid,
+    RequestLimits,
     Upstream,
     Webhook,
     load,
@@ -106,12 +106,12 @@ def test_a_whole_configuration(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "r.toml").write_text(text)
-    with pytest.raises(ConfigInvalid, match=said):
+    with pytest.raises(RegistryConfigInvalid, match=said):
         load(tmp_path / "r.toml", default_storage=tmp_path)
 
 
 def test_missing_file_and_sizes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="cannot read"):
+    with pytest.raises(RegistryConfigInvalid, match="cannot read"):
         load(tmp_path / "no.toml", default_storage=tmp_path)
     assert [size(t, "x") for t in ("1", 7, "1k", "2KiB", "3 MB", "1g")] == [
         1,
@@ -171,7 +171,7 @@ def test_log_lines_are_whole(tmp_path: Path) -> None:
 
 
 def test_rate_limit(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=Limits(rate=1, burst=5)) as client:
+    with serving(tmp_path, limits=RequestLimits(rate=1, burst=5)) as client:
         assert {client("GET", path).status for path in ("/healthz", "/readyz") for _ in range(8)} == {200}
         answers = [client("GET", "/v2/") for _ in range(8)]
         assert [a.status for a in answers[:5]] == [200] * 5 and answers[-1].status == 429
@@ -184,7 +184,7 @@ def test_rate_limit(tmp_path: Path) -> None:
 
 
 def test_size_and_patience(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=Limits(max_blob=1000, body_timeout=1, header_timeout=1)) as client:
+    with serving(tmp_path, limits=RequestLimits(max_blob=1000, body_timeout=1, header_timeout=1)) as client:
         location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
         assert client("PATCH", location, b"x" * 2000).status == 413
         host, port = client.host.split(":")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from boxwright.registry.server.app import API, routes
-from boxwright.registry.server.config import Limits
+from boxwright.registry.server.config import RequestLimits
 from boxwright.registry.server.events import logs
 from boxwright.registry.server.serve import affordable_connections
 from support.images_pushed import push_image
@@ -128,7 +128,7 @@ def test_without_descriptors_one_line_is_said(caplog: pytest.LogCaptureFixture) 
 
 def test_connections_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert 8 <= affordable_connections() <= 65_536 // 2
-    with serving(tmp_path, limits=Limits(connections=5)) as client:
+    with serving(tmp_path, limits=RequestLimits(connections=5)) as client:
         host, _, port = client.host.partition(":")
         held = [socket.create_connection((host, int(port))) for _ in range(50)]
         try:

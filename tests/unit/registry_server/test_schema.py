@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.content.migrations import SchemaNewer
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.schema import RUNGS
 from suites.ladder_suite import LadderSuite, make, old_versions
 
@@ -21,7 +21,7 @@ class TestRegistry(LadderSuite):
 @pytest.mark.parametrize("fixture", old_versions("registry"), ids=lambda p: p.stem)
 def test_a_catalog_that_is_opened_is_brought_forward(tmp_path: Path, fixture: Path) -> None:
     make(fixture, tmp_path / "registry.db")
-    catalog = Catalog(tmp_path / "registry.db")
+    catalog = RegistryCatalog(tmp_path / "registry.db")
     assert catalog.tags("acme/app") == ["latest"]
     assert catalog.connection().execute("PRAGMA user_version").fetchone() == (len(RUNGS),)
 
@@ -31,5 +31,5 @@ def test_a_newer_registry_is_not_written_into(tmp_path: Path) -> None:
         sql.execute(f"PRAGMA user_version={len(RUNGS) + 1}")
     before = (tmp_path / "registry.db").read_bytes()
     with pytest.raises(SchemaNewer, match="newer"):
-        Catalog(tmp_path / "registry.db")
+        RegistryCatalog(tmp_path / "registry.db")
     assert (tmp_path / "registry.db").read_bytes() == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.registry.server.builds.queue import sources
-from boxwright.registry.server.builds.sources import Source, SourceInvalid
+from boxwright.registry.server.builds.sources import BuildSource, SourceInvalid
 
 TOKEN = "hush-hush"
 
@@ -48,13 +48,13 @@ def checkout(tmp_path: Path) -> Path:
     ],
 )
 def test_folders_lie_in_the_checkout(checkout: Path, folder: str, real: str) -> None:
-    assert sources.context(Source.parse(f"https://h/a.git#main:{folder}"), checkout) == checkout / real
+    assert sources.context(BuildSource.parse(f"https://h/a.git#main:{folder}"), checkout) == checkout / real
 
 
 @pytest.mark.parametrize("folder", ["host", "/etc", "app/Dockerfile", "nothing", "up/job"])
 def test_folders_that_are_not_in_it(checkout: Path, folder: str) -> None:
     with pytest.raises(SourceInvalid, match="has no folder"):
-        sources.context(Source.parse(f"https://h/a.git#:{folder}"), checkout)
+        sources.context(BuildSource.parse(f"https://h/a.git#:{folder}"), checkout)
 
 
 def test_dockerfiles_lie_in_the_folder(checkout: Path) -> None:
@@ -69,7 +69,7 @@ def test_dockerfiles_lie_in_the_folder(checkout: Path) -> None:
 @pytest.mark.parametrize("fragment", ["main:../..", ":..", "main:a/../../b", "--upload-pack=x", "+a"])
 def test_links_that_are_refused(fragment: str) -> None:
     with pytest.raises(SourceInvalid):
-        Source.parse(f"https://h/a.git#{fragment}")
+        BuildSource.parse(f"https://h/a.git#{fragment}")
 
 
 def test_the_token_reaches_git_alone(tmp_path: Path) -> None:
@@ -81,7 +81,10 @@ def test_the_token_reaches_git_alone(tmp_path: Path) -> None:
         return 0
 
     base = {"PATH": "/bin"}
-    assert sources.fetch(Source.parse(f"https://bot:{TOKEN}@h/a.git#main"), tmp_path / "out", run, base) == 0
+    assert (
+        sources.fetch(BuildSource.parse(f"https://bot:{TOKEN}@h/a.git#main"), tmp_path / "out", run, base)
+        == 0
+    )
     assert base == {"PATH": "/bin"} and not (tmp_path / "out/.git").exists()
     assert [words[-2:] for words, _ in seen][1] == ["https://h/a.git", "main"]
     assert not any(TOKEN in word for words, _ in seen for word in words)

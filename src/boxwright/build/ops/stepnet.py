@@ -50,7 +50,7 @@ def connect(step: Step, stack: ExitStack) -> StepNetwork:
 
 
 def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
-    from boxwright.network.namespace import Wire
+    from boxwright.network.namespace import NetworkNamespace
     from boxwright.network.networks import Networks
 
     services = step.ctx.services
@@ -70,7 +70,7 @@ def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     number = os.open(
         "/dev/null", os.O_RDONLY | os.O_CLOEXEC
     )  # a number that is ours; the namespace takes its place
-    wire = Wire(plan, number)
+    wire = NetworkNamespace(plan, number)
     stack.callback(wire.down)
     wire.up()
     if step.ctx.sandbox.untrusted:

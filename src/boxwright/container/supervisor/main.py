@@ -158,9 +158,9 @@ class Supervisor:
         try:
             self._listen()
             if job["network"] is not None:
-                from boxwright.network.namespace import Wire
+                from boxwright.network.namespace import NetworkNamespace
 
-                self._network = Wire(job["network"], _NAMESPACE_FD)
+                self._network = NetworkNamespace(job["network"], _NAMESPACE_FD)
                 self._network.up()
                 if job["network"]["relays"]:
                     from boxwright.container.supervisor.relay import Relays

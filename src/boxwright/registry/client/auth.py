@@ -80,7 +80,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class BearerToken:
     """A bearer token; `expires` in seconds of the monotonic clock."""
 
     value: str
@@ -165,7 +165,7 @@ def token_flow(
     *,
     now: Callable[[], float] = time.monotonic,
     offline: bool = False,
-) -> Generator[Ask, Answer, Token]:
+) -> Generator[Ask, Answer, BearerToken]:
     """Ask a challenge's token server for these scopes. Raises LoginRefused, Unavailable.
 
     An identity token goes by OAuth2 POST. A password goes by GET with Basic, which every token server knows, and
@@ -211,7 +211,7 @@ def _post(realm: str, service: str, scopes: Sequence[str], form: Mapping[str, st
     return Ask("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(body).encode())
 
 
-def _token(answer: Answer, realm: str, now: Callable[[], float]) -> Token:
+def _token(answer: Answer, realm: str, now: Callable[[], float]) -> BearerToken:
     host = urlsplit(realm).netloc
     try:
         body = json.loads(answer.body or b"{}")
@@ -239,7 +239,7 @@ def _token(answer: Answer, realm: str, now: Callable[[], float]) -> Token:
         float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else _SHORTEST
     )
     refresh = body.get("refresh_token")
-    return Token(value, now() + max(seconds, _SHORTEST), refresh if isinstance(refresh, str) else "")
+    return BearerToken(value, now() + max(seconds, _SHORTEST), refresh if isinstance(refresh, str) else "")
 
 
 def _first(errors: object) -> str:
@@ -265,7 +265,7 @@ class Authenticator:
         self._ask = ask
         self._lock = threading.Lock()
         self._challenge: Challenge | None = None
-        self._tokens: dict[tuple[str, ...], Token] = {}
+        self._tokens: dict[tuple[str, ...], BearerToken] = {}
 
     @property
     def can_introduce(self) -> bool:
@@ -308,7 +308,7 @@ class Authenticator:
             self._tokens = {k: t for k, t in self._tokens.items() if f"Bearer {t.value}" != refused}
             return self._answer(chosen, wanted)
 
-    def login(self, registry: str, values: Iterable[str]) -> Token | None:
+    def login(self, registry: str, values: Iterable[str]) -> BearerToken | None:
         """Prove the credentials; returns the bearer token (perhaps with a refresh token), or None for Basic.
 
         Raises LoginRefused, RealmRefused, LoginNeeded.
@@ -334,19 +334,19 @@ class Authenticator:
             token = self._tokens[wanted] = self._run(challenge, wanted)
         return f"Bearer {token.value}"
 
-    def _find(self, wanted: tuple[str, ...]) -> Token | None:
+    def _find(self, wanted: tuple[str, ...]) -> BearerToken | None:
         soon = time.monotonic() + _EARLY
         for scopes, token in self._tokens.items():
             if token.expires > soon and covers(scopes, wanted):
                 return token
         return None
 
-    def _run(self, challenge: Challenge, scopes: Sequence[str], *, offline: bool = False) -> Token:
+    def _run(self, challenge: Challenge, scopes: Sequence[str], *, offline: bool = False) -> BearerToken:
         flow = token_flow(challenge, scopes, self._credential(), offline=offline)
         try:
             ask = next(flow)
             while True:
                 ask = flow.send(self._ask(ask))
         except StopIteration as end:
-            token: Token = end.value
+            token: BearerToken = end.value
             return token

@@ -9,12 +9,12 @@ from boxwright.errors import BoxwrightError, Invalid
 from boxwright.registry.client.auth import Credential, LoginRefused
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.credentials import CredentialStore, Stored
-from boxwright.registry.client.endpoint import HUB, Endpoint, Host
+from boxwright.registry.client.endpoint import HUB, RegistryEndpoint, RegistryHost
 from boxwright.registry.client.errors import error_from
 from boxwright.registry.client.hosts import Hosts
 from boxwright.registry.client.http import Http
 from boxwright.registry.client.remote import Remote
-from boxwright.registry.client.session import Session, paged
+from boxwright.registry.client.session import RegistrySession, paged
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
 
@@ -39,10 +39,10 @@ class RegistryClient:
         self.helpers = threading.Semaphore(
             2
         )  # big layers that get parallel ranges at once: each holds megabytes
-        self._sessions: dict[tuple[Host, str], Session] = {}
+        self._sessions: dict[tuple[RegistryHost, str], RegistrySession] = {}
         self._lock = threading.Lock()
 
-    def session(self, endpoint: Endpoint) -> Session:
+    def session(self, endpoint: RegistryEndpoint) -> RegistrySession:
         """The session for an endpoint; repositories of one host share it unless their credentials differ by path."""
         key = (
             endpoint.host,
@@ -51,7 +51,9 @@ class RegistryClient:
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
-                session = Session(self.http, self.config, endpoint.host, _Once(self.credentials, endpoint))
+                session = RegistrySession(
+                    self.http, self.config, endpoint.host, _Once(self.credentials, endpoint)
+                )
                 self._sessions[key] = session
             return session
 
@@ -65,7 +67,7 @@ class RegistryClient:
         """Check the credential with the server and keep it. Raises LoginRefused, Unavailable, CredentialsInvalid."""
         domain = server_name(server)
         host = self.hosts.origin(domain).host
-        session = Session(self.http, self.config, host, lambda: credential)
+        session = RegistrySession(self.http, self.config, host, lambda: credential)
         reply = self.http.send("GET", f"{session.origin}{host.root}/", tls=host.tls)
         kept = credential
         if reply.status == 401:
@@ -117,7 +119,7 @@ class RegistryClient:
 class _Once:
     """Looks a credential up at the first need: a helper may ask the user to unlock a key ring."""
 
-    def __init__(self, store: CredentialStore, endpoint: Endpoint) -> None:
+    def __init__(self, store: CredentialStore, endpoint: RegistryEndpoint) -> None:
         self._store, self._endpoint = store, endpoint
         self._found: Credential | None = None
         self._asked = False

@@ -19,12 +19,12 @@ from boxwright.registry.client.endpoint import (
     HUB,
     HUB_HOST,
     READ,
-    Endpoint,
-    Host,
     HostsInvalid,
     Maker,
     Mirrored,
     RegistryBlocked,
+    RegistryEndpoint,
+    RegistryHost,
     read_text,
     strings,
 )
@@ -105,7 +105,7 @@ def containerd(hosts: Maker, domain: str, path: str) -> Mirrored | None:
 
 def _containerd_host(
     hosts: Maker, file: Path, url: str, table: Mapping[str, Any], domain: str, path: str
-) -> Endpoint:
+) -> RegistryEndpoint:
     parts = split(url if "://" in url else "https://" + url)
     if parts is None or not parts.netloc or parts.scheme not in ("http", "https"):
         raise HostsInvalid(f"{file}: {url!r} is no host: wanted http[s]://host[:port]")
@@ -135,7 +135,7 @@ def _containerd_host(
             verify=not skip and (host.tls.verify or bool(authorities)), authorities=authorities, client=client
         ),
     )
-    return Endpoint(host, path, origin=False, capabilities=capabilities)
+    return RegistryEndpoint(host, path, origin=False, capabilities=capabilities)
 
 
 def _seconds(value: object) -> float:
@@ -192,18 +192,18 @@ def podman(hosts: Maker, domain: str, path: str) -> Mirrored | None:
     if location and not location.startswith("*") and location != str(entry.get("prefix") or location):
         origin = _podman_place(hosts, location, whole[length:], entry)
     elif entry.get("insecure") is True and domain != HUB:
-        origin = Endpoint(_made_insecure(hosts.host(domain)), path)
+        origin = RegistryEndpoint(_made_insecure(hosts.host(domain)), path)
     return Mirrored(tuple(mirrors), origin)
 
 
-def _podman_place(hosts: Maker, location: str, rest: str, table: Mapping[str, Any]) -> Endpoint:
+def _podman_place(hosts: Maker, location: str, rest: str, table: Mapping[str, Any]) -> RegistryEndpoint:
     where = (location.rstrip("/") + rest).strip("/")
     name, _, repository = where.partition("/")
     host = hosts.host(HUB_HOST, domain=HUB) if name == HUB else hosts.host(name)
-    return Endpoint(_made_insecure(host) if table.get("insecure") is True else host, repository)
+    return RegistryEndpoint(_made_insecure(host) if table.get("insecure") is True else host, repository)
 
 
-def _made_insecure(host: Host) -> Host:
+def _made_insecure(host: RegistryHost) -> RegistryHost:
     return replace(host, insecure=True, tls=replace(host.tls, verify=bool(host.tls.authorities)))
 
 

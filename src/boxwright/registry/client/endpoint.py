@@ -26,7 +26,7 @@ class HostsInvalid(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class RegistryHost:
     """One server and how to speak to it. `scheme` is '' until somebody found out."""
 
     name: str  # host[:port]
@@ -41,10 +41,10 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class RegistryEndpoint:
     """A repository on a host."""
 
-    host: Host
+    host: RegistryHost
     repository: str
     origin: bool = True
     capabilities: frozenset[str] = ALL
@@ -61,8 +61,8 @@ class Endpoint:
 class Mirrored:
     """What one dialect says about a repository: mirrors in order, and where the origin really is."""
 
-    mirrors: tuple[Endpoint, ...] = ()
-    origin: Endpoint | None = None
+    mirrors: tuple[RegistryEndpoint, ...] = ()
+    origin: RegistryEndpoint | None = None
 
 
 class Maker(Protocol):
@@ -70,8 +70,8 @@ class Maker(Protocol):
 
     @property
     def config(self) -> ClientConfig: ...
-    def host(self, name: str, *, scheme: str = "", domain: str = "") -> Host: ...
-    def mirror(self, url: str, path: str, *, namespace: str = "") -> Endpoint: ...
+    def host(self, name: str, *, scheme: str = "", domain: str = "") -> RegistryHost: ...
+    def mirror(self, url: str, path: str, *, namespace: str = "") -> RegistryEndpoint: ...
 
 
 def read_text(path: Path) -> str | None:

@@ -19,7 +19,7 @@ _REDIRECTS = 10
 _CHUNK = 1 << 20
 
 
-class SourceMissing(NotFound):
+class ImportFileMissing(NotFound):
     """There is no such file."""
 
 
@@ -78,7 +78,7 @@ def fetch(
 
 
 def open_source(settings: Settings, text: str) -> BinaryIO:
-    """A file or an http(s) URL as a stream. Raises SourceMissing, Invalid, and as `fetch`."""
+    """A file or an http(s) URL as a stream. Raises ImportFileMissing, Invalid, and as `fetch`."""
     if text.startswith(("http://", "https://")):
         return open_url(settings, text)
     try:
@@ -90,17 +90,17 @@ def open_source(settings: Settings, text: str) -> BinaryIO:
             )
         return open(path, "rb", buffering=0)
     except FileNotFoundError as error:
-        raise SourceMissing(f"there is no file {text}") from error
+        raise ImportFileMissing(f"there is no file {text}") from error
     except (OSError, ValueError) as error:
         raise Invalid(f"cannot open {text!r}: {getattr(error, 'strerror', '') or error}") from error
 
 
 def open_url(settings: Settings, url: str) -> BinaryIO:
     """What is at a URL as a stream to be read and closed. Raises as `fetch`; `read` raises PeerUnreachable."""
-    return cast("BinaryIO", _Body(fetch(settings, url)))
+    return cast("BinaryIO", _DownloadBody(fetch(settings, url)))
 
 
-class _Body:
+class _DownloadBody:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
 
@@ -116,7 +116,7 @@ class _Body:
         """Give the connection up."""
         self._reply.close()
 
-    def __enter__(self) -> _Body:
+    def __enter__(self) -> _DownloadBody:
         return self
 
     def __exit__(self, *_: object) -> None:

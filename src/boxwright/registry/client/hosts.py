@@ -12,7 +12,15 @@ from functools import cached_property
 from boxwright.registry.client import dialects
 from boxwright.registry.client.addresses import address_of, is_loopback, split, within
 from boxwright.registry.client.config import ClientConfig
-from boxwright.registry.client.endpoint import HUB, HUB_HOST, READ, Endpoint, Host, HostsInvalid, Mirrored
+from boxwright.registry.client.endpoint import (
+    HUB,
+    HUB_HOST,
+    READ,
+    HostsInvalid,
+    Mirrored,
+    RegistryEndpoint,
+    RegistryHost,
+)
 from boxwright.registry.client.peers import Tls
 from boxwright.spec.values import dataclass, field, replace
 
@@ -22,11 +30,11 @@ class Hosts:
     """The endpoints of any repository, by this configuration."""
 
     config: ClientConfig
-    _cache: dict[tuple[str, str], tuple[Endpoint, ...]] = field(
+    _cache: dict[tuple[str, str], tuple[RegistryEndpoint, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
 
-    def endpoints(self, domain: str, path: str) -> tuple[Endpoint, ...]:
+    def endpoints(self, domain: str, path: str) -> tuple[RegistryEndpoint, ...]:
         """Where a repository can be had, mirrors first, the origin last.
 
         Raises RegistryBlocked, HostsInvalid.
@@ -36,12 +44,14 @@ class Hosts:
             known = self._cache[(domain, path)] = self._find(domain, path)
         return known
 
-    def origin(self, domain: str, path: str = "") -> Endpoint:
+    def origin(self, domain: str, path: str = "") -> RegistryEndpoint:
         """The repository itself, where pushes go."""
         return self.endpoints(domain, path)[-1]
 
-    def _find(self, domain: str, path: str) -> tuple[Endpoint, ...]:
-        origin = Endpoint(self.host(HUB_HOST, domain=HUB) if domain == HUB else self.host(domain), path)
+    def _find(self, domain: str, path: str) -> tuple[RegistryEndpoint, ...]:
+        origin = RegistryEndpoint(
+            self.host(HUB_HOST, domain=HUB) if domain == HUB else self.host(domain), path
+        )
         said = [
             self._own(domain, path),
             dialects.containerd(self, domain, path),
@@ -56,27 +66,27 @@ class Hosts:
         urls = self.config.mirrors.get(domain)
         return Mirrored(tuple(self.mirror(url, path) for url in urls)) if urls else None
 
-    def mirror(self, url: str, path: str, *, namespace: str = "") -> Endpoint:
+    def mirror(self, url: str, path: str, *, namespace: str = "") -> RegistryEndpoint:
         """A mirror given as ``https://host[:port][/prefix]`` or without scheme; a prefix goes before the repository."""
         parts = split(url if "://" in url else "//" + url)
         if parts is None or not parts.netloc or parts.scheme not in ("", "http", "https"):
             raise HostsInvalid(f"{url!r} is no mirror: wanted http[s]://host[:port][/prefix]")
         prefix = parts.path.strip("/").removeprefix("v2").strip("/")
         host = self.host(parts.netloc.rpartition("@")[2], scheme=parts.scheme)
-        return Endpoint(
+        return RegistryEndpoint(
             replace(host, namespace=namespace),
             f"{prefix}/{path}" if prefix else path,
             origin=False,
             capabilities=READ,
         )
 
-    def host(self, name: str, *, scheme: str = "", domain: str = "") -> Host:
+    def host(self, name: str, *, scheme: str = "", domain: str = "") -> RegistryHost:
         """One server, with its certificates and whether it is insecure."""
         insecure = self.is_insecure(name) or scheme == "http"
         authorities, client = self.certificates(name)
         # As docker does: an insecure host's certificate is not checked, unless somebody said how to check it.
         tls = Tls(verify=not insecure or bool(authorities), authorities=authorities, client=client)
-        return Host(name, scheme=scheme, insecure=insecure, tls=tls, domain=domain or name)
+        return RegistryHost(name, scheme=scheme, insecure=insecure, tls=tls, domain=domain or name)
 
     def is_insecure(self, name: str) -> bool:
         """Loopback, or named by a configuration file (host, host:port or CIDR)."""

@@ -143,7 +143,7 @@ def framing(method: str, status: int, fields: Headers) -> int | None:
     return int(lengths.pop()) if lengths else None
 
 
-class Content:
+class BodyStream:
     """The body of one answer, out of its frames."""
 
     def __init__(self, stream: Stream, length: int | None) -> None:
@@ -242,7 +242,7 @@ class SmallBody:
     """See http.Body."""
 
     def __init__(
-        self, pool: Small, key: Key, connection: Connection, content: Content, *, lasting: bool
+        self, pool: Small, key: Key, connection: Connection, content: BodyStream, *, lasting: bool
     ) -> None:
         self._pool, self._key, self._connection, self._content = pool, key, connection, content
         self._lasting = lasting
@@ -303,7 +303,7 @@ class Small:
                     connection.send(request)
                     answered = connection.stream.begun()
                     minor, status, fields = read_head(connection.stream)
-                    content = Content(connection.stream, framing(method, status, fields))
+                    content = BodyStream(connection.stream, framing(method, status, fields))
             except PeerUnreachable as error:
                 connection.close()
                 # The peer closed an idle connection just now: it answered nothing, so nothing is lost.

@@ -14,11 +14,11 @@ from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
 from boxwright.registry.client.addresses import may_be_sent_to, split
 from boxwright.registry.client.auth import scope_for
-from boxwright.registry.client.endpoint import Endpoint
+from boxwright.registry.client.endpoint import RegistryEndpoint
 from boxwright.registry.client.errors import RegistryRefused, next_link
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.peers import ResponseTooLarge
-from boxwright.registry.client.session import Session, one_page, paged
+from boxwright.registry.client.session import RegistrySession, one_page, paged
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -46,7 +46,7 @@ class Remote:
         self.name = self.reference.name
         self._endpoints = client.hosts.endpoints(reference.domain, reference.path)
         self._actions = ("pull", "push") if push else ("pull",)
-        self._down: set[Endpoint] = set()
+        self._down: set[RegistryEndpoint] = set()
         self._manifests: dict[Digest, bytes] = {}
         self._sessions: dict[Digest, str] = {}  # upload locations that a mount was answered with
         self._referrers_api: bool | None = None
@@ -75,7 +75,7 @@ class Remote:
         wanted = Digest.parse(reference.digest) if reference.digest else None
         what = f"manifest for {reference.familiar}"
 
-        def ask(endpoint: Endpoint, session: Session, again: bool) -> Descriptor:
+        def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> Descriptor:
             url = session.url(
                 f"/{endpoint.repository}/manifests/{quote(reference.digest or reference.tag, safe=':')}"
             )
@@ -114,7 +114,7 @@ class Remote:
     def tags(self) -> list[str]:
         """Every tag, in the registry's order. Raises UnknownToRegistry and what access raises."""
 
-        def ask(endpoint: Endpoint, session: Session, again: bool) -> list[str]:
+        def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> list[str]:
             url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
             what = f"tags of {self.reference.familiar_name}"
             tags = list(paged(session, url, "tags", self._scopes(endpoint), what))
@@ -204,11 +204,11 @@ class Remote:
         if desc.media_type in mt.INDEXES | mt.MANIFESTS:
             self._put_manifest(str(desc.digest), desc, body.read())
             return
-        from boxwright.registry.client.upload import Upload, upload_note
+        from boxwright.registry.client.upload import BlobUpload, upload_note
 
         endpoint, session = self._origin()
         note = upload_note(self._config.uploads, endpoint.host.name, endpoint.repository, desc)
-        Upload(
+        BlobUpload(
             session,
             endpoint.repository,
             desc,
@@ -220,11 +220,11 @@ class Remote:
 
     def push_unknown(self, body: BinaryIO) -> Callable[[Descriptor], None]:
         """Send a blob whose digest is known only at its end; calling what is returned with the descriptor stores it."""
-        from boxwright.registry.client.upload import Upload
+        from boxwright.registry.client.upload import BlobUpload
 
         endpoint, session = self._origin()
         unknown = Descriptor("application/octet-stream", Digest.of(b""), 0)
-        upload = Upload(session, endpoint.repository, unknown, self._scopes(endpoint), 1)
+        upload = BlobUpload(session, endpoint.repository, unknown, self._scopes(endpoint), 1)
         upload.stream(body)
         return upload.finish
 
@@ -264,10 +264,10 @@ class Remote:
             raise Invalid(f"{name} is not in the repository {self.name}")
         return reference.with_digest(Digest.parse(reference.digest)) if reference.digest else reference
 
-    def _scopes(self, endpoint: Endpoint) -> tuple[str, ...]:
+    def _scopes(self, endpoint: RegistryEndpoint) -> tuple[str, ...]:
         return (scope_for(endpoint.repository, *(self._actions if endpoint.origin else ("pull",))),)
 
-    def _origin(self) -> tuple[Endpoint, Session]:
+    def _origin(self) -> tuple[RegistryEndpoint, RegistrySession]:
         endpoint = self._endpoints[-1]
         return endpoint, self._client.session(endpoint)
 
@@ -275,7 +275,12 @@ class Remote:
         self._origin()[1].pause(attempt)
 
     def _read(
-        self, what: str, by_digest: bool, ask: Callable[[Endpoint, Session, bool], T], *, mirrors: bool = True
+        self,
+        what: str,
+        by_digest: bool,
+        ask: Callable[[RegistryEndpoint, RegistrySession, bool], T],
+        *,
+        mirrors: bool = True,
     ) -> T:
         """Ask the mirrors, each once, then the origin; a mirror that cannot be reached is not asked again."""
         for endpoint in self._endpoints[:-1] if mirrors else ():
@@ -289,7 +294,13 @@ class Remote:
         return ask(*self._origin(), True)
 
     def _resolve(
-        self, endpoint: Endpoint, session: Session, target: str, wanted: Digest | None, what: str, again: bool
+        self,
+        endpoint: RegistryEndpoint,
+        session: RegistrySession,
+        target: str,
+        wanted: Digest | None,
+        what: str,
+        again: bool,
     ) -> Descriptor:
         url = session.url(f"/{endpoint.repository}/manifests/{quote(target, safe=':')}")
         reply = session.request(
@@ -314,7 +325,13 @@ class Remote:
         return self._resolve_by_get(session, url, endpoint, wanted, what, again)
 
     def _resolve_by_get(
-        self, session: Session, url: str, endpoint: Endpoint, wanted: Digest | None, what: str, again: bool
+        self,
+        session: RegistrySession,
+        url: str,
+        endpoint: RegistryEndpoint,
+        wanted: Digest | None,
+        what: str,
+        again: bool,
     ) -> Descriptor:
         reply, raw = _document(
             session, url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again
@@ -347,7 +364,7 @@ class Remote:
             return known
         what = f"manifest {desc.digest} of {self.reference.familiar_name}"
 
-        def ask(endpoint: Endpoint, session: Session, again: bool) -> bytes:
+        def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> bytes:
             url = session.url(f"/{endpoint.repository}/manifests/{desc.digest}")
             _, raw = _document(
                 session,
@@ -378,7 +395,7 @@ class Remote:
                 if reply is not None:
                     return reply
 
-            def ask(endpoint: Endpoint, session: Session, again: bool) -> Reply:
+            def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> Reply:
                 reply = self._get_blob(endpoint, session, desc, first, last, again)
                 chosen.append(lambda f, t: self._get_blob(endpoint, session, desc, f, t, True))
                 return reply
@@ -389,8 +406,8 @@ class Remote:
 
     def _get_blob(
         self,
-        endpoint: Endpoint,
-        session: Session,
+        endpoint: RegistryEndpoint,
+        session: RegistrySession,
         desc: Descriptor,
         first: int,
         last: int | None,
@@ -459,7 +476,9 @@ class Remote:
 
     # --- referrers -----------------------------------------------------------------------------
 
-    def _referrers(self, endpoint: Endpoint, session: Session, digest: Digest) -> list[Descriptor]:
+    def _referrers(
+        self, endpoint: RegistryEndpoint, session: RegistrySession, digest: Digest
+    ) -> list[Descriptor]:
         found: list[Descriptor] = []
         if self._referrers_api is not False:
             url = session.url(f"/{endpoint.repository}/referrers/{digest}")
@@ -488,7 +507,9 @@ class Remote:
         fallback = self._fallback(endpoint, session, digest)
         return list(fallback[1].manifests) if fallback else found
 
-    def _fallback(self, endpoint: Endpoint, session: Session, digest: Digest) -> tuple[str, Index] | None:
+    def _fallback(
+        self, endpoint: RegistryEndpoint, session: RegistrySession, digest: Digest
+    ) -> tuple[str, Index] | None:
         """The index under the fallback tag with its ETag; None when there is none."""
         url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(digest)}")
         what = f"referrers of {digest}"
@@ -540,8 +561,8 @@ def _range(first: int, last: int | None) -> dict[str, str]:
     return {"Range": f"bytes={first}-{'' if last is None else last}"}
 
 
-def _document(session: Session, url: str, *, what: str, **more: Any) -> tuple[Reply, bytes]:
-    """A manifest or list. Raises ManifestInvalid beyond MAX_SIZE, and what Session.document raises."""
+def _document(session: RegistrySession, url: str, *, what: str, **more: Any) -> tuple[Reply, bytes]:
+    """A manifest or list. Raises ManifestInvalid beyond MAX_SIZE, and what RegistrySession.document raises."""
     try:
         return session.document(url, limit=MAX_SIZE, what=what, **more)
     except ResponseTooLarge as error:

@@ -7,20 +7,20 @@ from urllib.parse import urlencode
 
 from boxwright.errors import Denied, Invalid, NotFound, Unsupported
 from boxwright.registry.client.client import RegistryClient
-from boxwright.registry.client.endpoint import Host
+from boxwright.registry.client.endpoint import RegistryHost
 from boxwright.registry.client.errors import RegistryRefused, clean, json_object
-from boxwright.registry.client.session import Session
+from boxwright.registry.client.session import RegistrySession
 from boxwright.spec.values import dataclass, replace
 
 DEFAULT_LIMIT = 25
 MOST = 100
-_INDEX = Host("index.docker.io", scheme="https", domain="docker.io")
+_INDEX = RegistryHost("index.docker.io", scheme="https", domain="docker.io")
 _LONGEST = 4 << 20  # bytes of an answer
 _SCOPES = ("registry:catalog:search",)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """One repository. Registries that only have a catalog know no description, stars or officials."""
 
     name: str
@@ -49,7 +49,7 @@ def search(
     stars: int = 0,
     official: bool | None = None,
     automated: bool = False,
-) -> list[Found]:
+) -> list[SearchResult]:
     """Repositories that match, in the registry's order. `limit` 0 means 25; `official` None means either.
 
     Raises Invalid for a limit beyond 100, Unavailable, and what access raises.
@@ -61,7 +61,9 @@ def search(
     if host:
         found = _private(client, host, term, limit)
     else:
-        session = Session(client.http, client.config, _INDEX, lambda: client.credentials.get("docker.io"))
+        session = RegistrySession(
+            client.http, client.config, _INDEX, lambda: client.credentials.get("docker.io")
+        )
         found = _index(session, term, limit)
     kept = [
         f
@@ -71,7 +73,7 @@ def search(
     return kept[:limit]
 
 
-def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[Found]:
+def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[SearchResult]:
     session = client.session(client.hosts.origin(host))
     session.introduce(_SCOPES)
     try:
@@ -82,7 +84,7 @@ def _private(client: RegistryClient, host: str, term: str, limit: int) -> list[F
         pass  # no index there: most registries only have a catalog
     try:
         matching = (name for name in client.catalog(host) if term.lower() in name.lower())
-        return [Found(f"{host}/{clean(name)}") for name in islice(matching, MOST)]
+        return [SearchResult(f"{host}/{clean(name)}") for name in islice(matching, MOST)]
     except (NotFound, Unsupported) as error:
         raise SearchUnsupported(
             f"{host} can neither be searched nor listed",
@@ -94,7 +96,7 @@ class SearchUnsupported(Unsupported):
     """The registry offers no search."""
 
 
-def _index(session: Session, term: str, limit: int) -> list[Found]:
+def _index(session: RegistrySession, term: str, limit: int) -> list[SearchResult]:
     what = f"search on {session.host.name}"
     url = f"{session.origin}/v1/search?{urlencode({'q': term, 'n': limit})}"
     _, raw = session.document(
@@ -107,11 +109,11 @@ def _index(session: Session, term: str, limit: int) -> list[Found]:
     return [f for entry in results if (f := _found(entry)) is not None]
 
 
-def _found(entry: object) -> Found | None:
+def _found(entry: object) -> SearchResult | None:
     if not isinstance(entry, dict) or not entry.get("name"):
         return None
     stars = entry.get("star_count")
-    return Found(
+    return SearchResult(
         clean(entry["name"]),
         clean(entry.get("description") or ""),
         stars if isinstance(stars, int) else 0,

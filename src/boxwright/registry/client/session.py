@@ -12,7 +12,7 @@ from boxwright.errors import Denied, Unavailable
 from boxwright.registry.client.addresses import is_loopback, may_be_sent_to, split
 from boxwright.registry.client.auth import Answer, Ask, Authenticator, Credential
 from boxwright.registry.client.config import ClientConfig
-from boxwright.registry.client.endpoint import Host
+from boxwright.registry.client.endpoint import RegistryHost
 from boxwright.registry.client.errors import (
     TRANSIENT,
     RateLimited,
@@ -51,11 +51,15 @@ class _Wanted:
     flows: bool
 
 
-class Session:
+class RegistrySession:
     """Requests to one host. Shared by threads; `credential` is asked for at the first challenge only."""
 
     def __init__(
-        self, http: Http, config: ClientConfig, host: Host, credential: Callable[[], Credential | None]
+        self,
+        http: Http,
+        config: ClientConfig,
+        host: RegistryHost,
+        credential: Callable[[], Credential | None],
     ) -> None:
         self.host = host
         self._http = http
@@ -281,10 +285,10 @@ class Session:
 
 
 class _TokenServer:
-    """Speaks to a host's token server, trying again when it is merely busy. Not part of Session, which would then
+    """Speaks to a host's token server, trying again when it is merely busy. Not part of RegistrySession, which would then
     be in a cycle with its Authenticator and outlive its use."""
 
-    def __init__(self, http: Http, config: ClientConfig, host: Host) -> None:
+    def __init__(self, http: Http, config: ClientConfig, host: RegistryHost) -> None:
         self._http, self._config, self._host = http, config, host
 
     def __call__(self, ask: Ask) -> Answer:
@@ -330,17 +334,17 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
 
 
 def one_page(
-    session: Session, url: str, key: str, scopes: tuple[str, ...], what: str
+    session: RegistrySession, url: str, key: str, scopes: tuple[str, ...], what: str
 ) -> tuple[list[str], str]:
-    """The strings under `key`, and the URL of the next page ('' on the last). Raises what Session.request raises."""
+    """The strings under `key`, and the URL of the next page ('' on the last). Raises what RegistrySession.request raises."""
     reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
     values = json_object(raw, what).get(key)
     names = values if isinstance(values, list) else []
     return [name if isinstance(name, str) else "" for name in names], next_link(reply)
 
 
-def paged(session: Session, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
-    """The strings under `key` of every page of a list. Raises what Session.request raises."""
+def paged(session: RegistrySession, url: str, key: str, scopes: tuple[str, ...], what: str) -> Iterator[str]:
+    """The strings under `key` of every page of a list. Raises what RegistrySession.request raises."""
     seen: set[str] = set()
     left = _LONGEST_LIST
     for _ in range(_MOST_PAGES):

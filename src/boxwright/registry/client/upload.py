@@ -21,7 +21,7 @@ from boxwright.errors import BoxwrightError, Unavailable, Unsupported
 from boxwright.files.disk import disk_errors
 from boxwright.registry.client.errors import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.registry.client.http import Reply
-from boxwright.registry.client.session import RedirectRefused, Session
+from boxwright.registry.client.session import RedirectRefused, RegistrySession
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.values import dataclass, field
 
@@ -43,10 +43,10 @@ def upload_note(folder: Path | None, host: str, repository: str, desc: Descripto
 
 
 @dataclass(slots=True)
-class Upload:
+class BlobUpload:
     """One blob on its way. `location` may come from a mount that was answered with a session."""
 
-    session: Session
+    session: RegistrySession
     repository: str
     desc: Descriptor
     scopes: Sequence[str]

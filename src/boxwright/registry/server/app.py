@@ -23,7 +23,7 @@ from boxwright.registry.server.events.observe import AccessLog, Observer
 from boxwright.registry.server.events.webhooks import Outbox, Sender
 from boxwright.registry.server.pages import handlers as pages
 from boxwright.registry.server.store.blobs import FileBlobs
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 
 Task = Callable[[Service], Awaitable[None]]
 
@@ -83,7 +83,7 @@ def open_service(
 ) -> Service:
     """One worker's service over the storage, which is made when it is new. Raises ExtraMissing, NoSpace."""
     files = FileBlobs(config.storage)
-    catalog = Catalog(config.storage / "registry.db")
+    catalog = RegistryCatalog(config.storage / "registry.db")
     buckets = buckets or Buckets()
     access: Access = OpenAccess()
     if config.auth is not None:

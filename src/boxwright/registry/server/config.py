@@ -22,7 +22,7 @@ EVENTS = ("push", "pull", "delete")
 OTHER_TABLES = ("search", "pages")  # handed on as they are to the rooms of these names
 
 
-class ConfigInvalid(Invalid):
+class RegistryConfigInvalid(Invalid):
     """The registry's configuration cannot be used."""
 
 
@@ -73,7 +73,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """`rate` = requests a second and client (0 = any), `burst` = how many at once beyond it."""
 
     rate: float = 0
@@ -128,7 +128,7 @@ class RegistryConfig:
     housekeeping: Housekeeping = Housekeeping()
     retention: tuple[Retention, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)  # namespace (``*`` = every other) -> bytes
-    limits: Limits = Limits()
+    limits: RequestLimits = RequestLimits()
     webhooks: tuple[Webhook, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
     other: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -138,7 +138,7 @@ class RegistryConfig:
 
 
 def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryConfig:
-    """Read a file (none: the defaults); what is in `given` and not None wins over it. Raises ConfigInvalid."""
+    """Read a file (none: the defaults); what is in `given` and not None wins over it. Raises RegistryConfigInvalid."""
     raw: dict[str, Any] = {}
     if path is not None:
         import tomllib
@@ -146,9 +146,9 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
         try:
             raw = tomllib.loads(path.read_text())
         except OSError as error:
-            raise ConfigInvalid(f"cannot read {path}: {error.strerror}") from error
+            raise RegistryConfigInvalid(f"cannot read {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigInvalid(f"{path} is not valid TOML: {error}") from error
+            raise RegistryConfigInvalid(f"{path} is not valid TOML: {error}") from error
     base = path.parent if path is not None else Path()
     top = _Table(raw, str(path or "the configuration"), base)
     values: dict[str, Any] = {
@@ -192,7 +192,7 @@ def _tls(t: _Table) -> tuple[Path, Path] | None:
     cert, key = t.path("cert"), t.path("key")
     t.end()
     if (cert is None) != (key is None):
-        raise ConfigInvalid(f"{t.place}: cert and key go together")
+        raise RegistryConfigInvalid(f"{t.place}: cert and key go together")
     return (cert, key) if cert and key else None
 
 
@@ -202,14 +202,14 @@ def _auth(t: _Table, top: _Table) -> Auth | None:
     rules = tuple(_rule(r) for r in top.tables("rule"))
     if not t.raw:
         if members or rules:
-            raise ConfigInvalid(
+            raise RegistryConfigInvalid(
                 f"{top.place}: organisations and rules need accounts",
                 hint='add an [auth] table with htpasswd = "FILE"',
             )
         return None
     htpasswd = t.path("htpasswd")
     if htpasswd is None:
-        raise ConfigInvalid(
+        raise RegistryConfigInvalid(
             f"{t.place}: htpasswd is missing", hint="name the file that `boxwright registry user add` writes"
         )
     auth = Auth(
@@ -230,7 +230,7 @@ def _auth(t: _Table, top: _Table) -> Auth | None:
 def _rule(t: _Table) -> Rule:
     actions = t.texts("actions", ACTIONS)
     if set(actions) - set(ACTIONS):
-        raise ConfigInvalid(
+        raise RegistryConfigInvalid(
             f"{t.place}: actions are {', '.join(ACTIONS)}, not {', '.join(sorted(set(actions) - set(ACTIONS)))}"
         )
     rule = Rule(t.need("repository"), t.texts("users"), actions, t.flag("allow", True))
@@ -270,9 +270,9 @@ def _build(t: _Table) -> dict[str, Any]:
     return made
 
 
-def _limits(t: _Table) -> Limits:
-    d = Limits()
-    made = Limits(
+def _limits(t: _Table) -> RequestLimits:
+    d = RequestLimits()
+    made = RequestLimits(
         float(t.take("rate", (int, float), "a number", d.rate)),
         t.number("burst", d.burst),
         t.size("max-blob"),
@@ -289,7 +289,7 @@ def _webhook(t: _Table) -> Webhook:
     headers = t.take("headers", dict, "a table of text", {})
     events = t.texts("events", ("push", "delete"))
     if set(events) - set(EVENTS):
-        raise ConfigInvalid(f"{t.place}: events are {', '.join(EVENTS)}")
+        raise RegistryConfigInvalid(f"{t.place}: events are {', '.join(EVENTS)}")
     made = Webhook(
         t.url("url"),
         events,
@@ -318,20 +318,22 @@ def _upstream(t: _Table) -> Upstream:
 
 
 def size(value: object, place: str) -> int:
-    """Bytes. Raises ConfigInvalid."""
+    """Bytes. Raises RegistryConfigInvalid."""
     try:
         return parse_size(_text(value))
     except SizeInvalid:
-        raise ConfigInvalid(f'{place} is {value!r}; it must be a size such as "10GB"') from None
+        raise RegistryConfigInvalid(f'{place} is {value!r}; it must be a size such as "10GB"') from None
 
 
 def seconds(value: object, place: str) -> int:
-    """A span of time, seconds where it names no unit. Raises ConfigInvalid."""
+    """A span of time, seconds where it names no unit. Raises RegistryConfigInvalid."""
     text = _text(value)
     try:
         return parse_duration(f"{text}s" if text.isdigit() else text, LONGER_UNITS) // SECOND
     except DurationInvalid:
-        raise ConfigInvalid(f'{place} is {value!r}; it must be a time such as "30m" or "7d"') from None
+        raise RegistryConfigInvalid(
+            f'{place} is {value!r}; it must be a time such as "30m" or "7d"'
+        ) from None
 
 
 def _text(value: object) -> str:
@@ -351,7 +353,7 @@ class _Table:
         if value is not default and (
             not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
         ):
-            raise ConfigInvalid(f"{self.place}: {key} is {value!r}; it must be {what}")
+            raise RegistryConfigInvalid(f"{self.place}: {key} is {value!r}; it must be {what}")
         return value
 
     def text(self, key: str, default: str = "") -> str:
@@ -360,19 +362,23 @@ class _Table:
 
     def need(self, key: str) -> str:
         if key not in self.raw:
-            raise ConfigInvalid(f"{self.place}: {key} is missing")
+            raise RegistryConfigInvalid(f"{self.place}: {key} is missing")
         return self.text(key)
 
     def url(self, key: str) -> str:
         value = self.need(key).rstrip("/")
         if not value.startswith(("http://", "https://")):
-            raise ConfigInvalid(f"{self.place}: {key} is {value!r}; it must begin with http:// or https://")
+            raise RegistryConfigInvalid(
+                f"{self.place}: {key} is {value!r}; it must begin with http:// or https://"
+            )
         return value
 
     def choice(self, key: str, values: tuple[str, ...]) -> str:
         value = self.text(key, values[0])
         if value not in values:
-            raise ConfigInvalid(f"{self.place}: {key} is {value!r}; it must be one of {', '.join(values)}")
+            raise RegistryConfigInvalid(
+                f"{self.place}: {key} is {value!r}; it must be one of {', '.join(values)}"
+            )
         return value
 
     def path(self, key: str) -> Path | None:
@@ -383,7 +389,7 @@ class _Table:
     def number(self, key: str, default: int) -> int:
         value: int = self.take(key, int, "a whole number", default)
         if value < 0:
-            raise ConfigInvalid(f"{self.place}: {key} is {value}; it must not be negative")
+            raise RegistryConfigInvalid(f"{self.place}: {key} is {value}; it must not be negative")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
@@ -393,7 +399,7 @@ class _Table:
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         value: Any = self.take(key, list, "a list of text", list(default))
         if not all(isinstance(item, str) for item in value):
-            raise ConfigInvalid(f"{self.place}: {key} must be a list of text")
+            raise RegistryConfigInvalid(f"{self.place}: {key} must be a list of text")
         return tuple(value)
 
     def networks(self, key: str) -> tuple[Network, ...]:
@@ -401,7 +407,7 @@ class _Table:
         try:
             return tuple(ipaddress.ip_network(text, strict=False) for text in self.texts(key))
         except ValueError as error:
-            raise ConfigInvalid(f"{self.place}: {key}: {error}") from error
+            raise RegistryConfigInvalid(f"{self.place}: {key}: {error}") from error
 
     def seconds(self, key: str, default: int) -> int:
         return self._converted(key, seconds, default)
@@ -424,18 +430,18 @@ class _Table:
     def tables(self, key: str) -> list[_Table]:
         raw: list[Any] = self.take(key, list, f"tables, each under [[{key}]]", [])
         if not all(isinstance(item, dict) for item in raw):
-            raise ConfigInvalid(f"{self.place}: {key} must be tables, each under [[{key}]]")
+            raise RegistryConfigInvalid(f"{self.place}: {key} must be tables, each under [[{key}]]")
         return [
             _Table(item, f"{self.place}: [[{key}]] number {n}", self._base) for n, item in enumerate(raw, 1)
         ]
 
     def end(self) -> None:
-        """Raises ConfigInvalid for a key that means nothing."""
+        """Raises RegistryConfigInvalid for a key that means nothing."""
         for key in self.raw:
             import difflib
 
             near = difflib.get_close_matches(key, self._known, 1)
-            raise ConfigInvalid(
+            raise RegistryConfigInvalid(
                 f"{self.place}: unknown key {key!r}",
                 hint=f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self._known))}",
             )

@@ -36,7 +36,7 @@ class RegistryError(BoxwrightError):
         ).encode()
 
 
-class NameInvalid(RegistryError):
+class RepositoryNameInvalid(RegistryError):
     code, http_status = "NAME_INVALID", 400
 
 
@@ -167,7 +167,7 @@ class Route(NamedTuple):
 def parse_route(path: str) -> Route | None:
     """Split from the right, since names hold slashes; None when the path is none of the registry's.
 
-    Raises NameInvalid for a path of the right shape with a wrong name.
+    Raises RepositoryNameInvalid for a path of the right shape with a wrong name.
     """
     if path in ("/v2", "/v2/"):
         return Route("base")
@@ -196,9 +196,9 @@ def parse_route(path: str) -> Route | None:
 
 
 def check_name(name: str) -> str:
-    """The repository name itself. Raises NameInvalid."""
+    """The repository name itself. Raises RepositoryNameInvalid."""
     if len(name) > _LONGEST_NAME or not _NAME.match(name):
-        raise NameInvalid(f"invalid repository name {name[:300]!r}", detail={"name": name[:300]})
+        raise RepositoryNameInvalid(f"invalid repository name {name[:300]!r}", detail={"name": name[:300]})
     return name
 
 

@@ -22,7 +22,7 @@ from boxwright.files import syscalls
 from boxwright.registry.server.api.service import Service, dispatcher
 from boxwright.registry.server.app import API, open_service, routes, tasks
 from boxwright.registry.server.auth.limits import Buckets
-from boxwright.registry.server.config import ConfigInvalid, RegistryConfig
+from boxwright.registry.server.config import RegistryConfig, RegistryConfigInvalid
 from boxwright.registry.server.events import logs
 from boxwright.registry.server.events.metrics import Metrics
 from boxwright.registry.server.pages.handlers import missing
@@ -58,7 +58,7 @@ def listen(address: str) -> socket.socket:
 
 
 def tls_context(config: RegistryConfig) -> ssl.SSLContext | None:
-    """None for plain HTTP. Raises ConfigInvalid."""
+    """None for plain HTTP. Raises RegistryConfigInvalid."""
     if config.tls is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -67,7 +67,7 @@ def tls_context(config: RegistryConfig) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(*config.tls)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigInvalid(
+        raise RegistryConfigInvalid(
             f"cannot use the certificate {config.tls[0]} with the key {config.tls[1]}: {error}"
         ) from error
     return context
@@ -183,7 +183,7 @@ def run_worker(config: RegistryConfig, sock: socket.socket, buckets: Buckets, me
     asyncio.run(main())
 
 
-class Supervisor:
+class WorkerSupervisor:
     """Forks workers over one socket; a worker that dies is replaced."""
 
     def __init__(self, config: RegistryConfig, sock: socket.socket, metrics: Path | None) -> None:
@@ -244,10 +244,10 @@ class Supervisor:
 def serve(config: RegistryConfig, *, listening: Callable[[str], object], metrics: Path | None = None) -> int:
     """Serve a configuration until a signal; `listening` is told the URL. Returns the exit code.
 
-    Raises AddressUnusable, ConfigInvalid, ExtraMissing.
+    Raises AddressUnusable, RegistryConfigInvalid, ExtraMissing.
     """
     more_descriptors()
     sock = listen(config.addr)
     host, port = sock.getsockname()[:2]
     listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
-    return Supervisor(config, sock, metrics).run()
+    return WorkerSupervisor(config, sock, metrics).run()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.events.event import Event
-from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, Collector
+from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, RegistryCollector
 
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service
-    from boxwright.registry.server.store.catalog import Catalog
+    from boxwright.registry.server.store.catalog import RegistryCatalog
 
 _FLUSH = 5.0  # seconds between writes of counters
 _LOG = 1.0  # seconds for which a line of the access log may wait
@@ -42,7 +42,7 @@ async def flush(service: Service) -> None:
         await _write(service, service.observer.flush)
 
 
-async def _write(service: Service, write: Callable[[Catalog], None]) -> None:
+async def _write(service: Service, write: Callable[[RegistryCatalog], None]) -> None:
     if service.read_only:
         return
     try:
@@ -76,4 +76,4 @@ def _run(service: Service) -> Collected:
         if outbox is not None:
             outbox.record(sql, Event(action="delete", repository=repository, digest=digest, tag=tag))
 
-    return Collector(service.config, service.catalog, service.blobs, deleted=deleted).run()
+    return RegistryCollector(service.config, service.catalog, service.blobs, deleted=deleted).run()

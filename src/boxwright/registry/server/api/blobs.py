@@ -31,7 +31,7 @@ from boxwright.registry.server.errors import (
     check_upload,
 )
 from boxwright.registry.server.store.blobs import UploadWriter
-from boxwright.registry.server.store.catalog import Upload
+from boxwright.registry.server.store.catalog import UploadRow
 from boxwright.spec.digest import Digest
 
 _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
@@ -42,7 +42,7 @@ _STRIDE = 32 << 20  # bytes after which an upload asks again whether its namespa
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 
 
-class _File(web.FileResponse):
+class _BlobFile(web.FileResponse):
     """A file that may be sent ahead of the server's own turn, by who wants to know how long that takes."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -97,7 +97,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     path = service.blobs.path(digest)
     if path is None:
         raise BlobUnknown("blob unknown to registry", detail={"digest": str(digest)})
-    return _File(path, chunk_size=_BATCH, headers=headers)
+    return _BlobFile(path, chunk_size=_BATCH, headers=headers)
 
 
 async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
@@ -128,7 +128,7 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
     service.blobs.check_room()
-    upload = Upload(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
+    upload = UploadRow(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
     await service.run(_quota(service, upload, wanted), request.content_length or 0 if wanted else 0)
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)
     if wanted is None:
@@ -140,7 +140,7 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
         raise
 
 
-def _abandon(service: Service, upload: Upload) -> None:
+def _abandon(service: Service, upload: UploadRow) -> None:
     with suppress(UploadUnknown):
         service.catalog.end_upload(upload.id, upload.repository)
     service.blobs.discard(upload.id)
@@ -222,7 +222,9 @@ async def finish(service: Service, request: web.BaseRequest, route: Route) -> we
     return await _finish(service, request, upload, wanted)
 
 
-async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wanted: Digest) -> web.Response:
+async def _finish(
+    service: Service, request: web.BaseRequest, upload: UploadRow, wanted: Digest
+) -> web.Response:
     writer = service.blobs.writer(upload.id)
     try:
         upload = await _receive(
@@ -250,7 +252,7 @@ async def _finish(service: Service, request: web.BaseRequest, upload: Upload, wa
     return web.Response(status=201, headers=_created(upload.repository, wanted))
 
 
-def _publish(service: Service, upload: Upload, digest: Digest) -> None:
+def _publish(service: Service, upload: UploadRow, digest: Digest) -> None:
     service.blobs.publish(upload.id, digest, upload.size)
 
     def present() -> None:
@@ -261,7 +263,7 @@ def _publish(service: Service, upload: Upload, digest: Digest) -> None:
     service.blobs.discard(upload.id)
 
 
-def _quota(service: Service, upload: Upload, wanted: Digest | None) -> Callable[[int], int | None]:
+def _quota(service: Service, upload: UploadRow, wanted: Digest | None) -> Callable[[int], int | None]:
     """Asks whether the upload may become so long; the answer is how much longer, None = any. It blocks, and raises
     QuotaExceeded."""
 
@@ -312,11 +314,11 @@ class _Sink:
 async def _receive(
     service: Service,
     request: web.BaseRequest,
-    upload: Upload,
+    upload: UploadRow,
     writer: UploadWriter,
     *,
     wanted: Digest | None = None,
-) -> Upload:
+) -> UploadRow:
     """Append the body. What arrived before a broken connection counts: the client can go on from there."""
     algorithm = wanted.algorithm if wanted is not None and upload.size == 0 else upload.algorithm
     quota = _quota(service, upload, wanted)
@@ -357,10 +359,10 @@ async def _receive(
         )
     if sink.size == upload.size and sink.size:
         return upload
-    return Upload(upload.id, upload.repository, algorithm, sink.size, sink.digest)
+    return UploadRow(upload.id, upload.repository, algorithm, sink.size, sink.digest)
 
 
-def _advance(service: Service, upload: Upload, sink: _Sink, writer: UploadWriter | None) -> None:
+def _advance(service: Service, upload: UploadRow, sink: _Sink, writer: UploadWriter | None) -> None:
     """Record how far an upload is. With a `writer` that is told to the client, so its bytes are made durable first: the
     digest in the row is believed later, and by another worker. Without, the blob is about to be published."""
     if writer is not None:
@@ -396,7 +398,7 @@ async def _parsed(service: Service, request: web.BaseRequest, sink: _Sink, held:
             await service.run(sink.take, *batch)
 
 
-def _check_position(request: web.BaseRequest, upload: Upload) -> None:
+def _check_position(request: web.BaseRequest, upload: UploadRow) -> None:
     text = request.headers.get("Content-Range")
     if text is None:
         return
@@ -410,7 +412,7 @@ def _check_position(request: web.BaseRequest, upload: Upload) -> None:
         raise SizeWrong(f"Content-Range {text[:80]} and Content-Length {length} contradict each other")
 
 
-def _session(upload: Upload) -> dict[str, str]:
+def _session(upload: UploadRow) -> dict[str, str]:
     return {
         "Location": f"/v2/{upload.repository}/blobs/uploads/{upload.id}",
         "Docker-Upload-UUID": upload.id,

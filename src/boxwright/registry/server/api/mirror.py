@@ -56,7 +56,7 @@ _POLL = 0.02  # seconds between looks at a file that another worker fills
 _PATIENCE = 120  # seconds for which such a file may stand still
 
 
-class Source:
+class UpstreamSource:
     """One upstream: its client and what was asked lately."""
 
     def __init__(self, upstream: Upstream, home: Path) -> None:
@@ -127,7 +127,7 @@ class Mirror:
     """All upstreams of one worker."""
 
     def __init__(self, config: RegistryConfig, blobs: FileBlobs) -> None:
-        self._sources = [Source(u, config.storage / "mirror") for u in config.upstreams]
+        self._sources = [UpstreamSource(u, config.storage / "mirror") for u in config.upstreams]
         self._blobs = blobs
         self._flights: dict[str, Flight] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
@@ -140,7 +140,7 @@ class Mirror:
         for source in self._sources:
             source.close()
 
-    def find(self, name: str) -> tuple[Source, str] | None:
+    def find(self, name: str) -> tuple[UpstreamSource, str] | None:
         """The upstream of a local repository, and the repository's name there."""
         for source in self._sources:
             prefix = source.upstream.prefix
@@ -204,7 +204,9 @@ class Mirror:
                 raise UpstreamFailed(f"cannot fetch {path} from {source.domain}: {error}") from error
             request[STALE] = True
 
-    def _fetch_manifest(self, service: Service, source: Source, route: Route, path: str, here: str) -> bool:
+    def _fetch_manifest(
+        self, service: Service, source: UpstreamSource, route: Route, path: str, here: str
+    ) -> bool:
         remote = source.remote(path)
         name = f"{source.domain}/{path}" + (
             f"@{route.reference}" if is_digest(route.reference) else f":{route.reference}"
@@ -291,7 +293,7 @@ class Mirror:
             return None
         return await self._stream(service, request, route.name, digest, flight, headers)
 
-    def _size(self, source: Source, path: str, digest: Digest) -> int:
+    def _size(self, source: UpstreamSource, path: str, digest: Digest) -> int:
         endpoint = source.client.hosts.origin(source.domain, path)
         session = source.client.session(endpoint)
         from boxwright.registry.client.auth import scope_for
@@ -306,7 +308,7 @@ class Mirror:
         return reply.length
 
     async def _bring(
-        self, service: Service, source: Source, name: str, path: str, digest: Digest, flight: Flight
+        self, service: Service, source: UpstreamSource, name: str, path: str, digest: Digest, flight: Flight
     ) -> None:
         upload = hashlib.sha256(str(digest).encode()).hexdigest()[:32]
         try:
@@ -353,7 +355,7 @@ class Mirror:
 
     def _download(
         self,
-        source: Source,
+        source: UpstreamSource,
         path: str,
         digest: Digest,
         flight: Flight,

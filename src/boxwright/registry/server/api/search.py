@@ -17,10 +17,10 @@ from boxwright.registry.server.store.search import (
     FEW,
     MOST_OFFSET,
     SORTS,
-    Found,
-    Hit,
     Question,
     Search,
+    SearchHit,
+    SearchPage,
     body,
     to_json,
 )
@@ -31,22 +31,22 @@ _MOST_BODY = 65_536
 _MOST_TAGS = 100
 
 
-async def find(service: Service, request: web.BaseRequest, question: Question) -> Found:
+async def find(service: Service, request: web.BaseRequest, question: Question) -> SearchPage:
     """Search on behalf of the request, over what was pushed until now."""
     search = Search(service.catalog, service.blobs)
 
-    def work() -> Found:
+    def work() -> SearchPage:
         _catch_up(service, search)
         return search.find(question, lambda name: service.access.allows(request, name, "see"))
 
     return await service.run(work)
 
 
-async def look_up(service: Service, repository: str) -> Hit:
+async def look_up(service: Service, repository: str) -> SearchHit:
     """One repository, as it is now. Raises NameUnknown."""
     search = Search(service.catalog, service.blobs)
 
-    def work() -> Hit:
+    def work() -> SearchHit:
         _catch_up(service, search)
         return search.hit(repository)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from boxwright.registry.server.api.mirror import Mirror
     from boxwright.registry.server.config import RegistryConfig
     from boxwright.registry.server.store.blobs import BlobStorage
-    from boxwright.registry.server.store.catalog import Also, Catalog, StoredManifest
+    from boxwright.registry.server.store.catalog import Also, RegistryCatalog, StoredManifest
 
 T = TypeVar("T")
 Handler = Callable[["Service", web.BaseRequest, Route], Awaitable[web.StreamResponse]]
@@ -139,7 +139,7 @@ class Service:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: RegistryCatalog,
         blobs: BlobStorage,
         *,
         config: RegistryConfig,

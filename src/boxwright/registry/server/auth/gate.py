@@ -238,7 +238,7 @@ class Gate:
         return principal, secret
 
     def _granted(self, principal: Principal, scopes: list[str]) -> list[dict[str, Any]]:
-        """Raises NameInvalid for a scope that names no single repository: globs are for those who give rights, not for
+        """Raises RepositoryNameInvalid for a scope that names no single repository: globs are for those who give rights, not for
         those who ask."""
         granted = []
         for text in scopes[:_MOST_SCOPES]:

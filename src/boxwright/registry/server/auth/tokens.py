@@ -23,7 +23,7 @@ from boxwright.files.disk import fsync_dir
 from boxwright.registry.server.auth.policy import CATALOG, Grant, Principal
 from boxwright.registry.server.auth.users import extra
 from boxwright.registry.server.config import ACTIONS
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 
 _PREFIXES = {"access": "bwp_", "refresh": "bwr_", "session": "bws_"}
 _REFRESH_TTL = 180 * 86_400
@@ -74,7 +74,7 @@ def parse_scope(text: str) -> Grant:
 class AccessTokens:
     """The lasting tokens in the catalog."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: RegistryCatalog) -> None:
         self._catalog = catalog
 
     def create(

@@ -25,7 +25,7 @@ class UserInvalid(Invalid):
     """A user name or password cannot be used."""
 
 
-class UserUnknown(NotFound):
+class AccountUnknown(NotFound):
     """There is no such user."""
 
 
@@ -130,13 +130,13 @@ class Users:
         if new and there:
             raise UserInvalid(f"the user {name} exists", hint=f"boxwright registry user passwd {name}")
         if not new and not there:
-            raise UserUnknown(f"there is no user {name} in {self.path}")
+            raise AccountUnknown(f"there is no user {name} in {self.path}")
         self._write({**self._load(), name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST))})
 
     def remove(self, name: str) -> None:
         """Raises UserUnknown."""
         if not self.exists(name):
-            raise UserUnknown(f"there is no user {name} in {self.path}")
+            raise AccountUnknown(f"there is no user {name} in {self.path}")
         self._write({n: h for n, h in self._load().items() if n != name})
 
     def _write(self, hashes: dict[str, bytes]) -> None:

@@ -12,8 +12,8 @@ from aiohttp import web
 from boxwright.registry.server.api import requests as asked
 from boxwright.registry.server.api.requests import json_object, query, whole
 from boxwright.registry.server.api.service import Extra, Service
-from boxwright.registry.server.builds.queue import Link, Queue
-from boxwright.registry.server.builds.sources import Source, SourceInvalid
+from boxwright.registry.server.builds.queue import BuildLink, Queue
+from boxwright.registry.server.builds.sources import BuildSource, SourceInvalid
 from boxwright.registry.server.errors import Forbidden, ManifestWrong, TooManyRequests, check_name, check_tag
 from boxwright.registry.server.proxies import neighbourhood
 from boxwright.registry.server.store.search import body
@@ -49,10 +49,10 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
     if not _URL.match(url) or not _PATH.match(dockerfile):
         raise ManifestWrong("url must be a Git URL (https://, ssh://, git://), dockerfile a path in it")
     try:
-        Source.parse(url)
+        BuildSource.parse(url)
     except SourceInvalid as error:
         raise ManifestWrong(str(error)) from error
-    await service.run(Queue(service.catalog).link, Link(name, url, dockerfile, tag, secret, who))
+    await service.run(Queue(service.catalog).link, BuildLink(name, url, dockerfile, tag, secret, who))
     return web.Response(
         status=201,
         body=body({"name": name, "url": url, "dockerfile": dockerfile, "tag": tag, "secret": secret}),

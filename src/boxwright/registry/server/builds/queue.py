@@ -26,7 +26,7 @@ from boxwright.registry.server.auth.policy import EVERYONE
 from boxwright.registry.server.builds import sources
 from boxwright.registry.server.errors import NameUnknown
 from boxwright.registry.server.store.blobs import only_one, own_directory
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.spec.urls import public
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _TOKEN_TTL = 2 * _MOST_TIME
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class BuildLink:
     """Where a repository's image comes from. `url` is what ``boxwright build`` takes: ``https://…git#ref:dir``."""
 
     repository: str
@@ -77,16 +77,16 @@ class Build:
 
 
 # The link, where to write the log, a directory for Docker's config, when to stop -> exit code, None when stopped.
-Builder = Callable[[Link, Path, Path, threading.Event], int | None]
+Builder = Callable[[BuildLink, Path, Path, threading.Event], int | None]
 
 
 class Queue:
     """Links and builds in the catalog; every call blocks."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: RegistryCatalog) -> None:
         self._catalog = catalog
 
-    def link(self, link: Link) -> None:
+    def link(self, link: BuildLink) -> None:
         """Link a repository, which is made when it is new, or link it anew."""
         with self._catalog.write() as sql:
             self._catalog.make(sql, link.repository)
@@ -102,7 +102,7 @@ class Queue:
                 raise NameUnknown(f"{repository} is not built here")
             sql.execute("DELETE FROM builds WHERE repository = ? AND state = 'waiting'", (repository,))
 
-    def get(self, repository: str) -> Link:
+    def get(self, repository: str) -> BuildLink:
         """Raises NameUnknown."""
         row = (
             self._catalog.connection()
@@ -114,7 +114,7 @@ class Queue:
         )
         if row is None:
             raise NameUnknown(f"{repository} is not built here", detail={"name": repository})
-        return Link(*row)
+        return BuildLink(*row)
 
     def ask(self, repository: str, reason: str) -> int:
         """Queue a build; one that waits already is enough. Returns its id. Raises NameUnknown."""
@@ -167,7 +167,7 @@ class Queue:
         with self._catalog.write() as sql:
             sql.execute("UPDATE builds SET state = 'waiting' WHERE state = 'running'")
 
-    def take(self) -> tuple[int, Link] | None:
+    def take(self) -> tuple[int, BuildLink] | None:
         """The next build, now running."""
         row = (
             self._catalog.connection()
@@ -233,7 +233,7 @@ def command_builder(service: Service) -> Builder:
     own = settings.get("command")
     command = [str(word) for word in own] if isinstance(own, list) and own else list(_COMMAND)
 
-    def build(link: Link, log: Path, home: Path, stop: threading.Event) -> int | None:
+    def build(link: BuildLink, log: Path, home: Path, stop: threading.Event) -> int | None:
         from boxwright.runtime.process import USUAL_PATH
 
         env = {
@@ -257,7 +257,7 @@ def command_builder(service: Service) -> Builder:
                 "users": "host" if settings.get("allow-host-root") is True else "auto",
             }
             if any("{source}" in word for word in command):
-                source, checkout = sources.Source.parse(link.url), home / "source"
+                source, checkout = sources.BuildSource.parse(link.url), home / "source"
                 code = sources.fetch(source, checkout, run, env)
                 if code != 0:
                     return code
@@ -339,7 +339,7 @@ def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Even
 
 
 def _build(
-    service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: Link
+    service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: BuildLink
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="boxwright-build-") as folder:
         log = queue.log_file(id)
@@ -365,7 +365,7 @@ def _namespace(repository: str) -> str:
     return namespace if slash else "library"
 
 
-def build_scopes(link: Link, more: Sequence[str]) -> list[str]:
+def build_scopes(link: BuildLink, more: Sequence[str]) -> list[str]:
     """What a build may: push its own repository, and pull what its base may be: images of its own namespace, those that
     any account may pull, and `more` (globs, from ``[build] pull``). Not what the administrator who linked it may."""
     namespace = _namespace(link.repository)
@@ -377,7 +377,7 @@ def build_scopes(link: Link, more: Sequence[str]) -> list[str]:
     ]
 
 
-def _credentials(service: Service, link: Link, folder: Path) -> Callable[[], None]:
+def _credentials(service: Service, link: BuildLink, folder: Path) -> Callable[[], None]:
     """A token for this one build, in a Docker config of its own; the result takes it back."""
     from boxwright.registry.server.auth.gate import Gate
 

@@ -25,7 +25,7 @@ class SourceInvalid(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BuildSource:
     """``URL#REF:FOLDER`` taken apart. `ref` '' is the default branch."""
 
     url: str
@@ -33,7 +33,7 @@ class Source:
     folder: str
 
     @classmethod
-    def parse(cls, text: str) -> Source:
+    def parse(cls, text: str) -> BuildSource:
         """Raises SourceInvalid."""
         url, _, fragment = text.partition("#")
         ref, _, folder = fragment.partition(":")
@@ -44,7 +44,7 @@ class Source:
         return cls(url, ref, folder)
 
 
-def fetch(source: Source, target: Path, run: Run, env: Mapping[str, str]) -> int | None:
+def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str]) -> int | None:
     """The files of one commit in the new directory `target`, without the repository. Returns git's exit code, None when
     stopped. Raises GitUrlInvalid."""
     url, authorization = git.split(source.url)
@@ -62,7 +62,7 @@ def fetch(source: Source, target: Path, run: Run, env: Mapping[str, str]) -> int
     return 0
 
 
-def context(source: Source, checkout: Path) -> Path:
+def context(source: BuildSource, checkout: Path) -> Path:
     """The folder that is built: a path without links, below the checkout. Raises SourceInvalid."""
     return _below(checkout, source.folder, stat.S_ISDIR, f"the repository has no folder {source.folder!r}")
 

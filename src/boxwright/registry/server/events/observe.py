@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from boxwright.registry.server.errors import Route
     from boxwright.registry.server.events.metrics import Metrics
     from boxwright.registry.server.events.webhooks import Outbox
-    from boxwright.registry.server.store.catalog import Catalog
+    from boxwright.registry.server.store.catalog import RegistryCatalog
 
 _SECRET = re.compile(r"(?<=[?&])(secret)=[^&]*")  # of a webhook: more people read a log than may build
 
@@ -83,13 +83,13 @@ class Observer:
                 repository=route.name if route is not None else "",
             )
 
-    def flush(self, catalog: Catalog) -> None:
+    def flush(self, catalog: RegistryCatalog) -> None:
         """Write the counted pulls down, in one transaction."""
         pulls, self._pulls = self._pulls, {}
         if pulls:
             catalog.count_pulls(pulls)
 
-    def tell(self, catalog: Catalog) -> None:
+    def tell(self, catalog: RegistryCatalog) -> None:
         """Events of pulls become rows; what could not be told is counted."""
         if self.outbox is None:
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.describe import Reader, Variant, config_labels
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.manifest import Index, Manifest
@@ -36,7 +36,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryStep:
     """A row of the history. `share` = per cent of the largest layer; `size` in bytes, None = changed no files."""
 
     keyword: str
@@ -72,14 +72,14 @@ class ImageView:
     chosen: Variant | None
     created: str
     author: str
-    steps: tuple[Step, ...]
+    steps: tuple[HistoryStep, ...]
     facts: tuple[tuple[str, tuple[str, ...]], ...]
     labels: Mapping[str, str]
     referrers: tuple[Referrer, ...]
     subject: str
 
 
-def view(catalog: Catalog, reader: Reader, reference: str, platform: str) -> ImageView | None:
+def view(catalog: RegistryCatalog, reader: Reader, reference: str, platform: str) -> ImageView | None:
     """Everything of an image; of several platforms the asked one, else the first that is here. None when unknown."""
     stored, manifest = reader.stored(reference), reader.manifest(reference)
     if stored is None or manifest is None:
@@ -114,7 +114,7 @@ def view(catalog: Catalog, reader: Reader, reference: str, platform: str) -> Ima
     )
 
 
-def steps(manifest: Manifest, config: ImageConfig | None) -> list[Step]:
+def steps(manifest: Manifest, config: ImageConfig | None) -> list[HistoryStep]:
     """History aligned with layers: entries that changed files take the layers in turn."""
     most = max((layer.size for layer in manifest.layers), default=0) or 1
     layers = list(manifest.layers[:_MOST_ROWS])
@@ -123,11 +123,11 @@ def steps(manifest: Manifest, config: ImageConfig | None) -> list[Step]:
     for entry in history:
         keyword, text = instruction(entry)
         if entry.empty_layer or not layers:
-            out.append(Step(keyword, text, None, 0, "", "", entry.created))
+            out.append(HistoryStep(keyword, text, None, 0, "", "", entry.created))
             continue
         layer = layers.pop(0)
         out.append(
-            Step(
+            HistoryStep(
                 keyword,
                 text,
                 layer.size,
@@ -140,7 +140,9 @@ def steps(manifest: Manifest, config: ImageConfig | None) -> list[Step]:
     for layer in layers:  # artifacts, and images whose history says less than their layers
         title = layer.annotations.get("org.opencontainers.image.title", "")
         out.append(
-            Step("", title, layer.size, -(-layer.size * 100 // most), str(layer.digest), layer.media_type, "")
+            HistoryStep(
+                "", title, layer.size, -(-layer.size * 100 // most), str(layer.digest), layer.media_type, ""
+            )
         )
     return out
 
@@ -200,7 +202,7 @@ def _shell(words: Iterable[str]) -> str:
 
 
 def _referrers(
-    catalog: Catalog, reader: Reader, manifest: Manifest | Index, subjects: Iterable[str]
+    catalog: RegistryCatalog, reader: Reader, manifest: Manifest | Index, subjects: Iterable[str]
 ) -> Iterable[Referrer]:
     for subject in subjects:
         for entry in catalog.referrers(reader.repository, subject, limit=100):

@@ -38,7 +38,7 @@ class StoredManifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadRow:
     """An upload's state. `digest` is the hex digest of its first `size` bytes, or ''."""
 
     id: str
@@ -69,7 +69,7 @@ def _nothing(sql: sqlite3.Connection) -> None:
     return None
 
 
-class Catalog:
+class RegistryCatalog:
     """One connection a thread."""
 
     def __init__(self, path: Path) -> None:
@@ -237,7 +237,7 @@ class Catalog:
                 (upload, repository, algorithm, empty_digest, now, now),
             )
 
-    def upload(self, upload: str, repository: str) -> Upload:
+    def upload(self, upload: str, repository: str) -> UploadRow:
         """Raises UploadUnknown."""
         row = (
             self.connection()
@@ -249,7 +249,7 @@ class Catalog:
         )
         if row is None:
             raise UploadUnknown("blob upload unknown to registry", detail={"upload": upload})
-        return Upload(*row)
+        return UploadRow(*row)
 
     def advance_upload(self, upload: str, before: int, size: int, digest: str) -> None:
         """Raises UploadUnknown when the upload ended, or another request moved it meanwhile."""

@@ -1,7 +1,7 @@
 """The collector: unreferenced blobs, stale uploads and what retention rules let go, while pushes go on.
 
 Why no push can lose anything. Bytes are taken away only within a write transaction of the catalog that saw no
-repository hold them; whoever records that one does (`Catalog.add_blob`) makes sure of the bytes within such a
+repository hold them; whoever records that one does (`RegistryCatalog.add_blob`) makes sure of the bytes within such a
 transaction too, and can still make them again from its upload. A repository lets go of a blob only when no manifest
 of it points there and nobody was told of the blob within the grace; a manifest is stored only if, in its
 transaction, the repository holds everything that it needs. The transactions are short: a hundred digests each.
@@ -23,7 +23,7 @@ from boxwright.registry.server.auth.policy import glob
 from boxwright.registry.server.config import RegistryConfig, Retention
 from boxwright.registry.server.errors import UploadInvalid
 from boxwright.registry.server.store.blobs import FileBlobs, FileUpload, only_one
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.spec.digest import Digest
 
 _BATCH = 100
@@ -67,14 +67,14 @@ def alone(storage: Path) -> Iterator[None]:
         yield
 
 
-class Collector:
+class RegistryCollector:
     """One run. `deleted` is told of every tag and manifest that retention removes, within the transaction:
     (connection, repository, tag, digest), one of the two last being ''."""
 
     def __init__(
         self,
         config: RegistryConfig,
-        catalog: Catalog,
+        catalog: RegistryCatalog,
         blobs: FileBlobs,
         *,
         deleted: Callable[[sqlite3.Connection, str, str, str], None] | None = None,
@@ -215,16 +215,16 @@ def _held(sql: sqlite3.Connection, digest: str) -> bool:
 # --- rehearsal ---------------------------------------------------------------------------------------
 
 
-def rehearse(config: RegistryConfig, catalog: Catalog, blobs: FileBlobs) -> Collected:
+def rehearse(config: RegistryConfig, catalog: RegistryCatalog, blobs: FileBlobs) -> Collected:
     """What a collection would take away: it is made, on a copy of the catalog, and no file is touched. Raises
     AlreadyCollecting."""
     with tempfile.TemporaryDirectory(prefix="boxwright-gc-") as folder:
         copy = Path(folder, "registry.db")
         with closing(sqlite3.connect(copy)) as target:
             catalog.connection().backup(target)
-        rehearsal = Catalog(copy)
+        rehearsal = RegistryCatalog(copy)
         try:
-            return Collector(config, rehearsal, _Untouched(blobs.root)).run()
+            return RegistryCollector(config, rehearsal, _Untouched(blobs.root)).run()
         finally:
             rehearsal.close()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.store.blobs import BlobStorage
-from boxwright.registry.server.store.catalog import Catalog, StoredManifest
+from boxwright.registry.server.store.catalog import RegistryCatalog, StoredManifest
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
@@ -70,7 +70,7 @@ class Tag:
 class Reader:
     """Reads one repository; every call blocks."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStorage, repository: str) -> None:
+    def __init__(self, catalog: RegistryCatalog, blobs: BlobStorage, repository: str) -> None:
         self._catalog, self._blobs = catalog, blobs
         self.repository = repository
         self._configs: dict[str, ImageConfig | None] = {}

@@ -9,7 +9,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.registry.server.config import RegistryConfig
 from boxwright.registry.server.errors import DigestWrong
 from boxwright.registry.server.store.blobs import FileBlobs
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.manifests import required
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import parse
@@ -24,7 +24,7 @@ class Finding:
 
 
 def check(
-    config: RegistryConfig, catalog: Catalog, blobs: FileBlobs, *, repair: bool = False
+    config: RegistryConfig, catalog: RegistryCatalog, blobs: FileBlobs, *, repair: bool = False
 ) -> Iterator[Finding]:
     """With `repair`, broken bytes are taken away together with the claims of holding them, so that the next push brings
     them again; until then, what names them is a finding."""
@@ -44,7 +44,7 @@ def check(
         blobs.sweep()
 
 
-def _broken_blobs(catalog: Catalog, blobs: FileBlobs) -> Iterator[tuple[str, str]]:
+def _broken_blobs(catalog: RegistryCatalog, blobs: FileBlobs) -> Iterator[tuple[str, str]]:
     """Digest, and what is wrong with its file."""
     wrong = set()
     for digest, _, _ in blobs.blobs():
@@ -61,7 +61,7 @@ def _broken_blobs(catalog: Catalog, blobs: FileBlobs) -> Iterator[tuple[str, str
             yield text, "the file is missing" if there is None else f"the file has {there} bytes, not {size}"
 
 
-def _manifests(catalog: Catalog) -> Iterator[Finding]:
+def _manifests(catalog: RegistryCatalog) -> Iterator[Finding]:
     sql = catalog.connection()
     for text, content in sql.execute("SELECT digest, content FROM contents"):
         digest = Digest.parse(text)
@@ -79,7 +79,7 @@ def _manifests(catalog: Catalog) -> Iterator[Finding]:
         yield Finding(f"tag {name}:{tag}", f"its manifest {text} is missing")
 
 
-def _missing_parts(config: RegistryConfig, catalog: Catalog, told: set[str]) -> Iterator[Finding]:
+def _missing_parts(config: RegistryConfig, catalog: RegistryCatalog, told: set[str]) -> Iterator[Finding]:
     """What a pull would ask for in vain, besides blobs that were `told` of. A mirror's repositories are filled as they are
     asked for."""
     sql = catalog.connection()

@@ -16,7 +16,7 @@ from typing import Any
 
 from boxwright.registry.server.errors import NameUnknown
 from boxwright.registry.server.store.blobs import BlobStorage
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.describe import Reader
 from boxwright.spec.times import rfc3339
 
@@ -42,7 +42,7 @@ MOST_OFFSET = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchHit:
     """A repository that was found. `updated` in unix seconds."""
 
     name: str
@@ -57,10 +57,10 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchPage:
     """A page of hits. `total` counts all that the asker may see; it is a lower bound unless `exact`."""
 
-    hits: tuple[Hit, ...]
+    hits: tuple[SearchHit, ...]
     total: int
     exact: bool
 
@@ -85,7 +85,7 @@ class Question:
 class Search:
     """Stateless; every call blocks."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStorage) -> None:
+    def __init__(self, catalog: RegistryCatalog, blobs: BlobStorage) -> None:
         self._catalog, self._blobs = catalog, blobs
 
     # --- what is searched --------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class Search:
 
     # --- searching ---------------------------------------------------------------------------------
 
-    def find(self, question: Question, visible: Callable[[str], bool]) -> Found:
+    def find(self, question: Question, visible: Callable[[str], bool]) -> SearchPage:
         """The page of hits that the asker may see."""
         ids = self._matches(question)
         few = ids is not None and len(ids) <= _RANKED
@@ -182,8 +182,8 @@ class Search:
             if question.offset < total <= question.offset + question.limit:
                 page.append(id)
             elif total > most:
-                return Found(self._hits(page), total, False)
-        return Found(self._hits(page), total, True)
+                return SearchPage(self._hits(page), total, False)
+        return SearchPage(self._hits(page), total, True)
 
     def _matches(self, question: Question) -> list[int] | None:
         """What the text index finds; None when it is not asked (nothing of three characters), or finds too many."""
@@ -244,7 +244,7 @@ class Search:
     def _rows(self, query: str, arguments: Mapping[str, Any]) -> sqlite3.Cursor:
         return self._catalog.connection().execute(query, arguments)
 
-    def _hits(self, ids: list[int]) -> tuple[Hit, ...]:
+    def _hits(self, ids: list[int]) -> tuple[SearchHit, ...]:
         rows = self._rows(
             f"SELECT id, {_COLUMNS} FROM search WHERE id IN (SELECT value FROM json_each(:ids))",
             {"ids": json.dumps(ids)},
@@ -252,7 +252,7 @@ class Search:
         found = {row[0]: _hit(row[1:]) for row in rows}
         return tuple(found[id] for id in ids if id in found)
 
-    def hit(self, repository: str) -> Hit:
+    def hit(self, repository: str) -> SearchHit:
         """One repository as a search would show it. Raises NameUnknown."""
         for row in self._rows(f"SELECT {_COLUMNS} FROM search WHERE name = :name", {"name": repository}):
             return _hit(row)
@@ -334,13 +334,13 @@ def is_official(name: str) -> bool:
     return "/" not in name or name.startswith("library/")
 
 
-def _hit(row: tuple[Any, ...]) -> Hit:
-    return Hit(
+def _hit(row: tuple[Any, ...]) -> SearchHit:
+    return SearchHit(
         row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], tuple(row[7].split()), row[8]
     )
 
 
-def to_json(hit: Hit) -> dict[str, Any]:
+def to_json(hit: SearchHit) -> dict[str, Any]:
     """As the JSON API shows it."""
     return {
         "name": hit.name,
