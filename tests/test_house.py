@@ -62,6 +62,7 @@ SUBPROCESS = ("runtime/process.py",)
 SUBPROCESS_EXCEPTIONS: dict[str, str] = {
     "registry/client/credentials.py": "credential helpers are programs that speak JSON over pipes",
 }
+LOCKING = ("flock", "lockf", "F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW")
 CATCH_ALL: dict[str, str] = {
     "cli/main.py": "the outermost border: every failure becomes one sentence and an exit code",
     "registry/server/serve.py": "a background task that fails is logged and started again; requests go on",
@@ -227,6 +228,17 @@ def test_programs_are_started_in_one_place() -> None:
         wrong += [f"{name}:{line}" for module, line in imports(tree) if module.split(".")[0] == "subprocess"]
         wrong += [f"{name}:{line}" for line in uses(tree, "os", ("system", "popen"))]
     assert not wrong, "use runtime/process.py: " + ", ".join(wrong)
+
+
+def test_locks_are_taken_in_one_place() -> None:
+    wrong = [
+        f"{name}:{line}"
+        for name, tree in files().items()
+        if name != "files/locks.py"
+        for module in ("fcntl", "os")
+        for line in uses(tree, module, LOCKING)
+    ]
+    assert not wrong, "files.locks has every lock with its place in the order: " + ", ".join(wrong)
 
 
 def test_tarfile_is_not_used() -> None:

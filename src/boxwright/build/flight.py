@@ -6,14 +6,14 @@ saves work; results are content-addressed, so that losing it (a root on a networ
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.errors import Cancelled
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 
 _POLL = 0.05  # seconds between attempts while somebody else runs the step
 
@@ -29,32 +29,23 @@ class Flights:
         """Hold the key's lock. Yields whether somebody else held it first. Raises Cancelled."""
         self._directory.mkdir(exist_ok=True)
         path = self._directory / key.replace(":", "-")
-        fd, waited = self._lock(path, cancel)
-        try:
-            yield waited
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(fd)
+        lock, waited = self._lock(path, cancel)
+        with lock:
+            try:
+                yield waited
+            finally:
+                path.unlink(missing_ok=True)
 
-    def _lock(self, path: Path, cancel: threading.Event) -> tuple[int, bool]:
+    def _lock(self, path: Path, cancel: threading.Event) -> tuple[Lock, bool]:
         waited = False
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock = Lock.at(locks.STEP, path, wait=False, polled=True)
             except BlockingIOError:
-                os.close(fd)
                 waited = True
                 if cancel.wait(_POLL):
                     raise Cancelled("the build was cancelled") from None
                 continue
-            except BaseException:
-                os.close(fd)
-                raise
-            # The holder before us may have removed the file between our open and our lock.
-            try:
-                if os.stat(path).st_ino == os.fstat(fd).st_ino:
-                    return fd, waited
-            except FileNotFoundError:
-                pass
-            os.close(fd)
+            if lock.is_at(path):
+                return lock, waited
+            lock.close()  # the holder before us removed the file between our open and our lock

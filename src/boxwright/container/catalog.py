@@ -3,7 +3,6 @@ hangs on them: volumes, networks, sizes."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -21,6 +20,8 @@ from boxwright.container.records import (
     save_state,
 )
 from boxwright.errors import BoxwrightError, Unavailable
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.runtime.process import ProgramMissing
 
 TYPE_CHECKING = False
@@ -136,12 +137,8 @@ class Catalog:
     def _locked(self, container: Container) -> Iterator[None]:
         """One change of a container's state at a time, over all processes."""
         container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(container.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with Lock.at(locks.CONTAINER, container.directory / "lock"):
             yield
-        finally:
-            os.close(fd)
 
     def save_record(self, container: Container, record: Mapping[str, Any]) -> None:
         """Replace what does not change by itself."""

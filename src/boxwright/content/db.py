@@ -18,6 +18,8 @@ from pathlib import Path
 
 from boxwright.content import reserve
 from boxwright.errors import Corrupt, Unavailable
+from boxwright.files import locks
+from boxwright.files.locks import Held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,6 +172,7 @@ class Database:
                 assert self._local.durable or not durable, "a durable transaction within one that is not"
                 yield connection
                 return
+            held = Held(locks.DATABASE)
             if not durable:
                 connection.execute(_LATER)
             self._local.durable = durable
@@ -181,6 +184,7 @@ class Database:
                 connection.rollback()
                 raise
             finally:
+                held.release()
                 if not durable:
                     connection.execute(_SYNCED)
 

@@ -1,18 +1,15 @@
 """The content store on disk: blobs in an OCI layout, written once.
 
-    ROOT/oci-layout, index.json     so that other tools can read ROOT as a layout
-    ROOT/blobs/<algorithm>/<hex>    immutable, read-only files
-    ROOT/ingest/<key>               bytes on their way in; kept on failure so that a pull can resume
-    ROOT/store.lock                 shared by committers, exclusive for the collector's sweep
-    ROOT/index.lock                 held while index.json is written; nothing else is waited for meanwhile
-
-Locks are taken in this order and no other: store.lock, then the database.
+ROOT/oci-layout, index.json     so that other tools can read ROOT as a layout
+ROOT/blobs/<algorithm>/<hex>    immutable, read-only files
+ROOT/ingest/<key>               bytes on their way in; kept on failure so that a pull can resume
+ROOT/store.lock                 shared by committers, exclusive for the collector's sweep
+ROOT/index.lock                 held while index.json is written; nothing else is waited for meanwhile
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import json
 import os
@@ -24,7 +21,9 @@ from types import TracebackType
 
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.files import locks
 from boxwright.files.disk import disk_errors, fsync_dir, make_directories, write_atomic, write_behind
+from boxwright.files.locks import Lock, Rank
 from boxwright.spec import hashes
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -56,15 +55,14 @@ class Ingest:
         self._algorithm = algorithm
         while True:
             with disk_errors(str(self._path)):
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                os.close(self._fd)
-                raise IngestBusy(f"another process is writing {key}") from error
+                try:
+                    self._lock = Lock.at(locks.INGEST, self._path, wait=False)
+                except BlockingIOError as error:
+                    raise IngestBusy(f"another process is writing {key}") from error
+            self._fd = self._lock.fd
             if os.fstat(self._fd).st_nlink:
                 break
-            os.close(self._fd)  # the collector deleted it between the two
+            self._lock.close()  # the collector deleted it between the two
         self._hash = hashes.new(algorithm)
         self.offset = 0
         buffer = bytearray(CHUNK)
@@ -119,9 +117,7 @@ class Ingest:
 
     def close(self) -> None:
         """Stop writing; what is not committed or discarded stays for a resume."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,30 +161,25 @@ class LocalStore:
     def committing(self) -> Iterator[None]:
         """Held by whoever publishes files and rows that belong together, or looks whether a file is here after it got
         a lease on it: without, it may see one that the collector condemned before the lease and removes after the look."""
-        with self._locked(fcntl.LOCK_SH):
+        with self._locked(locks.STORE, shared=True):
             yield
 
     @contextmanager
     def sweeping(self) -> Iterator[None]:
         """Held by the collector while it takes files away; nobody publishes meanwhile."""
-        with self._locked(fcntl.LOCK_EX):
+        with self._locked(locks.STORE):
             yield
 
-    @contextmanager
-    def _locked(self, how: int, name: str = "store.lock") -> Iterator[None]:
+    def _locked(self, rank: Rank, *, shared: bool = False) -> Lock:
+        path = self.root / rank.files
         try:
-            fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return Lock.at(rank, path, shared=shared)
         except OSError as error:
             if error.errno != errno.EROFS:
                 raise
             # Where nothing was ever locked, there is nobody to wait for.
-            there = self.root / name if (self.root / name).exists() else self.root
-            fd = os.open(there, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, how)
-            yield
-        finally:
-            os.close(fd)
+            there = path if path.exists() else self.root
+            return Lock(rank, os.open(there, os.O_RDONLY | os.O_CLOEXEC), shared=shared)
 
     def size(self, digest: Digest) -> int | None:
         """Bytes of a stored blob; None when it is not here."""
@@ -246,7 +237,7 @@ class LocalStore:
         """Rewrite index.json, by which other tools read ROOT as an OCI layout. `named` is asked under a lock of its
         own, so that of two writers the later one knows more; nothing is written when nothing changed."""
         path = self.root / "index.json"
-        with self._locked(fcntl.LOCK_EX, "index.lock"):
+        with self._locked(locks.INDEX):
             body = {
                 "schemaVersion": 2,
                 "mediaType": mt.OCI_INDEX,

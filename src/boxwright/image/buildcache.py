@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boxwright.content.db import Database
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.image.filters import Filters, check_names, flag, moment
 from boxwright.spec.values import dataclass
 
@@ -112,8 +113,7 @@ class BuildCache:
 
     def _set_aside(self, path: Path) -> bool:
         try:
-            with open(path / "lock", "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with Lock(locks.CACHE_MOUNT, os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC), wait=False):
                 self._to_trash(path)
         except (FileNotFoundError, BlockingIOError):
             return False

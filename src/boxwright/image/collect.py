@@ -19,6 +19,8 @@ from typing import Any
 from boxwright.content.db import Database
 from boxwright.content.gc import mark
 from boxwright.content.lease import drop_dead
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import DiffID
@@ -223,8 +225,6 @@ class Collector:
 
     def _partials(self, age: float) -> int:
         """Delete interrupted downloads that nobody went on with for so many seconds; returns the bytes freed."""
-        import fcntl
-
         freed, oldest = 0, time.time() - age
         for entry in list(os.scandir(self._root / "ingest")):
             try:
@@ -233,8 +233,7 @@ class Collector:
                 if entry.is_dir(follow_symlinks=False):
                     freed += erase(Path(entry.path))
                     continue
-                with open(entry.path, "rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with Lock(locks.INGEST, os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC), wait=False):
                     freed += erase(Path(entry.path))
             except (FileNotFoundError, BlockingIOError):
                 continue

@@ -45,7 +45,7 @@ def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
             )
         finally:
             _remove(directory)
-            os.close(lock)
+            lock.close()
 
 
 def _remove(directory: Path) -> None:

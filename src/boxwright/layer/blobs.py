@@ -188,4 +188,4 @@ def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
             )
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-            os.close(lock)
+            lock.close()

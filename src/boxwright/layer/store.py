@@ -13,7 +13,6 @@ under `LocalStore.committing`. What is published never changes. Directories with
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -23,7 +22,9 @@ from boxwright.content.db import Database
 from boxwright.content.lease import hold_for_process
 from boxwright.content.local import LocalStore
 from boxwright.errors import NotFound
+from boxwright.files import locks
 from boxwright.files.disk import disk_errors, fsync_dir
+from boxwright.files.locks import Lock
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass
 
@@ -266,9 +267,7 @@ def _abandoned(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Lock(locks.NEW_LAYER, fd, wait=False).close()
     except BlockingIOError:
         return False
-    finally:
-        os.close(fd)
     return True

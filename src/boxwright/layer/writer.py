@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt
+from boxwright.files import locks
 from boxwright.files.disk import disk_errors, write_behind
+from boxwright.files.locks import Lock
 from boxwright.layer import erofs
 from boxwright.layer.scan import Header, Scanner
 from boxwright.layer.tree import Tree
@@ -207,7 +208,7 @@ class LayerWriter:
             os.close(self._fd)
             self._fd = -1
             shutil.rmtree(self.directory, ignore_errors=True)
-            os.close(self._lock)
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -225,11 +226,10 @@ def make_temporary(root: Path) -> Path:
     return directory
 
 
-def hold_temporary(directory: Path) -> int:
-    """Mark the directory as in use for as long as the descriptor stays open."""
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return lock
+def hold_temporary(directory: Path) -> Lock:
+    """Mark the directory as in use until the lock is closed."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return Lock(locks.NEW_LAYER, fd, shared=True, wait=False)
 
 
 def finish_index(directory: Path, tree: Tree, tar: int, tar_size: int) -> erofs.Summary:

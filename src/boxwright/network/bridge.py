@@ -7,9 +7,10 @@ so that it can go. What is no bridge is refused. Imported by the supervisor: C m
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.network import firewall
 from boxwright.network.netlink import Link, Netlink
 from boxwright.network.values import Plumbing
@@ -36,7 +37,7 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
 
 
 def _settle(netlink: Netlink, network: Plumbing, lock: str) -> int:
-    with Locked(lock):
+    with Lock.at(locks.NETWORK, lock):
         link = netlink.link(network.bridge)
         if link is None:
             netlink.add_bridge(network.bridge, mtu=network.mtu, mac=network.mac)
@@ -98,7 +99,7 @@ def take_down(network: Plumbing, lock: str) -> None:
     outlived the bridge. Idempotent. Raises OSError."""
     netlink = Netlink()
     try:
-        with Locked(lock):
+        with Lock.at(locks.NETWORK, lock):
             _take_down(netlink, network)
     finally:
         netlink.close()
@@ -125,7 +126,7 @@ def remove_idle(network: Plumbing, lock: str) -> bool:
     abandoned = not os.path.exists(lock)  # the root was removed: nothing will use the network again
     netlink = Netlink()
     try:
-        with Locked(os.devnull if abandoned else lock):
+        with Lock.at(locks.NETWORK, os.devnull if abandoned else lock):
             links = netlink.links()
             link = next((found for found in links if found.name == network.bridge), None)
             if link is not None and not abandoned and not _is_ours(link, network):
@@ -136,22 +137,6 @@ def remove_idle(network: Plumbing, lock: str) -> bool:
             return True
     finally:
         netlink.close()
-
-
-class Locked:
-    """A lock file, such as that of a root's networks: bridges and their rules change one at a time. Entering gives the
-    descriptor that has the lock, and raises OSError."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> int:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
 
 
 def set_kernel(name: str, value: str) -> None:

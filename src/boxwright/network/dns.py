@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import time
 
-from boxwright.network.bridge import Locked
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.network.values import host_name, identity, ipv4
 
 TYPE_CHECKING = False
@@ -39,14 +40,14 @@ def register(plan: dict[str, Any]) -> None:
             continue
         directory = plan["directory"] + (_ASIDE if internal else "")
         os.makedirs(directory, 0o700, exist_ok=True)
-        with Locked(f"{directory}.lock") as lock:
+        with Lock.at(locks.NAMES, f"{directory}.lock") as lock:
             for entry in entries:
                 _add(directory, identity(entry["id"]) + (_INTERNAL if internal else ""), container, entry)
             server = _server(directory)
             if server:
                 os.kill(server, _SIGHUP)
             else:
-                _start(directory, plan["program"], lock, internal=internal)
+                _start(directory, plan["program"], lock.fd, internal=internal)
 
 
 def _add(directory: str, name: str, container: str, entry: dict[str, Any]) -> None:
@@ -62,7 +63,7 @@ def unregister(plan: dict[str, Any]) -> None:
     for directory, ending in ((plan["directory"], ""), (plan["directory"] + _ASIDE, _INTERNAL)):
         if not os.path.isdir(directory):
             continue
-        with Locked(f"{directory}.lock"):
+        with Lock.at(locks.NAMES, f"{directory}.lock"):
             for entry in plan["entries"]:
                 _drop(directory, identity(entry["id"]) + ending, container)
             server = _server(directory)

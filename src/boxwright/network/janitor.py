@@ -7,11 +7,12 @@ is in lasting use. Imported by the supervisor: C modules only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
 
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.network.bridge import remove_idle
 from boxwright.network.values import Plumbing
 
@@ -25,16 +26,15 @@ def leave(network: Plumbing, lock: str) -> None:
     """A container has left the network. `lock` is the lock of the root's networks; a janitor that cannot be started is
     no failure."""
     try:
-        fd = os.open(f"{lock}.{network.bridge}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
+        waiting = Lock.at(locks.JANITOR, f"{lock}.{network.bridge}", wait=False)
+    except OSError:  # one waits already, or the root is gone
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         argv = [sys.executable, "-I", "-S", "-c", _CODE, SOURCES, lock]
         argv += [network.id, network.bridge, network.subnet, network.gateway]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)] + [
-            (os.POSIX_SPAWN_DUP2, fd, _LOCK_FD)
+            (os.POSIX_SPAWN_DUP2, waiting.fd, _LOCK_FD)
         ]
         try:
             os.posix_spawn(
@@ -50,7 +50,7 @@ def leave(network: Plumbing, lock: str) -> None:
     except OSError:
         pass
     finally:
-        os.close(fd)
+        waiting.close()
 
 
 def main(lock: str, identity: str, bridge: str, subnet: str, gateway: str) -> None:

@@ -9,12 +9,13 @@ that mounts EROFS from files (Linux 6.12).
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.layer.store import Layer
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot.overlay import OverlaySnapshots
@@ -72,12 +73,8 @@ class Mounted(OverlaySnapshots):
     def _locked(self) -> Iterator[None]:
         mounts = self.root / "mounts"
         mounts.mkdir(exist_ok=True)
-        fd = os.open(mounts / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with Lock.at(locks.MOUNTS, mounts / "lock"):
             yield
-        finally:
-            os.close(fd)
 
 
 def _take_down(target: Path) -> None:

@@ -9,14 +9,15 @@ there overlayfs keeps its own attributes under ``user.`` (`userxattr`).
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from boxwright.files import locks
 from boxwright.files.disk import disk_errors
+from boxwright.files.locks import Lock
 from boxwright.files.trees import remove_tree
 from boxwright.layer.store import Layer
 from boxwright.snapshot.overlay import OverlaySnapshots
@@ -67,9 +68,5 @@ class Unpacked(OverlaySnapshots):
     def _locked(self) -> Iterator[None]:
         mounts = self.root / "mounts"
         mounts.mkdir(exist_ok=True)
-        fd = os.open(mounts / "unpack.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with Lock.at(locks.UNPACK, mounts / "unpack.lock"):
             yield
-        finally:
-            os.close(fd)

@@ -5,7 +5,6 @@ Nothing of it is part of the layer, and nothing that is secret touches the disk 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +15,8 @@ from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
 from boxwright.build.ops.step import Given, Step
 from boxwright.errors import Cancelled, Invalid, NotFound, Unsupported
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.rootfs.root import Root
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
@@ -23,6 +24,7 @@ from boxwright.spec import runtimespec as rs
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
+    from threading import Event
 
 _POLL = 0.1  # seconds between attempts at a cache that somebody else holds
 
@@ -59,8 +61,18 @@ def given(step: Step, stack: ExitStack) -> Iterator[Given]:
         script.chmod(0o755)
         step.give(script)
         yield Given(mounts=(rs.bind(str(script), path, readonly=True),))
+    caches = _claim_caches(step, stack)
     for position, mount in enumerate(step.op.mounts):
-        yield _KINDS[mount.type](step, mount, position, stack)
+        if mount.type == "cache":
+            yield _cache(
+                step=step,
+                mount=mount,
+                position=position,
+                directory=caches[_cache_place(step, mount)],
+                stack=stack,
+            )
+        else:
+            yield _KINDS[mount.type](step, mount, position, stack)
 
 
 # --- kinds of mounts --------------------------------------------------------------------------
@@ -147,7 +159,7 @@ def _ssh(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given
     return Given(mounts=(rs.bind(str(socket), mount.target),), defaults={"SSH_AUTH_SOCK": mount.target})
 
 
-def _cache(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
+def _cache_place(step: Step, mount: ExecMount) -> Path:
     base = step.inputs[mount.input].chain if mount.input is not None else ""
     name = hashlib.sha256(
         "\0".join(
@@ -159,47 +171,59 @@ def _cache(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Giv
             )
         ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
-    directory = step.ctx.services.root / "cache" / "mounts" / name
-    directory = _claimed(step=step, directory=directory, sharing=mount.sharing, stack=stack)
-    data = directory / "data"
-    if not data.exists():
-        _fill(step=step, mount=mount, position=position, directory=directory, stack=stack)
-        (directory / "id").write_text(mount.id)
-    return Given(mounts=(rs.bind(str(step.seen(data, stack)), mount.target, readonly=mount.readonly),))
+    return step.ctx.services.root / "cache" / "mounts" / name
 
 
-def _claimed(step: Step, directory: Path, sharing: str, stack: ExitStack) -> Path:
-    """The cache's directory, locked as `sharing` wants: shared by all, for one after the other, or a copy for each."""
+def _claim_caches(step: Step, stack: ExitStack) -> dict[Path, Path]:
+    """The directories of the step's caches, locked until `stack` ends: one that is mounted twice once, as the first
+    mount shares it, and in one order, so that no two steps wait for each other."""
+    sharing: dict[Path, str] = {}
+    for mount in step.op.mounts:
+        if mount.type == "cache":
+            sharing.setdefault(_cache_place(step, mount), mount.sharing)
+    return {
+        place: claimed_cache(directory=place, sharing=sharing[place], cancel=step.ctx.cancel, stack=stack)
+        for place in sorted(sharing)
+    }
+
+
+def claimed_cache(directory: Path, sharing: str, cancel: Event, stack: ExitStack) -> Path:
+    """A cache's directory, locked as `sharing` wants: shared by all, for one after the other, or a copy for each. Raises
+    Cancelled."""
     number = 0
     while True:
         here = directory if not number else directory.with_name(f"{directory.name}.{number}")
         try:
             here.mkdir(parents=True, exist_ok=True)
-            fd = os.open(here / "lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            lock = Lock(
+                locks.CACHE_MOUNT,
+                os.open(here / "lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600),
+                shared=sharing == "shared",
+                wait=False,
+                polled=sharing != "private",
+            )
         except FileNotFoundError:  # pruned meanwhile
             continue
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            if _is_at(fd, here / "lock"):
-                os.write(fd, b".")  # how often and when it was used, for image.buildcache
-                stack.callback(os.close, fd)
-                return here
-            os.close(fd)
-            continue
         except BlockingIOError:
-            os.close(fd)
-        if sharing == "private":
-            number += 1
-        elif step.ctx.cancel.wait(_POLL):
-            raise Cancelled("the build was cancelled")
+            if sharing == "private":
+                number += 1
+            elif cancel.wait(_POLL):
+                raise Cancelled("the build was cancelled") from None
+            continue
+        if not lock.is_at(here / "lock"):
+            lock.close()
+            continue
+        stack.enter_context(lock)
+        os.write(lock.fd, b".")  # how often and when it was used, for image.buildcache
+        return here
 
 
-def _is_at(fd: int, path: Path) -> bool:
-    """Whether the open file is still what has this name."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False
+def _cache(step: Step, mount: ExecMount, position: int, directory: Path, stack: ExitStack) -> Given:
+    data = directory / "data"
+    if not data.exists():
+        _fill(step=step, mount=mount, position=position, directory=directory, stack=stack)
+        (directory / "id").write_text(mount.id)
+    return Given(mounts=(rs.bind(str(step.seen(data, stack)), mount.target, readonly=mount.readonly),))
 
 
 def _fill(step: Step, mount: ExecMount, position: int, directory: Path, stack: ExitStack) -> None:
@@ -238,4 +262,4 @@ def _copy_tree(source: Path, target: Path) -> None:
         os.chown(directory, info.st_uid, info.st_gid)
 
 
-_KINDS = {"bind": _bind, "cache": _cache, "tmpfs": _tmpfs, "secret": _secret, "ssh": _ssh}
+_KINDS = {"bind": _bind, "tmpfs": _tmpfs, "secret": _secret, "ssh": _ssh}

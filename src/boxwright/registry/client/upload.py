@@ -7,7 +7,6 @@ that after a kill the next command goes on with it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -18,7 +17,9 @@ from typing import BinaryIO
 from boxwright.content.store import Rewindable
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
+from boxwright.files import locks
 from boxwright.files.disk import disk_errors
+from boxwright.files.locks import Lock
 from boxwright.registry.client.errors import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.session import RedirectRefused, RegistrySession
@@ -53,7 +54,7 @@ class BlobUpload:
     tries: int
     location: str = ""
     note: Path | None = None  # where the location is kept for another command, should this one be killed
-    _noted: int = field(default=-1, init=False)
+    _noted: Lock | None = field(default=None, init=False)
     _what: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class BlobUpload:
                 if offset < self.desc.size:
                     self._patch(body, offset)
                 self._end(b"")
-                if self._noted >= 0 and self.note is not None:
+                if self._noted is not None and self.note is not None:
                     self.note.unlink(missing_ok=True)
                 return
             except (Unavailable, UnknownToRegistry, RegistryRefused) as error:
@@ -145,15 +146,14 @@ class BlobUpload:
         ):
             return 0
         with disk_errors(str(self.note)):
-            self._noted = os.open(self.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._noted = Lock.at(locks.UPLOAD, self.note, wait=False)
+            except BlockingIOError:  # another process is sending the same
+                return 0
         try:
-            fcntl.flock(self._noted, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.location = self.session.checked(
-                os.pread(self._noted, 1 << 16, 0).decode(), f"{self.session.origin}/"
+                os.pread(self._noted.fd, 1 << 16, 0).decode(), f"{self.session.origin}/"
             )
-        except BlockingIOError:  # another process is sending the same
-            self._put_down()
-            return 0
         except (ValueError, RedirectRefused):
             return 0
         offset = self._reached()
@@ -164,15 +164,17 @@ class BlobUpload:
         return offset
 
     def _remember(self) -> None:
-        if self._noted >= 0:  # not synced: after a crash of the machine the blob is sent from its start
+        if (
+            self._noted is not None
+        ):  # not synced: after a crash of the machine the blob is sent from its start
             with disk_errors(str(self.note)):
-                os.ftruncate(self._noted, 0)
-                os.pwrite(self._noted, self.location.encode(), 0)
+                os.ftruncate(self._noted.fd, 0)
+                os.pwrite(self._noted.fd, self.location.encode(), 0)
 
     def _put_down(self) -> None:
-        if self._noted >= 0:
-            os.close(self._noted)
-            self._noted = -1
+        if self._noted is not None:
+            self._noted.close()
+            self._noted = None
 
     # --- requests ------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ All of it is the server's own (0700, 0600): who may read what is for the registr
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -24,7 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from boxwright.files import syscalls
+from boxwright.files import locks, syscalls
+from boxwright.files.locks import Lock
 from boxwright.registry.server.errors import BlobUnknown, DigestWrong, NoSpace, UploadInvalid, UploadUnknown
 from boxwright.spec.digest import Digest
 
@@ -121,14 +121,12 @@ class FileUpload:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = Lock.at(locks.REGISTRY_UPLOAD, path, wait=False)
+        except BlockingIOError as error:
+            raise UploadInvalid("another request is writing this blob upload") from error
         except OSError as error:
             raise _space(error) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._fd)
-            raise UploadInvalid("another request is writing this blob upload") from error
+        self._fd = self._lock.fd
         self._expected = self._reserved = 0
         self._end = (
             self._sent
@@ -200,7 +198,7 @@ class FileUpload:
         if self._reserved > self._end >= 0:
             with suppress(OSError):
                 os.ftruncate(self._fd, self._end)  # gives reserved blocks back
-        os.close(self._fd)
+        self._lock.close()
 
 
 class FileBlobs:
@@ -366,16 +364,13 @@ def keep_private(path: Path) -> None:
 @contextmanager
 def only_one(path: Path) -> Iterator[bool]:
     """Of all workers, one gets True and keeps it until the end of the block, or its own."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            alone = False
-        yield alone
-    finally:
-        os.close(fd)
+        lock = Lock.at(locks.REGISTRY_TASK, path, wait=False)
+    except BlockingIOError:
+        yield False
+        return
+    with lock:
+        yield True
 
 
 def _room(disk: os.statvfs_result, more: int) -> bool:
