@@ -241,6 +241,11 @@ def test_locks_are_taken_in_one_place() -> None:
     assert not wrong, "files.locks has every lock with its place in the order: " + ", ".join(wrong)
 
 
+def test_trees_are_removed_in_one_place() -> None:
+    wrong = [f"{name}:{line}" for name, tree in files().items() for line in uses(tree, "shutil", ("rmtree",))]
+    assert not wrong, "files.trees enters no mount: " + ", ".join(wrong)
+
+
 def test_tarfile_is_not_used() -> None:
     wrong = [
         f"{name}:{line}"

@@ -19,6 +19,7 @@ from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
+from boxwright.files.trees import discard
 from boxwright.rootfs.root import Root
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
@@ -221,14 +222,12 @@ class Fetched:
             secrets={s.id: s for s in self._request.secrets},
             ssh=self._request.ssh,
         )
-        import shutil
-
         top = self._workspace("git") / "context"
         top.mkdir(parents=True)
-        self._stack.callback(shutil.rmtree, top, ignore_errors=True)
+        self._stack.callback(discard, top)
         git.checkout(top, git.commit())
         if not op.keep_git_dir:
-            shutil.rmtree(top / ".git", ignore_errors=True)
+            discard(top / ".git")
         with Root.at(top) as root:
             found = Path(f"{top}{root.resolve(repository.subdir)}")
         if found.is_symlink() or not found.is_dir():

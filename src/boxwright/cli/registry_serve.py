@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from boxwright.files.trees import discard
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.cli.context import Context
@@ -76,7 +78,6 @@ def registry_serve_args(p: Parser) -> None:
 
 def registry_serve(ctx: Context, args: Namespace) -> int:
     """Until Ctrl-C or SIGTERM, which wait for requests under way."""
-    import shutil
     import tempfile
     from dataclasses import replace
     from pathlib import Path
@@ -104,4 +105,4 @@ def registry_serve(ctx: Context, args: Namespace) -> int:
         return serve(config, listening=lambda url: ctx.err(f"listening on {url}"), metrics=folder)
     finally:
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)

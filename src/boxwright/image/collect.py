@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from boxwright.content.gc import mark
 from boxwright.content.lease import drop_dead
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.trees import erase
 from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import DiffID
@@ -238,62 +238,3 @@ class Collector:
             except (FileNotFoundError, BlockingIOError):
                 continue
         return freed
-
-
-_DEEPEST = 64  # levels of a tree that are held open at once; deeper ones are moved up first
-
-
-def erase(path: Path) -> int:
-    """Delete a file or tree, whatever its modes and depth, without following links; returns the disk space freed."""
-    freed, todo = 0, [path]
-    while todo:
-        freed += _erase_one(todo.pop(), todo)
-    return freed
-
-
-def _erase_one(path: Path, todo: list[Path]) -> int:
-    try:
-        info = path.lstat()
-        if not stat.S_ISDIR(info.st_mode):
-            path.unlink()
-            return info.st_blocks * 512 if info.st_nlink == 1 else 0
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            freed = _erase_content(fd, path, todo, 0)
-        finally:
-            os.close(fd)
-        path.rmdir()
-    except FileNotFoundError:  # another sweep empties the same trash
-        return 0
-    return freed + info.st_blocks * 512
-
-
-def _erase_content(fd: int, top: Path, todo: list[Path], depth: int) -> int:
-    freed = 0
-    owner_only = os.geteuid() != 0
-    if owner_only:
-        os.fchmod(fd, 0o700)
-    for name in os.listdir(fd):
-        try:
-            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if not stat.S_ISDIR(info.st_mode):
-                os.unlink(name, dir_fd=fd)
-                freed += info.st_blocks * 512 if info.st_nlink == 1 else 0
-                continue
-            if owner_only:
-                os.chmod(name, 0o700, dir_fd=fd)
-            if depth >= _DEEPEST:
-                deep = top.with_name(f"{top.name[:40]}.{os.urandom(6).hex()}")
-                os.rename(name, deep, src_dir_fd=fd)
-                todo.append(deep)
-                continue
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
-            try:
-                freed += _erase_content(inner, top, todo, depth + 1)
-            finally:
-                os.close(inner)
-            os.rmdir(name, dir_fd=fd)
-            freed += info.st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return freed

@@ -45,7 +45,7 @@ _MOUNTS = ("containers/*/rootfs", "work/*/rootfs", "work/*/.mount-*", "volumes/*
 
 def remove_root(root: Path) -> None:
     """Unmount and remove what the store keeps under `root`; nothing of it may run. Raises StillMounted."""
-    from boxwright.image.collect import erase
+    from boxwright.files.trees import erase
     from boxwright.snapshot.mount import detach, mounted_below
 
     for place in reversed(mounted_below(root)):

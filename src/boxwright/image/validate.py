@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK
 from boxwright.errors import BoxwrightError
-from boxwright.image.collect import erase
+from boxwright.files.trees import erase
 from boxwright.image.store import ImageStore, is_image
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.compress import open_decompressed

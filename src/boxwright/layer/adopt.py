@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boxwright.files.disk import disk_errors, sync_below
-from boxwright.layer.apply import remove
+from boxwright.files.trees import discard
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
 from boxwright.layer.writer import hold_temporary, make_temporary
@@ -44,19 +44,8 @@ def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
                 directory, diff_id, "tree", builder.offset, builder.content, builder.entries
             )
         finally:
-            _remove(directory)
+            discard(directory)  # when an equal layer made it superfluous
             lock.close()
-
-
-def _remove(directory: Path) -> None:
-    """What an equal layer made superfluous. What cannot be removed is found by the collector."""
-    fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove(fd, os.fsencode(directory.name))
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
 
 
 def sync_tree(tree: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Unsupported
 from boxwright.files.disk import disk_errors
+from boxwright.files.trees import remove_tree
 from boxwright.layer.source import Facts, LayerSource, open_source
 from boxwright.layer.store import Layer
 
@@ -113,7 +114,7 @@ class _Unpacker:
                 os.setxattr(fd, self._opaque, b"y")
             elif existed is not None:
                 for name in os.listdir(fd):
-                    remove(fd, os.fsencode(name))
+                    remove_tree(fd, name)
 
     def _dir(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
         existed: int | None = None
@@ -122,7 +123,7 @@ class _Unpacker:
         except FileExistsError:
             st = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISDIR(st.st_mode):
-                remove(parent, name)
+                remove_tree(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
             else:
                 existed = st.st_mtime_ns
@@ -138,7 +139,7 @@ class _Unpacker:
 
     def _other(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
         if not self._overlay:
-            remove(parent, name)
+            remove_tree(parent, name)
         if facts.is_whiteout:
             if self._overlay:
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
@@ -212,62 +213,3 @@ class _Unpacker:
             # A file system without them, or a name that only root may set: the file is still of use.
             if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL):
                 raise
-
-
-def remove(parent: int, name: bytes) -> None:
-    """Remove a name and everything below it; nothing there is no error. Never follows a link."""
-    try:
-        os.unlink(name, dir_fd=parent)
-        return
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise
-    stack: list[tuple[int, bytes]] = []
-    try:
-        stack.append((_open_writable(parent, name), name))
-        while stack:
-            fd, own = stack[-1]
-            deeper = _remove_files(fd)
-            if deeper is not None:
-                if len(stack) > _DEEPEST:
-                    # More levels than descriptors: go on with this part from the top.
-                    os.rename(
-                        deeper,
-                        b".deep-" + os.urandom(8).hex().encode(),
-                        src_dir_fd=fd,
-                        dst_dir_fd=stack[0][0],
-                    )
-                    continue
-                stack.append((_open_writable(fd, deeper), deeper))
-                continue
-            stack.pop()
-            os.close(fd)
-            os.rmdir(own, dir_fd=stack[-1][0] if stack else parent)
-    finally:
-        for fd, _ in stack:
-            os.close(fd)
-
-
-def _remove_files(fd: int) -> bytes | None:
-    """Unlink what is no directory; returns a directory that is left, if any."""
-    left: bytes | None = None
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                left = os.fsencode(entry.name)
-            else:
-                os.unlink(entry.name, dir_fd=fd)
-    return left
-
-
-def _open_writable(parent: int, name: bytes) -> int:
-    try:
-        fd = os.open(name, _DIR_FLAGS, dir_fd=parent)
-    except PermissionError:
-        os.chmod(name, 0o700, dir_fd=parent)
-        return os.open(name, _DIR_FLAGS, dir_fd=parent)
-    if os.geteuid():
-        os.fchmod(fd, 0o700)
-    return fd

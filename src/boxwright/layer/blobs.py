@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from boxwright.content.lease import hold_for_process
@@ -13,6 +12,7 @@ from boxwright.content.store import Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch
 from boxwright.errors import Corrupt, Invalid
 from boxwright.files.disk import disk_errors
+from boxwright.files.trees import discard
 from boxwright.layer.compress import Prefixed, open_decompressed, sniff, typed
 from boxwright.layer.tree import Tree
 from boxwright.layer.writer import LayerWriter, finish_index, hold_temporary, make_temporary, scan_file
@@ -187,5 +187,5 @@ def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
                 directory, DiffID(digest.algorithm, digest.hex), "tar", size, summary.bytes, summary.entries
             )
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            discard(directory)
             lock.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from boxwright.errors import Corrupt
 from boxwright.files import locks
 from boxwright.files.disk import disk_errors, write_behind
 from boxwright.files.locks import Lock
+from boxwright.files.trees import discard
 from boxwright.layer import erofs
 from boxwright.layer.scan import Header, Scanner
 from boxwright.layer.tree import Tree
@@ -207,7 +207,7 @@ class LayerWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            shutil.rmtree(self.directory, ignore_errors=True)
+            discard(self.directory)
             self._lock.close()
 
     def __enter__(self) -> Self:

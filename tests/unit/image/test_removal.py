@@ -13,7 +13,6 @@ from boxwright.content.lease import Lease
 from boxwright.engine import Engine
 from boxwright.errors import Invalid
 from boxwright.image.catalog import NoSuchImage
-from boxwright.image.collect import erase
 from boxwright.image.remove import ImageInUse, Remover, Use
 from boxwright.layer.blobs import ingest_tar
 from boxwright.spec import mediatypes as mt
@@ -343,25 +342,6 @@ def test_compressed_copies_stay_until_they_are_unwanted(eng: Engine) -> None:
     eng.collect(copies=True)
     assert eng.store.size(blob.digest) is None
     assert eng.fsck() == []
-
-
-def test_erase_takes_any_tree(tmp_path: Path) -> None:
-    deep = tmp_path / "deep"
-    deep.mkdir()
-    here = os.open(deep, os.O_RDONLY)
-    for _ in range(1500):  # deeper than Python's stack and the longest path
-        os.mkdir("d" * 100, dir_fd=here)
-        there = os.open("d" * 100, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = there
-    os.close(here)
-    outside = tmp_path / "outside"
-    outside.write_text("safe")
-    (deep / "file").write_bytes(b"x" * 10_000)
-    (deep / "link").symlink_to(outside)
-    assert erase(deep) > 0
-    assert os.listdir(tmp_path) == ["outside"] and outside.read_text() == "safe"
-    assert erase(tmp_path / "nosuch") == 0
 
 
 # --- usage ---------------------------------------------------------------------------------------

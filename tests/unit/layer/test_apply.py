@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.files.trees import remove_tree
 from boxwright.layer.adopt import adopt_tree
-from boxwright.layer.apply import TooDeep, remove, unpack
+from boxwright.layer.apply import TooDeep, unpack
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.store import Layer, LayerStore
 from support import REAL_ROOT
@@ -164,7 +165,7 @@ def test_too_deep_is_an_error(layers: LayerStore, tmp_path: Path) -> None:
         unpack(ingest(layers, member("d/" * 1000 + "f")), fresh(tmp_path), as_root=ROOT)
     assert len(os.listdir("/proc/self/fd")) <= before + 3
     fd = os.open(tmp_path, os.O_RDONLY)
-    remove(fd, b"target")
+    remove_tree(fd, b"target")
     os.close(fd)
 
 
@@ -179,7 +180,7 @@ def test_removing_has_no_depth_limit(tmp_path: Path) -> None:
         fd = below
     os.close(fd)
     fd = os.open(tmp_path, os.O_RDONLY)
-    remove(fd, b"t")
+    remove_tree(fd, b"t")
     os.close(fd)
     assert os.listdir(tmp_path) == []
 
@@ -195,8 +196,8 @@ def test_remove(tmp_path: Path) -> None:
     (tree / "a/b").chmod(0)
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        remove(fd, b"tree")
-        remove(fd, b"never there")
+        remove_tree(fd, b"tree")
+        remove_tree(fd, b"never there")
     finally:
         os.close(fd)
     assert os.listdir(tmp_path) == ["keep"] and os.listdir(tmp_path / "keep") == ["x"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.layer.apply import remove
+from boxwright.files.trees import remove_tree
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.scan import Scanner
 from boxwright.layer.walk import write_tree
@@ -203,7 +203,7 @@ def test_a_tree_too_deep_is_an_error_and_leaks_no_descriptor(tmp_path: Path) -> 
         tar_of(tree)
     assert len(os.listdir("/proc/self/fd")) == before
     above = os.open(tmp_path, os.O_RDONLY)
-    remove(above, b"t")  # what cleans up after tests would recurse too deep
+    remove_tree(above, b"t")  # what cleans up after tests would recurse too deep
     os.close(above)
 
 

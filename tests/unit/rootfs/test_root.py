@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from boxwright.files import syscalls
-from boxwright.files.trees import remove_tree
 from boxwright.rootfs import root as module
 from boxwright.rootfs.root import Root, UnsafePath
 
@@ -92,41 +89,6 @@ def test_remove_tree_follows_nothing(tree: Root) -> None:
     tree.remove_tree("absolute")
     assert "rm" not in tree.listdir()
     assert text(tree, "etc/passwd") == "inside"
-
-
-def test_two_remove_one_tree(tmp_path: Path) -> None:
-    for round in range(20):
-        for number in range(60):
-            (tmp_path / f"rm/{number % 7}/{number}").mkdir(parents=True)
-            (tmp_path / f"rm/{number % 7}/{number}/file").write_text("")
-        both = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with ThreadPoolExecutor(2) as pool:
-                for done in [pool.submit(remove_tree, both, "rm") for _ in range(2)]:
-                    done.result()
-        finally:
-            os.close(both)
-        assert not (tmp_path / "rm").exists(), round
-
-
-def test_remove_tree_of_any_depth(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    top = os.dup(fd)
-    for _ in range(
-        3000
-    ):  # far past PATH_MAX, the recursion limit and the number of descriptors that are sane
-        os.mkdir("d", dir_fd=fd)
-        below = os.open("d", os.O_RDONLY, dir_fd=fd)
-        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=below))
-        os.close(fd)
-        fd = below
-    os.close(fd)
-    gc.collect()  # what earlier tests left open must not be closed while we count
-    before = len(os.listdir("/proc/self/fd"))
-    remove_tree(top, "d")
-    assert os.listdir(top) == []
-    assert len(os.listdir("/proc/self/fd")) == before
-    os.close(top)
 
 
 def test_names_that_are_no_names(tree: Root) -> None:

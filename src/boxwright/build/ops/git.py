@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt, Denied, NotFound
+from boxwright.files.trees import discard
 from boxwright.runtime import git as program
 from boxwright.runtime.process import ProgramFailed, run
 from boxwright.spec.urls import public
@@ -87,7 +87,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
     try:
         _git(op, ctx).checkout(directory, commit)
         if not op.keep_git_dir:
-            shutil.rmtree(directory / ".git", ignore_errors=True)
+            discard(directory / ".git")
         builder = LayerBuilder(None, layer_time(op.epoch, 0))
         with LocalContext(directory, umask=0o077) as tree:
             for source in select(tree, "/"):
@@ -105,7 +105,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
                     (builder.directory if node.type == "dir" else builder.other)(rel, entry)
             return builder.write(ctx)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        discard(directory)
 
 
 def _git(op: GitOp, ctx: StepContext) -> Git:

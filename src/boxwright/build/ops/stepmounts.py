@@ -17,6 +17,7 @@ from boxwright.build.ops.step import Given, Step
 from boxwright.errors import Cancelled, Invalid, NotFound, Unsupported
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.trees import discard
 from boxwright.rootfs.root import Root
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
@@ -141,7 +142,7 @@ def _private(step: Step, stack: ExitStack) -> Path:
     directory = step.ctx.services.settings.runtime_dir / f"secrets-{step.key}"
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        stack.callback(discard, directory)
     return directory
 
 
@@ -244,7 +245,7 @@ def _fill(step: Step, mount: ExecMount, position: int, directory: Path, stack: E
     try:
         fresh.rename(directory / "data")
     except OSError:
-        shutil.rmtree(fresh)  # somebody else was first
+        discard(fresh)  # somebody else was first
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -6,12 +6,12 @@ A checkout is hostile: whatever is looked for in it is looked for with its top a
 
 from __future__ import annotations
 
-import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.errors import Invalid
+from boxwright.files.trees import erase
 from boxwright.rootfs.root import Root
 from boxwright.runtime import git
 from boxwright.spec.values import dataclass
@@ -58,7 +58,7 @@ def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str]) -
         code = run(words, environment)
         if code != 0:
             return code
-    shutil.rmtree(target / ".git")
+    erase(target / ".git")
     return 0
 
 
