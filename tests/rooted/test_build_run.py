@@ -153,6 +153,26 @@ def test_mounts(engine: Engine, tmp_path: Path) -> None:
     assert layers(engine) == [[], [], [], [], [], []]
 
 
+def test_a_cache_that_is_mounted_twice_is_claimed_once(engine: Engine) -> None:
+    """A lock of its own for each mount would make the step wait for itself."""
+    for sharing in ("shared", "locked", "private"):
+        cache = f"--mount=type=cache,id=twice-{sharing},sharing={sharing}"
+        done = Build(
+            engine, f"FROM busybox\nRUN {cache},target=/a {cache},target=/b echo x > /a/f; cat /b/f\n"
+        )
+        assert done.error is None and done.said == "x\n"
+
+
+def test_two_steps_that_want_the_same_caches_do_not_wait_for_each_other(engine: Engine) -> None:
+    one, other = (f"--mount=type=cache,id={name},sharing=locked,target=/{name}" for name in "xy")
+    text = (
+        f"FROM busybox AS a\nRUN {one} {other} sleep 0.1; echo a\nFROM busybox AS b\nRUN {other} {one} sleep 0.1; echo b\n"
+        "FROM scratch\nCOPY --from=a /etc/motd /a\nCOPY --from=b /etc/motd /b\n"
+    )
+    done = Build(engine, text, jobs=2)
+    assert done.error is None and sorted(done.said.split()) == ["a", "b"]
+
+
 def test_secrets_stay_secret(engine: Engine, tmp_path: Path) -> None:
     text = (
         "FROM busybox\nRUN --mount=type=secret,id=token --mount=type=secret,id=token,env=TOKEN cat /run/secrets/token; echo; echo $TOKEN; "
