@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -297,5 +298,6 @@ def test_text_is_what_a_database_can_hold(text: str) -> None:
     import sqlite3
 
     if is_text(text):
-        assert sqlite3.connect(":memory:").execute("SELECT ?", (text,)).fetchone() == (text,)
+        with closing(sqlite3.connect(":memory:")) as sql:
+            assert sql.execute("SELECT ?", (text,)).fetchone() == (text,)
         assert "\0" not in text

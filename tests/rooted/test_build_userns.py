@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from boxwright.build.progress import StepLog
 from boxwright.build.request import BuildFailed
 from boxwright.runtime.userns import SIZE, subordinate
 from support import REAL_ROOT
+from support.agent import EchoAgent
 
 pytestmark = [
     pytest.mark.rooted,
@@ -271,3 +273,31 @@ def _left(engine: Engine) -> list[str]:
     return [
         line for line in _read(Path("/proc/self/mounts")).splitlines() if line.split()[1].startswith(places)
     ]
+
+
+@pytest.mark.parametrize("userns", ["host", "auto"])
+def test_an_agent_has_the_owner_and_mode_that_a_step_asks_for(
+    engine: Engine, tmp_path: Path, userns: str
+) -> None:
+    """Its own socket, which leads to the agent and is gone with the step."""
+    with EchoAgent(tmp_path / "agent") as agent:
+        answers = []
+
+        def speak(said: str) -> None:
+            if "ready" in said and not answers:
+                (path,) = engine.settings.runtime_dir.glob("secrets-step-*/0")
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+                    one.connect(f"/proc/self/root{path}")
+                    one.sendall(b"hello")
+                    answers.append(one.recv(10))
+
+        said = build(
+            engine,
+            'FROM busybox\nRUN --network=none --mount=type=ssh,uid=7,gid=9,mode=0640 stat -c "%u:%g %a %F" $SSH_AUTH_SOCK\n'
+            'RUN --network=none --mount=type=ssh,target=/a stat -c "%u:%g %a %n" /a; echo ready; sleep 1\n',
+            speak,
+            userns=userns,
+            ssh={"default": agent.path},
+        )
+    assert "7:9 640 socket" in said and "0:0 600 /a" in said
+    assert answers == [b"hello"] and not list(engine.settings.runtime_dir.glob("secrets-step-*"))

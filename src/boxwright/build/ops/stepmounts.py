@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
 from boxwright.build.ops.step import Given, Step
-from boxwright.errors import Cancelled, Invalid, NotFound, Unsupported
+from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.trees import discard
@@ -40,17 +40,13 @@ class MountSourceMissing(NotFound):
         )
 
 
-class AgentUnsupported(Unsupported):
-    """The step's users are nobody to the agent."""
-
-
 class SecretInvalid(Invalid):
     """A secret cannot be used as it is asked for."""
 
 
 def given(step: Step, stack: ExitStack) -> Iterator[Given]:
     """What each of them is, in their order; `stack` closes what is opened for them. Raises SecretMissing,
-    MountSourceMissing, SecretInvalid, AgentUnsupported, Cancelled."""
+    MountSourceMissing, SecretInvalid, Cancelled."""
     settings = step.ctx.services.settings
     if step.ctx.sandbox.trust_host_ca and settings.host_ca_bundle is not None:
         trust = Trust(settings.host_ca_bundle)
@@ -147,17 +143,18 @@ def _private(step: Step, stack: ExitStack) -> Path:
 
 
 def _ssh(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
-    socket = step.ctx.sandbox.ssh.get(mount.id)
-    if socket is None:
+    agent = step.ctx.sandbox.ssh.get(mount.id)
+    if agent is None:
         if mount.required:
             raise SecretMissing(f"unset ssh forward key {mount.id}", hint="give it with --ssh default")
         return Given()
-    if step.users is not None:
-        raise AgentUnsupported(
-            "an SSH agent cannot be given to a step in a user namespace of its own",
-            hint="its socket belongs to a user of the host; build with --userns host",
-        )
-    return Given(mounts=(rs.bind(str(socket), mount.target),), defaults={"SSH_AUTH_SOCK": mount.target})
+    from boxwright.build.ops.agent import AgentRelay
+
+    path = _private(step, stack) / str(position)
+    stack.callback(AgentRelay(path, agent).close)
+    path.chmod(0o600 if mount.mode is None else mount.mode)
+    step.give(path, mount.uid, mount.gid)
+    return Given(mounts=(rs.bind(str(path), mount.target),), defaults={"SSH_AUTH_SOCK": mount.target})
 
 
 def _cache_place(step: Step, mount: ExecMount) -> Path:
