@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import pkgutil
 import re
 import shlex
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "layer": GROUND | {"content"},
     "rootfs": GROUND,
     "runtime": GROUND | {"rootfs"},
-    "network": GROUND | {"content", "rootfs"},
+    "network": GROUND | {"content", "rootfs", "runtime"},
     "snapshot": GROUND | {"content", "layer", "rootfs"},
     "image": STORE,
     "registry": STORE - {"snapshot", "network"},
@@ -58,11 +59,17 @@ MAY_IMPORT = {
 
 ENVIRON = ("settings.py", "cli/")
 PRINT = ("cli/", "__main__.py")
-SUBPROCESS = ("runtime/process.py",)
-SUBPROCESS_EXCEPTIONS: dict[str, str] = {
+STARTS = ("runtime/spawn.py",)
+STARTS_EXCEPTIONS: dict[str, str] = {
     "registry/client/credentials.py": "credential helpers are programs that speak JSON over pipes",
+    "registry/server/serve.py": "forks workers that share its socket and its counters: no program is started",
 }
 LOCKING = ("flock", "lockf", "F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW")
+STARTERS = re.compile(r"system|popen|forkpty|fork|posix_spawnp?|exec[lv]p?e?|spawn[lv]p?e?")
+MUTATORS = frozenset(
+    "add append appendleft clear discard extend insert pop popitem popleft remove setdefault update".split()
+)
+STATE_EXCEPTIONS: dict[str, str] = {}
 CATCH_ALL: dict[str, str] = {
     "cli/main.py": "the outermost border: every failure becomes one sentence and an exit code",
     "registry/server/serve.py": "a background task that fails is logged and started again; requests go on",
@@ -223,11 +230,77 @@ def test_only_the_command_line_prints() -> None:
 def test_programs_are_started_in_one_place() -> None:
     wrong = []
     for name, tree in files().items():
-        if in_places(name, SUBPROCESS) or name in SUBPROCESS_EXCEPTIONS:
+        if in_places(name, STARTS) or name in STARTS_EXCEPTIONS:
             continue
-        wrong += [f"{name}:{line}" for module, line in imports(tree) if module.split(".")[0] == "subprocess"]
-        wrong += [f"{name}:{line}" for line in uses(tree, "os", ("system", "popen"))]
-    assert not wrong, "use runtime/process.py: " + ", ".join(wrong)
+        wrong += [
+            f"{name}:{line}"
+            for module, line in imports(tree)
+            if module.split(".")[0] in ("subprocess", "multiprocessing", "pty")
+        ]
+        wrong += [f"{name}:{line}" for line in uses(tree, "os", tuple(filter(STARTERS.fullmatch, dir(os))))]
+    assert not wrong, "use runtime/process.py, or the light runtime/spawn.py: " + ", ".join(wrong)
+
+
+def changed_names(function: ast.AST) -> Iterator[tuple[str, int]]:
+    """Names of outer scopes whose values a function changes in place: name, line."""
+    inside = list(ast.walk(function))
+    own = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {n.arg for n in inside if isinstance(n, ast.arg)}
+    for node in inside:
+        target: ast.expr | None = None
+        if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            target = node.value
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS
+        ):
+            target = node.func.value
+        if isinstance(target, ast.Name) and target.id not in own:
+            yield target.id, node.lineno
+
+
+def module_state(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """What a file keeps between calls outside of any object: `global`, containers of the module or of a class that
+    functions change."""
+    containers = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef))
+        for statement in node.body
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            yield from ((name, node.lineno) for name in node.names)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from ((name, line) for name, line in changed_names(node) if name in containers)
+
+
+def test_modules_keep_no_state() -> None:
+    wrong = [
+        f"{name}:{line} {kept}"
+        for name, tree in files().items()
+        if name not in STATE_EXCEPTIONS
+        for kept, line in module_state(tree)
+    ]
+    assert not wrong, "state belongs to an object that its user holds: " + ", ".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("x = None\ndef f():\n    global x\n    x = 1", ["x"]),
+        ("x = {}\ndef f(k):\n    x[k] = 1", ["x"]),
+        ("x: deque[int] = deque()\ndef f():\n    x.append(1)", ["x"]),
+        ("class C:\n    x = []\n    def f(self):\n        del x[0]", ["x"]),
+        ("x = {}\ndef f(x):\n    x[1] = 1", []),
+        ("x = {}\ndef f():\n    x = []\n    x.append(1)", []),
+        ("x = {1: 2}\nx[3] = 4\ndef f():\n    return x[1]", []),
+    ],
+)
+def test_state_is_found(text: str, kept: list[str]) -> None:
+    assert [name for name, _ in module_state(ast.parse(text))] == kept
 
 
 def test_locks_are_taken_in_one_place() -> None:
@@ -309,7 +382,7 @@ def test_files_stay_small() -> None:
 
 
 def test_lists_of_exceptions_are_alive() -> None:
-    for name in (*CATCH_ALL, *SUBPROCESS_EXCEPTIONS):
+    for name in (*CATCH_ALL, *STARTS_EXCEPTIONS, *STATE_EXCEPTIONS):
         assert name in files(), f"{name} is gone"
 
 

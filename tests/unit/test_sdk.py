@@ -6,14 +6,12 @@ import io
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from boxwright import Engine
-from boxwright.container import session
 from boxwright.container.config import Limits, MountSpec, PortBinding, RestartPolicy
 from boxwright.container.given import config
 from boxwright.errors import Invalid
@@ -199,29 +197,6 @@ def test_what_is_not_declared_simply_is_left_alone() -> None:
     assert fitted("x", None, "str | None") is None and fitted("x", 1, "float") == 1
     with pytest.raises(ArgumentInvalid, match="x is 'y', which is no whole number"):
         fitted("x", "y", "int | None")
-
-
-def test_sessions_may_be_closed_by_threads() -> None:
-    class Ended:
-        def poll(self) -> int:
-            return 0
-
-    failures: list[BaseException] = []
-
-    def close() -> None:
-        try:
-            for _ in range(3000):
-                session._abandoned.append(Ended())  # type: ignore[arg-type]
-                session._reap()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=close) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures and not [p for p in session._abandoned if isinstance(p, Ended)]
 
 
 CHECKERS = {

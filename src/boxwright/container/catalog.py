@@ -117,15 +117,8 @@ class Catalog:
             if any(e["names"] for e in state.networks.values()):
                 from boxwright.container.launch import dns_directory
 
-                entries = [{"id": e["id"]} for e in state.networks.values()]
-                dns.unregister(
-                    {
-                        "directory": str(dns_directory(self._services)),
-                        "program": "",
-                        "id": container.id,
-                        "entries": entries,
-                    }
-                )
+                networks = [e["id"] for e in state.networks.values()]
+                dns.unregister(str(dns_directory(self._services)), container.id, networks)
         except OSError:  # rules that cannot be removed now do no harm to anybody but this address
             pass
         save_state(container.directory, ended(state))
@@ -243,14 +236,13 @@ class Catalog:
         """Make the rules of networks and of published ports again when another program (a firewall that was loaded
         anew) has removed rules of a network; `thoroughly` does so whatever is there. Raises Unavailable."""
         from boxwright.network import firewall
-        from boxwright.network.values import forwards
 
         if not self.networks.mend(thoroughly=thoroughly):
             return
         for container in self.list():
             if container.state.ports:
                 try:
-                    firewall.publish_again(forwards(container.state.ports), container.id)
+                    firewall.publish_again(container.state.ports, container.id)
                     # Its supervisor says that it has ended before it takes its rules away.
                     if not container.refresh().active:
                         firewall.forget(container.id)

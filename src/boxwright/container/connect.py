@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from boxwright.container import frames
+from boxwright.container.job import Change
 from boxwright.container.options import check_word
 from boxwright.container.records import Container, WrongState
 from boxwright.errors import Denied, Unsupported
+from boxwright.network.plan import plain
 
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
@@ -61,33 +63,34 @@ def _plug(
     network: Network,
     wish: Mapping[str, Any],
 ) -> None:
-    from boxwright.container.launch import dns_directory
+    from boxwright.container.launch import name_server, names_of
     from boxwright.network import bridge
     from boxwright.network.files import host_names
     from boxwright.network.namespace import connect as plug
-    from boxwright.network.values import Plumbing
 
     state = container.state
     used = {e["interface"] for e in state.networks.values()}
     number = next(n for n in range(1000) if f"eth{n}" not in used)
     address = containers.networks.allocate(network, container.id, wish.get("ipv4", ""))
     endpoint = containers.networks.endpoint(
-        network, container.id, address=address, mac=wish.get("mac", ""), number=number, default=not used
+        network,
+        container.id,
+        address=address,
+        mac=wish.get("mac", ""),
+        number=number,
+        default=not used,
+        names=names_of(container, wish),
     )
-    names = [container.name, *wish.get("aliases", ()), container.short_id] if network.names_resolve else []
-    endpoint["names"] = list(dict.fromkeys(names))
     outside, inside, namespace = _sockets(state.pid)
     try:
         lock = str(services.root / "network.lock")
-        plug(outside, inside, namespace, endpoint, bridge.ensure(outside, Plumbing.of(endpoint), lock))
-        plan = None
-        if endpoint["names"]:
-            from boxwright.container.hostside import dns_program
-            from boxwright.network.dns import ENTRY, register
+        plug(outside, inside, namespace, endpoint, bridge.ensure(outside, endpoint.plumbing(), lock))
+        server = None
+        if endpoint.names:
+            from boxwright.network.dns import register
 
-            plan = {"directory": str(dns_directory(services)), "program": dns_program(), "id": container.id}
-            entries = [{k: endpoint[k] for k in ENTRY}]
-            register({**plan, "entries": entries})
+            server = name_server(services)
+            register(server, container.id, [endpoint])
     except OSError as error:
         containers.networks.release(container.id, network.name)
         raise Unsupported(
@@ -97,17 +100,12 @@ def _plug(
         outside.close()
         inside.close()
         os.close(namespace)
-    shown = {
-        k: endpoint[k] for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")
-    }
-    containers.order(
-        container,
-        frames.UPDATE,
-        {
-            "state": {"Networks": {**state.networks, network.name: shown}},
-            "dns": {**plan, "entries": entries} if plan else None,
-        },
+    change = Change(
+        networks={**state.networks, network.name: endpoint.shown()},
+        named=endpoint.id if server is not None else "",
+        name_server=server,
     )
+    containers.order(container, frames.UPDATE, plain(change))
     own = " ".join(host_names(container.record["hostname"], container.config.domainname))
     _hosts(container, lambda lines: [*lines, f"{address}\t{own}"])
 
@@ -160,14 +158,7 @@ def _unplug(
         if index:
             inside.delete(index)
         if endpoint["names"]:
-            unregister(
-                {
-                    "directory": str(dns_directory(services)),
-                    "program": "",
-                    "id": container.id,
-                    "entries": [{"id": endpoint["id"]}],
-                }
-            )
+            unregister(str(dns_directory(services)), container.id, [endpoint["id"]])
     except OSError as error:
         raise Unsupported(
             f"cannot disconnect container {container.name} from network {network.name}: {error}"
@@ -177,7 +168,7 @@ def _unplug(
         inside.close()
         os.close(namespace)
     kept = {name: e for name, e in container.state.networks.items() if name != network.name}
-    containers.order(container, frames.UPDATE, {"state": {"Networks": kept}})
+    containers.order(container, frames.UPDATE, plain(Change(networks=kept)))
     _hosts(
         container, lambda lines: [line for line in lines if not line.startswith(endpoint["address"] + "\t")]
     )

@@ -45,8 +45,8 @@ def ports_text(container: Container) -> str:
     if not state.active:
         return ""
     bound = []
-    for protocol, host_ip, host_port, _, port, _ in state.ports:
-        bound.append((port, protocol, host_ip or "0.0.0.0", host_port))
+    for port in state.ports:
+        bound.append((port.port, port.protocol, port.host_ip or "0.0.0.0", port.host_port))
     return show(bound, container.merged.get("ExposedPorts") or ())
 
 
@@ -94,9 +94,10 @@ def port_map(container: Container) -> dict[str, Any]:
     out: dict[str, Any] = dict.fromkeys(container.merged.get("ExposedPorts") or (), None)
     if not container.state.active:
         return {}
-    for protocol, host_ip, host_port, _, port, _ in container.state.ports:
-        key = f"{port}/{protocol}"
-        out[key] = [*(out.get(key) or ()), {"HostIp": host_ip or "0.0.0.0", "HostPort": str(host_port)}]
+    for port in container.state.ports:
+        key = f"{port.port}/{port.protocol}"
+        bound = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)}
+        out[key] = [*(out.get(key) or ()), bound]
     return out
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-JOB = 16  # client: the container to run; the first frame on a supervisor's own socket
+JOB = 16  # client: the container to run (`job.Job`); the first frame on a supervisor's own socket
 HELLO = 17  # client: what it wants (bits below); the first frame on an attach socket
 RESIZE = 18  # client: (rows, columns)
 SIGNAL = 19  # client: number
 STOP = 20  # client: (signal, seconds; negative = wait for ever)
 STDIN_END = 21  # client: no more input
 PAUSE, RESUME, RESTART = 22, 23, 24  # client; RESTART: (signal, seconds)
-UPDATE = 25  # client: changed parts of the job
+UPDATE = 25  # client: what has changed (`job.Change`)
 REMOVED = 26  # client: the container's record and files are gone, nothing is left to do
 DETACH = 27  # client: leaves on purpose
 PROBE = 28  # client: health checks as if due now

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ConfigInvalid, PortBinding
+from boxwright.container.job import HealthPlan, Job, LogPlan, Restart
 from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.ports import parse_exposed
 from boxwright.container.records import Container, State, WrongState, load_state, save_state, tree_of
@@ -16,6 +17,7 @@ from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.network import files
+from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, Port, plain
 from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.image.services import Services
-    from boxwright.network.networks import Network, Networks
+    from boxwright.network.networks import Networks
 
 NAMESPACE = "/proc/{}/fd/60"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
@@ -69,7 +71,7 @@ class Launcher:
         container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             job = self._job(session.supervisor_pid, wants, size)
-            session.send(frames.JOB, job)
+            session.send(frames.JOB, plain(job))
             kind, value = session.expect(frames.STARTED, frames.FAILED)
         except BoxwrightError as error:
             self._undo(error)
@@ -118,7 +120,7 @@ class Launcher:
 
     # --- the job -------------------------------------------------------------------------------
 
-    def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None) -> dict[str, Any]:
+    def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None) -> Job:
         container, config, merged = self._container, self._config, self._container.merged
         points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
         confinement = confine(config.security_opt, container.id, privileged=config.privileged)
@@ -150,22 +152,13 @@ class Launcher:
             json.dumps(bundle).encode("utf-8", "surrogateescape")
         )
         state = self._state
-        ports = tuple(tuple(p) for p in (*plan["ports"], *plan["relays"])) if plan else ()
         fresh = State(
             "created",
             started_at=state.started_at,
             finished_at=state.finished_at,
             restart_count=0,
-            ports=ports,
-            networks={
-                e["network"]: {
-                    k: e[k]
-                    for k in ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")
-                }
-                for e in plan["endpoints"]
-            }
-            if plan
-            else {},
+            ports=plan.ports if plan else (),
+            networks={e.network: e.shown() for e in plan.endpoints} if plan else {},
             placeholders=self._state.placeholders,
             trusted=facts.trust is not None,
             runtime=(
@@ -175,31 +168,28 @@ class Launcher:
                 self._runtime.hidden,
             ),
         )
-        return {
-            "id": container.id,
-            "dir": str(container.directory),
-            "bundle": str(container.directory),
-            "runtime": self._runtime.bare_command(),
-            "hidden": self._runtime.hidden,
-            "filter": (str(self._runtime.root / container.id), keep) if keep else None,
-            "tty": config.tty,
-            "open_stdin": config.stdin,
-            "stdin_once": bool(merged["StdinOnce"]),
-            "size": size or (0, 0),
-            "log": self._log(),
-            "restart": [config.restart.name, config.restart.maximum],
-            "health": self._health(facts),
-            "network": plan,
-            "unmount": [str(container.rootfs)],
-            "auto_remove": config.auto_remove,
-            "reaper": self._reaper(),
-            "reaper_env": {k: v for k, v in self._services.settings.environ.items() if k in _KEPT},
-            "state": fresh.to_json(),
-            "wants": wants,
-            "failed_status": "created",
-            "failed_code": 128,
-            "oom_files": self._oom_files(),
-        }
+        return Job(
+            id=container.id,
+            directory=str(container.directory),
+            rootfs=str(container.rootfs),
+            runtime=tuple(self._runtime.bare_command()),
+            hidden=self._runtime.hidden,
+            filter=(str(self._runtime.root / container.id), keep) if keep else None,
+            tty=config.tty,
+            open_stdin=config.stdin,
+            stdin_once=bool(merged["StdinOnce"]),
+            size=size or (0, 0),
+            log=self._log(),
+            restart=Restart(name=config.restart.name, maximum=config.restart.maximum),
+            health=self._health(facts),
+            network=plan,
+            auto_remove=config.auto_remove,
+            reaper=tuple(self._reaper()),
+            reaper_environ={k: v for k, v in self._services.settings.environ.items() if k in _KEPT},
+            state=fresh.to_json(),
+            wants=wants,
+            oom_files=tuple(self._oom_files()),
+        )
 
     def _mount(self, points: list[MountPoint], label: str) -> None:
         """Mount the tree and fill new volumes."""
@@ -287,17 +277,17 @@ class Launcher:
             named=settings.host_ca_named,
         )
 
-    def _log(self) -> dict[str, Any]:
+    def _log(self) -> LogPlan:
         driver, options = self._config.log_driver or "json-file", self._config.log_opts
         local = driver == "local"
         size = options.get("max-size", "20m" if local else "0")
-        return {
-            "path": "" if driver == "none" else str(self._container.log_path),
-            "max_size": 0 if size == "-1" else parse_size(size),
-            "max_files": int(options.get("max-file", "5" if local else "1")),
-        }
+        return LogPlan(
+            path="" if driver == "none" else str(self._container.log_path),
+            max_size=0 if size == "-1" else parse_size(size),
+            max_files=int(options.get("max-file", "5" if local else "1")),
+        )
 
-    def _health(self, facts: spec.Facts) -> dict[str, Any] | None:
+    def _health(self, facts: spec.Facts) -> HealthPlan | None:
         check = self._container.merged.get("Healthcheck") or {}
         test = check.get("Test") or ["NONE"]
         if test[0] not in ("CMD", "CMD-SHELL") or len(test) < 2:  # as Docker: an unknown kind is no check
@@ -310,14 +300,14 @@ class Launcher:
             said = check.get(key) or 0  # by an image perhaps, so that it may be below nothing
             return max(said, _LEAST_SPAN) / 1e9 if said else default
 
-        return {
-            "interval": seconds("Interval", 30),
-            "timeout": seconds("Timeout", 30),
-            "start_period": seconds("StartPeriod", 0),
-            "start_interval": seconds("StartInterval", 5),
-            "retries": max(check.get("Retries") or 3, 1),
-            "process": process,
-        }
+        return HealthPlan(
+            interval=seconds("Interval", 30),
+            timeout=seconds("Timeout", 30),
+            start_period=seconds("StartPeriod", 0),
+            start_interval=seconds("StartInterval", 5),
+            retries=max(check.get("Retries") or 3, 1),
+            process=process,
+        )
 
     def _reaper(self) -> list[str]:
         import sys
@@ -329,7 +319,7 @@ class Launcher:
 
     def _network(
         self, supervisor: int
-    ) -> tuple[dict[str, str | None], dict[str, Any] | None, list[tuple[str, list[str]]]]:
+    ) -> tuple[dict[str, str | None], NetworkPlan | None, list[tuple[str, list[str]]]]:
         """Namespaces for the spec, the supervisor's plan (None = nothing to build), and the lines for /etc/hosts."""
         config, mode = self._config, self._config.network
         spaces: dict[str, str | None] = {}
@@ -346,21 +336,16 @@ class Launcher:
             return {**spaces, "network": None}, None, []
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
-        plan: dict[str, Any] = {
-            "endpoints": [],
-            "ports": [],
-            "relays": [],
-            "id": self._container.id,
-            "lock": str(self._services.root / "network.lock"),
-            "dns": None,
-        }
+        endpoints = () if mode == "none" else self._endpoints()
+        plan = NetworkPlan(
+            id=self._container.id,
+            lock=str(self._services.root / "network.lock"),
+            endpoints=endpoints,
+            ports=self._ports(endpoints),
+            name_server=name_server(self._services) if any(e.names for e in endpoints) else None,
+        )
         names = files.host_names(self._container.record["hostname"], config.domainname)
-        if mode != "none":
-            plan["endpoints"] = self._endpoints()
-            for port in self._ports(plan["endpoints"]):
-                plan["relays" if ":" in port[1] else "ports"].append(port)
-            plan["dns"] = self._dns(plan["endpoints"])
-        lines = [(e["address"], names) for e in plan["endpoints"]] + self._links()
+        lines = [(e.address, names) for e in endpoints] + self._links()
         return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
 
     def _other(self, choice: str) -> int:
@@ -370,8 +355,8 @@ class Launcher:
             raise WrongState(f"cannot join network of a non running container: {other.id}")
         return state.pid
 
-    def _endpoints(self) -> list[dict[str, Any]]:
-        out: list[dict[str, Any]] = []
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        out: list[Endpoint] = []
         for name, wish in self._container.record["networks"].items():
             network = self._networks.default() if name == "bridge" else self._networks.get(name)
             if network.driver != "bridge":
@@ -385,16 +370,11 @@ class Launcher:
                 address=address,
                 mac=wish.get("mac", ""),
                 number=len(out),
-                default=not any(e["default"] for e in out),
+                default=not any(e.default for e in out),
+                names=names_of(self._container, wish),
             )
-            endpoint["names"] = self._names(network, wish)
             out.append(endpoint)
-        return out
-
-    def _names(self, network: Network, wish: Mapping[str, Any]) -> list[str]:
-        if not network.names_resolve:
-            return []
-        return list(dict.fromkeys([self._container.name, *wish.get("aliases", ()), self._container.short_id]))
+        return tuple(out)
 
     def _links(self) -> list[tuple[str, list[str]]]:
         lines = []
@@ -409,20 +389,20 @@ class Launcher:
             lines.append((address, list(dict.fromkeys([alias or name, other.short_id, other.name]))))
         return lines
 
-    def _ports(self, endpoints: list[dict[str, Any]]) -> list[tuple[str, str, int, str, int, str]]:
+    def _ports(self, endpoints: tuple[Endpoint, ...]) -> tuple[Port, ...]:
         """Host ports, reserved until the rules are there. Raises PortTaken."""
         if not endpoints:
-            return []
+            return ()
         wanted = list(self._config.ports)
         if self._config.publish_all:
             bound = {(p.container_port, p.protocol) for p in wanted}
             exposed = parse_exposed(self._container.merged.get("ExposedPorts") or ())
             wanted += [PortBinding(*port) for port in exposed if port not in bound]
         # The endpoint of the default route answers for all; an internal network publishes nothing, as in Docker.
-        gateway = next((e for e in endpoints if e["default"]), None)
+        gateway = next((e for e in endpoints if e.default), None)
         if not wanted or gateway is None:
-            return []
-        usual = gateway["host_address"]
+            return ()
+        usual = gateway.host_address
         from boxwright.network.ports import PortTaken, publishable
 
         found = []
@@ -442,17 +422,17 @@ class Launcher:
             if not binding.host_port:
                 self._refuse_published(binding, host_port)
             found += [
-                (
-                    binding.protocol,
-                    address,
-                    host_port,
-                    gateway["address"],
-                    binding.container_port,
-                    gateway["bridge"],
+                Port(
+                    protocol=binding.protocol,
+                    host_ip=address,
+                    host_port=host_port,
+                    address=gateway.address,
+                    port=binding.container_port,
+                    bridge=gateway.bridge,
                 )
                 for address in addresses
             ]
-        return found
+        return tuple(found)
 
     def _refuse_published(self, binding: PortBinding, port: int) -> None:
         from boxwright.network.ports import PortTaken
@@ -461,36 +441,21 @@ class Launcher:
         for other in self._find(None):
             if other.id == self._container.id:
                 continue
-            for protocol, host_ip, host_port, *_ in other.state.ports if other.state.active else ():
+            for known in other.state.ports if other.state.active else ():
                 same = (
-                    not host_ip
+                    not known.host_ip
                     or not binding.host_ip
-                    or host_ip == binding.host_ip
-                    or "0.0.0.0" in (host_ip, binding.host_ip)
+                    or known.host_ip == binding.host_ip
+                    or "0.0.0.0" in (known.host_ip, binding.host_ip)
                 )
-                if protocol == binding.protocol and host_port == port and same:
+                if known.protocol == binding.protocol and known.host_port == port and same:
                     raise PortTaken(
                         f"driver failed programming external connectivity on endpoint {self._container.name}: "
                         f"Bind for {binding.host_ip or '0.0.0.0'}:{port} failed: port is already allocated",
                         hint=f"container {other.name} has it",
                     )
 
-    def _dns(self, endpoints: list[dict[str, Any]]) -> dict[str, Any] | None:
-        from boxwright.network import dns
-
-        entries = [{k: e[k] for k in dns.ENTRY} for e in endpoints if e["names"]]
-        if not entries:
-            return None
-        return {
-            "directory": str(dns_directory(self._services)),
-            "program": hostside.dns_program(),
-            "id": self._container.id,
-            "entries": entries,
-        }
-
-    def _files(
-        self, plan: Mapping[str, Any] | None, addresses: list[tuple[str, list[str]]]
-    ) -> dict[str, str]:
+    def _files(self, plan: NetworkPlan | None, addresses: list[tuple[str, list[str]]]) -> dict[str, str]:
         directory, config = self._container.directory, self._config
         if config.network.startswith("container:"):
             other = self._find(config.network.partition(":")[2]).directory
@@ -498,8 +463,9 @@ class Launcher:
                 target: str(other / name) for target, name in spec_files().items() if (other / name).exists()
             }
         shares = config.network == "host"
-        internal = next((e["gateway"] for e in (plan["endpoints"] if plan else ()) if e["names"]), "")
-        gateway = next((e["gateway"] for e in (plan["endpoints"] if plan else ())), "")
+        endpoints = plan.endpoints if plan else ()
+        internal = next((e.gateway for e in endpoints if e.names), "")
+        gateway = next((e.gateway for e in endpoints), "")
         texts = {
             "hostname": self._container.record["hostname"] + "\n",
             "resolv.conf": files.resolv(
@@ -531,6 +497,16 @@ def dns_directory(services: Services) -> Path:
         "dns-" + hashes.sha256(str(services.root).encode()).hexdigest()[:12]
     )
     return path
+
+
+def name_server(services: Services) -> NameServer:
+    """Of this root's user networks. Raises ProgramAbsent."""
+    return NameServer(directory=str(dns_directory(services)), program=hostside.dns_program())
+
+
+def names_of(container: Container, wish: Mapping[str, Any]) -> list[str]:
+    """The container's names on a network that it joins by this wish."""
+    return [container.name, *wish.get("aliases", ()), container.short_id]
 
 
 def stop_plan(container: Container, signal: str = "", seconds: float | None = None) -> tuple[int, float]:

@@ -302,7 +302,9 @@ class Containers(Catalog):
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
         from boxwright.container.hostside import check_cpus
+        from boxwright.container.job import Change, Restart
         from boxwright.container.spec import resources_of
+        from boxwright.network.plan import plain
 
         before = container.config
         after = change(before)
@@ -315,7 +317,8 @@ class Containers(Catalog):
             if container.refresh().running:
                 if after.limits != before.limits:
                     runtime_of(self._services, container.state).update(container.id, resources)
-                self.order(container, frames.UPDATE, {"restart": [after.restart.name, after.restart.maximum]})
+                policy = Restart(name=after.restart.name, maximum=after.restart.maximum)
+                self.order(container, frames.UPDATE, plain(Change(restart=policy)))
             self.save_record(container, {**container.record, "config": after.to_json()})
 
     # --- removing ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from boxwright.container.config import ContainerConfig
 from boxwright.container.supervisor.light import write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
+from boxwright.network.plan import Port, plain
 from boxwright.spec.text import to_json
 from boxwright.spec.times import stamp
 from boxwright.spec.values import EMPTY, dataclass, field, replace
@@ -55,7 +56,7 @@ class State:
     restart_count: int = 0
     health: Mapping[str, Any] | None = field(default=None, hash=False)
     networks: Mapping[str, Any] = field(default=EMPTY, hash=False)  # endpoints of the last start, by network
-    ports: tuple[tuple[Any, ...], ...] = ()  # protocol, host ip, host port, address, container port, bridge
+    ports: tuple[Port, ...] = ()
     placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
     trusted: bool = False  # the host's CA bundle is inside
     runtime: tuple[
@@ -95,7 +96,7 @@ class State:
             "FinishedAt": self.finished_at,
             "RestartCount": self.restart_count,
             "Networks": dict(self.networks),
-            "Ports": [list(p) for p in self.ports],
+            "Ports": [list(plain(p)) for p in self.ports],
             "Placeholders": list(self.placeholders),
             "Trusted": self.trusted,
             "Runtime": list(self.runtime),
@@ -126,7 +127,7 @@ def load_state(directory: Path) -> State:
         value["RestartCount"],
         value.get("Health"),
         value.get("Networks") or {},
-        tuple(tuple(p) for p in value.get("Ports") or ()),
+        tuple(map(Port.of, value.get("Ports") or ())),
         tuple(value.get("Placeholders") or ()),
         bool(value.get("Trusted")),
         tuple(value.get("Runtime") or ()),

@@ -16,7 +16,7 @@ from _socket import (  # `socket` itself takes 5 ms more
     socket,
     socketpair,
 )
-from collections import deque
+from _thread import start_new_thread
 
 from boxwright.container import frames
 from boxwright.errors import Unavailable
@@ -189,30 +189,15 @@ class Session:
     def close(self) -> None:
         """Close; a supervisor without a job ends."""
         self._socket.close()
-        if self._process is not None:
-            _abandoned.append(self._process)
-            _reap()
+        if self._process is not None and self._process.poll() is None:
+            # A process that lives on (a server) has to take note of its children's ends; a command leaves that to init.
+            start_new_thread(self._process.wait, ())
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-# A process that lives on (a server) has to reap the supervisors that it started; a command leaves them to init.
-_abandoned: deque[Process] = deque()
-
-
-def _reap() -> None:
-    """Threads close sessions at a time: a process that one of them took out is looked at by no other."""
-    for _ in range(len(_abandoned)):
-        try:
-            process = _abandoned.popleft()
-        except IndexError:
-            return
-        if process.poll() is None:
-            _abandoned.append(process)
 
 
 class Streams:

@@ -16,59 +16,65 @@ import time
 from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.network.values import host_name, identity, ipv4
+from boxwright.runtime.spawn import SUPERVISORS, locate, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
+
+    from boxwright.network.plan import Endpoint, NameServer
 
 _SIGHUP = 1
 _INTERNAL, _ASIDE = "%int", ".internal"
 _PID = "aardvark.pid"
 _SIGKILL, _PATIENCE = 9, 500  # looks, 2 ms apart
 _LOCK_FD = 9
-ENTRY = ("id", "internal", "gateway", "address", "names")  # of an endpoint: what `register` wants to know
 
 
-def register(plan: dict[str, Any]) -> None:
-    """Make a container's names known. `plan`: directory, program, id, entries (`ENTRY` of each endpoint).
+def register(server: NameServer, container: str, endpoints: Iterable[Endpoint]) -> None:
+    """Make the names of a container's endpoints known; those without names are passed over.
 
     Raises OSError, Unfit."""
-    container = identity(plan["id"])
+    container = identity(container)
+    named = [endpoint for endpoint in endpoints if endpoint.names]
     for internal in (False, True):
-        entries = [entry for entry in plan["entries"] if entry["internal"] is internal]
-        if not entries:
+        chosen = [endpoint for endpoint in named if endpoint.internal is internal]
+        if not chosen:
             continue
-        directory = plan["directory"] + (_ASIDE if internal else "")
+        directory = server.directory + (_ASIDE if internal else "")
         os.makedirs(directory, 0o700, exist_ok=True)
         with Lock.at(locks.NAMES, f"{directory}.lock") as lock:
-            for entry in entries:
-                _add(directory, identity(entry["id"]) + (_INTERNAL if internal else ""), container, entry)
-            server = _server(directory)
-            if server:
-                os.kill(server, _SIGHUP)
+            for endpoint in chosen:
+                name = identity(endpoint.id) + (_INTERNAL if internal else "")
+                _add(directory, name, container, endpoint)
+            running = _server(directory)
+            if running:
+                os.kill(running, _SIGHUP)
             else:
-                _start(directory, plan["program"], lock.fd, internal=internal)
+                _start(directory, server.program, lock.fd, internal=internal)
 
 
-def _add(directory: str, name: str, container: str, entry: dict[str, Any]) -> None:
-    names = ",".join(host_name(text, "network alias") for text in entry["names"])
+def _add(directory: str, name: str, container: str, endpoint: Endpoint) -> None:
+    names = ",".join(host_name(text, "network alias") for text in endpoint.names)
     lines = [line for line in _read(directory, name)[1:] if line.split(" ", 1)[0] != container]
-    lines.append(f"{container} {ipv4(entry['address'])}  {names}")
-    _write(directory, name, [ipv4(entry["gateway"]), *lines])
+    lines.append(f"{container} {ipv4(endpoint.address)}  {names}")
+    _write(directory, name, [ipv4(endpoint.gateway), *lines])
 
 
-def unregister(plan: dict[str, Any]) -> None:
-    """Forget them; idempotent. Of the entries only `id` is looked at. Raises OSError, Unfit."""
-    container = identity(plan["id"])
-    for directory, ending in ((plan["directory"], ""), (plan["directory"] + _ASIDE, _INTERNAL)):
-        if not os.path.isdir(directory):
+def unregister(directory: str, container: str, networks: Iterable[str]) -> None:
+    """Forget a container's names on networks, which are given by their ids; idempotent. `directory` is the name server's.
+    Raises OSError, Unfit."""
+    container = identity(container)
+    networks = [identity(network) for network in networks]
+    for place, ending in ((directory, ""), (directory + _ASIDE, _INTERNAL)):
+        if not os.path.isdir(place):
             continue
-        with Lock.at(locks.NAMES, f"{directory}.lock"):
-            for entry in plan["entries"]:
-                _drop(directory, identity(entry["id"]) + ending, container)
-            server = _server(directory)
-            if server and set(os.listdir(directory)) == {_PID}:
-                _end(server, f"{directory}/{_PID}")
+        with Lock.at(locks.NAMES, f"{place}.lock"):
+            for network in networks:
+                _drop(place, network + ending, container)
+            server = _server(place)
+            if server and set(os.listdir(place)) == {_PID}:
+                _end(server, f"{place}/{_PID}")
             elif server:
                 os.kill(server, _SIGHUP)
 
@@ -128,18 +134,4 @@ def _start(directory: str, program: str, lock: int, *, internal: bool) -> None:
         # Without the mount there is no server: names are then unknown, and nothing is asked of others.
         argv[2] = f"mount --bind /dev/null /etc/resolv.conf && {begin}"
         argv[:0] = ["unshare", "--mount"]
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.posix_spawnp(
-            argv[0],
-            argv,
-            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-            setsid=True,
-            file_actions=[
-                *((os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)),
-                (os.POSIX_SPAWN_DUP2, lock, _LOCK_FD),
-            ],
-            setsigdef=[1, 2, 3, 13, 15],
-        )
-    finally:
-        os.close(null)
+    start(locate(argv[0]) or argv[0], argv, fds={_LOCK_FD: lock}, new_session=True, signals=SUPERVISORS)

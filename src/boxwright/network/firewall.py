@@ -15,16 +15,18 @@ import os
 
 from boxwright.network.netlink import Rules
 from boxwright.network.values import Forward, Plumbing, Unfit, identity, interface
+from boxwright.runtime.spawn import SUPERVISORS, locate, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from boxwright.network.plan import Port
+
     Script = dict[str, list[str]]  # table -> rules with -A or -I
     Places = tuple[tuple[str, str], ...]  # tables and chains
 
-_PLACES = ("/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin")
-_ENVIRONMENT = {"PATH": ":".join(_PLACES), "LC_ALL": "C"}
+_PLACES = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
 _TABLES = ("raw", "mangle", "filter", "nat")
 # Where the rules of networks are, and those of containers are not: a look at them is short.
 _OF_NETWORKS = (
@@ -72,19 +74,19 @@ def are_open(networks: Iterable[Plumbing]) -> bool:
     return known is None or known == wanted
 
 
-def publish(ports: Iterable[Forward], container: str) -> None:
-    """Send host ports to the container. Raises OSError."""
-    _restore(_port_rules(ports, container))
+def publish(ports: Iterable[Port], container: str) -> None:
+    """Send host ports to the container; relayed ones have no rules. Raises OSError, Unfit."""
+    _restore(_port_rules(_forwards(ports), container))
 
 
-def publish_again(ports: Iterable[Forward], container: str) -> None:
-    """The same where some of the rules may be there already. Raises OSError."""
-    _replace(_container_tag(container), _port_rules(ports, container))
+def publish_again(ports: Iterable[Port], container: str) -> None:
+    """The same where some of the rules may be there already. Raises OSError, Unfit."""
+    _replace(_container_tag(container), _port_rules(_forwards(ports), container))
 
 
-def unpublish(ports: Iterable[Forward], container: str) -> None:
-    """The opposite; rules that are gone are no error. Raises OSError."""
-    script = _port_rules(ports, container)
+def unpublish(ports: Iterable[Port], container: str) -> None:
+    """The opposite; rules that are gone are no error. Raises OSError, Unfit."""
+    script = _port_rules(_forwards(ports), container)
     try:
         _restore({table: ["-D" + rule[2:] for rule in rules] for table, rules in script.items()})
     except OSError:
@@ -135,6 +137,10 @@ def _network_rules(network: Plumbing) -> Script:
     if network.masquerade:
         script["nat"].append(f"-A POSTROUTING -s {network.subnet} ! -o {bridge} {comment} -j MASQUERADE")
     return script
+
+
+def _forwards(ports: Iterable[Port]) -> list[Forward]:
+    return [port.forward() for port in ports if not port.relayed]
 
 
 def _port_rules(ports: Iterable[Forward], container: str) -> Script:
@@ -251,7 +257,7 @@ def _counts(tags: Iterable[str], places: Places) -> dict[str, int] | None:
 
 
 def _program(name: str) -> str:
-    return next((f"{place}/{name}" for place in _PLACES if os.access(f"{place}/{name}", os.X_OK)), "")
+    return locate(name, _PLACES)
 
 
 def _run(argv: list[str], data: bytes) -> bytes:
@@ -263,12 +269,7 @@ def _run(argv: list[str], data: bytes) -> bytes:
     try:
         os.write(asked, data)
         os.lseek(asked, 0, os.SEEK_SET)
-        actions = [
-            (os.POSIX_SPAWN_DUP2, asked, 0),
-            (os.POSIX_SPAWN_DUP2, said, 1),
-            (os.POSIX_SPAWN_DUP2, said, 2),
-        ]
-        pid = os.posix_spawn(program, argv, _ENVIRONMENT, file_actions=actions, setsigdef=[1, 2, 3, 13, 15])
+        pid = start(program, argv, fds={0: asked, 1: said, 2: said}, signals=SUPERVISORS)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         output = os.pread(said, os.fstat(said).st_size, 0)
     finally:

@@ -15,6 +15,7 @@ from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.network.bridge import remove_idle
 from boxwright.network.values import Plumbing
+from boxwright.runtime.spawn import SUPERVISORS, start
 
 _SECONDS, _ROUNDS = 10.0, 3
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from boxwright.network.janitor import main; main(*sys.argv[2:])"
@@ -32,21 +33,7 @@ def leave(network: Plumbing, lock: str) -> None:
     try:
         argv = [sys.executable, "-I", "-S", "-c", _CODE, SOURCES, lock]
         argv += [network.id, network.bridge, network.subnet, network.gateway]
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)] + [
-            (os.POSIX_SPAWN_DUP2, waiting.fd, _LOCK_FD)
-        ]
-        try:
-            os.posix_spawn(
-                argv[0],
-                argv,
-                {"PATH": "/usr/sbin:/usr/bin"},
-                setsid=True,
-                file_actions=actions,
-                setsigdef=[1, 2, 3, 13, 15],
-            )
-        finally:
-            os.close(null)
+        start(argv[0], argv, fds={_LOCK_FD: waiting.fd}, new_session=True, signals=SUPERVISORS)
     except OSError:
         pass
     finally:

@@ -1,10 +1,5 @@
 """A container's network namespace and its connections, made and taken down by its supervisor.
 
-What to do comes as a plain dict, prepared by `container.launch`:
-
-    {"id": the container's, "endpoints": [what `network.networks.Networks.endpoint` made, with "names"],
-     "ports": [(protocol, host ip, host port, container ip, container port, bridge)], "lock": path, "dns": {...} or None}
-
 The namespace has no name on disk: the supervisor holds it open, the runtime finds it under /proc/<supervisor>/fd,
 and the kernel removes it with everything in it when both are gone. Imported by the supervisor: C modules only.
 """
@@ -18,11 +13,13 @@ from boxwright.files import syscalls
 from boxwright.network import bridge, firewall
 from boxwright.network.janitor import leave
 from boxwright.network.netlink import Netlink
-from boxwright.network.values import Plumbing, Unfit, forwards
+from boxwright.network.values import Unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
+
+    from boxwright.network.plan import Endpoint, NameServer, NetworkPlan
 
 _CLONE_NEWNET = 0x40000000
 _GONE = (6, 19, 22)  # ENXIO, ENODEV; EINVAL when a new interface names a master that is no more
@@ -31,10 +28,12 @@ _GONE = (6, 19, 22)  # ENXIO, ENODEV; EINVAL when a new interface names a master
 class NetworkNamespace:
     """The network of one container. `number` is the descriptor under which the namespace stays open."""
 
-    def __init__(self, plan: dict[str, Any], number: int) -> None:
+    def __init__(self, plan: NetworkPlan, number: int) -> None:
         self._plan = plan
         self._number = number
         self._published = False
+        self._server = plan.name_server
+        self._named = [endpoint.id for endpoint in plan.endpoints if endpoint.names]
 
     def up(self) -> None:
         """Namespace, loopback, one interface for each endpoint, published ports. Raises OSError."""
@@ -45,27 +44,27 @@ class NetworkNamespace:
 
     def _up(self) -> None:
         plan = self._plan
-        inside = self._namespace(plan["endpoints"])
+        inside = self._namespace(plan.endpoints)
         outside = Netlink()
         try:
             inside.up(1)  # lo is always the first
-            for endpoint in plan["endpoints"]:
+            for endpoint in plan.endpoints:
                 self._plug(outside, inside, endpoint)
-                if plan["ports"]:
-                    outside.hairpin(endpoint["veth"])
+                if plan.forwarded:
+                    outside.hairpin(endpoint.veth)
         finally:
             inside.close()
             outside.close()
-        if plan["ports"]:
-            firewall.publish(forwards(plan["ports"]), plan["id"])
+        if plan.forwarded:
+            firewall.publish(plan.forwarded, plan.id)
             self._published = True
-        if plan.get("dns"):
+        if plan.name_server is not None:
             from boxwright.network.dns import register
 
-            register(plan["dns"])
+            register(plan.name_server, plan.id, plan.endpoints)
 
-    def _plug(self, outside: Netlink, inside: Netlink, endpoint: dict[str, Any]) -> None:
-        network, lock = Plumbing.of(endpoint), self._plan["lock"]
+    def _plug(self, outside: Netlink, inside: Netlink, endpoint: Endpoint) -> None:
+        network, lock = endpoint.plumbing(), self._plan.lock
         try:
             connect(outside, inside, self._number, endpoint, bridge.ensure(outside, network, lock))
         except OSError as error:
@@ -74,7 +73,7 @@ class NetworkNamespace:
             # The bridge was idle, and was taken down between our two looks.
             connect(outside, inside, self._number, endpoint, bridge.ensure(outside, network, lock))
 
-    def _namespace(self, endpoints: list[dict[str, Any]]) -> Netlink:
+    def _namespace(self, endpoints: Sequence[Endpoint]) -> Netlink:
         """Make it, keep it open under our number, and return a socket in it."""
         # thread-self: a build makes networks in threads, and a namespace is a thread's own.
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -92,47 +91,47 @@ class NetworkNamespace:
         os.close(namespace)
         return inside
 
-    def also_named(self, dns: dict[str, Any]) -> None:
-        """Names that the container got later, to be forgotten with the others."""
-        entries = (self._plan.get("dns") or {}).get("entries", [])
-        self._plan["dns"] = {**dns, "entries": [*entries, *dns["entries"]]}
+    def also_named(self, server: NameServer, network: str) -> None:
+        """Names on a network (its id) that the container got later are to be forgotten with the others."""
+        self._server = server
+        self._named.append(network)
 
     def down(self) -> None:
         """Idempotent; the interfaces go with the namespace."""
         if self._published:
-            firewall.unpublish(forwards(self._plan["ports"]), self._plan["id"])
+            firewall.unpublish(self._plan.forwarded, self._plan.id)
             self._published = False
-        if self._plan.get("dns"):
+        if self._server is not None:
             from boxwright.network.dns import unregister
 
-            unregister(self._plan["dns"])
+            unregister(self._server.directory, self._plan.id, self._named)
         try:
             os.close(self._number)
         except OSError:
             return
-        for endpoint in self._plan["endpoints"]:
-            leave(Plumbing.of(endpoint), self._plan["lock"])
+        for endpoint in self._plan.endpoints:
+            leave(endpoint.plumbing(), self._plan.lock)
 
 
-def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: dict[str, Any], master: int) -> None:
+def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: Endpoint, master: int) -> None:
     """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names, `master` the index of
     the bridge. Raises OSError."""
     outside.add_veth(
-        endpoint["veth"],
-        endpoint["interface"],
+        endpoint.veth,
+        endpoint.interface,
         master=master,
         peer_namespace=namespace,
-        peer_mac=endpoint["mac"],
-        mtu=endpoint["mtu"],
+        peer_mac=endpoint.mac,
+        mtu=endpoint.mtu,
     )
-    index = inside.index(endpoint["interface"])
-    inside.add_address(index, endpoint["address"], endpoint["prefix"])
+    index = inside.index(endpoint.interface)
+    inside.add_address(index, endpoint.address, endpoint.prefix)
     inside.up(index)
-    if endpoint["default"]:
-        inside.add_default_route(index, endpoint["gateway"])
+    if endpoint.default:
+        inside.add_default_route(index, endpoint.gateway)
 
 
-def _settings(endpoints: list[dict[str, Any]]) -> None:
+def _settings(endpoints: Sequence[Endpoint]) -> None:
     # No IPv6 but on lo, as in Docker: nothing answers the router solicitations of an IPv4 network.
     if endpoints:
         bridge.set_kernel("ipv6/conf/default/disable_ipv6", "1")

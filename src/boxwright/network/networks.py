@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
+    from boxwright.network.plan import Endpoint
     from boxwright.network.values import Plumbing
 
     _What = TypeVar("_What")
@@ -370,27 +371,38 @@ class Networks:
                 sql.execute("DELETE FROM addresses WHERE container = ?", (container,))
 
     def endpoint(
-        self, network: Network, container: str, *, address: str, mac: str = "", number: int = 0, default: bool
-    ) -> dict[str, Any]:
-        """One interface, as `network.namespace` builds it."""
+        self,
+        network: Network,
+        container: str,
+        *,
+        address: str,
+        default: bool,
+        mac: str = "",
+        number: int = 0,
+        names: Iterable[str] = (),
+    ) -> Endpoint:
+        """One interface, as `network.namespace` builds it. `names` count only where the network has a name server."""
+        from boxwright.network.plan import Endpoint
+
         packed = ipaddress.IPv4Address(address).packed
-        return {
-            "network": network.name,
-            "bridge": network.bridge,
-            "subnet": network.subnet,
-            "gateway": network.gateway,
-            "address": address,
-            "prefix": network.prefix,
-            "mac": mac or "02:42:" + packed.hex(":"),
-            "interface": f"eth{number}",
-            "veth": "veth" + hashes.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
-            "default": default and not network.internal,
-            "mtu": network.mtu or default_mtu(),
-            "internal": network.internal,
-            "masquerade": driver_options.masquerade(network.options),
-            "host_address": driver_options.host_address(network.options),
-            "id": network.id,
-        }
+        return Endpoint(
+            network=network.name,
+            id=network.id,
+            bridge=network.bridge,
+            subnet=network.subnet,
+            gateway=network.gateway,
+            address=address,
+            prefix=network.prefix,
+            mac=mac or "02:42:" + packed.hex(":"),
+            interface=f"eth{number}",
+            veth="veth" + hashes.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
+            default=default and not network.internal,
+            mtu=network.mtu or default_mtu(),
+            internal=network.internal,
+            masquerade=driver_options.masquerade(network.options),
+            host_address=driver_options.host_address(network.options),
+            names=tuple(dict.fromkeys(names)) if network.names_resolve else (),
+        )
 
 
 def _network(name: str, identity: str, record: str) -> Network:

@@ -10,11 +10,6 @@ from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from boxwright.errors import Invalid
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
-
 PROTOCOLS = ("tcp", "udp", "sctp")
 _HEX = frozenset("0123456789abcdef")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -137,11 +132,6 @@ class Forward:
         return self.host_ip.startswith("127.")
 
 
-def forwards(ports: Iterable[tuple[object, str, object, str, object, str]]) -> list[Forward]:
-    """From a container's plan or state: (protocol, host ip, host port, address, port, bridge). Raises Unfit."""
-    return [Forward(*item[:5]) for item in ports if ":" not in item[1]]
-
-
 class Plumbing:
     """The host's side of one network: bridge, gateway, rules. The constructor raises Unfit."""
 
@@ -166,19 +156,6 @@ class Plumbing:
         self.mtu = int(mtu)
         self.internal = internal is True
         self.masquerade = masquerade is True
-
-    @classmethod
-    def of(cls, endpoint: Mapping[str, Any]) -> Plumbing:
-        """From one endpoint of a container's plan. Raises Unfit."""
-        return cls(
-            endpoint["id"],
-            endpoint["bridge"],
-            endpoint["subnet"],
-            endpoint["gateway"],
-            mtu=endpoint["mtu"],
-            internal=endpoint["internal"],
-            masquerade=endpoint["masquerade"],
-        )
 
     @property
     def mac(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass, field
@@ -198,15 +199,10 @@ def choose(wanted: Platform, candidates: Iterable[tuple[int, Platform]]) -> int 
     return min(ranked)[1] if ranked else None
 
 
-_host: Platform | None = None
-
-
+@cache
 def host() -> Platform:
     """The platform of this machine, always with os linux on Linux."""
-    global _host
-    if _host is None:
-        import os
+    import os
 
-        name = os.uname()
-        _host = Platform._normal(name.sysname, name.machine)
-    return _host
+    name = os.uname()
+    return Platform._normal(name.sysname, name.machine)

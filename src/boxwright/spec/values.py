@@ -10,14 +10,14 @@ classes, and the two kinds may inherit from each other.
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from dataclasses import Field, dataclass, field, fields, replace
+    from types import MappingProxyType
     from typing import Any
 else:
+    MappingProxyType = type(type.__dict__)  # importing `types` takes longer than all of this
     _MISSING = object()
     _FLAG = "__value_fields__"
 

@@ -22,6 +22,7 @@ from boxwright.container.config import (
 from boxwright.container.logs import read
 from boxwright.container.records import Container, State, ended, load_state, save_state
 from boxwright.container.stats import Sample, cpu_percent
+from boxwright.network.plan import Port
 from boxwright.runtime import trust
 from boxwright.spec.times import stamp
 
@@ -66,7 +67,7 @@ def test_states_survive_the_disk(tmp_path: Path) -> None:
         2,
         {"Status": "healthy", "Log": []},
         {"net": {"names": []}},
-        (("tcp", "", 1, "2", 3, "b"),),
+        (Port(protocol="tcp", host_ip="", host_port=1, address="2", port=3, bridge="b"),),
         ("/run",),
         True,
     )

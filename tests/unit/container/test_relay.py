@@ -13,6 +13,7 @@ import pytest
 
 from boxwright.container.supervisor.loop import Loop
 from boxwright.container.supervisor.relay import Relays
+from boxwright.network.plan import Port
 from boxwright.network.ports import PortTaken, publishable
 
 
@@ -25,6 +26,12 @@ def free(kind: int) -> int:
         pytest.skip("this host has no IPv6")
 
 
+def published(protocol: str, port: int, target: int) -> Port:
+    return Port(
+        protocol=protocol, host_ip="::1", host_port=port, address="127.0.0.1", port=target, bridge="bridge"
+    )
+
+
 @contextlib.contextmanager
 def relay(protocol: str, target: int) -> Iterator[tuple[str, int]]:
     port = free(socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM)
@@ -33,7 +40,7 @@ def relay(protocol: str, target: int) -> Iterator[tuple[str, int]]:
     if not pid:
         try:
             loop = Loop()
-            Relays(loop, [(protocol, "::1", port, "127.0.0.1", target, "bridge")])
+            Relays(loop, [published(protocol, port, target)])
             os.write(told, b"1")
             loop.run()
         finally:

@@ -137,9 +137,7 @@ def test_options_and_their_effect(networks: Networks) -> None:
     network = networks.create("mine", options=options)
     plumbing = network.plumbing()
     assert (plumbing.bridge, plumbing.mtu, plumbing.masquerade) == ("bw-mine", 1400, False)
-    assert (
-        networks.endpoint(network, "c", address=network.gateway, default=True)["host_address"] == "127.0.0.1"
-    )
+    assert networks.endpoint(network, "c", address=network.gateway, default=True).host_address == "127.0.0.1"
     with pytest.raises(NetworkInvalid, match="has the bridge name"):
         networks.create("other", options={"com.docker.network.bridge.name": "bw-mine"})
 
@@ -159,10 +157,10 @@ def test_endpoints(networks: Networks) -> None:
     net = networks.create("ends", subnet="10.9.8.0/24")
     endpoint = networks.endpoint(net, "c" * 64, address="10.9.8.7", number=1, default=True)
     assert (
-        endpoint["mac"] == "02:42:0a:09:08:07"
-        and endpoint["interface"] == "eth1"
-        and len(endpoint["veth"]) <= 15
-        and endpoint["default"]
+        endpoint.mac == "02:42:0a:09:08:07"
+        and endpoint.interface == "eth1"
+        and len(endpoint.veth) <= 15
+        and endpoint.default
     )
 
 

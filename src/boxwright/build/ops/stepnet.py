@@ -52,6 +52,7 @@ def connect(step: Step, stack: ExitStack) -> StepNetwork:
 def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     from boxwright.network.namespace import NetworkNamespace
     from boxwright.network.networks import Networks
+    from boxwright.network.plan import NetworkPlan
 
     services = step.ctx.services
     networks = Networks(services.root, services.db)
@@ -60,13 +61,7 @@ def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     address = networks.allocate(network, step.key)
     stack.callback(_release, networks, step.key)
     endpoint = networks.endpoint(network, step.key, address=address, default=True)
-    plan: dict[str, Any] = {
-        "endpoints": [endpoint],
-        "ports": [],
-        "id": step.key,
-        "lock": str(services.root / "network.lock"),
-        "dns": None,
-    }
+    plan = NetworkPlan(id=step.key, lock=str(services.root / "network.lock"), endpoints=(endpoint,))
     number = os.open(
         "/dev/null", os.O_RDONLY | os.O_CLOEXEC
     )  # a number that is ours; the namespace takes its place

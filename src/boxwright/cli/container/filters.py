@@ -52,7 +52,7 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
             "volume": lambda v: _volume(v, container),
             "network": lambda v: _network(ctx, v, container),
             "health": lambda v: (state.health["Status"] if state.health else "none") == v,
-            "publish": lambda v: _port(v, {f"{p[2]}/{p[0]}" for p in state.ports}),
+            "publish": lambda v: _port(v, {f"{p.host_port}/{p.protocol}" for p in state.ports}),
             "expose": lambda v: _port(v, set(container.merged.get("ExposedPorts") or ())),
             "is-task": lambda v: v.lower() in ("f", "false", "0"),
         }

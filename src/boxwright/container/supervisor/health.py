@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from boxwright.container.job import HealthPlan
     from boxwright.container.supervisor.loop import Loop
     from boxwright.container.supervisor.runner import Runner
 
@@ -22,20 +23,22 @@ _SIGKILL = 9
 
 
 class Health:
-    """`job["health"]`: interval, timeout, start_period, start_interval (seconds), retries, process (OCI process, JSON)."""
+    """The checks of one run of the container's process. `directory` is the bundle's; `changed` is told of results, which
+    are in `state`."""
 
     def __init__(
         self,
         loop: Loop,
         runner: Runner,
-        job: dict[str, Any],
+        plan: HealthPlan,
+        directory: str,
         state: dict[str, Any],
         changed: Callable[[], None],
     ) -> None:
         self._loop, self._runner, self._state, self._changed = loop, runner, state, changed
-        self._plan: dict[str, Any] = job["health"]
-        self._file = f"{job['dir']}/health.json"
-        self._pid_file = f"{job['dir']}/health.pid"
+        self._plan = plan
+        self._file = f"{directory}/health.json"
+        self._pid_file = f"{directory}/health.pid"
         self._result: dict[str, Any] = {"Status": "starting", "FailingStreak": 0, "Log": []}
         self._timer = self._killer = 0
         self._pid = 0
@@ -52,7 +55,7 @@ class Health:
         self._since = time.monotonic()
         self._state["Health"] = self._result
         fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.write(fd, to_json(self._plan["process"]).encode("utf-8", "surrogatepass"))
+        os.write(fd, to_json(self._plan.process).encode("utf-8", "surrogatepass"))
         os.close(fd)
         self._next()
 
@@ -77,15 +80,14 @@ class Health:
         import time
 
         return bool(
-            self._result["Status"] == "starting"
-            and time.monotonic() - self._since < self._plan["start_period"]
+            self._result["Status"] == "starting" and time.monotonic() - self._since < self._plan.start_period
         )
 
     def _next(self) -> None:
         interval = (
-            self._plan["start_interval"]
-            if self._starting() and self._plan["start_interval"]
-            else self._plan["interval"]
+            self._plan.start_interval
+            if self._starting() and self._plan.start_interval
+            else self._plan.interval
         )
         self._timer = self._loop.after(interval, self._check)
 
@@ -109,7 +111,7 @@ class Health:
         self._pipe = read
         self._loop.watch(read, select.EPOLLIN, self._readable)
         self._loop.child(self._pid, self._done)
-        self._killer = self._loop.after(self._plan["timeout"], self._kill)
+        self._killer = self._loop.after(self._plan.timeout, self._kill)
 
     def _readable(self, events: int) -> None:
         self._read()
@@ -161,7 +163,7 @@ class Health:
         if self._timed_out:
             code, output = (
                 -1,
-                f"Health check exceeded timeout ({self._plan['timeout']:g}s)"
+                f"Health check exceeded timeout ({self._plan.timeout:g}s)"
                 + (f": {output}" if output else ""),
             )
         self._record(code, output)
@@ -177,6 +179,6 @@ class Health:
             result["Status"], result["FailingStreak"] = "healthy", 0
         elif not self._starting():
             result["FailingStreak"] += 1
-            if result["FailingStreak"] >= self._plan["retries"]:
+            if result["FailingStreak"] >= self._plan.retries:
                 result["Status"] = "unhealthy"
         self._changed()

@@ -15,13 +15,16 @@ import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
+from boxwright.container.job import Change, Job
 from boxwright.container.supervisor.light import own_identity, write_file
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
+from boxwright.runtime.spawn import SUPERVISORS, start
 from boxwright.spec.text import to_json
 from boxwright.spec.times import stamp
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 _FIRST_DELAY, _LAST_DELAY = 0.1, 60.0  # seconds between restarts, doubling (moby restartmanager)
 _SETTLED = 10.0  # a run that lasted longer begins again with the first delay
+_NEVER_RAN = 128  # the exit code of what could not be started
 _NAMESPACE_FD = 60  # where the runtime finds the network namespace: /proc/<supervisor>/fd/60
 
 
@@ -39,7 +43,7 @@ class Supervisor:
     def __init__(self, control: socket) -> None:
         self.loop = Loop()
         self.clients: set[Client] = set()
-        self.job: dict[str, Any] = {}
+        self._job: Job | None = None
         self.state: dict[str, Any] = {}
         self.streams: Streams | None = None
         self.pid = 0
@@ -57,6 +61,12 @@ class Supervisor:
         self._control = self._add(control)
         self._control.owner = True
 
+    @property
+    def job(self) -> Job:
+        """What is run, once it was told."""
+        assert self._job is not None
+        return self._job
+
     # --- connections ---------------------------------------------------------------------------
 
     def _add(self, connection: socket) -> Client:
@@ -65,7 +75,7 @@ class Supervisor:
         return client
 
     def _listen(self) -> None:
-        directory = os.open(self.job["dir"], os.O_PATH | os.O_CLOEXEC)
+        directory = os.open(self.job.directory, os.O_PATH | os.O_CLOEXEC)
         name = f"/proc/self/fd/{directory}/attach.sock"
         try:
             os.unlink(name)
@@ -91,9 +101,9 @@ class Supervisor:
         self.clients.discard(client)
         if client in self._waiting:
             self._waiting.remove(client)
-        if client.wants & frames.WANT_STDIN and self.job.get("stdin_once") and self.streams is not None:
+        if self.streams is not None and client.wants & frames.WANT_STDIN and self.job.stdin_once:
             self.streams.end_input()
-        if client is self._control and not self.job:
+        if client is self._control and self._job is None:
             self.loop.running = False
         if client is self._removing:
             self._removing = None
@@ -110,11 +120,11 @@ class Supervisor:
             if self.streams is not None and client.wants & frames.WANT_STDIN and not self.streams.feed(body):
                 client.pause_reading(True)
         elif kind == frames.STDIN_END:
-            if self.streams is not None and client.wants & frames.WANT_STDIN and self.job["stdin_once"]:
+            if self.streams is not None and client.wants & frames.WANT_STDIN and self.job.stdin_once:
                 self.streams.end_input()
-        elif kind == frames.JOB and client.owner and not self.job:
-            self.job = frames.value(body)
-            client.wants = self.job["wants"]
+        elif kind == frames.JOB and client.owner and self._job is None:
+            self._job = Job.of(frames.value(body))
+            client.wants = self.job.wants
             self._begin()
         elif kind == frames.HELLO:
             client.wants = int(frames.value(body))
@@ -123,7 +133,7 @@ class Supervisor:
         elif kind == frames.REMOVED and client is self._removing:
             self._removing = None
             self._finish(remove=False)
-        elif self.job:
+        elif self._job is not None:
             self._order(client, kind, frames.value(body) if body else None)
 
     def _order(self, client: Client, kind: int, value: Any) -> None:
@@ -141,7 +151,7 @@ class Supervisor:
         elif kind in (frames.PAUSE, frames.RESUME):
             answer = self._freeze(kind == frames.PAUSE)
         elif kind == frames.UPDATE:
-            self._update(value)
+            self._update(Change.of(value))
         elif kind == frames.PROBE and self.health is not None:
             self.health.probe()
         client.send(frames.message(frames.DONE, answer))
@@ -151,21 +161,20 @@ class Supervisor:
     def _begin(self) -> None:
         job = self.job
         self.runner = Runner(job)
-        self.state = job["state"]
+        self.state = job.state
         self.state["Supervisor"] = own_identity()
-        log = job["log"]
-        self.log = LogFile(log["path"], log["max_size"], log["max_files"])
+        self.log = LogFile(job.log.path, job.log.max_size, job.log.max_files)
         try:
             self._listen()
-            if job["network"] is not None:
+            if job.network is not None:
                 from boxwright.network.namespace import NetworkNamespace
 
-                self._network = NetworkNamespace(job["network"], _NAMESPACE_FD)
+                self._network = NetworkNamespace(job.network, _NAMESPACE_FD)
                 self._network.up()
-                if job["network"]["relays"]:
+                if job.network.relayed:
                     from boxwright.container.supervisor.relay import Relays
 
-                    self._relays = Relays(self.loop, job["network"]["relays"])
+                    self._relays = Relays(self.loop, job.network.relayed)
             self._start()
         except StartFailed as error:
             self._fail("runtime", error.log.decode("utf-8", "replace"))
@@ -178,10 +187,10 @@ class Supervisor:
     def _fail(self, stage: str, message: str) -> None:
         """The first start failed: nothing ran."""
         self.state.update(
-            Status=self.job["failed_status"],
+            Status="created",
             Pid=0,
             Error=message,
-            ExitCode=self.job["failed_code"],
+            ExitCode=_NEVER_RAN,
             FinishedAt=stamp(),
         )
         self._clean_up()
@@ -196,7 +205,7 @@ class Supervisor:
         job = self.job
         self._restart_timer = 0
         self._manual = False
-        self.streams = Streams(self.loop, self.log, self.clients, tty=job["tty"], stdin=job["open_stdin"])
+        self.streams = Streams(self.loop, self.log, self.clients, tty=job.tty, stdin=job.open_stdin)
         try:
             self.pid, master = self.runner.start(self.streams.theirs)
         except BaseException:
@@ -204,7 +213,7 @@ class Supervisor:
             self.streams = None
             raise
         if master >= 0:
-            self.streams.terminal(master, job["size"])
+            self.streams.terminal(master, job.size)
         self.state.update(
             Status="running",
             Pid=self.pid,
@@ -214,10 +223,17 @@ class Supervisor:
             OOMKilled=False,
             FinishedAt=self.state.get("FinishedAt", ""),
         )
-        if job["health"] is not None:
+        if job.health is not None:
             from boxwright.container.supervisor.health import Health
 
-            self.health = Health(self.loop, self.runner, job, self.state, self._write_state)
+            self.health = Health(
+                self.loop,
+                self.runner,
+                plan=job.health,
+                directory=job.directory,
+                state=self.state,
+                changed=self._write_state,
+            )
             self.health.begin()
         self._started = _monotonic()
         self._write_state()
@@ -226,11 +242,11 @@ class Supervisor:
         self._answer("")
         self.loop.child(self.pid, self._exited)
         self.streams.begin()
-        if job["filter"] is not None:
+        if job.filter is not None:
             from boxwright.runtime.filters import keep
 
-            keep(*job["filter"])
-            job["filter"] = None
+            keep(*job.filter)
+            self._job = replace(job, filter=None)
 
     def _exited(self, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)
@@ -255,12 +271,7 @@ class Supervisor:
             self._end()
 
     def _shall_restart(self, code: int) -> bool:
-        name, maximum = self.job["restart"]
-        if self._manual or name in ("no", ""):
-            return False
-        return name in ("always", "unless-stopped") or (
-            code != 0 and (maximum == 0 or self.state["RestartCount"] < maximum)
-        )
+        return not self._manual and self.job.restart.wanted(code, self.state["RestartCount"])
 
     def _later(self, delay: float | None, *, counts: bool) -> None:
         """Restart after the policy's delay, or after `delay`."""
@@ -281,11 +292,11 @@ class Supervisor:
             self._start()
         except StartFailed as error:
             self.state.update(
-                ExitCode=self.job["failed_code"],
+                ExitCode=_NEVER_RAN,
                 Error=error.log.decode("utf-8", "replace") or "the runtime gave no reason",
                 FinishedAt=stamp(),
             )
-            if self.job["restart"][0] in ("always", "unless-stopped") and not self._manual:
+            if self.job.restart.always and not self._manual:
                 self._later(None, counts=True)
             else:
                 self._end()  # which answers who waits
@@ -306,20 +317,16 @@ class Supervisor:
     def _end(self) -> None:
         """The last exit. An attached owner of a --rm container removes it, while we forget it in the runtime."""
         self._unmount()
-        if (
-            self.job["auto_remove"]
-            and not self._control.closed
-            and self._control.wants & frames.WANT_NEXT_EXIT
-        ):
+        if self.job.auto_remove and not self._control.closed and self._control.wants & frames.WANT_NEXT_EXIT:
             self._removing = self._control
         self.state["Status"] = "exited"
-        self.state["Removing"] = bool(self.job["auto_remove"])
+        self.state["Removing"] = self.job.auto_remove
         # What `run` and `wait` are told next is true after a power cut, too.
-        self._write_state(sync=not self.job["auto_remove"])
+        self._write_state(sync=not self.job.auto_remove)
         self._tell_exit(restarting=False)
         self._clean_up()
         if self._removing is None:
-            self._finish(remove=bool(self.job["auto_remove"]))
+            self._finish(remove=self.job.auto_remove)
 
     def _finish(self, *, remove: bool) -> None:
         """Nothing is left but to say goodbye, and to have a --rm container removed by a process that can."""
@@ -328,8 +335,8 @@ class Supervisor:
                 client.send(frames.message(frames.DONE, self.state["Error"]))
             client.flush(5)
         if remove:
-            argv = self.job["reaper"]
-            os.posix_spawn(argv[0], argv, self.job["reaper_env"], setsid=True, setsigdef=[1, 2, 3, 13, 15])
+            argv = self.job.reaper
+            start(argv[0], argv, fds={}, env=self.job.reaper_environ, new_session=True, signals=SUPERVISORS)
         self.loop.running = False
 
     def _clean_up(self) -> None:
@@ -341,7 +348,7 @@ class Supervisor:
             self._listener.close()
             self._listener = None
             try:
-                os.unlink(f"{self.job['dir']}/attach.sock")
+                os.unlink(f"{self.job.directory}/attach.sock")
             except FileNotFoundError:
                 pass
         self.runner.call("delete", "--force")
@@ -353,11 +360,10 @@ class Supervisor:
     def _unmount(self) -> None:
         from boxwright.files import syscalls
 
-        for target in self.job["unmount"]:
-            try:
-                syscalls.libc("umount2", target.encode(), 2)
-            except OSError:
-                pass
+        try:
+            syscalls.libc("umount2", self.job.rootfs.encode(), 2)
+        except OSError:
+            pass
 
     def _answer(self, text: str) -> None:
         waiting, self._waiting = self._waiting, []
@@ -367,7 +373,7 @@ class Supervisor:
     def _write_state(self, *, sync: bool = False) -> None:
         text = to_json(self.state).encode("utf-8", "surrogatepass")
         try:
-            write_file(f"{self.job['dir']}/state.json", text, sync=sync)
+            write_file(f"{self.job.directory}/state.json", text, sync=sync)
         except (
             OSError
         ):  # a full or broken disk must not stop the container; who is attached is told what happened
@@ -408,14 +414,14 @@ class Supervisor:
         self._stop_timer = 0
         self._signal(_SIGKILL)
 
-    def _update(self, value: dict[str, Any]) -> None:
-        if "state" in value:
-            self.state.update(value.pop("state"))
+    def _update(self, change: Change) -> None:
+        if change.networks is not None:
+            self.state["Networks"] = change.networks
             self._write_state()
-        names = value.pop("dns", None)
-        if names and self._network is not None:
-            self._network.also_named(names)
-        self.job.update(value)
+        if change.name_server is not None and self._network is not None:
+            self._network.also_named(change.name_server, change.named)
+        if change.restart is not None:
+            self._job = replace(self.job, restart=change.restart)
 
     def _freeze(self, frozen: bool) -> str:
         if not self.pid:
@@ -428,7 +434,7 @@ class Supervisor:
         return ""
 
     def _out_of_memory(self) -> bool:
-        for path in self.job["oom_files"]:
+        for path in self.job.oom_files:
             try:
                 with open(path) as file:
                     for line in file:
@@ -465,11 +471,10 @@ def _report(supervisor: Supervisor, error: BaseException) -> None:
     """A bug of ours: leave word where `inspect` of the directory finds it; the next command cleans up."""
     import traceback
 
-    where = supervisor.job.get("dir")
     text = "".join(traceback.format_exception(error))
-    if where:
+    if supervisor._job is not None:
         try:
-            write_file(f"{where}/supervisor.err", text.encode())
+            write_file(f"{supervisor.job.directory}/supervisor.err", text.encode())
         except OSError:
             pass
     sys.stderr.write(text)

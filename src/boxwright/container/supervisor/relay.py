@@ -25,9 +25,11 @@ from boxwright.container.supervisor.runner import accept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from boxwright.container.supervisor.loop import Loop
+    from boxwright.network.plan import Port
 
 _CHUNK = 64 << 10
 _PAUSE = 1.0  # seconds without new connections when there are no descriptors left
@@ -36,20 +38,19 @@ _FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC
 
 
 class Relays:
-    """Every port of one container: (protocol, host address, host port, container address, container port, …).
+    """Every port of one container that is published at an IPv6 address.
 
     Listens from the beginning; `close` ends what is open too. Raises OSError, with the address as its file name."""
 
-    def __init__(self, loop: Loop, ports: list[Any]) -> None:
+    def __init__(self, loop: Loop, ports: Iterable[Port]) -> None:
         self._open: list[_Streams | _Datagrams] = []
         try:
-            for protocol, host, port, address, inside, *_ in ports:
-                self._open.append(
-                    (_Datagrams if protocol == "udp" else _Streams)(loop, (host, port), (address, inside))
-                )
+            for port in ports:
+                kind = _Datagrams if port.protocol == "udp" else _Streams
+                self._open.append(kind(loop, (port.host_ip, port.host_port), (port.address, port.port)))
         except OSError as error:
             self.close()
-            raise OSError(error.errno, error.strerror, f"[{host}]:{port}") from error
+            raise OSError(error.errno, error.strerror, f"[{port.host_ip}]:{port.host_port}") from error
 
     def close(self) -> None:
         """Idempotent."""

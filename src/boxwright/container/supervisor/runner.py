@@ -6,24 +6,11 @@ import os
 from _socket import AF_UNIX, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 from _struct import calcsize, unpack
 
+from boxwright.runtime.spawn import SUPERVISORS, start, start_hiding
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
-    from typing import Any
-else:
-    import _signal
-
-_DEFAULT = (
-    1,
-    2,
-    3,
-    13,
-    15,
-    25,
-)  # signals that we ignore or the interpreter does: HUP INT QUIT PIPE TERM XFSZ
-_CLONE_NEWNS = 0x20000
-_MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+    from boxwright.container.job import Job
 
 
 class StartFailed(Exception):
@@ -35,27 +22,21 @@ class StartFailed(Exception):
 
 
 class Runner:
-    """Calls for one container. `job` has `runtime` (argv up to the verb's place), `hidden` (a mount that the runtime
-    must not see, or ''), `id`, `bundle`, `dir`, `tty`."""
+    """Calls for one container."""
 
-    def __init__(self, job: dict[str, Any]) -> None:
-        self._argv: list[str] = list(job["runtime"])
-        self._hidden: str = job["hidden"]
-        self._id: str = job["id"]
-        self._bundle: str = job["bundle"]
-        self._directory: str = job["dir"]
-        self._tty: bool = job["tty"]
+    def __init__(self, job: Job) -> None:
+        self._job = job
 
     def start(self, stdio: tuple[int, int, int]) -> tuple[int, int]:
         """Create and start in one call; returns the pid and, with a terminal, its master descriptor (else -1).
 
         Raises StartFailed."""
-        pid_file = f"{self._directory}/pid"
-        options = ["--bundle", self._bundle, "--pid-file", pid_file]
+        pid_file = f"{self._job.directory}/pid"
+        options = ["--bundle", self._job.directory, "--pid-file", pid_file]
         console = None
         # A socket's path has room for 107 bytes: it is named through our own descriptor of its directory.
-        if self._tty:
-            directory = os.open(self._directory, os.O_PATH | os.O_CLOEXEC)
+        if self._job.tty:
+            directory = os.open(self._job.directory, os.O_PATH | os.O_CLOEXEC)
             name = f"/proc/{os.getpid()}/fd/{directory}/console.sock"
             _unlink(name)
             console = socket(AF_UNIX, SOCK_STREAM)
@@ -87,7 +68,7 @@ class Runner:
             pid = self.spawn(verb, *options, stdio=stdio, log=log)
         except OSError as error:
             os.close(log)
-            return 127, f"cannot run {self._argv[0]}: {error.strerror}".encode()
+            return 127, f"cannot run {self._job.runtime[0]}: {error.strerror}".encode()
         try:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             return code, os.pread(log, os.fstat(log).st_size, 0)
@@ -103,44 +84,12 @@ class Runner:
         last: tuple[str, ...] = (),
     ) -> int:
         """Start a verb; returns its pid. `last` follows the container's id. Raises OSError."""
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fds = list(stdio or (null, null, null))
-            logging = ["--log", f"/proc/{os.getpid()}/fd/{log}", "--log-format", "json"] if log >= 0 else []
-            argv = [*self._argv, *logging, verb, *options, self._id, *last]
-            if self._hidden:
-                return _spawn_hiding(self._hidden, argv, fds)
-            return os.posix_spawn(
-                argv[0],
-                argv,
-                _ENVIRONMENT,
-                setsigdef=_DEFAULT,
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)],
-            )
-        finally:
-            os.close(null)
-
-
-def _spawn_hiding(path: str, argv: list[str], fds: list[int]) -> int:
-    """Start a program in a mount namespace where nothing is mounted at `path`; returns its pid."""
-    from boxwright.files import syscalls
-
-    pid = os.fork()  # we have one thread; starting `unshare` and a shell instead takes 5 ms
-    if pid:
-        return pid
-    try:
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-        for signal in _DEFAULT:
-            _signal.signal(signal, _signal.SIG_DFL)
-        syscalls.libc("unshare", _CLONE_NEWNS)
-        syscalls.libc("mount", b"none", os.path.dirname(path).encode(), b"none", _MS_PRIVATE, 0)
-        syscalls.libc("umount2", path.encode(), _MNT_DETACH)
-        os.execve(argv[0], argv, _ENVIRONMENT)
-    except OSError as error:
-        os.write(2, f"cannot run {argv[0]} without a sight of {path}: {error.strerror}\n".encode())
-    finally:
-        os._exit(127)
+        logging = ["--log", f"/proc/{os.getpid()}/fd/{log}", "--log-format", "json"] if log >= 0 else []
+        argv = [*self._job.runtime, *logging, verb, *options, self._job.id, *last]
+        fds = dict(enumerate(stdio or ()))
+        if self._job.hidden:
+            return start_hiding(self._job.hidden, argv, fds=fds)
+        return start(argv[0], argv, fds=fds, signals=SUPERVISORS)
 
 
 def accept(listener: socket) -> int:

@@ -234,7 +234,7 @@ def command_builder(service: Service) -> Builder:
     command = [str(word) for word in own] if isinstance(own, list) and own else list(_COMMAND)
 
     def build(link: BuildLink, log: Path, home: Path, stop: threading.Event) -> int | None:
-        from boxwright.runtime.process import USUAL_PATH
+        from boxwright.runtime.spawn import USUAL_PATH
 
         env = {
             "PATH": USUAL_PATH,

@@ -1,0 +1,132 @@
+"""What a supervisor is told: the job that begins everything (frame JOB), and changes of it (frame UPDATE).
+
+Both ends read this file. Values cross the socket as `network.plan.plain` tuples, since both ends are the same
+installation. Imported by the supervisor: C modules only.
+"""
+
+from __future__ import annotations
+
+from boxwright.network.plan import NameServer, NetworkPlan, made, optional
+from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPlan:
+    """Where output is logged ('' = nowhere). A `max_size` of 0 bytes never rotates; `max_files` counts the current one."""
+
+    path: str
+    max_size: int = 0
+    max_files: int = 1
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> LogPlan:
+        """From `plain`."""
+        return made(cls, said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """The restart policy: no, always, unless-stopped or on-failure, which has a maximum (0 = none)."""
+
+    name: str
+    maximum: int = 0
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> Restart:
+        """From `plain`."""
+        return made(cls, said)
+
+    @property
+    def always(self) -> bool:
+        """Whether the exit code is of no interest."""
+        return self.name in ("always", "unless-stopped")
+
+    def wanted(self, code: int, restarts: int) -> bool:
+        """Whether a container that ended with `code` after so many restarts is started again."""
+        if self.name in ("no", ""):
+            return False
+        return self.always or (code != 0 and (self.maximum == 0 or restarts < self.maximum))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthPlan:
+    """A health check. Times are seconds; a `start_interval` of 0 is the interval. `process` is the test, as the OCI
+    config's `process`."""
+
+    interval: float
+    timeout: float
+    start_period: float
+    start_interval: float
+    retries: int
+    process: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> HealthPlan:
+        """From `plain`."""
+        return made(cls, said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One container to run, whose bundle is ready. `directory` is the bundle, and has state and sockets; `rootfs` is
+    mounted and is to be unmounted.
+
+    `runtime` is the OCI runtime's argv up to the verb's place, `hidden` a mount that it must not see or ''; `filter` is
+    the runtime's state directory and where its compiled seccomp filter is to be kept, or None. `size` is the
+    terminal's rows and columns (0, 0: unknown). `state` is the JSON of `records.State` to go on from, `wants` what the
+    job's sender is to be sent (`frames`). `reaper` with `reaper_environ` is the program that removes an `auto_remove`
+    container whose sender has gone; `oom_files` are where the kernel counts what it killed."""
+
+    id: str
+    directory: str
+    rootfs: str
+    runtime: tuple[str, ...]
+    hidden: str
+    filter: tuple[str, str] | None
+    tty: bool
+    open_stdin: bool
+    stdin_once: bool
+    size: tuple[int, int]
+    log: LogPlan
+    restart: Restart
+    health: HealthPlan | None
+    network: NetworkPlan | None
+    auto_remove: bool
+    reaper: tuple[str, ...]
+    reaper_environ: Mapping[str, str]
+    state: dict[str, Any]
+    wants: int
+    oom_files: tuple[str, ...]
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> Job:
+        """From `plain`."""
+        return made(
+            cls,
+            said,
+            log=LogPlan.of,
+            restart=Restart.of,
+            health=optional(HealthPlan.of),
+            network=optional(NetworkPlan.of),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What has changed while the container runs; None is as before. `networks` are the joined ones as the state shows
+    them; `named` is the id of a network where names were registered, with its server."""
+
+    restart: Restart | None = None
+    networks: Mapping[str, Any] | None = None
+    named: str = ""
+    name_server: NameServer | None = None
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> Change:
+        """From `plain`."""
+        return made(cls, said, restart=optional(Restart.of), name_server=optional(NameServer.of))

@@ -1,0 +1,158 @@
+"""What a container's supervisor has to build of a network: said by `container.launch` and RUN steps, read by `namespace`.
+
+Values, not text: they cross a socket as `plain` tuples, in the order of their fields. Imported by the supervisor: C
+modules only.
+"""
+
+from __future__ import annotations
+
+from boxwright.network.values import Forward, Plumbing
+from boxwright.spec.values import dataclass, fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    _Value = TypeVar("_Value")
+
+
+def plain(value: Any) -> Any:
+    """Values and tuples of values as tuples of what a socket can carry; other things as they are."""
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    if hasattr(value, "__dataclass_fields__"):
+        return tuple(plain(getattr(value, f.name)) for f in fields(value))
+    return value
+
+
+def made(kind: type[_Value], said: Sequence[Any], **inner: Callable[[Any], object]) -> _Value:
+    """The value that `plain` took apart; `inner` makes the fields that are values themselves."""
+    named = {f.name: one for f, one in zip(fields(kind), said, strict=True)}  # type: ignore[arg-type]
+    return kind(**{**named, **{name: make(named[name]) for name, make in inner.items()}})
+
+
+def optional(make: Callable[[Any], _Value]) -> Callable[[Any], _Value | None]:
+    """`make`, but None for None."""
+    return lambda said: None if said is None else make(said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A published port: what arrives at `host_ip` ('' = every IPv4 address of the host) and `host_port` is for `port` of
+    the container's `address`, behind `bridge`."""
+
+    protocol: str
+    host_ip: str
+    host_port: int
+    address: str
+    port: int
+    bridge: str
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> Port:
+        """From `plain`, or from a state's JSON."""
+        return made(cls, said)
+
+    @property
+    def relayed(self) -> bool:
+        """Whether the supervisor hands its connections on: no rule leads from IPv6 to the container."""
+        return ":" in self.host_ip
+
+    def forward(self) -> Forward:
+        """What a rule may be made of. Raises Unfit."""
+        return Forward(self.protocol, self.host_ip, self.host_port, self.address, self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One interface of a container, with what its network is on the host. `names` are those that the network's name
+    server answers for, none where it has no server; `default` has the default route; `mtu` 0 is the kernel's;
+    `host_address` is where ports are published that ask for no address."""
+
+    network: str
+    id: str
+    bridge: str
+    subnet: str
+    gateway: str
+    address: str
+    prefix: int
+    mac: str
+    interface: str
+    veth: str
+    default: bool
+    mtu: int
+    internal: bool
+    masquerade: bool
+    host_address: str
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> Endpoint:
+        """From `plain`."""
+        return made(cls, said)
+
+    def plumbing(self) -> Plumbing:
+        """The host's side of its network. Raises Unfit."""
+        return Plumbing(
+            self.id,
+            self.bridge,
+            self.subnet,
+            self.gateway,
+            mtu=self.mtu,
+            internal=self.internal,
+            masquerade=self.masquerade,
+        )
+
+    def shown(self) -> Mapping[str, Any]:
+        """What the container's state remembers of it."""
+        return {name: plain(getattr(self, name)) for name in _SHOWN}
+
+
+_SHOWN = ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameServer:
+    """Where names on user networks are registered: the directory of the entries, and the program that serves them."""
+
+    directory: str
+    program: str
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> NameServer:
+        """From `plain`."""
+        return made(cls, said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlan:
+    """A network namespace of a container. `id` is the container's, or a step's key; `lock` the path of the lock of the
+    root's networks. Without endpoints there is only the loopback."""
+
+    id: str
+    lock: str
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[Port, ...] = ()
+    name_server: NameServer | None = None
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> NetworkPlan:
+        """From `plain`."""
+        return made(
+            cls,
+            said,
+            endpoints=lambda many: tuple(map(Endpoint.of, many)),
+            ports=lambda many: tuple(map(Port.of, many)),
+            name_server=optional(NameServer.of),
+        )
+
+    @property
+    def forwarded(self) -> tuple[Port, ...]:
+        """Ports that rules lead to the container."""
+        return tuple(port for port in self.ports if not port.relayed)
+
+    @property
+    def relayed(self) -> tuple[Port, ...]:
+        """Ports that the supervisor listens at."""
+        return tuple(port for port in self.ports if port.relayed)

@@ -1,0 +1,90 @@
+"""A new process for a program: the one place that asks the kernel for one.
+
+Nothing is inherited but what is asked for: descriptors are close-on-exec, signals that Python ignores are restored.
+`runtime.process` is the comfortable side of this. Imported by the supervisor: C modules only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Mapping, Sequence
+else:
+    import _signal
+
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT: Mapping[str, str] = {"PATH": USUAL_PATH, "LC_ALL": "C"}
+# Signals that are not ignored in the new process: PIPE and XFSZ, which the interpreter ignores …
+INTERPRETERS = (13, 25)
+# … and HUP, INT, QUIT, TERM, which the supervisor ignores.
+SUPERVISORS = (1, 2, 3, 15, *INTERPRETERS)
+_CLONE_NEWNS = 0x20000
+_MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
+
+
+def locate(name: str, path: str = USUAL_PATH) -> str:
+    """The program of this name in the directories of `path`; '' when there is none. A name with a slash stands for itself."""
+    for candidate in [name] if "/" in name else [f"{d}/{name}" for d in path.split(":") if d]:
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    return ""
+
+
+def start(
+    program: str,
+    argv: Sequence[str],
+    *,
+    fds: Mapping[int, int],
+    env: Mapping[str, str] = ENVIRONMENT,
+    new_session: bool = False,
+    signals: Sequence[int] = INTERPRETERS,
+) -> int:
+    """Start the program at a path; its pid, for the caller to wait for. `fds`: number in the child -> our descriptor;
+    0, 1 and 2 are /dev/null unless they are given. `signals` are restored to their defaults. Raises OSError."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    places = {0: null, 1: null, 2: null, **fds}
+    # First above all places, so that none is trodden on while they are put there.
+    moved: dict[int, int] = {}
+    try:
+        for number, fd in places.items():
+            moved[number] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(places) + 1)
+        return os.posix_spawn(
+            program,
+            list(argv),
+            dict(env),
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()],
+            setsid=new_session,
+            setsigdef=signals,
+        )
+    finally:
+        os.close(null)
+        for fd in moved.values():
+            os.close(fd)
+
+
+def start_hiding(hidden: str, argv: Sequence[str], *, fds: Mapping[int, int]) -> int:
+    """Start a program in a mount namespace where nothing is mounted at `hidden`; its pid. All signals of `SUPERVISORS`
+    are restored. For a process of one thread. Raises OSError; what fails in the child is told on its descriptor 2."""
+    from boxwright.files import syscalls
+
+    pid = os.fork()  # starting `unshare` and a shell instead takes 5 ms
+    if pid:
+        return pid
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for number, fd in {0: null, 1: null, 2: null, **fds}.items():
+            os.dup2(fd, number)
+        for signal in SUPERVISORS:
+            _signal.signal(signal, _signal.SIG_DFL)
+        syscalls.libc("unshare", _CLONE_NEWNS)
+        syscalls.libc("mount", b"none", os.path.dirname(hidden).encode(), b"none", _MS_PRIVATE, 0)
+        syscalls.libc("umount2", hidden.encode(), _MNT_DETACH)
+        os.execve(argv[0], list(argv), dict(ENVIRONMENT))
+    except OSError as error:
+        os.write(2, f"cannot run {argv[0]} without a sight of {hidden}: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
