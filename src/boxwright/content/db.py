@@ -144,7 +144,7 @@ class Database:
         root = self.path.parent
         if reserve.full(root):
             reserve.spend(root)
-            if reserve.full(root) and (told := _disk_error(self.path, sqlite3.SQLITE_FULL)) is not None:
+            if reserve.full(root) and (told := disk_trouble(self.path, sqlite3.SQLITE_FULL)) is not None:
                 raise told
 
     @property
@@ -206,7 +206,7 @@ def _translated(path: Path) -> Iterator[None]:
             raise StoreBusy(
                 f"cannot write {path}: {error}", hint="wait for the other command to end"
             ) from error
-        if (told := _disk_error(path, code)) is not None:
+        if (told := disk_trouble(path, code)) is not None:
             raise told from error
         raise StoreBusy(
             f"cannot use {path}: {error}",
@@ -218,7 +218,7 @@ def _translated(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _disk_error(path: Path, code: int) -> DiskError | None:
+def disk_trouble(path: Path, code: int) -> DiskError | None:
     """What is wrong with the disk when SQLite fails so; None when it is something else."""
     from boxwright.files.disk import disk_error, on_read_only
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,79 @@ def test_an_older_storage_is_closed_and_its_neighbours_are_not_touched(tmp_path:
     found = modes(tmp_path / "reg")
     assert found["registry.db"] == 0o600 and found["blobs"] == found["uploads"] == 0o700
     assert found["mine"] == 0o644 and stat.S_IMODE((tmp_path / "reg").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (sqlite3.SQLITE_FULL, "the registry's storage is full"),
+        (sqlite3.SQLITE_IOERR_WRITE, "the registry's storage is on a disk that fails"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "the registry's storage is on a disk that fails"),
+    ],
+)
+def test_trouble_of_the_catalogs_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    """As what it is, and without a path of the server's."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+
+    with serving(tmp_path) as client:
+        catalog = client.service.catalog
+
+        def start(*words: object) -> None:
+            with catalog.write():
+                raise error
+
+        monkeypatch.setattr(catalog, "start_upload", start)
+        answer = client("POST", "/v2/a/x/blobs/uploads/")
+    assert answer.status == 503 and answer.code == "UNAVAILABLE"
+    assert answer.json["errors"][0]["message"] == told
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (errno.ENOSPC, "is full"),
+        (errno.EIO, "is on a disk that fails"),
+        (errno.EROFS, "is mounted read-only"),
+    ],
+)
+def test_trouble_of_the_blobs_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    """Of a chunk that was not made durable, too: it is not acknowledged, and the upload is where it was."""
+
+    def fails(descriptor: int) -> None:
+        raise OSError(code, "as the kernel words it")
+
+    with serving(tmp_path) as client:
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        with monkeypatch.context() as patched:
+            patched.setattr("boxwright.registry.server.store.blobs.os.fsync", fails)
+            answer = client("PATCH", location, b"bytes")
+        assert answer.status == 503, answer
+        assert answer.json["errors"][0]["message"] == f"the registry's storage {told}"
+        assert client("GET", location).headers["Range"] == "0-0"
+
+
+def test_a_digest_is_remembered_of_bytes_that_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk was synced before it was acknowledged. What a PUT brought that failed was not, so nobody believes its digest."""
+
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "as the kernel words it")
+
+    with serving(tmp_path) as client:
+        catalog, digest = client.service.catalog, hashlib.sha256(b"bytes").hexdigest()
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        assert client("PATCH", location, b"bytes").status == 202
+        kept = catalog.upload(location.rpartition("/")[2], "a/x")
+        assert (kept.size, kept.digest) == (5, digest)
+
+        location = client("POST", "/v2/a/x/blobs/uploads/").headers["Location"]
+        monkeypatch.setattr("boxwright.registry.server.store.blobs.os.fsync", fails)
+        assert client("PUT", f"{location}?digest=sha256:{digest}", b"bytes").status == 503
+        kept = catalog.upload(location.rpartition("/")[2], "a/x")
+        assert (kept.size, kept.digest) == (5, "")

@@ -156,6 +156,10 @@ class NoSpace(RegistryError):
     code, http_status = "UNAVAILABLE", 503
 
 
+class StorageFailing(RegistryError):
+    code, http_status = "UNAVAILABLE", 503
+
+
 class Route(NamedTuple):
     """A parsed ``/v2/`` path. `kind`: base, catalog, manifests, blobs, uploads, upload, tags, referrers, discover."""
 

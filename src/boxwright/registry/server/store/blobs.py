@@ -24,15 +24,23 @@ from pathlib import Path
 from typing import Protocol
 
 from boxwright.files import locks, syscalls
+from boxwright.files.disk import DiskError, DiskFull, DiskReadOnly, disk_error
 from boxwright.files.locks import Lock
-from boxwright.registry.server.errors import BlobUnknown, DigestWrong, NoSpace, UploadInvalid, UploadUnknown
+from boxwright.registry.server.errors import (
+    BlobUnknown,
+    DigestWrong,
+    NoSpace,
+    RegistryError,
+    StorageFailing,
+    UploadInvalid,
+    UploadUnknown,
+)
 from boxwright.spec.digest import Digest
 
 _UPLOAD_FILE = re.compile(r"[0-9a-f]{32}\Z")
 _WRITEBACK = 8 << 20  # bytes after which the disk is told to begin
 _RESERVE = 128 << 20  # bytes of disk that an upload may hold without having brought them
 _ROOM = 64 << 20  # bytes of disk that uploads leave, or a sixteenth of it
-_FULL, _FREE = "the registry's storage is full", "free some space, or run garbage collection"
 _SYNC_FILE_RANGE_WRITE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 
@@ -228,7 +236,7 @@ class FileBlobs:
 
     def check_room(self) -> None:
         if not _room(os.statvfs(self.root), 0):
-            raise NoSpace(_FULL, hint=_FREE)
+            raise no_space()
 
     def writer(self, upload: str) -> FileUpload:
         return FileUpload(self._upload(upload))
@@ -378,6 +386,18 @@ def _room(disk: os.statvfs_result, more: int) -> bool:
 
 
 def _space(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(_FULL, hint=_FREE)
-    return error
+    told = disk_error("the registry's storage", error.errno or 0)
+    return storage_error(told) if told is not None else error
+
+
+def storage_error(error: DiskError) -> RegistryError:
+    """A disk's trouble as clients are told of it: without a path of the server's."""
+    if isinstance(error, DiskFull):
+        return no_space()
+    what = "is mounted read-only" if isinstance(error, DiskReadOnly) else "is on a disk that fails"
+    return StorageFailing(f"the registry's storage {what}", hint=error.hint)
+
+
+def no_space() -> NoSpace:
+    """A full disk, likewise."""
+    return NoSpace("the registry's storage is full", hint="free some space, or run garbage collection")

@@ -6,7 +6,6 @@ between calls. `synchronous=FULL`: what was acknowledged survives a power cut.
 
 from __future__ import annotations
 
-import errno
 import json
 import mmap
 import os
@@ -21,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.content import reserve
-from boxwright.content.db import connect
+from boxwright.content.db import connect, disk_trouble
 from boxwright.content.migrations import climb
-from boxwright.registry.server.errors import ManifestBlobUnknown, NameUnknown, NoSpace, UploadUnknown
-from boxwright.registry.server.store.blobs import keep_private
+from boxwright.files.disk import disk_error
+from boxwright.registry.server.errors import ManifestBlobUnknown, NameUnknown, UploadUnknown
+from boxwright.registry.server.store.blobs import keep_private, no_space, storage_error
 from boxwright.registry.server.store.schema import RUNGS
 
 
@@ -76,11 +76,11 @@ class RegistryCatalog:
         self.path = path
         self._local = threading.local()
         if reserve.full(path.parent):
-            raise _no_space()
+            raise no_space()
         _private(path)
         self._stamp = _shared_word(path.with_name(path.name + "-stamp"))
         self._data_version, self._recheck = 0, 0.0
-        with _disk_full():
+        with _disk_errors(self.path):
             climb(self.connection(), path, RUNGS)
 
     def connection(self) -> sqlite3.Connection:
@@ -96,9 +96,9 @@ class RegistryCatalog:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction. Raises NoSpace."""
+        """One transaction. Raises NoSpace, StorageFailing."""
         connection = self.connection()
-        with _disk_full():
+        with _disk_errors(self.path):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -466,22 +466,20 @@ def _shared_word(path: Path) -> memoryview:
         os.posix_fallocate(fd, 0, 8)  # of a hole, the first word written on a full disk would be SIGBUS
         return memoryview(mmap.mmap(fd, 8)).cast("Q")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        told = disk_error(str(path), error.errno or 0)
+        if told is None:
             raise
-        raise _no_space() from error
+        raise storage_error(told) from error
     finally:
         os.close(fd)
 
 
 @contextmanager
-def _disk_full() -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            raise _no_space() from error
-        raise
-
-
-def _no_space() -> NoSpace:
-    return NoSpace("the registry's storage is full", hint="free some space, or run garbage collection")
+        told = disk_trouble(path, error.sqlite_errorcode & 0xFF)
+        if told is None:
+            raise
+        raise storage_error(told) from error
