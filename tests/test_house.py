@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "files": {"errors"},  # the operating system, and nothing of images
     "settings": GROUND,  # a leaf: frozen values, handed down from the engine
     "content": GROUND,
-    "layer": GROUND | {"content"},
+    "layer": GROUND | {"content", "rootfs"},
     "rootfs": GROUND,
     "runtime": GROUND | {"rootfs"},
     "network": GROUND | {"content", "rootfs", "runtime"},

@@ -15,10 +15,10 @@ from typing import BinaryIO, Protocol
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Invalid
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK, Header, Scanner
+from boxwright.rootfs.paths import TooManyLinks, real
 from boxwright.spec.manifest import MAX_SIZE
 
 _MOST_MEMBERS = 100_000
-_MOST_LINKS = 40
 
 
 class ArchiveInvalid(Invalid):
@@ -60,22 +60,10 @@ def normal(name: bytes | str) -> str:
 def follow(name: str, links: Mapping[str, str]) -> str:
     """Where a name leads with the archive as its root, as docker takes it: through links at any place of it, absolute
     ones too; ``..`` stops at the root. Raises ArchiveInvalid for a link that never ends."""
-    todo, done, budget = name.split("/")[::-1], list[str](), _MOST_LINKS
-    while todo:
-        part = todo.pop()
-        if part == "..":
-            del done[-1:]
-        elif part not in ("", "."):
-            done.append(part)
-            link = links.get("/".join(done)) if links else None
-            if link is None:
-                continue
-            budget -= 1
-            if budget < 0:
-                raise ArchiveInvalid(f"{name[:200]!r} in the archive is a link that never ends")
-            del done[0 if link.startswith("/") else -1 :]
-            todo += link.split("/")[::-1]
-    return "/".join(done)
+    try:
+        return real(name, links.get)
+    except TooManyLinks as error:
+        raise ArchiveInvalid(f"{name[:200]!r} in the archive is a link that never ends") from error
 
 
 def link_of(header: Header) -> str:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self
 from boxwright.errors import Invalid, NotFound
 from boxwright.layer.source import Facts, LayerSource, open_content, open_source, read_content
 from boxwright.layer.store import Layer
+from boxwright.rootfs.paths import TooManyLinks, walk
 
 _KINDS = {
     stat.S_IFREG: "file",
@@ -25,7 +26,6 @@ _KINDS = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }
-_MOST_HOPS = 40  # as Linux
 _CACHED = 20_000  # directories
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 
@@ -109,38 +109,23 @@ class LayersView:
     def resolve(self, path: str, *, follow_last: bool = True) -> Node | None:
         """What the path names; `Node.path` is where it really lies. Symbolic links and '..' stay inside the root.
         Raises PathLoop."""
-        todo = os.fsencode(path).split(b"/")[::-1]
-        stack: list[bytes] = []
-        parts = self._dirs[b""]
-        hops = 0
-        while todo:
-            name = todo.pop()
-            if not name or name == b".":
-                continue
-            if name == b"..":
-                if stack:
-                    stack.pop()
-                    parts = self._dir(b"/".join(stack))
-                continue
-            found = self._lookup(b"/".join(stack), parts, name)
+        above, _, name = os.fsencode(path).rpartition(b"/")
+        if (parts := self._dirs.get(above)) is not None and name not in (b"", b".", b".."):
+            # The directory is known by just this path, so that no link is on the way.
+            found = self._lookup(above, parts, name)
             if found is None:
                 return None
-            facts = found[0][2]
-            if stat.S_ISLNK(facts.mode) and (follow_last or any(todo)):
-                hops += 1
-                if hops > _MOST_HOPS:
-                    raise PathLoop(f"{path!r} leads through too many symbolic links")
-                target = self._sources[found[0][0]].link(found[0][1])
-                if target[:1] == b"/":
-                    stack.clear()
-                    parts = self._dirs[b""]
-                todo.extend(target.split(b"/")[::-1])
-                continue
-            if not facts.is_dir and any(todo):
-                return None
-            stack.append(name)
-            parts = found
-        return self._node(b"/".join(stack), parts)
+            if not follow_last or not stat.S_ISLNK(found[0][2].mode):
+                return self._node(above + b"/" + name if above else name, found)
+        cursor = _Place(self)
+        try:
+            last, directory = walk(cursor, path, follow_last=follow_last)
+            where, parts = cursor.at(last) if last else (cursor.path, cursor.parts)
+        except TooManyLinks as error:
+            raise PathLoop(f"{path!r} leads through too many symbolic links") from error
+        except FileNotFoundError:
+            return None
+        return None if directory and not parts[0][2].is_dir else self._node(where, parts)
 
     def read(self, path: str, limit: int = 10 << 20) -> bytes | None:
         """A file's content, links followed; None when the path names no file. More than `limit` bytes raise Invalid."""
@@ -278,6 +263,46 @@ class LayersView:
                 if name not in out and not facts.is_whiteout:
                     out[name] = [(number, child, facts)]
         return out
+
+
+class _Place:
+    """A directory of a view, for `rootfs.paths.walk`. What is absent, or no directory on the way, ends the walk with
+    FileNotFoundError."""
+
+    def __init__(self, view: LayersView) -> None:
+        self._view = view
+        self._name, self._found = "", (b"", view._dirs[b""])  # what was asked for last
+        self.restart()
+
+    def at(self, name: str) -> tuple[bytes, _Parts]:
+        """A name in the directory: its path and what it is."""
+        if name != self._name:
+            raw = os.fsencode(name)
+            found = self._view._lookup(self.path, self.parts, raw)
+            if found is None:
+                raise FileNotFoundError(name)
+            self._name, self._found = name, (self.path + b"/" + raw if self.path else raw, found)
+        return self._found
+
+    def link(self, name: str) -> str | None:
+        number, handle, facts = self.at(name)[1][0]
+        return os.fsdecode(self._view._sources[number].link(handle)) if stat.S_ISLNK(facts.mode) else None
+
+    def down(self, name: str) -> None:
+        path, parts = self.at(name)
+        if not parts[0][2].is_dir:
+            raise FileNotFoundError(name)
+        self._move(path, parts)
+
+    def up(self) -> None:
+        above = self.path.rpartition(b"/")[0]
+        self._move(above, self._view._dir(above))
+
+    def restart(self) -> None:
+        self._move(b"", self._view._dirs[b""])
+
+    def _move(self, path: bytes, parts: _Parts) -> None:
+        self.path, self.parts, self._name = path, parts, ""
 
 
 def _merging(parts: _Parts) -> _Parts:

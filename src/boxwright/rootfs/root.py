@@ -20,13 +20,13 @@ from boxwright.errors import Invalid
 from boxwright.files import syscalls
 from boxwright.files.entries import set_mode
 from boxwright.files.trees import remove_tree
+from boxwright.rootfs.paths import TooManyLinks, real, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
 _NO_MAGIC_LINKS, _IN_ROOT = 0x02, 0x10
-_MAX_LINKS = 40  # as the kernel's
 _AGAIN = 32
 
 
@@ -128,28 +128,16 @@ class Root:
     def resolve(self, path: str) -> str:
         """The absolute path inside the tree without links and dots; components that do not exist are kept as they
         are. Raises UnsafePath when links go in circles."""
-        done: list[str] = []
-        todo = _checked(path).split("/")[::-1]
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                del done[-1:]
-                continue
-            try:
-                target = self.readlink("/".join(["", *done, name]))
-            except OSError:
-                done.append(name)
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise UnsafePath(f"too many levels of symbolic links in {path!r}")
-            if target.startswith("/"):
-                done.clear()
-            todo.extend(target.split("/")[::-1])
-        return "/" + "/".join(done)
+        try:
+            return "/" + real(_checked(path), self._link)
+        except TooManyLinks as error:
+            raise UnsafePath(f"too many levels of symbolic links in {path!r}") from error
+
+    def _link(self, path: str) -> str | None:
+        try:
+            return self.readlink(path)
+        except OSError:
+            return None
 
     def makedirs(self, path: str, mode: int = 0o755, *, uid: int = -1, gid: int = -1) -> list[str]:
         """Make a directory and its missing parents, through links; returns what was made, parents first. Mode and
@@ -209,44 +197,46 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
 
 def walk_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
     """The same without openat2: one component at a time, never following a link blindly. Raises OSError."""
-    stack = [os.dup(root)]
-    todo = path.split("/")[::-1]
-    links = 0
+    cursor = _Descriptors(root)
     try:
-        while True:
-            while todo and todo[-1] in ("", "."):
-                todo.pop()
-            if not todo:
-                return os.open(".", flags & ~os.O_CREAT | os.O_CLOEXEC, mode, dir_fd=stack[-1])
-            name = todo.pop()
-            if name == "..":
-                if len(stack) > 1:
-                    os.close(stack.pop())
-                continue
-            last = not any(part not in ("", ".") for part in todo)
-            target = _link(name, stack[-1])
-            if target is not None and not (last and flags & os.O_NOFOLLOW):
-                links += 1
-                if links > _MAX_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-                if target.startswith("/"):
-                    while len(stack) > 1:
-                        os.close(stack.pop())
-                todo.extend(target.split("/")[::-1])
-            elif last:
-                directory = os.O_DIRECTORY if todo else 0  # 'name/' must be a directory
-                return os.open(name, flags | directory | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=stack[-1])
-            else:
-                stack.append(
-                    os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack[-1])
-                )
+        name, directory = walk(cursor, path, follow_last=not flags & os.O_NOFOLLOW)
+        if not name:
+            return os.open(".", flags & ~os.O_CREAT | os.O_CLOEXEC, mode, dir_fd=cursor.fd)
+        if directory:  # 'name/'
+            flags |= os.O_DIRECTORY
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=cursor.fd)
     finally:
-        for fd in stack:
+        cursor.close()
+
+
+class _Descriptors:
+    """The cursor of a tree of the host: the directories from the top down to this one, all open."""
+
+    def __init__(self, root: int) -> None:
+        self._open = [os.dup(root)]
+
+    @property
+    def fd(self) -> int:
+        return self._open[-1]
+
+    def link(self, name: str) -> str | None:
+        try:
+            return os.readlink(name, dir_fd=self.fd)
+        except OSError:
+            return None
+
+    def down(self, name: str) -> None:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._open.append(os.open(name, flags, dir_fd=self.fd))
+
+    def up(self) -> None:
+        if len(self._open) > 1:
+            os.close(self._open.pop())
+
+    def restart(self) -> None:
+        while len(self._open) > 1:
+            self.up()
+
+    def close(self) -> None:
+        for fd in self._open:
             os.close(fd)
-
-
-def _link(name: str, directory: int) -> str | None:
-    try:
-        return os.readlink(name, dir_fd=directory)
-    except OSError:
-        return None

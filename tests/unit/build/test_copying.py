@@ -488,9 +488,9 @@ def test_a_file_that_changes_while_it_is_copied(
 
     old = place.place
 
-    def touched(*args: Any) -> Any:
+    def touched(**named: Any) -> Any:
         (context / "a").write_text("something longer than before")
-        return old(*args)
+        return old(**named)
 
     monkeypatch.setattr(place, "place", touched)
     with pytest.raises(BuildFailed, match="changed while it was"):

@@ -14,6 +14,7 @@ from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
+from boxwright.rootfs.paths import Names, TooManyLinks, walk
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO, Protocol
 else:
     Protocol = object  # what it is for is checked before it runs
-
-MAX_LINKS = 40
 
 
 class SourceMissing(NotFound):
@@ -367,28 +366,32 @@ def resolve_in(tree: FileTree, path: str, *, follow_last: bool = True) -> TreeNo
     node = tree.lstat(path)
     if node is not None and not (follow_last and node.type == "symlink"):
         return node
-    done: list[str] = []
-    todo = path.split("/")[::-1]
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            del done[-1:]
-            continue
-        node = tree.lstat("/".join((*done, part)))
-        if node is None:
-            return None
-        if node.type == "symlink" and (todo or follow_last):
-            links += 1
-            if links > MAX_LINKS:
-                raise LinkLoop(f'too many levels of symbolic links in "/{path}"')
-            if node.link.startswith("/"):
-                done.clear()
-            todo.extend(node.link.split("/")[::-1])
-            continue
-        if todo and node.type != "dir":
-            return None
-        done.append(part)
-    return tree.lstat("/".join(done))
+    cursor = _Nodes(tree)
+    try:
+        name, directory = walk(cursor, path, follow_last=follow_last)
+    except TooManyLinks as error:
+        raise LinkLoop(f'too many levels of symbolic links in "/{path}"') from error
+    except FileNotFoundError:
+        return None
+    node = tree.lstat("/".join((*cursor.above, name)) if name else "/".join(cursor.above))
+    return None if node is None or (directory and node.type != "dir") else node
+
+
+class _Nodes(Names):
+    """The cursor of a `FileTree`; what is absent, or no directory on the way, ends the walk with FileNotFoundError."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self._node: TreeNode | None = None
+
+        def link(path: str) -> str | None:
+            node = self._node = tree.lstat(path)
+            if node is None:
+                raise FileNotFoundError(path)
+            return node.link if node.type == "symlink" else None
+
+        super().__init__(link)
+
+    def down(self, name: str) -> None:
+        if self._node is None or self._node.type != "dir":  # what `link` was just asked for
+            raise FileNotFoundError(name)
+        super().down(name)

@@ -13,11 +13,12 @@ from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
 from boxwright.errors import Invalid
 from boxwright.layer.writer import LayerWriter
+from boxwright.rootfs.paths import TooManyLinks, real
 
 if TYPE_CHECKING:
     from boxwright.layer.write import TarBuilder
 
-_MAX_LINKS = 255
+_MAX_LINKS = 255  # as BuildKit's
 _CHUNK = 1 << 20
 
 
@@ -136,27 +137,17 @@ class LayerBuilder:
         `top`, a real path, takes the root's place: `path` is below it, and so is whatever a link leads to. Raises
         CopyRefused for a circle.
         """
-        above = (top,) if top else ()
-        todo = _parts(path)
-        done: list[str] = []
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name == "..":
-                del done[-1:]
-                continue
-            here = "/".join((*above, *done, name))
-            found = self.lookup(here) if (todo or follow_last) else None
-            if found is None or found.type != "symlink":
-                done.append(name)
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise CopyRefused(f"too many levels of symbolic links in /{path}")
-            if found.link.startswith("/"):
-                done.clear()
-            todo += _parts(found.link)
-        return "/".join((*above, *done))
+        prefix = f"{top}/" if top else ""
+
+        def link(path: str) -> str | None:
+            found = self.lookup(prefix + path)
+            return found.link if found is not None and found.type == "symlink" else None
+
+        try:
+            below = real(path, link, follow_last=follow_last, most=_MAX_LINKS)
+        except TooManyLinks as error:
+            raise CopyRefused(f"too many levels of symbolic links in /{path}") from error
+        return prefix + below if below else top
 
     # --- planning ------------------------------------------------------------------------------
 
@@ -434,10 +425,6 @@ def _same(entry: Planned, found: Found, parent: Parent) -> bool:
             or content.digest() == parent.digest(found)
         )
     return (entry.link, entry.device, entry.xattrs) == (found.link, found.device, found.xattrs)
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
 def _order(path: str) -> str:
