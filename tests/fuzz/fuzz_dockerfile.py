@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from boxwright.build.dockerfile.construct import parse_instruction, stages_of
-from boxwright.build.dockerfile.directives import detect_syntax
 from boxwright.build.dockerfile.errors import DockerfileError, render_excerpt
 from boxwright.build.dockerfile.heredoc import run_command
 from boxwright.build.dockerfile.history import created_by
@@ -60,7 +59,6 @@ TOKENS = [
 def one_input(data: bytes) -> None:
     """All that a build does with a Dockerfile before it does anything."""
     try:
-        detect_syntax(data)
         file = parse(data)
         file.dump()
         global_args, stages = stages_of(file)

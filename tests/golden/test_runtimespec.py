@@ -37,13 +37,6 @@ def privileged() -> dict[str, Any]:
     )
 
 
-def rootless() -> dict[str, Any]:
-    spec = rs.base_spec(
-        "/tree", rs.process(["true"]), namespaces={"network": None}, resources=rs.resources(memory=64 << 20)
-    )
-    return rs.in_user_namespace(spec, [(0, 1000, 1)], [(0, 1000, 1)])
-
-
 def everything() -> dict[str, Any]:
     words = rs.process(
         ["app"],
@@ -80,7 +73,7 @@ def everything() -> dict[str, Any]:
     )
 
 
-CASES = {"default": default, "privileged": privileged, "rootless": rootless, "everything": everything}
+CASES = {"default": default, "privileged": privileged, "everything": everything}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.layer.write import Entry
-from boxwright.snapshot.trees import mounted_tree
+from boxwright.rootfs.root import Root
 from support import REAL_ROOT
 from support.snapshot import add_layer, driver, make_layers, why_not
 
@@ -36,7 +36,7 @@ def test_attributes_from_below(tmp_path: Path, name: str, writable: bool) -> Non
             snapshots.prepare("key", [bottom, top])
         else:
             snapshots.view("key", [bottom, top])
-        with mounted_tree(snapshots, "key") as tree:
+        with Root(snapshots.open("key")) as tree:
             shown = {path: os.stat(path, dir_fd=tree.fd) for path in ("var", "var/tmp", "root", "made")}
         assert {path: (st.st_mode & 0o7777, st.st_uid, st.st_gid) for path, st in shown.items()} == {
             "var": (0o750, 3, 4),

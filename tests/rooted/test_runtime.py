@@ -22,7 +22,7 @@ from boxwright.runtime.oci import (
     Runtime,
 )
 from boxwright.runtime.process import PIPE, become_subreaper, spawn
-from boxwright.runtime.step import StepCancelled, clean_up, run_step
+from boxwright.runtime.step import StepCancelled, run_step
 from boxwright.runtime.tty import ConsoleSocket, set_window_size
 from boxwright.spec import runtimespec
 from boxwright.spec.seccomp import compile_profile, default_profile
@@ -196,9 +196,6 @@ def test_kill_9_leaves_no_process(runtime: Runtime, tmp_path: Path, tree: Path) 
         time.sleep(0.02)
     assert runtime.states() == []
     assert not _runs(state.pid)
-    assert len(os.listdir(tmp_path / "bundles")) == 1
-    clean_up(runtime, tmp_path / "bundles")
-    assert os.listdir(tmp_path / "bundles") == []
 
 
 def _runs(pid: int) -> bool:
@@ -206,25 +203,6 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def test_clean_up_leaves_the_living_alone(runtime: Runtime, tmp_path: Path, tree: Path) -> None:
-    seen: list[str] = []
-
-    def output(stream: int, data: bytes) -> None:
-        clean_up(runtime, tmp_path / "bundles")
-        seen.append(data.decode())
-
-    assert (
-        run_step(
-            runtime,
-            tmp_path / "bundles",
-            container_spec(tree, "sh", "-c", "echo one; sleep 0.2; echo two"),
-            output=output,
-        )
-        == 0
-    )
-    assert "".join(seen) == "one\ntwo\n"
 
 
 # --- containers -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 
 from boxwright.layer.store import LayerMissing, LayerStore
 from boxwright.layer.write import Entry
+from boxwright.rootfs.root import Root
 from boxwright.snapshot.snapshotter import Change, Snapshotter
-from boxwright.snapshot.trees import mounted_tree
 from boxwright.snapshot.workspace import KeyInvalid, SnapshotExists, SnapshotMissing, SnapshotReadOnly
 from boxwright.spec.digest import DiffID
 from support.snapshot import EPOCH, add_layer, driver, listing, make_layers, normalise, why_not
@@ -238,15 +238,15 @@ class SnapshotSuite:
 
     def test_opened_without_mounting(self, snapshots: Snapshotter, stack: list[DiffID]) -> None:
         snapshots.prepare("k", stack)
-        with mounted_tree(snapshots, "k") as tree:
+        with Root(snapshots.open("k")) as tree:
             assert tree.read("/bin/tool") == b"tool"
             os.close(tree.open("/etc/made", os.O_WRONLY | os.O_CREAT))
         assert (snapshots.mount("k") / "etc/made").exists()
-        with mounted_tree(snapshots, "k") as tree:
+        with Root(snapshots.open("k")) as tree:
             assert "made" in tree.listdir("etc")
         snapshots.unmount("k")
         snapshots.unmount("k")
-        with mounted_tree(snapshots, "k") as tree:
+        with Root(snapshots.open("k")) as tree:
             assert "made" in tree.listdir("etc")
 
     def test_a_volatile_tree_can_be_mounted_again(self, snapshots: Snapshotter, stack: list[DiffID]) -> None:
@@ -360,7 +360,7 @@ class SnapshotSuite:
             },
         )
         snapshots.prepare("k", [layer])
-        with mounted_tree(snapshots, "k") as tree:
+        with Root(snapshots.open("k")) as tree:
             assert tree.read("evil/secret") is None
             assert tree.read("evil2/up/secret") is None
         snapshots.discard("k")

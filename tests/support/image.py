@@ -10,13 +10,15 @@ import sqlite3
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from boxwright.engine import Engine
 from boxwright.image.store import ImageStore
-from boxwright.image.validate import validate
 from boxwright.settings import load
+from boxwright.spec.config import HistoryEntry, ImageConfig
+from support.claims import validate
 from support.layer import make_tar, member
 
 EMPTY: Mapping[str, str] = {}
@@ -45,10 +47,18 @@ def saved(eng: Engine, *names: str, platform: str | None = None) -> bytes:
     return out.getvalue()
 
 
+def with_entry(config: ImageConfig, entry: HistoryEntry) -> ImageConfig:
+    """One more change of metadata, without a layer."""
+    return replace(
+        config,
+        history=(*config.history, replace(entry, empty_layer=True)),
+        created=entry.created or config.created,
+    )
+
+
 def sound(images: ImageStore, name: str) -> bool:
     """Every claim of the image holds."""
-    problems = validate(images, images.descriptor(images.resolve(name)))
-    assert problems == []
+    assert validate(images, images.descriptor(images.resolve(name))) == []
     return True
 
 
@@ -179,8 +189,6 @@ def many_images(root: Path, count: int) -> None:
     eng = engine(root)
     imported(eng, "base:1")
     first = eng.images_store.resolved(eng.images_store.resolve("base:1"))
-    from boxwright.image.compose import with_entry
-    from boxwright.spec.config import HistoryEntry
 
     for n in range(count - 1):
         entry = HistoryEntry(created=f"2024-01-01T00:{n // 60 % 60:02d}:{n % 60:02d}Z", created_by=f"CMD {n}")

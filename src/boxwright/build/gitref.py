@@ -43,11 +43,6 @@ class GitRef:
     fetch_by_commit: bool = False
 
     @property
-    def short_name(self) -> str:
-        """The repository's own name."""
-        return self.remote.rstrip("/").replace(":", "/").rpartition("/")[2].removesuffix(".git")
-
-    @property
     def url(self) -> str:
         """What git is told."""
         return f"https://{self.remote}" if self.remote.startswith("github.com/") else self.remote

@@ -77,7 +77,6 @@ class BuildRequest:
     context_metadata: str = ""  # normalize or keep; '' as the settings say
     explain: bool = False
     outputs: tuple[Output, ...] = ()
-    check_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,10 +200,6 @@ class Parser:
                 self._by_name[name] = argument
         return argument
 
-    def add_argument_group(self, title: str = "") -> Parser:
-        """Options of one theme; Docker's help does not show groups."""
-        return self
-
     def add_mutually_exclusive_group(self) -> _Exclusive:
         """Options of which only one may be typed."""
         members: list[Argument] = []

@@ -51,16 +51,6 @@ def tree(services: Services, container: Container, path: str) -> Iterator[tuple[
         yield root, clean
 
 
-def stat_path(services: Services, container: Container, path: str) -> tuple[os.stat_result, str]:
-    """Status of the path itself (links are not followed) and its link target. Raises PathMissing."""
-    with tree(services, container, path) as (root, inside):
-        try:
-            info = root.lstat(inside)
-            return info, root.readlink(inside) if stat.S_ISLNK(info.st_mode) else ""
-        except OSError as error:
-            raise _missing(container, path) from error
-
-
 def _missing(container: Container, path: str) -> PathMissing:
     return PathMissing(f"Could not find the file {path} in container {container.name}")
 

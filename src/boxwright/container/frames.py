@@ -25,7 +25,6 @@ STDIN_END = 21  # client: no more input
 PAUSE, RESUME, RESTART = 22, 23, 24  # client; RESTART: (signal, seconds)
 UPDATE = 25  # client: what has changed (`job.Change`)
 REMOVED = 26  # client: the container's record and files are gone, nothing is left to do
-DETACH = 27  # client: leaves on purpose
 PROBE = 28  # client: health checks as if due now
 
 STARTED = 32  # supervisor: pid

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -242,8 +241,3 @@ def runtime_of(services: Services, state: State) -> Runtime:
 def directory_of(root: Path, identity: str) -> Path:
     """ROOT/containers/<id>."""
     return root / "containers" / identity
-
-
-def state_exists(directory: Path) -> bool:
-    """Whether it was ever started."""
-    return os.path.exists(directory / "state.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -145,8 +144,3 @@ def processes(container: Container, pids: list[int], arguments: str) -> tuple[li
     wanted = set(map(str, pids))
     rows = [line.split(None, len(titles) - 1) for line in lines[1:]]
     return titles, [row for row in rows if len(row) > at and row[at] in wanted]
-
-
-def processors() -> int:
-    """How many there are."""
-    return os.cpu_count() or 1

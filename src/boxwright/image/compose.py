@@ -63,15 +63,6 @@ def with_layer(config: ImageConfig, diff_id: DiffID, entry: HistoryEntry) -> Ima
     )
 
 
-def with_entry(config: ImageConfig, entry: HistoryEntry) -> ImageConfig:
-    """One more change of metadata."""
-    return replace(
-        config,
-        history=(*config.history, replace(entry, empty_layer=True)),
-        created=entry.created or config.created,
-    )
-
-
 def with_values(config: ImageConfig, values: Mapping[str, Any]) -> ImageConfig:
     """The container config (``Env``, ``Cmd``, …) with these keys replaced; a value of None takes the key away."""
     merged = {**config.config, **values}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from boxwright.content.lease import hold_for_process
@@ -11,11 +10,8 @@ from boxwright.content.local import Ingest
 from boxwright.content.store import Resumable
 from boxwright.content.verify import CHUNK, ContentMismatch
 from boxwright.errors import Corrupt, Invalid
-from boxwright.files.disk import disk_errors
-from boxwright.files.trees import discard
 from boxwright.layer.compress import Prefixed, open_decompressed, sniff, typed
-from boxwright.layer.tree import Tree
-from boxwright.layer.writer import LayerWriter, finish_index, hold_temporary, make_temporary, scan_file
+from boxwright.layer.writer import LayerWriter
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import replace
 
@@ -167,25 +163,3 @@ def _check(tee: _Tee, ingest: Ingest, desc: Descriptor, cause: BaseException | N
         raise ContentMismatch(
             f"{desc.media_type} {desc.digest} has other bytes: {ingest.offset} with digest {ingest.digest}"
         ) from cause
-
-
-def adopt_blob(layers: LayerStore, digest: Digest) -> Layer:
-    """Make a layer of an uncompressed tar that is a blob already; both are one file from then on. Raises BlobMissing,
-    TarInvalid."""
-    if layers.has(digest):
-        return layers.get(digest)
-    with layers.store.open_raw(digest) as raw, disk_errors(str(layers.root)):
-        size = os.fstat(raw.fileno()).st_size
-        tree = Tree()
-        scan_file(raw.fileno(), size, tree)
-        directory = make_temporary(layers.root)
-        lock = hold_temporary(directory)
-        try:
-            (directory / "layer.tar").hardlink_to(layers.store.path(digest))
-            summary = finish_index(directory=directory, tree=tree, tar=raw.fileno(), tar_size=size)
-            return layers.publish(
-                directory, DiffID(digest.algorithm, digest.hex), "tar", size, summary.bytes, summary.entries
-            )
-        finally:
-            discard(directory)
-            lock.close()

@@ -203,28 +203,6 @@ def _kill(runtime: Runtime, running: Running, identity: str) -> None:
     runtime.delete(identity, force=True)
 
 
-def clean_up(runtime: Runtime, bundle_root: Path) -> None:
-    """Remove the containers and bundles of steps whose process died before it could."""
-    for directory in (runtime.root, bundle_root):
-        try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            continue
-        for name in names:
-            if not name.startswith(_PREFIX) or _alive(name):
-                continue
-            if directory == runtime.root:
-                runtime.delete(name, force=True)
-            else:
-                (directory / name / "config.json").unlink(missing_ok=True)
-                (directory / name).rmdir()
-
-
-def _alive(name: str) -> bool:
-    pid, _, rest = name.removeprefix(_PREFIX).partition("-")
-    return pid.isdigit() and _start_time(int(pid)) == rest.partition("-")[0]
-
-
 def _start_time(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:

@@ -82,7 +82,7 @@ class Snapshotter(Protocol):
         """Undo `mount` and `mount_mapped`; idempotent."""
 
     def open(self, key: str) -> int:
-        """A descriptor of the tree's top, mounted or not, for calls with `dir_fd`; see `trees.mounted_tree`."""
+        """A descriptor of the tree's top, mounted or not, for calls with `dir_fd`."""
 
     def seal(self, key: str) -> Path:
         """End the writing: unmount, and return a directory with what was written in overlayfs's form, to be edited

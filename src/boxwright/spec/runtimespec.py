@@ -444,39 +444,3 @@ def of_other_users(spec: Mapping[str, Any], users: Sequence[Mapping[str, int]]) 
     linux["gidMappings"] = [dict(entry) for entry in users]
     out["mounts"] = [entry for entry in out["mounts"] if entry["type"] != "cgroup"]
     return out
-
-
-def in_user_namespace(
-    spec: Mapping[str, Any], uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]
-) -> dict[str, Any]:
-    """The same container in a new user namespace; a map's entries are (inside, outside, count).
-
-    What a user namespace may not do is left out: device rules, resource limits, sysctls of the host's defaults, and
-    the tty group when it is not mapped.
-    """
-    out: dict[str, Any] = _copied(spec)
-    linux = out["linux"]
-    linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "user"] + [{"type": "user"}]
-    for key, entries in (("uidMappings", uids), ("gidMappings", gids)):
-        linux[key] = [
-            {"containerID": inside, "hostID": outside, "size": count} for inside, outside, count in entries
-        ]
-    linux.pop("resources", None)
-    linux.pop("cgroupsPath", None)
-    linux["sysctl"] = {
-        key: value for key, value in linux.get("sysctl", {}).items() if SYSCTLS.get(key) != value
-    }
-    if not any(inside <= 5 < inside + count for inside, _, count in gids):
-        for entry in out["mounts"]:
-            entry["options"] = [option for option in entry.get("options", ()) if option != "gid=5"]
-    out["mounts"] = [entry for entry in out["mounts"] if entry["type"] != "cgroup"]
-    if all(
-        n["type"] != "network" for n in linux["namespaces"]
-    ):  # sysfs belongs to the owner of the network namespace
-        out["mounts"] = [
-            bind("/sys", "/sys", options=("rbind", "nosuid", "noexec", "nodev", "ro"))
-            if m["type"] == "sysfs"
-            else m
-            for m in out["mounts"]
-        ]
-    return out

@@ -131,7 +131,6 @@ def test_run_flags() -> None:
     )
     assert (run.network, run.security, len(run.mounts), run.args) == ("none", "insecure", 2, ("x y",))
     assert (run.devices[0].name, run.devices[0].required) == ("vendor.com/gpu=0", True)
-    assert run.flags_used == ("device", "mount", "network", "security")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from boxwright.build.dockerfile.construct import parse_instruction, stages_of
-from boxwright.build.dockerfile.directives import detect_syntax, parse_check
+from boxwright.build.dockerfile.directives import parse_check
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.heredoc import heredocs_of, parse_heredoc
 from boxwright.build.dockerfile.instructions import Arg, Heredoc
@@ -52,16 +52,6 @@ def test_json_not_at_all(text: str) -> None:
 @pytest.mark.parametrize("case", FACTS["parse_words"], ids=lambda case: case["input"])
 def test_words(case: dict[str, Any]) -> None:
     assert parse_words(case["input"], "\\") == case["words"]
-
-
-@pytest.mark.parametrize("case", FACTS["syntax"], ids=lambda case: case["input"][:30])
-def test_syntax(case: dict[str, Any]) -> None:
-    found = detect_syntax(case["input"].encode())
-    assert (found.ref if found else None) == case["ref"]
-    if found and "line" in case:
-        assert found.line == case["line"]
-    if found and "cmdline" in case:
-        assert found.command_line == case["cmdline"]
 
 
 @pytest.mark.parametrize("case", FACTS["directives"], ids=lambda case: case["input"][:20])

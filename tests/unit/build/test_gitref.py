@@ -22,7 +22,7 @@ def test_table(case: dict[str, Any]) -> None:
     assert (found is not None) == case["is_git"]
     if found is None:
         return
-    assert found.remote == case["remote"] and found.short_name == case["short_name"]
+    assert found.remote == case["remote"]
     assert (found.ref, found.subdir, found.checksum) == (
         case.get("ref", ""),
         case.get("subdir", ""),

@@ -11,7 +11,7 @@ from boxwright.errors import Invalid
 from boxwright.image.catalog import AmbiguousId, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.filters import FilterInvalid
 from boxwright.spec.reference import Reference
-from support.image import engine, imported
+from support.image import engine, imported, with_entry
 
 
 @pytest.fixture
@@ -131,7 +131,6 @@ def test_a_name_moves_and_leaves_a_dangling_image(eng: Engine) -> None:
 def test_intermediate_images_need_all(eng: Engine) -> None:
     parent = imported(eng, "", "1")
     row = eng.images_store.resolve(parent)
-    from boxwright.image.compose import with_entry
     from boxwright.spec.config import HistoryEntry
 
     child = with_entry(

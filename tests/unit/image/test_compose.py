@@ -11,13 +11,13 @@ from boxwright.image.compose import (
     compose,
     layer_descriptor,
     steps,
-    with_entry,
     with_layer,
     with_values,
 )
 from boxwright.spec.config import ConfigInvalid, HistoryEntry, ImageConfig
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform
+from support.image import with_entry
 
 A, B = DiffID.of(b"a"), DiffID.of(b"b")
 LINUX = Platform("linux", "amd64")

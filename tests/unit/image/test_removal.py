@@ -16,7 +16,7 @@ from boxwright.image.catalog import NoSuchImage
 from boxwright.image.remove import ImageInUse, Remover, Use
 from boxwright.layer.blobs import ingest_tar
 from boxwright.spec import mediatypes as mt
-from support.image import add_container, add_step, engine, imported, oci_files, tar_of
+from support.image import add_container, add_step, engine, imported, oci_files, tar_of, with_entry
 
 
 @pytest.fixture
@@ -151,7 +151,6 @@ def test_shared_layers_stay(eng: Engine) -> None:
 
 
 def test_unnamed_parents_go_too(eng: Engine) -> None:
-    from boxwright.image.compose import with_entry
     from boxwright.spec.config import HistoryEntry
 
     parent = imported(eng, "")

@@ -17,7 +17,7 @@ from boxwright.content.db import Database
 from boxwright.content.verify import ContentMismatch, VerifiedReader
 from boxwright.errors import Unavailable
 from boxwright.layer.adopt import adopt_tree
-from boxwright.layer.blobs import adopt_blob, ingest_blob, ingest_tar
+from boxwright.layer.blobs import ingest_blob, ingest_tar
 from boxwright.layer.compress import CompressedDataBroken
 from boxwright.layer.scan import TarInvalid
 from boxwright.layer.store import LayerMissing, LayerStore
@@ -26,7 +26,7 @@ from boxwright.layer.writer import LayerMismatch, LayerWriter
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
-from support.layer import layer_store, make_tar, member, raw_header
+from support.layer import layer_store, make_tar, member
 
 TAR = make_tar(
     member("a/", tarfile.DIRTYPE),
@@ -271,21 +271,6 @@ def test_a_bad_layer_with_the_right_digest_is_the_layer_s_fault(layers: LayerSto
 def test_verified_bodies_pass(layers: LayerStore) -> None:
     body = io.BufferedReader(VerifiedReader(io.BytesIO(PACKED), DESC))
     assert ingest_blob(layers, body, DESC).diff_id == ID
-
-
-def test_adopting_a_blob_shares_its_file(layers: LayerStore) -> None:
-    digest = layers.store.put(TAR, mt.OCI_LAYER).digest
-    layer = adopt_blob(layers, digest)
-    assert str(layer.diff_id) == str(digest) and layer.tar_path.samefile(layers.store.path(digest))
-    assert adopt_blob(layers, digest) == layer
-    assert (
-        layer.index_path.read_bytes()
-        == ingest_tar(layer_store(layers.store.root / "x"), io.BytesIO(TAR)).index_path.read_bytes()
-    )
-    broken = layers.store.put(raw_header(b"x", size=9999), mt.OCI_LAYER).digest
-    with pytest.raises(TarInvalid):
-        adopt_blob(layers, broken)
-    only(layers, layer.path.name)
 
 
 # --- trees -----------------------------------------------------------------------------------------

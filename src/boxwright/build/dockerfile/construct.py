@@ -137,7 +137,6 @@ def _run(node: Node, common: dict[str, Any]) -> ins.Instruction:
         devices=tuple(map(parse_device, flags.all("device"))),
         network=network,  # type: ignore[arg-type]
         security=security,  # type: ignore[arg-type]
-        flags_used=flags.used,
         **common,
     )
 

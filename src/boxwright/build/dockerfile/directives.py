@@ -10,7 +10,6 @@ from boxwright.spec.values import dataclass
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
 _KNOWN = ("syntax", "escape", "check")
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +21,10 @@ class Directive:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Syntax:
-    """What `# syntax=` says: the frontend's image, and the whole value with its arguments."""
-
-    ref: str
-    command_line: str
-    line: int
-
-
 class DirectiveReader:
-    """Reads lines as long as they are directives; `comment` is what they begin with."""
+    """Reads lines as long as they are directives."""
 
-    def __init__(self, comment: str = "#") -> None:
-        self._comment = comment
+    def __init__(self) -> None:
         self._seen: set[str] = set()
         self.done = False
 
@@ -46,11 +35,7 @@ class DirectiveReader:
         """
         if self.done:
             return None
-        match = (
-            _DIRECTIVE.match(line.removeprefix(self._comment).lstrip(SPACES))
-            if line.startswith(self._comment)
-            else None
-        )
+        match = _DIRECTIVE.match(line.removeprefix("#").lstrip(SPACES)) if line.startswith("#") else None
         name = match[1].lower() if match else ""
         if match is None or name not in _KNOWN:
             self.done = True
@@ -60,40 +45,6 @@ class DirectiveReader:
             raise DockerfileError(f"only one {name} parser directive can be used", ranges=(where,))
         self._seen.add(name)
         return Directive(name, match[2], number)
-
-
-def detect_syntax(data: bytes) -> Syntax | None:
-    """The frontend that a build definition of any language asks for: `# syntax=x`, `// syntax=x`, JSON.
-
-    A first line `#!` is passed over.
-    """
-    data = data.removeprefix(_BOM)
-    first_line = 1
-    if data.startswith(b"#!"):
-        data = data.partition(b"\n")[2]
-        first_line = 2
-    text = data.decode("utf-8", "surrogateescape")
-    for comment in ("#", "//"):
-        reader = DirectiveReader(comment)
-        for number, line in enumerate(text.split("\n"), first_line):
-            try:
-                found = reader.read(line, number)
-            except DockerfileError:
-                break
-            if reader.done:
-                break
-            if found is not None and found.name == "syntax":
-                return Syntax(found.value.partition(" ")[0], found.value, found.line)
-    if text.lstrip(" \t\r\n").startswith("{"):
-        import json
-
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        if isinstance(value, dict) and isinstance(value.get("syntax"), str):
-            return Syntax(value["syntax"], value["syntax"], first_line)
-    return None
 
 
 @dataclass(frozen=True, slots=True)

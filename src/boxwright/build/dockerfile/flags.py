@@ -55,7 +55,3 @@ class Flags:
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a repeatable flag."""
         return tuple(self._values.get(name, ()))
-
-    @property
-    def used(self) -> tuple[str, ...]:
-        return tuple(sorted(self._values))

@@ -131,7 +131,6 @@ class Run(Command):
     network: Literal["default", "none", "host"] = "default"
     security: Literal["sandbox", "insecure"] = "sandbox"
     devices: tuple[Device, ...] = ()
-    flags_used: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

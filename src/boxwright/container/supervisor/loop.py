@@ -32,7 +32,6 @@ class Loop:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        self.on_child: Callable[[int, int], None] = lambda pid, status: None
         self._children: dict[int, Callable[[int], None]] = {}
         self.running = True
         read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
