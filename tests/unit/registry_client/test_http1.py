@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from boxwright.errors import Invalid
-from boxwright.registry.client.http import Http, Reply
+from boxwright.registry.client.http import Http, Reply, Timeouts
 from boxwright.registry.client.http1 import BodyStream, Stream, framing, parse_head, read_head, serves
 from boxwright.registry.client.peers import (
     NobodyThere,
@@ -353,7 +353,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a: where)
         started = time.monotonic()
-        assert http.send("GET", "http://two.example/", connect=1).read_all(9) == b"ok"
+        assert http.send("GET", "http://two.example/", timeouts=Timeouts(connect=1)).read_all(9) == b"ok"
         assert time.monotonic() - started < 1
         for each in waiting:
             each.close()

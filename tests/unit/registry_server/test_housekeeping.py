@@ -19,7 +19,7 @@ from boxwright.registry.server.store.collector import (
     AlreadyCollecting,
     Collected,
     RegistryCollector,
-    alone,
+    exclusive_lock,
     rehearse,
 )
 from boxwright.registry.server.store.fsck import check
@@ -223,7 +223,7 @@ def test_uploads_grow_stale(tmp_path: Path) -> None:
 
 
 def test_one_collector(tmp_path: Path) -> None:
-    with serving(tmp_path) as client, alone(tmp_path), pytest.raises(AlreadyCollecting):
+    with serving(tmp_path) as client, exclusive_lock(tmp_path), pytest.raises(AlreadyCollecting):
         collect(client)
 
 

@@ -97,7 +97,7 @@ def may_be_sent_to(target: str, from_host: str) -> bool:
     """Whether a peer may send us on to `target` (a host without port): by redirect, upload location or token realm.
 
     A public registry must not make us call addresses inside our own network (server-side request forgery); this machine
-    and link-local addresses, where clouds keep their secrets, are not called on the word of somebody elsewhere, whatever
+    and link-local addresses, where clouds keep their secrets, are not called on the word of a peer elsewhere, whatever
     name they are given.
     """
     if target.lower() == from_host.lower():

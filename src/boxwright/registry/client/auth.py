@@ -1,4 +1,4 @@
-"""Who we are to a registry: challenges, Basic, Bearer tokens by GET and by OAuth2 POST.
+"""Our account at a registry: challenges, Basic, Bearer tokens by GET and by OAuth2 POST.
 
 The protocol is written as generators without I/O (`token_flow` yields requests and receives answers), so that it
 can be tested without a socket. Sources: RFC 7235, distribution's docs/spec/auth/{token,oauth,scope}.md.
@@ -135,7 +135,7 @@ def check_realm(realm: str, registry: str) -> None:
     """Raises RealmRefused unless credentials of `registry` (a URL) may go to the token server at `realm`.
 
     HTTPS always; plain HTTP only when the registry is itself spoken to in plain text and it is the same host,
-    or both are this machine. Nobody may name an address inside our network from outside.
+    or both are this machine. A registry outside may not name an address inside our network.
     """
     to, of = split(realm), urlsplit(registry)
     host, own = (to.hostname or "") if to else "", of.hostname or ""
@@ -273,7 +273,7 @@ class Authenticator:
         return self._challenge is None and self._credential() is not None
 
     def header(self, scopes: Sequence[str]) -> str:
-        """The Authorization header for these scopes; '' while nobody asked for any."""
+        """The Authorization header for these scopes; '' while the registry asked for none."""
         with self._lock:
             if self._challenge is None:
                 return ""

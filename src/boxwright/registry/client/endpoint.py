@@ -27,7 +27,7 @@ class HostsInvalid(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class RegistryHost:
-    """One server and how to speak to it. `scheme` is '' until somebody found out."""
+    """One server and how to speak to it. `scheme` is '' until a request found out."""
 
     name: str  # host[:port]
     scheme: str = ""

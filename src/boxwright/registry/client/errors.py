@@ -28,7 +28,7 @@ class AccessNeeded(Unauthorized):
 
 
 class AccessDenied(Denied):
-    """The registry knows who asks and says no."""
+    """The registry knows the account and says no."""
 
 
 class RateLimited(Unavailable):

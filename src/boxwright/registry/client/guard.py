@@ -1,4 +1,4 @@
-"""Connections for somebody else's wishes: not to this machine, nor to what is at its link (metadata services).
+"""Connections that another's text asks for: not to this machine, nor to what is at its link (metadata services).
 
 The address is looked at when the connection stands, so no name that changes its mind gets around it. Through a proxy it is
 the proxy's business.
@@ -70,7 +70,7 @@ def _refused(host: str, address: str) -> LocalAddress:
 
 def _checked(connection: socket.socket, host: str) -> socket.socket:
     peer, own = connection.getpeername()[0], connection.getsockname()[0]
-    # Whoever speaks to an address of his own speaks from it.
+    # A connection to one of the machine's own addresses comes from that address.
     if peer == own or not _is_elsewhere(peer):
         connection.close()
         raise _refused(host, peer)

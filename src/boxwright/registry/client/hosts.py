@@ -84,7 +84,7 @@ class Hosts:
         """One server, with its certificates and whether it is insecure."""
         insecure = self.is_insecure(name) or scheme == "http"
         authorities, client = self.certificates(name)
-        # As docker does: an insecure host's certificate is not checked, unless somebody said how to check it.
+        # As docker does: an insecure host's certificate is not checked, unless the user said how to check it.
         tls = Tls(verify=not insecure or bool(authorities), authorities=authorities, client=client)
         return RegistryHost(name, scheme=scheme, insecure=insecure, tls=tls, domain=domain or name)
 

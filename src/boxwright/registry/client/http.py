@@ -17,6 +17,7 @@ from boxwright.registry.client.addresses import proxy_for, split
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.http1 import Small, check_headers, serves
 from boxwright.registry.client.peers import ORDINARY, NotHttp, PeerUnreachable, ResponseTooLarge, Tls
+from boxwright.spec.values import dataclass
 
 if TYPE_CHECKING:
     from boxwright.registry.client.library import Library
@@ -77,7 +78,7 @@ class Reply:
 
     @property
     def coded(self) -> bool:
-        """Whether the peer says that it compressed the body, which nobody asked for."""
+        """Whether the peer says that it compressed the body, unasked."""
         return self.header("Content-Encoding").strip().lower() not in ("", "identity")
 
     def decode(self) -> None:
@@ -144,6 +145,17 @@ class Reply:
         self._body.drop()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds for a connection to stand, and for which the peer may be silent; 0 = as configured."""
+
+    connect: float = 0
+    silence: float = 0
+
+
+_CONFIGURED = Timeouts()
+
+
 class Http:
     """Connections to many hosts, shared by threads."""
 
@@ -163,17 +175,18 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
         tls: Tls = ORDINARY,
-        patience: float = 0,
-        connect: float = 0,
+        timeouts: Timeouts = _CONFIGURED,
         flows: bool = False,
     ) -> Reply:
-        """One request, one response, redirects not followed; `patience` = seconds of silence, `connect` = seconds for a
-        connection; `flows` says that the answer may be large. Raises PeerUnreachable, NotTls, NotHttp, UntrustedPeer, Invalid."""
+        """One request, one response, redirects not followed; `flows` says that the answer may be large. Raises PeerUnreachable, NotTls, NotHttp, UntrustedPeer, Invalid."""
         parts = split(url)
         if parts is None:
             raise Invalid(f"invalid URL {url[:200]!r}")
         proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port, self._config.proxies)
-        timeouts = connect or self._config.connect_timeout, patience or self._config.read_timeout
+        times = (
+            timeouts.connect or self._config.connect_timeout,
+            timeouts.silence or self._config.read_timeout,
+        )
         all_headers = {
             "User-Agent": self._config.user_agent,
             "Accept-Encoding": "identity",
@@ -182,10 +195,10 @@ class Http:
         if flows or proxy or self._guarded or not serves(parts, body):
             check_headers(all_headers, parts.netloc)
             answer = self._flowing().send(
-                method, url, all_headers, body, tls=tls, proxy=proxy, timeouts=timeouts
+                method, url, all_headers, body, tls=tls, proxy=proxy, timeouts=times
             )
             return Reply(*answer, url, method)
-        return Reply(*self._small.send(method, parts, all_headers, body, tls, timeouts), url, method)
+        return Reply(*self._small.send(method, parts, all_headers, body, tls, times), url, method)
 
     def _flowing(self) -> Library:
         with self._lock:

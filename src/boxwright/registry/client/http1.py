@@ -380,7 +380,7 @@ def _dial(host: str, port: int, shown: str, deadline: float) -> socket.socket:
     for number, (family, kind, protocol, _, address) in enumerate(found):
         sock = socket.socket(family, kind, protocol)
         try:
-            # An address that nobody answers at leaves time for the others.
+            # An address that does not answer leaves time for the others.
             sock.settimeout(max((deadline - time.monotonic()) / (len(found) - number), 0.001))
             sock.connect(address)
             return sock
@@ -408,7 +408,7 @@ def _request(method: str, url: SplitResult, headers: Mapping[str, str], body: by
 
 
 def check_headers(headers: Mapping[str, str], host: str) -> None:
-    """Refuse, whoever sends them, headers that would be others as well. Raises Invalid."""
+    """Refuse headers that would be others as well, on either way of sending. Raises Invalid."""
     _lines([f"{name}: {value}" for name, value in headers.items()], host)
 
 

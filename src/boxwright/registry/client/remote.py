@@ -18,7 +18,7 @@ from boxwright.registry.client.endpoint import RegistryEndpoint
 from boxwright.registry.client.errors import RegistryRefused, next_link
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.peers import ResponseTooLarge
-from boxwright.registry.client.session import RegistrySession, one_page, paged
+from boxwright.registry.client.session import HttpRequest, RegistrySession, one_page, paged
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -150,13 +150,11 @@ class Remote:
             return True
         endpoint, session = self._origin()
         kind = "manifests" if desc.media_type in _KNOWN else "blobs"
-        headers = {"Accept": desc.media_type} if kind == "manifests" else None
+        headers = {"Accept": desc.media_type} if kind == "manifests" else {}
         url = session.url(f"/{endpoint.repository}/{kind}/{desc.digest}")
         reply = session.request(
-            "HEAD",
-            url,
+            HttpRequest("HEAD", url, headers=headers),
             scopes=self._scopes(endpoint),
-            headers=headers,
             ok=(200, 404),
             what=f"{desc.digest} in {self.name}",
         )
@@ -182,10 +180,12 @@ class Remote:
             scopes = (*self._scopes(endpoint), scope_for(theirs.repository, "pull"))
             try:
                 reply = session.request(
-                    "POST",
-                    session.url(f"/{endpoint.repository}/blobs/uploads/", query),
+                    HttpRequest(
+                        "POST",
+                        session.url(f"/{endpoint.repository}/blobs/uploads/", query),
+                        headers={"Content-Length": "0"},
+                    ),
                     scopes=scopes,
-                    headers={"Content-Length": "0"},
                     ok=(201, 202),
                     what=f"mount of {desc.digest}",
                 )
@@ -213,9 +213,9 @@ class Remote:
             endpoint.repository,
             desc,
             self._scopes(endpoint),
-            self._config.tries,
-            self._sessions.pop(desc.digest, ""),
-            note,
+            tries=self._config.tries,
+            location=self._sessions.pop(desc.digest, ""),
+            note=note,
         ).send(body)
 
     def push_unknown(self, body: BinaryIO) -> Callable[[Descriptor], None]:
@@ -224,7 +224,7 @@ class Remote:
 
         endpoint, session = self._origin()
         unknown = Descriptor("application/octet-stream", Digest.of(b""), 0)
-        upload = BlobUpload(session, endpoint.repository, unknown, self._scopes(endpoint), 1)
+        upload = BlobUpload(session, endpoint.repository, unknown, self._scopes(endpoint), tries=1)
         upload.stream(body)
         return upload.finish
 
@@ -249,8 +249,7 @@ class Remote:
         )
         what = f"deletion of {reference.familiar}"
         session.request(
-            "DELETE",
-            url,
+            HttpRequest("DELETE", url),
             scopes=(scope_for(endpoint.repository, "pull", "delete"),),
             ok=(200, 202, 204),
             what=what,
@@ -304,10 +303,8 @@ class Remote:
     ) -> Descriptor:
         url = session.url(f"/{endpoint.repository}/manifests/{quote(target, safe=':')}")
         reply = session.request(
-            "HEAD",
-            url,
+            HttpRequest("HEAD", url, headers={"Accept": ACCEPT}),
             scopes=self._scopes(endpoint),
-            headers={"Accept": ACCEPT},
             ok=(200, 400, 401, 403, 404, 405, 501),
             what=what,
             again=again,
@@ -416,14 +413,11 @@ class Remote:
         url = session.url(f"/{endpoint.repository}/blobs/{desc.digest}")
         what = f"blob {desc.digest} of {self.reference.familiar_name}"
         return session.request(
-            "GET",
-            url,
+            HttpRequest("GET", url, headers=_range(first, last), flows=True),
             scopes=self._scopes(endpoint),
-            headers=_range(first, last),
             ok=(200, 206),
             what=what,
             again=again,
-            flows=True,
         )
 
     def _foreign(self, desc: Descriptor, first: int, last: int | None) -> Reply | None:
@@ -457,11 +451,8 @@ class Remote:
             else f"push of {self.reference.familiar_name}@{target}"
         )
         reply = session.request(
-            "PUT",
-            url,
+            HttpRequest("PUT", url, headers=headers, body=raw),
             scopes=self._scopes(endpoint),
-            headers=headers,
-            body=raw,
             ok=(200, 201, 202),
             what=what,
         )
@@ -541,11 +532,8 @@ class Remote:
         headers = {"Content-Type": mt.OCI_INDEX, **({"If-Match": known[0]} if known and known[0] else {})}
         url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(subject)}")
         session.request(
-            "PUT",
-            url,
+            HttpRequest("PUT", url, headers=headers, body=raw),
             scopes=self._scopes(endpoint),
-            headers=headers,
-            body=raw,
             ok=(200, 201, 202),
             what=f"referrers of {subject}",
         ).release()

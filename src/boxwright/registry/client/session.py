@@ -1,4 +1,4 @@
-"""A conversation with one host: which scheme it speaks, who we are, redirects, and trying again."""
+"""A conversation with one host: which scheme it speaks, our account, redirects, and trying again."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from boxwright.registry.client.errors import (
     next_link,
     retry_after,
 )
-from boxwright.registry.client.http import Http, Reply
+from boxwright.registry.client.http import Http, Reply, Timeouts
 from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable, Tls, UntrustedPeer
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, field
 
 _MOST_REDIRECTS = 6
 _SPOKEN = (200, 403, 404, 405)  # of a question that only seeks a challenge
@@ -40,15 +40,16 @@ class RedirectRefused(Denied):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One request as its caller means it; `body` may be a callable that gives a fresh one."""
+class HttpRequest:
+    """One request as its caller means it. `body` is bytes, a stream or a callable that gives a fresh body; `patience` is
+    how many seconds the peer may be silent (0 = the configured time); `flows` says that the answer may be large."""
 
     method: str
     url: str
-    headers: Mapping[str, str]
-    body: Any
-    patience: float
-    flows: bool
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    patience: float = 0
+    flows: bool = False
 
 
 class RegistrySession:
@@ -101,13 +102,15 @@ class RegistrySession:
                 "GET",
                 f"https://{path}",
                 tls=Tls(verify=False, client=self.host.tls.client),
-                connect=self.host.dial_timeout,
+                timeouts=Timeouts(connect=self.host.dial_timeout),
             ).close()
             return "https"
         except NotTls:
             return "http"
-        except PeerUnreachable:  # nobody on 443, or a server that hangs up on a TLS greeting
-            self._http.send("GET", f"http://{path}", connect=self.host.dial_timeout).close()
+        except PeerUnreachable:  # no server on 443, or one that hangs up on a TLS greeting
+            self._http.send(
+                "GET", f"http://{path}", timeouts=Timeouts(connect=self.host.dial_timeout)
+            ).close()
             return "http"
 
     def _speaks_plainly(self) -> bool:
@@ -119,7 +122,9 @@ class RegistrySession:
             return False
         try:
             reply = self._http.send(
-                "GET", f"http://{self.host.name}{self.host.root}/", connect=self.host.dial_timeout
+                "GET",
+                f"http://{self.host.name}{self.host.root}/",
+                timeouts=Timeouts(connect=self.host.dial_timeout),
             )
         except NobodyThere:
             raise
@@ -137,29 +142,22 @@ class RegistrySession:
 
     def request(
         self,
-        method: str,
-        url: str,
+        request: HttpRequest,
         *,
         scopes: Sequence[str] = (),
-        headers: Mapping[str, str] | None = None,
-        body: Any = None,
         what: str,
         ok: Sequence[int] = (200,),
         again: bool = True,
-        patience: float = 0,
-        flows: bool = False,
     ) -> Reply:
-        """Send until one of the `ok` statuses comes back. `body` is bytes or a callable that gives a fresh body.
+        """Send until one of the `ok` statuses comes back; `again` says whether a failure may be tried again.
 
-        `again` says whether a failure may be tried again; `patience` is how many seconds the peer may be silent
-        (0 = the configured time); `flows` that the answer may be large. Raises what `wire.error_from` says, PeerUnreachable, and
+        Raises what `errors.error_from` says, PeerUnreachable, and
         what authentication raises.
         """
         tries = self._config.tries if again else 1
         for attempt in range(1, tries + 1):
             try:
-                wanted = _Wanted(method, url, headers or {}, body, patience, flows)
-                reply = self._authorized(wanted, scopes)
+                reply = self._authorized(request, scopes)
             except (UntrustedPeer, NotTls):
                 raise
             except PeerUnreachable as error:
@@ -177,12 +175,14 @@ class RegistrySession:
         raise AssertionError("unreachable")
 
     def introduce(self, scopes: Sequence[str]) -> None:
-        """Before a question that everybody may ask, and that is answered as to who asks: lists are shorter for nobody in
-        particular, and a registry that answers asks for no account. It costs nothing where nobody logged in. Raises
+        """Before a question that needs no account but whose answer depends on it: lists are shorter for anonymous
+        clients, and a registry that answers asks for no account. It costs nothing where no account is known. Raises
         what authentication raises."""
         if self.auth.can_introduce:
             url = self.url("/")
-            self.request("GET", url, scopes=scopes, what=f"access to {self.host.name}", ok=_SPOKEN).release()
+            self.request(
+                HttpRequest("GET", url), scopes=scopes, what=f"access to {self.host.name}", ok=_SPOKEN
+            ).release()
 
     def document(
         self,
@@ -201,7 +201,9 @@ class RegistrySession:
         """
         tries = self._config.tries if again else 1
         for attempt in range(1, tries + 1):
-            reply = self.request("GET", url, scopes=scopes, headers=headers, what=what, ok=ok, again=again)
+            reply = self.request(
+                HttpRequest("GET", url, headers=headers or {}), scopes=scopes, what=what, ok=ok, again=again
+            )
             try:
                 return reply, reply.read_all(limit)
             except PeerUnreachable:
@@ -215,7 +217,7 @@ class RegistrySession:
         """Wait before trying again."""
         pause(self._config, attempt)
 
-    def _authorized(self, wanted: _Wanted, scopes: Sequence[str]) -> Reply:
+    def _authorized(self, wanted: HttpRequest, scopes: Sequence[str]) -> Reply:
         sent = ""
         reply = None
         for _ in range(
@@ -237,7 +239,7 @@ class RegistrySession:
         assert reply is not None
         return reply
 
-    def _follow(self, wanted: _Wanted, access: Mapping[str, str]) -> Reply:
+    def _follow(self, wanted: HttpRequest, access: Mapping[str, str]) -> Reply:
         """One request and the redirects of its answer. Credentials stay on the host that they were meant for."""
         headers, url, method = {**wanted.headers, **access}, wanted.url, wanted.method
         own = urlsplit(self.origin)
@@ -255,8 +257,7 @@ class RegistrySession:
                 headers={**extra, **headers},
                 body=content,
                 tls=tls,
-                patience=wanted.patience,
-                connect=self.host.dial_timeout,
+                timeouts=Timeouts(connect=self.host.dial_timeout, silence=wanted.patience),
                 flows=wanted.flows,
             )
             target = reply.header("Location")

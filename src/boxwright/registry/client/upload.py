@@ -22,7 +22,7 @@ from boxwright.files.disk import disk_errors
 from boxwright.files.locks import Lock
 from boxwright.registry.client.errors import RateLimited, RegistryRefused, UnknownToRegistry
 from boxwright.registry.client.http import Reply
-from boxwright.registry.client.session import RedirectRefused, RegistrySession
+from boxwright.registry.client.session import HttpRequest, RedirectRefused, RegistrySession
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.values import dataclass, field
 
@@ -74,15 +74,11 @@ class BlobUpload:
         """Send a body whose size and digest are not known yet; `close` says them. Not tried again."""
         self.location = self.location or self._begin()
         reply = self.session.request(
-            "PATCH",
-            self.location,
+            HttpRequest("PATCH", self.location, headers=_OCTETS, body=body, patience=_PATIENCE),
             scopes=self.scopes,
-            headers=_OCTETS,
-            body=body,
             ok=(202, 204),
             what=self._what,
             again=False,
-            patience=_PATIENCE,
         )
         self.location = self._located(reply)
 
@@ -181,7 +177,10 @@ class BlobUpload:
     def _begin(self) -> str:
         url = self.session.url(f"/{self.repository}/blobs/uploads/")
         reply = self.session.request(
-            "POST", url, scopes=self.scopes, headers={"Content-Length": "0"}, ok=(202,), what=self._what
+            HttpRequest("POST", url, headers={"Content-Length": "0"}),
+            scopes=self.scopes,
+            ok=(202,),
+            what=self._what,
         )
         named = reply.header("Docker-Upload-UUID")
         self.location = ""
@@ -210,15 +209,11 @@ class BlobUpload:
             return body
 
         reply = self.session.request(
-            "PATCH",
-            self.location,
+            HttpRequest("PATCH", self.location, headers=headers, body=fresh, patience=_PATIENCE),
             scopes=self.scopes,
-            headers=headers,
-            body=fresh,
             ok=(201, 202, 204),
             what=self._what,
             again=False,
-            patience=_PATIENCE,
         )
         self.location = self._located(reply)
 
@@ -226,15 +221,11 @@ class BlobUpload:
         url = self.location + ("&" if "?" in self.location else "?") + f"digest={self.desc.digest}"
         headers = {**_OCTETS, "Content-Length": str(len(data))}
         reply = self.session.request(
-            "PUT",
-            url,
+            HttpRequest("PUT", url, headers=headers, body=data, patience=_PATIENCE),
             scopes=self.scopes,
-            headers=headers,
-            body=data,
             ok=(201, 204),
             what=self._what,
             again=False,
-            patience=_PATIENCE,
         )
         stored = reply.header("Docker-Content-Digest")
         reply.release()
@@ -247,7 +238,11 @@ class BlobUpload:
         """How many bytes the registry has; 0 when it cannot say."""
         try:
             reply = self.session.request(
-                "GET", self.location, scopes=self.scopes, ok=(204, 202, 200), what=self._what, again=False
+                HttpRequest("GET", self.location),
+                scopes=self.scopes,
+                ok=(204, 202, 200),
+                what=self._what,
+                again=False,
             )
         except RateLimited:
             raise

@@ -121,7 +121,7 @@ class RegistryConfig:
     sparse: bool = True
     sparse_images: bool = False
     base_url: str = ""  # how clients reach us when a proxy is in front
-    trusted_proxies: tuple[Network, ...] = ()  # who is believed about X-Forwarded-For
+    trusted_proxies: tuple[Network, ...] = ()  # proxies that are believed about X-Forwarded-For
     access_log: str = ""  # a file, or - for standard error
     metrics: bool = True
     auth: Auth | None = None
@@ -181,7 +181,7 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
 
 
 def absolute(path: Path) -> Path:
-    """Whatever the working directory of those who are told of it."""
+    """The same path for processes with another working directory."""
     return Path(os.path.abspath(path))
 
 
@@ -213,15 +213,15 @@ def _auth(t: _Table, top: _Table) -> Auth | None:
             f"{t.place}: htpasswd is missing", hint="name the file that `boxwright registry user add` writes"
         )
     auth = Auth(
-        htpasswd,
-        frozenset(t.texts("admins")),
-        members,
-        t.texts("anonymous"),
-        t.texts("private"),
-        rules,
-        t.text("service", "boxwright-registry"),
-        t.seconds("token-ttl", 300),
-        t.choice("challenge", ("bearer", "basic")),
+        htpasswd=htpasswd,
+        admins=frozenset(t.texts("admins")),
+        organisations=members,
+        anonymous=t.texts("anonymous"),
+        private=t.texts("private"),
+        rules=rules,
+        service=t.text("service", "boxwright-registry"),
+        token_ttl=t.seconds("token-ttl", 300),
+        challenge=t.choice("challenge", ("bearer", "basic")),
     )
     t.end()
     return auth
@@ -250,10 +250,10 @@ def _housekeeping(t: _Table) -> Housekeeping:
 def _retention(t: _Table) -> Retention:
     made = Retention(
         t.need("repository"),
-        t.number("keep-tags", 0),
-        t.texts("tags", ("*",)),
-        t.seconds("untagged-after", 0),
-        t.seconds("not-pulled-for", 0),
+        keep_tags=t.number("keep-tags", 0),
+        tags=t.texts("tags", ("*",)),
+        untagged_after=t.seconds("untagged-after", 0),
+        not_pulled_for=t.seconds("not-pulled-for", 0),
     )
     t.end()
     return made
@@ -273,13 +273,13 @@ def _build(t: _Table) -> dict[str, Any]:
 def _limits(t: _Table) -> RequestLimits:
     d = RequestLimits()
     made = RequestLimits(
-        float(t.take("rate", (int, float), "a number", d.rate)),
-        t.number("burst", d.burst),
-        t.size("max-blob"),
-        t.seconds("header-timeout", d.header_timeout),
-        t.seconds("body-timeout", d.body_timeout),
-        t.number("connections", d.connections),
-        t.seconds("grace", d.grace),
+        rate=float(t.take("rate", (int, float), "a number", d.rate)),
+        burst=t.number("burst", d.burst),
+        max_blob=t.size("max-blob"),
+        header_timeout=t.seconds("header-timeout", d.header_timeout),
+        body_timeout=t.seconds("body-timeout", d.body_timeout),
+        connections=t.number("connections", d.connections),
+        grace=t.seconds("grace", d.grace),
     )
     t.end()
     return made

@@ -10,10 +10,10 @@ _MOST_HOPS = 50
 
 
 def client_address(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
-    """The client's address. `peer` is who connected, `forwarded` the values of ``X-Forwarded-For``.
+    """The client's address. `peer` is the address that connected, `forwarded` the values of ``X-Forwarded-For``.
 
-    A proxy appends who connected to it, so the list is read from its end, and believed as long as the one who says so
-    is trusted. What a client wrote before is never reached.
+    A proxy appends the address that connected to it, so the list is read from its end, and believed as long as the
+    proxy that wrote the entry is trusted. What a client wrote before is never reached.
     """
     if not _within(peer, trusted):
         return peer

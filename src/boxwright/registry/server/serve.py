@@ -158,7 +158,7 @@ async def serve_until(
 
 
 async def _kept_up(task: Callable[[Service], Awaitable[None]], service: Service) -> None:
-    """A task that fails is told of, and begins anew: who serves on without it would never notice."""
+    """A task that fails is logged and begins anew: a worker that serves on without it would never notice."""
     me = asyncio.current_task()
     while me is not None and not me.cancelling():
         try:
@@ -225,7 +225,7 @@ class WorkerSupervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            # Who outlived the supervisor would hold the address, and nobody would end it.
+            # A worker that outlived the supervisor would hold the address, and no process would end it.
             syscalls.libc("prctl", _PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(code)

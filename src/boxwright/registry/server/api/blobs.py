@@ -37,13 +37,13 @@ from boxwright.spec.digest import Digest
 _BATCH = 1 << 20  # bytes hashed and written by one call in the pool
 _TURN = (
     1 << 20
-)  # bytes sent before somebody else may be served; much more, and client and server take turns on one CPU
+)  # bytes sent before another request may be served; much more, and client and server take turns on one CPU
 _STRIDE = 32 << 20  # bytes after which an upload asks again whether its namespace may hold more
 _YOUNG = 600  # seconds; less than any sensible grace of the collector
 
 
 class _BlobFile(web.FileResponse):
-    """A file that may be sent ahead of the server's own turn, by who wants to know how long that takes."""
+    """A file that may be sent ahead of the server's own turn, by the access log, which wants to know how long that takes."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         return None if self.prepared else await super().prepare(request)
@@ -88,7 +88,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     if wanted is not None:
         check_range(wanted, size)
     if request.method == "HEAD" and wanted is None:
-        # Who asks wants to leave this blob out of a push: it must live until the manifest comes.
+        # The client wants to leave this blob out of a push: it must live until the manifest comes.
         if not service.read_only and not await service.run(
             service.catalog.touch_blob, route.name, str(digest), time.time() - _YOUNG
         ):
@@ -101,7 +101,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
 
 
 async def delete(service: Service, request: web.BaseRequest, route: Route) -> web.StreamResponse:
-    """end-10. The repository lets go; the collector frees the bytes when nobody holds them."""
+    """end-10. The repository lets go; the collector frees the bytes when no repository holds them."""
     service.access.check(request, route.name, "delete")
     digest = check_digest(route.reference)
     if not await service.run(service.catalog.remove_blob, route.name, str(digest)):
@@ -346,7 +346,7 @@ async def _receive(
         else:
             await _parsed(service, request, sink, held, most)
     except (NoSpace, QuotaExceeded):
-        sink.give_up(upload.size)  # else nobody could even cancel it: that needs some space in the catalog
+        sink.give_up(upload.size)  # else it could not even be cancelled: that needs some space in the catalog
         raise
     finally:
         if sink.size != upload.size:

@@ -19,7 +19,7 @@ from boxwright.registry.server.errors import BodyTimeout, SizeWrong
 
 LEAST = 1 << 20  # bytes still to come that are worth a connection of their own: it ends with the request
 _PIECE = 1 << 20  # bytes read, hashed and written at once
-_TURN = 32 << 20  # bytes after which the thread serves somebody else
+_TURN = 32 << 20  # bytes after which the thread serves another upload
 _IDLE = 0.02  # seconds for which a thread waits for more
 TAKEN = web.RequestKey("taken", bool)  # on a request: its connection cannot be used again
 

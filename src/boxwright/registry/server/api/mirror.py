@@ -1,7 +1,7 @@
 """Pull-through: repositories of another registry, fetched when they are first asked for.
 
 A tag is believed for a while, then asked for again; when the upstream does not answer, what is here is served and
-said to be stale. A blob is fetched once however many ask: whoever is first opens its upload, the others read along
+said to be stale. A blob is fetched once however many ask: the first request opens its upload, the others read along
 from the growing file, in this worker or another one. The last piece is held back until the digest was checked.
 """
 
@@ -85,7 +85,7 @@ class UpstreamSource:
                     ).decode()
                 }
             insecure = (self.domain,) if self.upstream.url.startswith("http://") else ()
-            # A home of its own: what the server's user has logged in to is nobody else's business.
+            # A home of its own: the accounts that the server's user has logged in to are not the registry's to use.
             self._client = RegistryClient(
                 ClientConfig(
                     self._home,
@@ -109,12 +109,18 @@ class UpstreamSource:
 class Flight:
     """A blob on its way in: how much of its file can be read, and how it ended."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, digest: Digest, size: int) -> None:
+        self.digest = digest
         self.size = size
         self.there = 0
         self.done = False
         self.error: BoxwrightError | None = None
         self.moved = asyncio.Event()
+
+    @property
+    def upload(self) -> str:
+        """The upload's id: of all workers, one can open it."""
+        return hashlib.sha256(str(self.digest).encode()).hexdigest()[:32]
 
     def move(self, there: int, *, done: bool = False, error: BoxwrightError | None = None) -> None:
         """From the loop."""
@@ -280,8 +286,8 @@ class Mirror:
             return None
         flight = self._flights.get(str(digest))
         if flight is None:
-            flight = self._flights[str(digest)] = Flight(size)
-            task = asyncio.ensure_future(self._bring(service, source, route.name, path, digest, flight))
+            flight = self._flights[str(digest)] = Flight(digest, size)
+            task = asyncio.ensure_future(self._bring(service, source, route.name, path, flight))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if "Range" in request.headers:
@@ -291,16 +297,17 @@ class Mirror:
                 raise UpstreamFailed(f"cannot fetch {digest}: {flight.error}") from flight.error
             await service.run(service.catalog.add_blob, route.name, str(digest), size)
             return None
-        return await self._stream(service, request, route.name, digest, flight, headers)
+        return await self._stream(service, request, route.name, flight, headers)
 
     def _size(self, source: UpstreamSource, path: str, digest: Digest) -> int:
         endpoint = source.client.hosts.origin(source.domain, path)
         session = source.client.session(endpoint)
         from boxwright.registry.client.auth import scope_for
+        from boxwright.registry.client.session import HttpRequest
 
         url = session.url(f"/{endpoint.repository}/blobs/{digest}")
         reply = session.request(
-            "HEAD", url, scopes=(scope_for(endpoint.repository, "pull"),), what=f"blob {digest}"
+            HttpRequest("HEAD", url), scopes=(scope_for(endpoint.repository, "pull"),), what=f"blob {digest}"
         )
         reply.release()
         if reply.length is None:
@@ -308,27 +315,20 @@ class Mirror:
         return reply.length
 
     async def _bring(
-        self, service: Service, source: UpstreamSource, name: str, path: str, digest: Digest, flight: Flight
+        self, service: Service, source: UpstreamSource, name: str, path: str, flight: Flight
     ) -> None:
-        upload = hashlib.sha256(str(digest).encode()).hexdigest()[:32]
+        digest, upload = flight.digest, flight.upload
         try:
             try:
                 writer = self._blobs.writer(upload)
             except UploadInvalid:
-                await self._follow(upload, digest, flight)  # another worker brings it
+                await self._follow(flight)  # another worker brings it
                 writer = None
             if writer is not None:
                 try:
                     if self._blobs.size(digest) != flight.size:  # else another worker was done a moment ago
                         await self._call(
-                            self._download,
-                            source,
-                            path,
-                            digest,
-                            flight,
-                            upload,
-                            writer,
-                            asyncio.get_running_loop(),
+                            self._download, source, path, flight, writer, asyncio.get_running_loop()
                         )
                 finally:
                     writer.close()
@@ -341,11 +341,11 @@ class Mirror:
         finally:
             self._flights.pop(str(digest), None)
 
-    async def _follow(self, upload: str, digest: Digest, flight: Flight) -> None:
+    async def _follow(self, flight: Flight) -> None:
         """Read along. The file's length says how much is there; that it became a blob says that it is right."""
         last = time.monotonic()
-        while self._blobs.size(digest) != flight.size:
-            there = self._blobs.uploaded(upload)
+        while self._blobs.size(flight.digest) != flight.size:
+            there = self._blobs.uploaded(flight.upload)
             if there > flight.there:
                 last = time.monotonic()
                 flight.move(min(there, flight.size - 1))
@@ -357,12 +357,11 @@ class Mirror:
         self,
         source: UpstreamSource,
         path: str,
-        digest: Digest,
         flight: Flight,
-        upload: str,
         writer: UploadWriter,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        digest = flight.digest
         there, state = 0, hashlib.new(digest.algorithm)
         with source.remote(path).open(Descriptor("application/octet-stream", digest, flight.size)) as stream:
             while data := stream.read(_PIECE):
@@ -372,23 +371,22 @@ class Mirror:
                 loop.call_soon_threadsafe(flight.move, min(there, flight.size - 1))
         if there != flight.size or state.hexdigest() != digest.hex:
             raise UpstreamFailed(f"{source.domain} sent other bytes than {digest}")
-        self._blobs.publish(upload, digest, flight.size)
+        self._blobs.publish(flight.upload, digest, flight.size)
 
     async def _stream(
         self,
         service: Service,
         request: web.BaseRequest,
         name: str,
-        digest: Digest,
         flight: Flight,
         headers: dict[str, str],
     ) -> web.StreamResponse:
+        digest = flight.digest
         while not flight.there and not flight.done:
             if flight.error is not None:
                 raise UpstreamFailed(f"cannot fetch {digest}: {flight.error}") from flight.error
             await flight.moved.wait()
-        upload = hashlib.sha256(str(digest).encode()).hexdigest()[:32]
-        fd = self._blobs.open_either(upload, digest)
+        fd = self._blobs.open_either(flight.upload, digest)
         response = web.StreamResponse(headers=headers)
         try:
             await response.prepare(request)

@@ -11,7 +11,7 @@ from aiohttp import web
 from boxwright.registry.server.api.requests import host, json_object, number, query
 from boxwright.registry.server.api.service import Extra, Service
 from boxwright.registry.server.errors import ManifestWrong, NoSpace, PageInvalid, check_name
-from boxwright.registry.server.store.blobs import only_one
+from boxwright.registry.server.store.blobs import try_exclusive_lock
 from boxwright.registry.server.store.describe import Reader, Tag
 from boxwright.registry.server.store.search import (
     FEW,
@@ -54,7 +54,7 @@ async def look_up(service: Service, repository: str) -> SearchHit:
 
 
 def _catch_up(service: Service, search: Search) -> None:
-    """With what was just pushed. Where there is more, the indexer is at it: nobody waits for all of a large registry.
+    """With what was just pushed. Where there is more, the indexer is at it: no search waits for all of a large registry.
     On a full disk the search is as good as it was."""
     if not service.read_only and 0 < search.pending() <= FEW:
         with suppress(NoSpace):
@@ -62,12 +62,12 @@ def _catch_up(service: Service, search: Search) -> None:
 
 
 async def indexer(service: Service) -> None:
-    """Runs beside the requests, in one worker at a time: describe what changed, for those who will search."""
+    """Runs beside the requests, in one worker at a time: describe what changed, for searches to come."""
     search = Search(service.catalog, service.blobs)
     while True:
         if not service.read_only and search.pending():
-            with only_one(service.config.storage / "search.lock") as alone, suppress(NoSpace):
-                while alone and await service.run(search.refresh) > 0:
+            with try_exclusive_lock(service.config.storage / "search.lock") as locked, suppress(NoSpace):
+                while locked and await service.run(search.refresh) > 0:
                     pass
         await asyncio.sleep(_PAUSE)
 
@@ -161,7 +161,7 @@ def question_of(request: web.BaseRequest, *, limit: int = 25) -> Question:
 
 
 async def star(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``PUT`` and ``DELETE /api/stars/<repo>``, for whoever may pull and has an account (if there are accounts)."""
+    """``PUT`` and ``DELETE /api/stars/<repo>``, for accounts that may pull (for every client where there are none)."""
     name = check_name(request.path.removeprefix("/api/stars/"))
     user = starrer(service, request, name)
     await look_up(service, name)
@@ -214,7 +214,7 @@ def _tag(tag: Tag) -> dict[str, Any]:
 
 
 async def describe(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``PATCH /api/repositories/<repo>`` with ``{"description": text or null}``, for whoever may push."""
+    """``PATCH /api/repositories/<repo>`` with ``{"description": text or null}``, for accounts that may push."""
     name = check_name(request.path.removeprefix("/api/repositories/"))
     service.access.check(request, name, "push")
     form = '{"description": TEXT or null}'

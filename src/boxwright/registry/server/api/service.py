@@ -16,7 +16,7 @@ from aiohttp import web
 from boxwright.registry.server.api import requests as asked
 from boxwright.registry.server.api.intake import TAKEN
 from boxwright.registry.server.auth.limits import Buckets
-from boxwright.registry.server.auth.policy import NOBODY, Principal
+from boxwright.registry.server.auth.policy import ANONYMOUS, Principal
 from boxwright.registry.server.errors import (
     BodyTimeout,
     Busy,
@@ -48,14 +48,14 @@ _BASE = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
 class Access(Protocol):
-    """Who may do what. `check` returns the principal's name, '' for nobody in particular."""
+    """Who may do what. `check` returns the principal's name, '' for an anonymous client."""
 
     async def prepare(self, service: Service, request: web.BaseRequest) -> None:
         """Before any question about a request with credentials. Raises Unauthenticated."""
         ...
 
     def principal(self, request: web.BaseRequest) -> Principal:
-        """Who asks."""
+        """The principal that a request comes from."""
         ...
 
     def check(self, request: web.BaseRequest, repository: str, action: str) -> str:
@@ -72,7 +72,7 @@ class Access(Protocol):
 
 
 class OpenAccess:
-    """Everybody may do everything: a registry on a developer's own machine."""
+    """Every client may do everything: a registry on a developer's own machine."""
 
     def check(self, request: web.BaseRequest, repository: str, action: str) -> str:
         return ""
@@ -84,7 +84,7 @@ class OpenAccess:
         return None
 
     def principal(self, request: web.BaseRequest) -> Principal:
-        return NOBODY
+        return ANONYMOUS
 
     def close(self) -> None:
         return None
@@ -109,7 +109,7 @@ class HashStates:
 
 
 class Manifests:
-    """Answers to manifest requests, valid as long as nobody changed the catalog."""
+    """Answers to manifest requests, valid as long as the catalog did not change."""
 
     def __init__(self, most: int = 64 * 1024 * 1024) -> None:
         self._answers: dict[tuple[str, str], tuple[StoredManifest, dict[str, str]]] = {}
@@ -165,7 +165,7 @@ class Service:
         )  # so that nothing short waits for them
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """A blocking call in the pool: writes of the catalog, files, hashing. Who is cancelled meanwhile waits for
+        """A blocking call in the pool: writes of the catalog, files, hashing. A handler that is cancelled meanwhile waits for
         it all the same, so that nothing is cleaned up under a thread's feet."""
         call = asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
         try:
@@ -193,11 +193,11 @@ class Service:
                 return await request.content.readany()
         except TimeoutError as error:
             raise BodyTimeout(f"no byte came for {self.config.limits.body_timeout:g} seconds") from error
-        except ConnectionError as error:  # nobody hears the answer; the access log has it
+        except ConnectionError as error:  # no client hears the answer; the access log has it
             raise SizeWrong("the client ended within the body") from error
 
     def address(self, request: web.BaseRequest) -> str:
-        """Whose request it is: who connected, or whom trusted proxies speak for."""
+        """The client's address: what connected, or what trusted proxies say connected to them."""
         peer, trusted = request.remote or "", self.config.trusted_proxies
         if not trusted:
             return peer

@@ -1,1 +1,1 @@
-"""Who asks, and what they may do."""
+"""Accounts, tokens and rights: which principal a request comes from, and what it may do."""

@@ -1,4 +1,4 @@
-"""The door: who a request comes from, whether it may pass, and what it is told when it may not."""
+"""The gate: which principal a request comes from, whether it may pass, and what it is told when it may not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from boxwright.registry.server.api import requests as asked
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.auth.logins import PasswordChecks
-from boxwright.registry.server.auth.policy import LISTS, NOBODY, Policy, Principal
+from boxwright.registry.server.auth.policy import ANONYMOUS, LISTS, Policy, Principal
 from boxwright.registry.server.auth.tokens import (
     AccessTokens,
     Signer,
@@ -54,7 +54,7 @@ class Gate:
     # --- who ---------------------------------------------------------------------------------------
 
     async def prepare(self, service: Service, request: web.BaseRequest) -> None:
-        """Find out who asks, before any handler; passwords are checked off the loop. Raises Unauthenticated."""
+        """Find out the principal, before any handler; passwords are checked off the loop. Raises Unauthenticated."""
         header = request.headers.get("Authorization")
         if not header:
             return
@@ -76,7 +76,7 @@ class Gate:
         self, service: Service, request: web.BaseRequest, name: str, password: str
     ) -> Principal | None:
         """By password or access token; None when it is wrong. A token is good as a password for its own user's name.
-        Raises TooManyRequests for somebody who guesses, Busy."""
+        Raises TooManyRequests for a client that guesses, Busy."""
         if is_token(password):
             principal = await service.run(self.by_secret, password)
             return principal if principal is not None and principal.name == name else None
@@ -84,7 +84,7 @@ class Gate:
         return Principal(name) if right else None
 
     def by_secret(self, secret: str) -> Principal | None:
-        """Who a lasting access token speaks for."""
+        """The principal that a lasting access token speaks for."""
         return self._lasting(secret, "access")
 
     def _lasting(self, secret: str, kind: str) -> Principal | None:
@@ -103,8 +103,8 @@ class Gate:
         return found.principal
 
     def principal(self, request: web.BaseRequest) -> Principal:
-        """Who asks; `NOBODY` without credentials."""
-        found: Principal = request.get(_PRINCIPAL, NOBODY)
+        """The principal of a request; `ANONYMOUS` without credentials."""
+        found: Principal = request.get(_PRINCIPAL, ANONYMOUS)
         return found
 
     async def open_session(self, service: Service, user: str, ttl: int) -> str:
@@ -115,7 +115,7 @@ class Gate:
         )
 
     async def resume(self, service: Service, request: web.BaseRequest, session: str) -> None:
-        """A session that is over makes nobody."""
+        """The request gets the session's principal; none when the session is over."""
         if _PRINCIPAL not in request:
             found = await service.run(self._lasting, session, "session")
             if found is not None:
@@ -238,8 +238,8 @@ class Gate:
         return principal, secret
 
     def _granted(self, principal: Principal, scopes: list[str]) -> list[dict[str, Any]]:
-        """Raises RepositoryNameInvalid for a scope that names no single repository: globs are for those who give rights, not for
-        those who ask."""
+        """Raises RepositoryNameInvalid for a scope that names no single repository: globs are for rights that are given, not for
+        rights that are asked for."""
         granted = []
         for text in scopes[:_MOST_SCOPES]:
             match = _SCOPE.match(text)

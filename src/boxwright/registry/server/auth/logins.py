@@ -23,13 +23,13 @@ class PasswordChecks:
 
     def __init__(self, users: Users, buckets: Buckets) -> None:
         self._users, self._buckets = users, buckets
-        # What is hashed must leave CPUs for those who pull.
+        # What is hashed must leave CPUs for pulls.
         self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), thread_name_prefix="passwords")
         self._flights: dict[bytes, asyncio.Future[bool]] = {}
         self._key = secrets.token_bytes(32)
 
     async def right(self, address: str, name: str, password: str) -> bool:
-        """Whether it is the account's password. Those who send the same at the same time share one hash: a build farm
+        """Whether it is the account's password. Requests that send the same at the same time share one hash: a build farm
         that starts is no attack. Raises TooManyRequests, Busy."""
         if self._users.known(name, password):
             return True

@@ -51,7 +51,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `name` is '' for nobody in particular.
+    """Whom a request comes from. `name` is '' for an anonymous client.
 
     `limits` are the scopes of a lasting token, None = all that the account may. `asked` is what a signed token was
     fetched for, (repository, action) by (repository, action), None = no signed token: asking again may give another.
@@ -76,7 +76,7 @@ class Principal:
         return self.asked is None or (resource, action) in self.asked or (resource, "*") in self.asked
 
 
-NOBODY = Principal()
+ANONYMOUS = Principal()
 
 
 class Policy:
@@ -90,14 +90,14 @@ class Policy:
         }
 
     def may(self, who: Principal, action: str, repository: str = "") -> bool:
-        """The one decision, whichever door a request came through.
+        """The one decision, whichever route a request came by.
 
         Of a repository: ``pull``, ``push``, ``delete``, ``star``, and ``see`` (whether lists may name it: what could
         be pulled with the same credential). Of none: ``base`` (credentials at all), the lists ``catalog`` and
         ``search``, and ``administer``.
         """
         if action == "base":
-            return who != NOBODY
+            return who != ANONYMOUS
         if action == "administer":
             return who.whole and self._is_admin(who.name)
         if action in LISTS:
@@ -113,7 +113,7 @@ class Policy:
         return frozenset(a for a in ACTIONS if self.may(who, a, repository))
 
     def _within(self, who: Principal, action: str, repository: str) -> bool:
-        """By the account, and by the limits of its token. What is open to nobody in particular no limits take away:
+        """By the account, and by the limits of its token. What is open to anonymous clients no limits take away:
         without the token it could be had as well."""
         if not self._allowed(who.name, action, repository):
             return False
@@ -145,7 +145,7 @@ class Policy:
 
     def owns(self, user: str, repository: str) -> bool:
         """Whether the repository is in a namespace of the user: the own one, or an organisation's. The root and
-        ``library/`` are nobody's but the administrators'."""
+        ``library/`` are the administrators' alone."""
         namespace, slash, _ = repository.partition("/")
         if not user or not slash or namespace == "library":
             return False

@@ -87,7 +87,7 @@ class AccessTokens:
         kind: str = "access",
         account: str = "",
     ) -> str:
-        """The new token's secret, which nobody can see again. Raises ScopeInvalid."""
+        """The new token's secret, which is not kept and cannot be shown again. Raises ScopeInvalid."""
         scopes = [s for s in scopes if parse_scope(s)]
         secret = _PREFIXES[kind] + secrets.token_urlsafe(32)
         now = time.time()
@@ -125,7 +125,7 @@ class AccessTokens:
         return found
 
     def all(self, user: str = "", kind: str = "access") -> list[TokenRow]:
-        """Tokens of a user, or everybody's, oldest first."""
+        """Tokens of a user, or of all users, oldest first."""
         rows = self._catalog.connection().execute(
             f"SELECT {_COLUMNS} FROM tokens WHERE kind = ? AND (? = '' OR user = ?) ORDER BY created",
             (kind, user, user),
@@ -153,7 +153,7 @@ class AccessTokens:
 
 
 def is_token(secret: str) -> bool:
-    """Whether it looks like a lasting token's secret: 256 random bits, which nobody guesses."""
+    """Whether it looks like a lasting token's secret: 256 random bits, which cannot be guessed."""
     return secret.startswith(tuple(_PREFIXES.values()))
 
 
@@ -222,7 +222,7 @@ class Signer:
         return token
 
     def verify(self, token: str) -> Signed | None:
-        """Who the token speaks for; None when it is not ours, was changed, or expired."""
+        """The principal that the token speaks for; None when it is not ours, was changed, or expired."""
         now = time.time()
         seen = self._seen.get(token)
         if seen is not None:

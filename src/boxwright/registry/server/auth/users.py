@@ -163,7 +163,7 @@ def cost(hash_: bytes) -> int:
 
 
 def work(stored: bytes, most: int) -> list[bytes]:
-    """What is checked for a password that turns out to be wrong: the stored hash (none, or one that nobody can read:
+    """What is checked for a password that turns out to be wrong: the stored hash (none, or one that cannot be read:
     b''), and others that bring the work to that of one hash of the cost `most`."""
     first = cost(stored)
     if not first:
@@ -176,7 +176,7 @@ def _filler(cost: int) -> bytes:
 
 
 def parse(text: bytes) -> dict[str, bytes]:
-    """``name:$2y$…`` lines; other kinds of hashes are left out, since nobody can log in with them safely."""
+    """``name:$2y$…`` lines; other kinds of hashes are left out, since a login with them is not safe."""
     found = {}
     for line in text.splitlines():
         name, colon, hash_ = line.strip().partition(b":")

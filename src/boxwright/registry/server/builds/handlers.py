@@ -69,13 +69,13 @@ async def unlink(service: Service, request: web.BaseRequest) -> web.StreamRespon
 
 
 async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by who may push."""
+    """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by an account that may push."""
     name, queue = _name(request), Queue(service.catalog)
     raw = await asked.body(service, request, _MOST_BODY)
     signature = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=")
     given = request.headers.get("X-Gitlab-Token", "") or query(request).get("secret", "")
     if signature or given:
-        # Somebody chose the secret, perhaps a short one: guesses are counted as those of passwords are.
+        # A person may have chosen the secret, perhaps a short one: guesses are counted as those of passwords are.
         key = f"secret {neighbourhood(service.address(request))} {name}"
         wait = service.buckets.take(key, *_GUESSES)
         if wait:
@@ -96,7 +96,7 @@ async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``GET``: the link and its builds; with ``?log=ID`` one log, as text. For those who may push."""
+    """``GET``: the link and its builds; with ``?log=ID`` one log, as text. For accounts that may push."""
     name, queue = _name(request), Queue(service.catalog)
     service.access.check(request, name, "push")
     wanted = query(request).get("log", "")

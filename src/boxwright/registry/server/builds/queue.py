@@ -1,7 +1,7 @@
 """Automated images: a repository linked to a Git URL and a Dockerfile, built on a webhook or on demand.
 
 The registry builds nothing itself: it runs a command (`Builder`), keeps its log, and is pushed to by it. Of all
-workers that share a storage one builds at a time, whoever holds the lock file.
+workers that share a storage one builds at a time: the one that holds the lock file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.registry.server.auth.policy import EVERYONE
 from boxwright.registry.server.builds import sources
 from boxwright.registry.server.errors import NameUnknown
-from boxwright.registry.server.store.blobs import only_one, own_directory
+from boxwright.registry.server.store.blobs import own_directory, try_exclusive_lock
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.spec.urls import public
 
@@ -153,7 +153,7 @@ class Queue:
         return self._catalog.path.with_name("build-logs") / str(build)
 
     def interrupted(self) -> None:
-        """What ran when its worker died waits again; said by whoever holds the lock."""
+        """What ran when its worker died waits again; called by the worker that holds the lock."""
         if (
             self._catalog.connection().execute("SELECT 1 FROM builds WHERE state = 'running'").fetchone()
             is None
@@ -323,8 +323,8 @@ async def worker(service: Service) -> None:
 def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Event) -> int:
     """Build everything that waits, unless another worker is at it; returns how many were built."""
     count = 0
-    with only_one(service.config.storage / "builds.lock") as alone:
-        if not alone:
+    with try_exclusive_lock(service.config.storage / "builds.lock") as locked:
+        if not locked:
             return 0
         queue.interrupted()
         while not stop.is_set() and (job := queue.take()) is not None:

@@ -34,7 +34,7 @@ _COUNTERS = {
 
 
 class Metrics:
-    """One worker's counters, and everybody's text."""
+    """One worker's counters, and the text of all workers'."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -146,7 +146,7 @@ class _Families:
 
 
 async def metrics(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``GET /metrics``, for those who may see the catalogue where there are accounts."""
+    """``GET /metrics``, for accounts that may see the catalogue, where there are accounts."""
     service.access.check(request, "", "catalog")
     if service.observer.metrics is None:
         return web.Response(status=404, text="metrics are switched off\n")

@@ -1,7 +1,7 @@
 """Events to others, as Docker's registry sends them (``application/vnd.docker.distribution.events.v1+json``).
 
 A transactional outbox: an event is a row that is written in the transaction which made it true, and goes when its
-receiver has it. So a push that was acknowledged is told, whoever dies when, perhaps twice (an event keeps its id). Pulls
+receiver has it. So a push that was acknowledged is told, whichever process dies when, perhaps twice (an event keeps its id). Pulls
 change nothing and are told without that promise: they wait in memory for up to a second. Of all workers one delivers.
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from boxwright.registry.server.auth.policy import fits
 from boxwright.registry.server.config import Webhook
 from boxwright.registry.server.events.event import Event
-from boxwright.registry.server.store.blobs import only_one
+from boxwright.registry.server.store.blobs import try_exclusive_lock
 from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Waiting:
 
 
 class Outbox:
-    """What is to be told. Writing is part of somebody's transaction."""
+    """What is to be told. Writing is part of the caller's transaction."""
 
     def __init__(self, hooks: Sequence[Webhook]) -> None:
         self._hooks = tuple(hooks)
@@ -102,8 +102,8 @@ class Sender:
         import aiohttp
 
         while True:
-            with only_one(service.config.storage / "events.lock") as alone:
-                if alone:
+            with try_exclusive_lock(service.config.storage / "events.lock") as locked:
+                if locked:
                     await service.run(_expire, service, self._patience)
                     timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
                     async with (
@@ -170,7 +170,7 @@ def _tried(service: Service, id: int, tries: int) -> None:
 
 
 async def _post(session: Any, hook: Webhook, text: str) -> tuple[bool, bool]:
-    """Whether somebody answered, and whether they took it."""
+    """Whether the receiver answered, and whether it took the event."""
     import aiohttp
 
     body = text.encode()

@@ -238,7 +238,7 @@ async def _image(service: Service, request: web.BaseRequest, name: str, referenc
 
 
 async def _builds(service: Service, request: web.BaseRequest, name: str, wanted: str) -> web.StreamResponse:
-    """How builds went, or what one said; for those who may push, as through the API."""
+    """How builds went, or what one said; for accounts that may push, as through the API."""
     service.access.check(request, name, "push")
     queue, path = Queue(service.catalog), "/r/" + quote(name)
     if wanted:
@@ -258,7 +258,7 @@ async def _builds(service: Service, request: web.BaseRequest, name: str, wanted:
 
 @page
 async def build_now(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``POST /build`` with `name`, for those who may push."""
+    """``POST /build`` with `name`, for accounts that may push."""
     name = check_name((await form(service, request, _MOST_FORM)).get("name", ""))
     who = service.access.check(request, name, "push")
     await service.run(Queue(service.catalog).ask, name, f"asked by {who or 'somebody'}")

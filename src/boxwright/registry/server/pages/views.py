@@ -10,6 +10,7 @@ from typing import Any
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.describe import Reader, Variant, config_labels
 from boxwright.spec.config import HistoryEntry, ImageConfig
+from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index, Manifest
 
 _MOST_ROWS = 500
@@ -41,11 +42,11 @@ class HistoryStep:
 
     keyword: str
     text: str
-    size: int | None
-    share: int
-    digest: str
-    media_type: str
-    created: str
+    size: int | None = None
+    share: int = 0
+    digest: str = ""
+    media_type: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +95,23 @@ def view(catalog: RegistryCatalog, reader: Reader, reference: str, platform: str
     config = reader.config(image) if isinstance(image, Manifest) else None
     about = [stored.digest, *([chosen.digest] if chosen is not None else [])]
     return ImageView(
-        stored.digest,
-        stored.media_type,
-        manifest.artifact_type,
-        chosen.size if chosen is not None else 0,
-        variants,
-        chosen,
-        config.created if config is not None else "",
-        config.author if config is not None else "",
-        tuple(steps(image, config)) if isinstance(image, Manifest) else (),
-        tuple(_facts(config)) if config is not None else (),
-        {
+        digest=stored.digest,
+        media_type=stored.media_type,
+        artifact_type=manifest.artifact_type,
+        size=chosen.size if chosen is not None else 0,
+        variants=variants,
+        chosen=chosen,
+        created=config.created if config is not None else "",
+        author=config.author if config is not None else "",
+        steps=tuple(steps(image, config)) if isinstance(image, Manifest) else (),
+        facts=tuple(_facts(config)) if config is not None else (),
+        labels={
             **(config_labels(config) if config is not None else {}),
             **(image.annotations if isinstance(image, Manifest) else {}),
             **manifest.annotations,
         },
-        tuple(_referrers(catalog, reader, manifest, dict.fromkeys(about))),
-        str(manifest.subject.digest) if manifest.subject else "",
+        referrers=tuple(_referrers(catalog, reader, manifest, dict.fromkeys(about))),
+        subject=str(manifest.subject.digest) if manifest.subject else "",
     )
 
 
@@ -119,31 +120,28 @@ def steps(manifest: Manifest, config: ImageConfig | None) -> list[HistoryStep]:
     most = max((layer.size for layer in manifest.layers), default=0) or 1
     layers = list(manifest.layers[:_MOST_ROWS])
     out = []
-    history = config.history[:_MOST_ROWS] if config is not None else ()
-    for entry in history:
+
+    def changed(keyword: str, text: str, layer: Descriptor, created: str = "") -> None:
+        out.append(
+            HistoryStep(
+                keyword=keyword,
+                text=text,
+                size=layer.size,
+                share=-(-layer.size * 100 // most),
+                digest=str(layer.digest),
+                media_type=layer.media_type,
+                created=created,
+            )
+        )
+
+    for entry in config.history[:_MOST_ROWS] if config is not None else ():
         keyword, text = instruction(entry)
         if entry.empty_layer or not layers:
-            out.append(HistoryStep(keyword, text, None, 0, "", "", entry.created))
-            continue
-        layer = layers.pop(0)
-        out.append(
-            HistoryStep(
-                keyword,
-                text,
-                layer.size,
-                -(-layer.size * 100 // most),
-                str(layer.digest),
-                layer.media_type,
-                entry.created,
-            )
-        )
+            out.append(HistoryStep(keyword=keyword, text=text, created=entry.created))
+        else:
+            changed(keyword, text, layers.pop(0), entry.created)
     for layer in layers:  # artifacts, and images whose history says less than their layers
-        title = layer.annotations.get("org.opencontainers.image.title", "")
-        out.append(
-            HistoryStep(
-                "", title, layer.size, -(-layer.size * 100 // most), str(layer.digest), layer.media_type, ""
-            )
-        )
+        changed("", layer.annotations.get("org.opencontainers.image.title", ""), layer)
     return out
 
 

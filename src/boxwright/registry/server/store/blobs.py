@@ -1,13 +1,13 @@
-"""Where a registry keeps things: blobs that never change, and a catalog in which every change is a transaction.
+"""Blobs in files: they never change. The catalog beside them (`store.catalog`) says which repository holds which.
 
 Several worker processes share one storage and keep nothing of their own, so any request may go to any of them.
 
     STORAGE/registry.db              the catalog (SQLite)
-    STORAGE/blobs/sha256/ab/<hex>    verified content, which nobody opens for writing
+    STORAGE/blobs/sha256/ab/<hex>    verified content, which no process opens for writing
     STORAGE/uploads/<id>             bytes on their way in
     STORAGE/trash/                   what the collector took away
 
-All of it is the server's own (0700, 0600): who may read what is for the registry to say.
+All of it is the server's own (0700, 0600): what a client may read is for the registry to say.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class BlobStorage(Protocol):
         ...
 
     def digest_of(self, upload: str, size: int, algorithm: str) -> str:
-        """Hash what is there (hex)."""
+        """Hash the bytes that arrived so far (hex)."""
         ...
 
     def publish(self, upload: str, digest: Digest, size: int) -> None:
@@ -172,12 +172,12 @@ class FileUpload:
         self._sent = self._reserved = offset
 
     def _leave_room(self, more: int) -> None:
-        """The last of a disk is for the catalog: without it nobody could delete anything."""
+        """The last of a disk is for the catalog: without it no client could delete anything."""
         if not _room(os.fstatvfs(self._fd), more):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _reserve(self) -> None:
-        """Blocks in one stretch for what was announced, a part at a time: whoever announces may lie."""
+        """Blocks in one stretch for what was announced, a part at a time: the client may lie."""
         length = min(self._expected - self._reserved, _RESERVE)
         if length < _WRITEBACK:
             return
@@ -273,7 +273,7 @@ class FileBlobs:
             fd = os.open(source, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 there = os.fstat(fd).st_size
-                if there < size:  # somebody cancelled it: what would be stored is not what was checked
+                if there < size:  # another request cancelled it: what would be stored is not what was checked
                     raise UploadUnknown("the blob upload was cancelled meanwhile")
                 if there > size:
                     os.ftruncate(fd, size)
@@ -355,14 +355,14 @@ class FileBlobs:
 
 def own_directory(path: Path) -> None:
     """A directory of the storage, made when it is new. What older versions left open to others is closed; a storage
-    that somebody else made (a mount, a directory with other things in it) is left as it is."""
+    that was not made here (a mount, a directory with other things in it) is left as it is."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
     keep_private(path)
 
 
 def keep_private(path: Path) -> None:
-    """Nobody but the owner. What is not ours, or cannot be changed, stays."""
+    """Closed to all but the owner. What is not ours, or cannot be changed, stays."""
     with suppress(OSError):
         mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
         if mode & 0o077:
@@ -370,8 +370,8 @@ def keep_private(path: Path) -> None:
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[bool]:
-    """Of all workers, one gets True and keeps it until the end of the block, or its own."""
+def try_exclusive_lock(path: Path) -> Iterator[bool]:
+    """An exclusive lock, tried once: of all workers one gets True and keeps it until the end of the block, or its own."""
     try:
         lock = Lock.at(locks.REGISTRY_TASK, path, wait=False)
     except BlockingIOError:

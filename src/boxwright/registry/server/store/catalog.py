@@ -62,7 +62,9 @@ class ManifestRow:
     needed: tuple[str, ...] = ()  # which of them must be in the repository
 
 
-Also = Callable[[sqlite3.Connection], None]  # what somebody else writes in the same transaction
+Also = Callable[
+    [sqlite3.Connection], None
+]  # what another part of the registry writes in the same transaction
 
 
 def _nothing(sql: sqlite3.Connection) -> None:
@@ -109,7 +111,7 @@ class RegistryCatalog:
                 raise
 
     def version(self) -> tuple[int, int]:
-        """Changes whenever somebody committed; for caches.
+        """Changes with every commit of any process; for caches.
 
         A stamp in shared memory, which costs nothing to read and every writer sets to something new after its
         commit. Should a writer die in between, SQLite's own counter tells within half a second.
@@ -195,7 +197,7 @@ class RegistryCatalog:
                 sql.execute("DELETE FROM uploads WHERE id = ?", (upload,))
 
     def touch_blob(self, repository: str, digest: str, before: float) -> bool:
-        """Somebody was told that the blob is here, and may rely on it: make it young again if it was added before
+        """A client was told that the blob is here, and may rely on it: make it young again if it was added before
         that time. False when it is gone."""
         row = (
             self.connection()
@@ -365,7 +367,7 @@ class RegistryCatalog:
 
     @staticmethod
     def drop_manifest(sql: sqlite3.Connection, repository: int, digest: str) -> bool:
-        """The same within somebody's transaction."""
+        """The same within the caller's transaction."""
         if not sql.execute(
             "DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest)
         ).rowcount:

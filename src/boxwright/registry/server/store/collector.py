@@ -1,9 +1,9 @@
 """The collector: unreferenced blobs, stale uploads and what retention rules let go, while pushes go on.
 
 Why no push can lose anything. Bytes are taken away only within a write transaction of the catalog that saw no
-repository hold them; whoever records that one does (`RegistryCatalog.add_blob`) makes sure of the bytes within such a
+repository hold them; the process that records that one does (`RegistryCatalog.add_blob`) makes sure of the bytes within such a
 transaction too, and can still make them again from its upload. A repository lets go of a blob only when no manifest
-of it points there and nobody was told of the blob within the grace; a manifest is stored only if, in its
+of it points there and no client was told of the blob within the grace; a manifest is stored only if, in its
 transaction, the repository holds everything that it needs. The transactions are short: a hundred digests each.
 """
 
@@ -22,7 +22,7 @@ from boxwright.errors import Conflict
 from boxwright.registry.server.auth.policy import glob
 from boxwright.registry.server.config import RegistryConfig, Retention
 from boxwright.registry.server.errors import UploadInvalid
-from boxwright.registry.server.store.blobs import FileBlobs, FileUpload, only_one
+from boxwright.registry.server.store.blobs import FileBlobs, FileUpload, try_exclusive_lock
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.spec.digest import Digest
 
@@ -57,10 +57,10 @@ class Collected:
 
 
 @contextmanager
-def alone(storage: Path) -> Iterator[None]:
+def exclusive_lock(storage: Path) -> Iterator[None]:
     """One collector a storage. Raises AlreadyCollecting."""
-    with only_one(storage / "housekeeping.lock") as mine:
-        if not mine:
+    with try_exclusive_lock(storage / "housekeeping.lock") as locked:
+        if not locked:
             raise AlreadyCollecting(
                 "another process is collecting garbage in this storage", hint="try again when it is done"
             )
@@ -85,7 +85,7 @@ class RegistryCollector:
 
     def run(self) -> Collected:
         """Everything, in the order in which one thing frees the next. Raises AlreadyCollecting."""
-        with alone(self._blobs.root):
+        with exclusive_lock(self._blobs.root):
             for rule in self._retention:
                 self._retain(rule)
             self._let_go()

@@ -1,6 +1,6 @@
 """What a repository or an image says of itself, read from its manifests and configs for people and for search.
 
-Everything here was pushed by somebody: it is read with limits, and what makes no sense is left out.
+Everything here was pushed by a client: it is read with limits, and what makes no sense is left out.
 """
 
 from __future__ import annotations

@@ -55,14 +55,14 @@ def examine(
             detail=[{"digest": str(d)} for d in missing[:20]],
         )
     return ManifestRow(
-        str(digest),
-        manifest.media_type,
-        content,
-        str(manifest.subject.digest) if manifest.subject else None,
-        artifact,
-        dict(manifest.annotations),
-        tuple(dict.fromkeys(str(d.digest) for d in manifest.references())),
-        tuple(dict.fromkeys(str(d) for d in needed)),
+        digest=str(digest),
+        media_type=manifest.media_type,
+        content=content,
+        subject=str(manifest.subject.digest) if manifest.subject else None,
+        artifact_type=artifact,
+        annotations=dict(manifest.annotations),
+        links=tuple(dict.fromkeys(str(d.digest) for d in manifest.references())),
+        needed=tuple(dict.fromkeys(str(d) for d in needed)),
     )
 
 

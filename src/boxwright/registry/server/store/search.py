@@ -1,7 +1,7 @@
 """Search over names, descriptions, labels and platforms, and stars.
 
 What is searched lives beside the catalog, in the same database. Triggers note every repository that changed, in
-the transaction that changed it; whoever searches next describes those anew. So nothing is lost, whoever pushed,
+the transaction that changed it; the next search describes those anew. So nothing is lost, whichever process pushed,
 deleted or collected, and a push does not wait for it.
 """
 
@@ -58,7 +58,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """A page of hits. `total` counts all that the asker may see; it is a lower bound unless `exact`."""
+    """A page of hits. `total` counts all that the principal may see; it is a lower bound unless `exact`."""
 
     hits: tuple[SearchHit, ...]
     total: int
@@ -78,7 +78,7 @@ class Question:
 
     @classmethod
     def of(cls, text: str, **more: Any) -> Question:
-        """From what somebody typed."""
+        """From what a user typed."""
         return cls(tuple(dict.fromkeys(text.lower()[:300].split()[:_MOST_WORDS])), **more)
 
 
@@ -335,8 +335,17 @@ def is_official(name: str) -> bool:
 
 
 def _hit(row: tuple[Any, ...]) -> SearchHit:
+    name, title, description, official, automated, stars, pulls, platforms, updated = row  # as in _COLUMNS
     return SearchHit(
-        row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], tuple(row[7].split()), row[8]
+        name=name,
+        title=title,
+        description=description,
+        official=bool(official),
+        automated=bool(automated),
+        stars=stars,
+        pulls=pulls,
+        platforms=tuple(platforms.split()),
+        updated=updated,
     )
 
 
