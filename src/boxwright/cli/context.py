@@ -6,7 +6,7 @@ import os
 import sys
 from functools import cached_property
 
-from boxwright.cli.printable import STYLES, printable
+from boxwright.cli.printable import printable, styled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Context:
         return self.stderr_is_tty and os.environ.get("TERM") != "dumb"
 
     def paint(self, text: str, style: str) -> str:
-        """The text in a style (red, green, yellow, cyan, bold, faint) if colours are allowed."""
-        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.color else text
+        """The text in a style (red, green, yellow, cyan, bold, faint) if colours are allowed; for `err` and `shown`."""
+        return styled(text, style) if self.color else text
 
     @cached_property
     def width(self) -> int:

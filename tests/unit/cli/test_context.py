@@ -39,7 +39,8 @@ def test_colour(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
     assert Context().color is coloured
-    assert Context().paint("x", "red") == ("\x1b[31mx\x1b[0m" if coloured else "x")
+    ctx = Context()
+    assert ctx.shown(ctx.paint("x", "red")) == ("\x1b[31mx\x1b[0m" if coloured else "x")
 
 
 def test_data_and_words_for_people_go_apart(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,8 +106,8 @@ def test_distance() -> None:
     assert closest("hist", ["history", "images"]) == ["history"]
 
 
-HOSTILE = "a\x1b]0;title\x07b\x1b[2J\rc\x9b1md\u202ee\udc9bf\x7f\n\tg 日本\u3000é👩\u200d🔧"
-HARMLESS = "a\\x1b]0;title\\x07b\\x1b[2J\\x0dc\\u009b1md\\u202ee\\x9bf\\u007f\n\tg 日本\u3000é👩\u200d🔧"
+HOSTILE = "\x1b[31m\x1b[0ma\x1b]0;title\x07b\x1b[2J\rc\x9b1md\u202ee\udc9bf\x7f\n\tg 日本\u3000é👩\u200d🔧"
+HARMLESS = "\\x1b[31m\\x1b[0ma\\x1b]0;title\\x07b\\x1b[2J\\x0dc\\u009b1md\\u202ee\\x9bf\\u007f\n\tg 日本\u3000é👩\u200d🔧"
 
 
 def test_a_terminal_obeys_no_text_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
