@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from boxwright.files import syscalls
-from support import REAL_ROOT
+from support import REAL_ROOT, newer
 from support.namespaces import NEWNET, NEWNS, isolate
 
 PATIENCE = 45.0  # seconds: whoever takes an idle bridge down waits for half a minute
@@ -215,6 +215,7 @@ _before = pytest.StashKey[tuple[Picture, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    newer.use()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background job ignores interrupts, and so would every program that a test starts and interrupts.
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -44,16 +44,21 @@ def test_a_program_that_is_interrupted_ends():
         program.kill()
 """
 
+FINDS_THE_PEERS = """
+import shutil
+def test_a_peer_that_was_fetched_is_found(): assert shutil.which("crane") == "{home}/peers/bin/crane"
+"""
+
 
 def session(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     """A session of the tests of one file, whose host's home is a directory of ours."""
     home = tmp_path / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     (tmp_path / "test_it.py").write_text(text.format(home=home))
     program = "import support.host, sys, pytest; support.host.PATIENCE = 0; sys.exit(pytest.main(sys.argv[1:], [support.host]))"
     return subprocess.run(
         [sys.executable, "-c", program, "-q", "--check-host", "--rootdir", str(tmp_path), str(tmp_path)],
-        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "HOME": str(home), "PEERS": str(home / "peers"), "PYTHONPATH": str(TESTS)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -100,6 +105,15 @@ def test_a_session_in_the_background_can_interrupt(tmp_path: Path) -> None:
         done = session(tmp_path, INTERRUPTS)
     finally:
         signal.signal(signal.SIGINT, before)
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_a_session_uses_the_peers_that_were_fetched(tmp_path: Path) -> None:
+    peers = tmp_path / "home/peers"
+    (peers / "bin").mkdir(parents=True)
+    (peers / "versions").touch()
+    (peers / "bin/crane").touch(0o755)
+    done = session(tmp_path, FINDS_THE_PEERS)
     assert "1 passed" in done.stdout, done.stdout
 
 
