@@ -3,7 +3,7 @@
     python -I -S -c "…; main()"   with the command's socket as descriptor 3; a JOB frame on it begins everything
 
 The state is ROOT/containers/<id>/state.json, written only by the supervisor while it lives; when it dies without a
-word, the next command sees that its identity is gone and cleans up (`container.reap`). SIGKILL to the supervisor
+word, the next command that lists it sees that its identity is gone and cleans up. SIGKILL to the supervisor
 leaves the container's process running until then.
 """
 
