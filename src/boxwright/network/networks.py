@@ -232,13 +232,13 @@ class Networks:
                     "invalid pool request: Pool overlaps with other one on this address space",
                     hint=f"{other.name} has {other.subnet}",
                 )
-        door = _address(gateway, block, "gateway") if gateway else next(block.hosts())
+        chosen = _address(gateway, block, "gateway") if gateway else next(block.hosts())
         if rest.get("ip_range"):
             _check_range(str(rest["ip_range"]), block)
         if bridge and any(n.bridge == bridge for n in taken):
             raise NetworkInvalid(f"another network has the bridge name {bridge}")
         bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
-        network = Network(name, identity, "bridge", str(block), str(door), bridge, **rest)
+        network = Network(name, identity, "bridge", str(block), str(chosen), bridge, **rest)
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
         return network
 

@@ -23,13 +23,10 @@ from boxwright.registry.server.errors import (
     NoSpace,
     QuotaExceeded,
     RangeInvalid,
-    Route,
     SizeWrong,
     UploadUnknown,
-    check_digest,
-    check_name,
-    check_upload,
 )
+from boxwright.registry.server.routes import Route, check_digest, check_name, check_upload
 from boxwright.registry.server.store.blobs import UploadWriter
 from boxwright.registry.server.store.catalog import UploadRow
 from boxwright.spec.digest import Digest

@@ -17,12 +17,9 @@ from boxwright.registry.server.errors import (
     ManifestUnknown,
     ManifestWrong,
     NameUnknown,
-    Route,
     TooManyTags,
-    check_digest,
-    check_tag,
-    is_digest,
 )
+from boxwright.registry.server.routes import Route, check_digest, check_tag, is_digest
 from boxwright.registry.server.store import manifests
 from boxwright.registry.server.store.catalog import ManifestRow
 from boxwright.spec import mediatypes as mt

@@ -32,13 +32,10 @@ from boxwright.registry.server.errors import (
     BlobUnknown,
     Forbidden,
     ManifestUnknown,
-    Route,
     UploadInvalid,
     UpstreamFailed,
-    check_digest,
-    check_tag,
-    is_digest,
 )
+from boxwright.registry.server.routes import Route, check_digest, check_tag, is_digest
 from boxwright.registry.server.store import manifests
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from boxwright.registry.server.api.requests import host, json_object, number, query
 from boxwright.registry.server.api.service import Extra, Service
-from boxwright.registry.server.errors import ManifestWrong, NoSpace, PageInvalid, check_name
+from boxwright.registry.server.errors import ManifestWrong, NoSpace, PageInvalid
+from boxwright.registry.server.routes import check_name
 from boxwright.registry.server.store.blobs import try_exclusive_lock
 from boxwright.registry.server.store.describe import Reader, Tag
 from boxwright.registry.server.store.search import (

@@ -24,14 +24,13 @@ from boxwright.registry.server.errors import (
     MethodUnsupported,
     ReadOnly,
     RegistryError,
-    Route,
     SizeWrong,
     TooManyRequests,
-    parse_route,
 )
 from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.events.observe import Observer
 from boxwright.registry.server.proxies import client_address, neighbourhood
+from boxwright.registry.server.routes import Route, parse_route
 from boxwright.registry.server.store.quota import Quota
 
 if TYPE_CHECKING:

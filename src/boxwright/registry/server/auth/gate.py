@@ -22,7 +22,8 @@ from boxwright.registry.server.auth.tokens import (
 )
 from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.config import Auth, RegistryConfig
-from boxwright.registry.server.errors import Forbidden, Unauthenticated, check_name
+from boxwright.registry.server.errors import Forbidden, Unauthenticated
+from boxwright.registry.server.routes import check_name
 from boxwright.spec.times import rfc3339
 
 if TYPE_CHECKING:

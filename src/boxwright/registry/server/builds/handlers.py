@@ -14,8 +14,9 @@ from boxwright.registry.server.api.requests import json_object, query, whole
 from boxwright.registry.server.api.service import Extra, Service
 from boxwright.registry.server.builds.queue import BuildLink, Queue
 from boxwright.registry.server.builds.sources import BuildSource, SourceInvalid
-from boxwright.registry.server.errors import Forbidden, ManifestWrong, TooManyRequests, check_name, check_tag
+from boxwright.registry.server.errors import Forbidden, ManifestWrong, TooManyRequests
 from boxwright.registry.server.proxies import neighbourhood
+from boxwright.registry.server.routes import check_name, check_tag
 from boxwright.registry.server.store.search import body
 from boxwright.spec.times import rfc3339
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from boxwright.registry.server.api.service import Service
-    from boxwright.registry.server.errors import Route
     from boxwright.registry.server.events.metrics import Metrics
     from boxwright.registry.server.events.webhooks import Outbox
+    from boxwright.registry.server.routes import Route
     from boxwright.registry.server.store.catalog import RegistryCatalog
 
 _SECRET = re.compile(r"(?<=[?&])(secret)=[^&]*")  # of a webhook: more people read a log than may build

@@ -19,10 +19,10 @@ from boxwright.registry.server.errors import (
     NameUnknown,
     RegistryError,
     Unauthenticated,
-    check_name,
 )
 from boxwright.registry.server.pages import look
 from boxwright.registry.server.pages.views import view
+from boxwright.registry.server.routes import check_name
 from boxwright.registry.server.store.describe import Reader
 from boxwright.registry.server.store.search import SORTS, Search
 
