@@ -70,6 +70,11 @@ class Build:
     started: float
     ended: float
 
+    @property
+    def took(self) -> float:  # used by the templates of pages/
+        """Seconds from its start to its end, or to now."""
+        return (self.ended or time.time()) - self.started if self.started else 0.0
+
 
 # The link, where to write the log, a directory for Docker's config, when to stop -> exit code, None when stopped.
 Builder = Callable[[BuildLink, Path, Path, threading.Event], int | None]
