@@ -65,9 +65,9 @@ def sparse(tmp_path: Path) -> Path:
             "holes",
         )
         with open(tmp_path / "s.tar", "rb") as tar:
-            eng.import_(tar, f"sparse:{n}")
+            eng.images.import_(tar, f"sparse:{n}")
     with open(tmp_path / "sparse.tar", "wb") as out:
-        eng.save([f"sparse:{n}" for n in range(len(SPARSE))], out)
+        eng.images.save([f"sparse:{n}" for n in range(len(SPARSE))], out)
     return tmp_path / "sparse.tar"
 
 
@@ -76,20 +76,20 @@ def ours(tmp_path: Path) -> tuple[Engine, Path, str]:
     """An engine, its archive of one image under two names, and the image ID."""
     eng = engine(tmp_path / "ours")
     image = imported(eng, "peer/app:1", "bin/tool", changes=['CMD ["/bin/tool"]', "ENV A=b", "LABEL l=m"])
-    eng.tag("peer/app:1", "peer/second:2")
+    eng.images.tag("peer/app:1", "peer/second:2")
     with open(tmp_path / "ours.tar", "wb") as out:
-        eng.save(["peer/app:1", "peer/second:2"], out)
+        eng.images.save(["peer/app:1", "peer/second:2"], out)
     return eng, tmp_path / "ours.tar", image
 
 
 def loads(path: Path, tmp_path: Path, name: str, *, image: str = "") -> list[str]:
     """What `load` says; the image is then checked through and through."""
     eng = engine(tmp_path / f"theirs-{name}")
-    (loaded,) = eng.load(path)
-    assert sound(eng.images_store, loaded.row.image_id)
+    (loaded,) = eng.images.load(path)
+    assert sound(eng.services.images_store, loaded.row.image_id)
     if image:
         assert loaded.row.image_id == image
-    shown = eng.image_inspect(loaded.row.image_id)
+    shown = eng.images.inspect(loaded.row.image_id)
     assert (
         shown["Config"]["Cmd"] == ["/bin/tool"]
         and shown["Config"]["Env"] == ["A=b"]
@@ -122,7 +122,7 @@ def test_skopeo_reads_ours(ours: tuple[Engine, Path, str], tmp_path: Path) -> No
         (tmp_path / "layout/blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text()
     )
     config = json.loads((tmp_path / "layout/blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
-    assert config["rootfs"]["diff_ids"] == eng.image_inspect("peer/app:1")["RootFS"]["Layers"]
+    assert config["rootfs"]["diff_ids"] == eng.images.inspect("peer/app:1")["RootFS"]["Layers"]
     seen = json.loads(call(skopeo, "--insecure-policy", "inspect", "--config", f"oci-archive:{archive}:1"))
     assert seen["config"]["Cmd"] == ["/bin/tool"]
 
@@ -136,9 +136,9 @@ def test_skopeo_reads_the_root(ours: tuple[Engine, Path, str], tmp_path: Path) -
         assert seen["config"]["Labels"] == {"l": "m"}
         call(skopeo, "--insecure-policy", "copy", f"oci:{eng.root}:{name}", f"oci:{tmp_path}/copied:x")
     again = engine(tmp_path / "again")
-    (loaded,) = again.load(tmp_path / "copied")
-    assert loaded.row.image_id == image and sound(again.images_store, image)
-    eng.rmi("peer/second:2")
+    (loaded,) = again.images.load(tmp_path / "copied")
+    assert loaded.row.image_id == image and sound(again.services.images_store, image)
+    eng.images.remove("peer/second:2")
     done = subprocess.run([skopeo, "inspect", f"oci:{eng.root}:peer/second:2"], capture_output=True)
     assert done.returncode != 0
 
@@ -238,10 +238,10 @@ def test_umoci(ours: tuple[Engine, Path, str], tmp_path: Path) -> None:
     (tmp_path / "bundle/rootfs/new").write_text("more")
     call(umoci, "repack", "--image", f"{layout}:3", str(tmp_path / "bundle"))
     eng = engine(tmp_path / "theirs")
-    loaded = eng.load(layout)
+    loaded = eng.images.load(layout)
     assert {item.row.image_id for item in loaded} > {image}
     for item in loaded:
-        assert sound(eng.images_store, item.row.image_id)
+        assert sound(eng.services.images_store, item.row.image_id)
 
 
 # --- docker --------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_docker_loads_ours_and_saves_it_back(
     ]
     with open(tmp_path / "theirs.tar", "rb") as stream:
         eng = engine(tmp_path / "streamed")
-        assert eng.load(stream)[0].row.image_id == image
+        assert eng.images.load(stream)[0].row.image_id == image
 
 
 def test_docker_takes_what_was_sparse(docker: list[str], sparse: Path) -> None:
@@ -299,8 +299,10 @@ def test_docker_sees_the_same_in_odd_archives(docker: list[str], tmp_path: Path,
     path.write_bytes(ODD[name] + bytes(1024))
     eng = engine(tmp_path / "ours")
     with open(path, "rb") as file:
-        layer = eng.images_store.resolve_platform(eng.import_(file, "odd:1").image_id).layers[0]
-    with LayersView([eng.layers.get(layer)]) as view:
+        layer = eng.services.images_store.resolve_platform(eng.images.import_(file, "odd:1").image_id).layers[
+            0
+        ]
+    with LayersView([eng.services.layers.get(layer)]) as view:
         ours = {node.path: (node.type, node.uid, node.size) for node in view.walk() if node.path}
     container = call(*docker, "create", call(*docker, "import", str(path)).strip(), "x").strip()
     call(*docker, "export", "-o", str(tmp_path / "theirs.tar"), container)
@@ -323,10 +325,10 @@ def test_listings_agree_with_docker(docker: list[str], ours: tuple[Engine, Path,
     ).splitlines()
     from boxwright.cli.images import image_rows
 
-    rows = [row for item in eng.images(filters={"reference": ["peer/*"]}) for row in image_rows(item)]
+    rows = [row for item in eng.images.list(filters={"reference": ["peer/*"]}) for row in image_rows(item)]
     assert sorted(f"{r['Repository']}:{r['Tag']} {r['ID']} {r['Size']()}" for r in rows) == sorted(theirs)
     history = json.loads(
         call(*docker, "history", "--no-trunc", "-H=false", "--format", "{{json .}}", "peer/app:1")
     )
-    (line,) = eng.history("peer/app:1")
+    (line,) = eng.images.history("peer/app:1")
     assert (history["ID"], history["Size"], history["Comment"]) == (line.id, str(line.size), line.comment)

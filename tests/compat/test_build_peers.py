@@ -50,7 +50,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
     corpus.provide_bases(engine, corpus.small_base())
     yield engine
-    engine.db.close()
+    engine.services.db.close()
 
 
 class Buildah:
@@ -123,7 +123,7 @@ def test_same_tree(case: dict[str, Any], engine: Engine, buildah: Buildah, tmp_p
         ours = False
     assert ours == theirs
     if ours:
-        engine.load(tmp_path / "theirs.tar")
+        engine.images.load(tmp_path / "theirs.tar")
         assert without_root(corpus.tree(engine, "case:ours")) == without_root(
             corpus.tree(engine, "case:peer")
         )

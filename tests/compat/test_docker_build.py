@@ -56,7 +56,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
-    engine.import_(
+    engine.images.import_(
         io.BytesIO(support.images.busybox_tar()), "busybox", changes=['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
     )
     yield engine
@@ -210,7 +210,7 @@ def test_same_image(
         assert "ERROR: " in said
         return
     saved = io.BytesIO()
-    engine.save([case["name"]], saved)
+    engine.images.save([case["name"]], saved)
     theirs_config, theirs_layers = opened(
         subprocess.run([*docker, "save", case["name"]], capture_output=True, check=True).stdout
     )

@@ -395,12 +395,12 @@ def test_hosts_toml_of_containerd_names_a_mirror(tmp_path: Path) -> None:
             f'server = "http://{origin.host}"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n'
         )
         engine = Engine(tmp_path / "two")
-        engine.__dict__["registry"] = RegistryClient(client_config(tmp_path))
-        (done,) = engine.pull(f"{origin.host}/team/app:1")
+        engine.services.__dict__["registry"] = RegistryClient(client_config(tmp_path))
+        (done,) = engine.images.pull(f"{origin.host}/team/app:1")
         assert done.target.digest == desc.digest and origin.log == []
-        assert [row.tags for row in engine.catalog.rows()] == [[f"{origin.host}/team/app:1"]]
-        engine.registry.close()
-        engine.db.close()
+        assert [row.tags for row in engine.services.catalog.rows()] == [[f"{origin.host}/team/app:1"]]
+        engine.services.registry.close()
+        engine.services.db.close()
 
 
 def test_docker_hub_names_come_from_its_mirror(tmp_path: Path) -> None:
@@ -484,7 +484,7 @@ def test_a_killed_pull_is_resumed_by_the_next(tmp_path: Path) -> None:
         ]
         assert asked == [f"bytes={have}-"]
     assert not part.exists()
-    assert Engine(tmp_path / "root").fsck() == []
+    assert Engine(tmp_path / "root").system.fsck() == []
 
 
 @pytest.mark.parametrize("kind", ["ours", "docker-registry"])

@@ -53,7 +53,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     yield engine
     if os.geteuid() == 0:
         corpus.leave(engine)
-    engine.db.close()
+    engine.services.db.close()
 
 
 def start(root: Path, *argv: str) -> subprocess.Popen[bytes]:
@@ -73,7 +73,7 @@ def check(engine: Engine, context: Path, dice: random.Random) -> None:
     out, error = first.communicate(timeout=120)
     assert first.returncode == 0, error
     seconds = time.monotonic() - began
-    layers = engine.images_store.resolve_platform("out").layers
+    layers = engine.services.images_store.resolve_platform("out").layers
     killed: list[int] = []
     for _ in rounds(ROUNDS):
         # Something new each time, so that there is work to be killed in.
@@ -84,27 +84,29 @@ def check(engine: Engine, context: Path, dice: random.Random) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
         killed.append(process.pid)
-        assert engine.fsck() == []
+        assert engine.system.fsck() == []
     eventually(lambda: not [group for pid in killed for group in step_cgroups(pid)])
     again = start(engine.root, *words)
     out, error = again.communicate(timeout=120)
     assert again.returncode == 0, error
     assert (
-        engine.images_store.resolve_platform("out").image_id
-        == engine.images_store.resolve(out.decode().strip()).image_id
+        engine.services.images_store.resolve_platform("out").image_id
+        == engine.services.images_store.resolve(out.decode().strip()).image_id
         or out
     )
-    assert engine.fsck() == [] and len(layers) == len(engine.images_store.resolve_platform("out").layers)
+    assert engine.system.fsck() == [] and len(layers) == len(
+        engine.services.images_store.resolve_platform("out").layers
+    )
 
 
 def nothing_left(engine: Engine) -> None:
     """The collector takes what the dead held."""
-    for name in os.listdir(engine.layers.root):  # a writer that was killed this second is left alone
+    for name in os.listdir(engine.services.layers.root):  # a writer that was killed this second is left alone
         if name.startswith(".tmp-"):
-            os.utime(engine.layers.root / name, (1, 1))
-    engine.collect()
+            os.utime(engine.services.layers.root / name, (1, 1))
+    engine.system.collect()
     assert os.listdir(engine.root / "work") == []
-    assert not [n for n in os.listdir(engine.layers.root) if n.startswith(".tmp-")]
+    assert not [n for n in os.listdir(engine.services.layers.root) if n.startswith(".tmp-")]
     with open("/proc/self/mounts") as mounts:
         assert not [line for line in mounts if f"{engine.root}/work/" in line]
 

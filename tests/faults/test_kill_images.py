@@ -63,20 +63,22 @@ def kill_within(
 
 def works(eng: Engine) -> None:
     """The store is sound, holds nothing but what its rows reach, and takes a new image."""
-    assert eng.fsck() == []
-    for image in eng.images(show_all=True):
-        assert sound(eng.images_store, image.id)
-    for name in os.listdir(eng.layers.root):  # what a writer that was killed this second leaves is left alone
+    assert eng.system.fsck() == []
+    for image in eng.images.list(all=True):
+        assert sound(eng.services.images_store, image.id)
+    for name in os.listdir(
+        eng.services.layers.root
+    ):  # what a writer that was killed this second leaves is left alone
         if name.startswith(".tmp-"):
-            os.utime(eng.layers.root / name, (1, 1))
-    eng.collect()
-    assert len(os.listdir(eng.layers.root)) == len(eng.layers.all())
+            os.utime(eng.services.layers.root / name, (1, 1))
+    eng.system.collect()
+    assert len(os.listdir(eng.services.layers.root)) == len(eng.services.layers.all())
     assert os.listdir(eng.root / "trash") == [] if (eng.root / "trash").exists() else True
     name = f"after:{time.monotonic_ns()}"
     imported(eng, name, name.replace(":", "-"))
-    eng.rmi(name)
-    assert eng.fsck() == []
-    with eng.db.read() as sql:
+    eng.images.remove(name)
+    assert eng.system.fsck() == []
+    with eng.services.db.read() as sql:
         assert sql.execute("SELECT count(*) FROM leases").fetchone() == (0,)
 
 
@@ -100,9 +102,9 @@ def test_import(tmp_path: Path, big: Path, dice: random.Random) -> None:
     for _ in rounds(ROUNDS):
         kill_within(took, eng.root, "import", str(big), "x", dice=dice)
         works(eng)
-        assert eng.images_store.resolve("keep")
+        assert eng.services.images_store.resolve("keep")
     run_time(eng.root, "import", str(big), "x")
-    assert sound(eng.images_store, "x")
+    assert sound(eng.services.images_store, "x")
 
 
 @pytest.mark.soak
@@ -121,7 +123,7 @@ def test_load(tmp_path: Path, big: Path, dice: random.Random, streamed: bool, gz
         kill_within(took, eng.root, *argv, stdin=stdin, dice=dice)
         works(eng)
     run_time(eng.root, *argv, stdin=stdin)
-    assert sound(eng.images_store, "x")
+    assert sound(eng.services.images_store, "x")
 
 
 @pytest.mark.soak
@@ -141,11 +143,11 @@ def test_removal(tmp_path: Path, dice: random.Random, verb: str) -> None:
     took = run_time(eng.root, *argv)
     for _ in rounds(ROUNDS):
         for archive in archives:
-            eng.load(io.BytesIO(archive))
+            eng.images.load(io.BytesIO(archive))
         kill_within(took, eng.root, *argv, dice=dice)
         works(eng)
         if verb == "rmi":
-            assert sound(eng.images_store, "keep")
+            assert sound(eng.services.images_store, "keep")
 
 
 def test_commands_beside_each_other(tmp_path: Path, big: Path) -> None:
@@ -172,7 +174,7 @@ def test_commands_beside_each_other(tmp_path: Path, big: Path) -> None:
             _, err = job.communicate(timeout=120)
             assert job.returncode == 0, err
         for name in ("keep", "a:1", "a:2", "x"):
-            assert sound(eng.images_store, name)
+            assert sound(eng.services.images_store, name)
         works(eng)
 
 
@@ -198,7 +200,7 @@ def small(tmp_path: Path) -> Iterator[Engine]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(where)], check=True)
     eng = engine(where / "root")
     yield eng
-    eng.db.close()
+    eng.services.db.close()
     # The threads of a copy that failed end by themselves, and their connections with the exception that they raised.
     deadline = time.monotonic() + 30
     while held := open_below(where):
@@ -216,15 +218,15 @@ def test_a_full_disk(small: Engine, tmp_path: Path, big: Path, how: str) -> None
     archive = tmp_path / "archive.tar"
     archive.write_bytes(tar_of(oci_files([big.read_bytes()], name="docker.io/library/x:latest", gz=False)))
     attempts: dict[str, Callable[[], object]] = {
-        "import": lambda: eng.import_(str(big), "x"),
-        "load": lambda: eng.load(archive),
-        "stream": lambda: eng.load(io.BytesIO(archive.read_bytes())),
+        "import": lambda: eng.images.import_(str(big), "x"),
+        "load": lambda: eng.images.load(archive),
+        "stream": lambda: eng.images.load(io.BytesIO(archive.read_bytes())),
     }
     for _ in range(3):
         with pytest.raises(DiskFull):
             attempts[how]()
         works(eng)
-    assert [image.tags for image in eng.images()] == [("keep:latest",)]
+    assert [image.tags for image in eng.images.list()] == [("keep:latest",)]
 
 
 @pytest.mark.rooted
@@ -241,8 +243,8 @@ def test_not_a_byte_left(small: Engine) -> None:
         os.close(fd)
     with pytest.raises(Unavailable):
         imported(eng, "new", *(f"f{n}" for n in range(200)))
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
     filling.unlink()
     works(eng)
     imported(eng, "new", *(f"f{n}" for n in range(200)))
-    assert sound(eng.images_store, "new")
+    assert sound(eng.services.images_store, "new")

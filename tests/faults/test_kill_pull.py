@@ -86,23 +86,23 @@ def test_what_arrived_is_kept(tmp_path: Path, seed: int) -> None:
             assert all(now[digest] >= count for digest, count in kept.items()), (now, kept)
             kept = now
             engine = Engine(root)
-            assert engine.fsck() == []
+            assert engine.system.fsck() == []
             in_the_middle += 0 < sum(kept.values()) < whole
             if child.returncode == 0:  # it was quicker: once more from nothing
-                assert sound(engine.images_store, f"{registry.host}/app:1")
-                engine.rmi(f"{registry.host}/app:1")
+                assert sound(engine.services.images_store, f"{registry.host}/app:1")
+                engine.images.remove(f"{registry.host}/app:1")
                 kept = arrived(root)
-            engine.db.close()
+            engine.services.db.close()
         assert in_the_middle
         before = len(registry.log)
         registry.hook = None
         subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL, timeout=60)
         _asked_only_for_the_rest(registry.log[before:], kept)
     engine = Engine(root)
-    assert engine.fsck() == [] and sound(engine.images_store, f"{registry.host}/app:1")
-    engine.image_prune()
+    assert engine.system.fsck() == [] and sound(engine.services.images_store, f"{registry.host}/app:1")
+    engine.images.prune()
     assert list((root / "ingest").iterdir()) == []  # nothing is left of what was killed
-    engine.db.close()
+    engine.services.db.close()
 
 
 def _asked_only_for_the_rest(log: list[Request], kept: dict[str, int]) -> None:

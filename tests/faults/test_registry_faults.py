@@ -20,7 +20,7 @@ HONEST = tuple(k for k in KINDS if k != "corrupt")
 def engine(tmp_path: Path, name: str = "root", **more: object) -> Engine:
     """An engine whose client is patient but quick."""
     made = Engine(tmp_path / name)
-    made.__dict__["registry"] = RegistryClient(
+    made.services.__dict__["registry"] = RegistryClient(
         client_config(tmp_path, backoff=0.003, longest_pause=0.05, read_timeout=5.0, **more)
     )
     return made
@@ -38,9 +38,9 @@ def test_200_pulls_end_whole_or_with_a_clear_error(tmp_path: Path) -> None:
             for turn in range(200):
                 n, tag = turn % 50, f"{proxy.host}/r{turn % 50}:1"
                 if turn >= 50 and n not in failed:
-                    ours.rmi(tag)  # so that every pull has everything to fetch
+                    ours.images.remove(tag)  # so that every pull has everything to fetch
                 try:
-                    (done,) = ours.pull(tag)
+                    (done,) = ours.images.pull(tag)
                     assert done.target.digest == images[n].manifest.descriptor.digest
                     ends["whole"] += 1
                     failed.discard(n)
@@ -55,11 +55,11 @@ def test_200_pulls_end_whole_or_with_a_clear_error(tmp_path: Path) -> None:
             assert all(proxy.met[kind] for kind in KINDS), proxy.met
             proxy.rate = 0
             for n in failed:  # whatever a failure left behind does not stand in the way
-                ours.pull(f"{proxy.host}/r{n}:1")
+                ours.images.pull(f"{proxy.host}/r{n}:1")
     assert sum(ends.values()) == 200
     assert ends["whole"] > 120, ends
-    assert ours.fsck() == []
-    ours.registry.close()
+    assert ours.system.fsck() == []
+    ours.services.registry.close()
 
 
 def test_without_corruption_every_pull_and_push_succeeds(tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_without_corruption_every_pull_and_push_succeeds(tmp_path: Path) -> None
             image = make_image({"a": noise(1_500_000, n)}, {"b": noise(20_000, 1000 + n)})
             registry.add_image(f"r{n}", "1", image)
             name = f"{proxy.host}/r{n}:1"
-            ours.pull(name)
-            ours.tag(name, f"{proxy.host}/pushed{n}:1")
-            (pushed,) = ours.push(f"{proxy.host}/pushed{n}:1")
+            ours.images.pull(name)
+            ours.images.tag(name, f"{proxy.host}/pushed{n}:1")
+            (pushed,) = ours.images.push(f"{proxy.host}/pushed{n}:1")
             assert pushed.target.digest == image.manifest.descriptor.digest
             assert registry.manifests[f"pushed{n}"]["1"][1] == image.manifest.raw
             assert set(registry.blobs[f"pushed{n}"]) == set(registry.blobs[f"r{n}"])
-    assert ours.fsck() == []
-    ours.registry.close()
+    assert ours.system.fsck() == []
+    ours.services.registry.close()
 
 
 def test_copy_through_faults_keeps_every_platform(tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_copy_through_faults_keeps_every_platform(tmp_path: Path) -> None:
         index = registry.add_manifest(
             "multi", "1", Index.compose(entries).raw, "application/vnd.oci.image.index.v1+json"
         )
-        assert ours.copy(f"{one.host}/multi:1", f"{two.host}/copied:1").digest == index.digest
+        assert ours.registry.copy(f"{one.host}/multi:1", f"{two.host}/copied:1").digest == index.digest
         assert set(other.blobs["copied"]) == set(registry.blobs["multi"])
-    ours.registry.close()
+    ours.services.registry.close()
 
 
 @pytest.mark.parametrize("kind", ["truncate", "reset", "503"])
@@ -106,10 +106,10 @@ def test_a_fault_that_never_ends_is_told(tmp_path: Path, kind: str) -> None:
     with running() as registry, faulty(registry.host, rate=1, kinds=(kind,)) as proxy:
         registry.add_image("r", "1", make_image({"a": noise(50_000)}))
         with pytest.raises(BoxwrightError) as caught:
-            ours.pull(f"{proxy.host}/r:1")
+            ours.images.pull(f"{proxy.host}/r:1")
         assert proxy.host in str(caught.value) or "sha256" in str(caught.value)
-    assert ours.images() == []
-    ours.registry.close()
+    assert ours.images.list() == []
+    ours.services.registry.close()
 
 
 def test_nothing_false_is_kept(tmp_path: Path) -> None:
@@ -128,6 +128,6 @@ def test_nothing_false_is_kept(tmp_path: Path) -> None:
         ).raw
         registry.add_manifest("r", "1", raw)
         with pytest.raises(Corrupt, match="config says"):
-            ours.pull(f"{registry.host}/r:1")
-    assert ours.images() == []
-    ours.registry.close()
+            ours.images.pull(f"{registry.host}/r:1")
+    assert ours.images.list() == []
+    ours.services.registry.close()

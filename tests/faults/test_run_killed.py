@@ -39,13 +39,13 @@ def whole(root: Root) -> None:
         for line in Path("/proc/self/mounts").read_text().splitlines()
         if f"{root.path}/containers" in line
     ]
-    with root.engine.db.read() as sql:
+    with root.engine.services.db.read() as sql:
         assert sql.execute("SELECT count(*) FROM addresses").fetchone() == (0,)
     eventually(lambda: not runtime_has(root, found))
 
 
 def runtime_has(root: Root, containers: list[Container]) -> set[str]:
-    return {c.id for c in containers} & {s.id for s in root.engine.runtime.states()}
+    return {c.id for c in containers} & {s.id for s in root.engine.services.runtime.states()}
 
 
 COMMANDS = {

@@ -67,7 +67,7 @@ def eng() -> Any:
     with tempfile.TemporaryDirectory() as where:
         eng = engine(Path(where) / "root")
         yield eng
-        eng.db.close()
+        eng.services.db.close()
 
 
 def attempt(eng: Engine, data: bytes) -> None:
@@ -75,13 +75,13 @@ def attempt(eng: Engine, data: bytes) -> None:
         if isinstance(source, Path):
             source.write_bytes(data)
         try:
-            eng.load(source)
+            eng.images.load(source)
         except BoxwrightError as error:
             assert str(error) and "\n" not in str(error)[:300]
-    for image in eng.images(show_all=True):
-        assert eng.history(image.id)
-        assert eng.image_inspect(image.id)["Id"] == image.id
-    problems = eng.fsck()
+    for image in eng.images.list(all=True):
+        assert eng.images.history(image.id)
+        assert eng.images.inspect(image.id)["Id"] == image.id
+    problems = eng.system.fsck()
     assert problems == [], problems
 
 

@@ -218,7 +218,7 @@ def test_records(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(first.ran) == 3
     with monkeypatch.context() as patch:
         patch.setattr(
-            type(engine.snapshots), "prepare", lambda *_, **__: pytest.fail("a tree for a full hit")
+            type(engine.services.snapshots), "prepare", lambda *_, **__: pytest.fail("a tree for a full hit")
         )
         again = Build(engine, text, context)
     assert (
@@ -262,7 +262,7 @@ def test_what_a_step_writes_does_not_depend_on_when_and_where(tmp_path: Path) ->
             (context / "Dockerfile").write_text(text)
             time.sleep(0.01)
             engine.build(context=context, tags=("out",))
-            seen.append([str(d) for d in engine.images_store.resolve_platform("out").layers])
+            seen.append([str(d) for d in engine.services.images_store.resolve_platform("out").layers])
             corpus.leave(engine)
         finally:
             os.umask(old)
@@ -310,10 +310,10 @@ def test_two_builds_and_a_prune_at_once(engine: Engine, tmp_path: Path) -> None:
     def prune() -> None:
         other = Engine(engine.root)
         while not stop.is_set():
-            other.image_prune()
-            other.collect()
+            other.images.prune()
+            other.system.collect()
             time.sleep(0.05)
-        other.db.close()
+        other.services.db.close()
 
     thread = threading.Thread(target=prune)
     thread.start()
@@ -323,7 +323,7 @@ def test_two_builds_and_a_prune_at_once(engine: Engine, tmp_path: Path) -> None:
     assert [process.returncode for process in builds] == [0, 0], said
     assert said[0][0] == said[1][0]
     assert Build(engine, "FROM n0\nRUN cat /count\n").said == "1\n"
-    assert not list(engine.fsck())
+    assert not list(engine.system.fsck())
 
 
 def test_the_hosts_certificates(engine: Engine, tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_the_hosts_certificates(engine: Engine, tmp_path: Path) -> None:
     assert (
         plain.ran == [] and plain.result and first.result and plain.result.image_id == first.result.image_id
     )
-    trusting.db.close()
+    trusting.services.db.close()
 
 
 def test_hosts_limits_and_networks(engine: Engine) -> None:
@@ -365,8 +365,8 @@ def test_proxies_are_seen_and_not_kept(tmp_path: Path) -> None:
     text = "FROM busybox\nRUN echo $http_proxy\n"
     assert Build(behind, text).said == "http://secret@proxy:1\n"
     assert Build(engine, text).ran == []
-    assert "secret" not in str(engine.images_store.resolve_platform("out").config)
-    behind.db.close()
+    assert "secret" not in str(engine.services.images_store.resolve_platform("out").config)
+    behind.services.db.close()
     corpus.leave(engine)
 
 

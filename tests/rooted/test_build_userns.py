@@ -83,11 +83,14 @@ def test_the_same_layers(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Non
     for userns in ("host", "auto"):
         build(engine, WRITER, userns=userns)
         found.append(
-            (corpus.entries(engine, "out", above=1), engine.images_store.resolve_platform("out").layers)
+            (
+                corpus.entries(engine, "out", above=1),
+                engine.services.images_store.resolve_platform("out").layers,
+            )
         )
     assert found[0] == found[1]
     assert any("f 4755 7:9 s" in line for lines in found[1][0] for line in lines)
-    assert not list(engine.fsck()) and os.listdir(engine.root / "work") == []
+    assert not list(engine.system.fsck()) and os.listdir(engine.root / "work") == []
 
 
 @pytest.mark.parametrize("driver", ["unpacked", "copied"])
@@ -260,7 +263,7 @@ def test_a_killed_step_leaves_nothing_mounted(engine: Engine, tmp_path: Path) ->
     process.stderr.close()
     end = time.monotonic() + 20
     while (left := _left(engine)) and time.monotonic() < end:
-        engine.builder_prune()
+        engine.builds.prune()
         time.sleep(0.1)
     assert left == [] and os.listdir(engine.root / "work") == []
     assert build(engine, "FROM busybox\nRUN --network=none echo ran\n") == "ran\n"

@@ -49,14 +49,14 @@ def _older(root: Path) -> None:
 @pytest.fixture(params=[_nothing, _forget_log, _lose_index, _older])
 def frozen(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Root]:
     with ext4_disk(tmp_path / "disk", "60M") as path, busybox_root(path / "root") as root:
-        root.engine.db.close()
+        root.engine.services.db.close()
         root.out("run", "--network", "none", "--name", "done", IMAGE, "true")
         root.out("volume", "create", "data")
         request.param(root.path)
         unmount_below(path)
         subprocess.run(["mount", "-o", "remount,ro", path], check=True)
         yield root
-        root.engine.db.close()
+        root.engine.services.db.close()
         subprocess.run(["mount", "-o", "remount,rw", path], check=True)
         root.engine = Engine(settings=root.engine.settings)
 

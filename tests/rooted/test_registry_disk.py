@@ -27,15 +27,15 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_disk(small: Path, tmp_path: Path) -> None:
     engine = Engine(small / "root")
-    engine.__dict__["registry"] = RegistryClient(client_config(tmp_path))
+    engine.services.__dict__["registry"] = RegistryClient(client_config(tmp_path))
     with running() as registry:
         registry.add_image("small", "1", make_image({"a": noise(100_000)}))
         registry.add_image("big", "1", make_image({"a": noise(200_000, 2)}, {"b": noise(9_000_000, 3)}))
-        engine.pull(f"{registry.host}/small:1")
+        engine.images.pull(f"{registry.host}/small:1")
         with pytest.raises(DiskFull) as caught:
-            engine.pull(f"{registry.host}/big:1")
+            engine.images.pull(f"{registry.host}/big:1")
         assert "No space left" in str(caught.value) and "prune" in caught.value.hint
-    assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/small:1"]]
-    assert engine.fsck() == []
-    engine.registry.close()
-    engine.db.close()
+    assert [row.tags for row in engine.services.catalog.rows()] == [[f"{registry.host}/small:1"]]
+    assert engine.system.fsck() == []
+    engine.services.registry.close()
+    engine.services.db.close()

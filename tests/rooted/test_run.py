@@ -257,14 +257,14 @@ def test_a_created_container_starts_whatever_a_power_cut_took(root: Root, lost: 
 
 
 def test_a_row_is_made_after_its_tree_and_goes_before_it(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
-    containers, snapshots = root.engine.containers, root.engine.snapshots
+    containers, snapshots = root.engine.containers, root.engine.services.snapshots
     before = sorted(os.listdir(root.path / "work"))
 
     def cut(*words: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
     def rows() -> Sequence[object]:
-        with root.engine.db.read() as sql:
+        with root.engine.services.db.read() as sql:
             return sql.execute("SELECT id FROM containers").fetchall()
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -326,8 +326,8 @@ become_subreaper()
 engine = Engine(sys.argv[1])
 containers = engine.containers
 container = containers.get("cs")
-run_detached(engine, container, ExecConfig(("sleep", "0.2")))
-with TerminalExec(engine, container, ExecConfig(("sleep", "0.2"), tty=True), (24, 80)):
+run_detached(engine.services, container, ExecConfig(("sleep", "0.2")))
+with TerminalExec(engine.services, container, ExecConfig(("sleep", "0.2"), tty=True), (24, 80)):
     pass
 containers.remove(container, force=True)
 print("gone")
@@ -358,7 +358,7 @@ manager._STOP_GRACE = 0.5
 execs._reap_later = lambda pid: None
 engine = Engine(sys.argv[1])
 container = engine.containers.get("cz")
-execs.run_detached(engine, container, execs.ExecConfig(("sleep", "100")))
+execs.run_detached(engine.services, container, execs.ExecConfig(("sleep", "100")))
 for end in (lambda: engine.containers.stop(container, seconds=0), lambda: engine.containers.kill(container), lambda: engine.containers.remove(container, force=True)):
     try:
         end()
@@ -856,7 +856,7 @@ def test_a_container_that_is_removed_while_it_is_committed(
 
     monkeypatch.setattr(module, "_paused", paused)
     with pytest.raises(NoSuchContainer, match="No such container"):
-        root.engine.commit("gone")
+        containers.commit(containers.get("gone"))
 
 
 @pytest.mark.parametrize(

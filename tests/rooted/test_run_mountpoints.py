@@ -90,7 +90,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
                 "Cmd": ["sh"],
                 **({"Volumes": {"/t/dangling": {}, "/v/w": {}}} if name == "volumes" else {}),
             }
-            root.engine.load(
+            root.engine.images.load(
                 io.BytesIO(docker_archive([([f"{name}:1"], [busybox_tar(), tar])], config=config))
             )
         yield root
@@ -111,8 +111,8 @@ def untouched(root: Root) -> None:
     """Nothing of the start's own is told of, or gets into an image."""
     assert root.out("diff", "box") == ""
     root.run("commit", "box", "made")
-    image = root.engine.images_store.resolve_platform("made", None)
-    assert root.engine.layers.get(image.layers[-1]).entries <= 1  # the top, perhaps
+    image = root.engine.services.images_store.resolve_platform("made", None)
+    assert root.engine.services.layers.get(image.layers[-1]).entries <= 1  # the top, perhaps
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -176,8 +176,8 @@ def test_a_containers_own_files(root: Root, runtime: str, image: str) -> None:
     # The image's own links are in what is made of it.
     if image == "circle:1":
         root.run("run", "--rm", "--network", "none", "--entrypoint", "true", "made")
-        view = root.engine.images_store.resolve_platform("made", None)
-        assert view.layers[:2] == root.engine.images_store.resolve_platform(image, None).layers
+        view = root.engine.services.images_store.resolve_platform("made", None)
+        assert view.layers[:2] == root.engine.services.images_store.resolve_platform(image, None).layers
 
 
 def test_what_the_program_puts_beside_a_mount_is_kept(root: Root) -> None:

@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
             ("escape", {"Cmd": ["sh", "-c", f"echo {ESCAPE}"], "Labels": {"l": ESCAPE}}),
         ):
             archive = docker_archive([([f"{name}:1"], [busybox_tar()])], config={"Cmd": ["sh"], **config})
-            root.engine.load(io.BytesIO(archive))
+            root.engine.images.load(io.BytesIO(archive))
         yield root
 
 

@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
 @pytest.fixture
 def own(root: Root, tmp_path: Path) -> Path:
     """A runtime of this test's own, which works here and can be taken away."""
-    found = root.engine.runtime
+    found = root.engine.services.runtime
     return Path(shutil.copy(found.program, tmp_path / f"{found.name}-of-ours"))
 
 
@@ -54,7 +54,7 @@ def test_started_under_one_and_used_under_another(root: Root, own: Path) -> None
     root.run("stop", "-t", "0", "running")
     for name in ("running", "stopped"):
         root.run("start", name)
-        assert root.engine.containers.get(name).state.runtime[1] == root.engine.runtime.program
+        assert root.engine.containers.get(name).state.runtime[1] == root.engine.services.runtime.program
         assert root.out("exec", name, "echo", "again") == "again"
     root.run("rm", "-f", "running", "stopped")
 
@@ -101,8 +101,10 @@ def test_a_killed_supervisor_of_an_uninstalled_runtime(root: Root, own: Path) ->
 
 def test_the_choice_by_name_is_remembered_apart(root: Root, own: Path) -> None:
     engine = Engine(settings=load({**root.environ, "BOXWRIGHT_RUNTIME": str(own)}))
-    assert engine.runtime.program == str(own)
-    assert Engine(settings=load(root.environ)).runtime.program == root.engine.runtime.program
+    assert engine.services.runtime.program == str(own)
+    assert (
+        Engine(settings=load(root.environ)).services.runtime.program == root.engine.services.runtime.program
+    )
     assert (root.path / "cache" / f"runtime-{own.name}.json").exists()
 
 
@@ -148,7 +150,7 @@ def test_a_step_for_another_cpu_says_what_is_missing(root: Root, tmp_path: Path)
     except EmulationMissing as error:
         missing = str(error)
     tar = make_tar(member("p", data=elf, mode=0o755))
-    root.engine.load(io.BytesIO(docker_archive([(["arm:1"], [tar])], architecture="arm64")))
+    root.engine.images.load(io.BytesIO(docker_archive([(["arm:1"], [tar])], architecture="arm64")))
     (tmp_path / "Dockerfile").write_text('FROM arm:1\nRUN --network=none ["/p"]\n')
     done = root.run("build", "--platform", "linux/arm64", str(tmp_path), check=1)
     assert f"failed to solve: {missing}" in done.stderr

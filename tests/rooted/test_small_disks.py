@@ -47,7 +47,7 @@ def test_every_command_that_looks_or_removes_works(small: Root) -> None:
     small.out("network", "create", "full-net")
     for name in ("one", "two"):
         small.out("create", "--network", "none", "--name", name, IMAGE, "true")
-    small.engine.db.close()
+    small.engine.services.db.close()
     for _ in range(3):
         _fill(small.path.parent)
         for words in (
@@ -78,7 +78,7 @@ def test_every_command_that_looks_or_removes_works(small: Root) -> None:
 @pytest.mark.parametrize("words", [("rm", "-f", "one"), ("system", "prune", "-af")], ids=" ".join)
 def test_room_is_made_against_one_who_takes_it(small: Root, words: tuple[str, ...]) -> None:
     small.out("create", "--network", "none", "--name", "one", IMAGE, "true")
-    small.engine.db.close()
+    small.engine.services.db.close()
     _fill(small.path.parent)
     assert small.out("ps", "-aq")
     _fill(small.path.parent)

@@ -87,12 +87,12 @@ def busybox_root(path: Path, **environ: str) -> Iterator[Root]:
     if not have_busybox():
         pytest.skip("the static busybox is not installed")
     root = Root(path, **environ)
-    root.engine.import_(io.BytesIO(busybox_tar()), IMAGE, changes=['CMD ["sh"]'])
+    root.engine.images.import_(io.BytesIO(busybox_tar()), IMAGE, changes=['CMD ["sh"]'])
     try:
         yield root
     finally:
         root.clean()
-        root.engine.snapshots.unmount_all()
+        root.engine.services.snapshots.unmount_all()
 
 
 def eventually(check: Callable[[], object], seconds: float = 10) -> None:

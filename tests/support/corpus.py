@@ -130,9 +130,9 @@ def provide_bases(engine: Engine, tar: bytes, *names: str) -> None:
         "mirror.gcr.io/busybox",
         "mirror.gcr.io/alpine",
     )
-    row = engine.import_(io.BytesIO(tar), wanted[0], changes=['CMD ["/bin/sh"]'])
+    row = engine.images.import_(io.BytesIO(tar), wanted[0], changes=['CMD ["/bin/sh"]'])
     for name in wanted[1:]:
-        engine.tag(row.target, name)
+        engine.images.tag(row.target, name)
 
 
 def entries(engine: Engine, image: str, *, above: int = 0) -> list[list[str]]:
@@ -140,8 +140,8 @@ def entries(engine: Engine, image: str, *, above: int = 0) -> list[list[str]]:
     import hashlib
 
     found = []
-    for diff_id in engine.images_store.resolve_platform(image).layers[above:]:
-        layer = engine.layers.get(diff_id)
+    for diff_id in engine.services.images_store.resolve_platform(image).layers[above:]:
+        layer = engine.services.layers.get(diff_id)
         with open_tar(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             lines = []
             for info in tar:
@@ -176,7 +176,7 @@ def tree(engine: Engine, image: str) -> dict[str, str]:
 
     out = {}
     with LayersView(
-        [engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]
+        [engine.services.layers.get(d) for d in engine.services.images_store.resolve_platform(image).layers]
     ) as view:
         for node in view.walk(""):
             content = (
@@ -190,8 +190,8 @@ def leave(engine: Engine) -> None:
     """Take down what a root with real steps has on the host: mounts, and its bridge with its rules."""
     from boxwright.network.networks import Networks
 
-    engine.snapshots.unmount_all()
-    networks = Networks(engine.root, engine.db)
+    engine.services.snapshots.unmount_all()
+    networks = Networks(engine.root, engine.services.db)
     for network in networks.list():
         networks.take_down(network)
-    engine.db.close()
+    engine.services.db.close()

@@ -37,13 +37,13 @@ def rootfs(*names: str, content: bytes = b"content\n") -> bytes:
 
 def imported(eng: Engine, name: str = "", *files: str, **options: Any) -> str:
     """Import a root file system; returns the image ID."""
-    return eng.import_(io.BytesIO(rootfs(*files)), name, **options).image_id
+    return eng.images.import_(io.BytesIO(rootfs(*files)), name, **options).image_id
 
 
 def saved(eng: Engine, *names: str, platform: str | None = None) -> bytes:
     """The archive of these images."""
     out = io.BytesIO()
-    eng.save(list(names), out, platform=platform)
+    eng.images.save(list(names), out, platform=platform)
     return out.getvalue()
 
 
@@ -165,9 +165,9 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> Path:
 
 def add_container(eng: Engine, image: str, container: str = "c" * 64, *, status: str = "") -> None:
     """A row as if a container had been made of the image."""
-    row = eng.images_store.resolve(image)
-    layers = " ".join(str(d) for d in eng.images_store.resolved(row).layers)
-    with eng.db.write() as sql:
+    row = eng.services.images_store.resolve(image)
+    layers = " ".join(str(d) for d in eng.services.images_store.resolved(row).layers)
+    with eng.services.db.write() as sql:
         sql.execute(
             "INSERT INTO containers VALUES (?, ?, ?, ?, ?, '{}')",
             (container, "name-" + container[:6], row.target, layers, time.time()),
@@ -177,7 +177,7 @@ def add_container(eng: Engine, image: str, container: str = "c" * 64, *, status:
 def add_step(eng: Engine, key: str, *layers: str, used: float | None = None, size: int = 0) -> None:
     """A step record that keeps these layers."""
     now = time.time() if used is None else used
-    with eng.db.write() as sql:
+    with eng.services.db.write() as sql:
         sql.execute(
             "INSERT INTO steps VALUES (?, '', 'exec', 'RUN x', '{}', ?, '{}', ?, 0, ?, ?, 1)",
             (key, " ".join(layers), size, now, now),
@@ -188,9 +188,9 @@ def many_images(root: Path, count: int) -> None:
     """Fill a store with images that share one layer: rows, configs and manifests, as a busy machine has them."""
     eng = engine(root)
     imported(eng, "base:1")
-    first = eng.images_store.resolved(eng.images_store.resolve("base:1"))
+    first = eng.services.images_store.resolved(eng.services.images_store.resolve("base:1"))
 
     for n in range(count - 1):
         entry = HistoryEntry(created=f"2024-01-01T00:{n // 60 % 60:02d}:{n % 60:02d}Z", created_by=f"CMD {n}")
-        eng.images_store.create(with_entry(first.config, entry), names=[f"team/app{n % 50}:v{n}"])
+        eng.services.images_store.create(with_entry(first.config, entry), names=[f"team/app{n % 50}:v{n}"])
     sqlite3.connect(root / "boxwright.db").close()

@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     engine = Engine(tmp_path / "root")
-    engine.import_(io.BytesIO(tar_of({"f": b"x"})), "base:1")
-    engine.import_(io.BytesIO(tar_of({"g": b"y"})), "other:1")
+    engine.images.import_(io.BytesIO(tar_of({"f": b"x"})), "base:1")
+    engine.images.import_(io.BytesIO(tar_of({"g": b"y"})), "other:1")
     return engine
 
 
@@ -39,7 +39,7 @@ def context(tmp_path: Path) -> Path:
 
 
 def labels(engine: Engine, image: str) -> Any:
-    return engine.image_inspect(image)["Config"]["Labels"]
+    return engine.images.inspect(image)["Config"]["Labels"]
 
 
 def test_build_as_first_typed(
@@ -158,38 +158,40 @@ def test_run_refuses(options: dict[str, Any]) -> None:
 
 
 def test_filters_as_first_typed(engine: Engine) -> None:
-    assert len(engine.images(filters={"reference": "base"})) == 1
-    assert engine.images(filters={"reference": ["base"]}) == engine.images(filters={"reference": "base"})
-    assert engine.images(filters={"reference": "x"}) == []
+    assert len(engine.images.list(filters={"reference": "base"})) == 1
+    assert engine.images.list(filters={"reference": ["base"]}) == engine.images.list(
+        filters={"reference": "base"}
+    )
+    assert engine.images.list(filters={"reference": "x"}) == []
     for bad in ("reference=x", {"reference": 1}, {1: "x"}, {"reference": [1]}):
         with pytest.raises(Invalid):
-            engine.images(filters=bad)  # type: ignore[arg-type]
+            engine.images.list(filters=bad)  # type: ignore[arg-type]
 
 
 def test_every_method_looks_at_its_arguments(engine: Engine, tmp_path: Path) -> None:
     with open(tmp_path / "a.tar", "wb") as out:
-        engine.save("base:1", out)  # one text is one image, not five letters
-    assert engine.load(tmp_path / "a.tar")
+        engine.images.save("base:1", out)  # one text is one image, not five letters
+    assert engine.images.load(tmp_path / "a.tar")
     any_engine: Any = engine
     for call in (
-        lambda: any_engine.tag("base:1", None),
-        lambda: any_engine.tag(source="base:1", name=3),
-        lambda: any_engine.image_inspect(3),
-        lambda: any_engine.history(None),
-        lambda: any_engine.image_prune(everything="no"),
-        lambda: any_engine.pull("x", platform=["linux/amd64"]),
-        lambda: any_engine.push("x", level="9"),
-        lambda: any_engine.copy("a", "b", jobs="6"),
-        lambda: any_engine.import_(io.BytesIO(), changes=[1]),
-        lambda: any_engine.login("host", "user", None),
-        lambda: any_engine.fsck(repair="no"),
-        lambda: any_engine.images(show_all="yes"),
+        lambda: any_engine.images.tag("base:1", None),
+        lambda: any_engine.images.tag(source="base:1", name=3),
+        lambda: any_engine.images.inspect(3),
+        lambda: any_engine.images.history(None),
+        lambda: any_engine.images.prune(everything="no"),
+        lambda: any_engine.images.pull("x", platform=["linux/amd64"]),
+        lambda: any_engine.images.push("x", level="9"),
+        lambda: any_engine.registry.copy("a", "b", jobs="6"),
+        lambda: any_engine.images.import_(io.BytesIO(), changes=[1]),
+        lambda: any_engine.registry.login("host", "user", None),
+        lambda: any_engine.system.fsck(repair="no"),
+        lambda: any_engine.images.list(all="yes"),
     ):
         with pytest.raises(ArgumentInvalid):
             call()
-    assert len(engine.images()) == 2
+    assert len(engine.images.list()) == 2
     with pytest.raises(TypeError):
-        any_engine.images(all=True)
+        any_engine.images.list(show_all=True)
 
 
 def test_what_is_not_declared_simply_is_left_alone() -> None:

@@ -17,53 +17,24 @@ from boxwright.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
-    from boxwright.registry.client.client import RegistryClient
-    from boxwright.transfer.pull import Pulled
-    from boxwright.transfer.push import Pushed
-else:
-    Protocol = object  # what it is for is checked before it runs
+    from boxwright.image.store import ImageStore
+    from boxwright.transfer.transfers import Transfers
 
 Told = Callable[[str, int, int], None]
 
 
-class Porcelain(Protocol):
-    """What is needed of the engine, which this room does not know."""
-
-    @property
-    def registry(self) -> RegistryClient:
-        """The registry client."""
-
-    def pull(self, name: str, *, platform: str = "", progress: Progress | None = None) -> list[Pulled]:
-        """Bring an image into the store."""
-
-    def push(
-        self,
-        name: str,
-        *,
-        compression: str = "gzip",
-        level: int | None = None,
-        progress: Progress | None = None,
-    ) -> list[Pushed]:
-        """Bring an image to its registry."""
-
-    def tag(self, source: str, name: str) -> None:
-        """Give an image one more name."""
-
-
 class EngineRegistries:
-    """The engine's registry client as `bases.Registries`."""
+    """Transfers between registries and the store as `bases.Registries`."""
 
-    def __init__(self, engine: Porcelain) -> None:
-        self._engine = engine
+    def __init__(self, transfers: Callable[[], Transfers], images: ImageStore) -> None:
+        self._transfers = transfers  # made when it is needed: most builds ask no registry
+        self._images = images
 
     def peek(self, name: str, platform: Platform) -> Base:
         """See Registries. Raises BaseNotFound, Unavailable, Unauthorized."""
         reference = Reference.parse(name).with_default_tag()
-        remote = self._engine.registry.remote(reference)
+        remote = self._transfers().client.remote(reference)
         try:
             target = remote.fetch(str(reference))
         except NotFound as error:
@@ -87,13 +58,14 @@ class EngineRegistries:
         """See Registries; the image gets its tag too, so that the next build finds it here."""
         reference = Reference.parse(name)
         exact = str(reference.with_digest(Digest.parse(reference.digest))) if reference.digest else name
-        pulled = self._engine.pull(exact, platform=str(platform), progress=_Progress(emit))
+        pulled = self._transfers().pull(exact, platform=str(platform), progress=_Progress(emit))
         if reference.tag and reference.digest:
-            self._engine.tag(str(pulled[0].target.digest), str(reference.with_tag(reference.tag)))
+            name = self._images.checked(str(reference.with_tag(reference.tag)), digest=False)
+            self._images.tag(str(pulled[0].target.digest), name)
 
     def push(self, name: str, compression: str, level: int | None, emit: Told) -> Descriptor:
         """See Registries. Raises AccessDenied, Unavailable."""
-        pushed = self._engine.push(name, compression=compression, level=level, progress=_Progress(emit))
+        pushed = self._transfers().push(name, compression=compression, level=level, progress=_Progress(emit))
         return pushed[0].target
 
 

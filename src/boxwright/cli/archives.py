@@ -48,7 +48,7 @@ def import_(ctx: Context, args: Namespace) -> int:
     source: str | BinaryIO = args.file
     if args.file == "-":
         source = _stdin(ctx, "requested import from stdin, but stdin is a terminal")
-    row = ctx.engine.import_(
+    row = ctx.engine.images.import_(
         source, args.name, changes=args.change, message=args.message, platform=args.platform
     )
     ctx.out(row.image_id)
@@ -85,7 +85,7 @@ def load(ctx: Context, args: Namespace) -> int:
     lines: list[str] = []
     try:
         with _progress(ctx, "Loading", "Loaded", quiet=args.quiet) as progress:
-            ctx.engine.load(
+            ctx.engine.images.load(
                 source,
                 platform=args.platform,
                 progress=progress,
@@ -122,7 +122,7 @@ def save(ctx: Context, args: Namespace) -> int:
     if ctx.stdout_is_tty:
         raise TerminalRefused("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     sys.stdout.flush()
-    ctx.engine.save(args.image, sys.stdout.buffer, platform=args.platform)
+    ctx.engine.images.save(args.image, sys.stdout.buffer, platform=args.platform)
     sys.stdout.buffer.flush()
     return 0
 
@@ -130,7 +130,7 @@ def save(ctx: Context, args: Namespace) -> int:
 def _save_to_file(ctx: Context, args: Namespace) -> None:
     """A failed save leaves an older file of that name as it was."""
     with output_file(args.output) as out, _progress(ctx, "Saving", "Saved") as progress:
-        ctx.engine.save(args.image, out, platform=args.platform, progress=progress)
+        ctx.engine.images.save(args.image, out, platform=args.platform, progress=progress)
 
 
 @contextmanager

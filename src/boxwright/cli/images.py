@@ -7,13 +7,13 @@ from boxwright.spec.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
+    from boxwright.errors import BoxwrightError
     from boxwright.image.describe import HistoryLine, ImageSummary
-    from boxwright.image.remove import Removed
 
 NONE = "<none>"
 _COLUMNS = {
@@ -60,7 +60,7 @@ def images(ctx: Context, args: Namespace) -> int:
         filters = parse_filters(args.filter, LIST_FILTERS)
     if args.repository:
         filters.setdefault("reference", []).append(args.repository)
-    found = ctx.engine.images(show_all=args.all, filters=filters)
+    found = ctx.engine.images.list(all=args.all, filters=filters)
     format = args.format or ("" if args.quiet else configured(ctx, "imagesFormat"))
     if not format and not args.quiet and not args.digests:
         _plain(ctx, found, full=args.no_trunc)
@@ -148,7 +148,7 @@ def history_args(p: Parser) -> None:
 
 def history(ctx: Context, args: Namespace) -> int:
     """Show the history of an image."""
-    lines = ctx.engine.history(args.image)
+    lines = ctx.engine.images.history(args.image)
     columns = {
         "ID": "IMAGE",
         "CreatedSince": "CREATED" if args.human else "CREATED AT",
@@ -197,7 +197,7 @@ def tag_args(p: Parser) -> None:
 
 def tag(ctx: Context, args: Namespace) -> int:
     """Give an image another name."""
-    ctx.engine.tag(args.source, args.target)
+    ctx.engine.images.tag(args.source, args.target)
     return 0
 
 
@@ -208,56 +208,43 @@ def rmi_args(p: Parser) -> None:
 
 
 def rmi(ctx: Context, args: Namespace) -> int:
-    """Remove images; what failed is told at the end, after what went well."""
-    lines, failures = ctx.engine.maintenance.remove(args.image, force=args.force, prune=not args.no_prune)
-    for line in lines:
-        ctx.out(f"{line.action}: {line.what}")
-    return tell_failures(ctx, failures, forgive_missing=args.force)
-
-
-def tell_failures(ctx: Context, failures: Iterable[Exception], *, forgive_missing: bool = False) -> int:
-    """Print failures of a command over several things; the exit code."""
-    from boxwright.cli.report import report
+    """Remove images; with -f a missing one is no failure."""
+    from boxwright.cli.several import Failures
     from boxwright.errors import NotFound
 
-    codes = [(report(ctx, error), isinstance(error, NotFound)) for error in failures]
-    if forgive_missing and all(missing for _, missing in codes):
-        return 0
-    return max((code for code, _ in codes), default=0)
+    failures = Failures(ctx, NotFound if args.force else None)
+    errors: list[BoxwrightError] = []
+    removed = ctx.engine.images.remove(
+        *args.image, force=args.force, prune=not args.no_prune, failed=errors.append
+    )
+    for line in removed:
+        ctx.out(f"{line.action}: {line.what}")
+    for error in errors:
+        failures.tell(error)
+    return failures.code
 
 
 def image_prune_args(p: Parser) -> None:
+    from boxwright.cli.prune import declare
+
     p.add_argument(
         "-a", "--all", action="store_true", help="Remove all unused images, not just dangling ones"
     )
-    p.add_argument(
-        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")'
-    )
-    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    declare(p, "until=<timestamp>")
 
 
 def image_prune(ctx: Context, args: Namespace) -> int:
     """Remove unused images."""
     from boxwright.cli.filters import parse_filters
+    from boxwright.cli.prune import prune
     from boxwright.image.remove import PRUNE_FILTERS
 
     filters = parse_filters(args.filter, PRUNE_FILTERS)
-    what = (
-        "all images without at least one container associated to them" if args.all else "all dangling images"
+    what = "all images without at least one container associated to them"
+    return prune(
+        ctx,
+        lambda: ctx.engine.images.prune(everything=args.all, filters=filters),
+        warning=f" {what if args.all else 'all dangling images'}.",
+        force=args.force,
+        kind="Images",
     )
-    if not args.force and not ctx.confirm(f"WARNING! This will remove {what}."):
-        return 0
-    pruned = ctx.engine.image_prune(everything=args.all, filters=filters)
-    show_removed(ctx.out, pruned.removed)
-    ctx.out(f"Total reclaimed space: {human_size(pruned.bytes)}")
-    return 0
-
-
-def show_removed(out: Callable[[str], None], removed: Iterable[Removed]) -> None:
-    """Docker's list of pruned images."""
-    lines = [f"{line.action.lower()}: {line.what}" for line in removed]
-    if lines:
-        out("Deleted Images:")
-        for line in lines:
-            out(line)
-        out("")

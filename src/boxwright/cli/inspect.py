@@ -72,7 +72,7 @@ def image_inspect(ctx: Context, args: Namespace) -> int:
     return show(
         ctx,
         args.image,
-        lambda name: ("image", ctx.engine.image_inspect(name, platform=args.platform)),
+        lambda name: ("image", ctx.engine.images.inspect(name, platform=args.platform)),
         args.format,
     )
 
@@ -80,26 +80,26 @@ def image_inspect(ctx: Context, args: Namespace) -> int:
 def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:
     engine = ctx.engine
     if kind == "container":
-        return engine.container_inspect(name, size=size)
+        return engine.containers.inspect(name, size=size)
     if kind == "image":
-        return engine.image_inspect(name)
-    return engine.network_inspect(name) if kind == "network" else engine.volume_inspect(name)
+        return engine.images.inspect(name)
+    return engine.networks.inspect(name) if kind == "network" else engine.volumes.inspect(name)
 
 
 def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, Any]], template: str) -> int:
     """Print what is found, as one JSON list or through a template; then tell what is missing. For any `inspect`; `find`
     gives the kind (one of `TYPES`) and the JSON."""
     from boxwright.cli.gotemplate.values import Struct
-    from boxwright.cli.report import report
+    from boxwright.cli.several import Failures
 
     render = _renderer(template)
     found: list[Any] = []
-    failures: list[BoxwrightError] = []
+    errors: list[BoxwrightError] = []
     for name in names:
         try:
             kind, value = find(name)
         except BoxwrightError as error:
-            failures.append(error)
+            errors.append(error)
             continue
         found.append(value)
         if render:
@@ -108,7 +108,10 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
         import json
 
         ctx.out(json.dumps(found, indent=4, ensure_ascii=False))
-    return max((report(ctx, error) for error in failures), default=0)
+    failures = Failures(ctx)
+    for error in errors:
+        failures.tell(error)
+    return failures.code
 
 
 def _renderer(template: str) -> Callable[[Any], str] | None:

@@ -31,7 +31,7 @@ def manifest_create_args(p: Parser) -> None:
 
 def manifest_create(ctx: Context, args: Namespace) -> int:
     """Start a list under work."""
-    reference = ctx.engine.manifest_lists.create(args.list, args.images, amend=args.amend)
+    reference = ctx.engine.registry.manifests.create(args.list, args.images, amend=args.amend)
     ctx.out(f"Created manifest list {reference}")
     return 0
 
@@ -51,7 +51,7 @@ def manifest_annotate_args(p: Parser) -> None:
 def manifest_annotate(ctx: Context, args: Namespace) -> int:
     """Change what an entry says about its platform."""
     features = tuple(f for text in args.os_features for f in text.split(",") if f)
-    ctx.engine.manifest_lists.annotate(
+    ctx.engine.registry.manifests.annotate(
         args.list,
         args.image,
         architecture=args.arch,
@@ -81,9 +81,8 @@ def manifest_inspect(ctx: Context, args: Namespace) -> int:
     if len(args.names) > 2:
         raise Invalid("manifest inspect takes a manifest, or a manifest list and a manifest")
     from boxwright.spec.manifest import Index
-    from boxwright.transfer.manifest_lists import inspect
 
-    lists, client = ctx.engine.manifest_lists, ctx.engine.registry
+    lists, client = ctx.engine.registry.manifests, ctx.engine.services.registry
     if lists.has(args.names[0]):
         entries = lists.entries(args.names[0])
         if len(args.names) == 2:
@@ -103,7 +102,7 @@ def manifest_inspect(ctx: Context, args: Namespace) -> int:
         if len(args.names) == 1:
             _print_index(ctx, lists.index(args.names[0]))
             return 0
-    reference, desc, content, platforms = inspect(client, args.names[-1])
+    reference, desc, content, platforms = ctx.engine.registry.imagetools_inspect(args.names[-1])
     if not isinstance(content, Index):
         _print_manifests(
             ctx,
@@ -155,7 +154,7 @@ def manifest_push_args(p: Parser) -> None:
 
 def manifest_push(ctx: Context, args: Namespace) -> int:
     """Push a list; standard output gets the digest."""
-    ctx.out(str(ctx.engine.manifest_lists.push(args.list, purge=args.purge).digest))
+    ctx.out(str(ctx.engine.registry.manifests.push(args.list, purge=args.purge).digest))
     return 0
 
 
@@ -167,9 +166,13 @@ def manifest_rm_args(p: Parser) -> None:
 
 def manifest_rm(ctx: Context, args: Namespace) -> int:
     """Forget lists under work."""
-    for name in args.lists:
-        ctx.engine.manifest_lists.remove(name)
-    return 0
+    from boxwright.cli.several import each
+
+    def remove(name: str) -> str:
+        ctx.engine.registry.manifests.remove(name)
+        return ""
+
+    return each(ctx, args.lists, remove)
 
 
 # --- imagetools -------------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ def imagetools_create(ctx: Context, args: Namespace) -> int:
             raise Invalid(f"invalid annotation {text!r}: wanted key=value")
         annotations[key.removeprefix("index:")] = value
     sources = [*(_from_file(ctx, path) for path in args.file), *args.sources]
-    made = ctx.engine.imagetools_create(
+    made = ctx.engine.registry.imagetools_create(
         args.tag, sources, append=args.append, annotations=annotations, dry_run=args.dry_run
     )
     if args.dry_run:
@@ -249,9 +252,8 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
     import sys
 
     from boxwright.spec.manifest import Index
-    from boxwright.transfer.manifest_lists import inspect
 
-    reference, desc, content, platforms = inspect(ctx.engine.registry, args.name)
+    reference, desc, content, platforms = ctx.engine.registry.imagetools_inspect(args.name)
     if args.raw:
         if ctx.stdout_is_tty:
             ctx.out(content.raw.decode("utf-8", "surrogateescape"))

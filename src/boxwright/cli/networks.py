@@ -58,14 +58,13 @@ def network_create(ctx: Context, args: Namespace) -> int:
     """Print the network's id."""
     from boxwright.cli.flags import UsageError
     from boxwright.container.options import labels, parse_map
-    from boxwright.spec.times import stamp
 
     for values in (args.subnet, args.gateway, args.ip_range):
         if len(values) > 1:
             raise UsageError("a bridge network has one subnet, gateway and range", prog=ctx.prog)
     if (args.gateway or args.ip_range) and not args.subnet:
         raise UsageError("every ip-range or gateway must have a corresponding subnet", prog=ctx.prog)
-    network = ctx.engine.containers.networks.create(
+    network = ctx.engine.networks.create(
         args.network,
         driver=args.driver,
         subnet="".join(args.subnet),
@@ -75,7 +74,6 @@ def network_create(ctx: Context, args: Namespace) -> int:
         attachable=args.attachable,
         labels=labels((), args.label),
         options=parse_map(args.opt, "option"),
-        created=stamp(),
     )
     ctx.out(network.id)
     return 0
@@ -145,7 +143,7 @@ def network_ls(ctx: Context, args: Namespace) -> int:
             "Label": Method(lambda key: n.labels.get(key, "")),
         }
 
-    found = [row(n) for n in ctx.engine.containers.networks.list() if wanted(n)]
+    found = [row(n) for n in ctx.engine.networks.list() if wanted(n)]
     table(
         ctx,
         _COLUMNS,
@@ -170,7 +168,7 @@ def network_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.networks, lambda name: ("network", ctx.engine.network_inspect(name)), args.format)
+    return show(ctx, args.networks, lambda name: ("network", ctx.engine.networks.inspect(name)), args.format)
 
 
 def network_rm_args(p: Parser) -> None:
@@ -179,52 +177,35 @@ def network_rm_args(p: Parser) -> None:
 
 
 def network_rm(ctx: Context, args: Namespace) -> int:
-    """Remove networks."""
-    from boxwright.cli.container.commands import each, tell
+    """Remove networks; with -f a missing one is no failure."""
+    from boxwright.cli.several import each
     from boxwright.network.networks import NoSuchNetwork
 
-    containers = ctx.engine.containers
-    if not args.force:
-        return each(ctx, args.networks, containers.remove_network)
-    known = []
-    for name in args.networks:
-        try:
-            known.append(containers.networks.get(name).name)
-        except NoSuchNetwork as error:
-            tell(ctx, error)
-    return each(ctx, known, containers.remove_network)
+    forgiven = NoSuchNetwork if args.force else None
+    return each(ctx, args.networks, ctx.engine.networks.remove, forgiven=forgiven)
 
 
 def network_prune_args(p: Parser) -> None:
-    p.add_argument(
-        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")'
-    )
-    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    from boxwright.cli.prune import declare
+
+    declare(p, "until=<timestamp>")
 
 
 def network_prune(ctx: Context, args: Namespace) -> int:
     """Remove networks that no container uses."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.image.filters import labels_match, moment
-    from boxwright.spec.times import unix_seconds
+    from boxwright.cli.prune import prune
+    from boxwright.image.filters import PRUNE_FILTERS
 
-    filters = parse_filters(args.filter, ("until", "label", "label!"))
-    if not args.force and not ctx.confirm(
-        "WARNING! This will remove all custom networks not used by at least one container."
-    ):
-        return 0
-    before = min((moment(t) for t in filters.get("until", ())), default=None)
-
-    def wanted(n: Network) -> bool:
-        return (before is None or (unix_seconds(n.created) or 0) < before) and labels_match(n.labels, filters)
-
-    removed = ctx.engine.containers.prune_networks(wanted)
-    if removed:
-        ctx.out("Deleted Networks:")
-        for name in removed:
-            ctx.out(name)
-        ctx.out()
-    return 0
+    filters = parse_filters(args.filter, PRUNE_FILTERS)
+    return prune(
+        ctx,
+        lambda: ctx.engine.networks.prune(filters=filters),
+        warning=" all custom networks not used by at least one container.",
+        force=args.force,
+        kind="Networks",
+        total="",
+    )
 
 
 def network_reload_args(p: Parser) -> None:
@@ -233,7 +214,7 @@ def network_reload_args(p: Parser) -> None:
 
 def network_reload(ctx: Context, args: Namespace) -> int:
     """What another program removed from the host's firewall; the next start of a container does so by itself."""
-    ctx.engine.containers.mend_networks(thoroughly=True)
+    ctx.engine.networks.reload()
     return 0
 
 
@@ -250,13 +231,7 @@ def network_connect_args(p: Parser) -> None:
 
 def network_connect(ctx: Context, args: Namespace) -> int:
     """Give a container one more interface."""
-    from boxwright.container.connect import connect
-
-    containers = ctx.engine.containers
-    wish = {k: v for k, v in (("aliases", args.alias), ("ipv4", args.ip)) if v}
-    connect(
-        ctx.engine, containers, containers.get(args.container), containers.networks.get(args.network), wish
-    )
+    ctx.engine.networks.connect(args.network, args.container, aliases=args.alias, ipv4=args.ip)
     return 0
 
 
@@ -270,8 +245,5 @@ def network_disconnect_args(p: Parser) -> None:
 
 def network_disconnect(ctx: Context, args: Namespace) -> int:
     """Take an interface away."""
-    from boxwright.container.connect import disconnect
-
-    containers = ctx.engine.containers
-    disconnect(ctx.engine, containers, containers.get(args.container), containers.networks.get(args.network))
+    ctx.engine.networks.disconnect(args.network, args.container)
     return 0

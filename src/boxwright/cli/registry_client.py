@@ -81,6 +81,8 @@ def fetch(
     out: Callable[[str], None],
 ) -> str:
     """Pull, showing how it goes; digest and status go to `out`. Returns the full name."""
+    from contextlib import nullcontext
+
     from boxwright.cli.progress import transfer as progress_transfer
     from boxwright.spec.reference import Reference
 
@@ -94,13 +96,10 @@ def fetch(
             shown.unchanged = known
             shown.say(f"{reference.tag or reference.digest}: Pulling from {reference.path}")
 
-    if shown is None:
-        done = ctx.engine.pull(name, platform=platform, all_tags=all_tags)
-    else:
-        with shown:
-            done = ctx.engine.pull(
-                name, platform=platform, all_tags=all_tags, progress=shown, resolved=announce
-            )
+    with shown or nullcontext():
+        done = ctx.engine.images.pull(
+            name, platform=platform, all_tags=all_tags, progress=shown, resolved=announce
+        )
     for pulled in done:
         if pulled.warning:
             ctx.warn(pulled.warning)
@@ -144,35 +143,38 @@ def push_args(p: Parser) -> None:
 
 def push(ctx: Context, args: Namespace) -> int:
     """Lines as Docker's; standard output gets ``TAG: digest: … size: N``."""
+    from boxwright.cli.several import each
+
+    return each(ctx, args.names, lambda name: _push(ctx, name, args))
+
+
+def _push(ctx: Context, name: str, args: Namespace) -> str:
+    from contextlib import nullcontext
+
     from boxwright.cli.progress import transfer as progress_transfer
     from boxwright.spec.reference import Reference
 
-    for name in args.names:
-        reference = Reference.parse(name)
-        if not args.quiet:
-            if not reference.tag and not reference.digest and not args.all_tags:
-                ctx.err("Using default tag: latest")
-            ctx.err(f"The push refers to repository [{reference.name}]")
-        shown = progress_transfer.make(ctx, args.progress, progress_transfer.PUSH, quiet=args.quiet)
-        options = {
-            "all_tags": args.all_tags,
-            "platform": args.platform,
-            "compression": args.compression,
-            "level": args.compression_level,
-        }
-        if shown is None:
-            done = ctx.engine.push(name, **options)
-        else:
-            with shown:
-                done = ctx.engine.push(name, progress=shown, **options)
-        for pushed in done:
-            if pushed.note:
-                ctx.err(f"Info -> {pushed.note}")
-            if not args.quiet:
-                ctx.out(f"{pushed.reference.tag}: digest: {pushed.target.digest} size: {pushed.target.size}")
-        if args.quiet:
-            ctx.out(str(reference if args.all_tags else done[0].reference))
-    return 0
+    reference = Reference.parse(name)
+    if not args.quiet:
+        if not reference.tag and not reference.digest and not args.all_tags:
+            ctx.err("Using default tag: latest")
+        ctx.err(f"The push refers to repository [{reference.name}]")
+    shown = progress_transfer.make(ctx, args.progress, progress_transfer.PUSH, quiet=args.quiet)
+    with shown or nullcontext():
+        done = ctx.engine.images.push(
+            name,
+            all_tags=args.all_tags,
+            platform=args.platform,
+            compression=args.compression,
+            level=args.compression_level,
+            progress=shown,
+        )
+    for pushed in done:
+        if pushed.note:
+            ctx.err(f"Info -> {pushed.note}")
+    if args.quiet:
+        return str(reference if args.all_tags else done[0].reference)
+    return "\n".join(f"{p.reference.tag}: digest: {p.target.digest} size: {p.target.size}" for p in done)
 
 
 # --- login ------------------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ def login(ctx: Context, args: Namespace) -> int:
         raise Invalid("username is required", hint="give one: -u NAME")
     if not password:
         raise Invalid("password is empty" if args.password_stdin else "password required")
-    done = ctx.engine.login(args.server, args.username, password)
+    done = ctx.engine.registry.login(args.server, args.username, password)
     if done.stored.plain:
         ctx.err(f"WARNING! Your credentials are stored unencrypted in '{done.stored.where}'.")
         ctx.err("Configure a credential helper to remove this warning: set credsStore in that file")
@@ -230,12 +232,12 @@ def _again(ctx: Context, server: str) -> bool:
     """Try what is stored, as Docker does; whether it still works."""
     from boxwright.registry.client.client import server_name
 
-    known = ctx.engine.registry.credentials.get(server_name(server))
+    known = ctx.engine.services.registry.credentials.get(server_name(server))
     if known is None or not known.password:
         return False
     ctx.err("Authenticating with existing credentials...")
     try:
-        ctx.engine.login(server, known.username, known.password)
+        ctx.engine.registry.login(server, known.username, known.password)
     except Unauthorized as error:
         ctx.err(f"Stored credentials are not valid any more: {error}")
         return False
@@ -269,7 +271,7 @@ def logout(ctx: Context, args: Namespace) -> int:
 
     name = server_name(args.server)
     shown = "https://index.docker.io/v1/" if name == "docker.io" else name
-    if ctx.engine.logout(args.server):
+    if ctx.engine.registry.logout(args.server):
         ctx.out(f"Removing login credentials for {shown}")
     else:
         ctx.out(f"Not logged in to {shown}")
@@ -314,7 +316,7 @@ def search(ctx: Context, args: Namespace) -> int:
         raise Invalid(f"invalid filter 'stars={stars[0]}': wanted a number")
     if "is-automated" in filters:
         ctx.warn('filtering with "is-automated" is deprecated: no registry says it any more')
-    found = ctx.engine.search(
+    found = ctx.engine.registry.search(
         args.term,
         limit=args.limit,
         stars=max(map(int, stars)),
@@ -354,7 +356,7 @@ def tags_ls(ctx: Context, args: Namespace) -> int:
     from boxwright.spec.reference import Reference
 
     reference = Reference.parse(args.repository)
-    tags = ctx.engine.tags(args.repository)
+    tags = ctx.engine.registry.tags(args.repository)
     if not args.format:
         for tag in tags:
             ctx.out(tag)
@@ -379,25 +381,21 @@ def tags_rm_args(p: Parser) -> None:
 
 
 def tags_rm(ctx: Context, args: Namespace) -> int:
-    """What failed is told at the end, after what went well."""
-    from boxwright.cli.images import tell_failures
-    from boxwright.errors import BoxwrightError, Invalid
+    """Delete tags and manifests in registries."""
+    from boxwright.cli.several import each
     from boxwright.spec.reference import Reference
 
-    failures = []
-    for name in args.name:
-        try:
-            reference = Reference.parse(name)
-            if not reference.tag and not reference.digest:
-                raise Invalid(
-                    f"{name} names a whole repository",
-                    hint=f"say which tag or digest: boxwright tags ls {name}",
-                )
-            ctx.engine.delete(name)
-            ctx.out(f"Deleted: {reference.familiar}")
-        except BoxwrightError as error:
-            failures.append(error)
-    return tell_failures(ctx, failures)
+    def delete(name: str) -> str:
+        reference = Reference.parse(name)
+        if not reference.tag and not reference.digest:
+            raise Invalid(
+                f"{name} names a whole repository",
+                hint=f"say which tag or digest: boxwright tags ls {name}",
+            )
+        ctx.engine.registry.delete(name)
+        return f"Deleted: {reference.familiar}"
+
+    return each(ctx, args.name, delete)
 
 
 # --- copy -------------------------------------------------------------------------------------------
@@ -430,21 +428,22 @@ def copy_args(p: Parser) -> None:
 
 def copy(ctx: Context, args: Namespace) -> int:
     """Standard output gets the digest."""
+    from contextlib import nullcontext
+
     from boxwright.cli.progress import transfer as progress_transfer
 
     shown = progress_transfer.make(ctx, args.progress, progress_transfer.COPY, quiet=args.quiet)
     notes: list[str] = []
-    options = {
-        "platform": args.platform,
-        "referrers": not args.no_referrers,
-        "jobs": args.jobs,
-        "note": notes.append,
-    }
-    if shown is None:
-        desc = ctx.engine.copy(args.source, args.destination, **options)
-    else:
-        with shown:
-            desc = ctx.engine.copy(args.source, args.destination, progress=shown, **options)
+    with shown or nullcontext():
+        desc = ctx.engine.registry.copy(
+            args.source,
+            args.destination,
+            platform=args.platform,
+            referrers=not args.no_referrers,
+            jobs=args.jobs,
+            progress=shown,
+            note=notes.append,
+        )
     for text in notes:
         ctx.err(f"Info -> {text}")
     ctx.out(str(desc.digest))

@@ -7,13 +7,12 @@ from boxwright.spec.units import human_size, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
     from typing import Any
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.image.usage import CacheUsage, ImageUsage, Usage
-    from boxwright.network.networks import Network
 
 _FORMAT_HELP = "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE"
 
@@ -28,7 +27,7 @@ def system_df_args(p: Parser) -> None:
 
 def system_df(ctx: Context, args: Namespace) -> int:
     """Where the disk space is."""
-    usage = ctx.engine.system_df()
+    usage = ctx.engine.system.df()
     if args.verbose and not args.format:
         _df_details(ctx, usage)
         return 0
@@ -164,10 +163,8 @@ def buildx_du_args(p: Parser) -> None:
 def buildx_du(ctx: Context, args: Namespace) -> int:
     """Disk usage of the build cache, step by step."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.image.buildcache import matcher
 
-    matches = matcher(parse_filters(args.filter))
-    cache = [item for item in ctx.engine.system_df().cache if matches(item.entry)]
+    cache = ctx.engine.builds.cache(filters=parse_filters(args.filter))
     if args.verbose:
         for entry, size in ((item.entry, item.size) for item in cache):
             for name, value in (
@@ -190,16 +187,15 @@ def buildx_du(ctx: Context, args: Namespace) -> int:
 
 
 def builder_prune_args(p: Parser) -> None:
+    from boxwright.cli.prune import declare
+
     p.add_argument(
         "-a",
         "--all",
         action="store_true",
         help="Remove all build cache, also what images contain and compressed copies of layers",
     )
-    p.add_argument(
-        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=24h")'
-    )
-    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    declare(p, "until=24h")
     p.add_argument(
         "--keep-storage",
         "--reserved-space",
@@ -225,65 +221,58 @@ def buildx_prune(ctx: Context, args: Namespace) -> int:
 
 def _prune_cache(ctx: Context, args: Namespace, total: str) -> int:
     from boxwright.cli.filters import parse_filters
+    from boxwright.cli.prune import prune
 
     filters = parse_filters(args.filter)
     keep = parse_size(args.keep_storage or "0")
-    what = "all build cache" if args.all else "all dangling build cache"
-    if not args.force and not ctx.confirm(f"WARNING! This will remove {what}."):
-        return 0
-    pruned = ctx.engine.builder_prune(everything=args.all, filters=filters, keep=keep)
-    _show_cache(ctx, pruned.cache)
-    ctx.out(f"{total}{human_size(pruned.bytes)}")
-    return 0
-
-
-def _show_cache(ctx: Context, keys: Iterable[str]) -> None:
-    keys = [short_id(key) for key in keys]
-    if keys:
-        ctx.out("Deleted build cache objects:\n" + "\n".join(keys) + "\n")
+    return prune(
+        ctx,
+        lambda: ctx.engine.builds.prune(everything=args.all, filters=filters, keep=keep),
+        warning=f" all{'' if args.all else ' dangling'} build cache.",
+        force=args.force,
+        kind="build cache objects",
+        total=total,
+    )
 
 
 def system_prune_args(p: Parser) -> None:
+    from boxwright.cli.prune import declare
+
     p.add_argument("-a", "--all", action="store_true", help="Remove all unused images not just dangling ones")
-    p.add_argument(
-        "--filter",
-        action="append",
-        metavar="filter",
-        help='Provide filter values (e.g. "label=<key>=<value>")',
-    )
-    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    declare(p, "label=<key>=<value>")
     p.add_argument("--volumes", action="store_true", help="Prune anonymous volumes")
 
 
 def system_prune(ctx: Context, args: Namespace) -> int:
     """Containers, networks, volumes, images, build cache, in this order."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.images import show_removed
+    from boxwright.cli.prune import prune, show
+    from boxwright.image.filters import PRUNE_FILTERS
 
-    filters = parse_filters(args.filter, ("until", "label", "label!"))
-    images = (
-        "all images without at least one container associated to them" if args.all else "all dangling images"
-    )
-    cache = "all build cache" if args.all else "unused build cache"
+    filters = parse_filters(args.filter, PRUNE_FILTERS)
     what = ["all stopped containers", "all networks not used by at least one container"]
     what += ["all anonymous volumes not used by at least one container"] if args.volumes else []
-    warning = "WARNING! This will remove:\n" + "".join(f"  - {w}\n" for w in [*what, images, cache])
+    what += (
+        ["all images without at least one container associated to them", "all build cache"]
+        if args.all
+        else ["all dangling images", "unused build cache"]
+    )
+    warning = ":\n" + "".join(f"  - {w}\n" for w in what)
     if filters:
         warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
             f"  - {k}={v}\n" for k, vs in filters.items() for v in vs
         )
-    if not args.force and not ctx.confirm(warning):
-        return 0
-    engine = ctx.engine
-    freed = _prune_containers(ctx, filters, volumes=args.volumes)
-    pruned = engine.image_prune(everything=args.all, filters=filters)
-    show_removed(ctx.out, pruned.removed)
-    steps = engine.builder_prune(
-        everything=args.all, filters={k: v for k, v in filters.items() if k == "until"}
+    return prune(
+        ctx,
+        lambda: ctx.engine.system.prune(
+            everything=args.all,
+            volumes=args.volumes,
+            filters=filters,
+            done=lambda kind, pruned: show(ctx, kind, pruned),
+        ),
+        warning=warning,
+        force=args.force,
     )
-    _show_cache(ctx, steps.cache)
-    ctx.out(f"Total reclaimed space: {human_size(freed + pruned.bytes + steps.bytes)}")
-    return 0
 
 
 def system_reset_args(p: Parser) -> None:
@@ -297,35 +286,9 @@ def system_reset(ctx: Context, args: Namespace) -> int:
         f"WARNING! This will remove all containers, images, volumes, networks and build cache in {root}."
     ):
         return 0
-    ctx.engine.reset()
+    ctx.engine.system.reset()
     ctx.out(f"Removed everything in {root}")
     return 0
-
-
-def _prune_containers(ctx: Context, filters: Mapping[str, Sequence[str]], *, volumes: bool) -> int:
-    """Containers, networks and perhaps volumes; bytes freed."""
-    from boxwright.image.filters import labels_match, moment
-    from boxwright.spec.times import unix_seconds
-
-    containers = ctx.engine.containers
-    before = min((moment(text) for text in filters.get("until", ())), default=float("inf"))
-
-    def network_fits(n: Network) -> bool:
-        return (unix_seconds(n.created) or 0) < before and labels_match(n.labels, filters)
-
-    removed, freed = containers.prune(lambda c: c.created < before and labels_match(c.labels, filters))
-    _show_deleted(ctx, "Containers", removed)
-    _show_deleted(ctx, "Networks", containers.prune_networks(network_fits))
-    if volumes:
-        removed, more = containers.prune_volumes(lambda v: v.anonymous and labels_match(v.labels, filters))
-        freed += more
-        _show_deleted(ctx, "Volumes", removed)
-    return freed
-
-
-def _show_deleted(ctx: Context, title: str, what: Sequence[str]) -> None:
-    if what:
-        ctx.out(f"Deleted {title}:\n" + "\n".join(what) + "\n")
 
 
 def system_fsck_args(p: Parser) -> None:
@@ -338,7 +301,7 @@ def system_fsck_args(p: Parser) -> None:
 
 def system_fsck(ctx: Context, args: Namespace) -> int:
     """Recompute every digest of the store."""
-    problems = ctx.engine.fsck(repair=args.repair)
+    problems = ctx.engine.system.fsck(repair=args.repair)
     for problem in problems:
         state = {"": "", "kept": " (kept: it is the only copy)"}.get(problem.state, f" ({problem.state})")
         ctx.out(f"{problem.kind} {problem.what}: {problem.detail}{state}")
@@ -367,7 +330,7 @@ def info(ctx: Context, args: Namespace) -> int:
     """System-wide information."""
     from boxwright.version import __version__
 
-    said = ctx.engine.info()
+    said = ctx.engine.system.info()
     if args.format:
         _formatted(
             ctx,
@@ -442,7 +405,7 @@ def version_args(p: Parser) -> None:
 
 def version(ctx: Context, args: Namespace) -> int:
     """Version information in Docker's two parts, which here are one program."""
-    server = ctx.engine.version()
+    server = ctx.engine.system.version()
     client = {
         "Platform": server["Platform"],
         "Version": server["Version"],

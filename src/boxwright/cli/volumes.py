@@ -52,12 +52,11 @@ def volume_create(ctx: Context, args: Namespace) -> int:
             prog=ctx.prog,
         )
     name = args.volume or args.name
-    volume, _ = ctx.engine.containers.volumes.create(
+    volume = ctx.engine.volumes.create(
         name,
         driver=args.driver,
         labels=labels((), args.label),
         options=parse_map(args.opt, "option"),
-        anonymous=not name,
     )
     ctx.out(volume.name)
     return 0
@@ -88,8 +87,8 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
     from boxwright.spec.units import human_size
 
     filters = parse_filters(args.filter, ("dangling", "driver", "label", "name"))
-    volumes = ctx.engine.containers.volumes
-    used, dangling = ctx.engine.containers.volume_users(), flag(filters, "dangling")
+    volumes = ctx.engine.volumes
+    used, dangling = volumes.users(), flag(filters, "dangling")
 
     def wanted(volume: Volume) -> bool:
         if dangling is not None and dangling == bool(used.get(volume.name)):
@@ -108,7 +107,7 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
             "Mountpoint": str(volume.data),
             "Labels": ",".join(f"{k}={v}" for k, v in sorted(volume.labels.items())),
             "Links": str(len(used.get(volume.name, ()))),
-            "Size": lambda: human_size(volumes.usage(volume)),
+            "Size": lambda: human_size(volumes.usage(volume.name)),
             "Label": Method(lambda key: volume.labels.get(key, "")),
             **dict.fromkeys(("Availability", "Group", "Status"), "N/A"),  # of Swarm's volumes
         }
@@ -137,7 +136,7 @@ def volume_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.volumes, lambda name: ("volume", ctx.engine.volume_inspect(name)), args.format)
+    return show(ctx, args.volumes, lambda name: ("volume", ctx.engine.volumes.inspect(name)), args.format)
 
 
 def volume_rm_args(p: Parser) -> None:
@@ -147,14 +146,14 @@ def volume_rm_args(p: Parser) -> None:
 
 def volume_rm(ctx: Context, args: Namespace) -> int:
     """Remove volumes; with -f a missing one is no failure."""
-    from boxwright.cli.container.commands import each
+    from boxwright.cli.several import each
     from boxwright.container.volumes import NoSuchVolume
 
-    containers = ctx.engine.containers
+    volumes = ctx.engine.volumes
 
     def remove(name: str) -> None:
         try:
-            containers.volumes.remove(name, containers.volume_users().get(name, ()))
+            volumes.remove(name)
         except NoSuchVolume:
             if not args.force:
                 raise
@@ -163,37 +162,28 @@ def volume_rm(ctx: Context, args: Namespace) -> int:
 
 
 def volume_prune_args(p: Parser) -> None:
+    from boxwright.cli.prune import declare
+
     p.add_argument(
         "-a", "--all", action="store_true", help="Remove all unused volumes, not just anonymous ones"
     )
-    p.add_argument(
-        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "label=<label>")'
-    )
-    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    declare(p, "label=<label>")
 
 
 def volume_prune(ctx: Context, args: Namespace) -> int:
     """Remove volumes that no container has."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.image.filters import flag, labels_match
-    from boxwright.spec.units import human_size
+    from boxwright.cli.prune import prune
+    from boxwright.image.filters import flag
 
     filters = parse_filters(args.filter, ("label", "label!", "all"))
-    everything = args.all or flag(filters, "all")
+    everything = bool(args.all or flag(filters, "all"))
+    filters.pop("all", None)
     what = "all local volumes" if everything else "anonymous local volumes"
-    if not args.force and not ctx.confirm(
-        f"WARNING! This will remove {what} not used by at least one container."
-    ):
-        return 0
-
-    def wanted(volume: Volume) -> bool:
-        return (everything or volume.anonymous) and labels_match(volume.labels, filters)
-
-    removed, freed = ctx.engine.containers.prune_volumes(wanted)
-    if removed:
-        ctx.out("Deleted Volumes:")
-        for name in removed:
-            ctx.out(name)
-        ctx.out()
-    ctx.out(f"Total reclaimed space: {human_size(freed)}")
-    return 0
+    return prune(
+        ctx,
+        lambda: ctx.engine.volumes.prune(everything=everything, filters=filters),
+        warning=f" {what} not used by at least one container.",
+        force=args.force,
+        kind="Volumes",
+    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -28,9 +28,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.volumes import Volume, Volumes
+    from boxwright.container.volumes import Volumes
+    from boxwright.image.filters import Filters
+    from boxwright.image.maintain import Pruned
     from boxwright.image.services import Services
-    from boxwright.network.networks import Network, Networks
+    from boxwright.network.networks import Networks
 
 
 class Catalog:
@@ -208,16 +210,22 @@ class Catalog:
                     found.setdefault(point["name"], []).append(container.id)
         return found
 
-    def prune_volumes(self, wanted: Callable[[Volume], bool]) -> tuple[Sequence[str], int]:
-        """Remove volumes that no container has; names and freed bytes."""
+    def prune_volumes(self, filters: Filters, *, everything: bool = False) -> Pruned:
+        """Remove anonymous volumes that no container has, or with `everything` named ones too. Filters: label, label!.
+        Raises FilterInvalid."""
+        from boxwright.image.filters import prunable
+        from boxwright.image.maintain import Pruned
+
+        wanted = prunable(filters, ("label", "label!"))
         removed, freed = [], 0
         users = self.volume_users()
         for volume in self.volumes.list():
-            if wanted(volume) and not users.get(volume.name):
+            meant = (everything or volume.anonymous) and wanted(volume.created, volume.labels)
+            if meant and not users.get(volume.name):
                 freed += self.volumes.usage(volume)
                 self.volumes.remove(volume.name)
                 removed.append(volume.name)
-        return removed, freed
+        return Pruned.of(removed, freed)
 
     def remove_network(self, text: str) -> None:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
@@ -251,18 +259,26 @@ class Catalog:
                         f"cannot publish the ports of {container.name} again: {error}"
                     ) from error
 
-    def prune_networks(self, wanted: Callable[[Network], bool]) -> Sequence[str]:
-        """Remove user networks that no container is to join; their names."""
+    def prune_networks(self, filters: Filters) -> Pruned:
+        """Remove user networks that no container is to join. Filters: until, label, label!. Raises FilterInvalid."""
+        from boxwright.image.filters import prunable
+        from boxwright.image.maintain import Pruned
         from boxwright.network.networks import BUILT_IN
+        from boxwright.spec.times import unix_seconds
 
+        wanted = prunable(filters)
         used = {name for c in self.list(all=True) for name in c.record["networks"]}
         found = [
-            n for n in self.networks.list() if n.name not in BUILT_IN and n.name not in used and wanted(n)
+            n
+            for n in self.networks.list()
+            if n.name not in BUILT_IN
+            and n.name not in used
+            and wanted(unix_seconds(n.created) or 0, n.labels)
         ]
         for network in found:
             self.networks.remove(network.name)
         self.networks.take_down_idle()
-        return [n.name for n in found]
+        return Pruned.of(n.name for n in found)
 
     def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Titles and rows of the host's ``ps`` for the container's processes. Raises WrongState."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.content.lease import Lease
+    from boxwright.image.catalog import ImageRow
+    from boxwright.image.filters import Filters
+    from boxwright.image.maintain import Pruned
     from boxwright.image.services import Services
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
@@ -286,6 +289,33 @@ class Containers(Catalog):
                 self._kill(container)
             self._gone(container)
 
+    def commit(
+        self,
+        container: Container,
+        name: str = "",
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> ImageRow:
+        """A container's tree as a new image. Raises ChangeInvalid, ReferenceInvalid, DiskFull."""
+        from boxwright.container.commit import commit
+        from boxwright.spec.times import rfc3339
+
+        epoch = self._services.settings.source_date_epoch
+        return commit(
+            self._services,
+            self,
+            container,
+            name=name,
+            author=author,
+            message=message,
+            changes=changes,
+            pause=pause,
+            created=rfc3339(epoch) if epoch is not None else "",
+        )
+
     # --- changing ------------------------------------------------------------------------------
 
     def rename(self, container: Container, name: str) -> None:
@@ -372,16 +402,24 @@ class Containers(Catalog):
         except BoxwrightError:
             return
 
-    def prune(self, wanted: Callable[[Container], bool] = lambda c: True) -> tuple[Sequence[str], int]:
-        """Remove everything that does not run and that nobody is about to start; ids and freed bytes."""
+    def prune(self, filters: Filters | None = None) -> Pruned:
+        """Remove containers that do not run and that no process is about to start. Filters: until, label, label!. Raises
+        FilterInvalid."""
         from boxwright.content.lease import in_use
+        from boxwright.image.filters import prunable
+        from boxwright.image.maintain import Pruned
 
+        wanted = prunable(filters or {})
         removed, freed = [], 0
         self.sweep()
         containers = self.list(all=True)
         starting = in_use(self._services.db, "container")
         for container in containers:
-            if container.state.active or container.id in starting or not wanted(container):
+            if (
+                container.state.active
+                or container.id in starting
+                or not wanted(container.created, container.labels)
+            ):
                 continue
             try:
                 size = self.size(container)
@@ -390,4 +428,4 @@ class Containers(Catalog):
                 continue
             removed.append(container.id)
             freed += size
-        return removed, freed
+        return Pruned.of(removed, freed)

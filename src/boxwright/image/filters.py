@@ -9,6 +9,7 @@ from boxwright.errors import Invalid
 from boxwright.spec.times import LONGER_UNITS, SECOND, DurationInvalid, parse_duration
 
 Filters = Mapping[str, Sequence[str]]
+PRUNE_FILTERS = ("until", "label", "label!")
 
 
 class FilterInvalid(Invalid):
@@ -78,6 +79,15 @@ def labels_match(labels: Mapping[str, str], filters: Filters) -> bool:
     return all(has(w) for w in filters.get("label", ())) and not any(
         has(w) for w in filters.get("label!", ())
     )
+
+
+def prunable(
+    filters: Filters, allowed: Sequence[str] = PRUNE_FILTERS
+) -> Callable[[float, Mapping[str, str]], bool]:
+    """Whether a prune means what was made at a time (unix seconds) with labels. Raises FilterInvalid."""
+    check_names(filters, allowed)
+    before = min((moment(text) for text in filters.get("until", ())), default=float("inf"))
+    return lambda created, labels: created < before and labels_match(labels, filters)
 
 
 def pattern(text: str) -> Callable[[str], bool]:

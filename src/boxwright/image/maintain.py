@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from boxwright.content import reserve
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What a prune took: lines as Docker prints them, and bytes of disk space."""
+    """What a prune took, and bytes of disk space. Names of images say what happened to them; of containers, networks,
+    volumes and build cache these are IDs, names, names and keys."""
 
     removed: tuple[Removed, ...] = ()
     bytes: int = 0
-    cache: tuple[str, ...] = ()  # keys of step records and cache mounts
+
+    @classmethod
+    def of(cls, deleted: Iterable[str], bytes: int = 0) -> Pruned:
+        """Things that are gone."""
+        return cls(tuple(Removed("Deleted", name) for name in deleted), bytes)
 
 
 class Maintenance:
@@ -110,7 +115,7 @@ class Maintenance:
             return ()  # only the lines about its layers depend on it
 
     def image_prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
-        """See engine.image_prune."""
+        """See engine.images.prune."""
         reserve.spend(self._images.store.root)
         lines = Remover(self._images, self._uses()).prune(filters, everything=everything)
         self._images.publish()
@@ -122,7 +127,7 @@ class Maintenance:
     def builder_prune(
         self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0
     ) -> Pruned:
-        """See engine.builder_prune. Filters: see buildcache.matcher."""
+        """See engine.builds.prune. Filters: see buildcache.matcher."""
         from boxwright.image.buildcache import BuildCache, matcher
 
         reserve.spend(self._images.store.root)
@@ -141,7 +146,7 @@ class Maintenance:
         if everything and not filters and not keep:
             cache.forget_digests()
         swept = self.sweep(copies=everything)
-        return Pruned((), swept.bytes, tuple(entry.key for entry in gone))
+        return Pruned.of((entry.key for entry in gone), swept.bytes)
 
     def _layers_of_images(self) -> set[str]:
         """Layers that images and containers keep: a record whose result is all theirs costs nothing."""

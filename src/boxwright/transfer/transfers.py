@@ -51,7 +51,7 @@ class Transfers:
         progress: Progress | None = None,
         resolved: Resolved | None = None,
     ) -> list[Pulled]:
-        """See Engine.pull."""
+        """See engine.images.pull."""
         asked = Reference.parse(name)
         if all_tags:
             if asked.tag or asked.digest:
@@ -99,7 +99,7 @@ class Transfers:
         level: int | None = None,
         progress: Progress | None = None,
     ) -> list[Pushed]:
-        """See Engine.push. `to` is the name in the registry, when it is not `name` itself."""
+        """See engine.images.push. `to` is the name in the registry, when it is not `name` itself."""
         if compression not in ("gzip", "zstd", "none"):
             raise Invalid(f"unknown compression {compression!r}: there are gzip, zstd and none")
         asked = Reference.parse(to or name)

@@ -67,7 +67,7 @@ def site() -> Iterator[Site]:
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "root")
     yield engine
-    engine.db.close()
+    engine.services.db.close()
 
 
 def added(engine: Engine, url: str, flag: str = "") -> str:

@@ -37,8 +37,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     )
     engine = Engine(settings=replace(settings, environ={}))
     yield engine
-    engine.registry.http.close()
-    engine.db.close()
+    engine.services.registry.http.close()
+    engine.services.db.close()
 
 
 def build(engine: Engine, text: str, **more: Any) -> BuildResult:
@@ -59,14 +59,14 @@ def test_pulled_when_needed(registry: FakeRegistry, engine: Engine) -> None:
     )
     result = build(engine, f"FROM {name}\nWORKDIR /new\n", tags=("app",))
     assert blobs(registry) >= 2 and [s.cached for s in result.steps] == [True, False]
-    assert engine.images_store.find(name) is not None  # the next build finds it here
+    assert engine.services.images_store.find(name) is not None  # the next build finds it here
     assert build(engine, f"FROM {name}\nWORKDIR /new\n").image_id == result.image_id and not registry.log
 
 
 def test_a_full_hit_pulls_nothing(registry: FakeRegistry, engine: Engine) -> None:
     name = f"{registry.host}/lib/base:1"
     first = build(engine, f"FROM {name}\nWORKDIR /new\n", tags=("app",))
-    engine.rmi(name)
+    engine.images.remove(name)
     blobs(registry)
     again = build(engine, f"FROM {name}\nWORKDIR /new\n", tags=("app",))
     assert again.image_id == first.image_id and again.cached and blobs(registry) == 1  # the config
@@ -155,7 +155,7 @@ def test_a_name_is_no_beginning_of_an_id(engine: Engine) -> None:
 
     with pytest.raises(NoSuchImage, match="No such image: a"):
         engine.containers.create(ContainerConfig("a"))
-    engine.images_store.tag("number-0", "a")
+    engine.services.images_store.tag("number-0", "a")
     assert build(engine, "FROM a\nWORKDIR /x\n").image_id
 
 

@@ -22,7 +22,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "root")
     corpus.provide_bases(engine, corpus.small_base(), "base")
     yield engine
-    engine.db.close()
+    engine.services.db.close()
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_times(engine: Engine, context: Path) -> None:
     assert times(engine, engine.build(context=context, dockerfile_data=text).image_id) == [EPOCH, EPOCH + 1]
     result = engine.build(context=context, dockerfile_data=text, build_args={"SOURCE_DATE_EPOCH": "1000"})
     assert times(engine, result.image_id) == [1000, 1000]
-    config = engine.images_store.resolve_platform(result.image_id).config
+    config = engine.services.images_store.resolve_platform(result.image_id).config
     assert config.created == "1970-01-01T00:16:40Z" and {h.created for h in config.history} == {
         config.created
     }
@@ -228,8 +228,8 @@ def test_times(engine: Engine, context: Path) -> None:
 def seconds(engine: Engine, image: str = "out") -> dict[str, int]:
     from boxwright.layer.view import LayersView
 
-    found = engine.images_store.resolve_platform(image)
-    with LayersView([engine.layers.get(d) for d in found.layers]) as view:
+    found = engine.services.images_store.resolve_platform(image)
+    with LayersView([engine.services.layers.get(d) for d in found.layers]) as view:
         return {node.path: node.mtime_ns // 1_000_000_000 for node in view.walk("") if node.path}
 
 
@@ -355,7 +355,7 @@ def times(engine: Engine, image: str) -> list[int]:
     from boxwright.layer.view import LayersView
 
     with LayersView(
-        [engine.layers.get(d) for d in engine.images_store.resolve_platform(image).layers]
+        [engine.services.layers.get(d) for d in engine.services.images_store.resolve_platform(image).layers]
     ) as view:
         return [node.mtime_ns // 1_000_000_000 for node in view.walk("") if node.path]
 
@@ -452,7 +452,7 @@ def test_hostile_archives_are_refused(engine: Engine, context: Path) -> None:
     (context / "t").write_bytes((context / "t").read_bytes()[:-20_000])
     with pytest.raises(BuildFailed):
         build(engine, context, "FROM base\nADD t /in/\n")
-    assert not list(engine.fsck())
+    assert not list(engine.system.fsck())
 
 
 def test_hard_links_of_an_archive_to_what_is_there(engine: Engine, context: Path) -> None:
@@ -522,9 +522,9 @@ def test_outputs(engine: Engine, context: Path, tmp_path: Path) -> None:
         outputs=(Output("oci", str(tmp_path / "oci.tar")),),
     )
     other = Engine(tmp_path / "other")
-    other.load(tmp_path / "oci.tar")
+    other.images.load(tmp_path / "oci.tar")
     assert corpus.tree(other, "packed:1") == corpus.tree(engine, "packed:1")
-    other.db.close()
+    other.services.db.close()
 
 
 def test_several_platforms(engine: Engine, context: Path) -> None:
@@ -533,11 +533,11 @@ def test_several_platforms(engine: Engine, context: Path) -> None:
         context=context, dockerfile_data=text, tags=("multi",), platforms=("linux/amd64", "linux/arm64")
     )
     for platform, name in (("linux/amd64", "for-amd64"), ("linux/arm64", "for-arm64")):
-        found = engine.images_store.resolve_platform("multi", platform)
+        found = engine.services.images_store.resolve_platform("multi", platform)
         assert str(found.config.platform) == platform and str(found.target.digest) == result.target
         from boxwright.layer.view import LayersView
 
-        with LayersView([engine.layers.get(d) for d in found.layers]) as view:
+        with LayersView([engine.services.layers.get(d) for d in found.layers]) as view:
             assert view.listdir("") == [name]
 
 
@@ -546,5 +546,5 @@ def test_nothing_new_is_the_same_image(engine: Engine, context: Path) -> None:
     first = engine.build(dockerfile_data=text, tags=("x",))
     again = engine.build(dockerfile_data=text, tags=("x", "y"))
     assert first.image_id == again.image_id and first.target == again.target
-    assert engine.images_store.resolve("y").image_id == first.image_id
+    assert engine.services.images_store.resolve("y").image_id == first.image_id
     assert engine.build(dockerfile_data=text, labels={"c": "3"}).image_id != first.image_id

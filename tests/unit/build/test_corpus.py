@@ -37,7 +37,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("root"))
     corpus.provide_bases(engine, corpus.small_base())
     yield engine
-    engine.db.close()
+    engine.services.db.close()
 
 
 class AnyBase:
@@ -113,4 +113,4 @@ def check_golden(case: dict[str, Any], layers: list[list[str]]) -> None:
 
 def test_the_store_is_sound(engine: Engine) -> None:
     """After all of the above, every claim of every image holds."""
-    assert not list(engine.fsck())
+    assert not list(engine.system.fsck())

@@ -18,7 +18,7 @@ from boxwright.build.why import differences
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "root")
     yield engine
-    engine.db.close()
+    engine.services.db.close()
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_layers_are_gone_only_when_they_are(engine: Engine, context: Path) -> No
     text = "FROM scratch\nCOPY f /f\n"
     (context / "f").write_text("1")
     reason(engine, context, text)
-    with engine.db.write() as sql:
+    with engine.services.db.write() as sql:
         sql.execute("UPDATE steps SET key = 'other' || key")
     assert reason(engine, context, text) == "something changed that the record does not tell apart"
-    with engine.db.write() as sql:
+    with engine.services.db.write() as sql:
         sql.execute("DELETE FROM layers")
     assert reason(engine, context, text) == "same ingredients as on record, but the recorded layers are gone"
 

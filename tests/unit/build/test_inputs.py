@@ -21,7 +21,7 @@ from boxwright.errors import BoxwrightError
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "root")
     yield engine
-    engine.db.close()
+    engine.services.db.close()
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ TEXT = b"FROM scratch\nARG TARGETARCH\nADD tree.tar /\nCOPY <<E /for-$TARGETARCH
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "root")
     yield engine
-    engine.registry.http.close()
-    engine.db.close()
+    engine.services.registry.http.close()
+    engine.services.db.close()
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def build(engine: Engine, context: Path, *outputs: str, **more: Any) -> BuildRes
 
 
 def names(engine: Engine) -> list[str]:
-    return sorted(name for row in engine.images_store.rows() for name in row.names if "@" not in name)
+    return sorted(
+        name for row in engine.services.images_store.rows() for name in row.names if "@" not in name
+    )
 
 
 # --- what is taken -----------------------------------------------------------------------------
@@ -105,7 +107,7 @@ def test_what_has_no_effect_is_refused_before_anything_is_done(
     with pytest.raises(Invalid, match=message):
         build(engine, context, text, progress=heard.append)
     assert heard == []
-    assert engine.images_store.rows() == []
+    assert engine.services.images_store.rows() == []
 
 
 def test_two_outputs_cannot_share_standard_output() -> None:

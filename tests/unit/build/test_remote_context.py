@@ -123,7 +123,7 @@ def test_the_umask_does_not_show(engine: Engine, site: tuple[str, str], tmp_path
         try:
             other = make_engine(tmp_path / f"{umask}")
             other.build(BuildRequest(remote=f"{site[0]}/app.git#v1", tags=("x",)))
-            layers.append(other.images_store.resolve_platform("x").layers)
+            layers.append(other.services.images_store.resolve_platform("x").layers)
         finally:
             os.umask(before)
     assert layers[0] == layers[1]

@@ -85,9 +85,11 @@ def built(
     before = os.umask(umask)
     try:
         if base:
-            eng.import_(io.BytesIO(base), "busybox")
+            eng.images.import_(io.BytesIO(base), "busybox")
         result = eng.build(BuildRequest(context=context, jobs=1 + number))
-        return [str(d) for d in eng.images_store.resolve_platform(result.image_id).layers], result.image_id
+        return [
+            str(d) for d in eng.services.images_store.resolve_platform(result.image_id).layers
+        ], result.image_id
     finally:
         os.umask(before)
         leave(eng)

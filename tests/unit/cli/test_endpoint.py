@@ -30,7 +30,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "docker").mkdir()
     import io
 
-    Engine(tmp_path / "root").import_(io.BytesIO(make_image({"f": b"x"}).tars[0]), "keep")
+    Engine(tmp_path / "root").images.import_(io.BytesIO(make_image({"f": b"x"}).tars[0]), "keep")
     return tmp_path
 
 
@@ -66,7 +66,7 @@ def engine_at(path: Path, *headers: str) -> Iterator[str]:
 
 
 def images(place: Path) -> int:
-    return len(Engine(place / "root").images())
+    return len(Engine(place / "root").images.list())
 
 
 REMOTE = ("ssh://prod", "tcp://10.0.0.1:2375", "prod:2375", "npipe:////./pipe/docker_engine", "fd://")

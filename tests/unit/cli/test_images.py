@@ -51,8 +51,8 @@ def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 def test_images(eng: Engine, run: Run) -> None:
     assert run("images") == (0, "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n", "")
     image = imported(eng, "team/app:1", changes=["LABEL a=1"])
-    eng.tag("team/app:1", "second")
-    eng.images_store.tag("second", f"second@{eng.images_store.resolve('second').target}")
+    eng.images.tag("team/app:1", "second")
+    eng.services.images_store.tag("second", f"second@{eng.services.images_store.resolve('second').target}")
     head, *rows = run("images").lines
     assert head.split("  ")[0] == "REPOSITORY"
     assert [row.split()[:3] for row in rows] == [
@@ -181,7 +181,7 @@ def test_system_df(eng: Engine, run: Run) -> None:
 def test_fsck(eng: Engine, run: Run) -> None:
     imported(eng, "app")
     assert run("system", "fsck") == (0, "The store is sound.\n", "")
-    layer = eng.layers.all()[0]
+    layer = eng.services.layers.all()[0]
     layer.index_path.unlink()
     broken = run("system", "fsck")
     assert broken.code == 1 and f"index {layer.diff_id}" in broken.out

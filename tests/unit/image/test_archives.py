@@ -60,11 +60,11 @@ class _Pipe(io.RawIOBase):
 def from_file(eng: Engine, data: bytes) -> list[list[str]]:
     path = eng.root.parent / f"{eng.root.name}.tar"
     path.write_bytes(data)
-    return [loaded.lines for loaded in eng.load(path)]
+    return [loaded.lines for loaded in eng.images.load(path)]
 
 
 def from_stream(eng: Engine, data: bytes) -> list[list[str]]:
-    return [loaded.lines for loaded in eng.load(io.BufferedReader(_Pipe(data)))]
+    return [loaded.lines for loaded in eng.images.load(io.BufferedReader(_Pipe(data)))]
 
 
 @pytest.fixture(params=[from_file, from_stream], ids=["file", "stream"])
@@ -84,7 +84,7 @@ def other(tmp_path: Path) -> Engine:
 
 def test_a_round_trip_is_byte_identical(eng: Engine, other: Engine, load: Load) -> None:
     first = imported(eng, "app:1", "a", changes=['CMD ["x"]'])
-    eng.tag("app:1", "host:5000/team/app:2")
+    eng.images.tag("app:1", "host:5000/team/app:2")
     second = imported(eng, "base", "a", "b")
     wanted = ("app:1", "host:5000/team/app:2", "base")
     archive = saved(eng, *wanted)
@@ -93,9 +93,9 @@ def test_a_round_trip_is_byte_identical(eng: Engine, other: Engine, load: Load) 
         ["Loaded image: app:1", "Loaded image: host:5000/team/app:2"],
         ["Loaded image: base:latest"],
     ]
-    assert {i.id for i in other.images()} == {first, second}
+    assert {i.id for i in other.images.list()} == {first, second}
     assert saved(other, *wanted) == archive
-    assert all(sound(other.images_store, name) for name in wanted)
+    assert all(sound(other.services.images_store, name) for name in wanted)
     assert load(other, archive) == [
         ["Loaded image: app:1", "Loaded image: host:5000/team/app:2"],
         ["Loaded image: base:latest"],
@@ -151,9 +151,9 @@ def test_dockers_old_form(other: Engine, load: Load, compress: bool, first: bool
     lines = load(other, archive)
     assert lines[0] == ["Loaded image: app:1", "Loaded image: reg.io/x:2"]
     assert lines[1][0].startswith("Loaded image ID: sha256:")
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
     config = next(name for name in members_of(archive) if name.endswith(".json") and len(name) == 69)
-    assert {i.id[7:] + ".json" for i in other.images()} >= {config}
+    assert {i.id[7:] + ".json" for i in other.images.list()} >= {config}
     assert load(other, archive) == lines
 
 
@@ -173,12 +173,12 @@ def test_layers_may_be_links(other: Engine, load: Load) -> None:
 def test_layouts(other: Engine, load: Load, gz: bool, tmp_path: Path) -> None:
     files = oci_files([rootfs("a"), rootfs("b")], name="docker.io/library/app:1", gz=gz)
     assert load(other, tar_of(files)) == [["Loaded image: app:1"]]
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
     third = engine(tmp_path / "three")
-    assert [loaded.lines for loaded in third.load(write_files(tmp_path / "layout", files))] == [
+    assert [loaded.lines for loaded in third.images.load(write_files(tmp_path / "layout", files))] == [
         ["Loaded image: app:1"]
     ]
-    assert sound(third.images_store, "app:1")
+    assert sound(third.services.images_store, "app:1")
     # The manifest is kept byte for byte, compressed blobs too.
     kept = members_of(saved(third, "app:1"))
     assert all(kept[name] == data for name, data in files.items() if name.startswith("blobs/"))
@@ -204,7 +204,7 @@ def test_names_may_stand_in_manifest_json_only(other: Engine, load: Load) -> Non
 def test_compressed_archives(eng: Engine, other: Engine, load: Load, pack: Callable[[bytes], bytes]) -> None:
     imported(eng, "app:1")
     assert load(other, pack(saved(eng, "app:1"))) == [["Loaded image: app:1"]]
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
 
 
 def index_of(variants: dict[str, bytes], *, name: str = "app:1", missing: str = "") -> dict[str, bytes]:
@@ -235,24 +235,30 @@ def index_of(variants: dict[str, bytes], *, name: str = "app:1", missing: str = 
 def test_several_platforms(eng: Engine, other: Engine, load: Load) -> None:
     files = index_of({"amd64": rootfs("a"), "arm64": rootfs("b")})
     assert load(eng, tar_of(files)) == [["Loaded image: app:1"]]
-    assert sound(eng.images_store, "app:1")
-    assert len(eng.images_store.manifests(eng.images_store.resolve("app:1"))) == 2
-    assert str(eng.images_store.resolve_platform("app:1", "linux/arm64").config.platform) == "linux/arm64"
+    assert sound(eng.services.images_store, "app:1")
+    assert len(eng.services.images_store.manifests(eng.services.images_store.resolve("app:1"))) == 2
+    assert (
+        str(eng.services.images_store.resolve_platform("app:1", "linux/arm64").config.platform)
+        == "linux/arm64"
+    )
     with pytest.raises(PlatformAbsent, match="linux/s390x"):
-        eng.images_store.resolve_platform("app:1", "linux/s390x")
+        eng.services.images_store.resolve_platform("app:1", "linux/s390x")
     assert {n for n in members_of(saved(eng, "app:1")) if n.startswith("blobs/")} == {
         n for n in files if n.startswith("blobs/")
     }
     assert load(other, saved(eng, "app:1", platform="linux/arm64")) == [["Loaded image: app:1"]]
-    assert str(other.images_store.resolve_platform("app:1").config.platform) == "linux/arm64"
+    assert str(other.services.images_store.resolve_platform("app:1").config.platform) == "linux/arm64"
 
 
 def test_an_index_may_be_sparse(eng: Engine, other: Engine, load: Load) -> None:
     files = index_of({"amd64": rootfs("a"), "arm64": rootfs("b")}, missing="amd64")
     assert load(eng, tar_of(files)) == [["Loaded image: app:1"]]
-    assert sound(eng.images_store, "app:1")
+    assert sound(eng.services.images_store, "app:1")
     assert load(other, saved(eng, "app:1")) == [["Loaded image: app:1"]]
-    assert other.images_store.resolve("app:1").target == eng.images_store.resolve("app:1").target
+    assert (
+        other.services.images_store.resolve("app:1").target
+        == eng.services.images_store.resolve("app:1").target
+    )
 
 
 def test_attestations_come_along(eng: Engine, other: Engine, load: Load) -> None:
@@ -296,22 +302,24 @@ def test_attestations_come_along(eng: Engine, other: Engine, load: Load) -> None
         {"schemaVersion": 2, "manifests": [{**top, "digest": digest(body), "size": len(body)}]}
     ).encode()
     assert load(eng, tar_of(files)) == [["Loaded image: app:1"]]
-    assert sound(eng.images_store, "app:1") and eng.fsck() == []
-    assert eng.image_inspect("app:1")["Architecture"] == "amd64"
+    assert sound(eng.services.images_store, "app:1") and eng.system.fsck() == []
+    assert eng.images.inspect("app:1")["Architecture"] == "amd64"
     assert load(other, saved(eng, "app:1")) == [["Loaded image: app:1"]]
     assert digest(
-        other.store.read(other.images_store.descriptor(other.images_store.resolve("app:1")).digest)
+        other.services.store.read(
+            other.services.images_store.descriptor(other.services.images_store.resolve("app:1")).digest
+        )
     ) == digest(body)
-    eng.rmi("app:1")
-    assert list(eng.store.blobs()) == []
+    eng.images.remove("app:1")
+    assert list(eng.services.store.blobs()) == []
 
 
 def test_load_of_one_platform(eng: Engine) -> None:
     files = index_of({"amd64": rootfs("a"), "arm64": rootfs("b")})
-    assert [x.lines for x in eng.load(io.BytesIO(tar_of(files)), platform="linux/arm64")] == [
+    assert [x.lines for x in eng.images.load(io.BytesIO(tar_of(files)), platform="linux/arm64")] == [
         ["Loaded image: app:1"]
     ]
-    assert len(eng.images_store.manifests(eng.images_store.resolve("app:1"))) == 1
+    assert len(eng.services.images_store.manifests(eng.services.images_store.resolve("app:1"))) == 1
 
 
 # --- bad archives --------------------------------------------------------------------------------
@@ -378,10 +386,10 @@ def test_broken_archives_are_refused_and_leave_nothing(
     with pytest.raises(BoxwrightError) as caught:
         load(other, broken(change, docker=docker))
     assert isinstance(caught.value, Invalid | Corrupt) or "lacks" in str(caught.value)
-    assert other.images() == []
-    assert other.fsck() == []
-    other.collect()
-    assert list(other.store.blobs()) == [] and other.layers.all() == []
+    assert other.images.list() == []
+    assert other.system.fsck() == []
+    other.system.collect()
+    assert list(other.services.store.blobs()) == [] and other.services.layers.all() == []
 
 
 def test_wrong_digests_are_told_apart_from_wrong_forms(other: Engine, load: Load) -> None:
@@ -429,7 +437,7 @@ def test_links_have_the_archive_as_their_root(
     other: Engine, load: Load, path: str, links: list[tuple[str, str]]
 ) -> None:
     assert load(other, linked(path, *links)) == [["Loaded image: app:1"]]
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
 
 
 @pytest.mark.parametrize("path", ["", "gone/layer.tar"])
@@ -445,14 +453,14 @@ def test_a_layer_that_is_here_may_be_left_out(other: Engine, load: Load, path: s
     )
     with pytest.raises(ArchiveInvalid, match=f"layer {digest(base)} out"):
         load(other, archive)
-    other.import_(io.BytesIO(base), "base:1")
+    other.images.import_(io.BytesIO(base), "base:1")
     assert load(other, archive) == [["Loaded image: app:1"]]
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
 
 
 def test_the_manifest_of_a_layer_that_is_here_has_its_size(other: Engine, load: Load) -> None:
     base = rootfs("base")
-    other.import_(io.BytesIO(base), "base:1")
+    other.images.import_(io.BytesIO(base), "base:1")
     entry = {"Config": "config.json", "RepoTags": ["app:1"], "Layers": ["0/layer.tar"]}
     files = {
         "config.json": config([base]),
@@ -460,7 +468,7 @@ def test_the_manifest_of_a_layer_that_is_here_has_its_size(other: Engine, load: 
         "manifest.json": json.dumps([entry]).encode(),
     }
     load(other, tar_of(files))
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="needs GNU tar")
@@ -489,13 +497,13 @@ def test_an_archive_may_be_sparse_itself(other: Engine, load: Load, tmp_path: Pa
     ).stdout
     assert len(packed) < len(layer) // 2
     assert load(other, packed) == [["Loaded image: app:1"]]
-    assert sound(other.images_store, "app:1")
+    assert sound(other.services.images_store, "app:1")
 
 
 @pytest.mark.parametrize("key", ["Cmd", "Entrypoint", "Shell"])
 def test_one_text_is_a_list_of_one(other: Engine, load: Load, key: str) -> None:
     load(other, linked("0/layer.tar", config={key: "sh"}))
-    assert other.image_inspect("app:1")["Config"][key] == ["sh"]
+    assert other.images.inspect("app:1")["Config"][key] == ["sh"]
 
 
 @pytest.mark.parametrize("left_out", [("os",), ("architecture",), ("os", "architecture")])
@@ -509,8 +517,8 @@ def test_a_platform_that_is_left_out_is_the_host_s(
             "0/layer.tar", **{"os": here.os, "architecture": here.architecture, **dict.fromkeys(left_out)}
         ),
     )
-    assert other.images_store.resolve_platform("app:1", here).config.platform == here
-    shown = other.image_inspect("app:1")
+    assert other.services.images_store.resolve_platform("app:1", here).config.platform == here
+    shown = other.images.inspect("app:1")
     assert (shown["Os"], shown["Architecture"]) == (here.os, here.architecture)
 
 
@@ -554,7 +562,7 @@ def test_cut_off_anywhere(eng: Engine, other: Engine, load: Load) -> None:
     for end in range(0, len(whole) - 1024, 1700):
         with pytest.raises((Invalid, Corrupt)):
             load(other, whole[:end])
-    assert other.images() == []
+    assert other.images.list() == []
 
 
 def test_a_root_file_system_is_sent_to_import(other: Engine, load: Load) -> None:
@@ -565,9 +573,9 @@ def test_a_root_file_system_is_sent_to_import(other: Engine, load: Load) -> None
 
 def test_missing_files(other: Engine, tmp_path: Path) -> None:
     with pytest.raises(ArchiveInvalid, match="No such file"):
-        other.load(tmp_path / "nosuch")
+        other.images.load(tmp_path / "nosuch")
     with pytest.raises(ArchiveInvalid):
-        other.load(tmp_path)
+        other.images.load(tmp_path)
 
 
 def test_a_signature_beside_the_image_is_passed_over(other: Engine, load: Load) -> None:
@@ -605,6 +613,6 @@ def test_a_signature_beside_the_image_is_passed_over(other: Engine, load: Load) 
 def test_nothing_is_stored_twice(eng: Engine, other: Engine, load: Load) -> None:
     imported(eng, "app:1")
     load(other, saved(eng, "app:1"))
-    layer = other.images_store.resolved(other.images_store.resolve("app:1")).layers[0]
-    assert os.path.samefile(other.layers.get(layer).tar_path, other.store.path(layer))
-    assert hashlib.sha256(other.layers.get(layer).tar_path.read_bytes()).hexdigest() == layer.hex
+    layer = other.services.images_store.resolved(other.services.images_store.resolve("app:1")).layers[0]
+    assert os.path.samefile(other.services.layers.get(layer).tar_path, other.services.store.path(layer))
+    assert hashlib.sha256(other.services.layers.get(layer).tar_path.read_bytes()).hexdigest() == layer.hex

@@ -48,7 +48,7 @@ def test_unusual_names_are_left_to_the_grammar(text: str) -> None:
 
 def test_names_ids_and_digests_find_the_same_image(eng: Engine) -> None:
     image = imported(eng, "team/app:1")
-    target = eng.images_store.resolve("team/app:1").target
+    target = eng.services.images_store.resolve("team/app:1").target
     for text in (
         "team/app:1",
         "docker.io/team/app:1",
@@ -59,13 +59,13 @@ def test_names_ids_and_digests_find_the_same_image(eng: Engine) -> None:
         target,
         target[7:20],
     ):
-        assert eng.images_store.resolve(text).image_id == image, text
+        assert eng.services.images_store.resolve(text).image_id == image, text
 
 
 def test_a_name_wins_over_an_id(eng: Engine) -> None:
     first = imported(eng, "one", "a")
     second = imported(eng, first[7:15], "b")
-    assert eng.images_store.resolve(first[7:15]).image_id == second
+    assert eng.services.images_store.resolve(first[7:15]).image_id == second
 
 
 @pytest.mark.parametrize(
@@ -73,48 +73,48 @@ def test_a_name_wins_over_an_id(eng: Engine) -> None:
 )
 def test_what_is_missing_is_named(eng: Engine, text: str) -> None:
     with pytest.raises(NoSuchImage, match="No such image: "):
-        eng.images_store.resolve(text)
+        eng.services.images_store.resolve(text)
 
 
 def test_the_tag_is_part_of_the_message(eng: Engine) -> None:
     with pytest.raises(NoSuchImage, match="No such image: nosuch:latest"):
-        eng.images_store.resolve("nosuch")
+        eng.services.images_store.resolve("nosuch")
 
 
 @pytest.mark.parametrize("text", ["", "UPPER", "a:b:c", "-x", "a/" * 200 + "b", "ü", "a\0b", "a\nb"])
 def test_malformed_names_are_refused(eng: Engine, text: str) -> None:
     with pytest.raises(Invalid):
-        eng.images_store.resolve(text)
+        eng.services.images_store.resolve(text)
 
 
 def test_an_ambiguous_prefix_is_an_error(eng: Engine) -> None:
     ids = {imported(eng, f"a:{n}", str(n)) for n in range(17)}
     shared = next(i[7:8] for i in ids if sum(j[7:8] == i[7:8] for j in ids) > 1)
     with pytest.raises(AmbiguousId, match="ambiguous"):
-        eng.images_store.resolve(shared)
+        eng.services.images_store.resolve(shared)
 
 
 def test_a_digest_name_needs_its_repository(eng: Engine) -> None:
     imported(eng, "team/app:1")
-    target = eng.images_store.resolve("team/app:1").target
-    assert eng.images_store.resolve(f"team/app@{target}").target == target
+    target = eng.services.images_store.resolve("team/app:1").target
+    assert eng.services.images_store.resolve(f"team/app@{target}").target == target
     with pytest.raises(NoSuchImage):
-        eng.images_store.resolve(f"other/app@{target}")
+        eng.services.images_store.resolve(f"other/app@{target}")
 
 
 def test_users_tag_with_tags_only(eng: Engine) -> None:
     image = imported(eng, "app")
     for name in (f"app@{image}", image, image[7:], "sha256:1", "a:b@" + image, ""):
         with pytest.raises(Invalid):
-            eng.tag("app", name)
-    assert eng.images()[0].tags == ("app:latest",)
+            eng.images.tag("app", name)
+    assert eng.images.list()[0].tags == ("app:latest",)
 
 
 def test_listing_is_newest_first_and_one_entry_an_image(eng: Engine) -> None:
     old = imported(engine(eng.root, SOURCE_DATE_EPOCH="1000000000"), "old", "1")
     new = imported(eng, "new", "2")
-    eng.tag("new", "newer:2")
-    assert [(i.id, i.tags) for i in eng.images()] == [
+    eng.images.tag("new", "newer:2")
+    assert [(i.id, i.tags) for i in eng.images.list()] == [
         (new, ("new:latest", "newer:2")),
         (old, ("old:latest",)),
     ]
@@ -122,23 +122,24 @@ def test_listing_is_newest_first_and_one_entry_an_image(eng: Engine) -> None:
 
 def test_a_name_moves_and_leaves_a_dangling_image(eng: Engine) -> None:
     first, second = imported(eng, "app", "1"), imported(eng, "app", "2")
-    found = {i.id: i for i in eng.images()}
+    found = {i.id: i for i in eng.images.list()}
     assert found[first].dangling and found[second].tags == ("app:latest",)
-    assert [i.id for i in eng.images(filters={"dangling": ["true"]})] == [first]
-    assert [i.id for i in eng.images(filters={"dangling": ["false"]})] == [second]
+    assert [i.id for i in eng.images.list(filters={"dangling": ["true"]})] == [first]
+    assert [i.id for i in eng.images.list(filters={"dangling": ["false"]})] == [second]
 
 
 def test_intermediate_images_need_all(eng: Engine) -> None:
     parent = imported(eng, "", "1")
-    row = eng.images_store.resolve(parent)
+    row = eng.services.images_store.resolve(parent)
     from boxwright.spec.config import HistoryEntry
 
     child = with_entry(
-        eng.images_store.resolved(row).config, HistoryEntry(created_by="x", created="2030-01-01T00:00:00Z")
+        eng.services.images_store.resolved(row).config,
+        HistoryEntry(created_by="x", created="2030-01-01T00:00:00Z"),
     )
-    eng.images_store.create(child, names=["child"], parent=parent)
-    assert [i.tags for i in eng.images()] == [("child:latest",)]
-    assert len(eng.images(show_all=True)) == 2
+    eng.services.images_store.create(child, names=["child"], parent=parent)
+    assert [i.tags for i in eng.images.list()] == [("child:latest",)]
+    assert len(eng.images.list(all=True)) == 2
 
 
 def test_filters(eng: Engine) -> None:
@@ -148,7 +149,7 @@ def test_filters(eng: Engine) -> None:
     def names(**filters: str) -> list[str]:
         return [
             tag
-            for i in eng.images(filters={k.rstrip("_"): [v] for k, v in filters.items()})
+            for i in eng.images.list(filters={k.rstrip("_"): [v] for k, v in filters.items()})
             for tag in i.tags
         ]
 
@@ -163,6 +164,6 @@ def test_filters(eng: Engine) -> None:
     assert names(reference="team/old") == ["team/old:1"]
     for bad in ({"nope": ["x"]}, {"dangling": ["perhaps"]}, {"until": ["soon"]}, {"reference": ["[a"]}):
         with pytest.raises(FilterInvalid):
-            eng.images(filters=bad)
+            eng.images.list(filters=bad)
     with pytest.raises(NoSuchImage):
-        eng.images(filters={"before": ["nosuch"]})
+        eng.images.list(filters={"before": ["nosuch"]})

@@ -30,7 +30,7 @@ def eng(tmp_path: Path) -> Engine:
 
 def test_config_and_history(eng: Engine) -> None:
     imported(eng, "app:1", changes=['CMD ["x"]', "ENV A=b"], message="made by hand", platform="linux/arm64")
-    shown = eng.image_inspect("app:1", platform="linux/arm64")
+    shown = eng.images.inspect("app:1", platform="linux/arm64")
     assert shown["Config"]["Cmd"] == ["x"] and shown["Config"]["Env"] == ["A=b"]
     assert (shown["Architecture"], shown["Os"], shown["Comment"], shown["Created"]) == (
         "arm64",
@@ -43,9 +43,9 @@ def test_config_and_history(eng: Engine) -> None:
         and shown["RepoTags"] == ["app:1"]
         and shown["Size"] == len(b"content\n")
     )
-    (line,) = eng.history("app:1")
+    (line,) = eng.images.history("app:1")
     assert (line.comment, line.size, line.tags) == ("made by hand", 8, ("app:1",))
-    assert sound(eng.images_store, "app:1")
+    assert sound(eng.services.images_store, "app:1")
 
 
 def test_the_same_tar_gives_the_same_image(eng: Engine, tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_the_same_tar_gives_the_same_image(eng: Engine, tmp_path: Path) -> None:
 def test_any_compression_gives_the_same_layer(eng: Engine, pack: Callable[[bytes], bytes]) -> None:
     path = eng.root.parent / "in"
     path.write_bytes(pack(rootfs("a")))
-    eng.import_(str(path), "packed")
+    eng.images.import_(str(path), "packed")
     imported(eng, "plain", "a")
-    assert len(eng.layers.all()) == 1
-    assert eng.history("packed")[0].comment == f"Imported from {path}"
+    assert len(eng.services.layers.all()) == 1
+    assert eng.images.history("packed")[0].comment == f"Imported from {path}"
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_any_compression_gives_the_same_layer(eng: Engine, pack: Callable[[bytes
 )
 def test_bad_tars_leave_nothing(eng: Engine, data: bytes, error: type[BoxwrightError]) -> None:
     with pytest.raises(error):
-        eng.import_(io.BytesIO(data), "app")
-    assert eng.images() == [] and eng.layers.all() == []
-    eng.collect()
-    assert list(eng.layers.root.iterdir()) == []
+        eng.images.import_(io.BytesIO(data), "app")
+    assert eng.images.list() == [] and eng.services.layers.all() == []
+    eng.system.collect()
+    assert list(eng.services.layers.root.iterdir()) == []
 
 
 def test_bad_arguments_are_refused_before_the_first_byte(eng: Engine) -> None:
@@ -94,18 +94,18 @@ def test_bad_arguments_are_refused_before_the_first_byte(eng: Engine) -> None:
         ("a@sha256:" + "0" * 63, [], Invalid),
     ):
         with pytest.raises(error):
-            eng.import_(Unread(), name, changes=changes)
+            eng.images.import_(Unread(), name, changes=changes)
 
 
 def test_missing_and_odd_sources(eng: Engine, tmp_path: Path) -> None:
     with pytest.raises(ImportFileMissing):
-        eng.import_(str(tmp_path / "nosuch"))
+        eng.images.import_(str(tmp_path / "nosuch"))
     with pytest.raises(Invalid, match="is a directory"):
-        eng.import_(str(tmp_path))
+        eng.images.import_(str(tmp_path))
     with pytest.raises(Invalid):
-        eng.import_("a\0b")
+        eng.images.import_("a\0b")
     with pytest.raises(Invalid):
-        eng.import_("http://[bad")
+        eng.images.import_("http://[bad")
 
 
 class _Serve(BaseHTTPRequestHandler):
@@ -138,12 +138,12 @@ def server() -> Iterator[str]:
 
 
 def test_urls(eng: Engine, server: str) -> None:
-    row = eng.import_(f"{server}/rootfs.tar", "web")
-    assert eng.history("web")[0].comment == f"Imported from {server}/rootfs.tar"
+    row = eng.images.import_(f"{server}/rootfs.tar", "web")
+    assert eng.images.history("web")[0].comment == f"Imported from {server}/rootfs.tar"
     imported(eng, "plain", "a")
-    assert row.bytes == 16 and len(eng.layers.all()) == 1
+    assert row.bytes == 16 and len(eng.services.layers.all()) == 1
     for path, error in (("missing", DownloadMissing), ("broken", DownloadFailed), ("torn", PeerUnreachable)):
         with pytest.raises(error):
-            eng.import_(f"{server}/{path}", "bad")
+            eng.images.import_(f"{server}/{path}", "bad")
     with pytest.raises(NobodyThere, match=r"cannot reach 127\.0\.0\.1:1: connection refused"):
-        eng.import_("http://127.0.0.1:1/x", "bad")
+        eng.images.import_("http://127.0.0.1:1/x", "bad")

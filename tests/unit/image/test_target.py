@@ -37,8 +37,8 @@ def eng(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def target(eng: Engine) -> Iterator[LocalTarget]:
-    with Lease(eng.db, "test") as lease:
-        yield LocalTarget(eng.images_store, lease, origin="reg.io/team/app")
+    with Lease(eng.services.db, "test") as lease:
+        yield LocalTarget(eng.services.images_store, lease, origin="reg.io/team/app")
 
 
 def layout(tmp_path: Path, files: dict[str, bytes]) -> ArchiveSource:
@@ -56,11 +56,11 @@ def test_it_is_both(target: LocalTarget) -> None:
 def test_a_copy_in_keeps_blobs_and_makes_layers(eng: Engine, target: LocalTarget, tmp_path: Path) -> None:
     source = layout(tmp_path, oci_files([rootfs("a"), rootfs("b")]))
     desc = copy.copy(source, "", target, "reg.io/team/app:1")
-    assert sound(eng.images_store, "reg.io/team/app:1")
-    row = eng.images_store.resolve("reg.io/team/app:1")
+    assert sound(eng.services.images_store, "reg.io/team/app:1")
+    row = eng.services.images_store.resolve("reg.io/team/app:1")
     assert row.names == ("reg.io/team/app:1", f"reg.io/team/app@{desc.digest}")
-    manifest = eng.images_store.resolved(row).manifest
-    assert all(eng.store.size(layer.digest) == layer.size for layer in manifest.layers)
+    manifest = eng.services.images_store.resolved(row).manifest
+    assert all(eng.services.store.size(layer.digest) == layer.size for layer in manifest.layers)
     assert target.origins(manifest.layers[0]) == ["reg.io/team/app"]
     assert all(target.exists(part) for part in (*manifest.references(), desc))
 
@@ -69,24 +69,24 @@ def test_a_name_with_a_digest_loses_its_tag(eng: Engine, target: LocalTarget, tm
     source = layout(tmp_path, oci_files([rootfs("a")]))
     desc = source.resolve("")
     copy.copy(source, "", target, f"reg.io/team/app:1@{desc.digest}")
-    assert eng.images_store.resolve(str(desc.digest)).names == (f"reg.io/team/app@{desc.digest}",)
+    assert eng.services.images_store.resolve(str(desc.digest)).names == (f"reg.io/team/app@{desc.digest}",)
 
 
 def test_a_layer_that_is_lost_is_made_of_its_blob(eng: Engine, target: LocalTarget, tmp_path: Path) -> None:
     source = layout(tmp_path, oci_files([rootfs("a")]))
     copy.copy(source, "", target, "app:1")
-    resolved = eng.images_store.resolve_platform("app:1")
-    with eng.store.sweeping():
-        eng.layers.remove(resolved.layers[0])
-    assert not eng.layers.has(resolved.layers[0])
+    resolved = eng.services.images_store.resolve_platform("app:1")
+    with eng.services.store.sweeping():
+        eng.services.layers.remove(resolved.layers[0])
+    assert not eng.services.layers.has(resolved.layers[0])
     assert target.exists(resolved.manifest.layers[0])
-    assert sound(eng.images_store, "app:1")
+    assert sound(eng.services.images_store, "app:1")
 
 
 def test_uncompressed_layers_are_served_without_a_blob(eng: Engine, target: LocalTarget) -> None:
     imported(eng, "app:1", "a")
-    layer = eng.images_store.resolve_platform("app:1").manifest.layers[0]
-    eng.store.path(layer.digest).unlink()  # as on a file system without hard links
+    layer = eng.services.images_store.resolve_platform("app:1").manifest.layers[0]
+    eng.services.store.path(layer.digest).unlink()  # as on a file system without hard links
     with target.open(layer) as stream:
         assert digest(stream.read()) == str(layer.digest)
     with pytest.raises(BlobMissing):
@@ -102,19 +102,21 @@ def test_trees_are_served_and_come_back(eng: Engine, tmp_path: Path) -> None:
     (tree / "link").symlink_to("sub/file")
     from boxwright.image.compose import with_layer
 
-    with Lease(eng.db, "build"):
-        layer = adopt_tree(eng.layers, tree)
-        base = eng.images_store.resolve_platform("base").config
-        eng.images_store.create(
+    with Lease(eng.services.db, "build"):
+        layer = adopt_tree(eng.services.layers, tree)
+        base = eng.services.images_store.resolve_platform("base").config
+        eng.services.images_store.create(
             with_layer(base, layer.diff_id, HistoryEntry(created_by="RUN x")), names=["app"]
         )
-    assert layer.kind == "tree" and sound(eng.images_store, "app")
+    assert layer.kind == "tree" and sound(eng.services.images_store, "app")
     other = engine(tmp_path / "other")
     archive = saved(eng, "app")
-    other.load(io.BytesIO(archive))
-    assert other.layers.get(layer.diff_id).kind == "tar" and sound(other.images_store, "app")
+    other.images.load(io.BytesIO(archive))
+    assert other.services.layers.get(layer.diff_id).kind == "tar" and sound(
+        other.services.images_store, "app"
+    )
     assert saved(other, "app") == archive
-    assert [line.size for line in other.history("app")] == [3000, 16]
+    assert [line.size for line in other.images.history("app")] == [3000, 16]
 
 
 # --- lies ----------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ def test_a_blob_that_inflates_to_something_else(eng: Engine, target: LocalTarget
     target.push(blob(raw, mt.OCI_CONFIG), io.BytesIO(raw))
     with pytest.raises(ContentMismatch, match="the image config says"):
         target.push(blob(manifest, mt.OCI_MANIFEST), io.BytesIO(manifest))
-    assert eng.images() == []
+    assert eng.images.list() == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_bytes_that_are_not_what_they_claim(eng: Engine, target: LocalTarget, ki
     sent = {"other": good[:-1] + bytes([good[-1] ^ 1]), "short": good[:-1], "long": good + b"x"}[how]
     with pytest.raises((Corrupt, TarInvalid)):
         target.push(Descriptor(kind, Digest.of(good), len(good)), io.BytesIO(sent))
-    assert list(eng.store.blobs()) == [] and eng.layers.all() == []
+    assert list(eng.services.store.blobs()) == [] and eng.services.layers.all() == []
 
 
 def test_a_config_that_lists_other_layers(eng: Engine, target: LocalTarget) -> None:
@@ -200,8 +202,8 @@ def test_configs_of_the_wrong_shape_are_not_registered(
 ) -> None:
     files = oci_files([rootfs("a")], config=part)
     with pytest.raises(ConfigInvalid):
-        eng.load(write_files(tmp_path / "layout", files))
-    assert eng.images() == []
+        eng.images.load(write_files(tmp_path / "layout", files))
+    assert eng.images.list() == []
 
 
 def test_what_the_collector_condemned_does_not_count_as_here(
@@ -212,7 +214,7 @@ def test_what_the_collector_condemned_does_not_count_as_here(
 
     from boxwright.image.collect import Collector
 
-    images = eng.images_store
+    images = eng.services.images_store
     desc = images.store.put(b'{"nobody":"needs this"}', mt.OCI_CONFIG)
     decided, asked = threading.Event(), threading.Event()
     dead_blobs = Collector._dead_blobs
@@ -226,7 +228,7 @@ def test_what_the_collector_condemned_does_not_count_as_here(
     sweep = threading.Thread(target=Collector(images.layers).sweep)
     sweep.start()
     assert decided.wait(10)
-    with Lease(eng.db, "test") as lease:
+    with Lease(eng.services.db, "test") as lease:
         said = LocalTarget(images, lease).exists(desc)
         asked.set()
         sweep.join(20)

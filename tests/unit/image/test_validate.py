@@ -18,20 +18,22 @@ from support.image import add_step, engine, imported, oci_files, rootfs, sound, 
 def eng(tmp_path: Path) -> Engine:
     found = engine(tmp_path / "root")
     imported(found, "plain:1", "a")
-    found.load(io.BytesIO(tar_of(oci_files([rootfs("b")], name="docker.io/x/packed:1"))))
+    found.images.load(io.BytesIO(tar_of(oci_files([rootfs("b")], name="docker.io/x/packed:1"))))
     return found
 
 
 def kinds(eng: Engine, *, repair: bool = False) -> list[tuple[str, str]]:
     """After a repair the store is sound, but for the only copies that there are."""
-    found = eng.fsck(repair=repair)
+    found = eng.system.fsck(repair=repair)
     if repair:
         kept = [p.what for p in found if p.state == "kept"]
-        assert [p for p in eng.fsck() if p.what not in kept] == []
-        assert [p for p in eng.fsck(repair=True) if p.state != "kept"] == []
+        assert [p for p in eng.system.fsck() if p.what not in kept] == []
+        assert [p for p in eng.system.fsck(repair=True) if p.state != "kept"] == []
         for name in kept:
             digest = Digest.parse(name)
-            assert eng.store.size(digest) or eng.layers.path(digest).is_dir(), "what is kept is there"
+            assert eng.services.store.size(digest) or eng.services.layers.path(digest).is_dir(), (
+                "what is kept is there"
+            )
     return [(p.kind, p.state) for p in found]
 
 
@@ -43,12 +45,12 @@ def damage(path: Path, at: int = 0) -> None:
 
 
 def layer(eng: Engine, name: str) -> Path:
-    resolved = eng.images_store.resolved(eng.images_store.resolve(name))
-    return eng.layers.get(resolved.layers[0]).path
+    resolved = eng.services.images_store.resolved(eng.services.images_store.resolve(name))
+    return eng.services.layers.get(resolved.layers[0]).path
 
 
 def test_a_sound_store(eng: Engine) -> None:
-    assert eng.fsck() == [] and eng.fsck(repair=True) == []
+    assert eng.system.fsck() == [] and eng.system.fsck(repair=True) == []
 
 
 def test_damage_to_a_tar_that_nothing_can_replace(eng: Engine) -> None:
@@ -60,56 +62,56 @@ def test_damage_to_a_tar_that_nothing_can_replace(eng: Engine) -> None:
 def test_a_tar_is_made_again_from_its_blob(eng: Engine) -> None:
     damage(layer(eng, "x/packed:1") / "layer.tar", 700)
     assert kinds(eng, repair=True) == [("layer", "repaired")]
-    assert eng.fsck() == [] and sound(eng.images_store, "x/packed:1")
+    assert eng.system.fsck() == [] and sound(eng.services.images_store, "x/packed:1")
 
 
 def test_an_index_is_made_again_from_its_tar(eng: Engine) -> None:
     damage(layer(eng, "plain:1") / "index.erofs", 1500)
     assert kinds(eng, repair=True) == [("index", "repaired")]
-    assert eng.fsck() == [] and sound(eng.images_store, "plain:1")
+    assert eng.system.fsck() == [] and sound(eng.services.images_store, "plain:1")
 
 
 def test_a_lost_index(eng: Engine) -> None:
     (layer(eng, "plain:1") / "index.erofs").unlink()
     assert kinds(eng, repair=True) == [("index", "repaired")]
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
 
 
 def test_a_damaged_blob_with_a_known_origin_is_dropped_with_its_image(eng: Engine) -> None:
-    resolved = eng.images_store.resolved(eng.images_store.resolve("x/packed:1"))
+    resolved = eng.services.images_store.resolved(eng.services.images_store.resolve("x/packed:1"))
     blob = resolved.manifest.layers[0].digest
-    eng.images_store.tag("x/packed:1", f"x/packed@{resolved.target.digest}")
-    with eng.db.write() as sql:
+    eng.services.images_store.tag("x/packed:1", f"x/packed@{resolved.target.digest}")
+    with eng.services.db.write() as sql:
         sql.execute("UPDATE layer_blobs SET origin = 'docker.io/x/packed'")
-    damage(eng.store.path(blob), 30)
+    damage(eng.services.store.path(blob), 30)
     assert ("blob", "") in kinds(eng)
     assert ("blob", "dropped") in kinds(eng, repair=True)
-    assert eng.fsck() == []
-    assert [i.tags for i in eng.images()] == [("plain:1",)]
+    assert eng.system.fsck() == []
+    assert [i.tags for i in eng.images.list()] == [("plain:1",)]
 
 
 @pytest.mark.parametrize("which", ["config", "manifest"])
 def test_damage_to_an_imported_image_is_told_and_kept(eng: Engine, which: str) -> None:
-    row = eng.images_store.resolve("plain:1")
-    damage(eng.store.path(Digest.parse(row.image_id if which == "config" else row.target)), 5)
+    row = eng.services.images_store.resolve("plain:1")
+    damage(eng.services.store.path(Digest.parse(row.image_id if which == "config" else row.target)), 5)
     assert ("blob", "") in kinds(eng) and ("image", "") in kinds(eng)
     assert ("blob", "kept") in kinds(eng, repair=True)
 
 
 def test_a_lost_config(eng: Engine) -> None:
-    row = eng.images_store.resolve("plain:1")
-    eng.store.path(Digest.parse(row.image_id)).unlink()
+    row = eng.services.images_store.resolve("plain:1")
+    eng.services.store.path(Digest.parse(row.image_id)).unlink()
     assert kinds(eng) == [("image", "")]
     assert kinds(eng, repair=True) == [("image", "dropped")]
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
 
 
 def _manifest(eng: Engine) -> Path:
-    return eng.store.path(Digest.parse(eng.images_store.resolve("plain:1").target))
+    return eng.services.store.path(Digest.parse(eng.services.images_store.resolve("plain:1").target))
 
 
 def _config(eng: Engine) -> Path:
-    return eng.store.path(Digest.parse(eng.images_store.resolve("plain:1").image_id))
+    return eng.services.store.path(Digest.parse(eng.services.images_store.resolve("plain:1").image_id))
 
 
 def _tar(eng: Engine) -> Path:
@@ -121,8 +123,8 @@ def _packed_tar(eng: Engine) -> Path:
 
 
 def _packed_blob(eng: Engine) -> Path:
-    resolved = eng.images_store.resolved(eng.images_store.resolve("x/packed:1"))
-    return eng.store.path(resolved.manifest.layers[0].digest)
+    resolved = eng.services.images_store.resolved(eng.services.images_store.resolve("x/packed:1"))
+    return eng.services.store.path(resolved.manifest.layers[0].digest)
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -140,16 +142,16 @@ def test_what_is_not_there_is_no_only_copy(eng: Engine, which: Callable[[Engine]
         path.write_bytes(b"")
     else:
         path.unlink()
-    assert eng.fsck()
+    assert eng.system.fsck()
     found = kinds(eng, repair=True)
     assert found and all(state in ("dropped", "repaired") for _, state in found)
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
 
 
 def test_a_lost_tar_is_made_again_from_the_blob_that_other_tools_see(eng: Engine) -> None:
     _tar(eng).unlink()
     assert kinds(eng, repair=True) == [("layer", "repaired")]
-    assert sound(eng.images_store, "plain:1")
+    assert sound(eng.services.images_store, "plain:1")
 
 
 def test_what_is_made_again_stays_until_it_is(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,39 +162,39 @@ def test_what_is_made_again_stays_until_it_is(eng: Engine, monkeypatch: pytest.M
 
     damage(layer(eng, "plain:1") / "index.erofs", 1500)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(eng.layers, "publish", cut)
-        eng.fsck(repair=True)
+        patch.setattr(eng.services.layers, "publish", cut)
+        eng.system.fsck(repair=True)
     assert kinds(eng) == [("index", "")]
-    assert kinds(eng, repair=True) == [("index", "repaired")] and sound(eng.images_store, "plain:1")
+    assert kinds(eng, repair=True) == [("index", "repaired")] and sound(eng.services.images_store, "plain:1")
 
 
 def test_a_step_record_without_its_layers(eng: Engine) -> None:
     add_step(eng, "key", "sha256:" + "0" * 64)
     assert kinds(eng, repair=True) == [("step", "dropped")]
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
 
 
 def test_a_lost_layer_that_a_step_makes_again(eng: Engine) -> None:
-    diff_id = eng.images_store.resolved(eng.images_store.resolve("plain:1")).layers[0]
+    diff_id = eng.services.images_store.resolved(eng.services.images_store.resolve("plain:1")).layers[0]
     add_step(eng, "key", str(diff_id))
     damage(layer(eng, "plain:1") / "layer.tar", 700)
     assert ("layer", "dropped") in kinds(eng, repair=True)
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
 
 
 def test_what_goes_meanwhile_is_no_problem(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another command removes images while fsck is between two looks: its lists are old, the store is sound."""
-    store, layers, catalog = eng.images_store.store, eng.layers, eng.images_store
+    store, layers, catalog = eng.services.images_store.store, eng.services.layers, eng.services.images_store
     blobs, stored, rows = list(store.blobs()), layers.all(), catalog.rows()
     assert blobs and stored and rows
-    eng.rmi("plain:1", "x/packed:1")
+    eng.images.remove("plain:1", "x/packed:1")
     seen = catalog.rows
     monkeypatch.setattr(store, "blobs", lambda: iter(blobs))
     monkeypatch.setattr(layers, "all", lambda: stored)
     monkeypatch.setattr(
         catalog, "rows", lambda where="", arguments=(): seen(where, arguments) if where else rows
     )
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
 
 
 def test_the_collector_waits_while_something_is_looked_at(
@@ -208,7 +210,7 @@ def test_the_collector_waits_while_something_is_looked_at(
 
     def remove() -> None:
         assert looking.wait(10)
-        other.rmi("plain:1", "x/packed:1")
+        other.images.remove("plain:1", "x/packed:1")
         swept.set()
 
     check = validate.check_layer
@@ -221,19 +223,19 @@ def test_the_collector_waits_while_something_is_looked_at(
     monkeypatch.setattr(validate, "check_layer", slowly)
     thread = threading.Thread(target=remove)
     thread.start()
-    assert eng.fsck() == []
+    assert eng.system.fsck() == []
     thread.join(20)
-    assert swept.is_set() and eng.fsck() == []
+    assert swept.is_set() and eng.system.fsck() == []
 
 
 def test_an_image_pruned_as_it_is_registered(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its row is told all the same: somebody took it away after it was there."""
-    store = eng.images_store
+    store = eng.services.images_store
     row = store.resolve("plain:1")
     publish = store.publish
 
     def after() -> None:
-        with eng.db.write() as sql:
+        with eng.services.db.write() as sql:
             sql.execute("DELETE FROM names")
             sql.execute("DELETE FROM images")
         publish()

@@ -605,16 +605,16 @@ def test_signatures_by_tag_and_by_subject_survive_a_place_between(
     put, wanted, referrer, raw = signed(registry)
     place = place.format(tmp_path)
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
+    engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
-        engine.copy(f"{registry.host}/a/b:1", place)
-        assert engine.copy(place, f"{other.host}/c:1").digest == put.digest
+        engine.registry.copy(f"{registry.host}/a/b:1", place)
+        assert engine.registry.copy(place, f"{other.host}/c:1").digest == put.digest
         there = other.manifests["c"]
         assert {tag: there[tag][1] for tag in wanted} == wanted
         assert there[str(referrer.digest)][1] == raw
         for blob in registry.blobs["a/b"]:
             assert blob in other.blobs["c"]
-        engine.copy(place, f"{other.host}/bare:1", referrers=False)
+        engine.registry.copy(place, f"{other.host}/bare:1", referrers=False)
         assert sorted(t for t in other.manifests["bare"] if ":" not in t) == ["1"]
 
 
@@ -622,28 +622,30 @@ def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, 
     """In the local store it is out of sight, survives every prune, goes along to other places and goes when the image goes."""
     put, wanted, referrer, raw = signed(registry)
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
-    engine.pull(f"{registry.host}/a/b:1")
-    assert engine.store.size(referrer.digest) is None  # a pull takes the image alone, as docker's does
-    engine.store.put(
+    engine.services.__dict__["registry"] = client(tmp_path)
+    engine.images.pull(f"{registry.host}/a/b:1")
+    assert (
+        engine.services.store.size(referrer.digest) is None
+    )  # a pull takes the image alone, as docker's does
+    engine.services.store.put(
         raw, mt.OCI_MANIFEST
     )  # as a load of an archive leaves it; that it is here already hinders nothing
-    engine.copy(f"{registry.host}/a/b:1", "local:kept")
-    assert [row.tags for row in engine.catalog.rows()] == [[f"{registry.host}/a/b:1", "kept:latest"]]
-    engine.image_prune()
-    engine.builder_prune(everything=True)
-    assert engine.store.size(referrer.digest) == referrer.size and engine.fsck() == []
-    engine.copy("local:kept", f"oci:{tmp_path}/layout")
+    engine.registry.copy(f"{registry.host}/a/b:1", "local:kept")
+    assert [row.tags for row in engine.services.catalog.rows()] == [[f"{registry.host}/a/b:1", "kept:latest"]]
+    engine.images.prune()
+    engine.builds.prune(everything=True)
+    assert engine.services.store.size(referrer.digest) == referrer.size and engine.system.fsck() == []
+    engine.registry.copy("local:kept", f"oci:{tmp_path}/layout")
     assert (
         set(Layout(tmp_path / "layout").tags()) == set(wanted) - {"1"}
         and len(Layout(tmp_path / "layout").referrers(put.digest)) == 1
     )
-    engine.copy("local:kept", f"docker-archive:{tmp_path}/d.tar:x:1")
+    engine.registry.copy("local:kept", f"docker-archive:{tmp_path}/d.tar:x:1")
     with tarfile.open(tmp_path / "d.tar") as tar:
         assert f"blobs/sha256/{referrer.digest.hex}" not in tar.getnames()
-    engine.rmi("kept", f"{registry.host}/a/b:1")
-    assert engine.store.size(referrer.digest) is None and list(engine.store.blobs()) == []
-    with engine.db.read() as sql:
+    engine.images.remove("kept", f"{registry.host}/a/b:1")
+    assert engine.services.store.size(referrer.digest) is None and list(engine.services.store.blobs()) == []
+    with engine.services.db.read() as sql:
         assert sql.execute("SELECT count(*) FROM attached").fetchone() == (0,)
 
 
@@ -658,11 +660,11 @@ def test_a_pulled_image_cannot_attach_itself_to_another(registry: FakeRegistry, 
         registry.add("evil", blob)
     registry.add_manifest("evil", "1", manifest.raw)
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
-    engine.pull(f"{registry.host}/good:1")
-    engine.pull(f"{registry.host}/evil:1")
+    engine.services.__dict__["registry"] = client(tmp_path)
+    engine.images.pull(f"{registry.host}/good:1")
+    engine.images.pull(f"{registry.host}/evil:1")
     with running() as there:
-        engine.copy(f"local:{registry.host}/good:1", f"{there.host}/good:1")
+        engine.registry.copy(f"local:{registry.host}/good:1", f"{there.host}/good:1")
         assert str(manifest.descriptor.digest) not in there.manifests["good"]
 
 
@@ -676,26 +678,26 @@ def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_
     raw = Index.compose([replace(e, platform=p) for e, p in zip(entries, platforms)]).raw
     index = registry.add_manifest("multi", "1", raw, mt.OCI_INDEX)
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
-    engine.pull(f"{registry.host}/multi:1", platform="linux/arm64")
+    engine.services.__dict__["registry"] = client(tmp_path)
+    engine.images.pull(f"{registry.host}/multi:1", platform="linux/arm64")
     notes: list[str] = []
-    engine.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout", note=notes.append)
+    engine.registry.copy(f"local:{registry.host}/multi:1", f"oci:{tmp_path}/layout", note=notes.append)
     assert notes == [
         "Not all multiplatform-content is present and only the available platforms were copied (linux/arm64)"
     ]
-    engine.copy(
+    engine.registry.copy(
         f"oci:{tmp_path}/layout", f"oci-archive:{tmp_path}/a.tar", platform="linux/arm64", note=notes.append
     )
-    engine.copy(f"{registry.host}/multi:1", f"oci:{tmp_path}/all", note=notes.append)
+    engine.registry.copy(f"{registry.host}/multi:1", f"oci:{tmp_path}/all", note=notes.append)
     assert len(notes) == 1  # what was asked for, and what is whole, needs no words
     with running() as other:
-        engine.copy(f"local:{registry.host}/multi:1", f"{other.host}/multi:1", note=notes.append)
+        engine.registry.copy(f"local:{registry.host}/multi:1", f"{other.host}/multi:1", note=notes.append)
     assert "only the available single-platform image was pushed (linux/arm64)" in notes[1]
-    assert engine.copy(f"oci-archive:{tmp_path}/a.tar", "local:again").digest == index.digest
+    assert engine.registry.copy(f"oci-archive:{tmp_path}/a.tar", "local:again").digest == index.digest
     layout = Layout(tmp_path / "layout")
     assert [layout.has(e) for e in entries] == [False, True]
     with pytest.raises(NotFound):
-        engine.copy(f"oci:{tmp_path}/layout", f"oci:{tmp_path}/second", platform="linux/amd64")
+        engine.registry.copy(f"oci:{tmp_path}/layout", f"oci:{tmp_path}/second", platform="linux/amd64")
 
 
 def test_an_empty_layout_says_so(tmp_path: Path) -> None:
@@ -778,15 +780,15 @@ def test_attestations_in_an_index_come_and_go(registry: FakeRegistry, tmp_path: 
         mt.OCI_INDEX,
     )
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
+    engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
-        engine.copy(f"{registry.host}/app:1", "local:whole")
-        assert engine.copy("local:whole", f"{other.host}/app:1").digest == index.digest
+        engine.registry.copy(f"{registry.host}/app:1", "local:whole")
+        assert engine.registry.copy("local:whole", f"{other.host}/app:1").digest == index.digest
         assert other.manifests["app"][str(beside.digest)][1] == raw and set(other.blobs["app"]) == set(
             registry.blobs["app"]
         )
-    engine.pull(f"{registry.host}/app:1")
-    assert engine.fsck() == []
+    engine.images.pull(f"{registry.host}/app:1")
+    assert engine.system.fsck() == []
 
 
 def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path) -> None:
@@ -800,17 +802,17 @@ def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path)
         Manifest.compose(Descriptor.of(b"{}", "application/vnd.cncf.helm.config.v1+json"), [desc]).raw,
     )
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
+    engine.services.__dict__["registry"] = client(tmp_path)
     with pytest.raises(
         NoImage, match=r"chart:1 is not a container image: its config is 'application/vnd.cncf.helm"
     ) as caught:
-        engine.pull(f"{registry.host}/chart:1")
+        engine.images.pull(f"{registry.host}/chart:1")
     assert "oci:DIRECTORY" in caught.value.hint and registry.requests("GET", "/blobs/") == []
-    engine.copy(f"{registry.host}/chart:1", f"oci:{tmp_path}/chart")
+    engine.registry.copy(f"{registry.host}/chart:1", f"oci:{tmp_path}/chart")
     assert Layout(tmp_path / "chart").exists(desc)
     registry.add_manifest("page", "1", b"<html>", "text/html")
     with pytest.raises(ManifestInvalid, match=r"manifest for .*/page:1: the manifest is not JSON"):
-        engine.pull(f"{registry.host}/page:1")
+        engine.images.pull(f"{registry.host}/page:1")
 
 
 def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, tmp_path: Path) -> None:
@@ -839,8 +841,8 @@ def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, 
     name = f"{registry.host}/app:1"
     with running() as other:
         engine = Engine(tmp_path / "root")
-        engine.__dict__["registry"] = client(tmp_path)
-        assert engine.copy(name, f"{other.host}/app:1").digest == index.digest
+        engine.services.__dict__["registry"] = client(tmp_path)
+        assert engine.registry.copy(name, f"{other.host}/app:1").digest == index.digest
     assert len(seen) == 5, seen  # the index, its image, the tags, and what refers to the two
     registry.hook = lambda r: (
         Response(200, {"Content-Type": mt.OCI_INDEX}, b"{" * 500, cut=100)
@@ -862,9 +864,9 @@ def test_a_repository_of_many_tags_is_not_listed_to_its_end(
     for n in range(more):
         registry.add_image("app", f"a{n:02}", IMAGE)  # before the others; this registry gives three a page
     engine = Engine(tmp_path / "root")
-    engine.__dict__["registry"] = client(tmp_path)
+    engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
-        engine.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
+        engine.registry.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
         assert other.manifests["app"][f"sha256-{put.digest.hex}.sig"][1] == attached.manifest.raw
         assert sorted(t for t in other.manifests["app"] if ":" not in t) == sorted(
             ["z", f"sha256-{put.digest.hex}.sig"]
@@ -947,10 +949,10 @@ def test_the_digest_decides_where_lengths_disagree(registry: FakeRegistry, tmp_p
     registry.hook = hook
     eng = Engine(tmp_path / "root")
     name = f"{registry.host}/a/b:1"
-    (pulled,) = eng.pull(name)
+    (pulled,) = eng.images.pull(name)
     assert pulled.target == put and pulled.fresh
-    assert not eng.pull(name)[0].fresh
-    (pushed,) = eng.push(name)
+    assert not eng.images.pull(name)[0].fresh
+    (pushed,) = eng.images.push(name)
     assert pushed.target.digest == put.digest and not registry.requests("POST", "uploads")
     assert client(tmp_path).remote(ref(registry, "a/b")).manifest(name)[0] == put
 
@@ -1029,7 +1031,7 @@ def test_an_unknown_layer_type_is_named_before_anything_is_fetched(
         entry = replace(entry, platform=Platform.parse("linux/amd64"))
         registry.add_manifest("a/b", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
     with pytest.raises(NoImage, match=re.escape(kind)):
-        Engine(tmp_path / "root").pull(f"{registry.host}/a/b:1")
+        Engine(tmp_path / "root").images.pull(f"{registry.host}/a/b:1")
     assert not [r for r in registry.log if "/blobs/" in r.path and str(layers[0].digest) in r.path]
 
 
@@ -1047,18 +1049,18 @@ def test_the_bytes_say_how_they_are_compressed(
     put = registry.add_manifest("a/b", "1", manifest.raw)
     name = f"{registry.host}/a/b:1"
     eng = Engine(tmp_path / "root")
-    assert eng.pull(name)[0].target == put
-    (diff_id,) = eng.images_store.resolve_platform(name).layers
-    said = [d.media_type for d, _ in eng.layers.blobs(diff_id)]
+    assert eng.images.pull(name)[0].target == put
+    (diff_id,) = eng.services.images_store.resolve_platform(name).layers
+    said = [d.media_type for d, _ in eng.services.layers.blobs(diff_id)]
     true = {bytes: [], gzip.compress: ["gzip"], zstandard.compress: ["zstd"]}[pack]
     assert [next(k for k in ("gzip", "zstd") if t.endswith(k)) for t in said] == true
     # Loaded, it has no digest that a registry gave it; its layers go as they are all the same.
     with open(tmp_path / "a.tar", "wb") as out:
-        eng.save([name], out)
+        eng.images.save([name], out)
     other = Engine(tmp_path / "other")
-    other.load(tmp_path / "a.tar")
-    other.tag(name, f"{registry.host}/c:1")
-    assert other.push(f"{registry.host}/c:1")[0].target.media_type == put.media_type
+    other.images.load(tmp_path / "a.tar")
+    other.images.tag(name, f"{registry.host}/c:1")
+    assert other.images.push(f"{registry.host}/c:1")[0].target.media_type == put.media_type
 
 
 def test_a_port_of_this_machine_is_asked_in_plain_text_first(tmp_path: Path) -> None:

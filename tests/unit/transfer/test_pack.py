@@ -26,13 +26,13 @@ def registry() -> Iterator[FakeRegistry]:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     made = Engine(tmp_path / "root")
-    made.__dict__["registry"] = RegistryClient(client_config(tmp_path))
+    made.services.__dict__["registry"] = RegistryClient(client_config(tmp_path))
     yield made
-    made.registry.close()
+    made.services.registry.close()
 
 
 def put(engine: Engine, name: str, size: int) -> None:
-    engine.import_(io.BytesIO(tar_of({"data": noise(size // 2) + b"0" * (size // 2)})), name)
+    engine.images.import_(io.BytesIO(tar_of({"data": noise(size // 2) + b"0" * (size // 2)})), name)
 
 
 def layers(registry: FakeRegistry, repository: str, tag: str = "1") -> list[dict[str, object]]:
@@ -49,14 +49,14 @@ def whole(registry: FakeRegistry, repository: str) -> None:
 def test_a_large_layer_is_sent_while_it_is_compressed(registry: FakeRegistry, engine: Engine) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 6_000_000)
-    (pushed,) = engine.push(name)
+    (pushed,) = engine.images.push(name)
     (patch,) = registry.requests("PATCH")
     assert patch.headers["transfer-encoding"] == "chunked" and "content-range" not in patch.headers
     assert layers(registry, "app")[0]["mediaType"] == mt.OCI_LAYER_GZIP
     whole(registry, "app")
-    assert engine.push(name)[0].target == pushed.target  # the same bytes, by one HEAD each
+    assert engine.images.push(name)[0].target == pushed.target  # the same bytes, by one HEAD each
     assert len(registry.requests("PATCH")) == 1
-    assert engine.fsck() == []
+    assert engine.system.fsck() == []
 
 
 @pytest.mark.parametrize("status", [500, 503, 404])
@@ -74,7 +74,7 @@ def test_a_stream_that_fails_takes_the_ordinary_way(
         return None
 
     registry.hook = hook
-    engine.push(name)
+    engine.images.push(name)
     whole(registry, "app")
     assert len(registry.requests("PATCH")) == 2
 
@@ -84,7 +84,7 @@ def test_what_is_never_accepted_is_told(registry: FakeRegistry, engine: Engine) 
     put(engine, name, 6_000_000)
     registry.hook = lambda r: Response(403) if r.method == "POST" else None
     with pytest.raises(Denied, match="denied"):
-        engine.push(name)
+        engine.images.push(name)
     assert "1" not in registry.manifests.get("app", {})
 
 
@@ -94,7 +94,7 @@ def test_what_is_never_accepted_is_told(registry: FakeRegistry, engine: Engine) 
 def test_compressions(registry: FakeRegistry, engine: Engine, kind: str, media_type: str) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 100_000)
-    engine.push(name, compression=kind)
+    engine.images.push(name, compression=kind)
     assert layers(registry, "app")[0]["mediaType"] == media_type
     whole(registry, "app")
 
@@ -102,24 +102,24 @@ def test_compressions(registry: FakeRegistry, engine: Engine, kind: str, media_t
 def test_a_blob_that_was_dropped_here_is_found_there(registry: FakeRegistry, engine: Engine) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 6_000_000)
-    (first,) = engine.push(name)
+    (first,) = engine.images.push(name)
     blob = first.blobs[-1] if first.blobs[-1].size > 1000 else first.blobs[0]
-    engine.store.path(blob.digest).unlink()
-    assert engine.push(name)[0].target == first.target
+    engine.services.store.path(blob.digest).unlink()
+    assert engine.images.push(name)[0].target == first.target
     assert len(registry.requests("PATCH")) == 1
 
 
 def test_repo_digests_are_those_of_the_registry(registry: FakeRegistry, engine: Engine) -> None:
     name = f"{registry.host}/app:1"
     put(engine, name, 100_000)
-    (pushed,) = engine.push(name)
-    assert f"{registry.host}/app@{pushed.target.digest}" in engine.image_inspect(name)["RepoDigests"]
+    (pushed,) = engine.images.push(name)
+    assert f"{registry.host}/app@{pushed.target.digest}" in engine.images.inspect(name)["RepoDigests"]
     second = Engine(engine.root.parent / "second")
-    second.__dict__["registry"] = engine.registry
-    second.pull(f"{registry.host}/app@{pushed.target.digest}")
+    second.services.__dict__["registry"] = engine.services.registry
+    second.images.pull(f"{registry.host}/app@{pushed.target.digest}")
     assert (
-        second.image_inspect(f"{registry.host}/app@{pushed.target.digest}")["Id"]
-        == engine.image_inspect(name)["Id"]
+        second.images.inspect(f"{registry.host}/app@{pushed.target.digest}")["Id"]
+        == engine.images.inspect(name)["Id"]
     )
 
 
@@ -131,17 +131,17 @@ def test_an_image_that_is_removed_while_it_is_pushed_arrives_whole(
     other = Engine(engine.root)
 
     def remove(request: Request) -> None:
-        if request.method == "POST" and other.images():
-            other.rmi(name)
-            other.collect()
+        if request.method == "POST" and other.images.list():
+            other.images.remove(name)
+            other.system.collect()
 
     registry.hook = remove
-    (pushed,) = engine.push(name)
+    (pushed,) = engine.images.push(name)
     assert registry.manifests["app"]["1"][1] == registry.manifests["app"][str(pushed.target.digest)][1]
     whole(registry, "app")
-    assert engine.images() == [] and engine.fsck() == []
-    engine.collect()
-    assert list(engine.store.blobs()) == [] and engine.layers.all() == []
+    assert engine.images.list() == [] and engine.system.fsck() == []
+    engine.system.collect()
+    assert list(engine.services.store.blobs()) == [] and engine.services.layers.all() == []
 
 
 def test_two_pull_the_same_at_once(registry: FakeRegistry, engine: Engine, tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_two_pull_the_same_at_once(registry: FakeRegistry, engine: Engine, tmp_p
 
     def pull() -> None:
         other = Engine(engine.root)
-        other.__dict__["registry"] = engine.registry
+        other.services.__dict__["registry"] = engine.services.registry
         try:
-            other.pull(f"{registry.host}/app:1")
+            other.images.pull(f"{registry.host}/app:1")
         except BaseException as error:
             failures.append(error)
 
@@ -167,4 +167,4 @@ def test_two_pull_the_same_at_once(registry: FakeRegistry, engine: Engine, tmp_p
     for thread in threads:
         thread.join()
     assert not failures
-    assert engine.fsck() == []
+    assert engine.system.fsck() == []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from boxwright.cli.several import each
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from typing import Any
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.container.records import Container
-    from boxwright.errors import BoxwrightError
 
 _COLUMNS = {
     "ID": "CONTAINER ID",
@@ -47,29 +47,6 @@ _FILTERS = (
     "health",
     "is-task",
 )
-
-
-def each(ctx: Context, names: Sequence[str], act: Callable[[str], object]) -> int:
-    """Do something with every name, print the name, go on after a failure; 1 when one failed."""
-    from boxwright.errors import BoxwrightError
-
-    failed = 0
-    for name in names:
-        try:
-            act(name)
-        except BoxwrightError as error:
-            tell(ctx, error)
-            failed = 1
-        else:
-            ctx.out(name)
-    return failed
-
-
-def tell(ctx: Context, error: BoxwrightError) -> None:
-    """One failure of several."""
-    from boxwright.cli.report import report
-
-    report(ctx, error)
 
 
 def _many(p: Parser, kind: str = "container") -> None:
@@ -280,17 +257,8 @@ def wait_args(p: Parser) -> None:
 
 def wait(ctx: Context, args: Namespace) -> int:
     """Print exit codes as containers end."""
-    from boxwright.errors import BoxwrightError
-
     containers = ctx.engine.containers
-    failed = 0
-    for name in args.containers:
-        try:
-            ctx.out(str(containers.wait(containers.get(name))))
-        except BoxwrightError as error:
-            tell(ctx, error)
-            failed = 1
-    return failed
+    return each(ctx, args.containers, lambda name: str(containers.wait(containers.get(name))))
 
 
 def rename_args(p: Parser) -> None:
@@ -325,47 +293,29 @@ def rm(ctx: Context, args: Namespace) -> int:
     def remove(name: str) -> None:
         containers.remove(containers.get(name), force=args.force, volumes=args.volumes)
 
-    if not args.force:
-        return each(ctx, args.containers, remove)
-    known = []
-    for name in args.containers:
-        try:
-            containers.get(name)
-            known.append(name)
-        except NoSuchContainer as error:
-            tell(ctx, error)
-    return each(ctx, known, remove)
+    return each(ctx, args.containers, remove, forgiven=NoSuchContainer if args.force else None)
 
 
 def container_prune_args(p: Parser) -> None:
-    p.add_argument(
-        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")'
-    )
-    p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
+    from boxwright.cli.prune import declare
+
+    declare(p, "until=<timestamp>")
 
 
 def container_prune(ctx: Context, args: Namespace) -> int:
     """Remove all stopped containers."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.image.filters import labels_match, moment
-    from boxwright.spec.units import human_size
+    from boxwright.cli.prune import prune
+    from boxwright.image.filters import PRUNE_FILTERS
 
-    filters = parse_filters(args.filter, ("until", "label", "label!"))
-    if not args.force and not ctx.confirm("WARNING! This will remove all stopped containers."):
-        return 0
-    before = min((moment(t) for t in filters.get("until", ())), default=None)
-
-    def wanted(container: Container) -> bool:
-        return (before is None or container.created < before) and labels_match(container.labels, filters)
-
-    removed, freed = ctx.engine.containers.prune(wanted)
-    if removed:
-        ctx.out("Deleted Containers:")
-        for identity in removed:
-            ctx.out(identity)
-        ctx.out()
-    ctx.out(f"Total reclaimed space: {human_size(freed)}")
-    return 0
+    filters = parse_filters(args.filter, PRUNE_FILTERS)
+    return prune(
+        ctx,
+        lambda: ctx.engine.containers.prune(filters),
+        warning=" all stopped containers.",
+        force=args.force,
+        kind="Containers",
+    )
 
 
 # --- looking -----------------------------------------------------------------------------------
@@ -386,7 +336,7 @@ def container_inspect(ctx: Context, args: Namespace) -> int:
     return show(
         ctx,
         args.containers,
-        lambda name: ("container", ctx.engine.container_inspect(name, size=args.size)),
+        lambda name: ("container", ctx.engine.containers.inspect(name, size=args.size)),
         args.format,
     )
 

@@ -87,7 +87,7 @@ def _volume(wanted: str, container: Container) -> bool:
 def _network(ctx: Context, wanted: str, container: Container) -> bool:
     names = set(container.record["networks"]) or {container.config.network}
     return wanted in names or any(
-        ctx.engine.containers.networks.get(n).id.startswith(wanted) for n in names if ":" not in n
+        ctx.engine.networks.get(n).id.startswith(wanted) for n in names if ":" not in n
     )
 
 
@@ -106,7 +106,7 @@ def _ancestors(ctx: Context, names: list[str] | tuple[str, ...]) -> set[str]:
     found: set[str] = set()
     for name in names:
         try:
-            row = ctx.engine.images_store.resolve(name)
+            row = ctx.engine.services.images_store.resolve(name)
         except BoxwrightError:
             continue
         found |= {row.target, row.image_id}

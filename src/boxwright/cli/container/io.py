@@ -175,14 +175,16 @@ def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespac
     from boxwright.runtime.tty import write_all
 
     if args.detach:
-        execs.run_detached(ctx.engine, container, config._replace(tty=False))
+        execs.run_detached(ctx.engine.services, container, config._replace(tty=False))
         return 0
     if args.tty and args.interactive and not ctx.stdin_is_tty:
         raise OptionInvalid("the input device is not a TTY", hint="leave -t out, or -i")
     if args.tty:
         return _exec_terminal(ctx, container, config, args)
     sys.stdout.flush()
-    return execs.run(ctx.engine, container, config, stdin=0 if args.interactive else -1, output=write_all)
+    return execs.run(
+        ctx.engine.services, container, config, stdin=0 if args.interactive else -1, output=write_all
+    )
 
 
 def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:
@@ -201,7 +203,7 @@ def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args:
 
     keys = DetachKeys(detach_keys(ctx, args.detach_keys)) if args.interactive else None
     size = window_size(1) or window_size(0)
-    with TerminalExec(ctx.engine, container, config, size) as running, ExitStack() as stack:
+    with TerminalExec(ctx.engine.services, container, config, size) as running, ExitStack() as stack:
         if args.interactive:
             stack.enter_context(raw_mode(0))
         if ctx.stdin_is_tty:
@@ -251,18 +253,20 @@ def cp(ctx: Context, args: Namespace) -> int:
             raise copying.CopyRefused(
                 "refusing to write a tar to a terminal", hint="send it to a file or a program"
             )
-        copying.archive_out(ctx.engine, container, source, sys.stdout.buffer, follow=args.follow_link)
+        copying.archive_out(
+            ctx.engine.services, container, source, sys.stdout.buffer, follow=args.follow_link
+        )
         return 0
     if name_to and source == "-":
-        copying.archive_in(ctx.engine, container, target, sys.stdin.buffer, keep_owner=args.archive)
+        copying.archive_in(ctx.engine.services, container, target, sys.stdin.buffer, keep_owner=args.archive)
         return 0
     if name_from:
         copied = copying.copy_out(
-            ctx.engine, container, source, target, archive=args.archive, follow=args.follow_link
+            ctx.engine.services, container, source, target, archive=args.archive, follow=args.follow_link
         )
     else:
         copied = copying.copy_in(
-            ctx.engine, container, source, target, archive=args.archive, follow=args.follow_link
+            ctx.engine.services, container, source, target, archive=args.archive, follow=args.follow_link
         )
     if not args.quiet and ctx.stderr_is_tty:
         ctx.err(f"Successfully copied {human_size(copied)} to {args.target}")
@@ -277,7 +281,7 @@ def diff(ctx: Context, args: Namespace) -> int:
     """A added, C changed, D deleted."""
     from boxwright.container.commit import changes
 
-    for change in changes(ctx.engine, ctx.engine.containers.get(args.container)):
+    for change in changes(ctx.engine.services, ctx.engine.containers.get(args.container)):
         ctx.out(f"{change.kind} {change.path}")
     return 0
 
@@ -296,13 +300,13 @@ def export(ctx: Context, args: Namespace) -> int:
     if not args.output:
         if ctx.stdout_is_tty:
             raise CopyRefused("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-        write(ctx.engine, container, sys.stdout.buffer)
+        write(ctx.engine.services, container, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return 0
     from boxwright.cli.archives import output_file
 
     with output_file(args.output) as file:
-        write(ctx.engine, container, file)
+        write(ctx.engine.services, container, file)
     return 0
 
 
@@ -331,8 +335,8 @@ def commit_args(p: Parser) -> None:
 
 def commit(ctx: Context, args: Namespace) -> int:
     """Print the new image's ID."""
-    row = ctx.engine.commit(
-        args.container,
+    row = ctx.engine.containers.commit(
+        ctx.engine.containers.get(args.container),
         args.name or "",
         author=args.author,
         message=args.message,

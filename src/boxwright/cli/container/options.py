@@ -318,7 +318,7 @@ def _say_what_is_discarded(ctx: Context, names: set[str]) -> None:
     if names == {"host"}:
         ctx.warn("Published ports are discarded when using host network mode")
     elif not names & {"bridge", "default", "none"}:
-        internal = {n.name for n in ctx.engine.containers.networks.list() if n.internal}
+        internal = {n.name for n in ctx.engine.networks.list() if n.internal}
         if names <= internal:
             ctx.warn("Published ports are discarded in internal networks")
 

@@ -1,0 +1,51 @@
+"""Commands over several names: what fails is told as it comes, and the others go on."""
+
+from __future__ import annotations
+
+from boxwright.errors import BoxwrightError, Cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from boxwright.cli.context import Context
+
+
+class Failures:
+    """Failures of one command. `code` is its exit code: 1 when there was one that is not `forgiven`."""
+
+    def __init__(self, ctx: Context, forgiven: type[BoxwrightError] | None = None) -> None:
+        self._ctx, self._forgiven = ctx, forgiven
+        self.code = 0
+
+    def tell(self, error: BoxwrightError) -> None:
+        """Print one."""
+        from boxwright.cli.report import report
+
+        report(self._ctx, error)
+        if self._forgiven is None or not isinstance(error, self._forgiven):
+            self.code = 1
+
+
+def each(
+    ctx: Context,
+    names: Iterable[str],
+    act: Callable[[str], str | None],
+    *,
+    forgiven: type[BoxwrightError] | None = None,
+) -> int:
+    """Do something with every name and print the line that `act` returns: the name itself for None, nothing for ''.
+    Returns the exit code; a failure that is `forgiven` is told, too, but counts as none."""
+    failures = Failures(ctx, forgiven)
+    for name in names:
+        try:
+            said = act(name)
+        except Cancelled:  # the others are not wanted either
+            raise
+        except BoxwrightError as error:
+            failures.tell(error)
+            continue
+        line = name if said is None else said
+        if line:
+            ctx.out(line)
+    return failures.code

@@ -1,0 +1,94 @@
+"""`engine.networks`: networks, and which containers are in them."""
+
+from __future__ import annotations
+
+from boxwright.spec.arguments import checked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from boxwright.engine.services import EngineServices
+    from boxwright.image.filters import Filters
+    from boxwright.image.maintain import Pruned
+    from boxwright.network.networks import Network
+
+
+@checked
+class NetworksAPI:
+    """Networks by name, ID or the beginning of an ID."""
+
+    def __init__(self, services: EngineServices) -> None:
+        self._services = services
+
+    def list(self) -> Sequence[Network]:
+        """Every network, also those that are always there."""
+        return self._services.containers.networks.list()
+
+    def get(self, network: str) -> Network:
+        """One network. Raises NoSuchNetwork."""
+        return self._services.containers.networks.get(network)
+
+    def inspect(self, network: str) -> dict[str, Any]:
+        """Docker's JSON of a network. Raises NoSuchNetwork."""
+        from boxwright.container.describe_networks import inspect_network
+
+        return inspect_network(self._services.containers, self.get(network))
+
+    def create(
+        self,
+        name: str,
+        *,
+        driver: str = "bridge",
+        subnet: str = "",
+        gateway: str = "",
+        ip_range: str = "",
+        internal: bool = False,
+        attachable: bool = False,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Network:
+        """A network of one's own. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
+        from boxwright.spec.times import stamp
+
+        return self._services.containers.networks.create(
+            name,
+            driver=driver,
+            subnet=subnet,
+            gateway=gateway,
+            ip_range=ip_range,
+            internal=internal,
+            attachable=attachable,
+            labels=labels,
+            options=options,
+            created=stamp(),
+        )
+
+    def connect(self, network: str, container: str, *, aliases: Sequence[str] = (), ipv4: str = "") -> None:
+        """Give a container one more interface, also while it runs. Raises NoSuchNetwork, NoSuchContainer,
+        ConnectionRefused, WrongState, AddressTaken."""
+        from boxwright.container.connect import connect
+
+        containers = self._services.containers
+        wish = {key: value for key, value in (("aliases", list(aliases)), ("ipv4", ipv4)) if value}
+        connect(self._services, containers, containers.get(container), self.get(network), wish)
+
+    def disconnect(self, network: str, container: str) -> None:
+        """Take an interface away. Raises NoSuchNetwork, NoSuchContainer, WrongState."""
+        from boxwright.container.connect import disconnect
+
+        containers = self._services.containers
+        disconnect(self._services, containers, containers.get(container), self.get(network))
+
+    def remove(self, network: str) -> None:
+        """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
+        self._services.containers.remove_network(network)
+
+    def prune(self, *, filters: Filters | None = None) -> Pruned:
+        """Remove networks that no container is to join. Filters: until, label, label!. Raises FilterInvalid."""
+        return self._services.containers.prune_networks(filters or {})
+
+    def reload(self) -> None:
+        """Make the firewall's rules again, whatever is there of them. Raises Unavailable."""
+        self._services.containers.mend_networks(thoroughly=True)

@@ -1,0 +1,84 @@
+"""What the verbs of the engine share: the services of its root, and above them registries, containers and upkeep."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from boxwright.image.services import Services
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.container.manager import Containers
+    from boxwright.image.maintain import Maintenance
+    from boxwright.image.remove import Use
+    from boxwright.registry.client.client import RegistryClient
+    from boxwright.transfer.manifest_lists import ManifestLists
+    from boxwright.transfer.transfers import Transfers
+
+
+class EngineServices(Services):
+    """The services of one engine. They may change between releases; what is promised is the engine's own verbs."""
+
+    @cached_property
+    def containers(self) -> Containers:
+        """Containers, with their networks and volumes."""
+        from boxwright.container.manager import Containers
+
+        return Containers(self)
+
+    @cached_property
+    def registry(self) -> RegistryClient:
+        """The registry client; connections and tokens are kept while the engine lives."""
+        from boxwright.registry.client.client import RegistryClient
+        from boxwright.registry.client.config import from_settings
+
+        return RegistryClient(from_settings(self.settings))
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """Pull and push on this root."""
+        from boxwright.transfer.transfers import Transfers
+
+        return Transfers(self.registry, self.images_store)
+
+    @cached_property
+    def manifest_lists(self) -> ManifestLists:
+        """Manifest lists under work."""
+        from boxwright.transfer.manifest_lists import ManifestLists
+
+        return ManifestLists(self.root, self.registry)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        """Removal, pruning, measuring, checking."""
+        from boxwright.image.maintain import Maintenance
+
+        return Maintenance(self.images_store, self._uses, lambda: self.snapshots)
+
+    def _uses(self) -> list[Use]:
+        """Which images containers were made from."""
+        from boxwright.image.remove import Use
+
+        with self.db.read() as sql:
+            rows = sql.execute("SELECT id, image FROM containers").fetchall()
+        if not rows:
+            return []
+        states = self.container_states()
+        return [
+            Use(container, target, states.get(container) in ("running", "paused"))
+            for container, target in rows
+        ]
+
+    def container_states(self) -> dict[str, str]:
+        """Docker's state word of every container, by ID."""
+        with self.db.read() as sql:
+            found = [container for (container,) in sql.execute("SELECT id FROM containers")]
+        if not found:
+            return {}
+        from boxwright.container.records import load_state
+
+        states = {container: load_state(self.root / "containers" / container) for container in found}
+        return {
+            container: s.status if s.supervised or not s.active else "exited"
+            for container, s in states.items()
+        }
