@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "engine": STORE | {"image", "registry", "transfer", "build", "container"},
     "cli": STORE | {"image", "registry", "transfer", "build", "container", "engine"},
     "api": STORE | {"image", "registry", "transfer", "build", "container", "engine"},
-    "": {"engine", "cli", "version"},  # boxwright/__init__.py and __main__.py: the doors
+    "": {"engine", "errors", "cli", "version"},  # boxwright/__init__.py and __main__.py: the doors
 }
 
 # --- what is done where ----------------------------------------------------------------------------

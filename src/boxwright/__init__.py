@@ -1,4 +1,5 @@
-"""Boxwright: a container image engine. ``Engine`` is the SDK; the command line is one of its users."""
+"""Boxwright: a container image engine. ``Engine`` is the SDK; the command line is one of its users. What it raises is in
+``boxwright.errors``."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from boxwright.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright import errors
     from boxwright.engine import Engine
 
-__all__ = ["Engine", "__version__"]
+__all__ = ["Engine", "__version__", "errors"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +19,8 @@ def __getattr__(name: str) -> object:
         from boxwright.engine import Engine
 
         return Engine
+    if name == "errors":
+        import boxwright.errors as errors
+
+        return errors
     raise AttributeError(f"module 'boxwright' has no attribute {name!r}")

@@ -32,8 +32,8 @@ def test_the_sdk_example(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
     for expected in (
-        r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / 0\.\d s\n",
-        r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / reused\n",
+        r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / 0\.\d s\n\(.hello:latest.,\) \d+\n",
+        r"sha256:[0-9a-f]{64}\n\[1/1\] COPY \. / reused\n\(.hello:latest.,\) \d+\n",
     ):
         exec(code, {})
         assert re.fullmatch(expected, capsys.readouterr().out)

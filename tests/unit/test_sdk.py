@@ -14,7 +14,7 @@ import pytest
 from boxwright import Engine
 from boxwright.container.config import Limits, MountSpec, PortBinding, RestartPolicy
 from boxwright.container.given import config
-from boxwright.errors import Invalid
+from boxwright.errors import BoxwrightError, Invalid, NotFound
 from boxwright.spec.arguments import ArgumentInvalid, fitted
 from support.registry import tar_of
 
@@ -209,9 +209,10 @@ CHECKERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
-def test_the_program_of_the_readme_is_typed(checker: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/sdk.md"])
+def test_programs_of_the_pages_are_typed(checker: str, page: str, tmp_path: Path) -> None:
     """As in a user's project: only the installed package's own types count."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     (tmp_path / "program.py").write_text(f"{code}reveal_type(engine)\nreveal_type(result)\n")
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
     done = subprocess.run(
@@ -220,3 +221,72 @@ def test_the_program_of_the_readme_is_typed(checker: str, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r'"(boxwright\.engine\.)?Engine"', done.stdout), done.stdout
     assert re.search(r'"(boxwright\.build\.request\.)?BuildResult"', done.stdout)
+
+
+GROUPS = ("images", "networks", "volumes", "registry", "builds", "system")
+
+
+def verbs(thing: object) -> set[str]:
+    return {name for name in dir(type(thing)) if not name.startswith("_")}
+
+
+def test_the_page_names_every_verb(engine: Engine) -> None:
+    page = (ROOT / "docs" / "sdk.md").read_text()
+    rows = dict(re.findall(r"^\| `engine(?:\.(\w+))?` \| (.*) \|$", page, re.MULTILINE))
+    said = {group: set(re.findall(r"`(\w+)`", text)) for group, text in rows.items()}
+    assert {group: verbs(getattr(engine, group)) for group in GROUPS} == {g: said[g] for g in GROUPS}
+    assert verbs(engine) == said[""] | {*GROUPS, "containers"}
+    assert said["containers"] < verbs(engine.containers)
+
+
+def test_the_program_of_the_page_uses_every_group() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sdk.md").read_text(), re.DOTALL)
+    assert set(re.findall(r"engine\.(\w+)\.", code)) == {*GROUPS, "containers"}
+
+
+def test_every_group_looks_at_its_arguments(engine: Engine) -> None:
+    any_engine: Any = engine
+    for call in (
+        lambda: any_engine.networks.get(3),
+        lambda: any_engine.networks.create("n", internal="no"),
+        lambda: any_engine.networks.connect("n", "c", aliases=[1]),
+        lambda: any_engine.volumes.create("vv", labels={"a": 1}),
+        lambda: any_engine.volumes.prune(everything=1),
+        lambda: any_engine.builds.cache(filters=["id=x"]),
+        lambda: any_engine.builds.prune(keep="1g"),
+        lambda: any_engine.registry.tags(None),
+        lambda: any_engine.system.prune(volumes="yes"),
+    ):
+        with pytest.raises(ArgumentInvalid):
+            call()
+
+
+def test_a_filter_that_a_prune_does_not_have_is_refused(engine: Engine) -> None:
+    """It would remove more than was meant."""
+    for prune in (
+        engine.images.prune,
+        engine.containers.prune,
+        engine.networks.prune,
+        engine.volumes.prune,
+        engine.system.prune,
+        engine.builds.prune,
+    ):
+        with pytest.raises(Invalid):
+            prune(filters={"lable": ["keep"]})
+    assert len(engine.images.list()) == 2
+
+
+def test_images_that_cannot_be_removed_do_not_stop_the_others(engine: Engine) -> None:
+    failures: list[BoxwrightError] = []
+    removed = engine.images.remove("absent", "base:1", failed=failures.append)
+    assert removed[0].what == "base:1" and len(engine.images.list()) == 1
+    assert [type(failure).__name__ for failure in failures] == ["NoSuchImage"]
+    with pytest.raises(NotFound):
+        engine.images.remove("absent", "other:1")
+    assert not engine.images.list()
+
+
+def test_the_door_gives_the_errors() -> None:
+    code = "import boxwright; print(*(type(getattr(boxwright, name)).__name__ for name in boxwright.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "type str module\n", done.stderr

@@ -109,8 +109,8 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
 
         ctx.out(json.dumps(found, indent=4, ensure_ascii=False))
     failures = Failures(ctx)
-    for error in errors:
-        failures.tell(error)
+    for failure in errors:
+        failures.tell(failure)
     return failures.code
 
 
