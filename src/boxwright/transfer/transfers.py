@@ -179,7 +179,7 @@ class Transfers:
         progress: Progress | None = None,
         note: Callable[[str], None] | None = None,
     ) -> Descriptor:
-        """See Engine.copy."""
+        """See engine.registry.copy."""
         from boxwright.transfer import places
         from boxwright.transfer.copying import CopyOptions, bring_attached, copy_between
 
