@@ -6,7 +6,7 @@ taken out of the URL and go to git as configuration in its environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from boxwright.errors import Invalid
@@ -55,10 +55,20 @@ def basic(user: str, password: str) -> str:
     return "basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def environment(base: Mapping[str, str], url: str = "", authorization: str = "") -> dict[str, str]:
+def environment(
+    base: Mapping[str, str], url: str = "", authorization: str = "", addresses: Sequence[str] = ()
+) -> dict[str, str]:
     """The environment of a git program: `base`, with which protocols it may speak, submodules included, and an
-    Authorization header for the server of `url`."""
+    Authorization header for the server of `url`. With `addresses` it connects to these alone, whatever the name's are
+    by then, and follows no redirection; that is for http and https."""
     settings = list(_SAFE)
+    if addresses:
+        settings.append(("http.followRedirects", "false"))
+        parts = urlsplit(url)
+        if parts.hostname and ":" not in parts.hostname:  # an address of IPv6 is no name
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+            there = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
+            settings.append(("http.curloptResolve", f"{parts.hostname}:{port}:{there}"))
     if authorization:
         parts = urlsplit(url)
         settings.append(

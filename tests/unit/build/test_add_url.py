@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,66 @@ def test_an_untrusted_build_does_not_clone_from_this_machine(engine: Engine, url
     for more in ("", "#" + "0" * 40):
         with pytest.raises(BuildFailed, match="which is this machine"):
             engine.build(dockerfile_data=f"FROM scratch\nADD {url}{more} /f\n".encode(), untrusted=True)
+
+
+@pytest.mark.parametrize("url", ["git://192.0.2.1/a", "ssh://git@192.0.2.1/a", "git@192.0.2.1:a.git"])
+def test_an_untrusted_build_clones_over_http_only(engine: Engine, url: str) -> None:
+    with pytest.raises(BuildFailed, match="an untrusted build does not fetch"):
+        engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_an_untrusted_clone_goes_where_the_check_looked(
+    engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that was elsewhere when it was looked at, and is this machine when git asks for it."""
+    port = site.server_address[1]
+    monkeypatch.setattr("boxwright.registry.client.guard.check", lambda host: ["192.0.2.1"])
+    monkeypatch.setattr("boxwright.build.ops.git._TIMEOUT", 3)
+    text = f"FROM scratch\nADD http://localhost:{port}/a.git /f\n".encode()
+    with pytest.raises(BuildFailed):
+        engine.build(dockerfile_data=text, untrusted=True)
+    assert site.asked == []
+    with pytest.raises(BuildFailed):  # the control: who may ask this machine, does
+        engine.build(dockerfile_data=text)
+    assert site.asked
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_an_untrusted_clone_follows_no_redirection(
+    engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is reached by the address that was checked, and sends git to this machine."""
+    monkeypatch.setattr("boxwright.registry.client.guard.check", lambda host: ["127.0.0.1"])
+    asked: list[str] = []
+
+    class Away(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"{site.url}/a.git{self.path.partition('a.git')[2]}")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return None
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Away)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        url = f"http://elsewhere.invalid:{server.server_address[1]}/a.git"
+        with pytest.raises(BuildFailed):
+            engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked and site.asked == []
+
+
+def test_an_untrusted_build_does_not_ask_for_a_name_twice(engine: Engine) -> None:
+    """One that has no address when it is looked at could have one of this machine's later."""
+    text = b"FROM scratch\nADD http://nowhere.invalid/a.git /f\n"
+    with pytest.raises(BuildFailed, match=r"nowhere\.invalid, .* cannot be found"):
+        engine.build(dockerfile_data=text, untrusted=True)
 
 
 def test_an_untrusted_build_fetches_no_submodules(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
-from boxwright.errors import Corrupt, Denied, NotFound
+from boxwright.errors import Corrupt, Denied, NotFound, Unavailable
 from boxwright.files.trees import discard
 from boxwright.runtime import git as program
 from boxwright.runtime.process import ProgramFailed, run
@@ -32,6 +32,14 @@ class GitRefMissing(NotFound):
 
 class SubmodulesRefused(Denied):
     """An untrusted build would fetch from servers that nobody named."""
+
+
+class ProtocolRefused(Denied):
+    """An untrusted build would fetch over a protocol whose connections cannot be checked."""
+
+
+class ServerUnknown(Unavailable):
+    """The server of a repository has no address."""
 
 
 class CommitMismatch(Corrupt):
@@ -113,7 +121,14 @@ def _git(op: GitOp, ctx: StepContext) -> Git:
     if ctx.sandbox.untrusted:
         from boxwright.registry.client.guard import check
 
-        check(program.host(op.url))
+        git.addresses = check(program.host(op.url))
+        if not op.url.startswith(("http://", "https://")):
+            raise ProtocolRefused(
+                f"an untrusted build does not fetch {public(op.url)}",
+                hint="git can be held to a checked address over http and https only",
+            )
+        if not git.addresses and not ctx.services.settings.proxies:  # a proxy looks names up itself
+            raise ServerUnknown(f"{program.host(op.url)}, which has {public(op.url)}, cannot be found")
         git.submodules = False
     return git
 
@@ -131,6 +146,7 @@ class Git:
     ) -> None:
         self._op, self._settings, self._secrets, self._ssh = op, settings, secrets, ssh
         self._url, self._authorization = program.split(op.url)
+        self.addresses: list[str] = []  # of the server, when it may be no other
         self.submodules = True  # whether they may be fetched
 
     def commit(self) -> str:
@@ -205,7 +221,7 @@ class Git:
             for name, value in settings.environ.items()
             if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")
         }
-        env = program.environment({**kept, **settings.proxies}, self._url, self._account())
+        env = program.environment({**kept, **settings.proxies}, self._url, self._account(), self.addresses)
         if (agent := self._ssh.get("default")) is not None:
             env["SSH_AUTH_SOCK"] = str(agent)
         return env

@@ -43,13 +43,13 @@ def guard(manager: urllib3.PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
-def check(host: str) -> None:
-    """For a program that makes its own connections: every address that a name has now. Raises LocalAddress; a name that
-    has none is for the program to find out."""
+def check(host: str) -> list[str]:
+    """For a program that makes its own connections: every address that a name has now, to which it is to be held.
+    Raises LocalAddress."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
-        return
+        return []
     for family, kind, _, _, address in found:
         with socket.socket(family, kind) as probe:
             try:
@@ -59,6 +59,7 @@ def check(host: str) -> None:
                     continue  # no way there
                 raise _refused(host, str(address[0])) from None
             _checked(probe, host)
+    return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
 def _refused(host: str, address: str) -> LocalAddress:
