@@ -155,7 +155,7 @@ def test_the_index_says_what_the_archive_says(entries: list[Any], form: int) -> 
                     oct(kind | node.mode),
                     node.uid,
                     node.gid,
-                    node.mtime,
+                    node.mtime_ns,
                     os.makedev(*node.device),
                     held,
                 )

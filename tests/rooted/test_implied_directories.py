@@ -26,7 +26,7 @@ def test_attributes_from_below(tmp_path: Path, name: str, writable: bool) -> Non
         {
             "tmp/": None,
             "var": Entry(path="var", type="dir", mode=0o750, uid=3, gid=4),
-            "var/tmp": Entry(path="var/tmp", type="dir", mode=0o1777, mtime=5 * 10**9),
+            "var/tmp": Entry(path="var/tmp", type="dir", mode=0o1777, mtime_ns=5 * 10**9),
             "root": Entry(path="root", type="dir", mode=0o700),
         },
     )

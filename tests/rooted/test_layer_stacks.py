@@ -107,7 +107,7 @@ def facts_of_view(view: LayersView) -> dict[str, tuple[Any, ...]]:
             oct(kinds.get(node.type, 0) | node.mode),
             node.uid,
             node.gid,
-            node.mtime,
+            node.mtime_ns,
             os.makedev(*node.device),
             held,
         )

@@ -213,14 +213,14 @@ def test_a_tree_mounted_elsewhere_is_found(tmp_path: Path) -> None:
 def test_unpacked_layers_are_what_the_tar_says(tmp_path: Path) -> None:
     layers = make_layers(tmp_path / "root")
     entries: dict[str, object] = {
-        "d/": Entry(path="d", type="dir", mode=0o1751, uid=7, gid=8, mtime=12_345_678_901),
+        "d/": Entry(path="d", type="dir", mode=0o1751, uid=7, gid=8, mtime_ns=12_345_678_901),
         "d/f": Entry(
             path="d/f",
             type="file",
             mode=0o6711,
             uid=1,
             gid=2,
-            mtime=99,
+            mtime_ns=99,
             size=100_000,
             xattrs={"user.a": b"b"},
         ),

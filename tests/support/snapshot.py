@@ -39,13 +39,13 @@ def add_layer(layers: LayerStore, entries: Mapping[str, object]) -> DiffID:
             elif isinstance(value, Entry):
                 builder.add(value, b"x" * value.size)
             elif name.endswith("/"):
-                builder.add(Entry(path=name[:-1], type="dir", mode=0o755, mtime=EPOCH))
+                builder.add(Entry(path=name[:-1], type="dir", mode=0o755, mtime_ns=EPOCH))
             elif isinstance(value, bytes):
-                builder.add(Entry(path=name, size=len(value), mtime=EPOCH), value)
+                builder.add(Entry(path=name, size=len(value), mtime_ns=EPOCH), value)
             elif isinstance(value, tuple):
-                builder.add(Entry(path=name, type="hardlink", link=value[1], mtime=EPOCH))
+                builder.add(Entry(path=name, type="hardlink", link=value[1], mtime_ns=EPOCH))
             else:
-                builder.add(Entry(path=name, type="symlink", mode=0o777, link=str(value), mtime=EPOCH))
+                builder.add(Entry(path=name, type="symlink", mode=0o777, link=str(value), mtime_ns=EPOCH))
         builder.finish()
         return writer.commit().diff_id
 

@@ -77,7 +77,7 @@ def _entry(root: Root, view: LayersView, node: Node, first: dict[object, str]) -
             os.symlink(node.link, name, dir_fd=here)
         else:
             os.mkfifo(name, node.mode & 0o777, dir_fd=here)
-        os.utime(name, ns=(node.mtime, node.mtime), dir_fd=here, follow_symlinks=False)
+        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=here, follow_symlinks=False)
 
 
 def _attributes(fd: int, node: Node) -> None:
@@ -86,4 +86,4 @@ def _attributes(fd: int, node: Node) -> None:
             with suppress(OSError):  # the file system has none
                 os.setxattr(fd, name, value)
     os.fchmod(fd, node.mode & _MODE)
-    os.utime(fd, ns=(node.mtime, node.mtime))
+    os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))

@@ -279,7 +279,7 @@ def _tree(builder: TarBuilder, prefix: str, view: LayersView) -> None:
                     mode=node.mode,
                     uid=node.uid,
                     gid=node.gid,
-                    mtime=node.mtime,
+                    mtime_ns=node.mtime_ns,
                     link=known,
                 )
             )
@@ -290,7 +290,7 @@ def _tree(builder: TarBuilder, prefix: str, view: LayersView) -> None:
             mode=node.mode,
             uid=node.uid,
             gid=node.gid,
-            mtime=node.mtime,
+            mtime_ns=node.mtime_ns,
             size=node.size,
             link=node.link,
             device=node.device,

@@ -168,7 +168,7 @@ class _Unpacker:
                 return
             self._link_attributes(parent=parent, name=name, handle=handle, facts=facts)
             os.chmod(name, facts.mode & 0o7777, dir_fd=parent)
-            os.utime(name, ns=(facts.mtime, facts.mtime), dir_fd=parent, follow_symlinks=False)
+            os.utime(name, ns=(facts.mtime_ns, facts.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def _copy(self, fd: int, handle: Any, size: int) -> None:
         if not size:
@@ -197,14 +197,14 @@ class _Unpacker:
             for name, value in self._source.xattrs(handle).items():
                 self._xattr(fd, name, value)
         os.fchmod(fd, facts.mode & 0o7777)
-        os.utime(fd, ns=(facts.mtime, facts.mtime))
+        os.utime(fd, ns=(facts.mtime_ns, facts.mtime_ns))
 
     def _link_attributes(self, parent: int, name: bytes, handle: Any, facts: Facts) -> None:
         if self._as_root:
             os.chown(name, facts.uid, facts.gid, dir_fd=parent, follow_symlinks=False)
             for key, value in self._source.xattrs(handle).items() if facts.has_xattrs else ():
                 self._xattr(b"/proc/self/fd/%d/%b" % (parent, name), key, value)
-        os.utime(name, ns=(facts.mtime, facts.mtime), dir_fd=parent, follow_symlinks=False)
+        os.utime(name, ns=(facts.mtime_ns, facts.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def _xattr(self, where: int | bytes, name: bytes, value: bytes) -> None:
         try:

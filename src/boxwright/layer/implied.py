@@ -45,7 +45,7 @@ def misshown(layers: Sequence[Layer]) -> list[Node]:
             node = view.lstat(path)
             if node is None or node.type != "dir" or node.path != path or not node.place[0][2].implied:
                 continue
-            if (node.mode, node.uid, node.gid, node.mtime) != (0o755, 0, 0, 0) or node.xattrs:
+            if (node.mode, node.uid, node.gid, node.mtime_ns) != (0o755, 0, 0, 0) or node.xattrs:
                 while path not in out:
                     out[path] = node
                     path = path.rpartition("/")[0]
@@ -68,7 +68,7 @@ def write_attributes(nodes: Sequence[Node], target: Path) -> None:
                 for name, value in node.xattrs.items():
                     os.setxattr(path, name, value)
             path.chmod(node.mode)
-            os.utime(path, ns=(node.mtime, node.mtime))
+            os.utime(path, ns=(node.mtime_ns, node.mtime_ns))
 
 
 def _implied(layer: Layer) -> Iterator[str]:

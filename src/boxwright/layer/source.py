@@ -35,7 +35,7 @@ class Facts(NamedTuple):
     mode: int
     uid: int
     gid: int
-    mtime: int  # nanoseconds
+    mtime_ns: int  # nanoseconds
     size: int
     rdev: int
     links: int

@@ -46,7 +46,7 @@ class Node(NamedTuple):
     mode: int  # permission bits
     uid: int
     gid: int
-    mtime: int  # nanoseconds
+    mtime_ns: int
     size: int
     link: str
     device: tuple[int, int]
@@ -54,11 +54,6 @@ class Node(NamedTuple):
     links: int  # names that the file has in its layer
     identity: tuple[int, int]  # equal for hard links of one file
     place: Any  # for LayersView
-
-    @property
-    def mtime_ns(self) -> int:
-        """The same as `mtime`."""
-        return self.mtime
 
 
 _Parts = list[tuple[int, Any, Facts]]  # what a name means in each layer that counts, uppermost first
@@ -199,7 +194,7 @@ class LayersView:
             mode & 0o7777,
             facts.uid,
             facts.gid,
-            facts.mtime,
+            facts.mtime_ns,
             facts.size if kind == "file" else 0,
             link,
             device,

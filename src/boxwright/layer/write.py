@@ -50,7 +50,7 @@ class Entry:
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
-    mtime: int = 0  # nanoseconds since the epoch
+    mtime_ns: int = 0  # nanoseconds since the epoch
     size: int = 0  # of the data of a file
     link: str = ""
     device: tuple[int, int] = (0, 0)
@@ -86,7 +86,7 @@ class TarBuilder:
             entry.mode,
             entry.uid,
             entry.gid,
-            entry.mtime,
+            entry.mtime_ns,
             entry.size if kind == FILE else 0,
             os.fsencode(entry.link),
             entry.device,

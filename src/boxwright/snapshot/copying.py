@@ -59,7 +59,7 @@ class _Copier:
                     os.fchown(fd, node.uid, node.gid)
                 set_xattrs(fd, node.xattrs)
                 os.fchmod(fd, node.mode)
-                os.utime(fd, ns=(node.mtime, node.mtime))
+                os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))
             finally:
                 os.close(fd)
 
@@ -88,7 +88,7 @@ class _Copier:
             self._owner(node)
         if node.type != "symlink":
             os.chmod(node.path, node.mode, dir_fd=self._top)
-        os.utime(node.path, ns=(node.mtime, node.mtime), dir_fd=self._top, follow_symlinks=False)
+        os.utime(node.path, ns=(node.mtime_ns, node.mtime_ns), dir_fd=self._top, follow_symlinks=False)
 
     def _owner(self, node: Node) -> None:
         if self._privileged:

@@ -154,14 +154,14 @@ class _Comparer:
         if not self._owned and (info.st_uid, info.st_gid) != (old.uid, old.gid):
             return False
         if stat.S_ISLNK(info.st_mode):
-            return info.st_size == len(os.fsencode(old.link)) and _same_time(info.st_mtime_ns, old.mtime)
+            return info.st_size == len(os.fsencode(old.link)) and _same_time(info.st_mtime_ns, old.mtime_ns)
         if mode != old.mode:
             return False
         if stat.S_ISDIR(info.st_mode):
             return True
         if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
             return (os.major(info.st_rdev), os.minor(info.st_rdev)) == old.device
-        return info.st_size == old.size and _same_time(info.st_mtime_ns, old.mtime)
+        return info.st_size == old.size and _same_time(info.st_mtime_ns, old.mtime_ns)
 
 
 def _same_time(one: int, two: int) -> bool:

@@ -111,7 +111,7 @@ def test_a_new_layer_has_files_as_a_whole(layers: LayerStore, entry: bytes) -> N
 def test_what_its_headers_say_of_a_file_stays(layers: LayerStore) -> None:
     layer = make_layer(layers, io.BytesIO(archive(pax("0.0", "a"), pax("0.1", "b"))))
     with LayersView([layer]) as view:
-        assert view.resolve("a").mtime == 5_500_000_000  # type: ignore[union-attr]
+        assert view.resolve("a").mtime_ns == 5_500_000_000  # type: ignore[union-attr]
         assert view.resolve("b").xattrs == {"user.k": b"v"}  # type: ignore[union-attr]
 
 

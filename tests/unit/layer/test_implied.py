@@ -84,7 +84,7 @@ def test_removed_and_replaced_directories_need_nothing(layers: LayerStore) -> No
 def test_a_time_is_an_attribute_too(layers: LayerStore) -> None:
     base = ingest(layers, member("d/", D, mtime=5), member("d/sub/", D, mtime=6), member("other/", D))
     nodes = misshown([base, ingest(layers, member("d/sub/f"), member("other/f"))])
-    assert [(node.path, node.mtime) for node in nodes] == [("", 0), ("d", 5 * 10**9), ("d/sub", 6 * 10**9)]
+    assert [(node.path, node.mtime_ns) for node in nodes] == [("", 0), ("d", 5 * 10**9), ("d/sub", 6 * 10**9)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="owners need root")

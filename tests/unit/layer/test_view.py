@@ -93,12 +93,7 @@ def test_directories_that_the_upper_tar_only_implies_keep_their_attributes(layer
     view = LayersView(stack(layers, BASE, TOP))
     tmp, etc = view.lstat("tmp"), view.lstat("/etc")
     assert tmp is not None and tmp.mode == 0o1777
-    assert etc is not None and (etc.mode, etc.uid, etc.mtime, etc.mtime_ns) == (
-        0o751,
-        3,
-        9 * 10**9,
-        9 * 10**9,
-    )
+    assert etc is not None and (etc.mode, etc.uid, etc.mtime_ns) == (0o751, 3, 9 * 10**9)
 
 
 def test_links(layers: LayerStore) -> None:

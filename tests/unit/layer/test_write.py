@@ -39,7 +39,7 @@ def tar_of(tree: Path) -> bytes:
 def test_a_plain_entry_is_one_ustar_header() -> None:
     data = build(
         (Entry(path="dir", type="dir", mode=0o755), None),
-        (Entry(path="dir/f", mode=0o644, mtime=10**18, size=3), b"abc"),
+        (Entry(path="dir/f", mode=0o644, mtime_ns=10**18, size=3), b"abc"),
     )
     assert len(data) == 512 + 1024 + 1024
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -66,10 +66,10 @@ def test_a_plain_entry_is_one_ustar_header() -> None:
         (Entry(path="d" * 100, type="dir"), {"path"}),
         (Entry(path="d" * 99, type="dir"), set()),
         (Entry(path="ü" * 50), set()),
-        (Entry(path="f", mtime=1_500_000_000), {"mtime"}),
-        (Entry(path="f", mtime=-1_500_000_000), {"mtime"}),
-        (Entry(path="f", mtime=-(10**9)), {"mtime"}),
-        (Entry(path="f", mtime=(1 << 40) * 10**9), {"mtime"}),
+        (Entry(path="f", mtime_ns=1_500_000_000), {"mtime"}),
+        (Entry(path="f", mtime_ns=-1_500_000_000), {"mtime"}),
+        (Entry(path="f", mtime_ns=-(10**9)), {"mtime"}),
+        (Entry(path="f", mtime_ns=(1 << 40) * 10**9), {"mtime"}),
         (Entry(path="f", uid=0o7777777), set()),
         (Entry(path="f", uid=0o10000000, gid=4_000_000_000), {"uid", "gid"}),
         (Entry(path="l", type="symlink", link="t" * 100), set()),
@@ -92,7 +92,7 @@ def test_a_pax_header_says_only_what_ustar_cannot(entry: Entry, keys: set[str]) 
         entry.mode,
         entry.uid,
         entry.gid,
-        entry.mtime,
+        entry.mtime_ns,
     )
     assert (header.link.decode(), (header.major, header.minor)) == (entry.link, entry.device)
     assert {name.decode(): value for name, value in (header.xattrs or {}).items()} == dict(entry.xattrs)
@@ -211,7 +211,13 @@ def test_a_writer_told_the_entries_makes_the_same_index(tmp_path: Path) -> None:
     entries = [
         (
             Entry(
-                path="d", type="dir", mode=0o700, uid=5, gid=6, mtime=7_000_000_001, xattrs={"user.d": b"1"}
+                path="d",
+                type="dir",
+                mode=0o700,
+                uid=5,
+                gid=6,
+                mtime_ns=7_000_000_001,
+                xattrs={"user.d": b"1"},
             ),
             None,
         ),

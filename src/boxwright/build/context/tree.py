@@ -7,13 +7,14 @@ followed inside the tree only, `--exclude` and `--parents` (dockerfile.md 1.5, 1
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
+from boxwright.layer.entry import FileAttributes
 from boxwright.rootfs.paths import Names, TooManyLinks, walk
 from boxwright.spec.values import dataclass
 
@@ -36,35 +37,11 @@ class LinkLoop(Invalid):
     """Symbolic links lead in a circle."""
 
 
-class TreeNode(Protocol):
-    """Something in a tree. `path` is relative to its top ('' is the top), `mode` the permission bits.
-
-    `type` is file, dir, symlink, char, block or fifo; `size` counts a file's content; `identity` is equal
-    for the names of one hard-linked file, and None when there is only one.
-    """
+class TreeNode(FileAttributes, Protocol):
+    """Something in a tree. `path` is relative to its top ('' is the top)."""
 
     @property
     def path(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def mode(self) -> int: ...
-    @property
-    def uid(self) -> int: ...
-    @property
-    def gid(self) -> int: ...
-    @property
-    def mtime_ns(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def link(self) -> str: ...
-    @property
-    def device(self) -> tuple[int, int]: ...
-    @property
-    def xattrs(self) -> Mapping[str, bytes]: ...
-    @property
-    def identity(self) -> object: ...
 
 
 class FileTree(Protocol):

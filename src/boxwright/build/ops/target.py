@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
 from boxwright.errors import Invalid
+from boxwright.layer.entry import FileAttributes
 from boxwright.layer.writer import LayerWriter
 from boxwright.rootfs.paths import TooManyLinks, real
 
@@ -34,35 +35,10 @@ class NotDirectory(CopyRefused):
         self.path = path
 
 
-class Found(Protocol):
-    """What the destination side needs to know of something in the parent's tree."""
-
-    @property
-    def type(self) -> str: ...
-    @property
-    def mode(self) -> int: ...
-    @property
-    def uid(self) -> int: ...
-    @property
-    def gid(self) -> int: ...
-    @property
-    def mtime_ns(self) -> int: ...
-    @property
-    def link(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def device(self) -> tuple[int, int]: ...
-    @property
-    def xattrs(self) -> Mapping[str, bytes]: ...
-    @property
-    def identity(self) -> object: ...
-
-
 class Parent(Protocol):
     """The tree below: `viewtree.ViewTree`."""
 
-    def lstat(self, path: str) -> Found | None: ...
+    def lstat(self, path: str) -> FileAttributes | None: ...
     def open(self, node: Any) -> BinaryIO | bytes: ...
     def digest(self, node: Any) -> str: ...
     def origin(self, node: Any) -> object: ...
@@ -120,12 +96,12 @@ class LayerBuilder:
 
     # --- looking -------------------------------------------------------------------------------
 
-    def lookup(self, path: str) -> Found | Planned | None:
+    def lookup(self, path: str) -> FileAttributes | Planned | None:
         """What is at a path now: planned, or below."""
         planned = self._entries.get(path)
         return planned if planned is not None else self._below(path)
 
-    def _below(self, path: str) -> Found | None:
+    def _below(self, path: str) -> FileAttributes | None:
         directory = path.rpartition("/")[0]
         if self._parent is None or directory in self._fresh:
             return None
@@ -259,7 +235,7 @@ class LayerBuilder:
         """Drop what the parent has just so: a layer is a difference. Names of one file stay or go together."""
         if self._parent is None:
             return
-        below: dict[str, Found] = {}
+        below: dict[str, FileAttributes] = {}
         names: dict[object, list[str]] = {}
         for count, (path, entry) in enumerate(self._entries.items()):
             if not count & 255:
@@ -338,7 +314,7 @@ class LayerBuilder:
                         mode=entry.mode,
                         uid=entry.uid,
                         gid=entry.gid,
-                        mtime=entry.mtime_ns,
+                        mtime_ns=entry.mtime_ns,
                         size=entry.size,
                         xattrs=entry.content.xattrs(),
                     ),
@@ -359,7 +335,7 @@ class _Below(NamedTuple):
     """A file's content in the parent's tree."""
 
     parent: Parent
-    node: Found
+    node: FileAttributes
 
     def open(self) -> BinaryIO | bytes:
         return self.parent.open(self.node)
@@ -404,7 +380,7 @@ def hashed(content: BinaryIO | bytes) -> str:
     return digest.hexdigest()
 
 
-def _same(entry: Planned, found: Found, parent: Parent) -> bool:
+def _same(entry: Planned, found: FileAttributes, parent: Parent) -> bool:
     """Whether the parent's entry is the planned one, as a difference of two trees sees it."""
     if (entry.type, entry.mode, entry.uid, entry.gid) != (found.type, found.mode, found.uid, found.gid):
         return False
