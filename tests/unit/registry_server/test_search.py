@@ -257,3 +257,34 @@ def test_private_repositories_stay_unseen(tmp_path: Path) -> None:
             client("PATCH", "/api/repositories/alice/sauce", b'{"description": "x"}', **login("bob")).status
             == 403
         )
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_pulls_that_are_counted_while_it_is_described_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    from boxwright.registry.server.api import search as search_handlers
+    from boxwright.registry.server.store.describe import Reader
+    from boxwright.registry.server.store.search import Search
+
+    monkeypatch.setattr(search_handlers, "_PAUSE", 3600)
+    with serving(tmp_path) as client:
+        assert client("GET", "/healthz").status == 200  # so the indexer has looked, and sleeps
+        catalog, search = client.service.catalog, Search(client.service.catalog, client.service.blobs)
+        with catalog.write() as sql:
+            id = catalog.make(sql, "a/b")
+        if known:
+            search.refresh()
+            with catalog.write() as sql:
+                sql.execute("UPDATE repositories SET updated = 5 WHERE id = ?", (id,))
+        about = Reader.about
+
+        def meanwhile(reader: Reader) -> object:
+            catalog.count_pulls({("a/b", "sha256:0"): 3})
+            return about(reader)
+
+        monkeypatch.setattr(Reader, "about", meanwhile)
+        assert search.refresh() == 1
+        monkeypatch.undo()
+        row = catalog.connection().execute("SELECT pulls, updated FROM search WHERE name = 'a/b'").fetchone()
+        assert row[0] == 3 and (row[1] == 5 or not known)

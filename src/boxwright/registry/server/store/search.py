@@ -104,16 +104,14 @@ class Search:
         todo = (
             self._catalog.connection()
             .execute(
-                "SELECT t.repository, t.change, r.name, r.updated, r.pulls, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
+                "SELECT t.repository, t.change, r.name, r.updated, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
                 "LEFT JOIN own_descriptions o ON o.repository = t.repository ORDER BY t.repository DESC LIMIT ?",
                 (limit,),
             )
             .fetchall()
         )
         rows = []
-        for id, _, name, updated, pulls, own in reversed(
-            todo
-        ):  # the text index takes ascending ids in one go
+        for id, _, name, updated, own in reversed(todo):  # the text index takes ascending ids in one go
             if name is None:
                 continue
             about = Reader(self._catalog, self._blobs, name).about()
@@ -128,7 +126,6 @@ class Search:
                     labels,
                     platforms,
                     is_official(name),
-                    pulls,
                     updated,
                 )
             )
@@ -142,7 +139,7 @@ class Search:
 
     def _record(self, sql: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         """What is known is changed where it is other; what is new comes in one statement, since the text index is
-        written down after each."""
+        written down after each. Pulls and stars are as they are now: a trigger counts those that come later."""
         ids = json.dumps([row[0] for row in rows])
         known = {
             id
@@ -152,17 +149,18 @@ class Search:
         }
         old = [row for row in rows if row[0] in known]
         sql.executemany(
-            "UPDATE search SET updated = ?2, pulls = ?3 WHERE id = ?1",
-            [(row[0], row[8], row[7]) for row in old],
+            "UPDATE search SET updated = ?2 WHERE id = ?1",
+            [(row[0], row[7]) for row in old],
         )
         sql.executemany(
             "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
             [(row[0], *row[2:6]) for row in old],
         )
-        fields = ", ".join(f"value ->> {n}" for n in range(9))
+        fields = ", ".join(f"value ->> {n}" for n in range(8))
         sql.execute(
-            "INSERT INTO search (id, name, title, description, labels, platforms, official, pulls, updated, stars) "
-            f"SELECT {fields}, (SELECT count(*) FROM stars WHERE repository = value ->> 0) FROM json_each(?) WHERE value ->> 0 IN (SELECT id FROM repositories)",
+            "INSERT INTO search (id, name, title, description, labels, platforms, official, updated, pulls, stars) "
+            f"SELECT {fields}, r.pulls, (SELECT count(*) FROM stars WHERE repository = r.id) "
+            "FROM json_each(?) CROSS JOIN repositories r ON r.id = value ->> 0",  # in the order of the ids
             (json.dumps([row for row in rows if row[0] not in known]),),
         )
 
