@@ -77,7 +77,9 @@ class Packer:
                 progress.started(shown)
             sent = None
             try:
-                sent = remote.push_unknown(cast(BinaryIO, _ProgressReader(body, shown, progress, stop)))
+                sent = remote.push_unknown(
+                    cast(BinaryIO, _ProgressReader(body=body, shown=shown, progress=progress, stop=stop))
+                )
             except (Unavailable, Unauthorized, Denied, NotFound, Invalid, Unsupported):
                 pass  # the ordinary way meets the same trouble and tells it better
             if stop is not None and stop.is_set():

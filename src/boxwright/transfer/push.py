@@ -124,7 +124,7 @@ def push(
     final = rewritten(tree, blobs)
     push_manifests(remote, [node for node in final.walk() if node is not final], _JOBS)
     remote.push_named(str(reference), final.desc, final.content.raw)
-    return Pushed(reference, final.desc, note, tuple(blobs.values()))
+    return Pushed(reference=reference, target=final.desc, note=note, blobs=tuple(blobs.values()))
 
 
 def _label(source: Source, manifest: Manifest, shown: _DiffIdProgress) -> None:

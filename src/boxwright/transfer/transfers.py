@@ -149,7 +149,13 @@ class Transfers:
             if not published and packing.kind != "none":
                 from boxwright.transfer.pack import Packer
 
-                packer = Packer(images.layers, images.store, lease, kind=packing.kind, level=packing.level)
+                packer = Packer(
+                    layers=images.layers,
+                    store=images.store,
+                    lease=lease,
+                    kind=packing.kind,
+                    level=packing.level,
+                )
             done = push(
                 source,
                 target,

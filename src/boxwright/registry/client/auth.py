@@ -208,7 +208,12 @@ def _post(realm: str, service: str, scopes: Sequence[str], form: Mapping[str, st
     body = {**form, "service": service, "client_id": CLIENT_ID}
     if scopes:
         body["scope"] = " ".join(scopes)
-    return Ask("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(body).encode())
+    return Ask(
+        method="POST",
+        url=realm,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        body=urlencode(body).encode(),
+    )
 
 
 def _token(answer: Answer, realm: str, now: Callable[[], float]) -> BearerToken:

@@ -52,7 +52,10 @@ class RegistryClient:
             session = self._sessions.get(key)
             if session is None:
                 session = RegistrySession(
-                    self.http, self.config, endpoint.host, _Once(self.credentials, endpoint)
+                    http=self.http,
+                    config=self.config,
+                    host=endpoint.host,
+                    credential=_Once(self.credentials, endpoint),
                 )
                 self._sessions[key] = session
             return session
@@ -67,7 +70,9 @@ class RegistryClient:
         """Check the credential with the server and keep it. Raises LoginRefused, Unavailable, CredentialsInvalid."""
         domain = server_name(server)
         host = self.hosts.origin(domain).host
-        session = RegistrySession(self.http, self.config, host, lambda: credential)
+        session = RegistrySession(
+            http=self.http, config=self.config, host=host, credential=lambda: credential
+        )
         reply = self.http.send("GET", f"{session.origin}{host.root}/", tls=host.tls)
         kept = credential
         if reply.status == 401:

@@ -251,7 +251,10 @@ def _credential(entry: object) -> Credential | None:
         username, _, password = text.partition(":")
         password = password.strip("\0")
     found = Credential(
-        username, password, str(entry.get("identitytoken") or ""), str(entry.get("registrytoken") or "")
+        username=username,
+        password=password,
+        identity_token=str(entry.get("identitytoken") or ""),
+        registry_token=str(entry.get("registrytoken") or ""),
     )
     return found if found.username or found.identity_token or found.registry_token else None
 

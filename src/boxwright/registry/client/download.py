@@ -132,7 +132,12 @@ class RemoteBlob(io.RawIOBase):
         slow = self._waited_for / self._waited < self._config.slow
         if slow and self._helpers.acquire(blocking=False):
             self._drop()
-            self._window = Window(self._fetch_range, self._offset + just_read, self._desc.size, self._streams)
+            self._window = Window(
+                fetch=self._fetch_range,
+                start=self._offset + just_read,
+                size=self._desc.size,
+                streams=self._streams,
+            )
         elif not slow:
             self._waited, self._waited_for = 0.0, 0  # judge again later: networks change
 

@@ -317,7 +317,11 @@ class Small:
             connection.deadline += _ALTOGETHER * timeouts[1]
             said = ",".join(v.lower() for n, v in fields if n.lower() == "connection")
             lasting = "close" not in said if minor else "keep-alive" in said
-            return status, fields, SmallBody(self, key, connection, content, lasting=lasting)
+            return (
+                status,
+                fields,
+                SmallBody(pool=self, key=key, connection=connection, content=content, lasting=lasting),
+            )
 
     def take_back(self, key: Key, connection: Connection) -> None:
         """Keep an idle connection."""

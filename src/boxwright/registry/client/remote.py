@@ -100,7 +100,14 @@ class Remote:
         from boxwright.registry.client.download import RemoteBlob
 
         return cast(
-            BinaryIO, RemoteBlob(self._fetcher(desc), desc, self._config, self._pause, self._client.helpers)
+            BinaryIO,
+            RemoteBlob(
+                fetch=self._fetcher(desc),
+                desc=desc,
+                config=self._config,
+                pause=self._pause,
+                helpers=self._client.helpers,
+            ),
         )
 
     def origins(self, desc: Descriptor) -> Sequence[str]:
@@ -209,10 +216,10 @@ class Remote:
         endpoint, session = self._origin()
         note = upload_note(self._config.uploads, endpoint.host.name, endpoint.repository, desc)
         BlobUpload(
-            session,
-            endpoint.repository,
-            desc,
-            self._scopes(endpoint),
+            session=session,
+            repository=endpoint.repository,
+            desc=desc,
+            scopes=self._scopes(endpoint),
             tries=self._config.tries,
             location=self._sessions.pop(desc.digest, ""),
             note=note,
@@ -224,7 +231,13 @@ class Remote:
 
         endpoint, session = self._origin()
         unknown = Descriptor("application/octet-stream", Digest.of(b""), 0)
-        upload = BlobUpload(session, endpoint.repository, unknown, self._scopes(endpoint), tries=1)
+        upload = BlobUpload(
+            session=session,
+            repository=endpoint.repository,
+            desc=unknown,
+            scopes=self._scopes(endpoint),
+            tries=1,
+        )
         upload.stream(body)
         return upload.finish
 

@@ -62,7 +62,10 @@ def search(
         found = _private(client, host, term, limit)
     else:
         session = RegistrySession(
-            client.http, client.config, _INDEX, lambda: client.credentials.get("docker.io")
+            http=client.http,
+            config=client.config,
+            host=_INDEX,
+            credential=lambda: client.credentials.get("docker.io"),
         )
         found = _index(session, term, limit)
     kept = [
@@ -114,9 +117,9 @@ def _found(entry: object) -> SearchResult | None:
         return None
     stars = entry.get("star_count")
     return SearchResult(
-        clean(entry["name"]),
-        clean(entry.get("description") or ""),
-        stars if isinstance(stars, int) else 0,
-        entry.get("is_official") is True,
-        entry.get("is_automated") is True,
+        name=clean(entry["name"]),
+        description=clean(entry.get("description") or ""),
+        stars=stars if isinstance(stars, int) else 0,
+        official=entry.get("is_official") is True,
+        automated=entry.get("is_automated") is True,
     )

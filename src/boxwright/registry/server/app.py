@@ -49,8 +49,8 @@ API: dict[tuple[str, str], Handler] = {
 def routes(service: Service) -> list[Extra]:
     """What is not below ``/v2``."""
     rows: list[Extra] = [
-        Extra("GET", "/healthz", probes.healthy, probe=True),
-        Extra("GET", "/readyz", probes.ready, probe=True),
+        Extra(method="GET", path="/healthz", handler=probes.healthy, probe=True),
+        Extra(method="GET", path="/readyz", handler=probes.ready, probe=True),
         Extra("GET", "/metrics", probes.metrics),
         *search_handlers.ROUTES,
         *pages.ROUTES,

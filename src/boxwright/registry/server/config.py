@@ -233,7 +233,9 @@ def _rule(t: _Table) -> Rule:
         raise RegistryConfigInvalid(
             f"{t.place}: actions are {', '.join(ACTIONS)}, not {', '.join(sorted(set(actions) - set(ACTIONS)))}"
         )
-    rule = Rule(t.need("repository"), t.texts("users"), actions, t.flag("allow", True))
+    rule = Rule(
+        repository=t.need("repository"), users=t.texts("users"), actions=actions, allow=t.flag("allow", True)
+    )
     t.end()
     return rule
 
@@ -291,11 +293,11 @@ def _webhook(t: _Table) -> Webhook:
     if set(events) - set(EVENTS):
         raise RegistryConfigInvalid(f"{t.place}: events are {', '.join(EVENTS)}")
     made = Webhook(
-        t.url("url"),
-        events,
-        t.texts("repositories", ("**",)),
-        {str(k): str(v) for k, v in headers.items()},
-        t.text("secret"),
+        url=t.url("url"),
+        events=events,
+        repositories=t.texts("repositories", ("**",)),
+        headers={str(k): str(v) for k, v in headers.items()},
+        secret=t.text("secret"),
     )
     t.end()
     return made
@@ -303,12 +305,12 @@ def _webhook(t: _Table) -> Webhook:
 
 def _upstream(t: _Table) -> Upstream:
     made = Upstream(
-        t.text("prefix").strip("/"),
-        t.url("url"),
-        t.text("username"),
-        t.text("password"),
-        t.seconds("ttl", 60),
-        t.text("namespace"),
+        prefix=t.text("prefix").strip("/"),
+        url=t.url("url"),
+        username=t.text("username"),
+        password=t.text("password"),
+        ttl=t.seconds("ttl", 60),
+        namespace=t.text("namespace"),
     )
     t.end()
     return made

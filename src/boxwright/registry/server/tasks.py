@@ -76,4 +76,6 @@ def _run(service: Service) -> Collected:
         if outbox is not None:
             outbox.record(sql, Event(action="delete", repository=repository, digest=digest, tag=tag))
 
-    return RegistryCollector(service.config, service.catalog, service.blobs, deleted=deleted).run()
+    return RegistryCollector(
+        config=service.config, catalog=service.catalog, blobs=service.blobs, deleted=deleted
+    ).run()

@@ -125,7 +125,13 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
     if algorithm not in ("sha256", "sha512"):
         raise DigestWrong(f"unsupported digest algorithm {algorithm[:40]!r}: wanted sha256 or sha512")
     service.blobs.check_room()
-    upload = UploadRow(uuid.uuid4().hex, route.name, algorithm, 0, hashlib.new(algorithm).hexdigest())
+    upload = UploadRow(
+        id=uuid.uuid4().hex,
+        repository=route.name,
+        algorithm=algorithm,
+        size=0,
+        digest=hashlib.new(algorithm).hexdigest(),
+    )
     await service.run(_quota(service, upload, wanted), request.content_length or 0 if wanted else 0)
     await service.run(service.catalog.start_upload, upload.id, route.name, algorithm, upload.digest)
     if wanted is None:
@@ -320,10 +326,10 @@ async def _receive(
     algorithm = wanted.algorithm if wanted is not None and upload.size == 0 else upload.algorithm
     quota = _quota(service, upload, wanted)
     sink = _Sink(
-        writer,
-        upload.size,
-        hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size),
-        quota,
+        writer=writer,
+        size=upload.size,
+        state=hashlib.new(algorithm) if upload.size == 0 else service.hashes.take(upload.id, upload.size),
+        quota=quota,
     )
     most, expected = service.config.limits.max_blob, request.content_length
     if most and upload.size + (expected or 0) > most:
@@ -356,7 +362,9 @@ async def _receive(
         )
     if sink.size == upload.size and sink.size:
         return upload
-    return UploadRow(upload.id, upload.repository, algorithm, sink.size, sink.digest)
+    return UploadRow(
+        id=upload.id, repository=upload.repository, algorithm=algorithm, size=sink.size, digest=sink.digest
+    )
 
 
 def _advance(service: Service, upload: UploadRow, sink: _Sink, writer: UploadWriter | None) -> None:

@@ -232,8 +232,8 @@ ROUTES: tuple[Extra, ...] = (
     Extra("GET", "/v1/_ping", ping),
     Extra("GET", "/v1/search", v1_search),
     Extra("GET", "/api/search", api_search),
-    Extra("PUT", "/api/stars/*", star, changes=True),
-    Extra("DELETE", "/api/stars/*", star, changes=True),
+    Extra(method="PUT", path="/api/stars/*", handler=star, changes=True),
+    Extra(method="DELETE", path="/api/stars/*", handler=star, changes=True),
     Extra("GET", "/api/repositories/*", repository),
-    Extra("PATCH", "/api/repositories/*", describe, changes=True),
+    Extra(method="PATCH", path="/api/repositories/*", handler=describe, changes=True),
 )

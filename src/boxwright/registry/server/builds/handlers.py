@@ -53,7 +53,10 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
         BuildSource.parse(url)
     except SourceInvalid as error:
         raise ManifestWrong(str(error)) from error
-    await service.run(Queue(service.catalog).link, BuildLink(name, url, dockerfile, tag, secret, who))
+    await service.run(
+        Queue(service.catalog).link,
+        BuildLink(repository=name, url=url, dockerfile=dockerfile, tag=tag, secret=secret, user=who),
+    )
     return web.Response(
         status=201,
         body=body({"name": name, "url": url, "dockerfile": dockerfile, "tag": tag, "secret": secret}),
@@ -125,8 +128,8 @@ async def show(service: Service, request: web.BaseRequest) -> web.StreamResponse
 
 
 ROUTES: tuple[Extra, ...] = (
-    Extra("PUT", _PREFIX + "*", link, changes=True),
-    Extra("DELETE", _PREFIX + "*", unlink, changes=True),
-    Extra("POST", _PREFIX + "*", ask, changes=True),
+    Extra(method="PUT", path=_PREFIX + "*", handler=link, changes=True),
+    Extra(method="DELETE", path=_PREFIX + "*", handler=unlink, changes=True),
+    Extra(method="POST", path=_PREFIX + "*", handler=ask, changes=True),
     Extra("GET", _PREFIX + "*", show),
 )

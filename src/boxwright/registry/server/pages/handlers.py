@@ -359,8 +359,8 @@ ROUTES: tuple[Extra, ...] = (
     Extra("GET", "/login", login_form),
     Extra("POST", "/login", login),
     Extra("POST", "/logout", logout),
-    Extra("POST", "/star", star, changes=True),
-    Extra("POST", "/build", build_now, changes=True),
+    Extra(method="POST", path="/star", handler=star, changes=True),
+    Extra(method="POST", path="/build", handler=build_now, changes=True),
     Extra("GET", "/static/*", static),
     Extra("GET", "/favicon.ico", favicon),
 )

@@ -207,18 +207,23 @@ def _referrers(
             notes = entry.get("annotations", {})
             kind = entry.get("artifactType", "")
             yield Referrer(
-                kind_of(kind),
-                kind or entry["mediaType"],
-                entry["digest"],
-                entry["size"],
-                notes.get("org.opencontainers.image.created", ""),
-                entry["digest"],
+                kind=kind_of(kind),
+                artifact_type=kind or entry["mediaType"],
+                digest=entry["digest"],
+                size=entry["size"],
+                created=notes.get("org.opencontainers.image.created", ""),
+                link=entry["digest"],
             )
         if isinstance(manifest, Index):
             for child in reader.attestations(manifest, subject):
                 kind = child.annotations.get("vnd.docker.reference.type", "")
                 yield Referrer(
-                    "Attestation (BuildKit)", kind, str(child.digest), child.size, "", str(child.digest)
+                    kind="Attestation (BuildKit)",
+                    artifact_type=kind,
+                    digest=str(child.digest),
+                    size=child.size,
+                    created="",
+                    link=str(child.digest),
                 )
 
 

@@ -131,7 +131,9 @@ class Reader:
             if not platform and isinstance(inner, Manifest):
                 platform = _platform(self.config(inner))
             size = _pull_size(inner) if isinstance(inner, Manifest) else 0
-            found.append(Variant(str(child.digest), platform, size, inner is not None))
+            found.append(
+                Variant(digest=str(child.digest), platform=platform, size=size, here=inner is not None)
+            )
         return tuple(found)
 
     def tags(self, *, limit: int, offset: int = 0) -> list[Tag]:
@@ -147,7 +149,13 @@ class Reader:
             .fetchall()
         )
         return [
-            Tag(name, digest, kind, updated, self._variants(digest, kind, content))
+            Tag(
+                name=name,
+                digest=digest,
+                media_type=kind,
+                updated=updated,
+                variants=self._variants(digest, kind, content),
+            )
             for name, digest, kind, updated, content in rows
         ]
 
@@ -186,10 +194,10 @@ class Reader:
         labels = _clipped(notes)
         platforms = dict.fromkeys(v.platform for v in self.variants(manifest, row[0]) if v.platform)
         return About(
-            labels.get(_NOTE + "title", "")[:200],
-            labels.get(_NOTE + "description", "")[:_MOST_TEXT],
-            labels,
-            tuple(platforms),
+            title=labels.get(_NOTE + "title", "")[:200],
+            description=labels.get(_NOTE + "description", "")[:_MOST_TEXT],
+            labels=labels,
+            platforms=tuple(platforms),
         )
 
 
