@@ -1,0 +1,279 @@
+"""A real supervisor, told a job by a client, with a runtime that is a script: the states it goes through."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxwright.container import frames
+from boxwright.container.config import ContainerConfig
+from boxwright.container.job import Change, HealthPlan, Job, LogPlan, Restart
+from boxwright.container.logs import read
+from boxwright.container.records import Container, State, load_state
+from boxwright.container.session import Session, wait_gone
+from boxwright.network.plan import plain
+from boxwright.spec.values import replace
+
+# Starts what stands in the bundle's `program` as a child of the supervisor, which is a subreaper; says what it was asked.
+RUNTIME = """#!/bin/sh
+log=/dev/null
+while [ "${1#--}" != "$1" ]; do [ "$1" = --log ] && log=$2; shift 2; done
+verb=$1; shift
+echo "$verb" >>"$HERE/verbs"
+case $verb in
+run)
+    shift; bundle=$2; pid_file=$4
+    if [ -e "$HERE/refuses" ]; then cat "$HERE/refuses" >"$log"; exit 1; fi
+    exec 3<&0 # a shell's background has no input unless it is given
+    # It begins once the supervisor has taken note of our end, as a container's process waits for `start`.
+    (while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec sh "$HERE/program" 3<&-) <&3 & echo $! >"$pid_file" ;;
+exec) exec sh "$HERE/check" ;;
+pause) [ ! -e "$HERE/refuses" ] ;;
+esac
+"""
+
+
+class Run:
+    """One container and a client that is told everything."""
+
+    def __init__(self, here: Path, **changes: Any) -> None:
+        self.here = here
+        script = here / "runtime"
+        script.write_text(RUNTIME.replace("$HERE", str(here)))
+        script.chmod(0o755)
+        self.container = Container(
+            "c" * 64, "name", "", (), 0, {"config": ContainerConfig("image").to_json()}, here
+        )
+        wants = frames.WANT_STDIN | frames.WANT_STDOUT | frames.WANT_STDERR | frames.WANT_LAST_EXIT
+        job = Job(
+            id="c" * 64,
+            directory=str(here),
+            rootfs=str(here / "rootfs"),
+            runtime=(str(script), "--root", "/r"),
+            hidden="",
+            filter=None,
+            tty=False,
+            open_stdin=True,
+            stdin_once=True,
+            size=(0, 0),
+            log=LogPlan(path=str(self.container.log_path)),
+            restart=Restart(name="no"),
+            health=None,
+            network=None,
+            auto_remove=False,
+            reaper=(),
+            reaper_environ={},
+            state=State().to_json(),
+            wants=wants,
+            oom_files=(str(here / "oom"),),
+        )
+        self.job = replace(job, **changes)
+        self.session = Session.launch()
+
+    def begin(self, program: str) -> int:
+        """Start; the pid of the program."""
+        (self.here / "program").write_text(program)
+        self.session.send(frames.JOB, plain(self.job))
+        return int(self.session.expect(frames.STARTED)[1])
+
+    def says(self) -> bytes:
+        """Some output."""
+        return next(body for kind, body in self.session.frames() if kind == frames.STDOUT)
+
+    def ends(self) -> dict[str, Any]:
+        """What is said of the exit."""
+        value: dict[str, Any] = self.session.expect(frames.EXITED, silence=20)[1]
+        return value
+
+    def ask(self, kind: int, value: Any = None) -> str:
+        """Order the supervisor about on a connection of its own."""
+        with Session.attach(self.container, 0) as session:
+            session.send(kind, value)
+            return str(session.expect(frames.DONE, silence=20)[1])
+
+    @property
+    def state(self) -> State:
+        return load_state(self.here)
+
+    @property
+    def verbs(self) -> list[str]:
+        return (self.here / "verbs").read_text().split()
+
+    def log(self) -> str:
+        return "".join(entry.text for entry in read(self.container))
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    made: list[Run] = []
+
+    def make(**changes: Any) -> Run:
+        made.append(Run(tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.state.running:
+            os.kill(one.state.pid, signal.SIGKILL)
+        one.session.close()
+        assert wait_gone(one.session.supervisor_pid)
+
+
+def test_output_and_exit_code(run: Callable[..., Run]) -> None:
+    one = run()
+    pid = one.begin("echo out; echo err >&2; exit 3")
+    output: dict[int, list[bytes]] = {1: [], 2: []}
+    assert one.session.converse(None, output) == 3
+    assert (b"".join(output[1]), b"".join(output[2])) == (b"out\n", b"err\n")
+    state = one.state
+    assert (state.status, state.exit_code, state.pid) == ("exited", 3, 0) and pid
+    assert state.started_at and state.finished_at >= state.started_at
+    assert sorted(one.log().split()) == ["err", "out"]
+    one.session.drain()
+    assert one.verbs == ["run", "delete"] and not state.supervised
+
+
+def test_input_reaches_the_program_and_ends(run: Callable[..., Run]) -> None:
+    one = run()
+    one.begin("cat")
+    output: dict[int, list[bytes]] = {1: [], 2: []}
+    assert one.session.converse(b"x" * 300_000, output) == 0
+    assert b"".join(output[1]) == b"x" * 300_000
+
+
+def test_what_cannot_be_started_says_why(run: Callable[..., Run]) -> None:
+    one = run()
+    (one.here / "refuses").write_text('{"msg":"no"}')
+    (one.here / "program").write_text("")
+    one.session.send(frames.JOB, plain(one.job))
+    _, value = one.session.expect(frames.FAILED)
+    assert value == {"stage": "runtime", "message": '{"msg":"no"}'}
+    one.session.drain()
+    assert (one.state.status, one.state.exit_code) == ("created", 128) and one.state.error
+
+
+def test_signals_and_the_code_they_leave(run: Callable[..., Run]) -> None:
+    one = run()
+    one.begin("trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done")
+    one.says()
+    assert one.ask(frames.SIGNAL, int(signal.SIGTERM)) == ""
+    assert one.ends()["code"] == 7
+
+
+def test_stop_kills_what_does_not_listen(run: Callable[..., Run]) -> None:
+    one = run(restart=Restart(name="always"))
+    one.begin("trap '' TERM; echo up; while :; do sleep 0.05; done")
+    one.says()
+    assert one.ask(frames.STOP, (int(signal.SIGTERM), 0.1)) == ""
+    assert one.ends() == {"code": 137, "restarting": False, "oom": False, "error": "", "remove": False}
+    assert one.state.restart_count == 0  # stopped on purpose: the policy has no say
+
+
+def test_a_failing_container_is_started_again_so_many_times(run: Callable[..., Run]) -> None:
+    one = run(restart=Restart(name="on-failure", maximum=2))
+    one.begin("exit 5")
+    assert one.ends()["code"] == 5
+    assert (one.state.restart_count, one.state.status) == (2, "exited")
+    one.session.drain()
+    assert one.verbs.count("run") == 3
+
+
+def test_the_policy_may_change_meanwhile(run: Callable[..., Run]) -> None:
+    one = run(restart=Restart(name="always"))
+    one.begin("read line; exit 5")
+    assert one.ask(frames.UPDATE, plain(Change(restart=Restart(name="no")))) == ""
+    shown = {"mine": {"address": "10.0.0.2", "names": ["a"]}}
+    assert one.ask(frames.UPDATE, plain(Change(networks=shown))) == ""
+    assert one.state.networks == shown
+    one.session.send_input(b"go\n")
+    assert one.ends()["code"] == 5 and one.state.restart_count == 0
+
+
+def test_restart_runs_it_anew(run: Callable[..., Run]) -> None:
+    one = run()
+    first = one.begin("exec sleep 1000")
+    assert one.ask(frames.RESTART, (int(signal.SIGKILL), 5.0)) == ""
+    assert one.state.status == "running" and one.state.pid != first and one.state.restart_count == 0
+
+
+def test_pausing_is_the_runtimes(run: Callable[..., Run]) -> None:
+    one = run()
+    one.begin("exec sleep 1000")
+    assert one.ask(frames.PAUSE) == "" and one.state.status == "paused"
+    assert one.ask(frames.RESUME) == "" and one.state.status == "running"
+    (one.here / "refuses").write_text("")
+    assert one.ask(frames.PAUSE) == "the runtime refused" and one.state.status == "running"
+
+
+def test_out_of_memory_is_read_off_the_cgroup(run: Callable[..., Run]) -> None:
+    one = run()
+    (one.here / "oom").write_text("oom 3\noom_kill 1\n")
+    one.begin("exit 137")
+    assert one.ends()["oom"] is True and one.state.oom_killed
+
+
+@pytest.mark.parametrize(("check", "status"), [("echo fine", "healthy"), ("echo bad; exit 1", "unhealthy")])
+def test_health(run: Callable[..., Run], check: str, status: str) -> None:
+    plan = HealthPlan(
+        interval=0.02,
+        timeout=5.0,
+        start_period=0.0,
+        start_interval=0.0,
+        retries=2,
+        process={"args": ["x"]},
+    )
+    one = run(health=plan)
+    (one.here / "check").write_text(check)
+    one.begin("exec sleep 1000")
+    assert eventually(lambda: (one.state.health or {}).get("Status") == status)
+    health = one.state.health
+    assert health is not None and len(health["Log"]) <= 5
+    assert health["Log"][-1]["Output"] == check.split(";")[0].removeprefix("echo ") + "\n"
+    assert (health["FailingStreak"] >= 2) is (status == "unhealthy")
+
+
+def test_a_check_that_takes_too_long_is_ended(run: Callable[..., Run]) -> None:
+    plan = HealthPlan(
+        interval=0.02,
+        timeout=0.05,
+        start_period=0.0,
+        start_interval=0.0,
+        retries=1,
+        process={"args": ["x"]},
+    )
+    one = run(health=plan)
+    (one.here / "check").write_text("exec sleep 1000")
+    one.begin("exec sleep 1000")
+    assert eventually(lambda: (one.state.health or {}).get("Status") == "unhealthy")
+    assert one.state.health is not None
+    assert one.state.health["Log"][-1]["Output"] == "Health check exceeded timeout (0.05s)"
+
+
+def test_nobody_attached_leaves_the_removal_to_a_reaper(run: Callable[..., Run], tmp_path: Path) -> None:
+    code = f"import os; open({str(tmp_path / 'reaped')!r}, 'w').write(os.environ['WORD'])"
+    one = run(
+        auto_remove=True, reaper=(sys.executable, "-c", code), reaper_environ={"WORD": "clean"}, wants=0
+    )
+    one.begin("exit 0")
+    assert eventually(lambda: (tmp_path / "reaped").exists() and bool((tmp_path / "reaped").read_text()))
+    assert (tmp_path / "reaped").read_text() == "clean"
+
+
+def test_a_session_without_a_job_ends_its_supervisor() -> None:
+    session = Session.launch()
+    session.close()
+    assert wait_gone(session.supervisor_pid)
