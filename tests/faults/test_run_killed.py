@@ -32,7 +32,7 @@ def whole(root: Root) -> None:
     for container in found:
         assert container.state.status in ("created", "running", "exited")
         containers.remove(container, force=True, volumes=True)
-    containers.sweep()
+    containers.catalog.sweep()
     eventually(lambda: not list((root.path / "containers").glob("*")))
     assert not [
         line

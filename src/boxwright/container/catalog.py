@@ -13,7 +13,6 @@ from functools import cached_property
 from boxwright.container.records import (
     Container,
     NoSuchContainer,
-    WrongState,
     directory_of,
     ended,
     runtime_of,
@@ -57,7 +56,8 @@ class Catalog:
 
     # --- finding -------------------------------------------------------------------------------
 
-    def _rows(self, where: str = "", *values: object) -> list[Container]:
+    def rows(self, where: str = "", *values: object) -> list[Container]:
+        """As they are recorded, by a condition of SQL and its values."""
         with self._services.db.read() as sql:
             rows = sql.execute(
                 f"SELECT id, name, image, layers, created, record FROM containers {where}", values
@@ -78,32 +78,33 @@ class Catalog:
     def get(self, text: str) -> Container:
         """By name, id, or the beginning of an id. Raises NoSuchContainer, and says so when several ids begin so."""
         plain = text.removeprefix("/")
-        found = self._rows("WHERE name = ? OR id = ?", plain, plain)
+        found = self.rows("WHERE name = ? OR id = ?", plain, plain)
         if len(found) > 1:
             found = [c for c in found if c.id == plain]
         if not found and plain and all(c in "0123456789abcdef" for c in plain):
-            found = self._rows("WHERE substr(id, 1, ?) = ?", len(plain), plain)
+            found = self.rows("WHERE substr(id, 1, ?) = ?", len(plain), plain)
             if len(found) > 1:
                 raise NoSuchContainer(f"multiple IDs found with provided prefix: {plain}")
         if not found:
             raise NoSuchContainer(f"No such container: {text}")
-        return self._settled(found[0])
+        return self.settled(found[0])
 
     def list(self, *, all: bool = False) -> Sequence[Container]:
         """Newest first; running ones only, unless `all`."""
-        found = [self._settled(c) for c in self._rows("ORDER BY created DESC")]
+        found = [self.settled(c) for c in self.rows("ORDER BY created DESC")]
         return [c for c in found if all or c.state.active]
 
-    def _settled(self, container: Container) -> Container:
-        """Clean up after a supervisor that died without a word."""
+    def settled(self, container: Container) -> Container:
+        """The same, after cleaning up after a supervisor that died without a word."""
         state = container.state
         if state.active and not state.supervised:
-            with self._locked(container):
+            with self.locked(container):
                 if container.refresh().active and not container.state.supervised:
-                    self._bury(container)
+                    self.bury(container)
         return container
 
-    def _bury(self, container: Container) -> None:
+    def bury(self, container: Container) -> None:
+        """Take away what a supervisor that died left of a run. Under the container's lock."""
         from boxwright.network import dns, firewall
         from boxwright.snapshot import mount as mounting
 
@@ -126,10 +127,10 @@ class Catalog:
         save_state(container.directory, ended(state))
         container.refresh()
         if container.config.auto_remove:
-            self._discard(container, volumes=True)
+            self.discard(container, volumes=True)
 
     @contextmanager
-    def _locked(self, container: Container) -> Iterator[None]:
+    def locked(self, container: Container) -> Iterator[None]:
         """One change of a container's state at a time, over all processes."""
         container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with Lock.at(locks.CONTAINER, container.directory / "lock"):
@@ -140,7 +141,8 @@ class Catalog:
         with self._services.db.write() as sql:
             sql.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), container.id))
 
-    def _discard(self, container: Container, *, volumes: bool) -> None:
+    def discard(self, container: Container, *, volumes: bool) -> None:
+        """Remove row, tree and directory; `volumes` takes its anonymous volumes along. Idempotent."""
         from boxwright.content import reserve
         from boxwright.files.trees import remove_tree
         from boxwright.snapshot import mount as mounting
@@ -204,7 +206,7 @@ class Catalog:
     def volume_users(self) -> dict[str, Sequence[str]]:
         """Volume -> ids of the containers that have it."""
         found: dict[str, Any] = {}
-        for container in self._rows():
+        for container in self.rows():
             for point in container.record["mounts"]:
                 if point["name"]:
                     found.setdefault(point["name"], []).append(container.id)
@@ -280,24 +282,7 @@ class Catalog:
         self.networks.take_down_idle()
         return Pruned.of(n.name for n in found)
 
-    def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Titles and rows of the host's ``ps`` for the container's processes. Raises WrongState."""
-        from boxwright.container.stats import processes
-
-        container = self.get(text)
-        if not container.state.running:
-            raise WrongState(f"container {container.id} is not running")
-        return processes(container, runtime_of(self._services, container.state).ps(container.id), arguments)
-
     # --- looking -------------------------------------------------------------------------------
-
-    def inspect(self, text: str, *, size: bool = False) -> dict[str, Any]:
-        """Docker's JSON. Raises NoSuchContainer."""
-        from boxwright.container.describe import inspect
-
-        container = self.get(text)
-        sizes = (self.size(container), self.root_size(container)) if size else None
-        return inspect(container, driver=self._services.snapshots.name, sizes=sizes)
 
     def size(self, container: Container) -> int:
         """Bytes that its writable layer takes."""

@@ -53,7 +53,7 @@ def connect(
         if network.name == "bridge":
             network = containers.networks.default()
         _plug(services, containers, container, network, wish)
-    containers.save_record(container, {**container.record, "networks": joined})
+    containers.catalog.save_record(container, {**container.record, "networks": joined})
 
 
 def _plug(
@@ -139,7 +139,7 @@ def disconnect(services: Services, containers: Containers, container: Container,
         _unplug(services, containers, container, network, endpoint)
     del joined[network.name]
     containers.networks.release(container.id, network.name)
-    containers.save_record(container, {**container.record, "networks": joined})
+    containers.catalog.save_record(container, {**container.record, "networks": joined})
 
 
 def _unplug(

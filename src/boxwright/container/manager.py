@@ -3,7 +3,7 @@
 Life cycle:  create -> (start -> exit)* -> remove        every state but created is its supervisor's to write
 
 Crash safety: the database row comes last and goes first, so whenever there is one its tree is whole; files without a
-row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor is gone while its state says it runs is cleaned up by whoever looks at it next (`_settled`).
+row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor is gone while its state says it runs is cleaned up by whoever looks at it next (`Catalog.settled`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.container.volumes import Volumes
     from boxwright.content.lease import Lease
     from boxwright.image.catalog import ImageRow
     from boxwright.image.filters import Filters
     from boxwright.image.maintain import Pruned
     from boxwright.image.services import Services
+    from boxwright.network.networks import Networks
 
 _STOP_GRACE = 30.0  # seconds for the end after SIGKILL
 
@@ -55,12 +57,48 @@ class RunningContainer(Conflict):
     """The container runs and was not to be removed by force."""
 
 
-class Containers(Catalog):
-    """All methods may be called from any thread and process."""
+class Containers:
+    """Orders for containers, which are found in the `catalog`. All methods may be called from any thread and process."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(services)
+        self._services = services
+        self.catalog = Catalog(services)
         self._starting: dict[str, Lease] = {}
+
+    @property
+    def networks(self) -> Networks:
+        """Networks of this root."""
+        return self.catalog.networks
+
+    @property
+    def volumes(self) -> Volumes:
+        """Volumes of this root."""
+        return self.catalog.volumes
+
+    def get(self, text: str) -> Container:
+        """By name, id, or the beginning of an id. Raises NoSuchContainer."""
+        return self.catalog.get(text)
+
+    def list(self, *, all: bool = False) -> Sequence[Container]:
+        """Newest first; running ones only, unless `all`."""
+        return self.catalog.list(all=all)
+
+    def inspect(self, text: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON. Raises NoSuchContainer."""
+        from boxwright.container.describe import inspect
+
+        container = self.get(text)
+        sizes = (self.catalog.size(container), self.catalog.root_size(container)) if size else None
+        return inspect(container, driver=self._services.snapshots.name, sizes=sizes)
+
+    def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Titles and rows of the host's ``ps`` for the container's processes. Raises WrongState."""
+        from boxwright.container.stats import processes
+
+        container = self.get(text)
+        if not container.state.running:
+            raise WrongState(f"container {container.id} is not running")
+        return processes(container, runtime_of(self._services, container.state).ps(container.id), arguments)
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -94,7 +132,7 @@ class Containers(Catalog):
                         raise
             container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except BaseException:
-            self._discard(container, volumes=True)
+            self.catalog.discard(container, volumes=True)
             lease.release()
             raise
         self._starting[identity] = lease
@@ -157,8 +195,8 @@ class Containers(Catalog):
         session = session or Session.launch()
         try:
             if container.record["networks"]:
-                self.mend_networks()
-            with self._locked(container):
+                self.catalog.mend_networks()
+            with self.catalog.locked(container):
                 state = container.refresh()
                 if state.status == "paused":
                     raise WrongState("cannot start a paused container, try unpause instead")
@@ -167,7 +205,7 @@ class Containers(Catalog):
                 if state.supervised and not wait_gone(state.supervisor_pid):
                     raise SupervisorLost(f"container {container.id} is still being stopped")
                 if not state.supervised and state.active:
-                    self._bury(container)
+                    self.catalog.bury(container)
                 Launcher(self._services, self.networks, container, self._find).start(
                     session, wants=wants, size=size
                 )
@@ -184,7 +222,7 @@ class Containers(Catalog):
             lease.release()
 
     def _find(self, text: str | None) -> Any:
-        return self._rows() if text is None else self.get(text)
+        return self.catalog.rows() if text is None else self.get(text)
 
     def wait(self, container: Container, *, next_exit: bool = False, killed: bool = False) -> int:
         """Until it does not run; its exit code. A container that is to be restarted runs on, unless `next_exit`. One that
@@ -200,7 +238,7 @@ class Containers(Catalog):
         except TimeoutError as error:
             raise DoesNotEnd(container.name) from error
         except (WrongState, SupervisorLost):
-            return self._settled(container).refresh().exit_code
+            return self.catalog.settled(container).refresh().exit_code
 
     def order(self, container: Container, kind: int, value: Any = None) -> None:
         """Tell the supervisor, and wait until it is done. Raises WrongState when it cannot be."""
@@ -224,7 +262,7 @@ class Containers(Catalog):
         except TimeoutError as error:
             raise DoesNotEnd(container.name) from error
         except (WrongState, SupervisorLost):
-            self._settled(container)
+            self.catalog.settled(container)
         container.refresh()
 
     def kill(self, container: Container, signal: str = "KILL") -> None:
@@ -343,13 +381,13 @@ class Containers(Catalog):
         resources = resources_of(after.limits)
         if after.limits != before.limits:
             check_cpus(after.limits)
-        with self._locked(container):
+        with self.catalog.locked(container):
             if container.refresh().running:
                 if after.limits != before.limits:
                     runtime_of(self._services, container.state).update(container.id, resources)
                 policy = Restart(name=after.restart.name, maximum=after.restart.maximum)
                 self.order(container, frames.UPDATE, plain(Change(restart=policy)))
-            self.save_record(container, {**container.record, "config": after.to_json()})
+            self.catalog.save_record(container, {**container.record, "config": after.to_json()})
 
     # --- removing ------------------------------------------------------------------------------
 
@@ -369,14 +407,14 @@ class Containers(Catalog):
         self._gone(container)
         self._started(container.id)
         if not container.config.auto_remove or self._exists(container):
-            self._discard(container, volumes=volumes)
+            self.catalog.discard(container, volumes=volumes)
 
     def _kill(self, container: Container) -> None:
         try:
             self.order(container, frames.STOP, (9, 0.0))
             self.wait(container, killed=True)
         except (WrongState, SupervisorLost):
-            self._settled(container)
+            self.catalog.settled(container)
 
     def _gone(self, container: Container) -> None:
         """Wait for its supervisor's end. Raises SupervisorLost."""
@@ -385,12 +423,12 @@ class Containers(Catalog):
             raise SupervisorLost(f"container {container.id} does not stop")
 
     def _exists(self, container: Container) -> bool:
-        return bool(self._rows("WHERE id = ?", container.id))
+        return bool(self.catalog.rows("WHERE id = ?", container.id))
 
     def discard(self, container: Container) -> None:
         """Remove a --rm container that has ended, with its anonymous volumes; its supervisor may still be at work
         elsewhere. Idempotent."""
-        self._discard(container, volumes=True)
+        self.catalog.discard(container, volumes=True)
 
     def reap(self, identity: str) -> None:
         """Remove a --rm container whose supervisor ends with nobody attached; what cannot be done is left to the next
@@ -411,7 +449,7 @@ class Containers(Catalog):
 
         wanted = prunable(filters or {})
         removed, freed = [], 0
-        self.sweep()
+        self.catalog.sweep()
         containers = self.list(all=True)
         starting = in_use(self._services.db, "container")
         for container in containers:
@@ -422,7 +460,7 @@ class Containers(Catalog):
             ):
                 continue
             try:
-                size = self.size(container)
+                size = self.catalog.size(container)
                 self.remove(container)
             except (Conflict, NoSuchContainer):  # somebody was faster
                 continue

@@ -83,12 +83,12 @@ class NetworksAPI:
 
     def remove(self, network: str) -> None:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""
-        self._services.containers.remove_network(network)
+        self._services.containers.catalog.remove_network(network)
 
     def prune(self, *, filters: Filters | None = None) -> Pruned:
         """Remove networks that no container is to join. Filters: until, label, label!. Raises FilterInvalid."""
-        return self._services.containers.prune_networks(filters or {})
+        return self._services.containers.catalog.prune_networks(filters or {})
 
     def reload(self) -> None:
         """Make the firewall's rules again, whatever is there of them. Raises Unavailable."""
-        self._services.containers.mend_networks(thoroughly=True)
+        self._services.containers.catalog.mend_networks(thoroughly=True)

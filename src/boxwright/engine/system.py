@@ -76,8 +76,8 @@ class SystemAPI:
         containers, upkeep = self._services.containers, self._services.maintenance
         kinds: list[tuple[str, Callable[[], Pruned]]] = [
             ("Containers", lambda: containers.prune(filters)),
-            ("Networks", lambda: containers.prune_networks(filters)),
-            ("Volumes", lambda: containers.prune_volumes(labels)),
+            ("Networks", lambda: containers.catalog.prune_networks(filters)),
+            ("Volumes", lambda: containers.catalog.prune_volumes(labels)),
             ("Images", lambda: upkeep.image_prune(everything=everything, filters=filters)),
             ("build cache objects", lambda: upkeep.builder_prune(everything=everything, filters=until)),
         ]

@@ -52,7 +52,7 @@ class VolumesAPI:
 
     def users(self) -> dict[str, Sequence[str]]:
         """Volume -> IDs of the containers that have it; volumes without any are missing."""
-        return self._services.containers.volume_users()
+        return self._services.containers.catalog.volume_users()
 
     def usage(self, volume: str) -> int:
         """Bytes on disk. Raises NoSuchVolume."""
@@ -64,4 +64,4 @@ class VolumesAPI:
 
     def prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove anonymous volumes that no container has, or named ones too. Filters: label, label!. Raises FilterInvalid."""
-        return self._services.containers.prune_volumes(filters or {}, everything=everything)
+        return self._services.containers.catalog.prune_volumes(filters or {}, everything=everything)

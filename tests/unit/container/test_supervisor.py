@@ -144,7 +144,7 @@ def test_output_and_exit_code(run: Callable[..., Run]) -> None:
     assert state.started_at and state.finished_at >= state.started_at
     assert sorted(one.log().split()) == ["err", "out"]
     one.session.drain()
-    assert one.verbs == ["run", "delete"] and not state.supervised
+    assert one.verbs == ["run", "delete"] and eventually(lambda: not state.supervised)
 
 
 def test_input_reaches_the_program_and_ends(run: Callable[..., Run]) -> None:
