@@ -630,7 +630,6 @@ HEAVY = (
     "jinja2",
     "json",
     "logging",
-    "rich",
     "shutil",
     "sqlite3",
     "subprocess",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -73,6 +74,20 @@ def test_terminal_says_nothing_when_nothing_moves(capsys: pytest.CaptureFixture[
         tally.planned([A])
         tally.done(A, "exists")
     assert capsys.readouterr().err == ""
+
+
+def test_terminal_fits_and_keeps_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Terminal(Context(), PULL)
+    with tally:
+        tally.planned([A, B])
+        tally.advanced(A, 500)
+        tally.say("a word")
+        for columns in (20, 40, 80, 200):
+            lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in tally._picture(columns, 4)]
+            assert len(lines) == 3 and all(len(line) <= max(columns - 1, 20) for line in lines)
+        assert "500B/4kB 12 %" in lines[-1] and lines[0].count("━") == 28
+    shown = capsys.readouterr().err
+    assert shown.index("a word\n") < shown.index("total")
 
 
 def test_an_upload_that_starts_again_is_not_counted_twice() -> None:

@@ -1,13 +1,8 @@
-"""A build on a terminal: steps with their times, the last lines of those that run, rewritten in place.
-
-Hand-written escape sequences: what draws tables would take longer to import than a build that is fully on record.
-"""
+"""A build on a terminal: steps with their times, the last lines of those that run, rewritten in place."""
 
 from __future__ import annotations
 
 import re
-import sys
-import threading
 import time
 
 from boxwright.build.progress import (
@@ -19,8 +14,8 @@ from boxwright.build.progress import (
     StepStarted,
     StepStatus,
 )
+from boxwright.cli.progress.screen import Screen
 from boxwright.cli.progress.view import View, status_text
-from boxwright.runtime.tty import window_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
 
-_REFRESH = 0.1  # seconds
 _RESULTS = ("exporting", "pushing")
 _LOG_LINES = 6  # of a running step, as BuildKit shows
 # What a program says to its terminal is for no other: colours, cursor movements, titles, bells.
@@ -58,21 +52,15 @@ class Terminal(View):
         super().__init__(ctx)
         self._began = time.monotonic()
         self._steps: dict[str, _Line] = {}
-        self._drawn = 0
-        self._stop = threading.Event()
         self._partial: dict[str, str] = {}
-        self._thread = threading.Thread(target=self._refresh, name="progress", daemon=True)
+        self._screen = Screen(ctx, self._lines, self._lock)
 
     def __enter__(self) -> Terminal:
-        self._thread.start()
+        self._screen.start()
         return self
 
     def close(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        with self._lock:
-            self._draw(final=True)
+        self._screen.stop()
 
     def show(self, event: Any) -> None:
         if isinstance(event, StepStarted):
@@ -105,26 +93,9 @@ class Terminal(View):
         if state != "failed":
             line.log.clear()
 
-    def _refresh(self) -> None:
-        while not self._stop.wait(_REFRESH):
-            with self._lock:
-                self._draw()
-
-    def _draw(self, *, final: bool = False) -> None:
-        rows, columns = window_size(sys.stderr.fileno()) or (24, 80)
-        lines = self._lines(columns, None if final else max(rows - 2, 4))
-        up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        sys.stderr.write(
-            up
-            + "".join(f"\r\x1b[2K{self.ctx.shown(line)}\n" for line in lines)
-            + ("\x1b[0J" if len(lines) < self._drawn else "")
-        )
-        sys.stderr.flush()
-        self._drawn = len(lines)
-
     def _lines(self, columns: int, room: int | None) -> list[str]:
         done = sum(line.ended is not None for line in self._steps.values())
-        state = " FINISHED" if self._stop.is_set() and done == len(self._steps) else ""
+        state = " FINISHED" if self._screen.stopped and done == len(self._steps) else ""
         head = f"[+] Building {time.monotonic() - self._began:.1f}s ({done}/{len(self._steps)}){state}"
         body: list[str] = []
         for line in self._steps.values():

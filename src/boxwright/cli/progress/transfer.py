@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.cli.context import Context
+    from boxwright.cli.progress.screen import Screen
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.digest import Digest
 
@@ -32,6 +33,8 @@ COPY = {"started": "Copying", "copied": "Copied", "exists": "Already exists", "m
 KINDS = ("auto", "plain", "tty", "json", "quiet")
 _INTERVAL = 0.1  # seconds between two reports on one layer in JSON
 _WINDOW = 8.0  # seconds over which the speed is measured
+_LAYERS = 20  # lines at most
+_BAR = 28  # columns
 
 
 def make(ctx: Context, kind: str, words: Mapping[str, str], *, quiet: bool = False) -> Tally | None:
@@ -222,69 +225,65 @@ class Json(Tally):
 
 
 class Terminal(Tally):
-    """A line a layer and the total below, drawn by rich, which is loaded when the first byte moves."""
+    """A line a layer and the total below, from the first byte that moves."""
 
     def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
         super().__init__(ctx, words)
-        self._live: Any = None
-        self._ended = threading.Event()
+        self._screen: Screen | None = None
+        self._ended = False
 
     def __enter__(self) -> Tally:
         return self
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
-            self._ended.set()
-            live, self._live = self._live, None
-        if live is not None:
-            live.update(self._picture())
-            live.stop()
+            self._ended = True
+            screen, self._screen = self._screen, None
+        if screen is not None:
+            screen.stop()
 
     def say(self, text: str) -> None:
-        if self._live is not None:
-            self._live.console.print(self.ctx.shown(text), highlight=False, markup=False)
-        else:
-            self.ctx.err(text)
+        with self.lock:
+            if self._screen is not None:
+                self._screen.above(text)
+            else:
+                self.ctx.err(text)
 
     def show_advanced(self, desc: Descriptor) -> None:
-        if self._live is None and not self._ended.is_set():
-            from rich.console import Console
-            from rich.live import Live
+        if self._screen is None and not self._ended:
+            from boxwright.cli.progress.screen import Screen
 
-            console = Console(file=sys.stderr, no_color=not self.ctx.color)
-            self._live = Live(
-                console=console, get_renderable=self._picture, refresh_per_second=8, transient=False
-            )
-            self._live.start()
+            self._screen = Screen(self.ctx, self._picture, self.lock)
+            self._screen.start()
 
-    def _picture(self) -> Any:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-
+    def _picture(self, columns: int, room: int | None) -> list[str]:
         from boxwright.spec.units import human_size
 
-        with self.lock:
-            grid = Table.grid(padding=(0, 1))
-            rows = [d for d in self.lines if self.how.get(d) != "exists"]
-            active = [d for d in rows if d not in self.how or len(rows) < 20]
-            for digest in active[:20]:
-                size, got = self.sizes[digest], self.got.get(digest, 0)
-                how = self.how.get(digest)
-                state = self.words[how] if how else f"{human_size(got)}/{human_size(size)}"
-                grid.add_row(
-                    digest.short,
-                    ProgressBar(total=max(size, 1), completed=size if how else min(got, size), width=28),
-                    state,
-                )
-            moved, total = self.total()
-            speed = self.speed()
-            left = _clock((total - moved) / speed) if speed and moved < total else ""
-            share = f"{100 * moved / total:.0f} %" if total else ""
-            text = f"{human_size(moved)}/{human_size(total)} {share} {human_size(speed)}/s" + (
-                f", {left} left" if left else ""
-            )
-            grid.add_row("total", ProgressBar(total=max(total, 1), completed=moved, width=28), text)
-            return grid
+        rows = [d for d in self.lines if self.how.get(d) != "exists"]
+        active = [d for d in rows if d not in self.how or len(rows) < 20]
+        shown = []
+        for digest in active[: _LAYERS if room is None else min(_LAYERS, room - 1)]:
+            size, got = self.sizes[digest], self.got.get(digest, 0)
+            how = self.how.get(digest)
+            state = self.words[how] if how else f"{human_size(got)}/{human_size(size)}"
+            shown.append(self._row(digest.short, size if how else got, size, state, columns))
+        moved, total = self.total()
+        speed = self.speed()
+        left = f", {_clock((total - moved) / speed)} left" if speed and moved < total else ""
+        share = f"{100 * moved / total:.0f} %" if total else ""
+        text = f"{human_size(moved)}/{human_size(total)} {share} {human_size(speed)}/s{left}"
+        return [*shown, self._row("total", moved, total, text, columns)]
+
+    def _row(self, name: str, done: int, total: int, state: str, columns: int) -> str:
+        width = max(min(_BAR, columns - 32), 4)
+        filled = width * min(done, total) // total if total else width
+        head, tail = f"{name:<12} ", f" {state}"[: max(columns - width - 14, 0)]
+        return (
+            head
+            + self.ctx.paint("━" * filled, "cyan")
+            + self.ctx.paint("━" * (width - filled), "faint")
+            + tail
+        )
 
 
 def _shown(desc: Descriptor) -> bool:
