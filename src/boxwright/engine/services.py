@@ -53,7 +53,12 @@ class EngineServices(Services):
         """Removal, pruning, measuring, checking."""
         from boxwright.image.maintain import Maintenance
 
-        return Maintenance(self.images_store, self._uses, lambda: self.snapshots)
+        return Maintenance(self.images_store, self._uses, self._volume_names, lambda: self.snapshots)
+
+    def _volume_names(self) -> list[str]:
+        from boxwright.container.volumes import Volumes
+
+        return [volume.name for volume in Volumes(self.root, self.db).list()]
 
     def _uses(self) -> list[Use]:
         """Which images containers were made from."""

@@ -36,15 +36,20 @@ class Pruned:
 
 
 class Maintenance:
-    """`uses` tells all containers; `snapshots` makes the snapshot driver, which is asked only when something mounted
-    may have to go."""
+    """`uses` tells all containers, `volumes` the names of all volumes; `snapshots` makes the snapshot driver, which is
+    asked only when something mounted may have to go."""
 
     def __init__(
-        self, images: ImageStore, uses: Callable[[], Sequence[Use]], snapshots: Callable[[], Snapshotter]
+        self,
+        images: ImageStore,
+        uses: Callable[[], Sequence[Use]],
+        volumes: Callable[[], Sequence[str]],
+        snapshots: Callable[[], Snapshotter],
     ) -> None:
         self._images = images
         self._db = images.db
         self._uses = uses
+        self._volumes = volumes
         self._snapshots = snapshots
 
     # --- the sweep -----------------------------------------------------------------------------
@@ -69,8 +74,7 @@ class Maintenance:
         """See usage.Surveyor."""
         from boxwright.image.usage import Surveyor
 
-        running = [use.container for use in self._uses() if use.running]
-        return Surveyor(self._images.store, self._db, running=running).survey()
+        return Surveyor(self._images.store, self._db, self._uses(), self._volumes()).survey()
 
     def fsck(self, *, repair: bool = False) -> list[Problem]:
         """See validate.Checker."""
@@ -156,11 +160,7 @@ class Maintenance:
             steps = {
                 ("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()
             }
-            containers = {
-                ("layer", d)
-                for (layers,) in sql.execute("SELECT layers FROM containers")
-                for d in layers.split()
-            }
+        containers = {("layer", diff_id) for use in self._uses() for diff_id in use.layers}
         begin = (roots(self._db) - steps) | containers
         return {
             digest

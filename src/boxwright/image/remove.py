@@ -22,11 +22,14 @@ class ImageInUse(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A container that was made from an image. `target` is the digest of the image's manifest or index."""
+    """A container that was made from an image. `target` is the digest of the image's manifest or index; `layers` (diff
+    IDs) and `volumes` (names) are what else it keeps."""
 
     container: str
     target: str
     running: bool
+    layers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -14,6 +14,7 @@ from boxwright.image.buildcache import BuildCache, CacheEntry
 from boxwright.image.catalog import Catalog
 from boxwright.image.collect import Reach
 from boxwright.image.describe import ImageSummary, summaries
+from boxwright.image.remove import Use
 from boxwright.spec.values import dataclass, field
 
 
@@ -119,15 +120,16 @@ class _Sizes:
 
 
 class Surveyor:
-    """Measures one root. `running` are the ids of containers that run now."""
+    """Measures one root. `uses` are all of its containers, `volumes` the names of all its volumes."""
 
-    def __init__(self, store: LocalStore, db: Database, *, running: Iterable[str] = ()) -> None:
+    def __init__(self, store: LocalStore, db: Database, uses: Sequence[Use], volumes: Sequence[str]) -> None:
         self._root = store.root
         self._db = db
         self._catalog = Catalog(store.root, db)
         self._reach = Reach(store.root, db)
         self._sizes = _Sizes(store.root)
-        self._running = set(running)
+        self._uses, self._names = uses, volumes
+        self._running = {use.container for use in uses if use.running}
 
     def survey(self) -> Usage:
         """Measure everything. Reads the whole tree of the root."""
@@ -136,14 +138,13 @@ class Surveyor:
         layers = {name.replace("-", ":", 1): size for name, size in self._folder("layers", "").items()}
         images = summaries(self._catalog, show_all=True)
         reached = {image.id: self._reached(image.targets) for image in images}
-        containers = self._containers()
-        used_targets = {target for _, target, _ in containers}
+        used_targets = {use.target for use in self._uses}
         of_images = set().union(*reached.values()) if reached else set()
         active = [i for i in images if not used_targets.isdisjoint(i.targets)]
         of_active = set().union(*(reached[i.id] for i in active)) if active else set()
         # What only containers keep (their image's row is gone) is theirs.
-        of_containers = self._reached([target for _, target, _ in containers]) | {
-            ("layer", d) for _, _, stack in containers for d in stack.split()
+        of_containers = self._reached(used_targets) | {
+            ("layer", diff_id) for use in self._uses for diff_id in use.layers
         }
 
         def disk(nodes: Iterable[tuple[str, str]]) -> int:
@@ -157,8 +158,9 @@ class Surveyor:
         )
         cache_size = disk(cache_nodes) + self._sizes.of(self._root / "cache")
         own = {
-            cid: self._sizes.of(self._root / "containers" / cid) + self._sizes.of(self._root / "work" / cid)
-            for cid, _, _ in containers
+            use.container: self._sizes.of(self._root / "containers" / use.container)
+            + self._sizes.of(self._root / "work" / use.container)
+            for use in self._uses
         }
         used_volumes = [v for v in volumes if v.links]
         image_size = disk(of_images)
@@ -190,7 +192,7 @@ class Surveyor:
         other = self._rest()
         trash = other.pop("trash", 0) + other.pop("ingest", 0)
         parts.append(Part("Other", len(other), len(other), sum(other.values()) + trash, trash))
-        shares = self._shares(images, reached, layers, blobs, containers)
+        shares = self._shares(images, reached, layers, blobs)
         return Usage(tuple(parts), tuple(shares), tuple(volumes), tuple(cache_rows), own)
 
     # --- parts ---------------------------------------------------------------------------------
@@ -217,22 +219,14 @@ class Surveyor:
     def _reached(self, targets: Iterable[str]) -> set[tuple[str, str]]:
         return mark([("blob", target) for target in targets], self._reach)
 
-    def _containers(self) -> list[tuple[str, str, str]]:
-        with self._db.read() as sql:
-            return sql.execute("SELECT id, image, layers FROM containers").fetchall()
-
     def _volumes(self) -> list[VolumeUsage]:
-        with self._db.read() as sql:
-            names = [name for (name,) in sql.execute("SELECT name FROM volumes ORDER BY name")]
-            records = [record for (record,) in sql.execute("SELECT record FROM containers")]
-        # A record names its volumes in JSON; the quoted name is looked for, whatever the field.
         return [
             VolumeUsage(
-                name,
-                sum(f'"{name}"' in record for record in records),
-                self._sizes.of(self._root / "volumes" / name),
+                name=name,
+                links=sum(name in use.volumes for use in self._uses),
+                size=self._sizes.of(self._root / "volumes" / name),
             )
-            for name in names
+            for name in self._names
         ]
 
     def _cache(self, layers: dict[str, int], kept: set[str]) -> list[CacheUsage]:
@@ -257,9 +251,7 @@ class Surveyor:
         out["blobs/"] = sum(
             self._sizes.of(self._root / "blobs" / a, below=False) for a in ("sha256", "sha512")
         )
-        with self._db.read() as sql:
-            known = {key for (key,) in sql.execute("SELECT id FROM containers")}
-            volumes = {name for (name,) in sql.execute("SELECT name FROM volumes")}
+        known, volumes = {use.container for use in self._uses}, set(self._names)
         for folder, owned in (("containers", known), ("work", known), ("volumes", volumes)):
             path = self._root / folder
             if path.is_dir():
@@ -272,7 +264,6 @@ class Surveyor:
         reached: dict[str, set[tuple[str, str]]],
         layers: dict[str, int],
         blobs: dict[str, int],
-        containers: list[tuple[str, str, str]],
     ) -> Iterable[ImageUsage]:
         times: dict[tuple[str, str], int] = {}
         for nodes in reached.values():
@@ -283,6 +274,4 @@ class Surveyor:
             for node in reached[image.id]:
                 size = (layers if node[0] == "layer" else blobs).get(node[1], 0)
                 shared, unique = (shared + size, unique) if times[node] > 1 else (shared, unique + size)
-            yield ImageUsage(
-                image, shared, unique, sum(target in image.targets for _, target, _ in containers)
-            )
+            yield ImageUsage(image, shared, unique, sum(use.target in image.targets for use in self._uses))
