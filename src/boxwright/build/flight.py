@@ -14,6 +14,7 @@ from pathlib import Path
 from boxwright.errors import Cancelled
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 
 _POLL = 0.05  # seconds between attempts while somebody else runs the step
 
@@ -22,7 +23,7 @@ class Flights:
     """Locks under ``ROOT/locks/``. A file is removed by its last holder; what a kill leaves behind is reused."""
 
     def __init__(self, root: Path) -> None:
-        self._directory = root / "locks"
+        self._directory = Places(root).step_locks
 
     @contextmanager
     def alone(self, key: str, cancel: threading.Event) -> Iterator[bool]:

@@ -19,6 +19,7 @@ from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
+from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.rootfs.root import Root
 from boxwright.spec.urls import public
@@ -71,7 +72,7 @@ def open_inputs(
     """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
     RequestInvalid, IgnoreInvalid."""
     keep = keeps_metadata(services, request)
-    cache = services.root / "cache" / "context" if request.stream is None and not request.remote else None
+    cache = Places(services.root).context_digests if request.stream is None and not request.remote else None
     with ExitStack() as stack:
         fetched = Fetched(services=services, request=request, emit=emit, stack=stack, hold=hold)
         directory, data, path = _locate(request, fetched)
@@ -237,7 +238,7 @@ class Fetched:
     def _workspace(self, kind: str) -> Path:
         key = f"{kind}-{os.urandom(8).hex()}"
         self._hold(key)
-        parent = self._services.root / "work" / key
+        parent = Places(self._services.root).workspace(key)
         self._stack.callback(_remove_empty, parent)
         return parent
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from boxwright.cli.commands import COMMANDS, GROUPS, HIDDEN, available
 from boxwright.cli.flags import SUPPRESS, Argument, Parser
 from boxwright.cli.parsers import global_parser, load
+from boxwright.files.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _stored(kind: str, root: str | None) -> list[str]:
 
     from boxwright.cli.context import Context
 
-    path = Context(root=root).settings.root / "boxwright.db"
+    path = Places(Context(root=root).settings.root).database
     if not path.exists():
         return []
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)

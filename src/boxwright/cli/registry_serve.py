@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from boxwright.files.places import Places
 from boxwright.files.trees import discard
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def configuration(ctx: Context, args: Namespace, **given: object) -> RegistryCon
     path = Path(args.config) if args.config else None
     return load(
         path,
-        default_storage=ctx.settings.root / "registry",
+        default_storage=Places(ctx.settings.root).registry,
         **{**given, **({"storage": Path(args.storage)} if args.storage else {})},
     )
 

@@ -21,6 +21,7 @@ from boxwright.container.records import (
 from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 from boxwright.runtime.process import ProgramMissing
 
 TYPE_CHECKING = False
@@ -184,8 +185,8 @@ class Catalog:
         from boxwright.snapshot import mount as mounting
 
         removed = 0
-        for table, key in (("containers", "id"), ("volumes", "name")):
-            top = self._services.root / table
+        places = Places(self._services.root)
+        for table, key, top in (("containers", "id", places.containers), ("volumes", "name", places.volumes)):
             # Rows come before these directories, and go before them; a volume's is made in its row's transaction.
             with self._services.db.write() as sql:
                 names = os.listdir(top) if top.is_dir() else []

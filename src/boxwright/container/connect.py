@@ -11,6 +11,7 @@ from boxwright.container.job import Change
 from boxwright.container.options import check_word
 from boxwright.container.records import Container, WrongState
 from boxwright.errors import Denied, Unsupported
+from boxwright.files.places import Places
 from boxwright.network.plan import plain
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _plug(
     )
     outside, inside, namespace = _sockets(state.pid)
     try:
-        lock = str(services.root / "network.lock")
+        lock = str(Places(services.root).network_lock)
         plug(outside, inside, namespace, endpoint, bridge.ensure(outside, endpoint.plumbing(), lock))
         server = None
         if endpoint.names:

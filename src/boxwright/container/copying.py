@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from boxwright.container.records import Container, tree_of
 from boxwright.container.treecopy import Owner, TreeCopy
 from boxwright.errors import Conflict, Invalid, NotFound
+from boxwright.files.places import Places
 from boxwright.rootfs.root import Root
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def archive_in(
             raise _missing(container, path) from error
         if not stat.S_ISDIR(info.st_mode):
             raise CopyRefused("extraction point is not a directory")
-        unpack(root, inside, tar, services.store.root / "ingest", owner=None if keep_owner else Owner(0, 0))
+        unpack(root, inside, tar, Places(services.root).ingests, owner=None if keep_owner else Owner(0, 0))
 
 
 def _writable(container: Container, path: str) -> None:

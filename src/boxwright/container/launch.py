@@ -16,6 +16,7 @@ from boxwright.container.records import Container, State, WrongState, load_state
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.files.places import Places
 from boxwright.network import files
 from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, Port, plain
 from boxwright.rootfs.mountpoints import MountPoints
@@ -339,7 +340,7 @@ class Launcher:
         endpoints = () if mode == "none" else self._endpoints()
         plan = NetworkPlan(
             id=self._container.id,
-            lock=str(self._services.root / "network.lock"),
+            lock=str(Places(self._services.root).network_lock),
             endpoints=endpoints,
             ports=self._ports(endpoints),
             name_server=name_server(self._services) if any(e.names for e in endpoints) else None,

@@ -26,6 +26,7 @@ from boxwright.container.records import (
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict, Unavailable
+from boxwright.files.places import Places
 from boxwright.runtime.process import require_root
 
 TYPE_CHECKING = False
@@ -319,7 +320,7 @@ class Containers:
 
     def _kill_found(self) -> None:
         """Kill whatever runs, found by the files of the supervisors alone. Bridges go by themselves once they are idle."""
-        top = self._services.root / "containers"
+        top = Places(self._services.root).containers
         for name in os.listdir(top) if top.is_dir() else ():
             record = {"config": ContainerConfig("").to_json()}
             container = Container(name, name, "", (), 0, record, top / name)

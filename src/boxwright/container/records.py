@@ -12,6 +12,7 @@ from boxwright.container.config import ContainerConfig
 from boxwright.container.supervisor.light import write_file
 from boxwright.content.lease import process_alive
 from boxwright.errors import Conflict, NotFound
+from boxwright.files.places import Places
 from boxwright.network.plan import Port, plain
 from boxwright.spec.text import to_json
 from boxwright.spec.times import stamp
@@ -240,4 +241,4 @@ def runtime_of(services: Services, state: State) -> Runtime:
 
 def directory_of(root: Path, identity: str) -> Path:
     """ROOT/containers/<id>."""
-    return root / "containers" / identity
+    return Places(root).container(identity)

@@ -17,6 +17,7 @@ from boxwright.content import reserve
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.disk import disk_errors, make_directories
+from boxwright.files.places import Places
 from boxwright.spec.text import is_name
 from boxwright.spec.values import EMPTY, dataclass, field
 
@@ -58,7 +59,7 @@ class Volumes:
     """All methods may be called from any thread."""
 
     def __init__(self, root: Path, db: Database) -> None:
-        self._root, self._db = root / "volumes", db
+        self._root, self._db = Places(root).volumes, db
 
     def list(self) -> list[Volume]:
         """Every volume, by name."""

@@ -24,6 +24,7 @@ from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files import locks
 from boxwright.files.disk import disk_errors, fsync_dir, make_directories, write_atomic, write_behind
 from boxwright.files.locks import Lock, Rank
+from boxwright.files.places import Places
 from boxwright.spec import hashes
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -51,7 +52,7 @@ class Ingest:
 
     def __init__(self, store: LocalStore, key: str, algorithm: str) -> None:
         self._store = store
-        self._path = store.root / "ingest" / key
+        self._path = store.places.ingest(key)
         self._algorithm = algorithm
         while True:
             with disk_errors(str(self._path)):
@@ -132,21 +133,22 @@ class LocalStore:
     """Blobs under a root. Opening creates the directories."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        if not (root / "oci-layout").exists():
+        self.root, self.places = root, Places(root)
+        if not self.places.layout.exists():
             self._create()
 
     def _create(self) -> None:
         try:
             with disk_errors(str(self.root)):
                 make_directories(self.root)
-                for name in ("blobs/sha256", "ingest", "layers", "work"):
-                    (self.root / name).mkdir(parents=True, exist_ok=True)
-                fsync_dir(self.root / "blobs")
+                places = self.places
+                for path in (places.blobs_of("sha256"), places.ingests, places.layers, places.workspaces):
+                    path.mkdir(parents=True, exist_ok=True)
+                fsync_dir(places.blobs)
                 self.root.chmod(0o710)  # as Docker's: set-uid programs in layers are not for the host's users
-                if not (self.root / "index.json").exists():
-                    write_atomic(self.root / "index.json", b'{"schemaVersion":2,"manifests":[]}')
-                write_atomic(self.root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+                if not places.index.exists():
+                    write_atomic(places.index, b'{"schemaVersion":2,"manifests":[]}')
+                write_atomic(places.layout, b'{"imageLayoutVersion":"1.0.0"}')
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise Invalid(
                 f"cannot use {self.root} as the store: {error.strerror}",
@@ -155,7 +157,7 @@ class LocalStore:
 
     def path(self, digest: Digest) -> Path:
         """Where a blob is or would be."""
-        return self.root / "blobs" / digest.algorithm / digest.hex
+        return self.places.blob(digest.algorithm, digest.hex)
 
     @contextmanager
     def committing(self) -> Iterator[None]:
@@ -226,7 +228,7 @@ class LocalStore:
         """Every stored blob."""
         for algorithm in ("sha256", "sha512"):
             try:
-                names = os.listdir(self.root / "blobs" / algorithm)
+                names = os.listdir(self.places.blobs_of(algorithm))
             except FileNotFoundError:
                 continue
             for name in names:
@@ -236,7 +238,7 @@ class LocalStore:
     def export_index(self, named: Callable[[], Iterable[Descriptor]]) -> None:
         """Rewrite index.json, by which other tools read ROOT as an OCI layout. `named` is asked under a lock of its
         own, so that of two writers the later one knows more; nothing is written when nothing changed."""
-        path = self.root / "index.json"
+        path = self.places.index
         with self._locked(locks.INDEX):
             body = {
                 "schemaVersion": 2,

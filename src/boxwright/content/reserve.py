@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-NAME = "reserve"
+from boxwright.files.places import Places
+
 _WHOLE = 4 << 20  # bytes
 _PIECE = 256 << 10  # what one command on a full disk gets, at the least
 _FULL = 64 << 10  # with less than this a database cannot be opened: shared memory, the beginning of a log
@@ -19,7 +20,7 @@ def check(root: Path) -> None:
     try:
         wanted = min(_WHOLE, _free(root) // _SHARE // _PIECE * _PIECE)
         if wanted and _size(root) < wanted:
-            fd = os.open(root / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(Places(root).reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, wanted)
             finally:
@@ -53,11 +54,11 @@ def _free(root: Path) -> int:
 
 def _size(root: Path) -> int:
     try:
-        return os.stat(root / NAME).st_size
+        return os.stat(Places(root).reserve).st_size
     except FileNotFoundError:
         return 0
 
 
 def _give(root: Path, count: int) -> None:
     if left := _size(root):
-        os.truncate(root / NAME, max(left - count, 0))
+        os.truncate(Places(root).reserve, max(left - count, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from boxwright.files.places import Places
 from boxwright.image.services import Services
 
 TYPE_CHECKING = False
@@ -61,17 +62,21 @@ class EngineServices(Services):
         return [volume.name for volume in Volumes(self.root, self.db).list()]
 
     def _uses(self) -> list[Use]:
-        """Which images containers were made from."""
+        """Which images containers were made from, and what else they keep."""
+        from boxwright.container.rows import holdings
         from boxwright.image.remove import Use
 
-        with self.db.read() as sql:
-            rows = sql.execute("SELECT id, image FROM containers").fetchall()
-        if not rows:
-            return []
-        states = self.container_states()
+        found = list(holdings(self.db))
+        states = self.container_states() if found else {}
         return [
-            Use(container, target, states.get(container) in ("running", "paused"))
-            for container, target in rows
+            Use(
+                container=one.container,
+                target=one.target,
+                running=states.get(one.container) in ("running", "paused"),
+                layers=one.layers,
+                volumes=one.volumes,
+            )
+            for one in found
         ]
 
     def container_states(self) -> dict[str, str]:
@@ -82,7 +87,7 @@ class EngineServices(Services):
             return {}
         from boxwright.container.records import load_state
 
-        states = {container: load_state(self.root / "containers" / container) for container in found}
+        states = {container: load_state(Places(self.root).container(container)) for container in found}
         return {
             container: s.status if s.supervised or not s.active else "exited"
             for container, s in states.items()

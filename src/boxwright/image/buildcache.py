@@ -10,6 +10,7 @@ from pathlib import Path
 from boxwright.content.db import Database
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 from boxwright.image.filters import Filters, check_names, flag, moment
 from boxwright.spec.values import dataclass
 
@@ -39,7 +40,7 @@ class BuildCache:
     """The build cache of one root."""
 
     def __init__(self, root: Path, db: Database) -> None:
-        self._root = root
+        self._places = Places(root)
         self._db = db
 
     def entries(self, kept: set[str]) -> list[CacheEntry]:
@@ -63,7 +64,7 @@ class BuildCache:
         return sorted([*found, *self._mounts()], key=lambda entry: entry.created)
 
     def _mounts(self) -> list[CacheEntry]:
-        folder = self._root / "cache" / "mounts"
+        folder = self._places.cache_mounts
         found = []
         for name in os.listdir(folder) if folder.is_dir() else ():
             try:
@@ -107,9 +108,9 @@ class BuildCache:
 
     def forget_digests(self) -> None:
         """Drop what is remembered of context files and of downloads: it is found out again."""
-        for name in ("context", "http"):
-            if (self._root / "cache" / name).is_dir():
-                self._to_trash(self._root / "cache" / name)
+        for folder in (self._places.context_digests, self._places.downloads):
+            if folder.is_dir():
+                self._to_trash(folder)
 
     def _set_aside(self, path: Path) -> bool:
         try:
@@ -120,7 +121,7 @@ class BuildCache:
         return True
 
     def _to_trash(self, path: Path) -> None:
-        folder = self._root / "trash"
+        folder = self._places.trash
         folder.mkdir(mode=0o700, exist_ok=True)
         path.rename(folder / f"{path.name}.{os.urandom(4).hex()}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Corrupt, NotFound
+from boxwright.files.places import Places
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False  # `typing` costs as much as listing
@@ -253,7 +254,7 @@ class Catalog:
         """A small stored blob by digest text. It was verified when it was written. Raises ImageDamaged."""
         algorithm, _, hexed = digest.partition(":")
         try:
-            return (self._root / "blobs" / algorithm / hexed).read_bytes()
+            return Places(self._root).blob(algorithm, hexed).read_bytes()
         except FileNotFoundError as error:
             raise ImageDamaged(
                 f"the store lacks {digest}",

@@ -20,6 +20,7 @@ from boxwright.content.gc import mark
 from boxwright.content.lease import drop_dead
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 from boxwright.files.trees import erase
 from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
@@ -48,7 +49,7 @@ class Reach:
     before and inside the lock; what is attached is looked up again with `look`."""
 
     def __init__(self, root: Path, db: Database) -> None:
-        self._blobs = root / "blobs"
+        self._blobs = Places(root).blobs
         self._known: dict[Node, tuple[Node, ...]] = {}
         self._attached: dict[str, list[Node]] = {}
         self.look(db)
@@ -187,7 +188,7 @@ class Collector:
     def _workspaces(self) -> list[str]:
         """End the workspaces of dead owners; returns their keys."""
         # Listed before the owners are read: an owner is recorded before its directory is made.
-        there = os.listdir(self._root / "work") if (self._root / "work").is_dir() else []
+        there = os.listdir(self._store.places.workspaces) if self._store.places.workspaces.is_dir() else []
         dead = set(drop_dead(self._db))
         with self._db.read() as sql:
             owned = {ref for (ref,) in sql.execute("SELECT ref FROM lease_refs WHERE kind = 'workspace'")}
@@ -197,13 +198,13 @@ class Collector:
             if self._discard is not None:
                 self._discard(key)
             else:
-                erase(self._root / "work" / key)
+                erase(self._store.places.workspace(key))
         return stray
 
     def _dead_blobs(self, live: set[str]) -> list[Path]:
         found: list[Path] = []
         for algorithm in ("sha256", "sha512"):
-            folder = self._root / "blobs" / algorithm
+            folder = self._store.places.blobs_of(algorithm)
             if folder.is_dir():
                 # Names with a dot are half-written: nobody writes while we hold the lock.
                 found += [
@@ -214,19 +215,19 @@ class Collector:
         return found
 
     def _to_trash(self, path: Path) -> None:
-        folder = self._root / "trash"
+        folder = self._store.places.trash
         folder.mkdir(mode=0o700, exist_ok=True)
         path.rename(folder / f"{path.name}.{os.urandom(4).hex()}")
 
     def empty_trash(self) -> int:
         """Delete what sweeps put aside, this one and any that were interrupted; returns the bytes freed."""
-        folder = self._root / "trash"
+        folder = self._store.places.trash
         return sum(erase(folder / name) for name in os.listdir(folder)) if folder.is_dir() else 0
 
     def _partials(self, age: float) -> int:
         """Delete interrupted downloads that nobody went on with for so many seconds; returns the bytes freed."""
         freed, oldest = 0, time.time() - age
-        for entry in list(os.scandir(self._root / "ingest")):
+        for entry in list(os.scandir(self._store.places.ingests)):
             try:
                 if entry.stat(follow_symlinks=False).st_mtime > oldest:
                     continue

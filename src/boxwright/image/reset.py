@@ -5,34 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxwright.errors import Conflict
-
-# What rooms make directly under a root. Whatever else is there is somebody else's and stays.
-_FOLDERS = (
-    "blobs",
-    "cache",
-    "containers",
-    "ingest",
-    "layers",
-    "locks",
-    "manifest-lists",
-    "mounts",
-    "trash",
-    "volumes",
-    "work",
-)
-_FILES = (
-    "boxwright.db",
-    "boxwright.db-wal",
-    "boxwright.db-shm",
-    "driver.json",
-    "index.json",
-    "index.lock",
-    "network.lock",
-    "reserve",
-    "runtime.json",
-    "store.lock",
-    "oci-layout",  # last: as long as it is there, the directory is known to be a store
-)
+from boxwright.files import locks
+from boxwright.files.places import Places
 
 
 class StillMounted(Conflict):
@@ -58,9 +32,37 @@ def remove_root(root: Path) -> None:
             f"{mounted[0]} is still mounted",
             hint="stop what uses it, or unmount it, then try again",
         )
-    # One lock for each bridge; a copy of the database from before each change of its schema.
-    more = [path.name for pattern in ("network.lock.*", "boxwright.db.v*") for path in root.glob(pattern)]
-    for name in (*_FOLDERS, *more, *_FILES):
-        erase(root / name)
+    for path in _made(Places(root)):
+        erase(path)
     if root.is_dir() and not any(root.iterdir()):
         root.rmdir()
+
+
+def _made(places: Places) -> list[Path]:
+    """What is made directly under a root. Whatever else is there is another's and stays."""
+    root, database = places.root, places.database.name
+    return [
+        places.blobs,
+        places.cache,
+        places.containers,
+        places.ingests,
+        places.layers,
+        places.step_locks,
+        places.manifest_lists,
+        places.mounts,
+        places.trash,
+        places.volumes,
+        places.workspaces,
+        # One lock for each bridge; a copy of the database from before each change of its schema.
+        *root.glob(f"{places.network_lock.name}.*"),
+        *root.glob(f"{database}.v*"),
+        *(root / f"{database}{end}" for end in ("", "-wal", "-shm")),
+        places.driver,
+        places.index,
+        root / locks.INDEX.files,
+        places.network_lock,
+        places.reserve,
+        places.runtime(),
+        root / locks.STORE.files,
+        places.layout,  # last: as long as it is there, the directory is known to be a store
+    ]

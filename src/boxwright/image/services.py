@@ -37,7 +37,9 @@ class Services:
         from boxwright.content.db import Database
 
         reserve.check(self.root)
-        path = self.root / "boxwright.db"
+        from boxwright.files.places import Places
+
+        path = Places(self.root).database
         if not path.exists():  # what only reads rows opens no store
             assert self.store  # makes the root
         return Database(path)

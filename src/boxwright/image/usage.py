@@ -123,7 +123,7 @@ class Surveyor:
     """Measures one root. `uses` are all of its containers, `volumes` the names of all its volumes."""
 
     def __init__(self, store: LocalStore, db: Database, uses: Sequence[Use], volumes: Sequence[str]) -> None:
-        self._root = store.root
+        self._root, self._places = store.root, store.places
         self._db = db
         self._catalog = Catalog(store.root, db)
         self._reach = Reach(store.root, db)
@@ -134,8 +134,11 @@ class Surveyor:
     def survey(self) -> Usage:
         """Measure everything. Reads the whole tree of the root."""
         self._settle()
-        blobs = self._folder("blobs/sha256", "sha256:") | self._folder("blobs/sha512", "sha512:")
-        layers = {name.replace("-", ":", 1): size for name, size in self._folder("layers", "").items()}
+        blobs = self._folder(self._places.blobs_of("sha256"), "sha256:")
+        blobs |= self._folder(self._places.blobs_of("sha512"), "sha512:")
+        layers = {
+            name.replace("-", ":", 1): size for name, size in self._folder(self._places.layers, "").items()
+        }
         images = summaries(self._catalog, show_all=True)
         reached = {image.id: self._reached(image.targets) for image in images}
         used_targets = {use.target for use in self._uses}
@@ -156,10 +159,10 @@ class Surveyor:
         cache_rows = self._cache(
             layers, {digest for kind, digest in of_images | of_containers if kind == "layer"}
         )
-        cache_size = disk(cache_nodes) + self._sizes.of(self._root / "cache")
+        cache_size = disk(cache_nodes) + self._sizes.of(self._places.cache)
         own = {
-            use.container: self._sizes.of(self._root / "containers" / use.container)
-            + self._sizes.of(self._root / "work" / use.container)
+            use.container: self._sizes.of(self._places.container(use.container))
+            + self._sizes.of(self._places.workspace(use.container))
             for use in self._uses
         }
         used_volumes = [v for v in volumes if v.links]
@@ -211,8 +214,7 @@ class Surveyor:
             finally:
                 sql.execute(f"PRAGMA busy_timeout={patience}")
 
-    def _folder(self, name: str, prefix: str) -> dict[str, int]:
-        folder = self._root / name
+    def _folder(self, folder: Path, prefix: str) -> dict[str, int]:
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
         return {prefix + n: self._sizes.of(folder / n) for n in names}
 
@@ -224,7 +226,7 @@ class Surveyor:
             VolumeUsage(
                 name=name,
                 links=sum(name in use.volumes for use in self._uses),
-                size=self._sizes.of(self._root / "volumes" / name),
+                size=self._sizes.of(self._places.volume(name)),
             )
             for name in self._names
         ]
@@ -249,13 +251,18 @@ class Surveyor:
         for name in sorted(done - {"cache"}):
             out[name] = self._sizes.of(self._root / name, below=False)
         out["blobs/"] = sum(
-            self._sizes.of(self._root / "blobs" / a, below=False) for a in ("sha256", "sha512")
+            self._sizes.of(self._places.blobs_of(a), below=False) for a in ("sha256", "sha512")
         )
         known, volumes = {use.container for use in self._uses}, set(self._names)
-        for folder, owned in (("containers", known), ("work", known), ("volumes", volumes)):
-            path = self._root / folder
+        for path, owned in (
+            (self._places.containers, known),
+            (self._places.workspaces, known),
+            (self._places.volumes, volumes),
+        ):
             if path.is_dir():
-                out[folder + "/"] = sum(self._sizes.of(path / n) for n in os.listdir(path) if n not in owned)
+                out[path.name + "/"] = sum(
+                    self._sizes.of(path / n) for n in os.listdir(path) if n not in owned
+                )
         return out
 
     def _shares(

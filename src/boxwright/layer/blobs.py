@@ -103,7 +103,7 @@ def ingest_blob(layers: LayerStore, body: BinaryIO, desc: Descriptor, *, keep_bl
         if isinstance(body, Resumable):
             body.resume_at(ingest.offset)
             kept = (
-                open(store.root / "ingest" / f"{desc.digest.algorithm}-{desc.digest.hex}", "rb", buffering=0)
+                open(store.places.ingest(f"{desc.digest.algorithm}-{desc.digest.hex}"), "rb", buffering=0)
                 if ingest.offset
                 else None
             )

@@ -81,11 +81,11 @@ class LayerStore:
     def __init__(self, store: LocalStore, db: Database) -> None:
         self.store = store
         self.db = db
-        self.root = store.root / "layers"
+        self.root = store.places.layers
 
     def path(self, diff_id: Digest) -> Path:
         """Where a layer is or would be."""
-        return self.root / f"{diff_id.algorithm}-{diff_id.hex}"
+        return self.store.places.layer(diff_id.algorithm, diff_id.hex)
 
     # --- what is there -----------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class LayerStore:
         self._to_trash(path)
 
     def _to_trash(self, path: Path) -> None:
-        trash = self.store.root / "trash"
+        trash = self.store.places.trash
         trash.mkdir(mode=0o700, exist_ok=True)
         path.rename(trash / f"{path.name}-{os.urandom(4).hex()}")
 

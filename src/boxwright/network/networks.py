@@ -16,6 +16,7 @@ from sqlite3 import Connection
 
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from boxwright.files.places import Places
 from boxwright.network import driver_options
 from boxwright.network.driver_options import NetworkInvalid
 from boxwright.spec import hashes
@@ -285,7 +286,7 @@ class Networks:
         with self._db.write() as sql:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
-        (self._root / f"network.lock.{network.bridge}").unlink(missing_ok=True)
+        (Path(f"{Places(self._root).network_lock}.{network.bridge}")).unlink(missing_ok=True)
         return network
 
     def take_down(self, network: Network) -> None:
@@ -325,7 +326,7 @@ class Networks:
 
     def _on_host(self, change: Callable[[_What, str], _Answer], what: _What) -> _Answer:
         try:
-            return change(what, str(self._root / "network.lock"))
+            return change(what, str(Places(self._root).network_lock))
         except OSError as error:
             raise Unavailable(
                 f"cannot change the bridges and rules of networks: {error.strerror or error}"

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.files.places import Places
 from boxwright.runtime.oci import ExecutableMissing, Runtime
 from boxwright.runtime.process import ProgramMissing, find_program, run
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CANDIDATES = ("crun", "runc")  # crun starts a container in half the time
-_CACHE = "runtime.json"
 _MEANING = 2  # of the memory's fields: what another version of Boxwright remembers is not ours
 
 
@@ -35,7 +35,7 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
     `cache` is the directory where the answer is remembered; None = `state`. Raises NoRuntime, which says of each
     runtime what stopped it.
     """
-    remembered = (cache or state) / (f"cache/runtime-{Path(wanted).name}.json" if wanted else _CACHE)
+    remembered = Places(cache or state).runtime(Path(wanted).name)
     programs: list[tuple[str, str]] = []
     stopped: list[str] = []
     for name in (wanted,) if wanted else _CANDIDATES:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from boxwright.files.disk import disk_errors
+from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.adopt import adopt_tree, sync_tree
 from boxwright.layer.store import Layer, LayerStore
@@ -147,7 +148,7 @@ class Copied:
         """Whether what was written is a layer as it is, for the overlay drivers too."""
         if os.geteuid() != 0:
             return False
-        fd = os.open(self.root / "work", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(Places(self.root).workspaces, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return are_overlayfs(fd)
         finally:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 from boxwright.layer.store import Layer
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot.overlay import OverlaySnapshots
@@ -58,7 +59,7 @@ class Mounted(OverlaySnapshots):
 
     def unmount_all(self) -> None:
         """Take every layer's mount down: before a root is moved or removed."""
-        mounts = self.root / "mounts"
+        mounts = Places(self.root).mounts
         if not mounts.is_dir():
             return
         with self._locked():
@@ -67,11 +68,11 @@ class Mounted(OverlaySnapshots):
                     _take_down(mounts / name)
 
     def _target(self, diff_id: DiffID) -> Path:
-        return self.root / "mounts" / f"{diff_id.algorithm}-{diff_id.hex}"
+        return Places(self.root).mount(diff_id.algorithm, diff_id.hex)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        mounts = self.root / "mounts"
+        mounts = Places(self.root).mounts
         mounts.mkdir(exist_ok=True)
         with Lock.at(locks.MOUNTS, mounts / "lock"):
             yield

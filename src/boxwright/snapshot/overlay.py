@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from boxwright.files.disk import disk_errors
+from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.store import Layer, LayerStore
@@ -141,7 +142,7 @@ class OverlaySnapshots(ABC):
         return [path]
 
     def _nothing(self, number: int) -> Path:
-        empty = self.root / "mounts" / f"empty{number}"
+        empty = Places(self.root).mounts / f"empty{number}"
         empty.mkdir(parents=True, exist_ok=True)
         return empty
 

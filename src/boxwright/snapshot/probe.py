@@ -12,6 +12,7 @@ from pathlib import Path
 
 from boxwright.content.local import LocalStore
 from boxwright.errors import Invalid, Unsupported
+from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.store import LayerStore
 from boxwright.snapshot.mount import MountFailed, attach, detach, open_tree
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 DRIVERS = ("mounted", "unpacked", "copied")
-_CACHE = "driver.json"
 
 
 class DriverUnknown(Invalid):
@@ -38,10 +38,10 @@ def choose_driver(root: Path, layers: LayerStore, *, wanted: str = "") -> Snapsh
     if wanted and wanted not in DRIVERS:
         raise DriverUnknown(f"unknown snapshot driver {wanted!r}", hint="known are " + ", ".join(DRIVERS))
     key = [_boot_id(), os.geteuid(), _namespace(), str(root), wanted]
-    known = _recall(root / _CACHE, key)
+    known = _recall(Places(root).driver, key)
     if known is None:
         known = _probe(layers.store, wanted)
-        _remember(root / _CACHE, {**known, "key": key})
+        _remember(Places(root).driver, {**known, "key": key})
     return make(known["driver"], root, layers, reason=known["reason"], userxattr=bool(known.get("userxattr")))
 
 
@@ -85,7 +85,7 @@ def try_driver(driver: str, root: Path, *, userxattr: bool = False) -> str:
     """Do what the driver does, small; returns what stopped it, '' when nothing did."""
     if driver == "copied":
         return ""
-    base = root / "work" / f".probe-{os.getpid()}-{os.urandom(4).hex()}"
+    base = Places(root).workspace(f".probe-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         for name in ("lower/dir", "upper", "work"):
             (base / name).mkdir(parents=True)
@@ -104,7 +104,7 @@ def try_driver(driver: str, root: Path, *, userxattr: bool = False) -> str:
     except OSError as error:
         return f"{error.strerror}"
     finally:
-        fd = os.open(root / "work", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(Places(root).workspaces, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             remove_tree(fd, base.name)
         finally:

@@ -18,6 +18,7 @@ from typing import ClassVar
 from boxwright.files import locks
 from boxwright.files.disk import disk_errors
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.store import Layer
 from boxwright.snapshot.overlay import OverlaySnapshots
@@ -66,7 +67,7 @@ class Unpacked(OverlaySnapshots):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        mounts = self.root / "mounts"
+        mounts = Places(self.root).mounts
         mounts.mkdir(exist_ok=True)
         with Lock.at(locks.UNPACK, mounts / "unpack.lock"):
             yield

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.disk import disk_errors, fsync_dir, write_atomic
+from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
@@ -74,7 +75,7 @@ def workspace_path(root: Path, key: str) -> Path:
     """Where a key's workspace is or would be. Raises KeyInvalid."""
     if not _KEY.match(key):
         raise KeyInvalid(f"invalid snapshot key {key!r}")
-    return root / "work" / key
+    return Places(root).workspace(key)
 
 
 def create(

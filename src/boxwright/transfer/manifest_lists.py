@@ -15,6 +15,7 @@ from boxwright.content.copy import Progress, copy_tree, everything, load
 from boxwright.content.verify import read_verified
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.disk import write_atomic
+from boxwright.files.places import Places
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
@@ -47,7 +48,7 @@ class ManifestLists:
     """The lists under work on one root."""
 
     def __init__(self, root: Path, client: RegistryClient) -> None:
-        self._folder = root / "manifest-lists"
+        self._folder = Places(root).manifest_lists
         self._client = client
 
     def create(self, name: str, images: Sequence[str], *, amend: bool = False) -> Reference:

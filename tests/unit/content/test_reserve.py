@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.content import reserve
+from boxwright.files.places import Places
 
 
 @pytest.fixture
@@ -18,12 +19,12 @@ def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def size(root: Path) -> int:
-    return (root / reserve.NAME).stat().st_size
+    return (Places(root).reserve).stat().st_size
 
 
 def test_it_is_real_space_and_comes_back_piece_by_piece(tmp_path: Path, free: dict[str, int]) -> None:
     reserve.check(tmp_path)
-    assert size(tmp_path) == 4 << 20 and os.stat(tmp_path / reserve.NAME).st_blocks * 512 >= 4 << 20
+    assert size(tmp_path) == 4 << 20 and os.stat(Places(tmp_path).reserve).st_blocks * 512 >= 4 << 20
     reserve.spend(tmp_path)
     assert size(tmp_path) == 4 << 20, "there is room enough"
     assert not reserve.full(tmp_path)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt, Denied, NotFound, Unavailable
+from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.runtime import git as program
 from boxwright.runtime.process import ProgramFailed, run
@@ -90,7 +91,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
     commit = selection.payload if selection is not None else op.ref
     key = f"git-{os.urandom(8).hex()}"
     ctx.hold_workspace(key)
-    directory = ctx.services.root / "work" / key
+    directory = Places(ctx.services.root).workspace(key)
     directory.mkdir(mode=0o700)
     try:
         _git(op, ctx).checkout(directory, commit)

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.errors import Corrupt
+from boxwright.files.places import Places
 from boxwright.spec.digest import Digest
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
@@ -109,7 +110,7 @@ class _Fetch:
     def __init__(self, op: HttpOp, ctx: StepContext) -> None:
         self._op, self._ctx = op, ctx
         name = hashlib.sha256(op.url.encode()).hexdigest()[:32]
-        self._memory = ctx.services.root / "cache" / "http" / f"{name}.json"
+        self._memory = Places(ctx.services.root).downloads / f"{name}.json"
 
     def ask(self) -> dict[str, Any]:
         """digest, size and mtime (unix seconds, 0 = unknown) of what the URL has now. Raises DownloadFailed,

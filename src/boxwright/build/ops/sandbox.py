@@ -18,6 +18,7 @@ from boxwright.build.ops.exec import ExecOp
 from boxwright.build.ops.normalise import Normaliser
 from boxwright.build.ops.step import Given, Step
 from boxwright.errors import StepFailed
+from boxwright.files.places import Places
 from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
@@ -73,7 +74,7 @@ def _reachable(step: Step, users: IdMap, stack: ExitStack) -> Path:
     tree = step.mount_tree(step.key)
     root, run = step.ctx.services.root, step.ctx.services.settings.runtime_dir
     tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-    _forget_killed(run, tag, root / "work")
+    _forget_killed(run, tag, Places(root).workspaces)
     directory = run / f"{step.key}.{tag}"
     target = directory / "rootfs"
     target.mkdir(parents=True)

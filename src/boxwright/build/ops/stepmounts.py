@@ -17,6 +17,7 @@ from boxwright.build.ops.step import Given, Step
 from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.rootfs.root import Root
 from boxwright.runtime.trust import Trust
@@ -169,7 +170,7 @@ def _cache_place(step: Step, mount: ExecMount) -> Path:
             )
         ).encode("utf-8", "surrogateescape")
     ).hexdigest()[:32]
-    return step.ctx.services.root / "cache" / "mounts" / name
+    return Places(step.ctx.services.root).cache_mounts / name
 
 
 def _claim_caches(step: Step, stack: ExitStack) -> dict[Path, Path]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from boxwright.build.ops.step import Step, StepNetwork
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.files import syscalls
+from boxwright.files.places import Places
 from boxwright.network import files
 from boxwright.spec import runtimespec as rs
 
@@ -61,7 +62,7 @@ def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     address = networks.allocate(network, step.key)
     stack.callback(_release, networks, step.key)
     endpoint = networks.endpoint(network, step.key, address=address, default=True)
-    plan = NetworkPlan(id=step.key, lock=str(services.root / "network.lock"), endpoints=(endpoint,))
+    plan = NetworkPlan(id=step.key, lock=str(Places(services.root).network_lock), endpoints=(endpoint,))
     number = os.open(
         "/dev/null", os.O_RDONLY | os.O_CLOEXEC
     )  # a number that is ours; the namespace takes its place

@@ -17,6 +17,7 @@ from boxwright.build.context.tree import FileTree, TreeNode
 from boxwright.build.ops.context import StepContext
 from boxwright.build.ops.target import CopyRefused, LayerBuilder, Planned, hashed
 from boxwright.errors import Invalid
+from boxwright.files.places import Places
 
 if TYPE_CHECKING:
     from boxwright.build.ops.place import Attributes
@@ -87,7 +88,7 @@ def _spool(raw: BinaryIO, head: bytes, packed: bool, ctx: StepContext) -> _Spool
     stream: BinaryIO = io.BufferedReader(Prefixed(head, raw), _CHUNK)
     if packed:
         stream = open_decompressed(stream)
-    directory = ctx.services.root / "ingest"
+    directory = Places(ctx.services.root).ingests
     with disk_errors(str(directory)):
         fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     spool = _Spool(fd, 0)

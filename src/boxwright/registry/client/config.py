@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid
+from boxwright.files.places import Places
 from boxwright.settings import Settings
 from boxwright.spec.values import dataclass, field
 from boxwright.version import __version__
@@ -55,7 +56,7 @@ def from_settings(settings: Settings) -> ClientConfig:
         auth_json=settings.auth_json,
         proxies=settings.proxies,
         ca_bundle=settings.host_ca_bundle if settings.host_ca_named else None,
-        uploads=settings.root / "ingest",  # whose files are thrown away after a day
+        uploads=Places(settings.root).ingests,  # whose files are thrown away after a day
         insecure=_texts(insecure),
         mirrors={str(domain): _texts(urls) for domain, urls in mirrors.items()},
     )
