@@ -65,13 +65,13 @@ class Catalog:
             ).fetchall()
         return [
             Container(
-                i,
-                n,
-                target,
-                tuple(layers.split()),
-                created,
-                json.loads(record),
-                directory_of(self._services.root, i),
+                id=i,
+                name=n,
+                target=target,
+                layers=tuple(layers.split()),
+                created=created,
+                record=json.loads(record),
+                directory=directory_of(self._services.root, i),
             )
             for i, n, target, layers, created, record in rows
         ]

@@ -290,11 +290,11 @@ class Creation:
         if not wanted.nocopy and not volume.options:
             fill.append(wanted.target)
         return MountPoint(
-            "volume",
-            wanted.target,
-            str(volume.data),
-            volume.name,
-            not wanted.readonly,
+            kind="volume",
+            target=wanted.target,
+            source=str(volume.data),
+            name=volume.name,
+            writable=not wanted.readonly,
             driver="local",
             mode=mode or ("z" if wanted.flag else ""),
             subpath=wanted.subpath,

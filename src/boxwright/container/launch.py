@@ -129,22 +129,22 @@ class Launcher:
         namespaces, plan, addresses = self._network(supervisor)
         user = self._user()
         facts = spec.Facts(
-            str(container.rootfs),
-            user,
-            container.record["hostname"],
-            self._host.bounding,
-            self._host.hard_limits,
-            self._host.cgroup_v2,
-            self._cgroup(),
-            namespaces,
-            self._files(plan, addresses),
-            tuple(points),
-            hostside.devices(config),
-            self._seccomp(),
-            self._trust(),
-            hostside.init_program() if config.init else "",
-            size,
-            confinement,
+            rootfs=str(container.rootfs),
+            user=user,
+            hostname=container.record["hostname"],
+            bounding=self._host.bounding,
+            hard_limits=self._host.hard_limits,
+            cgroup_v2=self._host.cgroup_v2,
+            cgroups_path=self._cgroup(),
+            namespaces=namespaces,
+            files=self._files(plan, addresses),
+            mounts=tuple(points),
+            devices=hostside.devices(config),
+            seccomp=self._seccomp(),
+            trust=self._trust(),
+            init=hostside.init_program() if config.init else "",
+            size=size,
+            confinement=confinement,
         )
         bundle = spec.make_spec(config, merged, facts)
         bundle, keep = adapt(self._runtime, bundle)

@@ -141,13 +141,13 @@ class Containers:
 
     def _container(self, identity: str, name: str, row: Mapping[str, Any]) -> Container:
         return Container(
-            identity,
-            name,
-            row["image"],
-            tuple(row["layers"].split()),
-            row["created"],
-            row["record"],
-            directory_of(self._services.root, identity),
+            id=identity,
+            name=name,
+            target=row["image"],
+            layers=tuple(row["layers"].split()),
+            created=row["created"],
+            record=row["record"],
+            directory=directory_of(self._services.root, identity),
         )
 
     def _check_name(self, name: str, prefix: str = "") -> None:
@@ -323,7 +323,9 @@ class Containers:
         top = Places(self._services.root).containers
         for name in os.listdir(top) if top.is_dir() else ():
             record = {"config": ContainerConfig("").to_json()}
-            container = Container(name, name, "", (), 0, record, top / name)
+            container = Container(
+                id=name, name=name, target="", layers=(), created=0, record=record, directory=top / name
+            )
             if container.state.active:
                 self._kill(container)
             self._gone(container)

@@ -68,10 +68,10 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
     ):
         raise MountInvalid(f"invalid volume specification: '{text}': invalid mode: {parts[2]}")
     return MountSpec(
-        "bind" if kind == "bind" else "volume",
-        check_target(target, text),
-        source,
-        readonly,
+        kind="bind" if kind == "bind" else "volume",
+        target=check_target(target, text),
+        source=source,
+        readonly=readonly,
         propagation=propagation,
         create=True,
         nocopy=nocopy,
@@ -157,12 +157,12 @@ def _mount(
             )
         source = posixpath.normpath(posixpath.join(cwd, source))
         return MountSpec(
-            "bind",
-            target,
-            source,
-            readonly,
-            propagation,
-            recursive,
+            kind="bind",
+            target=target,
+            source=source,
+            readonly=readonly,
+            propagation=propagation,
+            recursive=recursive,
             create=values.get("bind-create-src") == "1",
         )
     if kind == "tmpfs":
@@ -173,16 +173,16 @@ def _mount(
             if not re.match(r"[0-7]{1,4}\Z", values["tmpfs-mode"]):
                 raise MountInvalid(f"invalid value for tmpfs-mode: {values['tmpfs-mode']}")
             options.append(f"mode={values['tmpfs-mode']}")
-        return MountSpec("tmpfs", target, "", readonly, options=tuple(options))
+        return MountSpec(kind="tmpfs", target=target, source="", readonly=readonly, options=tuple(options))
     if source and not is_name(source):
         raise MountInvalid(
             f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name'
         )
     return MountSpec(
-        "volume",
-        target,
-        source,
-        readonly,
+        kind="volume",
+        target=target,
+        source=source,
+        readonly=readonly,
         nocopy=values.get("volume-nocopy") == "1",
         subpath=values.get("volume-subpath", ""),
         driver=values.get("volume-driver", ""),

@@ -116,21 +116,21 @@ def load_state(directory: Path) -> State:
     except ValueError:  # a power cut: nothing of a run is known
         return State("exited", exit_code=255, error="the state was lost")
     return State(
-        value["Status"],
-        value["Pid"],
-        value["Supervisor"],
-        value["ExitCode"],
-        value["Error"],
-        value["OOMKilled"],
-        value["StartedAt"],
-        value["FinishedAt"],
-        value["RestartCount"],
-        value.get("Health"),
-        value.get("Networks") or {},
-        tuple(map(Port.of, value.get("Ports") or ())),
-        tuple(value.get("Placeholders") or ()),
-        bool(value.get("Trusted")),
-        tuple(value.get("Runtime") or ()),
+        status=value["Status"],
+        pid=value["Pid"],
+        supervisor=value["Supervisor"],
+        exit_code=value["ExitCode"],
+        error=value["Error"],
+        oom_killed=value["OOMKilled"],
+        started_at=value["StartedAt"],
+        finished_at=value["FinishedAt"],
+        restart_count=value["RestartCount"],
+        health=value.get("Health"),
+        networks=value.get("Networks") or {},
+        ports=tuple(map(Port.of, value.get("Ports") or ())),
+        placeholders=tuple(value.get("Placeholders") or ()),
+        trusted=bool(value.get("Trusted")),
+        runtime=tuple(value.get("Runtime") or ()),
     )
 
 
@@ -236,7 +236,7 @@ def runtime_of(services: Services, state: State) -> Runtime:
     from boxwright.runtime.oci import Runtime
 
     name, program, root, hidden = state.runtime
-    return Runtime(name, program, "", Path(root), hidden)
+    return Runtime(name=name, program=program, version="", root=Path(root), hidden=hidden)
 
 
 def directory_of(root: Path, identity: str) -> Path:

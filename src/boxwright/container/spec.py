@@ -62,7 +62,7 @@ class MountPoint:
         return cls(**{**value, "options": tuple(value["options"])})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the host, the tree and the network contribute."""
 

@@ -56,7 +56,15 @@ def sample(container: Container) -> Sample:
         pids = _number(_CGROUP / "pids" / path.lstrip("/") / "pids.current")
     total = _fields(Path("/proc/meminfo")).get("MemTotal:", 0) * 1024
     return Sample(
-        now, cpu, max(memory, 0), limit if 0 < limit < total else total, pids, received, sent, read, written
+        moment=now,
+        cpu=cpu,
+        memory=max(memory, 0),
+        memory_limit=limit if 0 < limit < total else total,
+        pids=pids,
+        received=received,
+        sent=sent,
+        read=read,
+        written=written,
     )
 
 

@@ -239,7 +239,15 @@ class Networks:
         if bridge and any(n.bridge == bridge for n in taken):
             raise NetworkInvalid(f"another network has the bridge name {bridge}")
         bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
-        network = Network(name, identity, "bridge", str(block), str(chosen), bridge, **rest)
+        network = Network(
+            name=name,
+            id=identity,
+            driver="bridge",
+            subnet=str(block),
+            gateway=str(chosen),
+            bridge=bridge,
+            **rest,
+        )
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
         return network
 

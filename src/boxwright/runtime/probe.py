@@ -47,11 +47,17 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
     known = _recall(remembered, key)
     if known is not None:
         return Runtime(
-            known["name"], known["program"], known["version"], state / known["name"], known["hidden"]
+            name=known["name"],
+            program=known["program"],
+            version=known["version"],
+            root=state / known["name"],
+            hidden=known["hidden"],
         )
     for name, program in programs:
         for hidden in ("", *_hybrid()):
-            runtime = Runtime(name, program, _version(program), state / name, hidden)
+            runtime = Runtime(
+                name=name, program=program, version=_version(program), root=state / name, hidden=hidden
+            )
             reason = try_runtime(runtime, state)
             if not reason:
                 _remember(

@@ -56,20 +56,20 @@ def test_configs_survive_json() -> None:
 def test_states_survive_the_disk(tmp_path: Path) -> None:
     assert load_state(tmp_path) == State()
     state = State(
-        "running",
-        5,
-        "boot:1:2",
-        3,
-        "e",
-        True,
-        "s",
-        "f",
-        2,
-        {"Status": "healthy", "Log": []},
-        {"net": {"names": []}},
-        (Port(protocol="tcp", host_ip="", host_port=1, address="2", port=3, bridge="b"),),
-        ("/run",),
-        True,
+        status="running",
+        pid=5,
+        supervisor="boot:1:2",
+        exit_code=3,
+        error="e",
+        oom_killed=True,
+        started_at="s",
+        finished_at="f",
+        restart_count=2,
+        health={"Status": "healthy", "Log": []},
+        networks={"net": {"names": []}},
+        ports=(Port(protocol="tcp", host_ip="", host_port=1, address="2", port=3, bridge="b"),),
+        placeholders=("/run",),
+        trusted=True,
     )
     save_state(tmp_path, state)
     assert load_state(tmp_path) == state
@@ -112,7 +112,15 @@ def container(tmp_path: Path, **record: object) -> Container:
         "networks": {},
         "mounts": [],
     }
-    return Container("a" * 64, "name", "sha256:x", (), 0.0, {**base, **record}, tmp_path)
+    return Container(
+        id="a" * 64,
+        name="name",
+        target="sha256:x",
+        layers=(),
+        created=0.0,
+        record={**base, **record},
+        directory=tmp_path,
+    )
 
 
 def test_commands_are_shown_on_one_line(tmp_path: Path) -> None:

@@ -49,7 +49,13 @@ class Run:
         script.write_text(RUNTIME.replace("$HERE", str(here)))
         script.chmod(0o755)
         self.container = Container(
-            "c" * 64, "name", "", (), 0, {"config": ContainerConfig("image").to_json()}, here
+            id="c" * 64,
+            name="name",
+            target="",
+            layers=(),
+            created=0,
+            record={"config": ContainerConfig("image").to_json()},
+            directory=here,
         )
         wants = frames.WANT_STDIN | frames.WANT_STDOUT | frames.WANT_STDERR | frames.WANT_LAST_EXIT
         job = Job(
