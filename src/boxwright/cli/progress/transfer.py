@@ -281,7 +281,7 @@ class Terminal(Tally):
         return (
             head
             + self.ctx.paint("━" * filled, "cyan")
-            + self.ctx.paint("━" * (width - filled), "faint")
+            + self.ctx.paint("─" * (width - filled), "faint")
             + tail
         )
 
