@@ -1,5 +1,5 @@
-"""Boxwright: a container image engine. ``Engine`` is the SDK; the command line is one of its users. What it raises is in
-``boxwright.errors``."""
+"""Boxwright: a container image engine. ``Engine`` is the SDK; the command line is one of its users. What it raises is
+in ``boxwright.errors``."""
 
 from __future__ import annotations
 

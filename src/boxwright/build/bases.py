@@ -38,7 +38,8 @@ class BaseUnreachable(Unavailable):
 
 
 class BaseDenied(Denied):
-    """A FROM names an image that is not here, and its registry does not show it; it says the same of what it has not."""
+    """A FROM names an image that is not here, and its registry does not show it; it says the same of what it has
+    not."""
 
 
 _MISSING = (

@@ -1,8 +1,9 @@
 """The graph of a build: operations, and vertices that name an operation with its inputs.
 
 An operation is frozen data: what is done, and how it is cached (`kind`, `definition`, `reads`). What does it is in
-`build.execution`; a value does not know what runs it. A vertex's id is computed once, at birth, from all that decides its result: two vertices that
-would do the same thing are one vertex before anything starts, and nothing is ever merged in flight.
+`build.execution`; a value does not know what runs it. A vertex's id is computed once, at birth, from all that decides
+its result: two vertices that would do the same thing are one vertex before anything starts, and nothing is ever
+merged in flight.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run of an operation made: the layers that it adds, and anything that the record should keep (plain JSON)."""
+    """What a run of an operation made: the layers that it adds, and anything that the record should keep (plain
+    JSON)."""
 
     added: tuple[DiffID, ...]
     bytes: int = 0

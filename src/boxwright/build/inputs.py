@@ -69,8 +69,8 @@ def keeps_metadata(services: Services, request: BuildRequest) -> bool:
 def open_inputs(
     services: Services, request: BuildRequest, emit: Emit, hold: Callable[[str], None]
 ) -> Iterator[Inputs]:
-    """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises DockerfileMissing, DockerfileError, ContextMissing,
-    RequestInvalid, IgnoreInvalid."""
+    """Read the Dockerfile and open the contexts; `hold` is told of a workspace before it is made. Raises
+    DockerfileMissing, DockerfileError, ContextMissing, RequestInvalid, IgnoreInvalid."""
     keep = keeps_metadata(services, request)
     cache = Places(services.root).context_digests if request.stream is None and not request.remote else None
     with ExitStack() as stack:
@@ -337,8 +337,9 @@ class LocatedDockerfileError(DockerfileError):
 
 
 def _ignore(directory: Path, dockerfile: Path | None, request: BuildRequest) -> IgnoreMatcher | None:
-    """The ignore file: one beside the Dockerfile, named after it, wins over .dockerignore of the context. Both are paths of
-    the tree they lie in; what leads out of it, or is no file, is as if it were not there. Raises RequestInvalid."""
+    """The ignore file: one beside the Dockerfile, named after it, wins over .dockerignore of the context. Both are
+    paths of the tree they lie in; what leads out of it, or is no file, is as if it were not there. Raises
+    RequestInvalid."""
     if request.ignore_file is not None:
         try:
             return IgnoreMatcher(read_ignorefile(request.ignore_file.read_bytes()))

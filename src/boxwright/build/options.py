@@ -31,7 +31,8 @@ def fields(text: str, what: str) -> dict[str, str]:
 
 
 def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
-    """``id=x,src=FILE``, ``id=x,env=NAME``, ``id=x`` (the variable x if it is set, else the file x). Raises RequestInvalid."""
+    """``id=x,src=FILE``, ``id=x,env=NAME``, ``id=x`` (the variable x if it is set, else the file x). Raises
+    RequestInvalid."""
     values = fields(text, "secret")
     unknown = set(values) - {"id", "src", "source", "env", "type"}
     if unknown:

@@ -184,7 +184,10 @@ def write_outputs(
         for name, view in trees:
             if left_out := write_directory(view, Path(output.dest) / name):
                 count = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-                message = f"/{left_out[0]}{count} not written to {output.dest}: devices and sockets have no place there (type=tar has devices)"
+                message = (
+                    f"/{left_out[0]}{count} not written to {output.dest}: devices and sockets have "
+                    f"no place there (type=tar has devices)"
+                )
                 building.emit(BuildWarning("", message))
 
 

@@ -187,7 +187,10 @@ class Planner:
             by_name = self.stages[int(name)]
         if by_name is not None:
             if by_name.index > user.index:
-                message = f"cannot copy from stage {go_quote(name)}, it needs to be defined before current stage {go_quote(user.name)}"
+                message = (
+                    f"cannot copy from stage {go_quote(name)}, it needs to be defined before current "
+                    f"stage {go_quote(user.name)}"
+                )
                 raise DockerfileError(message, ranges=[location])
             return self.stage(by_name, location).tree
         if name.lower() == "scratch":

@@ -93,7 +93,8 @@ class StepResult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """What came out. `target` is the digest of the manifest (or index, for several platforms), of a pushed image as its
-    registry has it; `image_id` that of the config; both are '' when nothing was to be exported. `duration` is seconds."""
+    registry has it; `image_id` that of the config; both are '' when nothing was to be exported. `duration` is
+    seconds."""
 
     image_id: str
     target: str

@@ -35,7 +35,10 @@ class Why:
         if hit is not None:
             import time
 
-            return f"on record since {time.strftime('%Y-%m-%d %H:%M', time.localtime(hit.created))}, took {hit.seconds:.1f}s then"
+            return (
+                f"on record since {time.strftime('%Y-%m-%d %H:%M', time.localtime(hit.created))}, took "
+                f"{hit.seconds:.1f}s then"
+            )
         reason = self._miss(vertex, trees, selection)
         if vertex.hidden:
             self._hidden[vertex.id] = reason

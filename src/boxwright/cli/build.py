@@ -229,7 +229,8 @@ def _refuse(ctx: Context, args: Namespace) -> None:
 
 
 def build(ctx: Context, args: Namespace) -> int:
-    """Progress and warnings on standard error; standard output gets the image ID with ``-q``, or a tar with ``-o -``."""
+    """Progress and warnings on standard error; standard output gets the image ID with ``-q``, or a tar with
+    ``-o -``."""
     from boxwright.build.request import BuildFailed
     from boxwright.cli.progress import build as progress_build
 

@@ -58,8 +58,8 @@ class Context:
         sys.stdout.write((printable(text) if self.stdout_is_tty else text) + "\n")
 
     def err(self, text: str = "") -> None:
-        """One line for people (progress, warnings, errors) on standard error, after what was printed before. Only our own
-        styles are obeyed by the terminal that shows it."""
+        """One line for people (progress, warnings, errors) on standard error, after what was printed before. Only our
+        own styles are obeyed by the terminal that shows it."""
         self.relay(self.shown(text))
 
     def shown(self, text: str) -> str:

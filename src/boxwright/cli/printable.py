@@ -19,7 +19,8 @@ def styled(text: str, style: str) -> str:
 
 def printable(text: str, *, line: bool = False, own: bool = False) -> str:
     """The text with escapes in the place of what a terminal would obey. `line`: newlines and tabs are escaped as well;
-    `own`: what `styled` made gets its style, and otherwise none. A style that came from outside is escaped like the rest."""
+    `own`: what `styled` made gets its style, and otherwise none. A style that came from outside is escaped like the
+    rest."""
     if text.isascii() and text.isprintable():
         return text
     import re

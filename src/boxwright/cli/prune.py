@@ -30,7 +30,8 @@ def prune(
     kind: str = "",
     total: str = TOTAL,
 ) -> int:
-    """`kind` is what `show` says was removed, '' when that is shown already; `total` begins the last line, '' for none."""
+    """`kind` is what `show` says was removed, '' when that is shown already; `total` begins the last line, '' for
+    none."""
     from boxwright.spec.units import human_size
 
     if not force and not ctx.confirm(f"WARNING! This will remove{warning}"):

@@ -405,8 +405,10 @@ def copy_args(p: Parser) -> None:
     """Any place to any place."""
     p.usage = "SOURCE DESTINATION"
     p.description = (
-        "A place is a name in a registry (docker://NAME works too), local:NAME for the store, oci:DIR[:NAME] for an OCI layout,\n"
-        "oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME]. Nothing is kept in the store unless it is one of the two."
+        "A place is a name in a registry (docker://NAME works too), local:NAME for the store, "
+        "oci:DIR[:NAME] for an OCI layout,\n"
+        "oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME]. Nothing is kept in the store unless it is "
+        "one of the two."
     )
     p.add_argument("source", metavar="SOURCE")
     p.add_argument("destination", metavar="DESTINATION")

@@ -347,7 +347,8 @@ def info(ctx: Context, args: Namespace) -> int:
         )
         return 0
     ctx.out(
-        f"Client: Boxwright\n Version:    {__version__}\n Context:    default\n Debug Mode: {str(ctx.debug).lower()}\n\nServer:"
+        f"Client: Boxwright\n Version:    {__version__}\n Context:    default\n Debug Mode: "
+        f"{str(ctx.debug).lower()}\n\nServer:"
     )
     for label, key in (
         ("Containers", "Containers"),
@@ -362,7 +363,8 @@ def info(ctx: Context, args: Namespace) -> int:
     for name, value in said["DriverStatus"]:
         ctx.out(f"  {name}: {value}")
     ctx.out(
-        f" Logging Driver: {said['LoggingDriver']}\n Cgroup Driver: {said['CgroupDriver']}\n Cgroup Version: {said['CgroupVersion']}\n Plugins:"
+        f" Logging Driver: {said['LoggingDriver']}\n Cgroup Driver: {said['CgroupDriver']}\n Cgroup "
+        f"Version: {said['CgroupVersion']}\n Plugins:"
     )
     for kind in ("Volume", "Network", "Log"):
         ctx.out(f"  {kind}: {' '.join(said['Plugins'][kind])}")
@@ -383,7 +385,8 @@ def info(ctx: Context, args: Namespace) -> int:
     from boxwright.spec.units import binary_size
 
     ctx.out(
-        f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root Dir: {said['DockerRootDir']}"
+        f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root "
+        f"Dir: {said['DockerRootDir']}"
     )
     for label, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")):
         if said[key]:
@@ -431,7 +434,8 @@ def version(ctx: Context, args: Namespace) -> int:
     )
     ctx.out("Server: Boxwright (no daemon: the same program)\n Engine:")
     ctx.out(
-        f"  Version:          {server['Version']}\n  API version:      {server['ApiVersion']} (minimum version {server['MinAPIVersion']})"
+        f"  Version:          {server['Version']}\n  API version:      {server['ApiVersion']} (minimum "
+        f"version {server['MinAPIVersion']})"
     )
     ctx.out(f"  OS/Arch:          {os_arch}\n  Kernel version:   {server['KernelVersion']}")
     for component in server["Components"][1:]:

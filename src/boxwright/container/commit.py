@@ -47,7 +47,8 @@ def commit(
     pause: bool = True,
     created: str = "",
 ) -> ImageRow:
-    """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid, DiskFull."""
+    """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid,
+    DiskFull."""
     from boxwright.content.lease import Lease
     from boxwright.image.changes import apply_changes
     from boxwright.image.compose import with_layer

@@ -37,7 +37,8 @@ def connect(
     mode = container.config.network
     if mode == "host" or mode.startswith("container:") or network.name == "host":
         raise ConnectionRefused(
-            "container sharing network namespace with another container or host cannot be connected to any other network"
+            "container sharing network namespace with another container or host cannot be connected to "
+            "any other network"
         )
     if mode == "none" or network.name == "none":
         raise ConnectionRefused(

@@ -59,7 +59,8 @@ def _missing(container: Container, path: str) -> PathMissing:
 def archive_out(
     services: Services, container: Container, path: str, sink: Any, *, follow: bool = False
 ) -> None:
-    """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises PathMissing, CopyRefused."""
+    """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises PathMissing,
+    CopyRefused."""
     from boxwright.container.archive import pack
 
     with tree(services, container, path) as (root, inside):

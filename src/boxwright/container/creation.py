@@ -220,7 +220,8 @@ class Creation:
             raise ConfigInvalid(
                 "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks"
                 if out["bridge"].get("aliases")
-                else "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported on user defined networks only"
+                else "invalid config for network bridge: invalid endpoint settings: user specified IP "
+                "address is supported on user defined networks only"
             )
         return out
 

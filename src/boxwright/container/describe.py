@@ -1,4 +1,5 @@
-"""Containers as people and other programs see them: `ps`'s words, `inspect`'s JSON (Docker's API, container.InspectResponse)."""
+"""Containers as people and other programs see them: `ps`'s words, `inspect`'s JSON (Docker's API,
+container.InspectResponse)."""
 
 from __future__ import annotations
 

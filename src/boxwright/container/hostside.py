@@ -87,7 +87,8 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
             nodes = [(path, os.stat(path)) for path in paths]
         except OSError as error:
             raise ConfigInvalid(
-                f'error gathering device information while adding custom device "{wanted.host}": {(error.strerror or "").lower()}'
+                f'error gathering device information while adding custom device "{wanted.host}": '
+                f"{(error.strerror or '').lower()}"
             ) from error
         before = len(found)
         for path, info in nodes:

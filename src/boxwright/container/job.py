@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPlan:
-    """Where output is logged ('' = nowhere). A `max_size` of 0 bytes never rotates; `max_files` counts the current one."""
+    """Where output is logged ('' = nowhere). A `max_size` of 0 bytes never rotates; `max_files` counts the current
+    one."""
 
     path: str
     max_size: int = 0

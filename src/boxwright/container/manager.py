@@ -3,7 +3,8 @@
 Life cycle:  create -> (start -> exit)* -> remove        every state but created is its supervisor's to write
 
 Crash safety: the database row comes last and goes first, so whenever there is one its tree is whole; files without a
-row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor is gone while its state says it runs is cleaned up by whoever looks at it next (`Catalog.settled`).
+row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor
+is gone while its state says it runs is cleaned up by whoever looks at it next (`Catalog.settled`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class DoesNotEnd(Unavailable):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"container {name} was killed, but has not ended within {_STOP_GRACE:g} seconds",
-            hint="a process of it hangs in the kernel, or is a zombie that its parent does not reap: `ps -ef` shows both",
+            hint="a process of it hangs in the kernel, or is a zombie that its parent does not reap: `ps "
+            "-ef` shows both",
         )
 
 
@@ -59,7 +61,8 @@ class RunningContainer(Conflict):
 
 
 class Containers:
-    """Orders for containers, which are found in the `catalog`. All methods may be called from any thread and process."""
+    """Orders for containers, which are found in the `catalog`. All methods may be called from any thread and
+    process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -104,7 +107,8 @@ class Containers:
     # --- creating ------------------------------------------------------------------------------
 
     def create(self, config: ContainerConfig) -> Container:
-        """A container that does not run yet. Raises NoSuchImage, NameTaken, ConfigInvalid and what else options can be."""
+        """A container that does not run yet. Raises NoSuchImage, NameTaken, ConfigInvalid and what else options can
+        be."""
         from boxwright.container.creation import Creation
         from boxwright.content.lease import Lease
 
@@ -226,8 +230,8 @@ class Containers:
         return self.catalog.rows() if text is None else self.get(text)
 
     def wait(self, container: Container, *, next_exit: bool = False, killed: bool = False) -> int:
-        """Until it does not run; its exit code. A container that is to be restarted runs on, unless `next_exit`. One that
-        was `killed` has to end soon. Raises DoesNotEnd."""
+        """Until it does not run; its exit code. A container that is to be restarted runs on, unless `next_exit`. One
+        that was `killed` has to end soon. Raises DoesNotEnd."""
         if not container.refresh().active and not next_exit:
             return container.state.exit_code
         try:
@@ -307,8 +311,8 @@ class Containers:
         self.order(container, frames.RESUME)
 
     def end_all(self) -> None:
-        """Before the root is removed: remove every container, also running ones, and take the networks down. Works on any
-        store. Raises DoesNotEnd, SupervisorLost."""
+        """Before the root is removed: remove every container, also running ones, and take the networks down. Works on
+        any store. Raises DoesNotEnd, SupervisorLost."""
         try:
             for container in self.list(all=True):
                 self.remove(container, force=True)
@@ -319,7 +323,8 @@ class Containers:
             self._kill_found()
 
     def _kill_found(self) -> None:
-        """Kill whatever runs, found by the files of the supervisors alone. Bridges go by themselves once they are idle."""
+        """Kill whatever runs, found by the files of the supervisors alone. Bridges go by themselves once they are
+        idle."""
         top = Places(self._services.root).containers
         for name in os.listdir(top) if top.is_dir() else ():
             record = {"config": ContainerConfig("").to_json()}
@@ -403,7 +408,8 @@ class Containers:
                 "restarting": "restarting: stop the container before removing or force remove",
             }
             raise RunningContainer(
-                f'cannot remove container "{container.name}": container is {what.get(state.status, "running: stop the container before removing or force remove")}'
+                f'cannot remove container "{container.name}": container is '
+                f"{what.get(state.status, 'running: stop the container before removing or force remove')}"
             )
         if state.active:
             self._kill(container)
@@ -444,8 +450,8 @@ class Containers:
             return
 
     def prune(self, filters: Filters | None = None) -> Pruned:
-        """Remove containers that do not run and that no process is about to start. Filters: until, label, label!. Raises
-        FilterInvalid."""
+        """Remove containers that do not run and that no process is about to start. Filters: until, label, label!.
+        Raises FilterInvalid."""
         from boxwright.content.lease import in_use
         from boxwright.image.filters import prunable
         from boxwright.image.maintain import Pruned

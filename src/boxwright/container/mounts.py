@@ -1,4 +1,5 @@
-"""``-v``, ``--mount`` and ``--volumes-from`` as text (docker/cli opts/mount.go, moby volume/mounts/linux_parser.go). Pure."""
+"""``-v``, ``--mount`` and ``--volumes-from`` as text (docker/cli opts/mount.go, moby volume/mounts/linux_parser.go).
+Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ class MountInvalid(Invalid):
 
 
 def parse_volume(text: str, cwd: str) -> MountSpec:
-    """``SOURCE:TARGET[:OPTIONS]``, ``TARGET``; a source with ``/``, or beginning with ``.`` or ``~``, is a host path (relative
-    to `cwd`), any other a volume's name. Raises MountInvalid."""
+    """``SOURCE:TARGET[:OPTIONS]``, ``TARGET``; a source with ``/``, or beginning with ``.`` or ``~``, is a host path
+    (relative to `cwd`), any other a volume's name. Raises MountInvalid."""
     if not text:
         raise MountInvalid("invalid empty volume spec")
     parts = text.split(":")
@@ -44,7 +45,8 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
         )
     if kind == "volume" and source and not is_name(source):
         raise MountInvalid(
-            f'create {source}: "{source}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            f'create {source}: "{source}" includes invalid characters for a local volume name, only '
+            f'"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
             "If you intended to pass a host directory, use absolute path"
         )
     readonly, propagation, nocopy, kept = False, "", False, []
@@ -119,7 +121,8 @@ def parse_mount(text: str, cwd: str) -> MountSpec:
 
 
 _KEYS = frozenset(
-    "type source target bind-propagation consistency volume-driver volume-subpath tmpfs-size tmpfs-mode bind-recursive".split()
+    "type source target bind-propagation consistency volume-driver volume-subpath tmpfs-size tmpfs-mode "
+    "bind-recursive".split()
 )
 
 

@@ -6,20 +6,31 @@ from boxwright.errors import Invalid
 from boxwright.spec.text import is_name
 
 _ADJECTIVES = (
-    "able agile airy amber ample apt balmy bold brave bright brisk calm candid clear clever cosmic crisp curious dapper daring deft "
-    "eager early earnest easy epic fair fleet fond frank free fresh gentle glad golden grand happy hardy hearty honest hopeful humble "
-    "jolly jovial keen kind lively lucid lucky mellow merry mild modest neat nimble noble open patient placid plucky polite proud quick "
-    "quiet ready regal robust rustic serene sharp silver sleek smart snug sober solar steady stoic sunny sure swift tender tidy tough "
+    "able agile airy amber ample apt balmy bold brave bright brisk calm candid clear clever cosmic crisp "
+    "curious dapper daring deft "
+    "eager early earnest easy epic fair fleet fond frank free fresh gentle glad golden grand happy hardy "
+    "hearty honest hopeful humble "
+    "jolly jovial keen kind lively lucid lucky mellow merry mild modest neat nimble noble open patient "
+    "placid plucky polite proud quick "
+    "quiet ready regal robust rustic serene sharp silver sleek smart snug sober solar steady stoic sunny "
+    "sure swift tender tidy tough "
     "trusty upbeat vivid warm wise witty zany zesty"
 ).split()
 _PEOPLE = (
-    "abel agnesi ampere anning archimedes aryabhata austen babbage bach banneker bardeen bartik bell bernoulli bhabha blackwell bohr boole "
-    "borg bose brahmagupta carson cartwright cerf chandrasekhar chatelet clarke cori curie dalton darwin davinci dijkstra dirac easley "
-    "einstein elion euclid euler faraday fermat fermi feynman franklin galileo galois gauss germain goldberg goodall hamilton hawking "
-    "heisenberg herschel hertz hodgkin hopper hypatia jackson johnson joliot kalam kepler khayyam kirch knuth kowalevski lamarr laplace "
-    "leavitt leibniz linnaeus lovelace lumiere mayer mccarthy mcclintock meitner mendel mendeleev mirzakhani moore morse murdock napier "
-    "newton nightingale noether pasteur pauling perlman pike planck poincare ptolemy raman ramanujan ride ritchie roentgen rosalind rubin "
-    "sagan salk shannon shaw sinoussi somerville stallman stonebraker swartz tesla tharp thompson torvalds turing varahamihira volhard "
+    "abel agnesi ampere anning archimedes aryabhata austen babbage bach banneker bardeen bartik bell "
+    "bernoulli bhabha blackwell bohr boole "
+    "borg bose brahmagupta carson cartwright cerf chandrasekhar chatelet clarke cori curie dalton darwin "
+    "davinci dijkstra dirac easley "
+    "einstein elion euclid euler faraday fermat fermi feynman franklin galileo galois gauss germain "
+    "goldberg goodall hamilton hawking "
+    "heisenberg herschel hertz hodgkin hopper hypatia jackson johnson joliot kalam kepler khayyam kirch "
+    "knuth kowalevski lamarr laplace "
+    "leavitt leibniz linnaeus lovelace lumiere mayer mccarthy mcclintock meitner mendel mendeleev "
+    "mirzakhani moore morse murdock napier "
+    "newton nightingale noether pasteur pauling perlman pike planck poincare ptolemy raman ramanujan ride "
+    "ritchie roentgen rosalind rubin "
+    "sagan salk shannon shaw sinoussi somerville stallman stonebraker swartz tesla tharp thompson "
+    "torvalds turing varahamihira volhard "
     "wescoff wiles wozniak wright wu yalow yonath"
 ).split()
 
@@ -33,7 +44,8 @@ def random_name(attempt: int = 0) -> str:
     import os
 
     first, second, third = os.urandom(3)
-    name = f"{_ADJECTIVES[(first | (third & 1) << 8) % len(_ADJECTIVES)]}_{_PEOPLE[(second | (third & 2) << 7) % len(_PEOPLE)]}"
+    adjective = _ADJECTIVES[(first | (third & 1) << 8) % len(_ADJECTIVES)]
+    name = f"{adjective}_{_PEOPLE[(second | (third & 2) << 7) % len(_PEOPLE)]}"
     return name if attempt < 5 else f"{name}{third}{attempt}"
 
 

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 _LARGEST = 16 << 20  # bytes of a file that an option names
 _TMPFS_VALUES = frozenset("size mode uid gid nr_inodes nr_blocks mpol".split())
 _TMPFS_FLAGS = frozenset(
-    "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime bind rbind unbindable "
+    "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime "
+    "noatime diratime nodiratime bind rbind unbindable "
     "runbindable private rprivate shared rshared slave rslave relatime norelatime strictatime nostrictatime".split()
 )
 _ACCESS = r"[rwm]{1,3}\Z"
 SIGNALS = {
     name: number
     for number, name in enumerate(
-        "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM "
+        "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP "
+        "TTIN TTOU URG XCPU XFSZ VTALRM "
         "PROF WINCH POLL PWR SYS".split(),
         1,
     )
@@ -232,7 +234,8 @@ def parse_restart(text: str) -> RestartPolicy:
     name, colon, count = text.partition(":")
     if name not in ("", "no", "always", "unless-stopped", "on-failure"):
         raise OptionInvalid(
-            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or "
+            f"'unless-stopped'"
         )
     if colon and not re.match(r"\d+\Z", count):
         raise OptionInvalid("invalid restart policy format: maximum retry count must be an integer")
@@ -242,7 +245,8 @@ def parse_restart(text: str) -> RestartPolicy:
 
 
 def check_word(text: str, what: str) -> str:
-    """The text, when it can stand in a line of /etc/hosts, resolv.conf or the name server's list. Raises OptionInvalid."""
+    """The text, when it can stand in a line of /etc/hosts, resolv.conf or the name server's list. Raises
+    OptionInvalid."""
     if not text or any(c.isspace() or c == "," or not c.isprintable() for c in text):
         raise OptionInvalid(f"invalid {what} {text!r}: wanted a name without blanks, commas and controls")
     return text
@@ -283,7 +287,8 @@ def parse_tmpfs(text: str) -> tuple[str, tuple[str, ...]]:
     if wrong:
         raise OptionInvalid(
             f"invalid tmpfs option {wrong[0]!r}",
-            hint="known are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, mpol=, ro, exec, suid, dev and their opposites",
+            hint="known are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, mpol=, ro, exec, suid, dev "
+            "and their opposites",
         )
     return target, given
 
@@ -328,7 +333,8 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
                 value = _read(value).decode()
             except (OSError, ValueError) as error:
                 raise OptionInvalid(
-                    f"opening seccomp profile ({value}) failed: open {value}: {(error.strerror or '').lower() if isinstance(error, OSError) else error}"
+                    f"opening seccomp profile ({value}) failed: open {value}: "
+                    f"{(error.strerror or '').lower() if isinstance(error, OSError) else error}"
                 ) from error
         out.append(f"{key}={value}")
     return tuple(out)
@@ -344,7 +350,8 @@ def health(
     retries: int = 0,
     none: bool = False,
 ) -> dict[str, Any] | None:
-    """Docker's Healthcheck object from ``--health-*``, spans in nanoseconds; None when nothing was said. Raises OptionInvalid."""
+    """Docker's Healthcheck object from ``--health-*``, spans in nanoseconds; None when nothing was said. Raises
+    OptionInvalid."""
     spans = {
         "Interval": interval,
         "Timeout": timeout,

@@ -137,8 +137,8 @@ class Session:
         return found
 
     def expect(self, *kinds: int, silence: float | None = None) -> tuple[int, Any]:
-        """The next frame of one of these kinds; others stay for `frames`. Raises SupervisorLost, and TimeoutError after so
-        many seconds of silence."""
+        """The next frame of one of these kinds; others stay for `frames`. Raises SupervisorLost, and TimeoutError
+        after so many seconds of silence."""
         self._socket.settimeout(silence)
         passed: list[tuple[int, bytes]] = []
         for kind, body in self.frames():

@@ -195,7 +195,8 @@ def resources_of(limits: Limits) -> dict[str, Any]:
 def make_process(
     words: Sequence[str], config: ContainerConfig, merged: Mapping[str, Any], facts: Facts
 ) -> dict[str, Any]:
-    """The OCI `process` for `words`, with the container's user, environment and rights. Raises CapabilityInvalid, LimitInvalid."""
+    """The OCI `process` for `words`, with the container's user, environment and rights. Raises CapabilityInvalid,
+    LimitInvalid."""
     return rs.process(
         words,
         env=container_env(merged, facts),

@@ -91,7 +91,8 @@ class Volumes:
         options: Mapping[str, str] | None = None,
         anonymous: bool = False,
     ) -> tuple[Volume, bool]:
-        """The volume, and whether it is new. An existing one of that name is used. Raises VolumeInvalid, VolumeDiffers."""
+        """The volume, and whether it is new. An existing one of that name is used. Raises VolumeInvalid,
+        VolumeDiffers."""
         if driver not in ("", "local"):
             raise VolumeInvalid(
                 f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found',
@@ -103,7 +104,8 @@ class Volumes:
             )
         if name and not is_name(name):
             raise VolumeInvalid(
-                f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+                f'"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
                 "If you intended to pass a host directory, use absolute path"
             )
         unknown = set(options or {}) - {"type", "device", "o"}
@@ -159,7 +161,8 @@ class Volumes:
             os.close(fd)
 
     def mount(self, volume: Volume) -> Path:
-        """The directory to bind; a volume with `type`, `device`, `o` options is mounted there first. Raises MountFailed."""
+        """The directory to bind; a volume with `type`, `device`, `o` options is mounted there first. Raises
+        MountFailed."""
         from boxwright.snapshot import mount as mounting
         from boxwright.snapshot.snapshotter import Mount
 

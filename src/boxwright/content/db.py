@@ -75,8 +75,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _open_copy(path: Path) -> sqlite3.Connection:
-    """To read where SQLite cannot even open its log: on a read-only file system, on a full disk. A private copy, that ends
-    with its connection."""
+    """To read where SQLite cannot even open its log: on a read-only file system, on a full disk. A private copy, that
+    ends with its connection."""
     import shutil
     import tempfile
 

@@ -162,7 +162,8 @@ class LocalStore:
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Held by whoever publishes files and rows that belong together, or looks whether a file is here after it got
-        a lease on it: without, it may see one that the collector condemned before the lease and removes after the look."""
+        a lease on it: without, it may see one that the collector condemned before the lease and removes after the
+        look."""
         with self._locked(locks.STORE, shared=True):
             yield
 

@@ -1,8 +1,9 @@
 """Schemas as ladders: rung n, counted from 0, brings a database from version n to version n + 1.
 
-Databases of ours are in WAL mode. The version is SQLite's ``user_version``; 0 is an empty file. Whoever opens a database compares it, and calls `climb`
-when it is not the newest. All rungs that are missing are climbed in one transaction, after the database was copied to
-``<name>.v<version>`` beside it, so a failure or a crash at any moment leaves the old version whole.
+Databases of ours are in WAL mode. The version is SQLite's ``user_version``; 0 is an empty file. Whoever opens a
+database compares it, and calls `climb` when it is not the newest. All rungs that are missing are climbed in one
+transaction, after the database was copied to ``<name>.v<version>`` beside it, so a failure or a crash at any moment
+leaves the old version whole.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class SchemaForeign(Corrupt):
 
 def climb(connection: sqlite3.Connection, path: Path, rungs: Sequence[Rung]) -> None:
     """Bring the database at `path`, which `connection` has open in autocommit mode, to version ``len(rungs)``. Any
-    number of processes may do so at once. Raises SchemaNewer, SchemaForeign and sqlite3.Error; nothing was changed then."""
+    number of processes may do so at once. Raises SchemaNewer, SchemaForeign and sqlite3.Error; nothing was changed
+    then."""
     if _version(connection, path, len(rungs)) == len(rungs):
         return
     _to_wal(connection)
@@ -93,7 +95,8 @@ def _run(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """The last committed state, durably; read through a connection of its own, since the caller's is in a transaction."""
+    """The last committed state, durably; read through a connection of its own, since the caller's is in a
+    transaction."""
     part = target.with_name(f".{target.name}.part")  # one process at a time: the caller holds the write lock
     part.unlink(missing_ok=True)
     try:

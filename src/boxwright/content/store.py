@@ -119,7 +119,8 @@ class AttachedByTag(Protocol):
     """A place whose images lie side by side under tags: cosign's older scheme attaches by a tag made of the digest."""
 
     def first_tags(self) -> tuple[Sequence[str], bool]:
-        """As many tags as can be had at once, or at least those by which something is attached; whether these are all."""
+        """As many tags as can be had at once, or at least those by which something is attached; whether these are
+        all."""
         ...
 
     def beside(self, tag: str) -> str:

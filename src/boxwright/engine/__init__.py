@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Engine:
     """Everything that Boxwright does, on one root. Safe to share between threads; holds no lock while idle.
 
-    An argument of another kind than its method declares raises ArgumentInvalid; one text serves where several may stand.
-    `services` is what the verbs are made of; it may change between releases.
+    An argument of another kind than its method declares raises ArgumentInvalid; one text serves where several may
+    stand. `services` is what the verbs are made of; it may change between releases.
     """
 
     def __init__(self, root: str | Path | None = None, *, settings: Settings | None = None) -> None:
@@ -66,8 +66,8 @@ class Engine:
     def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
         """Run a command in a new container to its end; exit code and output. `options` are fields of
         `ContainerConfig`, or what the command line takes for them (``env={"A": "1"}``, ``mounts=["/a:/b"]``,
-        ``ports=["8080:80"]``); the container is removed unless ``auto_remove=False``. Raises ArgumentInvalid, NoSuchImage,
-        ExecutableMissing."""
+        ``ports=["8080:80"]``); the container is removed unless ``auto_remove=False``. Raises ArgumentInvalid,
+        NoSuchImage, ExecutableMissing."""
         from boxwright.container.foreground import run
         from boxwright.container.given import config
 

@@ -29,5 +29,6 @@ class BuildsAPI:
         return [item for item in self._services.maintenance.usage().cache if matches(item.entry)]
 
     def prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
-        """Forget build steps: those that no image contains, or all; `keep` bytes of the latest stay. Raises FilterInvalid."""
+        """Forget build steps: those that no image contains, or all; `keep` bytes of the latest stay. Raises
+        FilterInvalid."""
         return self._services.maintenance.builder_prune(everything=everything, filters=filters, keep=keep)

@@ -160,8 +160,8 @@ class ImagesAPI:
         """Bring an image, or every tag of a repository, ready to run. `platform` may name several, with commas.
 
         `resolved` hears what each name points at before anything is fetched, and whether it did so here before. What
-        a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused, UnknownToRegistry,
-        PlatformMissing, Corrupt, Unavailable.
+        a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused,
+        UnknownToRegistry, PlatformMissing, Corrupt, Unavailable.
         """
         return self._services.transfers.pull(
             name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved

@@ -86,7 +86,8 @@ class RegistryAPI:
         note: Callable[[str], None] | None = None,
     ) -> Descriptor:
         """Move an image between any two places (transfer.places; a plain name is a registry's), all platforms unless
-        `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends raise."""
+        `platform` names some, with its signatures. `note` hears when not all are there. Raises what the two ends
+        raise."""
         return self._services.transfers.copy(
             source,
             target,
@@ -123,7 +124,8 @@ class RegistryAPI:
     def imagetools_inspect(
         self, name: str
     ) -> tuple[Reference, Descriptor, Manifest | Index, dict[Digest, Platform | None]]:
-        """What a name is: reference, descriptor, content, and the platform of each image. Raises what registries raise."""
+        """What a name is: reference, descriptor, content, and the platform of each image. Raises what registries
+        raise."""
         from boxwright.transfer.manifest_lists import inspect
 
         return inspect(self._services.registry, name)

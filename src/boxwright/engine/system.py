@@ -63,9 +63,9 @@ class SystemAPI:
         filters: Filters | None = None,
         done: Callable[[str, Pruned], object] | None = None,
     ) -> Pruned:
-        """Remove stopped containers, unused networks, with `volumes` anonymous volumes, unnamed images and build cache, in
-        this order; with `everything` all unused images and all cache. `done` hears each kind ('Containers', …) as it is
-        done. Filters: until, label, label!. Raises FilterInvalid."""
+        """Remove stopped containers, unused networks, with `volumes` anonymous volumes, unnamed images and build
+        cache, in this order; with `everything` all unused images and all cache. `done` hears each kind ('Containers',
+        …) as it is done. Filters: until, label, label!. Raises FilterInvalid."""
         from boxwright.image.filters import PRUNE_FILTERS, check_names
         from boxwright.image.maintain import Pruned
 
@@ -100,8 +100,8 @@ class SystemAPI:
     def reset(self) -> None:
         """Remove everything under the root: containers (also running ones), networks, mounts, images, volumes, cache.
 
-        Only what the store made is removed; the root itself goes when nothing else is in it. Works on any store, also on
-        one whose database is damaged or newer. Raises DoesNotEnd, StillMounted.
+        Only what the store made is removed; the root itself goes when nothing else is in it. Works on any store, also
+        on one whose database is damaged or newer. Raises DoesNotEnd, StillMounted.
         """
         from boxwright.image.reset import remove_root
 

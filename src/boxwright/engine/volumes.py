@@ -44,7 +44,8 @@ class VolumesAPI:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Volume:
-        """A volume, anonymous without a name; one of that name that is there already. Raises VolumeInvalid, VolumeDiffers."""
+        """A volume, anonymous without a name; one of that name that is there already. Raises VolumeInvalid,
+        VolumeDiffers."""
         volume, _ = self._services.containers.volumes.create(
             name, driver=driver, labels=labels, options=options, anonymous=not name
         )
@@ -63,5 +64,6 @@ class VolumesAPI:
         self._services.containers.volumes.remove(volume, self.users().get(volume, ()))
 
     def prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
-        """Remove anonymous volumes that no container has, or named ones too. Filters: label, label!. Raises FilterInvalid."""
+        """Remove anonymous volumes that no container has, or named ones too. Filters: label, label!. Raises
+        FilterInvalid."""
         return self._services.containers.catalog.prune_volumes(filters or {}, everything=everything)

@@ -102,7 +102,8 @@ class BuildCache:
                 "DELETE FROM steps WHERE key = ?", [(entry.key,) for entry in gone if entry.path is None]
             )
             sql.execute(
-                "DELETE FROM steps WHERE kind = 'alias' AND (name, layers) NOT IN (SELECT name, layers FROM steps WHERE kind != 'alias')"
+                "DELETE FROM steps WHERE kind = 'alias' AND (name, layers) NOT IN (SELECT name, layers "
+                "FROM steps WHERE kind != 'alias')"
             )
         return gone
 
@@ -127,8 +128,8 @@ class BuildCache:
 
 
 def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:
-    """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), id, type, inuse, shared,
-    private, description (a part of it). Values of one are alternatives. Raises FilterInvalid."""
+    """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), id, type, inuse,
+    shared, private, description (a part of it). Values of one are alternatives. Raises FilterInvalid."""
     check_names(filters, _FILTERS)
     end = min(
         (moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None

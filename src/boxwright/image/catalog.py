@@ -131,7 +131,8 @@ class Catalog:
         """Of every image, newest first: target, image ID, parent, created, bytes, labels, platform."""
         with self.db.read() as sql:
             return sql.execute(
-                "SELECT target, image_id, parent, created, bytes, labels, platform FROM images ORDER BY created DESC, added DESC"
+                "SELECT target, image_id, parent, created, bytes, labels, platform FROM images ORDER BY "
+                "created DESC, added DESC"
             ).fetchall()
 
     def names_by_target(self) -> dict[str, list[str]]:
@@ -182,8 +183,8 @@ class Catalog:
         return next((r for r in rows if any(split(n)[0] == reference.name for n in r.names)), None)
 
     def resolve(self, text: str, *, digits: int = 1) -> ImageRow:
-        """The image with this name, digest, ID or unambiguous ID prefix; names win over IDs, as in Docker. A text of less
-        than `digits` is a name.
+        """The image with this name, digest, ID or unambiguous ID prefix; names win over IDs, as in Docker. A text of
+        less than `digits` is a name.
 
         Raises NoSuchImage, AmbiguousId, ReferenceInvalid.
         """

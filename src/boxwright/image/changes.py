@@ -74,7 +74,8 @@ def _words(text: str, config: Mapping[str, Any]) -> list[str]:
                 end += 2 if char == '"' and text[end] == "\\" else 1
             if end >= len(text):
                 raise ChangeInvalid(
-                    f"unexpected end of statement while looking for matching {'double' if char == chr(34) else 'single'}-quote: {text!r}"
+                    f"unexpected end of statement while looking for matching "
+                    f"{'double' if char == chr(34) else 'single'}-quote: {text!r}"
                 )
             inner = text[at + 1 : end]
             current = (current or "") + (inner if char == "'" else _expand(inner, config))

@@ -73,7 +73,8 @@ def _known_layers(images: ImageStore, lease: Lease) -> Callable[[DiffID], int | 
 def open_members(
     source: Path | BinaryIO, images: ImageStore, lease: Lease
 ) -> TarMembers | DirMembers | Spool:
-    """What to read an archive from: a file in place, a directory, or a stream that is spooled. Raises ArchiveInvalid."""
+    """What to read an archive from: a file in place, a directory, or a stream that is spooled. Raises
+    ArchiveInvalid."""
     if not isinstance(source, Path):
         return Spool(open_decompressed(source), images, lease)
     try:
@@ -114,7 +115,8 @@ def _load(
 
 
 def _known(images: ImageStore, image: ArchivedImage) -> ImageRow | None:
-    """An image of docker's form has no manifest of its own: when its config is here, under any, it is the same image."""
+    """An image of docker's form has no manifest of its own: when its config is here, under any, it is the same
+    image."""
     if not image.config or images.store.size(image.desc.digest) is not None:
         return None
     for row in images.same_image(image.config):

@@ -69,7 +69,8 @@ class Remover:
                     self._untag(names, lines)
                 elif not force:
                     raise ImageInUse(
-                        f"conflict: unable to delete {row.image_id[7:19]} (must be forced) - image is referenced in multiple repositories",
+                        f"conflict: unable to delete {row.image_id[7:19]} (must be forced) - image is "
+                        f"referenced in multiple repositories",
                         hint="remove its names one by one, or use --force",
                     )
             self._delete(row.image_id, lines, force=force, prune=prune, quiet=bool(name))
@@ -121,7 +122,8 @@ class Remover:
         names = self._names(row.image_id)
         if not force and _single(names) and (use := self._user(row.image_id)):
             raise ImageInUse(
-                f'conflict: unable to remove repository reference "{text}" (must force) - container {use.container[:12]} '
+                f'conflict: unable to remove repository reference "{text}" (must force) - container '
+                f"{use.container[:12]} "
                 f"is using its referenced image {row.image_id[7:19]}",
                 hint=f"boxwright rm {use.container[:12]}",
             )
@@ -150,7 +152,8 @@ class Remover:
         short = image_id[7:19]
         if use := self._user(image_id, running=True):
             raise ImageInUse(
-                f"conflict: unable to delete {short} (cannot be forced) - image is being used by running container {use.container[:12]}",
+                f"conflict: unable to delete {short} (cannot be forced) - image is being used by running "
+                f"container {use.container[:12]}",
                 hint=f"boxwright rm -f {use.container[:12]}",
             )
         if force:
@@ -161,7 +164,8 @@ class Remover:
             )
         if use := self._user(image_id, running=False):
             raise ImageInUse(
-                f"conflict: unable to delete {short} (must be forced) - image is being used by stopped container {use.container[:12]}",
+                f"conflict: unable to delete {short} (must be forced) - image is being used by stopped "
+                f"container {use.container[:12]}",
                 hint=f"boxwright rm {use.container[:12]}",
             )
 

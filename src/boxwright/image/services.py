@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """Each is made on first use, so that a command loads and opens only what it needs. Safe to share between threads."""
+    """Each is made on first use, so that a command loads and opens only what it needs. Safe to share between
+    threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

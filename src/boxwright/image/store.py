@@ -130,8 +130,10 @@ class ImageStore(Catalog):
             # Told again, an image keeps its age, and its parent unless a new one is named.
             sql.execute(
                 f"INSERT INTO images ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (target) DO UPDATE SET "
-                "image_id=excluded.image_id, manifest=excluded.manifest, platform=excluded.platform, bytes=excluded.bytes, "
-                "parent=CASE WHEN excluded.parent='' THEN parent ELSE excluded.parent END, last_used=excluded.last_used",
+                "image_id=excluded.image_id, manifest=excluded.manifest, platform=excluded.platform, "
+                "bytes=excluded.bytes, "
+                "parent=CASE WHEN excluded.parent='' THEN parent ELSE excluded.parent END, "
+                "last_used=excluded.last_used",
                 values,
             )
             self._expose(manifest, config)
@@ -155,7 +157,8 @@ class ImageStore(Catalog):
     # --- names ---------------------------------------------------------------------------------
 
     def tag(self, source: str, name: str) -> ImageRow:
-        """Point `name` at the image `source`; what it pointed at before keeps its row. Raises NoSuchImage, ReferenceInvalid."""
+        """Point `name` at the image `source`; what it pointed at before keeps its row. Raises NoSuchImage,
+        ReferenceInvalid."""
         normal = self.checked(name)
         with self.store.committing(), self.db.write():
             row = self.resolve(source)
@@ -170,7 +173,8 @@ class ImageStore(Catalog):
         def named() -> Iterable[Descriptor]:
             with self.db.read() as sql:
                 found = sql.execute(
-                    "SELECT names.name, media_type, names.target, size FROM names JOIN images ON images.target = names.target ORDER BY names.name"
+                    "SELECT names.name, media_type, names.target, size FROM names JOIN images ON "
+                    "images.target = names.target ORDER BY names.name"
                 ).fetchall()
             tagged = {target for name, _, target, _ in found if "@" not in name}
             for name, media_type, target, size in found:
@@ -200,7 +204,8 @@ class ImageStore(Catalog):
     def _point(self, name: str, target: str) -> None:
         with self.db.write() as sql:
             sql.execute(
-                "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET target=excluded.target, updated=excluded.updated",
+                "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "target=excluded.target, updated=excluded.updated",
                 (name, target, time.time()),
             )
 
@@ -241,7 +246,8 @@ class ImageStore(Catalog):
         check_shape(config)
         if wanted is not None and wanted.rank(config.platform) is None:
             raise PlatformAbsent(
-                f"image with reference {text or row.image_id} was found but its platform ({config.platform}) does not match the specified platform ({wanted})",
+                f"image with reference {text or row.image_id} was found but its platform "
+                f"({config.platform}) does not match the specified platform ({wanted})",
                 hint=f"boxwright pull --platform {wanted} {text}".rstrip(),
             )
         return ResolvedImage(
@@ -301,7 +307,8 @@ class ImageStore(Catalog):
         return here[position or 0][1]
 
     def config_of(self, manifest: Manifest) -> ImageConfig:
-        """The stored config of a manifest, as this host takes it. Raises NotAnImage, BlobMissing, ConfigContradiction."""
+        """The stored config of a manifest, as this host takes it. Raises NotAnImage, BlobMissing,
+        ConfigContradiction."""
         if not is_image(manifest):
             odd = next((d.media_type for d in manifest.layers if not mt.is_layer(d.media_type)), "")
             what = f"its config is {manifest.config.media_type!r}"

@@ -163,7 +163,8 @@ class LocalTarget:
             self._take_blob(desc, body)
 
     def tag(self, name: str, desc: Descriptor) -> None:
-        """Register the image under the name ('' = without one). A digest in the name wins over its tag, as in Docker."""
+        """Register the image under the name ('' = without one). A digest in the name wins over its tag, as in
+        Docker."""
         if name.startswith(BESIDE):
             tag = name.removeprefix(BESIDE)
             algorithm, _, rest = tag.partition("-")
@@ -253,7 +254,8 @@ class LocalTarget:
         """What a layer blob inflates to, when that is known."""
         with self._images.db.read() as sql:
             row: tuple[str] | None = sql.execute(
-                "SELECT diff_id FROM layer_blobs WHERE digest = ?1 UNION ALL SELECT diff_id FROM layers WHERE diff_id = ?1 LIMIT 1",
+                "SELECT diff_id FROM layer_blobs WHERE digest = ?1 UNION ALL SELECT diff_id FROM layers "
+                "WHERE diff_id = ?1 LIMIT 1",
                 (str(desc.digest),),
             ).fetchone()
         return DiffID.parse(row[0]) if row else None

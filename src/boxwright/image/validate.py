@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One claim that does not hold. `kind` is blob, layer, index, image, name or step; `state` what became of it:
-    '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy). What is `gone` has
-    no bytes that could be kept."""
+    '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy). What is
+    `gone` has no bytes that could be kept."""
 
     kind: str
     what: str
@@ -85,7 +85,10 @@ def _index_differs(layer: Layer) -> str:
     with open(os.memfd_create("index"), "w+b") as fresh:
         summary = _make_index(layer, fresh.fileno())
         if (summary.bytes, summary.entries) != (layer.bytes, layer.entries):
-            return f"the tar has {summary.entries} entries of {summary.bytes} bytes, its record says {layer.entries} of {layer.bytes}"
+            return (
+                f"the tar has {summary.entries} entries of {summary.bytes} bytes, its record says "
+                f"{layer.entries} of {layer.bytes}"
+            )
         fresh.seek(0)
         try:
             with open(layer.index_path, "rb") as stored:
@@ -168,7 +171,8 @@ class Checker:
         return replace(problem, state="kept")
 
     def _forms(self, layer: Layer) -> list[Descriptor]:
-        """The blobs that the layer can be made of again: compressed ones, and its tar where other tools were shown it."""
+        """The blobs that the layer can be made of again: compressed ones, and its tar where other tools were shown
+        it."""
         plain = Descriptor(mt.OCI_LAYER, layer.diff_id, layer.tar_size)
         known = [desc for desc, _ in self._images.layers.blobs(layer.diff_id)]
         return known if self._exposed(layer.diff_id) else [plain, *known]

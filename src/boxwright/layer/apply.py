@@ -43,7 +43,8 @@ def unpack(
     With `overlay` the directory becomes an overlay lower: whiteouts are character devices 0/0, opaque directories
     have the xattr (`user.overlay.opaque` with `userxattr`, by default unless `as_root`). Without it the layer is
     applied to what the directory holds: whiteouts remove, other things replace. Unless `as_root`, owners are not
-    set and devices are left out; so are devices that even root may not make (in a user namespace). Raises LayerMissing, DiskFull, TooDeep."""
+    set and devices are left out; so are devices that even root may not make (in a user namespace). Raises
+    LayerMissing, DiskFull, TooDeep."""
     fd = os.open(".", _DIR_FLAGS, dir_fd=target) if isinstance(target, int) else os.open(target, _DIR_FLAGS)
     try:
         source = open_source(layer)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class _Tee(io.RawIOBase):
-    """Gives what the ingest has already, then what arrives, which it stores and hashes on the way as long as `storing`."""
+    """Gives what the ingest has already, then what arrives, which it stores and hashes on the way as long as
+    `storing`."""
 
     def __init__(self, body: BinaryIO, ingest: Ingest, kept: BinaryIO | None, desc: Descriptor) -> None:
         self._body = body
@@ -62,8 +63,8 @@ class _Tee(io.RawIOBase):
 def ingest_tar(
     layers: LayerStore, tar: BinaryIO, *, expected: Digest | None = None, anew: bool = False
 ) -> Layer:
-    """Store a layer that exists elsewhere from its tar, in any compression, byte for byte; `anew` puts it in the place of
-    damaged files. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
+    """Store a layer that exists elsewhere from its tar, in any compression, byte for byte; `anew` puts it in the
+    place of damaged files. Raises TarInvalid, LayerMismatch, Corrupt, DiskFull."""
     with LayerWriter(layers, algorithm=expected.algorithm if expected else "sha256") as writer:
         writer.pump(open_decompressed(tar))
         return writer.commit(expected, anew=anew)

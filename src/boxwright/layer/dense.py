@@ -9,8 +9,8 @@ from boxwright.layer.writer import LayerWriter
 
 
 def write_out(archive: LayerWriter, into: LayerWriter) -> None:
-    """Write what `archive` took to `into`, each file whole. What stands before a sparse entry and speaks of it (extended
-    headers) is replaced with it; holes stay holes on the disk. Raises TarInvalid, DiskFull."""
+    """Write what `archive` took to `into`, each file whole. What stands before a sparse entry and speaks of it
+    (extended headers) is replaced with it; holes stay holes on the disk. Raises TarInvalid, DiskFull."""
     _Rewriting(archive, into).run()
 
 

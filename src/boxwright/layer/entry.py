@@ -1,7 +1,8 @@
 """A file's attributes: the same names, units and meanings in every shape that a file has between a disk and a layer.
 
-There is no one class for them: a context's node reads its extended attributes when they are asked for, a view's node knows
-in which layers it lies, an index keeps numbers in arrays. docs/architecture.md, "Central types", has what one would cost.
+There is no one class for them: a context's node reads its extended attributes when they are asked for, a view's node
+knows in which layers it lies, an index keeps numbers in arrays. docs/architecture.md, "Central types", has what one
+would cost.
 """
 
 from __future__ import annotations

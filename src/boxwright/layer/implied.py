@@ -1,8 +1,8 @@
 """Directories that tars only imply, where overlayfs would show them with the wrong attributes.
 
 An archive with ``tmp/file`` and no ``tmp/`` (`crane append`, Bazel, ko, jib make such) says nothing about /tmp. In an
-index that directory is 0755 root:root of 1970, and overlayfs takes the uppermost layer's word: /tmp would lose its 1777.
-The cure is one more lower directory on top of the stack that holds those directories alone, as they should be.
+index that directory is 0755 root:root of 1970, and overlayfs takes the uppermost layer's word: /tmp would lose its
+1777. The cure is one more lower directory on top of the stack that holds those directories alone, as they should be.
 """
 
 from __future__ import annotations

@@ -378,7 +378,8 @@ def _check_signed(block: bytes, wanted: int) -> None:
 
 
 def _mistaken_prefix(field: bytes) -> bytes:
-    """GNU headers have times where ustar has a prefix; Go before 1.8 wrote a prefix there all the same. b'' for times."""
+    """GNU headers have times where ustar has a prefix; Go before 1.8 wrote a prefix there all the same. b'' for
+    times."""
     try:
         for time in (field[:12], field[12:24]):
             if time[0]:

@@ -182,8 +182,8 @@ class LayerWriter:
     # --- the end -----------------------------------------------------------------------------------
 
     def commit(self, expected: Digest | None = None, *, anew: bool = False) -> Layer:
-        """Index, sync, publish; an equal layer that exists is used instead, or replaced with `anew`. Raises LayerMismatch,
-        TarInvalid, DiskFull."""
+        """Index, sync, publish; an equal layer that exists is used instead, or replaced with `anew`. Raises
+        LayerMismatch, TarInvalid, DiskFull."""
         self._flush()
         if self._scanning:
             self._scanner.finish()

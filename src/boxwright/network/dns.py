@@ -4,8 +4,9 @@
     DIRECTORY/aardvark.pid         the server, told by SIGHUP to read again; it ends by itself when no network is left
     DIRECTORY.internal/…           the same for internal networks, whose server knows no other server to ask
 
-Aardvark-dns asks no others for a network whose file ends in %int, but from version 1.11 on only (containers/aardvark-dns
-#447); the server of internal networks therefore sees an empty resolv.conf. Imported by the supervisor: C modules only.
+Aardvark-dns asks no others for a network whose file ends in %int, but from version 1.11 on only
+(containers/aardvark-dns #447); the server of internal networks therefore sees an empty resolv.conf. Imported by the
+supervisor: C modules only.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def _add(directory: str, name: str, container: str, endpoint: Endpoint) -> None:
 
 
 def unregister(directory: str, container: str, networks: Iterable[str]) -> None:
-    """Forget a container's names on networks, which are given by their ids; idempotent. `directory` is the name server's.
-    Raises OSError, Unfit."""
+    """Forget a container's names on networks, which are given by their ids; idempotent. `directory` is the name
+    server's. Raises OSError, Unfit."""
     container = identity(container)
     networks = [identity(network) for network in networks]
     for place, ending in ((directory, ""), (directory + _ASIDE, _INTERNAL)):

@@ -1,4 +1,5 @@
-"""The texts of /etc/hosts, /etc/hostname and /etc/resolv.conf as Docker writes them (libnetwork etchosts, resolvconf). Pure."""
+"""The texts of /etc/hosts, /etc/hostname and /etc/resolv.conf as Docker writes them (libnetwork etchosts,
+resolvconf). Pure."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ _ATTEMPTS = 3  # listing and loading are two steps, and another process may come
 
 
 def open_network(network: Plumbing) -> None:
-    """Separate a bridge from every other and, unless it is internal, lead it into the world. Idempotent. Raises OSError."""
+    """Separate a bridge from every other and, unless it is internal, lead it into the world. Idempotent. Raises
+    OSError."""
     tag = _network_tag(network.id)
     script = _network_rules(network)
     known = (_counts([tag], _OF_NETWORKS) or {}).get(tag)
@@ -158,7 +159,8 @@ def _port_rules(ports: Iterable[Forward], container: str) -> Script:
 
 
 def _outgoing() -> list[str]:
-    """The shared chain, made anew: everywhere but to the bridges of others; the way out of the host is no such bridge."""
+    """The shared chain, made anew: everywhere but to the bridges of others; the way out of the host is no such
+    bridge."""
     rules = [f"-A {_CHAIN} -o {name} -j RETURN" for name in _OTHERS]
     try:
         with open("/proc/net/route") as routes:

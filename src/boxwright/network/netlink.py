@@ -44,7 +44,8 @@ def _packed(address: str) -> bytes:
 
 
 class Link:
-    """One interface: `kind` is bridge, veth, … ('' for hardware), `mac` its address as text, `master` its bridge's index or 0."""
+    """One interface: `kind` is bridge, veth, … ('' for hardware), `mac` its address as text, `master` its bridge's
+    index or 0."""
 
     __slots__ = ("index", "kind", "mac", "master", "name", "up")
 

@@ -286,7 +286,8 @@ class Networks:
         )
 
     def remove(self, text: str) -> Network:
-        """Raises NoSuchNetwork, BuiltIn, NetworkInUse (while a container is connected and runs: the caller's knowledge)."""
+        """Raises NoSuchNetwork, BuiltIn, NetworkInUse (while a container is connected and runs: the caller's
+        knowledge)."""
         network = self.get(text)
         if network.name in BUILT_IN:
             raise BuiltIn(f"{network.name} is a pre-defined network and cannot be removed")
@@ -478,7 +479,8 @@ def _host_networks() -> list[ipaddress.IPv4Network]:
 
 
 def default_mtu() -> int:
-    """That of the interface of the default route: larger packets would have to be refused on their way out. 0 = unknown."""
+    """That of the interface of the default route: larger packets would have to be refused on their way out. 0 =
+    unknown."""
     try:
         with open("/proc/net/route") as routes:
             for line in routes:

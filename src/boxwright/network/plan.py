@@ -1,4 +1,5 @@
-"""What a container's supervisor has to build of a network: said by `container.launch` and RUN steps, read by `namespace`.
+"""What a container's supervisor has to build of a network: said by `container.launch` and RUN steps, read by
+`namespace`.
 
 Values, not text: they cross a socket as `plain` tuples, in the order of their fields. Imported by the supervisor: C
 modules only.
@@ -39,8 +40,8 @@ def optional(make: Callable[[Any], _Value]) -> Callable[[Any], _Value | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A published port: what arrives at `host_ip` ('' = every IPv4 address of the host) and `host_port` is for `port` of
-    the container's `address`, behind `bridge`."""
+    """A published port: what arrives at `host_ip` ('' = every IPv4 address of the host) and `host_port` is for `port`
+    of the container's `address`, behind `bridge`."""
 
     protocol: str
     host_ip: str

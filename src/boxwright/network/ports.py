@@ -45,8 +45,8 @@ def reserve(protocol: str, address: str, port: int) -> socket.socket:
 
 
 def publishable(protocol: str, address: str, port: int) -> tuple[int, list[str], socket.socket | None]:
-    """The host port (0 = any free one), the addresses to publish it at, and a socket that holds it meanwhile. No address
-    is all of the host's: '' for IPv4, and '::' where there is IPv6. Raises PortTaken, NoRelay."""
+    """The host port (0 = any free one), the addresses to publish it at, and a socket that holds it meanwhile. No
+    address is all of the host's: '' for IPv4, and '::' where there is IPv6. Raises PortTaken, NoRelay."""
     if ":" in address and protocol == "sctp":
         raise NoRelay("sctp ports cannot be published at IPv6 addresses: containers have IPv4 only")
     for last in (*[False] * 15, True):

@@ -30,8 +30,8 @@ class MountPointInvalid(Invalid):
 
 
 class MountPoints:
-    """The mount points of one tree. `prepare` before the runtime starts, `clean` when it has ended and the tree is still
-    mounted, `prune` on what was written once it is not."""
+    """The mount points of one tree. `prepare` before the runtime starts, `clean` when it has ended and the tree is
+    still mounted, `prune` on what was written once it is not."""
 
     def __init__(self) -> None:
         self._made: list[tuple[str, bool]] = []  # path, whether a directory; parents first
@@ -42,8 +42,8 @@ class MountPoints:
         mounts: Sequence[dict[str, Any]],
         announce: Callable[[list[str]], None] | None = None,
     ) -> None:
-        """Make what is missing, and replace each destination by where it really is. `announce` is told before what will be
-        made (absolute paths). Raises MountPointInvalid."""
+        """Make what is missing, and replace each destination by where it really is. `announce` is told before what
+        will be made (absolute paths). Raises MountPointInvalid."""
         with Root.at(rootfs) as root:
             places: list[tuple[str, str, bool]] = []  # as asked for, where that is, whether a directory
             covered: list[str] = []

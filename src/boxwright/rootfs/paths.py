@@ -72,7 +72,8 @@ def walk(cursor: Cursor, path: str, *, follow_last: bool = True, most: int = MOS
 
 
 class Names:
-    """The cursor of a tree that is asked by whole paths, relative to its top; what is absent is kept as it is written."""
+    """The cursor of a tree that is asked by whole paths, relative to its top; what is absent is kept as it is
+    written."""
 
     def __init__(self, link: Callable[[str], str | None]) -> None:
         self._link = link

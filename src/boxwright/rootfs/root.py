@@ -35,7 +35,8 @@ class UnsafePath(Invalid):
 
 
 class Root:
-    """Owns the descriptor `fd` of the tree's top directory. Paths may be absolute or relative: both start at the top."""
+    """Owns the descriptor `fd` of the tree's top directory. Paths may be absolute or relative: both start at the
+    top."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

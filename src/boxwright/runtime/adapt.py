@@ -31,8 +31,9 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _readonly_as_mounts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Read-only directories of /proc as mounts of their own. They are the same for every process, or go by the namespaces
-    of the process that looks; what they lie on (a file, a path that the user mounted over) stays in the list."""
+    """Read-only directories of /proc as mounts of their own. They are the same for every process, or go by the
+    namespaces of the process that looks; what they lie on (a file, a path that the user mounted over) stays in the
+    list."""
     linux = dict(config["linux"])
     taken = {mount["destination"] for mount in config["mounts"]}
     paths = [

@@ -1,6 +1,6 @@
-"""What a runtime says in a program's place when the program cannot be run after all: its interpreter is missing, or it is
-in no format that the kernel runs. Docker's users see one line, `exec PATH: REASON`, in the output and in `logs`; runc
-writes it, crun writes a line of JSON there. Imported by the supervisor: C modules only."""
+"""What a runtime says in a program's place when the program cannot be run after all: its interpreter is missing, or
+it is in no format that the kernel runs. Docker's users see one line, `exec PATH: REASON`, in the output and in
+`logs`; runc writes it, crun writes a line of JSON there. Imported by the supervisor: C modules only."""
 
 from __future__ import annotations
 

@@ -315,8 +315,9 @@ class FirstWords:
         return data
 
     def settle(self, *, over: bool = False) -> bytes:
-        """The process said something on stdout, or a moment has passed, or stderr has ended (`over`): what was held back,
-        without the runtime's complaint. What reads like a complaint waits for the end: on a busy machine the log comes late."""
+        """The process said something on stdout, or a moment has passed, or stderr has ended (`over`): what was held
+        back, without the runtime's complaint. What reads like a complaint waits for the end: on a busy machine the
+        log comes late."""
         if not self.waiting:  # a slow start says nothing for more than a moment: its complaint is yet to come
             return b""
         if _CRUN.match(self._held.decode(errors="replace")):
@@ -332,7 +333,8 @@ class FirstWords:
 
 
 def hiding(path: str) -> list[str]:
-    """Words that run the command after them, and `path`, where nothing is mounted at that path. Raises ProgramMissing."""
+    """Words that run the command after them, and `path`, where nothing is mounted at that path. Raises
+    ProgramMissing."""
     # Only the mount above it becomes private: what the container's volumes pass on to the host, they still do.
     script = 'p=$0; mount --make-private "${p%/*}" && umount -l "$p" && exec "$@"'
     return [find_program("unshare"), "--mount", "--propagation", "unchanged", "/bin/sh", "-c", script]
@@ -393,7 +395,8 @@ def last_error(log: bytes) -> str:
 
 
 def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
-    """Make a typed error of what runc or crun said about starting `program` (there are no codes, only these sentences)."""
+    """Make a typed error of what runc or crun said about starting `program` (there are no codes, only these
+    sentences)."""
     message = _as_runc(message, program)
     lower = message.lower()
     if lower in ("exec: no such file or directory", "exec: exec format error"):  # crun's, of an `exec`

@@ -79,7 +79,8 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
 
 
 def _hybrid() -> list[str]:
-    """Where the second hierarchy of a host with hybrid cgroups is mounted: crun before 1.9 works without a sight of it."""
+    """Where the second hierarchy of a host with hybrid cgroups is mounted: crun before 1.9 works without a sight of
+    it."""
     unified = "/sys/fs/cgroup/unified"
     return [unified] if os.geteuid() == 0 and os.path.ismount(unified) else []
 

@@ -316,8 +316,8 @@ def become_subreaper() -> None:
 
 
 def reap_orphans() -> None:
-    """For a subreaper that is about to end: take note of descendants that ended. A zombie of a container's PID namespace
-    would keep the container from ending for as long as whoever inherits it does not reap."""
+    """For a subreaper that is about to end: take note of descendants that ended. A zombie of a container's PID
+    namespace would keep the container from ending for as long as whoever inherits it does not reap."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

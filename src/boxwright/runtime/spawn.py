@@ -27,7 +27,8 @@ _MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
 
 
 def locate(name: str, path: str = USUAL_PATH) -> str:
-    """The program of this name in the directories of `path`; '' when there is none. A name with a slash stands for itself."""
+    """The program of this name in the directories of `path`; '' when there is none. A name with a slash stands for
+    itself."""
     for candidate in [name] if "/" in name else [f"{d}/{name}" for d in path.split(":") if d]:
         if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             return candidate

@@ -169,7 +169,8 @@ def parse_detach_keys(text: str) -> bytes:
         else:
             raise DetachKeysInvalid(
                 f"invalid detach keys {text!r}: {key!r} is no key",
-                hint="use letters and ctrl-a … ctrl-z, ctrl-@ ctrl-[ ctrl-\\ ctrl-] ctrl-^ ctrl-_, DEL, separated by commas",
+                hint="use letters and ctrl-a … ctrl-z, ctrl-@ ctrl-[ ctrl-\\ ctrl-] ctrl-^ ctrl-_, DEL, "
+                "separated by commas",
             )
     return bytes(out)
 

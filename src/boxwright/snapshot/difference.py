@@ -31,8 +31,8 @@ def write_layer(
     layers: LayerStore, upper: Path | int, *, owned: bool = False, omit: Collection[str] = ()
 ) -> Layer:
     """Write an upper directory, which may be in use, out as a tar-backed layer; `owned`: what is this user's belongs
-    to root in the layer (a tree that was made without privilege). Empty files, links and directories at the paths of `omit`
-    (absolute, as `Change.path`) are left out. Raises Invalid, DiskFull."""
+    to root in the layer (a tree that was made without privilege). Empty files, links and directories at the paths of
+    `omit` (absolute, as `Change.path`) are left out. Raises Invalid, DiskFull."""
     from boxwright.layer.walk import write_tree
     from boxwright.layer.write import TarBuilder
 

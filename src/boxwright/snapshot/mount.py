@@ -117,8 +117,8 @@ def find_overlay(upper: Path) -> Path | None:
 
 
 def mounted_below(top: Path) -> list[Path]:
-    """Mount points below a directory, in the order in which they were mounted. They are told by the mount table, so that
-    one with the device of its surroundings counts, and nothing is looked at."""
+    """Mount points below a directory, in the order in which they were mounted. They are told by the mount table, so
+    that one with the device of its surroundings counts, and nothing is looked at."""
     with open("/proc/self/mounts", "rb") as table:
         places = [_unescaped(line.split()[1]) for line in table]
     return [place for place in places if top in place.parents]

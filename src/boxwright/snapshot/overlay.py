@@ -124,7 +124,8 @@ class OverlaySnapshots(ABC):
         return Mount("overlay", "overlay", (*options, *_OPTIONS, *(["userxattr"] if self._userxattr else [])))
 
     def _attributes(self, workspace: Workspace) -> list[Path]:
-        """A directory that gives directories, which a tar only implies, the attributes of the layers below; mostly none."""
+        """A directory that gives directories, which a tar only implies, the attributes of the layers below; mostly
+        none."""
         if len(workspace.layers) < 2:
             return []
         from boxwright.layer.implied import misshown, write_attributes

@@ -4,7 +4,7 @@ A snapshot is a tree made of a stack of layers, with a writable top (`prepare`) 
 under a key in ROOT/work/<key>/ until it is committed or discarded; its owner is a lease ('workspace') or a
 container row of that key. The snapshotter knows nothing of images or registries.
 
-Life cycle:  prepare -> (mount, write, unmount)* -> [seal] -> commit | discard       view -> (mount, unmount)* -> discard
+Life cycle: prepare -> (mount, write, unmount)* -> [seal] -> commit | discard       view -> (mount, unmount)* -> discard
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class IdMap:
-    """Through what a user namespace sees mounts: a descriptor of it, and who its root (user and group) is on the host."""
+    """Through what a user namespace sees mounts: a descriptor of it, and who its root (user and group) is on the
+    host."""
 
     namespace: int
     root: int
@@ -74,9 +75,9 @@ class Snapshotter(Protocol):
         mounts. Idempotent; the mount is in the mount table of the calling process's namespace."""
 
     def mount_mapped(self, key: str, users: IdMap) -> Path:
-        """Like `mount`, for processes in a user namespace: what root owns in the layers, the namespace's root owns here,
-        and what it writes root owns in the layer. The calling process cannot make anything in this tree. Ends another
-        mount of the key. Raises MountFailed, MountUnsupported."""
+        """Like `mount`, for processes in a user namespace: what root owns in the layers, the namespace's root owns
+        here, and what it writes root owns in the layer. The calling process cannot make anything in this tree. Ends
+        another mount of the key. Raises MountFailed, MountUnsupported."""
 
     def unmount(self, key: str) -> None:
         """Undo `mount` and `mount_mapped`; idempotent."""

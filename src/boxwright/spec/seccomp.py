@@ -55,7 +55,8 @@ def parse_profile(text: str | bytes) -> dict[str, Any]:
         raise ProfileInvalid("the seccomp profile must be a JSON object with a list 'syscalls'")
     if value.get("architectures") and value.get("archMap"):
         raise ProfileInvalid(
-            "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'"
+            "both 'architectures' and 'archMap' are specified in the seccomp profile, use either "
+            "'architectures' or 'archMap'"
         )
     return value
 

@@ -132,7 +132,8 @@ else:
                 }
             inherited.update(known or {})
         own = {}
-        for name, annotation in cls.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 - inspect is what is avoided
+        annotations = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - inspect is what is avoided
+        for name, annotation in annotations.items():
             text = (
                 annotation
                 if isinstance(annotation, str)

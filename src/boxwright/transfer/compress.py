@@ -1,4 +1,5 @@
-"""Layers of an archive in docker's own form on their way to a registry: compressed, since registries hold compressed layers.
+"""Layers of an archive in docker's own form on their way to a registry: compressed, since registries hold compressed
+layers.
 
 Such an archive has no manifests, so no digest is lost. A registry wants to hear a blob's digest first, so a layer is
 read and compressed twice, once to know it and once to send it, with nothing kept between: the bytes are the same.

@@ -89,7 +89,8 @@ def copy_between(
 def bring_attached(
     source: Source, target: Descriptor, sink: Sink, *, jobs: int = 6, progress: Progress | None = None
 ) -> None:
-    """What refers to an image that the sink has already, as far as the source knows both. Raises what the two ends raise."""
+    """What refers to an image that the sink has already, as far as the source knows both. Raises what the two ends
+    raise."""
     if not (
         isinstance(source, Partial)
         and source.has(target)
@@ -106,7 +107,8 @@ def bring_attached(
 
 
 def _held(source: Source, index: Index) -> list[Descriptor]:
-    """What a partial source has of an index; all of it elsewhere, and where nothing is there, so that the lack is told."""
+    """What a partial source has of an index; all of it elsewhere, and where nothing is there, so that the lack is
+    told."""
     found = [entry for entry in index.manifests if source.has(entry)] if isinstance(source, Partial) else []
     return found or everything(index)
 
@@ -126,14 +128,17 @@ def _left_out(tree: Node) -> str:
         for child in node.children
         if child.desc.platform and child.desc.platform.os != "unknown"
     }
-    return f"Not all multiplatform-content is present and only the available platforms were copied ({', '.join(sorted(platforms)) or '?'})"
+    return (
+        f"Not all multiplatform-content is present and only the available platforms were copied "
+        f"({', '.join(sorted(platforms)) or '?'})"
+    )
 
 
 def _attached_by_tag(
     source: _AttachingSource, tree: Node, tags: Sequence[str], complete: bool, jobs: int
 ) -> list[tuple[str, Node]]:
-    """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more tags
-    than were told at once, each is asked for: a repository may have a hundred thousand."""
+    """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more
+    tags than were told at once, each is asked for: a repository may have a hundred thousand."""
     there = set(tags)
     names = [
         f"{d.algorithm}-{d.hex}.{kind}"

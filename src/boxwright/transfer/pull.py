@@ -136,20 +136,23 @@ def _refused(reference: Reference, error: BoxwrightError) -> BoxwrightError:
         return error
     said = str(error).partition(": ")[2] or str(error)
     return PullRefused(
-        f"pull access denied for {reference.familiar_name}, repository does not exist or may require 'docker login': {said}",
+        f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
+        f"'docker login': {said}",
         hint=f"boxwright login {reference.domain}" if reference.domain != "docker.io" else "boxwright login",
     )
 
 
 def _check_platform(source: Preferring, tree: Node, wanted: WantedImage) -> str:
-    """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch, NoImage."""
+    """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch,
+    NoImage."""
     reference, platforms = wanted.reference, wanted.platforms
     images = [node.content for node in tree.walk() if isinstance(node.content, Manifest)]
     images = [m for m in images if m.config.media_type in mt.CONFIGS]
     odd = [layer for m in images for layer in m.layers if not mt.is_layer(layer.media_type)]
     if odd and not any(all(mt.is_layer(layer.media_type) for layer in m.layers) for m in images):
         raise NoImage(
-            f"{reference.familiar} has a layer of the type {odd[0].media_type!r}, which is no file system that can be read here",
+            f"{reference.familiar} has a layer of the type {odd[0].media_type!r}, which is no file system "
+            f"that can be read here",
             hint=f"boxwright copy {reference.familiar} oci:DIRECTORY fetches whatever a registry has",
         )
     if not isinstance(tree.content, Manifest):
@@ -162,7 +165,10 @@ def _check_platform(source: Preferring, tree: Node, wanted: WantedImage) -> str:
     actual = ImageConfig.parse(source.read(tree.content.config)).on_host().platform
     if any(platform.rank(actual) is not None for platform in platforms):
         return ""
-    text = f"image with reference {reference.familiar} was found but does not match the specified platform: wanted {platforms[0]}, actual: {actual}"
+    text = (
+        f"image with reference {reference.familiar} was found but does not match the specified "
+        f"platform: wanted {platforms[0]}, actual: {actual}"
+    )
     if wanted.exact:
         raise PlatformMismatch(text)
     return text

@@ -100,7 +100,8 @@ def push(
 ) -> Pushed:
     """Bring the image `target` of the local store to `reference`.
 
-    `packer` None = push every layer as it is. Of an index that is here in part, that part is pushed. Raises NothingToPush, PlatformMissing and what the registry raises.
+    `packer` None = push every layer as it is. Of an index that is here in part, that part is pushed. Raises
+    NothingToPush, PlatformMissing and what the registry raises.
     """
     select = for_platforms(platforms, source) if platforms else lambda index: list(index.manifests)
 
@@ -185,7 +186,8 @@ def _part_that_is_here(tree: Node, complete: Callable[[Manifest], bool], asked: 
             children[0],
             ""
             if asked
-            else f"Not all multiplatform-content is present and only the available single-platform image was pushed ({platforms})",
+            else f"Not all multiplatform-content is present and only the available single-platform image "
+            f"was pushed ({platforms})",
         )
     kept = {c.desc.digest for c in children}
     index = Index.compose(

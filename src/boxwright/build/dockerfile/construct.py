@@ -172,7 +172,8 @@ def _sources(node: Node) -> dict[str, Any]:
 def _two(node: Node) -> None:
     if len(node.args) < 2:
         raise DockerfileError(
-            f"{node.name.upper()} requires at least two arguments, but only one was provided. Destination could not be determined"
+            f"{node.name.upper()} requires at least two arguments, but only one was provided. Destination "
+            f"could not be determined"
         )
 
 

@@ -243,7 +243,10 @@ class _Check:
         self, step: ins.From, value: str, used: set[str], unset: set[str], known: Mapping[str, str]
     ) -> None:
         if used == {"TARGETPLATFORM"} and not unset and value == known["TARGETPLATFORM"]:
-            text = f"Setting platform to predefined {step.platform} in FROM is redundant as this is the default behavior"
+            text = (
+                f"Setting platform to predefined {step.platform} in FROM is redundant as this is the "
+                f"default behavior"
+            )
             self.findings.add("RedundantTargetPlatform", text, step.location, step.comments)
         if used or unset:
             return

@@ -131,14 +131,20 @@ class StageCheck:
     def _command(self, step: ins.Command, state: StageState) -> None:
         self._once(step, state)
         if step.shell_form and not state.shell:
-            detail = f"JSON arguments recommended for {written_name(step)} to prevent unintended behavior related to OS signals"
+            detail = (
+                f"JSON arguments recommended for {written_name(step)} to prevent unintended behavior "
+                f"related to OS signals"
+            )
             self._add("JSONArgsRecommended", detail, step)
 
     def _once(self, step: ins.Instruction, state: StageState) -> None:
         before = state.once.get(step.name)
         if before is not None:
             # Shown at the earlier one: that is the one without effect.
-            detail = f"Multiple {written_name(step)} instructions should not be used in the same stage because only the last one will be used"
+            detail = (
+                f"Multiple {written_name(step)} instructions should not be used in the same stage "
+                f"because only the last one will be used"
+            )
             self._findings.add("MultipleInstructionsDisallowed", detail, before, step.comments)
         state.once[step.name] = step.location
 

@@ -10,7 +10,10 @@ from boxwright.build.dockerfile.expand import Lookup, expand, nothing_set, proce
 from boxwright.build.dockerfile.mounts import mount_of
 from boxwright.spec.values import replace
 
-_FROM_VARIABLE = "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"
+_FROM_VARIABLE = (
+    "variable expansion is not supported for --from, define a new stage with FROM using ARG "
+    "from global scope as a workaround"
+)
 
 
 def expand_instruction(

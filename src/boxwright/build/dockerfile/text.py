@@ -8,7 +8,10 @@ from boxwright.spec.text import go_quote
 
 # Python counts the four separators as space, Go does not.
 _NOT_SPACE = "\x1c\x1d\x1e\x1f"
-SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
+    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 def is_space(char: str) -> bool:

@@ -1,4 +1,5 @@
-"""What a RUN step lacked that ended with 127, the shells' "not found": the command, and on Debian and Ubuntu its package."""
+"""What a RUN step lacked that ended with 127, the shells' "not found": the command, and on Debian and Ubuntu its
+package."""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: 
 
 
 def owner(text: str, view: LayersView | None) -> tuple[int, int] | None:
-    """What ``--chown`` means in a tree: numbers directly (the group is the user's number unless it is given), names by the
-    tree's passwd and group files, except for root. An absent user is root. Raises UserUnknown."""
+    """What ``--chown`` means in a tree: numbers directly (the group is the user's number unless it is given), names
+    by the tree's passwd and group files, except for root. An absent user is root. Raises UserUnknown."""
     if not text:
         return None
     user, _, group = text.partition(":")
@@ -203,7 +203,8 @@ def _directory(
     source: Source,
     attributes: Attributes,
 ) -> None:
-    """The contents of a directory. The destination itself keeps its attributes, directories inside take the source's."""
+    """The contents of a directory. The destination itself keeps its attributes, directories inside take the
+    source's."""
     top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
     prefix = top + "/" if top else ""
     plan, directory, other, keep = attributes.plan, builder.directory, builder.other, part.keep_times

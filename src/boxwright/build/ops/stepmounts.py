@@ -187,8 +187,8 @@ def _claim_caches(step: Step, stack: ExitStack) -> dict[Path, Path]:
 
 
 def claimed_cache(directory: Path, sharing: str, cancel: Event, stack: ExitStack) -> Path:
-    """A cache's directory, locked as `sharing` wants: shared by all, for one after the other, or a copy for each. Raises
-    Cancelled."""
+    """A cache's directory, locked as `sharing` wants: shared by all, for one after the other, or a copy for each.
+    Raises Cancelled."""
     number = 0
     while True:
         here = directory if not number else directory.with_name(f"{directory.name}.{number}")

@@ -136,7 +136,8 @@ def _forget_dead(step: Step) -> None:
     """Give back the addresses of steps that were killed: their workspaces are held by nobody."""
     with step.ctx.services.db.write(durable=False) as sql:
         sql.execute(
-            "DELETE FROM addresses WHERE container LIKE 'step-%' AND container NOT IN (SELECT ref FROM lease_refs WHERE kind = 'workspace')"
+            "DELETE FROM addresses WHERE container LIKE 'step-%' AND container NOT IN (SELECT ref FROM "
+            "lease_refs WHERE kind = 'workspace')"
         )
 
 

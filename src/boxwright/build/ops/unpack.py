@@ -1,8 +1,8 @@
 """ADD of an archive: its entries, re-rooted at the destination, become entries of the layer.
 
 The archive is scanned once; a compressed one is inflated into an unnamed file first, so that the entries can be
-written sorted. Names are taken as hostile: the destination is the root of all that is unpacked, for links as well, those
-that are there already included (BuildKit changes its root there).
+written sorted. Names are taken as hostile: the destination is the root of all that is unpacked, for links as well,
+those that are there already included (BuildKit changes its root there).
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class WorkdirRefused(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class WorkdirOp(BaseOp):
-    """Makes `path` and its missing parents, mode 0755, owned by `user`, or by root while there is no such user. An existing directory stays as it is,
-    and then the layer is empty."""
+    """Makes `path` and its missing parents, mode 0755, owned by `user`, or by root while there is no such user. An
+    existing directory stays as it is, and then the layer is empty."""
 
     kind: ClassVar[str] = "workdir/1"
 

@@ -155,8 +155,8 @@ class Attachment:
 
 
 def _forward_signals(session: Session) -> None:
-    """Whatever this process is told, the container's process is told. For the rest of this process's life, which the third
-    SIGINT or SIGTERM ends: a container may ignore them."""
+    """Whatever this process is told, the container's process is told. For the rest of this process's life, which the
+    third SIGINT or SIGTERM ends: a container may ignore them."""
     from boxwright.container import frames
     from boxwright.errors import BoxwrightError
 

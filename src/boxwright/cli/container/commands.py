@@ -136,7 +136,10 @@ def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict
 
     def sizes() -> str:
         containers = ctx.engine.containers
-        return f"{human_size(containers.catalog.size(container))} (virtual {human_size(containers.catalog.root_size(container))})"
+        return (
+            f"{human_size(containers.catalog.size(container))} (virtual "
+            f"{human_size(containers.catalog.root_size(container))})"
+        )
 
     return {
         "ID": container.short_id if trunc else container.id,

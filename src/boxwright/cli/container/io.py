@@ -226,7 +226,8 @@ def cp_args(p: Parser) -> None:
         "-q",
         "--quiet",
         action="store_true",
-        help="Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
+        help="Suppress progress output during copy. Progress output is automatically suppressed if no "
+        "terminal is attached",
     )
     p.add_argument("source", metavar="CONTAINER:SRC_PATH|SRC_PATH|-", complete="file")
     p.add_argument("target", metavar="DEST_PATH|-|CONTAINER:DEST_PATH", complete="file")

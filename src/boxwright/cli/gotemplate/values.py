@@ -16,22 +16,33 @@ if TYPE_CHECKING:
 # ? whatever it is, a name a struct. Where Go calls a field otherwise than JSON does, ``Go=JSON``.
 _FIELDS = {
     "container": (
-        "ID=Id:s Created:s Path:s Args:[s] State:*State Image:s ResolvConfPath:s HostnamePath:s HostsPath:s LogPath:s Name:s RestartCount:i Driver:s Platform:s "
-        "MountLabel:s ProcessLabel:s AppArmorProfile:s ExecIDs:[s] HostConfig:*HostConfig GraphDriver:GraphDriver SizeRw:*i SizeRootFs:*i Mounts:[Mount] "
+        "ID=Id:s Created:s Path:s Args:[s] State:*State Image:s ResolvConfPath:s HostnamePath:s "
+        "HostsPath:s LogPath:s Name:s RestartCount:i Driver:s Platform:s "
+        "MountLabel:s ProcessLabel:s AppArmorProfile:s ExecIDs:[s] HostConfig:*HostConfig "
+        "GraphDriver:GraphDriver SizeRw:*i SizeRootFs:*i Mounts:[Mount] "
         "Config:*Config NetworkSettings:*NetworkSettings"
     ),
-    "State": "Status:s Running:b Paused:b Restarting:b OOMKilled:b Dead:b Pid:i ExitCode:i Error:s StartedAt:s FinishedAt:s Health:*Health",
+    "State": "Status:s Running:b Paused:b Restarting:b OOMKilled:b Dead:b Pid:i ExitCode:i Error:s "
+    "StartedAt:s FinishedAt:s Health:*Health",
     "Health": "Status:s FailingStreak:i Log:[*HealthResult]",
     "HealthResult": "Start:s End:s ExitCode:i Output:s",
     "HostConfig": (
-        "Binds:[s] ContainerIDFile:s LogConfig:LogConfig NetworkMode:s PortBindings:{[PortBinding]} RestartPolicy:RestartPolicy AutoRemove:b VolumeDriver:s "
-        "VolumesFrom:[s] ConsoleSize:[i] Annotations:{s} CapAdd:[s] CapDrop:[s] CgroupnsMode:s DNS=Dns:[s] DNSOptions=DnsOptions:[s] DNSSearch=DnsSearch:[s] "
-        "ExtraHosts:[s] GroupAdd:[s] IpcMode:s Cgroup:s Links:[s] OomScoreAdj:i PidMode:s Privileged:b PublishAllPorts:b ReadonlyRootfs:b SecurityOpt:[s] "
-        "StorageOpt:{s} Tmpfs:{s} UTSMode:s UsernsMode:s ShmSize:i Sysctls:{s} Runtime:s Isolation:s CPUShares=CpuShares:i Memory:i NanoCPUs=NanoCpus:i "
-        "CgroupParent:s BlkioWeight:i BlkioWeightDevice:[?] BlkioDeviceReadBps:[?] BlkioDeviceWriteBps:[?] BlkioDeviceReadIOps:[?] BlkioDeviceWriteIOps:[?] "
-        "CPUPeriod=CpuPeriod:i CPUQuota=CpuQuota:i CPURealtimePeriod=CpuRealtimePeriod:i CPURealtimeRuntime=CpuRealtimeRuntime:i CpusetCpus:s CpusetMems:s "
-        "Devices:[Device] DeviceCgroupRules:[s] DeviceRequests:[?] KernelMemory:i KernelMemoryTCP:i MemoryReservation:i MemorySwap:i MemorySwappiness:*i "
-        "OomKillDisable:*b PidsLimit:*i Ulimits:[*Ulimit] CPUCount=CpuCount:i CPUPercent=CpuPercent:i IOMaximumIOps:i IOMaximumBandwidth:i Mounts:[?] "
+        "Binds:[s] ContainerIDFile:s LogConfig:LogConfig NetworkMode:s PortBindings:{[PortBinding]} "
+        "RestartPolicy:RestartPolicy AutoRemove:b VolumeDriver:s "
+        "VolumesFrom:[s] ConsoleSize:[i] Annotations:{s} CapAdd:[s] CapDrop:[s] CgroupnsMode:s "
+        "DNS=Dns:[s] DNSOptions=DnsOptions:[s] DNSSearch=DnsSearch:[s] "
+        "ExtraHosts:[s] GroupAdd:[s] IpcMode:s Cgroup:s Links:[s] OomScoreAdj:i PidMode:s Privileged:b "
+        "PublishAllPorts:b ReadonlyRootfs:b SecurityOpt:[s] "
+        "StorageOpt:{s} Tmpfs:{s} UTSMode:s UsernsMode:s ShmSize:i Sysctls:{s} Runtime:s Isolation:s "
+        "CPUShares=CpuShares:i Memory:i NanoCPUs=NanoCpus:i "
+        "CgroupParent:s BlkioWeight:i BlkioWeightDevice:[?] BlkioDeviceReadBps:[?] "
+        "BlkioDeviceWriteBps:[?] BlkioDeviceReadIOps:[?] BlkioDeviceWriteIOps:[?] "
+        "CPUPeriod=CpuPeriod:i CPUQuota=CpuQuota:i CPURealtimePeriod=CpuRealtimePeriod:i "
+        "CPURealtimeRuntime=CpuRealtimeRuntime:i CpusetCpus:s CpusetMems:s "
+        "Devices:[Device] DeviceCgroupRules:[s] DeviceRequests:[?] KernelMemory:i KernelMemoryTCP:i "
+        "MemoryReservation:i MemorySwap:i MemorySwappiness:*i "
+        "OomKillDisable:*b PidsLimit:*i Ulimits:[*Ulimit] CPUCount=CpuCount:i CPUPercent=CpuPercent:i "
+        "IOMaximumIOps:i IOMaximumBandwidth:i Mounts:[?] "
         "MaskedPaths:[s] ReadonlyPaths:[s] Init:*b"
     ),
     "LogConfig": "Type:s Config:{s}",
@@ -42,37 +53,46 @@ _FIELDS = {
     "GraphDriver": "Data:{s} Name:s",
     "Mount": "Type:s Name:s Source:s Destination:s Driver:s Mode:s RW:b Propagation:s",
     "Config": (
-        "Hostname:s Domainname:s User:s AttachStdin:b AttachStdout:b AttachStderr:b ExposedPorts:{Nothing} Tty:b OpenStdin:b StdinOnce:b Env:[s] Cmd:[s] "
-        "Healthcheck:*Healthcheck ArgsEscaped:b Image:s Volumes:{Nothing} WorkingDir:s Entrypoint:[s] NetworkDisabled:b MacAddress:s OnBuild:[s] Labels:{s} "
+        "Hostname:s Domainname:s User:s AttachStdin:b AttachStdout:b AttachStderr:b "
+        "ExposedPorts:{Nothing} Tty:b OpenStdin:b StdinOnce:b Env:[s] Cmd:[s] "
+        "Healthcheck:*Healthcheck ArgsEscaped:b Image:s Volumes:{Nothing} WorkingDir:s Entrypoint:[s] "
+        "NetworkDisabled:b MacAddress:s OnBuild:[s] Labels:{s} "
         "StopSignal:s StopTimeout:*i Shell:[s]"
     ),
     "Nothing": "",
     "Healthcheck": "Test:[s] Interval:i Timeout:i StartPeriod:i StartInterval:i Retries:i",
     "NetworkSettings": (
-        "Bridge:s SandboxID:s SandboxKey:s Ports:{[PortBinding]} HairpinMode:b LinkLocalIPv6Address:s LinkLocalIPv6PrefixLen:i SecondaryIPAddresses:[?] "
-        "SecondaryIPv6Addresses:[?] EndpointID:s Gateway:s GlobalIPv6Address:s GlobalIPv6PrefixLen:i IPAddress:s IPPrefixLen:i IPv6Gateway:s MacAddress:s "
+        "Bridge:s SandboxID:s SandboxKey:s Ports:{[PortBinding]} HairpinMode:b LinkLocalIPv6Address:s "
+        "LinkLocalIPv6PrefixLen:i SecondaryIPAddresses:[?] "
+        "SecondaryIPv6Addresses:[?] EndpointID:s Gateway:s GlobalIPv6Address:s GlobalIPv6PrefixLen:i "
+        "IPAddress:s IPPrefixLen:i IPv6Gateway:s MacAddress:s "
         "Networks:{*Endpoint}"
     ),
     "Endpoint": (
-        "IPAMConfig:*EndpointIPAM Links:[s] Aliases:[s] MacAddress:s DriverOpts:{s} GwPriority:i NetworkID:s EndpointID:s Gateway:s IPAddress:s IPPrefixLen:i "
+        "IPAMConfig:*EndpointIPAM Links:[s] Aliases:[s] MacAddress:s DriverOpts:{s} GwPriority:i "
+        "NetworkID:s EndpointID:s Gateway:s IPAddress:s IPPrefixLen:i "
         "IPv6Gateway:s GlobalIPv6Address:s GlobalIPv6PrefixLen:i DNSNames:[s]"
     ),
     "EndpointIPAM": "IPv4Address:s IPv6Address:s LinkLocalIPs:[s]",
     "image": (
-        "ID=Id:s RepoTags:[s] RepoDigests:[s] Parent:s Comment:s Created:s Container:s DockerVersion:s Author:s Config:*Config Architecture:s Variant:s Os:s "
-        "OsVersion:s Size:i VirtualSize:i GraphDriver:GraphDriver RootFS:RootFS Metadata:Metadata Descriptor:*? Manifests:[?]"
+        "ID=Id:s RepoTags:[s] RepoDigests:[s] Parent:s Comment:s Created:s Container:s DockerVersion:s "
+        "Author:s Config:*Config Architecture:s Variant:s Os:s "
+        "OsVersion:s Size:i VirtualSize:i GraphDriver:GraphDriver RootFS:RootFS Metadata:Metadata "
+        "Descriptor:*? Manifests:[?]"
     ),
     "RootFS": "Type:s Layers:[s]",
     "Metadata": "LastTagTime:s",
     "network": (
-        "Name:s ID=Id:s Created:s Scope:s Driver:s EnableIPv4:b EnableIPv6:b IPAM:IPAM Internal:b Attachable:b Ingress:b ConfigFrom:ConfigFrom ConfigOnly:b "
+        "Name:s ID=Id:s Created:s Scope:s Driver:s EnableIPv4:b EnableIPv6:b IPAM:IPAM Internal:b "
+        "Attachable:b Ingress:b ConfigFrom:ConfigFrom ConfigOnly:b "
         "Containers:{Connected} Options:{s} Labels:{s} Peers:[?] Services:{?}"
     ),
     "IPAM": "Driver:s Options:{s} Config:[IPAMConfig]",
     "IPAMConfig": "Subnet:s IPRange:s Gateway:s AuxAddress=AuxiliaryAddresses:{s}",
     "ConfigFrom": "Network:s",
     "Connected": "Name:s EndpointID:s MacAddress:s IPv4Address:s IPv6Address:s",
-    "volume": "ClusterVolume:*? CreatedAt:s Driver:s Labels:{s} Mountpoint:s Name:s Options:{s} Scope:s Status:{?} UsageData:*?",
+    "volume": "ClusterVolume:*? CreatedAt:s Driver:s Labels:{s} Mountpoint:s Name:s Options:{s} Scope:s "
+    "Status:{?} UsageData:*?",
 }
 _ZERO: dict[str, Any] = {"s": "", "i": 0, "b": False, "?": None}
 

@@ -1,4 +1,5 @@
-"""How a build shows itself: BuildKit's plain lines, JSON, or nothing but errors. The terminal's own is `cli.progress.terminal`.
+"""How a build shows itself: BuildKit's plain lines, JSON, or nothing but errors. The terminal's own is
+`cli.progress.terminal`.
 
 Events come from any thread; a view is called under its own lock.
 """

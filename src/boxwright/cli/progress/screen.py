@@ -21,8 +21,8 @@ _REFRESH = 0.1  # seconds
 
 
 class Screen:
-    """`picture` gives the lines for so many columns and rows, None at the end for all of them. It is asked under `lock`,
-    which whoever writes to the terminal meanwhile must hold."""
+    """`picture` gives the lines for so many columns and rows, None at the end for all of them. It is asked under
+    `lock`, which whoever writes to the terminal meanwhile must hold."""
 
     def __init__(
         self,

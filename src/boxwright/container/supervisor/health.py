@@ -23,8 +23,8 @@ _SIGKILL = 9
 
 
 class Health:
-    """The checks of one run of the container's process. `directory` is the bundle's; `changed` is told of results, which
-    are in `state`."""
+    """The checks of one run of the container's process. `directory` is the bundle's; `changed` is told of results,
+    which are in `state`."""
 
     def __init__(
         self,

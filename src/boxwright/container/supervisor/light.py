@@ -8,8 +8,8 @@ _FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
 def write_file(path: str, data: bytes, *, sync: bool = False) -> None:
-    """Replace a small text file in one step, durably with `sync`. On a full disk it is overwritten in place instead, with
-    blanks up to its old length. Raises OSError when not even that can be done."""
+    """Replace a small text file in one step, durably with `sync`. On a full disk it is overwritten in place instead,
+    with blanks up to its old length. Raises OSError when not even that can be done."""
     part = f"{path}.{os.getpid()}"
     try:
         _write(part, data, os.O_CREAT | os.O_TRUNC, sync)

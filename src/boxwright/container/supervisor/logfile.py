@@ -16,7 +16,8 @@ _NAMES = {1: '"stdout"', 2: '"stderr"'}
 
 
 class LogFile:
-    """Appends to `path`. `max_size` 0 = never rotated; `max_files` counts the current one. An empty path logs nothing."""
+    """Appends to `path`. `max_size` 0 = never rotated; `max_files` counts the current one. An empty path logs
+    nothing."""
 
     def __init__(self, path: str, max_size: int = 0, max_files: int = 1) -> None:
         self._path = path

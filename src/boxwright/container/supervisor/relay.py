@@ -142,7 +142,11 @@ class _Link:
             if not self._ended[at] and not self._waiting[1 - at] and not self._connecting:
                 events |= select.EPOLLIN
             if events:
-                self._loop.watch(end.fileno(), events, lambda events, at=at: self._ready(at, events))  # type: ignore[misc]
+                self._loop.watch(
+                    end.fileno(),
+                    events,
+                    lambda events, at=at: self._ready(at, events),  # type: ignore[misc]
+                )
             else:
                 self._loop.forget(end.fileno())
 

@@ -48,8 +48,8 @@ def _excluded(host: str, port: int | None, rules: Iterable[str]) -> bool:
 
 
 def split(url: str, base: str = "") -> SplitResult | None:
-    """The parts of a URL, seen from `base` when it is relative; None for what is none: brackets that do not match, a port
-    beyond all ports."""
+    """The parts of a URL, seen from `base` when it is relative; None for what is none: brackets that do not match, a
+    port beyond all ports."""
     try:
         parts = urlsplit(urljoin(base, url) if base else url)
         return parts if parts.port != 0 else None

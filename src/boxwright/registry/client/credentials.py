@@ -1,4 +1,5 @@
-"""Credentials where the field keeps them: Docker's config.json with its helpers, DOCKER_AUTH_CONFIG, podman's auth.json.
+"""Credentials where the field keeps them: Docker's config.json with its helpers, DOCKER_AUTH_CONFIG, podman's
+auth.json.
 
 Read in this order: DOCKER_AUTH_CONFIG; config.json's ``credHelpers[host]``, else its ``credsStore``, else its
 ``auths``; then podman's files. Written to config.json (or its helper) only, atomically.

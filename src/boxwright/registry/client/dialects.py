@@ -2,7 +2,8 @@
 
 docker      /etc/docker/daemon.json: registry-mirrors (Docker Hub only), insecure-registries
 containerd  /etc/containerd/certs.d/HOST/hosts.toml, HOST_PORT_ and _default (docs/hosts.md)
-podman      /etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config/containers (containers-registries.conf(5))
+podman      /etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config/containers
+            (containers-registries.conf(5))
 """
 
 from __future__ import annotations

@@ -223,7 +223,8 @@ class RemoteBlob(io.RawIOBase):
         hashed, self._hash = self._hash, None
         if hashed is not None and hashed.hexdigest() != self._desc.digest.hex:
             raise ContentMismatch(
-                f"the registry sent other bytes than {self._desc.digest}: their digest is {self._desc.digest.algorithm}:{hashed.hexdigest()}"
+                f"the registry sent other bytes than {self._desc.digest}: their digest is "
+                f"{self._desc.digest.algorithm}:{hashed.hexdigest()}"
             )
 
     def _drop(self) -> None:

@@ -42,8 +42,9 @@ def fetch(
     *,
     guarded: bool = False,
 ) -> Reply:
-    """The answer to a GET, of status 200, or 304 when `headers` have conditions. `headers` is told the host that is asked,
-    after every redirect. `guarded`: from no server on this machine or its link. Raises LocalAddress, DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
+    """The answer to a GET, of status 200, or 304 when `headers` have conditions. `headers` is told the host that is
+    asked, after every redirect. `guarded`: from no server on this machine or its link. Raises LocalAddress,
+    DownloadMissing, DownloadRefused, DownloadFailed, PeerUnreachable, Invalid."""
     from boxwright.registry.client.config import from_settings
     from boxwright.registry.client.http import Http
 

@@ -1,7 +1,7 @@
 """Connections that another's text asks for: not to this machine, nor to what is at its link (metadata services).
 
-The address is looked at when the connection stands, so no name that changes its mind gets around it. Through a proxy it is
-the proxy's business.
+The address is looked at when the connection stands, so no name that changes its mind gets around it. Through a proxy
+it is the proxy's business.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HTTP: one request, one answer. No retries, redirects or credentials here.
 
-Small requests go by `http1`, which costs nothing to load; bodies that flow, and everything that goes through a proxy, by
-`library` (urllib3).
+Small requests go by `http1`, which costs nothing to load; bodies that flow, and everything that goes through a proxy,
+by `library` (urllib3).
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ class Http:
         timeouts: Timeouts = _CONFIGURED,
         flows: bool = False,
     ) -> Reply:
-        """One request, one response, redirects not followed; `flows` says that the answer may be large. Raises PeerUnreachable, NotTls, NotHttp, UntrustedPeer, Invalid."""
+        """One request, one response, redirects not followed; `flows` says that the answer may be large. Raises
+        PeerUnreachable, NotTls, NotHttp, UntrustedPeer, Invalid."""
         parts = split(url)
         if parts is None:
             raise Invalid(f"invalid URL {url[:200]!r}")

@@ -1,7 +1,7 @@
 """HTTP/1.1 (RFC 9112) for small requests: no library has to be loaded, which takes longer than most of them.
 
-Peers may be hostile: heads are read strictly, every length is bounded, what contradicts itself is refused, and an answer
-has to come within a time altogether.
+Peers may be hostile: heads are read strictly, every length is bounded, what contradicts itself is refused, and an
+answer has to come within a time altogether.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Stream:
         return bool(self._held)
 
     def line(self, mark: bytes, most: int) -> bytes:
-        """What comes before `mark`, which is taken too. Raises NotHttp beyond `most` bytes, PeerUnreachable at the end."""
+        """What comes before `mark`, which is taken too. Raises NotHttp beyond `most` bytes, PeerUnreachable at the
+        end."""
         at = self._held.find(mark)
         while at < 0:
             if len(self._held) > most:
@@ -128,8 +129,8 @@ def read_head(stream: Stream) -> tuple[int, int, Headers]:
 
 
 def framing(method: str, status: int, fields: Headers) -> int | None:
-    """How long the body is: bytes, -1 for chunked, None for up to the end of the connection. Raises NotHttp for an answer
-    that contradicts itself, since two readers could see two different ones (RFC 9112, 6.3)."""
+    """How long the body is: bytes, -1 for chunked, None for up to the end of the connection. Raises NotHttp for an
+    answer that contradicts itself, since two readers could see two different ones (RFC 9112, 6.3)."""
     codings = [value.lower() for name, value in fields if name.lower() == "transfer-encoding"]
     lengths = {value for name, value in fields if name.lower() == "content-length"}
     if codings and (codings != ["chunked"] or lengths):
@@ -202,7 +203,8 @@ def serves(url: SplitResult, body: object) -> bool:
 
 
 class Connection:
-    """One socket and whose turn it is. Every wait ends at `deadline` of the monotonic clock or after `patience` seconds."""
+    """One socket and whose turn it is. Every wait ends at `deadline` of the monotonic clock or after `patience`
+    seconds."""
 
     def __init__(self, sock: socket.socket, host: str) -> None:
         self._sock, self._host = sock, host
@@ -289,7 +291,8 @@ class Small:
         tls: Tls,
         timeouts: tuple[float, float],
     ) -> tuple[int, Headers, SmallBody]:
-        """Status, headers and body; `timeouts` are those for the connection and for silence. Raises as http.Http.send."""
+        """Status, headers and body; `timeouts` are those for the connection and for silence. Raises as
+        http.Http.send."""
         host, secure = url.hostname or "", url.scheme == "https"
         key = (url.scheme, host, url.port or (443 if secure else 80), tls if secure else Tls())
         request = _request(method, url, headers, body)

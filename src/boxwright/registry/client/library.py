@@ -1,5 +1,5 @@
-"""The HTTP library, for bodies that flow and for proxies: its pools, and its exceptions as ours. No retries, redirects or
-credentials here."""
+"""The HTTP library, for bodies that flow and for proxies: its pools, and its exceptions as ours. No retries,
+redirects or credentials here."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class Library:
         proxy: str,
         timeouts: tuple[float, float],
     ) -> tuple[int, list[tuple[str, str]], LibraryBody]:
-        """Status, headers and body; `timeouts` are those for the connection and for silence. Raises as http.Http.send."""
+        """Status, headers and body; `timeouts` are those for the connection and for silence. Raises as
+        http.Http.send."""
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
         pool = self._pool(parts.scheme, tls, proxy)

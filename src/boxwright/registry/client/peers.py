@@ -100,7 +100,8 @@ def tls_failure(error: BaseException, host: str) -> Unavailable | None:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UntrustedPeer(
             f"cannot trust {host}: {cause.verify_message}",
-            hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt, or name the host under insecure-registries",
+            hint=f"put its authority into /etc/docker/certs.d/{host}/ca.crt, or name the host under "
+            f"insecure-registries",
         )
     if isinstance(cause, ssl.SSLError) and cause.reason in (
         "WRONG_VERSION_NUMBER",

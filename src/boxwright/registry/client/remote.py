@@ -253,7 +253,8 @@ class Remote:
     def delete(self, name: str) -> None:
         """Remove a tag, which leaves the manifest, or by digest a manifest with all its tags (distribution-spec end-9).
 
-        Raises UnknownToRegistry, RegistryCannot (not every registry does this, or not for tags), and what access raises.
+        Raises UnknownToRegistry, RegistryCannot (not every registry does this, or not for tags), and what access
+        raises.
         """
         reference = self._own(name)
         endpoint, session = self._origin()

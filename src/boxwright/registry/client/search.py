@@ -1,4 +1,5 @@
-"""`search`: Docker Hub's index, a registry's own ``/v1/search`` (moby daemon/pkg/registry/search*.go), or its catalog."""
+"""`search`: Docker Hub's index, a registry's own ``/v1/search`` (moby daemon/pkg/registry/search*.go), or its
+catalog."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ class RedirectRefused(Denied):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request as its caller means it. `body` is bytes, a stream or a callable that gives a fresh body; `patience` is
-    how many seconds the peer may be silent (0 = the configured time); `flows` says that the answer may be large."""
+    """One request as its caller means it. `body` is bytes, a stream or a callable that gives a fresh body; `patience`
+    is how many seconds the peer may be silent (0 = the configured time); `flows` says that the answer may be large."""
 
     method: str
     url: str
@@ -286,8 +286,8 @@ class RegistrySession:
 
 
 class _TokenServer:
-    """Speaks to a host's token server, trying again when it is merely busy. Not part of RegistrySession, which would then
-    be in a cycle with its Authenticator and outlive its use."""
+    """Speaks to a host's token server, trying again when it is merely busy. Not part of RegistrySession, which would
+    then be in a cycle with its Authenticator and outlive its use."""
 
     def __init__(self, http: Http, config: ClientConfig, host: RegistryHost) -> None:
         self._http, self._config, self._host = http, config, host
@@ -337,7 +337,8 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
 def one_page(
     session: RegistrySession, url: str, key: str, scopes: tuple[str, ...], what: str
 ) -> tuple[list[str], str]:
-    """The strings under `key`, and the URL of the next page ('' on the last). Raises what RegistrySession.request raises."""
+    """The strings under `key`, and the URL of the next page ('' on the last). Raises what RegistrySession.request
+    raises."""
     reply, raw = session.document(url, limit=_LONGEST_PAGE, scopes=scopes, what=what)
     values = json_object(raw, what).get(key)
     names = values if isinstance(values, list) else []

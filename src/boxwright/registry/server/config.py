@@ -384,7 +384,8 @@ class _Table:
         return value
 
     def path(self, key: str) -> Path | None:
-        """A path; relative ones start at the file's own directory. Absolute: programs that are started elsewhere see it."""
+        """A path; relative ones start at the file's own directory. Absolute: programs that are started elsewhere see
+        it."""
         value = self.text(key)
         return absolute(self._base / value) if value else None
 

@@ -40,7 +40,8 @@ _YOUNG = 600  # seconds; less than any sensible grace of the collector
 
 
 class _BlobFile(web.FileResponse):
-    """A file that may be sent ahead of the server's own turn, by the access log, which wants to know how long that takes."""
+    """A file that may be sent ahead of the server's own turn, by the access log, which wants to know how long that
+    takes."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         return None if self.prepared else await super().prepare(request)

@@ -1,8 +1,8 @@
 """The way of a large body into a file, past the HTTP parser.
 
-A body of known length on a plain connection needs no parsing: a thread reads the socket into a buffer, hashes and writes
-it, and all three calls leave the interpreter free. What the event loop and the parser would do to it costs more than the
-digest. A thread is held only while bytes come; a slow client waits in the event loop.
+A body of known length on a plain connection needs no parsing: a thread reads the socket into a buffer, hashes and
+writes it, and all three calls leave the interpreter free. What the event loop and the parser would do to it costs
+more than the digest. A thread is held only while bytes come; a slow client waits in the event loop.
 """
 
 from __future__ import annotations

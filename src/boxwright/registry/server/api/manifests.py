@@ -93,7 +93,8 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
 
 
 def _check_accepted(accepted: str, media_type: str) -> None:
-    """What was pushed is never converted; a client that says which manifests it knows, and not this one, is told why."""
+    """What was pushed is never converted; a client that says which manifests it knows, and not this one, is told
+    why."""
     if media_type not in accepted and "*/*" not in accepted and any(kind in accepted for kind in _KINDS):
         raise ManifestUnknown(
             f"the manifest is a {media_type}, which the request's Accept header does not name"
@@ -101,7 +102,8 @@ def _check_accepted(accepted: str, media_type: str) -> None:
 
 
 def _unchanged(request: web.BaseRequest, tag: str) -> Callable[[str | None], None]:
-    """``If-Match`` and ``If-None-Match: *`` on a push by tag: what the tag must be, asked in the transaction that changes it."""
+    """``If-Match`` and ``If-None-Match: *`` on a push by tag: what the tag must be, asked in the transaction that
+    changes it."""
     wanted, none = request.headers.get("If-Match", ""), request.headers.get("If-None-Match", "")
 
     def check(found: str | None) -> None:

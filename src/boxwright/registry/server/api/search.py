@@ -55,8 +55,8 @@ async def look_up(service: Service, repository: str) -> SearchHit:
 
 
 def _catch_up(service: Service, search: Search) -> None:
-    """With what was just pushed. Where there is more, the indexer is at it: no search waits for all of a large registry.
-    On a full disk the search is as good as it was."""
+    """With what was just pushed. Where there is more, the indexer is at it: no search waits for all of a large
+    registry. On a full disk the search is as good as it was."""
     if not service.read_only and 0 < search.pending() <= FEW:
         with suppress(NoSpace):
             search.refresh(FEW)

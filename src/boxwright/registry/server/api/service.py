@@ -164,8 +164,8 @@ class Service:
         )  # so that nothing short waits for them
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """A blocking call in the pool: writes of the catalog, files, hashing. A handler that is cancelled meanwhile waits for
-        it all the same, so that nothing is cleaned up under a thread's feet."""
+        """A blocking call in the pool: writes of the catalog, files, hashing. A handler that is cancelled meanwhile
+        waits for it all the same, so that nothing is cleaned up under a thread's feet."""
         call = asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
         try:
             return await asyncio.shield(call)

@@ -139,7 +139,8 @@ class Gate:
             return who.name
         if who.name and not (who.asked is not None and self.policy.may(who.account, action, repository)):
             raise Forbidden(
-                f"{who.name if who.limits is None else f'this token of {who.name}'} may not {action} {repository or 'here'}",
+                f"{who.name if who.limits is None else f'this token of {who.name}'} may not {action} "
+                f"{repository or 'here'}",
                 detail={"name": repository, "action": action},
             )
         if action in LISTS:
@@ -239,8 +240,8 @@ class Gate:
         return principal, secret
 
     def _granted(self, principal: Principal, scopes: list[str]) -> list[dict[str, Any]]:
-        """Raises RepositoryNameInvalid for a scope that names no single repository: globs are for rights that are given, not for
-        rights that are asked for."""
+        """Raises RepositoryNameInvalid for a scope that names no single repository: globs are for rights that are
+        given, not for rights that are asked for."""
         granted = []
         for text in scopes[:_MOST_SCOPES]:
             match = _SCOPE.match(text)

@@ -29,8 +29,8 @@ class PasswordChecks:
         self._key = secrets.token_bytes(32)
 
     async def right(self, address: str, name: str, password: str) -> bool:
-        """Whether it is the account's password. Requests that send the same at the same time share one hash: a build farm
-        that starts is no attack. Raises TooManyRequests, Busy."""
+        """Whether it is the account's password. Requests that send the same at the same time share one hash: a build
+        farm that starts is no attack. Raises TooManyRequests, Busy."""
         if self._users.known(name, password):
             return True
         raw = f"{name}\0{password}".encode("utf-8", "surrogatepass")

@@ -34,7 +34,8 @@ def _name(request: web.BaseRequest) -> str:
 
 
 async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``PUT`` ``{"url", "dockerfile", "tag", "secret"}``: the answer names the webhook's secret, which is shown once."""
+    """``PUT`` ``{"url", "dockerfile", "tag", "secret"}``: the answer names the webhook's secret, which is shown
+    once."""
     name = _name(request)
     who = service.access.check(request, "", "administer")  # builds run what the repository's Dockerfile says
     wanted = await json_object(service, request, _MOST_BODY, _FORM)
@@ -73,7 +74,8 @@ async def unlink(service: Service, request: web.BaseRequest) -> web.StreamRespon
 
 
 async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by an account that may push."""
+    """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by an
+    account that may push."""
     name, queue = _name(request), Queue(service.catalog)
     raw = await asked.body(service, request, _MOST_BODY)
     signature = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=")

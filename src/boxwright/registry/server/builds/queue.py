@@ -133,7 +133,8 @@ class Queue:
     def builds(self, repository: str) -> list[Build]:
         """Newest first."""
         rows = self._catalog.connection().execute(
-            "SELECT id, repository, reason, state, asked, started, ended FROM builds WHERE repository = ? ORDER BY id DESC LIMIT ?",
+            "SELECT id, repository, reason, state, asked, started, ended FROM builds WHERE repository = ? "
+            "ORDER BY id DESC LIMIT ?",
             (repository, _KEPT),
         )
         return [Build(*row) for row in rows]
@@ -143,7 +144,8 @@ class Queue:
         row = (
             self._catalog.connection()
             .execute(
-                "SELECT id, repository, reason, state, asked, started, ended, log FROM builds WHERE repository = ? AND id = ?",
+                "SELECT id, repository, reason, state, asked, started, ended, log FROM builds WHERE "
+                "repository = ? AND id = ?",
                 (repository, build),
             )
             .fetchone()
@@ -191,7 +193,8 @@ class Queue:
                 ("failed" if code else "done", time.time(), log, build),
             )
             sql.execute(
-                "DELETE FROM builds WHERE repository = ?1 AND state IN ('done', 'failed') AND id NOT IN (SELECT id FROM builds WHERE repository = ?1 ORDER BY id DESC LIMIT ?2)",
+                "DELETE FROM builds WHERE repository = ?1 AND state IN ('done', 'failed') AND id NOT IN "
+                "(SELECT id FROM builds WHERE repository = ?1 ORDER BY id DESC LIMIT ?2)",
                 (repository, _KEPT),
             )
 

@@ -1,4 +1,5 @@
-"""What a server says of itself on standard error: a line for what a client did wrong, and no more than that, however many do."""
+"""What a server says of itself on standard error: a line for what a client did wrong, and no more than that, however
+many do."""
 
 from __future__ import annotations
 

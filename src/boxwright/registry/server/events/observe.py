@@ -1,4 +1,5 @@
-"""What is known of requests afterwards: an access log, metrics, counted pulls, events. Nothing here delays a request."""
+"""What is known of requests afterwards: an access log, metrics, counted pulls, events. Nothing here delays a
+request."""
 
 from __future__ import annotations
 
@@ -145,8 +146,8 @@ class AccessLog:
             os.close(self._fd)
 
     def flush(self) -> None:
-        """Whole lines at once, so that workers may share a file. Where they cannot be written they are lost: a full disk
-        must not end the requests."""
+        """Whole lines at once, so that workers may share a file. Where they cannot be written they are lost: a full
+        disk must not end the requests."""
         lines, self._lines = self._lines, []
         if lines:
             with suppress(OSError):

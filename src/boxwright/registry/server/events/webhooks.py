@@ -1,8 +1,9 @@
 """Events to others, as Docker's registry sends them (``application/vnd.docker.distribution.events.v1+json``).
 
 A transactional outbox: an event is a row that is written in the transaction which made it true, and goes when its
-receiver has it. So a push that was acknowledged is told, whichever process dies when, perhaps twice (an event keeps its id). Pulls
-change nothing and are told without that promise: they wait in memory for up to a second. Of all workers one delivers.
+receiver has it. So a push that was acknowledged is told, whichever process dies when, perhaps twice (an event keeps
+its id). Pulls change nothing and are told without that promise: they wait in memory for up to a second. Of all
+workers one delivers.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Outbox:
                 continue
             body = json.dumps(envelope(event))
             self.dropped += not sql.execute(
-                "INSERT INTO events (hook, body, made) SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM (SELECT 1 FROM events WHERE hook = ?1 LIMIT ?4)) < ?4",
+                "INSERT INTO events (hook, body, made) SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM "
+                "(SELECT 1 FROM events WHERE hook = ?1 LIMIT ?4)) < ?4",
                 (_key(hook), body, event.time, _MOST),
             ).rowcount
 

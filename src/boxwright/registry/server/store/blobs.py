@@ -371,7 +371,8 @@ def keep_private(path: Path) -> None:
 
 @contextmanager
 def try_exclusive_lock(path: Path) -> Iterator[bool]:
-    """An exclusive lock, tried once: of all workers one gets True and keeps it until the end of the block, or its own."""
+    """An exclusive lock, tried once: of all workers one gets True and keeps it until the end of the block, or its
+    own."""
     try:
         lock = Lock.at(locks.REGISTRY_TASK, path, wait=False)
     except BlockingIOError:

@@ -160,7 +160,8 @@ class RegistryCatalog:
         row = (
             self.connection()
             .execute(
-                "SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?",
+                "SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? "
+                "AND r.name = ?",
                 (digest, repository),
             )
             .fetchone()
@@ -202,7 +203,8 @@ class RegistryCatalog:
         row = (
             self.connection()
             .execute(
-                "SELECT b.added, b.repository FROM blobs b JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND r.name = ?",
+                "SELECT b.added, b.repository FROM blobs b JOIN repositories r ON r.id = b.repository "
+                "WHERE b.digest = ? AND r.name = ?",
                 (digest, repository),
             )
             .fetchone()
@@ -284,7 +286,8 @@ class RegistryCatalog:
         else:
             query = (
                 "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository = r.id "
-                "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON c.digest = m.digest "
+                "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON "
+                "c.digest = m.digest "
                 "WHERE r.name = ? AND t.name = ?"
             )
         row = self.connection().execute(query, (repository, reference)).fetchone()
@@ -294,7 +297,8 @@ class RegistryCatalog:
         return (
             self.connection()
             .execute(
-                "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?",
+                "SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? "
+                "AND m.digest = ?",
                 (repository, digest),
             )
             .fetchone()
@@ -323,7 +327,8 @@ class RegistryCatalog:
                 expect(before[0] if before else None)
             for digest in manifest.needed:
                 if not sql.execute(
-                    "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?1 AND repository = ?2) OR EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?1)",
+                    "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?1 AND repository = ?2) OR EXISTS "
+                    "(SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?1)",
                     (digest, row),
                 ).fetchone()[0]:
                     raise ManifestBlobUnknown(
@@ -333,7 +338,8 @@ class RegistryCatalog:
             sql.execute("UPDATE repositories SET updated = ? WHERE id = ?", (now, row))
             sql.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (manifest.digest, manifest.content))
             sql.execute(
-                "INSERT INTO manifests (repository, digest, media_type, size, subject, artifact_type, annotations, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+                "INSERT INTO manifests (repository, digest, media_type, size, subject, artifact_type, "
+                "annotations, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET media_type = excluded.media_type, pushed = excluded.pushed",
                 (
                     row,
@@ -351,7 +357,8 @@ class RegistryCatalog:
                 [(row, manifest.digest, target) for target in manifest.links],
             )
             sql.executemany(
-                "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest, updated = excluded.updated",
+                "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest, "
+                "updated = excluded.updated",
                 [(row, tag, manifest.digest, now) for tag in tags],
             )
             also(sql)
@@ -390,7 +397,8 @@ class RegistryCatalog:
                     (times, now, repository),
                 )
                 sql.execute(
-                    "UPDATE manifests SET last_pulled = ? WHERE repository = (SELECT id FROM repositories WHERE name = ?) AND digest = ?",
+                    "UPDATE manifests SET last_pulled = ? WHERE repository = (SELECT id FROM repositories "
+                    "WHERE name = ?) AND digest = ?",
                     (now, repository, digest),
                 )
 
@@ -430,7 +438,10 @@ class RegistryCatalog:
         row = self.repository(repository)
         if row is None:
             return []
-        query = "SELECT digest, media_type, size, artifact_type, annotations FROM manifests WHERE repository = ? AND subject = ? AND digest > ?"
+        query = (
+            "SELECT digest, media_type, size, artifact_type, annotations FROM manifests WHERE "
+            "repository = ? AND subject = ? AND digest > ?"
+        )
         arguments: list[object] = [row, subject, after]
         if artifact_type is not None:
             query += " AND artifact_type = ?"

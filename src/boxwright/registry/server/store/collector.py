@@ -1,9 +1,9 @@
 """The collector: unreferenced blobs, stale uploads and what retention rules let go, while pushes go on.
 
 Why no push can lose anything. Bytes are taken away only within a write transaction of the catalog that saw no
-repository hold them; the process that records that one does (`RegistryCatalog.add_blob`) makes sure of the bytes within such a
-transaction too, and can still make them again from its upload. A repository lets go of a blob only when no manifest
-of it points there and no client was told of the blob within the grace; a manifest is stored only if, in its
+repository hold them; the process that records that one does (`RegistryCatalog.add_blob`) makes sure of the bytes
+within such a transaction too, and can still make them again from its upload. A repository lets go of a blob only when
+no manifest of it points there and no client was told of the blob within the grace; a manifest is stored only if, in its
 transaction, the repository holds everything that it needs. The transactions are short: a hundred digests each.
 """
 
@@ -37,7 +37,10 @@ WITH RECURSIVE live (digest) AS (
     UNION SELECT m.digest FROM live JOIN manifests m ON m.repository = ?1 AND m.subject = live.digest)
 SELECT digest FROM manifests WHERE repository = ?1 AND digest NOT IN (SELECT digest FROM live)
 """
-_LOOSE = "FROM blobs WHERE repository = ?1 AND added < ?2 AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repository = ?1 AND l.target = blobs.digest)"
+_LOOSE = (
+    "FROM blobs WHERE repository = ?1 AND added < ?2 AND NOT EXISTS (SELECT 1 FROM links l WHERE "
+    "l.repository = ?1 AND l.target = blobs.digest)"
+)
 
 
 class AlreadyCollecting(Conflict):
@@ -109,7 +112,8 @@ class RegistryCollector:
         rows = (
             self._catalog.connection()
             .execute(
-                "SELECT t.name, t.updated, max(t.updated, coalesce(m.last_pulled, 0)) FROM tags t LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest "
+                "SELECT t.name, t.updated, max(t.updated, coalesce(m.last_pulled, 0)) FROM tags t LEFT "
+                "JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest "
                 "WHERE t.repository = ? ORDER BY t.updated DESC, t.name DESC",
                 (id,),
             )

@@ -43,7 +43,8 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One platform of an image. `size` is what a pull transfers, in bytes; `here` = the manifest is in the repository."""
+    """One platform of an image. `size` is what a pull transfers, in bytes; `here` = the manifest is in the
+    repository."""
 
     digest: str
     platform: str
@@ -141,8 +142,10 @@ class Reader:
         rows = (
             self._catalog.connection()
             .execute(
-                "SELECT t.name, t.digest, m.media_type, t.updated, c.content FROM repositories r JOIN tags t ON t.repository = r.id "
-                "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON c.digest = t.digest "
+                "SELECT t.name, t.digest, m.media_type, t.updated, c.content FROM repositories r JOIN "
+                "tags t ON t.repository = r.id "
+                "JOIN manifests m ON m.repository = r.id AND m.digest = t.digest JOIN contents c ON "
+                "c.digest = t.digest "
                 "WHERE r.name = ? ORDER BY t.updated DESC, t.name LIMIT ? OFFSET ?",
                 (self.repository, limit, offset),
             )
@@ -168,8 +171,10 @@ class Reader:
         row = (
             self._catalog.connection()
             .execute(
-                "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository = r.id JOIN manifests m ON m.repository = r.id AND m.digest = t.digest "
-                "JOIN contents c ON c.digest = m.digest WHERE r.name = ? ORDER BY t.name <> 'latest', t.updated DESC LIMIT 1",
+                "SELECT m.digest, m.media_type, c.content FROM repositories r JOIN tags t ON t.repository "
+                "= r.id JOIN manifests m ON m.repository = r.id AND m.digest = t.digest "
+                "JOIN contents c ON c.digest = m.digest WHERE r.name = ? ORDER BY t.name <> 'latest', "
+                "t.updated DESC LIMIT 1",
                 (self.repository,),
             )
             .fetchone()

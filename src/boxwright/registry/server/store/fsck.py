@@ -1,4 +1,5 @@
-"""Whether a storage is sound: every byte is read, and every link followed, down to what a pull of a tag would ask for."""
+"""Whether a storage is sound: every byte is read, and every link followed, down to what a pull of a tag would ask
+for."""
 
 from __future__ import annotations
 
@@ -80,8 +81,8 @@ def _manifests(catalog: RegistryCatalog) -> Iterator[Finding]:
 
 
 def _missing_parts(config: RegistryConfig, catalog: RegistryCatalog, told: set[str]) -> Iterator[Finding]:
-    """What a pull would ask for in vain, besides blobs that were `told` of. A mirror's repositories are filled as they are
-    asked for."""
+    """What a pull would ask for in vain, besides blobs that were `told` of. A mirror's repositories are filled as
+    they are asked for."""
     sql = catalog.connection()
     mirrored = tuple(upstream.prefix for upstream in config.upstreams)
     for row, name, digest, media_type, content in sql.execute(
@@ -99,7 +100,8 @@ def _missing_parts(config: RegistryConfig, catalog: RegistryCatalog, told: set[s
             continue
         for part in dict.fromkeys(map(str, needed)):
             held = sql.execute(
-                "SELECT 1 FROM blobs WHERE repository = ?1 AND digest = ?2 UNION SELECT 1 FROM manifests WHERE repository = ?1 AND digest = ?2",
+                "SELECT 1 FROM blobs WHERE repository = ?1 AND digest = ?2 UNION SELECT 1 FROM manifests "
+                "WHERE repository = ?1 AND digest = ?2",
                 (row, part),
             ).fetchone()
             if held is None and part not in told:

@@ -26,8 +26,8 @@ def examine(
 ) -> ManifestRow:
     """Check a pushed manifest against its type, its digest and what the repository holds.
 
-    With `sparse`, an index may name children that are not here, with `sparse_images` an image blobs. Raises ManifestWrong, ManifestTooLarge,
-    DigestWrong, ManifestBlobUnknown.
+    With `sparse`, an index may name children that are not here, with `sparse_images` an image blobs. Raises
+    ManifestWrong, ManifestTooLarge, DigestWrong, ManifestBlobUnknown.
     """
     if len(content) > MAX_SIZE:
         raise ManifestTooLarge(f"the manifest has {len(content)} bytes; at most {MAX_SIZE} are accepted")

@@ -104,7 +104,8 @@ class Search:
         todo = (
             self._catalog.connection()
             .execute(
-                "SELECT t.repository, t.change, r.name, r.updated, o.description FROM search_todo t LEFT JOIN repositories r ON r.id = t.repository "
+                "SELECT t.repository, t.change, r.name, r.updated, o.description FROM search_todo t LEFT "
+                "JOIN repositories r ON r.id = t.repository "
                 "LEFT JOIN own_descriptions o ON o.repository = t.repository ORDER BY t.repository DESC LIMIT ?",
                 (limit,),
             )
@@ -153,7 +154,8 @@ class Search:
             [(row[0], row[7]) for row in old],
         )
         sql.executemany(
-            "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
+            "UPDATE search SET title = ?2, description = ?3, labels = ?4, platforms = ?5 WHERE id = ?1 "
+            "AND (title, description, labels, platforms) IS NOT (?2, ?3, ?4, ?5)",
             [(row[0], *row[2:6]) for row in old],
         )
         fields = ", ".join(f"value ->> {n}" for n in range(8))
@@ -206,7 +208,8 @@ class Search:
                 conditions.append(f"instr(name, :w{number})")
             elif ids is None:
                 conditions.append(
-                    f"(instr(name, :w{number}) OR instr(lower(title || char(10) || description || char(10) || labels || platforms), :w{number}))"
+                    f"(instr(name, :w{number}) OR instr(lower(title || char(10) || description || char(10) "
+                    f"|| labels || platforms), :w{number}))"
                 )
             arguments[f"w{number}"] = word
         if ids is not None:
@@ -229,7 +232,8 @@ class Search:
                 ids is None or len(question.words) == 1
             ):  # what is called exactly so comes first all the same
                 first = self._rows(
-                    f"SELECT id, name FROM search WHERE name IN (:term, 'library/' || :term) AND {' AND '.join(conditions)}",
+                    f"SELECT id, name FROM search WHERE name IN (:term, 'library/' || :term) AND "
+                    f"{' AND '.join(conditions)}",
                     arguments,
                 ).fetchall()
                 yield from first
