@@ -228,6 +228,18 @@ def test_a_cycle_is_seen_at_every_depth() -> None:
     assert not house("from boxwright.spec import descriptor", "from boxwright.spec import reference")
 
 
+def test_imports_for_types_have_one_spelling() -> None:
+    """`TYPE_CHECKING = False` costs nothing; that of `typing` costs the import of `typing`."""
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree in files().items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and any(a.name == "TYPE_CHECKING" for a in node.names))
+        or (isinstance(node, ast.Attribute) and node.attr == "TYPE_CHECKING")
+    ]
+    assert not wrong, "say `TYPE_CHECKING = False`: " + ", ".join(wrong)
+
+
 def uses(tree: ast.AST, module: str, names: tuple[str, ...]) -> Iterator[int]:
     for node in ast.walk(tree):
         if (

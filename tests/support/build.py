@@ -93,8 +93,8 @@ class FakeHost:
         self.held |= set(layers)
 
     @contextmanager
-    def alone(self, key: str) -> Iterator[bool]:
-        with self._flights.alone(key, self.cancel) as waited:
+    def exclusive(self, key: str) -> Iterator[bool]:
+        with self._flights.exclusive(key, self.cancel) as waited:
             yield waited
 
     def stamp(self, seconds: float) -> str:

@@ -361,8 +361,8 @@ class Building:
                 self._lease = Lease(self.services.db, "build")
             return self._lease
 
-    def alone(self, key: str) -> AbstractContextManager[bool]:
-        return self._flights.alone(key, self.cancel)
+    def exclusive(self, key: str) -> AbstractContextManager[bool]:
+        return self._flights.exclusive(key, self.cancel)
 
     def stamp(self, seconds: float) -> str:
         from boxwright.spec.times import rfc3339

@@ -16,7 +16,7 @@ from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 
-_POLL = 0.05  # seconds between attempts while somebody else runs the step
+_POLL = 0.05  # seconds between attempts while another build runs the step
 
 
 class Flights:
@@ -26,8 +26,8 @@ class Flights:
         self._directory = Places(root).step_locks
 
     @contextmanager
-    def alone(self, key: str, cancel: threading.Event) -> Iterator[bool]:
-        """Hold the key's lock. Yields whether somebody else held it first. Raises Cancelled."""
+    def exclusive(self, key: str, cancel: threading.Event) -> Iterator[bool]:
+        """Hold the key's lock. Yields whether another build held it first. Raises Cancelled."""
         self._directory.mkdir(exist_ok=True)
         path = self._directory / key.replace(":", "-")
         lock, waited = self._lock(path, cancel)

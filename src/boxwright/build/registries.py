@@ -73,7 +73,7 @@ def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) 
     from boxwright.content.copy import PlatformMissing, for_platform
 
     select = for_platform(platform, source)
-    for _ in range(4):  # an index in an index in an index is somebody's joke
+    for _ in range(4):  # an index in an index in an index is a joke
         content = parse(_read(source, desc), desc.media_type)
         if isinstance(content, Manifest):
             return content

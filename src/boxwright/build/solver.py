@@ -50,7 +50,7 @@ class Host(Protocol):
     def hold(self, layers: Iterable[DiffID]) -> None:
         """Keep these layers from the collector until the build ends."""
 
-    def alone(self, key: str) -> AbstractContextManager[bool]:
+    def exclusive(self, key: str) -> AbstractContextManager[bool]:
         """Be the only one on this host to run the step of this key."""
 
     def stamp(self, seconds: float) -> str:
@@ -308,7 +308,7 @@ class Solver:
             ):
                 self._cache.alias(keys[-1], keys[0], vertex.lineage)
                 return report
-        with self._host.alone(keys[-1]):
+        with self._host.exclusive(keys[-1]):
             if not vertex.fresh and (
                 report := self._held(vertex=vertex, trees=trees, selection=selection, key=keys[-1])
             ):
@@ -320,7 +320,7 @@ class Solver:
         that their digests, and the key, are known when it is done."""
         selection = self._select(vertex, trees, execution)
         also = open_key(vertex, trees)
-        with self._host.alone(also):
+        with self._host.exclusive(also):
             if not vertex.fresh and self._cache.known(also):
                 key = step_keys(vertex, trees, selection)[0]
                 if report := self._held(

@@ -79,7 +79,7 @@ class Context:
             sys.stderr.flush()
         except BrokenPipeError:
             raise
-        except OSError:  # there is nobody left to be told
+        except OSError:  # no reader is left to be told
             pass
 
     def warn(self, text: str) -> None:

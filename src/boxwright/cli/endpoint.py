@@ -2,7 +2,8 @@
 
 Boxwright acts on the store of this machine. A command that was meant for another engine must not act here: it is
 refused, unless the endpoint is a unix socket where a Boxwright with this very store answers. Only the current context,
-which nobody typed, is passed over where it means another engine of this machine (Docker Desktop, colima), in one line.
+which the user did not type, is passed over where it means another engine of this machine (Docker Desktop, colima), in
+one line.
 
 What answers says so in a header of ``/_ping``: ``Boxwright-Store``, with `identity` of its root.
 """

@@ -72,6 +72,9 @@ def leave(code: int) -> int:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads, or closed: `main` has said what there was to say
+    except (
+        OSError,
+        ValueError,
+    ):  # the reader is gone, or it is closed: `main` has said what there was to say
         pass
     os._exit(code)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from boxwright.container.treecopy import CopyConflict, Owner
 from boxwright.errors import Invalid
 from boxwright.files.entries import open_regular, set_mode
 from boxwright.rootfs.root import Root
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -176,7 +176,7 @@ class Catalog:
                 if not used.get(name):
                     try:
                         self.volumes.remove(name)
-                    except BoxwrightError:  # somebody removed it, or took it, meanwhile
+                    except BoxwrightError:  # another process removed it, or took it, meanwhile
                         continue
 
     def sweep(self) -> int:

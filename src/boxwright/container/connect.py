@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.container import frames
 from boxwright.container.job import Change
@@ -14,6 +14,7 @@ from boxwright.errors import Denied, Unsupported
 from boxwright.files.places import Places
 from boxwright.network.plan import plain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
     from boxwright.image.services import Services

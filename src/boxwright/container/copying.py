@@ -7,7 +7,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from boxwright.container.records import Container, tree_of
 from boxwright.container.treecopy import Owner, TreeCopy
@@ -15,6 +15,7 @@ from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.places import Places
 from boxwright.rootfs.root import Root
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.services import Services
 

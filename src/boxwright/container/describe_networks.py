@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.spec.times import rfc3339
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
     from boxwright.container.volumes import Volume

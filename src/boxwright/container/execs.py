@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from boxwright.container import spec
 from boxwright.container.options import merge_env
@@ -22,6 +22,7 @@ from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
 from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.services import Services
     from boxwright.runtime.oci import Running
@@ -258,7 +259,7 @@ def _reap_later(pid: int) -> None:
     def reap() -> None:
         try:
             os.waitpid(pid, 0)
-        except ChildProcessError:  # it is somebody else's
+        except ChildProcessError:  # it is another process's
             pass
 
     threading.Thread(target=reap, name=f"reap {pid}", daemon=True).start()
@@ -273,7 +274,7 @@ class TerminalExec:
         from boxwright.runtime.process import become_subreaper
         from boxwright.runtime.tty import ConsoleSocket
 
-        # With --detach the process is nobody's child but its subreaper's.
+        # With --detach the process is its subreaper's child.
         become_subreaper()
         self._stack = ExitStack()
         pid_file = _pid_file(container)

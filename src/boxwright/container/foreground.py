@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from boxwright.container import frames
 from boxwright.container.config import ContainerConfig
 from boxwright.container.session import Session
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.container.manager import Containers
 

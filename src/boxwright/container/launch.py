@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 NAMESPACE = "/proc/{}/fd/60"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
 _LEAST_SPAN = 1_000_000  # nanoseconds, of a health check
-# A --rm container that ends with nobody attached is removed by a process with the whole engine.
+# A --rm container that ends without an attached client is removed by a process with the whole engine.
 _REAP = (
     "import sys; sys.path.insert(0, sys.argv[1]); sys.path += sys.argv[4:]; from boxwright.engine "
     "import Engine; Engine(sys.argv[2]).containers.reap(sys.argv[3])"

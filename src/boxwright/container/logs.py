@@ -144,7 +144,7 @@ class _Reader:
             yield from whole
 
     def follow(self, alive: Callable[[], bool], until: float | None) -> Iterator[bytes]:
-        """What is there and what comes, until nobody writes any more."""
+        """What is there and what comes, until the container writes no more."""
         while True:
             living = alive()
             yield from self.lines()

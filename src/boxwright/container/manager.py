@@ -4,7 +4,7 @@ Life cycle:  create -> (start -> exit)* -> remove        every state but created
 
 Crash safety: the database row comes last and goes first, so whenever there is one its tree is whole; files without a
 row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor
-is gone while its state says it runs is cleaned up by whoever looks at it next (`Catalog.settled`).
+is gone while its state says it runs is cleaned up by the command that looks at it next (`Catalog.settled`).
 """
 
 from __future__ import annotations
@@ -440,8 +440,8 @@ class Containers:
         self.catalog.discard(container, volumes=True)
 
     def reap(self, identity: str) -> None:
-        """Remove a --rm container whose supervisor ends with nobody attached; what cannot be done is left to the next
-        command."""
+        """Remove a --rm container whose supervisor ends without an attached client; what cannot be done is left to
+        the next command."""
         try:
             container = self.get(identity)
             if not container.state.active and wait_gone(container.state.supervisor_pid, _STOP_GRACE):
@@ -471,7 +471,7 @@ class Containers:
             try:
                 size = self.catalog.size(container)
                 self.remove(container)
-            except (Conflict, NoSuchContainer):  # somebody was faster
+            except (Conflict, NoSuchContainer):  # another process was faster
                 continue
             removed.append(container.id)
             freed += size

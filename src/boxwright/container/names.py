@@ -1,4 +1,4 @@
-"""Names that containers get when nobody gives them one: an adjective and a person who moved science or art."""
+"""Names that containers get when the user gives them none: an adjective and a person who moved science or art."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def relay(
 ) -> dict[str, Any] | None:
     """Copy until the container exits (its EXITED value) or `filter_input` says that the user detaches (None).
 
-    Raises SupervisorLost when the supervisor dies, BrokenPipeError when nobody reads our output any more."""
+    Raises SupervisorLost when the supervisor dies, BrokenPipeError when our output has no reader any more."""
     poller = select.poll()
     poller.register(session.fileno(), select.POLLIN)
     if streams.stdin >= 0:

@@ -1,6 +1,6 @@
 """`copy`: every move of an image between two places (pull, push, save, load, registry to registry) is this function.
 
-Children before parents, the name last, so that whoever reads the sink sees either nothing new or all of it.
+Children before parents, the name last, so that a reader of the sink sees either nothing new or all of it.
 What the sink has is skipped, what its neighbour has is mounted, what arrived before a failure stays and is
 resumed. Nothing is buffered beyond a manifest.
 """
@@ -44,7 +44,7 @@ _PATIENCE = 2.0  # seconds that a failed or interrupted copy waits for its other
 
 
 class Progress(Protocol):
-    """What a copy tells whoever watches. Called from several threads; `done` may repeat for one digest."""
+    """What a copy tells its observer. Called from several threads; `done` may repeat for one digest."""
 
     def planned(self, blobs: Sequence[Descriptor]) -> None:
         """Everything that will be looked at, before the first `started`. May be called again, with more or with
@@ -253,7 +253,7 @@ def copy_tree(
     stop = threading.Event()
     in_parallel(jobs, blobs, lambda desc: move(source, sink, desc, progress=progress, stop=stop), stop=stop)
     push_manifests(sink, nodes[:-1], jobs)
-    # What refers to the image goes before its name: whoever sees the name can verify the signature.
+    # What refers to the image goes before its name: a client that sees the name can verify the signature.
     if not sink_name or attached:
         _push_manifest(sink, nodes[-1])
     for node in attached:
@@ -325,7 +325,7 @@ def _referring(source: Source, nodes: Sequence[Node], jobs: int) -> list[Node]:
 
 
 def _blobs_of(nodes: Sequence[Node]) -> list[Descriptor]:
-    """Configs first (whoever receives layers wants to know them), then the largest layers."""
+    """Configs first (the receiver of layers wants to know them), then the largest layers."""
     configs: dict[Digest, Descriptor] = {}
     layers: dict[Digest, Descriptor] = {}
     for node in nodes:

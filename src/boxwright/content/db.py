@@ -40,7 +40,7 @@ class StoreBusy(Unavailable):
 
 
 class _Connection(sqlite3.Connection):
-    """Closed when nobody has it any more: its thread ended, or its database was forgotten."""
+    """Closed when nothing refers to it any more: its thread ended, or its database was forgotten."""
 
     def __del__(self) -> None:
         try:
@@ -50,8 +50,8 @@ class _Connection(sqlite3.Connection):
 
 
 def connect(path: Path, *, cached_statements: int = 128) -> sqlite3.Connection:
-    """A connection in autocommit mode that waits a minute for others, and closes when nobody has it any more. It is for
-    one thread at a time."""
+    """A connection in autocommit mode that waits a minute for others, and closes when nothing refers to it any more.
+    It is for one thread at a time."""
     return sqlite3.connect(
         path,
         timeout=60,
@@ -149,7 +149,7 @@ class Database:
 
     @property
     def read_only(self) -> bool:
-        """Whether its file system is mounted read-only: it can be read, and nobody changes anything."""
+        """Whether its file system is mounted read-only: it can be read, and no process changes anything."""
         from boxwright.files.disk import on_read_only
 
         return on_read_only(self.path)
@@ -164,7 +164,7 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction, begun at once so that what it reads stays true until it commits. Nests.
 
-        When it has ended, a power cut does not undo it, unless it is not `durable`: for what nobody was told of, or
+        When it has ended, a power cut does not undo it, unless it is not `durable`: for what no client was told of, or
         what ends with its process anyway. The next durable one takes it along."""
         with _translated(self.path):
             connection = self._connect(to_write=True)

@@ -172,7 +172,7 @@ class Layout:
         ):
             self._enter(
                 Descriptor(desc.media_type, desc.digest, desc.size)
-            )  # or nobody would find what refers
+            )  # or no reader would find what refers
 
     def tag(self, name: str, desc: Descriptor) -> None:
         """See content.store.Tagger; '' lists the image without a name."""

@@ -161,15 +161,15 @@ class LocalStore:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Held by whoever publishes files and rows that belong together, or looks whether a file is here after it got
-        a lease on it: without, it may see one that the collector condemned before the lease and removes after the
-        look."""
+        """Held by a writer that publishes files and rows that belong together, or looks whether a file is here after
+        it got a lease on it: without, it may see one that the collector condemned before the lease and removes after
+        the look."""
         with self._locked(locks.STORE, shared=True):
             yield
 
     @contextmanager
     def sweeping(self) -> Iterator[None]:
-        """Held by the collector while it takes files away; nobody publishes meanwhile."""
+        """Held by the collector while it takes files away; no writer publishes meanwhile."""
         with self._locked(locks.STORE):
             yield
 
@@ -180,7 +180,7 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.EROFS:
                 raise
-            # Where nothing was ever locked, there is nobody to wait for.
+            # Where nothing was ever locked, there is no holder to wait for.
             there = path if path.exists() else self.root
             return Lock(rank, os.open(there, os.O_RDONLY | os.O_CLOEXEC), shared=shared)
 

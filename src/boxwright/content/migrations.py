@@ -1,6 +1,6 @@
 """Schemas as ladders: rung n, counted from 0, brings a database from version n to version n + 1.
 
-Databases of ours are in WAL mode. The version is SQLite's ``user_version``; 0 is an empty file. Whoever opens a
+Databases of ours are in WAL mode. The version is SQLite's ``user_version``; 0 is an empty file. A process that opens a
 database compares it, and calls `climb` when it is not the newest. All rungs that are missing are climbed in one
 transaction, after the database was copied to ``<name>.v<version>`` beside it, so a failure or a crash at any moment
 leaves the old version whole.

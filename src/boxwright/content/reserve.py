@@ -25,7 +25,7 @@ def check(root: Path) -> None:
                 os.posix_fallocate(fd, 0, wanted)
             finally:
                 os.close(fd)
-    except OSError:  # no store yet, one of somebody else, or one on a file system that allocates nothing
+    except OSError:  # no store yet, one of another user, or one on a file system that allocates nothing
         return
 
 

@@ -7,7 +7,7 @@ tests/unit/content/test_migrations.py gets the older version's tables as they we
 from __future__ import annotations
 
 _FIRST = """
--- An image: a manifest or index that somebody named, built, loaded or pulled. A root of the collector.
+-- An image: a manifest or index that was named, built, loaded or pulled. A root of the collector.
 CREATE TABLE images (
     target      TEXT PRIMARY KEY,   -- digest of the manifest or index
     media_type  TEXT NOT NULL,

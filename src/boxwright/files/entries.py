@@ -20,7 +20,7 @@ def open_regular(directory: int, name: str) -> int:
 
 
 def set_mode(directory: int, name: str, mode: int) -> None:
-    """chmod of what `name` in the directory is, which somebody else may have exchanged for a link meanwhile: that is
+    """chmod of what `name` in the directory is, which another process may have exchanged for a link meanwhile: that is
     never followed, since it would lead through the host's tree. Raises OSError."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:

@@ -1,9 +1,9 @@
 """The collector's sweep: what no root reaches goes.
 
 Roots are the rows of images, names, containers and step records, and whatever a living lease holds. The sweep
-holds store.lock alone, so nobody publishes meanwhile; inside one transaction it computes the live set and deletes
-rows, then renames dead files to ROOT/trash, lets go of the lock, and deletes the trash at leisure. Killed anywhere,
-it leaves a store that works: files without rows are garbage for the next sweep.
+holds store.lock exclusively, so no process publishes meanwhile; inside one transaction it computes the live set and
+deletes rows, then renames dead files to ROOT/trash, lets go of the lock, and deletes the trash at leisure. Killed
+anywhere, it leaves a store that works: files without rows are garbage for the next sweep.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class Collector:
         for algorithm in ("sha256", "sha512"):
             folder = self._store.places.blobs_of(algorithm)
             if folder.is_dir():
-                # Names with a dot are half-written: nobody writes while we hold the lock.
+                # Names with a dot are half-written: no process writes while the collector holds the lock.
                 found += [
                     folder / n
                     for n in os.listdir(folder)
@@ -225,7 +225,7 @@ class Collector:
         return sum(erase(folder / name) for name in os.listdir(folder)) if folder.is_dir() else 0
 
     def _partials(self, age: float) -> int:
-        """Delete interrupted downloads that nobody went on with for so many seconds; returns the bytes freed."""
+        """Delete interrupted downloads that no pull went on with for so many seconds; returns the bytes freed."""
         freed, oldest = 0, time.time() - age
         for entry in list(os.scandir(self._store.places.ingests)):
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from boxwright.content import reserve
 from boxwright.errors import BoxwrightError
@@ -16,6 +15,7 @@ from boxwright.snapshot.snapshotter import Snapshotter
 from boxwright.spec.digest import DiffID, chain_id
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.usage import Usage
     from boxwright.image.validate import Problem

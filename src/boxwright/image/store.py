@@ -141,7 +141,7 @@ class ImageStore(Catalog):
                 self._point(name, target)
             row = self.rows("target = ?", (target,))[
                 0
-            ]  # in the transaction: a moment later somebody may have pruned it
+            ]  # in the transaction: a moment later another process may have pruned it
         if normal:
             self.publish()
         return row
@@ -336,7 +336,7 @@ _TEXT = ("User", "WorkingDir", "StopSignal")
 
 
 def check_shape(config: ImageConfig) -> None:
-    """Whoever reads a registered config may rely on the types of its parts. Raises ConfigInvalid."""
+    """Readers of a registered config may rely on the types of its parts. Raises ConfigInvalid."""
     for key, value in config.config.items():
         listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
         wrong = (

@@ -6,7 +6,7 @@ import os
 import platform as machine
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.errors import BoxwrightError
 from boxwright.image.catalog import Catalog
@@ -14,6 +14,7 @@ from boxwright.spec.platform import host
 from boxwright.spec.times import rfc3339
 from boxwright.version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.settings import Settings
 

@@ -104,7 +104,7 @@ class _Sizes:
         return total
 
     def _elsewhere(self, info: os.stat_result) -> bool:
-        """A mount inside (an index, a running container's tree) is somebody else's disk space. Directories tell: on
+        """A mount inside (an index, a running container's tree) is not the store's own disk space. Directories tell: on
         overlayfs, a file may have the device of a layer."""
         return stat.S_ISDIR(info.st_mode) and info.st_dev != self._device
 
@@ -201,7 +201,7 @@ class Surveyor:
     # --- parts ---------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Bring what SQLite keeps in its log into its file, unless somebody else is busy with it."""
+        """Bring what SQLite keeps in its log into its file, unless another process is busy with it."""
         if self._db.read_only:
             return
         with self._db.read() as sql:
@@ -245,7 +245,7 @@ class Surveyor:
         done = {"blobs", "layers", "containers", "work", "volumes", "cache"}
         out = {"": self._sizes.of(self._root, below=False)}
         for name in sorted(os.listdir(self._root)):
-            # What SQLite has only while somebody reads, as we do, is not what `du` finds afterwards.
+            # What SQLite has only while a process reads, as this one does, is not what `du` finds afterwards.
             if name not in done and not name.endswith((".db-wal", ".db-shm")):
                 out[name] = self._sizes.of(self._root / name)
         for name in sorted(done - {"cache"}):

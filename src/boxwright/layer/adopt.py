@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from boxwright.files.disk import disk_errors, sync_below
 from boxwright.files.trees import discard
@@ -14,6 +13,7 @@ from boxwright.layer.write import TarBuilder
 from boxwright.layer.writer import hold_temporary, make_temporary
 from boxwright.spec.digest import DiffID
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.layer.store import Layer, LayerStore
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from boxwright.content.lease import hold_for_process
 from boxwright.content.local import Ingest
@@ -15,6 +15,7 @@ from boxwright.layer.writer import LayerWriter
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.layer.store import Layer, LayerStore
     from boxwright.spec.descriptor import Descriptor

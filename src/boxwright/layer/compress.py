@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Invalid
@@ -15,6 +15,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.content.local import LocalStore
     from boxwright.layer.store import Layer, LayerStore
@@ -156,7 +157,7 @@ class _Marked(io.RawIOBase):
 
 class _Inflated(io.RawIOBase):
     """The decompressor, with its errors translated and its output counted. At its end the compressed stream has
-    been read to its end too, so that whoever hashes that stream has seen it all."""
+    been read to its end too, so that a hash over that stream has seen it all."""
 
     def __init__(self, kind: str, raw: BinaryIO, limit: int | None) -> None:
         self._kind = kind

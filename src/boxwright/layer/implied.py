@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from boxwright.files.disk import disk_errors
 from boxwright.layer.erofs import IMPLIED_AT
 from boxwright.layer.store import Layer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.layer.view import Node
 

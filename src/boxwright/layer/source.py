@@ -206,7 +206,7 @@ class TarSource:
 
 
 class TreeSource:
-    """An overlay upper directory that nobody writes any more. Handles are paths, each part of which was looked at
+    """An overlay upper directory that no process writes any more. Handles are paths, each part of which was looked at
     and is a directory, so no symbolic link is ever followed."""
 
     def __init__(self, layer: Layer) -> None:

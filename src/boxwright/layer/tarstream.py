@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from boxwright.errors import Corrupt
 from boxwright.layer.pipe import Pipe
@@ -12,6 +11,7 @@ from boxwright.layer.store import Layer, LayerMissing
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 

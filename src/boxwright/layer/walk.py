@@ -56,7 +56,7 @@ class _Walker:
         st = os.fstat(fd)
         xattrs, opaque = _xattrs(fd, b"")
         if st.st_mode & 0o7777 != 0o755 or st.st_uid or st.st_gid or xattrs:
-            # Its time is that of the last name written into it: nobody set it, and it would differ each time.
+            # Its time is that of the last name written into it: no program set it, and it would differ each time.
             self._builder.put(b"", DIR, st.st_mode, st.st_uid, st.st_gid, 0, 0, xattrs=xattrs)
         self._stack[-1] = (fd, b"", iter(_listing(fd, opaque)))
         while self._stack:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-_MODE = 0o5000  # set-user-ID and sticky, and nobody may do anything with it
+_MODE = 0o5000  # set-user-ID and sticky, and no user may do anything with it
 
 
 def make(path: str, directory: int) -> None:

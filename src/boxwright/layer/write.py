@@ -74,7 +74,7 @@ class TarBuilder:
         self.entries = 0  # names, the root not counted
         self.content = 0  # bytes of regular files
 
-    # --- the public door ---------------------------------------------------------------------------
+    # --- for every caller --------------------------------------------------------------------------
 
     def add(self, entry: Entry, data: BinaryIO | bytes | int | None = None) -> None:
         """Write one entry; `data` of a file gives exactly `entry.size` bytes: bytes, a stream, or a descriptor that
@@ -121,7 +121,7 @@ class TarBuilder:
         self._emit(bytes(2 * BLOCK))
         self._flush()
 
-    # --- the fast door, for this room --------------------------------------------------------------
+    # --- without checks, for this room -------------------------------------------------------------
 
     def put(
         self,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt
@@ -20,6 +20,7 @@ from boxwright.layer.scan import Header, Scanner
 from boxwright.layer.tree import Tree
 from boxwright.spec.digest import DiffID, Digest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import SimpleQueue
 

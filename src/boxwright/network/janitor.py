@@ -1,8 +1,8 @@
-"""Takes a bridge down once nobody has used it for a while: roots come and go, and the host has few subnets.
+"""Takes a bridge down once no container has used it for a while: roots come and go, and the host has few subnets.
 
-Not at once: `run --rm` in a row would make and remove it each time, at 50 ms. The process is started by whoever
-leaves a bridge, unless one waits already (a lock next to the network's says so), and ends when the bridge is gone, or
-is in lasting use. Imported by the supervisor: C modules only.
+Not at once: `run --rm` in a row would make and remove it each time, at 50 ms. The process is started by the command
+that leaves a bridge, unless one waits already (a lock next to the network's says so), and ends when the bridge is
+gone, or is in lasting use. Imported by the supervisor: C modules only.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Safe access to a tree that somebody else filled: every path from a directory descriptor, never out of it."""
+"""Safe access to a tree that another program filled: every path from a directory descriptor, never out of it."""

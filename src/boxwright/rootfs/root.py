@@ -1,4 +1,4 @@
-"""A tree that somebody else filled, addressed only from its top directory's descriptor.
+"""A tree that another program filled, addressed only from its top directory's descriptor.
 
 Every path is resolved *inside* the tree: absolute links start at its top, ``..`` stops there (openat2's
 RESOLVE_IN_ROOT; where the kernel or a filter lacks openat2, a walk component by component does the same). A link

@@ -151,7 +151,7 @@ class Runtime:
         detach: bool = False,
     ) -> Running:
         """Run one more process (an OCI `process` object). With `detach`, `wait` returns once it runs, and its end is
-        for whoever is the subreaper to see; `console_socket` needs `detach`."""
+        for the subreaper to see; `console_socket` needs `detach`."""
         with memory_file("process", json.dumps(process).encode()) as spec:
             options = _options(console_socket, pid_file, 0) + (["--detach"] if detach else [])
             arguments = ["exec", *options, "--process", "/proc/self/fd/8", id]

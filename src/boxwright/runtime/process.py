@@ -87,7 +87,7 @@ class Process:
         if self._code is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # somebody reaped it (a SIGCHLD handler): the code is lost
+            except ChildProcessError:  # a SIGCHLD handler reaped it: the code is lost
                 self._code = 255
                 return self._code
             if pid:
@@ -317,7 +317,7 @@ def become_subreaper() -> None:
 
 def reap_orphans() -> None:
     """For a subreaper that is about to end: take note of descendants that ended. A zombie of a container's PID
-    namespace would keep the container from ending for as long as whoever inherits it does not reap."""
+    namespace would keep the container from ending for as long as the process that inherits it does not reap."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -185,7 +185,7 @@ def _relay(
         if not ready:
             tell(2, first.settle())
         # A process that left the container's PID namespace cannot exist, but one may hold the pipes for it (a mount
-        # helper of the host): the runtime's end is the step's end, whoever still holds them.
+        # helper of the host): the runtime's end is the step's end, even while another process still holds them.
         if not ready and running.process.poll() is not None:
             deadline = deadline or time.monotonic() + 1
             if time.monotonic() > deadline:

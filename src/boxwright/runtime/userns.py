@@ -67,7 +67,7 @@ def _ranges(path: Path) -> list[tuple[str, int, int]]:
         owner, _, rest = line.strip().partition(":")
         base, _, count = rest.partition(":")
         numbers = base.isascii() and base.isdigit() and count.isascii() and count.isdigit()
-        # A range that begins with the host's own users would not be one of nobody's.
+        # A range that begins with the host's own users would not be one without rights on it.
         if owner in _NAMES and numbers and int(base) >= SIZE and int(base) + int(count) <= _LAST:
             found.append((owner, int(base), int(count)))
     return sorted(found, key=lambda entry: _NAMES.index(entry[0]))

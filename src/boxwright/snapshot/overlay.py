@@ -1,7 +1,7 @@
 """What the two overlay drivers share: everything but where a layer's directory comes from.
 
 Options are chosen so that an upper directory is a plain difference, which is what a layer is: no redirects (a
-renamed directory is copied by whoever renames it), no metadata-only copies, no index; then overlayfs marks a
+renamed directory is copied by the program that renames it), no metadata-only copies, no index; then overlayfs marks a
 directory opaque only when it replaces something. Links that a layer might plant in overlayfs's own attributes are
 not followed (`redirect_dir=nofollow`).
 """
@@ -206,7 +206,7 @@ class OverlaySnapshots(ABC):
 
     def open(self, key: str) -> int:
         """A descriptor of the tree's top, for `dir_fd`: of the mounted tree when it is mounted, else of a mount that
-        nobody else sees and that ends with the descriptor."""
+        no other process sees and that ends with the descriptor."""
         workspace = ws.load(self.root, key)
         # Two mounts with one upper directory would not see each other's changes: use the one that is there.
         where = (

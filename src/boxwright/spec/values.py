@@ -2,7 +2,7 @@
 
 The standard decorator writes, compiles and executes the source of five methods for every class, 1 to 2 ms each,
 and imports `inspect` for it; the hundred classes of a build were half of a cached build's time. Here all classes
-share their methods. Creating an instance is slower (about 1 µs more), which nobody notices.
+share their methods. Creating an instance is slower (about 1 µs more), which no command notices.
 
 To type checkers this *is* `dataclasses`; at run time, `dataclasses.replace`, `fields` and `asdict` know these
 classes, and the two kinds may inherit from each other.
@@ -167,7 +167,7 @@ else:
         return f
 
     class _StandardFields:
-        """`__dataclass_fields__`, made when somebody asks for it."""
+        """`__dataclass_fields__`, made when it is asked for."""
 
         def __init__(self, every):
             self._every = every

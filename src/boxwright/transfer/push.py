@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from boxwright.content.copy import (
     Node,
@@ -32,6 +31,7 @@ from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, replace
 from boxwright.transfer.rewrite import rewritten
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.target import LocalTarget
     from boxwright.transfer.pack import Packer

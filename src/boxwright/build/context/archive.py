@@ -13,12 +13,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from boxwright.errors import Invalid
 from boxwright.files.trees import remove_tree
 from boxwright.rootfs.root import Root
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.layer.scan import Header
 

@@ -2,7 +2,7 @@
 
 Nothing is transferred and nothing is opened that no step asks for. Directories are read once, when they
 are first needed; contents are known by digest, remembered between builds by `DigestCache`. Paths are always
-resolved inside the directory, by descriptor: a link cannot lead out of it, whoever puts it there.
+resolved inside the directory, by descriptor: a link cannot lead out of it, whatever program puts it there.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def default_environment(image: str) -> Mapping[str, str]:
-    """What is assumed of a base image that nobody has looked at."""
+    """What is assumed of a base image that was not looked at."""
     return {"PATH": _PATH}
 
 
@@ -259,7 +259,7 @@ class _Check:
             self.findings.add("FromPlatformFlagConstDisallowed", text, step.location, step.comments)
 
     def default_base(self, step: ins.From, defaults: Mapping[str, str]) -> None:
-        """Whether the name holds when nobody gives any build argument."""
+        """Whether the name holds without any build argument."""
         if "$" not in step.image:
             return
         try:

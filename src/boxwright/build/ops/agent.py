@@ -16,7 +16,7 @@ _CHUNK = 1 << 16
 
 
 class AgentRelay:
-    """Listens at `path`, which nobody else may use until its mode is changed, from now to `close`."""
+    """Listens at `path`, which no other user may use until its mode is changed, from now to `close`."""
 
     def __init__(self, path: Path, agent: Path) -> None:
         self._agent = agent
@@ -80,7 +80,7 @@ class AgentRelay:
         try:
             agent.settimeout(_PATIENCE)
             agent.connect(os.fspath(self._agent))
-        except OSError:  # gone meanwhile: the client sees that nobody answers
+        except OSError:  # gone meanwhile: the client sees that it gets no answer
             client.close()
             agent.close()
             return

@@ -64,12 +64,14 @@ class Sandbox:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ssh: Mapping[str, Path] = field(default_factory=dict)  # agent sockets by id
     trust_host_ca: bool = False
-    untrusted: bool = False  # the Dockerfile is somebody else's: nothing reaches this machine by its network
+    untrusted: bool = (
+        False  # the Dockerfile is not the user's own: nothing reaches this machine by its network
+    )
     users: Subordinate | None = None  # whom a step's users are on the host; None: root is the host's root
 
 
 def _nothing(count: int) -> None:
-    """Nobody wants to know."""
+    """Progress that is not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

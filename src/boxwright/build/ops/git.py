@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
@@ -19,6 +19,7 @@ from boxwright.runtime.process import ProgramFailed, run
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.ops.context import Secret
     from boxwright.settings import Settings
@@ -32,7 +33,7 @@ class GitRefMissing(NotFound):
 
 
 class SubmodulesRefused(Denied):
-    """An untrusted build would fetch from servers that nobody named."""
+    """An untrusted build would fetch from servers that the user did not name."""
 
 
 class ProtocolRefused(Denied):

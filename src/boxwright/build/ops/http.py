@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
@@ -17,6 +17,7 @@ from boxwright.spec.digest import Digest
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.client.http import Reply
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from boxwright.build.context.tree import FileTree, Source, SourceSet, TreeNode
 from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
@@ -13,6 +13,7 @@ from boxwright.build.ops.target import Inline, LayerBuilder, Planned
 from boxwright.build.ops.viewtree import ViewTree
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.ops.copy import CopyOp, CopyPart
     from boxwright.layer.view import LayersView

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
@@ -23,12 +23,13 @@ from boxwright.rootfs.root import Root
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
     from threading import Event
 
-_POLL = 0.1  # seconds between attempts at a cache that somebody else holds
+_POLL = 0.1  # seconds between attempts at a cache that another step holds
 
 
 class MountSourceMissing(NotFound):
@@ -243,11 +244,11 @@ def _fill(step: Step, mount: ExecMount, position: int, directory: Path, stack: E
     try:
         fresh.rename(directory / "data")
     except OSError:
-        discard(fresh)  # somebody else was first
+        discard(fresh)  # another step was first
 
 
 def _copy_tree(source: Path, target: Path) -> None:
-    """A copy with owners, modes and times. Both are trees that nobody else writes."""
+    """A copy with owners, modes and times. Both are trees that no other process writes."""
 
     def copy(one: str, other: str) -> Any:
         shutil.copy2(one, other, follow_symlinks=False)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.build.ops.step import Step, StepNetwork
 from boxwright.errors import BoxwrightError, Unsupported
@@ -19,6 +19,7 @@ from boxwright.files.places import Places
 from boxwright.network import files
 from boxwright.spec import runtimespec as rs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
@@ -133,7 +134,7 @@ def _release(networks: Networks, key: str) -> None:
 
 
 def _forget_dead(step: Step) -> None:
-    """Give back the addresses of steps that were killed: their workspaces are held by nobody."""
+    """Give back the addresses of steps that were killed: no process holds their workspaces."""
     with step.ctx.services.db.write(durable=False) as sql:
         sql.execute(
             "DELETE FROM addresses WHERE container LIKE 'step-%' AND container NOT IN (SELECT ref FROM "

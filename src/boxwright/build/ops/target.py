@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
@@ -16,6 +16,7 @@ from boxwright.layer.entry import FileAttributes
 from boxwright.layer.writer import LayerWriter
 from boxwright.rootfs.paths import TooManyLinks, real
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.layer.write import TarBuilder
 

@@ -11,7 +11,7 @@ import io
 import os
 from array import array
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from boxwright.build.context.tree import FileTree, TreeNode
 from boxwright.build.ops.context import StepContext
@@ -19,6 +19,7 @@ from boxwright.build.ops.target import CopyRefused, LayerBuilder, Planned, hashe
 from boxwright.errors import Invalid
 from boxwright.files.places import Places
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.ops.place import Attributes
     from boxwright.layer.scan import Header

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from boxwright.build.context.tree import TreeNode
 from boxwright.build.ops.target import hashed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.layer.view import LayersView, Node
 

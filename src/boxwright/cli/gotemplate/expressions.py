@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Node = Callable[["Scope"], Any]
 
-DEPTH = 60  # nesting that nobody writes by hand; below Python's own recursion limit
+DEPTH = 60  # deeper than templates written by hand; below Python's own recursion limit
 
 
 class FormatError(Invalid):

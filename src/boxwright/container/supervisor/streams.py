@@ -1,4 +1,4 @@
-"""The container's standard streams: pipes or a terminal, to the log and to whoever is attached."""
+"""The container's standard streams: pipes or a terminal, to the log and to the attached clients."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Streams:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
             return False
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: no process has the terminal open any more
             data = b""
         stream = self._outputs[fd]
         if not data:
@@ -160,7 +160,7 @@ class Streams:
                     self._pending.pop(0)
         except BlockingIOError:
             pass
-        except OSError:  # nobody reads it any more
+        except OSError:  # the process reads it no more
             self._pending = []
             self._ending = not self._tty
         if self._input < 0:

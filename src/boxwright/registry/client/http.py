@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from boxwright.errors import Invalid
@@ -19,6 +19,7 @@ from boxwright.registry.client.http1 import Small, check_headers, serves
 from boxwright.registry.client.peers import ORDINARY, NotHttp, PeerUnreachable, ResponseTooLarge, Tls
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.client.library import Library
 

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, quote
 
 from boxwright.errors import Invalid, Unavailable
@@ -25,6 +25,7 @@ from boxwright.registry.client.peers import (
     tls_failure,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
 

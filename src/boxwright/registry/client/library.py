@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -23,6 +23,7 @@ from boxwright.registry.client.peers import (
     tls_failure,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 

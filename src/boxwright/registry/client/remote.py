@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote
 
 from boxwright.content.verify import ContentMismatch
@@ -26,6 +26,7 @@ from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, 
 from boxwright.spec.reference import Reference, is_tag
 from boxwright.spec.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.client.client import RegistryClient
 

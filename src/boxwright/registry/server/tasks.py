@@ -6,12 +6,12 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.store.collector import AlreadyCollecting, Collected, RegistryCollector
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service
     from boxwright.registry.server.store.catalog import RegistryCatalog

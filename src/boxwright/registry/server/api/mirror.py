@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -41,6 +41,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.client.client import RegistryClient
     from boxwright.registry.client.remote import Remote

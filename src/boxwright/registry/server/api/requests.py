@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from boxwright.registry.server.errors import (
@@ -16,6 +16,7 @@ from boxwright.registry.server.errors import (
     UploadInvalid,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aiohttp import web
     from multidict import MultiMapping

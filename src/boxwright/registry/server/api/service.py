@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -33,6 +33,7 @@ from boxwright.registry.server.proxies import client_address, neighbourhood
 from boxwright.registry.server.routes import Route, parse_route
 from boxwright.registry.server.store.quota import Quota
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.server.api.mirror import Mirror
     from boxwright.registry.server.config import RegistryConfig

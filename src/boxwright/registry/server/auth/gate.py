@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -26,6 +26,7 @@ from boxwright.registry.server.errors import Forbidden, Unauthenticated
 from boxwright.registry.server.routes import check_name
 from boxwright.spec.times import rfc3339
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from boxwright.errors import BoxwrightError
 from boxwright.registry.server.auth.policy import EVERYONE
@@ -29,6 +29,7 @@ from boxwright.registry.server.store.blobs import own_directory, try_exclusive_l
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.spec.urls import public
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service
 

@@ -12,12 +12,13 @@ import os
 from bisect import bisect_left
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from boxwright.registry.server.auth.users import extra
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service
 

@@ -9,10 +9,10 @@ import re
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from boxwright.spec.times import rfc3339
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aiohttp import web
 

@@ -18,7 +18,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boxwright.registry.server.auth.policy import fits
 from boxwright.registry.server.config import Webhook
@@ -26,6 +26,7 @@ from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.store.blobs import try_exclusive_lock
 from boxwright.spec.times import rfc3339
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.registry.server.api.service import Service
 

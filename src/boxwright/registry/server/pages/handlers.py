@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from boxwright.registry.server.routes import check_name
 from boxwright.registry.server.store.describe import Reader
 from boxwright.registry.server.store.search import SORTS, Search
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
