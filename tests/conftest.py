@@ -1,4 +1,6 @@
-"""Every test runs apart from the host (support.host)."""
+"""Every test runs apart from the host (support.host), and Hypothesis takes the time that a busy machine needs."""
+
+from hypothesis import HealthCheck, settings
 
 from support.host import (  # noqa: F401
     _outside,
@@ -7,3 +9,7 @@ from support.host import (  # noqa: F401
     pytest_sessionfinish,
     pytest_terminal_summary,
 )
+
+# Speed is measured in bench/: how fast inputs come depends on what else the machine does.
+settings.register_profile("boxwright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("boxwright")
