@@ -41,6 +41,12 @@ def cleared(root: Root) -> Iterator[None]:
     root.clean()
 
 
+def cgroups(container: str) -> list[Path]:
+    """Those of a container under the usual parent, in every hierarchy."""
+    top = Path("/sys/fs/cgroup")
+    return [*top.glob(f"boxwright/{container}"), *top.glob(f"*/boxwright/{container}")]
+
+
 def test_started_under_one_and_used_under_another(root: Root, own: Path) -> None:
     before = Root(root.path, BOXWRIGHT_RUNTIME=str(own))
     before.run("run", "-d", "--network", "none", "--name", "running", IMAGE, "sleep", "1000")
@@ -84,6 +90,7 @@ def test_a_runtime_that_was_uninstalled_stops_nothing_but_itself(root: Root, own
     assert container.refresh().status == "exited"
     root.run("start", "left", check=1)
     root.run("rm", "left")
+    assert not cgroups(container.id)
 
 
 def test_a_killed_supervisor_of_an_uninstalled_runtime(root: Root, own: Path) -> None:
@@ -97,6 +104,8 @@ def test_a_killed_supervisor_of_an_uninstalled_runtime(root: Root, own: Path) ->
     eventually(lambda: not container.refresh().supervised)
     assert root.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
     eventually(lambda: not Path(f"/proc/{pid}/root/etc").exists())
+    root.run("rm", "orphan")
+    assert not cgroups(container.id)
 
 
 def test_the_choice_by_name_is_remembered_apart(root: Root, own: Path) -> None:

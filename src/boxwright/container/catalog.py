@@ -146,8 +146,10 @@ class Catalog:
         """Remove row, tree and directory; `volumes` takes its anonymous volumes along. Idempotent."""
         from boxwright.content import reserve
         from boxwright.files.trees import remove_tree
+        from boxwright.runtime.host import remove_cgroup
         from boxwright.snapshot import mount as mounting
 
+        remove_cgroup(f"{container.config.cgroup_parent.rstrip('/') or '/boxwright'}/{container.id}")
         reserve.spend(self._services.root)
         if container.rootfs.exists():
             while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):

@@ -115,3 +115,13 @@ def devices(directory: str = "/dev") -> list[dict[str, Any]]:
                     )
                 )
     return sorted(found, key=lambda entry: str(entry["path"]))
+
+
+def remove_cgroup(path: str) -> None:
+    """Remove an ended container's cgroup from every hierarchy, where its runtime could not."""
+    for top in ("/sys/fs/cgroup", *(entry.path for entry in os.scandir("/sys/fs/cgroup") if entry.is_dir())):
+        for folder, _, _ in os.walk(f"{top}/{path.strip('/')}", topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:  # gone meanwhile, or still ending
+                continue
