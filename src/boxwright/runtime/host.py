@@ -119,7 +119,11 @@ def devices(directory: str = "/dev") -> list[dict[str, Any]]:
 
 def remove_cgroup(path: str) -> None:
     """Remove an ended container's cgroup from every hierarchy, where its runtime could not."""
-    for top in ("/sys/fs/cgroup", *(entry.path for entry in os.scandir("/sys/fs/cgroup") if entry.is_dir())):
+    try:
+        tops = [entry.path for entry in os.scandir("/sys/fs/cgroup") if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # there are none here
+        return
+    for top in ("/sys/fs/cgroup", *tops):
         for folder, _, _ in os.walk(f"{top}/{path.strip('/')}", topdown=False):
             try:
                 os.rmdir(folder)
