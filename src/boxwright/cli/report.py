@@ -58,7 +58,8 @@ def report(ctx: Context, error: Exception) -> int:
         _tell(ctx, f"{where}: {meaning}" if where else meaning, hint)
         return 1
     if isinstance(error, UnicodeEncodeError):  # bytes that are no UTF-8 were typed where a name is wanted
-        _tell(ctx, f"{ascii(error.object)[:100]} is not valid UTF-8", "")
+        around = error.object[max(error.start - 20, 0) : error.end + 20]
+        _tell(ctx, f"{around!a} is not valid UTF-8", "")
         return 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("boxwright"):
         _tell(

@@ -205,6 +205,29 @@ def test_bytes_that_are_no_utf8_survive() -> None:
     assert node.args[0].encode("utf-8", "surrogateescape") == b"echo \xff"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"RUN echo \xe9",
+        b"LABEL a=\xe9",
+        b"ENV a=\xe9",
+        b"COPY \xe9 /",
+        b"WORKDIR /\xe9",
+        b"CMD \xe9",
+        b"RUN <<E\necho \xe9\nE",
+        b"ONBUILD RUN \xe9",
+    ],
+)
+def test_an_instruction_is_utf8(text: bytes) -> None:
+    with pytest.raises(DockerfileError, match="is not valid UTF-8: byte 0xe9") as caught:
+        stages_of(parse(b"FROM scratch\n" + text + b"\n"))
+    assert caught.value.ranges[0].start == 2 and caught.value.hint
+
+
+def test_comments_may_be_in_any_encoding() -> None:
+    stages_of(parse(b"# \xe9\nFROM scratch\n# \xe9\nLABEL a=b\n"))
+
+
 def test_heredoc_keeps_carriage_returns() -> None:
     node = parse(b"COPY <<EOF /x\r\na\r\nEOF\r\n").nodes[0]
     assert node.heredocs[0].content == "a\r\n"

@@ -34,7 +34,9 @@ def stages_of(dockerfile: Dockerfile) -> tuple[tuple[ins.Arg, ...], tuple[ins.St
         try:
             instruction = instruction_of(node)
         except DockerfileError as error:
-            raise DockerfileError(error.reason, ranges=(node.location,), parse=True) from None
+            raise DockerfileError(
+                error.reason, ranges=(node.location,), parse=True, hint=error.hint
+            ) from None
         if isinstance(instruction, ins.From):
             froms.append(instruction)
             bodies.append([])
@@ -61,10 +63,23 @@ def instruction_of(node: Node, *, location: SourceRange | None = None) -> ins.In
             raise DockerfileError(
                 did_you_mean(message, node.name, map(str.upper, _MAKERS), case_sensitive=False)
             )
+        _check_text(node)
         common = {"original": node.original.strip(SPACES), "location": where, "comments": node.comments}
         return make(node, common)
     except DockerfileError as error:
         raise error.at(where) from None
+
+
+def _check_text(node: Node) -> None:
+    """Configs, records and keys are JSON, which has no place for other bytes; BuildKit's messages have none either."""
+    for text in (node.original, *(heredoc.content for heredoc in node.heredocs)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            byte = text[error.start].encode("utf-8", "surrogateescape")[0]
+            raise DockerfileError(
+                f"{node.name.upper()} is not valid UTF-8: byte {byte:#x}", hint="store the file as UTF-8"
+            ) from None
 
 
 def parse_instruction(
