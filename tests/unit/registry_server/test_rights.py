@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +17,11 @@ import pytest
 
 from boxwright.registry.server.app import API, routes
 from boxwright.registry.server.auth.tokens import AccessTokens
+from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.builds.queue import BuildLink, build_scopes
 from boxwright.registry.server.config import Auth
+from boxwright.registry.server.store.catalog import RegistryCatalog
+from support.containers import eventually
 from support.images_pushed import push_image
 from support.server import Answer, Client, serving
 
@@ -315,6 +319,57 @@ def test_who_comes_later_under_a_name_inherits_nothing(house: House, tmp_path: P
         client.service.access.users._looked = 0.0
         assert client("POST", "/token", form).status == client("GET", "/v2/", **bearer).status == 401
         assert "eve" not in client("GET", "/", **cookie).body.decode()
+
+
+def test_a_removed_account_takes_its_tokens_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another program edits the file, and adds the name again later."""
+    monkeypatch.setattr("boxwright.registry.server.tasks._ACCOUNTS", 0.02)
+    monkeypatch.setattr("boxwright.registry.server.auth.users._SETTLED", 0.2)
+    file, eve, ann = tmp_path / "htpasswd", line("eve", "pw-eve"), line("ann", "pw-ann")
+    file.write_text(eve + ann)
+    with serving(tmp_path / "reg", auth=Auth(file), read_only=True) as client:
+        users, tokens = client.service.access.users, AccessTokens(client.service.catalog)
+        of_eve, of_ann = (basic(user, tokens.create(user, "ci")) for user in ("eve", "ann"))
+        file.unlink()  # nobody says of any account that it is gone
+        eventually(lambda: client("GET", "/v2/", **of_eve).status == 401)
+        time.sleep(0.5)
+        file.write_text(eve + ann)
+        eventually(lambda: client("GET", "/v2/", **of_eve).status == 200)
+        file.write_text(ann)
+        eventually(lambda: [token.user for token in tokens.all()] == ["ann"])
+        file.write_text(line("eve", "another") + ann)
+        users._looked = 0.0
+        assert client("GET", "/v2/", **basic("eve", "another")).status == 200
+        assert client("GET", "/v2/", **of_eve).status == 401
+        assert client("GET", "/v2/", **of_ann).status == 200
+
+
+def test_a_file_that_is_being_written_ends_no_token(tmp_path: Path) -> None:
+    (tmp_path / "htpasswd").write_text(line("eve", "pw"))
+    users = Users(tmp_path / "htpasswd")
+    assert users.settled() is None
+    users._changed -= 3
+    assert users.settled() == ["eve"]
+    (tmp_path / "htpasswd").write_text("")
+    assert users.settled() is None and users.names() == []
+    users._changed -= 3
+    assert users.settled() == []
+    (tmp_path / "htpasswd").unlink()
+    users._changed -= 3
+    assert users.settled() is None
+
+
+def test_a_token_of_an_account_that_was_just_added_stays(tmp_path: Path) -> None:
+    catalog = RegistryCatalog(tmp_path / "registry.db")
+    tokens = AccessTokens(catalog)
+    before = time.time()
+    tokens.create("new", "ci")
+    tokens.retain([], before)
+    assert [token.user for token in tokens.all()] == ["new"]
+    tokens.retain(["new"], time.time() + 1)
+    assert tokens.all()
+    tokens.retain([], time.time() + 1)
+    assert not tokens.all()
 
 
 def test_a_session_ends_with_logout_password_and_account(house: House) -> None:

@@ -65,6 +65,8 @@ def routes(service: Service) -> list[Extra]:
 def tasks(config: RegistryConfig) -> list[Task]:
     """What runs beside the requests until the stop."""
     rows: list[Task] = [counting.flush, search_handlers.indexer]
+    if config.auth is not None:
+        rows.append(counting.end_tokens)
     if config.webhooks:
         rows.append(Sender(config.webhooks).run)
     if _builds(config) and not config.read_only:

@@ -1,4 +1,4 @@
-"""What a worker does beside answering: writing down what it counted, and collecting garbage."""
+"""What a worker does beside answering: writing down what it counted, ending tokens, collecting garbage."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boxwright.registry.server.store.catalog import RegistryCatalog
 
 _FLUSH = 5.0  # seconds between writes of counters
+_ACCOUNTS = 2.0  # seconds between looks at which accounts are gone
 _LOG = 1.0  # seconds for which a line of the access log may wait
 
 
@@ -49,6 +50,21 @@ async def _write(service: Service, write: Callable[[RegistryCatalog], None]) -> 
         await service.run(write, service.catalog)
     except (BoxwrightError, sqlite3.OperationalError) as error:  # a full disk must not end the counting
         logging.getLogger("boxwright.registry").warning("pulls could not be written down: %s", error)
+
+
+async def end_tokens(service: Service) -> None:
+    """Those of accounts that are gone, in a read-only registry too: people log in there."""
+    from boxwright.registry.server.auth.gate import Gate
+
+    assert isinstance(service.access, Gate)
+    while True:
+        await asyncio.sleep(_ACCOUNTS)
+        try:
+            await service.run(service.access.end_tokens_of_removed_accounts)
+        except (BoxwrightError, sqlite3.OperationalError, OSError) as error:
+            logging.getLogger("boxwright.registry").warning(
+                "tokens of removed accounts could not be ended: %s", error
+            )
 
 
 async def collect(service: Service) -> None:

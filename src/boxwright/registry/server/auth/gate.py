@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from typing import Any
 
 from aiohttp import web
@@ -126,6 +127,13 @@ class Gate:
     async def end_session(self, service: Service, session: str) -> None:
         """Everywhere."""
         await service.run(self.tokens.end_session, session)
+
+    def end_tokens_of_removed_accounts(self) -> None:
+        """Else a later account of the same name would have them. Blocks."""
+        now = time.time()  # a token that is made later may be of an account that is added later
+        names = self.users.settled()
+        if names is not None:
+            self.tokens.retain(names, before=now)
 
     def close(self) -> None:
         """See service.Access."""

@@ -151,6 +151,18 @@ class AccessTokens:
             for kind in kinds:
                 sql.execute("DELETE FROM tokens WHERE user = ? AND kind = ?", (user, kind))
 
+    def retain(self, users: Iterable[str], before: float) -> None:
+        """Only these users' tokens, of all that were made before that time (unix seconds)."""
+        gone = "created < ? AND user NOT IN (SELECT value FROM json_each(?))"
+        values = (before, json.dumps(list(users)))
+        if (
+            self._catalog.connection()
+            .execute(f"SELECT 1 FROM tokens WHERE {gone} LIMIT 1", values)
+            .fetchone()
+        ):
+            with self._catalog.write() as sql:
+                sql.execute(f"DELETE FROM tokens WHERE {gone}", values)
+
 
 def is_token(secret: str) -> bool:
     """Whether it looks like a lasting token's secret: 256 random bits, which cannot be guessed."""

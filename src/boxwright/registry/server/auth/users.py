@@ -19,6 +19,8 @@ _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _COST = 10
 _BCRYPT = re.compile(rb"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 _RELOAD = 1.0  # seconds for which the file is believed to be unchanged
+_SETTLED = 2.0  # seconds after which what a file lacks is gone, not about to be written
+_NO_FILE = (0, 0, 0)
 
 
 class UserInvalid(Invalid):
@@ -51,8 +53,8 @@ class Users:
         self.path = path
         self._lock = threading.Lock()
         self._hashes: dict[str, bytes] = {}
-        self._stamp: tuple[int, int, int] = (0, 0, 0)
-        self._looked = 0.0
+        self._stamp: tuple[int, int, int] = _NO_FILE
+        self._looked = self._changed = 0.0
         self._known: OrderedDict[bytes, bool] = OrderedDict()
         self._key = secrets.token_bytes(32)
 
@@ -70,11 +72,20 @@ class Users:
                 stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
                 if stamp != self._stamp:
                     self._hashes = parse(self.path.read_bytes())
-                    self._stamp = stamp
+                    self._stamp, self._changed = stamp, now
             except FileNotFoundError:
-                self._hashes, self._stamp = {}, (0, 0, 0)
+                self._hashes, self._stamp = {}, _NO_FILE
             self._looked = now
             return self._hashes
+
+    def settled(self) -> list[str] | None:
+        """Every account of a file that stayed the same for two seconds: other programs write it in place, and half of
+        it lacks some. None before that, and while there is no file."""
+        self._looked = 0.0
+        names = self.names()
+        with self._lock:
+            settled = self._stamp != _NO_FILE and self._looked - self._changed >= _SETTLED
+        return names if settled else None
 
     def exists(self, name: str) -> bool:
         return name in self._load()
