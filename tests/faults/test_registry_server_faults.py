@@ -255,6 +255,27 @@ class Served:
         assert self.process.wait(40) == 0
 
 
+def test_a_killed_server_leaves_nothing_that_the_next_does_not_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    served = Served(tmp_path / "reg")
+    workers = served.workers()
+    served.process.kill()
+    served.process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    left = list((tmp_path / "reg/metrics").iterdir())
+    assert len(left) == 1 and not any((tmp_path / "tmp").iterdir())
+    served = Served(tmp_path / "reg")
+    try:
+        assert len(list((tmp_path / "reg/metrics").iterdir())) == 1 and not left[0].exists()
+        assert Client(served.host)("GET", "/metrics").status == 200
+    finally:
+        served.stop()
+    assert not any((tmp_path / "reg/metrics").iterdir())
+
+
 def test_kill_workers_under_load(tmp_path: Path) -> None:
     """What was acknowledged is there afterwards, byte for byte, whoever died when."""
     served = Served(tmp_path / "reg")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from boxwright.files.places import Places
-from boxwright.files.trees import discard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +78,6 @@ def registry_serve_args(p: Parser) -> None:
 
 def registry_serve(ctx: Context, args: Namespace) -> int:
     """Until Ctrl-C or SIGTERM, which wait for requests under way."""
-    import tempfile
     from dataclasses import replace
     from pathlib import Path
 
@@ -99,11 +97,6 @@ def registry_serve(ctx: Context, args: Namespace) -> int:
     )
     if args.workers or not config.workers:
         config = replace(config, workers=args.workers or os.cpu_count() or 1)
-    folder = Path(tempfile.mkdtemp(prefix="boxwright-metrics-")) if config.metrics else None
     from boxwright.registry.server.serve import serve
 
-    try:
-        return serve(config, listening=lambda url: ctx.err(f"listening on {url}"), metrics=folder)
-    finally:
-        if folder is not None:
-            discard(folder)
+    return serve(config, listening=lambda url: ctx.err(f"listening on {url}"))

@@ -58,12 +58,14 @@ JANITOR = Rank("network.lock.<bridge>", "the process that waits to take a bridge
 NAMES = Rank("<runtime directory>/dns-<root>.lock", "the name server's entries")
 INDEX = Rank("index.lock", "writing `index.json`")
 DATABASE = Rank("boxwright.db", "one writing transaction; SQLite's own lock")
+REGISTRY_METRICS = Rank("<registry storage>/metrics/<key>", "a server that counts; never waited for")
 REGISTRY_UPLOAD = Rank(
     "<registry storage>/uploads/<id>", "the request that writes an upload; never waited for"
 )
 REGISTRY_TASK = Rank("<registry storage>/<task>.lock", "the worker that has a task; never waited for")
 
 ORDER = (
+    REGISTRY_METRICS,
     REGISTRY_TASK,
     REGISTRY_UPLOAD,
     STEP,

@@ -31,7 +31,7 @@ from boxwright.registry.server.config import (
     load,
     size,
 )
-from boxwright.registry.server.events.metrics import Metrics
+from boxwright.registry.server.events.metrics import Metrics, counted
 from boxwright.registry.server.events.observe import AccessLog
 from support.registry import wait_until
 from support.server import Client, serving
@@ -124,6 +124,29 @@ def test_missing_file_and_sizes(tmp_path: Path) -> None:
 
 
 # --- watching --------------------------------------------------------------------------------------
+
+
+def test_each_server_counts_in_a_directory_of_its_own(tmp_path: Path) -> None:
+    """What one that was killed left is removed; another that runs over the same storage keeps its own."""
+    left = tmp_path / "reg/metrics/killed"
+    left.mkdir(parents=True)
+    (left / "7.json").write_text("[{}]")
+    with counted(tmp_path / "reg") as first:
+        assert first is not None and first.parent == left.parent and not left.exists()
+        assert first.stat().st_mode & 0o777 == left.parent.stat().st_mode & 0o777 == 0o700
+        with counted(tmp_path / "reg") as second:
+            assert sorted(left.parent.iterdir()) == sorted((first, second))
+        assert list(left.parent.iterdir()) == [first]
+    assert list(left.parent.iterdir()) == []
+
+
+def test_a_registry_serves_without_metrics_where_none_can_be_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "metrics").write_text("a file")
+    with counted(tmp_path) as folder:
+        assert folder is None
+    assert "no metrics are kept" in caplog.text
 
 
 def test_health_metrics_and_log(tmp_path: Path) -> None:

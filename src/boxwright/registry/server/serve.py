@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from boxwright.registry.server.app import API, open_service, routes, tasks
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.config import RegistryConfig, RegistryConfigInvalid
 from boxwright.registry.server.events import logs
-from boxwright.registry.server.events.metrics import Metrics
+from boxwright.registry.server.events.metrics import Metrics, counted
 from boxwright.registry.server.pages.handlers import missing
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -241,7 +241,7 @@ class WorkerSupervisor:
                 os.kill(pid, signal.SIGTERM)
 
 
-def serve(config: RegistryConfig, *, listening: Callable[[str], object], metrics: Path | None = None) -> int:
+def serve(config: RegistryConfig, *, listening: Callable[[str], object]) -> int:
     """Serve a configuration until a signal; `listening` is told the URL. Returns the exit code.
 
     Raises AddressUnusable, RegistryConfigInvalid, ExtraMissing.
@@ -250,4 +250,5 @@ def serve(config: RegistryConfig, *, listening: Callable[[str], object], metrics
     sock = listen(config.addr)
     host, port = sock.getsockname()[:2]
     listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
-    return WorkerSupervisor(config, sock, metrics).run()
+    with counted(config.storage) if config.metrics else nullcontext() as metrics:
+        return WorkerSupervisor(config, sock, metrics).run()
