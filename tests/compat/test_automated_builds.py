@@ -84,7 +84,7 @@ def repositories(tmp_path: Path) -> Iterator[Callable[[str, dict[str, str | byte
 
 @pytest.fixture
 def registry(tmp_path: Path, request: Any) -> Iterator[Client]:
-    settings = {"enabled": True, **getattr(request, "param", {})}
+    settings = {"enabled": True, "allow-local-git": True, **getattr(request, "param", {})}
     with serving(tmp_path / "registry", other={"build": settings}, base_url="", addr="127.0.0.1:0") as probe:
         object.__setattr__(probe.service.config, "addr", probe.host)  # the port is known only now
         yield probe

@@ -41,6 +41,8 @@ def split(url: str) -> tuple[str, str]:
     GitUrlInvalid."""
     try:
         parts = urlsplit(url)
+        if parts.port == 0:
+            raise ValueError(url)  # as other ports do that are none
         if parts.scheme not in ("http", "https") or parts.username is None:
             return url, ""
     except ValueError as error:

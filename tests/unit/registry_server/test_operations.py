@@ -499,6 +499,12 @@ def test_the_default_configuration(tmp_path: Path) -> None:
         other={
             "search": {},
             "pages": {},
-            "build": {"enabled": False, "command": [], "pull": [], "allow-host-root": False},
+            "build": {
+                "enabled": False,
+                "command": [],
+                "pull": [],
+                "allow-host-root": False,
+                "allow-local-git": False,
+            },
         },
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from boxwright.registry.server.builds.queue import sources
-from boxwright.registry.server.builds.sources import BuildSource, SourceInvalid
+from boxwright.registry.server.builds.sources import BuildSource, ServerRefused, ServerUnknown, SourceInvalid
+from boxwright.runtime.git import GitUrlInvalid
 
 TOKEN = "hush-hush"
 
@@ -82,9 +88,98 @@ def test_the_token_reaches_git_alone(tmp_path: Path) -> None:
 
     base = {"PATH": "/bin"}
     assert (
-        sources.fetch(BuildSource.parse(f"https://bot:{TOKEN}@h/a.git#main"), tmp_path / "out", run, base)
+        sources.fetch(
+            BuildSource.parse(f"https://bot:{TOKEN}@h/a.git#main"), tmp_path / "out", run, base, local=True
+        )
         == 0
     )
     assert base == {"PATH": "/bin"} and not (tmp_path / "out/.git").exists()
     assert [words[-2:] for words, _ in seen][1] == ["https://h/a.git", "main"]
     assert not any(TOKEN in word for words, _ in seen for word in words)
+
+
+# --- which servers -----------------------------------------------------------------------------------
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """No repository, at which git knocks all the same; `asked` are paths. With `away` it sends everybody there."""
+
+    def __init__(self, away: str = "") -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.away, self.asked, self.port = away, list[str](), self.server_address[1]
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_response(302 if self.server.away else 404)
+        if self.server.away:
+            self.send_header("Location", f"{self.server.away}{self.path}")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as server:
+        yield server
+        server.shutdown()
+
+
+def run_git(words: Sequence[str], env: Mapping[str, str]) -> int:
+    try:
+        return subprocess.run(words, env=dict(env), capture_output=True, timeout=3).returncode
+    except subprocess.TimeoutExpired:  # an address that does not answer
+        return 1
+
+
+def fetch(url: str, target: Path, *, local: bool = False) -> int | None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(target)}
+    return sources.fetch(BuildSource.parse(url), target, run_git, env, local=local)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:{}/a.git", "ssh://127.0.0.1:{}/a", "git://[::1]:{}/a.git"])
+def test_a_link_does_not_lead_to_this_machine(site: Site, tmp_path: Path, url: str) -> None:
+    with pytest.raises(ServerRefused, match="this machine or its link"):
+        fetch(url.format(site.port), tmp_path / "out")
+    assert site.asked == []
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_connects_where_the_check_looked(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that was elsewhere when it was looked at, and is this machine when git asks for it."""
+    monkeypatch.setattr(sources, "check", lambda host: ["192.0.2.1"])
+    for host in ("localhost", "LocalHost", "localhost."):
+        assert fetch(f"http://{host}:{site.port}/a.git", tmp_path / "out")
+        assert site.asked == [], host
+    assert fetch(f"http://localhost:{site.port}/a.git", tmp_path / "out", local=True) and site.asked
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_follows_no_redirection_of_a_server(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "check", lambda host: ["127.0.0.1"])
+    with Site(f"http://127.0.0.1:{site.port}") as away:
+        assert fetch(f"http://elsewhere.invalid:{away.port}/a.git", tmp_path / "out")
+        assert away.asked and site.asked == []
+        assert fetch(f"http://127.0.0.1:{away.port}/a.git", tmp_path / "out", local=True) and site.asked
+        away.shutdown()
+
+
+def test_a_server_without_an_address_is_not_asked_for_again(tmp_path: Path) -> None:
+    with pytest.raises(ServerUnknown, match=r"nowhere\.invalid, .* cannot be found"):
+        fetch("https://nowhere.invalid/a.git", tmp_path / "out")
+
+
+@pytest.mark.parametrize("url", ["https://h:99999/a.git", "http://me:x@h:port/a.git", "https://[h/a.git"])
+def test_urls_that_are_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(GitUrlInvalid):
+        fetch(url, tmp_path / "out")

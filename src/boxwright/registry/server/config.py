@@ -267,6 +267,7 @@ def _build(t: _Table) -> dict[str, Any]:
         "command": list(t.texts("command")),
         "pull": list(t.texts("pull")),
         "allow-host-root": t.flag("allow-host-root", False),
+        "allow-local-git": t.flag("allow-local-git", False),
     }
     t.end()
     return made

@@ -262,7 +262,8 @@ def command_builder(service: Service) -> Builder:
             }
             if any("{source}" in word for word in command):
                 source, checkout = sources.BuildSource.parse(link.url), home / "source"
-                code = sources.fetch(source, checkout, run, env)
+                local = settings.get("allow-local-git") is True
+                code = sources.fetch(source, checkout, run, env, local=local)
                 if code != 0:
                     return code
                 context = sources.context(source, checkout)
@@ -356,6 +357,8 @@ def _build(
             code = 1
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"Error: {error}\n")
+                if hint := getattr(error, "hint", ""):
+                    file.write(f"Hint: {hint}\n")
         finally:
             forget()
         if code is not None:  # stopped with the registry: it runs again

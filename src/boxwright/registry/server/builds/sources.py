@@ -10,10 +10,12 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from boxwright.errors import Invalid
+from boxwright.errors import Denied, Invalid, Unavailable
 from boxwright.files.trees import erase
+from boxwright.registry.client.guard import LocalAddress, check
 from boxwright.rootfs.root import Root
 from boxwright.runtime import git
+from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
 # Words and their environment -> exit code, None when stopped.
@@ -22,6 +24,14 @@ Run = Callable[[Sequence[str], Mapping[str, str]], "int | None"]
 
 class SourceInvalid(Invalid):
     """A repository does not have what its link names."""
+
+
+class ServerRefused(Denied):
+    """A repository is on this machine or at its link."""
+
+
+class ServerUnknown(Unavailable):
+    """The server of a repository has no address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +54,12 @@ class BuildSource:
         return cls(url, ref, folder)
 
 
-def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str]) -> int | None:
-    """The files of one commit in the new directory `target`, without the repository. Returns git's exit code, None when
-    stopped. Raises GitUrlInvalid."""
+def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str], *, local: bool) -> int | None:
+    """The files of one commit in the new directory `target`, without the repository. Git connects to the addresses that
+    were checked, and follows no redirection; with `local` it may go everywhere, to this machine too. Returns git's exit
+    code, None when stopped. Raises GitUrlInvalid, ServerRefused, ServerUnknown."""
     url, authorization = git.split(source.url)
-    environment = git.environment(env, url, authorization)
+    environment = git.environment(env, url, authorization, () if local else _checked(url))
     here = ["git", "-C", str(target)]
     for words in (
         ["git", "init", "--quiet", "--", str(target)],
@@ -60,6 +71,23 @@ def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str]) -
             return code
     erase(target / ".git")
     return 0
+
+
+def _checked(url: str) -> list[str]:
+    """The addresses to which git is held; none over ssh, which knows a server by its key, and over git, where git
+    cannot be held to any."""
+    host = git.host(url)
+    try:
+        found = check(host)
+    except LocalAddress as error:
+        raise ServerRefused(
+            str(error), hint="allow-local-git = true under [build] lets builds fetch from there"
+        ) from error
+    if not url.startswith(("http://", "https://")):
+        return []
+    if not found:
+        raise ServerUnknown(f"{host}, which has {public(url)}, cannot be found")
+    return found
 
 
 def context(source: BuildSource, checkout: Path) -> Path:
