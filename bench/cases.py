@@ -235,4 +235,5 @@ CASES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "pull-big": registry_cases.pull_big,
     "push": registry_cases.push,
     "registry-copy": registry_cases.registry_copy,
+    "registry-small": registry_cases.small,
 }

@@ -48,11 +48,30 @@ def pull(setup: Setup) -> Iterator[Row]:
     setup.run("import", str(inputs.debian()), name)
     setup.run("push", "-q", name)
     yield "pull debian minbase (170 MB)", _pulls(setup, name), "1/5 of docker, 1/4 of podman"
-    yield (
-        "pull, up to date",
-        compare([Command(n, [*p, "pull", "-q", *_insecure(n), name]) for n, p in setup.everybody().items()]),
-        "-",
-    )
+
+
+def small(setup: Setup) -> Iterator[Row]:
+    """Commands that only ask: all that they would move is there already."""
+    registry = _registry(setup)
+    setup.busybox()
+    names = {name: f"{registry}/bench/small-{name}:1" for name in setup.everybody()}
+    pulls, pushes = [], []
+    for name, prefix in setup.everybody().items():
+        push = [*prefix, "push", "-q", *_insecure(name), names[name]]
+        pull = [*prefix, "pull", "-q", *_insecure(name), names[name]]
+        for argv in ([*prefix, "tag", "bench-busybox:latest", names[name]], push, pull):
+            subprocess.run(argv, check=True, capture_output=True)
+        pulls.append(Command(name, pull))
+        pushes.append(Command(name, push))
+    yield "pull, up to date", compare(pulls), "as docker"
+    yield "push, all there", compare(pushes), "as docker"
+    source, target = names["boxwright"], f"{registry}/bench/small-copied:1"
+    setup.run("copy", "-q", source, target)
+    yield "copy in a registry, all there", compare(_copies(setup, source, target)), "4 times crane"
+    listings = [Command("boxwright", [*setup.boxwright, "tags", "ls", source.rpartition(":")[0]])]
+    if crane := setup.peers.program("crane"):
+        listings.append(Command("crane", [*crane, "ls", "--insecure", source.rpartition(":")[0]]))
+    yield "tags ls", compare(listings), "4 times crane"
 
 
 def pull_big(setup: Setup) -> Iterator[Row]:
@@ -126,6 +145,10 @@ def registry_copy(setup: Setup) -> Iterator[Row]:
     source, target = f"{registry}/bench/copied:1", f"{registry}/bench/copied-on:1"
     setup.run("import", str(inputs.debian()), source)
     setup.run("push", "-q", source)
+    yield "copy of 170 MB, all there", compare(_copies(setup, source, target)), "one round trip a blob"
+
+
+def _copies(setup: Setup, source: str, target: str) -> list[Command]:
     commands = [Command("boxwright", [*setup.boxwright, "copy", "-q", source, target])]
     if skopeo := setup.peers.program("skopeo"):
         plain = ["--src-tls-verify=false", "--dest-tls-verify=false"]
@@ -133,4 +156,4 @@ def registry_copy(setup: Setup) -> Iterator[Row]:
         commands.append(Command("skopeo", [*skopeo, *words]))
     if crane := setup.peers.program("crane"):
         commands.append(Command("crane", [*crane, "copy", "--insecure", source, target]))
-    yield "copy in a registry, all there", compare(commands), "one round trip a blob"
+    return commands
