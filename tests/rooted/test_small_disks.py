@@ -90,9 +90,9 @@ OPENING = """
 import sys
 from pathlib import Path
 from boxwright.content.db import Database
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.files.disk import DiskFull
-from boxwright.registry.server.store.catalog import Catalog
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.errors import NoSpace
 root = Path(sys.argv[1])
 try:
@@ -103,7 +103,7 @@ try:
 except DiskFull:
     pass
 try:
-    Catalog(root / "registry.db")
+    RegistryCatalog(root / "registry.db")
 except NoSpace:
     pass
 """

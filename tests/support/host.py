@@ -113,7 +113,7 @@ def picture(home: str, mark: int = 0) -> Picture:
                 "/proc/sys/kernel/core_pattern",
             )
         ],
-        "cgroups": [str(path) for path in _cgroups()],
+        "cgroups": [str(path) for path in _cgroups(mark)],
         "files": [
             path
             for place in ("/etc", "/var/lib", home)
@@ -180,9 +180,15 @@ def _addresses() -> list[str]:
     return found
 
 
-def _cgroups() -> Iterator[Path]:
+def _cgroups(mark: int) -> Iterator[Path]:
+    """All but, with a mark, those in which only processes of others are: whoever runs the tests may make some."""
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        yield from (Path(folder, name) for name in names)
+        for path in (Path(folder, name) for name in names):
+            members = {
+                pid for below, _, _ in os.walk(path) for pid in _lines(f"{below}/cgroup.procs") if mark
+            }
+            if not members or any(_has(mark, pid) for pid in members):
+                yield path
 
 
 def _remove_parents(kept: Container[str]) -> None:
@@ -193,13 +199,17 @@ def _remove_parents(kept: Container[str]) -> None:
                 os.rmdir(folder)
 
 
+def _has(mark: int, pid: str) -> bool:
+    limits = "\n".join(_lines(f"/proc/{pid}/limits"))
+    return re.search(rf"^Max msgqueue size +{mark} ", limits, re.M) is not None
+
+
 def _marked(mark: int) -> list[str]:
     """Processes that descend from the session with this mark."""
     found = []
     family = {os.getpid(), os.getppid()}  # who looks, and the session
     for pid in filter(str.isdigit, _names("/proc")):
-        limits = "\n".join(_lines(f"/proc/{pid}/limits"))
-        if re.search(rf"^Max msgqueue size +{mark} ", limits, re.M):
+        if _has(mark, pid):
             words = "".join(_lines(f"/proc/{pid}/cmdline")).replace("\0", " ").strip()
             if int(pid) not in family and words:
                 found.append(f"{pid} {words}")
