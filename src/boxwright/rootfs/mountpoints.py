@@ -11,11 +11,14 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import Invalid
 from boxwright.files.entries import set_mode
 from boxwright.rootfs.root import Root, UnsafePath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PSEUDO = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 _KERNEL = (

@@ -7,12 +7,12 @@ its parser is installed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.runtime.process import run
+from boxwright.spec.hashes import sha256
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -146,7 +146,7 @@ def _labels(options: Sequence[str], identity: str, privileged: bool, top: str) -
     }
     process = contexts.get("process", "system_u:system_r:container_t:s0").split(":", 3)
     file = contexts.get("file", "system_u:object_r:container_file_t:s0").split(":", 3)
-    number = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16)
+    number = int(sha256(identity.encode()).hexdigest()[:8], 16)
     low, high = sorted((number % 1023, (number // 1023) % 1023))
     process[3] = f"s0:c{low},c{high + 1}"  # two categories of its own keep containers apart
     for value in asked:

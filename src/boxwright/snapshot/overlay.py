@@ -17,7 +17,6 @@ from pathlib import Path
 from boxwright.files.disk import disk_errors
 from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
-from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import workspace as ws
@@ -237,6 +236,8 @@ class OverlaySnapshots(ABC):
 
     def commit(self, key: str) -> Layer:
         """See Snapshotter."""
+        from boxwright.layer.adopt import adopt_tree
+
         layer = adopt_tree(self.layers, self.seal(key))
         self.discard(key)
         return layer
