@@ -579,16 +579,18 @@ def test_a_half_sent_chunk_counts_and_can_be_continued(client: Client) -> None:
     data = os.urandom(2_000_000)
     location = client("POST", "/v2/r/half/blobs/uploads/").headers["Location"]
     host, port = client.host.split(":")
-    with socket.create_connection((host, int(port))) as raw:
-        raw.sendall(
-            f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-            + data[:1_500_000]
-        )
-    for _ in range(500):
-        arrived = int(client("GET", location).headers["Range"].split("-")[1]) + 1
+    head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    arrived = 1
+    for _ in range(8):  # a connection that is gone before the server looks at its request counts for nothing
+        with socket.create_connection((host, int(port))) as raw:
+            raw.sendall(head + data[:1_500_000])
+        for _ in range(50):
+            arrived = int(client("GET", location).headers["Range"].split("-")[1]) + 1
+            if arrived > 1:
+                break
+            time.sleep(0.02)
         if arrived > 1:
             break
-        time.sleep(0.02)
     assert 1 < arrived <= 1_500_000
     assert client("PATCH", location, data[arrived:], Content_Range=f"{arrived}-{len(data) - 1}").status == 202
     assert client("PUT", f"{location}?digest={digest_of(data)}").status == 201
