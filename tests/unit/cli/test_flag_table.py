@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from boxwright.build import options as build_options
-from boxwright.cli import build as build_command
 from boxwright.cli import main as cli
+from boxwright.cli.build import command as build_command
 from boxwright.cli.container import options as run_options
 from boxwright.cli.context import Context
 from boxwright.cli.main import main

@@ -1,11 +1,11 @@
-"""build."""
+"""`build`: from its options to a request, and what is told when it is done."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from boxwright.cli.flags import SUPPRESS
+from boxwright.cli.build.flags import build_args
 from boxwright.errors import BoxwrightError, Cancelled, Invalid, Unsupported
 
 TYPE_CHECKING = False
@@ -15,181 +15,9 @@ if TYPE_CHECKING:
 
     from boxwright.build.request import BuildRequest, BuildResult
     from boxwright.cli.context import Context
-    from boxwright.cli.flags import Namespace, Parser
+    from boxwright.cli.flags import Namespace
 
-_TEXT = "string"
-
-
-def build_args(p: Parser) -> None:
-    """Docker's, BuildKit's, and our own."""
-    p.usage = "PATH | URL | -"
-    p.add_argument("path", metavar="PATH|URL", complete="dir")
-    p.add_argument(
-        "-t",
-        "--tag",
-        action="append",
-        metavar="stringArray",
-        help='Name and optionally a tag (format: "name:tag")',
-    )
-    p.add_argument(
-        "-f",
-        "--file",
-        default="",
-        metavar=_TEXT,
-        complete="file",
-        help='Name of the Dockerfile (default "PATH/Dockerfile"); - reads standard input',
-    )
-    p.add_argument("--target", default="", metavar=_TEXT, help="Set the target build stage to build")
-    p.add_argument("--build-arg", action="append", metavar="stringArray", help="Set build-time variables")
-    p.add_argument(
-        "--build-context",
-        action="append",
-        metavar="stringArray",
-        help="Additional build contexts (e.g., name=path)",
-    )
-    p.add_argument("--label", action="append", metavar="stringArray", help="Set metadata for an image")
-    p.add_argument("--annotation", action="append", metavar="stringArray", help="Add annotation to the image")
-    p.add_argument("--platform", action="append", metavar="stringArray", help="Set target platform for build")
-    p.add_argument("--no-cache", action="store_true", help="Do not use cache when building the image")
-    p.add_argument(
-        "--no-cache-filter", action="append", metavar="stringArray", help="Do not cache specified stages"
-    )
-    p.add_argument("--pull", action="store_true", help="Always attempt to pull all referenced images")
-    p.add_argument(
-        "--progress",
-        default="",
-        metavar=_TEXT,
-        help='Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson")',
-    )
-    p.add_argument(
-        "-q", "--quiet", action="store_true", help="Suppress the build output and print image ID on success"
-    )
-    p.add_argument(
-        "--iidfile", default="", metavar=_TEXT, complete="file", help="Write the image ID to a file"
-    )
-    p.add_argument(
-        "--metadata-file",
-        default="",
-        metavar=_TEXT,
-        complete="file",
-        help="Write build result metadata to a file",
-    )
-    p.add_argument(
-        "-o",
-        "--output",
-        action="append",
-        metavar="stringArray",
-        help='Output destination (format: "type=local,dest=path")',
-    )
-    p.add_argument("--load", action="store_true", help='Shorthand for "--output=type=docker"')
-    p.add_argument("--push", action="store_true", help="Push the image to its registry when it is built")
-    p.add_argument(
-        "--secret",
-        action="append",
-        metavar="stringArray",
-        help='Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")',
-    )
-    p.add_argument(
-        "--ssh",
-        action="append",
-        metavar="stringArray",
-        help='SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")',
-    )
-    p.add_argument(
-        "--network",
-        default="default",
-        metavar=_TEXT,
-        help='Set the networking mode for the "RUN" instructions during build',
-    )
-    p.add_argument(
-        "--add-host",
-        action="append",
-        metavar="strings",
-        help='Add a custom host-to-IP mapping (format: "host:ip")',
-    )
-    p.add_argument(
-        "--allow",
-        action="append",
-        metavar="stringArray",
-        help='Allow extra privileged entitlement (e.g., "security.insecure")',
-    )
-    p.add_argument(
-        "--shm-size", default="", metavar="bytes", help='Shared memory size for build containers ("64m")'
-    )
-    p.add_argument("--ulimit", action="append", metavar="ulimit", help="Ulimit options")
-    p.add_argument(
-        "--userns",
-        default="host",
-        metavar=_TEXT,
-        help='User namespace of RUN steps: "host", or "auto" for one whose root is nobody on the host',
-    )
-    p.add_argument(
-        "--untrusted",
-        action="store_true",
-        help="Keep RUN and ADD from this machine and its metadata service: the Dockerfile is somebody else's",
-    )
-    p.add_argument("-m", "--memory", default="", metavar="bytes", help="Memory limit of a RUN step")
-    p.add_argument("--cpus", default="", metavar="decimal", help="Number of CPUs of a RUN step")
-    for names, text in (
-        (("-c", "--cpu-shares"), "CPU shares of a RUN step (relative weight)"),
-        (("--cpu-period",), "Limit the CPU CFS (Completely Fair Scheduler) period of a RUN step"),
-        (("--cpu-quota",), "Limit the CPU CFS (Completely Fair Scheduler) quota of a RUN step"),
-    ):
-        p.add_argument(*names, type=int, default=0, help=text)
-    p.add_argument("--cpuset-cpus", default="", metavar=_TEXT, help="CPUs of a RUN step (0-3, 0,1)")
-    p.add_argument("--cpuset-mems", default="", metavar=_TEXT, help="MEMs of a RUN step (0-3, 0,1)")
-    p.add_argument(
-        "--memory-swap",
-        default="",
-        metavar="bytes",
-        help="Limit of memory and swap of a RUN step; -1 is unlimited",
-    )
-    p.add_argument("--cgroup-parent", default="", metavar=_TEXT, help="Parent cgroup of RUN steps")
-    p.add_argument(
-        "--jobs",
-        type=int,
-        default=0,
-        metavar="int",
-        help="How many steps may run at once (default: one a CPU)",
-    )
-    p.add_argument(
-        "--ignorefile",
-        default="",
-        metavar=_TEXT,
-        complete="file",
-        help="Use this file instead of .dockerignore",
-    )
-    p.add_argument(
-        "--trust-host-ca",
-        nargs="?",
-        const="always",
-        default="",
-        metavar=_TEXT,
-        help='Let RUN steps trust the host\'s certificates ("auto", "always", "never")',
-    )
-    p.add_argument(
-        "--context-metadata",
-        default="",
-        metavar=_TEXT,
-        help='Times and permissions of the context\'s files: "normalize" to what every checkout gives, '
-        'or "keep" as they are (default "normalize")',
-    )
-    p.add_argument(
-        "-D",
-        "--debug",
-        action="store_true",
-        help="Show warnings with their lines, and where an error comes from",
-    )
-    p.add_argument("--explain", action="store_true", help="Say of every step why it is run again or reused")
-    _accepted(p)
-    p.examples = [
-        ("The Dockerfile of this directory", "boxwright build -t app ."),
-        ("One stage, with a variable", "boxwright build --target test --build-arg VERSION=2 ."),
-        ("Why is this slow again?", "boxwright build --explain ."),
-        ("A Dockerfile without a context", "boxwright build - < Dockerfile"),
-        ("A directory of a Git repository", "boxwright build https://github.com/user/app.git#main:docker"),
-    ]
-
+__all__ = ["build", "build_args"]
 
 # Options of Docker's with a value that cannot be had: the value that can, and why.
 _REFUSED = {
@@ -201,20 +29,6 @@ _REFUSED = {
     "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
 }
 _IGNORED = ("cache-from", "cache-to", "attest", "sbom", "provenance")
-
-
-def _accepted(p: Parser) -> None:
-    """Options of Docker's that are always so, or that cannot be had (docs/flags.md)."""
-    for name in ("--compress", "--force-rm", "--squash"):
-        p.add_argument(name, action="store_true", help=SUPPRESS)
-    p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
-    p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
-    for name in ("--isolation", "--builder"):
-        p.add_argument(name, default="default", help=SUPPRESS)
-    for name in ("--security-opt", "--cache-from", "--cache-to", "--attest"):
-        p.add_argument(name, action="append", help=SUPPRESS)
-    for name in ("--sbom", "--provenance"):
-        p.add_argument(name, nargs="?", const="true", default="false", help=SUPPRESS)
 
 
 def _refuse(ctx: Context, args: Namespace) -> None:
