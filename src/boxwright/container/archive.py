@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any, BinaryIO
 
 from boxwright.container.treecopy import CopyConflict, Owner
 from boxwright.errors import Invalid
@@ -14,6 +13,7 @@ from boxwright.rootfs.root import Root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any, BinaryIO
 
     from boxwright.layer.scan import Header
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Any
 
 from boxwright.container.records import Container, tree_of
 from boxwright.errors import BoxwrightError
@@ -14,6 +13,7 @@ from boxwright.spec.digest import DiffID, Digest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from boxwright.container.manager import Containers
     from boxwright.image.catalog import ImageRow

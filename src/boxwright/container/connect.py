@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from boxwright.container import frames
 from boxwright.container.job import Change
@@ -16,6 +15,8 @@ from boxwright.network.plan import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.manager import Containers
     from boxwright.image.services import Services
     from boxwright.network.networks import Network

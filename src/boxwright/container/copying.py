@@ -7,7 +7,6 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
 
 from boxwright.container.records import Container, tree_of
 from boxwright.container.treecopy import Owner, TreeCopy
@@ -17,6 +16,8 @@ from boxwright.rootfs.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from boxwright.image.services import Services
 
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from boxwright.container.ports import show
 from boxwright.container.records import ZERO_TIME, Container, State
 from boxwright.spec.times import human_duration, unix_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def status_text(state: State, *, now: float | None = None) -> str:

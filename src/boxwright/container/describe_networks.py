@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from boxwright.spec.times import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.manager import Containers
     from boxwright.container.volumes import Volume
     from boxwright.network.networks import Network

@@ -7,7 +7,6 @@ import select
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from boxwright.container import spec
 from boxwright.container.options import merge_env
@@ -21,9 +20,12 @@ from boxwright.runtime.oci import FirstWords, ProgramUnrunnable
 from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
 from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
+from boxwright.spec.hints import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.image.services import Services
     from boxwright.runtime.oci import Running
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from boxwright.container import frames
 from boxwright.container.config import ContainerConfig
 from boxwright.container.session import Session
+from boxwright.spec.hints import NamedTuple
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False

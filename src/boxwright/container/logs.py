@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from boxwright.container.records import Container
 from boxwright.errors import Unsupported
+from boxwright.spec.hints import NamedTuple
 from boxwright.spec.times import unix_seconds
 
 _BLOCK = 1 << 16

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from boxwright.container.records import Container, WrongState
 from boxwright.runtime.host import host
+from boxwright.spec.hints import NamedTuple
 
 _CGROUP = Path("/sys/fs/cgroup")
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from boxwright.errors import Conflict
 from boxwright.files.entries import open_regular, set_mode
+from boxwright.spec.hints import NamedTuple
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20

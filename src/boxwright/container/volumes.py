@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from boxwright.content import reserve
 from boxwright.content.db import Database
@@ -20,6 +19,10 @@ from boxwright.files.disk import disk_errors, make_directories
 from boxwright.files.places import Places
 from boxwright.spec.text import is_name
 from boxwright.spec.values import EMPTY, dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class NoSuchVolume(NotFound):

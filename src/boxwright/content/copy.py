@@ -11,7 +11,6 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from boxwright.content.local import IngestBusy
 from boxwright.content.store import (
@@ -30,11 +29,18 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
+from boxwright.spec.hints import Protocol, cast
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
 from boxwright.spec.platform import Platform, choose
 from boxwright.spec.values import dataclass
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, TypeVar
+
+    T = TypeVar("T")
+
+
 _DEEPEST = 8  # nested indexes and referrers of referrers; a liar may serve more
 _MOST_MANIFESTS = 4096  # of one image; a list of lists could otherwise grow without end
 _MOST_BYTES = 64 << 20  # of all manifests of one image: they are held in memory
@@ -377,7 +383,7 @@ def _pour(
     while True:
         with Watched(lambda: source.open(desc), desc, progress, stop) as body:
             try:
-                sink.push(desc, cast(BinaryIO, body))
+                sink.push(desc, cast("BinaryIO", body))
                 return "copied"
             except Corrupt:
                 if again or not body.resumed:

@@ -11,10 +11,14 @@ The small protocols at the end are optional: `copy` asks with `isinstance` and d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import BinaryIO, Protocol, runtime_checkable
 
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
+from boxwright.spec.hints import Protocol, runtime_checkable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class Fetcher(Protocol):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from boxwright.content.layout import ATTACHED
 from boxwright.content.local import BlobMissing
@@ -27,9 +26,15 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.hints import Protocol, cast, runtime_checkable
 from boxwright.spec.manifest import Index, Manifest, parse
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
 
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _MOST_IMAGES = 4096
@@ -148,7 +153,7 @@ class ArchiveSource:
             )
         file = self._members.open(name)
         return cast(
-            BinaryIO,
+            "BinaryIO",
             _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file),
         )
 

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from boxwright.content.db import Database
 from boxwright.content.gc import mark
@@ -27,6 +26,11 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import MAX_SIZE
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _PARTIAL_AGE = 24 * 3600  # seconds that an interrupted download stays resumable
 _FRESH = 5  # seconds between the making of a layer's temporary directory and its lock, at the very most

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.image.catalog import ImageRow
@@ -14,6 +13,10 @@ from boxwright.layer.blobs import make_layer
 from boxwright.spec.config import HistoryEntry
 from boxwright.spec.platform import Platform
 from boxwright.spec.times import rfc3339
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 def import_image(

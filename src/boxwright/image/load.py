@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from boxwright.content import copy
 from boxwright.content.lease import Lease
@@ -22,6 +21,10 @@ from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,18 @@ import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Invalid
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK, Header, Scanner
 from boxwright.rootfs.paths import TooManyLinks, real
+from boxwright.spec.hints import Protocol
 from boxwright.spec.manifest import MAX_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 
 _MOST_MEMBERS = 100_000
 

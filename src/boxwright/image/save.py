@@ -10,7 +10,6 @@ The same images give the same bytes, on any root: members in the order of the im
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, BinaryIO
 
 from boxwright.content import copy
 from boxwright.content.lease import Lease
@@ -27,6 +26,10 @@ from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, canonical_json, parse
 from boxwright.spec.platform import Platform, choose
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 
 class ArchiveSink:

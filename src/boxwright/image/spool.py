@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.content.verify import CHUNK
@@ -31,6 +30,11 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import MAX_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 
 _MEMORY = 64 << 20  # bytes of small files altogether
 _MOST_MEMBERS = 100_000

@@ -6,7 +6,6 @@ import os
 import platform as machine
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import BoxwrightError
 from boxwright.image.catalog import Catalog
@@ -16,6 +15,8 @@ from boxwright.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.settings import Settings
 
 API_VERSION, MIN_API_VERSION = "1.50", "1.24"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import BinaryIO
 
 from boxwright.content.lease import Lease
 from boxwright.content.local import BlobMissing
@@ -24,6 +23,10 @@ from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class LocalTarget:

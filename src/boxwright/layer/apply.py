@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Unsupported
@@ -19,6 +18,11 @@ from boxwright.files.disk import disk_errors
 from boxwright.files.trees import remove_tree
 from boxwright.layer.source import Facts, LayerSource, open_source
 from boxwright.layer.store import Layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _DEEPEST = 900  # one descriptor a level, of the usual 1024
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, cast
 
 from boxwright.content.lease import hold_for_process
 from boxwright.content.local import Ingest
@@ -13,10 +12,13 @@ from boxwright.errors import Corrupt, Invalid
 from boxwright.layer.compress import Prefixed, open_decompressed, sniff, typed
 from boxwright.layer.writer import LayerWriter
 from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.hints import cast
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from boxwright.layer.store import Layer, LayerStore
     from boxwright.spec.descriptor import Descriptor
 
@@ -126,7 +128,7 @@ def _receive(layers: LayerStore, tee: _Tee, ingest: Ingest, desc: Descriptor, ke
     head = b""
     while len(head) < 6 and (more := tee.read(6 - len(head))):
         head += more
-    stream = cast(BinaryIO, Prefixed(head, cast(BinaryIO, tee)))
+    stream = cast("BinaryIO", Prefixed(head, cast("BinaryIO", tee)))
     kind = sniff(head)
     if kind == "none" and ingest.offset == len(head):
         # The layer's own file is the blob.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import Any, BinaryIO, cast
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Invalid
@@ -14,9 +13,12 @@ from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
+from boxwright.spec.hints import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from boxwright.content.local import LocalStore
     from boxwright.layer.store import Layer, LayerStore
 
@@ -130,7 +132,7 @@ class _Marked(io.RawIOBase):
 
         source = Prefixed(b"", raw, self._FRAME)
         self._inner = ZstdDecompressor().stream_reader(
-            cast(BinaryIO, source), read_size=CHUNK // 4, read_across_frames=True
+            cast("BinaryIO", source), read_size=CHUNK // 4, read_across_frames=True
         )
         self._tail = b""
 
@@ -218,7 +220,7 @@ def open_decompressed(raw: BinaryIO, *, limit: int | None = None) -> BinaryIO:
     head = b""
     while len(head) < 6 and (more := raw.read(6 - len(head))):
         head += more
-    source = cast(BinaryIO, Prefixed(head, raw))
+    source = cast("BinaryIO", Prefixed(head, raw))
     return io.BufferedReader(_Inflated(sniff(head), source, limit), CHUNK // 8)
 
 

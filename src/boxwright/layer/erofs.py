@@ -15,10 +15,15 @@ import stat
 from array import array
 from collections.abc import Iterator
 from struct import Struct
-from typing import Final, NamedTuple
 
 from boxwright.layer.scan import TarInvalid
 from boxwright.layer.tree import IMPLIED, OPAQUE, Tree, is_whiteout
+from boxwright.spec.hints import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 BLOCK: Final = 512
 UNIADDR: Final = 1 << 26  # 32 GiB, far above any index

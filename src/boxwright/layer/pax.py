@@ -7,9 +7,9 @@ for LIBARCHIVE.xattr. Where readers disagree, this follows Go's archive/tar, whi
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple
 
 from boxwright.errors import Invalid
+from boxwright.spec.hints import NamedTuple
 
 LIMIT = 1 << 20  # bytes of one extended header; Go's maxSpecialFileSize
 _XATTR_NAME = 255

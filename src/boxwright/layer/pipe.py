@@ -6,7 +6,11 @@ import io
 import threading
 from collections.abc import Callable
 from queue import Queue
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _DEPTH = 4  # pieces between the two threads
 

@@ -11,10 +11,15 @@ import zlib
 from array import array
 from collections.abc import Callable
 from struct import Struct
-from typing import Final, NamedTuple
 
 from boxwright.layer import pax
 from boxwright.layer.pax import TarInvalid as TarInvalid
+from boxwright.spec.hints import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 BLOCK: Final = 512
 FILE, DIR, SYMLINK, HARDLINK, CHAR, BLOCKDEV, FIFO = (

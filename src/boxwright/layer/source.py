@@ -11,12 +11,17 @@ import mmap
 import os
 import stat
 import struct
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from boxwright.errors import Corrupt
 from boxwright.layer import erofs
 from boxwright.layer.store import Layer, LayerMissing
 from boxwright.layer.tree import IMPLIED
+from boxwright.spec.hints import NamedTuple, Protocol, cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
 
 _OPAQUE = b"overlay.opaque"
 _PREFIXES = {number: prefix for prefix, number in erofs.PREFIXES} | {
@@ -314,7 +319,7 @@ class Slice(io.RawIOBase):
 def open_content(source: LayerSource, handle: Any, size: int) -> BinaryIO:
     """A file's content as a stream."""
     fd, offset, owned = source.place(handle)
-    return cast(BinaryIO, io.BufferedReader(Slice(fd=fd, offset=offset, size=size, owned=owned), 1 << 16))
+    return cast("BinaryIO", io.BufferedReader(Slice(fd=fd, offset=offset, size=size, owned=owned), 1 << 16))
 
 
 def read_content(source: LayerSource, handle: Any, size: int) -> bytes:

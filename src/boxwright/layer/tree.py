@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import stat
 from array import array
-from typing import Final
 
 from boxwright.layer.scan import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Header, TarInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 WHITEOUT: Final = b".wh."
 OPAQUE_MARK: Final = b".wh..wh..opq"

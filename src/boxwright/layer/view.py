@@ -10,12 +10,19 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Final, NamedTuple, Self
 
 from boxwright.errors import Invalid, NotFound
 from boxwright.layer.source import Facts, LayerSource, open_content, open_source, read_content
 from boxwright.layer.store import Layer
 from boxwright.rootfs.paths import TooManyLinks, walk
+from boxwright.spec.hints import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Final, Self
+
+    _Parts = list[tuple[int, Any, Facts]]  # what a name means in each layer that counts, uppermost first
+
 
 _KINDS = {
     stat.S_IFREG: "file",
@@ -54,9 +61,6 @@ class Node(NamedTuple):
     links: int  # names that the file has in its layer
     identity: tuple[int, int]  # equal for hard links of one file
     place: Any  # for LayersView
-
-
-_Parts = list[tuple[int, Any, Facts]]  # what a name means in each layer that counts, uppermost first
 
 
 class LayersView:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from typing import BinaryIO, Final, Protocol
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Invalid
 from boxwright.layer.scan import BLOCK, BLOCKDEV, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Header
 from boxwright.layer.tree import OPAQUE_MARK, WHITEOUT
+from boxwright.spec.hints import Protocol
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Final
+
 
 _FLAGS: Final = {
     FILE: b"0",

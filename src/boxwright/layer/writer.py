@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
 
 from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt
@@ -23,6 +22,7 @@ from boxwright.spec.digest import DiffID, Digest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import SimpleQueue
+    from typing import BinaryIO, Self
 
     from boxwright.layer.store import Layer, LayerStore
 

@@ -14,13 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import Cancelled
 from boxwright.runtime import filters
 from boxwright.runtime.adapt import adapt
 from boxwright.runtime.oci import FirstWords, Running, Runtime
 from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 Output = Callable[[int, bytes], None]  # (1 stdout or 2 stderr, bytes)
 

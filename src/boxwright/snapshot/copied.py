@@ -14,7 +14,6 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from boxwright.files.disk import disk_errors
 from boxwright.files.places import Places
@@ -29,6 +28,10 @@ from boxwright.snapshot.snapshotter import Change, IdMap, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class Copied:

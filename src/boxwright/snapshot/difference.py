@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.view import LayersView, Node
@@ -14,6 +13,11 @@ from boxwright.layer.whiteout import is_whiteout
 from boxwright.layer.writer import LayerWriter
 from boxwright.snapshot.compare import Lent
 from boxwright.snapshot.snapshotter import Change
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
 
 from boxwright.files import locks
 from boxwright.files.disk import disk_errors
@@ -23,6 +22,11 @@ from boxwright.files.trees import remove_tree
 from boxwright.layer.store import Layer
 from boxwright.snapshot.overlay import OverlaySnapshots
 from boxwright.spec.digest import DiffID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
 
 _NAME, _PART = "unpacked", "unpacked.part"
 

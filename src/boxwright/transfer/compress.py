@@ -8,7 +8,6 @@ read and compressed twice, once to know it and once to send it, with nothing kep
 from __future__ import annotations
 
 import threading
-from typing import BinaryIO
 
 from boxwright.content.copy import Node, in_parallel
 from boxwright.content.store import Source
@@ -20,6 +19,10 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Manifest
 from boxwright.transfer.rewrite import rewritten
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class CompressingSource:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
 
 from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
 from boxwright.content.store import AttachedByTag, Partial, Referring, Sink, Source
@@ -12,6 +11,7 @@ from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.hints import Protocol, cast
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass
@@ -73,7 +73,9 @@ def copy_between(
         note(text)
     if tags:
         for tag, node in _attached_by_tag(cast(_AttachingSource, source), tree[0], *tags[0], jobs):
-            copy_tree(source, node, sink, cast(AttachedByTag, sink).beside(tag), jobs=jobs, progress=progress)
+            copy_tree(
+                source, node, sink, cast("AttachedByTag", sink).beside(tag), jobs=jobs, progress=progress
+            )
     if isinstance(sink, Remote) and getattr(source, "composed", False):
         from boxwright.transfer.compress import CompressingSource
 
@@ -101,7 +103,7 @@ def bring_attached(
     tree = load(source, target, lambda index: _held(source, index), jobs=jobs)
     by_tag = _attached_by_tag(source, tree, *source.first_tags(), jobs)
     for tag, node in by_tag:
-        copy_tree(source, node, sink, cast(AttachedByTag, sink).beside(tag), jobs=jobs, progress=progress)
+        copy_tree(source, node, sink, cast("AttachedByTag", sink).beside(tag), jobs=jobs, progress=progress)
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
         copy_tree(source, tree, sink, "", jobs=jobs, progress=progress, referrers=True)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 from boxwright.content.copy import Progress, copy_tree, everything, load
@@ -26,6 +25,10 @@ from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class NoSuchList(NotFound):

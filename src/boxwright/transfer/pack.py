@@ -8,7 +8,6 @@ ordinary way, which resumes and tries again.
 from __future__ import annotations
 
 import threading
-from typing import Any, BinaryIO, cast
 
 from boxwright.content.copy import Progress
 from boxwright.content.lease import Lease
@@ -20,6 +19,12 @@ from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID
+from boxwright.spec.hints import cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
 
 _WORTH = 4 << 20  # bytes of tar below which a second request costs more than it saves
 
@@ -78,7 +83,7 @@ class Packer:
             sent = None
             try:
                 sent = remote.push_unknown(
-                    cast(BinaryIO, _ProgressReader(body=body, shown=shown, progress=progress, stop=stop))
+                    cast("BinaryIO", _ProgressReader(body=body, shown=shown, progress=progress, stop=stop))
                 )
             except (Unavailable, Unauthorized, Denied, NotFound, Invalid, Unsupported):
                 pass  # the ordinary way meets the same trouble and tells it better

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import BinaryIO
 
 from boxwright.content.copy import (
     Node,
@@ -30,6 +29,11 @@ from boxwright.spec.manifest import MAX_SIZE, Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 
 _JOBS = 4  # blobs that are fetched at a time
 

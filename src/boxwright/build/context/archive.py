@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from boxwright.errors import Invalid
 from boxwright.files.trees import remove_tree
@@ -21,6 +20,8 @@ from boxwright.rootfs.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.layer.scan import Header
 
 _BLOCK = 512

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
@@ -21,6 +20,8 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import ClassVar
+
     from boxwright.build.ops.context import Secret
     from boxwright.settings import Settings
 

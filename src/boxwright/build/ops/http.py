@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
@@ -19,6 +18,8 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO, ClassVar
+
     from boxwright.registry.client.http import Reply
 
 _UNNAMED = "__unnamed__"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO
 
 from boxwright.build.context.tree import FileTree, Source, SourceSet, TreeNode
 from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
@@ -15,6 +14,8 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.build.ops.copy import CopyOp, CopyPart
     from boxwright.layer.view import LayersView
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from boxwright.build.graph import Outcome, Tree
 from boxwright.build.ops import missing, stepmounts, stepnet
@@ -25,6 +24,11 @@ from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.process import require_root
 from boxwright.runtime.userns import namespace
 from boxwright.snapshot.snapshotter import IdMap, Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _LOG_IN_ERROR = 1 << 16
 

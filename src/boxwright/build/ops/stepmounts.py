@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from boxwright.build.ops.context import SecretMissing
 from boxwright.build.ops.exec import ExecMount
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
     from threading import Event
+    from typing import Any
 
 _POLL = 0.1  # seconds between attempts at a cache that another step holds
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from boxwright.build.ops.step import Step, StepNetwork
 from boxwright.errors import BoxwrightError, Unsupported
@@ -22,6 +21,7 @@ from boxwright.spec import runtimespec as rs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import ExitStack
+    from typing import Any
 
     from boxwright.network.networks import Networks
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
@@ -15,9 +14,12 @@ from boxwright.errors import Invalid
 from boxwright.layer.entry import FileAttributes
 from boxwright.layer.writer import LayerWriter
 from boxwright.rootfs.paths import TooManyLinks, real
+from boxwright.spec.hints import NamedTuple, Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from boxwright.layer.write import TarBuilder
 
 _MAX_LINKS = 255  # as BuildKit's

@@ -11,7 +11,6 @@ import io
 import os
 from array import array
 from collections.abc import Mapping
-from typing import Any, BinaryIO
 
 from boxwright.build.context.tree import FileTree, TreeNode
 from boxwright.build.ops.context import StepContext
@@ -21,6 +20,8 @@ from boxwright.files.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from boxwright.build.ops.place import Attributes
     from boxwright.layer.scan import Header
 

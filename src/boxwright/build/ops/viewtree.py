@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 from boxwright.build.context.tree import TreeNode
 from boxwright.build.ops.target import hashed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.layer.view import LayersView, Node
 
 _CHUNK = 1 << 20

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import Invalid
 from boxwright.files.places import Places
 from boxwright.settings import Settings
 from boxwright.spec.values import dataclass, field
 from boxwright.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from boxwright.errors import Invalid, Unavailable
 from boxwright.files.disk import fsync_dir, make_directories
@@ -22,6 +21,11 @@ from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HELPER = re.compile(r"[A-Za-z0-9._+-]+\Z")

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from boxwright.registry.client.addresses import split
 from boxwright.registry.client.endpoint import (
@@ -32,6 +31,11 @@ from boxwright.registry.client.endpoint import (
 from boxwright.registry.client.peers import Tls
 from boxwright.spec.times import SECOND, DurationInvalid, parse_duration
 from boxwright.spec.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _SAYS = re.compile(
     r"^[ \t]*\[\[[ \t]*[\"']?registry", re.MULTILINE

@@ -6,7 +6,6 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import Unavailable
@@ -15,6 +14,11 @@ from boxwright.registry.client.errors import content_range
 from boxwright.registry.client.http import Reply
 from boxwright.registry.client.peers import PeerUnreachable
 from boxwright.spec.descriptor import Descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 CHUNK = 2 << 20  # bytes of one parallel range
 _WORTH = 16 << 20  # bytes that must be left for more streams to pay

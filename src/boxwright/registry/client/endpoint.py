@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from boxwright.errors import Denied, Invalid
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.peers import Tls
+from boxwright.spec.hints import Protocol
 from boxwright.spec.values import dataclass, field
 
 HUB = "docker.io"

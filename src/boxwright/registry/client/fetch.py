@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from boxwright.errors import Denied, Invalid, NotFound, Unavailable
+from boxwright.spec.hints import cast
 from boxwright.spec.urls import public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from boxwright.registry.client.http import Reply
     from boxwright.settings import Settings
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from boxwright.errors import Invalid
@@ -17,10 +16,13 @@ from boxwright.registry.client.addresses import proxy_for, split
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.http1 import Small, check_headers, serves
 from boxwright.registry.client.peers import ORDINARY, NotHttp, PeerUnreachable, ResponseTooLarge, Tls
+from boxwright.spec.hints import Protocol
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.registry.client.library import Library
 
 _SHORT = 64 << 10  # bytes of a body that are read to keep its connection

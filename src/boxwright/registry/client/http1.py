@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 from urllib.parse import SplitResult, quote
 
 from boxwright.errors import Invalid, Unavailable
@@ -28,6 +27,7 @@ from boxwright.registry.client.peers import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from typing import Any
 
     Headers = list[tuple[str, str]]
     Key = tuple[str, str, int, Tls]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -26,6 +25,7 @@ from boxwright.registry.client.peers import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any
 
 _BLOCK = 1 << 20  # bytes a send; http.client's 16 KiB costs a third of the upload rate on loopback
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote
 
 from boxwright.content.verify import ContentMismatch
@@ -22,15 +21,19 @@ from boxwright.registry.client.session import HttpRequest, RegistrySession, one_
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
+from boxwright.spec.hints import cast
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, ManifestInvalid, parse
 from boxwright.spec.reference import Reference, is_tag
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO, TypeVar
+
     from boxwright.registry.client.client import RegistryClient
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
 ACCEPT = ", ".join((mt.OCI_INDEX, mt.OCI_MANIFEST, mt.DOCKER_LIST, mt.DOCKER_MANIFEST, "*/*"))
 _KNOWN = mt.INDEXES | mt.MANIFESTS | {mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED}
 _MOST_REFERRERS = 4096
@@ -101,7 +104,7 @@ class Remote:
         from boxwright.registry.client.download import RemoteBlob
 
         return cast(
-            BinaryIO,
+            "BinaryIO",
             RemoteBlob(
                 fetch=self._fetcher(desc),
                 desc=desc,
@@ -330,7 +333,7 @@ class Remote:
             said = reply.header("Docker-Content-Digest")
             length = reply.length
             if kind in _KNOWN and (said or wanted) and length:
-                digest = Digest.parse(said) if said else cast(Digest, wanted)
+                digest = Digest.parse(said) if said else cast("Digest", wanted)
                 if wanted is None or digest == wanted:
                     return self._sized(Descriptor(kind, digest, length), what)
                 raise ContentMismatch(f"{what}: the registry answers with {digest}")

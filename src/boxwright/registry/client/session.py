@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from boxwright.errors import Denied, Unavailable
@@ -25,6 +24,11 @@ from boxwright.registry.client.errors import (
 from boxwright.registry.client.http import Http, Reply, Timeouts
 from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable, Tls, UntrustedPeer
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _MOST_REDIRECTS = 6
 _SPOKEN = (200, 403, 404, 405)  # of a question that only seeks a challenge

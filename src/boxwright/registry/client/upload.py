@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from boxwright.content.store import Rewindable
 from boxwright.content.verify import ContentMismatch
@@ -25,6 +24,11 @@ from boxwright.registry.client.http import Reply
 from boxwright.registry.client.session import HttpRequest, RedirectRefused, RegistrySession
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 
 _NOTED = 8 << 20  # bytes from which an upload is worth a note
 SMALL = 1 << 20  # bytes up to which a blob is held in memory and sent with one PUT
