@@ -482,6 +482,72 @@ def test_a_row_belongs_to_its_room() -> None:
     assert not wrong, "the room that owns the table offers a function: " + ", ".join(wrong)
 
 
+# Where a file gets a second or another name outside of files/: why it is no small file that `files.whole` replaces
+RENAMES = ("files/",)
+RENAMES_EXCEPTIONS: dict[str, str] = {
+    "build/context/archive.py": "hard links of a tree that is made of an archive",
+    "build/directory.py": "hard links of a tree that is written out",
+    "build/ops/stepmounts.py": "a directory: of several steps that make a cache the first wins",
+    "container/archive.py": "hard links of a tree that `cp` writes",
+    "container/supervisor/logfile.py": "turns a log over",
+    "container/treecopy.py": "hard links of a tree that is copied",
+    "content/local.py": "a download, which has a lock and a name of its own until it is whole; a second name of a blob",
+    "content/migrations.py": "a copy of the database, which SQLite writes",
+    "layer/adopt.py": "a directory: the tree of a step becomes a layer's",
+    "layer/apply.py": "hard links of a layer's tree",
+    "layer/store.py": "a directory: a layer is published together with its row",
+    "registry/server/store/blobs.py": "an upload's second name is the blob; what is deleted goes to the trash",
+    "snapshot/compare.py": "hard links and names of the tree that holds a difference",
+    "snapshot/copying.py": "hard links of a tree that is copied",
+    "snapshot/overlay.py": "a directory, which is whole when it has its name",
+    "snapshot/unpacked.py": "a directory, which is whole when it has its name",
+}
+
+
+def renames(tree: ast.AST) -> Iterator[int]:
+    """Lines that give a file another name, or a second one."""
+    yield from uses(tree, "os", ("rename", "renames", "replace", "link"))
+    yield from uses(tree, "shutil", ("move",))
+    for node in ast.walk(tree):
+        match node:  # a path's: a text's `replace` takes two arguments, a date's takes keywords
+            case ast.Call(func=ast.Attribute(attr="rename" | "replace"), args=[_], keywords=[]):
+                yield node.lineno
+            case ast.Attribute(attr="hardlink_to" | "link_to"):
+                yield node.lineno
+
+
+def test_files_are_replaced_in_one_place() -> None:
+    wrong = [
+        f"{name}:{line}"
+        for name, tree in files().items()
+        if not in_places(name, RENAMES) and name not in RENAMES_EXCEPTIONS
+        for line in renames(tree)
+    ]
+    assert not wrong, "files.whole and files.disk replace files: " + ", ".join(wrong)
+    stale = [name for name in RENAMES_EXCEPTIONS if name not in files() or not any(renames(files()[name]))]
+    assert not stale, f"rename no longer: {stale}"
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("os.rename(part, path)", True),
+        ("os.link(a, b, dst_dir_fd=fd)", True),
+        ("from os import replace", True),
+        ("part.rename(path)", True),
+        ("Path(part).replace(path)", True),
+        ("path.hardlink_to(other)", True),
+        ("shutil.move(a, b)", True),
+        ("text.replace(a, b)", False),
+        ("when.replace(tzinfo=None)", False),
+        ("replace(value, name=1)", False),
+        ("containers.rename(container, name)", False),
+    ],
+)
+def test_every_way_to_rename_is_seen(line: str, seen: bool) -> None:
+    assert bool(list(renames(ast.parse(line)))) == seen
+
+
 def test_trees_are_removed_in_one_place() -> None:
     wrong = [f"{name}:{line}" for name, tree in files().items() for line in uses(tree, "shutil", ("rmtree",))]
     assert not wrong, "files.trees enters no mount: " + ", ".join(wrong)

@@ -145,10 +145,6 @@ def output_file(name: str) -> Iterator[BinaryIO]:
         raise OutputInvalid(f'invalid output path: directory "{path.parent}" does not exist')
     if path.is_dir():
         raise OutputInvalid(f'invalid output path: "{path}" is a directory')
-    if path.exists() and not path.is_file():  # a device or pipe cannot be replaced
-        with open(path, "wb") as out:
-            yield out
-        return
     with whole_file(path, OutputInvalid) as out:
         yield out
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import Invalid, NotFound
-from boxwright.files.disk import disk_errors, fsync_dir, make_directories, write_atomic
+from boxwright.files.disk import disk_errors, make_directories, whole_file, write_atomic
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -150,22 +149,15 @@ class Layout:
         """See content.store.Pusher. Raises ContentMismatch, DiskFull."""
         final = self._blob(desc.digest)
         make_directories(final.parent)
-        temporary = final.with_name(f".{desc.digest.hex[:32]}.{os.getpid()}.{threading.get_ident()}")
         hashed, size = desc.digest.hasher(), 0
-        try:
-            with disk_errors(str(final)), open(temporary, "xb", buffering=0) as file:
-                while data := body.read(CHUNK):
-                    hashed.update(data)
-                    size += len(data)
+        with whole_file(final) as file:
+            while data := body.read(CHUNK):
+                hashed.update(data)
+                size += len(data)
+                with disk_errors(str(final)):
                     file.write(data)
-                os.fsync(file.fileno())
             if hashed.hexdigest() != desc.digest.hex or size != desc.size:
                 raise ContentMismatch(f"received bytes are not {desc.digest}")
-            temporary.rename(final)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_dir(final.parent)
         if (
             desc.media_type in mt.INDEXES | mt.MANIFESTS
             and parse(final.read_bytes(), desc.media_type).subject is not None

@@ -22,9 +22,10 @@ from types import TracebackType
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files import locks
-from boxwright.files.disk import disk_errors, fsync_dir, make_directories, write_atomic, write_behind
+from boxwright.files.disk import disk_errors, make_directories, write_atomic, write_behind
 from boxwright.files.locks import Lock, Rank
 from boxwright.files.places import Places
+from boxwright.files.whole import fsync_dir
 from boxwright.spec import hashes
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Invalid, Unavailable
+from boxwright.files import whole
+from boxwright.files.whole import fsync_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,15 +81,6 @@ def on_read_only(path: Path) -> bool:
         return False
 
 
-def fsync_dir(path: Path) -> None:
-    """Make renames in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def make_directories(path: Path, *, mode: int = 0o777) -> None:
     """A directory with those above it, durably: what is put there later, and synced, can be found."""
     missing = []
@@ -108,32 +101,25 @@ def sync_below(fd: int) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, at_once: bool = True) -> None:
-    """Replace a small file: temporary name, fsync, rename, fsync of the directory. Not `at_once`: after a power cut it
-    may be the old one, but whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    """`whole.replace` of what is to survive a power cut. Raises DiskError."""
     with disk_errors(str(path)):
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if at_once:
-            fsync_dir(path.parent)
+        whole.replace(path, data, mode=mode, at_once=at_once)
 
 
 @contextmanager
 def whole_file(path: Path, refused: type[BoxwrightError] = Invalid) -> Iterator[BinaryIO]:
     """A file of the user's: what is written takes its place once all of it is there, durably. A failure leaves an older
-    one as it was. Raises `refused` when the file cannot be there, DiskError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    one as it was; a link stays one. A device or a pipe cannot be replaced, and is written as it is. Raises `refused`
+    when the file cannot be there, DiskError."""
+    if path.exists() and not path.is_file():
+        with _placing(path, refused):
+            device = open(path, "wb")
+        with device:
+            yield device
+        return
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    temporary = Path(whole.beside(path))
     try:
         with _placing(path, refused):
             out = open(temporary, "xb", buffering=1 << 20)
@@ -148,9 +134,8 @@ def whole_file(path: Path, refused: type[BoxwrightError] = Invalid) -> Iterator[
         temporary.unlink(missing_ok=True)
     try:
         fsync_dir(path.parent)
-    except (
-        OSError
-    ) as error:  # one that may be written and not read, one whose file system syncs no directories
+    except OSError as error:
+        # The directory may be written and not read, or its file system syncs no directories.
         if error.errno not in (errno.EACCES, errno.EINVAL):
             raise
 
@@ -160,4 +145,5 @@ def _placing(path: Path, refused: type[BoxwrightError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise refused(f"cannot write {path}: {error.strerror}") from error
+        told = disk_error(str(path), error.errno or 0)
+        raise told or refused(f"cannot write {path}: {error.strerror}") from error

@@ -46,6 +46,13 @@ def discard(path: Path) -> None:
         pass
 
 
+def set_aside(path: Path, trash: Path) -> None:
+    """Rename away what will be deleted, which may take long, with `erase`. Both are on one file system.
+    Raises OSError."""
+    trash.mkdir(mode=0o700, exist_ok=True)
+    path.rename(trash / f"{path.name}.{os.urandom(4).hex()}")
+
+
 class _Removal:
     """`freed` counts bytes if it is `measured`, for one more system call a file."""
 

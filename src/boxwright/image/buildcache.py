@@ -11,6 +11,7 @@ from boxwright.content.db import Database
 from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
+from boxwright.files.trees import set_aside
 from boxwright.image.filters import Filters, check_names, flag, moment
 from boxwright.spec.values import dataclass
 
@@ -111,20 +112,15 @@ class BuildCache:
         """Drop what is remembered of context files and of downloads: it is found out again."""
         for folder in (self._places.context_digests, self._places.downloads):
             if folder.is_dir():
-                self._to_trash(folder)
+                set_aside(folder, self._places.trash)
 
     def _set_aside(self, path: Path) -> bool:
         try:
             with Lock(locks.CACHE_MOUNT, os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC), wait=False):
-                self._to_trash(path)
+                set_aside(path, self._places.trash)
         except (FileNotFoundError, BlockingIOError):
             return False
         return True
-
-    def _to_trash(self, path: Path) -> None:
-        folder = self._places.trash
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path.rename(folder / f"{path.name}.{os.urandom(4).hex()}")
 
 
 def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:

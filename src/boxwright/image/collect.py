@@ -20,7 +20,7 @@ from boxwright.content.lease import drop_dead
 from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
-from boxwright.files.trees import erase
+from boxwright.files.trees import erase, set_aside
 from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import DiffID
@@ -183,7 +183,7 @@ class Collector:
                 if not path.name.startswith(".tmp-") or path.stat().st_mtime < time.time() - _FRESH:
                     self._layers.discard(path)
             for path in dead_blobs:
-                self._to_trash(path)
+                set_aside(path, self._store.places.trash)
         freed = self.empty_trash() + self._partials(0 if copies else _PARTIAL_AGE)
         return Swept(freed, len(dead_blobs), tuple(sorted(dead)), tuple(workspaces))
 
@@ -217,11 +217,6 @@ class Collector:
                     if n.startswith(".") or f"{algorithm}:{n}" not in live
                 ]
         return found
-
-    def _to_trash(self, path: Path) -> None:
-        folder = self._store.places.trash
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path.rename(folder / f"{path.name}.{os.urandom(4).hex()}")
 
     def empty_trash(self) -> int:
         """Delete what sweeps put aside, this one and any that were interrupted; returns the bytes freed."""

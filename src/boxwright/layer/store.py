@@ -23,8 +23,10 @@ from boxwright.content.lease import hold_for_process
 from boxwright.content.local import LocalStore
 from boxwright.errors import NotFound
 from boxwright.files import locks
-from boxwright.files.disk import disk_errors, fsync_dir
+from boxwright.files.disk import disk_errors
 from boxwright.files.locks import Lock
+from boxwright.files.trees import set_aside
+from boxwright.files.whole import fsync_dir
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass
 
@@ -221,7 +223,7 @@ class LayerStore:
                 sql.execute("UPDATE layers SET last_used = ? WHERE diff_id = ?", (now, str(diff_id)))
                 return self._layer(known)
             if final.exists():  # damaged, or left by a crash between rename and row
-                self._to_trash(final)
+                set_aside(final, self.store.places.trash)
             fsync_dir(directory)
             directory.rename(final)
             fsync_dir(self.root)
@@ -241,7 +243,7 @@ class LayerStore:
             sql.execute("DELETE FROM layers WHERE diff_id = ?", (str(diff_id),))
         path = self.path(diff_id)
         if path.exists():
-            self._to_trash(path)
+            set_aside(path, self.store.places.trash)
 
     def leftovers(self) -> Iterator[Path]:
         """For the collector, inside `LocalStore.sweeping`: what no row and no living writer owns."""
@@ -253,12 +255,7 @@ class LayerStore:
 
     def discard(self, path: Path) -> None:
         """For the collector: move one of `leftovers` to ROOT/trash."""
-        self._to_trash(path)
-
-    def _to_trash(self, path: Path) -> None:
-        trash = self.store.places.trash
-        trash.mkdir(mode=0o700, exist_ok=True)
-        path.rename(trash / f"{path.name}-{os.urandom(4).hex()}")
+        set_aside(path, self.store.places.trash)
 
 
 def _abandoned(directory: Path) -> bool:

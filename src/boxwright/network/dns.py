@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 
-from boxwright.files import locks
+from boxwright.files import locks, whole
 from boxwright.files.locks import Lock
 from boxwright.network.values import host_name, identity, ipv4
 from boxwright.runtime.spawn import SUPERVISORS, locate, start
@@ -99,10 +99,12 @@ def _read(directory: str, network: str) -> list[str]:
 
 def _write(directory: str, network: str, lines: list[str]) -> None:
     # The part lies outside: the server reads every file of the directory.
-    part = f"{directory}.{network}.part"
-    with open(part, "w") as file:
-        file.write("\n".join(lines) + "\n")
-    os.rename(part, f"{directory}/{network}")
+    whole.replace(
+        f"{directory}/{network}",
+        ("\n".join(lines) + "\n").encode(),
+        sync=False,
+        temporary=f"{directory}.{network}.part",
+    )
 
 
 def _server(directory: str) -> int:

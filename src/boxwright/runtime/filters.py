@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 
+from boxwright.files import whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +54,7 @@ def keep(state: str, path: str) -> bool:
         if not 0 < len(program) <= _LARGEST or len(program) % 8:
             return False
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "wb") as file:
-            file.write(program)
-        os.rename(temporary, path)
+        whole.replace(path, program, sync=False)
     except OSError:  # only a memory: the next container is compiled for again
         return False
     return True

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.files import whole
 from boxwright.files.places import Places
 from boxwright.runtime.oci import ExecutableMissing, Runtime
 from boxwright.runtime.process import ProgramMissing, find_program, run
@@ -165,10 +167,6 @@ def _recall(path: Path, key: list[Any]) -> dict[str, str] | None:
 
 
 def _remember(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):  # only a memory: the next command tries again
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value))
-        temporary.rename(path)
-    except OSError:  # only a memory: the next command tries again
-        temporary.unlink(missing_ok=True)
+        whole.replace(path, json.dumps(value).encode(), sync=False)

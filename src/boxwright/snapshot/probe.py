@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from boxwright.content.local import LocalStore
 from boxwright.errors import Invalid, Unsupported
+from boxwright.files import whole
 from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.store import LayerStore
@@ -192,9 +194,5 @@ def _recall(path: Path, key: list[Any]) -> dict[str, Any] | None:
 
 
 def _remember(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        temporary.write_text(json.dumps(value))
-        temporary.rename(path)
-    except OSError:  # only a memory: the next command tries again
-        temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # only a memory: the next command tries again
+        whole.replace(path, json.dumps(value).encode(), sync=False)

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from boxwright.errors import Conflict, Invalid, NotFound
-from boxwright.files.disk import disk_errors, fsync_dir, write_atomic
+from boxwright.files import whole
+from boxwright.files.disk import disk_errors, write_atomic
 from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
+from boxwright.files.whole import fsync_dir
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
 
@@ -117,9 +119,7 @@ def save(workspace: Workspace) -> None:
             write_atomic(state, text.encode())  # its directory's entries with it: rootfs, upper, work
             fsync_dir(workspace.path.parent)
         else:
-            temporary = workspace.path / ".state"
-            temporary.write_text(text)
-            temporary.rename(state)
+            whole.replace(state, text.encode(), sync=False)
 
 
 def load(root: Path, key: str) -> Workspace:

@@ -158,5 +158,5 @@ def test_the_supervisor_starts_light() -> None:
         ),
         *(f"boxwright.runtime.{name}" for name in ("filters", "lastwords", "spawn")),
         *(f"boxwright.spec.{name}" for name in ("text", "times", "values")),
-        *(f"boxwright.files.{name}" for name in ("locks", "syscalls")),
+        *(f"boxwright.files.{name}" for name in ("locks", "syscalls", "whole")),
     }

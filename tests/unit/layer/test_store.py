@@ -332,11 +332,11 @@ def test_a_row_is_gone_before_the_files_are(layers: LayerStore, monkeypatch: pyt
     layer = ingest_tar(layers, io.BytesIO(TAR))
     other = Database(layers.db.path)
 
-    def look(path: Path) -> None:
+    def look(path: Path, trash: Path) -> None:
         with other.read() as sql:
             assert sql.execute("SELECT * FROM layers").fetchall() == []
         assert path.is_dir()
 
-    monkeypatch.setattr(layers, "_to_trash", look)
+    monkeypatch.setattr("boxwright.layer.store.set_aside", look)
     layers.remove(layer.diff_id)
     other.close()

@@ -11,9 +11,12 @@ import hashlib
 import marshal
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 from types import MappingProxyType
+
+from boxwright.files import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,15 +94,10 @@ class DigestCache:
             self._known = {path: self._known[path] for path in self._used if path in self._known}
         payload = marshal.dumps(self._known)
         body = _MAGIC + hashlib.sha256(payload).digest() + payload
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        try:
+        with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                file.write(body)
-            temporary.replace(self._path)
+            whole.replace(self._path, body, sync=False)
             self._dirty = False
-        except OSError:
-            temporary.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> dict[str, bytes]:

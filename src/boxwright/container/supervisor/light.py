@@ -1,8 +1,10 @@
-"""What `content` has too, without its imports."""
+"""Small files of a container on a disk that may be full, and who this process is, for a light process."""
 
 from __future__ import annotations
 
 import os
+
+from boxwright.files import whole
 
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 
@@ -10,34 +12,20 @@ _FULL = (28, 122)  # ENOSPC, EDQUOT
 def write_file(path: str, data: bytes, *, sync: bool = False) -> None:
     """Replace a small text file in one step, durably with `sync`. On a full disk it is overwritten in place instead,
     with blanks up to its old length. Raises OSError when not even that can be done."""
-    part = f"{path}.{os.getpid()}"
     try:
-        _write(part, data, os.O_CREAT | os.O_TRUNC, sync)
-        os.rename(part, path)
-        if sync:
-            _sync_directory(os.path.dirname(path))
+        whole.replace(path, data, mode=0o600, sync=sync)
     except OSError as error:
         if error.errno not in _FULL:
             raise
         try:
-            if os.path.exists(part):
-                os.unlink(part)
             size = os.stat(path).st_size
         except FileNotFoundError:
             raise error from None
-        _write(path, data.ljust(size), 0, sync)
+        _overwrite(path, data.ljust(size), sync=sync)
 
 
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _write(path: str, data: bytes, flags: int, sync: bool) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+def _overwrite(path: str, data: bytes, *, sync: bool) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         if os.write(fd, data) < len(data):
             raise OSError(_FULL[0], "No space left on device", path)

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from boxwright.errors import Invalid, Unavailable
-from boxwright.files.disk import fsync_dir, make_directories
+from boxwright.files import whole
+from boxwright.files.disk import make_directories
 from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB
@@ -149,25 +150,12 @@ class CredentialStore:
         return _load(self.path)
 
     def _write(self, body: Mapping[str, Any]) -> None:
-        path = Path(os.path.realpath(self.path))  # a linked file stays linked
         try:
-            mode = path.stat().st_mode & 0o777
-        except FileNotFoundError:
-            mode = 0o600
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        try:
-            make_directories(path.parent, mode=0o700)
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(fd, "w", encoding="utf-8") as file:
-                json.dump(body, file, indent="\t", ensure_ascii=False)
-                file.flush()
-                os.fchmod(fd, mode)
-                os.fsync(fd)
-            temporary.rename(path)
-            fsync_dir(path.parent)
+            make_directories(self.path.parent, mode=0o700)
+            text = json.dumps(body, indent="\t", ensure_ascii=False)
+            whole.replace_in_place_of(self.path, text.encode())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise CredentialsInvalid(f"cannot write {path}: {error.strerror}") from error
+            raise CredentialsInvalid(f"cannot write {self.path}: {error.strerror}") from error
 
     def _podman_files(self) -> list[Path]:
         config = self._config

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import time
 import uuid
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import Invalid, NotFound
-from boxwright.files.disk import fsync_dir
+from boxwright.files import whole
 from boxwright.registry.server.auth.policy import CATALOG, Grant, Principal
 from boxwright.registry.server.auth.users import extra
 from boxwright.registry.server.config import ACTIONS
@@ -275,17 +274,5 @@ def _key(path: Path, jwk: Any) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         pass
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "wb") as file:
-        file.write(jwk.ECKey.generate_key("P-256").as_pem(private=True))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(part)
-    fsync_dir(path.parent)
+    whole.create(path, jwk.ECKey.generate_key("P-256").as_pem(private=True))
     return path.read_bytes()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import REGISTRY_EXTRA, Invalid, NotFound, Unsupported
-from boxwright.files.disk import fsync_dir, make_directories
+from boxwright.files import whole
+from boxwright.files.disk import make_directories
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _COST = 10
@@ -152,18 +153,8 @@ class Users:
 
     def _write(self, hashes: dict[str, bytes]) -> None:
         make_directories(self.path.parent)
-        part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(fd, "wb") as file:
-            file.write(
-                b"".join(name.encode() + b":" + hash_ + b"\n" for name, hash_ in sorted(hashes.items()))
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        if self.path.exists():
-            os.chmod(part, self.path.stat().st_mode & 0o777)
-        os.replace(part, self.path)
-        fsync_dir(self.path.parent)
+        lines = (name.encode() + b":" + hash_ + b"\n" for name, hash_ in sorted(hashes.items()))
+        whole.replace_in_place_of(self.path, b"".join(lines))
         self._looked = 0.0
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
-from boxwright.files import locks
+from boxwright.files import locks, whole
 from boxwright.files.locks import Lock
 from boxwright.files.trees import discard
 from boxwright.registry.server.auth.users import extra
@@ -114,12 +114,9 @@ class Metrics:
 
     def flush(self) -> None:
         """Write the totals down; on a full disk, later."""
-        part = self._folder / f".{os.getpid()}"
+        totals = json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters])
         with suppress(OSError):
-            part.write_text(
-                json.dumps([[*key, *row] for key, row in self._requests.items()] + [self._counters])
-            )
-            os.replace(part, self._folder / f"{os.getpid()}.json")
+            whole.replace(self._folder / f"{os.getpid()}.json", totals.encode(), sync=False)
 
     def text(self, service: Service) -> bytes:
         """Of all workers, in Prometheus' text format, with the catalog's sizes."""
