@@ -60,7 +60,10 @@ def everything() -> dict[str, Any]:
         annotations={"a": "b"},
         namespaces={"ipc": None, "pid": None, "network": "/run/netns/x"},
         sysctls={"net.core.somaxconn": "1"},
-        mounts=[rs.mount("/dev", "bind", "/dev", "rbind"), rs.mount("/tmp", "tmpfs", "tmpfs", "size=1m")],
+        mounts=[
+            rs.mount("/dev", "bind", "/dev", options=["rbind"]),
+            rs.mount("/tmp", "tmpfs", "tmpfs", options=["size=1m"]),
+        ],
         resources=rs.resources(
             memory=64 << 20,
             nano_cpus=1_500_000_000,

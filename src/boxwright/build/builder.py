@@ -267,7 +267,7 @@ class Building:
             self.emit(StepStatus(step=step, id=what, current=current, total=total, done=current >= total))
 
         try:
-            desc = self._registries.push(name, push.compression, push.level, told)
+            desc = self._registries.push(name=name, compression=push.compression, level=push.level, emit=told)
         except BoxwrightError as error:
             self.emit(StepFailed(step, str(error)))
             raise
@@ -295,14 +295,16 @@ class Building:
         def tree_of(vertex: Vertex) -> Any:
             return solver.report(vertex).tree
 
-        found = exporter.find(plan, tree, tree_of, self.request.annotations)
+        found = exporter.find(plan=plan, tree=tree, tree_of=tree_of, annotations=self.request.annotations)
         if found is not None:
             return found
         self.emit(StepStatus(step, "exporting layers"))
         self.hold(tree.layers)
         self.step(plan.target).ensure(tree)
         self.emit(StepStatus(step, "exporting layers", done=True))
-        return exporter.make(plan, tree, tree_of, self.request.annotations, plan.parent)
+        return exporter.make(
+            plan=plan, tree=tree, tree_of=tree_of, annotations=self.request.annotations, parent=plan.parent
+        )
 
     # --- the solver's host ---------------------------------------------------------------------
 

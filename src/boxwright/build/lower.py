@@ -68,7 +68,11 @@ def _workdir(planner: Planner, state: StageState, step: ins.Workdir) -> None:
         state.position += 1
     else:
         vertex = planner.add_step(
-            state, WorkdirOp(path, state.user, planner.options.epoch), [], step, f"WORKDIR {path}"
+            state=state,
+            op=WorkdirOp(path, state.user, planner.options.epoch),
+            inputs=[],
+            step=step,
+            text=f"WORKDIR {path}",
         )
     state.note(step, vertex)
     state.config["WorkingDir"] = path
@@ -105,7 +109,7 @@ def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
         excludes=step.excludes,
         epoch=planner.options.epoch,
     )
-    vertex = planner.add_step(state, op, inputs, step, shown_text(step))
+    vertex = planner.add_step(state=state, op=op, inputs=inputs, step=step, text=shown_text(step))
     state.note(step, vertex)
 
 
@@ -168,7 +172,7 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
         excludes=step.excludes,
         epoch=planner.options.epoch,
     )
-    vertex = planner.add_step(state, copy, inputs, step, shown_text(step))
+    vertex = planner.add_step(state=state, op=copy, inputs=inputs, step=step, text=shown_text(step))
     state.note(step, vertex)
 
 
@@ -212,7 +216,7 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
         cache_namespace=options.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
         epoch=options.epoch,
     )
-    vertex = planner.add_step(state, op, inputs, step, shown_text(step))
+    vertex = planner.add_step(state=state, op=op, inputs=inputs, step=step, text=shown_text(step))
     state.note(step, vertex)
 
 

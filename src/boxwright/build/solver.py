@@ -313,7 +313,7 @@ class Solver:
                 report := self._held(vertex=vertex, trees=trees, selection=selection, key=keys[-1])
             ):
                 return report
-            return self._run(vertex, trees, selection, execution)
+            return self._run(vertex=vertex, trees=trees, selection=selection, execution=execution)
 
     def _local(self, vertex: Vertex, trees: Sequence[Tree], execution: Execution) -> StepReport:
         """A step that reads the build context. What surely never ran is run at once: it reads the files anyway, so
@@ -327,7 +327,9 @@ class Solver:
                     vertex=vertex, trees=trees, selection=selection, key=key, also=(also,)
                 ):
                     return report
-            return self._run(vertex, trees, selection, execution, (also,))
+            return self._run(
+                vertex=vertex, trees=trees, selection=selection, execution=execution, also=(also,)
+            )
 
     def _held(
         self,

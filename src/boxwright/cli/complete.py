@@ -65,16 +65,22 @@ def candidates(before: list[str], current: str) -> Iterator[str]:
             root = value if value is not None else before[at + 1] if at + 1 < len(before) else None
         at += 2 if takes else 1
         if takes and at > len(before) and option is not None:
-            yield from _values(_kind(option), current, "", root, before)
+            yield from _values(kind=_kind(option), current=current, prefix="", root=root, before=before)
             return
     name, rest = _command(before[at:])
     if name in COMMANDS:
-        yield from _in_command(load(name)[0], name, rest, current, root)
+        yield from _in_command(parser=load(name)[0], name=name, before=rest, current=current, root=root)
     elif not rest:
         if current.startswith("--") and "=" in current and not name:
             option, value = _option(parser, current)
             if option is not None:
-                yield from _values(_kind(option), value or "", current.partition("=")[0] + "=", root, before)
+                yield from _values(
+                    kind=_kind(option),
+                    current=value or "",
+                    prefix=current.partition("=")[0] + "=",
+                    root=root,
+                    before=before,
+                )
         elif current.startswith("-"):
             yield from _options(parser, current) if not name else ()
         else:
@@ -123,11 +129,17 @@ def _in_command(
             placed.append(word)
             ended = ended or strict
     if pending is not None:
-        yield from _values(_kind(pending), current, "", root, before)
+        yield from _values(kind=_kind(pending), current=current, prefix="", root=root, before=before)
     elif not ended and current.startswith("--") and "=" in current:
         option, value = _option(parser, current)
         if option is not None:
-            yield from _values(_kind(option), value or "", current.partition("=")[0] + "=", root, before)
+            yield from _values(
+                kind=_kind(option),
+                current=value or "",
+                prefix=current.partition("=")[0] + "=",
+                root=root,
+                before=before,
+            )
     elif not ended and current.startswith("-"):
         yield from _options(parser, current)
     else:
@@ -139,7 +151,11 @@ def _in_command(
             if kind == "container" and name.split()[-1] == "start"
             else kind
         )
-        yield from (line for line in _values(kind, current, "", root, before) if line not in placed)
+        yield from (
+            line
+            for line in _values(kind=kind, current=current, prefix="", root=root, before=before)
+            if line not in placed
+        )
 
 
 def _option(parser: Parser, word: str) -> tuple[Argument | None, str | None]:

@@ -55,7 +55,7 @@ def check(
         folder = options.config or environ.get("DOCKER_CONFIG") or f"{environ.get('HOME') or '/'}/.docker"
         current = _current_context(folder)
         if current:
-            _current(current, folder, settings, warn)
+            _current(name=current, folder=folder, settings=settings, warn=warn)
         return
     if len(options.host or ()) > 1:
         raise OtherEngine(f"{' and '.join(options.host)} are several engines", hint="name one with -H")
@@ -66,12 +66,20 @@ def check(
     if options.host:
         _named(options.host[0], f"-H {options.host[0]}", settings)
     elif options.context:
-        _context(options.context, f"--context {options.context}", options, environ, settings)
+        _context(
+            name=options.context,
+            said=f"--context {options.context}",
+            options=options,
+            environ=environ,
+            settings=settings,
+        )
     elif environ.get("DOCKER_HOST"):
         _named(environ["DOCKER_HOST"], f"DOCKER_HOST={environ['DOCKER_HOST']}", settings)
     else:
         name = environ["DOCKER_CONTEXT"]
-        _context(name, f"DOCKER_CONTEXT={name}", options, environ, settings)
+        _context(
+            name=name, said=f"DOCKER_CONTEXT={name}", options=options, environ=environ, settings=settings
+        )
 
 
 def _context(

@@ -247,7 +247,9 @@ class Parser:
                     return words + argv[at:]
                 continue
             at = (
-                self._long(word, argv, at, values) if word[1] == "-" else self._shorts(word, argv, at, values)
+                self._long(word=word, argv=argv, at=at, values=values)
+                if word[1] == "-"
+                else self._shorts(word=word, argv=argv, at=at, values=values)
             )
         return words
 

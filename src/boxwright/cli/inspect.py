@@ -50,7 +50,7 @@ def inspect(ctx: Context, args: Namespace) -> int:
                 missing = error
         raise NoSuchObject(f"No such object: {name}") from missing
 
-    return show(ctx, args.name, find, args.format)
+    return show(ctx=ctx, names=args.name, find=find, template=args.format)
 
 
 def image_inspect_args(p: Parser) -> None:
@@ -70,10 +70,10 @@ def image_inspect_args(p: Parser) -> None:
 def image_inspect(ctx: Context, args: Namespace) -> int:
     """Show images."""
     return show(
-        ctx,
-        args.image,
-        lambda name: ("image", ctx.engine.images.inspect(name, platform=args.platform)),
-        args.format,
+        ctx=ctx,
+        names=args.image,
+        find=lambda name: ("image", ctx.engine.images.inspect(name, platform=args.platform)),
+        template=args.format,
     )
 
 

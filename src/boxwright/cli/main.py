@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
         ctx = Context(
             root=options.root, docker_config=options.config, debug=options.debug, prog=f"{PROG} {name}"
         )
-        code = _dispatch(ctx, name, options, rest)
+        code = _dispatch(ctx=ctx, name=name, options=options, rest=rest)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -69,7 +69,7 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
         return 0
     try:
         if not name.startswith(ENGINELESS):
-            endpoint.check(options, os.environ, lambda: ctx.settings, ctx.warn)
+            endpoint.check(options=options, environ=os.environ, settings=lambda: ctx.settings, warn=ctx.warn)
         return function(ctx, args) or 0
     except UsageError:
         raise

@@ -168,7 +168,12 @@ def network_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.networks, lambda name: ("network", ctx.engine.networks.inspect(name)), args.format)
+    return show(
+        ctx=ctx,
+        names=args.networks,
+        find=lambda name: ("network", ctx.engine.networks.inspect(name)),
+        template=args.format,
+    )
 
 
 def network_rm_args(p: Parser) -> None:

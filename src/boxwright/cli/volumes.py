@@ -136,7 +136,12 @@ def volume_inspect(ctx: Context, args: Namespace) -> int:
     """Docker's JSON."""
     from boxwright.cli.inspect import show
 
-    return show(ctx, args.volumes, lambda name: ("volume", ctx.engine.volumes.inspect(name)), args.format)
+    return show(
+        ctx=ctx,
+        names=args.volumes,
+        find=lambda name: ("volume", ctx.engine.volumes.inspect(name)),
+        template=args.format,
+    )
 
 
 def volume_rm_args(p: Parser) -> None:

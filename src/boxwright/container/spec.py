@@ -286,7 +286,7 @@ def _mounts(config: ContainerConfig, facts: Facts) -> list[dict[str, Any]]:
     if facts.trust is not None:
         out.append(facts.trust.mount())
     if config.ipc == "none":
-        out = [*out, rs.mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "size=0")]
+        out = [*out, rs.mount("/dev/shm", "tmpfs", "shm", options=["nosuid", "noexec", "nodev", "size=0"])]
     return sorted(out, key=lambda m: m["destination"].rstrip("/").count("/"))
 
 
@@ -295,7 +295,9 @@ def oci_mount(point: MountPoint) -> dict[str, Any]:
     if point.kind == "tmpfs":
         options = [o for o in _TMPFS if not any(_CONTRARY.get(given) == o for given in point.options)]
         given = [o for o in point.options if o not in options and not (o in _CONTRARY and o != "rw")]
-        return rs.mount(point.target, "tmpfs", "tmpfs", *options, *([] if point.writable else ["ro"]), *given)
+        return rs.mount(
+            point.target, "tmpfs", "tmpfs", options=[*options, *([] if point.writable else ["ro"]), *given]
+        )
     options = ["rbind" if point.recursive else "bind", point.propagation or "rprivate"]
     return rs.bind(point.source, point.target, readonly=not point.writable, options=options)
 

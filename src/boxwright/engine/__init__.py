@@ -61,7 +61,7 @@ class Engine:
 
         request = what if isinstance(what, BuildRequest) else request_of(what, options)
         registries = EngineRegistries(lambda: self.services.transfers, self.services.images_store)
-        return build(self.services, registries, request, progress or ignore)
+        return build(services=self.services, registries=registries, request=request, emit=progress or ignore)
 
     def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
         """Run a command in a new container to its end; exit code and output. `options` are fields of

@@ -72,14 +72,25 @@ class NetworksAPI:
 
         containers = self._services.containers
         wish = {key: value for key, value in (("aliases", list(aliases)), ("ipv4", ipv4)) if value}
-        connect(self._services, containers, containers.get(container), self.get(network), wish)
+        connect(
+            services=self._services,
+            containers=containers,
+            container=containers.get(container),
+            network=self.get(network),
+            wish=wish,
+        )
 
     def disconnect(self, network: str, container: str) -> None:
         """Take an interface away. Raises NoSuchNetwork, NoSuchContainer, WrongState."""
         from boxwright.container.connect import disconnect
 
         containers = self._services.containers
-        disconnect(self._services, containers, containers.get(container), self.get(network))
+        disconnect(
+            services=self._services,
+            containers=containers,
+            container=containers.get(container),
+            network=self.get(network),
+        )
 
     def remove(self, network: str) -> None:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse."""

@@ -54,7 +54,12 @@ class EngineServices(Services):
         """Removal, pruning, measuring, checking."""
         from boxwright.image.maintain import Maintenance
 
-        return Maintenance(self.images_store, self._uses, self._volume_names, lambda: self.snapshots)
+        return Maintenance(
+            images=self.images_store,
+            uses=self._uses,
+            volumes=self._volume_names,
+            snapshots=lambda: self.snapshots,
+        )
 
     def _volume_names(self) -> list[str]:
         from boxwright.container.volumes import Volumes

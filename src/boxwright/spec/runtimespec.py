@@ -55,7 +55,7 @@ SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_rang
 NAMESPACES = ("mount", "network", "uts", "pid", "ipc")
 
 
-def mount(destination: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+def mount(destination: str, kind: str, source: str, *, options: Sequence[str] = ()) -> dict[str, Any]:
     """One entry of `mounts`."""
     return {"destination": destination, "type": kind, "source": source, "options": list(options)}
 
@@ -64,27 +64,22 @@ def bind(
     source: str, destination: str, *, readonly: bool = False, options: Sequence[str] = ("rbind", "rprivate")
 ) -> dict[str, Any]:
     """A bind mount of a host path."""
-    return mount(destination, "bind", source, *options, *(["ro"] if readonly else []))
+    return mount(destination, "bind", source, options=[*options, *(["ro"] if readonly else [])])
 
 
 MOUNTS: tuple[dict[str, Any], ...] = (
-    mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
-    mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+    mount("/proc", "proc", "proc", options=["nosuid", "noexec", "nodev"]),
+    mount("/dev", "tmpfs", "tmpfs", options=["nosuid", "strictatime", "mode=755", "size=65536k"]),
     mount(
         "/dev/pts",
         "devpts",
         "devpts",
-        "nosuid",
-        "noexec",
-        "newinstance",
-        "ptmxmode=0666",
-        "mode=0620",
-        "gid=5",
+        options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
     ),
-    mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
-    mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
-    mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-    mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", f"size={SHM_SIZE}"),
+    mount("/sys", "sysfs", "sysfs", options=["nosuid", "noexec", "nodev", "ro"]),
+    mount("/sys/fs/cgroup", "cgroup", "cgroup", options=["ro", "nosuid", "noexec", "nodev"]),
+    mount("/dev/mqueue", "mqueue", "mqueue", options=["nosuid", "noexec", "nodev"]),
+    mount("/dev/shm", "tmpfs", "shm", options=["nosuid", "noexec", "nodev", "mode=1777", f"size={SHM_SIZE}"]),
 )
 
 

@@ -220,8 +220,8 @@ def test_an_untrusted_build_fetches_no_submodules(
     """Their servers are named by the repository, one below the other."""
     from boxwright.build.ops.git import Git, GitOp, SubmodulesRefused
 
-    ran: list[tuple[str, ...]] = []
-    monkeypatch.setattr(Git, "_run", lambda self, *words: ran.append(words) or "")
+    ran: list[list[str]] = []
+    monkeypatch.setattr(Git, "_run", lambda self, words: ran.append(words) or "")
     (tmp_path / ".gitmodules").write_text('[submodule "s"]\n\tpath = s\n\turl = http://169.254.169.254/\n')
     for wanted, allowed, fetched in ((True, True, True), (False, False, False), (False, True, False)):
         ran.clear()

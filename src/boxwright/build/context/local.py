@@ -201,7 +201,7 @@ class LocalContext:
             raise self._changed(node.path)
         digest = hashlib.sha256(data).hexdigest()
         with self._lock:
-            self._cache.put(node.path, status, digest, xattrs, read_at=read_at)
+            self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
             node.content, node._xattrs = digest, xattrs
         return data
 
@@ -296,7 +296,9 @@ class LocalContext:
                         link = os.readlink(name, dir_fd=fd) if kind == "symlink" else ""
                     except FileNotFoundError:
                         continue  # removed since it was listed
-                    node = found[name] = LocalNode(self, path, kind, status, link, hidden, carry)
+                    node = found[name] = LocalNode(
+                        tree=self, path=path, kind=kind, status=status, link=link, hidden=hidden, carry=carry
+                    )
                     if (
                         kind == "file" and not node.content
                     ):  # here rather than in `know`: most were known before
@@ -368,7 +370,7 @@ class LocalContext:
             os.close(fd)
         if stat_key(status) != node.key:
             raise self._changed(node.path)
-        self._cache.put(node.path, status, digest, xattrs, read_at=read_at)
+        self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
         node.content, node._xattrs = digest, xattrs
 
     def _unreadable(self, path: str, error: OSError) -> Invalid | Conflict:

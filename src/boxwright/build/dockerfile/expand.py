@@ -45,7 +45,9 @@ def expand(
     """
     if not any(char in word for char in _PLAIN_STOPS):
         return word
-    return _guarded(_Scan(word, lookup, escape, skip_quotes=raw, unset=unset, used=used), None)
+    return _guarded(
+        _Scan(word, lookup, escape, quotes="ignore" if raw else "remove", unset=unset, used=used), None
+    )
 
 
 def process_words(
@@ -63,7 +65,9 @@ def process_words(
     `keep_*` leave the respective syntax in the words: that is how heredoc delimiters are found.
     Raises DockerfileError.
     """
-    scan = _Scan(text, lookup, escape, raw_quotes=keep_quotes, keep_unset=keep_unset, unset=unset)
+    scan = _Scan(
+        text, lookup, escape, quotes="keep" if keep_quotes else "remove", keep_unset=keep_unset, unset=unset
+    )
     scan.raw_escapes = keep_escapes
     words = _Words()
     _guarded(scan, words)
@@ -105,7 +109,8 @@ class _Words:
 
 
 class _Scan:
-    """One pass over one text."""
+    """One pass over one text. `quotes`: whether they are syntax ("remove"), syntax that stays ("keep"), or text
+    ("ignore")."""
 
     __slots__ = (
         "depth",
@@ -113,9 +118,8 @@ class _Scan:
         "keep_unset",
         "lookup",
         "pos",
+        "quotes",
         "raw_escapes",
-        "raw_quotes",
-        "skip_quotes",
         "text",
         "unset",
         "used",
@@ -127,14 +131,13 @@ class _Scan:
         lookup: Lookup,
         escape: str,
         *,
-        skip_quotes: bool = False,
-        raw_quotes: bool = False,
+        quotes: str = "remove",
         keep_unset: bool = False,
         unset: set[str] | None = None,
         used: set[str] | None = None,
     ) -> None:
         self.text, self.lookup, self.escape = text, lookup, escape
-        self.skip_quotes, self.raw_quotes, self.keep_unset = skip_quotes, raw_quotes, keep_unset
+        self.quotes, self.keep_unset = quotes, keep_unset
         self.unset, self.used = unset, used
         self.raw_escapes = False
         self.pos = self.depth = 0
@@ -169,7 +172,7 @@ class _Scan:
                 value = self.dollar()
                 if words:
                     words.split(value)
-            elif char in "'\"<" and (char == "<" or not self.skip_quotes):
+            elif char in "'\"<" and (char == "<" or self.quotes != "ignore"):
                 value = self.single() if char == "'" else self.double() if char == '"' else self.angle()
                 if words:
                     words.literal(value)
@@ -211,10 +214,10 @@ class _Scan:
         if end < 0:
             raise _Failure("unexpected end of statement while looking for matching single-quote")
         start, self.pos = self.pos, end + 1
-        return self.text[start : end + 1] if self.raw_quotes else self.text[start + 1 : end]
+        return self.text[start : end + 1] if self.quotes == "keep" else self.text[start + 1 : end]
 
     def double(self) -> str:
-        quote = '"' if self.raw_quotes else ""
+        quote = '"' if self.quotes == "keep" else ""
         out = [quote]
         self.pos += 1
         while char := self.peek():

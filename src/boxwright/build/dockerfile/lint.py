@@ -109,7 +109,7 @@ def admitted(
     written = options if options is not None else dockerfile.directive("check")
     findings = Findings(parse_check(written or ""))
     for one, comments in dict.fromkeys(found):
-        findings.add(one.rule, one.message, one.location, comments)
+        findings.add(rule=one.rule, detail=one.message, location=one.location, comments=comments)
     return CheckResult(tuple(findings.warnings), None, findings.options.error)
 
 
@@ -160,17 +160,24 @@ class _Check:
         kind, args = node.name.lower(), node.args
         if kind == "maintainer":
             text = "Maintainer instruction is deprecated in favor of using label"
-            self.findings.add("MaintainerDeprecated", text, node.location, node.comments)
+            self.findings.add(
+                rule="MaintainerDeprecated", detail=text, location=node.location, comments=node.comments
+            )
         if kind != "from" or len(args) != 3:
             return
         if args[2] != args[2].lower():
             self.findings.add(
-                "StageNameCasing", f"Stage name '{args[2]}' should be lowercase", node.location, node.comments
+                rule="StageNameCasing",
+                detail=f"Stage name '{args[2]}' should be lowercase",
+                location=node.location,
+                comments=node.comments,
             )
         fitting = {node.name.lower(): args[1].lower(), node.name.upper(): args[1].upper()}.get(node.name)
         if fitting is not None and args[1] != fitting:
             text = f"'{args[1]}' and '{node.name}' keywords' casing do not match"
-            self.findings.add("FromAsCasing", text, node.location, node.comments)
+            self.findings.add(
+                rule="FromAsCasing", detail=text, location=node.location, comments=node.comments
+            )
 
     def description(self, step: ins.Instruction) -> None:
         if isinstance(step, ins.From):
@@ -181,7 +188,9 @@ class _Check:
             return
         shown = names[0] if len(names) == 1 else "<arg_key>"
         text = f"Comment for {step.name} should follow the format: `# {shown} <description>`"
-        self.findings.add("InvalidDefinitionDescription", text, step.location, step.comments)
+        self.findings.add(
+            rule="InvalidDefinitionDescription", detail=text, location=step.location, comments=step.comments
+        )
 
     def casing(self) -> None:
         """All instructions in the case of the majority."""
@@ -235,7 +244,9 @@ class _Check:
                 detail = f"FROM argument '{name}' is not declared" + (
                     f" (did you mean {meant}?)" if meant else ""
                 )
-                self.findings.add("UndefinedArgInFrom", detail, step.location, step.comments)
+                self.findings.add(
+                    rule="UndefinedArgInFrom", detail=detail, location=step.location, comments=step.comments
+                )
             if text is step.platform:
                 self.platform(step=step, value=value, used=used, unset=unset, known=known)
 
@@ -247,7 +258,9 @@ class _Check:
                 f"Setting platform to predefined {step.platform} in FROM is redundant as this is the "
                 f"default behavior"
             )
-            self.findings.add("RedundantTargetPlatform", text, step.location, step.comments)
+            self.findings.add(
+                rule="RedundantTargetPlatform", detail=text, location=step.location, comments=step.comments
+            )
         if used or unset:
             return
         try:
@@ -256,7 +269,12 @@ class _Check:
             return  # the build itself will say so
         if wanted.os not in step.stage and wanted.architecture not in step.stage:
             text = f'FROM --platform flag should not use constant value "{value}"'
-            self.findings.add("FromPlatformFlagConstDisallowed", text, step.location, step.comments)
+            self.findings.add(
+                rule="FromPlatformFlagConstDisallowed",
+                detail=text,
+                location=step.location,
+                comments=step.comments,
+            )
 
     def default_base(self, step: ins.From, defaults: Mapping[str, str]) -> None:
         """Whether the name holds without any build argument."""

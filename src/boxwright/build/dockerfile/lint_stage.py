@@ -83,7 +83,7 @@ class StageCheck:
                     pass
 
     def _add(self, rule: str, detail: str, step: ins.Instruction) -> None:
-        self._findings.add(rule, detail, step.location, step.comments)
+        self._findings.add(rule=rule, detail=detail, location=step.location, comments=step.comments)
 
     def _undefined(self, step: ins.Instruction, unset: set[str], state: StageState) -> None:
         for name in sorted(unset - state.declared):
@@ -145,7 +145,9 @@ class StageCheck:
                 f"Multiple {written_name(step)} instructions should not be used in the same stage "
                 f"because only the last one will be used"
             )
-            self._findings.add("MultipleInstructionsDisallowed", detail, before, step.comments)
+            self._findings.add(
+                rule="MultipleInstructionsDisallowed", detail=detail, location=before, comments=step.comments
+            )
         state.once[step.name] = step.location
 
     def _workdir(self, step: ins.Workdir, state: StageState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -159,7 +159,7 @@ class Git:
             return self._checked(ref)
         names = {
             line.split("\t", 1)[1]: line.split("\t", 1)[0]
-            for line in self._run("ls-remote", "--", self._url).splitlines()
+            for line in self._run(["ls-remote", "--", self._url]).splitlines()
             if "\t" in line
         }
         # An annotated tag's commit is listed with ^{}.
@@ -181,23 +181,23 @@ class Git:
         """Put the commit's files there. Raises ProgramFailed."""
         self._checked(commit)
         at = ("-C", str(directory))
-        self._run(*at, "init", "-q")
-        self._run(*at, "remote", "add", "--", "origin", self._url)
+        self._run([*at, "init", "-q"])
+        self._run([*at, "remote", "add", "--", "origin", self._url])
         try:
-            self._run(*at, "fetch", "-q", "--depth=1", "--no-tags", "origin", commit)
+            self._run([*at, "fetch", "-q", "--depth=1", "--no-tags", "origin", commit])
         except ProgramFailed:
             # Not every server gives single commits, or shallow ones.
-            self._run(*at, "fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
-        self._run(*at, "checkout", "-q", commit)
+            self._run([*at, "fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])
+        self._run([*at, "checkout", "-q", commit])
         if self._op.submodules and (directory / ".gitmodules").is_file():
             if not self.submodules:
                 raise SubmodulesRefused(
                     f"repository {public(self._op.url)} has submodules, whose servers an untrusted build cannot check",
                     hint="write ?submodules=false behind its URL, or clone it in a RUN step",
                 )
-            self._run(*at, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+            self._run([*at, "submodule", "update", "-q", "--init", "--recursive", "--depth=1"])
 
-    def _run(self, *words: str) -> str:
+    def _run(self, words: Sequence[str]) -> str:
         completed = run(["git", *words], env=self._environment(), timeout=_TIMEOUT)
         return completed.stdout.decode("utf-8", "replace")
 
@@ -224,7 +224,12 @@ class Git:
             for name, value in settings.environ.items()
             if name in ("PATH", "HOME", "GIT_SSL_CAINFO", "SSL_CERT_FILE")
         }
-        env = program.environment({**kept, **settings.proxies}, self._url, self._account(), self.addresses)
+        env = program.environment(
+            base={**kept, **settings.proxies},
+            url=self._url,
+            authorization=self._account(),
+            addresses=self.addresses,
+        )
         if (agent := self._ssh.get("default")) is not None:
             env["SSH_AUTH_SOCK"] = str(agent)
         return env

@@ -71,7 +71,7 @@ def given(step: Step, stack: ExitStack) -> Iterator[Given]:
                 stack=stack,
             )
         else:
-            yield _KINDS[mount.type](step, mount, position, stack)
+            yield _KINDS[mount.type](step=step, mount=mount, position=position, stack=stack)
 
 
 # --- kinds of mounts --------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def _inside(top: Path, source: str) -> str:
 
 def _tmpfs(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     size = [f"size={mount.size}"] if mount.size else []
-    return Given(mounts=(rs.mount(mount.target, "tmpfs", "tmpfs", "nosuid", *size),))
+    return Given(mounts=(rs.mount(mount.target, "tmpfs", "tmpfs", options=["nosuid", *size]),))
 
 
 def _secret(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:

@@ -284,7 +284,16 @@ class LayerBuilder:
         if entry.type == "file":
             if entry.identity is not None and first.setdefault(entry.identity, path) != path:
                 known = os.fsencode(first[entry.identity])
-                builder.put(name, "hardlink", entry.mode, entry.uid, entry.gid, entry.mtime_ns, 0, known)
+                builder.put(
+                    name,
+                    "hardlink",
+                    mode=entry.mode,
+                    uid=entry.uid,
+                    gid=entry.gid,
+                    mtime=entry.mtime_ns,
+                    size=0,
+                    link=known,
+                )
                 return
             if entry.size:
                 LayerBuilder._put_file(builder=builder, path=path, name=name, entry=entry)
@@ -292,14 +301,14 @@ class LayerBuilder:
         builder.put(
             name,
             entry.type,
-            entry.mode,
-            entry.uid,
-            entry.gid,
-            entry.mtime_ns,
-            0,
-            os.fsencode(entry.link),
-            entry.device,
-            {os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None,
+            mode=entry.mode,
+            uid=entry.uid,
+            gid=entry.gid,
+            mtime=entry.mtime_ns,
+            size=0,
+            link=os.fsencode(entry.link),
+            device=entry.device,
+            xattrs={os.fsencode(k): v for k, v in entry.xattrs.items()} if entry.xattrs else None,
         )
 
     @staticmethod
@@ -330,7 +339,16 @@ class LayerBuilder:
             )
         found = entry.content.xattrs()
         xattrs = {os.fsencode(k): v for k, v in found.items()} if found else None
-        builder.put(name, "file", entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.size, xattrs=xattrs)
+        builder.put(
+            name,
+            "file",
+            mode=entry.mode,
+            uid=entry.uid,
+            gid=entry.gid,
+            mtime=entry.mtime_ns,
+            size=entry.size,
+            xattrs=xattrs,
+        )
         builder.content_bytes(content)
 
 

@@ -56,7 +56,7 @@ def make_workdir(op: WorkdirOp, inputs: Sequence[Tree], ctx: StepContext) -> Out
             pass  # a step may make the user later; one that runs as it says what is missing
     target = LayerBuilder(ViewTree(view), layer_time(op.epoch, len(inputs[0].layers)))
     try:
-        target.make_directory(op.path, 0o755, uid, gid)
+        target.make_directory(path=op.path, mode=0o755, uid=uid, gid=gid)
     except NotDirectory as error:
         raise WorkdirRefused(op.path, error.path) from error
     return target.write(ctx)

@@ -337,10 +337,10 @@ def container_inspect(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.inspect import show
 
     return show(
-        ctx,
-        args.containers,
-        lambda name: ("container", ctx.engine.containers.inspect(name, size=args.size)),
-        args.format,
+        ctx=ctx,
+        names=args.containers,
+        find=lambda name: ("container", ctx.engine.containers.inspect(name, size=args.size)),
+        template=args.format,
     )
 
 

@@ -154,17 +154,17 @@ def exec_(ctx: Context, args: Namespace) -> int:
             f"the working directory '{args.workdir}' is invalid, it needs to be an absolute path"
         )
     config = execs.ExecConfig(
-        tuple(args.command),
-        environment(args.env_file, args.env, ctx.settings.environ),
-        args.user,
-        args.workdir,
-        args.tty,
-        args.privileged,
+        command=tuple(args.command),
+        env=environment(args.env_file, args.env, ctx.settings.environ),
+        user=args.user,
+        workdir=args.workdir,
+        tty=args.tty,
+        privileged=args.privileged,
     )
     container = ctx.engine.containers.get(args.container)
     become_subreaper()
     try:
-        return _exec(ctx, container, config, args)
+        return _exec(ctx=ctx, container=container, config=config, args=args)
     finally:
         reap_orphans()
 
@@ -180,7 +180,7 @@ def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespac
     if args.tty and args.interactive and not ctx.stdin_is_tty:
         raise OptionInvalid("the input device is not a TTY", hint="leave -t out, or -i")
     if args.tty:
-        return _exec_terminal(ctx, container, config, args)
+        return _exec_terminal(ctx=ctx, container=container, config=config, args=args)
     sys.stdout.flush()
     return execs.run(
         ctx.engine.services, container, config, stdin=0 if args.interactive else -1, output=write_all
@@ -203,7 +203,10 @@ def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args:
 
     keys = DetachKeys(detach_keys(ctx, args.detach_keys)) if args.interactive else None
     size = window_size(1) or window_size(0)
-    with TerminalExec(ctx.engine.services, container, config, size) as running, ExitStack() as stack:
+    with (
+        TerminalExec(services=ctx.engine.services, container=container, config=config, size=size) as running,
+        ExitStack() as stack,
+    ):
         if args.interactive:
             stack.enter_context(raw_mode(0))
         if ctx.stdin_is_tty:
@@ -255,19 +258,39 @@ def cp(ctx: Context, args: Namespace) -> int:
                 "refusing to write a tar to a terminal", hint="send it to a file or a program"
             )
         copying.archive_out(
-            ctx.engine.services, container, source, sys.stdout.buffer, follow=args.follow_link
+            services=ctx.engine.services,
+            container=container,
+            path=source,
+            sink=sys.stdout.buffer,
+            follow=args.follow_link,
         )
         return 0
     if name_to and source == "-":
-        copying.archive_in(ctx.engine.services, container, target, sys.stdin.buffer, keep_owner=args.archive)
+        copying.archive_in(
+            services=ctx.engine.services,
+            container=container,
+            path=target,
+            tar=sys.stdin.buffer,
+            keep_owner=args.archive,
+        )
         return 0
     if name_from:
         copied = copying.copy_out(
-            ctx.engine.services, container, source, target, archive=args.archive, follow=args.follow_link
+            services=ctx.engine.services,
+            container=container,
+            path=source,
+            target=target,
+            archive=args.archive,
+            follow=args.follow_link,
         )
     else:
         copied = copying.copy_in(
-            ctx.engine.services, container, source, target, archive=args.archive, follow=args.follow_link
+            services=ctx.engine.services,
+            container=container,
+            source=source,
+            path=target,
+            archive=args.archive,
+            follow=args.follow_link,
         )
     if not args.quiet and ctx.stderr_is_tty:
         ctx.err(f"Successfully copied {human_size(copied)} to {args.target}")

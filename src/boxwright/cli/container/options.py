@@ -419,7 +419,12 @@ def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
             )
         first = endpoints[0]
         endpoints = [
-            Endpoint(mode, (*first.aliases, *aliases), args.ip or first.ipv4, args.mac_address or first.mac)
+            Endpoint(
+                network=mode,
+                aliases=(*first.aliases, *aliases),
+                ipv4=args.ip or first.ipv4,
+                mac=args.mac_address or first.mac,
+            )
         ]
     plain = mode in ("host", "none") or mode.startswith("container:")
     if plain and len(endpoints) > 1:

@@ -219,7 +219,7 @@ class _Compiler(Expressions):
                     if declares:
                         scope.variables.append([name, item])
                     else:
-                        self.assign(scope, name, item, position)
+                        self.assign(scope=scope, name=name, value=item, position=position)
                 scope.dot = element
                 try:
                     _each(body, scope)

@@ -94,7 +94,7 @@ class Expressions:
             if declares:
                 scope.variables.append([name, found])
             else:
-                self.assign(scope, name, found, position)
+                self.assign(scope=scope, name=name, value=found, position=position)
             return found
 
         return bind

@@ -208,7 +208,7 @@ def _verb(spec: str, verb: str, value: Any) -> str:
         return "%!(BADWIDTH)"
     width = _bounded(int(width_text or 0))
     precision = min(_bounded(int(precision_text or 0)), 1000) if "." in spec else None
-    text = _formatted(verb, flags, precision, value)
+    text = _formatted(verb=verb, flags=flags, precision=precision, value=value)
     if text is None:
         return f"%!{verb}({_go_type(value)}={go_value(value)})"
     if "-" in flags:

@@ -266,13 +266,17 @@ class Terminal(Tally):
             size, got = self.sizes[digest], self.got.get(digest, 0)
             how = self.how.get(digest)
             state = self.words[how] if how else f"{human_size(got)}/{human_size(size)}"
-            shown.append(self._row(digest.short, size if how else got, size, state, columns))
+            shown.append(
+                self._row(
+                    name=digest.short, done=size if how else got, total=size, state=state, columns=columns
+                )
+            )
         moved, total = self.total()
         speed = self.speed()
         left = f", {_clock((total - moved) / speed)} left" if speed and moved < total else ""
         share = f"{100 * moved / total:.0f} %" if total else ""
         text = f"{human_size(moved)}/{human_size(total)} {share} {human_size(speed)}/s{left}"
-        return [*shown, self._row("total", moved, total, text, columns)]
+        return [*shown, self._row(name="total", done=moved, total=total, state=text, columns=columns)]
 
     def _row(self, name: str, done: int, total: int, state: str, columns: int) -> str:
         width = max(min(_BAR, columns - 32), 4)
