@@ -434,6 +434,19 @@ def test_locks_are_taken_in_one_place() -> None:
     assert not wrong, "files.locks has every lock with its place in the order: " + ", ".join(wrong)
 
 
+CONNECTS = ("content/db.py",)
+CONNECTS_EXCEPTIONS: dict[str, str] = {
+    "cli/complete.py": "a shell that completes reads what is there: it makes nothing, and waits for no lock",
+    "content/migrations.py": "copies the file before it changes, beside the connection that changes it",
+    "registry/server/store/collector.py": "a rehearsal runs on a copy of the catalog",
+}
+
+
+def test_databases_are_opened_in_one_place() -> None:
+    opened = {name for name, tree in files().items() if any(uses(tree, "sqlite3", ("connect",)))}
+    assert opened == {*CONNECTS, *CONNECTS_EXCEPTIONS}, "content.db knows pragmas, errors and the lock order"
+
+
 # Table -> the files that own its rows, then those that still read them past the owner; a new one asks the owner.
 OWNERS = {
     "names": ("image/", "transfer/transfers.py", "cli/complete.py"),

@@ -1,8 +1,9 @@
-"""The one database under a root: names, images, layers, step records, leases, containers, volumes, networks.
+"""Databases: the one under a root (names, images, layers, step records, leases, containers, volumes, networks), and
+with another `Schema` the registry's catalog.
 
 SQLite in WAL mode: many processes read while one writes, no server, and a kill at any moment leaves either the
 old or the new state. Every change of state is one transaction (`write`), which is durable when it ends. Rooms own
-their SQL; the tables stand together in `schema`, so that one version number covers them.
+their SQL; a root's tables stand together in `schema`, so that one version number covers them.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.content import reserve
 from boxwright.errors import Corrupt, Unavailable
 from boxwright.files import locks
-from boxwright.files.locks import Held
+from boxwright.files.locks import Held, Rank
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.content.migrations import Rung
     from boxwright.files.disk import DiskError
 
 # In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _FRESH = 0.2  # seconds for which a copy that was made to be read is looked at
-VERSION = 2  # of the schema: as many as there are rungs (`schema.RUNGS`)
+VERSION = 2  # of a root's schema: as many as there are rungs (`schema.RUNGS`)
 
 
 class StoreDamaged(Corrupt):
@@ -37,6 +40,26 @@ class StoreDamaged(Corrupt):
 
 class StoreBusy(Unavailable):
     """Another process holds the database for too long, or it cannot be written."""
+
+
+def _store_rungs() -> Sequence[Rung]:
+    from boxwright.content.schema import RUNGS
+
+    return RUNGS
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a kind of database has in it, and how it is used."""
+
+    version: int  # as many as there are rungs
+    rungs: Callable[[], Sequence[Rung]]  # asked for when a file is older
+    rank: Rank  # of its writing transaction
+    copied: bool = False  # small enough to be read from a copy in memory where it cannot be opened
+    cached_statements: int = 128  # for each connection
+
+
+STORE = Schema(VERSION, _store_rungs, locks.DATABASE, copied=True)
 
 
 class _Connection(sqlite3.Connection):
@@ -49,32 +72,26 @@ class _Connection(sqlite3.Connection):
             pass
 
 
-def connect(path: Path, *, cached_statements: int = 128) -> sqlite3.Connection:
-    """A connection in autocommit mode that waits a minute for others, and closes when nothing refers to it any more.
-    It is for one thread at a time."""
-    return sqlite3.connect(
+def _open(path: Path, schema: Schema) -> sqlite3.Connection:
+    """A connection in autocommit mode, for one thread at a time, that waits a minute for others."""
+    connection = sqlite3.connect(
         path,
         timeout=60,
         isolation_level=None,
         factory=_Connection,
         check_same_thread=False,
-        cached_statements=cached_statements,
+        cached_statements=schema.cached_statements,
     )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = connect(path)
-    if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+    if connection.execute("PRAGMA user_version").fetchone()[0] != schema.version:
         from boxwright.content.migrations import climb
-        from boxwright.content.schema import RUNGS
 
-        climb(connection, path, RUNGS)
+        climb(connection, path, schema.rungs())
     connection.execute(_SYNCED)
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
 
 
-def _open_copy(path: Path) -> sqlite3.Connection:
+def _open_copy(path: Path, schema: Schema) -> sqlite3.Connection:
     """To read where SQLite cannot even open its log: on a read-only file system, on a full disk. A private copy, that
     ends with its connection."""
     import shutil
@@ -90,7 +107,7 @@ def _open_copy(path: Path) -> sqlite3.Connection:
                     shutil.copyfile(f"{path}{end}", f"{copy}{end}")
             if _stamps(path) == before:  # else another process wrote meanwhile: the two may not fit together
                 break
-        connection = _open(copy)
+        connection = _open(copy, schema)
         connection.execute("PRAGMA query_only=ON")
         return connection
 
@@ -107,15 +124,26 @@ def _stamps(path: Path) -> list[tuple[int, int]]:
 
 
 class Database:
-    """Connections to ``boxwright.db``, one a thread. Opening creates what is missing."""
+    """Connections to a file, one a thread. Opening one creates what is missing."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, schema: Schema = STORE) -> None:
+        self.path, self._schema = path, schema
         self._local = threading.local()
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, for SELECTs of a caller that translates sqlite3's errors itself; each statement
+        sees one committed state. Raises StoreBusy, StoreDamaged, DiskError, and what `climb` raises."""
+        try:
+            connection: sqlite3.Connection = self._local.connection
+        except AttributeError:
+            return self._connect()
+        # A connection must not cross a fork: its locks belong to the parent.
+        if self._local.pid == os.getpid() and not self._local.copied:
+            return connection
+        return self._connect()
 
     def _connect(self, *, to_write: bool = False) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        # A connection must not cross a fork: its locks belong to the parent.
         mine = connection is not None and self._local.pid == os.getpid()
         # A copy is of its moment, and nothing is written there.
         if mine and (
@@ -124,17 +152,18 @@ class Database:
             assert connection is not None
             return connection
         with _translated(self.path):
-            copied = not to_write and reserve.full(self.path)
+            copied = self._schema.copied and not to_write and reserve.full(self.path)
             if not copied:
-                self._make_room()
+                if self._schema.copied:
+                    self._make_room()
                 try:
-                    connection = _open(self.path)
+                    connection = _open(self.path, self._schema)
                 except sqlite3.OperationalError:
-                    if not self.read_only:
+                    if not self._schema.copied or not self.read_only:
                         raise
                     copied = True
             if copied:
-                connection = _open_copy(self.path)
+                connection = _open_copy(self.path, self._schema)
         assert connection is not None
         self._local.connection, self._local.pid = connection, os.getpid()
         self._local.copied = time.monotonic() if copied else 0.0
@@ -156,9 +185,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection for SELECTs; each statement sees one committed state."""
+        """`connection`, with the errors of its statements translated, too."""
         with _translated(self.path):
-            yield self._connect()
+            yield self.connection()
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -172,7 +201,7 @@ class Database:
                 assert self._local.durable or not durable, "a durable transaction within one that is not"
                 yield connection
                 return
-            held = Held(locks.DATABASE)
+            held = Held(self._schema.rank)
             if not durable:
                 connection.execute(_LATER)
             self._local.durable = durable
@@ -213,8 +242,10 @@ def _translated(path: Path) -> Iterator[None]:
             hint="check the permissions of the directory, or choose another with --root",
         ) from error
     except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a statement of ours is wrong, the file is not
+            raise
         raise StoreDamaged(
-            f"{path} is damaged: {error}", hint="move the root aside, or restore the file from a backup"
+            f"{path} is damaged: {error}", hint="move its directory aside, or restore the file from a backup"
         ) from error
 
 

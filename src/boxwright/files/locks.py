@@ -58,6 +58,7 @@ JANITOR = Rank("network.lock.<bridge>", "the process that waits to take a bridge
 NAMES = Rank("<runtime directory>/dns-<root>.lock", "the name server's entries")
 INDEX = Rank("index.lock", "writing `index.json`")
 DATABASE = Rank("boxwright.db", "one writing transaction; SQLite's own lock")
+REGISTRY_CATALOG = Rank("<registry storage>/registry.db", "the same of the registry's catalog")
 REGISTRY_METRICS = Rank("<registry storage>/metrics/<key>", "a server that counts; never waited for")
 REGISTRY_UPLOAD = Rank(
     "<registry storage>/uploads/<id>", "the request that writes an upload; never waited for"
@@ -82,6 +83,7 @@ ORDER = (
     NAMES,
     INDEX,
     DATABASE,
+    REGISTRY_CATALOG,
 )
 for _number, _rank in enumerate(ORDER):
     _rank.number = _number

@@ -112,6 +112,15 @@ def test_an_io_error_for_want_of_room_is_a_full_disk(db: Database, monkeypatch: 
         raise error
 
 
+def test_a_wrong_statement_is_no_damage(db: Database) -> None:
+    for _ in range(2):
+        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), db.write() as sql:
+            for _ in range(2):
+                sql.execute("INSERT INTO volumes VALUES ('one', 0, 0, '{}')")
+    with db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (0,)
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "boxwright.db"
     path.write_bytes(b"no database at all, but long enough to be looked at" * 100)

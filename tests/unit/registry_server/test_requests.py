@@ -262,6 +262,7 @@ def test_an_older_storage_is_closed_and_its_neighbours_are_not_touched(tmp_path:
         (sqlite3.SQLITE_FULL, "the registry's storage is full"),
         (sqlite3.SQLITE_IOERR_WRITE, "the registry's storage is on a disk that fails"),
         (sqlite3.SQLITE_IOERR_FSYNC, "the registry's storage is on a disk that fails"),
+        (sqlite3.SQLITE_BUSY, "the catalog cannot be used now: disk I/O error"),
     ],
 )
 def test_trouble_of_the_catalogs_disk_is_named(

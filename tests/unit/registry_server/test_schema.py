@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.content.migrations import SchemaNewer
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.schema import RUNGS
 from suites.ladder_suite import LadderSuite, make, old_versions
@@ -24,6 +26,32 @@ def test_a_catalog_that_is_opened_is_brought_forward(tmp_path: Path, fixture: Pa
     catalog = RegistryCatalog(tmp_path / "registry.db")
     assert catalog.tags("acme/app") == ["latest"]
     assert catalog.connection().execute("PRAGMA user_version").fetchone() == (len(RUNGS),)
+
+
+def test_the_catalog_has_the_durability_and_the_place_of_every_database(tmp_path: Path) -> None:
+    catalog = RegistryCatalog(tmp_path / "registry.db")
+    sql = catalog.connection()
+    assert [sql.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")] == [
+        "wal",
+        2,
+    ]
+    with catalog.write(), pytest.raises(AssertionError, match="is waited for"):
+        Lock.at(locks.REGISTRY_UPLOAD, tmp_path / "upload")
+    with Lock.at(locks.REGISTRY_UPLOAD, tmp_path / "upload"), catalog.write():
+        assert sql.in_transaction
+    catalog.close()
+
+
+def test_caches_see_a_commit_and_no_attempt(tmp_path: Path) -> None:
+    catalog = RegistryCatalog(tmp_path / "registry.db")
+    before = catalog.version()
+    with pytest.raises(ValueError, match="no"), catalog.write():
+        raise ValueError("no")
+    assert catalog.version() == before
+    with catalog.write():
+        pass
+    assert catalog.version() != before
+    catalog.close()
 
 
 def test_a_newer_registry_is_not_written_into(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.auth.policy import ANONYMOUS, Principal
 from boxwright.registry.server.errors import (
     BodyTimeout,
-    Busy,
     EncodingUnsupported,
     MethodUnsupported,
     ReadOnly,
@@ -31,6 +30,7 @@ from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.events.observe import Observer
 from boxwright.registry.server.proxies import client_address, neighbourhood
 from boxwright.registry.server.routes import Route, parse_route
+from boxwright.registry.server.store.catalog import unusable
 from boxwright.registry.server.store.quota import Quota
 
 TYPE_CHECKING = False
@@ -315,9 +315,7 @@ def dispatcher(
         except RegistryError as error:
             response = failure(request, error)
         except sqlite3.OperationalError as error:
-            response = failure(
-                request, Busy(f"the catalog cannot be used now: {error}", headers={"Retry-After": "1"})
-            )
+            response = failure(request, unusable(error))
         if not response.prepared:
             response.headers.setdefault("Docker-Distribution-Api-Version", "registry/2.0")
             if request.body_exists and TAKEN in request:

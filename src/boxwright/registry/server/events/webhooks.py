@@ -22,6 +22,7 @@ from typing import Any
 
 from boxwright.registry.server.auth.policy import fits
 from boxwright.registry.server.config import Webhook
+from boxwright.registry.server.errors import RegistryError
 from boxwright.registry.server.events.event import Event
 from boxwright.registry.server.store.blobs import try_exclusive_lock
 from boxwright.spec.times import rfc3339
@@ -129,7 +130,7 @@ class Sender:
                     for row in rows:
                         await self._deliver(service, session, hook, row)
                 seen = version
-            except sqlite3.OperationalError:  # a full disk, a busy catalog: nothing is lost
+            except (RegistryError, sqlite3.OperationalError):  # a full disk, a busy catalog: nothing is lost
                 await asyncio.sleep(1)
 
     async def _deliver(self, service: Service, session: Any, hook: Webhook, row: Waiting) -> None:

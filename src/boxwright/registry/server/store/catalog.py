@@ -11,7 +11,6 @@ import mmap
 import os
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.content import reserve
-from boxwright.content.db import connect, disk_trouble
-from boxwright.content.migrations import climb
-from boxwright.files.disk import disk_error
-from boxwright.registry.server.errors import ManifestBlobUnknown, NameUnknown, UploadUnknown
+from boxwright.content.db import Database, Schema, StoreBusy
+from boxwright.files import locks
+from boxwright.files.disk import DiskError, disk_error
+from boxwright.registry.server.errors import Busy, ManifestBlobUnknown, NameUnknown, UploadUnknown
 from boxwright.registry.server.store.blobs import keep_private, no_space, storage_error
 from boxwright.registry.server.store.schema import RUNGS
+
+_SCHEMA = Schema(len(RUNGS), lambda: RUNGS, locks.REGISTRY_CATALOG, cached_statements=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +73,25 @@ def _nothing(sql: sqlite3.Connection) -> None:
 
 
 class RegistryCatalog:
-    """One connection a thread."""
+    """What a storage has in its database. `connection` is this thread's, for SELECTs."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._local = threading.local()
         if reserve.full(path.parent):
             raise no_space()
         _private(path)
         self._stamp = _shared_word(path.with_name(path.name + "-stamp"))
         self._data_version, self._recheck = 0, 0.0
-        with _disk_errors(self.path):
-            climb(self.connection(), path, RUNGS)
-
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection, for SELECTs."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and self._local.pid == os.getpid():
-            return connection
-        connection = connect(self.path, cached_statements=256)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        self._local.connection, self._local.pid = connection, os.getpid()
-        return connection
+        self.path, self._db = path, Database(path, _SCHEMA)
+        self.connection, self.close = self._db.connection, self._db.close
+        with _told():
+            self.connection()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction. Raises NoSpace, StorageFailing."""
-        connection = self.connection()
-        with _disk_errors(self.path):
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-                self._stamp[0] = time.time_ns() << 8 & 0xFFFFFFFFFFFFFFFF | secrets.randbits(8)
-            except BaseException:
-                connection.rollback()
-                raise
+        """One transaction. Raises Busy, NoSpace, StorageFailing."""
+        with _told(), self._db.write() as connection:
+            yield connection
+        self._stamp[0] = time.time_ns() << 8 & 0xFFFFFFFFFFFFFFFF | secrets.randbits(8)
 
     def version(self) -> tuple[int, int]:
         """Changes with every commit of any process; for caches.
@@ -457,13 +440,6 @@ class RegistryCatalog:
             out.append(entry)
         return out
 
-    def close(self) -> None:
-        """Close this thread's connection."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and self._local.pid == os.getpid():
-            connection.close()
-            self._local.connection = None
-
 
 def _private(path: Path) -> None:
     """The database holds secrets of webhooks. What SQLite adds to it later gets its mode."""
@@ -488,11 +464,16 @@ def _shared_word(path: Path) -> memoryview:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def _told() -> Iterator[None]:
+    """Trouble of the database as clients are told of it: without a path of the server's."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        told = disk_trouble(path, error.sqlite_errorcode & 0xFF)
-        if told is None:
-            raise
-        raise storage_error(told) from error
+    except DiskError as error:
+        raise storage_error(error) from error
+    except StoreBusy as error:
+        raise unusable(error.__cause__ or error) from error
+
+
+def unusable(error: BaseException) -> Busy:
+    """The catalog cannot be read or written now, for what SQLite says."""
+    return Busy(f"the catalog cannot be used now: {error}", headers={"Retry-After": "1"})
