@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -816,16 +817,64 @@ HEAVY = (
     ],
 )
 def test_light_commands_import_little(argv: list[str], allowed: tuple[str, ...], tmp_path: Path) -> None:
-    script = "import sys; sys.stdout = open('/dev/null', 'w'); from boxwright.cli.main import main; code = main(sys.argv[1:]); sys.stderr.write('\\n'.join(sys.modules)); sys.exit(code)"
+    loaded = imported(argv, tmp_path) & set(HEAVY) - set(allowed)
+    assert not loaded, f"boxwright {' '.join(argv)} imports {sorted(loaded)}"
+
+
+STORES = ("sqlite3", "boxwright.content.db", "boxwright.content.local", "boxwright.image.store")
+LATER = (
+    "datetime",
+    "ipaddress",
+    "queue",
+    "selectors",
+    "ntpath",
+    "fnmatch",
+    "base64",
+    "boxwright.layer",
+    "ssl",
+)
+
+
+def test_commands_that_ask_a_registry_import_little(tmp_path: Path) -> None:
+    """With everything there already. What reads no image of this root opens none."""
+    from support.registry import make_image, running
+
+    with running() as registry:
+        registry.add_image("app", "1", make_image({"a": b"x"}))
+        name = f"127.0.0.1:{registry.port}/app:1"
+        copy = ["copy", "-q", name, name.replace("app:1", "other:1")]
+        imported(copy, tmp_path)
+        for argv in (copy, ["tags", "ls", name.removesuffix(":1")]):
+            loaded = imported(argv, tmp_path) & {*HEAVY, *STORES, *LATER} - {"re", "json"}
+            assert not loaded, f"boxwright {' '.join(argv)} imports {sorted(loaded)}"
+        imported(["pull", "-q", name], tmp_path)
+        for verb in ("pull", "push"):
+            loaded = imported([verb, "-q", name], tmp_path) & {*HEAVY, *LATER}
+            loaded -= {"re", "json", "sqlite3", "datetime", "boxwright.layer"}
+            assert not loaded, f"boxwright {verb} imports {sorted(loaded)}"
+
+
+def imported(argv: list[str], home: Path) -> set[str]:
+    """The modules that a command really loads; `cli.startup` leaves stand-ins for some."""
+    script = """if True:
+        import os, sys
+        from boxwright.cli import startup
+        def leave(code):
+            loaded = [name for name, module in sys.modules.items() if type(module).__name__ != "_Later"]
+            os.write(2, "\\n".join(loaded).encode())
+            os._exit(code)
+        startup.leave = leave
+        from boxwright.__main__ import main
+        main()
+    """
     environ = {
         "PATH": "/usr/bin:/bin",
-        "BOXWRIGHT_ROOT": str(tmp_path),
-        "HOME": str(tmp_path),
-        "PYTHONPATH": str(REPOSITORY / "src"),
+        "BOXWRIGHT_ROOT": str(home),
+        "HOME": str(home),
+        "PYTHONPATH": f"{REPOSITORY / 'src'}:{sysconfig.get_path('platlib')}",
     }
     done = subprocess.run(
         [sys.executable, "-S", "-c", script, *argv], capture_output=True, text=True, env=environ
     )
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stderr.splitlines()) & set(HEAVY) - set(allowed)
-    assert not loaded, f"boxwright {' '.join(argv)} imports {sorted(loaded)}"
+    return set(done.stderr.splitlines())

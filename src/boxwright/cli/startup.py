@@ -2,7 +2,8 @@
 
 Measured on `boxwright images` (Python 3.11): `dataclasses` imports `inspect`, which imports the compiler's helpers
 (a sixth of the whole time), and needs it only for classes without a docstring; `pathlib` imports `urllib.parse`,
-which imports `ipaddress`, and needs it only for URLs with addresses in brackets.
+which imports `ipaddress`, and needs it only for URLs with addresses in brackets; `pathlib` also imports `ntpath`,
+and `fnmatch` for patterns; `socket` imports `selectors` for a way to send files that nothing here takes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LATER = ("inspect", "ipaddress", "copy")
+_LATER = ("inspect", "ipaddress", "copy", "ntpath", "fnmatch", "selectors")
 
 
 class _Later(ModuleType):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from boxwright.content.local import IngestBusy
 from boxwright.content.store import (
     Fetcher,
     Mounter,
@@ -26,7 +26,6 @@ from boxwright.content.store import (
 from boxwright.content.verify import ContentMismatch, read_verified
 from boxwright.errors import Cancelled, Corrupt, NotFound
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.hints import Protocol, cast
@@ -197,6 +196,8 @@ def _said_by_config(source: Fetcher, entry: Descriptor) -> Platform | None:
     content = parse(read_verified(source.open(entry), entry, limit=MAX_SIZE), entry.media_type)
     if not isinstance(content, Manifest) or content.config.media_type not in mt.CONFIGS:
         return None
+    from boxwright.spec.config import ImageConfig
+
     raw = read_verified(source.open(content.config), content.config, limit=MAX_SIZE)
     return ImageConfig.parse(raw).on_host().platform
 
@@ -379,6 +380,8 @@ def move(
 def _pour(
     source: Source, sink: Sink, desc: Descriptor, progress: Progress | None, stop: threading.Event | None
 ) -> str:
+    from boxwright.content.local import IngestBusy
+
     again = False
     while True:
         with Watched(lambda: source.open(desc), desc, progress, stop) as body:
@@ -488,24 +491,23 @@ def in_parallel(jobs: int, items: Sequence[T], work: Callable[[T], object], *, s
         for item in items:
             work(item)
         return
-    import queue
-
-    todo: queue.SimpleQueue[T] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-    for item in items:
-        todo.put(item)
+    todo, endings, ended = deque(items), deque[BaseException | None](), threading.Semaphore(0)
 
     def run() -> None:
+        failed = None
         try:
             while not stop.is_set():
-                work(todo.get_nowait())
-        except queue.Empty:
-            ended.put(None)
+                try:
+                    item = todo.popleft()
+                except IndexError:
+                    break
+                work(item)
         except BaseException as error:
-            ended.put(error)  # before `stop`, so that no thread that stops because of it is heard first
+            failed = error
+        endings.append(failed)  # before `stop`, so that no thread that stops because of it is heard first
+        if failed is not None:
             stop.set()
-        else:
-            ended.put(None)
+        ended.release()
 
     threads = [
         threading.Thread(target=run, name=f"copy-{n}", daemon=True) for n in range(min(jobs, len(items)))
@@ -514,7 +516,8 @@ def in_parallel(jobs: int, items: Sequence[T], work: Callable[[T], object], *, s
         for thread in threads:
             thread.start()
         for _ in threads:
-            if (error := ended.get()) is not None:
+            ended.acquire()
+            if (error := endings.popleft()) is not None:
                 raise error
     except BaseException:
         stop.set()

@@ -40,7 +40,7 @@ class EngineServices(Services):
         """Pull and push on this root."""
         from boxwright.transfer.transfers import Transfers
 
-        return Transfers(self.registry, self.images_store)
+        return Transfers(self.registry, lambda: self.images_store)
 
     @cached_property
     def manifest_lists(self) -> ManifestLists:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Mapping
 
 from boxwright.errors import Invalid
@@ -54,7 +54,7 @@ class Descriptor:
             value.get("platform"),
         )
         try:
-            inline = base64.b64decode(data, validate=True) if isinstance(data, str) else None
+            inline = binascii.a2b_base64(data, strict_mode=True) if isinstance(data, str) else None
         except ValueError as error:
             raise DescriptorInvalid(f"descriptor {digest[:80]} has data that is not base64") from error
         return cls(
@@ -82,5 +82,5 @@ class Descriptor:
         if self.artifact_type:
             out["artifactType"] = self.artifact_type
         if self.data is not None:
-            out["data"] = base64.b64encode(self.data).decode()
+            out["data"] = binascii.b2a_base64(self.data, newline=False).decode()
         return out

@@ -37,7 +37,7 @@ _KNOWN = frozenset(
 _SYSTEMS = frozenset(
     "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split()
 )
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"  # compiled at its first use
 
 
 class PlatformInvalid(Invalid):
@@ -61,7 +61,7 @@ class Platform:
     def parse(cls, text: str) -> Platform:
         """Read ``linux/arm64/v8``, ``arm64`` or ``linux`` (the host supplies the rest). Raises PlatformInvalid."""
         parts = text.strip().split("/")
-        if not 1 <= len(parts) <= 3 or not all(_WORD.match(part) for part in parts):
+        if not 1 <= len(parts) <= 3 or not all(re.match(_WORD, part) for part in parts):
             raise PlatformInvalid(
                 f"invalid platform {text!r}: wanted os/architecture[/variant], such as linux/arm64"
             )

@@ -5,7 +5,6 @@ NAME or docker://NAME (a registry)   local:NAME   oci:DIR[:NAME]   oci-archive:F
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from boxwright.content.store import Sink, Source
     from boxwright.image.store import ImageStore
     from boxwright.registry.client.client import RegistryClient
@@ -47,28 +48,30 @@ class Place:
 
 
 @contextmanager
-def source(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[tuple[Source, str]]:
+def source(
+    images: Callable[[], ImageStore], client: RegistryClient, place: Place
+) -> Iterator[tuple[Source, str]]:
     """Where to read and under which name. Raises ReferenceInvalid, ArchiveInvalid, LayoutInvalid."""
-    from boxwright.content.lease import Lease
-
     if place.kind == "docker":
         reference = Reference.parse(place.name).with_default_tag()
         yield client.remote(reference), str(reference)
     elif place.kind == "local":
+        from boxwright.content.lease import Lease
         from boxwright.image.target import LocalTarget
 
-        with Lease(images.db, f"copy {place.name}") as lease:
-            yield LocalTarget(images, lease), place.name
+        with Lease(images().db, f"copy {place.name}") as lease:
+            yield LocalTarget(images(), lease), place.name
     elif place.kind == "oci":
         from boxwright.content.layout import Layout
 
         yield Layout(Path(place.path)), place.name
     else:
+        from boxwright.content.lease import Lease
         from boxwright.image.archive import ArchiveSource
         from boxwright.image.load import open_members
 
-        with Lease(images.db, f"copy {place.path}") as lease:
-            members = open_members(Path(place.path), images, lease)
+        with Lease(images().db, f"copy {place.path}") as lease:
+            members = open_members(Path(place.path), images(), lease)
             try:
                 yield ArchiveSource(members), place.name
             finally:
@@ -76,7 +79,9 @@ def source(images: ImageStore, client: RegistryClient, place: Place) -> Iterator
 
 
 @contextmanager
-def sink(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[tuple[Sink, str]]:
+def sink(
+    images: Callable[[], ImageStore], client: RegistryClient, place: Place
+) -> Iterator[tuple[Sink, str]]:
     """Where to write and under which name. An archive appears under its own name when it is whole.
     Raises ReferenceInvalid, Invalid."""
     if place.kind == "docker":
@@ -86,8 +91,8 @@ def sink(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[t
         from boxwright.content.lease import Lease
         from boxwright.image.target import LocalTarget
 
-        with Lease(images.db, f"copy {place.name}") as lease:
-            yield LocalTarget(images, lease, attaching=True), place.name
+        with Lease(images().db, f"copy {place.name}") as lease:
+            yield LocalTarget(images(), lease, attaching=True), place.name
     elif place.kind == "oci":
         from boxwright.content.layout import Layout
 
@@ -98,7 +103,7 @@ def sink(images: ImageStore, client: RegistryClient, place: Place) -> Iterator[t
 
         with disk_errors(place.path), whole_file(Path(place.path)) as out:
             archive = (OciArchiveSink if place.kind == "oci-archive" else ArchiveSink)(
-                out, platform=images.default_platform
+                out, platform=images().default_platform
             )
             yield archive, _archive_name(place)
             archive.close()

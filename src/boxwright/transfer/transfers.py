@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-
-from boxwright.content.copy import Progress
-from boxwright.content.lease import Lease
 from boxwright.errors import Invalid, NotFound
-from boxwright.image.store import ImageStore
-from boxwright.image.target import LocalTarget
-from boxwright.registry.client.client import RegistryClient
-from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
-from boxwright.transfer.pull import Pulled, WantedImage, pull
-from boxwright.transfer.push import Pushed, push
 
-Resolved = Callable[[Reference, Descriptor, bool], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from boxwright.content.copy import Progress
+    from boxwright.image.store import ImageStore
+    from boxwright.registry.client.client import RegistryClient
+    from boxwright.spec.descriptor import Descriptor
+    from boxwright.transfer.pull import Pulled, WantedImage
+    from boxwright.transfer.push import Pushed
+
+    Resolved = Callable[[Reference, Descriptor, bool], None]
 
 
 class TagAndAll(Invalid):
@@ -35,9 +35,9 @@ class _Packing:
 
 
 class Transfers:
-    """Pull, push and copy on one root."""
+    """Pull, push and copy on one root, whose images are opened when one of its images is meant."""
 
-    def __init__(self, client: RegistryClient, images: ImageStore) -> None:
+    def __init__(self, client: RegistryClient, images: Callable[[], ImageStore]) -> None:
         self.client, self._images = client, images
 
     # --- pull ----------------------------------------------------------------------------------
@@ -52,6 +52,8 @@ class Transfers:
         resolved: Resolved | None = None,
     ) -> list[Pulled]:
         """See engine.images.pull."""
+        from boxwright.transfer.pull import WantedImage
+
         asked = Reference.parse(name)
         if all_tags:
             if asked.tag or asked.digest:
@@ -59,7 +61,7 @@ class Transfers:
             references = [asked.with_tag(tag) for tag in self.client.remote(asked).tags()]
         else:
             references = [_one_name(asked)]
-        platforms = _platforms(platform) or (self._images.default_platform,)
+        platforms = _platforms(platform) or (self._images().default_platform,)
         return [
             self._pull(
                 WantedImage(reference=reference, platforms=platforms, exact=bool(platform)),
@@ -70,7 +72,11 @@ class Transfers:
         ]
 
     def _pull(self, wanted: WantedImage, progress: Progress | None, resolved: Resolved | None) -> Pulled:
-        reference, images = wanted.reference, self._images
+        from boxwright.content.lease import Lease
+        from boxwright.image.target import LocalTarget
+        from boxwright.transfer.pull import pull
+
+        reference, images = wanted.reference, self._images()
         with Lease(images.db, f"pull {reference}") as lease:
             target = images.target_of(str(reference))
             known = Digest.parse(target) if target else None
@@ -118,7 +124,7 @@ class Transfers:
         ]
 
     def _tagged(self, asked: Reference) -> list[Reference]:
-        references = [Reference.parse(name) for name in self._images.tagged_in(asked.name)]
+        references = [Reference.parse(name) for name in self._images().tagged_in(asked.name)]
         if not references:
             raise NotFound(f"an image does not exist locally with the tag: {asked.familiar_name}")
         return references
@@ -131,7 +137,11 @@ class Transfers:
         packing: _Packing,
         progress: Progress | None,
     ) -> Pushed:
-        images = self._images
+        from boxwright.content.lease import Lease
+        from boxwright.image.target import LocalTarget
+        from boxwright.transfer.push import push
+
+        images = self._images()
         try:
             row = images.resolve(image)
         except NotFound as error:
@@ -186,6 +196,8 @@ class Transfers:
         note: Callable[[str], None] | None = None,
     ) -> Descriptor:
         """See engine.registry.copy."""
+        from contextlib import ExitStack
+
         from boxwright.transfer import places
         from boxwright.transfer.copying import CopyOptions, bring_attached, copy_between
 

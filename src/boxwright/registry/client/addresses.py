@@ -1,6 +1,7 @@
 """Which hosts are this machine, which are inside our network, and what lies on the way to them (proxies).
 
-`ipaddress` is loaded for what may be an address only: most names of registries are none.
+`ipaddress` takes 3 ms to load. It is loaded for addresses only, most names of registries being none, and not to find
+out that one of IPv4 is this machine.
 """
 
 from __future__ import annotations
@@ -60,20 +61,35 @@ def split(url: str, base: str = "") -> SplitResult | None:
 def address_of(host: str) -> Address | None:
     """The address that a host literally is, in any spelling that the system takes for one (``127.1``, ``0x7f000001``,
     IPv4 within IPv6); None for a name."""
-    bare = host.strip("[]").partition("%")[0]
-    if bare.lower().strip("0123456789abcdef:.x"):
+    bare = _bare(host)
+    four = _four_bytes(bare)
+    if four is None and ":" not in bare:
         return None
     import ipaddress
-    import socket
 
+    if four is not None:
+        return ipaddress.IPv4Address(four)
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
-        try:
-            return ipaddress.IPv4Address(socket.inet_aton(bare))
-        except (OSError, UnicodeError):
-            return None
+        return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _bare(host: str) -> str:
+    return host.strip("[]").partition("%")[0]
+
+
+def _four_bytes(bare: str) -> bytes | None:
+    """An address of IPv4 as it goes over the wire; None for a name and for one of IPv6."""
+    if not bare or ":" in bare or bare.lower().strip("0123456789abcdef.x"):
+        return None
+    import socket
+
+    try:
+        return socket.inet_aton(bare)
+    except (OSError, UnicodeError):
+        return None
 
 
 def within(address: Address, network: str) -> bool:
@@ -88,9 +104,13 @@ def within(address: Address, network: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine by its very spelling."""
-    address = address_of(host)
     name = host.lower().removesuffix(".")
-    return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    if (four := _four_bytes(_bare(host))) is not None:
+        return four[0] == 127  # RFC 1122, 3.2.1.3
+    address = address_of(host)
+    return address is not None and address.is_loopback
 
 
 def may_be_sent_to(target: str, from_host: str) -> bool:

@@ -6,7 +6,7 @@ can be tested without a socket. Sources: RFC 7235, distribution's docs/spec/auth
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import re
 import threading
@@ -47,7 +47,10 @@ class Credential:
     @property
     def basic(self) -> str:
         """The Authorization header; only the two servers that check it ever see it."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return (
+            "Basic "
+            + binascii.b2a_base64(f"{self.username}:{self.password}".encode(), newline=False).decode()
+        )
 
     def __repr__(self) -> str:  # never in a traceback or log
         return f"Credential({self.username!r}, …)"

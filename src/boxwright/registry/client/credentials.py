@@ -7,7 +7,6 @@ Read in this order: DOCKER_AUTH_CONFIG; config.json's ``credHelpers[host]``, els
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import os
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 HUB_KEY = "https://index.docker.io/v1/"
-_HELPER = re.compile(r"[A-Za-z0-9._+-]+\Z")
+_HELPER = r"[A-Za-z0-9._+-]+\Z"  # compiled at its first use
 _SECONDS = 60  # a helper may ask the user to unlock a key ring
 
 
@@ -115,11 +114,13 @@ class CredentialStore:
             entry: dict[str, str] = {}
         else:
             entry = {
-                "auth": base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+                "auth": binascii.b2a_base64(
+                    f"{credential.username}:{credential.password}".encode(), newline=False
+                ).decode()
             }
             if credential.identity_token:
                 entry = {
-                    "auth": base64.b64encode(f"{credential.username}:".encode()).decode(),
+                    "auth": binascii.b2a_base64(f"{credential.username}:".encode(), newline=False).decode(),
                     "identitytoken": credential.identity_token,
                 }
         auths = body.setdefault("auths", {})
@@ -204,7 +205,7 @@ def _named_helper(body: Mapping[str, Any], host: str) -> str:
 
 
 def _checked(helper: str) -> str:
-    if helper and not _HELPER.match(helper):
+    if helper and not re.match(_HELPER, helper):
         raise CredentialsInvalid(f"invalid credential helper name {helper!r}")
     return helper
 
@@ -236,7 +237,7 @@ def _credential(entry: object) -> Credential | None:
     username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if entry.get("auth"):
         try:
-            text = base64.b64decode("".join(str(entry["auth"]).split()), validate=True).decode()
+            text = binascii.a2b_base64("".join(str(entry["auth"]).split()), strict_mode=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
             raise CredentialsInvalid(
                 "a stored credential is not valid base64", hint="log in again: boxwright login"

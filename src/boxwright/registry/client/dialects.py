@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_SAYS = re.compile(
-    r"^[ \t]*\[\[[ \t]*[\"']?registry", re.MULTILINE
-)  # a table [[registry]], not commented out
+_SAYS = (
+    r"^[ \t]*\[\[[ \t]*[\"']?registry"  # a table [[registry]], not commented out; compiled at its first use
+)
 
 
 def insecure(hosts: Maker) -> list[str]:
@@ -237,9 +237,8 @@ def _registries(hosts: Maker) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         text = read_text(file)
-        if text and _SAYS.search(
-            text
-        ):  # what only has comments and short names, as Debian's files, takes long to read
+        # What only has comments and short names, as Debian's files, takes long to read.
+        if text and re.search(_SAYS, text, re.MULTILINE):
             for entry in _tables(_toml(file, text).get("registry")):
                 found[str(entry.get("prefix") or entry.get("location") or "")] = entry
     return list(found.values())

@@ -91,15 +91,11 @@ class Hosts:
     def is_insecure(self, name: str) -> bool:
         """Loopback, or named by a configuration file (host, host:port or CIDR)."""
         bare = _without_port(name)
-        address = address_of(bare)
-        if is_loopback(bare):
+        if is_loopback(bare) or name in self._insecure_rules or bare in self._insecure_rules:
             return True
-        for rule in self._insecure_rules:
-            if rule in (name, bare):
-                return True
-            if address is not None and "/" in rule and within(address, rule):
-                return True
-        return False
+        networks = [rule for rule in self._insecure_rules if "/" in rule]
+        address = address_of(bare) if networks else None
+        return address is not None and any(within(address, network) for network in networks)
 
     @cached_property
     def _insecure_rules(self) -> frozenset[str]:

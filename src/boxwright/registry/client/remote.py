@@ -50,6 +50,7 @@ class Remote:
         self.name = self.reference.name
         self._endpoints = client.hosts.endpoints(reference.domain, reference.path)
         self._actions = ("pull", "push") if push else ("pull",)
+        self._talks: dict[RegistryEndpoint, RegistrySession] = {}
         self._down: set[RegistryEndpoint] = set()
         self._manifests: dict[Digest, bytes] = {}
         self._sessions: dict[Digest, str] = {}  # upload locations that a mount was answered with
@@ -285,8 +286,13 @@ class Remote:
         return (scope_for(endpoint.repository, *(self._actions if endpoint.origin else ("pull",))),)
 
     def _origin(self) -> tuple[RegistryEndpoint, RegistrySession]:
-        endpoint = self._endpoints[-1]
-        return endpoint, self._client.session(endpoint)
+        return self._endpoints[-1], self._session(self._endpoints[-1])
+
+    def _session(self, endpoint: RegistryEndpoint) -> RegistrySession:
+        """Asked for once: whose account counts is read from the files of credentials."""
+        if endpoint not in self._talks:
+            self._talks[endpoint] = self._client.session(endpoint)
+        return self._talks[endpoint]
 
     def _pause(self, attempt: int) -> None:
         self._origin()[1].pause(attempt)
@@ -304,7 +310,7 @@ class Remote:
             if endpoint in self._down or not endpoint.serves(what, by_digest=by_digest):
                 continue
             try:
-                return ask(endpoint, self._client.session(endpoint), False)
+                return ask(endpoint, self._session(endpoint), False)
             except _TRY_NEXT as error:
                 if isinstance(error, Unavailable):
                     self._down.add(endpoint)
