@@ -458,7 +458,7 @@ OWNERS = {
         "image/collect.py",
         "image/target.py",
         "image/validate.py",
-        "build/cache.py",
+        "image/steps.py",
     ),
     "layer_blobs": (
         "layer/store.py",
@@ -468,7 +468,7 @@ OWNERS = {
         "transfer/transfers.py",
     ),
     "steps": (
-        "build/cache.py",
+        "image/steps.py",
         "image/buildcache.py",
         "image/collect.py",
         "image/maintain.py",

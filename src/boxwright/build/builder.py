@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from boxwright.build.bases import EngineBases, Registries
-from boxwright.build.cache import StepCache
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
 from boxwright.build.execution import OpExecution
 from boxwright.build.export import Exported, Exporter
@@ -32,6 +31,7 @@ from boxwright.build.progress import (
 from boxwright.build.request import BuildFailed, BuildRequest, BuildResult, RequestInvalid, StepResult
 from boxwright.build.solver import Solver
 from boxwright.errors import BoxwrightError, Cancelled
+from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from boxwright.build.cache import StepCache, StepRecord
 from boxwright.build.dockerfile.history import COMMENT
 from boxwright.build.graph import Tree, Vertex, json_digest
 from boxwright.build.plan import Plan
+from boxwright.image.steps import StepCache, StepRecord
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.values import dataclass
 

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients, open_key, step_keys
+from boxwright.build.cache import ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
 from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepMissed, StepStarted
 from boxwright.errors import Cancelled
+from boxwright.image.steps import Hit, StepCache, StepRecord
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False

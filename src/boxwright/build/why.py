@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from boxwright.build.cache import Hit, StepCache, StepRecord, ingredients
+from boxwright.build.cache import ingredients
 from boxwright.build.graph import Selection, Tree, Vertex
+from boxwright.image.steps import Hit, StepCache, StepRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ CREATE TABLE layer_blobs (
     PRIMARY KEY (diff_id, digest)
 );
 CREATE INDEX layer_blobs_by_digest ON layer_blobs (digest);
--- Step records of builds (build.cache).
+-- Step records of builds (image.steps).
 CREATE TABLE steps (
     key         TEXT PRIMARY KEY,   -- digest of the step's cache key
     lineage     TEXT NOT NULL,      -- what a later build compares itself with when it asks why (target, position)

@@ -50,7 +50,7 @@ class BuildCache:
             rows = sql.execute(
                 "SELECT key, kind, name, layers, bytes, created, last_used, uses FROM steps"
             ).fetchall()
-        # An alias (build.cache.ALIAS) leads to a record: a use of it is a use of that.
+        # An alias (`steps.ALIAS`) leads to a record: a use of it is a use of that.
         used: dict[tuple[str, str], float] = {}
         for _, _, name, layers, _, _, last, _ in rows:
             used[name, layers] = max(last, used.get((name, layers), 0.0))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.build.cache import StepCache
 from boxwright.build.graph import Graph, Tree, Vertex, walk
 from boxwright.build.progress import StepCached, StepDone, StepFailed, StepStarted
 from boxwright.build.solver import Solver
 from boxwright.build.why import Why
 from boxwright.errors import Cancelled, NotFound
+from boxwright.image.steps import StepCache
 from support.build import FakeHost, FakeOp, diff
 
 

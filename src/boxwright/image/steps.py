@@ -1,0 +1,180 @@
+"""Step records: what every executed step of a build left behind, and how a later build finds it.
+
+A record is the key's structured ingredients (each part on its own, so that a miss can be explained), the
+resulting layers, sizes and times. Records are roots of the collector: while the row is there, its layers are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from boxwright.content.db import Database
+from boxwright.spec.digest import DiffID
+from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """The answer of the cache: the layers of the record and what else it keeps."""
+
+    key: str
+    layers: tuple[DiffID, ...]
+    result: Mapping[str, Any]
+    bytes: int
+    seconds: float
+    created: float  # unix seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """A whole record, as `why` and the tools read it. `created` and `last_used` are unix seconds."""
+
+    key: str
+    lineage: str
+    kind: str
+    name: str
+    ingredients: Mapping[str, Any]
+    layers: tuple[DiffID, ...]
+    result: Mapping[str, Any]
+    bytes: int
+    seconds: float
+    created: float
+    last_used: float
+    uses: int
+
+
+ALIAS = "alias"  # the kind of rows that only lead to another one
+
+
+_INSERT = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class StepCache:
+    """The table ``steps``. All methods may be called from any thread."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def find(self, key: str) -> Hit | None:
+        """The record of this key, if all its layers are still here."""
+        with self._db.read() as sql:
+            row = sql.execute(
+                "SELECT layers, result, bytes, seconds, created FROM steps WHERE key = ?", (key,)
+            ).fetchone()
+            if row is None:
+                return None
+            layers = row[0].split()
+            if not self.present(layers):
+                return None
+        return Hit(
+            key=key,
+            layers=tuple(map(DiffID.parse, layers)),
+            result=json.loads(row[1]),
+            bytes=row[2],
+            seconds=row[3],
+            created=row[4],
+        )
+
+    def present(self, layers: Iterable[object]) -> bool:
+        """Whether all these layers are in the store."""
+        wanted = {str(layer) for layer in layers}
+        if not wanted:
+            return True
+        marks = ",".join("?" * len(wanted))
+        with self._db.read() as sql:
+            (count,) = sql.execute(
+                f"SELECT count(*) FROM layers WHERE diff_id IN ({marks})", tuple(wanted)
+            ).fetchone()
+        return bool(count == len(wanted))
+
+    def known(self, key: str) -> bool:
+        """Whether there is a row of this key."""
+        with self._db.read() as sql:
+            return sql.execute("SELECT 1 FROM steps WHERE key = ?", (key,)).fetchone() is not None
+
+    def add(self, record: StepRecord, also: Iterable[str] = ()) -> None:
+        """Keep a record, replacing an older one of its key; `also` are further keys that lead to it."""
+        layers, result = " ".join(map(str, record.layers)), json.dumps(record.result)
+        parts = json.dumps(record.ingredients, separators=(",", ":"))
+        times = (record.seconds, record.created, record.last_used, record.uses)
+        with self._db.write() as sql:
+            sql.execute(
+                _INSERT,
+                (
+                    record.key,
+                    record.lineage,
+                    record.kind,
+                    record.name,
+                    parts,
+                    layers,
+                    result,
+                    record.bytes,
+                    *times,
+                ),
+            )
+            for key in also:
+                sql.execute(
+                    _INSERT, (key, record.lineage, ALIAS, record.name, "{}", layers, result, 0, *times)
+                )
+
+    def alias(self, found: str, also: str, lineage: str) -> None:
+        """Let `also` lead to what `found` leads to."""
+        columns = "layers, result, 0, seconds, created, last_used, uses"
+        with self._db.write() as sql:
+            sql.execute(
+                f"INSERT OR REPLACE INTO steps SELECT ?, ?, ?, name, '{{}}', {columns} FROM steps WHERE key = ?",
+                (also, lineage, ALIAS, found),
+            )
+
+    def touch(self, used: Iterable[tuple[str, str]]) -> None:
+        """Note a use of these (key, lineage) pairs; the lineage becomes the record's, so that the next `why` of
+        this project finds it."""
+        now = time.time()
+        with self._db.write(durable=False) as sql:
+            sql.executemany(
+                "UPDATE steps SET last_used = ?, uses = uses + 1, lineage = ? WHERE key = ?",
+                [(now, lineage, key) for key, lineage in used],
+            )
+
+    def lineage(self, lineage: str, limit: int = 400) -> list[StepRecord]:
+        """The records of a lineage, last used first."""
+        with self._db.read() as sql:
+            rows = sql.execute(
+                "SELECT * FROM steps WHERE lineage = ? AND kind != ? ORDER BY last_used DESC LIMIT ?",
+                (lineage, ALIAS, limit),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def all(self) -> list[StepRecord]:
+        """Every record, last used first."""
+        with self._db.read() as sql:
+            return [
+                _record(row)
+                for row in sql.execute(
+                    "SELECT * FROM steps WHERE kind != ? ORDER BY last_used DESC", (ALIAS,)
+                ).fetchall()
+            ]
+
+
+def _record(row: Sequence[Any]) -> StepRecord:
+    key, lineage, kind, name, parts, layers, result, size, seconds, created, last_used, uses = row
+    return StepRecord(
+        key=key,
+        lineage=lineage,
+        kind=kind,
+        name=name,
+        ingredients=json.loads(parts),
+        layers=tuple(map(DiffID.parse, layers.split())),
+        result=json.loads(result),
+        bytes=size,
+        seconds=seconds,
+        created=created,
+        last_used=last_used,
+        uses=uses,
+    )
