@@ -121,7 +121,7 @@ def push(
             _label(source, node.content, shown)
             for desc in (*reversed(node.content.layers), node.content.config):
                 work.setdefault(desc.digest, desc)
-    blobs = _send_blobs(source, remote, list(work.values()), packer, shown)
+    blobs = _send_blobs(source=source, remote=remote, blobs=list(work.values()), packer=packer, shown=shown)
     final = rewritten(tree, blobs)
     push_manifests(remote, [node for node in final.walk() if node is not final], _JOBS)
     remote.push_named(str(reference), final.desc, final.content.raw)
