@@ -16,7 +16,7 @@ from boxwright.build.context.tree import FileTree
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
-from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailed, StepStarted, StepStatus
+from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
 from boxwright.files.places import Places
@@ -52,6 +52,7 @@ class Inputs:
     images: Mapping[str, str]
     project: str
     keep_metadata: bool = False
+    commit: str = ""  # of the repository that is the build context
 
 
 METADATA = ("normalize", "keep")
@@ -109,6 +110,7 @@ def open_inputs(
             images=images,
             project=project,
             keep_metadata=keep,
+            commit=fetched.commits.get(request.remote, ""),
         )
 
 
@@ -169,6 +171,7 @@ class Fetched:
             stack,
             hold,
         )
+        self.commits: dict[str, str] = {}  # of repositories, by their URLs as written
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
@@ -192,7 +195,7 @@ class Fetched:
         repository = parse_git(place)
         if repository is not None:
             with self._step(f"load git source {public(place)}"):
-                return self._checkout(repository)
+                return self._checkout(repository, place)
         from boxwright.registry.client.fetch import open_url
 
         with self._step("load remote build context"), open_url(self._services.settings, place) as body:
@@ -207,7 +210,7 @@ class Fetched:
             )
         return found
 
-    def _checkout(self, repository: GitRef) -> Path:
+    def _checkout(self, repository: GitRef, place: str) -> Path:
         from boxwright.build.ops.git import Git, GitOp
 
         op = GitOp(
@@ -226,7 +229,8 @@ class Fetched:
         top = self._workspace("git") / "context"
         top.mkdir(parents=True)
         self._stack.callback(discard, top)
-        git.checkout(top, git.commit())
+        self.commits[place] = commit = git.commit()
+        git.checkout(top, commit)
         if not op.keep_git_dir:
             discard(top / ".git")
         with Root.at(top) as root:
@@ -314,7 +318,7 @@ def _checked(data: bytes, path: Path) -> bytes:
 
 
 def _parsed(data: bytes, shown: str, emit: Emit) -> Dockerfile:
-    step = DOCKERFILE
+    step = "internal dockerfile"
     emit(StepStarted(step, f"[internal] load build definition from {shown}"))
     emit(StepStatus(step=step, id="transferring dockerfile", current=len(data), total=len(data), done=True))
     try:

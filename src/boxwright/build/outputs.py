@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,16 +26,17 @@ if TYPE_CHECKING:
     from boxwright.image.services import Services
     from boxwright.layer.view import LayersView
     from boxwright.layer.write import TarBuilder
+    from boxwright.spec.intoto import Attested
 
 # What each type takes beside `type`; BuildKit knows more, which would do nothing here.
-_IMAGE = ("name", "push", "store", "compression", "compression-level")
+_IMAGE = ("name", "push", "store", "compression", "compression-level", "oci-artifact")
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "image": _IMAGE,
     "registry": _IMAGE,
     "docker": ("dest", "name"),
-    "oci": ("dest", "name", "tar"),
-    "local": ("dest", "platform-split"),
-    "tar": ("dest", "platform-split"),
+    "oci": ("dest", "name", "tar", "oci-artifact"),
+    "local": ("dest", "platform-split", "attestation-prefix"),
+    "tar": ("dest", "platform-split", "attestation-prefix"),
     "cacheonly": (),
 }
 _INSTEAD = {
@@ -65,6 +67,7 @@ class Wanted:
     names: tuple[str, ...]
     pushes: tuple[Push, ...] = ()
     files: tuple[Output, ...] = ()
+    artifact: bool = False  # attestations have the form of an OCI artifact
 
 
 def wanted_outputs(outputs: Sequence[Output], names: Sequence[str], platforms: int = 1) -> Wanted:
@@ -87,7 +90,13 @@ def wanted_outputs(outputs: Sequence[Output], names: Sequence[str], platforms: i
     if sum(_is_stdout(output) for output in files) > 1:
         raise RequestInvalid("only one output can be written to standard output")
     in_store = any(o.type in ("image", "registry") or (o.type == "docker" and not o.dest) for o in outputs)
-    return Wanted(store=in_store, names=tuple(kept), pushes=tuple(pushes), files=tuple(files))
+    return Wanted(
+        store=in_store,
+        names=tuple(kept),
+        pushes=tuple(pushes),
+        files=tuple(files),
+        artifact=any(_flag(output, "oci-artifact", False) for output in outputs),
+    )
 
 
 def names_of(output: Output) -> tuple[str, ...]:
@@ -164,6 +173,7 @@ def write_outputs(
 ) -> None:
     """Write every output. Raises what writing raises."""
     from boxwright.build.directory import write_directory
+    from boxwright.files.disk import whole_file
 
     for output in outputs:
         if output.type in ("oci", "docker"):
@@ -177,11 +187,17 @@ def write_outputs(
             (str(plan.platform).replace("/", "_") if split else "", building.step(plan.target).view(tree))
             for plan, tree in solved
         ]
+        prefix = output.options.get("attestation-prefix", "")
+        if "/" in prefix:
+            raise RequestInvalid(
+                f"output attestation-prefix={prefix!r}: it is the beginning of names and no path"
+            )
+        said = [building.attester().files(plan, prefix) for plan, _ in solved]
         if output.type == "tar":
             with _sink(output.dest) as sink:
-                _tar(trees, sink)
+                _tar(trees, said, sink)
             continue
-        for name, view in trees:
+        for (name, view), files in zip(trees, said):
             if left_out := write_directory(view, Path(output.dest) / name):
                 count = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
                 message = (
@@ -189,19 +205,32 @@ def write_outputs(
                     f"no place there (type=tar has devices)"
                 )
                 building.emit(BuildWarning("", message))
+            for file, raw in files:
+                with whole_file(Path(output.dest) / name / file) as out:
+                    out.write(raw)
 
 
-def make_index(services: Services, made: Sequence[Exported], platforms: Sequence[Platform]) -> Exported:
-    """Join the images of several platforms under one index, and register that."""
+def make_index(
+    services: Services,
+    made: Sequence[Exported],
+    platforms: Sequence[Platform],
+    attested: Sequence[Attested] = (),
+) -> Exported:
+    """Join the images of several platforms, and what is said of them, under one index, and register that."""
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.digest import Digest
     from boxwright.spec.manifest import Index
 
-    index = Index.compose(
+    images = [
         Descriptor(one.media_type, Digest.parse(one.target), one.size, platform=platform)
         for one, platform in zip(made, platforms)
-    )
+    ]
+    index = Index.compose([*images, *(one.entry for one in attested)])
     with services.store.committing():
+        for one in attested:
+            for blob, raw in one.blobs:
+                services.store.put(raw, blob.media_type)
+            services.store.put(one.manifest.raw, one.manifest.media_type)
         desc = services.store.put(index.raw, index.media_type)
         row = services.images_store.add(desc)
     return Exported(
@@ -249,15 +278,20 @@ def _sink(dest: str) -> Iterator[BinaryIO]:
         yield out
 
 
-def _tar(trees: Sequence[tuple[str, LayersView]], sink: BinaryIO) -> None:
-    """One tree, or several each below a directory of its own."""
+def _tar(
+    trees: Sequence[tuple[str, LayersView]], said: Sequence[Sequence[tuple[str, bytes]]], sink: BinaryIO
+) -> None:
+    """One tree, or several each below a directory of its own, each with the files of what is said of it."""
     from boxwright.layer.write import Entry, TarBuilder
 
     builder = TarBuilder(sink)
-    for directory, view in trees:
+    for (directory, view), files in zip(trees, said):
         if directory:
             builder.add(Entry(path=directory, type="dir", mode=0o755))
         _tree(builder, directory + "/" if directory else "", view)
+        for name, raw in files:
+            path = f"{directory}/{name}" if directory else name
+            builder.add(Entry(path=path, type="file", mode=0o644, size=len(raw)), io.BytesIO(raw))
     builder.finish()
 
 

@@ -28,6 +28,7 @@ from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Una
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.text import go_quote
+from boxwright.spec.urls import redacted
 from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
@@ -81,6 +82,15 @@ class PlanOptions:
     project: str = ""  # names what is built, for `why`
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage that the target needs: its name or number, its tree, and the ARGs that it declares."""
+
+    name: str
+    tree: Vertex
+    args: Mapping[str, str | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to solve, and what to make of the result."""
@@ -94,6 +104,7 @@ class Plan:
     base: ImageConfig | None
     parent: str = ""  # image ID of the base
     unset: frozenset[str] = frozenset()  # variables that were used and never set
+    stages: tuple[PlannedStage, ...] = ()  # the target among them
 
 
 class Planner:
@@ -107,7 +118,6 @@ class Planner:
         self.graph = graph or Graph()
         self.unset: set[str] = set()
         self.warnings: list[tuple[Warning, tuple[str, ...]]] = []  # with the comments above
-        self.environments: dict[int, dict[str, str]] = {}  # of base images, by the number of the stage
         self._bases = bases
         self._global_args, self.stages = stages_of(dockerfile)
         self._planned: dict[int, StageState] = {}
@@ -130,6 +140,10 @@ class Planner:
             base=state.base,
             parent=state.parent,
             unset=frozenset(self.unset),
+            stages=tuple(
+                PlannedStage(self.stages[number].name or str(number), planned.tree, planned.scope.declared())
+                for number, planned in sorted(self._planned.items())
+            ),
         )
 
     @contextmanager
@@ -257,7 +271,6 @@ class Planner:
         """Start a stage from an image; its ONBUILD triggers."""
         name = self.options.image_contexts.get(name.lower(), name)
         base = self._base(name, state.platform, self.stages[: stage.index])
-        self.environments[stage.index] = dict(entry.partition("=")[::2] for entry in base.config.env)
         if base.config.platform.os:
             found = check_base_platform(
                 image=name, expected=state.platform, actual=base.config.platform, location=stage.location
@@ -328,7 +341,7 @@ class Planner:
         self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str
     ) -> Vertex:
         """Put a step on top of the stage's tree."""
-        text = state.prefix + text
+        text = redacted(state.prefix + text)  # it is shown, kept in records, and told to others
         vertex = self.graph.vertex(
             op,
             [state.tree, *inputs],

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, BinaryIO
 
-    from boxwright.build.calls import Answer
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import Secret
     from boxwright.build.progress import BuildWarning
@@ -30,6 +29,15 @@ class Output:
 
     type: str
     dest: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attest:
+    """Something to be said of the result: `type` is provenance or sbom; `options` are its others
+    (docs/building.md, "Attestations")."""
+
+    type: str
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,8 +85,9 @@ class BuildRequest:
     trust_host_ca: bool | None = None  # None: as the settings say
     context_metadata: str = ""  # normalize or keep; '' as the settings say
     explain: bool = False
-    call: str = ""  # check, outline, targets: what is asked of the Dockerfile; nothing is built then
     outputs: tuple[Output, ...] = ()
+    attests: tuple[Attest, ...] = ()
+    default_attestations: bool = True  # an image that is pushed says how it was built
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,6 @@ class BuildResult:
     duration: float
     warnings: tuple[BuildWarning, ...] = ()
     descriptor: Mapping[str, Any] = field(default_factory=dict)
-    answer: Answer | None = None  # to the request's `call`
 
     @property
     def cached(self) -> bool:

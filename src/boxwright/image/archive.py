@@ -154,12 +154,7 @@ class ArchiveSource:
         file = self._members.open(name)
         return cast(
             "BinaryIO",
-            _Body(
-                raw=open_decompressed(file) if desc.digest in self._docker.members else file,
-                desc=desc,
-                name=name,
-                file=file,
-            ),
+            _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file),
         )
 
     def has(self, desc: Descriptor) -> bool:
@@ -218,10 +213,7 @@ class ArchiveSource:
             return ArchivedImage(desc, tuple(names))
         subject = str(manifest.subject.digest) if manifest.subject is not None else ""
         return ArchivedImage(
-            desc=desc,
-            names=tuple(names),
-            config=str(manifest.config.digest) if isinstance(manifest, Manifest) else "",
-            subject=subject,
+            desc, tuple(names), str(manifest.config.digest) if isinstance(manifest, Manifest) else "", subject
         )
 
     def _named_by_docker(self, images: list[ArchivedImage]) -> list[ArchivedImage]:
@@ -229,10 +221,7 @@ class ArchiveSource:
         for entry in self._entries():
             hexed = str(entry.get("Config") or "").rpartition("/")[2].removesuffix(".json")
             tags[f"sha256:{hexed}"] = _tags(entry)
-        return [
-            ArchivedImage(desc=i.desc, names=tags.get(i.config, i.names), config=i.config, subject=i.subject)
-            for i in images
-        ]
+        return [ArchivedImage(i.desc, tags.get(i.config, i.names), i.config, i.subject) for i in images]
 
     def _entries(self) -> Sequence[Mapping[str, Any]]:
         entries = self._json("manifest.json")

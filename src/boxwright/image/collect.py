@@ -185,9 +185,7 @@ class Collector:
             for path in dead_blobs:
                 set_aside(path, self._store.places.trash)
         freed = self.empty_trash() + self._partials(0 if copies else _PARTIAL_AGE)
-        return Swept(
-            bytes=freed, blobs=len(dead_blobs), layers=tuple(sorted(dead)), workspaces=tuple(workspaces)
-        )
+        return Swept(freed, len(dead_blobs), tuple(sorted(dead)), tuple(workspaces))
 
     # --- parts ---------------------------------------------------------------------------------
 

@@ -83,10 +83,10 @@ class Transfers:
             if known is not None:
                 lease.hold("blob", known)
             return pull(
-                remote=self.client.remote(reference),
-                wanted=wanted,
-                sink=LocalTarget(images, lease, platform=wanted.platforms[0], origin=reference.name),
-                store=images.store,
+                self.client.remote(reference),
+                wanted,
+                LocalTarget(images, lease, platform=wanted.platforms[0], origin=reference.name),
+                images.store,
                 known=known,
                 progress=progress,
                 resolved=(lambda desc: resolved(reference, desc, known == desc.digest)) if resolved else None,
@@ -119,13 +119,7 @@ class Transfers:
             references = [asked.with_default_tag()]
         packing, platforms = _Packing(kind=compression, level=level), _platforms(platform)
         return [
-            self._push(
-                image=name if to else str(reference),
-                reference=reference,
-                platforms=platforms,
-                packing=packing,
-                progress=progress,
-            )
+            self._push(name if to else str(reference), reference, platforms, packing, progress)
             for reference in references
         ]
 
@@ -173,10 +167,10 @@ class Transfers:
                     level=packing.level,
                 )
             done = push(
-                source=source,
-                target=target,
-                remote=self.client.remote(reference, push=True),
-                reference=reference,
+                source,
+                target,
+                self.client.remote(reference, push=True),
+                reference,
                 packer=packer,
                 platforms=platforms,
                 progress=progress,

@@ -28,7 +28,7 @@ _REFUSED = {
     "builder": ("default", "there is one builder, 'default'", ""),
     "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
 }
-_IGNORED = ("cache-from", "cache-to", "attest", "sbom", "provenance")
+_IGNORED = ("cache-from", "cache-to")
 
 
 def _refuse(ctx: Context, args: Namespace) -> None:
@@ -46,7 +46,6 @@ def build(ctx: Context, args: Namespace) -> int:
     """Progress and warnings on standard error; standard output gets the image ID with ``-q``, or a tar with
     ``-o -``."""
     from boxwright.build.request import BuildFailed
-    from boxwright.cli.build import calls
     from boxwright.cli.progress import build as progress_build
 
     _refuse(ctx, args)
@@ -62,11 +61,10 @@ def build(ctx: Context, args: Namespace) -> int:
     except Cancelled as error:
         ctx.err(f"ERROR: failed to solve: {error}")
         return error.exit_code
-    view.tell_warnings()
+    if not args.quiet:
+        view.tell_warnings()
     _told(ctx, args, result)
-    if result.answer is None:
-        return 0
-    return calls.show(ctx, calls.parse(args), result.answer, request)
+    return 0
 
 
 def _failed(ctx: Context, error: BoxwrightError) -> None:
@@ -106,8 +104,9 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from pathlib import Path
 
     from boxwright.build import options
+    from boxwright.build.attest.asked import given
     from boxwright.build.request import BuildRequest
-    from boxwright.cli.build import calls
+    from boxwright.spec.text import go_bool
 
     environ = ctx.settings.environ
     context, stream, remote = _context(args.path)
@@ -163,8 +162,9 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         trust_host_ca=_trust(args.trust_host_ca),
         context_metadata=args.context_metadata,
         explain=args.explain,
-        call=calls.parse(args).method,
         outputs=options.outputs(args.output, load=args.load, push=args.push),
+        attests=given(args.attest, args.provenance, args.sbom),
+        default_attestations=go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True,
     )
 
 

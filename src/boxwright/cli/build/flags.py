@@ -15,7 +15,7 @@ _LIST = "stringArray"
 def build_args(p: Parser) -> None:
     """All of them."""
     p.usage = "PATH | URL | -"
-    for group in (_where, _image, _results, _reuse, _progress, _access, _limits, _accepted):
+    for group in (_where, _image, _results, _attestations, _reuse, _progress, _access, _limits, _accepted):
         group(p)
     p.examples = [
         ("The Dockerfile of this directory", "boxwright build -t app ."),
@@ -98,6 +98,22 @@ def _results(p: Parser) -> None:
     )
 
 
+def _attestations(p: Parser) -> None:
+    """What is said of the result."""
+    p.add_argument(
+        "--attest", action="append", metavar=_LIST, help='Attestation parameters (format: "type=sbom")'
+    )
+    for name, kind in (("--provenance", "provenance"), ("--sbom", "sbom")):
+        p.add_argument(
+            name,
+            nargs="?",
+            const="true",
+            default="",
+            metavar=_TEXT,
+            help=f'Shorthand for "--attest=type={kind}"',
+        )
+
+
 def _reuse(p: Parser) -> None:
     """Which earlier results are used again."""
     p.add_argument("--no-cache", action="store_true", help="Do not use cache when building the image")
@@ -120,16 +136,8 @@ def _progress(p: Parser) -> None:
         "-D",
         "--debug",
         action="store_true",
-        help="Show where an error comes from",
+        help="Show warnings with their lines, and where an error comes from",
     )
-    p.add_argument(
-        "--call",
-        default="",
-        metavar=_TEXT,
-        help='What to do with the Dockerfile: "build", or tell its "check", "outline" or "targets" '
-        '(with ",format=json" as JSON)',
-    )
-    p.add_argument("--check", action="store_true", help='Shorthand for "--call=check"')
     p.add_argument("--explain", action="store_true", help="Say of every step why it is run again or reused")
 
 
@@ -226,7 +234,5 @@ def _accepted(p: Parser) -> None:
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
     for name in ("--isolation", "--builder"):
         p.add_argument(name, default="default", help=SUPPRESS)
-    for name in ("--security-opt", "--cache-from", "--cache-to", "--attest"):
+    for name in ("--security-opt", "--cache-from", "--cache-to"):
         p.add_argument(name, action="append", help=SUPPRESS)
-    for name in ("--sbom", "--provenance"):
-        p.add_argument(name, nargs="?", const="true", default="false", help=SUPPRESS)
