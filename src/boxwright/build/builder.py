@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 
 from boxwright.build.attest.asked import attestations
 from boxwright.build.bases import EngineBases, Registries
+from boxwright.build.calls import method_of, unreadable
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
 from boxwright.build.execution import OpExecution
 from boxwright.build.export import Exported, Exporter
@@ -40,15 +41,21 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from boxwright.build.attest.attach import Attester
+    from boxwright.build.calls import Answer
+    from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
     from boxwright.build.outputs import Push
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
     from boxwright.runtime.userns import Subordinate
 
+    _T = TypeVar("_T")
+
 _LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has
+ENTITLEMENTS = frozenset(("network.host", "security.insecure"))  # what RUN may be allowed
 _TAIL = 25  # lines of it that are repeated, as BuildKit does
 
 
@@ -66,6 +73,7 @@ class Building:
         self.services = services
         self.request = request
         self.cancel = threading.Event()
+        self._method = method_of(request.call)
         self._began = time.monotonic()
         self._out = emit
         self._logs: dict[str, _Said] = {}
@@ -117,6 +125,8 @@ class Building:
         except BoxwrightError as error:
             if isinstance(error, LocatedDockerfileError):
                 self._filename, self._source = error.filename, error.source
+                if self._method == "check":
+                    return self._result(unreadable(error.filename, error.source, error))
             raise self._located(error) from error
         finally:
             if self._lease is not None:
@@ -126,8 +136,9 @@ class Building:
         platforms = [Platform.parse(p) for p in self.request.platforms] or [
             self.services.images_store.default_platform
         ]
-        self._check(platforms[0])
-        plans = [self._plan(platform, len(platforms) > 1) for platform in platforms]
+        if self._method:
+            return self._answered(platforms)
+        plans = [self._plan(platform, platforms) for platform in platforms]
         from boxwright.build.why import Why
 
         solver = self._solver = Solver(
@@ -164,45 +175,125 @@ class Building:
             descriptor=descriptor,
         )
 
-    def _check(self, platform: Platform) -> None:
-        """Tell what is probably not meant. Raises DockerfileError where the file wants that to end the build."""
+    def _answered(self, platforms: Sequence[Platform]) -> BuildResult:
+        """What was asked of the Dockerfile, instead of an image."""
+        from boxwright.build import calls
+        from boxwright.build.dockerfile import outline
+
+        dockerfile = self._inputs.dockerfile
+        if self._method == "targets":
+            answer = calls.listed(dockerfile, outline.targets(dockerfile))
+        elif self._method == "subrequests.describe":
+            answer = calls.described()
+        elif self._method == "outline":
+            planner, _ = self._planned(platforms, Planner.plan)
+            answer = calls.outlined(
+                dockerfile, outline.outline(dockerfile, self._check_request(planner, platforms[0]))
+            )
+        else:
+            answer = self._checked(platforms)
+        return self._result(answer)
+
+    def _result(self, answer: Answer) -> BuildResult:
+        return BuildResult(
+            image_id="",
+            target="",
+            names=(),
+            steps=(),
+            duration=time.monotonic() - self._began,
+            warnings=tuple(self._warnings),
+            answer=answer,
+        )
+
+    def _checked(self, platforms: Sequence[Platform]) -> Answer:
+        """All that is wrong in the Dockerfile, or may be: of the target's stages, or of all without a target."""
+        from boxwright.build.calls import checked
+
+        planner: Planner | None = None
+        error: BoxwrightError | None = None
+        try:
+            planner = self._planner(platforms[0], platforms)
+            planner.plan()
+            for stage in planner.stages if not self.request.target else ():
+                planner.stage(stage)
+        except Cancelled:
+            raise
+        except BoxwrightError as stopped:
+            error = stopped
+            if planner is not None and planner.where is not None and not isinstance(error, DockerfileError):
+                error = DockerfileError(str(error), ranges=[planner.where])
+        found = self._findings(planner, platforms[0])
+        self._warnings = [self._warning(one) for one in found.warnings]
+        return checked(self._inputs.dockerfile, found.warnings, error or found.failure or found.error)
+
+    def _check_request(self, planner: Planner | None, platform: Platform) -> CheckRequest:
         from boxwright.build.context.local import LocalContext
-        from boxwright.build.dockerfile.lint import CheckRequest, check
+        from boxwright.build.dockerfile.lint import CheckRequest
         from boxwright.build.scope import platform_args
 
         context = self._inputs.contexts.get("")
         arguments = {k: v for k, v in self.request.build_args.items() if v is not None}
-        found = check(
-            self._inputs.dockerfile,
-            CheckRequest(
-                target=self.request.target,
-                build_args=arguments,
-                predefined=platform_args(host(), platform, self.request.target or "default"),
-                options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
-                ignore=context.ignore if isinstance(context, LocalContext) else None,
-            ),
-        )
-        for warning in found.warnings:
-            self._warn(warning)
-        if found.error is not None:
-            raise found.error
-
-    def _warn(self, warning: Warning) -> None:
-        line = warning.location.start if warning.location else 0
-        ranges = [warning.location] if warning.location else []
-        excerpt = render_excerpt(self._filename, self._source, ranges) if ranges else ""
-        self.emit(
-            BuildWarning(
-                rule=warning.rule,
-                message=warning.message,
-                line=line,
-                url=warning.url,
-                description=warning.description,
-                excerpt=excerpt,
-            )
+        return CheckRequest(
+            target=self.request.target,
+            build_args=arguments,
+            predefined=platform_args(host(), platform, self.request.target or "default"),
+            options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
+            ignore=context.ignore if isinstance(context, LocalContext) else None,
+            contexts=frozenset(name.lower() for name in (*self._inputs.contexts, *self._inputs.images)),
+            environments=planner.environments if planner is not None else None,
+            everything=self._method == "check",
         )
 
-    def _plan(self, platform: Platform, several: bool) -> Plan:
+    def _findings(self, planner: Planner | None, platform: Platform) -> CheckResult:
+        """What is probably not meant, as far as planning came. Raises DockerfileError for options that are wrong."""
+        from boxwright.build.dockerfile.lint import check
+
+        request = self._check_request(planner, platform)
+        return check(self._inputs.dockerfile, request, planner.warnings if planner is not None else ())
+
+    def _planned(self, platforms: Sequence[Platform], work: Callable[[Planner], _T]) -> tuple[Planner, _T]:
+        """Plan for the first platform, and tell what planning and the checks found, whatever comes of it. Raises
+        DockerfileError where the file wants that to end the build."""
+        planner: Planner | None = None
+        done = False
+        try:
+            planner = self._planner(platforms[0], platforms)
+            made = work(planner)
+            done = True
+        finally:
+            self._planned_at = planner.where if planner is not None else None
+            found = self._findings(planner, platforms[0])
+            for warning in found.warnings:
+                self.emit(self._warning(warning))
+            if done and found.error is not None:
+                raise found.error
+        return planner, made
+
+    def _warning(self, warning: Warning) -> BuildWarning:
+        at = warning.location
+        return BuildWarning(
+            rule=warning.rule,
+            message=warning.message,
+            line=at.start if at else 0,
+            end=max(at.start, at.end) if at else 0,
+            url=warning.url,
+            description=warning.description,
+            excerpt=render_excerpt(self._filename, self._source, [at]) if at else "",
+            filename=self._filename,
+            source=self._source,
+        )
+
+    def _plan(self, platform: Platform, platforms: Sequence[Platform]) -> Plan:
+        """Plan for one platform; what is found in the Dockerfile is told with the first."""
+        if platform is platforms[0]:
+            return self._planned(platforms, Planner.plan)[1]
+        planner = self._planner(platform, platforms)
+        try:
+            return planner.plan()
+        finally:
+            self._planned_at = planner.where
+
+    def _planner(self, platform: Platform, platforms: Sequence[Platform]) -> Planner:
         request = self.request
         contexts = self._inputs.contexts
         options = PlanOptions(
@@ -210,7 +301,7 @@ class Building:
             build_args=request.build_args,
             labels=request.labels,
             platform=platform,
-            show_platform=several,
+            show_platform=len(platforms) > 1,
             network=request.network,
             hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
             hosts=request.add_hosts,
@@ -222,25 +313,11 @@ class Building:
             epoch=self._epoch,
             local_contexts=frozenset(name for name in contexts if name),
             image_contexts=self._inputs.images,
-            entitlements=self._entitlements,
+            entitlements=self._entitlements if not self._method else ENTITLEMENTS,
             project=self._inputs.project,
             keep_metadata=self._inputs.keep_metadata,
         )
-        planner = Planner(self._inputs.dockerfile, options, self._bases)
-        try:
-            plan = planner.plan()
-        finally:
-            self._planned_at = planner.where
-        if planner.warnings:
-            from boxwright.build.dockerfile.lint import admitted
-
-            wanted = request.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
-            found = admitted(self._inputs.dockerfile, planner.warnings, wanted)
-            for warning in found.warnings:
-                self._warn(warning)
-            if found.error is not None:
-                raise found.error
-        return plan
+        return Planner(self._inputs.dockerfile, options, self._bases)
 
     def _export(self, plans: Sequence[Plan], solver: Solver) -> Exported | None:
         from boxwright.build.outputs import write_outputs
@@ -499,7 +576,7 @@ def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
 def entitlements(request: BuildRequest) -> frozenset[str]:
     """What RUN lines may ask for; ``--network=host`` grants itself. Raises RequestInvalid."""
     allowed = {name for name in request.allow if name}
-    if unknown := allowed - {"network.host", "security.insecure"}:
+    if unknown := allowed - ENTITLEMENTS:
         raise RequestInvalid(
             f"unknown entitlement {min(unknown)}", hint="known are network.host and security.insecure"
         )

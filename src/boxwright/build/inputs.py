@@ -16,7 +16,7 @@ from boxwright.build.context.tree import FileTree
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
-from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted, StepStatus
+from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound, Unsupported
 from boxwright.files.places import Places
@@ -318,7 +318,7 @@ def _checked(data: bytes, path: Path) -> bytes:
 
 
 def _parsed(data: bytes, shown: str, emit: Emit) -> Dockerfile:
-    step = "internal dockerfile"
+    step = DOCKERFILE
     emit(StepStarted(step, f"[internal] load build definition from {shown}"))
     emit(StepStatus(step=step, id="transferring dockerfile", current=len(data), total=len(data), done=True))
     try:

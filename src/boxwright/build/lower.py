@@ -86,6 +86,7 @@ def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
 
 
 def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
+    _check_mode(step)
     inputs: list[Vertex] = []
     keep = planner.options.keep_metadata
     if not step.from_:
@@ -113,6 +114,14 @@ def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
     state.note(step, vertex)
 
 
+def _check_mode(step: ins.Copy | ins.Add) -> None:
+    """Refuse a mode that cannot be read before anything is built."""
+    if step.chmod:
+        from boxwright.build.dockerfile.chmod import parse_chmod
+
+        parse_chmod(step.chmod)
+
+
 def _check_local(sources: Sequence[str]) -> None:
     from boxwright.build.remote import is_remote
 
@@ -130,6 +139,7 @@ def _check_local(sources: Sequence[str]) -> None:
 def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
     from boxwright.build.remote import is_remote, remote_op
 
+    _check_mode(step)
     parts: list[CopyPart] = []
     inputs: list[Vertex] = []
     remote = [source for source in step.sources if is_remote(source)]

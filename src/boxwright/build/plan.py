@@ -118,6 +118,7 @@ class Planner:
         self.graph = graph or Graph()
         self.unset: set[str] = set()
         self.warnings: list[tuple[Warning, tuple[str, ...]]] = []  # with the comments above
+        self.environments: dict[int, dict[str, str]] = {}  # of base images, by the number of the stage
         self._bases = bases
         self._global_args, self.stages = stages_of(dockerfile)
         self._planned: dict[int, StageState] = {}
@@ -271,6 +272,7 @@ class Planner:
         """Start a stage from an image; its ONBUILD triggers."""
         name = self.options.image_contexts.get(name.lower(), name)
         base = self._base(name, state.platform, self.stages[: stage.index])
+        self.environments[stage.index] = dict(entry.partition("=")[::2] for entry in base.config.env)
         if base.config.platform.os:
             found = check_base_platform(
                 image=name, expected=state.platform, actual=base.config.platform, location=stage.location

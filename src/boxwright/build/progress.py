@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 
+DOCKERFILE = "internal dockerfile"  # the step that reads the Dockerfile
+
+
 @dataclass(frozen=True, slots=True)
 class StepStarted:
     """A step becomes visible. `name` is its line: ``[stage 2/5] RUN …``."""
@@ -78,7 +81,8 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True)
 class BuildWarning:
-    """Something that works but is probably not meant. `rule` may be ''; `line` is 0 when it has none."""
+    """Something that works but is probably not meant. `rule` may be ''; `line`, the first of its lines up to `end`, is
+    0 when it has none. `source` is the Dockerfile."""
 
     rule: str
     message: str
@@ -86,6 +90,15 @@ class BuildWarning:
     url: str = ""
     description: str = ""
     excerpt: str = ""  # the lines of the Dockerfile
+    end: int = 0
+    filename: str = ""
+    source: bytes = b""
+
+    @property
+    def short(self) -> str:
+        """The warning in one line."""
+        rule = f"{self.rule}: " if self.rule else ""
+        return f"{rule}{self.message}" + (f" (line {self.line})" if self.line else "")
 
 
 Event: TypeAlias = (

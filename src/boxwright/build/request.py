@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, BinaryIO
 
+    from boxwright.build.calls import Answer
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import Secret
     from boxwright.build.progress import BuildWarning
@@ -85,6 +86,7 @@ class BuildRequest:
     trust_host_ca: bool | None = None  # None: as the settings say
     context_metadata: str = ""  # normalize or keep; '' as the settings say
     explain: bool = False
+    call: str = ""  # check, outline, targets: what is asked of the Dockerfile; nothing is built then
     outputs: tuple[Output, ...] = ()
     attests: tuple[Attest, ...] = ()
     default_attestations: bool = True  # an image that is pushed says how it was built
@@ -114,6 +116,7 @@ class BuildResult:
     duration: float
     warnings: tuple[BuildWarning, ...] = ()
     descriptor: Mapping[str, Any] = field(default_factory=dict)
+    answer: Answer | None = None  # to the request's `call`
 
     @property
     def cached(self) -> bool:

@@ -27,8 +27,6 @@ COMMANDS = {
 _BLOCKS = "block devices have no limits here, only --blkio-weight"
 OPTIONS = {
     "--blkio-weight-device": _BLOCKS,
-    "--call": "a build's checks are told while it runs",
-    "--check": "a build's checks are told while it runs",
     "--cpu-rt-period": "real-time scheduling has no limits here",
     "--cpu-rt-runtime": "real-time scheduling has no limits here",
     "--device-read-bps": _BLOCKS,

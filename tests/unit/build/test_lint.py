@@ -88,10 +88,24 @@ def test_only_what_the_target_needs_is_judged() -> None:
     assert run(text, target="nope").warnings == ()
 
 
-def test_base_images_are_asked_for_their_environment() -> None:
+def test_variables_of_base_images_are_known() -> None:
     text = "FROM img AS a\nCOPY $KNOWN /\n"
     assert run(text).warnings != ()
-    assert run(text, environment=lambda image: {"KNOWN": "1"} if image == "img" else {}).warnings == ()
+    assert run(text, environments={0: {"KNOWN": "1"}}).warnings == ()
+    assert run(text, environments={0: {}}).warnings != ()
+    assert run(text, environments={}).warnings == ()  # the base was not found: nothing is known of it
+
+
+def test_without_a_target_all_stages_can_be_judged() -> None:
+    text = "FROM scratch AS a\nCOPY $x /\nFROM scratch AS b\nCOPY $y /\n"
+    assert [w.location for w in run(text, everything=True).warnings] == [SourceRange(2, 2), SourceRange(4, 4)]
+    assert [w.location for w in run(text, everything=True, target="a").warnings] == [SourceRange(2, 2)]
+
+
+def test_a_named_context_is_no_stage() -> None:
+    text = "FROM scratch AS a\nARG x=1\nFROM a\nCOPY $x /\n"
+    assert run(text).warnings == ()
+    assert [w.rule for w in run(text, contexts=frozenset(("a",))).warnings] == ["UndefinedVar"]
 
 
 def test_base_platform() -> None:

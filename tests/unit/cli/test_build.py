@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -144,16 +145,124 @@ def test_bad_arguments(run: Run, words: list[str], message: str) -> None:
     assert code == 1 and out == "" and message in err and "Traceback" not in err
 
 
-def test_debug_expands_warnings(run: Run, tmp_path: Path) -> None:
+WARNING = """
+ 1 warning found:
+ - FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)
+The 'as' keyword should match the case of the 'from' keyword
+More info: https://docs.docker.com/go/dockerfile/rule/from-as-casing/
+Dockerfile:1
+--------------------
+   1 | >>> FROM scratch as x
+   2 |     COPY f /
+   3 |     \n\
+--------------------
+
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["-q"], ["--progress=none"], ["--progress=plain"], ["-D"]])
+def test_warnings_are_told_whole(run: Run, tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "c/Dockerfile").write_text("FROM scratch as x\nCOPY f /\n")
-    _, _, err = run("c")
-    assert "1 warning found (use --debug to expand):" in err and "https://" not in err
-    for words in (("--debug", "c"), ("-D", "c")):
-        _, _, err = run(*words)
-        told = err.partition("\n 1 warning found:\n")[2].splitlines()
-        assert told[0].startswith(" - FromAsCasing: ") and told[0].endswith("(line 1)")
-        assert told[2] == "   https://docs.docker.com/go/dockerfile/rule/from-as-casing/"
-        assert "      1 | >>> FROM scratch as x" in told
+    code, _, err = run(*words, "c")
+    assert code == 0 and err.endswith(WARNING)
+
+
+def test_warnings_as_json(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c/Dockerfile").write_text("FROM scratch as x\nCOPY f /\n")
+    _, _, err = run("--progress=rawjson", "c")
+    (warning,) = json.loads(err.splitlines()[-1])["warnings"]
+    step = next(v for line in err.splitlines() for v in json.loads(line).get("vertexes", ()))
+    assert warning["vertex"] == step["digest"]
+    assert base64.b64decode(warning["short"]).decode() in WARNING
+    assert [base64.b64decode(text).decode() for text in warning["detail"]] == [WARNING.splitlines()[3]]
+    assert base64.b64decode(warning["sourceInfo"]["data"]) == b"FROM scratch as x\nCOPY f /\n"
+    assert warning["range"] == [{"start": {"line": 1}, "end": {"line": 1}}]
+    assert warning["url"] in WARNING and warning["sourceInfo"]["filename"] == "Dockerfile"
+
+
+CALLED = """# tool says what it is
+FROM scratch AS tool
+# VERSION of it
+ARG VERSION=1
+RUN --mount=type=secret,id=key,required=true --mount=type=ssh true
+
+FROM tool as last
+COPY $nope /
+"""
+
+
+def test_check(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c/Dockerfile").write_text(CALLED)
+    code, out, _ = run("--check", "c")
+    assert code == 1
+    head, *found = out.split("\nWARNING: ")
+    assert head == "Check complete, 2 warnings have been found!\n"
+    assert found[0].startswith("FromAsCasing - https://docs.docker.com/go/dockerfile/rule/from-as-casing/\n")
+    assert "\nc/Dockerfile:7\n--------------------\n" in found[0]
+    assert "\nUsage of undefined variable '$nope'\n" in found[1]
+    assert "UndefinedVar" not in run("--check", "--target=tool", "c")[1]
+    assert run("--call=check,ignorestatus", "c")[0] == 0
+    skipped = "--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip=all"
+    assert run("--check", skipped, "c")[:2] == (0, "Check complete, no warnings found.\n")
+    code, out, _ = run("--call", "check,format=json", "c")
+    answer = json.loads(out)
+    assert code == 1 and [w["ruleName"] for w in answer["warnings"]] == ["FromAsCasing", "UndefinedVar"]
+    assert answer["warnings"][1]["location"] == {"ranges": [{"start": {"line": 8}, "end": {"line": 8}}]}
+    assert base64.b64decode(answer["sources"][0]["data"]).decode() == CALLED and "buildError" not in answer
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("FROM scratch as x\nBADCMD\n", "dockerfile parse error on line 2: unknown instruction: BADCMD"),
+        ("FROM scratch as x\nCOPY <<A /\n", "unterminated heredoc"),
+        ("FROM scratch\nCOPY --from=2 / /\n", "invalid stage index 2"),
+        ("FROM scratch\nCOPY --chmod=abc / /\n", "invalid chmod parameter: 'abc'. invalid syntax"),
+        ("# check=error=true\nFROM scratch as x\n", "lint violation found for rules: FromAsCasing"),
+    ],
+)
+def test_a_check_says_what_would_end_the_build(run: Run, tmp_path: Path, text: str, error: str) -> None:
+    (tmp_path / "c/Dockerfile").write_text(text)
+    code, out, err = run("--check", "c")
+    assert code == 1 and f"\nERROR: {error}" in err and "no warnings found" not in out
+    code, out, _ = run("--call=check,format=json", "c")
+    assert code == 1 and json.loads(out)["buildError"]["message"].startswith(error)
+
+
+def test_outline_and_targets(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c/Dockerfile").write_text(CALLED)
+    assert run("--call=outline", "--target=tool", "--build-arg=VERSION=2", "c")[:2] == (
+        0,
+        "TARGET:      tool\nDESCRIPTION: says what it is\n\n"
+        "BUILD ARG   VALUE   DESCRIPTION\nVERSION     2       of it\n\n"
+        "SECRET   REQUIRED\nkey      true\n\nSSH       REQUIRED\ndefault   \n\n",
+    )
+    assert run("--call=targets", "c")[:2] == (
+        0,
+        "TARGET         DESCRIPTION\ntool           says what it is\nlast (default) \n",
+    )
+    answer = json.loads(run("--call=outline,format=json", "c")[1])
+    assert answer["secrets"] == [
+        {
+            "name": "key",
+            "required": True,
+            "location": {"ranges": [{"start": {"line": 5}, "end": {"line": 5}}]},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--call=convertllb", "c"], "unsupported request frontend.convertllb"),
+        (["--call=x", "c"], "unsupported request frontend.x"),
+        (["--call=check,format=xml", "c"], "--call has no format 'xml'"),
+        (["--call=outline", "--target=x", "c"], 'target stage "x" could not be found'),
+    ],
+)
+def test_calls_that_are_not_answered(run: Run, words: list[str], message: str) -> None:
+    code, out, err = run(*words)
+    assert code == 1 and out == "" and message in err
 
 
 class Screen(Context):
@@ -218,7 +327,7 @@ def test_lines_of_parallel_steps_do_not_mix() -> None:
     ]
     ctx.lines.clear()
     view.tell_warnings()
-    assert ctx.lines == ["\n 1 warning found (use --debug to expand):", " - Rule: text (line 3)"]
+    assert ctx.lines == ["\n 1 warning found:", " - Rule: text (line 3)", ""]
 
 
 def test_rawjson(run: Run) -> None:

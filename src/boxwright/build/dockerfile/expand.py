@@ -295,6 +295,7 @@ class _Scan:
         if operator not in "+-?#%" or (colon and operator in "#%"):
             if colon and operator not in "#%":
                 self.part("}", False)
+                self.value(name)  # that it is not set is told beside the error
             raise _Failure(f"unsupported modifier ({':' if colon else ''}{operator}) in substitution")
         word = self.part("}", operator in "#%")
         value = self.value(name)

@@ -7,7 +7,7 @@ target does not need are only read, not judged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import instruction_of
@@ -20,17 +20,12 @@ from boxwright.build.dockerfile.lint_stage import StageCheck, StageState, writte
 from boxwright.build.dockerfile.parse import Dockerfile, Node
 from boxwright.build.dockerfile.text import suggestion
 from boxwright.errors import Invalid
+from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, field
 
 _RESERVED = ("context", "scratch")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def default_environment(image: str) -> Mapping[str, str]:
-    """What is assumed of a base image that was not looked at."""
-    return {"PATH": _PATH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +33,10 @@ class CheckRequest:
     """What a check needs to know beside the file.
 
     `predefined` are the global ARGs that exist without being declared (TARGETPLATFORM …); `options` replaces
-    the file's `# check=`; `ignore` are the context's rules; `environment` gives a base image's variables.
+    the file's `# check=`; `ignore` are the context's rules; `contexts` are the names that ``--build-context`` gives a
+    meaning, in small letters; `environments` are the variables of base images by the number of the stage: a stage
+    whose base was not found is not judged. None: no base was looked at, PATH alone is assumed. `everything`: without
+    a target all stages are judged.
     """
 
     target: str = ""
@@ -46,7 +44,9 @@ class CheckRequest:
     predefined: Mapping[str, str] = field(default_factory=dict)
     options: str | None = None
     ignore: IgnoreMatcher | None = None
-    environment: Callable[[str], Mapping[str, str]] = default_environment
+    contexts: frozenset[str] = frozenset()
+    environments: Mapping[int, Mapping[str, str]] | None = None
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,24 @@ class CheckResult:
         )
 
 
-def check(dockerfile: Dockerfile, request: CheckRequest | None = None) -> CheckResult:
-    """Run all checks. Raises DockerfileError only for check options that cannot be read."""
+def check(
+    dockerfile: Dockerfile,
+    request: CheckRequest | None = None,
+    planned: Iterable[tuple[Warning, tuple[str, ...]]] = (),
+) -> CheckResult:
+    """Run all checks; `planned` are findings of planning, each with the comments above its instruction. Raises
+    DockerfileError only for check options that cannot be read."""
     request = request or CheckRequest()
     written = request.options if request.options is not None else dockerfile.directive("check")
     findings = Findings(parse_check(written or ""))
-    run = _Check(dockerfile, request, findings)
+    run = Reading(dockerfile, request, findings)
     failure: DockerfileError | None = None
     try:
         run.run()
     except DockerfileError as error:
         failure = error
+    for one, comments in dict.fromkeys(planned):
+        findings.add(rule=one.rule, detail=one.message, location=one.location, comments=comments)
     ordered = sorted(findings.warnings, key=lambda found: found.location or SourceRange(0, 0))
     return CheckResult(tuple(ordered), failure, findings.options.error)
 
@@ -101,32 +108,26 @@ def check_base_platform(
     return warning("InvalidBaseImagePlatform", detail, location)
 
 
-def admitted(
-    dockerfile: Dockerfile, found: Iterable[tuple[Warning, tuple[str, ...]]], options: str | None = None
-) -> CheckResult:
-    """Findings of planning, each with the comments above its instruction, less those that the file (or `options`, as in
-    CheckRequest) does not want."""
-    written = options if options is not None else dockerfile.directive("check")
-    findings = Findings(parse_check(written or ""))
-    for one, comments in dict.fromkeys(found):
-        findings.add(rule=one.rule, detail=one.message, location=one.location, comments=comments)
-    return CheckResult(tuple(findings.warnings), None, findings.options.error)
+class Reading:
+    """One pass over a file. After `run`, which raises DockerfileError, `stages` and `states` are what it found: each
+    stage that the target needs, with what holds at its end."""
 
-
-class _Check:
     def __init__(self, dockerfile: Dockerfile, request: CheckRequest, findings: Findings) -> None:
         self.dockerfile, self.request, self.findings = dockerfile, request, findings
         self.escape = dockerfile.escape
         self.stages: list[ins.Stage] = []
         self.global_args: list[ins.Arg] = []
+        self.states: dict[int, StageState] = {}
+        self.known: dict[str, str] = {}
 
     def run(self) -> None:
+        """Judge the file."""
         for found in self.dockerfile.warnings:
             self.findings.add(found.rule, found.message, found.location)
         self.read()
         self.casing()
         self.names()
-        known = self.arguments(self.request.build_args)
+        known = self.known = self.arguments(self.request.build_args)
         declared = {value.key for arg in self.global_args for value in arg.args} | set(known)
         defaults = self.arguments({})
         for stage in self.stages:
@@ -288,17 +289,14 @@ class _Check:
 
     def judge(self, known: Mapping[str, str]) -> None:
         """The stages that the target needs, in their order."""
-        states: dict[int, StageState] = {}
+        states = self.states
         needed = self.needed(known)
         for stage in self.stages:
             if stage.index not in needed:
                 continue
-            above = self.above(stage, known)
-            if above is not None and above in states:
-                state = states[above].child()
-            else:
-                image = expand(stage.from_.image, known.get, self.escape)
-                state = StageState(env=dict(self.request.environment(image)))
+            state = self.beginning(stage, known)
+            if state is None:
+                continue
             StageCheck(
                 findings=self.findings,
                 ignore=self.request.ignore,
@@ -308,9 +306,24 @@ class _Check:
             ).run(stage, state)
             states[stage.index] = state
 
+    def beginning(self, stage: ins.Stage, known: Mapping[str, str]) -> StageState | None:
+        """What holds where a stage begins; None when that is not known."""
+        above = self.above(stage, known)
+        if above is not None:
+            found = self.states.get(above)
+            return found.child() if found is not None else None
+        environment = (self.request.environments or {}).get(stage.index)
+        image = expand(stage.from_.image, known.get, self.escape).lower()
+        nothing = image == "scratch" or image in self.request.contexts
+        if environment is None and self.request.environments is not None and not nothing:
+            return None
+        return StageState(env={"PATH": DEFAULT_PATH, **(environment or {})})
+
     def above(self, stage: ins.Stage, known: Mapping[str, str]) -> int | None:
         """The stage that this one builds on."""
         name = expand(stage.from_.image, known.get, self.escape).lower()
+        if name in self.request.contexts:
+            return None
         return next(
             (other.index for other in reversed(self.stages[: stage.index]) if other.name == name), None
         )
@@ -320,6 +333,8 @@ class _Check:
         wanted = self.request.target.lower()
         if wanted and wanted not in names:
             return set()
+        if self.request.everything and not wanted:
+            return set(range(len(self.stages)))
         todo = [names[wanted] if wanted else len(self.stages) - 1] if self.stages else []
         found: set[int] = set()
         while todo:
@@ -330,7 +345,7 @@ class _Check:
             stage = self.stages[index]
             above = self.above(stage, known)
             todo += [] if above is None else [above]
-            for text in _sources(stage):
+            for text in sources_of(stage):
                 if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(self.stages):
                     todo.append(int(text))
                 elif text.lower() in names:
@@ -338,7 +353,7 @@ class _Check:
         return found
 
 
-def _sources(stage: ins.Stage) -> list[str]:
+def sources_of(stage: ins.Stage) -> list[str]:
     """What the instructions of a stage copy or mount from."""
     found: list[str] = []
     for step in stage.instructions:

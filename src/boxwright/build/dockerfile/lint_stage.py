@@ -25,11 +25,23 @@ _REMOTE = re.compile(r"(?:https?|git|ssh)://|git@")
 _EVERYTHING = ("*", "**", "**/*")
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An ARG of a stage as it came out. `inherited`: its value is that of the global ARG of its name."""
+
+    key: str
+    value: str
+    description: str
+    location: SourceRange
+    inherited: bool
+
+
 @dataclass(slots=True)
 class StageState:
     """What holds at one place of a stage."""
 
     env: dict[str, str]
+    arguments: list[Argument] = field(default_factory=list)  # of this stage alone
     declared: set[str] = field(default_factory=set)  # ARG names, with or without a value
     shell: bool = False
     workdir: bool = False
@@ -60,8 +72,10 @@ class StageCheck:
         """Judge a stage and leave in `state` what holds at its end. Raises DockerfileError."""
         for step in stage.instructions:
             unset: set[str] = set()
-            expanded = expand_instruction(step, state.env.get, self._escape, unset=unset)
-            self._undefined(step, unset, state)
+            try:
+                expanded = expand_instruction(step, state.env.get, self._escape, unset=unset)
+            finally:
+                self._undefined(step, unset, state)
             match expanded:
                 case ins.Arg():
                     self._arg(expanded, state)
@@ -95,6 +109,7 @@ class StageCheck:
     def _arg(self, step: ins.Arg, state: StageState) -> None:
         for item in step.args:
             self._secret("ARG", item.key, step)
+            inherited = False
             value = self._build_args.get(item.key)
             if value is None and item.default is not None:
                 unset: set[str] = set()
@@ -105,6 +120,8 @@ class StageCheck:
                 self._undefined(step, unset, state)
             elif value is None:
                 value = self._global_args.get(item.key)
+                inherited = value is not None
+            state.arguments.append(Argument(item.key, value or "", item.comment, step.location, inherited))
             if value is not None and item.key not in _NEVER_ENVIRONMENT:
                 state.env[item.key] = value
             state.declared.add(item.key)

@@ -46,6 +46,7 @@ def build(ctx: Context, args: Namespace) -> int:
     """Progress and warnings on standard error; standard output gets the image ID with ``-q``, or a tar with
     ``-o -``."""
     from boxwright.build.request import BuildFailed
+    from boxwright.cli.build import calls
     from boxwright.cli.progress import build as progress_build
 
     _refuse(ctx, args)
@@ -61,10 +62,11 @@ def build(ctx: Context, args: Namespace) -> int:
     except Cancelled as error:
         ctx.err(f"ERROR: failed to solve: {error}")
         return error.exit_code
-    if not args.quiet:
-        view.tell_warnings()
+    view.tell_warnings()
     _told(ctx, args, result)
-    return 0
+    if result.answer is None:
+        return 0
+    return calls.show(ctx, calls.parse(args), result.answer, request)
 
 
 def _failed(ctx: Context, error: BoxwrightError) -> None:
@@ -106,6 +108,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from boxwright.build import options
     from boxwright.build.attest.asked import given
     from boxwright.build.request import BuildRequest
+    from boxwright.cli.build import calls
     from boxwright.spec.text import go_bool
 
     environ = ctx.settings.environ
@@ -162,6 +165,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         trust_host_ca=_trust(args.trust_host_ca),
         context_metadata=args.context_metadata,
         explain=args.explain,
+        call=calls.parse(args).method,
         outputs=options.outputs(args.output, load=args.load, push=args.push),
         attests=given(args.attest, args.provenance, args.sbom),
         default_attestations=go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True,

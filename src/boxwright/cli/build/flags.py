@@ -136,8 +136,16 @@ def _progress(p: Parser) -> None:
         "-D",
         "--debug",
         action="store_true",
-        help="Show warnings with their lines, and where an error comes from",
+        help="Show where an error comes from",
     )
+    p.add_argument(
+        "--call",
+        default="",
+        metavar=_TEXT,
+        help='What to do with the Dockerfile: "build", or tell its "check", "outline" or "targets" '
+        '(with ",format=json" as JSON)',
+    )
+    p.add_argument("--check", action="store_true", help='Shorthand for "--call=check"')
     p.add_argument("--explain", action="store_true", help="Say of every step why it is run again or reused")
 
 

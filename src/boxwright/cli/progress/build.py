@@ -10,6 +10,7 @@ import sys
 import time
 
 from boxwright.build.progress import (
+    DOCKERFILE,
     StepCached,
     StepDone,
     StepFailed,
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.build.progress import BuildWarning
     from boxwright.cli.context import Context
 
 _EVERY = 1.0  # seconds between two lines of one status
@@ -140,9 +142,16 @@ class RawJson(View):
         self._started: dict[str, tuple[str, str]] = {}
 
     def show(self, event: Any) -> None:
+        self._write(self._body(event))
+
+    def tell_warnings(self) -> None:
+        if self.warnings:
+            self._write({"warnings": [_warning(one) for one in self.warnings]})
+
+    @staticmethod
+    def _write(body: dict[str, Any]) -> None:
         import json
 
-        body = self._body(event)
         if body:
             sys.stderr.write(json.dumps(body) + "\n")
             sys.stderr.flush()
@@ -181,6 +190,29 @@ class RawJson(View):
     def _vertex(self, step: str, **more: Any) -> dict[str, Any]:
         name, started = self._started.get(step, (step, ""))
         return {"digest": _digest(step), "name": name, "started": started, **more}
+
+
+def _warning(warning: BuildWarning) -> dict[str, Any]:
+    import base64
+
+    def encoded(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    body: dict[str, Any] = {
+        "vertex": _digest(DOCKERFILE),
+        "level": 1,
+        "short": encoded(warning.short.encode()),
+        "detail": [encoded(warning.description.encode())],
+        "url": warning.url,
+        "sourceInfo": {
+            "filename": warning.filename,
+            "data": encoded(warning.source),
+            "language": "Dockerfile",
+        },
+    }
+    if warning.line:
+        body["range"] = [{"start": {"line": warning.line}, "end": {"line": warning.end}}]
+    return body
 
 
 def _digest(step: str) -> str:

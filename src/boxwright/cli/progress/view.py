@@ -53,16 +53,17 @@ class View:
         """The build is over; what is still to be said is said."""
 
     def tell_warnings(self) -> None:
-        """The list of warnings, after everything else."""
+        """The warnings after everything else, each with its page and its lines."""
         count = len(self.warnings)
         if not count:
             return
-        more = "" if self.ctx.debug else " (use --debug to expand)"
-        self.ctx.err(f"\n {count} warning{'s' if count > 1 else ''} found{more}:")
+        self.ctx.err(f"\n {count} warning{'s' if count > 1 else ''} found:")
         for warning in self.warnings:
-            rule = f"{warning.rule}: " if warning.rule else ""
-            self.ctx.err(f" - {rule}{warning.message}" + (f" (line {warning.line})" if warning.line else ""))
-            if self.ctx.debug:
-                for text in (warning.description, warning.url, *warning.excerpt.splitlines()):
-                    if text:
-                        self.ctx.err(f"   {text}")
+            self.ctx.err(f" - {warning.short}")
+            if warning.description:
+                self.ctx.err(warning.description)
+            if warning.url:
+                self.ctx.err(f"More info: {warning.url}")
+            for line in warning.excerpt.splitlines():
+                self.ctx.err(line)
+            self.ctx.err()
