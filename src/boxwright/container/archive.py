@@ -126,7 +126,7 @@ class _Unpacker:
         if len(parts) > 1:
             self._root.makedirs("/" + "/".join(parts[:-1]))
         with self._root.parent(path) as (directory, last):
-            self._make(header, directory, last, path)
+            self._make(header=header, directory=directory, name=last, path=path)
 
     def _make(self, header: Header, directory: int, name: str, path: str) -> None:
         try:

@@ -75,7 +75,9 @@ def commit(
         from boxwright.spec.values import replace
 
         moment = created or rfc3339()
-        entry = HistoryEntry(moment, " ".join(container.command), author, message)
+        entry = HistoryEntry(
+            created=moment, created_by=" ".join(container.command), author=author, comment=message
+        )
         config = replace(with_layer(base, layer.diff_id, entry), config=values, created=moment, author=author)
         return services.images_store.create(
             config, names=[name] if name else (), parent=str(container.record["image_id"])

@@ -56,7 +56,7 @@ def connect(
     if state.running:
         if network.name == "bridge":
             network = containers.networks.default()
-        _plug(services, containers, container, network, wish)
+        _plug(services=services, containers=containers, container=container, network=network, wish=wish)
     containers.catalog.save_record(container, {**container.record, "networks": joined})
 
 
@@ -88,7 +88,13 @@ def _plug(
     outside, inside, namespace = _sockets(state.pid)
     try:
         lock = str(Places(services.root).network_lock)
-        plug(outside, inside, namespace, endpoint, bridge.ensure(outside, endpoint.plumbing(), lock))
+        plug(
+            outside=outside,
+            inside=inside,
+            namespace=namespace,
+            endpoint=endpoint,
+            master=bridge.ensure(outside, endpoint.plumbing(), lock),
+        )
         server = None
         if endpoint.names:
             from boxwright.network.dns import register
@@ -140,7 +146,9 @@ def disconnect(services: Services, containers: Containers, container: Container,
     state = container.refresh()
     endpoint = state.networks.get(network.name)
     if state.running and endpoint is not None:
-        _unplug(services, containers, container, network, endpoint)
+        _unplug(
+            services=services, containers=containers, container=container, network=network, endpoint=endpoint
+        )
     del joined[network.name]
     containers.networks.release(container.id, network.name)
     containers.catalog.save_record(container, {**container.record, "networks": joined})

@@ -66,9 +66,9 @@ def archive_out(
     from boxwright.container.archive import pack
 
     with tree(services, container, path) as (root, inside):
-        inside = _source(root, inside, container, path, follow)
+        inside = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         if inside == "/":
-            pack(root.fd, ".", ".", sink)
+            pack(directory=root.fd, name=".", shown=".", sink=sink)
             return
         with root.parent(inside) as (directory, name):
             shown = (
@@ -76,7 +76,7 @@ def archive_out(
                 if path.endswith("/.")
                 else posixpath.basename(posixpath.normpath("/" + path.lstrip("/"))) or name
             )
-            pack(directory, name, shown, sink)
+            pack(directory=directory, name=name, shown=shown, sink=sink)
 
 
 def archive_in(
@@ -93,7 +93,13 @@ def archive_in(
             raise _missing(container, path) from error
         if not stat.S_ISDIR(info.st_mode):
             raise CopyRefused("extraction point is not a directory")
-        unpack(root, inside, tar, Places(services.root).ingests, owner=None if keep_owner else Owner(0, 0))
+        unpack(
+            root=root,
+            path=inside,
+            tar=tar,
+            spool=Places(services.root).ingests,
+            owner=None if keep_owner else Owner(0, 0),
+        )
 
 
 def _writable(container: Container, path: str) -> None:
@@ -152,21 +158,21 @@ def copy_out(
     """From the container to the host; bytes copied. Raises PathMissing, CopyRefused, CopyConflict."""
     owner = None if archive else Owner(os.geteuid(), os.getegid())
     with tree(services, container, path) as (root, inside):
-        source = _source(root, inside, container, path, follow)
+        source = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         is_directory = stat.S_ISDIR(root.lstat(source).st_mode)
         name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
         try:
             with Root.at("/") as host:
                 return _place(
-                    root,
-                    source,
-                    name,
-                    is_directory,
-                    path.endswith("/."),
-                    host,
-                    os.path.abspath(target),
-                    target,
-                    owner,
+                    source=root,
+                    path=source,
+                    name=name,
+                    is_directory=is_directory,
+                    only_contents=path.endswith("/."),
+                    target=host,
+                    where=os.path.abspath(target),
+                    shown=target,
+                    owner=owner,
                 )
         except OSError as error:
             raise CopyRefused(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
@@ -197,7 +203,15 @@ def copy_in(
         )
         name = os.path.basename(absolute)
         return _place(
-            host, real, name, stat.S_ISDIR(info.st_mode), source.endswith("/."), root, inside, path, owner
+            source=host,
+            path=real,
+            name=name,
+            is_directory=stat.S_ISDIR(info.st_mode),
+            only_contents=source.endswith("/."),
+            target=root,
+            where=inside,
+            shown=path,
+            owner=owner,
         )
 
 
@@ -236,12 +250,12 @@ def _place(
                     os.close(fd)
             else:
                 with source.parent(path) as (fd, last):
-                    copy.entry(fd, last, inside.fd, name)
+                    copy.entry(source=fd, name=last, target=inside.fd, new_name=name)
         return copy.bytes
     real = target.resolve(where)
     try:
         with target.parent(real) as (directory, new_name), source.parent(path) as (fd, last):
-            copy.entry(fd, last, directory, new_name)
+            copy.entry(source=fd, name=last, target=directory, new_name=new_name)
     except FileNotFoundError as error:
         raise PathMissing(f"no such directory: {posixpath.dirname(shown.rstrip('/')) or '/'}") from error
     return copy.bytes

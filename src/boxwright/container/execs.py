@@ -174,7 +174,7 @@ def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -
                 elif fd == stdin:
                     stdin = _feed(child, stdin, poller)
                 elif fd in streams:
-                    _take(first, fd, streams, poller, output)
+                    _take(first=first, fd=fd, streams=streams, poller=poller, output=output)
 
 
 def _feed(child: Process, stdin: int, poller: select.poll) -> int:

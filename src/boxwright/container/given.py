@@ -43,29 +43,31 @@ def _hosts(value: Any) -> tuple[str, ...]:
 def _mounts(value: Any) -> tuple[Any, ...]:
     from boxwright.container.mounts import parse_volume
 
-    return several("mounts", value, MountSpec, lambda text: parse_volume(text, os.getcwd()))
+    return several(
+        name="mounts", value=value, kind=MountSpec, parse=lambda text: parse_volume(text, os.getcwd())
+    )
 
 
 def _ports(value: Any) -> tuple[Any, ...]:
     from boxwright.container.ports import parse_publish
 
-    return several("ports", value, PortBinding, parse_publish)
+    return several(name="ports", value=value, kind=PortBinding, parse=parse_publish)
 
 
 def _endpoints(value: Any) -> tuple[Any, ...]:
-    return several("endpoints", value, Endpoint, Endpoint)
+    return several(name="endpoints", value=value, kind=Endpoint, parse=Endpoint)
 
 
 def _ulimits(value: Any) -> tuple[Any, ...]:
     from boxwright.container.options import parse_ulimit
 
-    return several("ulimits", value, Ulimit, parse_ulimit)
+    return several(name="ulimits", value=value, kind=Ulimit, parse=parse_ulimit)
 
 
 def _devices(value: Any) -> tuple[Any, ...]:
     from boxwright.container.options import parse_device
 
-    return several("devices", value, DeviceSpec, parse_device)
+    return several(name="devices", value=value, kind=DeviceSpec, parse=parse_device)
 
 
 def _restart(value: Any) -> RestartPolicy:

@@ -98,10 +98,10 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
                 mode = stat.S_IMODE(info.st_mode)
                 found.append(
                     device(
-                        inside,
-                        kind,
-                        os.major(info.st_rdev),
-                        os.minor(info.st_rdev),
+                        path=inside,
+                        kind=kind,
+                        major=os.major(info.st_rdev),
+                        minor=os.minor(info.st_rdev),
                         mode=mode,
                         uid=info.st_uid,
                         gid=info.st_gid,

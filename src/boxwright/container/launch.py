@@ -298,7 +298,9 @@ class Launcher:
             return None
         shell = self._container.merged.get("Shell") or ["/bin/sh", "-c"]
         words = [*shell, test[1]] if test[0] == "CMD-SHELL" else test[1:]
-        process = spec.make_process(words, self._config, {**self._container.merged, "Tty": False}, facts)
+        process = spec.make_process(
+            words=words, config=self._config, merged={**self._container.merged, "Tty": False}, facts=facts
+        )
 
         def seconds(key: str, default: float) -> float:
             said = check.get(key) or 0  # by an image perhaps, so that it may be below nothing

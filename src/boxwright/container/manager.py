@@ -211,9 +211,9 @@ class Containers:
                     raise SupervisorLost(f"container {container.id} is still being stopped")
                 if not state.supervised and state.active:
                     self.catalog.bury(container)
-                Launcher(self._services, self.networks, container, self._find).start(
-                    session, wants=wants, size=size
-                )
+                Launcher(
+                    services=self._services, networks=self.networks, container=container, find=self._find
+                ).start(session, wants=wants, size=size)
         except BaseException:
             session.close()
             raise

@@ -117,7 +117,7 @@ def parse_mount(text: str, cwd: str) -> MountSpec:
             values[key] = value
         else:
             raise MountInvalid(f"unexpected key '{key}' in '{field}'")
-    return _mount(values, tuple(opts), tuple(labels), text, cwd)
+    return _mount(values=values, opts=tuple(opts), labels=tuple(labels), text=text, cwd=cwd)
 
 
 _KEYS = frozenset(

@@ -70,10 +70,22 @@ def parse_publish(text: str) -> tuple[PortBinding, ...]:
     host_low, host_high = port_range(host, "hostPort")
     if host_high - host_low != high - low:
         if high == low and host_low:
-            return (PortBinding(low, protocol, address, _first_free(protocol, address, host_low, host_high)),)
+            return (
+                PortBinding(
+                    container_port=low,
+                    protocol=protocol,
+                    host_ip=address,
+                    host_port=_first_free(protocol=protocol, address=address, low=host_low, high=host_high),
+                ),
+            )
         raise PortInvalid(f"invalid ranges specified for container and host Ports: {inside} and {host}")
     return tuple(
-        PortBinding(low + n, protocol, address, host_low + n if host_low else 0)
+        PortBinding(
+            container_port=low + n,
+            protocol=protocol,
+            host_ip=address,
+            host_port=host_low + n if host_low else 0,
+        )
         for n in range(high - low + 1)
     )
 
@@ -98,10 +110,10 @@ def _long_form(text: str) -> PortBinding:
     if given.get("protocol", "tcp") not in PROTOCOLS:
         raise PortInvalid(f"invalid proto: {given['protocol']}")
     return PortBinding(
-        port_range(target, "containerPort")[0],
-        given.get("protocol", "tcp"),
-        "",
-        port_range(published, "hostPort")[0],
+        container_port=port_range(target, "containerPort")[0],
+        protocol=given.get("protocol", "tcp"),
+        host_ip="",
+        host_port=port_range(published, "hostPort")[0],
     )
 
 

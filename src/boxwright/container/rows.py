@@ -26,4 +26,9 @@ def holdings(db: Database) -> Iterator[Holding]:
         rows = sql.execute("SELECT id, image, layers, record FROM containers").fetchall()
     for container, target, layers, record in rows:
         names = (point["name"] for point in json.loads(record).get("mounts", ()))
-        yield Holding(container, target, tuple(layers.split()), tuple(sorted({n for n in names if n})))
+        yield Holding(
+            container=container,
+            target=target,
+            layers=tuple(layers.split()),
+            volumes=tuple(sorted({n for n in names if n})),
+        )

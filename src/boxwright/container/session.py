@@ -238,7 +238,7 @@ def relay(
                 ready = session.receive()
                 if not ready:
                     raise SupervisorLost("the container's supervisor has ended without a word")
-            elif not _input(session, fd, filter_input, poller):
+            elif not _input(session=session, fd=fd, filter_input=filter_input, poller=poller):
                 return None
         if stop():
             return None

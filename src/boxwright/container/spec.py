@@ -222,7 +222,7 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) 
         words = [INIT_TARGET, "--", *words]
     out = rs.base_spec(
         facts.rootfs,
-        make_process(words, config, merged, facts),
+        make_process(words=words, config=config, merged=merged, facts=facts),
         readonly=config.read_only,
         hostname=facts.hostname,
         domainname=config.domainname,
@@ -311,7 +311,9 @@ def _rules(texts: Iterable[str]) -> list[dict[str, Any]]:
                 f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'"
             )
         numbers = [None if number == "*" else int(number) for number in match.group(2, 3)]
-        out.append(rs.device_rule(True, match[1], numbers[0], numbers[1], match[4]))
+        out.append(
+            rs.device_rule(allow=True, kind=match[1], major=numbers[0], minor=numbers[1], access=match[4])
+        )
     return out
 
 
@@ -321,11 +323,13 @@ def _allowed(devices: Sequence[Mapping[str, Any]], config: ContainerConfig) -> l
     access = {d.container: d.access for d in config.devices}
     return [
         rs.device_rule(
-            True,
-            d["type"],
-            d["major"],
-            d["minor"],
-            next((a for p, a in access.items() if d["path"] == p or d["path"].startswith(p + "/")), "rwm"),
+            allow=True,
+            kind=d["type"],
+            major=d["major"],
+            minor=d["minor"],
+            access=next(
+                (a for p, a in access.items() if d["path"] == p or d["path"].startswith(p + "/")), "rwm"
+            ),
         )
         for d in devices
     ]

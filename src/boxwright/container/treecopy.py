@@ -40,12 +40,12 @@ class TreeCopy:
     def contents(self, source: int, target: int) -> None:
         """All that is in one directory into another, which exists."""
         for name in sorted(os.listdir(source)):
-            self.entry(source, name, target, name)
+            self.entry(source=source, name=name, target=target, new_name=name)
 
     def entry(self, source: int, name: str, target: int, new_name: str) -> None:
         """One name with all below it; a file replaces a file, directories are merged. Raises CopyConflict, OSError."""
         try:
-            self._entry(source, name, target, new_name)
+            self._entry(source=source, name=name, target=target, new_name=new_name)
         finally:
             for fd in self._kept:
                 os.close(fd)
@@ -59,7 +59,9 @@ class TreeCopy:
         if stat.S_ISDIR(info.st_mode):
             if existing and not stat.S_ISDIR(existing):
                 raise CopyConflict(f'cannot overwrite non-directory "{new_name}" with directory "{name}"')
-            self._directory(source, name, target, new_name, existing != 0, info)
+            self._directory(
+                source=source, name=name, target=target, new_name=new_name, exists=existing != 0, info=info
+            )
             return
         if existing and stat.S_ISDIR(existing):
             raise CopyConflict(f'cannot overwrite directory "{new_name}" with non-directory "{name}"')
@@ -70,7 +72,7 @@ class TreeCopy:
             first, first_name = self._links[key]
             os.link(first_name, new_name, src_dir_fd=first, dst_dir_fd=target)
             return
-        self._other(source, name, target, new_name, info)
+        self._other(source=source, name=name, target=target, new_name=new_name, info=info)
         if info.st_nlink > 1:
             self._kept.append(os.dup(target))
             self._links[key] = (self._kept[-1], new_name)
@@ -84,7 +86,7 @@ class TreeCopy:
         inside = os.open(new_name, _DIRECTORY, dir_fd=target)
         try:
             for child in sorted(os.listdir(below)):
-                self._entry(below, child, inside, child)
+                self._entry(source=below, name=child, target=inside, new_name=child)
             self._status(inside, info)
             copy_attributes(below, inside)
             if self._times:

@@ -83,7 +83,13 @@ class Volumes:
         return self._volume(*row)
 
     def _volume(self, name: str, created: float, anonymous: int, record: str) -> Volume:
-        return Volume(name, created, bool(anonymous), self._root / name, **json.loads(record))
+        return Volume(
+            name=name,
+            created=created,
+            anonymous=bool(anonymous),
+            path=self._root / name,
+            **json.loads(record),
+        )
 
     def create(
         self,

@@ -238,7 +238,15 @@ def copy(
     """
     root = source.resolve(source_name)
     tree = load(source, root, select)
-    return copy_tree(source, tree, sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
+    return copy_tree(
+        source=source,
+        tree=tree,
+        sink=sink,
+        sink_name=sink_name,
+        jobs=jobs,
+        progress=progress,
+        referrers=referrers,
+    )
 
 
 def copy_tree(
@@ -371,7 +379,7 @@ def move(
     ):
         how = "mounted"
     else:
-        how = _pour(source, sink, desc, progress, stop)
+        how = _pour(source=source, sink=sink, desc=desc, progress=progress, stop=stop)
     if progress:
         progress.done(desc, how)
     return how
@@ -384,7 +392,7 @@ def _pour(
 
     again = False
     while True:
-        with Watched(lambda: source.open(desc), desc, progress, stop) as body:
+        with Watched(opener=lambda: source.open(desc), desc=desc, progress=progress, stop=stop) as body:
             try:
                 sink.push(desc, cast("BinaryIO", body))
                 return "copied"

@@ -169,7 +169,11 @@ class Layout:
     def tag(self, name: str, desc: Descriptor) -> None:
         """See content.store.Tagger; '' lists the image without a name."""
         annotations = {NAME: name} if name else {}
-        self._enter(Descriptor(desc.media_type, desc.digest, desc.size, annotations))
+        self._enter(
+            Descriptor(
+                media_type=desc.media_type, digest=desc.digest, size=desc.size, annotations=annotations
+            )
+        )
 
     # --- parts ---------------------------------------------------------------------------------
 

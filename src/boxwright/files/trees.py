@@ -95,7 +95,7 @@ class _Removal:
                     os.rename(name, f".deep-{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
                     moved = True
                 else:
-                    moved |= self._remove_below(fd, name, top, depth)
+                    moved |= self._remove_below(fd=fd, name=name, top=top, depth=depth)
             except FileNotFoundError:
                 continue
         return moved

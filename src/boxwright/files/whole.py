@@ -36,7 +36,7 @@ def replace(
     another program reads; the caller has a lock then. Raises OSError, with the old file as it was."""
     part = temporary or beside(path)
     try:
-        _write(part, data, mode, os.O_TRUNC if temporary else os.O_EXCL, sync=sync)
+        _write(path=part, data=data, mode=mode, how=os.O_TRUNC if temporary else os.O_EXCL, sync=sync)
         os.rename(part, path)
     except BaseException:
         _unlink(part)
@@ -77,7 +77,7 @@ def create(path: str | Path, data: bytes, *, mode: int = 0o600) -> bool:
     """A new file, durably; of several writers at once the first wins, and False tells the others. Raises OSError."""
     part = beside(path)
     try:
-        _write(part, data, mode, os.O_EXCL, sync=True)
+        _write(path=part, data=data, mode=mode, how=os.O_EXCL, sync=True)
         try:
             os.link(part, path)
         except FileExistsError:

@@ -154,7 +154,12 @@ class ArchiveSource:
         file = self._members.open(name)
         return cast(
             "BinaryIO",
-            _Body(open_decompressed(file) if desc.digest in self._docker.members else file, desc, name, file),
+            _Body(
+                raw=open_decompressed(file) if desc.digest in self._docker.members else file,
+                desc=desc,
+                name=name,
+                file=file,
+            ),
         )
 
     def has(self, desc: Descriptor) -> bool:
@@ -213,7 +218,10 @@ class ArchiveSource:
             return ArchivedImage(desc, tuple(names))
         subject = str(manifest.subject.digest) if manifest.subject is not None else ""
         return ArchivedImage(
-            desc, tuple(names), str(manifest.config.digest) if isinstance(manifest, Manifest) else "", subject
+            desc=desc,
+            names=tuple(names),
+            config=str(manifest.config.digest) if isinstance(manifest, Manifest) else "",
+            subject=subject,
         )
 
     def _named_by_docker(self, images: list[ArchivedImage]) -> list[ArchivedImage]:
@@ -221,7 +229,10 @@ class ArchiveSource:
         for entry in self._entries():
             hexed = str(entry.get("Config") or "").rpartition("/")[2].removesuffix(".json")
             tags[f"sha256:{hexed}"] = _tags(entry)
-        return [ArchivedImage(i.desc, tags.get(i.config, i.names), i.config, i.subject) for i in images]
+        return [
+            ArchivedImage(desc=i.desc, names=tags.get(i.config, i.names), config=i.config, subject=i.subject)
+            for i in images
+        ]
 
     def _entries(self) -> Sequence[Mapping[str, Any]]:
         entries = self._json("manifest.json")

@@ -60,7 +60,18 @@ class BuildCache:
                 stack = tuple(layers.split())
                 in_use = bool(stack) and kept.issuperset(stack)
                 found.append(
-                    CacheEntry(key, kind, name, stack, None, size, created, used[name, layers], uses, in_use)
+                    CacheEntry(
+                        key=key,
+                        kind=kind,
+                        name=name,
+                        layers=stack,
+                        path=None,
+                        bytes=size,
+                        created=created,
+                        last_used=used[name, layers],
+                        uses=uses,
+                        in_use=in_use,
+                    )
                 )
         return sorted([*found, *self._mounts()], key=lambda entry: entry.created)
 
@@ -82,15 +93,15 @@ class BuildCache:
             # Each use adds a byte to the lock, see build.ops.stepmounts.
             found.append(
                 CacheEntry(
-                    name,
-                    MOUNT,
-                    f"cached mount {text}".strip(),
-                    (),
-                    folder / name,
-                    0,
-                    created,
-                    lock.st_mtime,
-                    lock.st_size,
+                    key=name,
+                    kind=MOUNT,
+                    name=f"cached mount {text}".strip(),
+                    layers=(),
+                    path=folder / name,
+                    bytes=0,
+                    created=created,
+                    last_used=lock.st_mtime,
+                    uses=lock.st_size,
                 )
             )
         return found

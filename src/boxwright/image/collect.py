@@ -185,7 +185,9 @@ class Collector:
             for path in dead_blobs:
                 set_aside(path, self._store.places.trash)
         freed = self.empty_trash() + self._partials(0 if copies else _PARTIAL_AGE)
-        return Swept(freed, len(dead_blobs), tuple(sorted(dead)), tuple(workspaces))
+        return Swept(
+            bytes=freed, blobs=len(dead_blobs), layers=tuple(sorted(dead)), workspaces=tuple(workspaces)
+        )
 
     # --- parts ---------------------------------------------------------------------------------
 

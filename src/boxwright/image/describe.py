@@ -91,7 +91,15 @@ def summaries(
         other = found.get(image_id)
         if other is None:
             found[image_id] = ImageSummary(
-                image_id, parent, tags, digests, created, size, labels, (target,), platform
+                id=image_id,
+                parent=parent,
+                tags=tags,
+                digests=digests,
+                created=created,
+                size=size,
+                labels_json=labels,
+                targets=(target,),
+                platform=platform,
             )
         else:  # one image under two manifests: as it was built, and as it was pulled
             found[image_id] = other._replace(
@@ -193,7 +201,13 @@ def _line(entry: Mapping[str, Any], layer: str, sizes: Mapping[str, int]) -> His
         return str(entry.get(key) or "")
 
     return HistoryLine(
-        "", said("created"), said("created_by"), sizes.get(layer, 0), said("comment"), (), layer
+        id="",
+        created=said("created"),
+        created_by=said("created_by"),
+        size=sizes.get(layer, 0),
+        comment=said("comment"),
+        tags=(),
+        layer=layer,
     )
 
 

@@ -56,7 +56,12 @@ def load(
         members = open_members(source, images, lease)
         try:
             return _load(
-                images, ArchiveSource(members, _known_layers(images, lease)), lease, platform, progress, done
+                images=images,
+                source=ArchiveSource(members, _known_layers(images, lease)),
+                lease=lease,
+                platform=platform,
+                progress=progress,
+                done=done,
             )
         finally:
             members.close()
@@ -105,7 +110,9 @@ def _load(
     skipped: NotAnImage | None = None
     for image in source.images:
         try:
-            row = _known(images, image) or _bring(images, source, image, lease, platform, progress)
+            row = _known(images, image) or _bring(
+                images=images, source=source, image=image, lease=lease, platform=platform, progress=progress
+            )
         except NotAnImage as error:  # a signature beside the images it signs
             skipped = error
             continue
@@ -142,7 +149,7 @@ def _bring(
     target = LocalTarget(images, lease, platform=platform)
     choose = copy.for_platform(platform, source) if platform else lambda index: _present(source, index)
     tree = copy.load(source, image.desc, choose)
-    copy.copy_tree(source, tree, target, "", jobs=2, progress=progress)
+    copy.copy_tree(source=source, tree=tree, sink=target, sink_name="", jobs=2, progress=progress)
     for name in image.names or ("",):
         target.tag(name, image.desc)
     return target.added[-1]

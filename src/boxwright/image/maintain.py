@@ -74,7 +74,9 @@ class Maintenance:
         """See usage.Surveyor."""
         from boxwright.image.usage import Surveyor
 
-        return Surveyor(self._images.store, self._db, self._uses(), self._volumes()).survey()
+        return Surveyor(
+            store=self._images.store, db=self._db, uses=self._uses(), volumes=self._volumes()
+        ).survey()
 
     def fsck(self, *, repair: bool = False) -> list[Problem]:
         """See validate.Checker."""

@@ -60,7 +60,7 @@ class Remover:
                 )
             lines: list[Removed] = []
             if name:
-                if self._untag_one(name, row, lines, text, force):
+                if self._untag_one(name=name, row=row, lines=lines, text=text, force=force):
                     return lines
             else:
                 names = self._names(row.image_id)
@@ -89,7 +89,9 @@ class Remover:
         with self._db.write():
             used = {use.target for use in self._uses}
             for image in summaries(self._catalog, show_all=True):
-                if not _prunable(image, filters, ends, everything) or not used.isdisjoint(image.targets):
+                if not _prunable(
+                    image=image, filters=filters, ends=ends, everything=everything
+                ) or not used.isdisjoint(image.targets):
                     continue
                 self._untag(self._names(image.id), lines)
                 self._drop_rows(image.id, lines)

@@ -259,10 +259,12 @@ def save(
     with Lease(images.db, "save") as lease:
         chosen = select(images, texts)
         source = LocalTarget(images, lease)
-        trees = [(entry, _tree(images, source, entry.row, platform)) for entry in chosen]
+        trees = [
+            (entry, _tree(images=images, source=source, row=entry.row, platform=platform)) for entry in chosen
+        ]
         sink = ArchiveSink(out, platform=platform or images.default_platform)
         for entry, tree in trees:
-            copy.copy_tree(source, tree, sink, "", jobs=1, progress=progress)
+            copy.copy_tree(source=source, tree=tree, sink=sink, sink_name="", jobs=1, progress=progress)
             for name in entry.names or [""]:
                 sink.tag(name, tree.desc)
         sink.close()

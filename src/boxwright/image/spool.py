@@ -78,7 +78,9 @@ class Spool:
         if (_BLOB.match(name) or _LAYER.match(name)) and (plain or kind != "none"):
             try:
                 self._layers[name] = (
-                    self._plain(name, whole) if plain else self._compressed(name, size, kind, whole)
+                    self._plain(name, whole)
+                    if plain
+                    else self._compressed(name=name, size=size, kind=kind, body=whole)
                 )
             except (Invalid, Corrupt) as error:  # only matters when an image needs it
                 self._broken[name] = error

@@ -179,7 +179,12 @@ class ImageStore(Catalog):
             tagged = {target for name, _, target, _ in found if "@" not in name}
             for name, media_type, target, size in found:
                 if "@" not in name or target not in tagged:
-                    yield Descriptor(media_type, Digest.parse(target), size, {REF_NAME: familiar(name)})
+                    yield Descriptor(
+                        media_type=media_type,
+                        digest=Digest.parse(target),
+                        size=size,
+                        annotations={REF_NAME: familiar(name)},
+                    )
 
         try:
             self.store.export_index(named)
@@ -251,7 +256,11 @@ class ImageStore(Catalog):
                 hint=f"boxwright pull --platform {wanted} {text}".rstrip(),
             )
         return ResolvedImage(
-            text or (row.tags or [row.image_id])[0], target, manifest, config, config.diff_ids
+            name=text or (row.tags or [row.image_id])[0],
+            target=target,
+            manifest=manifest,
+            config=config,
+            layers=config.diff_ids,
         )
 
     def row_for(self, row: ImageRow, platform: str) -> ImageRow:

@@ -169,34 +169,54 @@ class Surveyor:
         image_size = disk(of_images)
         container_size = sum(own.values()) + disk(of_containers - of_images)
         parts = [
-            Part("Images", len(images), len(active), image_size, image_size - disk(of_active)),
             Part(
-                "Containers",
-                len(own),
-                len(self._running & own.keys()),
-                container_size,
-                sum(s for c, s in own.items() if c not in self._running),
+                type="Images",
+                total=len(images),
+                active=len(active),
+                size=image_size,
+                reclaimable=image_size - disk(of_active),
             ),
             Part(
-                "Local Volumes",
-                len(volumes),
-                len(used_volumes),
-                sum(v.size for v in volumes),
-                sum(v.size for v in volumes if not v.links),
+                type="Containers",
+                total=len(own),
+                active=len(self._running & own.keys()),
+                size=container_size,
+                reclaimable=sum(s for c, s in own.items() if c not in self._running),
             ),
             Part(
-                "Build Cache",
-                len(cache_rows),
-                sum(row.entry.in_use for row in cache_rows),
-                cache_size,
-                cache_size,
+                type="Local Volumes",
+                total=len(volumes),
+                active=len(used_volumes),
+                size=sum(v.size for v in volumes),
+                reclaimable=sum(v.size for v in volumes if not v.links),
+            ),
+            Part(
+                type="Build Cache",
+                total=len(cache_rows),
+                active=sum(row.entry.in_use for row in cache_rows),
+                size=cache_size,
+                reclaimable=cache_size,
             ),
         ]
         other = self._rest()
         trash = other.pop("trash", 0) + other.pop("ingest", 0)
-        parts.append(Part("Other", len(other), len(other), sum(other.values()) + trash, trash))
-        shares = self._shares(images, reached, layers, blobs)
-        return Usage(tuple(parts), tuple(shares), tuple(volumes), tuple(cache_rows), own)
+        parts.append(
+            Part(
+                type="Other",
+                total=len(other),
+                active=len(other),
+                size=sum(other.values()) + trash,
+                reclaimable=trash,
+            )
+        )
+        shares = self._shares(images=images, reached=reached, layers=layers, blobs=blobs)
+        return Usage(
+            parts=tuple(parts),
+            images=tuple(shares),
+            volumes=tuple(volumes),
+            cache=tuple(cache_rows),
+            containers=own,
+        )
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -281,4 +301,9 @@ class Surveyor:
             for node in reached[image.id]:
                 size = (layers if node[0] == "layer" else blobs).get(node[1], 0)
                 shared, unique = (shared + size, unique) if times[node] > 1 else (shared, unique + size)
-            yield ImageUsage(image, shared, unique, sum(use.target in image.targets for use in self._uses))
+            yield ImageUsage(
+                image=image,
+                shared=shared,
+                unique=unique,
+                containers=sum(use.target in image.targets for use in self._uses),
+            )

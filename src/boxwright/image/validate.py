@@ -250,7 +250,12 @@ class Checker:
                 if repair:
                     with self._db.write() as sql:
                         sql.execute("DELETE FROM steps WHERE key = ?", (key,))
-                yield Problem("step", key, "its result is not in the store", "dropped" if repair else "")
+                yield Problem(
+                    kind="step",
+                    what=key,
+                    detail="its result is not in the store",
+                    state="dropped" if repair else "",
+                )
 
     def _row(self, target: str, media_type: str, size: int) -> Problem | None:
         """The claims of an image that do not need its layers' bytes, which were read already."""

@@ -41,7 +41,12 @@ def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
         try:
             tree.rename(directory / "tree")
             return layers.publish(
-                directory, diff_id, "tree", builder.offset, builder.content, builder.entries
+                directory=directory,
+                diff_id=diff_id,
+                kind="tree",
+                tar_size=builder.offset,
+                content=builder.content,
+                entries=builder.entries,
             )
         finally:
             discard(directory)  # when an equal layer made it superfluous

@@ -185,7 +185,9 @@ class _Unpacker:
                 if left <= CHUNK:
                     count = os.write(fd, os.pread(source, left, offset))
                 else:
-                    count = os.copy_file_range(source, fd, min(left, 1 << 30), offset)
+                    count = os.copy_file_range(
+                        src=source, dst=fd, count=min(left, 1 << 30), offset_src=offset
+                    )
                 if not count:
                     raise Corrupt(f"a file in the layer ends {left} bytes before its size of {size}")
                 offset += count

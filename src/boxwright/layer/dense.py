@@ -56,11 +56,11 @@ class _Rewriting:
         builder.put(
             header.name,
             header.type,
-            header.mode,
-            header.uid,
-            header.gid,
-            mtime,
-            header.size,
+            mode=header.mode,
+            uid=header.uid,
+            gid=header.gid,
+            mtime=mtime,
+            size=header.size,
             xattrs=header.xattrs,
         )
         segments = header.segments or ()

@@ -320,7 +320,7 @@ class Scanner:
                 )
             return
         segments: array[int] = array("q")
-        pax.sparse_block(block, 386, 4, segments)
+        pax.sparse_block(block=block, start=386, count=4, into=segments)
         header = header._replace(size=pax.octal(block[483:495]))
         if block[482]:
             self._want(
@@ -333,7 +333,7 @@ class Scanner:
             self._emit_sparse(header=header, stored=stored, offset=header.offset, segments=segments)
 
     def _on_sparse_block(self, header: Header, stored: int, segments: array[int], block: bytes) -> None:
-        pax.sparse_block(block, 0, 21, segments)
+        pax.sparse_block(block=block, start=0, count=21, into=segments)
         if block[504]:
             self._want(
                 BLOCK,

@@ -57,13 +57,15 @@ class _Walker:
         xattrs, opaque = _xattrs(fd, b"")
         if st.st_mode & 0o7777 != 0o755 or st.st_uid or st.st_gid or xattrs:
             # Its time is that of the last name written into it: no program set it, and it would differ each time.
-            self._builder.put(b"", DIR, st.st_mode, st.st_uid, st.st_gid, 0, 0, xattrs=xattrs)
+            self._builder.put(
+                b"", DIR, mode=st.st_mode, uid=st.st_uid, gid=st.st_gid, mtime=0, size=0, xattrs=xattrs
+            )
         self._stack[-1] = (fd, b"", iter(_listing(fd, opaque)))
         while self._stack:
             fd, prefix, names = self._stack[-1]
             for shown, name, entry in names:
                 if entry is None:
-                    self._builder.put(prefix + shown, FILE, 0, 0, 0, 0, 0)
+                    self._builder.put(prefix + shown, FILE, mode=0, uid=0, gid=0, mtime=0, size=0)
                 elif self._entry(fd=fd, prefix=prefix, shown=shown, name=name, entry=entry):
                     break
             else:
@@ -93,7 +95,16 @@ class _Walker:
             xattrs, _ = _xattrs(fd, path)
             builder = self._builder
             builder.put(
-                path, FILE, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, size, b"", (0, 0), xattrs
+                path,
+                FILE,
+                mode=st.st_mode,
+                uid=st.st_uid,
+                gid=st.st_gid,
+                mtime=st.st_mtime_ns,
+                size=size,
+                link=b"",
+                device=(0, 0),
+                xattrs=xattrs,
             )
             if size:
                 builder.content_fd(fd, size, path)
@@ -105,7 +116,16 @@ class _Walker:
         first = self._links.setdefault(key, path)
         if first is path:
             return False
-        self._builder.put(path, HARDLINK, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, 0, first)
+        self._builder.put(
+            path,
+            HARDLINK,
+            mode=st.st_mode,
+            uid=st.st_uid,
+            gid=st.st_gid,
+            mtime=st.st_mtime_ns,
+            size=0,
+            link=first,
+        )
         return True
 
     def _dir(self, parent: int, path: bytes, name: bytes) -> None:
@@ -119,7 +139,16 @@ class _Walker:
         self._stack.append((fd, path + b"/", iter(())))
         st = os.fstat(fd)
         xattrs, opaque = _xattrs(fd, path)
-        self._builder.put(path, DIR, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, 0, xattrs=xattrs)
+        self._builder.put(
+            path,
+            DIR,
+            mode=st.st_mode,
+            uid=st.st_uid,
+            gid=st.st_gid,
+            mtime=st.st_mtime_ns,
+            size=0,
+            xattrs=xattrs,
+        )
         self._stack[-1] = (fd, path + b"/", iter(_listing(fd, opaque)))
 
     def _other(self, parent: int, prefix: bytes, path: bytes, name: bytes) -> None:
@@ -139,7 +168,16 @@ class _Walker:
         xattrs, _ = _xattrs(b"/proc/self/fd/%d/%b" % (parent, name), path)
         # Links are kept 0777 by Linux.
         self._builder.put(
-            path, kind, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, 0, link, device, xattrs
+            path,
+            kind,
+            mode=st.st_mode,
+            uid=st.st_uid,
+            gid=st.st_gid,
+            mtime=st.st_mtime_ns,
+            size=0,
+            link=link,
+            device=device,
+            xattrs=xattrs,
         )
 
 

@@ -88,14 +88,14 @@ class TarBuilder:
         self.put(
             os.fsencode(entry.path),
             kind,
-            entry.mode,
-            entry.uid,
-            entry.gid,
-            entry.mtime_ns,
-            entry.size if kind == FILE else 0,
-            os.fsencode(entry.link),
-            entry.device,
-            {os.fsencode(name): value for name, value in entry.xattrs.items()},
+            mode=entry.mode,
+            uid=entry.uid,
+            gid=entry.gid,
+            mtime=entry.mtime_ns,
+            size=entry.size if kind == FILE else 0,
+            link=os.fsencode(entry.link),
+            device=entry.device,
+            xattrs={os.fsencode(name): value for name, value in entry.xattrs.items()},
         )
         if kind == FILE and entry.size:
             if isinstance(data, bytes):
@@ -114,12 +114,12 @@ class TarBuilder:
     def whiteout(self, path: str) -> None:
         """Say that what lower layers have at this path is gone."""
         directory, slash, base = os.fsencode(path).rpartition(b"/")
-        self.put(directory + slash + WHITEOUT + base, FILE, 0, 0, 0, 0, 0)
+        self.put(directory + slash + WHITEOUT + base, FILE, mode=0, uid=0, gid=0, mtime=0, size=0)
 
     def opaque(self, path: str) -> None:
         """Say that nothing below this directory comes from lower layers."""
         raw = os.fsencode(path)
-        self.put((raw + b"/" if raw else b"") + OPAQUE_MARK, FILE, 0, 0, 0, 0, 0)
+        self.put((raw + b"/" if raw else b"") + OPAQUE_MARK, FILE, mode=0, uid=0, gid=0, mtime=0, size=0)
 
     def finish(self) -> None:
         """Write the end of the archive; the sink stays open."""
@@ -170,20 +170,33 @@ class TarBuilder:
             records.update({b"SCHILY.xattr." + key: value for key, value in xattrs.items()})
         if records:
             payload = b"".join(_record(key, records[key]) for key in sorted(records))
-            self._emit(_header(b"././@PaxHeader", b"", 0o644, 0, 0, len(payload), 0, "pax", b"", (0, 0)))
+            self._emit(
+                _header(
+                    name=b"././@PaxHeader",
+                    prefix=b"",
+                    mode=0o644,
+                    uid=0,
+                    gid=0,
+                    size=len(payload),
+                    mtime=0,
+                    kind="pax",
+                    link=b"",
+                    device=(0, 0),
+                )
+            )
             self._emit(payload + bytes(-len(payload) % BLOCK))
         self._emit(
             _header(
-                short,
-                prefix,
-                mode & 0o7777,
-                uid if uid <= _MOST_8 else 0,
-                gid if gid <= _MOST_8 else 0,
-                size if size <= _MOST_12 else 0,
-                seconds if 0 <= seconds <= _MOST_12 else 0,
-                kind,
-                link[:100],
-                device,
+                name=short,
+                prefix=prefix,
+                mode=mode & 0o7777,
+                uid=uid if uid <= _MOST_8 else 0,
+                gid=gid if gid <= _MOST_8 else 0,
+                size=size if size <= _MOST_12 else 0,
+                mtime=seconds if 0 <= seconds <= _MOST_12 else 0,
+                kind=kind,
+                link=link[:100],
+                device=device,
             )
         )
         self.entries += 1 if name else 0

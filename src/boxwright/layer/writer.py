@@ -200,7 +200,13 @@ class LayerWriter:
             if self.size >= _DROP_FROM:
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return self._layers.publish(
-            self.directory, diff_id, "tar", self.size, summary.bytes, summary.entries, anew=anew
+            directory=self.directory,
+            diff_id=diff_id,
+            kind="tar",
+            tar_size=self.size,
+            content=summary.bytes,
+            entries=summary.entries,
+            anew=anew,
         )
 
     def close(self) -> None:

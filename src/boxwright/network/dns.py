@@ -47,7 +47,7 @@ def register(server: NameServer, container: str, endpoints: Iterable[Endpoint]) 
         with Lock.at(locks.NAMES, f"{directory}.lock") as lock:
             for endpoint in chosen:
                 name = identity(endpoint.id) + (_INTERNAL if internal else "")
-                _add(directory, name, container, endpoint)
+                _add(directory=directory, name=name, container=container, endpoint=endpoint)
             running = _server(directory)
             if running:
                 os.kill(running, _SIGHUP)

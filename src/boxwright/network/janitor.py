@@ -42,7 +42,7 @@ def leave(network: Plumbing, lock: str) -> None:
 
 def main(lock: str, identity: str, bridge: str, subnet: str, gateway: str) -> None:
     """The janitor's own lock is held through descriptor 9."""
-    network = Plumbing(identity, bridge, subnet, gateway)
+    network = Plumbing(network=identity, bridge=bridge, block=subnet, gateway=gateway)
     os.set_inheritable(_LOCK_FD, False)
     for _ in range(_ROUNDS):
         time.sleep(_SECONDS)

@@ -66,12 +66,24 @@ class NetworkNamespace:
     def _plug(self, outside: Netlink, inside: Netlink, endpoint: Endpoint) -> None:
         network, lock = endpoint.plumbing(), self._plan.lock
         try:
-            connect(outside, inside, self._number, endpoint, bridge.ensure(outside, network, lock))
+            connect(
+                outside=outside,
+                inside=inside,
+                namespace=self._number,
+                endpoint=endpoint,
+                master=bridge.ensure(outside, network, lock),
+            )
         except OSError as error:
             if error.errno not in _GONE:
                 raise
             # The bridge was idle, and was taken down between our two looks.
-            connect(outside, inside, self._number, endpoint, bridge.ensure(outside, network, lock))
+            connect(
+                outside=outside,
+                inside=inside,
+                namespace=self._number,
+                endpoint=endpoint,
+                master=bridge.ensure(outside, network, lock),
+            )
 
     def _namespace(self, endpoints: Sequence[Endpoint]) -> Netlink:
         """Make it, keep it open under our number, and return a socket in it."""

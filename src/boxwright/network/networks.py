@@ -96,10 +96,10 @@ class Network:
         from boxwright.network.values import Plumbing
 
         return Plumbing(
-            self.id,
-            self.bridge,
-            self.subnet,
-            self.gateway,
+            network=self.id,
+            bridge=self.bridge,
+            block=self.subnet,
+            gateway=self.gateway,
             mtu=self.mtu or default_mtu(),
             internal=self.internal,
             masquerade=driver_options.masquerade(self.options),
@@ -198,11 +198,11 @@ class Networks:
         driver_options.check(options or {})
         with self._db.write() as sql:
             return self._insert(
-                sql,
-                name,
-                os.urandom(32).hex(),
-                subnet,
-                gateway,
+                sql=sql,
+                name=name,
+                identity=os.urandom(32).hex(),
+                subnet=subnet,
+                gateway=gateway,
                 ip_range=ip_range,
                 internal=internal,
                 attachable=attachable,
@@ -266,7 +266,15 @@ class Networks:
             return (
                 _network(*row)
                 if row
-                else self._insert(sql, "bridge", network.id, "", "", options=options, created=stamp())
+                else self._insert(
+                    sql=sql,
+                    name="bridge",
+                    identity=network.id,
+                    subnet="",
+                    gateway="",
+                    options=options,
+                    created=stamp(),
+                )
             )
 
     def _free(self, taken: Iterable[str]) -> ipaddress.IPv4Network:

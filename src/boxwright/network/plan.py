@@ -62,7 +62,13 @@ class Port:
 
     def forward(self) -> Forward:
         """What a rule may be made of. Raises Unfit."""
-        return Forward(self.protocol, self.host_ip, self.host_port, self.address, self.port)
+        return Forward(
+            kind=self.protocol,
+            host_ip=self.host_ip,
+            host_port=self.host_port,
+            inside=self.address,
+            inside_port=self.port,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +102,10 @@ class Endpoint:
     def plumbing(self) -> Plumbing:
         """The host's side of its network. Raises Unfit."""
         return Plumbing(
-            self.id,
-            self.bridge,
-            self.subnet,
-            self.gateway,
+            network=self.id,
+            bridge=self.bridge,
+            block=self.subnet,
+            gateway=self.gateway,
             mtu=self.mtu,
             internal=self.internal,
             masquerade=self.masquerade,

@@ -101,7 +101,10 @@ def confine(
     options: Sequence[str], identity: str, *, privileged: bool = False, top: str = "/"
 ) -> Confinement:
     """What the container `identity` is confined by. Raises ProfileMissing."""
-    return Confinement(_apparmor(options, privileged, top), *_labels(options, identity, privileged, top))
+    return Confinement(
+        _apparmor(options, privileged, top),
+        *_labels(options=options, identity=identity, privileged=privileged, top=top),
+    )
 
 
 def _apparmor(options: Sequence[str], privileged: bool, top: str) -> str:

@@ -58,7 +58,11 @@ def host() -> Host:
                 mask = int(line.split()[1], 16)
     name = os.uname()
     return Host(
-        bounding_set(mask), dict(_hard_limits()), _cgroup_v2(), kernel_version(name.release), name.machine
+        bounding=bounding_set(mask),
+        hard_limits=dict(_hard_limits()),
+        cgroup_v2=_cgroup_v2(),
+        kernel=kernel_version(name.release),
+        machine=name.machine,
     )
 
 
@@ -105,10 +109,10 @@ def devices(directory: str = "/dev") -> list[dict[str, Any]]:
             if kind:
                 found.append(
                     device(
-                        path,
-                        kind,
-                        os.major(info.st_rdev),
-                        os.minor(info.st_rdev),
+                        path=path,
+                        kind=kind,
+                        major=os.major(info.st_rdev),
+                        minor=os.minor(info.st_rdev),
                         mode=stat.S_IMODE(info.st_mode),
                         uid=info.st_uid,
                         gid=info.st_gid,

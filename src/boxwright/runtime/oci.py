@@ -248,7 +248,10 @@ class Runtime:
             argv = self.command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
             passed = {number: log, **(extra or {}), **{3 + n: fd for n, fd in enumerate(fds)}}
             return Running(
-                spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed), log, self.name, program
+                process=spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed),
+                log=log,
+                name=self.name,
+                program=program,
             )
         except BaseException:
             os.close(log)
@@ -353,7 +356,10 @@ def _options(console_socket: Path | None, pid_file: Path | None, preserve: int) 
 
 def _state(value: Mapping[str, Any]) -> State:
     return State(
-        str(value["id"]), str(value["status"]), int(value.get("pid") or 0), str(value.get("bundle") or "")
+        id=str(value["id"]),
+        status=str(value["status"]),
+        pid=int(value.get("pid") or 0),
+        bundle=str(value.get("bundle") or ""),
     )
 
 

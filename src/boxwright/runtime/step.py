@@ -78,14 +78,14 @@ def run_step(
         config, keep = adapt(runtime, spec)
         (bundle / "config.json").write_bytes(json.dumps(config).encode())
         return _run(
-            runtime,
-            bundle,
-            identity,
-            str(spec["process"]["args"][0]),
-            output,
-            DEVNULL if stdin is None else stdin,
-            cancel,
-            keep,
+            runtime=runtime,
+            bundle=bundle,
+            identity=identity,
+            program=str(spec["process"]["args"][0]),
+            output=output,
+            stdin=DEVNULL if stdin is None else stdin,
+            cancel=cancel,
+            keep=keep,
         )
     finally:
         (bundle / "config.json").unlink(missing_ok=True)
@@ -115,12 +115,12 @@ def _run(
     ended = False
     try:
         _relay(
-            running,
-            out_read,
-            err_read,
-            output,
-            cancel,
-            (str(runtime.root / identity), keep) if keep else None,
+            running=running,
+            stdout=out_read,
+            stderr=err_read,
+            output=output,
+            cancel=cancel,
+            keep=(str(runtime.root / identity), keep) if keep else None,
         )
         code = running.wait()
         ended = True

@@ -74,7 +74,12 @@ def copy_between(
     if tags:
         for tag, node in _attached_by_tag(cast(_AttachingSource, source), tree[0], *tags[0], jobs):
             copy_tree(
-                source, node, sink, cast("AttachedByTag", sink).beside(tag), jobs=jobs, progress=progress
+                source=source,
+                tree=node,
+                sink=sink,
+                sink_name=cast("AttachedByTag", sink).beside(tag),
+                jobs=jobs,
+                progress=progress,
             )
     if isinstance(sink, Remote) and getattr(source, "composed", False):
         from boxwright.transfer.compress import CompressingSource
@@ -82,7 +87,15 @@ def copy_between(
         source = CompressingSource(source)
         tree = [source.compressed(tree[0], jobs=jobs)]
         root, referrers = tree[0].desc, False
-    copy_tree(source, tree[0], sink, sink_name, jobs=jobs, progress=progress, referrers=referrers)
+    copy_tree(
+        source=source,
+        tree=tree[0],
+        sink=sink,
+        sink_name=sink_name,
+        jobs=jobs,
+        progress=progress,
+        referrers=referrers,
+    )
     if not sink_name:
         sink.tag("", root)  # without a name, but to be found
     return root
@@ -103,9 +116,18 @@ def bring_attached(
     tree = load(source, target, lambda index: _held(source, index), jobs=jobs)
     by_tag = _attached_by_tag(source, tree, *source.first_tags(), jobs)
     for tag, node in by_tag:
-        copy_tree(source, node, sink, cast("AttachedByTag", sink).beside(tag), jobs=jobs, progress=progress)
+        copy_tree(
+            source=source,
+            tree=node,
+            sink=sink,
+            sink_name=cast("AttachedByTag", sink).beside(tag),
+            jobs=jobs,
+            progress=progress,
+        )
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
-        copy_tree(source, tree, sink, "", jobs=jobs, progress=progress, referrers=True)
+        copy_tree(
+            source=source, tree=tree, sink=sink, sink_name="", jobs=jobs, progress=progress, referrers=True
+        )
 
 
 def _held(source: Source, index: Index) -> list[Descriptor]:

@@ -116,7 +116,7 @@ class ManifestLists:
         if not entries:
             raise Invalid(f"the manifest list {reference.familiar} is empty")
         index = composed([e.desc for e in entries])
-        publish(self._client, reference, index, entries, progress=progress)
+        publish(client=self._client, reference=reference, index=index, entries=entries, progress=progress)
         if purge:
             self.remove(name)
         return index.descriptor
@@ -215,7 +215,13 @@ def publish(
         if sink.exists(entry.desc) and entry.reference.name == reference.name:
             continue
         source = client.remote(entry.reference)
-        copy_tree(source, load(source, entry.desc, everything), sink, "", progress=progress)
+        copy_tree(
+            source=source,
+            tree=load(source, entry.desc, everything),
+            sink=sink,
+            sink_name="",
+            progress=progress,
+        )
     sink.push_named(str(reference), index.descriptor, index.raw)
 
 
@@ -255,7 +261,7 @@ def create(
     if not dry_run:
         for target in targets:
             assert isinstance(content, Index)
-            publish(client, target, content, entries, progress=progress)
+            publish(client=client, reference=target, index=content, entries=entries, progress=progress)
     return content
 
 

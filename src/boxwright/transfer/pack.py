@@ -55,7 +55,7 @@ class Packer:
         Raises LayerMissing, DiskFull, Cancelled; what the registry raises is left to the ordinary push.
         """
         found = self._layers.get(DiffID(layer.digest.algorithm, layer.digest.hex))
-        for desc in known_blobs(self._layers, found, self._kind, self._level):
+        for desc in known_blobs(layers=self._layers, layer=found, kind=self._kind, level=self._level):
             self._lease.hold("blob", desc.digest)
             with self._store.committing():
                 here = self._store.size(desc.digest) == desc.size
@@ -64,10 +64,12 @@ class Packer:
             if remote.exists(desc):  # its blob was dropped here, but it is there
                 return desc, True
         if found.tar_size < _WORTH:
-            desc = compress_layer(self._layers, found, self._store, self._kind, self._level)
+            desc = compress_layer(
+                layers=self._layers, layer=found, store=self._store, kind=self._kind, level=self._level
+            )
             self._lease.hold("blob", desc.digest)
             return desc, False
-        return self._stream(found, layer, remote, progress, stop)
+        return self._stream(found=found, shown=layer, remote=remote, progress=progress, stop=stop)
 
     def _stream(
         self,
@@ -77,7 +79,9 @@ class Packer:
         progress: Progress | None,
         stop: threading.Event | None,
     ) -> tuple[Descriptor, bool]:
-        with Compressing(self._layers, found, self._store, self._kind, self._level) as body:
+        with Compressing(
+            layers=self._layers, layer=found, store=self._store, kind=self._kind, level=self._level
+        ) as body:
             if progress:
                 progress.started(shown)
             sent = None

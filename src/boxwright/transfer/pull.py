@@ -130,7 +130,7 @@ def pull(
     except (AccessNeeded, AccessDenied, UnknownToRegistry, Unauthorized) as error:
         raise _refused(reference, error) from error
     warning = _check_platform(source, tree, wanted)
-    copy_tree(source, tree, sink, str(reference), jobs=_JOBS, progress=watcher)
+    copy_tree(source=source, tree=tree, sink=sink, sink_name=str(reference), jobs=_JOBS, progress=watcher)
     return Pulled(reference, target, fresh=watcher.changed or known != target.digest, warning=warning)
 
 

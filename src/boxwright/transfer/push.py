@@ -122,7 +122,7 @@ def push(
             _label(source, node.content, shown)
             for desc in (*reversed(node.content.layers), node.content.config):
                 work.setdefault(desc.digest, desc)
-    blobs = _send_blobs(source, remote, list(work.values()), packer, shown)
+    blobs = _send_blobs(source=source, remote=remote, blobs=list(work.values()), packer=packer, shown=shown)
     restating = Restating(source)
     final = rewritten(tree, blobs, restating)
     _send_statements(restating, remote, final, progress)

@@ -65,4 +65,6 @@ def _changed(node: Node, children: Sequence[Node]) -> dict[Digest, Descriptor]:
 def _as_entry(old: Descriptor, new: Descriptor) -> Descriptor:
     if old.digest == new.digest:
         return old
-    return Descriptor(new.media_type, new.digest, new.size, old.annotations)
+    return Descriptor(
+        media_type=new.media_type, digest=new.digest, size=new.size, annotations=old.annotations
+    )

@@ -83,10 +83,10 @@ class Transfers:
             if known is not None:
                 lease.hold("blob", known)
             return pull(
-                self.client.remote(reference),
-                wanted,
-                LocalTarget(images, lease, platform=wanted.platforms[0], origin=reference.name),
-                images.store,
+                remote=self.client.remote(reference),
+                wanted=wanted,
+                sink=LocalTarget(images, lease, platform=wanted.platforms[0], origin=reference.name),
+                store=images.store,
                 known=known,
                 progress=progress,
                 resolved=(lambda desc: resolved(reference, desc, known == desc.digest)) if resolved else None,
@@ -119,7 +119,13 @@ class Transfers:
             references = [asked.with_default_tag()]
         packing, platforms = _Packing(kind=compression, level=level), _platforms(platform)
         return [
-            self._push(name if to else str(reference), reference, platforms, packing, progress)
+            self._push(
+                image=name if to else str(reference),
+                reference=reference,
+                platforms=platforms,
+                packing=packing,
+                progress=progress,
+            )
             for reference in references
         ]
 
@@ -167,10 +173,10 @@ class Transfers:
                     level=packing.level,
                 )
             done = push(
-                source,
-                target,
-                self.client.remote(reference, push=True),
-                reference,
+                source=source,
+                target=target,
+                remote=self.client.remote(reference, push=True),
+                reference=reference,
                 packer=packer,
                 platforms=platforms,
                 progress=progress,

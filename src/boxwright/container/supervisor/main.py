@@ -70,7 +70,13 @@ class Supervisor:
     # --- connections ---------------------------------------------------------------------------
 
     def _add(self, connection: socket) -> Client:
-        client = Client(self.loop, connection, self._frame, self._closed, self._drained)
+        client = Client(
+            loop=self.loop,
+            connection=connection,
+            on_frame=self._frame,
+            on_close=self._closed,
+            on_drain=self._drained,
+        )
         self.clients.add(client)
         return client
 

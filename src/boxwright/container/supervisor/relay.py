@@ -104,7 +104,15 @@ class _Streams:
         except OSError:
             outside.close()
             return
-        self._links.add(_Link(self._loop, outside, inside, self._target, self._links.discard))
+        self._links.add(
+            _Link(
+                loop=self._loop,
+                outside=outside,
+                inside=inside,
+                target=self._target,
+                closed=self._links.discard,
+            )
+        )
 
     def close(self) -> None:
         self._loop.cancel(self._timer)

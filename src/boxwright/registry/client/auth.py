@@ -178,10 +178,10 @@ def token_flow(
     service = challenge.parameters.get("service", "")
     if credential is not None and credential.identity_token:
         answer = yield _post(
-            realm,
-            service,
-            scopes,
-            {"grant_type": "refresh_token", "refresh_token": credential.identity_token},
+            realm=realm,
+            service=service,
+            scopes=scopes,
+            form={"grant_type": "refresh_token", "refresh_token": credential.identity_token},
         )
         return _token(answer, realm, now)
     query = [("service", service)] if service else []
@@ -203,7 +203,7 @@ def token_flow(
             "password": credential.password,
             "access_type": "offline",
         }
-        answer = yield _post(realm, service, scopes, form)
+        answer = yield _post(realm=realm, service=service, scopes=scopes, form=form)
     return _token(answer, realm, now)
 
 

@@ -109,11 +109,11 @@ class RegistryClient:
         session, scopes = self.session(self.hosts.origin(domain)), ("registry:catalog:*",)
         session.introduce(scopes)
         yield from paged(
-            session,
-            session.url("/_catalog", [("n", "1000")]),
-            "repositories",
-            scopes,
-            f"the catalog of {domain}",
+            session=session,
+            url=session.url("/_catalog", [("n", "1000")]),
+            key="repositories",
+            scopes=scopes,
+            what=f"the catalog of {domain}",
         )
 
     def close(self) -> None:

@@ -93,7 +93,7 @@ def containerd(hosts: Maker, domain: str, path: str) -> Mirrored | None:
             continue
         body = _toml(file, text)
         mirrors = tuple(
-            _containerd_host(hosts, file, url, table, domain, path)
+            _containerd_host(hosts=hosts, file=file, url=url, table=table, domain=domain, path=path)
             for url, table in (body.get("host") or {}).items()
             if isinstance(table, Mapping)
         )
@@ -101,7 +101,9 @@ def containerd(hosts: Maker, domain: str, path: str) -> Mirrored | None:
         server = body.get("server")
         if isinstance(server, str) and server and folder != "_default":
             origin = replace(
-                _containerd_host(hosts, file, server, body, domain, path), origin=True, capabilities=ALL
+                _containerd_host(hosts=hosts, file=file, url=server, table=body, domain=domain, path=path),
+                origin=True,
+                capabilities=ALL,
             )
             origin = replace(origin, host=replace(origin.host, domain=domain))
         return Mirrored(mirrors, origin)
@@ -186,7 +188,7 @@ def podman(hosts: Maker, domain: str, path: str) -> Mirrored | None:
             )
             mirrors.append(
                 replace(
-                    _podman_place(hosts, location, whole[length:], table),
+                    _podman_place(hosts=hosts, location=location, rest=whole[length:], table=table),
                     origin=False,
                     capabilities=READ,
                     only=only,
@@ -195,7 +197,7 @@ def podman(hosts: Maker, domain: str, path: str) -> Mirrored | None:
     origin = None
     location = str(entry.get("location") or "")
     if location and not location.startswith("*") and location != str(entry.get("prefix") or location):
-        origin = _podman_place(hosts, location, whole[length:], entry)
+        origin = _podman_place(hosts=hosts, location=location, rest=whole[length:], table=entry)
     elif entry.get("insecure") is True and domain != HUB:
         origin = RegistryEndpoint(_made_insecure(hosts.host(domain)), path)
     return Mirrored(tuple(mirrors), origin)

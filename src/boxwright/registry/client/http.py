@@ -186,7 +186,9 @@ class Http:
         parts = split(url)
         if parts is None:
             raise Invalid(f"invalid URL {url[:200]!r}")
-        proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port, self._config.proxies)
+        proxy = proxy_for(
+            scheme=parts.scheme, host=parts.hostname or "", port=parts.port, proxies=self._config.proxies
+        )
         times = (
             timeouts.connect or self._config.connect_timeout,
             timeouts.silence or self._config.read_timeout,
@@ -199,10 +201,16 @@ class Http:
         if flows or proxy or self._guarded or not serves(parts, body):
             check_headers(all_headers, parts.netloc)
             answer = self._flowing().send(
-                method, url, all_headers, body, tls=tls, proxy=proxy, timeouts=times
+                method=method, url=url, headers=all_headers, body=body, tls=tls, proxy=proxy, timeouts=times
             )
             return Reply(*answer, url, method)
-        return Reply(*self._small.send(method, parts, all_headers, body, tls, times), url, method)
+        return Reply(
+            *self._small.send(
+                method=method, url=parts, headers=all_headers, body=body, tls=tls, timeouts=times
+            ),
+            url,
+            method,
+        )
 
     def _flowing(self) -> Library:
         with self._lock:

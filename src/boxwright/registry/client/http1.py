@@ -296,7 +296,7 @@ class Small:
         http.Http.send."""
         host, secure = url.hostname or "", url.scheme == "https"
         key = (url.scheme, host, url.port or (443 if secure else 80), tls if secure else Tls())
-        request = _request(method, url, headers, body)
+        request = _request(method=method, url=url, headers=headers, body=body)
         while True:
             connection = self._idle_one(key) or self._connect(key, timeouts[0])
             connection.patience = timeouts[1]
@@ -359,7 +359,7 @@ class Small:
         scheme, host, port, tls = key
         shown = f"[{host}]" if ":" in host else host
         shown = shown if port == (443 if scheme == "https" else 80) else f"{shown}:{port}"
-        sock = _dial(host, port, shown, time.monotonic() + seconds)
+        sock = _dial(host=host, port=port, shown=shown, deadline=time.monotonic() + seconds)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if scheme == "https":

@@ -14,10 +14,9 @@ from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthor
 from boxwright.registry.client.addresses import may_be_sent_to, split
 from boxwright.registry.client.auth import scope_for
 from boxwright.registry.client.endpoint import RegistryEndpoint
-from boxwright.registry.client.errors import RegistryRefused, next_link
+from boxwright.registry.client.errors import RegistryRefused
 from boxwright.registry.client.http import Reply
-from boxwright.registry.client.peers import ResponseTooLarge
-from boxwright.registry.client.session import HttpRequest, RegistrySession, one_page, paged
+from boxwright.registry.client.session import HttpRequest, RegistrySession, manifest_document, one_page, paged
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -28,15 +27,15 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, TypeVar
+    from typing import BinaryIO, TypeVar
 
     from boxwright.registry.client.client import RegistryClient
+    from boxwright.registry.client.referrers import Referrers
 
     T = TypeVar("T")
 
 ACCEPT = ", ".join((mt.OCI_INDEX, mt.OCI_MANIFEST, mt.DOCKER_LIST, mt.DOCKER_MANIFEST, "*/*"))
 _KNOWN = mt.INDEXES | mt.MANIFESTS | {mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED}
-_MOST_REFERRERS = 4096
 _TRY_NEXT = (NotFound, Unavailable, Unauthorized, Denied, Unsupported, RegistryRefused)
 
 
@@ -54,7 +53,7 @@ class Remote:
         self._down: set[RegistryEndpoint] = set()
         self._manifests: dict[Digest, bytes] = {}
         self._sessions: dict[Digest, str] = {}  # upload locations that a mount was answered with
-        self._referrers_api: bool | None = None
+        self._known_referrers: Referrers | None = None
 
     # --- source --------------------------------------------------------------------------------
 
@@ -70,7 +69,12 @@ class Remote:
             "resolve",
             wanted is not None,
             lambda e, s, again: self._resolve(
-                e, s, target, wanted, f"manifest for {reference.familiar}", again
+                endpoint=e,
+                session=s,
+                target=target,
+                wanted=wanted,
+                what=f"manifest for {reference.familiar}",
+                again=again,
             ),
         )
 
@@ -84,7 +88,9 @@ class Remote:
             url = session.url(
                 f"/{endpoint.repository}/manifests/{quote(reference.digest or reference.tag, safe=':')}"
             )
-            return self._resolve_by_get(session, url, endpoint, wanted, what, again)
+            return self._resolve_by_get(
+                session=session, url=url, endpoint=endpoint, wanted=wanted, what=what, again=again
+            )
 
         return self._read("resolve", wanted is not None, ask)
 
@@ -121,7 +127,11 @@ class Remote:
 
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """See content.store.Referring: the API, or the fallback tag ``sha256-<hex>`` where there is none."""
-        return self._read("referrers", True, lambda e, s, again: self._referrers(e, s, digest))
+        return self._read(
+            "referrers",
+            True,
+            lambda e, s, again: self._referrers.of(s, e.repository, self._scopes(e), digest=digest),
+        )
 
     def tags(self) -> list[str]:
         """Every tag, in the registry's order. Raises UnknownToRegistry and what access raises."""
@@ -129,7 +139,7 @@ class Remote:
         def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> list[str]:
             url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
             what = f"tags of {self.reference.familiar_name}"
-            tags = list(paged(session, url, "tags", self._scopes(endpoint), what))
+            tags = list(paged(session=session, url=url, key="tags", scopes=self._scopes(endpoint), what=what))
             if odd := [tag for tag in tags if not is_tag(tag)]:
                 raise RegistryRefused(f"{what}: {session.host.name} lists {odd[0][:100]!a}, which is no tag")
             return tags
@@ -141,7 +151,11 @@ class Remote:
         endpoint, session = self._origin()
         url = session.url(f"/{endpoint.repository}/tags/list", [("n", "1000")])
         tags, following = one_page(
-            session, url, "tags", self._scopes(endpoint), f"tags of {self.reference.familiar_name}"
+            session=session,
+            url=url,
+            key="tags",
+            scopes=self._scopes(endpoint),
+            what=f"tags of {self.reference.familiar_name}",
         )
         return [tag for tag in tags if is_tag(tag)], not following
 
@@ -219,7 +233,9 @@ class Remote:
         from boxwright.registry.client.upload import BlobUpload, upload_note
 
         endpoint, session = self._origin()
-        note = upload_note(self._config.uploads, endpoint.host.name, endpoint.repository, desc)
+        note = upload_note(
+            folder=self._config.uploads, host=endpoint.host.name, repository=endpoint.repository, desc=desc
+        )
         BlobUpload(
             session=session,
             repository=endpoint.repository,
@@ -285,6 +301,14 @@ class Remote:
     def _scopes(self, endpoint: RegistryEndpoint) -> tuple[str, ...]:
         return (scope_for(endpoint.repository, *(self._actions if endpoint.origin else ("pull",))),)
 
+    @property
+    def _referrers(self) -> Referrers:
+        if self._known_referrers is None:
+            from boxwright.registry.client.referrers import Referrers
+
+            self._known_referrers = Referrers()
+        return self._known_referrers
+
     def _origin(self) -> tuple[RegistryEndpoint, RegistrySession]:
         return self._endpoints[-1], self._session(self._endpoints[-1])
 
@@ -343,7 +367,9 @@ class Remote:
                 if wanted is None or digest == wanted:
                     return self._sized(Descriptor(kind, digest, length), what)
                 raise ContentMismatch(f"{what}: the registry answers with {digest}")
-        return self._resolve_by_get(session, url, endpoint, wanted, what, again)
+        return self._resolve_by_get(
+            session=session, url=url, endpoint=endpoint, wanted=wanted, what=what, again=again
+        )
 
     def _resolve_by_get(
         self,
@@ -354,7 +380,7 @@ class Remote:
         what: str,
         again: bool,
     ) -> Descriptor:
-        reply, raw = _document(
+        reply, raw = manifest_document(
             session, url, scopes=self._scopes(endpoint), headers={"Accept": ACCEPT}, what=what, again=again
         )
         digest = Digest.of(raw, wanted.algorithm if wanted else "sha256")
@@ -387,7 +413,7 @@ class Remote:
 
         def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> bytes:
             url = session.url(f"/{endpoint.repository}/manifests/{desc.digest}")
-            _, raw = _document(
+            _, raw = manifest_document(
                 session,
                 url,
                 scopes=self._scopes(endpoint),
@@ -417,8 +443,14 @@ class Remote:
                     return reply
 
             def ask(endpoint: RegistryEndpoint, session: RegistrySession, again: bool) -> Reply:
-                reply = self._get_blob(endpoint, session, desc, first, last, again)
-                chosen.append(lambda f, t: self._get_blob(endpoint, session, desc, f, t, True))
+                reply = self._get_blob(
+                    endpoint=endpoint, session=session, desc=desc, first=first, last=last, again=again
+                )
+                chosen.append(
+                    lambda f, t: self._get_blob(
+                        endpoint=endpoint, session=session, desc=desc, first=f, last=t, again=True
+                    )
+                )
                 return reply
 
             return self._read("pull", True, ask)
@@ -487,95 +519,12 @@ class Remote:
         self._manifests[desc.digest] = raw
         content = parse(raw, desc.media_type)
         if content.subject is not None and not subject:
-            self._note_referrer(content.subject.digest, desc, content)
-
-    # --- referrers -----------------------------------------------------------------------------
-
-    def _referrers(
-        self, endpoint: RegistryEndpoint, session: RegistrySession, digest: Digest
-    ) -> list[Descriptor]:
-        found: list[Descriptor] = []
-        if self._referrers_api is not False:
-            url = session.url(f"/{endpoint.repository}/referrers/{digest}")
-            for _ in range(100):
-                reply, raw = _document(
-                    session,
-                    url,
-                    scopes=self._scopes(endpoint),
-                    headers={"Accept": mt.OCI_INDEX},
-                    ok=(200, 400, 404, 405, 501),
-                    what=f"referrers of {digest}",
-                )
-                kind = reply.header("Content-Type").partition(";")[0].strip()
-                if reply.status != 200 or kind != mt.OCI_INDEX:
-                    self._referrers_api = False
-                    break
-                self._referrers_api = True
-                following = next_link(reply)
-                content = parse(raw, mt.OCI_INDEX)
-                found += content.references()
-                if len(found) > _MOST_REFERRERS:
-                    raise RegistryRefused(f"referrers of {digest}: there are more than {_MOST_REFERRERS}")
-                if not following:
-                    return found
-                url = following
-        fallback = self._fallback(endpoint, session, digest)
-        return list(fallback[1].manifests) if fallback else found
-
-    def _fallback(
-        self, endpoint: RegistryEndpoint, session: RegistrySession, digest: Digest
-    ) -> tuple[str, Index] | None:
-        """The index under the fallback tag with its ETag; None when there is none."""
-        url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(digest)}")
-        what = f"referrers of {digest}"
-        reply, raw = _document(
-            session,
-            url,
-            scopes=self._scopes(endpoint),
-            headers={"Accept": mt.OCI_INDEX},
-            ok=(200, 400, 404),
-            what=what,
-        )
-        if reply.status != 200:
-            return None
-        content = parse(raw, reply.header("Content-Type"))
-        return (reply.header("ETag"), content) if isinstance(content, Index) else None
-
-    def _note_referrer(self, subject: Digest, desc: Descriptor, content: Manifest | Index) -> None:
-        """Keep the fallback tag, since the registry did not say that it keeps referrers itself."""
-        endpoint, session = self._origin()
-        known = self._fallback(endpoint, session, subject)
-        entries = list(known[1].manifests) if known else []
-        if any(e.digest == desc.digest for e in entries):
-            return
-        kind = content.artifact_type or (content.config.media_type if isinstance(content, Manifest) else "")
-        entries.append(
-            Descriptor(desc.media_type, desc.digest, desc.size, content.annotations, artifact_type=kind)
-        )
-        raw = Index.compose(entries).raw
-        headers = {"Content-Type": mt.OCI_INDEX, **({"If-Match": known[0]} if known and known[0] else {})}
-        url = session.url(f"/{endpoint.repository}/manifests/{_fallback_tag(subject)}")
-        session.request(
-            HttpRequest("PUT", url, headers=headers, body=raw),
-            scopes=self._scopes(endpoint),
-            ok=(200, 201, 202),
-            what=f"referrers of {subject}",
-        ).release()
-
-
-def _fallback_tag(digest: Digest) -> str:
-    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+            self._referrers.note(
+                session, endpoint.repository, self._scopes(endpoint), desc=desc, content=content
+            )
 
 
 def _range(first: int, last: int | None) -> dict[str, str]:
     if not first and last is None:
         return {}
     return {"Range": f"bytes={first}-{'' if last is None else last}"}
-
-
-def _document(session: RegistrySession, url: str, *, what: str, **more: Any) -> tuple[Reply, bytes]:
-    """A manifest or list. Raises ManifestInvalid beyond MAX_SIZE, and what RegistrySession.document raises."""
-    try:
-        return session.document(url, limit=MAX_SIZE, what=what, **more)
-    except ResponseTooLarge as error:
-        raise ManifestInvalid(f"{what}: it has more than the {MAX_SIZE} bytes that are accepted") from error

@@ -60,7 +60,7 @@ def search(
         raise Invalid(f"limit {limit} is outside the range of [1, {MOST}]")
     host, term = split_term(text)
     if host:
-        found = _private(client, host, term, limit)
+        found = _private(client=client, host=host, term=term, limit=limit)
     else:
         session = RegistrySession(
             http=client.http,

@@ -22,7 +22,15 @@ from boxwright.registry.client.errors import (
     retry_after,
 )
 from boxwright.registry.client.http import Http, Reply, Timeouts
-from boxwright.registry.client.peers import NobodyThere, NotTls, PeerUnreachable, Tls, UntrustedPeer
+from boxwright.registry.client.peers import (
+    NobodyThere,
+    NotTls,
+    PeerUnreachable,
+    ResponseTooLarge,
+    Tls,
+    UntrustedPeer,
+)
+from boxwright.spec.manifest import MAX_SIZE, ManifestInvalid
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -175,7 +183,7 @@ class RegistrySession:
                 return reply
             if reply.status not in TRANSIENT or attempt == tries:
                 raise error_from(reply, what)
-            wait_as_told(self._config, reply, attempt, what)
+            wait_as_told(config=self._config, reply=reply, attempt=attempt, what=what)
         raise AssertionError("unreachable")
 
     def introduce(self, scopes: Sequence[str]) -> None:
@@ -232,7 +240,12 @@ class RegistrySession:
             if reply.status != 401 or urlsplit(reply.url)[:2] != urlsplit(self.origin)[:2]:
                 return reply  # what other hosts say about access is no challenge to us
             try:
-                fresh = self.auth.challenged(self.origin, reply.headers("WWW-Authenticate"), scopes, sent)
+                fresh = self.auth.challenged(
+                    registry=self.origin,
+                    values=reply.headers("WWW-Authenticate"),
+                    scopes=scopes,
+                    refused=sent,
+                )
             except BaseException:
                 reply.close()
                 raise
@@ -312,7 +325,7 @@ class _TokenServer:
                     raise
                 pause(self._config, attempt)
                 continue
-            wait_as_told(self._config, reply, attempt, "a token")
+            wait_as_told(config=self._config, reply=reply, attempt=attempt, what="a token")
         raise AssertionError("unreachable")
 
 
@@ -338,6 +351,14 @@ def wait_as_told(config: ClientConfig, reply: Reply, attempt: int, what: str) ->
     pause(config, attempt, told or 0)
 
 
+def manifest_document(session: RegistrySession, url: str, *, what: str, **more: Any) -> tuple[Reply, bytes]:
+    """A manifest or list. Raises ManifestInvalid beyond MAX_SIZE, and what RegistrySession.document raises."""
+    try:
+        return session.document(url, limit=MAX_SIZE, what=what, **more)
+    except ResponseTooLarge as error:
+        raise ManifestInvalid(f"{what}: it has more than the {MAX_SIZE} bytes that are accepted") from error
+
+
 def one_page(
     session: RegistrySession, url: str, key: str, scopes: tuple[str, ...], what: str
 ) -> tuple[list[str], str]:
@@ -354,7 +375,7 @@ def paged(session: RegistrySession, url: str, key: str, scopes: tuple[str, ...],
     seen: set[str] = set()
     left = _LONGEST_LIST
     for _ in range(_MOST_PAGES):
-        values, following = one_page(session, url, key, scopes, what)
+        values, following = one_page(session=session, url=url, key=key, scopes=scopes, what=what)
         yield from values
         left -= sum(map(len, values))
         if left < 0:

@@ -171,7 +171,9 @@ def load(path: Path | None, *, default_storage: Path, **given: Any) -> RegistryC
         "webhooks": tuple(_webhook(t) for t in top.tables("webhook")),
         "upstreams": tuple(_upstream(t) for t in top.tables("upstream")),
         "other": {
-            **{name: dict(top.take(name, dict, "a table", {})) for name in OTHER_TABLES},
+            **{
+                name: dict(top.take(key=name, kind=dict, what="a table", default={})) for name in OTHER_TABLES
+            },
             "build": _build(top.table("build")),
         },
     }
@@ -276,7 +278,7 @@ def _build(t: _Table) -> dict[str, Any]:
 def _limits(t: _Table) -> RequestLimits:
     d = RequestLimits()
     made = RequestLimits(
-        rate=float(t.take("rate", (int, float), "a number", d.rate)),
+        rate=float(t.take(key="rate", kind=(int, float), what="a number", default=d.rate)),
         burst=t.number("burst", d.burst),
         max_blob=t.size("max-blob"),
         header_timeout=t.seconds("header-timeout", d.header_timeout),
@@ -289,7 +291,7 @@ def _limits(t: _Table) -> RequestLimits:
 
 
 def _webhook(t: _Table) -> Webhook:
-    headers = t.take("headers", dict, "a table of text", {})
+    headers = t.take(key="headers", kind=dict, what="a table of text", default={})
     events = t.texts("events", ("push", "delete"))
     if set(events) - set(EVENTS):
         raise RegistryConfigInvalid(f"{t.place}: events are {', '.join(EVENTS)}")
@@ -360,7 +362,7 @@ class _Table:
         return value
 
     def text(self, key: str, default: str = "") -> str:
-        value: str = self.take(key, str, "text", default)
+        value: str = self.take(key=key, kind=str, what="text", default=default)
         return value
 
     def need(self, key: str) -> str:
@@ -391,17 +393,17 @@ class _Table:
         return absolute(self._base / value) if value else None
 
     def number(self, key: str, default: int) -> int:
-        value: int = self.take(key, int, "a whole number", default)
+        value: int = self.take(key=key, kind=int, what="a whole number", default=default)
         if value < 0:
             raise RegistryConfigInvalid(f"{self.place}: {key} is {value}; it must not be negative")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
-        value: bool = self.take(key, bool, "true or false", default)
+        value: bool = self.take(key=key, kind=bool, what="true or false", default=default)
         return value
 
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        value: Any = self.take(key, list, "a list of text", list(default))
+        value: Any = self.take(key=key, kind=list, what="a list of text", default=list(default))
         if not all(isinstance(item, str) for item in value):
             raise RegistryConfigInvalid(f"{self.place}: {key} must be a list of text")
         return tuple(value)
@@ -420,7 +422,7 @@ class _Table:
         return self._converted(key, size, 0)
 
     def _converted(self, key: str, convert: Callable[[object, str], int], default: int) -> int:
-        value: object = self.take(key, (int, str), "text or a number", default)
+        value: object = self.take(key=key, kind=(int, str), what="text or a number", default=default)
         return convert(value, f"{self.place}: {key}")
 
     def sizes(self) -> dict[str, int]:
@@ -428,11 +430,11 @@ class _Table:
         return {key: size(value, f"{self.place}: {key}") for key, value in self.raw.items()}
 
     def table(self, key: str) -> _Table:
-        raw: dict[str, Any] = self.take(key, dict, "a table", {})
+        raw: dict[str, Any] = self.take(key=key, kind=dict, what="a table", default={})
         return _Table(raw, f"{self.place}: [{key}]", self._base)
 
     def tables(self, key: str) -> list[_Table]:
-        raw: list[Any] = self.take(key, list, f"tables, each under [[{key}]]", [])
+        raw: list[Any] = self.take(key=key, kind=list, what=f"tables, each under [[{key}]]", default=[])
         if not all(isinstance(item, dict) for item in raw):
             raise RegistryConfigInvalid(f"{self.place}: {key} must be tables, each under [[{key}]]")
         return [

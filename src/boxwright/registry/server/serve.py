@@ -127,7 +127,7 @@ async def serve_until(
 ) -> None:
     """Serve until `stop` is set, then let requests under way finish for `grace` seconds, and the tasks end."""
     limits, loop = service.config.limits, asyncio.get_running_loop()
-    handle = dispatcher(service, API, routes(service), missing)
+    handle = dispatcher(service=service, table=API, extra=routes(service), otherwise=missing)
     server = _Server(
         handle,
         most=limits.connections or affordable_connections(),
@@ -197,7 +197,7 @@ class WorkerSupervisor:
         open_service(self._config).close()  # make the storage once, before the workers race for it
         tls_context(self._config)
         if self._config.workers <= 1:
-            run_worker(self._config, self._sock, self._buckets, self._metrics)
+            run_worker(config=self._config, sock=self._sock, buckets=self._buckets, metrics=self._metrics)
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -229,7 +229,7 @@ class WorkerSupervisor:
             syscalls.libc("prctl", _PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(code)
-            run_worker(self._config, self._sock, self._buckets, self._metrics)
+            run_worker(config=self._config, sock=self._sock, buckets=self._buckets, metrics=self._metrics)
             code = 0
         finally:
             os._exit(code)

@@ -70,7 +70,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     digest = check_digest(route.reference)
     size = service.catalog.blob(route.name, str(digest))
     if size is None and service.mirror is not None:
-        streamed = await service.mirror.blob(service, request, route, digest)
+        streamed = await service.mirror.blob(service=service, request=request, route=route, digest=digest)
         if streamed is not None:
             return streamed
         size = service.catalog.blob(route.name, str(digest))
@@ -115,7 +115,11 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
     arguments = query(request)
     if "mount" in arguments:
         mounted = await _mount(
-            service, request, route.name, check_digest(arguments["mount"]), arguments.get("from")
+            service=service,
+            request=request,
+            name=route.name,
+            digest=check_digest(arguments["mount"]),
+            source=arguments.get("from"),
         )
         if mounted is not None:
             return mounted
@@ -138,7 +142,7 @@ async def start(service: Service, request: web.BaseRequest, route: Route) -> web
     if wanted is None:
         return web.Response(status=202, headers=_session(upload))
     try:
-        return await _finish(service, request, upload, wanted)
+        return await _finish(service=service, request=request, upload=upload, wanted=wanted)
     except BaseException:
         await service.run(_abandon, service, upload)
         raise
@@ -172,7 +176,7 @@ def _adopt(service: Service, name: str, digest: Digest, size: int) -> bool:
     def present() -> None:
         if service.blobs.size(digest) != size:
             raise BlobUnknown("the blob was just collected")
-        service.quota.check(service.catalog.connection(), name, str(digest), size)
+        service.quota.check(sql=service.catalog.connection(), repository=name, digest=str(digest), size=size)
 
     try:
         service.catalog.add_blob(name, str(digest), size, present=present)
@@ -205,7 +209,7 @@ async def patch(service: Service, request: web.BaseRequest, route: Route) -> web
     _check_position(request, upload)
     writer = service.blobs.writer(upload.id)
     try:
-        upload = await _receive(service, request, upload, writer)
+        upload = await _receive(service=service, request=request, upload=upload, writer=writer)
     except QuotaExceeded:  # what is left of it would count until it is given up
         await service.run(_abandon, service, upload)
         raise
@@ -223,7 +227,7 @@ async def finish(service: Service, request: web.BaseRequest, route: Route) -> we
         raise DigestWrong("the parameter digest is missing")
     wanted = check_digest(digest)
     _check_position(request, upload)
-    return await _finish(service, request, upload, wanted)
+    return await _finish(service=service, request=request, upload=upload, wanted=wanted)
 
 
 async def _finish(
@@ -232,10 +236,10 @@ async def _finish(
     writer = service.blobs.writer(upload.id)
     try:
         upload = await _receive(
-            service,
-            request,
-            upload,
-            writer,
+            service=service,
+            request=request,
+            upload=upload,
+            writer=writer,
             wanted=wanted,
         )
         found = upload.digest if upload.algorithm == wanted.algorithm else ""
@@ -261,7 +265,12 @@ def _publish(service: Service, upload: UploadRow, digest: Digest) -> None:
 
     def present() -> None:
         service.blobs.ensure(upload.id, digest, upload.size)
-        service.quota.check(service.catalog.connection(), upload.repository, str(digest), upload.size)
+        service.quota.check(
+            sql=service.catalog.connection(),
+            repository=upload.repository,
+            digest=str(digest),
+            size=upload.size,
+        )
 
     service.catalog.add_blob(upload.repository, str(digest), upload.size, upload=upload.id, present=present)
     service.blobs.discard(upload.id)
@@ -273,10 +282,10 @@ def _quota(service: Service, upload: UploadRow, wanted: Digest | None) -> Callab
 
     def check(size: int) -> int | None:
         return service.quota.check_upload(
-            service.catalog.connection(),
-            upload.repository,
-            str(wanted or ""),
-            size,
+            sql=service.catalog.connection(),
+            repository=upload.repository,
+            digest=str(wanted or ""),
+            size=size,
             upload=upload.id,
         )
 
@@ -348,7 +357,7 @@ async def _receive(
             finally:
                 rest.close()
         else:
-            await _parsed(service, request, sink, held, most)
+            await _parsed(service=service, request=request, sink=sink, held=held, most=most)
     except (NoSpace, QuotaExceeded):
         sink.give_up(upload.size)  # else it could not even be cancelled: that needs some space in the catalog
         raise
@@ -374,7 +383,7 @@ def _advance(service: Service, upload: UploadRow, sink: _Sink, writer: UploadWri
     if writer is not None:
         writer.sync()
     digest = sink.digest if writer is not None else ""
-    service.catalog.advance_upload(upload.id, upload.size, sink.size, digest)
+    service.catalog.advance_upload(upload=upload.id, before=upload.size, size=sink.size, digest=digest)
 
 
 async def _parsed(service: Service, request: web.BaseRequest, sink: _Sink, held: bytes, most: int) -> None:

@@ -80,10 +80,10 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
         tag = "" if is_digest(route.reference) else route.reference
         outbox.pulled(
             service.event(
-                "pull",
-                request,
-                route.name,
-                manifest.digest,
+                action="pull",
+                request=request,
+                repository=route.name,
+                digest=manifest.digest,
                 tag=tag,
                 size=len(manifest.content),
                 media_type=manifest.media_type,
@@ -145,12 +145,14 @@ async def put(service: Service, request: web.BaseRequest, route: Route) -> web.S
             sparse=service.config.sparse,
             sparse_images=service.config.sparse_images,
         )
-        service.quota.check(service.catalog.connection(), route.name, row.digest, len(content))
+        service.quota.check(
+            sql=service.catalog.connection(), repository=route.name, digest=row.digest, size=len(content)
+        )
         event = service.event(
-            "push",
-            request,
-            route.name,
-            row.digest,
+            action="push",
+            request=request,
+            repository=route.name,
+            digest=row.digest,
             tag=tags[0] if tags else "",
             size=len(content),
             media_type=row.media_type,
@@ -194,11 +196,15 @@ async def delete(service: Service, request: web.BaseRequest, route: Route) -> we
     catalog = service.catalog
     if is_digest(route.reference):
         digest = str(check_digest(route.reference))
-        also = service.telling(service.event("delete", request, route.name, digest))
+        also = service.telling(
+            service.event(action="delete", request=request, repository=route.name, digest=digest)
+        )
         gone = await service.run(lambda: catalog.delete_manifest(route.name, digest, also=also))
     else:
         tag = check_tag(route.reference)
-        also = service.telling(service.event("delete", request, route.name, "", tag=tag))
+        also = service.telling(
+            service.event(action="delete", request=request, repository=route.name, digest="", tag=tag)
+        )
         gone = await service.run(lambda: catalog.delete_tag(route.name, tag, also=also))
     if not gone:
         raise ManifestUnknown(f"manifest {route.reference[:200]} is not known in {route.name}")

@@ -285,7 +285,9 @@ class Mirror:
         flight = self._flights.get(str(digest))
         if flight is None:
             flight = self._flights[str(digest)] = Flight(digest, size)
-            task = asyncio.ensure_future(self._bring(service, source, route.name, path, flight))
+            task = asyncio.ensure_future(
+                self._bring(service=service, source=source, name=route.name, path=path, flight=flight)
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if "Range" in request.headers:
@@ -295,7 +297,9 @@ class Mirror:
                 raise UpstreamFailed(f"cannot fetch {digest}: {flight.error}") from flight.error
             await service.run(service.catalog.add_blob, route.name, str(digest), size)
             return None
-        return await self._stream(service, request, route.name, flight, headers)
+        return await self._stream(
+            service=service, request=request, name=route.name, flight=flight, headers=headers
+        )
 
     def _size(self, source: UpstreamSource, path: str, digest: Digest) -> int:
         endpoint = source.client.hosts.origin(source.domain, path)

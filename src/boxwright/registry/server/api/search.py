@@ -219,7 +219,7 @@ async def describe(service: Service, request: web.BaseRequest) -> web.StreamResp
     name = check_name(request.path.removeprefix("/api/repositories/"))
     service.access.check(request, name, "push")
     form = '{"description": TEXT or null}'
-    said = await json_object(service, request, _MOST_BODY, form)
+    said = await json_object(service=service, request=request, most=_MOST_BODY, wanted=form)
     wanted = said.get("description")
     if "description" not in said or not (wanted is None or isinstance(wanted, str)):
         raise ManifestWrong(f"the body must be {form}")

@@ -291,7 +291,7 @@ def dispatcher(
         if "Authorization" in request.headers:
             await service.access.prepare(service, request)
         if route is None:
-            return await _other(service, request, there, otherwise)
+            return await _other(service=service, request=request, there=there, otherwise=otherwise)
         if service.read_only and request.method not in ("GET", "HEAD"):
             raise ReadOnly("the registry is read-only")
         if service.mirror is not None and route.name:
@@ -321,7 +321,9 @@ def dispatcher(
             if request.body_exists and TAKEN in request:
                 response.force_close()
         if observer.watches:
-            await observer.request(service, request, response, route, started)
+            await observer.request(
+                service=service, request=request, response=response, route=route, started=started
+            )
         return response
 
     return handle

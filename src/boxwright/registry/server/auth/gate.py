@@ -241,7 +241,12 @@ class Gate:
             principal = await service.run(self._lasting, secret, "refresh")
         elif form.get("grant_type") == "password":
             principal, secret = (
-                await self.login(service, request, form.get("username", ""), form.get("password", "")),
+                await self.login(
+                    service=service,
+                    request=request,
+                    name=form.get("username", ""),
+                    password=form.get("password", ""),
+                ),
                 "",
             )
         if principal is None:

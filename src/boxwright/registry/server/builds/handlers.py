@@ -38,7 +38,7 @@ async def link(service: Service, request: web.BaseRequest) -> web.StreamResponse
     once."""
     name = _name(request)
     who = service.access.check(request, "", "administer")  # builds run what the repository's Dockerfile says
-    wanted = await json_object(service, request, _MOST_BODY, _FORM)
+    wanted = await json_object(service=service, request=request, most=_MOST_BODY, wanted=_FORM)
     if (
         "url" not in wanted
         or not set(wanted) <= _KEYS

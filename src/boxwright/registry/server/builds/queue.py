@@ -252,7 +252,7 @@ def command_builder(service: Service) -> Builder:
         with open(log, "ab", buffering=0) as file:
 
             def run(words: Sequence[str], env: Mapping[str, str]) -> int | None:
-                return _run(words, env, home, file, stop, end)
+                return _run(words=words, env=env, home=home, log=file, stop=stop, end=end)
 
             values = {
                 "image": f"{registry_host(service)}/{link.repository}:{link.tag}",
@@ -263,7 +263,7 @@ def command_builder(service: Service) -> Builder:
             if any("{source}" in word for word in command):
                 source, checkout = sources.BuildSource.parse(link.url), home / "source"
                 local = settings.get("allow-local-git") is True
-                code = sources.fetch(source, checkout, run, env, local=local)
+                code = sources.fetch(source=source, target=checkout, run=run, env=env, local=local)
                 if code != 0:
                     return code
                 context = sources.context(source, checkout)
@@ -362,7 +362,7 @@ def _build(
         finally:
             forget()
         if code is not None:  # stopped with the registry: it runs again
-            queue.end(id, link.repository, code, _tail(log))
+            queue.end(build=id, repository=link.repository, code=code, log=_tail(log))
             log.unlink(missing_ok=True)
 
 

@@ -59,7 +59,9 @@ def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str], *
     were checked, and follows no redirection; with `local` it may go everywhere, to this machine too. Returns git's exit
     code, None when stopped. Raises GitUrlInvalid, ServerRefused, ServerUnknown."""
     url, authorization = git.split(source.url)
-    environment = git.environment(env, url, authorization, () if local else _checked(url))
+    environment = git.environment(
+        base=env, url=url, authorization=authorization, addresses=() if local else _checked(url)
+    )
     here = ["git", "-C", str(target)]
     for words in (
         ["git", "init", "--quiet", "--", str(target)],
@@ -92,12 +94,19 @@ def _checked(url: str) -> list[str]:
 
 def context(source: BuildSource, checkout: Path) -> Path:
     """The folder that is built: a path without links, below the checkout. Raises SourceInvalid."""
-    return _below(checkout, source.folder, stat.S_ISDIR, f"the repository has no folder {source.folder!r}")
+    return _below(
+        top=checkout,
+        name=source.folder,
+        kind=stat.S_ISDIR,
+        missing=f"the repository has no folder {source.folder!r}",
+    )
 
 
 def dockerfile(context: Path, name: str) -> str:
     """Where the Dockerfile is in the context, as a path without links. Raises SourceInvalid."""
-    found = _below(context, name, stat.S_ISREG, f"the folder that is built has no file {name!r}")
+    found = _below(
+        top=context, name=name, kind=stat.S_ISREG, missing=f"the folder that is built has no file {name!r}"
+    )
     return str(found.relative_to(context))
 
 

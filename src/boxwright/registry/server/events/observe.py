@@ -66,19 +66,19 @@ class Observer:
         size = response.content_length or 0
         if self.metrics is not None:
             self.metrics.request(
-                request.method,
-                kind,
-                response.status,
-                spent,
-                size if request.method == "GET" else 0,
-                request.content_length or 0,
+                method=request.method,
+                route=kind,
+                status=response.status,
+                spent=spent,
+                sent=size if request.method == "GET" else 0,
+                received=request.content_length or 0,
             )
         if self.log is not None:
             self.log.write(
-                request,
-                response.status,
-                size,
-                spent,
+                request=request,
+                status=response.status,
+                size=size,
+                spent=spent,
                 user=service.access.principal(request).name,
                 remote=service.address(request),
                 repository=route.name if route is not None else "",

@@ -128,7 +128,7 @@ class Sender:
             try:
                 while rows := await service.run(_waiting, service, hook):
                     for row in rows:
-                        await self._deliver(service, session, hook, row)
+                        await self._deliver(service=service, session=session, hook=hook, row=row)
                 seen = version
             except (RegistryError, sqlite3.OperationalError):  # a full disk, a busy catalog: nothing is lost
                 await asyncio.sleep(1)

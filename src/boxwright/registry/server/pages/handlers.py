@@ -177,7 +177,9 @@ async def repository_or_image(service: Service, request: web.BaseRequest) -> web
     rest = request.path.removeprefix("/r/").rstrip("/")
     name, found, build = (rest + "/").rpartition("/_builds/")
     if found:
-        return await _builds(service, request, check_name(name), build.rstrip("/"))
+        return await _builds(
+            service=service, request=request, name=check_name(name), wanted=build.rstrip("/")
+        )
     for middle in ("/tags/", "/manifests/"):
         name, found, reference = rest.rpartition(middle)
         if (
@@ -185,7 +187,7 @@ async def repository_or_image(service: Service, request: web.BaseRequest) -> web
             and "/" not in reference
             and (service.catalog.repository(name) is not None or service.catalog.repository(rest) is None)
         ):
-            return await _image(service, request, check_name(name), reference)
+            return await _image(service=service, request=request, name=check_name(name), reference=reference)
     return await _repository(service, request, check_name(rest))
 
 
@@ -293,7 +295,9 @@ async def login(service: Service, request: web.BaseRequest) -> web.StreamRespons
         return _redirect("/")
     said = await form(service, request, _MOST_FORM)
     there = _local(said.get("next", "/"))
-    principal = await gate.login(service, request, said.get("name", ""), said.get("password", ""))
+    principal = await gate.login(
+        service=service, request=request, name=said.get("name", ""), password=said.get("password", "")
+    )
     if principal is None or principal.limits is not None:  # a token with limits is no key to everything
         wrong = (
             "The name or the password is wrong."

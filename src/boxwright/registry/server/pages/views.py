@@ -111,7 +111,9 @@ def view(catalog: RegistryCatalog, reader: Reader, reference: str, platform: str
             **(image.annotations if isinstance(image, Manifest) else {}),
             **manifest.annotations,
         },
-        referrers=tuple(_referrers(catalog, reader, manifest, dict.fromkeys(about))),
+        referrers=tuple(
+            _referrers(catalog=catalog, reader=reader, manifest=manifest, subjects=dict.fromkeys(about))
+        ),
         subject=str(manifest.subject.digest) if manifest.subject else "",
     )
 
@@ -140,7 +142,7 @@ def steps(manifest: Manifest, config: ImageConfig | None) -> list[HistoryStep]:
         if entry.empty_layer or not layers:
             out.append(HistoryStep(keyword=keyword, text=text, created=entry.created))
         else:
-            changed(keyword, text, layers.pop(0), entry.created)
+            changed(keyword=keyword, text=text, layer=layers.pop(0), created=entry.created)
     for layer in layers:  # artifacts, and images whose history says less than their layers
         changed("", layer.annotations.get("org.opencontainers.image.title", ""), layer)
     return out

@@ -41,7 +41,7 @@ class Quota:
 
     def check(self, sql: sqlite3.Connection, repository: str, digest: str, size: int) -> None:
         """Before `size` more bytes are recorded. What the namespace has already costs nothing. Raises QuotaExceeded."""
-        self._left(sql, repository, digest, size, in_flight=lambda namespace: 0)
+        self._left(sql=sql, repository=repository, digest=digest, size=size, in_flight=lambda namespace: 0)
 
     def check_upload(
         self, sql: sqlite3.Connection, repository: str, digest: str, size: int, *, upload: str
@@ -53,7 +53,7 @@ class Quota:
             rows = sql.execute(_UPLOADS, (namespace,)).fetchall()
             return sum(self._uploaded(id) for (id,) in rows if id != upload)
 
-        return self._left(sql, repository, digest, size, in_flight=in_flight)
+        return self._left(sql=sql, repository=repository, digest=digest, size=size, in_flight=in_flight)
 
     def _left(
         self,
