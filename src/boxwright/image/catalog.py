@@ -220,8 +220,7 @@ class Catalog:
                 f"image ID {text!r} is ambiguous: it fits " + ", ".join(i[7:19] for i in ids[:5]),
                 hint="give more digits",
             )
-        # A whole digest names its own row, whatever index the same manifest is in.
-        return max(rows, key=lambda row: (row.target == low, bool(row.names), row.added)) if rows else None
+        return max(rows, key=lambda row: (bool(row.names), row.added)) if rows else None
 
     @staticmethod
     def _shown(text: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from boxwright.content.migrations import is_foreign
 from boxwright.errors import Conflict
 from boxwright.files import locks
 from boxwright.files.places import Places
@@ -19,9 +17,8 @@ class StillMounted(Conflict):
 _MOUNTS = ("containers/*/rootfs", "work/*/rootfs", "work/*/.mount-*", "volumes/*/_data", "mounts/*")
 
 
-def remove_root(root: Path) -> Sequence[Path]:
-    """Unmount and remove what the store keeps under `root`; nothing of it may run. Returns what was left there, since
-    the store did not make it. Raises StillMounted."""
+def remove_root(root: Path) -> None:
+    """Unmount and remove what the store keeps under `root`; nothing of it may run. Raises StillMounted."""
     from boxwright.files.trees import erase
     from boxwright.snapshot.mount import detach, mounted_below
 
@@ -37,16 +34,13 @@ def remove_root(root: Path) -> Sequence[Path]:
         )
     for path in _made(Places(root)):
         erase(path)
-    left = sorted(root.iterdir()) if root.is_dir() else []
-    if not left and root.is_dir():
+    if root.is_dir() and not any(root.iterdir()):
         root.rmdir()
-    return left
 
 
 def _made(places: Places) -> list[Path]:
     """What is made directly under a root. Whatever else is there is another's and stays."""
     root, database = places.root, places.database.name
-    ours = () if is_foreign(places.database) else ("", "-wal", "-shm")
     return [
         places.blobs,
         places.cache,
@@ -62,7 +56,7 @@ def _made(places: Places) -> list[Path]:
         # One lock for each bridge; a copy of the database from before each change of its schema.
         *root.glob(f"{places.network_lock.name}.*"),
         *root.glob(f"{database}.v*"),
-        *(root / f"{database}{end}" for end in ours),
+        *(root / f"{database}{end}" for end in ("", "-wal", "-shm")),
         places.driver,
         places.index,
         root / locks.INDEX.files,
