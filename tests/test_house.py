@@ -61,7 +61,8 @@ MAY_IMPORT = {
 ENVIRON = ("settings.py", "cli/")
 PRINT = ("cli/", "__main__.py")
 PRINT_EXCEPTIONS: dict[str, str] = {
-    "build/outputs.py": "`--output -` is an archive on the standard output of the process that builds",
+    "build/outputs.py": "`--output -` is refused where the standard output is a terminal",
+    "build/written.py": "`--output -` is an archive on the standard output of the process that builds",
     "container/supervisor/main.py": "a bug of the supervisor's own: nothing else of it is left to tell it",
     "runtime/spawn.py": "between fork and exec descriptor 2 is the container's, not ours",
     "registry/server/events/observe.py": "an access log named `-` goes where the operator sees it",
@@ -437,7 +438,6 @@ def test_locks_are_taken_in_one_place() -> None:
 
 CONNECTS = ("content/db.py",)
 CONNECTS_EXCEPTIONS: dict[str, str] = {
-    "build/attest/sbom/rpm.py": "rpm's database of an image, in memory: foreign bytes with a limit of steps",
     "cli/complete.py": "a shell that completes reads what is there: it makes nothing, and waits for no lock",
     "content/migrations.py": "copies the file before it changes, beside the connection that changes it",
     "registry/server/store/collector.py": "a rehearsal runs on a copy of the catalog",

@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from boxwright.content.copy import Progress
     from boxwright.image.store import ImageStore, ResolvedImage
     from boxwright.spec.descriptor import Descriptor
 else:
@@ -50,6 +51,17 @@ _MISSING = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedImage:
+    """An image (`target`) on its way to a `name`. `compress`: layers are plain, and leave the store compressed."""
+
+    target: Descriptor
+    name: str
+    compress: bool = True
+    by_digest: bool = False
+    insecure: bool = False
+
+
 class Registries(Protocol):
     """How bases that are not here are found and brought."""
 
@@ -59,10 +71,8 @@ class Registries(Protocol):
     def pull(self, name: str, platform: Platform, emit: Callable[[str, int, int], None]) -> None:
         """Bring the image into the store; `emit` hears (what, bytes so far, bytes in all)."""
 
-    def push(
-        self, name: str, compression: str, level: int | None, emit: Callable[[str, int, int], None]
-    ) -> Descriptor:
-        """Bring the image of this name to its registry; what the name points at there then."""
+    def push(self, image: PushedImage, progress: Progress) -> Descriptor:
+        """Bring an image of the store's blobs to a registry; what it is called there."""
 
 
 @dataclass

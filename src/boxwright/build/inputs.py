@@ -52,7 +52,6 @@ class Inputs:
     images: Mapping[str, str]
     project: str
     keep_metadata: bool = False
-    commit: str = ""  # of the repository that is the build context
 
 
 METADATA = ("normalize", "keep")
@@ -110,7 +109,6 @@ def open_inputs(
             images=images,
             project=project,
             keep_metadata=keep,
-            commit=fetched.commits.get(request.remote, ""),
         )
 
 
@@ -171,7 +169,6 @@ class Fetched:
             stack,
             hold,
         )
-        self.commits: dict[str, str] = {}  # of repositories, by their URLs as written
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
@@ -195,7 +192,7 @@ class Fetched:
         repository = parse_git(place)
         if repository is not None:
             with self._step(f"load git source {public(place)}"):
-                return self._checkout(repository, place)
+                return self._checkout(repository)
         from boxwright.registry.client.fetch import open_url
 
         with self._step("load remote build context"), open_url(self._services.settings, place) as body:
@@ -210,7 +207,7 @@ class Fetched:
             )
         return found
 
-    def _checkout(self, repository: GitRef, place: str) -> Path:
+    def _checkout(self, repository: GitRef) -> Path:
         from boxwright.build.ops.git import Git, GitOp
 
         op = GitOp(
@@ -229,8 +226,7 @@ class Fetched:
         top = self._workspace("git") / "context"
         top.mkdir(parents=True)
         self._stack.callback(discard, top)
-        self.commits[place] = commit = git.commit()
-        git.checkout(top, commit)
+        git.checkout(top, git.commit())
         if not op.keep_git_dir:
             discard(top / ".git")
         with Root.at(top) as root:

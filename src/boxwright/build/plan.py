@@ -28,7 +28,6 @@ from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Una
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.text import go_quote
-from boxwright.spec.urls import redacted
 from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
@@ -82,15 +81,6 @@ class PlanOptions:
     project: str = ""  # names what is built, for `why`
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
-    """A stage that the target needs: its name or number, its tree, and the ARGs that it declares."""
-
-    name: str
-    tree: Vertex
-    args: Mapping[str, str | None]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to solve, and what to make of the result."""
@@ -104,7 +94,6 @@ class Plan:
     base: ImageConfig | None
     parent: str = ""  # image ID of the base
     unset: frozenset[str] = frozenset()  # variables that were used and never set
-    stages: tuple[PlannedStage, ...] = ()  # the target among them
 
 
 class Planner:
@@ -141,10 +130,6 @@ class Planner:
             base=state.base,
             parent=state.parent,
             unset=frozenset(self.unset),
-            stages=tuple(
-                PlannedStage(self.stages[number].name or str(number), planned.tree, planned.scope.declared())
-                for number, planned in sorted(self._planned.items())
-            ),
         )
 
     @contextmanager
@@ -343,7 +328,7 @@ class Planner:
         self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str
     ) -> Vertex:
         """Put a step on top of the stage's tree."""
-        text = redacted(state.prefix + text)  # it is shown, kept in records, and told to others
+        text = state.prefix + text
         vertex = self.graph.vertex(
             op,
             [state.tree, *inputs],

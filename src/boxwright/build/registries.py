@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from boxwright.build.bases import BaseNotFound
+from boxwright.build.bases import BaseNotFound, PushedImage
 from boxwright.build.plan import Base
 from boxwright.errors import NotFound
 from boxwright.spec.config import ImageConfig
@@ -17,6 +17,7 @@ from boxwright.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.content.copy import Progress
     from boxwright.content.store import Fetcher
     from boxwright.image.store import ImageStore
     from boxwright.transfer.transfers import Transfers
@@ -63,10 +64,19 @@ class EngineRegistries:
             name = self._images.checked(str(reference.with_tag(reference.tag)), digest=False)
             self._images.tag(str(pulled[0].target.digest), name)
 
-    def push(self, name: str, compression: str, level: int | None, emit: Told) -> Descriptor:
+    def push(self, image: PushedImage, progress: Progress) -> Descriptor:
         """See Registries. Raises AccessDenied, Unavailable."""
-        pushed = self._transfers().push(name, compression=compression, level=level, progress=_Progress(emit))
-        return pushed[0].target
+        from boxwright.transfer.transfers import SentImage
+
+        sent = SentImage(
+            target=image.target,
+            reference=Reference.parse(image.name).with_default_tag(),
+            compression="gzip" if image.compress else "none",
+            keeping=True,
+            by_digest=image.by_digest,
+            insecure=image.insecure,
+        )
+        return self._transfers().send(sent, progress=progress).target
 
 
 def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:
