@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from boxwright.build.dockerfile.text import suggestion
+from boxwright.build.named import LAYOUT
 from boxwright.build.plan import Base
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
@@ -94,14 +95,17 @@ class EngineBases:
         return self._known[key]
 
     def _look_up(self, name: str, platform: Platform) -> Base:
-        full = str(Reference.parse(name).with_default_tag()) if not name.startswith("sha256:") else name
+        whole = name.startswith(("sha256:", LAYOUT))
+        full = name if whole else str(Reference.parse(name).with_default_tag())
         step = f"metadata {full} {platform}"
         self.emit(StepStarted(step, f"[internal] load metadata for {full}"))
         import time
 
         began = time.monotonic()
         try:
-            base = self._local(name, full, platform) if not self.pull else None
+            base = None
+            if not name.startswith(LAYOUT) and not self.pull:
+                base = self._local(name, full, platform)
             if base is None:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:

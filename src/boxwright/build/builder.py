@@ -243,7 +243,7 @@ class Building:
             predefined=platform_args(host(), platform, self.request.target or "default"),
             options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
             ignore=context.ignore if isinstance(context, LocalContext) else None,
-            contexts=frozenset(name.lower() for name in (*self._inputs.contexts, *self._inputs.images)),
+            is_context=lambda name: bool(self._inputs.named.find(name, platform)),
             environments=planner.environments if planner is not None else None,
             everything=self._method == "check",
         )
@@ -299,7 +299,6 @@ class Building:
 
     def _planner(self, platform: Platform, platforms: Sequence[Platform]) -> Planner:
         request = self.request
-        contexts = self._inputs.contexts
         options = PlanOptions(
             target=request.target,
             build_args=request.build_args,
@@ -315,11 +314,10 @@ class Building:
             no_cache=request.no_cache,
             no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter),
             epoch=self._epoch,
-            local_contexts=frozenset(name for name in contexts if name),
-            image_contexts=self._inputs.images,
+            contexts=self._inputs.named,
             entitlements=self._entitlements if not self._method else ENTITLEMENTS,
             project=self._inputs.project,
-            keep_metadata=self._inputs.keep_metadata,
+            keep_times=self._inputs.keep_times,
         )
         return Planner(self._inputs.dockerfile, options, self._bases)
 

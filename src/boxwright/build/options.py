@@ -158,7 +158,8 @@ def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[
 
 def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
     """The request for a directory or a URL, with its other fields by name; one text serves where several may stand.
-    `dockerfile` as text is a path in the context, or where it is not there, as it stands. Raises ArgumentInvalid."""
+    `dockerfile` as text is a URL, or a path in the context, or where it is not there, as it stands. Raises
+    ArgumentInvalid."""
     from boxwright.spec.arguments import fields_of
 
     given = fields_of(BuildRequest, options, {"add_hosts": _hosts, "secrets": _secrets, "outputs": _outputs})
@@ -167,6 +168,9 @@ def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildReq
 
         given |= {"remote": str(place)} if is_url(str(place)) else {"context": Path(place)}
     context, named = given.get("context"), options.get("dockerfile")
+    if isinstance(named, str) and named.startswith(("http://", "https://")):
+        del given["dockerfile"]
+        given["dockerfile_url"] = named
     if isinstance(context, Path) and isinstance(named, str) and (context / named).is_file():
         given["dockerfile"] = context / named
     return BuildRequest(**given)

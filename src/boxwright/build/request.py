@@ -44,6 +44,7 @@ class BuildRequest:
     remote: str = ""
     dockerfile: Path | None = None  # None: Dockerfile of the context, then dockerfile
     dockerfile_data: bytes | None = None  # the text itself, from `-f -` or an SDK
+    dockerfile_url: str = ""  # where to fetch it
     tags: tuple[str, ...] = ()
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)

@@ -119,7 +119,8 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
 
     environ = ctx.settings.environ
     context, stream, remote = _context(args.path)
-    dockerfile: Path | None = Path(args.file) if args.file else None
+    url = args.file if args.file.startswith(("http://", "https://")) else ""
+    dockerfile: Path | None = Path(args.file) if args.file and not url else None
     data: bytes | None = None
     if args.file == "-":
         if stream is not None:
@@ -138,6 +139,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         remote=remote,
         dockerfile=dockerfile,
         dockerfile_data=data,
+        dockerfile_url=url,
         tags=tuple(args.tag),
         target=args.target,
         build_args=options.parse_build_args(args.build_arg, environ),
