@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -116,6 +117,31 @@ def check(world: World) -> None:
 def test_networks_are_isolated(world: World) -> None:
     check(world)
     assert "8090" not in world.host.out("ps") + world.host.rules()  # an internal network publishes nothing
+
+
+def test_nothing_leaves_an_internal_network_by_a_route_of_the_containers_own(world: World) -> None:
+    """A container that may route (NET_ADMIN) is kept in by rules of the network, also on a host that forwards for
+    everybody, and for packets that ask for no answer."""
+    heard = world.near.listen(9)
+    told = {}
+    for name in ("usual", "inside"):
+        at = f"nsenter -t {world.host.pid_of(name)} -n"
+        gateway = world.host.address(name).rpartition(".")[0] + ".1"
+        world.host.sh(f"{at} ip route replace default via {gateway}")
+        send = f"socket(type=SOCK_DGRAM).sendto(b'{name}', ('{FIRST}.2', 9))"
+        told[name] = f'{at} {sys.executable} -c "from socket import *; {send}"'
+
+    def usual_is_heard() -> bool:
+        world.host.sh(told["inside"], check=False)  # the kernel may say at once that it is not permitted
+        world.host.sh(told["usual"])
+        return b"usual" in heard()
+
+    world.host.sh("iptables -P FORWARD ACCEPT")
+    try:
+        eventually(usual_is_heard)
+    finally:
+        world.host.sh("iptables -P FORWARD DROP")
+    assert b"inside" not in heard()
 
 
 @pytest.mark.parametrize("asked", ["0", "1"])

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Sequence
 
 from boxwright.build.dockerfile.text import suggestion
-from boxwright.build.named import LAYOUT
 from boxwright.build.plan import Base
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
@@ -24,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from boxwright.content.copy import Progress
     from boxwright.image.store import ImageStore, ResolvedImage
     from boxwright.spec.descriptor import Descriptor
 else:
@@ -52,17 +50,6 @@ _MISSING = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushedImage:
-    """An image (`target`) on its way to a `name`. `compress`: layers are plain, and leave the store compressed."""
-
-    target: Descriptor
-    name: str
-    compress: bool = True
-    by_digest: bool = False
-    insecure: bool = False
-
-
 class Registries(Protocol):
     """How bases that are not here are found and brought."""
 
@@ -72,8 +59,10 @@ class Registries(Protocol):
     def pull(self, name: str, platform: Platform, emit: Callable[[str, int, int], None]) -> None:
         """Bring the image into the store; `emit` hears (what, bytes so far, bytes in all)."""
 
-    def push(self, image: PushedImage, progress: Progress) -> Descriptor:
-        """Bring an image of the store's blobs to a registry; what it is called there."""
+    def push(
+        self, name: str, compression: str, level: int | None, emit: Callable[[str, int, int], None]
+    ) -> Descriptor:
+        """Bring the image of this name to its registry; what the name points at there then."""
 
 
 @dataclass
@@ -95,17 +84,14 @@ class EngineBases:
         return self._known[key]
 
     def _look_up(self, name: str, platform: Platform) -> Base:
-        whole = name.startswith(("sha256:", LAYOUT))
-        full = name if whole else str(Reference.parse(name).with_default_tag())
+        full = str(Reference.parse(name).with_default_tag()) if not name.startswith("sha256:") else name
         step = f"metadata {full} {platform}"
         self.emit(StepStarted(step, f"[internal] load metadata for {full}"))
         import time
 
         began = time.monotonic()
         try:
-            base = None
-            if not name.startswith(LAYOUT) and not self.pull:
-                base = self._local(name, full, platform)
+            base = self._local(name, full, platform) if not self.pull else None
             if base is None:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:

@@ -8,9 +8,9 @@ merged in flight.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from boxwright.spec import hashes
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import canonical_json
 from boxwright.spec.values import dataclass, field
@@ -31,10 +31,12 @@ _NO_FILES: Mapping[str, str] = {}
 
 def json_digest(value: object) -> str:
     """``sha256:…`` of the canonical JSON of a plain value; mappings are compared whatever their order."""
-    return "sha256:" + hashlib.sha256(canonical_json(_sorted(value))).hexdigest()
+    return "sha256:" + hashes.sha256(canonical_json(_sorted(value))).hexdigest()
 
 
 def _sorted(value: object) -> object:
+    if isinstance(value, (str, int)) or value is None:
+        return value
     if isinstance(value, Mapping):
         return {k: _sorted(value[k]) for k in sorted(value)}
     if isinstance(value, (list, tuple)):

@@ -6,28 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from boxwright.build.fields import fields
 from boxwright.build.ops.context import Secret
-from boxwright.build.request import BuildRequest, Output, RequestInvalid
+from boxwright.build.request import Attest, BuildRequest, Output, RequestInvalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-def fields(text: str, what: str) -> dict[str, str]:
-    """``key=value,key=value``, quoted as in CSV; keys in lower case. A bare word has the value ''."""
-    import csv
-    import io
-
-    try:
-        row = next(csv.reader(io.StringIO(text), strict=True), [])
-    except csv.Error as error:
-        raise RequestInvalid(f"invalid {what} {text!r}: {error}") from error
-    out: dict[str, str] = {}
-    for part in row:
-        key, _, value = part.partition("=")
-        out[key.strip().lower()] = value
-    return out
 
 
 def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
@@ -107,10 +92,10 @@ def outputs(texts: Iterable[str], *, load: bool = False, push: bool = False) -> 
 
 def parse_hosts(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """``name:address`` or ``name=address``, the address perhaps in brackets. Raises RequestInvalid, Unfit."""
-    from boxwright.network.files import parse_extra
-
     found = []
     for value in values:
+        from boxwright.network.files import parse_extra
+
         name, separator, address = value.partition("=") if "=" in value else value.partition(":")
         if not separator or not name or not address:
             raise RequestInvalid(f"bad format for add-host: {value!r}")
@@ -131,17 +116,6 @@ def parse_pairs(values: Iterable[str], what: str) -> dict[str, str]:
     return out
 
 
-def parse_annotations(values: Iterable[str]) -> dict[str, str]:
-    """``[level[platform][,level…]:]key=value`` by what stands before ``=``. Raises RequestInvalid."""
-    out: dict[str, str] = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key:
-            raise RequestInvalid(f"invalid annotation {value!r}, expected key=value")
-        out[key] = text
-    return out
-
-
 def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
     """``--build-arg NAME=VALUE``; a NAME alone takes the caller's variable, and is left out when that is not set."""
     out: dict[str, str] = {}
@@ -158,19 +132,20 @@ def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[
 
 def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
     """The request for a directory or a URL, with its other fields by name; one text serves where several may stand.
-    `dockerfile` as text is a URL, or a path in the context, or where it is not there, as it stands. Raises
-    ArgumentInvalid."""
+    `dockerfile` as text is a path in the context, or where it is not there, as it stands. Raises ArgumentInvalid."""
     from boxwright.spec.arguments import fields_of
 
-    given = fields_of(BuildRequest, options, {"add_hosts": _hosts, "secrets": _secrets, "outputs": _outputs})
+    options = dict(options)
+    short: dict[str, Any] = {k: options.pop(k) for k in ("attest", "provenance", "sbom") if k in options}
+    special = {"add_hosts": _hosts, "secrets": _secrets, "outputs": _outputs, "attests": _attests}
+    given = fields_of(BuildRequest, options, special)
+    if short:
+        given["attests"] = (*given.get("attests", ()), *_short_forms(short))
     if place is not None:
         from boxwright.build.gitref import is_url
 
         given |= {"remote": str(place)} if is_url(str(place)) else {"context": Path(place)}
     context, named = given.get("context"), options.get("dockerfile")
-    if isinstance(named, str) and named.startswith(("http://", "https://")):
-        del given["dockerfile"]
-        given["dockerfile_url"] = named
     if isinstance(context, Path) and isinstance(named, str) and (context / named).is_file():
         given["dockerfile"] = context / named
     return BuildRequest(**given)
@@ -193,6 +168,26 @@ def _secrets(value: Any) -> tuple[Any, ...]:
             "secrets are no list of Secret", hint='Secret("name", value=b"…") or Secret("name", path=…)'
         )
     return tuple(items)
+
+
+def _attests(value: Any) -> tuple[Attest, ...]:
+    from boxwright.build.attest.asked import parse_attest
+    from boxwright.spec.arguments import several
+
+    return several(name="attests", value=value, kind=Attest, parse=parse_attest)
+
+
+def _short_forms(given: Mapping[str, Any]) -> tuple[Attest, ...]:
+    """``attest=["type=sbom"]``, ``sbom=True``, ``provenance="mode=max"``."""
+    from boxwright.build.attest.asked import short_form
+    from boxwright.spec.arguments import fitted
+
+    found = [*_attests(given.get("attest", ()))]
+    for kind in ("provenance", "sbom"):
+        value = fitted(kind, given.get(kind), "str | bool | None")
+        if value is not None:
+            found.append(short_form(kind, str(value).lower() if isinstance(value, bool) else value))
+    return tuple(found)
 
 
 def _outputs(value: Any) -> tuple[Output, ...]:

@@ -37,8 +37,7 @@ class StepLog:
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
-    """A named part of a step: ``transferring context``; `done` when it is complete. Sizes in bytes;
-    a `total` of 0 is not known."""
+    """A named part of a step: ``transferring context``; `done` when it is complete. Sizes in bytes."""
 
     step: str
     id: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boxwright.build.cache import ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
@@ -127,6 +127,10 @@ class Solver:
         report = self._memo[vertex.id].report
         assert report is not None
         return report
+
+    def selections(self) -> Mapping[str, Selection | None]:
+        """What content-keyed steps read, by their ids: the commit of a repository, the digest of a download."""
+        return self._selections
 
     def reports(self, targets: Sequence[Vertex]) -> list[StepReport]:
         """How everything went that the targets needed, inputs first."""

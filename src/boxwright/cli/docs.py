@@ -46,7 +46,11 @@ ENVIRONMENT = (
         "auto, always or never: whether RUN steps and containers see the host's CA bundle",
     ),
     ("BUILDKIT_PROGRESS", "Default of `build --progress`"),
-    ("BUILDX_METADATA_WARNINGS", "With 1, `build --metadata-file` has the warnings"),
+    (
+        "BUILDX_NO_DEFAULT_ATTESTATIONS",
+        "Whether a pushed image says how it was built only when it is asked for",
+    ),
+    ("BUILDX_GIT_INFO", "false: provenance does not name the commit of the context"),
     ("DOCKER_CONFIG", "Directory of Docker's config.json, when `--config` does not say"),
     ("DOCKER_AUTH_CONFIG", "Credentials as JSON, in the form of config.json"),
     ("DOCKER_CONTEXT", "As `--context`: a context that means another engine than this machine's is refused"),

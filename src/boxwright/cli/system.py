@@ -286,8 +286,11 @@ def system_reset(ctx: Context, args: Namespace) -> int:
         f"WARNING! This will remove all containers, images, volumes, networks and build cache in {root}."
     ):
         return 0
-    ctx.engine.system.reset()
-    ctx.out(f"Removed everything in {root}")
+    if left := ctx.engine.system.reset():
+        names = ", ".join(path.name for path in left[:3]) + (", …" if len(left) > 3 else "")
+        ctx.out(f"Removed the store in {root}; left there, as it is not the store's: {names}")
+    else:
+        ctx.out(f"Removed everything in {root}")
     return 0
 
 

@@ -23,7 +23,6 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, parse
-from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +32,13 @@ NAME = "org.opencontainers.image.ref.name"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-ATTACHED = re.compile(
-    r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z"
-)  # a name by which cosign attaches to a digest
+# A name by which cosign attaches to a digest; compiled at its first use.
+_ATTACHED = r"sha(?:256|512)-[0-9a-f]{64,128}(?:\.\w+)?\Z"
+
+
+def attaches(name: str) -> bool:
+    """Whether it is a name by which cosign attaches to a digest."""
+    return re.match(_ATTACHED, name) is not None
 
 
 class LayoutInvalid(Invalid):
@@ -85,7 +88,7 @@ class Layout:
                 {
                     e.digest: e
                     for e in entries
-                    if not ATTACHED.match(e.annotations.get(NAME, "")) and self._subject(e) is None
+                    if not attaches(e.annotations.get(NAME, "")) and self._subject(e) is None
                 }.values()
             )
         if len({e.digest for e in found}) == 1:
@@ -168,10 +171,13 @@ class Layout:
             )  # or no reader would find what refers
 
     def tag(self, name: str, desc: Descriptor) -> None:
-        """See content.store.Tagger; '' lists the image without a name. Annotations and platform of the descriptor are
-        listed, too."""
-        annotations = {**desc.annotations, **({NAME: name} if name else {})}
-        self._enter(replace(desc, annotations=annotations))
+        """See content.store.Tagger; '' lists the image without a name."""
+        annotations = {NAME: name} if name else {}
+        self._enter(
+            Descriptor(
+                media_type=desc.media_type, digest=desc.digest, size=desc.size, annotations=annotations
+            )
+        )
 
     # --- parts ---------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Self
 
-_KEY = re.compile(r"[A-Za-z0-9._+-]{1,200}\Z")
+_KEY = r"[A-Za-z0-9._+-]{1,200}\Z"  # compiled at its first use
 
 
 class BlobMissing(NotFound):
@@ -222,7 +222,7 @@ class LocalStore:
 
     def ingest(self, key: str, *, algorithm: str = "sha256") -> Ingest:
         """Open (or resume) a blob's way in; `key` is a name such as ``sha256-<hex>``. Raises IngestBusy."""
-        if not _KEY.match(key):
+        if not re.match(_KEY, key):
             raise Invalid(f"invalid ingest key {key!r}")
         return Ingest(self, key, algorithm)
 

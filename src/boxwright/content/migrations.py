@@ -12,9 +12,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from boxwright.errors import Corrupt, Unsupported
+
+_STATE = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
 
 Rung = str | Callable[[sqlite3.Connection], None]  # SQL statements, or what does more than SQL can say
 
@@ -54,19 +57,32 @@ def climb(connection: sqlite3.Connection, path: Path, rungs: Sequence[Rung]) -> 
 
 def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
     # One statement sees one state: another process may be creating the tables.
-    version, tables = connection.execute(
-        "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
-    ).fetchone()
+    version, tables = connection.execute(_STATE).fetchone()
     if version > newest:
         raise SchemaNewer(
             f"{path} was written by a newer Boxwright (schema {version}, this one knows {newest})",
             hint="use that version, or another directory",
         )
-    if version < 0 or (version == 0 and tables):
+    if _foreign(version, tables):
         raise SchemaForeign(
             f"{path} is a database of another program", hint="choose another directory, or move the file"
         )
     return int(version)
+
+
+def _foreign(version: int, tables: int) -> bool:
+    return version < 0 or (version == 0 and tables > 0)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether the file is a sound database that another program made. Changes nothing there."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return _foreign(*connection.execute(_STATE).fetchone())
+    except sqlite3.Error:
+        return False
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:

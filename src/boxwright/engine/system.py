@@ -7,6 +7,7 @@ from boxwright.spec.arguments import checked
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from typing import Any
 
     from boxwright.engine.services import EngineServices
@@ -97,14 +98,14 @@ class SystemAPI:
         """Recompute every claim of the store; `repair` drops what is broken."""
         return self._services.maintenance.fsck(repair=repair)
 
-    def reset(self) -> None:
+    def reset(self) -> Sequence[Path]:
         """Remove everything under the root: containers (also running ones), networks, mounts, images, volumes, cache.
 
-        Only what the store made is removed; the root itself goes when nothing else is in it. Works on any store, also
-        on one whose database is damaged or newer. Raises DoesNotEnd, StillMounted.
+        Only what the store made is removed; the root itself goes when nothing else is in it. Returns what was left
+        there. Works on any store, also on one whose database is damaged or newer. Raises DoesNotEnd, StillMounted.
         """
         from boxwright.image.reset import remove_root
 
         self._services.containers.end_all()
         self._services.db.close()
-        remove_root(self._services.root)
+        return remove_root(self._services.root)

@@ -13,7 +13,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from boxwright.content.layout import ATTACHED
+from boxwright.content.layout import attaches
 from boxwright.content.local import BlobMissing
 from boxwright.content.store import BESIDE
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
@@ -62,7 +62,7 @@ class ArchivedImage:
     def attached(self) -> str:
         """The tag by which it is attached to another; '' when it is not."""
         tag = self.desc.annotations.get(NAME_ANNOTATIONS[1], "")
-        return tag if ATTACHED.match(tag) else ""
+        return tag if attaches(tag) else ""
 
 
 @dataclass(slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from boxwright.content.migrations import is_foreign
 from boxwright.errors import Conflict
 from boxwright.files import locks
 from boxwright.files.places import Places
@@ -17,8 +19,9 @@ class StillMounted(Conflict):
 _MOUNTS = ("containers/*/rootfs", "work/*/rootfs", "work/*/.mount-*", "volumes/*/_data", "mounts/*")
 
 
-def remove_root(root: Path) -> None:
-    """Unmount and remove what the store keeps under `root`; nothing of it may run. Raises StillMounted."""
+def remove_root(root: Path) -> Sequence[Path]:
+    """Unmount and remove what the store keeps under `root`; nothing of it may run. Returns what was left there, since
+    the store did not make it. Raises StillMounted."""
     from boxwright.files.trees import erase
     from boxwright.snapshot.mount import detach, mounted_below
 
@@ -34,13 +37,16 @@ def remove_root(root: Path) -> None:
         )
     for path in _made(Places(root)):
         erase(path)
-    if root.is_dir() and not any(root.iterdir()):
+    left = sorted(root.iterdir()) if root.is_dir() else []
+    if not left and root.is_dir():
         root.rmdir()
+    return left
 
 
 def _made(places: Places) -> list[Path]:
     """What is made directly under a root. Whatever else is there is another's and stays."""
     root, database = places.root, places.database.name
+    ours = () if is_foreign(places.database) else ("", "-wal", "-shm")
     return [
         places.blobs,
         places.cache,
@@ -56,7 +62,7 @@ def _made(places: Places) -> list[Path]:
         # One lock for each bridge; a copy of the database from before each change of its schema.
         *root.glob(f"{places.network_lock.name}.*"),
         *root.glob(f"{database}.v*"),
-        *(root / f"{database}{end}" for end in ("", "-wal", "-shm")),
+        *(root / f"{database}{end}" for end in ours),
         places.driver,
         places.index,
         root / locks.INDEX.files,

@@ -299,10 +299,18 @@ class Slice(io.RawIOBase):
     """A part of a file by its descriptor, which other readers may use too."""
 
     def __init__(self, fd: int, offset: int, size: int, owned: bool) -> None:
-        self._fd, self._at, self._end, self._owned = fd, offset, offset + size, owned
+        self._fd, self._begin, self._at, self._end, self._owned = fd, offset, offset, offset + size, owned
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: self._begin, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        self._at = min(max(start + offset, self._begin), self._end)
+        return self._at - self._begin
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)[: self._end - self._at]

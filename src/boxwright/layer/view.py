@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, Final, Self
 
+    from boxwright.spec.digest import DiffID
+
     _Parts = list[tuple[int, Any, Facts]]  # what a name means in each layer that counts, uppermost first
 
 
@@ -149,6 +151,11 @@ class LayersView:
         """Which file of which layer it is: equal for nodes of any views that show the same one."""
         number, _, facts = node.place[0]
         return self._names[number], facts.identity
+
+    def layer(self, node: Node) -> DiffID:
+        """Which layer a node is of."""
+        number: int = node.place[0][0]
+        return self._names[number]
 
     # --- directories -------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 SMALL = 1 << 18  # bytes from which on OpenSSL is worth its start
+QUICK = 20  # bytes that `quick` gives
 
 
 def new(algorithm: str, size: int = -1) -> _Hash:
@@ -33,6 +34,16 @@ def sha256(data: bytes) -> _Hash:
     """The hash object after these bytes."""
     made = new("sha256", len(data))
     made.update(data)
+    return made
+
+
+def quick(data: bytes | memoryview) -> bytes:
+    """A digest (BLAKE2b) by which this program knows something again; it costs no start and a third of SHA-2's time."""
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    made: bytes = blake2b(data, digest_size=QUICK).digest()
     return made
 
 

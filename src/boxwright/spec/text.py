@@ -65,3 +65,10 @@ _NEXT = _FIRST | frozenset("_.-")
 def is_name(text: str) -> bool:
     """Whether a container, volume or network may be called so: ``[a-zA-Z0-9][a-zA-Z0-9_.-]+``."""
     return len(text) > 1 and text[0] in _FIRST and _NEXT.issuperset(text)
+
+
+def go_bool(text: str) -> bool | None:
+    """What Go's ParseBool reads; None for a text that is neither true nor false."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    return False if text in ("0", "f", "F", "false", "FALSE", "False") else None

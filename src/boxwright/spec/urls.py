@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def public(url: str) -> str:
     """The URL as it may be shown: without a password, and without a user name that may be a token."""
@@ -13,3 +15,16 @@ def public(url: str) -> str:
     if head in ("http", "https"):
         user = ""
     return f"{head}://{user.partition(':')[0] + '@' if at and user else ''}{host}{slash}{path}"
+
+
+_ACCOUNT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"<>]*@")
+
+
+def redacted(text: str) -> str:
+    """A text without the accounts in its URLs: what is written down may be read by others than who typed it. A name
+    without a password stays where it says who asks (``ssh://git@host``)."""
+    return _ACCOUNT.sub(_kept, text) if "://" in text and "@" in text else text
+
+
+def _kept(found: re.Match[str]) -> str:
+    return public(found.group() + "h/")[:-2]

@@ -29,6 +29,7 @@ from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, replace
+from boxwright.transfer.restate import Restating, is_attestation
 from boxwright.transfer.rewrite import rewritten
 
 TYPE_CHECKING = False
@@ -97,10 +98,8 @@ def push(
     packer: Packer | None,
     platforms: Sequence[Platform] = (),
     progress: Progress | None = None,
-    by_digest: bool = False,
 ) -> Pushed:
-    """Bring the image `target` of the local store to `reference`, with `by_digest` to its repository only, where it has
-    no tag then.
+    """Bring the image `target` of the local store to `reference`.
 
     `packer` None = push every layer as it is. Of an index that is here in part, that part is pushed. Raises
     NothingToPush, PlatformMissing and what the registry raises.
@@ -119,15 +118,16 @@ def push(
     shown = _DiffIdProgress(progress)
     work: dict[Digest, Descriptor] = {}
     for node in tree.walk():
-        if isinstance(node.content, Manifest):
+        if isinstance(node.content, Manifest) and not is_attestation(node.content):
             _label(source, node.content, shown)
             for desc in (*reversed(node.content.layers), node.content.config):
                 work.setdefault(desc.digest, desc)
     blobs = _send_blobs(source=source, remote=remote, blobs=list(work.values()), packer=packer, shown=shown)
-    final = rewritten(tree, blobs)
+    restating = Restating(source)
+    final = rewritten(tree, blobs, restating)
+    _send_statements(restating, remote, final, progress)
     push_manifests(remote, [node for node in final.walk() if node is not final], _JOBS)
-    name = str(reference.with_digest(final.desc.digest)) if by_digest else str(reference)
-    remote.push_named(name, final.desc, final.content.raw)
+    remote.push_named(str(reference), final.desc, final.content.raw)
     return Pushed(reference=reference, target=final.desc, note=note, blobs=tuple(blobs.values()))
 
 
@@ -167,6 +167,25 @@ def _send_blobs(
 
     in_parallel(_JOBS, blobs, one, stop=stop)
     return became
+
+
+def _send_statements(source: Restating, remote: Remote, tree: Node, progress: Progress | None) -> None:
+    """What is said about the images, once their digests are known."""
+    stop = threading.Event()
+    blobs = {
+        desc.digest: desc
+        for node in tree.walk()
+        if isinstance(node.content, Manifest) and is_attestation(node.content)
+        for desc in node.content.references()
+    }
+    if blobs and progress:
+        progress.planned(list(blobs.values()))
+    in_parallel(
+        _JOBS,
+        list(blobs.values()),
+        lambda desc: move(source, remote, desc, progress=progress, stop=stop),
+        stop=stop,
+    )
 
 
 def _part_that_is_here(tree: Node, complete: Callable[[Manifest], bool], asked: bool) -> tuple[Node, str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from boxwright.content.copy import (
-    Node,
-)
+from collections.abc import Sequence
+
+from boxwright.content.copy import Node
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Index, Manifest
 from boxwright.spec.values import replace
+from boxwright.transfer.restate import Restating, attesting, is_attestation
 
 
-def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
-    """The tree with compressed layers named in its manifests; the same bytes where nothing changed."""
+def rewritten(node: Node, blobs: dict[Digest, Descriptor], restating: Restating | None = None) -> Node:
+    """The tree with compressed layers named in its manifests; the same bytes where nothing changed. `restating` writes
+    attestations of manifests that changed anew. Raises StatementInvalid."""
     content = node.content
     if isinstance(content, Manifest):
         layers = tuple(_as_entry(layer, blobs.get(layer.digest, layer)) for layer in content.layers)
@@ -30,12 +32,17 @@ def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
         return Node(
             replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh
         )
-    children = tuple(rewritten(child, blobs) for child in node.children)
-    changed = {
-        old.desc.digest: new.desc
-        for old, new in zip(node.children, children)
-        if old.desc.digest != new.desc.digest
-    }
+    children = tuple(rewritten(child, blobs, restating) for child in node.children)
+    changed = _changed(node, children)
+    if changed and restating is not None:
+        subjects = attesting(content)
+        children = tuple(
+            restating.again(child, about, changed[about])
+            if (about := subjects.get(child.desc.digest)) in changed and is_attestation(child.content)
+            else child
+            for child in children
+        )
+        changed = _changed(node, children)
     if not changed:
         return node
     index = Index.compose(
@@ -45,6 +52,14 @@ def rewritten(node: Node, blobs: dict[Digest, Descriptor]) -> Node:
         subject=content.subject,
     )
     return Node(index.descriptor, index, children)
+
+
+def _changed(node: Node, children: Sequence[Node]) -> dict[Digest, Descriptor]:
+    return {
+        old.desc.digest: new.desc
+        for old, new in zip(node.children, children)
+        if old.desc.digest != new.desc.digest
+    }
 
 
 def _as_entry(old: Descriptor, new: Descriptor) -> Descriptor:

@@ -27,21 +27,11 @@ class TagAndAll(Invalid):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SentImage:
-    """An image of the store's blobs on its way to `reference`, by digest without the tag.
+class _Packing:
+    """How layers that were made here are sent."""
 
-    `compression` (gzip, zstd, none) is that of layers that lie here plain; `keeping` leaves those that came compressed
-    as they came. `insecure` goes over plain HTTP too, and takes any certificate.
-    """
-
-    target: Descriptor
-    reference: Reference
-    compression: str = "gzip"
-    level: int | None = None
-    keeping: bool = False
-    platforms: tuple[Platform, ...] = ()
-    by_digest: bool = False
-    insecure: bool = False
+    kind: str  # gzip, zstd, none
+    level: int | None
 
 
 class Transfers:
@@ -127,13 +117,13 @@ class Transfers:
             if asked.digest:
                 raise Invalid("cannot push a digest reference", hint="give it a tag: boxwright tag")
             references = [asked.with_default_tag()]
+        packing, platforms = _Packing(kind=compression, level=level), _platforms(platform)
         return [
             self._push(
                 image=name if to else str(reference),
                 reference=reference,
-                platforms=_platforms(platform),
-                compression=compression,
-                level=level,
+                platforms=platforms,
+                packing=packing,
                 progress=progress,
             )
             for reference in references
@@ -147,14 +137,16 @@ class Transfers:
 
     def _push(
         self,
-        *,
         image: str,
         reference: Reference,
         platforms: tuple[Platform, ...],
-        compression: str,
-        level: int | None,
+        packing: _Packing,
         progress: Progress | None,
     ) -> Pushed:
+        from boxwright.content.lease import Lease
+        from boxwright.image.target import LocalTarget
+        from boxwright.transfer.push import push
+
         images = self._images()
         try:
             row = images.resolve(image)
@@ -163,53 +155,35 @@ class Transfers:
                 f"an image does not exist locally with the tag: {reference.familiar_name}",
                 hint="boxwright images lists what is here",
             ) from error
-        # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
-        published = any(n.endswith("@" + row.target) for n in row.names)
-        sent = SentImage(
-            target=images.descriptor(row),
-            reference=reference,
-            compression="none" if published else compression,
-            level=level,
-            platforms=platforms,
-        )
-        return self.send(sent, progress=progress)
-
-    def send(self, image: SentImage, *, progress: Progress | None = None) -> Pushed:
-        """Push an image by its descriptor; an image of the store gets ``name@digest`` as a name. Raises what `push`
-        raises."""
-        from boxwright.content.lease import Lease
-        from boxwright.image.target import LocalTarget
-        from boxwright.transfer.push import push
-
-        images, reference = self._images(), image.reference
         with Lease(images.db, f"push {reference}") as lease:
             source = LocalTarget(images, lease)
-            lease.hold("blob", image.target.digest)
+            target = source.resolve(row.target)
+            # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
+            published = any(n.endswith("@" + row.target) for n in row.names)
+
             packer = None
-            if image.compression != "none":
+            if not published and packing.kind != "none":
                 from boxwright.transfer.pack import Packer
 
                 packer = Packer(
                     layers=images.layers,
                     store=images.store,
                     lease=lease,
-                    kind=image.compression,
-                    level=image.level,
-                    keeping=image.keeping,
+                    kind=packing.kind,
+                    level=packing.level,
                 )
             done = push(
                 source=source,
-                target=image.target,
-                remote=self.client.remote(reference, push=True, insecure=image.insecure),
+                target=target,
+                remote=self.client.remote(reference, push=True),
                 reference=reference,
                 packer=packer,
-                platforms=image.platforms,
+                platforms=platforms,
                 progress=progress,
-                by_digest=image.by_digest,
             )
         try:
-            images.tag(str(image.target.digest), str(reference.with_digest(done.target.digest)))
-        except NotFound:  # no image of the store, or one that is gone meanwhile; it is pushed all the same
+            images.tag(row.target, str(reference.with_digest(done.target.digest)))
+        except NotFound:  # another process removed the image meanwhile; it is pushed all the same
             pass
         images.layers.note_origin([blob.digest for blob in done.blobs], reference.name)
         return done

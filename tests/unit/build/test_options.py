@@ -66,7 +66,7 @@ def test_pairs() -> None:
 
 def test_entitlements() -> None:
     """Unknown names are errors, whether a step needs them or not."""
-    from boxwright.build.builder import entitlements
+    from boxwright.build.granted import entitlements
     from boxwright.build.request import BuildRequest
 
     assert entitlements(BuildRequest()) == frozenset()

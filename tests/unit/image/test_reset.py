@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -14,16 +16,25 @@ def test_a_root_of_ours_goes_whole(tmp_path: Path) -> None:
     LocalStore(root).put(b"x", "text/plain")
     with Database(root / "boxwright.db").write() as sql:
         sql.execute("INSERT INTO volumes VALUES ('v', 0, 0, '{}')")
-    remove_root(root)
+    assert remove_root(root) == []
     assert not root.exists()
-    remove_root(root)
+    assert remove_root(root) == []
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     LocalStore(tmp_path)
     (tmp_path / "thesis.tex").write_text("years of work")
-    remove_root(tmp_path)
+    assert [p.name for p in remove_root(tmp_path)] == ["thesis.tex"]
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_database_of_another_program_stays(tmp_path: Path) -> None:
+    database = tmp_path / "boxwright.db"
+    with closing(sqlite3.connect(database)) as sql, sql:
+        sql.execute("CREATE TABLE results (year)")
+    assert remove_root(tmp_path) == [database]
+    database.write_bytes(b"no database, so it is one of ours that was damaged")
+    assert remove_root(tmp_path) == []
 
 
 def test_copies_of_the_database_go_along(tmp_path: Path) -> None:

@@ -7,29 +7,33 @@ remembered: a second change in that tick would not show.
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from struct import Struct
 from types import MappingProxyType
 
 from boxwright.files import whole
+from boxwright.spec import hashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.context.node import LocalNode
 
-_MAGIC = b"boxwright context 1\n"
+    # mode, inode, device, links, size, and when content and anything changed last (ns)
+    Look = tuple[int, int, int, int, int, int, int]
+
+_MAGIC = b"boxwright context 2\n"
 _STAT = Struct("<QQqqqI")  # inode, device, size, mtime, ctime, mode
 _KEY = _STAT.size
 _END = _KEY + 32  # of the digest
 _TICK = 100_000_000  # ns; kernel clocks tick every 10 ms at worst
 _COARSE_TICK = 2_000_000_000  # ns; file systems that only know (even) seconds
 _SECOND = 1_000_000_000
-_ROOM = 10_000
+_ROOM = 10_000  # entries
 NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -40,36 +44,62 @@ def stat_key(status: os.stat_result) -> bytes:
     )
 
 
+# What a listing notes of a file's status, without a call of ours for each of very many.
+look: Callable[[os.stat_result], Look] = attrgetter(
+    "st_mode", "st_ino", "st_dev", "st_nlink", "st_size", "st_mtime_ns", "st_ctime_ns"
+)
+
+
+def look_key(noted: Look) -> bytes:
+    """The `stat_key` of what was noted."""
+    mode, inode, device, _, size, modified, changed = noted
+    return _STAT.pack(inode, device, size, modified, changed, mode)
+
+
 def is_racy(status: os.stat_result, read_at: int) -> bool:
     """Whether the file may have been changed again, unseen, in the tick in which it was read.
 
     `read_at` (ns since 1970) is when reading began. A modification time in the future tells nothing.
     """
-    changed = status.st_ctime_ns
-    if status.st_mtime_ns <= read_at + _COARSE_TICK:
-        changed = max(changed, status.st_mtime_ns)
-    coarse = status.st_ctime_ns % _SECOND == 0 and status.st_mtime_ns % _SECOND == 0
+    return _is_racy(status.st_mtime_ns, status.st_ctime_ns, read_at)
+
+
+def was_racy(key: bytes, read_at: int) -> bool:
+    """`is_racy` of what has this `stat_key`."""
+    _, _, _, modified, changed, _ = _STAT.unpack(key)
+    return _is_racy(modified, changed, read_at)
+
+
+def _is_racy(modified: int, changed: int, read_at: int) -> bool:
+    coarse = changed % _SECOND == 0 and modified % _SECOND == 0
+    if modified <= read_at + _COARSE_TICK:
+        changed = max(changed, modified)
     return changed > read_at - (_COARSE_TICK if coarse else _TICK)
 
 
 class DigestCache:
-    """The remembered digests of one directory tree, in one file. Not for several threads at once."""
+    """The remembered digests of one directory tree, in one file. Not for several threads at once.
+
+    The file is read when the first digest is asked for, and of it the directories that files are asked of.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """`path` is the cache file; None keeps nothing. What cannot be read is as if it were not there."""
         self._path = path
-        self._known: dict[str, bytes] = _load(path) if path is not None else {}
-        self._used: set[str] = set()
+        self._packed: dict[str, bytes] | None = None if path is not None else {}
+        self._open: dict[str, dict[str, bytes]] = {}
+        self._used: dict[str, set[str]] = {}
+        self._kept: set[str] = set()
         self._dirty = False
 
     def recall(self, node: LocalNode) -> bool:
         """Tell a file's node its content's digest and its extended attributes, as long as its `stat_key` is the one
         that they were read with; whether that was so."""
-        path = node.path
-        entry = self._known.get(path)
+        folder, _, name = node.path.rpartition("/")
+        entry = self._folder(folder).get(name)
         if entry is None or not entry.startswith(node.key):
             return False
-        self._used.add(path)
+        self._used[folder].add(name)
         node.content = entry[_KEY:_END].hex()
         node._xattrs = marshal.loads(entry[_END:]) if len(entry) > _END else NO_XATTRS
         return True
@@ -78,26 +108,53 @@ class DigestCache:
         self, path: str, status: os.stat_result, digest: str, xattrs: Mapping[str, bytes], *, read_at: int
     ) -> None:
         """Remember what a file contained; `read_at` is when reading it began (ns). Racy files are left out."""
+        folder, _, name = path.rpartition("/")
+        known = self._folder(folder)
         if is_racy(status, read_at):
-            self._dirty |= self._known.pop(path, None) is not None
+            self._dirty |= known.pop(name, None) is not None
             return
         rest = marshal.dumps(dict(xattrs)) if xattrs else b""
-        self._known[path] = stat_key(status) + bytes.fromhex(digest) + rest
-        self._used.add(path)
+        known[name] = stat_key(status) + bytes.fromhex(digest) + rest
+        self._used[folder].add(name)
         self._dirty = True
+
+    def keep(self, folder: str) -> None:
+        """Count a directory as used of which nothing had to be asked."""
+        self._kept.add(folder)
 
     def save(self) -> None:
         """Write the file anew if there is anything new; a failure to do so costs only time later."""
         if self._path is None or not self._dirty:
             return
-        if len(self._known) > 4 * len(self._used) + _ROOM:
-            self._known = {path: self._known[path] for path in self._used if path in self._known}
-        payload = marshal.dumps(self._known)
-        body = _MAGIC + hashlib.sha256(payload).digest() + payload
+        assert self._packed is not None
+        for folder, known in self._open.items():
+            used = self._used[folder]
+            if len(known) > 4 * len(used) + _ROOM:
+                known = {name: known[name] for name in used if name in known}
+            self._packed[folder] = marshal.dumps(known)
+        fresh = [folder for folder in self._packed if folder in self._open or folder in self._kept]
+        if self._size(self._packed) > 4 * self._size(fresh) + _ROOM * _END:
+            self._packed = {folder: self._packed[folder] for folder in fresh}
+        payload = marshal.dumps(self._packed)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole.replace(self._path, body, sync=False)
+            whole.replace(self._path, _MAGIC + hashes.quick(payload) + payload, sync=False)
             self._dirty = False
+
+    def _size(self, folders: Iterable[str]) -> int:
+        assert self._packed is not None
+        return sum(len(self._packed[folder]) for folder in folders)
+
+    def _folder(self, path: str) -> dict[str, bytes]:
+        known = self._open.get(path)
+        if known is None:
+            if self._packed is None:
+                assert self._path is not None
+                self._packed = _load(self._path)
+            packed = self._packed.get(path)
+            known = self._open[path] = marshal.loads(packed) if packed else {}
+            self._used[path] = set()
+        return known
 
 
 def _load(path: Path) -> dict[str, bytes]:
@@ -105,10 +162,9 @@ def _load(path: Path) -> dict[str, bytes]:
         body = path.read_bytes()
     except OSError:
         return {}
-    head = len(_MAGIC)
-    payload = memoryview(body)[head + 32 :]
+    head, end = len(_MAGIC), len(_MAGIC) + hashes.QUICK
     # marshal trusts its input: only what this module wrote, whole, gets there.
-    if body[:head] != _MAGIC or hashlib.sha256(payload).digest() != body[head : head + 32]:
+    if body[:head] != _MAGIC or hashes.quick(memoryview(body)[end:]) != body[head:end]:
         return {}
-    loaded: dict[str, bytes] = marshal.loads(payload)
+    loaded: dict[str, bytes] = marshal.loads(memoryview(body)[end:])
     return loaded

@@ -8,15 +8,17 @@ resolved inside the directory, by descriptor: a link cannot lead out of it, what
 from __future__ import annotations
 
 import errno
-import hashlib
+import marshal
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from boxwright.build.context.cache import NO_XATTRS, DigestCache, stat_key
+from boxwright.build.context.cache import NO_XATTRS, DigestCache, look, stat_key, was_racy
+from boxwright.build.context.folders import Folder, FolderCache, Summary, fold, folder_of
 from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context.tree import (
     FileTree,
@@ -30,10 +32,13 @@ from boxwright.build.context.tree import (
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
+from boxwright.spec import hashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Self
+
+    from boxwright.build.context.cache import Look
 
 __all__ = [
     "Context",
@@ -62,6 +67,22 @@ class ContextUnreadable(Invalid):
 
 class ContextChanged(Conflict):
     """A file of the context changed while it was read."""
+
+
+def _looked_at(folder: int) -> Iterator[tuple[str, Look]]:
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            with suppress(FileNotFoundError):
+                yield entry.name, look(entry.stat(follow_symlinks=False))
+
+
+class _Listing:
+    """A directory as it was listed; `packed` until its nodes are made."""
+
+    __slots__ = ("key", "packed", "read_at")
+
+    def __init__(self, packed: bytes, key: bytes, read_at: int) -> None:
+        self.packed, self.key, self.read_at = packed, key, read_at
 
 
 class LocalContext:
@@ -98,10 +119,17 @@ class LocalContext:
             self.modes["dir"] = {0o777 & ~mask: 0o755}
         self._lock = threading.RLock()
         self._folders: dict[str, dict[str, LocalNode]] = {}
-        self._top = LocalNode(tree=self, path="", kind="dir", status=status)
+        self._listings: dict[str, _Listing] = {}
+        self._known: dict[str, Folder | None] = {}
+        self._top = LocalNode(tree=self, path="", kind="dir", noted=look(status))
         self._opened = [("", self._root.fd)]  # from the top to the directory that was used last
-        name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
+        name = hashes.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
         self._cache = DigestCache(cache / name if cache else None)
+        rules = repr((ignore and (ignore.patterns, ignore.exceptions), self.modes)).encode(
+            "utf-8", "surrogateescape"
+        )
+        view = f"{name}-{hashes.quick(rules).hex()[:16]}"
+        self._folder_cache = FolderCache(cache / view if cache else None)
 
     def entries(self, pattern: str, *, exclude: Iterable[str] = (), parents: bool = False) -> SourceSet:
         """What a source word of COPY means here. Raises SourceMissing, PatternInvalid, ContextUnreadable."""
@@ -173,7 +201,7 @@ class LocalContext:
             data = os.read(fd, node.size + 1)
         finally:
             os.close(fd)
-        if len(data) != node.size or hashlib.sha256(data).hexdigest() != node.content:
+        if len(data) != node.size or hashes.sha256(data).hexdigest() != node.content:
             raise self._changed(node.path)
         return data
 
@@ -199,7 +227,7 @@ class LocalContext:
             os.close(fd)
         if stat_key(status) != node.key or len(data) != node.size:
             raise self._changed(node.path)
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashes.sha256(data).hexdigest()
         with self._lock:
             self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
             node.content, node._xattrs = digest, xattrs
@@ -228,6 +256,53 @@ class LocalContext:
         )
         return f"{kind}\0{node.mode:o}\x000:0\0{content}{extra}"
 
+    # All below a directory at once
+
+    def bytes_below(self, path: str) -> int:
+        """How many bytes the files have. Raises ContextUnreadable."""
+        with self._lock:
+            return sum(
+                folder.size if folder else sum(n.size for n in self._folder(self._node(at)).values())
+                for at, folder in self._survey(path)
+            )
+
+    def summary(self, path: str) -> Summary:
+        """What a copy takes of all that is visible. Reads what is not known of files that changed."""
+        with self._lock:
+            return fold(path, [(at, folder or self._learned(at)) for at, folder in self._survey(path)])
+
+    def _survey(self, path: str) -> list[tuple[str, Folder | None]]:
+        """Every directory, parents first, and what is known of it because its listing is the one of an earlier
+        build."""
+        found: list[tuple[str, Folder | None]] = []
+        todo = [path]
+        while todo:
+            at = todo.pop()
+            folder = self._recalled(at)
+            found.append((at, folder))
+            prefix = f"{at}/" if at else ""
+            if folder is not None:
+                below = [prefix + name for name, _, _ in folder.below]
+            else:
+                below = [n.path for n in self._folder(self._node(at)).values() if n.type == "dir"]
+            todo += reversed(below)
+        return found
+
+    def _recalled(self, path: str) -> Folder | None:
+        if path not in self._known:
+            folder = self._known[path] = self._folder_cache.recall(path, self._listing(path).key)
+            if folder is not None:
+                self._cache.keep(path)
+        return self._known[path]
+
+    def _learned(self, path: str) -> Folder:
+        nodes = self._folder(self._node(path))
+        folder = self._known[path] = folder_of(nodes.items(), self.fingerprint)
+        listing = self._listing(path)
+        if not any(was_racy(node.key, listing.read_at) for node in nodes.values()):
+            self._folder_cache.put(path, listing.key, folder)
+        return folder
+
     # Reading
 
     def know(self, node: LocalNode) -> None:
@@ -243,6 +318,7 @@ class LocalContext:
         """Keep the digests for the next build."""
         with self._lock:
             self._cache.save()
+            self._folder_cache.save()
 
     def close(self) -> None:
         """Save, and let go of the directory. Idempotent."""
@@ -268,44 +344,73 @@ class LocalContext:
                 found = self._folders[node.path] = self._scan(node)
         return found
 
+    def _node(self, path: str) -> LocalNode:
+        """What is at a path that was listed, visible or not."""
+        if not path:
+            return self._top
+        parent, _, name = path.rpartition("/")
+        return self._folder(self._node(parent))[name]
+
+    def _listing(self, path: str) -> _Listing:
+        """What is in a directory and what its status is, looked at once."""
+        found = self._listings.get(path)
+        if found is None:
+            read_at = time.time_ns()
+            fd = self._folder_fd(path)
+            try:
+                try:
+                    with os.scandir(fd) as listing:
+                        seen = [(entry.name, look(entry.stat(follow_symlinks=False))) for entry in listing]
+                except FileNotFoundError:  # something was removed since it was listed
+                    seen = list(_looked_at(fd))
+            except OSError as error:
+                raise self._unreadable(path, error) from error
+            seen.sort()
+            packed = marshal.dumps(seen, 2)  # 2: what is equal has equal bytes
+            found = self._listings[path] = _Listing(packed, hashes.quick(packed), read_at)
+        return found
+
     def _scan(self, folder: LocalNode) -> dict[str, LocalNode]:
         prefix = f"{folder.path}/" if folder.path else ""
         ignore, above, types, recall = self.ignore, folder.carry, TYPES, self._cache.recall
         carry, hidden = NOTHING, False
         found: dict[str, LocalNode] = {}
-        fd = self._folder_fd(folder.path)
+        listing = self._listing(folder.path)
+        if folder._xattrs is None:
+            folder._xattrs = read_xattrs(self._folder_fd(folder.path), "")
+        for name, noted in marshal.loads(listing.packed):
+            path = prefix + name
+            kind = types.get(noted[0] & 0o170000)
+            if kind is None:
+                continue
+            if ignore is not None:
+                carry = ignore.decide(path, above)
+                hidden = ignore.excludes(carry)
+                if hidden and not (kind == "dir" and ignore.may_include_below(path, carry)):
+                    continue
+            node = found[name] = LocalNode(
+                tree=self, path=path, kind=kind, noted=noted, hidden=hidden, carry=carry
+            )
+            if kind == "file":
+                if not node.content:  # here rather than in `know`: most were known before
+                    recall(node)
+            elif kind != "dir":
+                self._look_closer(node, name, self._folder_fd(folder.path))
+        listing.packed = b""
+        return found
+
+    def _look_closer(self, node: LocalNode, name: str, folder: int) -> None:
+        """Where a link leads, which device it is: what no listing says."""
         try:
-            if folder._xattrs is None:
-                folder._xattrs = read_xattrs(fd, "")
-            with os.scandir(fd) as listing:
-                for entry in listing:
-                    name = entry.name
-                    path = prefix + name
-                    if ignore is not None:
-                        carry = ignore.decide(path, above)
-                        hidden = ignore.excludes(carry)
-                        if hidden and not (
-                            entry.is_dir(follow_symlinks=False) and ignore.may_include_below(path, carry)
-                        ):
-                            continue
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                        kind = types.get(status.st_mode & 0o170000)
-                        if kind is None:
-                            continue
-                        link = os.readlink(name, dir_fd=fd) if kind == "symlink" else ""
-                    except FileNotFoundError:
-                        continue  # removed since it was listed
-                    node = found[name] = LocalNode(
-                        tree=self, path=path, kind=kind, status=status, link=link, hidden=hidden, carry=carry
-                    )
-                    if (
-                        kind == "file" and not node.content
-                    ):  # here rather than in `know`: most were known before
-                        recall(node)
+            if node.type == "symlink":
+                node.link = os.readlink(name, dir_fd=folder)
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
-            raise self._unreadable(folder.path, error) from error
-        return {name: found[name] for name in sorted(found)}
+            raise self._unreadable(node.path, error) from error
+        if stat_key(status) != node.key:
+            raise self._changed(node.path)
+        if node.type != "symlink":
+            node.device = os.major(status.st_rdev), os.minor(status.st_rdev)
 
     def _visible(self, node: LocalNode) -> bool:
         """Whether the node is part of the context: not ignored, or on the way to something that is not."""

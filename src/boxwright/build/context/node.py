@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
 
-from boxwright.build.context.cache import NO_XATTRS, stat_key
+from boxwright.build.context.cache import NO_XATTRS, look_key
 from boxwright.build.dockerfile.ignore import NOTHING
+from boxwright.spec import hashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.build.context.cache import Look
     from boxwright.build.context.local import LocalContext
+
 TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -22,7 +24,7 @@ TYPES = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "file",  # as BuildKit has it: an empty one
 }
-EMPTY = hashlib.sha256(b"").hexdigest()
+EMPTY = hashes.sha256(b"").hexdigest()
 _NO_DEVICE = (0, 0)
 CHUNK = 1 << 20  # bytes up to which a file is read in one go
 _DEFAULT_UMASK = 0o022
@@ -59,7 +61,7 @@ class LocalNode:
         tree: LocalContext,
         path: str,
         kind: str,
-        status: os.stat_result,
+        noted: Look,
         link: str = "",
         hidden: bool = False,
         carry: int = NOTHING,
@@ -70,18 +72,16 @@ class LocalNode:
         self.link = link
         self.hidden = hidden  # ignored itself; may be a directory with something in it that is not
         self.carry = carry  # the ignore pattern that decided
-        permissions = status.st_mode & 0o7777
+        mode, inode, device, links, size, self.mtime_ns, _ = noted
+        permissions = mode & 0o7777
         self.mode = tree.modes[kind].get(permissions, permissions)
-        self.mtime_ns = status.st_mtime_ns
-        self.size = status.st_size if kind == "file" else 0
-        self.key = stat_key(status)
-        self.identity: object = (
-            (status.st_dev, status.st_ino) if kind == "file" and status.st_nlink > 1 else None
-        )
-        self.device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if status.st_rdev else _NO_DEVICE
+        self.size = size if kind == "file" else 0
+        self.key = look_key(noted)
+        self.identity: tuple[int, int] | None = (device, inode) if kind == "file" and links > 1 else None
+        self.device = _NO_DEVICE
         self.content = ""  # digest in hex, once known
         self._xattrs: Mapping[str, bytes] | None = None
-        if stat.S_ISSOCK(status.st_mode):  # which cannot be opened to find out
+        if stat.S_ISSOCK(mode):  # which cannot be opened to find out
             self.content, self._xattrs = EMPTY, NO_XATTRS
 
     @property
@@ -96,9 +96,9 @@ def hash_file(fd: int, size: int) -> str:
     if size < CHUNK:
         data = os.read(fd, size + 1)
         if len(data) == size:
-            return hashlib.sha256(data).hexdigest()
+            return hashes.sha256(data).hexdigest()
         os.lseek(fd, 0, os.SEEK_SET)
-    digest = hashlib.sha256()
+    digest = hashes.new("sha256")
     while chunk := os.read(fd, CHUNK):
         digest.update(chunk)
     return digest.hexdigest()

@@ -6,16 +6,17 @@ followed inside the tree only, `--exclude` and `--parents` (dockerfile.md 1.5, 1
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
+from boxwright.build.context.folders import Summary, fold, folders_of
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
 from boxwright.layer.entry import FileAttributes
 from boxwright.rootfs.paths import Names, TooManyLinks, walk
+from boxwright.spec import hashes
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -94,19 +95,37 @@ def knowing(tree: FileTree) -> KnowingTree | None:
     return tree if hasattr(tree, "fingerprint") else None  # type: ignore[return-value]
 
 
-@dataclass(frozen=True, slots=True)
 class Source:
     """One match of a source word.
 
     `directory`: the *contents* are copied, `entries` lie below it (its own mode does not count); with
     `--parents` their `rel` starts at the pivot. Otherwise there is one entry, and `name` is what the file
-    is called inside a destination that is a directory.
+    is called inside a destination that is a directory. `whole`: everything below `path`, which the tree may know
+    more about than can be said of single nodes; those are looked at when they are asked for.
     """
 
-    path: str  # where it really is in the tree, links followed
-    name: str
-    directory: bool
-    nodes: tuple[TreeNode, ...]
+    __slots__ = ("_make", "_nodes", "directory", "name", "path", "whole")
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        *,
+        directory: bool,
+        nodes: Callable[[], Iterable[TreeNode]],
+        whole: bool = False,
+    ) -> None:
+        self.path = path  # where it really is in the tree, links followed
+        self.name, self.directory, self.whole = name, directory, whole
+        self._make = nodes
+        self._nodes: tuple[TreeNode, ...] | None = None
+
+    @property
+    def nodes(self) -> tuple[TreeNode, ...]:
+        """What is copied: parents before children, names sorted."""
+        if self._nodes is None:
+            self._nodes = tuple(self._make())
+        return self._nodes
 
     @property
     def entries(self) -> list[tuple[str, TreeNode]]:
@@ -121,6 +140,20 @@ class Source:
         return len(self.nodes)
 
 
+class _SummingTree(FileTree, Protocol):
+    """A tree that knows what a whole directory comes to without looking at each node."""
+
+    def bytes_below(self, path: str) -> int:
+        """How many bytes the files below a directory have."""
+
+    def summary(self, path: str) -> Summary:
+        """What `folders.fold` makes of everything below a directory."""
+
+
+def _summing(tree: FileTree) -> _SummingTree | None:
+    return tree if hasattr(tree, "summary") else None  # type: ignore[return-value]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSet:
     """Everything that one source word selects. A wildcard may select nothing."""
@@ -132,21 +165,41 @@ class SourceSet:
     def __iter__(self) -> Iterator[Source]:
         return iter(self.sources)
 
+    @property
+    def size(self) -> int:
+        """How many bytes the selected files have."""
+        summing = _summing(self.tree)
+        return sum(
+            summing.bytes_below(source.path)
+            if summing and source.whole
+            else sum(node.size for node in source.nodes)
+            for source in self.sources
+        )
+
     def digest(self, *, times: bool = False) -> str:
         """sha256 (hex) of what decides the copy's result: names, types, modes, owners, links, extended
         attributes, contents, and `times` where the copy keeps them."""
         lines: list[str] = []
-        linked: dict[object, str] = {}
+        linked: dict[object, list[str]] = {}
         tree = self.tree
-        known = knowing(tree)
+        known, summing = knowing(tree), _summing(tree)
         printed = known.fingerprint if known else partial(fingerprint, tree)
-        for source in self.sources:
-            lines.append("D" if source.directory else f"F{source.name}")
-            for rel, node in source.entries:
-                lines.append(f"{rel}\0{printed(node)}" + (f"\0{node.mtime_ns}" if times else ""))
-                if (identity := node.identity) is not None and linked.setdefault(identity, rel) != rel:
-                    lines.append(f"={linked[identity]}")
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        for number, source in enumerate(self.sources):
+            if not source.directory:
+                node = source.nodes[0]
+                lines.append(f"F{source.name}\0{printed(node)}" + (f"\0{node.mtime_ns}" if times else ""))
+                found = [("", node.identity)] if node.identity is not None else []
+            else:
+                if summing and source.whole and not times:
+                    summary = summing.summary(source.path)
+                else:
+                    summary = fold("", folders_of(source.entries, printed, times=times))
+                lines.append(f"D{summary.digest}")
+                found = summary.links
+            for rel, identity in found:
+                linked.setdefault(identity, []).append(f"{number}/{rel}")
+        lines += sorted("=" + "\0".join(sorted(names)) for names in linked.values() if len(names) > 1)
+        return hashes.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def manifest(self, *, times: bool = False) -> dict[str, str]:
         """Path in the tree -> `mode digest` (file), `mode -> target` (symlink) or `mode type`, and behind NULs
@@ -209,16 +262,11 @@ def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source
         raise _missing(tree, path)
     name = path.rpartition("/")[2]
     if node.type != "dir":
-        return Source(path=node.path, name=name, directory=False, nodes=(node,))
-    below: Iterable[TreeNode] = tree.walk(node.path)
-    return Source(
-        path=node.path,
-        name=name,
-        directory=True,
-        nodes=tuple(
-            filtered(nodes=below, top=node.path, included=None, excluded=excluded) if excluded else below
-        ),
-    )
+        return Source(node.path, name, directory=False, nodes=lambda: (node,))
+    if excluded is None:
+        return Source(node.path, name, directory=True, nodes=lambda: tree.walk(node.path), whole=True)
+    nodes = tuple(filtered(nodes=tree.walk(node.path), top=node.path, included=None, excluded=excluded))
+    return Source(node.path, name, directory=True, nodes=lambda: nodes)
 
 
 def _missing(tree: FileTree, path: str) -> SourceMissing:
@@ -271,7 +319,7 @@ def _with_parents(tree: FileTree, pattern: str, excluded: IgnoreMatcher | None) 
                 nodes=reachable(tree, top.path, included), top=top.path, included=included, excluded=excluded
             )
         )
-        sources.append(Source(path=top.path, name="", directory=True, nodes=nodes))
+        sources.append(Source(top.path, "", directory=True, nodes=partial(tuple, nodes)))
     return SourceSet(tree, tuple(sources), wildcard)
 
 

@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
-_ONBUILD = re.compile(r"(?i)^\s*ONBUILD\s*")
+_STAGE_NAME = r"[a-z][a-z0-9-_.]*"  # these are compiled at their first use
+_ONBUILD = r"(?i)^\s*ONBUILD\s*"
 _MILLISECOND = 1_000_000
 
 
@@ -113,7 +113,7 @@ def _from(node: Node, common: dict[str, Any]) -> ins.Instruction:
     args, stage = node.args, ""
     if len(args) == 3 and args[1].lower() == "as":
         stage = args[2].lower()
-        if not _STAGE_NAME.fullmatch(stage):
+        if not re.fullmatch(_STAGE_NAME, stage):
             raise DockerfileError(
                 f"invalid name for build stage: {go_quote(args[2])}, name can't start with a number or contain symbols"
             )
@@ -343,7 +343,7 @@ def _onbuild(node: Node, common: dict[str, Any]) -> ins.Instruction:
         raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
     if trigger in ("MAINTAINER", "FROM"):
         raise DockerfileError(f"{trigger} isn't allowed as an ONBUILD trigger")
-    text = _ONBUILD.sub("", node.original)
+    text = re.sub(_ONBUILD, "", node.original)
     return ins.OnBuild(expression=text + "".join(f"\n{h.content}{h.name}" for h in node.heredocs), **common)
 
 

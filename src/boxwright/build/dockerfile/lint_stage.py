@@ -18,10 +18,10 @@ from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, field
 
 _WORDS = "apikey|auth|credential|credentials|key|password|pword|passwd|secret|token"
-_SECRET = re.compile(f"(?:_|^)(?:{_WORDS})(?:_|$)", re.IGNORECASE)
-_HARMLESS = re.compile("(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_SECRET = f"(?:_|^)(?:{_WORDS})(?:_|$)"  # these are compiled at their first use
+_HARMLESS = "(?:_|^)(?:public|file|version)(?:_|$)"
 _NEVER_ENVIRONMENT = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
-_REMOTE = re.compile(r"(?:https?|git|ssh)://|git@")
+_REMOTE = r"(?:https?|git|ssh)://|git@"
 _EVERYTHING = ("*", "**", "**/*")
 
 
@@ -141,7 +141,7 @@ class StageCheck:
             state.env.update((pair.key, pair.value) for pair in step.pairs)
 
     def _secret(self, kind: str, key: str, step: ins.Instruction) -> None:
-        if _SECRET.search(key) and not _HARMLESS.search(key):
+        if re.search(_SECRET, key, re.IGNORECASE) and not re.search(_HARMLESS, key, re.IGNORECASE):
             detail = f"Do not use ARG or ENV instructions for sensitive data ({kind} {go_quote(key)})"
             self._add("SecretsUsedInArgOrEnv", detail, step)
 
@@ -181,7 +181,7 @@ class StageCheck:
         verb = "Copy" if isinstance(step, ins.Copy) else "Add"
         for source in step.sources:
             path = clean_path(source)
-            if _REMOTE.match(source):
+            if re.match(_REMOTE, source):
                 continue
             if path in (".", "/"):
                 hidden = any(pattern in _EVERYTHING for pattern in ignore.patterns)

@@ -23,8 +23,8 @@ MAX_LINE = 65535  # bytes, as BuildKit's scanner has it
 _BOM = b"\xef\xbb\xbf"
 # A doubled escape token at the end is a literal one, not a continuation.
 _CONTINUED = {
-    "\\": re.compile(r"([^\\])\\[ \t]*\Z|^\\[ \t]*\Z"),
-    "`": re.compile(r"([^`])`[ \t]*\Z|^`[ \t]*\Z"),
+    "\\": r"([^\\])\\[ \t]*\Z|^\\[ \t]*\Z",
+    "`": r"([^`])`[ \t]*\Z|^`[ \t]*\Z",
 }
 _HEREDOC_INSTRUCTIONS = ("add", "copy", "run")
 
@@ -151,7 +151,7 @@ class _Parser:
     def continuation(self, text: str) -> tuple[str, bool]:
         if self.escape not in text:
             return text, False
-        match = _CONTINUED[self.escape].search(text)
+        match = re.search(_CONTINUED[self.escape], text)
         return (text[: match.start()] + (match[1] or ""), True) if match else (text, False)
 
     def instruction(self, text: str, continued: bool) -> Node:

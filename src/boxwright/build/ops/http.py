@@ -51,7 +51,7 @@ class HttpOp(BaseOp):
 
     def definition(self) -> Mapping[str, object]:
         # The same content from elsewhere is the same; what the file is called decides.
-        where = file_name(self.url) if self.checksum else self.url
+        where = file_name(self.url) if self.checksum else public(self.url)
         return {"where": where, "checksum": self.checksum, "epoch": self.epoch}
 
 

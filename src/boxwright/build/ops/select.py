@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 from boxwright.build.context.tree import FileTree, Source, SourceMissing, SourceSet, fingerprint
 from boxwright.build.context.tree import select as select_in
 from boxwright.build.graph import Selection, Tree
 from boxwright.build.ops.context import StepContext
+from boxwright.spec import hashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ def select(op: CopyOp, inputs: Sequence[Tree], ctx: StepContext) -> Selection:
         sets.append(_found(op, part, tree))
 
     if op.reads == "local":
-        ctx.context_read(sum(node.size for found in sets for source in found for node in source.nodes))
+        ctx.context_read(sum(found.size for found in sets))
 
     def digest() -> str:
         digests = [found.digest(times=part.keep_times) for part, found in zip(parts, sets)]
-        return "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()
+        return "sha256:" + hashes.sha256("".join(digests).encode()).hexdigest()
 
     def files() -> dict[str, str]:
         return {
@@ -61,14 +62,13 @@ def select_mounts(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Selec
         if node is None:
             raise MountSourceMissing(mount.source)
         below = tuple(tree.walk(node.path)) if node.type == "dir" else (node,)
-        sets.append(
-            SourceSet(tree, (Source(path=node.path, name="", directory=node.type == "dir", nodes=below),))
-        )
+        source = Source(node.path, "", directory=node.type == "dir", nodes=partial(tuple, below))
+        sets.append(SourceSet(tree, (source,)))
         lines.append(f"{mount.input}\0{mount.source}\0{fingerprint(tree, node)}\0{node.mtime_ns}")
 
     def digest() -> str:
         whole = [*lines, *(found.digest(times=True) for found in sets)]
-        return "sha256:" + hashlib.sha256("\n".join(whole).encode("utf-8", "surrogateescape")).hexdigest()
+        return "sha256:" + hashes.sha256("\n".join(whole).encode("utf-8", "surrogateescape")).hexdigest()
 
     def files() -> dict[str, str]:
         return {path: what for found in sets for path, what in found.manifest(times=True).items()}

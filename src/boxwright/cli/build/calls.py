@@ -34,7 +34,7 @@ def parse(args: Namespace) -> Call:
     if not text:
         return Call()
     from boxwright.build.calls import method_of
-    from boxwright.build.options import fields
+    from boxwright.build.fields import fields
 
     method, form, ignore = "", "text", ""
     for key, value in fields(text, "call").items():

@@ -1,0 +1,162 @@
+"""What a copy takes of a directory, as one digest: a hash tree, in which a directory that did not change is one line.
+
+A `Folder` is what one directory has itself; `fold` makes the digest of everything below of many. `FolderCache` keeps
+the folders of a context between builds under the key of their listing, so that an unchanged directory costs one look
+at each of its files and nothing else.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from boxwright.files import whole
+from boxwright.spec import hashes
+from boxwright.spec.hints import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from boxwright.build.context.tree import TreeNode
+
+_MAGIC = b"boxwright folders 1\n"
+_ROOM = 1000  # folders
+
+
+class Folder(NamedTuple):
+    """One directory without those in it: how many files, their bytes, the digest of their lines, which may have
+    further names (name, identity), and the directories in it (name, fingerprint, whether it only counts when
+    something below it does)."""
+
+    files: int
+    size: int
+    own: str
+    links: tuple[tuple[str, Hashable], ...]
+    below: tuple[tuple[str, str, bool], ...]
+
+
+class Summary(NamedTuple):
+    """Everything below a directory: its digest, and what may have further names (path below it, identity)."""
+
+    digest: str
+    links: list[tuple[str, Hashable]]
+
+
+def folder_of(
+    nodes: Iterable[tuple[str, TreeNode]], printed: Callable[[TreeNode], str], *, times: bool = False
+) -> Folder:
+    """The folder that holds these names. `printed` says of a node what a copy keeps of it but for its name, to which
+    `times` adds the time of its last change."""
+    lines: list[str] = []
+    links: list[tuple[str, Hashable]] = []
+    below: list[tuple[str, str, bool]] = []
+    size = 0
+    for name, node in nodes:
+        text = printed(node)
+        if times:
+            text += f"\0{node.mtime_ns}"
+        if node.type == "dir":
+            below.append((name, text, getattr(node, "hidden", False)))
+            continue
+        lines.append(f"{name}\0{text}")
+        size += node.size
+        if (identity := node.identity) is not None:
+            links.append((name, identity))
+    lines.sort()
+    below.sort()
+    return Folder(len(lines), size, _digest(lines), tuple(links), tuple(below))
+
+
+def folders_of(
+    entries: Iterable[tuple[str, TreeNode]], printed: Callable[[TreeNode], str], *, times: bool
+) -> list[tuple[str, Folder]]:
+    """The folders of any tree's entries (path below its top, node), parents first."""
+    found: dict[str, list[tuple[str, TreeNode]]] = {"": []}
+    for path, node in entries:
+        parent, _, name = path.rpartition("/")
+        found[parent].append((name, node))
+        if node.type == "dir":
+            found[path] = []
+    # A directory is here because it counts.
+    return [
+        (path, folder._replace(below=tuple((name, text, False) for name, text, _ in folder.below)))
+        for path, nodes in found.items()
+        for folder in (folder_of(nodes, printed, times=times),)
+    ]
+
+
+def fold(top: str, folders: Sequence[tuple[str, Folder]]) -> Summary:
+    """All of these, `top` and what is below it, parents first."""
+    digests: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    cut = len(top) + 1 if top else 0
+    links: list[tuple[str, Hashable]] = []
+    for path, folder in reversed(folders):
+        prefix = f"{path}/" if path else ""
+        lines, count = [folder.own], folder.files
+        for name, text, hidden in folder.below:
+            inside = prefix + name
+            within, digest = counts.pop(inside), digests.pop(inside)
+            if within or not hidden:
+                lines.append(f"{name}\0{text}\0{digest}")
+                count += within + 1
+        digests[path], counts[path] = _digest(lines), count
+        links += [((prefix + name)[cut:], identity) for name, identity in folder.links]
+    return Summary(digests[top], links)
+
+
+def _digest(lines: list[str]) -> str:
+    return hashes.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class FolderCache:
+    """The folders of one context, in one file. Not for several threads at once."""
+
+    def __init__(self, path: Path | None) -> None:
+        """`path` is the cache file; None keeps nothing. What cannot be read is as if it were not there."""
+        self._path = path
+        self._known: dict[str, tuple[bytes, tuple[object, ...]]] = _load(path) if path is not None else {}
+        self._used: set[str] = set()
+        self._dirty = False
+
+    def recall(self, path: str, key: bytes) -> Folder | None:
+        """The folder at `path`, if its listing still has this key."""
+        known = self._known.get(path)
+        if known is None or known[0] != key:
+            return None
+        self._used.add(path)
+        return Folder(*known[1])  # type: ignore[arg-type]
+
+    def put(self, path: str, key: bytes, folder: Folder) -> None:
+        """Remember a folder."""
+        self._known[path] = key, tuple(folder)
+        self._used.add(path)
+        self._dirty = True
+
+    def save(self) -> None:
+        """Write the file anew if there is anything new; a failure to do so costs only time later."""
+        if self._path is None or not self._dirty:
+            return
+        if len(self._known) > 4 * len(self._used) + _ROOM:
+            self._known = {path: self._known[path] for path in self._used}
+        payload = marshal.dumps(self._known)
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            whole.replace(self._path, _MAGIC + hashes.quick(payload) + payload, sync=False)
+            self._dirty = False
+
+
+def _load(path: Path) -> dict[str, tuple[bytes, tuple[object, ...]]]:
+    try:
+        body = path.read_bytes()
+    except OSError:
+        return {}
+    head, end = len(_MAGIC), len(_MAGIC) + hashes.QUICK
+    # marshal trusts its input: only what this module wrote, whole, gets there.
+    if body[:head] != _MAGIC or hashes.quick(memoryview(body)[end:]) != body[head:end]:
+        return {}
+    loaded: dict[str, tuple[bytes, tuple[object, ...]]] = marshal.loads(memoryview(body)[end:])
+    return loaded

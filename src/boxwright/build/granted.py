@@ -1,0 +1,92 @@
+"""What a request grants the steps of its build, read once into values: limits, entitlements, secrets, the time."""
+
+from __future__ import annotations
+
+from boxwright.build.ops.context import Sandbox
+from boxwright.build.ops.exec import StepLimits
+from boxwright.build.request import BuildRequest, RequestInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.image.services import Services
+    from boxwright.runtime.userns import Subordinate
+
+ENTITLEMENTS = frozenset(("network.host", "security.insecure"))  # what RUN may be allowed
+
+
+def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
+    """What RUN steps get beside their definition."""
+    from boxwright.build.scope import PROXY_NAMES, both_spellings
+
+    settings = services.settings
+    trust = request.trust_host_ca
+    if trust is None:
+        trust = settings.trust_host_ca == "always" or (
+            settings.trust_host_ca == "auto" and settings.host_ca_named
+        )
+    given = {n: v for n, v in request.build_args.items() if n in PROXY_NAMES}
+    proxies = {**both_spellings(settings.proxies), **both_spellings(given)}
+    return Sandbox(
+        proxies=proxies,
+        secrets={s.id: s for s in request.secrets},
+        ssh=request.ssh,
+        trust_host_ca=trust,
+        untrusted=request.untrusted,
+        users=_users(request.userns),
+    )
+
+
+def entitlements(request: BuildRequest) -> frozenset[str]:
+    """What RUN lines may ask for; ``--network=host`` grants itself. Raises RequestInvalid."""
+    allowed = {name for name in request.allow if name}
+    if unknown := allowed - ENTITLEMENTS:
+        raise RequestInvalid(
+            f"unknown entitlement {min(unknown)}", hint="known are network.host and security.insecure"
+        )
+    if request.network == "host":
+        allowed.add("network.host")
+    if request.untrusted and allowed:
+        raise RequestInvalid(f"an untrusted build is not allowed {min(allowed)}")
+    return frozenset(allowed)
+
+
+def _users(userns: str) -> Subordinate | None:
+    if userns == "host":
+        return None
+    if userns != "auto":
+        raise RequestInvalid(f"invalid user namespace {userns!r}", hint="host or auto")
+    from boxwright.runtime.userns import subordinate
+
+    return subordinate()
+
+
+def limits_of(request: BuildRequest) -> StepLimits:
+    """The limits of RUN steps. Raises LimitInvalid."""
+    limits = StepLimits(
+        memory=request.memory,
+        memory_swap=request.memory_swap,
+        nano_cpus=round(request.cpus * 1_000_000_000),
+        cpu_shares=request.cpu_shares,
+        cpu_period=request.cpu_period,
+        cpu_quota=request.cpu_quota,
+        cpuset_cpus=request.cpuset_cpus,
+        cpuset_mems=request.cpuset_mems,
+        cgroup_parent=request.cgroup_parent,
+    )
+    if limits.definition():
+        limits.resources()
+    return limits
+
+
+def epoch_of(services: Services, request: BuildRequest) -> int | None:
+    """SOURCE_DATE_EPOCH as a build argument, or of the environment. Raises RequestInvalid."""
+    text = request.build_args.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return services.settings.source_date_epoch
+    if not text:
+        return None
+    if not text.isdigit():
+        raise RequestInvalid(
+            f"invalid SOURCE_DATE_EPOCH: {text}", hint="it is a whole number of seconds since 1970"
+        )
+    return int(text)
