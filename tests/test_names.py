@@ -24,8 +24,10 @@ _FILES = ("conf", "d", "db", "err", "json", "lock", "log", "md", "py", "sock", "
 OTHERS: dict[str, str] = {
     "http.client": "Python's own module",
     "network.host": "an entitlement of BuildKit's",
+    "image.name": "a key of buildx's metadata",
     "process.rlimits": "a field of the OCI runtime's config.json",
     "proxies.default": "a key of Docker's config.json",
+    "registry.insecure": "an attribute of BuildKit's outputs",
 }
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from boxwright.build.dockerfile.text import suggestion
+from boxwright.build.named import LAYOUT
 from boxwright.build.plan import Base
 from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
@@ -23,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from boxwright.content.copy import Progress
     from boxwright.image.store import ImageStore, ResolvedImage
     from boxwright.spec.descriptor import Descriptor
 else:
@@ -50,6 +52,17 @@ _MISSING = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedImage:
+    """An image (`target`) on its way to a `name`. `compress`: layers are plain, and leave the store compressed."""
+
+    target: Descriptor
+    name: str
+    compress: bool = True
+    by_digest: bool = False
+    insecure: bool = False
+
+
 class Registries(Protocol):
     """How bases that are not here are found and brought."""
 
@@ -59,10 +72,8 @@ class Registries(Protocol):
     def pull(self, name: str, platform: Platform, emit: Callable[[str, int, int], None]) -> None:
         """Bring the image into the store; `emit` hears (what, bytes so far, bytes in all)."""
 
-    def push(
-        self, name: str, compression: str, level: int | None, emit: Callable[[str, int, int], None]
-    ) -> Descriptor:
-        """Bring the image of this name to its registry; what the name points at there then."""
+    def push(self, image: PushedImage, progress: Progress) -> Descriptor:
+        """Bring an image of the store's blobs to a registry; what it is called there."""
 
 
 @dataclass
@@ -84,14 +95,17 @@ class EngineBases:
         return self._known[key]
 
     def _look_up(self, name: str, platform: Platform) -> Base:
-        full = str(Reference.parse(name).with_default_tag()) if not name.startswith("sha256:") else name
+        whole = name.startswith(("sha256:", LAYOUT))
+        full = name if whole else str(Reference.parse(name).with_default_tag())
         step = f"metadata {full} {platform}"
         self.emit(StepStarted(step, f"[internal] load metadata for {full}"))
         import time
 
         began = time.monotonic()
         try:
-            base = self._local(name, full, platform) if not self.pull else None
+            base = None
+            if not name.startswith(LAYOUT) and not self.pull:
+                base = self._local(name, full, platform)
             if base is None:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:

@@ -7,47 +7,59 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
+from boxwright.build.annotations import parse_annotations
 from boxwright.build.attest.asked import attestations
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.calls import method_of, unreadable
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
 from boxwright.build.execution import OpExecution
-from boxwright.build.export import Exported, Exporter
 from boxwright.build.flight import Flights
-from boxwright.build.granted import ENTITLEMENTS, entitlements, epoch_of, limits_of, sandbox_of
+from boxwright.build.granted import (
+    ENTITLEMENTS,
+    entitlements,
+    epoch_of,
+    form_of,
+    limits_of,
+    new_ref,
+    sandbox_of,
+)
 from boxwright.build.graph import Vertex
 from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
 from boxwright.build.ops.context import StepContext
-from boxwright.build.outputs import wanted_outputs
+from boxwright.build.outputs import Surroundings, pushes, wanted_outputs
 from boxwright.build.plan import Plan, Planner, PlanOptions
 from boxwright.build.progress import (
     BuildWarning,
     Emit,
     StepDone,
-    StepFailed,
     StepLog,
     StepStarted,
     StepStatus,
     ignore,
 )
-from boxwright.build.request import BuildFailed, BuildRequest, BuildResult, RequestInvalid, StepResult
+from boxwright.build.request import (
+    BuildFailed,
+    BuildRequest,
+    BuildResult,
+    OutputResult,
+    RequestInvalid,
+    StepResult,
+)
 from boxwright.build.solver import Solver
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
-from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from boxwright.build.attest.attach import Attester
     from boxwright.build.calls import Answer
     from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
-    from boxwright.build.outputs import Push
     from boxwright.build.solver import Explain
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
@@ -79,27 +91,38 @@ class Building:
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
         self._flights = Flights(services.root)
-        self._cache = StepCache(services.db)
+        self.cache = StepCache(services.db)
         self._bases = EngineBases(
             images=services.images_store, registries=registries, emit=self.emit, pull=request.pull
         )
-        self._wanted = wanted_outputs(
-            request.outputs, [_normal(tag) for tag in request.tags], len(request.platforms)
-        )
-        self._attestations = attestations(
+        self._platforms = [Platform.parse(p) for p in request.platforms] or [
+            services.images_store.default_platform
+        ]
+        self._epoch = epoch_of(services, request)
+        self.ref = new_ref()
+        self._started = time.time()
+        self.attestations = attestations(
             request.attests,
             {k: v for k, v in request.build_args.items() if v is not None},
-            by_default=bool(self._wanted.pushes) and request.default_attestations,
+            by_default=request.default_attestations and pushes(request.outputs),
         )
-        self.identity = new_identity()
-        self._started = time.time()
+        self.wanted = wanted_outputs(
+            request.outputs,
+            Surroundings(
+                names=tuple(_normal(tag) for tag in request.tags),
+                platforms=tuple(map(str, self._platforms)),
+                attested=bool(self.attestations),
+                annotations=parse_annotations(request.annotations),
+                form=form_of(request, self._epoch),
+                allowed=frozenset(request.allow),
+            ),
+        )
         self._limits = limits_of(request)
-        self._registries = registries
+        self.registries = registries
         self._warnings: list[BuildWarning] = []
         self._inputs: Inputs
         self._entitlements = entitlements(request)
         self._sandbox = sandbox_of(services, request)
-        self._epoch = epoch_of(services, request)
         self._solver: Solver | None = None
         self._context_shown = False
         self._planned_at: SourceRange | None = None  # where planning failed
@@ -132,14 +155,12 @@ class Building:
                 self._lease.release()
 
     def _built(self) -> BuildResult:
-        platforms = [Platform.parse(p) for p in self.request.platforms] or [
-            self.services.images_store.default_platform
-        ]
+        platforms = self._platforms
         if self._method:
             return self._answered(platforms)
         plans = [self._plan(platform, platforms) for platform in platforms]
         solver = self._solver = Solver(
-            self._cache,
+            self.cache,
             self,
             self.emit,
             jobs=self.request.jobs,
@@ -147,7 +168,9 @@ class Building:
         )
         targets = [plan.target for plan in plans]
         solver.solve(targets)
-        exported = self._export(plans, solver)
+        from boxwright.build.exporting import Exporting
+
+        outputs = Exporting(self, plans, solver).run()
         reports = [r for r in solver.reports(targets) if not r.vertex.hidden]
         steps = tuple(
             StepResult(
@@ -157,19 +180,17 @@ class Building:
         )
         duration = time.monotonic() - self._began
         warnings = tuple(self._warnings)
-        if exported is None:
-            return BuildResult(
-                image_id="", target="", names=(), steps=steps, duration=duration, warnings=warnings
-            )
-        descriptor = {"mediaType": exported.media_type, "digest": exported.target, "size": exported.size}
+        last = outputs[-1] if outputs else OutputResult()
         return BuildResult(
-            image_id=exported.image_id,
-            target=exported.target,
-            names=self._wanted.names,
+            image_id=last.image_id,
+            target=last.target,
+            names=self.wanted.names if outputs else (),
             steps=steps,
             duration=duration,
             warnings=warnings,
-            descriptor=descriptor,
+            descriptor=last.descriptor,
+            outputs=outputs,
+            ref=self.ref,
         )
 
     def _answered(self, platforms: Sequence[Platform]) -> BuildResult:
@@ -205,7 +226,7 @@ class Building:
     def _why(self) -> Explain:
         from boxwright.build.why import Why
 
-        return Why(self._cache)
+        return Why(self.cache)
 
     def _checked(self, platforms: Sequence[Platform]) -> Answer:
         """All that is wrong in the Dockerfile, or may be: of the target's stages, or of all without a target."""
@@ -241,7 +262,7 @@ class Building:
             predefined=platform_args(host(), platform, self.request.target or "default"),
             options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
             ignore=context.ignore if isinstance(context, LocalContext) else None,
-            contexts=frozenset(name.lower() for name in (*self._inputs.contexts, *self._inputs.images)),
+            is_context=lambda name: bool(self._inputs.named.find(name, platform)),
             environments=planner.environments if planner is not None else None,
             everything=self._method == "check",
         )
@@ -297,7 +318,6 @@ class Building:
 
     def _planner(self, platform: Platform, platforms: Sequence[Platform]) -> Planner:
         request = self.request
-        contexts = self._inputs.contexts
         options = PlanOptions(
             target=request.target,
             build_args=request.build_args,
@@ -313,77 +333,12 @@ class Building:
             no_cache=request.no_cache,
             no_cache_stages=frozenset(s.lower() for s in request.no_cache_filter),
             epoch=self._epoch,
-            local_contexts=frozenset(name for name in contexts if name),
-            image_contexts=self._inputs.images,
+            contexts=self._inputs.named,
             entitlements=self._entitlements if not self._method else ENTITLEMENTS,
             project=self._inputs.project,
-            keep_metadata=self._inputs.keep_metadata,
+            keep_times=self._inputs.keep_times,
         )
         return Planner(self._inputs.dockerfile, options, self._bases)
-
-    def _export(self, plans: Sequence[Plan], solver: Solver) -> Exported | None:
-        from boxwright.build.outputs import write_outputs
-
-        wanted = self._wanted
-        step = "exporting"
-        exported: Exported | None = None
-        if wanted.store or any(o.type in ("oci", "docker") for o in wanted.files):
-            self.emit(StepStarted(step, "exporting to image"))
-            began = time.monotonic()
-            exported = self._images(plans, solver, step)
-            self.emit(StepDone(step, time.monotonic() - began))
-        if wanted.files:
-            write_outputs(
-                building=self,
-                outputs=wanted.files,
-                solved=[(plan, solver.report(plan.target).tree) for plan in plans],
-                exported=exported,
-                names=wanted.names,
-            )
-        for push in wanted.pushes:
-            for name in push.names:
-                exported = self._pushed(name, push, exported)
-        return exported
-
-    def _pushed(self, name: str, push: Push, exported: Exported | None) -> Exported:
-        """Push one name; the image as the registry has it, whose layers are compressed."""
-        assert exported is not None
-        step, began = f"pushing {name}", time.monotonic()
-        self.emit(StepStarted(step, f"pushing {name}"))
-
-        def told(what: str, current: int, total: int) -> None:
-            self.emit(StepStatus(step=step, id=what, current=current, total=total, done=current >= total))
-
-        try:
-            desc = self._registries.push(name=name, compression=push.compression, level=push.level, emit=told)
-        except BoxwrightError as error:
-            self.emit(StepFailed(step, str(error)))
-            raise
-        self.emit(StepStatus(step, f"pushing manifest for {name}@{desc.digest}", done=True))
-        self.emit(StepDone(step, time.monotonic() - began))
-        return replace(exported, target=str(desc.digest), media_type=desc.media_type, size=desc.size)
-
-    def _images(self, plans: Sequence[Plan], solver: Solver, step: str) -> Exported:
-        exporter = Exporter(self.services.images_store, self._cache, stamp=self.stamp, epoch=self._epoch)
-        made = [self._image(exporter=exporter, plan=plan, solver=solver, step=step) for plan in plans]
-        attested = []
-        if self._attestations:
-            names, artifact = self._wanted.names, self._wanted.artifact
-            attester = self.attester()
-            for plan, image in zip(plans, made):
-                attested.append(attester.beside(plan, image, names, artifact=artifact))
-                digest = attested[-1].manifest.descriptor.digest
-                self.emit(StepStatus(step, f"exporting attestation manifest {digest}", done=True))
-        exported = made[0]
-        if len(made) > 1 or attested:
-            from boxwright.build.outputs import make_index
-
-            exported = make_index(self.services, made, [plan.platform for plan in plans], attested)
-        self.emit(StepStatus(step, f"writing image {exported.image_id}", done=True))
-        exporter.name(exported, self._wanted.names)
-        for name in self._wanted.names:
-            self.emit(StepStatus(step, f"naming to {name}", done=True))
-        return exported
 
     def attester(self) -> Attester:
         """What says what is to be said of the result."""
@@ -391,8 +346,8 @@ class Building:
 
         assert self._solver is not None
         return Attester(
-            wanted=self._attestations,
-            identity=self.identity,
+            wanted=self.attestations,
+            identity=self.ref,
             request=self.request,
             inputs=self._inputs,
             settings=self.services.settings,
@@ -400,23 +355,6 @@ class Building:
             view=lambda vertex, tree: self.step(vertex).view(tree),
             epoch=self._epoch,
             started=self._started,
-        )
-
-    def _image(self, exporter: Exporter, plan: Plan, solver: Solver, step: str) -> Exported:
-        tree = solver.report(plan.target).tree
-
-        def tree_of(vertex: Vertex) -> Any:
-            return solver.report(vertex).tree
-
-        found = exporter.find(plan=plan, tree=tree, tree_of=tree_of, annotations=self.request.annotations)
-        if found is not None:
-            return found
-        self.emit(StepStatus(step, "exporting layers"))
-        self.hold(tree.layers)
-        self.step(plan.target).ensure(tree)
-        self.emit(StepStatus(step, "exporting layers", done=True))
-        return exporter.make(
-            plan=plan, tree=tree, tree_of=tree_of, annotations=self.request.annotations, parent=plan.parent
         )
 
     # --- the solver's host ---------------------------------------------------------------------
@@ -464,6 +402,10 @@ class Building:
 
     def hold(self, layers: Iterable[DiffID]) -> None:
         self._leased().hold("layer", *layers)
+
+    def hold_content(self, kind: str, *refs: object) -> None:
+        """Keep blobs or layers for as long as the build goes on."""
+        self._leased().hold(kind, *refs)
 
     def _hold_workspace(self, key: str) -> None:
         self._leased().hold("workspace", key)
@@ -539,18 +481,6 @@ class _Said:
     def tail(self) -> list[str]:
         """``0.123 text`` a line."""
         return [f"{at:.3f} " + line.decode("utf-8", "replace").rstrip("\r\n") for at, line in self._lines]
-
-
-def new_identity() -> str:
-    """A build's name: 25 letters and digits, as BuildKit's are."""
-    import os
-
-    digits, number = "0123456789abcdefghijklmnopqrstuvwxyz", int.from_bytes(os.urandom(16), "big")
-    out = ""
-    for _ in range(25):
-        number, digit = divmod(number, 36)
-        out += digits[digit]
-    return out
 
 
 def _normal(tag: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,35 +20,74 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
-def write_directory(view: LayersView, top: Path) -> list[str]:
-    """Files as a user has them: content, permissions, times, links, hard links, FIFOs and ``user.*`` attributes; owned
-    by who writes them. What is there already stays, unless a file of the result has its name.
+class Written:
+    """Files of results in a directory as a user has them: content, permissions, times (with `mtime_ns` this one),
+    links, hard links, FIFOs and ``user.*`` attributes; owned by who writes them. What is there already stays, unless a
+    file of a result has its name, or `remove_others` is called."""
 
-    Returns the paths that were left out: devices and sockets. Raises OSError.
-    """
-    top.mkdir(parents=True, exist_ok=True)
-    directories: list[Node] = []
-    left_out: list[str] = []
-    first: dict[object, str] = {}
-    with Root.at(top) as root:
-        for node in view.walk(""):
-            if not node.path:
-                continue
-            if node.type in ("char", "block", "socket"):
-                left_out.append(node.path)
-            elif node.type == "dir":
-                _make_directory(root, node.path)
-                directories.append(node)
-            else:
-                root.remove_tree(node.path)
-                _entry(root=root, view=view, node=node, first=first)
-        for node in reversed(directories):
-            fd = root.open(node.path, _DIRECTORY)
-            try:
-                _attributes(fd, node)
-            finally:
-                os.close(fd)
-    return left_out
+    def __init__(self, top: Path, mtime_ns: int | None = None, *, replacing_links: bool = False) -> None:
+        self._top, self._mtime, self._replacing = top, mtime_ns, replacing_links
+        self._paths: set[str] = set()
+        self.left_out: list[str] = []  # devices and sockets
+
+    def add(self, view: LayersView, below: str = "") -> None:
+        """Write a tree, perhaps `below` a directory of that name. Raises OSError."""
+        self._top.mkdir(parents=True, exist_ok=True)
+        with Root.at(self._top) as root:
+            if below:
+                self._directory(root, below)
+        directories: list[Node] = []
+        first: dict[object, str] = {}
+        with Root.at(self._top / below) as root:
+            for node in view.walk(""):
+                if not node.path:
+                    continue
+                if node.type in ("char", "block", "socket"):
+                    self.left_out.append(node.path)
+                    continue
+                if self._mtime is not None:
+                    node = node._replace(mtime_ns=self._mtime)
+                if node.type == "dir":
+                    self._directory(root, node.path)
+                    directories.append(node)
+                else:
+                    root.remove_tree(node.path)
+                    _entry(root=root, view=view, node=node, first=first)
+                self._paths.add(f"{below}/{node.path}" if below else node.path)
+            for node in reversed(directories):
+                fd = root.open(node.path, _DIRECTORY)
+                try:
+                    _attributes(fd, node)
+                finally:
+                    os.close(fd)
+        if below:
+            self._paths.add(below)
+            if self._mtime is not None:
+                os.utime(self._top / below, ns=(self._mtime, self._mtime))
+
+    def _directory(self, root: Root, path: str) -> None:
+        if self._replacing:
+            with suppress(OSError):
+                if stat.S_ISLNK(root.lstat(path).st_mode):
+                    root.remove_tree(path)
+        _make_directory(root, path)
+
+    def remove_others(self) -> None:
+        """Remove what is in the directory and in no result. Raises OSError."""
+        with Root.at(self._top) as root:
+            self._sweep(root, "")
+
+    def _sweep(self, root: Root, directory: str) -> None:
+        for name in root.listdir(directory or "/"):
+            path = f"{directory}/{name}" if directory else name
+            if path not in self._paths:
+                root.remove_tree(path)
+            elif stat.S_ISDIR(root.lstat(path).st_mode):
+                before = root.stat(path)
+                self._sweep(root, path)
+                with root.parent(path) as (fd, last):  # what was removed changed the directory's time
+                    times = before.st_atime_ns, before.st_mtime_ns
+                    os.utime(last, ns=times, dir_fd=fd, follow_symlinks=False)
 
 
 def _make_directory(root: Root, path: str) -> None:

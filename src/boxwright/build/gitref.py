@@ -10,7 +10,8 @@ from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass
 
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:")
-_TRUE, _FALSE = ("", "1", "true", "t", "True", "TRUE"), ("0", "false", "f", "False", "FALSE")
+TRUE = ("1", "true", "t", "True", "TRUE", "T")
+_FALSE = ("0", "false", "f", "False", "FALSE", "F")
 _KEYS = (
     "ref",
     "tag",
@@ -110,7 +111,7 @@ def _query(query: str) -> dict[str, str]:
 def _flag(values: dict[str, str], key: str) -> bool | None:
     if key not in values:
         return None
-    if values[key] in _TRUE:
+    if values[key] in ("", *TRUE):
         return True
     if values[key] in _FALSE:
         return False

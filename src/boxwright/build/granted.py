@@ -1,9 +1,10 @@
-"""What a request grants the steps of its build, read once into values: limits, entitlements, secrets, the time."""
+"""What a request grants its build, read once into values: limits, entitlements, secrets, times, the form of images."""
 
 from __future__ import annotations
 
 from boxwright.build.ops.context import Sandbox
 from boxwright.build.ops.exec import StepLimits
+from boxwright.build.outputs import LOCAL_DELETE, ImageForm
 from boxwright.build.request import BuildRequest, RequestInvalid
 
 TYPE_CHECKING = False
@@ -39,9 +40,10 @@ def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
 def entitlements(request: BuildRequest) -> frozenset[str]:
     """What RUN lines may ask for; ``--network=host`` grants itself. Raises RequestInvalid."""
     allowed = {name for name in request.allow if name}
-    if unknown := allowed - ENTITLEMENTS:
+    if unknown := allowed - ENTITLEMENTS - {LOCAL_DELETE}:
         raise RequestInvalid(
-            f"unknown entitlement {min(unknown)}", hint="known are network.host and security.insecure"
+            f"unknown entitlement {min(unknown)}",
+            hint=f"known are network.host, security.insecure and {LOCAL_DELETE}",
         )
     if request.network == "host":
         allowed.add("network.host")
@@ -78,8 +80,36 @@ def limits_of(request: BuildRequest) -> StepLimits:
     return limits
 
 
+def form_of(request: BuildRequest, epoch: int | None) -> ImageForm:
+    """The form that images have where an output does not say another. Raises RequestInvalid."""
+    if request.squash not in ("", "new", "all"):
+        raise RequestInvalid(f"invalid squash {request.squash!r}", hint="new or all")
+    exactly = request.timestamp is not None
+    return ImageForm(epoch=epoch, rewrite=request.rewrite_timestamp or exactly, exactly=exactly)
+
+
+def new_ref() -> str:
+    """A name for one build: 25 letters and digits, as buildx has it."""
+    import os
+
+    digits, number = "0123456789abcdefghijklmnopqrstuvwxyz", int.from_bytes(os.urandom(16), "big")
+    out = ""
+    for _ in range(25):
+        number, digit = divmod(number, 36)
+        out += digits[digit]
+    return out
+
+
 def epoch_of(services: Services, request: BuildRequest) -> int | None:
-    """SOURCE_DATE_EPOCH as a build argument, or of the environment. Raises RequestInvalid."""
+    """The time that the request says, SOURCE_DATE_EPOCH as a build argument, or of the environment. Raises
+    RequestInvalid."""
+    if request.timestamp is not None and request.source_date_epoch is not None:
+        raise RequestInvalid("timestamp and source-date-epoch cannot be used together")
+    for given in (request.timestamp, request.source_date_epoch):
+        if given is not None:
+            if given < 0:
+                raise RequestInvalid(f"invalid time {given}", hint="seconds since 1970")
+            return given
     text = request.build_args.get("SOURCE_DATE_EPOCH")
     if text is None:
         return services.settings.source_date_epoch

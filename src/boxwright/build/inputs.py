@@ -15,9 +15,10 @@ from boxwright.build.context.tree import FileTree
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
+from boxwright.build.named import NamedContexts, key_of, parse_value
 from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailed, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
-from boxwright.errors import NotFound, Unsupported
+from boxwright.errors import NotFound
 from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.rootfs.root import Root
@@ -43,15 +44,15 @@ class DockerfileMissing(NotFound):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Open for the length of the build. `contexts` by name, '' being the build context; `images` are named
-    contexts that are images. `project` names what is built."""
+    """Open for the length of the build. `contexts` by key, '' being the build context; `named` says what names mean.
+    `keep_times` are the contexts whose files keep the times that they have. `project` names what is built."""
 
     dockerfile: Dockerfile
     shown: str
     contexts: Mapping[str, FileTree]
-    images: Mapping[str, str]
+    named: NamedContexts
     project: str
-    keep_metadata: bool = False
+    keep_times: frozenset[str] = frozenset()
     commit: str = ""  # of the repository that is the build context
 
 
@@ -88,18 +89,17 @@ def open_inputs(
                 LocalContext(directory, ignore, cache, umask=umask, keep_modes=keep)
             )
         images = {}
-        for name, value in request.build_contexts.items():
-            kind, found = _named(value)
-            if kind == "image":
-                images[name.lower()] = found
-            elif kind == "remote":
-                contexts[name.lower()] = stack.enter_context(
-                    LocalContext(fetched.directory(found, name), keep_modes=keep)
-                )
+        for name, text in request.build_contexts.items():
+            key, value = key_of(name), parse_value(text)
+            if value.kind == "image":
+                images[key] = value.place
+                continue
+            if value.kind == "remote":
+                tree = LocalContext(fetched.directory(value.place, key), keep_modes=keep)
             else:
-                contexts[name.lower()] = stack.enter_context(
-                    LocalContext(Path(found), _ignore(Path(found), None, request), cache, keep_modes=keep)
-                )
+                top = Path(value.place)
+                tree = LocalContext(top, _ignore(top, None, request), cache, keep_modes=keep)
+            contexts[key] = stack.enter_context(tree)
         place = request.remote or (directory.resolve() if directory and request.stream is None else "-")
         identity = f"{place}\0{request.dockerfile if request.remote else path or '-'}"
         project = hashes.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -107,10 +107,10 @@ def open_inputs(
             dockerfile=dockerfile,
             shown=shown,
             contexts=contexts,
-            images=images,
+            named=NamedContexts(frozenset(key for key in contexts if key), images),
             project=project,
-            keep_metadata=keep,
-            commit=fetched.commits.get(request.remote, ""),
+            keep_times=frozenset(contexts) if keep else frozenset(fetched.dated),
+            commit=fetched.commits.get("", ""),
         )
 
 
@@ -118,6 +118,8 @@ def _locate(request: BuildRequest, fetched: Fetched) -> tuple[Path | None, bytes
     """The context directory, the Dockerfile's bytes, and where they came from."""
     directory = request.context
     data = request.dockerfile_data
+    if request.dockerfile_url:
+        data = fetched.file(request.dockerfile_url)
     foreign = request.stream is not None or bool(request.remote)
     if foreign:
         brought = (
@@ -171,7 +173,8 @@ class Fetched:
             stack,
             hold,
         )
-        self.commits: dict[str, str] = {}  # of repositories, by their URLs as written
+        self.dated: set[str] = set()  # contexts by key whose files have the times that were asked for
+        self.commits: dict[str, str] = {}  # of repositories, by the contexts' keys
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
@@ -187,7 +190,7 @@ class Fetched:
             return head + rest
         return self._stack.enter_context(unpacked_context(head, stream, self._workspace("context")))
 
-    def remote(self, place: str) -> bytes | Path:
+    def remote(self, place: str, key: str = "") -> bytes | Path:
         """What is at a URL: the checkout of a Git repository, a tar's content, or a Dockerfile. Raises GitRefMissing,
         ProgramFailed, DownloadMissing, DownloadFailed, PeerUnreachable."""
         from boxwright.build.gitref import parse_git
@@ -195,31 +198,44 @@ class Fetched:
         repository = parse_git(place)
         if repository is not None:
             with self._step(f"load git source {public(place)}"):
-                return self._checkout(repository, place)
+                return self._checkout(repository, key)
         from boxwright.registry.client.fetch import open_url
 
         with self._step("load remote build context"), open_url(self._services.settings, place) as body:
             return self.stream(body, public(place))
 
-    def directory(self, place: str, name: str) -> Path:
-        """A named context at a URL. Raises RequestInvalid for a single file, and as `remote`."""
-        found = self.remote(place)
-        if isinstance(found, bytes):
-            raise RequestInvalid(
-                f"build context {name!r}: {public(place)} is neither a Git repository nor a tar archive"
-            )
-        return found
+    def file(self, place: str) -> bytes:
+        """A Dockerfile at a URL. Raises RequestInvalid, and as `remote`."""
+        from boxwright.registry.client.fetch import open_url
 
-    def _checkout(self, repository: GitRef, place: str) -> Path:
+        with self._step(f"load remote Dockerfile {public(place)}"):
+            with open_url(self._services.settings, place) as body:
+                data = body.read(_LARGEST + 1)
+                while len(data) <= _LARGEST and (more := body.read(_LARGEST + 1 - len(data))):
+                    data += more
+            if len(data) > _LARGEST:
+                raise RequestInvalid(f"{public(place)} is no Dockerfile")
+        return data
+
+    def directory(self, place: str, key: str) -> Path:
+        """A named context at a URL; a single file is in a directory of its own, as ``context``. Raises as `remote`."""
+        found = self.remote(place, key)
+        if not isinstance(found, bytes):
+            return found
+        top = self._workspace("context") / "context"
+        top.mkdir(parents=True)
+        self._stack.callback(discard, top)
+        (top / "context").write_bytes(found)
+        return top
+
+    def _checkout(self, repository: GitRef, key: str) -> Path:
+        from boxwright.build.gitref import TRUE
         from boxwright.build.ops.git import Git, GitOp
 
-        op = GitOp(
-            url=repository.url,
-            ref=repository.ref,
-            checksum=repository.checksum,
-            keep_git_dir=bool(repository.keep_git_dir),
-            submodules=repository.submodules,
-        )
+        keep = repository.keep_git_dir
+        if keep is None:
+            keep = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in TRUE
+        op = GitOp.of(repository, keep_git_dir=keep)
         git = Git(
             op=op,
             settings=self._services.settings,
@@ -229,8 +245,10 @@ class Fetched:
         top = self._workspace("git") / "context"
         top.mkdir(parents=True)
         self._stack.callback(discard, top)
-        self.commits[place] = commit = git.commit()
+        self.commits[key] = commit = git.commit()
         git.checkout(top, commit)
+        if op.mtime:
+            self.dated.add(key)
         if not op.keep_git_dir:
             discard(top / ".git")
         with Root.at(top) as root:
@@ -378,28 +396,6 @@ def _umask(dockerfile: Path | None, directory: Path) -> int | None:
         return umask_of(dockerfile.stat().st_mode, directory=False)
     except OSError:
         return None
-
-
-def _named(value: str) -> tuple[str, str]:
-    scheme, separator, rest = value.partition("://")
-    if separator and scheme == "docker-image":
-        return "image", rest
-    from boxwright.build.gitref import is_url
-
-    if is_url(value):
-        return "remote", value
-    if separator:
-        raise BuildContextUnsupported(
-            f"build context {public(value)!r}: {scheme} sources are not supported",
-            hint="give a directory, docker-image://NAME, or the URL of a repository or tar",
-        )
-    if not os.path.isdir(value):
-        raise DockerfileMissing(f"build context {value!r} is not a directory")
-    return "directory", value
-
-
-class BuildContextUnsupported(Unsupported):
-    """A named context of a kind that is not known here."""
 
 
 def _shown(path: Path | None, directory: Path | None) -> str:

@@ -88,13 +88,13 @@ def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
 def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
     _check_mode(step)
     inputs: list[Vertex] = []
-    keep = planner.options.keep_metadata
-    if not step.from_:
-        _check_local(step.sources)
-        parts = [CopyPart(origin="context", source=source, keep_times=keep) for source in step.sources]
-    elif step.from_.lower() in {name.lower() for name in planner.options.local_contexts}:
+    context = planner.local_context(step.from_, state)
+    if context is not None:
+        if not step.from_:
+            _check_local(step.sources)
+        keep = context in planner.options.keep_times
         parts = [
-            CopyPart(origin="context", source=source, context=step.from_.lower(), keep_times=keep)
+            CopyPart(origin="context", source=source, context=context, keep_times=keep)
             for source in step.sources
         ]
     else:
@@ -156,7 +156,7 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
                     origin="context",
                     source=source,
                     unpack=step.unpack is not False,
-                    keep_times=planner.options.keep_metadata,
+                    keep_times="" in planner.options.keep_times,
                 )
             )
             continue
@@ -261,14 +261,15 @@ def _mount(
     )
     if mount.type not in ("bind", "cache") or (mount.type == "cache" and not mount.from_):
         return out
-    if mount.from_ and mount.from_.lower() not in planner.options.local_contexts:
+    context = planner.local_context(mount.from_, state)
+    if context is None:
         inputs.append(planner.source(mount.from_, state, step.location))
         # A whole tree is known by its name; of a part only the part counts.
         by_content = mount.type == "bind" and source != "/"
     else:
         # The part of the context that is mounted becomes a tree of its own first: filtered, and content-keyed.
-        keep = planner.options.keep_metadata
-        part = CopyPart(origin="context", source=source, context=mount.from_.lower(), keep_times=keep)
+        keep = context in planner.options.keep_times
+        part = CopyPart(origin="context", source=source, context=context, keep_times=keep)
         op = CopyOp(parts=(part,), dest=source, epoch=planner.options.epoch)
         inputs.append(
             planner.graph.vertex(

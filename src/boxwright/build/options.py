@@ -116,6 +116,17 @@ def parse_pairs(values: Iterable[str], what: str) -> dict[str, str]:
     return out
 
 
+def parse_annotations(values: Iterable[str]) -> dict[str, str]:
+    """``[level[platform][,level…]:]key=value`` by what stands before ``=``. Raises RequestInvalid."""
+    out: dict[str, str] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise RequestInvalid(f"invalid annotation {value!r}, expected key=value")
+        out[key] = text
+    return out
+
+
 def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
     """``--build-arg NAME=VALUE``; a NAME alone takes the caller's variable, and is left out when that is not set."""
     out: dict[str, str] = {}
@@ -132,7 +143,8 @@ def parse_build_args(values: Iterable[str], environ: Mapping[str, str]) -> dict[
 
 def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildRequest:
     """The request for a directory or a URL, with its other fields by name; one text serves where several may stand.
-    `dockerfile` as text is a path in the context, or where it is not there, as it stands. Raises ArgumentInvalid."""
+    `dockerfile` as text is a URL, or a path in the context, or where it is not there, as it stands. Raises
+    ArgumentInvalid."""
     from boxwright.spec.arguments import fields_of
 
     options = dict(options)
@@ -146,6 +158,9 @@ def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildReq
 
         given |= {"remote": str(place)} if is_url(str(place)) else {"context": Path(place)}
     context, named = given.get("context"), options.get("dockerfile")
+    if isinstance(named, str) and named.startswith(("http://", "https://")):
+        del given["dockerfile"]
+        given["dockerfile_url"] = named
     if isinstance(context, Path) and isinstance(named, str) and (context / named).is_file():
         given["dockerfile"] = context / named
     return BuildRequest(**given)

@@ -1,101 +1,302 @@
-"""Where results go beside the store: a directory, a tar, an archive that other tools read (dockerfile.md 2.2)."""
+"""What the outputs of a build come to: text of ``--output`` read into values, and refused before anything is done
+(dockerfile.md 2.2). What is written, and how, is in `build.written`; images are made by `build.export`."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
-from boxwright.build.export import Exported
-from boxwright.build.graph import Tree
-from boxwright.build.plan import Plan
-from boxwright.build.progress import BuildWarning
+from boxwright.build.annotations import Annotation, check_annotations, parse_attribute
 from boxwright.build.request import Output, RequestInvalid
-from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, replace
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-    from boxwright.build.builder import Building
-    from boxwright.image.services import Services
-    from boxwright.layer.view import LayersView
-    from boxwright.layer.write import TarBuilder
-    from boxwright.spec.intoto import Attested
-
-# What each type takes beside `type`; BuildKit knows more, which would do nothing here.
-_IMAGE = ("name", "push", "store", "compression", "compression-level", "oci-artifact")
+_FORM = (
+    "compression",
+    "compression-level",
+    "force-compression",
+    "oci-mediatypes",
+    "rewrite-timestamp",
+    "source-date-epoch",
+    "prefer-nondist-layers",
+    "attestation-inline",
+    "oci-artifact",
+)
+_IMAGE = (
+    "name",
+    "push",
+    "push-by-digest",
+    "registry.insecure",
+    "name-canonical",
+    "dangling-name-prefix",
+    "danging-name-empty-only",
+    "unpack",
+    "store",
+    *_FORM,
+)
+_ARCHIVE = ("dest", "name", "tar", *_FORM)
+_FILES = ("dest", "platform-split", "attestation-prefix", "source-date-epoch")
+# What each type takes beside `type`, and images beside annotations.
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "image": _IMAGE,
     "registry": _IMAGE,
-    "docker": ("dest", "name"),
-    "oci": ("dest", "name", "tar", "oci-artifact"),
-    "local": ("dest", "platform-split", "attestation-prefix"),
-    "tar": ("dest", "platform-split", "attestation-prefix"),
+    "docker": _ARCHIVE,
+    "oci": _ARCHIVE,
+    "local": (*_FILES, "mode"),
+    "tar": _FILES,
     "cacheonly": (),
 }
-_INSTEAD = {
-    "annotation": "give --annotation KEY=VALUE",
-    "annotation-index": "give --annotation KEY=VALUE",
-    "rewrite-timestamp": "layers that are made here have the times of SOURCE_DATE_EPOCH without it",
-    "oci-mediatypes": "the media types are OCI's",
-}
-_COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "uncompressed": "none"}
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+_COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "estargz": "estargz", "uncompressed": "none"}
+_TRUE, _FALSE = ("1", "t", "true", ""), ("0", "f", "false")
+LOCAL_DELETE = "buildx.local.delete"  # the entitlement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageForm:
+    """How an output wants its image; equal forms are one image.
+
+    `compression` is gzip, zstd, estargz, none, or '' for what the place has anyway: plain in the store, gzip where a
+    layer leaves it. Layers that came compressed stay as they came unless `force`. `epoch` (unix seconds) is the latest
+    time in config and history, with `rewrite` also in new layers, with `exactly` the only one there.
+    """
+
+    compression: str = ""
+    level: int | None = None
+    force: bool = False
+    oci: bool = True
+    epoch: int | None = None
+    rewrite: bool = False
+    exactly: bool = False
+    foreign: bool = False  # layers that registries may not hold stay such
+    annotations: tuple[Annotation, ...] = ()
+    inline_attestations: bool = True
+    artifact_attestations: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether layers are named as the store has them, so that they can be compressed while they leave it."""
+        return not self.compression and self.oci and not self.foreign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """Names that are to be pushed, and how layers made here are compressed (`level` None: the usual one)."""
+    """Names that are to be pushed; `by_digest` without a tag, `insecure` also over plain HTTP and with a certificate
+    that cannot be verified."""
 
     names: tuple[str, ...]
-    compression: str = "gzip"
-    level: int | None = None
+    by_digest: bool = False
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOutput:
+    """An image: in the store under `names` (`store`), perhaps pushed, or in an archive or layout at `dest`."""
+
+    type: str  # image, oci or docker
+    form: ImageForm = ImageForm()
+    names: tuple[str, ...] = ()
+    store: bool = True
+    push: Push | None = None
+    canonical: bool = False  # name@digest is a name, too
+    dangling: str = ""  # the name before the digest of another name
+    dest: str = ""
+    tar: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesOutput:
+    """The files of the result: a directory, or a tar. `split` None: where there are several platforms."""
+
+    type: str  # local or tar
+    dest: str
+    split: bool | None = None
+    delete: bool = False  # what is in the directory and not in the result
+    epoch: int | None = None  # the time of every file
+    attestation_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the outputs of a request come to: whether the image is kept in the store, its normalised names there, what
-    is pushed, and what is written."""
+    """What the outputs of a request come to, in their order. `names` are those that the image gets in the store."""
 
-    store: bool
-    names: tuple[str, ...]
-    pushes: tuple[Push, ...] = ()
-    files: tuple[Output, ...] = ()
-    artifact: bool = False  # attestations have the form of an OCI artifact
+    outputs: tuple[ImageOutput | FilesOutput, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImageOutput, ...]:
+        return tuple(one for one in self.outputs if isinstance(one, ImageOutput))
 
 
-def wanted_outputs(outputs: Sequence[Output], names: Sequence[str], platforms: int = 1) -> Wanted:
-    """Read the outputs, of which none means the store; `names` are the build's own, normalised. Raises RequestInvalid,
-    ReferenceInvalid for what cannot be done, before anything is."""
-    if not outputs:
-        return Wanted(True, tuple(names))
-    kept = list(names)
-    pushes: list[Push] = []
-    files: list[Output] = []
-    for output in outputs:
-        _check(output, platforms)
-        own = names_of(output) or tuple(names)
-        if output.type in ("image", "registry") or (output.type == "docker" and not output.dest):
-            kept += [name for name in own if name not in kept]
-            if output.type != "docker" and (push := _push(output, own)) is not None:
-                pushes.append(push)
-        elif output.type != "cacheonly":
-            files.append(output)
-    if sum(_is_stdout(output) for output in files) > 1:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the whole build says to its outputs: names of ``--tag``, normalised; its platforms; whether attestations
+    are made, so that there is an index; annotations; the form that they start from; what is allowed."""
+
+    names: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ("",)
+    attested: bool = False
+    annotations: tuple[Annotation, ...] = ()
+    form: ImageForm = ImageForm()
+    allowed: frozenset[str] = frozenset()
+
+
+def wanted_outputs(outputs: Sequence[Output], around: Surroundings) -> Wanted:
+    """Read the outputs, of which none means the store. Raises RequestInvalid, ReferenceInvalid for what cannot be
+    done, before anything is."""
+    read = [_read(output, around) for output in outputs or (Output("image"),)]
+    found = tuple(one for one in read if one is not None)
+    if sum(one.dest == "-" for one in found) > 1:
         raise RequestInvalid("only one output can be written to standard output")
-    in_store = any(o.type in ("image", "registry") or (o.type == "docker" and not o.dest) for o in outputs)
-    return Wanted(
-        store=in_store,
-        names=tuple(kept),
-        pushes=tuple(pushes),
-        files=tuple(files),
-        artifact=any(_flag(output, "oci-artifact", False) for output in outputs),
+    named = {name: None for one in found if isinstance(one, ImageOutput) and one.store for name in one.names}
+    tags = dict.fromkeys(around.names) if any(_in_store(one) for one in found) or not outputs else {}
+    return Wanted(found, tuple(tags | named) if named or tags else around.names)
+
+
+def _in_store(one: ImageOutput | FilesOutput) -> bool:
+    return isinstance(one, ImageOutput) and one.store
+
+
+def _read(output: Output, around: Surroundings) -> ImageOutput | FilesOutput | None:
+    kind = output.type
+    if kind not in _KEYS:
+        raise RequestInvalid(f"unknown output type {kind!r}", hint=f"one of {', '.join(_KEYS)}")
+    attributes = _Attributes(output)
+    attributes.check(with_annotations=kind in ("image", "registry", "docker", "oci"))
+    if kind == "cacheonly":
+        return None
+    if kind in ("local", "tar"):
+        return _files(attributes, around)
+    return _image(attributes, around)
+
+
+def _files(given: _Attributes, around: Surroundings) -> FilesOutput:
+    output = given.output
+    split = given.flag("platform-split", True) if "platform-split" in output.options else None
+    directory = output.type == "local"
+    mode = output.options.get("mode", "copy") or "copy"
+    if mode not in ("copy", "delete"):
+        raise RequestInvalid(f"output mode={mode!r} is neither copy nor delete")
+    dest = _directory(output) if directory else _file(output)
+    if mode == "delete" and LOCAL_DELETE not in around.allowed and not _below_here(dest):
+        raise RequestInvalid(
+            f'local output mode=delete for destination "{dest}" requires --allow={LOCAL_DELETE}',
+            hint="everything in that directory that is not of the result is removed",
+        )
+    return FilesOutput(
+        type=output.type,
+        dest=dest,
+        split=split,
+        delete=mode == "delete",
+        epoch=given.epoch(around.form.epoch),
+        attestation_prefix=_prefix(output),
+    )
+
+
+def _prefix(output: Output) -> str:
+    prefix = output.options.get("attestation-prefix", "")
+    if "/" in prefix:
+        raise RequestInvalid(
+            f"output attestation-prefix={prefix!r}: it is the beginning of names and no path"
+        )
+    return prefix
+
+
+def _image(given: _Attributes, around: Surroundings) -> ImageOutput:
+    output = given.output
+    form = _form(given, around)
+    several = len(around.platforms) > 1
+    check_annotations(form.annotations, around.platforms, index=several or around.attested)
+    names = names_of(output) or around.names
+    if output.type in ("oci", "docker"):
+        tar = given.flag("tar", True)
+        if output.type == "docker" and not output.dest and tar:
+            return ImageOutput(type="image", form=form, names=names)
+        dest = _file(output) if tar else _directory(output)
+        form = replace(form, compression=form.compression or "gzip")
+        return ImageOutput(type=output.type, form=form, names=names, store=False, dest=dest, tar=tar)
+    given.flag("unpack", True)  # a layer of the store is always ready to run
+    canonical = given.flag("name-canonical", False)
+    dangling = output.options.get("dangling-name-prefix", "")
+    if dangling:
+        dangling = Reference.parse(dangling).name
+        if names and given.flag("danging-name-empty-only", False):
+            dangling = ""
+    if canonical or dangling:  # a name with a digest means what registries have under it
+        form = replace(form, compression=form.compression or "gzip")
+    return ImageOutput(
+        type="image",
+        form=form,
+        names=names,
+        store=given.flag("store", True),
+        push=_push(given, names),
+        canonical=canonical,
+        dangling=dangling,
+    )
+
+
+def _push(given: _Attributes, names: tuple[str, ...]) -> Push | None:
+    if not given.flag("push", given.output.type == "registry"):
+        return None
+    if not names:
+        raise RequestInvalid("tag is needed when pushing to registry", hint="add -t NAME, or name=NAME")
+    return Push(
+        names=names,
+        by_digest=given.flag("push-by-digest", False),
+        insecure=given.flag("registry.insecure", False),
+    )
+
+
+def _form(given: _Attributes, around: Surroundings) -> ImageForm:
+    options = given.output.options
+    text = options.get("compression", "")
+    if text and text not in _COMPRESSIONS:
+        raise RequestInvalid(
+            f"unsupported compression type {text}", hint=f"one of {', '.join(_COMPRESSIONS)}"
+        )
+    compression = _COMPRESSIONS[text] if text else around.form.compression
+    level, force = given.number("compression-level"), given.flag("force-compression", False)
+    if not compression and (level is not None or force):
+        compression = "gzip"
+    if level is not None:
+        most = {"zstd": 22, "none": -1}.get(compression, 9)
+        if most < 0:
+            raise RequestInvalid("output compression-level: what is uncompressed has no level")
+        if not 0 <= level <= most:
+            raise RequestInvalid(
+                f"output compression-level={level} is too high for {compression}", hint=f"0 to {most}"
+            )
+    own = [one for key, value in options.items() if (one := parse_attribute(key, value)) is not None]
+    oci = given.flag("oci-mediatypes", around.form.oci)
+    annotations = (*around.annotations, *own)
+    if not oci and compression in ("zstd", "estargz"):
+        raise RequestInvalid(f'exporter option "compression={text}" conflicts with "oci-mediatypes=false"')
+    if not oci and annotations:
+        raise RequestInvalid('cannot export annotations with "oci-mediatypes=false"')
+    if not oci and options.get("oci-artifact") and given.flag("oci-artifact", False):
+        raise RequestInvalid('exporter option "oci-artifact=true" conflicts with "oci-mediatypes=false"')
+    return ImageForm(
+        # Docker's media types have no place in the store's own manifests: the layers are named as they leave it.
+        compression=compression or ("" if oci else "gzip"),
+        level=level,
+        force=force,
+        oci=oci,
+        epoch=given.epoch(around.form.epoch),
+        rewrite=given.flag("rewrite-timestamp", around.form.rewrite),
+        exactly=around.form.exactly,
+        foreign=given.flag("prefer-nondist-layers", False),
+        annotations=annotations,
+        inline_attestations=given.flag("attestation-inline", given.output.type in ("image", "registry")),
+        artifact_attestations=given.flag("oci-artifact", False),
+    )
+
+
+def pushes(outputs: Iterable[Output]) -> bool:
+    """Whether one of them is an image that goes to a registry. Raises RequestInvalid."""
+    return any(
+        _Attributes(output).flag("push", output.type == "registry")
+        for output in outputs
+        if output.type in ("image", "registry")
     )
 
 
@@ -105,232 +306,69 @@ def names_of(output: Output) -> tuple[str, ...]:
     return tuple(str(Reference.parse(text).with_default_tag()) for text in texts)
 
 
-def _check(output: Output, platforms: int) -> None:
-    kind = output.type
-    if kind not in _KEYS:
-        raise RequestInvalid(f"unknown output type {kind!r}", hint=f"one of {', '.join(_KEYS)}")
-    for key in (*output.options, *(("dest",) if output.dest else ())):
-        if key not in _KEYS[kind]:
-            known = ", ".join(_KEYS[kind]) or "nothing else"
-            hint = _INSTEAD.get(key.partition(".")[0].partition("[")[0]) or f"it takes {known}"
-            raise RequestInvalid(f"output type={kind} does not take {key!r}", hint=hint)
-    if not output.dest and kind in ("local", "oci"):
-        raise RequestInvalid(f"output type={kind} needs dest=PATH")
-    if kind == "oci" and not _flag(output, "tar", True) and output.dest == "-":
-        raise RequestInvalid("output type=oci,tar=false is a directory and needs dest=PATH")
-    if kind == "local" and output.dest == "-":
-        raise RequestInvalid("output type=local is a directory and needs dest=PATH", hint="type=tar,dest=-")
-    if _is_stdout(output) and sys.stdout is not None and sys.stdout.isatty():
+class _Attributes:
+    """An output's attributes, read as what they are."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+
+    def check(self, *, with_annotations: bool) -> None:
+        """Whether the type takes them all. Raises RequestInvalid."""
+        kind, known = self.output.type, _KEYS[self.output.type]
+        for key, value in self.output.options.items():
+            if key not in known and not (with_annotations and parse_attribute(key, value) is not None):
+                raise _unknown(kind, key, known)
+        if self.output.dest and "dest" not in known:
+            raise _unknown(kind, "dest", known)
+
+    def flag(self, key: str, default: bool) -> bool:
+        text = self.output.options.get(key)
+        if text is None:
+            return default
+        if text.lower() in _TRUE or text.lower() in _FALSE:
+            return text.lower() in _TRUE
+        raise RequestInvalid(f"output {key}={text!r} is neither true nor false")
+
+    def number(self, key: str) -> int | None:
+        text = self.output.options.get(key)
+        if text is None:
+            return None
+        if not text.isdecimal() or not text.isascii():
+            raise RequestInvalid(f"output {key}={text!r} is no number")
+        return int(text)
+
+    def epoch(self, default: int | None) -> int | None:
+        """``source-date-epoch``; given and empty there is none."""
+        if "source-date-epoch" not in self.output.options:
+            return default
+        return self.number("source-date-epoch") if self.output.options["source-date-epoch"] else None
+
+
+def _unknown(kind: str, key: str, known: Iterable[str]) -> RequestInvalid:
+    listed = ", ".join(known) or "nothing else"
+    return RequestInvalid(f"output type={kind} does not take {key!r}", hint=f"it takes {listed}")
+
+
+def _directory(output: Output) -> str:
+    dest = output.dest
+    if not dest or dest == "-":
+        other = "type=tar,dest=-" if output.type == "local" else "without tar=false it is an archive"
+        raise RequestInvalid(f"output type={output.type} is a directory and needs dest=PATH", hint=other)
+    if os.path.exists(dest) and not os.path.isdir(dest):
+        raise RequestInvalid(f"output type={output.type}: {dest} is no directory")
+    return dest
+
+
+def _file(output: Output) -> str:
+    dest = output.dest or "-"
+    if dest == "-" and sys.stdout is not None and sys.stdout.isatty():
         raise RequestInvalid("refusing to write a tar to the terminal", hint="give dest=FILE")
-    if kind in ("image", "registry") and not _flag(output, "store", True):
-        raise RequestInvalid("output store=false is not possible: a build's image is in the store")
-    if not _flag(output, "platform-split", True) and platforms > 1:
-        raise RequestInvalid(
-            f"output type={kind},platform-split=false: files of several platforms would replace each other"
-        )
+    if dest != "-" and os.path.isdir(dest):
+        raise RequestInvalid(f"output type={output.type}: {dest} is a directory", hint="give dest=FILE")
+    return dest
 
 
-def _is_stdout(output: Output) -> bool:
-    return output.dest == "-" or (output.type == "tar" and not output.dest)
-
-
-def _flag(output: Output, key: str, default: bool) -> bool:
-    text = output.options.get(key)
-    if text is None:
-        return default
-    if text.lower() in _TRUE or text.lower() in _FALSE:
-        return text.lower() in _TRUE
-    raise RequestInvalid(f"output {key}={text!r} is neither true nor false")
-
-
-def _push(output: Output, names: tuple[str, ...]) -> Push | None:
-    compression = output.options.get("compression", "gzip")
-    level = output.options.get("compression-level")
-    if compression not in _COMPRESSIONS:
-        raise RequestInvalid(
-            f"output compression={compression!r} is not supported", hint=f"one of {', '.join(_COMPRESSIONS)}"
-        )
-    if level is not None and not level.isdigit():
-        raise RequestInvalid(f"output compression-level={level!r} is no number")
-    if not _flag(output, "push", output.type == "registry"):
-        if "compression" in output.options or level is not None:
-            raise RequestInvalid(
-                "layers are compressed when they are pushed: compression needs push=true",
-                hint="the store keeps what is made here uncompressed",
-            )
-        return None
-    if not names:
-        raise RequestInvalid("tag is needed when pushing to registry", hint="add -t NAME, or name=NAME")
-    return Push(names, _COMPRESSIONS[compression], int(level) if level is not None else None)
-
-
-def write_outputs(
-    building: Building,
-    outputs: Sequence[Output],
-    solved: Sequence[tuple[Plan, Tree]],
-    exported: Exported | None,
-    names: Sequence[str],
-) -> None:
-    """Write every output. Raises what writing raises."""
-    from boxwright.build.directory import write_directory
-    from boxwright.files.disk import whole_file
-
-    for output in outputs:
-        if output.type in ("oci", "docker"):
-            assert exported is not None
-            _archive(
-                services=building.services, output=output, exported=exported, names=names_of(output) or names
-            )
-            continue
-        split = _flag(output, "platform-split", len(solved) > 1)
-        trees = [
-            (str(plan.platform).replace("/", "_") if split else "", building.step(plan.target).view(tree))
-            for plan, tree in solved
-        ]
-        prefix = output.options.get("attestation-prefix", "")
-        if "/" in prefix:
-            raise RequestInvalid(
-                f"output attestation-prefix={prefix!r}: it is the beginning of names and no path"
-            )
-        said = [building.attester().files(plan, prefix) for plan, _ in solved]
-        if output.type == "tar":
-            with _sink(output.dest) as sink:
-                _tar(trees, said, sink)
-            continue
-        for (name, view), files in zip(trees, said):
-            if left_out := write_directory(view, Path(output.dest) / name):
-                count = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-                message = (
-                    f"/{left_out[0]}{count} not written to {output.dest}: devices and sockets have "
-                    f"no place there (type=tar has devices)"
-                )
-                building.emit(BuildWarning("", message))
-            for file, raw in files:
-                with whole_file(Path(output.dest) / name / file) as out:
-                    out.write(raw)
-
-
-def make_index(
-    services: Services,
-    made: Sequence[Exported],
-    platforms: Sequence[Platform],
-    attested: Sequence[Attested] = (),
-) -> Exported:
-    """Join the images of several platforms, and what is said of them, under one index, and register that."""
-    from boxwright.spec.descriptor import Descriptor
-    from boxwright.spec.digest import Digest
-    from boxwright.spec.manifest import Index
-
-    images = [
-        Descriptor(one.media_type, Digest.parse(one.target), one.size, platform=platform)
-        for one, platform in zip(made, platforms)
-    ]
-    index = Index.compose([*images, *(one.entry for one in attested)])
-    with services.store.committing():
-        for one in attested:
-            for blob, raw in one.blobs:
-                services.store.put(raw, blob.media_type)
-            services.store.put(one.manifest.raw, one.manifest.media_type)
-        desc = services.store.put(index.raw, index.media_type)
-        row = services.images_store.add(desc)
-    return Exported(
-        image_id=row.image_id, target=row.target, media_type=row.media_type, size=row.size, reused=False
-    )
-
-
-def _archive(services: Services, output: Output, exported: Exported, names: Sequence[str]) -> None:
-    """An archive of the image, or its OCI layout as a directory."""
-    from boxwright.content.copy import copy
-    from boxwright.content.layout import Layout
-    from boxwright.content.lease import Lease
-    from boxwright.image.save import ArchiveSink
-    from boxwright.image.target import LocalTarget
-
-    with Lease(services.db, "build output") as lease:
-        source = LocalTarget(services.images_store, lease)
-        if not _flag(output, "tar", True):
-            layout = Layout(Path(output.dest), create=True)
-            desc = copy(source=source, source_name=exported.target, sink=layout, sink_name="")
-            # In a layout a name is a tag; the repository is the directory.
-            for tag in dict.fromkeys(Reference.parse(name).tag for name in names) or [""]:
-                layout.tag(tag, desc)
-            return
-        with _sink(output.dest) as out:
-            archive = ArchiveSink(out, platform=services.images_store.default_platform)
-            desc = copy(source=source, source_name=exported.target, sink=archive, sink_name="", jobs=1)
-            for name in names or [""]:
-                archive.tag(name, desc)
-            archive.close()
-
-
-@contextmanager
-def _sink(dest: str) -> Iterator[BinaryIO]:
-    """A file that appears when it is whole, or standard output."""
-    from boxwright.files.disk import whole_file
-
-    if dest in ("", "-"):
-        with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
-            yield out
-        return
-    path = Path(dest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as out:
-        yield out
-
-
-def _tar(
-    trees: Sequence[tuple[str, LayersView]], said: Sequence[Sequence[tuple[str, bytes]]], sink: BinaryIO
-) -> None:
-    """One tree, or several each below a directory of its own, each with the files of what is said of it."""
-    from boxwright.layer.write import Entry, TarBuilder
-
-    builder = TarBuilder(sink)
-    for (directory, view), files in zip(trees, said):
-        if directory:
-            builder.add(Entry(path=directory, type="dir", mode=0o755))
-        _tree(builder, directory + "/" if directory else "", view)
-        for name, raw in files:
-            path = f"{directory}/{name}" if directory else name
-            builder.add(Entry(path=path, type="file", mode=0o644, size=len(raw)), io.BytesIO(raw))
-    builder.finish()
-
-
-def _tree(builder: TarBuilder, prefix: str, view: LayersView) -> None:
-    from boxwright.layer.write import Entry
-
-    first: dict[object, str] = {}
-    for node in view.walk(""):
-        if not node.path or node.type == "socket":
-            continue
-        path = prefix + node.path
-        known = first.setdefault(node.identity, path) if node.type == "file" and node.links > 1 else path
-        if known != path:
-            builder.add(
-                Entry(
-                    path=path,
-                    type="hardlink",
-                    mode=node.mode,
-                    uid=node.uid,
-                    gid=node.gid,
-                    mtime_ns=node.mtime_ns,
-                    link=known,
-                )
-            )
-            continue
-        entry = Entry(
-            path=path,
-            type=node.type,
-            mode=node.mode,
-            uid=node.uid,
-            gid=node.gid,
-            mtime_ns=node.mtime_ns,
-            size=node.size,
-            link=node.link,
-            device=node.device,
-            xattrs=node.xattrs,
-        )
-        if node.type == "file" and node.size:
-            with view.open(node) as content:
-                builder.add(entry, content)
-        else:
-            builder.add(entry)
+def _below_here(dest: str) -> bool:
+    """Whether a directory is in the working directory, not that itself, nor led out of it by a link."""
+    here, there = os.path.realpath("."), os.path.realpath(dest)
+    return there.startswith(here.rstrip("/") + "/")

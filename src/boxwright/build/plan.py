@@ -20,6 +20,8 @@ from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
 from boxwright.build.dockerfile.text import did_you_mean, suggestion
 from boxwright.build.graph import Graph, Tree, Vertex
+from boxwright.build.named import NamedContexts
+from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import StepLimits
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.scope import arg_value, platform_args
@@ -75,10 +77,9 @@ class PlanOptions:
     no_cache: bool = False
     no_cache_stages: frozenset[str] = frozenset()
     epoch: int | None = None
-    local_contexts: frozenset[str] = frozenset()  # names of --build-context directories
-    image_contexts: Mapping[str, str] = field(default_factory=dict)  # names of --build-context images
+    contexts: NamedContexts = NamedContexts()
     entitlements: frozenset[str] = frozenset()  # what RUN may ask for: security.insecure, network.host
-    keep_metadata: bool = False  # times and permissions of contexts are no accident of the checkout
+    keep_times: frozenset[str] = frozenset()  # contexts by key whose times are no accident of the checkout
     project: str = ""  # names what is built, for `why`
 
 
@@ -211,12 +212,20 @@ class Planner:
             return self.stage(by_name, location).tree
         if name.lower() == "scratch":
             return self.scratch()
+        key = self.options.contexts.find(name, user.platform)
         return self.image(
-            name=self.options.image_contexts.get(name, name),
+            name=self.options.contexts.images.get(key, name),
             platform=user.platform,
             shown=f"FROM {name}",
             state=user,
         )[0]
+
+    def local_context(self, name: str, user: StageState) -> str | None:
+        """The key of the directory that ``--from=name`` means, '' that of the build context; None when it is none."""
+        if not name:
+            return ""
+        key = self.options.contexts.find(name, user.platform)
+        return key if key in self.options.contexts.local else None
 
     # --- stages --------------------------------------------------------------------------------
 
@@ -243,24 +252,30 @@ class Planner:
             name, platform = self._from_words(stage.from_)
             shown = stage.name or (f"stage-{stage.index}" if len(self.stages) > 1 else "")
             state = StageState(index=stage.index, name=shown, platform=platform, tree=self.scratch())
-            below = None if name.lower() in self._context_names() else self._base_stage(name, stage.index)
+            # A context of a stage's own name replaces the stage and all that it does.
+            replaced = self.options.contexts.find(stage.name, platform) if stage.name else ""
+            context = replaced or self.options.contexts.find(name, platform)
+            steps = () if replaced else stage.instructions
+            below = None if context else self._base_stage(name, stage.index)
             base = self.stage(below, stage.location) if below is not None else None
             triggers: list[str] = []
-            counted = _makes_layer(stage.instructions)
+            counted = _makes_layer(steps)
             if base is not None:
                 state.take_stage(base)
                 triggers = [str(t) for t in base.config.get("OnBuild") or ()]
-            elif name.lower() == "scratch" and name.lower() not in self._context_names():
+            elif context in self.options.contexts.local:
+                self._take_context(state, stage, context)
+            elif (found := self.options.contexts.images.get(context, name)).lower() == "scratch":
                 state.take_scratch()
             else:
-                triggers = self._take_image(state=state, stage=stage, name=name, counted=counted)
+                triggers = self._take_image(state=state, stage=stage, name=found, counted=counted)
         inherited = self._triggers(triggers, stage)
         if base is not None or not state.total:
-            state.total = _makes_layer([*inherited, *stage.instructions])
+            state.total = _makes_layer([*inherited, *steps])
         state.prefix = "ONBUILD "
         self._steps(state, inherited)
         state.prefix = ""
-        self._steps(state, stage.instructions)
+        self._steps(state, steps)
         return state
 
     def _steps(self, state: StageState, steps: Iterable[ins.Instruction]) -> None:
@@ -270,7 +285,6 @@ class Planner:
 
     def _take_image(self, state: StageState, stage: ins.Stage, name: str, counted: int) -> list[str]:
         """Start a stage from an image; its ONBUILD triggers."""
-        name = self.options.image_contexts.get(name.lower(), name)
         base = self._base(name, state.platform, self.stages[: stage.index])
         self.environments[stage.index] = dict(entry.partition("=")[::2] for entry in base.config.env)
         if base.config.platform.os:
@@ -287,12 +301,25 @@ class Planner:
             state.platform = base.config.platform if not state.platform.variant else state.platform
         return triggers
 
+    def _take_context(self, state: StageState, stage: ins.Stage, key: str) -> None:
+        """Start a stage from the files of a named context."""
+        state.take_scratch()
+        part = CopyPart(origin="context", source="/", context=key, keep_times=key in self.options.keep_times)
+        text = f"[context {key}] load from client"
+        state.tree = self.graph.vertex(
+            CopyOp(parts=(part,), dest="/", epoch=self.options.epoch),
+            [state.tree],
+            fresh=self.is_fresh(state),
+            name=text,
+            text=text,
+            location=stage.location,
+            lineage=self.lineage(state),
+        )
+        state.drafts.append(Draft(f"local source for {key}", state.tree))
+
     def _from_words(self, step: ins.From) -> tuple[str, Platform]:
         step = expand_from(step, self._globals.get, self.dockerfile.escape, unset=self.unset)
         return step.image, Platform.parse(step.platform) if step.platform else self.options.platform
-
-    def _context_names(self) -> set[str]:
-        return {name.lower() for name in (*self.options.image_contexts, *self.options.local_contexts)}
 
     def _triggers(self, texts: list[str], stage: ins.Stage) -> list[ins.Instruction]:
         return [parse_instruction(text, location=stage.location) for text in texts]

@@ -37,7 +37,8 @@ class StepLog:
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
-    """A named part of a step: ``transferring context``; `done` when it is complete. Sizes in bytes."""
+    """A named part of a step: ``transferring context``; `done` when it is complete. Sizes in bytes;
+    a `total` of 0 is not known."""
 
     step: str
     id: str

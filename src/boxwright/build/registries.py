@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from boxwright.build.bases import BaseNotFound
+from boxwright.build.bases import BaseNotFound, PushedImage
+from boxwright.build.named import LAYOUT
 from boxwright.build.plan import Base
 from boxwright.errors import NotFound
 from boxwright.spec.config import ImageConfig
@@ -17,9 +18,13 @@ from boxwright.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.content.copy import Progress
+    from boxwright.content.layout import Layout
     from boxwright.content.store import Fetcher
     from boxwright.image.store import ImageStore
     from boxwright.transfer.transfers import Transfers
+
+_JOBS = 4  # layers at a time
 
 Told = Callable[[str, int, int], None]
 
@@ -33,6 +38,8 @@ class EngineRegistries:
 
     def peek(self, name: str, platform: Platform) -> Base:
         """See Registries. Raises BaseNotFound, Unavailable, Unauthorized."""
+        if name.startswith(LAYOUT):
+            return _peek_layout(name, platform)
         reference = Reference.parse(name).with_default_tag()
         remote = self._transfers().client.remote(reference)
         try:
@@ -56,6 +63,9 @@ class EngineRegistries:
 
     def pull(self, name: str, platform: Platform, emit: Told) -> None:
         """See Registries; the image gets its tag too, so that the next build finds it here."""
+        if name.startswith(LAYOUT):
+            self._bring(name, platform, emit)
+            return
         reference = Reference.parse(name)
         exact = str(reference.with_digest(Digest.parse(reference.digest))) if reference.digest else name
         pulled = self._transfers().pull(exact, platform=str(platform), progress=_Progress(emit))
@@ -63,10 +73,62 @@ class EngineRegistries:
             name = self._images.checked(str(reference.with_tag(reference.tag)), digest=False)
             self._images.tag(str(pulled[0].target.digest), name)
 
-    def push(self, name: str, compression: str, level: int | None, emit: Told) -> Descriptor:
+    def _bring(self, name: str, platform: Platform, emit: Told) -> None:
+        """Bring the layers of an image of a layout. Raises BaseNotFound, ContentMismatch, Corrupt."""
+        from boxwright.content.copy import in_parallel, move
+        from boxwright.content.lease import Lease
+        from boxwright.image.target import LocalTarget
+
+        layout, target = _in_layout(name)
+        manifest = _manifest(source=layout, desc=target, platform=platform, name=name)
+        progress = _Progress(emit)
+        progress.planned(manifest.layers)
+        with Lease(self._images.db, f"base {name}") as lease:
+            sink = LocalTarget(self._images, lease)
+            stop = threading.Event()
+            in_parallel(
+                _JOBS,
+                manifest.layers,
+                lambda desc: move(layout, sink, desc, progress=progress, stop=stop),
+                stop=stop,
+            )
+
+    def push(self, image: PushedImage, progress: Progress) -> Descriptor:
         """See Registries. Raises AccessDenied, Unavailable."""
-        pushed = self._transfers().push(name, compression=compression, level=level, progress=_Progress(emit))
-        return pushed[0].target
+        from boxwright.transfer.transfers import SentImage
+
+        sent = SentImage(
+            target=image.target,
+            reference=Reference.parse(image.name).with_default_tag(),
+            compression="gzip" if image.compress else "none",
+            keeping=True,
+            by_digest=image.by_digest,
+            insecure=image.insecure,
+        )
+        return self._transfers().send(sent, progress=progress).target
+
+
+def _in_layout(name: str) -> tuple[Layout, Descriptor]:
+    """The layout and the image in it that a name of `named.parse_value` means."""
+    from pathlib import Path
+
+    from boxwright.content.layout import Layout
+
+    path, _, digest = name.removeprefix(LAYOUT).rpartition("@")
+    layout = Layout(Path(path))
+    return layout, layout.resolve(digest)
+
+
+def _peek_layout(name: str, platform: Platform) -> Base:
+    layout, target = _in_layout(name)
+    manifest = _manifest(source=layout, desc=target, platform=platform, name=name)
+    return Base(
+        name=name.rpartition("@")[0],
+        digest=str(target.digest),
+        config=ImageConfig.parse(_read(layout, manifest.config)).on_host(),
+        image_id=str(manifest.config.digest),
+        pinned=name,
+    )
 
 
 def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:

@@ -39,16 +39,13 @@ def remote_op(
         from boxwright.build.ops.git import GitOp
 
         keep = repository.keep_git_dir if step.keep_git_dir is None else step.keep_git_dir
-        checksum = step.checksum or repository.checksum
-        op = GitOp(
-            url=repository.url,
-            ref=repository.ref,
-            checksum=checksum,
-            keep_git_dir=bool(keep),
-            submodules=repository.submodules,
-            epoch=epoch,
+        op = GitOp.of(repository, keep_git_dir=bool(keep), checksum=step.checksum, epoch=epoch)
+        return op, CopyPart(
+            origin="input",
+            source=f"/{repository.subdir.strip('/')}/.",
+            input=position,
+            keep_times=bool(repository.mtime),
         )
-        return op, CopyPart(origin="input", source=f"/{repository.subdir.strip('/')}/.", input=position)
     from boxwright.build.ops.http import HttpOp, file_name
 
     if step.checksum and not step.checksum.startswith(("sha256:", "sha512:")):

@@ -53,6 +53,7 @@ class BuildRequest:
     remote: str = ""
     dockerfile: Path | None = None  # None: Dockerfile of the context, then dockerfile
     dockerfile_data: bytes | None = None  # the text itself, from `-f -` or an SDK
+    dockerfile_url: str = ""  # where to fetch it
     tags: tuple[str, ...] = ()
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +91,10 @@ class BuildRequest:
     outputs: tuple[Output, ...] = ()
     attests: tuple[Attest, ...] = ()
     default_attestations: bool = True  # an image that is pushed says how it was built
+    squash: str = ""  # new: all layers of this build are one; all: those of the base, too
+    source_date_epoch: int | None = None  # unix seconds: the latest time in config and history
+    rewrite_timestamp: bool = False  # and in new layers
+    timestamp: int | None = None  # unix seconds: the only time there, and in new layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +109,24 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputResult:
+    """An output that is an image: `target` and `descriptor` are of its manifest or index, pushed as the registry has
+    it; `image_id` is the digest of its config, of the first platform's where there are several."""
+
+    type: str = ""
+    dest: str = ""
+    names: tuple[str, ...] = ()
+    image_id: str = ""
+    target: str = ""
+    descriptor: Mapping[str, Any] = field(default_factory=dict)
+    pushed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """What came out. `target` is the digest of the manifest (or index, for several platforms), of a pushed image as its
-    registry has it; `image_id` that of the config; both are '' when nothing was to be exported. `duration` is
-    seconds."""
+    registry has it; `image_id` that of the config; both are '' when nothing was to be exported, and of several outputs
+    the last one's. `duration` is seconds, `ref` names the build."""
 
     image_id: str
     target: str
@@ -117,6 +136,8 @@ class BuildResult:
     warnings: tuple[BuildWarning, ...] = ()
     descriptor: Mapping[str, Any] = field(default_factory=dict)
     answer: Answer | None = None  # to the request's `call`
+    outputs: tuple[OutputResult, ...] = ()
+    ref: str = ""
 
     @property
     def cached(self) -> bool:

@@ -146,6 +146,7 @@ class Catalog:
         """Remove row, tree and directory; `volumes` takes its anonymous volumes along. Idempotent."""
         from boxwright.content import reserve
         from boxwright.files.trees import remove_tree
+        from boxwright.network import addresses
         from boxwright.runtime.host import remove_cgroup
         from boxwright.snapshot import mount as mounting
 
@@ -156,7 +157,7 @@ class Catalog:
                 pass
         # Durably before the tree: a row that comes back after a power cut would have none.
         with self._services.db.write() as sql:
-            sql.execute("DELETE FROM addresses WHERE container = ?", (container.id,))
+            addresses.release(self._services.db, container.id)
             sql.execute("DELETE FROM containers WHERE id = ?", (container.id,))
         self._services.snapshots.discard(container.id)
         try:

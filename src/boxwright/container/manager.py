@@ -169,7 +169,7 @@ class Containers:
         with self._services.db.write() as sql:
             self._check_name(container.name)
             # From this row on the collector keeps the image and its layers; it must not have been faster.
-            if not sql.execute("SELECT 1 FROM images WHERE target = ?", (container.target,)).fetchone():
+            if not self._services.catalog.has(container.target):
                 raise NoSuchImage(f"No such image: {container.record['image']}")
             values = (
                 container.id,

@@ -6,18 +6,13 @@ import json
 from collections.abc import Iterator
 
 from boxwright.content.db import Database
-from boxwright.spec.values import dataclass
+from boxwright.image.holding import Holding
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """What a container keeps. `target` is the digest of its image's manifest or index; `layers` are diff IDs, bottom
-    first; `volumes` names, each once."""
-
-    container: str
-    target: str
-    layers: tuple[str, ...]
-    volumes: tuple[str, ...]
+def identities(db: Database) -> list[str]:
+    """Of every container."""
+    with db.read() as sql:
+        return [identity for (identity,) in sql.execute("SELECT id FROM containers")]
 
 
 def holdings(db: Database) -> Iterator[Holding]:

@@ -222,7 +222,7 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
-            self._local.connection = None
+            del self._local.connection
 
 
 @contextmanager

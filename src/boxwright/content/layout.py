@@ -23,6 +23,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, parse
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,13 +172,10 @@ class Layout:
             )  # or no reader would find what refers
 
     def tag(self, name: str, desc: Descriptor) -> None:
-        """See content.store.Tagger; '' lists the image without a name."""
-        annotations = {NAME: name} if name else {}
-        self._enter(
-            Descriptor(
-                media_type=desc.media_type, digest=desc.digest, size=desc.size, annotations=annotations
-            )
-        )
+        """See content.store.Tagger; '' lists the image without a name. Annotations and platform of the descriptor are
+        listed, too."""
+        annotations = {**desc.annotations, **({NAME: name} if name else {})}
+        self._enter(replace(desc, annotations=annotations))
 
     # --- parts ---------------------------------------------------------------------------------
 

@@ -52,10 +52,12 @@ class EngineServices(Services):
     @cached_property
     def maintenance(self) -> Maintenance:
         """Removal, pruning, measuring, checking."""
+        from boxwright.container.rows import holdings
         from boxwright.image.maintain import Maintenance
 
         return Maintenance(
             images=self.images_store,
+            holdings=lambda: holdings(self.db),
             uses=self._uses,
             volumes=self._volume_names,
             snapshots=lambda: self.snapshots,
@@ -86,8 +88,9 @@ class EngineServices(Services):
 
     def container_states(self) -> dict[str, str]:
         """Docker's state word of every container, by ID."""
-        with self.db.read() as sql:
-            found = [container for (container,) in sql.execute("SELECT id FROM containers")]
+        from boxwright.container.rows import identities
+
+        found = identities(self.db)
         if not found:
             return {}
         from boxwright.container.records import load_state

@@ -13,6 +13,7 @@ from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 from boxwright.files.trees import set_aside
 from boxwright.image.filters import Filters, check_names, flag, moment
+from boxwright.image.steps import StepCache
 from boxwright.spec.values import dataclass
 
 MOUNT = "exec.cachemount"  # the kind of a cache mount: BuildKit's word
@@ -42,37 +43,24 @@ class BuildCache:
 
     def __init__(self, root: Path, db: Database) -> None:
         self._places = Places(root)
-        self._db = db
+        self._steps = StepCache(db)
 
     def entries(self, kept: set[str]) -> list[CacheEntry]:
         """Oldest first. `kept` are the layers of images and containers."""
-        with self._db.read() as sql:
-            rows = sql.execute(
-                "SELECT key, kind, name, layers, bytes, created, last_used, uses FROM steps"
-            ).fetchall()
-        # An alias (`steps.ALIAS`) leads to a record: a use of it is a use of that.
-        used: dict[tuple[str, str], float] = {}
-        for _, _, name, layers, _, _, last, _ in rows:
-            used[name, layers] = max(last, used.get((name, layers), 0.0))
-        found = []
-        for key, kind, name, layers, size, created, _, uses in rows:
-            if kind != "alias":
-                stack = tuple(layers.split())
-                in_use = bool(stack) and kept.issuperset(stack)
-                found.append(
-                    CacheEntry(
-                        key=key,
-                        kind=kind,
-                        name=name,
-                        layers=stack,
-                        path=None,
-                        bytes=size,
-                        created=created,
-                        last_used=used[name, layers],
-                        uses=uses,
-                        in_use=in_use,
-                    )
-                )
+        found = [
+            CacheEntry(
+                key=step.key,
+                kind=step.kind,
+                name=step.name,
+                layers=step.layers,
+                bytes=step.bytes,
+                created=step.created,
+                last_used=step.last_used,
+                uses=step.uses,
+                in_use=bool(step.layers) and kept.issuperset(step.layers),
+            )
+            for step in self._steps.summaries()
+        ]
         return sorted([*found, *self._mounts()], key=lambda entry: entry.created)
 
     def _mounts(self) -> list[CacheEntry]:
@@ -109,14 +97,7 @@ class BuildCache:
     def remove(self, entries: Sequence[CacheEntry]) -> list[CacheEntry]:
         """Forget these; returns what went. A mount that a build holds stays. What they kept is the next sweep's."""
         gone = [entry for entry in entries if entry.path is None or self._set_aside(entry.path)]
-        with self._db.write() as sql:
-            sql.executemany(
-                "DELETE FROM steps WHERE key = ?", [(entry.key,) for entry in gone if entry.path is None]
-            )
-            sql.execute(
-                "DELETE FROM steps WHERE kind = 'alias' AND (name, layers) NOT IN (SELECT name, layers "
-                "FROM steps WHERE kind != 'alias')"
-            )
+        self._steps.remove(entry.key for entry in gone if entry.path is None)
         return gone
 
     def forget_digests(self) -> None:

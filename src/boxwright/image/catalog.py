@@ -196,6 +196,11 @@ class Catalog:
             )
         return row
 
+    def has(self, target: str) -> bool:
+        """Whether there is an image of this manifest or index."""
+        with self.db.read() as sql:
+            return sql.execute("SELECT 1 FROM images WHERE target = ?", (target,)).fetchone() is not None
+
     def same_image(self, image_id: str) -> list[ImageRow]:
         """Every row of one image ID: an image may be here under several manifests."""
         return self.rows("image_id = ?", (image_id,))
@@ -232,17 +237,6 @@ class Catalog:
             return Reference.parse(text).with_default_tag().familiar
         except Invalid:
             return text
-
-    def layer_bytes(self, diff_ids: Iterable[str]) -> dict[str, int]:
-        """Content bytes of those of these layers that are stored."""
-        wanted = tuple(set(diff_ids))
-        with self.db.read() as sql:
-            marks = ",".join("?" * len(wanted))
-            return dict(
-                sql.execute(
-                    f"SELECT diff_id, bytes FROM layers WHERE diff_id IN ({marks})", wanted
-                ).fetchall()
-            )
 
     def last_tagged(self, row: ImageRow) -> float:
         """Unix seconds of the newest name; 0 when it has none."""

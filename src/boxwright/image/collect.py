@@ -16,11 +16,13 @@ from pathlib import Path
 
 from boxwright.content.db import Database
 from boxwright.content.gc import mark
-from boxwright.content.lease import drop_dead
+from boxwright.content.lease import drop_dead, held
 from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 from boxwright.files.trees import erase, set_aside
+from boxwright.image.holding import Holding
+from boxwright.image.steps import StepCache
 from boxwright.layer.store import LayerStore
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.digest import DiffID
@@ -120,28 +122,34 @@ def _config_references(body: dict[str, Any]) -> Iterable[Node]:
         yield _LAYER, str(diff_id)
 
 
-def roots(db: Database) -> set[Node]:
-    """Where the mark begins."""
+def roots(db: Database, holdings: Iterable[Holding]) -> set[Node]:
+    """Where the mark begins; `holdings` are those of all containers."""
+    return roots_besides_steps(db, holdings) | {(_LAYER, diff_id) for diff_id in StepCache(db).kept()}
+
+
+def roots_besides_steps(db: Database, holdings: Iterable[Holding]) -> set[Node]:
+    """Where it begins for what builds alone do not keep."""
     found: set[Node] = set()
     with db.read() as sql:
-        for (target,) in sql.execute(
-            "SELECT target FROM images UNION SELECT target FROM names UNION SELECT image FROM containers"
-        ):
+        for (target,) in sql.execute("SELECT target FROM images UNION SELECT target FROM names"):
             found.add((_BLOB, target))
-        for (layers,) in sql.execute("SELECT layers FROM containers UNION SELECT layers FROM steps"):
-            found.update((_LAYER, diff_id) for diff_id in layers.split())
-        for kind, ref in sql.execute("SELECT kind, ref FROM lease_refs WHERE kind IN ('blob', 'layer')"):
-            found.add((_BLOB if kind == "blob" else _LAYER, ref))
+    for holding in holdings:
+        found.add((_BLOB, holding.target))
+        found.update((_LAYER, diff_id) for diff_id in holding.layers)
+    found.update((_BLOB, ref) for ref in held(db, "blob"))
+    found.update((_LAYER, ref) for ref in held(db, "layer"))
     return found
 
 
 class Collector:
-    """Sweeps over one root. `release` unmounts the indexes of layers, `discard` ends a workspace (both from the
-    snapshot driver); without them only files are removed."""
+    """Sweeps over one root. `holdings` tells what containers keep; it is asked again in the sweep's transaction.
+    `release` unmounts the indexes of layers, `discard` ends a workspace (both from the snapshot driver); without them
+    only files are removed."""
 
     def __init__(
         self,
         layers: LayerStore,
+        holdings: Callable[[], Iterable[Holding]],
         *,
         release: Callable[[Sequence[DiffID]], None] | None = None,
         discard: Callable[[str], None] | None = None,
@@ -151,6 +159,7 @@ class Collector:
         self._layers = layers
         self._db = layers.db
         self._root = store.root
+        self._holdings = holdings
         self._release = release
         self._discard = discard
         self._reach = Reach(store.root, self._db)
@@ -159,26 +168,23 @@ class Collector:
         """Remove what nothing reaches. `copies` also drops the compressed copies of layers that no manifest here
         names, and interrupted downloads of any age: they can be made or fetched again."""
         workspaces = self._workspaces()
-        mark(roots(self._db), self._reach)  # warms the answers, so that the lock is held briefly
+        mark(
+            roots(self._db, self._holdings()), self._reach
+        )  # warms the answers, so that the lock is held briefly
         with self._store.sweeping():
             with self._db.write() as sql:
                 self._reach.look(self._db)
-                live = mark(roots(self._db), self._reach)
+                live = mark(roots(self._db, self._holdings()), self._reach)
                 layers = {digest for kind, digest in live if kind == _LAYER}
                 blobs = {digest for kind, digest in live if kind == _BLOB}
                 if not copies:
-                    for diff_id, digest in sql.execute("SELECT diff_id, digest FROM layer_blobs"):
-                        if diff_id in layers:
-                            blobs.add(digest)
+                    blobs |= self._layers.compressed(layers)
                 lost = {s for (s,) in sql.execute("SELECT subject FROM attached") if (_BLOB, s) not in live}
                 sql.executemany("DELETE FROM attached WHERE subject = ?", [(s,) for s in lost])
-                dead = [d for (d,) in sql.execute("SELECT diff_id FROM layers") if d not in layers]
-                sql.executemany("DELETE FROM layers WHERE diff_id = ?", [(d,) for d in dead])
-                gone = {d for (d,) in sql.execute("SELECT diff_id FROM layer_blobs") if d not in layers}
-                sql.executemany("DELETE FROM layer_blobs WHERE diff_id = ?", [(d,) for d in gone])
+                dead = self._layers.keep_rows(layers)
             dead_blobs = self._dead_blobs(blobs)
             if self._release is not None and dead:
-                self._release([DiffID.parse(d) for d in dead])
+                self._release(dead)
             for path in list(self._layers.leftovers()):
                 if not path.name.startswith(".tmp-") or path.stat().st_mtime < time.time() - _FRESH:
                     self._layers.discard(path)
@@ -186,7 +192,10 @@ class Collector:
                 set_aside(path, self._store.places.trash)
         freed = self.empty_trash() + self._partials(0 if copies else _PARTIAL_AGE)
         return Swept(
-            bytes=freed, blobs=len(dead_blobs), layers=tuple(sorted(dead)), workspaces=tuple(workspaces)
+            bytes=freed,
+            blobs=len(dead_blobs),
+            layers=tuple(sorted(map(str, dead))),
+            workspaces=tuple(workspaces),
         )
 
     # --- parts ---------------------------------------------------------------------------------
@@ -196,9 +205,7 @@ class Collector:
         # Listed before the owners are read: an owner is recorded before its directory is made.
         there = os.listdir(self._store.places.workspaces) if self._store.places.workspaces.is_dir() else []
         dead = set(drop_dead(self._db))
-        with self._db.read() as sql:
-            owned = {ref for (ref,) in sql.execute("SELECT ref FROM lease_refs WHERE kind = 'workspace'")}
-            owned.update(key for (key,) in sql.execute("SELECT id FROM containers"))
+        owned = held(self._db, "workspace") | {holding.container for holding in self._holdings()}
         stray = sorted((dead | {name for name in there if not name.startswith(".")}) - owned)
         for key in stray:
             if self._discard is not None:

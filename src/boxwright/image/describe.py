@@ -178,10 +178,12 @@ def config_json(catalog: Catalog, image_id: str) -> dict[str, Any]:
 
 def history(catalog: Catalog, text: str) -> list[HistoryLine]:
     """How the image came to be, newest first, with the size of each layer. Raises NoSuchImage, ImageDamaged."""
+    from boxwright.layer.rows import bytes_of
+
     row = catalog.resolve(text)
     body = config_json(catalog, row.image_id)
     diff_ids = [str(d) for d in (body.get("rootfs") or {}).get("diff_ids") or []]
-    sizes = catalog.layer_bytes(diff_ids)
+    sizes = bytes_of(catalog.db, diff_ids)
     layers = iter(diff_ids)
     lines: list[HistoryLine] = []
     for entry in body["history"]:

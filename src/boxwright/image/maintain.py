@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from boxwright.content import reserve
 from boxwright.errors import BoxwrightError
-from boxwright.image.collect import Collector, Reach, Swept, roots
+from boxwright.image.collect import Collector, Reach, Swept, roots_besides_steps
 from boxwright.image.filters import Filters
+from boxwright.image.holding import Holding
 from boxwright.image.remove import Removed, Remover, Use
 from boxwright.image.store import ImageStore
 from boxwright.snapshot.snapshotter import Snapshotter
@@ -36,18 +37,20 @@ class Pruned:
 
 
 class Maintenance:
-    """`uses` tells all containers, `volumes` the names of all volumes; `snapshots` makes the snapshot driver, which is
-    asked only when something mounted may have to go."""
+    """`holdings` tells what containers keep, `uses` also which of them run; `volumes` are the names of all volumes;
+    `snapshots` makes the snapshot driver, which is asked only when something mounted may have to go."""
 
     def __init__(
         self,
         images: ImageStore,
+        holdings: Callable[[], Iterable[Holding]],
         uses: Callable[[], Sequence[Use]],
         volumes: Callable[[], Sequence[str]],
         snapshots: Callable[[], Snapshotter],
     ) -> None:
         self._images = images
         self._db = images.db
+        self._holdings = holdings
         self._uses = uses
         self._volumes = volumes
         self._snapshots = snapshots
@@ -56,9 +59,9 @@ class Maintenance:
 
     def sweep(self, *, copies: bool = False) -> Swept:
         """See Collector.sweep."""
-        return Collector(self._images.layers, release=self._release, discard=self._discard).sweep(
-            copies=copies
-        )
+        return Collector(
+            self._images.layers, self._holdings, release=self._release, discard=self._discard
+        ).sweep(copies=copies)
 
     def _release(self, layers: Sequence[DiffID]) -> None:
         if not (self._images.store.places.mounts).is_dir():
@@ -158,12 +161,7 @@ class Maintenance:
         """Layers that images and containers keep: a record whose result is all theirs costs nothing."""
         from boxwright.content.gc import mark
 
-        with self._db.read() as sql:
-            steps = {
-                ("layer", d) for (layers,) in sql.execute("SELECT layers FROM steps") for d in layers.split()
-            }
-        containers = {("layer", diff_id) for use in self._uses() for diff_id in use.layers}
-        begin = (roots(self._db) - steps) | containers
+        begin = roots_besides_steps(self._db, self._holdings())
         return {
             digest
             for kind, digest in mark(begin, Reach(self._images.store.root, self._db))

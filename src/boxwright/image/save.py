@@ -25,7 +25,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, canonical_json, parse
 from boxwright.spec.platform import Platform, choose
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class ArchiveSink:
         self._written.add(desc.digest)
 
     def tag(self, name: str, desc: Descriptor) -> None:
-        """See content.store.Tagger; `name` is normalised, '' registers the image without a name."""
+        """See content.store.Tagger; `name` is normalised, '' registers the image without a name. Annotations and
+        platform of the descriptor are listed, too."""
         _, names = self._named.setdefault(desc.digest, (desc, []))
         if name and name not in names:
             names.append(name)
@@ -75,19 +76,14 @@ class ArchiveSink:
         """Write index.json, manifest.json and oci-layout, and end the archive."""
         entries: list[dict[str, Any]] = []
         for desc, names in self._named.values():
-            plain = {"mediaType": desc.media_type, "digest": str(desc.digest), "size": desc.size}
             for name in names:
                 if name.startswith(BESIDE):
-                    entries.append({**plain, "annotations": {NAME_ANNOTATIONS[1]: name.removeprefix(BESIDE)}})
+                    named = {NAME_ANNOTATIONS[1]: name.removeprefix(BESIDE)}
                 else:
-                    entries.append(
-                        {
-                            **plain,
-                            "annotations": {NAME_ANNOTATIONS[0]: name, NAME_ANNOTATIONS[1]: split(name)[1]},
-                        }
-                    )
+                    named = {NAME_ANNOTATIONS[0]: name, NAME_ANNOTATIONS[1]: split(name)[1]}
+                entries.append(replace(desc, annotations={**desc.annotations, **named}).to_json())
             if not names:
-                entries.append(plain)
+                entries.append(desc.to_json())
         self._file(
             "index.json",
             canonical_json({"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": entries}),
@@ -266,7 +262,8 @@ def save(
         for entry, tree in trees:
             copy.copy_tree(source=source, tree=tree, sink=sink, sink_name="", jobs=1, progress=progress)
             for name in entry.names or [""]:
-                sink.tag(name, tree.desc)
+                # An index's entry may carry annotations that name anything: they are not names here.
+                sink.tag(name, Descriptor(tree.desc.media_type, tree.desc.digest, tree.desc.size))
         sink.close()
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.content.db import Database
+from boxwright.layer.rows import bytes_of
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
 
@@ -44,6 +45,20 @@ class StepRecord:
     result: Mapping[str, Any]
     bytes: int
     seconds: float
+    created: float
+    last_used: float
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepSummary:
+    """What the build cache shows of a record. Times are unix seconds; a use of an alias is a use of its record."""
+
+    key: str
+    kind: str
+    name: str
+    layers: tuple[str, ...]
+    bytes: int
     created: float
     last_used: float
     uses: int
@@ -84,14 +99,7 @@ class StepCache:
     def present(self, layers: Iterable[object]) -> bool:
         """Whether all these layers are in the store."""
         wanted = {str(layer) for layer in layers}
-        if not wanted:
-            return True
-        marks = ",".join("?" * len(wanted))
-        with self._db.read() as sql:
-            (count,) = sql.execute(
-                f"SELECT count(*) FROM layers WHERE diff_id IN ({marks})", tuple(wanted)
-            ).fetchone()
-        return bool(count == len(wanted))
+        return not wanted or len(bytes_of(self._db, wanted)) == len(wanted)
 
     def known(self, key: str) -> bool:
         """Whether there is a row of this key."""
@@ -160,6 +168,45 @@ class StepCache:
                     "SELECT * FROM steps WHERE kind != ? ORDER BY last_used DESC", (ALIAS,)
                 ).fetchall()
             ]
+
+    # --- what keeps and measures the store -------------------------------------------------------
+
+    def summaries(self) -> list[StepSummary]:
+        """Every record, in no order."""
+        with self._db.read() as sql:
+            rows = sql.execute(
+                "SELECT key, kind, name, layers, bytes, created, last_used, uses FROM steps"
+            ).fetchall()
+        used: dict[tuple[str, str], float] = {}
+        for _, _, name, layers, _, _, last, _ in rows:
+            used[name, layers] = max(last, used.get((name, layers), 0.0))
+        return [
+            StepSummary(key, kind, name, tuple(layers.split()), size, created, used[name, layers], uses)
+            for key, kind, name, layers, size, created, _, uses in rows
+            if kind != ALIAS
+        ]
+
+    def stacks(self) -> dict[str, frozenset[str]]:
+        """The layers that every row keeps, aliases too, by key."""
+        with self._db.read() as sql:
+            rows = sql.execute("SELECT key, layers FROM steps").fetchall()
+        return {key: frozenset(layers.split()) for key, layers in rows}
+
+    def kept(self) -> set[str]:
+        """All layers that a row keeps."""
+        with self._db.read() as sql:
+            rows = sql.execute("SELECT DISTINCT layers FROM steps").fetchall()
+        return {diff_id for (layers,) in rows for diff_id in layers.split()}
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forget rows, and aliases that lead to no record any more. What they kept is the next sweep's."""
+        with self._db.write() as sql:
+            sql.executemany("DELETE FROM steps WHERE key = ?", [(key,) for key in keys])
+            sql.execute(
+                "DELETE FROM steps WHERE kind = ?1 AND (name, layers) NOT IN (SELECT name, layers "
+                "FROM steps WHERE kind != ?1)",
+                (ALIAS,),
+            )
 
 
 def _record(row: Sequence[Any]) -> StepRecord:

@@ -255,19 +255,8 @@ class LocalTarget:
 
     def _diff_id(self, desc: Descriptor) -> DiffID | None:
         """What a layer blob inflates to, when that is known."""
-        with self._images.db.read() as sql:
-            row: tuple[str] | None = sql.execute(
-                "SELECT diff_id FROM layer_blobs WHERE digest = ?1 UNION ALL SELECT diff_id FROM layers "
-                "WHERE diff_id = ?1 LIMIT 1",
-                (str(desc.digest),),
-            ).fetchone()
-        return DiffID.parse(row[0]) if row else None
+        return self._images.layers.inflates_to(desc.digest)
 
     def _note_origin(self, desc: Descriptor) -> None:
-        if not self._origin:
-            return
-        with self._images.db.write() as sql:
-            sql.execute(
-                "UPDATE layer_blobs SET origin = ? WHERE digest = ? AND origin = ''",
-                (self._origin, str(desc.digest)),
-            )
+        if self._origin and not self._images.layers.origins(desc.digest):
+            self._images.layers.note_origin([desc.digest], self._origin)

@@ -9,6 +9,7 @@ from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK
 from boxwright.errors import BoxwrightError
 from boxwright.files.trees import erase
+from boxwright.image.steps import StepCache
 from boxwright.image.store import ImageStore, is_image
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.store import Layer, LayerMissing
@@ -123,6 +124,7 @@ class Checker:
     def __init__(self, images: ImageStore) -> None:
         self._images = images
         self._db = images.db
+        self._steps = StepCache(images.db)
 
     def run(self, *, repair: bool = False) -> list[Problem]:
         """Every problem; with `repair`, what can be made, fetched or built again is dropped or made at once."""
@@ -204,24 +206,16 @@ class Checker:
 
     def _replaceable(self, digest: str) -> bool:
         """Whether content can be fetched (its repository is known) or built (a step record made it) again."""
+        if self._images.layers.comes_again(digest) or digest in self._steps.kept():
+            return True
         with self._db.read() as sql:
-            fetched = sql.execute(
-                "SELECT 1 FROM layer_blobs WHERE (digest = ?1 OR diff_id = ?1) AND origin != ''", (digest,)
-            ).fetchone()
-            built = sql.execute(
-                "SELECT 1 FROM steps WHERE ' ' || layers || ' ' LIKE ?", (f"% {digest} %",)
-            ).fetchone()
-            made = sql.execute(
-                "SELECT 1 FROM layer_blobs WHERE digest = ? AND digest != diff_id AND compressor != ''",
-                (digest,),
-            ).fetchone()
             named = sql.execute(
                 "SELECT 1 FROM names WHERE name LIKE '%@%' AND target = ?", (digest,)
             ).fetchone()
             known = sql.execute(
                 "SELECT 1 FROM images WHERE target = ?1 OR manifest = ?1 OR image_id = ?1", (digest,)
             ).fetchone()
-        return bool(fetched or built or made or named or not (known or self._is_layer(digest)))
+        return bool(named or not (known or self._is_layer(digest)))
 
     def _is_layer(self, digest: str) -> bool:
         return self._images.layers.has(Digest.parse(digest))
@@ -242,14 +236,13 @@ class Checker:
                     sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
                     sql.execute("DELETE FROM images WHERE target = ?", (row.target,))
             yield replace(problem, state="dropped" if worthless else "kept" if repair else "")
-        with self._images.store.committing(), self._db.read() as sql:
-            steps = sql.execute("SELECT key, layers FROM steps").fetchall()
-            layers = {d for (d,) in sql.execute("SELECT diff_id FROM layers")}
-        for key, stack in steps:
-            if not layers.issuperset(stack.split()):
+        with self._images.store.committing():
+            steps = self._steps.stacks()
+            layers = {str(layer.diff_id) for layer in self._images.layers.all()}
+        for key, stack in steps.items():
+            if not layers.issuperset(stack):
                 if repair:
-                    with self._db.write() as sql:
-                        sql.execute("DELETE FROM steps WHERE key = ?", (key,))
+                    self._steps.remove([key])
                 yield Problem(
                     kind="step",
                     what=key,

@@ -237,6 +237,11 @@ class Compressor:
         self.level = (3 if kind == "zstd" else 1) if level is None else level
         self._make, self.name = _compressor(kind, self.level)
 
+    def begin(self) -> Any:
+        """A compressor object of zlib's interface, for one stream. Not for 'none'."""
+        assert self._make is not None
+        return self._make()
+
     def media_type(self, oci: bool = True) -> str:
         """Of a layer compressed so, in OCI's or Docker's words."""
         if self.kind == "gzip":
@@ -282,15 +287,20 @@ def _compressor(kind: str, level: int) -> tuple[Callable[[], Any] | None, str]:
 
 
 def known_blobs(layers: LayerStore, layer: Layer, kind: str, level: int | None = None) -> list[Descriptor]:
-    """Compressed forms of the layer that are as good as compressing it now, stored here or not: those of this kind,
-    of any origin when no level was asked for, else only those that this compressor made."""
+    """Compressed forms of the layer that are as good as compressing it now, stored here or not: those that this
+    compressor made, and when no level was asked for before them those of this kind in which the layer came. What
+    another level made is not one of them: the same build gives the same bytes on every root."""
     compressor = Compressor(kind, level)
     wanted = (compressor.media_type(), compressor.media_type(False))
-    return [
-        d
-        for d, by in layers.blobs(layer.diff_id)
-        if (by == compressor.name if level is not None else d.media_type in wanted)
-    ]
+    known = layers.blobs(layer.diff_id)
+    came = [d for d, by in known if not by and d.media_type in wanted] if level is None else []
+    return came + [d for d, by in known if by == compressor.name]
+
+
+def arrived_as(layers: LayerStore, layer: Layer, kind: str) -> list[Descriptor]:
+    """The compressed forms in which the layer came here, stored or not, those of this kind first."""
+    found = [d for d, by in layers.blobs(layer.diff_id) if not by]
+    return sorted(found, key=lambda d: not d.media_type.endswith(kind))
 
 
 class Compressing(io.RawIOBase):

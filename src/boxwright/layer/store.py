@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -188,6 +188,33 @@ class LayerStore:
                             (text, diff_id, str(blob)),
                         )
 
+    def inflates_to(self, blob: Digest) -> DiffID | None:
+        """The diff ID of what a blob contains, when that is known; the layer need not be stored."""
+        with self.db.read() as sql:
+            row = sql.execute(
+                "SELECT diff_id FROM layer_blobs WHERE digest = ?1 UNION ALL SELECT diff_id FROM layers "
+                "WHERE diff_id = ?1 LIMIT 1",
+                (str(blob),),
+            ).fetchone()
+        return DiffID.parse(row[0]) if row else None
+
+    def comes_again(self, digest: str) -> bool:
+        """Whether a blob or a layer can be fetched again (a repository that has it is known), or a blob be compressed
+        again."""
+        with self.db.read() as sql:
+            row = sql.execute(
+                "SELECT 1 FROM layer_blobs WHERE (origin != '' AND (digest = ?1 OR diff_id = ?1)) OR "
+                "(compressor != '' AND digest = ?1 AND digest != diff_id)",
+                (digest,),
+            ).fetchone()
+        return row is not None
+
+    def compressed(self, layers: Container[str]) -> set[str]:
+        """Digests of the compressed forms that are known of these layers."""
+        with self.db.read() as sql:
+            rows = sql.execute("SELECT diff_id, digest FROM layer_blobs")
+            return {digest for diff_id, digest in rows if diff_id in layers}
+
     def touch(self, *diff_ids: Digest) -> None:
         """Note that the layers were used now."""
         now = time.time()
@@ -244,6 +271,16 @@ class LayerStore:
         path = self.path(diff_id)
         if path.exists():
             set_aside(path, self.store.places.trash)
+
+    def keep_rows(self, live: Container[str]) -> list[DiffID]:
+        """For the collector, in its transaction: drop the rows of all other layers, and what is known of their
+        compressed forms; returns what was stored of them. The files are `leftovers` then."""
+        with self.db.write() as sql:
+            dead = [d for (d,) in sql.execute("SELECT diff_id FROM layers") if d not in live]
+            sql.executemany("DELETE FROM layers WHERE diff_id = ?", [(d,) for d in dead])
+            known = {d for (d,) in sql.execute("SELECT diff_id FROM layer_blobs") if d not in live}
+            sql.executemany("DELETE FROM layer_blobs WHERE diff_id = ?", [(d,) for d in known])
+        return list(map(DiffID.parse, dead))
 
     def leftovers(self) -> Iterator[Path]:
         """For the collector, inside `LocalStore.sweeping`: what no row and no living writer owns."""

@@ -17,7 +17,7 @@ from sqlite3 import Connection
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.files.places import Places
-from boxwright.network import driver_options
+from boxwright.network import addresses, driver_options
 from boxwright.network.driver_options import NetworkInvalid
 from boxwright.spec import hashes
 from boxwright.spec.times import stamp
@@ -382,11 +382,7 @@ class Networks:
 
     def release(self, container: str, network: str = "") -> None:
         """Give addresses back: on one network, or all."""
-        with self._db.write(durable=False) as sql:
-            if network:
-                sql.execute("DELETE FROM addresses WHERE container = ? AND network = ?", (container, network))
-            else:
-                sql.execute("DELETE FROM addresses WHERE container = ?", (container,))
+        addresses.release(self._db, container, network)
 
     def endpoint(
         self,

@@ -35,3 +35,11 @@ def is_layer(media_type: str) -> bool:
     return media_type.startswith(
         (OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, "application/vnd.docker.image.rootfs.foreign.diff.tar")
     ) and not media_type.endswith("+encrypted")
+
+
+def layer_type(media_type: str, *, oci: bool) -> str:
+    """The media type of a layer that may be distributed, compressed like this one, in OCI's or Docker's words."""
+    kind = next((end for end in ("gzip", "zstd") if media_type.endswith(end)), "")
+    if oci:
+        return {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}.get(kind, OCI_LAYER)
+    return {"gzip": DOCKER_LAYER_GZIP, "zstd": DOCKER_LAYER_ZSTD}.get(kind, DOCKER_LAYER)

@@ -13,13 +13,14 @@ from boxwright.content.copy import Progress
 from boxwright.content.lease import Lease
 from boxwright.content.local import LocalStore
 from boxwright.errors import Cancelled, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
-from boxwright.layer.compress import Compressing, compress_layer, known_blobs
+from boxwright.layer.compress import Compressing, arrived_as, compress_layer, known_blobs
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID
 from boxwright.spec.hints import cast
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +34,17 @@ class Packer:
     """Layers of one root in one compression, for one push."""
 
     def __init__(
-        self, layers: LayerStore, store: LocalStore, lease: Lease, *, kind: str, level: int | None
+        self,
+        layers: LayerStore,
+        store: LocalStore,
+        lease: Lease,
+        *,
+        kind: str,
+        level: int | None,
+        keeping: bool = False,
     ) -> None:
         self._layers, self._store, self._lease, self._kind, self._level = layers, store, lease, kind, level
+        self._keeping = keeping  # of layers that came compressed, the form in which they came
 
     def packs(self, layer: Descriptor) -> bool:
         """Whether a layer of an image is its plain tar, and here as that."""
@@ -55,7 +64,12 @@ class Packer:
         Raises LayerMissing, DiskFull, Cancelled; what the registry raises is left to the ordinary push.
         """
         found = self._layers.get(DiffID(layer.digest.algorithm, layer.digest.hex))
-        for desc in known_blobs(layers=self._layers, layer=found, kind=self._kind, level=self._level):
+        made = known_blobs(layers=self._layers, layer=found, kind=self._kind, level=self._level)
+        came = arrived_as(self._layers, found, self._kind) if self._keeping else []
+        for known in (*came, *made):
+            desc = replace(
+                known, media_type=mt.layer_type(known.media_type, oci=layer.media_type == mt.OCI_LAYER)
+            )
             self._lease.hold("blob", desc.digest)
             with self._store.committing():
                 here = self._store.size(desc.digest) == desc.size

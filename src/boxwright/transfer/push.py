@@ -98,8 +98,10 @@ def push(
     packer: Packer | None,
     platforms: Sequence[Platform] = (),
     progress: Progress | None = None,
+    by_digest: bool = False,
 ) -> Pushed:
-    """Bring the image `target` of the local store to `reference`.
+    """Bring the image `target` of the local store to `reference`, with `by_digest` to its repository only, where it has
+    no tag then.
 
     `packer` None = push every layer as it is. Of an index that is here in part, that part is pushed. Raises
     NothingToPush, PlatformMissing and what the registry raises.
@@ -127,7 +129,8 @@ def push(
     final = rewritten(tree, blobs, restating)
     _send_statements(restating, remote, final, progress)
     push_manifests(remote, [node for node in final.walk() if node is not final], _JOBS)
-    remote.push_named(str(reference), final.desc, final.content.raw)
+    name = str(reference.with_digest(final.desc.digest)) if by_digest else str(reference)
+    remote.push_named(name, final.desc, final.content.raw)
     return Pushed(reference=reference, target=final.desc, note=note, blobs=tuple(blobs.values()))
 
 

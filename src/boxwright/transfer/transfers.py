@@ -27,11 +27,21 @@ class TagAndAll(Invalid):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Packing:
-    """How layers that were made here are sent."""
+class SentImage:
+    """An image of the store's blobs on its way to `reference`, by digest without the tag.
 
-    kind: str  # gzip, zstd, none
-    level: int | None
+    `compression` (gzip, zstd, none) is that of layers that lie here plain; `keeping` leaves those that came compressed
+    as they came. `insecure` goes over plain HTTP too, and takes any certificate.
+    """
+
+    target: Descriptor
+    reference: Reference
+    compression: str = "gzip"
+    level: int | None = None
+    keeping: bool = False
+    platforms: tuple[Platform, ...] = ()
+    by_digest: bool = False
+    insecure: bool = False
 
 
 class Transfers:
@@ -117,13 +127,13 @@ class Transfers:
             if asked.digest:
                 raise Invalid("cannot push a digest reference", hint="give it a tag: boxwright tag")
             references = [asked.with_default_tag()]
-        packing, platforms = _Packing(kind=compression, level=level), _platforms(platform)
         return [
             self._push(
                 image=name if to else str(reference),
                 reference=reference,
-                platforms=platforms,
-                packing=packing,
+                platforms=_platforms(platform),
+                compression=compression,
+                level=level,
                 progress=progress,
             )
             for reference in references
@@ -137,16 +147,14 @@ class Transfers:
 
     def _push(
         self,
+        *,
         image: str,
         reference: Reference,
         platforms: tuple[Platform, ...],
-        packing: _Packing,
+        compression: str,
+        level: int | None,
         progress: Progress | None,
     ) -> Pushed:
-        from boxwright.content.lease import Lease
-        from boxwright.image.target import LocalTarget
-        from boxwright.transfer.push import push
-
         images = self._images()
         try:
             row = images.resolve(image)
@@ -155,35 +163,53 @@ class Transfers:
                 f"an image does not exist locally with the tag: {reference.familiar_name}",
                 hint="boxwright images lists what is here",
             ) from error
+        # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
+        published = any(n.endswith("@" + row.target) for n in row.names)
+        sent = SentImage(
+            target=images.descriptor(row),
+            reference=reference,
+            compression="none" if published else compression,
+            level=level,
+            platforms=platforms,
+        )
+        return self.send(sent, progress=progress)
+
+    def send(self, image: SentImage, *, progress: Progress | None = None) -> Pushed:
+        """Push an image by its descriptor; an image of the store gets ``name@digest`` as a name. Raises what `push`
+        raises."""
+        from boxwright.content.lease import Lease
+        from boxwright.image.target import LocalTarget
+        from boxwright.transfer.push import push
+
+        images, reference = self._images(), image.reference
         with Lease(images.db, f"push {reference}") as lease:
             source = LocalTarget(images, lease)
-            target = source.resolve(row.target)
-            # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
-            published = any(n.endswith("@" + row.target) for n in row.names)
-
+            lease.hold("blob", image.target.digest)
             packer = None
-            if not published and packing.kind != "none":
+            if image.compression != "none":
                 from boxwright.transfer.pack import Packer
 
                 packer = Packer(
                     layers=images.layers,
                     store=images.store,
                     lease=lease,
-                    kind=packing.kind,
-                    level=packing.level,
+                    kind=image.compression,
+                    level=image.level,
+                    keeping=image.keeping,
                 )
             done = push(
                 source=source,
-                target=target,
-                remote=self.client.remote(reference, push=True),
+                target=image.target,
+                remote=self.client.remote(reference, push=True, insecure=image.insecure),
                 reference=reference,
                 packer=packer,
-                platforms=platforms,
+                platforms=image.platforms,
                 progress=progress,
+                by_digest=image.by_digest,
             )
         try:
-            images.tag(row.target, str(reference.with_digest(done.target.digest)))
-        except NotFound:  # another process removed the image meanwhile; it is pushed all the same
+            images.tag(str(image.target.digest), str(reference.with_digest(done.target.digest)))
+        except NotFound:  # no image of the store, or one that is gone meanwhile; it is pushed all the same
             pass
         images.layers.note_origin([blob.digest for blob in done.blobs], reference.name)
         return done

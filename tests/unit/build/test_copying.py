@@ -521,6 +521,8 @@ def test_outputs(engine: Engine, context: Path, tmp_path: Path) -> None:
         tags=("packed:1",),
         outputs=(Output("oci", str(tmp_path / "oci.tar")),),
     )
+    assert engine.services.images_store.find("packed:1") is None  # it was wanted as a file only
+    engine.build(context=context, dockerfile_data=text, tags=("packed:1",))
     other = Engine(tmp_path / "other")
     other.images.load(tmp_path / "oci.tar")
     assert corpus.tree(other, "packed:1") == corpus.tree(engine, "packed:1")

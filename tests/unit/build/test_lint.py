@@ -105,7 +105,7 @@ def test_without_a_target_all_stages_can_be_judged() -> None:
 def test_a_named_context_is_no_stage() -> None:
     text = "FROM scratch AS a\nARG x=1\nFROM a\nCOPY $x /\n"
     assert run(text).warnings == ()
-    assert [w.rule for w in run(text, contexts=frozenset(("a",))).warnings] == ["UndefinedVar"]
+    assert [w.rule for w in run(text, is_context=lambda name: name == "a").warnings] == ["UndefinedVar"]
 
 
 def test_base_platform() -> None:

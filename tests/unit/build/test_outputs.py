@@ -15,7 +15,7 @@ import pytest
 
 from boxwright import Engine
 from boxwright.build import options
-from boxwright.build.outputs import wanted_outputs
+from boxwright.build.outputs import Surroundings, wanted_outputs
 from boxwright.build.progress import BuildWarning, StepStatus
 from boxwright.build.request import BuildFailed, BuildResult, Output, RequestInvalid
 from boxwright.cli.main import main
@@ -84,17 +84,28 @@ def names(engine: Engine) -> list[str]:
         ("type=local,dest=x,name=y", "type=local does not take 'name'"),
         ("type=tar,dest=x,compression=zstd", "type=tar does not take 'compression'"),
         ("type=cacheonly,dest=x", "type=cacheonly does not take 'dest'"),
-        ("type=image,annotation.a=b", "type=image does not take 'annotation.a'"),
-        ("type=image,store=false", "store=false is not possible"),
+        ("type=local,dest=x,annotation.a=b", "type=local does not take 'annotation.a'"),
+        ("type=image,annotation-index.a=b", "index annotations not supported for single platform export"),
+        ("type=image,annotation[linux/s390x].a=b", "no platform linux/s390x found in source"),
+        ("type=image,annotation-layer.a=b", "unknown annotation type 'layer'"),
+        ("type=image,annotation.a=b,oci-mediatypes=false", "cannot export annotations"),
+        ("type=image,compression=zstd,oci-mediatypes=false", 'zstd" conflicts with "oci-mediatypes=false"'),
+        ("type=image,oci-artifact=true,oci-mediatypes=false", "conflicts with"),
+        ("type=image,compression=lz4", "unsupported compression type lz4"),
+        ("type=image,compression-level=10", "too high for gzip"),
+        ("type=image,compression=uncompressed,compression-level=1", "has no level"),
+        ("type=image,source-date-epoch=now", "source-date-epoch='now' is no number"),
         ("type=image,push=maybe", "push='maybe' is neither true nor false"),
-        ("type=image,compression=zstd", "compression needs push=true"),
-        ("type=registry,name=x,compression=estargz", "compression='estargz' is not supported"),
         ("type=registry,name=x,compression-level=high", "compression-level='high' is no number"),
         ("type=registry", "tag is needed when pushing"),
         ("type=image,name=A B", "invalid reference"),
-        ("type=oci", "type=oci needs dest=PATH"),
+        ("type=oci,tar=false", "needs dest=PATH"),
+        ("type=oci,dest=/", "/ is a directory"),
+        ("type=local,dest=/dev/null", "/dev/null is no directory"),
+        ("type=local,dest=x,mode=move", "mode='move' is neither copy nor delete"),
+        ("type=local,dest=/srv/x,mode=delete", "requires --allow=buildx.local.delete"),
         ("type=oci,tar=false,dest=-", "needs dest=PATH"),
-        ("type=local", "type=local needs dest=PATH"),
+        ("type=local", "type=local is a directory and needs dest=PATH"),
         ("type=local,dest=-", "needs dest=PATH"),
         ("type=oci,dest=x,tar=perhaps", "tar='perhaps' is neither true nor false"),
         ("type=tar,dest=x,platform-split=perhaps", "platform-split='perhaps' is neither"),
@@ -112,12 +123,7 @@ def test_what_has_no_effect_is_refused_before_anything_is_done(
 
 def test_two_outputs_cannot_share_standard_output() -> None:
     with pytest.raises(RequestInvalid, match="only one output"):
-        wanted_outputs(options.outputs(["-", "type=oci,dest=-"]), ())
-
-
-def test_platforms_that_would_replace_each_other() -> None:
-    with pytest.raises(RequestInvalid, match="would replace each other"):
-        wanted_outputs([Output("local", "x", {"platform-split": "false"})], (), 2)
+        wanted_outputs(options.outputs(["-", "type=oci,dest=-"]), Surroundings())
 
 
 def test_the_short_forms() -> None:
@@ -152,12 +158,24 @@ def test_pushed_is_pushed(engine: Engine, context: Path, registry: FakeRegistry)
     result = build(engine, context, output, progress=heard.append, default_attestations=False)
     media_type, raw = registry.manifests["lib/app"]["1"]
     assert registry.manifests["lib/app"][result.target] == (media_type, raw)
-    assert result.descriptor == {"mediaType": media_type, "digest": result.target, "size": len(raw)}
+    assert result.descriptor == {
+        "mediaType": media_type,
+        "digest": result.target,
+        "size": len(raw),
+        "platform": {"architecture": "amd64", "os": "linux"},
+    }
+    assert [(o.type, o.pushed, o.target) for o in result.outputs] == [("image", True, result.target)]
     assert json.loads(raw)["config"]["digest"] == result.image_id
     pushing = [e for e in heard if isinstance(e, StepStatus) and e.step.startswith("pushing")]
     assert pushing[-1].id == f"pushing manifest for {where}:1@{result.target}"
-    blobs = {event.id for event in pushing[:-1] if event.done}
-    assert len(blobs) == len(json.loads(raw)["layers"]) + 1 and all(b.startswith("sha256:") for b in blobs)
+    blobs = {
+        event.id: event.current for event in pushing[:-1] if event.done and event.id.startswith("sha256:")
+    }
+    body = json.loads(raw)
+    assert len(blobs) == len(body["layers"]) + 1
+    moved = [event for event in pushing if event.id == "pushing layers"][-1]
+    assert moved.done and moved.current == sum(blobs.values())
+    assert moved.current == body["config"]["size"] + sum(layer["size"] for layer in body["layers"])
     build(engine, context, "type=registry,compression=zstd", tags=(f"{where}:2",), default_attestations=False)
     assert "zstd" in registry.manifests["lib/app"]["2"][1].decode()
     build(engine, context, f"type=registry,push=false,name={where}:3")

@@ -57,7 +57,8 @@ def test_plain(run: Run) -> None:
         "#1 [internal] load build definition from Dockerfile\n#1 transferring dockerfile: 30B done\n#1 DONE 0.0s\n\n"
         "#3 [internal] load build context\n#3 transferring context: 1B done\n#3 DONE 0.0s\n\n"
         "#2 [1/1] COPY f /\n#2 DONE 0.0s\n\n"
-        "#4 exporting to image\n#4 exporting layers\n#4 exporting layers done\n#4 writing image ID done\n"
+        "#4 exporting to image\n#4 exporting layers\n#4 exporting layers done\n#4 exporting manifest ID done\n"
+        "#4 writing image ID done\n"
         "#4 naming to docker.io/library/app:latest done\n#4 naming to docker.io/library/app:2 done\n#4 DONE 0.0s\n\n"
     )
     _, _, again = run("-t", "app", "c")

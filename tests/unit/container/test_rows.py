@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from boxwright.container.rows import Holding, holdings
+from boxwright.container.rows import holdings
 from boxwright.container.volumes import Volumes
 from boxwright.engine import Engine
+from boxwright.image.holding import Holding
 
 
 def _container(engine: Engine, identity: str, record: dict[str, Any]) -> None:

@@ -112,6 +112,14 @@ def test_an_io_error_for_want_of_room_is_a_full_disk(db: Database, monkeypatch: 
         raise error
 
 
+def test_what_was_closed_is_opened_again(db: Database) -> None:
+    for _ in range(2):
+        with db.read() as sql:
+            assert sql.execute("SELECT count(*) FROM volumes").fetchone() == (0,)
+        db.close()
+        db.close()
+
+
 def test_a_wrong_statement_is_no_damage(db: Database) -> None:
     for _ in range(2):
         with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), db.write() as sql:

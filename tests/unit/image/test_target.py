@@ -225,7 +225,7 @@ def test_what_the_collector_condemned_does_not_count_as_here(
         return dead_blobs(self, live)
 
     monkeypatch.setattr(Collector, "_dead_blobs", slowly)
-    sweep = threading.Thread(target=Collector(images.layers).sweep)
+    sweep = threading.Thread(target=Collector(images.layers, tuple).sweep)
     sweep.start()
     assert decided.wait(10)
     with Lease(eng.services.db, "test") as lease:
@@ -235,5 +235,5 @@ def test_what_the_collector_condemned_does_not_count_as_here(
         assert not said and images.store.size(desc.digest) is None
         images.store.put(b'{"nobody":"needs this"}', mt.OCI_CONFIG)
         monkeypatch.undo()
-        Collector(images.layers).sweep()
+        Collector(images.layers, tuple).sweep()
         assert LocalTarget(images, lease).exists(desc)

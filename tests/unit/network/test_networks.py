@@ -11,7 +11,9 @@ import pytest
 from boxwright.container.config import ConfigInvalid
 from boxwright.container.options import parse_network
 from boxwright.content.db import Database
+from boxwright.content.lease import Lease
 from boxwright.errors import Invalid
+from boxwright.network.addresses import release_dead
 from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
@@ -26,6 +28,21 @@ from boxwright.network.networks import (
 @pytest.fixture
 def networks(tmp_path: Path) -> Networks:
     return Networks(tmp_path, Database(tmp_path / "boxwright.db"))
+
+
+def test_the_addresses_of_steps_that_were_killed_are_given_back(tmp_path: Path) -> None:
+    db = Database(tmp_path / "boxwright.db")
+    networks = Networks(tmp_path, db)
+    bridge = networks.default()
+    for owner in ("step-dead", "step-alive", "container"):
+        networks.allocate(bridge, owner)
+    with Lease(db, "test") as lease:
+        lease.hold("workspace", "step-alive")
+        lease.hold("layer", "step-dead")
+        release_dead(db, "step-")
+    with db.read() as sql:
+        rows = sql.execute("SELECT container FROM addresses ORDER BY container").fetchall()
+    assert rows == [("container",), ("step-alive",)]
 
 
 def test_built_in_ones_are_always_there(networks: Networks) -> None:

@@ -8,7 +8,7 @@ from boxwright.build.fields import fields
 from boxwright.build.request import Attest, RequestInvalid
 from boxwright.errors import Unsupported
 from boxwright.spec.text import go_bool
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class Attestations:
 
     def __bool__(self) -> bool:
         return self.provenance is not None or self.sbom
+
+    def without_inline_only(self) -> Attestations:
+        """What an output gets that does not ask for what is only beside images."""
+        kept = self.provenance is not None and not self.provenance.inline_only
+        return self if kept else replace(self, provenance=None)
 
 
 def parse_attest(text: str) -> Attest:

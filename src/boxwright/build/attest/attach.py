@@ -8,7 +8,6 @@ from pathlib import Path
 
 from boxwright.build.attest.asked import Attestations
 from boxwright.build.attest.provenance import Facts, Material, git_material, http_material, predicate
-from boxwright.build.export import Exported
 from boxwright.build.graph import Tree, Vertex, walk
 from boxwright.build.plan import Plan
 from boxwright.build.solver import Solver
@@ -47,10 +46,10 @@ class Attester:
     started: float
 
     def beside(
-        self, plan: Plan, image: Exported, names: Sequence[str], *, artifact: bool = False
+        self, plan: Plan, image: Descriptor, names: Sequence[str], *, artifact: bool = False
     ) -> intoto.Attested:
         """The attestation manifest of one platform's image."""
-        desc = Descriptor(image.media_type, Digest.parse(image.target), image.size)
+        desc = Descriptor(image.media_type, image.digest, image.size)
         subjects = [
             intoto.Subject(image_purl(Reference.parse(name), plan.platform), desc.digest) for name in names
         ] or [intoto.Subject("_", desc.digest)]

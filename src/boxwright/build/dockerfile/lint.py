@@ -7,7 +7,7 @@ target does not need are only read, not judged.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import instruction_of
@@ -28,15 +28,20 @@ from boxwright.spec.values import dataclass, field
 _RESERVED = ("context", "scratch")
 
 
+def _none(name: str) -> bool:
+    """What `is_context` says where there are no named contexts."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
     """What a check needs to know beside the file.
 
     `predefined` are the global ARGs that exist without being declared (TARGETPLATFORM …); `options` replaces
-    the file's `# check=`; `ignore` are the context's rules; `contexts` are the names that ``--build-context`` gives a
-    meaning, in small letters; `environments` are the variables of base images by the number of the stage: a stage
-    whose base was not found is not judged. None: no base was looked at, PATH alone is assumed. `everything`: without
-    a target all stages are judged.
+    the file's `# check=`; `ignore` are the context's rules; `is_context` says which names ``--build-context`` gives a
+    meaning; `environments` are the variables of base images by the number of the stage: a stage whose base was not
+    found is not judged. None: no base was looked at, PATH alone is assumed. `everything`: without a target all stages
+    are judged.
     """
 
     target: str = ""
@@ -44,7 +49,7 @@ class CheckRequest:
     predefined: Mapping[str, str] = field(default_factory=dict)
     options: str | None = None
     ignore: IgnoreMatcher | None = None
-    contexts: frozenset[str] = frozenset()
+    is_context: Callable[[str], bool] = _none
     environments: Mapping[int, Mapping[str, str]] | None = None
     everything: bool = False
 
@@ -294,6 +299,11 @@ class Reading:
         for stage in self.stages:
             if stage.index not in needed:
                 continue
+            if stage.name and self.request.is_context(stage.name):
+                states[stage.index] = StageState(
+                    env={"PATH": DEFAULT_PATH}
+                )  # and nothing of the stage counts
+                continue
             state = self.beginning(stage, known)
             if state is None:
                 continue
@@ -314,7 +324,7 @@ class Reading:
             return found.child() if found is not None else None
         environment = (self.request.environments or {}).get(stage.index)
         image = expand(stage.from_.image, known.get, self.escape).lower()
-        nothing = image == "scratch" or image in self.request.contexts
+        nothing = image == "scratch" or self.request.is_context(image)
         if environment is None and self.request.environments is not None and not nothing:
             return None
         return StageState(env={"PATH": DEFAULT_PATH, **(environment or {})})
@@ -322,7 +332,7 @@ class Reading:
     def above(self, stage: ins.Stage, known: Mapping[str, str]) -> int | None:
         """The stage that this one builds on."""
         name = expand(stage.from_.image, known.get, self.escape).lower()
-        if name in self.request.contexts:
+        if self.request.is_context(name):
             return None
         return next(
             (other.index for other in reversed(self.stages[: stage.index]) if other.name == name), None

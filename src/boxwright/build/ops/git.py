@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from boxwright.build.graph import BaseOp, Outcome, Reads, Selection
 from boxwright.build.ops.context import StepContext, layer_time
-from boxwright.errors import Corrupt, Denied, NotFound, Unavailable
+from boxwright.errors import Corrupt, Denied, Invalid, NotFound, Unavailable
 from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.runtime import git as program
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
 
+    from boxwright.build.gitref import GitRef
     from boxwright.build.ops.context import Secret
     from boxwright.settings import Settings
 
@@ -45,13 +47,19 @@ class ServerUnknown(Unavailable):
     """The server of a repository has no address."""
 
 
+class CommitUnknown(Invalid):
+    """A commit is to be fetched by its name, and its name is not given whole."""
+
+
 class CommitMismatch(Corrupt):
     """A reference points at another commit than the Dockerfile says."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitOp(BaseOp):
-    """Checks out `ref` ('' = the default branch). A full commit needs no network for its key."""
+    """Checks out `ref` ('' = the default branch). A full commit needs no network for its key; so it is with
+    `fetch_by_commit`, where `checksum` is the commit and `ref` the name that it gets in the checkout. `mtime` is ''
+    (files have no times), ``commit`` or ``checkout``."""
 
     kind: ClassVar[str] = "git/1"
 
@@ -60,11 +68,36 @@ class GitOp(BaseOp):
     checksum: str = ""
     keep_git_dir: bool = False
     submodules: bool = True
+    mtime: str = ""
+    fetch_by_commit: bool = False
     epoch: int | None = None
+
+    @classmethod
+    def of(
+        cls, repository: GitRef, *, keep_git_dir: bool, checksum: str = "", epoch: int | None = None
+    ) -> GitOp:
+        """What a word of a Dockerfile, or a context, asks for."""
+        return cls(
+            url=repository.url,
+            ref=repository.ref,
+            checksum=checksum or repository.checksum,
+            keep_git_dir=keep_git_dir,
+            submodules=repository.submodules,
+            mtime=repository.mtime,
+            fetch_by_commit=repository.fetch_by_commit,
+            epoch=epoch,
+        )
+
+    @property
+    def commit(self) -> str:
+        """The commit, where it is known without asking; '' otherwise."""
+        if _COMMIT.match(self.ref):
+            return self.ref
+        return self.checksum if self.fetch_by_commit and _COMMIT.match(self.checksum) else ""
 
     @property
     def reads(self) -> Reads:
-        return "none" if _COMMIT.match(self.ref) else "remote"
+        return "none" if self.commit else "remote"
 
     def definition(self) -> Mapping[str, object]:
         return {
@@ -73,6 +106,9 @@ class GitOp(BaseOp):
             "checksum": self.checksum,
             "keep_git_dir": self.keep_git_dir,
             "submodules": self.submodules,
+            # Left out where they say nothing: keys of before stay what they were.
+            **({"mtime": self.mtime} if self.mtime else {}),
+            **({"fetch_by_commit": True} if self.fetch_by_commit else {}),
             "epoch": self.epoch,
         }
 
@@ -90,7 +126,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
     from boxwright.build.ops.place import NodeContent
     from boxwright.build.ops.target import LayerBuilder, Planned
 
-    commit = selection.payload if selection is not None else op.ref
+    commit = selection.payload if selection is not None else op.commit
     key = f"git-{os.urandom(8).hex()}"
     ctx.hold_workspace(key)
     directory = Places(ctx.services.root).workspace(key)
@@ -108,7 +144,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
                         mode=_mode(node.type, node.mode),
                         uid=0,
                         gid=0,
-                        mtime_ns=builder.mtime,
+                        mtime_ns=_time(op, node.mtime_ns, builder.mtime),
                         size=node.size,
                         link=node.link,
                         content=NodeContent(tree, node),
@@ -136,9 +172,25 @@ def _git(op: GitOp, ctx: StepContext) -> Git:
     return git
 
 
+def _time(op: GitOp, own: int, stamp: int) -> int:
+    """The time of a file: that of the checkout or the commit only where it was asked for, and no later than
+    SOURCE_DATE_EPOCH."""
+    if not op.mtime:
+        return stamp
+    return own if op.epoch is None else min(own, op.epoch * 1_000_000_000)
+
+
 def _mode(kind: str, mode: int) -> int:
     """Git knows only whether a file is executable."""
     return 0o777 if kind == "symlink" else 0o755 if kind == "dir" or mode & 0o100 else 0o644
+
+
+def _date(top: Path, seconds: int) -> None:
+    """Give everything below a directory, and itself, one time."""
+    for directory, folders, names in os.walk(top, topdown=False):
+        for name in (*names, *folders):
+            os.utime(os.path.join(directory, name), (seconds, seconds), follow_symlinks=False)
+    os.utime(top, (seconds, seconds))
 
 
 class Git:
@@ -154,22 +206,33 @@ class Git:
 
     def commit(self) -> str:
         """The commit that the reference means now. Raises GitRefMissing, CommitMismatch, ProgramFailed."""
-        ref = self._op.ref or "HEAD"
-        if _COMMIT.match(ref):
-            return self._checked(ref)
-        names = {
-            line.split("\t", 1)[1]: line.split("\t", 1)[0]
-            for line in self._run(["ls-remote", "--", self._url]).splitlines()
-            if "\t" in line
-        }
+        if self._op.commit:
+            return self._checked(self._op.commit)
+        if self._op.fetch_by_commit:
+            raise CommitUnknown(
+                f"fetch-by-commit requires a full commit SHA checksum, got {self._op.checksum!r}",
+                hint="write &commit= and all of its digits",
+            )
+        name = self._named()
         # An annotated tag's commit is listed with ^{}.
-        for name in (f"{ref}^{{}}", ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}"):
-            if name in names:
-                return self._checked(names[name])
-        found = [commit for commit in names.values() if len(ref) >= 7 and commit.startswith(ref)]
-        if found:
-            return self._checked(found[0])
+        return self._checked(self._names.get(f"{name}^{{}}", self._names[name]))
+
+    def _named(self) -> str:
+        """The full name of the reference, in `_names`. Raises GitRefMissing."""
+        ref = self._op.ref or "HEAD"
+        for name in (ref, f"refs/tags/{ref}", f"refs/heads/{ref}"):
+            if name in self._names:
+                return name
+        for name, commit in self._names.items():
+            if len(ref) >= 7 and commit.startswith(ref):
+                return name.removesuffix("^{}")
         raise GitRefMissing(f"repository {public(self._op.url)} has no reference {ref}")
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """What the server says of its references: commits, or tag objects, by name."""
+        pairs = (line.partition("\t") for line in self._run(["ls-remote", "--", self._url]).splitlines())
+        return {name: commit for commit, _, name in pairs if name}
 
     def _checked(self, commit: str) -> str:
         wanted = self._op.checksum.rpartition(":")[2].lower()
@@ -181,21 +244,58 @@ class Git:
         """Put the commit's files there. Raises ProgramFailed."""
         self._checked(commit)
         at = ("-C", str(directory))
-        self._run([*at, "init", "-q"])
+        algorithm = ["--object-format=sha256"] if len(commit) == 64 else []
+        self._run([*at, "init", "-q", *algorithm])
         self._run([*at, "remote", "add", "--", "origin", self._url])
         try:
             self._run([*at, "fetch", "-q", "--depth=1", "--no-tags", "origin", commit])
         except ProgramFailed:
             # Not every server gives single commits, or shallow ones.
-            self._run([*at, "fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])
+            ref = self._op.ref
+            wanted = [f"+{ref}:{ref}"] if ref.startswith("refs/") and not self._op.fetch_by_commit else []
+            heads = "+refs/heads/*:refs/remotes/origin/*"
+            self._run([*at, "fetch", "-q", "--tags", "origin", heads, *wanted])
         self._run([*at, "checkout", "-q", commit])
+        if self._op.keep_git_dir:
+            self._name(directory, commit)
         if self._op.submodules and (directory / ".gitmodules").is_file():
             if not self.submodules:
                 raise SubmodulesRefused(
                     f"repository {public(self._op.url)} has submodules, whose servers an untrusted build cannot check",
                     hint="write ?submodules=false behind its URL, or clone it in a RUN step",
                 )
-            self._run([*at, "submodule", "update", "-q", "--init", "--recursive", "--depth=1"])
+            submodules = [*at, "submodule", "update", "-q", "--init", "--recursive"]
+            try:
+                self._run([*submodules, "--depth=1"])
+            except ProgramFailed:
+                self._run(submodules)
+        if self._op.mtime == "commit":
+            _date(directory, int(self._run([*at, "show", "-s", "--format=%ct", commit])))
+
+    def _name(self, directory: Path, commit: str) -> None:
+        """Give the commit the name in the checkout by which it was asked for: `git describe` reads tags."""
+        at, ref = ("-C", str(directory)), self._op.ref
+        there = commit
+        if self._op.fetch_by_commit:
+            name = ref if ref.startswith("refs/") else f"refs/heads/{ref}" if ref else ""
+        else:
+            name = self._named() if ref and not _COMMIT.match(ref) else ""
+            there = self._names.get(name, commit)
+        if not name.startswith("refs/"):
+            return
+        if there != commit and not self._has(directory, there):
+            try:  # an annotated tag
+                self._run([*at, "fetch", "-q", "--depth=1", "--no-tags", "origin", there])
+            except ProgramFailed:
+                there = commit
+        self._run([*at, "update-ref", "--", name, there])
+
+    def _has(self, directory: Path, identity: str) -> bool:
+        try:
+            self._run(["-C", str(directory), "cat-file", "-e", identity])
+        except ProgramFailed:
+            return False
+        return True
 
     def _run(self, words: Sequence[str]) -> str:
         completed = run(["git", *words], env=self._environment(), timeout=_TIMEOUT)

@@ -135,11 +135,9 @@ def _release(networks: Networks, key: str) -> None:
 
 def _forget_dead(step: Step) -> None:
     """Give back the addresses of steps that were killed: no process holds their workspaces."""
-    with step.ctx.services.db.write(durable=False) as sql:
-        sql.execute(
-            "DELETE FROM addresses WHERE container LIKE 'step-%' AND container NOT IN (SELECT ref FROM "
-            "lease_refs WHERE kind = 'workspace')"
-        )
+    from boxwright.network.addresses import release_dead
+
+    release_dead(step.ctx.services.db, "step-")
 
 
 def _files(

@@ -21,7 +21,6 @@ __all__ = ["build", "build_args"]
 
 # Options of Docker's with a value that cannot be had: the value that can, and why.
 _REFUSED = {
-    "squash": (False, "layers are not squashed", "a last stage with COPY --from of what it needs is smaller"),
     "rm": (True, "containers of steps never stay", ""),
     "disable_content_trust": (True, "content trust (Notary) is not supported", ""),
     "isolation": ("default", "there is one isolation technology on Linux, 'default'", ""),
@@ -79,20 +78,29 @@ def _failed(ctx: Context, error: BoxwrightError) -> None:
 
 
 def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
+    from boxwright.spec import mediatypes as mt
+
+    several = result.descriptor.get("mediaType") in mt.INDEXES
+    image = result.target if several else result.image_id  # as buildx: an index has no config of its own
     if args.iidfile:
-        _write(args.iidfile, result.image_id)
+        _write(args.iidfile, image)
     if args.metadata_file:
         import json
 
-        body = {
-            "containerimage.config.digest": result.image_id,
-            "containerimage.descriptor": dict(result.descriptor),
-            "containerimage.digest": result.target,
-            "image.name": ",".join(result.names),
-        }
+        from boxwright.build.metadata import metadata
+
+        told = ctx.settings.environ.get("BUILDX_METADATA_WARNINGS", "") in (
+            "1",
+            "t",
+            "T",
+            "true",
+            "TRUE",
+            "True",
+        )
+        body = metadata(result, warnings=told)
         _write(args.metadata_file, json.dumps(body, indent=2) + "\n")
-    if args.quiet and result.image_id:
-        ctx.out(result.image_id)
+    if args.quiet and image:
+        ctx.out(image)
 
 
 def _write(name: str, text: str) -> None:
@@ -113,7 +121,8 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
 
     environ = ctx.settings.environ
     context, stream, remote = _context(args.path)
-    dockerfile: Path | None = Path(args.file) if args.file else None
+    url = args.file if args.file.startswith(("http://", "https://")) else ""
+    dockerfile: Path | None = Path(args.file) if args.file and not url else None
     data: bytes | None = None
     if args.file == "-":
         if stream is not None:
@@ -132,11 +141,12 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         remote=remote,
         dockerfile=dockerfile,
         dockerfile_data=data,
+        dockerfile_url=url,
         tags=tuple(args.tag),
         target=args.target,
         build_args=options.parse_build_args(args.build_arg, environ),
         labels=options.parse_pairs(args.label, "label"),
-        annotations=options.parse_pairs(args.annotation, "annotation"),
+        annotations=options.parse_annotations(args.annotation),
         platforms=_platforms(args),
         build_contexts=options.parse_pairs(args.build_context, "build context"),
         ignore_file=Path(args.ignorefile) if args.ignorefile else None,
@@ -169,7 +179,19 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         outputs=options.outputs(args.output, load=args.load, push=args.push),
         attests=given(args.attest, args.provenance, args.sbom),
         default_attestations=go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True,
+        squash="all" if args.squash_all else "new" if args.squash else "",
+        timestamp=_seconds("timestamp", args.timestamp),
+        source_date_epoch=_seconds("source-date-epoch", args.source_date_epoch),
+        rewrite_timestamp=args.rewrite_timestamp,
     )
+
+
+def _seconds(option: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal():
+        raise Invalid(f"invalid --{option} {text!r}", hint="it is a whole number of seconds since 1970")
+    return int(text)
 
 
 def _context(path: str) -> tuple[Path | None, BinaryIO | None, str]:

@@ -15,7 +15,18 @@ _LIST = "stringArray"
 def build_args(p: Parser) -> None:
     """All of them."""
     p.usage = "PATH | URL | -"
-    for group in (_where, _image, _results, _attestations, _reuse, _progress, _access, _limits, _accepted):
+    for group in (
+        _where,
+        _image,
+        _results,
+        _shape,
+        _attestations,
+        _reuse,
+        _progress,
+        _access,
+        _limits,
+        _accepted,
+    ):
         group(p)
     p.examples = [
         ("The Dockerfile of this directory", "boxwright build -t app ."),
@@ -112,6 +123,31 @@ def _attestations(p: Parser) -> None:
             metavar=_TEXT,
             help=f'Shorthand for "--attest=type={kind}"',
         )
+
+
+def _shape(p: Parser) -> None:
+    """What the image is made of: layers and times."""
+    p.add_argument(
+        "--squash", action="store_true", help="Make all layers of this build one, on top of the base's"
+    )
+    p.add_argument("--squash-all", action="store_true", help="Make all layers one, the base's too")
+    p.add_argument(
+        "--source-date-epoch",
+        default="",
+        metavar="seconds",
+        help="The latest time in config and history (default: SOURCE_DATE_EPOCH)",
+    )
+    p.add_argument(
+        "--rewrite-timestamp",
+        action="store_true",
+        help="Let no file of a new layer be newer than --source-date-epoch",
+    )
+    p.add_argument(
+        "--timestamp",
+        default="",
+        metavar="seconds",
+        help="The one time of the image, its history and all files of new layers",
+    )
 
 
 def _reuse(p: Parser) -> None:
@@ -236,7 +272,7 @@ def _limits(p: Parser) -> None:
 
 def _accepted(p: Parser) -> None:
     """Options of Docker's that are always so, or that cannot be had (docs/flags.md)."""
-    for name in ("--compress", "--force-rm", "--squash"):
+    for name in ("--compress", "--force-rm"):
         p.add_argument(name, action="store_true", help=SUPPRESS)
     p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)

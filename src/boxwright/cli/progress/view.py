@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def status_text(event: StepStatus) -> str:
     """``transferring context: 1.27kB done``."""
     text = event.id
-    if event.total:
-        text += f": {build_size(event.current)}" + (
-            f" / {build_size(event.total)}" if event.current != event.total else ""
-        )
+    if event.total or event.current:
+        text += f": {build_size(event.current)}"
+    if event.total and event.current != event.total:
+        text += f" / {build_size(event.total)}"
     return text + (" done" if event.done else "")
 
 

@@ -60,9 +60,10 @@ class RegistryClient:
                 self._sessions[key] = session
             return session
 
-    def remote(self, reference: Reference, *, push: bool = False) -> Remote:
-        """A repository as source and sink; with `push`, tokens are asked for writing at once."""
-        return Remote(self, reference, push=push)
+    def remote(self, reference: Reference, *, push: bool = False, insecure: bool = False) -> Remote:
+        """A repository as source and sink; with `push`, tokens are asked for writing at once; with `insecure`, its
+        registry is spoken to over plain HTTP too, and with any certificate."""
+        return Remote(self, reference, push=push, insecure=insecure)
 
     # --- accounts ------------------------------------------------------------------------------
 

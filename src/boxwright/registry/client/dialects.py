@@ -24,7 +24,6 @@ from boxwright.registry.client.endpoint import (
     Mirrored,
     RegistryBlocked,
     RegistryEndpoint,
-    RegistryHost,
     read_text,
     strings,
 )
@@ -199,7 +198,7 @@ def podman(hosts: Maker, domain: str, path: str) -> Mirrored | None:
     if location and not location.startswith("*") and location != str(entry.get("prefix") or location):
         origin = _podman_place(hosts=hosts, location=location, rest=whole[length:], table=entry)
     elif entry.get("insecure") is True and domain != HUB:
-        origin = RegistryEndpoint(_made_insecure(hosts.host(domain)), path)
+        origin = RegistryEndpoint(hosts.host(domain).made_insecure(), path)
     return Mirrored(tuple(mirrors), origin)
 
 
@@ -207,11 +206,7 @@ def _podman_place(hosts: Maker, location: str, rest: str, table: Mapping[str, An
     where = (location.rstrip("/") + rest).strip("/")
     name, _, repository = where.partition("/")
     host = hosts.host(HUB_HOST, domain=HUB) if name == HUB else hosts.host(name)
-    return RegistryEndpoint(_made_insecure(host) if table.get("insecure") is True else host, repository)
-
-
-def _made_insecure(host: RegistryHost) -> RegistryHost:
-    return replace(host, insecure=True, tls=replace(host.tls, verify=bool(host.tls.authorities)))
+    return RegistryEndpoint(host.made_insecure() if table.get("insecure") is True else host, repository)
 
 
 def _fits(prefix: str, whole: str) -> int:

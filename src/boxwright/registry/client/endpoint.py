@@ -9,7 +9,7 @@ from boxwright.errors import Denied, Invalid
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.peers import Tls
 from boxwright.spec.hints import Protocol
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.values import dataclass, field, replace
 
 HUB = "docker.io"
 HUB_HOST = "registry-1.docker.io"
@@ -38,6 +38,10 @@ class RegistryHost:
     headers: tuple[tuple[str, str], ...] = ()
     dial_timeout: float = 0.0  # seconds to wait for a connection; 0 = as everywhere
     domain: str = ""  # whose credentials are sent: docker.io for Docker Hub, otherwise `name`
+
+    def made_insecure(self) -> RegistryHost:
+        """The same where plain HTTP and, unless the user said how to check it, any certificate will do."""
+        return replace(self, insecure=True, tls=replace(self.tls, verify=bool(self.tls.authorities)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,17 @@ _TRY_NEXT = (NotFound, Unavailable, Unauthorized, Denied, Unsupported, RegistryR
 class Remote:
     """One repository. Names given to it are references of this repository."""
 
-    def __init__(self, client: RegistryClient, reference: Reference, *, push: bool = False) -> None:
+    def __init__(
+        self, client: RegistryClient, reference: Reference, *, push: bool = False, insecure: bool = False
+    ) -> None:
         self._client = client
         self._config = client.config
         self.reference = Reference(reference.domain, reference.path)
         self.name = self.reference.name
-        self._endpoints = client.hosts.endpoints(reference.domain, reference.path)
+        *mirrors, origin = client.hosts.endpoints(reference.domain, reference.path)
+        if insecure:
+            origin = replace(origin, host=origin.host.made_insecure())
+        self._endpoints = (*mirrors, origin)
         self._actions = ("pull", "push") if push else ("pull",)
         self._talks: dict[RegistryEndpoint, RegistrySession] = {}
         self._down: set[RegistryEndpoint] = set()

@@ -1,0 +1,16 @@
+"""What containers keep of what the image room has: told by the room that owns their rows."""
+
+from __future__ import annotations
+
+from boxwright.spec.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a container keeps. `target` is the digest of its image's manifest or index; `layers` are diff IDs, bottom
+    first; `volumes` names, each once."""
+
+    container: str
+    target: str
+    layers: tuple[str, ...]
+    volumes: tuple[str, ...]
