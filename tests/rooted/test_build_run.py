@@ -21,6 +21,7 @@ from boxwright.build.ops.context import Secret
 from boxwright.build.progress import StepCached, StepDone, StepLog
 from boxwright.build.request import BuildFailed, BuildResult
 from boxwright.errors import StepFailed
+from boxwright.layer.view import LayersView
 from boxwright.spec.runtimespec import LimitInvalid
 from support import REAL_ROOT
 
@@ -498,3 +499,38 @@ CMD ["python3", "/app/app.py"]
     assert (
         done.error is not None and done.error.hint == "pip3 is not in the image; install it in a step before"
     )
+
+
+CROSS = """FROM --platform=$BUILDPLATFORM busybox AS build
+RUN echo compiler > /compiler
+ARG BUILDPLATFORM TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT
+RUN echo "$BUILDPLATFORM $TARGETPLATFORM $TARGETOS $TARGETARCH$TARGETVARIANT" > /app
+FROM scratch
+COPY --from=build /app /app
+"""
+
+
+def test_cross_compiling(engine: Engine, tmp_path: Path) -> None:
+    """What a stage on the build's platform makes for each target: nothing of another processor runs, and what does not
+    depend on the target runs once."""
+    from boxwright.build.options import outputs
+
+    platforms = ("linux/amd64", "linux/arm64", "linux/arm/v7")
+    wanted = outputs(["type=image", f"type=local,dest={tmp_path}/out", f"type=tar,dest={tmp_path}/tar"])
+    build = Build(engine, CROSS, platforms=platforms, outputs=wanted)
+    assert [name for name in build.ran if "compiler" in name] == [
+        "[linux/amd64 build 2/3] RUN echo compiler > /compiler"
+    ]
+    here = f"linux/{engine.services.images_store.default_platform.architecture}"
+    said = {
+        "linux_amd64": f"{here} linux/amd64 linux amd64\n",
+        "linux_arm64": f"{here} linux/arm64 linux arm64\n",
+        "linux_arm_v7": f"{here} linux/arm/v7 linux armv7\n",
+    }
+    assert {path.parent.name: path.read_text() for path in (tmp_path / "out").glob("*/app")} == said
+    for platform, text in zip(platforms, said.values(), strict=True):
+        found = engine.services.images_store.resolve_platform("out", platform)
+        assert str(found.config.platform) == platform
+        with LayersView([engine.services.layers.get(layer) for layer in found.layers]) as view:
+            assert view.read("app") == text.encode()
+    assert build.result is not None and build.result.descriptor["mediaType"].endswith("index.v1+json")

@@ -1,10 +1,13 @@
-"""`run --platform` of another architecture: a program for arm64, by the kernel's binfmt_misc and qemu."""
+"""`run` and `build` with `--platform` of another architecture: a program for arm64, by the kernel's binfmt_misc and
+qemu."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
+import re
 import shutil
 import struct
 import subprocess
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import support.images
 from support import REAL_ROOT
 from support.containers import eventually
 
@@ -34,8 +38,8 @@ exec "$@"
 EVERYBODY = "0 0 65536\n65536 65536 4294901759\n"
 
 
-def arm64_program(text: bytes) -> bytes:
-    """A static ELF file for arm64 that writes a text and ends with 7: write(1, text, n); exit(7)."""
+def arm64_program(text: bytes, code: int = 7) -> bytes:
+    """A static ELF file for arm64 that writes a text and ends with a code: write(1, text, n); exit(code)."""
 
     def move(register: int, value: int) -> int:
         return 0xD2800000 | value << 5 | register
@@ -48,47 +52,39 @@ def arm64_program(text: bytes) -> bytes:
         move(2, len(text)),
         call,
         move(8, 93),
-        move(0, 7),
+        move(0, code),
         call,
     ]
-    code = struct.pack("<8I", *words) + text
+    body = struct.pack("<8I", *words) + text
     base, at = 0x400000, 64 + 56
-    size = at + len(code)
+    size = at + len(body)
     head = (
         b"\x7fELF\x02\x01\x01"
         + bytes(9)
         + struct.pack("<HHIQQQIHHHHHH", 2, 0xB7, 1, base + at, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     )
-    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000) + code
+    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000) + body
+
+
+def boxwright(env: dict[str, str], *words: str, tar: bytes = b"") -> None:
+    subprocess.run(
+        [sys.executable, "-m", "boxwright", *words], env=env, check=True, capture_output=True, input=tar
+    )
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> dict[str, str]:
     """An image for arm64 on a root of its own; the environment that leads there."""
-    tar = tmp_path / "arm.tar"
-    with tarfile.open(tar, "w") as archive:
-        program = arm64_program(b"hello from arm64\n")
-        entry = tarfile.TarInfo("hello")
-        entry.size, entry.mode = len(program), 0o755
-        archive.addfile(entry, io.BytesIO(program))
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, code in (("hello", 7), ("built", 0)):
+            program = arm64_program(b"hello from arm64\n", code)
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(program), 0o755
+            archive.addfile(entry, io.BytesIO(program))
     env = {**os.environ, "BOXWRIGHT_ROOT": str(tmp_path / "root")}
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "boxwright",
-            "import",
-            "--platform",
-            "linux/arm64",
-            "-c",
-            'CMD ["/hello"]',
-            str(tar),
-            "foreign",
-        ],
-        env=env,
-        check=True,
-        capture_output=True,
-    )
+    words = ("import", "--platform", "linux/arm64", "-c", 'CMD ["/hello"]', "-", "foreign")
+    boxwright(env, *words, tar=out.getvalue())
     return env
 
 
@@ -108,24 +104,19 @@ def in_user_namespace(argv: list[str], env: dict[str, str]) -> subprocess.Comple
         )
 
 
-def run(env: dict[str, str], rule: str) -> subprocess.CompletedProcess[str]:
-    """`boxwright run` where the emulator of `rule` is registered, if any, and no other."""
-    ours = [
-        sys.executable,
-        "-m",
-        "boxwright",
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--platform",
-        "linux/arm64",
-        "foreign",
-    ]
+def emulated(env: dict[str, str], rule: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of ours where the emulator of `rule` is registered, if any, and no other."""
+    ours = [sys.executable, "-m", "boxwright", *words]
     done = in_user_namespace(["sh", "-c", IN_ITS_NAMESPACE, "sh", *ours], {**env, "RULE": rule})
     if done.returncode == 77:
         pytest.skip(f"binfmt_misc cannot be used here: {done.stderr.strip()}")
     return done
+
+
+def run(env: dict[str, str], rule: str) -> subprocess.CompletedProcess[str]:
+    """`boxwright run` of the image."""
+    words = ("run", "--rm", "--network", "none", "--platform", "linux/arm64", "foreign")
+    return emulated(env, rule, *words)
 
 
 @pytest.mark.skipif(not QEMU, reason="qemu-user-static is not installed")
@@ -138,3 +129,32 @@ def test_without_an_emulator_the_missing_piece_is_named(image: dict[str, str]) -
     done = run(image, "")
     assert done.returncode == 125 and not done.stdout
     assert "no emulator for aarch64 is registered" in done.stderr and "qemu-user-static" in done.stderr
+
+
+BOTH = """FROM busybox AS base-amd64
+RUN printf '#!/bin/sh\\necho hello from amd64\\n' > /built && chmod +x /built
+FROM foreign AS base-arm64
+FROM base-$TARGETARCH
+RUN ["/built"]
+"""
+
+
+@pytest.mark.skipif(not QEMU, reason="qemu-user-static is not installed")
+@pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed")
+def test_one_index_of_steps_that_ran_on_both(image: dict[str, str], tmp_path: Path) -> None:
+    boxwright(image, "import", "-", "busybox", tar=support.images.busybox_tar())
+    (tmp_path / "Dockerfile").write_text(BOTH)
+    words = ["build", "--network=none", "--progress=plain", "--platform=linux/amd64,linux/arm64"]
+    words += ["-t", "both", "--metadata-file", str(tmp_path / "meta"), str(tmp_path)]
+    rule = f":qemu-aarch64:M::{MAGIC}:{MASK}:{QEMU}:OCF"
+    done = emulated(image, rule, *words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\[linux/arm64 stage-2 \d/\d\] RUN", done.stderr), done.stderr
+    assert all(f" hello from {arch}\n" in done.stderr for arch in ("amd64", "arm64"))
+    meta = json.loads((tmp_path / "meta").read_text())
+    assert meta["containerimage.descriptor"]["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    again = emulated(image, "", *words)
+    assert again.returncode == 0 and again.stderr.count("CACHED") >= 3, again.stderr
+    (tmp_path / "Dockerfile").write_text(BOTH.replace("/built", "/hello"))
+    missing = emulated(image, "", *words)
+    assert missing.returncode == 1 and "no emulator for aarch64 is registered" in missing.stderr
