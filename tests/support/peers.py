@@ -136,8 +136,8 @@ def registry(folder: Path, config: str = "", *options: str, scheme: str = "http"
 
 
 @contextmanager
-def dockerd(folder: Path) -> Iterator[list[str]]:
-    """A private docker daemon without networks; yields the start of a docker command line.
+def dockerd(folder: Path, *options: str) -> Iterator[list[str]]:
+    """A private docker daemon without networks, with further options; yields the start of a docker command line.
 
     In the network of the tests: in the host's, `--bridge=none` would delete its `docker0`.
     """
@@ -162,6 +162,7 @@ def dockerd(folder: Path) -> Iterator[list[str]]:
                 "--bridge=none",
                 "--cgroup-parent",
                 f"/{short.name}",
+                *options,
             ],
             stdout=log,
             stderr=log,
