@@ -53,9 +53,9 @@ class Context:
 
     # --- output ----------------------------------------------------------------------------------
 
-    def out(self, text: str = "") -> None:
+    def out(self, text: str = "", *, end: str = "\n") -> None:
         """One line of data on standard output: on a terminal without what it would obey, elsewhere as it is."""
-        sys.stdout.write((printable(text) if self.stdout_is_tty else text) + "\n")
+        sys.stdout.write((printable(text) if self.stdout_is_tty else text) + end)
 
     def err(self, text: str = "") -> None:
         """One line for people (progress, warnings, errors) on standard error, after what was printed before. Only our

@@ -242,7 +242,7 @@ def imagetools_inspect_args(p: Parser) -> None:
         "--format",
         default="",
         metavar="string",
-        help="Format the output using the given Go template: .Name, .Manifest",
+        help="Format the output using the given Go template: .Name, .Manifest, .Image, .Provenance, .SBOM",
     )
     p.add_argument("--raw", action="store_true", help="Show original, unformatted JSON manifest")
 
@@ -253,6 +253,13 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
 
     from boxwright.spec.manifest import Index
 
+    if args.format:
+        from boxwright.cli.imagetools import formatted
+
+        found = ctx.engine.registry.attestations(args.name)
+        text = "{{json .}}" if args.format == "json" else args.format
+        ctx.out(formatted(text, args.name, found), end="")
+        return 0
     reference, desc, content, platforms = ctx.engine.registry.imagetools_inspect(args.name)
     if args.raw:
         if ctx.stdout_is_tty:
@@ -261,33 +268,16 @@ def imagetools_inspect(ctx: Context, args: Namespace) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(content.raw)
         return 0
-    if args.format:
-        from boxwright.cli.gotemplate.compile import compile as compile_template
-
-        about: dict[str, Any] = {**desc.to_json()}
-        if isinstance(content, Index):
-            about["manifests"] = [d.to_json() for d in content.manifests]
-        values = {"Name": str(reference), "Manifest": about}
-        ctx.out(compile_template("{{json .}}" if args.format == "json" else args.format)(values))
-        return 0
     ctx.out(f"Name:      {reference}")
     ctx.out(f"MediaType: {content.media_type}")
     ctx.out(f"Digest:    {desc.digest}")
-    if not isinstance(content, Index):
-        platform = platforms.get(desc.digest)
-        if platform is not None:
-            ctx.out(f"Platform:  {platform}")
+    if isinstance(content, Index):
+        from boxwright.cli.imagetools import listing
+
+        for line in listing(reference, content):
+            ctx.out(line)
         return 0
-    ctx.out("           ")
-    ctx.out("Manifests: ")
-    for entry in content.manifests:
-        ctx.out(
-            f"  Name:        {reference.name}{':' + reference.tag if reference.tag else ''}@{entry.digest}"
-        )
-        ctx.out(f"  MediaType:   {entry.media_type}")
-        if entry.platform is not None:
-            ctx.out(f"  Platform:    {entry.platform}")
-        for key, value in sorted(entry.annotations.items()):
-            ctx.out(f"  Annotations: {key}: {value}")
-        ctx.out("               ")
+    platform = platforms.get(desc.digest)
+    if platform is not None:
+        ctx.out(f"Platform:  {platform}")
     return 0

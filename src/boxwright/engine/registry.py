@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boxwright.spec.manifest import Index, Manifest
     from boxwright.spec.platform import Platform
     from boxwright.spec.reference import Reference
+    from boxwright.transfer.attestations import Inspected
     from boxwright.transfer.manifest_lists import ManifestLists
 
 
@@ -129,6 +130,14 @@ class RegistryAPI:
         from boxwright.transfer.manifest_lists import inspect
 
         return inspect(self._services.registry, name)
+
+    def attestations(self, name: str) -> Inspected:
+        """What a name is, with what is said of it: provenance and bills of materials by platform. Raises what
+        registries raise."""
+        from boxwright.transfer.attestations import Inspected
+
+        reference, desc, content, _ = self.imagetools_inspect(name)
+        return Inspected(self._services.registry.remote(reference), reference, desc, content)
 
     @property
     def manifests(self) -> ManifestLists:

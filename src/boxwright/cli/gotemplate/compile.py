@@ -15,7 +15,7 @@ from boxwright.cli.gotemplate.functions import FUNCTIONS, HEADER_FUNCTIONS, Meth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from boxwright.cli.gotemplate.expressions import Node
@@ -40,9 +40,10 @@ class Template:
         self.text = text
         self._body = _Compiler(text).compile()
 
-    def __call__(self, row: Any) -> str:
-        """The text for this row. Raises FormatError."""
-        return self._run(Scope(row, FUNCTIONS, lenient=False))
+    def __call__(self, row: Any, functions: Mapping[str, Callable[..., Any]] | None = None) -> str:
+        """The text for this row; `functions` take the place of those of their names. Raises FormatError."""
+        known = {**FUNCTIONS, **functions} if functions else FUNCTIONS
+        return self._run(Scope(row, known, lenient=False))
 
     def header(self, columns: Mapping[str, Any]) -> str:
         """The header line of ``table …``: fields give their column's title, functions change nothing."""

@@ -83,6 +83,16 @@ def to_json(value: Any) -> str:
     return json.dumps(_resolved(value), separators=(",", ":"), ensure_ascii=False, default=str)
 
 
+def to_indented_json(value: Any) -> str:
+    """As buildx prints it: two spaces, and what HTML obeys escaped."""
+    import json
+
+    text = json.dumps(_resolved(value), indent=2, ensure_ascii=False, default=str)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
 def _resolved(value: Any) -> Any:
     if callable(value) and not isinstance(value, Method):
         value = value()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Name -> fields in the order of docker/cli 28's structs. s text, i number, b truth, [x] list, {x} map, *x pointer,
-# ? whatever it is, a name a struct. Where Go calls a field otherwise than JSON does, ``Go=JSON``.
+# ? whatever it is, j decoded JSON, a name a struct. Where Go calls a field otherwise than JSON does, ``Go=JSON``.
 _FIELDS = {
     "container": (
         "ID=Id:s Created:s Path:s Args:[s] State:*State Image:s ResolvConfPath:s HostnamePath:s "
@@ -93,8 +93,25 @@ _FIELDS = {
     "Connected": "Name:s EndpointID:s MacAddress:s IPv4Address:s IPv6Address:s",
     "volume": "ClusterVolume:*? CreatedAt:s Driver:s Labels:{s} Mountpoint:s Name:s Options:{s} Scope:s "
     "Status:{?} UsageData:*?",
+    # The image specification's, as buildx shows them.
+    "OCIIndex": "SchemaVersion=schemaVersion:i MediaType=mediaType:s Digest=digest:s Size=size:i "
+    "Manifests=manifests:[OCIDescriptor] Annotations=annotations:{s}",
+    "OCIDescriptor": "MediaType=mediaType:s Digest=digest:s Size=size:i URLs=urls:[s] Annotations=annotations:{s} "
+    "Data=data:? Platform=platform:*OCIPlatform ArtifactType=artifactType:s",
+    "OCIPlatform": "Architecture=architecture:s OS=os:s OSVersion=os.version:s OSFeatures=os.features:[s] "
+    "Variant=variant:s",
+    "OCIImage": "Created=created:*? Author=author:s Architecture=architecture:s OS=os:s OSVersion=os.version:s "
+    "OSFeatures=os.features:[s] Variant=variant:s Config=config:OCIConfig RootFS=rootfs:OCIRootFS "
+    "History=history:[OCIHistory]",
+    "OCIConfig": "User:s ExposedPorts:{Nothing} Env:[s] Entrypoint:[s] Cmd:[s] Volumes:{Nothing} WorkingDir:s "
+    "Labels:{s} StopSignal:s ArgsEscaped:b",
+    "OCIRootFS": "Type=type:s DiffIDs=diff_ids:[s]",
+    "OCIHistory": "Created=created:*? CreatedBy=created_by:s Author=author:s Comment=comment:s "
+    "EmptyLayer=empty_layer:b",
+    "SLSA": "SLSA:j",
+    "SBOM": "SPDX:j AdditionalSPDXs:[j]",
 }
-_ZERO: dict[str, Any] = {"s": "", "i": 0, "b": False, "?": None}
+_ZERO: dict[str, Any] = {"s": "", "i": 0, "b": False, "?": None, "j": None}
 
 
 class Nil:
@@ -162,7 +179,30 @@ class Struct:
         return [_typed(self.raw.get(key), kind) for key, kind in self._kinds.values()]
 
 
+def declared(raw: Any, name: str) -> Any:
+    """JSON as Go writes it again from a struct of this name: its fields in their order, others dropped."""
+    if not isinstance(raw, dict):
+        return raw
+    out = {}
+    for field in _FIELDS[name].split():
+        names, _, kind = field.partition(":")
+        key = names.rpartition("=")[2]
+        if key in raw:
+            inner, value = kind.strip("*[]"), raw[key]
+            many = isinstance(value, list) and inner in _FIELDS
+            out[key] = (
+                [declared(v, inner) for v in value]
+                if many
+                else declared(value, inner)
+                if inner in _FIELDS
+                else value
+            )
+    return out
+
+
 def _typed(value: Any, kind: str) -> Any:
+    if kind == "j" and isinstance(value, (dict, list)):
+        return Map(value, "j") if isinstance(value, dict) else [_typed(item, "j") for item in value]
     first, inner = kind[0], kind[1:-1]
     if first == "*":
         return NIL if value is None else _typed(value, kind[1:])
