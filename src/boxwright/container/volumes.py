@@ -138,13 +138,17 @@ class Volumes:
                     )
                 return found, False
             now = time.time()
-            with disk_errors(str(self._root / name)):
-                make_directories(self._root / name / "_data", mode=0o755)
-                self._root.chmod(0o701)
+            self.make_directory(name)
             sql.execute(
                 "INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, now, int(anonymous), json.dumps(record))
             )
         return self.get(name), True
+
+    def make_directory(self, name: str) -> None:
+        """The directory of a volume, durably. Raises DiskError."""
+        with disk_errors(str(self._root / name)):
+            make_directories(self._root / name / "_data", mode=0o755)
+            self._root.chmod(0o701)
 
     def remove(self, name: str, users: Iterable[str] = ()) -> None:
         """`users` are the ids of containers that have it. Raises NoSuchVolume, VolumeInUse."""

@@ -95,8 +95,11 @@ class SystemAPI:
         return self._services.maintenance.sweep(copies=copies)
 
     def fsck(self, *, repair: bool = False) -> Sequence[Problem]:
-        """Recompute every claim of the store; `repair` drops what is broken."""
-        return self._services.maintenance.fsck(repair=repair)
+        """Recompute every claim of the store; `repair` makes again, or drops, what is broken."""
+        from boxwright.container.check import check
+
+        problems = self._services.maintenance.fsck(repair=repair)
+        return [*problems, *check(self._services, repair=repair)]
 
     def reset(self) -> Sequence[Path]:
         """Remove everything under the root: containers (also running ones), networks, mounts, images, volumes, cache.

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One claim that does not hold. `kind` is blob, layer, index, image, name or step; `state` what became of it:
-    '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy). What is
-    `gone` has no bytes that could be kept."""
+    """One claim that does not hold. `kind` is blob, layer, index, image, step, volume or container; `state` what
+    became of it: '' (only reported), 'repaired' (made again), 'dropped', or 'kept' (broken, but it is the only copy).
+    What is `gone` has no bytes that could be kept."""
 
     kind: str
     what: str
