@@ -335,6 +335,9 @@ class Building:
             epoch=self._epoch,
             contexts=self._inputs.named,
             entitlements=self._entitlements if not self._method else ENTITLEMENTS,
+            inherit_labels=request.inherit_labels,
+            unset_env=request.unset_env,
+            unset_labels=request.unset_labels,
             project=self._inputs.project,
             keep_times=self._inputs.keep_times,
         )

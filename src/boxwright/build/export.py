@@ -83,12 +83,13 @@ class Exporter:
         hold: Callable[..., None],
         stamp: Callable[[float], str],
         squash: str = "",
+        history: bool = True,
     ) -> None:
         self._images = images
         self._cache = cache
         self._hold = hold
         self._stamp = stamp
-        self._squash = squash
+        self._squash, self._history = squash, history
         self._forms = FormMaker(images, cache, hold)
 
     def image(self, solved: Solved, form: ImageForm) -> Exported:
@@ -215,6 +216,7 @@ class Exporter:
             "history": [list(d) for d in drafts],
             "form": _said(form),
             "squash": self._squash,
+            "told": self._history,
             "order": list(plan.config),
         }
         return json_digest(body)
@@ -275,7 +277,9 @@ class Exporter:
         return ImageConfig(
             platform=plan.platform,
             diff_ids=tuple(layers),
-            history=squashed_history(plan.base_history, entries, self._squashing(solved)),
+            history=squashed_history(plan.base_history, entries, self._squashing(solved))
+            if self._history
+            else (),
             config=plan.config,
             created=created,
             author=plan.author,
@@ -286,16 +290,14 @@ class Exporter:
 def squashed_history(
     base: Sequence[HistoryEntry], own: Sequence[HistoryEntry], squash: str
 ) -> tuple[HistoryEntry, ...]:
-    """The history when all layers of this build (`new`), or all there are (`all`), are one: its last entry has it."""
+    """The history when all layers of this build (`new`), or all there are (`all`), are one: the last entry has it, and
+    what made the base is told of only with `new`."""
     if not squash:
         return (*base, *own)
-    below = base if squash == "new" else [replace(entry, empty_layer=True) for entry in base]
-    above = [replace(entry, empty_layer=True) for entry in own]
-    if above:
-        above[-1] = replace(above[-1], empty_layer=False)
-    elif below and squash == "all":
-        below = [*below[:-1], replace(below[-1], empty_layer=False)]
-    return (*below, *above)
+    told = own or base
+    one = [replace(entry, empty_layer=True) for entry in told[:-1]]
+    one += [replace(entry, empty_layer=False) for entry in told[-1:]]
+    return (*(base if squash == "new" else ()), *one)
 
 
 def _said(form: ImageForm) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Exporting:
             hold=building.hold_content,
             stamp=building.stamp,
             squash=building.request.squash,
+            history=not building.request.omit_history,
         )
         self._solved = [self._as_solved(plan, solver) for plan in plans]
         self._made: dict[ImageForm, Exported] = {}

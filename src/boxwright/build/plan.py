@@ -80,6 +80,9 @@ class PlanOptions:
     contexts: NamedContexts = NamedContexts()
     entitlements: frozenset[str] = frozenset()  # what RUN may ask for: security.insecure, network.host
     keep_times: frozenset[str] = frozenset()  # contexts by key whose times are no accident of the checkout
+    inherit_labels: bool = True  # of base images and stages
+    unset_env: tuple[str, ...] = ()  # what the image does not get
+    unset_labels: tuple[str, ...] = ()
     project: str = ""  # names what is built, for `why`
 
 
@@ -135,7 +138,7 @@ class Planner:
         return Plan(
             target=state.tree,
             platform=state.platform,
-            config=state.final_config(self.options.labels),
+            config=state.final_config(self.options.labels, self.options.unset_env, self.options.unset_labels),
             author=state.author,
             base_history=state.base_history(),
             drafts=tuple(state.drafts),
@@ -269,6 +272,8 @@ class Planner:
                 state.take_scratch()
             else:
                 triggers = self._take_image(state=state, stage=stage, name=found, counted=counted)
+        if not self.options.inherit_labels:
+            state.config.pop("Labels", None)
         inherited = self._triggers(triggers, stage)
         if base is not None or not state.total:
             state.total = _makes_layer([*inherited, *steps])

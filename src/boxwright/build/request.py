@@ -95,6 +95,10 @@ class BuildRequest:
     source_date_epoch: int | None = None  # unix seconds: the latest time in config and history
     rewrite_timestamp: bool = False  # and in new layers
     timestamp: int | None = None  # unix seconds: the only time there, and in new layers
+    omit_history: bool = False
+    unset_env: tuple[str, ...] = ()  # names that the image does not get
+    unset_labels: tuple[str, ...] = ()
+    inherit_labels: bool = True  # of base images and stages
 
 
 @dataclass(frozen=True, slots=True)

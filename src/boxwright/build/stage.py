@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.history import created_by
@@ -105,11 +105,19 @@ class StageState:
         self.drafts = list(other.drafts)
         self.author, self.shell = other.author, other.shell
 
-    def final_config(self, labels: Mapping[str, str]) -> dict[str, Any]:
-        """The container config, keys in Docker's order, `labels` last and winning."""
+    def final_config(
+        self, labels: Mapping[str, str], unset_env: Collection[str] = (), unset_labels: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """The container config, keys in Docker's order, `labels` last and winning; without these variables and
+        labels."""
         config = dict(self.config)
         if labels:
             config["Labels"] = {**(config.get("Labels") or {}), **labels}
+        if unset_env:
+            config["Env"] = [one for one in config.get("Env") or () if one.partition("=")[0] not in unset_env]
+        if unset_labels:
+            kept = {k: v for k, v in (config.get("Labels") or {}).items() if k not in unset_labels}
+            config["Labels"] = kept or None
         ordered = {key: config[key] for key in _CONFIG_ORDER if key in config}
         return {**ordered, **{k: v for k, v in config.items() if k not in ordered}}
 

@@ -23,6 +23,7 @@ __all__ = ["build", "build_args"]
 _REFUSED = {
     "rm": (True, "containers of steps never stay", ""),
     "disable_content_trust": (True, "content trust (Notary) is not supported", ""),
+    "identity_label": (False, "no label names the program that built it", "--label sets one"),
     "isolation": ("default", "there is one isolation technology on Linux, 'default'", ""),
     "builder": ("default", "there is one builder, 'default'", ""),
     "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
@@ -183,6 +184,10 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         timestamp=_seconds("timestamp", args.timestamp),
         source_date_epoch=_seconds("source-date-epoch", args.source_date_epoch),
         rewrite_timestamp=args.rewrite_timestamp,
+        omit_history=args.omit_history,
+        unset_env=_words(args.unsetenv),
+        unset_labels=_words(args.unsetlabel),
+        inherit_labels=args.inherit_labels,
     )
 
 

@@ -131,6 +131,18 @@ def _shape(p: Parser) -> None:
         "--squash", action="store_true", help="Make all layers of this build one, on top of the base's"
     )
     p.add_argument("--squash-all", action="store_true", help="Make all layers one, the base's too")
+    p.add_argument("--omit-history", action="store_true", help="Leave the history out")
+    for name, text in (
+        ("--unsetenv", "Variable that the image does not get"),
+        ("--unsetlabel", "Label that the image does not get"),
+    ):
+        p.add_argument(name, action="append", metavar="strings", help=text)
+    p.add_argument(
+        "--inherit-labels",
+        action="store_true",
+        default=True,
+        help="Take the labels of base images and stages",
+    )
     p.add_argument(
         "--source-date-epoch",
         default="",
@@ -272,7 +284,7 @@ def _limits(p: Parser) -> None:
 
 def _accepted(p: Parser) -> None:
     """Options of Docker's that are always so, or that cannot be had (docs/flags.md)."""
-    for name in ("--compress", "--force-rm"):
+    for name in ("--compress", "--force-rm", "--identity-label"):
         p.add_argument(name, action="store_true", help=SUPPRESS)
     p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
