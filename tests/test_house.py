@@ -544,6 +544,83 @@ def test_no_catch_all_swallows() -> None:
     assert not wrong, "caught and swallowed: " + ", ".join(wrong)
 
 
+POSITIONAL = 4  # at most: from five on the reader counts
+# Their callees take the rest of the arguments as they come: the kernel's and struct's, and functions that run another.
+VARIADIC = frozenset({"pack", "run_in_executor"})
+BY_POSITION: dict[str, str] = {
+    **dict.fromkeys(
+        ("Planned", "Facts", "Node", "Header", "Extended"),
+        "a named tuple of each file: by keywords it costs half a microsecond more",
+    ),
+    "_Request": "the arguments of the library's factory",
+}
+PARAMETERS = 7  # at most: more of them are a value without a name
+MANY_PARAMETERS: dict[str, str] = {
+    "content/copy.py copy": "the verb that everything moves by: two ends with their names, and options by keyword",
+    "engine/networks.py create": "a verb of the SDK, all options by keyword, which it makes a value of",
+    "layer/write.py put": "called for each file of a layer: a value more would be made for each of them",
+    "layer/write.py _header": "as put",
+}
+
+
+def variadic() -> set[str]:
+    """Functions of ours that take any number of arguments."""
+    return VARIADIC | {
+        node.name
+        for tree in files().values()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.args.vararg
+    }
+
+
+def positional_calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Calls whose arguments only a count can tell apart: name, line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and len(node.args) > POSITIONAL:
+            yield ast.unparse(node.func).rpartition(".")[2], node.lineno
+
+
+def test_calls_name_their_arguments() -> None:
+    known = variadic()
+    found = [(f"{name}:{line}", to) for name, tree in files().items() for to, line in positional_calls(tree)]
+    wrong = [f"{where} {to}" for where, to in found if to not in known and to not in BY_POSITION]
+    assert not wrong, "more than four arguments by position: " + ", ".join(wrong)
+    stale = set(BY_POSITION) - {to for _, to in found}
+    assert not stale, f"called with keywords by now: {stale}"
+
+
+def test_a_call_without_names_is_seen() -> None:
+    assert list(positional_calls(ast.parse("a.b(1, 2, 3, 4, *rest)"))) == [("b", 1)]
+    assert not list(positional_calls(ast.parse("f(1, 2, 3, 4, five=5)")))
+
+
+def many_parameters(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            if len([a for a in given if a.arg not in ("self", "cls")]) > PARAMETERS:
+                yield node.name
+
+
+def test_functions_take_few_parameters() -> None:
+    # Not counted is what stands in for the standard library's `dataclasses`.
+    found = [
+        f"{name} {function}"
+        for name, tree in files().items()
+        if name != "spec/values.py"
+        for function in many_parameters(tree)
+    ]
+    wrong = [one for one in found if one not in MANY_PARAMETERS]
+    assert not wrong, f"more than {PARAMETERS} parameters ask for a value: " + ", ".join(wrong)
+    stale = set(MANY_PARAMETERS) - set(found)
+    assert not stale, f"fewer by now: {stale}"
+
+
+def test_many_parameters_are_seen() -> None:
+    assert list(many_parameters(ast.parse("def f(self, a, b, c, /, d, e, *, f, g, h): ...")))
+    assert not list(many_parameters(ast.parse("def f(self, a, b, c, d, e, f, g): ...")))
+
+
 def test_nothing_is_left_to_do() -> None:
     marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|NotImplemented" + r"Error")
     wrong = [

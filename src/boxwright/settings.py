@@ -32,7 +32,7 @@ class SettingsInvalid(Invalid):
     """A configuration file or variable has a value that cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that the environment decides. `root` is where the store lives."""
 

@@ -25,7 +25,8 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
     (tmp_path / "htpasswd").write_bytes(b"alice:" + bcrypt.hashpw(b"pw-alice", bcrypt.gensalt(4)) + b"\n")
     with serving(
-        tmp_path / "registry", auth=Auth(tmp_path / "htpasswd", anonymous=(), challenge=request.param)
+        tmp_path / "registry",
+        auth=Auth(htpasswd=tmp_path / "htpasswd", anonymous=(), challenge=request.param),
     ) as client:
         layout(tmp_path / "lay", "x", make_image({"a": b"x" * 1000}))
         auth = json.dumps({"auths": {client.host: {"username": "alice", "password": "pw-alice"}}})

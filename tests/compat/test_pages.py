@@ -218,7 +218,7 @@ def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
 
     Users(tmp_path / "htpasswd").put("alice", "right password", new=True)
     with serving(
-        tmp_path / "data", auth=Auth(tmp_path / "htpasswd", anonymous=("**",), private=("alice/*",))
+        tmp_path / "data", auth=Auth(htpasswd=tmp_path / "htpasswd", anonymous=("**",), private=("alice/*",))
     ) as client:
         import base64
 

@@ -326,7 +326,7 @@ def test_kill_workers_under_load(tmp_path: Path) -> None:
     assert (
         list(
             check(
-                RegistryConfig(tmp_path / "reg"),
+                RegistryConfig(storage=tmp_path / "reg"),
                 RegistryCatalog(tmp_path / "reg/registry.db"),
                 FileBlobs(tmp_path / "reg"),
             )
@@ -620,6 +620,12 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
             served.stop()
         assert "Traceback" not in served.log.read_text()
         assert (
-            list(check(RegistryConfig(storage), RegistryCatalog(storage / "registry.db"), FileBlobs(storage)))
+            list(
+                check(
+                    RegistryConfig(storage=storage),
+                    RegistryCatalog(storage / "registry.db"),
+                    FileBlobs(storage),
+                )
+            )
             == []
         )

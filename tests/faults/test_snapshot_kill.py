@@ -11,7 +11,7 @@ import pytest
 
 from boxwright.layer.tarstream import open_tar
 from boxwright.layer.view import LayersView
-from boxwright.runtime.process import spawn
+from boxwright.runtime.process import Stdio, spawn
 from support import REAL_ROOT
 from support.chance import chance, rounds
 from support.snapshot import add_layer, driver, make_layers, mounts_below, why_not
@@ -51,7 +51,9 @@ def test_whatever_is_left_can_be_discarded(tmp_path: Path, name: str) -> None:
     env = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.defpath}
     when = chance(name)
     for _ in rounds(6):
-        process = spawn([sys.executable, "-c", PROGRAM, str(root), name, *map(str, stack)], env=env, stderr=2)
+        process = spawn(
+            [sys.executable, "-c", PROGRAM, str(root), name, *map(str, stack)], env=env, stdio=Stdio(stderr=2)
+        )
         time.sleep(0.4)
         time.sleep(when.random() * 0.2)
         assert process.poll() is None, "it must not end by itself"

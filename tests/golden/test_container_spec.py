@@ -48,13 +48,13 @@ def made(config: ContainerConfig, image: dict[str, Any], **facts: Any) -> dict[s
 
 
 def plain() -> dict[str, Any]:
-    return made(ContainerConfig("busybox", ("sleep", "60")), {})
+    return made(ContainerConfig(image="busybox", command=("sleep", "60")), {})
 
 
 def from_image() -> dict[str, Any]:
-    points = (MountPoint("volume", "/data", "/v/abc/_data", "abc"),)
+    points = (MountPoint(kind="volume", target="/data", source="/v/abc/_data", name="abc"),)
     return made(
-        ContainerConfig("app:1", env=("LANG=de", "X=1"), labels={"own": "1"}),
+        ContainerConfig(image="app:1", env=("LANG=de", "X=1"), labels={"own": "1"}),
         IMAGE,
         user=User(1000, 1000, (1000,), "/home/app", "app"),
         mounts=points,
@@ -63,9 +63,9 @@ def from_image() -> dict[str, Any]:
 
 def everything() -> dict[str, Any]:
     config = ContainerConfig(
-        "app:1",
-        ("sh", "-c", "x"),
-        ("/bin/other",),
+        image="app:1",
+        command=("sh", "-c", "x"),
+        entrypoint=("/bin/other",),
         env=("LANG",),
         tty=True,
         stdin=True,
@@ -84,7 +84,7 @@ def everything() -> dict[str, Any]:
         limits=Limits(memory=64 << 20, nano_cpus=1_500_000_000, pids_limit=9),
         sysctls={"net.core.somaxconn": "9"},
         annotations={"k": "v"},
-        mounts=(MountSpec("tmpfs", "/t"),),
+        mounts=(MountSpec(kind="tmpfs", target="/t"),),
         ports=(PortBinding(81, "udp"),),
         health={"Test": ["NONE"]},
         oom_score_adj=100,
@@ -92,10 +92,10 @@ def everything() -> dict[str, Any]:
         stop_timeout=3,
     )
     points = (
-        MountPoint("bind", "/etc/hosts", "/own/hosts", writable=False),
-        MountPoint("bind", "/b", "/host/b", propagation="rshared", recursive=False),
-        MountPoint("tmpfs", "/t", options=("exec", "size=1m")),
-        MountPoint("tmpfs", "/t/deep/er", writable=False),
+        MountPoint(kind="bind", target="/etc/hosts", source="/own/hosts", writable=False),
+        MountPoint(kind="bind", target="/b", source="/host/b", propagation="rshared", recursive=False),
+        MountPoint(kind="tmpfs", target="/t", options=("exec", "size=1m")),
+        MountPoint(kind="tmpfs", target="/t/deep/er", writable=False),
     )
     devices = (rs.device("/dev/x", "c", 1, 3),)
     return made(
@@ -114,7 +114,7 @@ def everything() -> dict[str, Any]:
 
 def privileged() -> dict[str, Any]:
     return made(
-        ContainerConfig("busybox", ("sh",), privileged=True, read_only=True),
+        ContainerConfig(image="busybox", command=("sh",), privileged=True, read_only=True),
         {},
         devices=(rs.device("/dev/fuse", "c", 10, 229),),
     )

@@ -14,32 +14,38 @@ GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "runtimespec"
 
 
 def default() -> dict[str, Any]:
-    words = rs.process(
-        ["sleep", "60"],
+    words = rs.ProcessSpec(
+        argv=["sleep", "60"],
         env=[f"PATH={rs.DEFAULT_PATH}", "HOSTNAME=445ac22b76a5"],
         extra_gids=(0, 10),
         oom_score_adj=0,
-    )
+    ).json()
     mounts = [rs.bind("/state/hosts", "/etc/hosts")]
-    return rs.base_spec(
-        "/tree", words, hostname="445ac22b76a5", mounts=mounts, cgroups_path="/boxwright/445ac22b76a5"
-    )
+    return rs.RuntimeConfig(
+        root="/tree",
+        process=words,
+        hostname="445ac22b76a5",
+        mounts=mounts,
+        cgroups_path="/boxwright/445ac22b76a5",
+    ).json()
 
 
 def privileged() -> dict[str, Any]:
-    words = rs.process(["sh"], capabilities=rs.capabilities(privileged=True), terminal=True, size=(24, 80))
-    return rs.base_spec(
-        "/tree",
-        words,
+    words = rs.ProcessSpec(
+        argv=["sh"], capabilities=rs.capabilities(privileged=True), terminal=True, size=(24, 80)
+    ).json()
+    return rs.RuntimeConfig(
+        root="/tree",
+        process=words,
         privileged=True,
         devices=[rs.device("/dev/fuse", "c", 10, 229)],
         seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
-    )
+    ).json()
 
 
 def everything() -> dict[str, Any]:
-    words = rs.process(
-        ["app"],
+    words = rs.ProcessSpec(
+        argv=["app"],
         uid=1000,
         gid=1000,
         cwd="/srv",
@@ -48,10 +54,10 @@ def everything() -> dict[str, Any]:
         umask=0o22,
         limits=rs.rlimits({"nofile": (1024, 1 << 20), "core": (-1, -1)}, {"nofile": 20000}),
         capabilities=rs.capabilities(add=["net_admin"], drop=["CAP_MKNOD"]),
-    )
-    return rs.base_spec(
-        "/tree",
-        words,
+    ).json()
+    return rs.RuntimeConfig(
+        root="/tree",
+        process=words,
         readonly=True,
         hostname="h",
         domainname="d.test",
@@ -64,16 +70,16 @@ def everything() -> dict[str, Any]:
             rs.mount("/dev", "bind", "/dev", options=["rbind"]),
             rs.mount("/tmp", "tmpfs", "tmpfs", options=["size=1m"]),
         ],
-        resources=rs.resources(
+        resources=rs.Resources(
             memory=64 << 20,
             nano_cpus=1_500_000_000,
             pids_limit=99,
             cpu_shares=512,
             cpuset_cpus="0-1",
             swappiness=0,
-        ),
+        ).json(),
         device_rules=[rs.device_rule(True, "b", 8, None, "r")],
-    )
+    ).json()
 
 
 CASES = {"default": default, "privileged": privileged, "everything": everything}

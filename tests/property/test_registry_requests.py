@@ -129,7 +129,7 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     more: dict[str, Any] = {}
     if request.param == "accounts":
         Users(folder / "htpasswd").put("ann", "secret", new=True)
-        more["auth"] = Auth(folder / "htpasswd", anonymous=("**",))
+        more["auth"] = Auth(htpasswd=folder / "htpasswd", anonymous=("**",))
     build = {"build": {"enabled": True, "command": ["true"]}}
     with serving(folder / "reg", other=build, access_log=str(folder / "log"), **more) as client:
         if request.param == "open":

@@ -14,7 +14,7 @@ import pytest
 
 from boxwright.files import syscalls
 from boxwright.layer.write import Entry
-from boxwright.runtime.process import run, spawn
+from boxwright.runtime.process import Stdio, run, spawn
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import probe
 from boxwright.snapshot.mount import (
@@ -186,7 +186,7 @@ def test_many_processes_mount_a_layer_once(tmp_path: Path) -> None:
             spawn(
                 [sys.executable, "-c", program, str(tmp_path / "root"), f"k{n}", *map(str, stack)],
                 env=env,
-                stderr=2,
+                stdio=Stdio(stderr=2),
             )
             for n in range(6)
         ]
@@ -283,7 +283,6 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
     done = run(
         ["unshare", "-Urm", sys.executable, "-c", program, str(tmp_path / "root")],
         env=env,
-        path=os.environ["PATH"],
     )
     assert json.loads(done.stdout) == ["unpacked", [[], ["n"]], ["C /e", "D /e/n"], []]
 

@@ -269,12 +269,12 @@ def test_a_row_is_made_after_its_tree_and_goes_before_it(root: Root, monkeypatch
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(snapshots, "prepare", lambda *words: cut() if rows() == [] else None)
-        containers.create(ContainerConfig(IMAGE))
+        containers.create(ContainerConfig(image=IMAGE))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(containers, "_insert", cut)
-        containers.create(ContainerConfig(IMAGE))
+        containers.create(ContainerConfig(image=IMAGE))
     assert rows() == [] and sorted(os.listdir(root.path / "work")) == before, "an attempt leaves nothing"
-    box = containers.create(ContainerConfig(IMAGE))
+    box = containers.create(ContainerConfig(image=IMAGE))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(snapshots, "discard", cut)
         containers.remove(box)

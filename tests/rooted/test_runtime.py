@@ -21,7 +21,7 @@ from boxwright.runtime.oci import (
     ExecutableRefused,
     Runtime,
 )
-from boxwright.runtime.process import PIPE, become_subreaper, spawn
+from boxwright.runtime.process import PIPE, Stdio, become_subreaper, spawn
 from boxwright.runtime.step import StepCancelled, run_step
 from boxwright.runtime.tty import ConsoleSocket, set_window_size
 from boxwright.spec import runtimespec
@@ -184,7 +184,7 @@ def test_kill_9_leaves_no_process(runtime: Runtime, tmp_path: Path, tree: Path) 
             str(tmp_path / "bundles"),
             str(tmp_path / "spec.json"),
         ],
-        stdout=PIPE,
+        stdio=Stdio(stdout=PIPE),
     )
     assert os.read(process.stdout, 100)  # the step is running
     (state,) = runtime.states()
@@ -229,7 +229,7 @@ def test_life_of_a_container(runtime: Runtime, tmp_path: Path, tree: Path) -> No
     runtime.create(
         bundle(tmp_path, tree, "sh", "-c", "echo started; sleep 1000"),
         "c1",
-        stdout=write,
+        stdio=Stdio(stdout=write),
         pid_file=tmp_path / "pid",
     )
     os.close(write)
@@ -243,13 +243,13 @@ def test_life_of_a_container(runtime: Runtime, tmp_path: Path, tree: Path) -> No
     runtime.pause("c1")
     assert runtime.state("c1").status == "paused"
     runtime.resume("c1")
-    runtime.update("c1", runtimespec.resources(memory=64 << 20))
+    runtime.update("c1", runtimespec.Resources(memory=64 << 20).json())
     said = tmp_path / "said"
     with open(said, "wb") as out:
         running = runtime.exec(
             "c1",
             {"args": ["sh", "-c", "echo $X; exit 5"], "cwd": "/", "env": ["PATH=/bin", "X=y"]},
-            stdout=out.fileno(),
+            stdio=Stdio(stdout=out.fileno()),
         )
         assert running.wait() == 5
         assert running.error() is None

@@ -11,7 +11,7 @@ import pytest
 from boxwright.runtime.host import host
 from boxwright.runtime.oci import Runtime
 from boxwright.runtime.probe import NoRuntime, find_runtime
-from boxwright.spec.runtimespec import DEFAULT_PATH, base_spec, capabilities, process
+from boxwright.spec.runtimespec import DEFAULT_PATH, ProcessSpec, RuntimeConfig, capabilities
 from support import REAL_ROOT
 
 _PROGRAMS = "sh true false sleep cat echo id ls kill env stty mknod hostname head tr".split()
@@ -43,11 +43,13 @@ def any_runtime(state: Path) -> Runtime:
 def container_spec(root: Path, *argv: str, **more: Any) -> dict[str, Any]:
     """A config with Docker's defaults, in the host's network."""
     caps = capabilities(bounding=host().bounding)
-    words = process(
-        argv,
+    words = ProcessSpec(
+        argv=argv,
         env=[f"PATH={DEFAULT_PATH}"],
         capabilities=caps,
         terminal=more.pop("terminal", False),
         uid=more.pop("uid", 0),
-    )
-    return base_spec(str(root), words, hostname="test", namespaces={"network": None}, **more)
+    ).json()
+    return RuntimeConfig(
+        root=str(root), process=words, hostname="test", namespaces={"network": None}, **more
+    ).json()

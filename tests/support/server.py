@@ -82,7 +82,7 @@ def serving(storage: Path, **settings: Any) -> Iterator[Client]:
     state: dict[str, Any] = {}
 
     async def main() -> None:
-        service = state["service"] = open_service(RegistryConfig(storage, **settings))
+        service = state["service"] = open_service(RegistryConfig(storage=storage, **settings))
         state["loop"], state["stop"] = asyncio.get_running_loop(), asyncio.Event()
         started.set()
         await serve_until(service, sock, state["stop"], grace=1)

@@ -117,7 +117,7 @@ def test_run_as_first_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert made.restart == RestartPolicy("on-failure", 3) and made.limits == Limits(memory=1 << 20)
     assert made.entrypoint == ("sh",) and made.extra_hosts == ("db:10.0.0.2",) and made.cap_drop == ("ALL",)
     assert (made.ulimits[0].soft, made.ulimits[0].hard) == (1, 2) and made.command == ("echo", "x")
-    mount = MountSpec("tmpfs", "/t")
+    mount = MountSpec(kind="tmpfs", target="/t")
     assert (
         config("app", (), {"mounts": mount}).mounts
         == config("app", (), {"mounts": [mount]}).mounts

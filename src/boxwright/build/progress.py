@@ -80,7 +80,7 @@ class StepFailed:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildWarning:
     """Something that works but is probably not meant. `rule` may be ''; `line`, the first of its lines up to `end`, is
     0 when it has none. `source` is the Dockerfile."""

@@ -31,12 +31,12 @@ def table(
     default: Sequence[str] = (),
     format: str = "",
     quiet: bool = False,
-    quiet_field: str = "ID",
     config_key: str = "",
 ) -> None:
     """Print rows as ``--format`` and ``--quiet`` ask.
 
-    `columns` maps every placeholder to its header; `default` names those of the plain table (all when empty).
+    `columns` maps every placeholder to its header, of which ``--quiet`` shows ``ID``, or ``Name`` where
+    there is none; `default` names those of the plain table (all when empty).
     `config_key` (``imagesFormat``, ``psFormat``) is looked up in Docker's config.json when no format is given.
     Raises FormatError before anything is printed if the template is wrong.
     """
@@ -44,8 +44,9 @@ def table(
         format = configured(ctx, config_key)
     if format in ("", "table"):
         if quiet:
+            field = "ID" if "ID" in columns else "Name"
             for row in rows:
-                ctx.out(str(_value(row[quiet_field])))
+                ctx.out(str(_value(row[field])))
             return
         fields = default or tuple(columns)
         lines = [[columns[f] for f in fields]]

@@ -119,7 +119,6 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
         default=("Driver", "Name"),
         format=args.format,
         quiet=args.quiet,
-        quiet_field="Name",
         config_key="volumesFormat",
     )
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 
 from boxwright.container.treecopy import CopyConflict, Owner
 from boxwright.errors import Invalid
@@ -43,12 +44,19 @@ class _Packer:
 
     def add(self, directory: int, name: str, shown: str) -> None:
         info = os.lstat(name, dir_fd=directory)
-        path, put = os.fsencode(shown), self._builder.put
-        common = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns)
+        path = os.fsencode(shown)
+        put = partial(
+            self._builder.put,
+            os.fsencode(shown),
+            mode=stat.S_IMODE(info.st_mode),
+            uid=info.st_uid,
+            gid=info.st_gid,
+            mtime=info.st_mtime_ns,
+        )
         if stat.S_ISDIR(info.st_mode):
             fd = os.open(name, _DIRECTORY, dir_fd=directory)
             try:
-                put(path, "dir", *common, 0)
+                put("dir", size=0)
                 for child in sorted(os.listdir(fd)):
                     self.add(fd, child, f"{shown}/{child}")
             finally:
@@ -56,14 +64,14 @@ class _Packer:
             return
         key = (info.st_dev, info.st_ino)
         if info.st_nlink > 1 and self._links.setdefault(key, path) is not path:
-            put(path, "hardlink", *common, 0, self._links[key])
+            put("hardlink", size=0, link=self._links[key])
         elif stat.S_ISLNK(info.st_mode):
-            put(path, "symlink", *common, 0, os.fsencode(os.readlink(name, dir_fd=directory)))
+            put("symlink", size=0, link=os.fsencode(os.readlink(name, dir_fd=directory)))
         elif stat.S_ISREG(info.st_mode):
             fd = open_regular(directory, name)
             try:
                 size = os.fstat(fd).st_size
-                put(path, "file", *common, size)
+                put("file", size=size)
                 if size:
                     self._builder.content_fd(fd, size, path)
             finally:
@@ -72,7 +80,7 @@ class _Packer:
             kind = (
                 "fifo" if stat.S_ISFIFO(info.st_mode) else "char" if stat.S_ISCHR(info.st_mode) else "block"
             )
-            put(path, kind, *common, 0, b"", (os.major(info.st_rdev), os.minor(info.st_rdev)))
+            put(kind, size=0, device=(os.major(info.st_rdev), os.minor(info.st_rdev)))
 
 
 def unpack(root: Root, path: str, tar: BinaryIO, spool: Path, *, owner: Owner | None = None) -> None:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from boxwright.container.records import Container, tree_of
 from boxwright.errors import BoxwrightError
 from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,17 +37,24 @@ _DROPPED = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitOptions:
+    """What the image is called and says of itself. `changes` are instructions of a Dockerfile; `created` is RFC 3339,
+    '' for now."""
+
+    name: str = ""
+    author: str = ""
+    message: str = ""
+    changes: Sequence[str] = ()
+    pause: bool = True
+    created: str = ""
+
+
 def commit(
     services: Services,
     containers: Containers,
     container: Container,
-    *,
-    name: str = "",
-    author: str = "",
-    message: str = "",
-    changes: Sequence[str] = (),
-    pause: bool = True,
-    created: str = "",
+    wish: CommitOptions,
 ) -> ImageRow:
     """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid,
     DiskFull."""
@@ -56,14 +64,14 @@ def commit(
     from boxwright.spec.config import HistoryEntry
     from boxwright.spec.times import rfc3339
 
-    if name:
-        services.images_store.checked(name)
-    values = apply_changes(image_config(container), changes)
+    if wish.name:
+        services.images_store.checked(wish.name)
+    values = apply_changes(image_config(container), wish.changes)
     with Lease(services.db, f"commit {container.id}") as lease:
         lease.hold("layer", *container.layers)
         base = _base(services, container)
         try:
-            with _paused(containers, container, pause):
+            with _paused(containers, container, wish.pause):
                 tree = tree_of(services, container)
                 layer = tree.snapshot_layer(container.id, omit=_left_out(services, container))
         except (BoxwrightError, OSError):
@@ -72,15 +80,15 @@ def commit(
             )  # another process may have removed it meanwhile: NoSuchContainer then
             raise
         lease.hold("layer", layer.diff_id)
-        from boxwright.spec.values import replace
-
-        moment = created or rfc3339()
+        moment = wish.created or rfc3339()
         entry = HistoryEntry(
-            created=moment, created_by=" ".join(container.command), author=author, comment=message
+            created=moment, created_by=" ".join(container.command), author=wish.author, comment=wish.message
         )
-        config = replace(with_layer(base, layer.diff_id, entry), config=values, created=moment, author=author)
+        config = replace(
+            with_layer(base, layer.diff_id, entry), config=values, created=moment, author=wish.author
+        )
         return services.images_store.create(
-            config, names=[name] if name else (), parent=str(container.record["image_id"])
+            config, names=[wish.name] if wish.name else (), parent=str(container.record["image_id"])
         )
 
 
@@ -93,8 +101,6 @@ def _base(services: Services, container: Container) -> Any:
     if services.store.size(digest) is not None:
         return ImageConfig.parse(services.store.read(digest)).on_host()
     # The image was removed by force: its layers are here as long as the container is.
-    from boxwright.spec.values import replace
-
     return replace(
         blank(Platform.parse(container.record["platform"])),
         diff_ids=tuple(DiffID.parse(d) for d in container.layers),

@@ -19,7 +19,7 @@ class ConfigInvalid(Invalid):
     """Options that contradict each other, or a value that cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MountSpec:
     """One ``-v``, ``--mount`` or ``--tmpfs``. `source` is a host path, a volume's name, or '' (anonymous, tmpfs)."""
 
@@ -86,7 +86,7 @@ class RestartPolicy:
     maximum: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Resource limits; 0 and '' mean none. Memory in bytes, `nano_cpus` in 10^-9 CPUs."""
 
@@ -105,7 +105,7 @@ class Limits:
     oom_kill_disable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerConfig:
     """A container to be. Empty values leave the choice to the image, then to Docker's defaults."""
 

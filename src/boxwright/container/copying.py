@@ -13,6 +13,7 @@ from boxwright.container.treecopy import Owner, TreeCopy
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.places import Places
 from boxwright.rootfs.root import Root
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,17 +164,14 @@ def copy_out(
         name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
         try:
             with Root.at("/") as host:
-                return _place(
-                    source=root,
+                found = _Found(
+                    root=root,
                     path=source,
                     name=name,
                     is_directory=is_directory,
                     only_contents=path.endswith("/."),
-                    target=host,
-                    where=os.path.abspath(target),
-                    shown=target,
-                    owner=owner,
                 )
+                return _place(found, _Destination(host, os.path.abspath(target), target), owner)
         except OSError as error:
             raise CopyRefused(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
@@ -202,59 +200,66 @@ def copy_in(
             else os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
         )
         name = os.path.basename(absolute)
-        return _place(
-            source=host,
+        found = _Found(
+            root=host,
             path=real,
             name=name,
             is_directory=stat.S_ISDIR(info.st_mode),
             only_contents=source.endswith("/."),
-            target=root,
-            where=inside,
-            shown=path,
-            owner=owner,
         )
+        return _place(found, _Destination(root, inside, path), owner)
 
 
-def _place(
-    source: Root,
-    path: str,
-    name: str,
-    is_directory: bool,
-    only_contents: bool,
-    target: Root,
-    where: str,
-    shown: str,
-    owner: Owner | None,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is copied: `name` is what it is called in a directory; of a path that ends in /. only the contents are."""
+
+    root: Root
+    path: str
+    name: str
+    is_directory: bool
+    only_contents: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """Where it goes: `shown` is the path as it was typed."""
+
+    root: Root
+    path: str
+    shown: str
+
+
+def _place(source: _Found, target: _Destination, owner: Owner | None) -> int:
     """Docker's rules for what the destination means."""
-    copy = TreeCopy(owner)
+    copy, shown = TreeCopy(owner), target.shown
     try:
-        existing: int = target.stat(where).st_mode
+        existing: int = target.root.stat(target.path).st_mode
     except FileNotFoundError:
         existing = 0
-    if existing and not stat.S_ISDIR(existing) and (is_directory or shown.endswith("/")):
+    if existing and not stat.S_ISDIR(existing) and (source.is_directory or shown.endswith("/")):
         raise CopyRefused(
-            "cannot copy directory" if is_directory else f'destination "{shown}" must be a directory'
+            "cannot copy directory" if source.is_directory else f'destination "{shown}" must be a directory'
         )
-    if not existing and not is_directory and shown.endswith("/"):
+    if not existing and not source.is_directory and shown.endswith("/"):
         raise CopyRefused(
             f'destination "{shown}" must be a directory', hint="make it first, or leave the last / out"
         )
     if existing and stat.S_ISDIR(existing):
-        with Root(target.open(where, os.O_RDONLY | os.O_DIRECTORY)) as inside:
-            if (is_directory and only_contents) or path == "/":
-                fd = source.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        with Root(target.root.open(target.path, os.O_RDONLY | os.O_DIRECTORY)) as inside:
+            if (source.is_directory and source.only_contents) or source.path == "/":
+                fd = source.root.open(source.path, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     copy.contents(fd, inside.fd)
                 finally:
                     os.close(fd)
             else:
-                with source.parent(path) as (fd, last):
-                    copy.entry(source=fd, name=last, target=inside.fd, new_name=name)
+                with source.root.parent(source.path) as (fd, last):
+                    copy.entry(source=fd, name=last, target=inside.fd, new_name=source.name)
         return copy.bytes
-    real = target.resolve(where)
+    real = target.root.resolve(target.path)
     try:
-        with target.parent(real) as (directory, new_name), source.parent(path) as (fd, last):
+        with target.root.parent(real) as (directory, new_name), source.root.parent(source.path) as (fd, last):
             copy.entry(source=fd, name=last, target=directory, new_name=new_name)
     except FileNotFoundError as error:
         raise PathMissing(f"no such directory: {posixpath.dirname(shown.rstrip('/')) or '/'}") from error

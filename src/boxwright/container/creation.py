@@ -253,7 +253,7 @@ class Creation:
             points[wanted.target] = self._point(wanted, anonymous, fill)
         for target in image_volumes(merged):
             if target not in points:
-                points[target] = self._point(MountSpec("volume", target), anonymous, fill)
+                points[target] = self._point(MountSpec(kind="volume", target=target), anonymous, fill)
         return sorted(points.values(), key=lambda p: p.target), anonymous, fill
 
     def _point(self, wanted: MountSpec, anonymous: list[str], fill: list[str]) -> MountPoint:
@@ -267,16 +267,18 @@ class Creation:
         if wanted.kind == "bind":
             self._host_path(wanted)
             return MountPoint(
-                "bind",
-                wanted.target,
-                wanted.source,
+                kind="bind",
+                target=wanted.target,
+                source=wanted.source,
                 writable=not wanted.readonly,
                 propagation=wanted.propagation or "rprivate",
                 recursive=wanted.recursive,
                 mode=mode,
             )
         if wanted.kind == "tmpfs":
-            return MountPoint("tmpfs", wanted.target, writable=not wanted.readonly, options=wanted.options)
+            return MountPoint(
+                kind="tmpfs", target=wanted.target, writable=not wanted.readonly, options=wanted.options
+            )
         if wanted.source and "/" in wanted.source:
             raise MountInvalid(f"invalid volume name: {wanted.source}")
         volume, _ = self._containers.volumes.create(

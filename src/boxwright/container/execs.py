@@ -17,7 +17,7 @@ from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import host
 from boxwright.runtime.oci import FirstWords, ProgramUnrunnable
-from boxwright.runtime.process import DEVNULL, PIPE, Process, pidfd
+from boxwright.runtime.process import DEVNULL, PIPE, Process, Stdio, pidfd
 from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
 from boxwright.spec.hints import NamedTuple
@@ -87,8 +87,8 @@ def process(
         present = {entry.partition("=")[0] for entry in env}
         env += [f"{name}={TARGET}" for name in VARIABLES if name not in present]
     confinement = confine(own.security_opt, container.id, privileged=own.privileged or config.privileged)
-    return rs.process(
-        config.command,
+    return rs.ProcessSpec(
+        argv=config.command,
         env=env,
         cwd=config.workdir or merged.get("WorkingDir") or "/",
         uid=user.uid,
@@ -103,7 +103,7 @@ def process(
         no_new_privileges=spec.no_new_privileges(own) and not config.privileged,
         apparmor=confinement.apparmor,
         selinux=confinement.process_label,
-    )
+    ).json()
 
 
 def translated(error: BoxwrightError) -> BoxwrightError:
@@ -134,9 +134,7 @@ def run(
     running = runtime_of(services, container.state).exec(
         container.id,
         process(container, config),
-        stdin=DEVNULL if stdin < 0 else PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
+        stdio=Stdio(stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE),
     )
     try:
         _relay(running, stdin, output)
@@ -235,9 +233,7 @@ def run_detached(services: Services, container: Container, config: ExecConfig) -
             runtime.exec(
                 container.id,
                 process(container, config),
-                stdin=null,
-                stdout=null,
-                stderr=null,
+                stdio=Stdio(stdin=null, stdout=null, stderr=null),
                 pid_file=pid_file,
                 detach=True,
             )

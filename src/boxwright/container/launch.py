@@ -102,7 +102,7 @@ class Launcher:
         save_state(
             self._container.directory,
             State(
-                status if not state.active else "exited",
+                status=status if not state.active else "exited",
                 exit_code=code,
                 error=str(error),
                 started_at=state.started_at,
@@ -157,7 +157,7 @@ class Launcher:
         )
         state = self._state
         fresh = State(
-            "created",
+            status="created",
             started_at=state.started_at,
             finished_at=state.finished_at,
             restart_count=0,

@@ -327,7 +327,7 @@ class Containers:
         idle."""
         top = Places(self._services.root).containers
         for name in os.listdir(top) if top.is_dir() else ():
-            record = {"config": ContainerConfig("").to_json()}
+            record = {"config": ContainerConfig(image="").to_json()}
             container = Container(
                 id=name, name=name, target="", layers=(), created=0, record=record, directory=top / name
             )
@@ -346,14 +346,11 @@ class Containers:
         pause: bool = True,
     ) -> ImageRow:
         """A container's tree as a new image. Raises ChangeInvalid, ReferenceInvalid, DiskFull."""
-        from boxwright.container.commit import commit
+        from boxwright.container.commit import CommitOptions, commit
         from boxwright.spec.times import rfc3339
 
         epoch = self._services.settings.source_date_epoch
-        return commit(
-            self._services,
-            self,
-            container,
+        wish = CommitOptions(
             name=name,
             author=author,
             message=message,
@@ -361,6 +358,7 @@ class Containers:
             pause=pause,
             created=rfc3339(epoch) if epoch is not None else "",
         )
+        return commit(services=self._services, containers=self, container=container, wish=wish)
 
     # --- changing ------------------------------------------------------------------------------
 

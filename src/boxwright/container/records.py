@@ -41,7 +41,7 @@ class WrongState(Conflict):
     """The container runs, or does not run, and the request needs the opposite."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """`status`: created, running, paused, restarting, exited, removing or dead. Times are RFC 3339, '' for never."""
 
@@ -114,7 +114,7 @@ def load_state(directory: Path) -> State:
     except FileNotFoundError:
         return State()
     except ValueError:  # a power cut: nothing of a run is known
-        return State("exited", exit_code=255, error="the state was lost")
+        return State(status="exited", exit_code=255, error="the state was lost")
     return State(
         status=value["Status"],
         pid=value["Pid"],

@@ -28,7 +28,7 @@ _CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
 _RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MountPoint:
     """A resolved mount: `source` is a path of the host ('' for a tmpfs), `name` that of a volume."""
 
@@ -175,7 +175,7 @@ def limits_of(config: ContainerConfig, hard: Mapping[str, int]) -> list[dict[str
 
 def resources_of(limits: Limits) -> dict[str, Any]:
     """`linux.resources` without devices. Raises LimitInvalid."""
-    return rs.resources(
+    return rs.Resources(
         memory=limits.memory,
         memory_swap=limits.memory_swap,
         memory_reservation=limits.memory_reservation,
@@ -189,7 +189,7 @@ def resources_of(limits: Limits) -> dict[str, Any]:
         cpuset_mems=limits.cpuset_mems,
         pids_limit=limits.pids_limit,
         blkio_weight=limits.blkio_weight,
-    )
+    ).json()
 
 
 def make_process(
@@ -197,8 +197,8 @@ def make_process(
 ) -> dict[str, Any]:
     """The OCI `process` for `words`, with the container's user, environment and rights. Raises CapabilityInvalid,
     LimitInvalid."""
-    return rs.process(
-        words,
+    return rs.ProcessSpec(
+        argv=words,
         env=container_env(merged, facts),
         cwd=merged.get("WorkingDir") or "/",
         uid=facts.user.uid,
@@ -212,7 +212,7 @@ def make_process(
         apparmor=facts.confinement.apparmor,
         selinux=facts.confinement.process_label,
         oom_score_adj=config.oom_score_adj or None,
-    )
+    ).json()
 
 
 def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -220,9 +220,9 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) 
     words = argv(merged)
     if facts.init:
         words = [INIT_TARGET, "--", *words]
-    out = rs.base_spec(
-        facts.rootfs,
-        make_process(words=words, config=config, merged=merged, facts=facts),
+    out = rs.RuntimeConfig(
+        root=facts.rootfs,
+        process=make_process(words=words, config=config, merged=merged, facts=facts),
         readonly=config.read_only,
         hostname=facts.hostname,
         domainname=config.domainname,
@@ -240,7 +240,7 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) 
         annotations=config.annotations,
         masked=_paths(config, config.masked_paths),
         readonly_paths=_paths(config, config.readonly_paths),
-    )
+    ).json()
     if facts.confinement.mount_label:
         out["linux"]["mountLabel"] = facts.confinement.mount_label
     return out

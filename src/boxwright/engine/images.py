@@ -129,15 +129,13 @@ class ImagesAPI:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
         from contextlib import nullcontext
 
-        from boxwright.image.importer import import_image
+        from boxwright.image.importer import ImportOptions, import_image
         from boxwright.registry.client.fetch import open_source
         from boxwright.spec.platform import Platform
 
         settings = self._services.settings
         with open_source(settings, source) if isinstance(source, str) else nullcontext(source) as tar:
-            return import_image(
-                self._services.images_store,
-                tar,
+            wish = ImportOptions(
                 name=name,
                 changes=changes,
                 message=message,
@@ -145,6 +143,7 @@ class ImagesAPI:
                 created=settings.source_date_epoch,
                 source=source if isinstance(source, str) else "-",
             )
+            return import_image(self._services.images_store, tar, wish)
 
     # --- registries ----------------------------------------------------------------------------
 

@@ -50,20 +50,21 @@ class NetworksAPI:
         options: Mapping[str, str] | None = None,
     ) -> Network:
         """A network of one's own. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
+        from boxwright.network.networks import NetworkConfig
         from boxwright.spec.times import stamp
 
-        return self._services.containers.networks.create(
-            name,
+        wish = NetworkConfig(
             driver=driver,
             subnet=subnet,
             gateway=gateway,
             ip_range=ip_range,
             internal=internal,
             attachable=attachable,
-            labels=labels,
-            options=options,
+            labels=dict(labels or {}),
+            options=dict(options or {}),
             created=stamp(),
         )
+        return self._services.containers.networks.create(name, wish)
 
     def connect(self, network: str, container: str, *, aliases: Sequence[str] = (), ipv4: str = "") -> None:
         """Give a container one more interface, also while it runs. Raises NoSuchNetwork, NoSuchContainer,

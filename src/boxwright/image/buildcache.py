@@ -20,7 +20,7 @@ MOUNT = "exec.cachemount"  # the kind of a cache mount: BuildKit's word
 _FILTERS = ("until", "unused-for", "id", "type", "inuse", "private", "shared", "description")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
     """A step record or a cache mount. `layers` are the diff IDs that a record keeps; `path` is the directory of a
     mount. `bytes` is what a record's step yielded. Times are unix seconds. `in_use`: what it keeps costs nothing,

@@ -59,7 +59,7 @@ class ImageSummary(_SummaryFields):
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLine:
     """One entry of a history, newest first. `id` is '' where Docker prints ``<missing>``."""
 

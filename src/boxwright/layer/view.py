@@ -78,7 +78,23 @@ class LayersView:
             self.close()
             raise
         # A view of no layers is an empty directory.
-        empty = (-1, None, Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0, 0, 2, 0, True, False, False))
+        empty = (
+            -1,
+            None,
+            Facts(
+                mode=stat.S_IFDIR | 0o755,
+                uid=0,
+                gid=0,
+                mtime_ns=0,
+                size=0,
+                rdev=0,
+                links=2,
+                identity=0,
+                implied=True,
+                opaque=False,
+                has_xattrs=False,
+            ),
+        )
         roots = [(n, source.root, source.facts(source.root)) for n, source in enumerate(self._sources)]
         self._dirs: dict[bytes, _Parts] = {b"": _merging(roots) or [empty]}
         self._listings: dict[bytes, dict[bytes, _Parts]] = {}

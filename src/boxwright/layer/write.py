@@ -132,6 +132,7 @@ class TarBuilder:
         self,
         name: bytes,
         kind: str,
+        *,
         mode: int,
         uid: int,
         gid: int,
@@ -311,6 +312,7 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def _header(
+    *,
     name: bytes,
     prefix: bytes,
     mode: int,

@@ -64,7 +64,7 @@ class BuiltIn(Denied):
     """`bridge`, `host` and `none` cannot be removed or made."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """One network. `driver` is bridge, host or null; the rest is empty but for bridges. `created` is RFC 3339."""
 
@@ -115,6 +115,21 @@ class Network:
         return {f: v for f in _RECORDED if (v := getattr(self, f))}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """What is asked of a network to be; '' leaves the choice to us. `created` is RFC 3339."""
+
+    driver: str = "bridge"
+    subnet: str = ""
+    gateway: str = ""
+    ip_range: str = ""
+    internal: bool = False
+    attachable: bool = False
+    labels: Mapping[str, str] = field(default=EMPTY, hash=False)
+    options: Mapping[str, str] = field(default=EMPTY, hash=False)
+    created: str = ""
+
+
 _RECORDED = (
     "driver",
     "subnet",
@@ -159,7 +174,7 @@ class Networks:
 
     def _unborn(self, name: str) -> Network:
         identity = hashes.sha256(f"{self._root}\0{name}".encode()).hexdigest()
-        return Network(name, identity, {"host": "host", "none": "null"}.get(name, "bridge"))
+        return Network(name=name, id=identity, driver={"host": "host", "none": "null"}.get(name, "bridge"))
 
     def members(self, name: str) -> dict[str, str]:
         """Container id -> address."""
@@ -173,16 +188,7 @@ class Networks:
     def create(
         self,
         name: str,
-        *,
-        driver: str = "bridge",
-        subnet: str = "",
-        gateway: str = "",
-        ip_range: str = "",
-        internal: bool = False,
-        attachable: bool = False,
-        labels: Mapping[str, str] | None = None,
-        options: Mapping[str, str] | None = None,
-        created: str = "",
+        wish: NetworkConfig,
     ) -> Network:
         """A user network. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
         if not re.match(_NAME, name):
@@ -191,51 +197,29 @@ class Networks:
             )
         if name in BUILT_IN or name == "default":
             raise BuiltIn(f"operation is not permitted on predefined {name} network")
-        if driver != "bridge":
+        if wish.driver != "bridge":
             raise NetworkInvalid(
-                f"could not find plugin {driver} in v1 plugin registry: only the bridge driver is here"
+                f"could not find plugin {wish.driver} in v1 plugin registry: only the bridge driver is here"
             )
-        driver_options.check(options or {})
+        driver_options.check(wish.options)
         with self._db.write() as sql:
-            return self._insert(
-                sql=sql,
-                name=name,
-                identity=os.urandom(32).hex(),
-                subnet=subnet,
-                gateway=gateway,
-                ip_range=ip_range,
-                internal=internal,
-                attachable=attachable,
-                labels=labels or {},
-                options=dict(options or {}),
-                created=created,
-                bridge=driver_options.bridge_name(options or {}),
-            )
+            return self._insert(sql=sql, name=name, identity=os.urandom(32).hex(), wish=wish)
 
-    def _insert(
-        self,
-        sql: Connection,
-        name: str,
-        identity: str,
-        subnet: str,
-        gateway: str,
-        *,
-        bridge: str = "",
-        **rest: Any,
-    ) -> Network:
+    def _insert(self, sql: Connection, name: str, identity: str, wish: NetworkConfig) -> Network:
         taken = [_network(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
         if any(n.name == name for n in taken):
             raise NetworkExists(f"network with name {name} already exists")
-        block = _subnet(subnet) if subnet else self._free([n.subnet for n in taken if n.subnet])
+        block = _subnet(wish.subnet) if wish.subnet else self._free([n.subnet for n in taken if n.subnet])
         for other in taken:
             if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
                 raise NetworkInvalid(
                     "invalid pool request: Pool overlaps with other one on this address space",
                     hint=f"{other.name} has {other.subnet}",
                 )
-        chosen = _address(gateway, block, "gateway") if gateway else next(block.hosts())
-        if rest.get("ip_range"):
-            _check_range(str(rest["ip_range"]), block)
+        chosen = _address(wish.gateway, block, "gateway") if wish.gateway else next(block.hosts())
+        if wish.ip_range:
+            _check_range(wish.ip_range, block)
+        bridge = driver_options.bridge_name(wish.options)
         if bridge and any(n.bridge == bridge for n in taken):
             raise NetworkInvalid(f"another network has the bridge name {bridge}")
         bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
@@ -246,7 +230,12 @@ class Networks:
             subnet=str(block),
             gateway=str(chosen),
             bridge=bridge,
-            **rest,
+            ip_range=wish.ip_range,
+            internal=wish.internal,
+            attachable=wish.attachable,
+            created=wish.created,
+            labels=wish.labels,
+            options=wish.options,
         )
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
         return network
@@ -270,10 +259,7 @@ class Networks:
                     sql=sql,
                     name="bridge",
                     identity=network.id,
-                    subnet="",
-                    gateway="",
-                    options=options,
-                    created=stamp(),
+                    wish=NetworkConfig(options=options, created=stamp()),
                 )
             )
 
@@ -420,7 +406,7 @@ class Networks:
 
 
 def _network(name: str, identity: str, record: str) -> Network:
-    return Network(name, identity, **json.loads(record))
+    return Network(name=name, id=identity, **json.loads(record))
 
 
 def _check_range(text: str, block: ipaddress.IPv4Network) -> None:

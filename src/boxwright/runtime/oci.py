@@ -15,7 +15,7 @@ from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Conflict, NotFound, Unsupported
 from boxwright.runtime.lastwords import docker_line
-from boxwright.runtime.process import DEVNULL, Process, ProgramTimeout, find_program, spawn
+from boxwright.runtime.process import NO_STDIO, Process, ProgramTimeout, Stdio, find_program, spawn
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -98,23 +98,21 @@ class Runtime:
         bundle: Path,
         id: str,
         *,
-        stdin: int = DEVNULL,
-        stdout: int = DEVNULL,
-        stderr: int = DEVNULL,
+        stdio: Stdio = NO_STDIO,
         console_socket: Path | None = None,
         pid_file: Path | None = None,
         fds: Sequence[int] = (),
         no_pivot: bool = False,
     ) -> None:
-        """Set the container up; its process waits for `start`. The three descriptors become its stdio, `fds` its
-        descriptors from 3 on. Raises ExecutableMissing, ExecutableRefused, RuntimeFailed."""
+        """Set the container up; its process waits for `start`. `fds` are its descriptors from 3 on. Raises
+        ExecutableMissing, ExecutableRefused, RuntimeFailed."""
         options = [
             "--bundle",
             str(bundle),
             *_options(console_socket, pid_file, len(fds)),
             *(["--no-pivot"] if no_pivot else []),
         ]
-        self._call("create", [*options, id], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
+        self._finish(self._begin(["create", *options, id], stdio=stdio, fds=fds))
 
     def start(self, id: str) -> None:
         """Let the created process go. Raises ExecutableMissing (runc finds out here), ContainerMissing."""
@@ -125,9 +123,7 @@ class Runtime:
         bundle: Path,
         id: str,
         *,
-        stdin: int = DEVNULL,
-        stdout: int = DEVNULL,
-        stderr: int = DEVNULL,
+        stdio: Stdio = NO_STDIO,
         console_socket: Path | None = None,
         pid_file: Path | None = None,
         fds: Sequence[int] = (),
@@ -136,16 +132,14 @@ class Runtime:
         """Create, start, wait and delete in one go, in the foreground; `Running.wait` gives the exit code. Errors name
         the `program` where the runtime does not."""
         arguments = ["run", "--bundle", str(bundle), *_options(console_socket, pid_file, len(fds)), id]
-        return self._begin(arguments, stdin=stdin, stdout=stdout, stderr=stderr, fds=fds, program=program)
+        return self._begin(arguments, stdio=stdio, fds=fds, program=program)
 
     def exec(
         self,
         id: str,
         process: Mapping[str, Any],
         *,
-        stdin: int = DEVNULL,
-        stdout: int = DEVNULL,
-        stderr: int = DEVNULL,
+        stdio: Stdio = NO_STDIO,
         console_socket: Path | None = None,
         pid_file: Path | None = None,
         detach: bool = False,
@@ -157,9 +151,7 @@ class Runtime:
             arguments = ["exec", *options, "--process", "/proc/self/fd/8", id]
             return self._begin(
                 arguments,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
+                stdio=stdio,
                 extra={8: spec},
                 program=str(process["args"][0]),
             )
@@ -204,22 +196,9 @@ class Runtime:
         value = json.loads(self._call("ps", ["--format", "json", id]) or b"null")
         return [int(pid) for pid in value or ()]
 
-    def _call(
-        self,
-        verb: str,
-        arguments: list[str],
-        *,
-        stdin: int = DEVNULL,
-        stdout: int = DEVNULL,
-        stderr: int = DEVNULL,
-        fds: Sequence[int] = (),
-    ) -> bytes:
-        if verb == "create":
-            return self._finish(
-                self._begin([verb, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, fds=fds)
-            )
+    def _call(self, verb: str, arguments: list[str]) -> bytes:
         with memory_file("stdout") as said:
-            self._finish(self._begin([verb, *arguments], stdout=said))
+            self._finish(self._begin([verb, *arguments], stdio=Stdio(stdout=said)))
             return read_all(said)
 
     def _finish(self, running: Running) -> bytes:
@@ -232,9 +211,7 @@ class Runtime:
         self,
         arguments: list[str],
         *,
-        stdin: int = DEVNULL,
-        stdout: int = DEVNULL,
-        stderr: int = DEVNULL,
+        stdio: Stdio = NO_STDIO,
         fds: Sequence[int] = (),
         extra: Mapping[int, int] | None = None,
         program: str = "",
@@ -248,7 +225,7 @@ class Runtime:
             argv = self.command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
             passed = {number: log, **(extra or {}), **{3 + n: fd for n, fd in enumerate(fds)}}
             return Running(
-                process=spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, fds=passed),
+                process=spawn(argv, stdio=stdio, fds=passed),
                 log=log,
                 name=self.name,
                 program=program,

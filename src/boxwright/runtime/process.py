@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
-from boxwright.runtime.spawn import ENVIRONMENT, USUAL_PATH, locate, start
+from boxwright.runtime.spawn import ENVIRONMENT, locate, start
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -59,12 +59,9 @@ _HINTS = {
 }
 
 
-def find_program(name: str, path: str = "") -> str:
-    """Where a program is; a name with a slash stands for itself. `path` as PATH has it; the usual places when empty.
-
-    Raises ProgramMissing.
-    """
-    if found := locate(name, path or USUAL_PATH):
+def find_program(name: str) -> str:
+    """Where a program is, in the usual places; a name with a slash stands for itself. Raises ProgramMissing."""
+    if found := locate(name):
         return found
     if "/" in name:
         raise ProgramMissing(f"{name} is not an executable file")
@@ -166,27 +163,36 @@ def own_program() -> str:
     return f"{quote(sys.executable)} -m boxwright"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdio:
+    """The first three descriptors of a program: descriptors of ours, PIPE or DEVNULL."""
+
+    stdin: int = DEVNULL
+    stdout: int = DEVNULL
+    stderr: int = DEVNULL
+
+
+NO_STDIO = Stdio()
+
+
 def spawn(
     argv: Sequence[str],
     *,
-    stdin: int = DEVNULL,
-    stdout: int = DEVNULL,
-    stderr: int = DEVNULL,
+    stdio: Stdio = NO_STDIO,
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
     fds: Mapping[int, int] | None = None,
-    path: str = "",
     new_session: bool = False,
 ) -> Process:
-    """Start a program. stdin, stdout and stderr are descriptors, PIPE or DEVNULL; `fds` gives further ones as
-    {number in the child: our descriptor}. `env` None = just PATH and LC_ALL=C.
+    """Start a program. `fds` gives it descriptors beyond the first three as {number in the child: our descriptor}.
+    `env` None = just PATH and LC_ALL=C.
 
     Raises ProgramMissing, Unsupported when the system refuses to start it.
     """
-    program = find_program(argv[0], path)
+    program = find_program(argv[0])
     ours, theirs, opened = [-1, -1, -1], dict(fds or {}), []
     try:
-        for number, wanted in enumerate((stdin, stdout, stderr)):
+        for number, wanted in enumerate((stdio.stdin, stdio.stdout, stdio.stderr)):
             if wanted == PIPE:
                 read, write = os.pipe()
                 ours[number], theirs[number] = (write, read) if number == 0 else (read, write)
@@ -225,7 +231,6 @@ def run(
     check: bool = True,
     timeout: float | None = None,
     fds: Mapping[int, int] | None = None,
-    path: str = "",
 ) -> Completed:
     """Run a program to its end and collect what it says.
 
@@ -233,13 +238,10 @@ def run(
     """
     process = spawn(
         argv,
-        stdin=DEVNULL if input is None else PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
+        stdio=Stdio(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE),
         env=env,
         cwd=cwd,
         fds=fds,
-        path=path,
     )
     deadline = None if timeout is None else time.monotonic() + timeout
     try:

@@ -19,7 +19,8 @@ from boxwright.errors import Cancelled
 from boxwright.runtime import filters
 from boxwright.runtime.adapt import adapt
 from boxwright.runtime.oci import FirstWords, Running, Runtime
-from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, spawn
+from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, Stdio, spawn
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,41 +78,44 @@ def run_step(
     try:
         config, keep = adapt(runtime, spec)
         (bundle / "config.json").write_bytes(json.dumps(config).encode())
-        return _run(
+        step = _Step(
             runtime=runtime,
             bundle=bundle,
             identity=identity,
             program=str(spec["process"]["args"][0]),
-            output=output,
-            stdin=DEVNULL if stdin is None else stdin,
-            cancel=cancel,
             keep=keep,
         )
+        return _run(step, output, stdin=DEVNULL if stdin is None else stdin, cancel=cancel)
     finally:
         (bundle / "config.json").unlink(missing_ok=True)
         bundle.rmdir()
 
 
-def _run(
-    runtime: Runtime,
-    bundle: Path,
-    identity: str,
-    program: str,
-    output: Output,
-    stdin: int,
-    cancel: threading.Event | None,
-    keep: str,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What the runtime is to run, and where. `program` is named when it cannot be started."""
+
+    runtime: Runtime
+    bundle: Path
+    identity: str
+    program: str
+    keep: str
+
+
+def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | None) -> int:
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
-        running = runtime.run(
-            bundle, identity, stdin=stdin, stdout=out_write, stderr=err_write, program=program
+        running = step.runtime.run(
+            step.bundle,
+            step.identity,
+            stdio=Stdio(stdin=stdin, stdout=out_write, stderr=err_write),
+            program=step.program,
         )
     finally:
         os.close(out_write)
         os.close(err_write)
-    guard = _guard(runtime, running.process.pid, identity)
+    guard = _guard(step.runtime, running.process.pid, step.identity)
     ended = False
     try:
         _relay(
@@ -120,13 +124,13 @@ def _run(
             stderr=err_read,
             output=output,
             cancel=cancel,
-            keep=(str(runtime.root / identity), keep) if keep else None,
+            keep=(str(step.runtime.root / step.identity), step.keep) if step.keep else None,
         )
         code = running.wait()
         ended = True
     finally:
         if not ended:
-            _kill(runtime, running, identity)
+            _kill(step.runtime, running, step.identity)
         os.close(out_read)
         os.close(err_read)
         if guard is not None:
@@ -143,7 +147,7 @@ def _guard(runtime: Runtime, pid: int, identity: str) -> Process | None:
     try:
         return spawn(
             ["/bin/sh", "-c", _GUARD, str(pid), *runtime.command("delete", "--force", identity)],
-            stdin=PIPE,
+            stdio=Stdio(stdin=PIPE),
             new_session=True,
         )
     except ProgramMissing:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.errors import Unsupported
-from boxwright.runtime.process import PIPE, spawn
+from boxwright.runtime.process import PIPE, Stdio, spawn
 from boxwright.spec.values import dataclass
 
 SIZE = 65536  # users of one namespace: all that an ordinary image has
@@ -77,7 +77,9 @@ def _ranges(path: Path) -> list[tuple[str, int, int]]:
 def namespace(users: Subordinate) -> Iterator[int]:
     """A descriptor of a user namespace with this mapping, for mounts that are to be seen through it. Raises
     NoUserNamespace."""
-    process = spawn(["unshare", "--user", "--", "sh", "-c", "echo; read -r _"], stdin=PIPE, stdout=PIPE)
+    process = spawn(
+        ["unshare", "--user", "--", "sh", "-c", "echo; read -r _"], stdio=Stdio(stdin=PIPE, stdout=PIPE)
+    )
     try:
         if not os.read(process.stdout, 1):
             raise NoUserNamespace(

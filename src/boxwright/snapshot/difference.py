@@ -45,31 +45,20 @@ def write_layer(
     class Selective(TarBuilder):
         def __init__(self, sink: Any) -> None:
             super().__init__(sink)
-            self._held: list[
-                tuple[Any, ...]
-            ] = []  # directories that are left out unless something in them is not
+            # directories that are left out unless something in them is not
+            self._held: list[tuple[bytes, dict[str, Any]]] = []
 
-        def put(
-            self,
-            name: bytes,
-            kind: str,
-            mode: int,
-            uid: int,
-            gid: int,
-            mtime: int,
-            size: int,
-            *rest: Any,
-            **more: Any,
-        ) -> None:
-            self._held = [held for held in self._held if name.startswith(held[0][0] + b"/")]
-            owner = _inside(uid, gid, owned)
+        def put(self, name: bytes, kind: str, *, uid: int, gid: int, size: int, **more: Any) -> None:
+            self._held = [held for held in self._held if name.startswith(held[0] + b"/")]
+            uid, gid = _inside(uid, gid, owned)
+            known = {"uid": uid, "gid": gid, "size": size, **more}
             if name in left_out and kind == "dir":
-                self._held.append(((name, kind, mode, *owner, mtime, size, *rest), more))
+                self._held.append((name, known))
             elif name not in left_out or kind not in ("file", "symlink") or size:
-                for arguments, keywords in self._held:
-                    super().put(*arguments, **keywords)
+                for directory, attributes in self._held:
+                    super().put(directory, "dir", **attributes)
                 self._held = []
-                super().put(name, kind, mode, *owner, mtime, size, *rest, **more)
+                super().put(name, kind, **known)
 
     with LayerWriter(layers) as writer:
         write_tree(upper, Selective(writer) if owned or left_out else TarBuilder(writer))

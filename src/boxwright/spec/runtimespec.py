@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from boxwright.errors import Invalid
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,138 +187,154 @@ def rlimits(
     return out
 
 
-def process(
-    argv: Sequence[str],
-    *,
-    env: Sequence[str] = (),
-    cwd: str = "/",
-    uid: int = 0,
-    gid: int = 0,
-    extra_gids: Sequence[int] = (),
-    terminal: bool = False,
-    size: tuple[int, int] | None = None,
-    capabilities: Sequence[str] = DEFAULT_CAPABILITIES,
-    limits: Sequence[Mapping[str, Any]] = (),
-    no_new_privileges: bool = False,
-    oom_score_adj: int | None = None,
-    apparmor: str = "",
-    selinux: str = "",
-    umask: int | None = None,
-) -> dict[str, Any]:
-    """A `process` object, for `base_spec` and for exec. A user other than root gets the capabilities only as its
-    bounding set, as in Docker. `size` is (rows, columns) of the terminal. Raises ProcessInvalid."""
-    for what, texts in (("argument", argv), ("environment variable", env), ("working directory", (cwd,))):
-        for text in texts:
-            if "\0" in text:
-                raise ProcessInvalid(f"invalid {what} {text!r}: it contains a NUL byte")
-    for text in env:
-        if not text.partition("=")[0]:
-            raise ProcessInvalid(f"invalid environment variable {text!r}: its name is empty")
-    if not cwd.startswith("/") and cwd:
-        raise ProcessInvalid(f"the working directory {cwd!r} is invalid, it needs to be an absolute path")
-    caps = list(capabilities)
-    held = {"bounding": caps} if uid else {"bounding": caps, "effective": caps, "permitted": caps}
-    user: dict[str, Any] = {"uid": uid, "gid": gid}
-    if extra_gids:
-        user["additionalGids"] = list(extra_gids)
-    if umask is not None:
-        user["umask"] = umask
-    out: dict[str, Any] = {
-        "user": user,
-        "args": list(argv),
-        "env": list(env),
-        "cwd": cwd or "/",
-        "capabilities": held,
-    }
-    if terminal:
-        out["terminal"] = True
-        if size is not None:
-            out["consoleSize"] = {"height": size[0], "width": size[1]}
-    if limits:
-        out["rlimits"] = [dict(limit) for limit in limits]
-    if no_new_privileges:
-        out["noNewPrivileges"] = True
-    if oom_score_adj is not None:
-        out["oomScoreAdj"] = oom_score_adj
-    if apparmor:
-        out["apparmorProfile"] = apparmor
-    if selinux:
-        out["selinuxLabel"] = selinux
-    return out
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """A process to be, in a container that starts and in one that runs. A user other than root gets the
+    capabilities only as its bounding set, as in Docker. `size` is (rows, columns) of the terminal."""
+
+    argv: Sequence[str]
+    env: Sequence[str] = ()
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    extra_gids: Sequence[int] = ()
+    terminal: bool = False
+    size: tuple[int, int] | None = None
+    capabilities: Sequence[str] = DEFAULT_CAPABILITIES
+    limits: Sequence[Mapping[str, Any]] = ()
+    no_new_privileges: bool = False
+    oom_score_adj: int | None = None
+    apparmor: str = ""
+    selinux: str = ""
+    umask: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The OCI `process` object. Raises ProcessInvalid."""
+        for what, texts in (
+            ("argument", self.argv),
+            ("environment variable", self.env),
+            ("working directory", (self.cwd,)),
+        ):
+            for text in texts:
+                if "\0" in text:
+                    raise ProcessInvalid(f"invalid {what} {text!r}: it contains a NUL byte")
+        for text in self.env:
+            if not text.partition("=")[0]:
+                raise ProcessInvalid(f"invalid environment variable {text!r}: its name is empty")
+        if not self.cwd.startswith("/") and self.cwd:
+            raise ProcessInvalid(
+                f"the working directory {self.cwd!r} is invalid, it needs to be an absolute path"
+            )
+        caps = list(self.capabilities)
+        held = {"bounding": caps} if self.uid else {"bounding": caps, "effective": caps, "permitted": caps}
+        user: dict[str, Any] = {"uid": self.uid, "gid": self.gid}
+        if self.extra_gids:
+            user["additionalGids"] = list(self.extra_gids)
+        if self.umask is not None:
+            user["umask"] = self.umask
+        out: dict[str, Any] = {
+            "user": user,
+            "args": list(self.argv),
+            "env": list(self.env),
+            "cwd": self.cwd or "/",
+            "capabilities": held,
+        }
+        if self.terminal:
+            out["terminal"] = True
+            if self.size is not None:
+                out["consoleSize"] = {"height": self.size[0], "width": self.size[1]}
+        if self.limits:
+            out["rlimits"] = [dict(limit) for limit in self.limits]
+        if self.no_new_privileges:
+            out["noNewPrivileges"] = True
+        if self.oom_score_adj is not None:
+            out["oomScoreAdj"] = self.oom_score_adj
+        if self.apparmor:
+            out["apparmorProfile"] = self.apparmor
+        if self.selinux:
+            out["selinuxLabel"] = self.selinux
+        return out
 
 
-def base_spec(
-    root: str,
-    process: Mapping[str, Any],
-    *,
-    readonly: bool = False,
-    hostname: str = "",
-    domainname: str = "",
-    mounts: Sequence[Mapping[str, Any]] = (),
-    namespaces: Mapping[str, str | None] | None = None,
-    cgroup_v2: bool = False,
-    cgroups_path: str = "",
-    resources: Mapping[str, Any] | None = None,
-    devices: Sequence[Mapping[str, Any]] = (),
-    device_rules: Sequence[Mapping[str, Any]] = (),
-    seccomp: Mapping[str, Any] | None = None,
-    sysctls: Mapping[str, str] | None = None,
-    shm_size: int = SHM_SIZE,
-    privileged: bool = False,
-    annotations: Mapping[str, str] | None = None,
-    masked: Sequence[str] | None = None,
-    readonly_paths: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """The OCI config of a container whose tree is at `root`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """A container whose tree is at `root`.
 
     `namespaces` changes the default of new ones: {"network": None} shares the host's, {"network": PATH} joins one.
     `mounts` come after the defaults and replace those of the same destination. `privileged` drops masks, the filter
     and the device rules, and makes /sys and cgroups writable; capabilities are `process`'s own business, and
     `devices` should then list the host's. `cgroup_v2` gives a private cgroup namespace, as Docker does there.
     """
-    spaces: dict[str, str | None] = dict.fromkeys(NAMESPACES, "")
-    if cgroup_v2 and not privileged:
-        spaces["cgroup"] = ""
-    spaces.update(namespaces or {})
-    linux: dict[str, Any] = {
-        "namespaces": [
-            {"type": kind, **({"path": path} if path else {})}
-            for kind, path in spaces.items()
-            if path is not None
-        ],
-        "resources": {
-            **_copied(resources or {}),
-            "devices": [
-                dict(rule)
-                for rule in ((device_rule(True),) if privileged else (*DEVICE_RULES, *device_rules))
+
+    root: str
+    process: Mapping[str, Any]
+    readonly: bool = False
+    hostname: str = ""
+    domainname: str = ""
+    mounts: Sequence[Mapping[str, Any]] = ()
+    namespaces: Mapping[str, str | None] | None = None
+    cgroup_v2: bool = False
+    cgroups_path: str = ""
+    resources: Mapping[str, Any] | None = None
+    devices: Sequence[Mapping[str, Any]] = ()
+    device_rules: Sequence[Mapping[str, Any]] = ()
+    seccomp: Mapping[str, Any] | None = None
+    sysctls: Mapping[str, str] | None = None
+    shm_size: int = SHM_SIZE
+    privileged: bool = False
+    annotations: Mapping[str, str] | None = None
+    masked: Sequence[str] | None = None
+    readonly_paths: Sequence[str] | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The OCI config."""
+        spaces: dict[str, str | None] = dict.fromkeys(NAMESPACES, "")
+        if self.cgroup_v2 and not self.privileged:
+            spaces["cgroup"] = ""
+        spaces.update(self.namespaces or {})
+        linux: dict[str, Any] = {
+            "namespaces": [
+                {"type": kind, **({"path": path} if path else {})}
+                for kind, path in spaces.items()
+                if path is not None
             ],
-        },
-        "sysctl": _sysctls(sysctls, spaces),
-    }
-    if cgroups_path:
-        linux["cgroupsPath"] = cgroups_path
-    if devices:
-        linux["devices"] = [dict(device) for device in devices]
-    hidden = () if privileged else MASKED_PATHS
-    fixed = () if privileged else READONLY_PATHS
-    linux["maskedPaths"] = list(hidden if masked is None else masked)
-    linux["readonlyPaths"] = list(fixed if readonly_paths is None else readonly_paths)
-    if seccomp is not None and not privileged:
-        linux["seccomp"] = dict(seccomp)
-    out: dict[str, Any] = {
-        "ociVersion": VERSION,
-        "process": dict(process),
-        "root": {"path": root, **({"readonly": True} if readonly else {})},
-        "mounts": _mounts(wanted=mounts, spaces=spaces, shm_size=shm_size, privileged=privileged),
-        "linux": linux,
-    }
-    if hostname and spaces.get("uts") is not None:
-        out["hostname"] = hostname
-    if domainname and spaces.get("uts") is not None:
-        out["domainname"] = domainname
-    if annotations:
-        out["annotations"] = dict(annotations)
-    return out
+            "resources": {
+                **_copied(self.resources or {}),
+                "devices": [
+                    dict(rule)
+                    for rule in (
+                        (device_rule(True),) if self.privileged else (*DEVICE_RULES, *self.device_rules)
+                    )
+                ],
+            },
+            "sysctl": _sysctls(self.sysctls, spaces),
+        }
+        if self.cgroups_path:
+            linux["cgroupsPath"] = self.cgroups_path
+        if self.devices:
+            linux["devices"] = [dict(device) for device in self.devices]
+        hidden = () if self.privileged else MASKED_PATHS
+        fixed = () if self.privileged else READONLY_PATHS
+        linux["maskedPaths"] = list(hidden if self.masked is None else self.masked)
+        linux["readonlyPaths"] = list(fixed if self.readonly_paths is None else self.readonly_paths)
+        if self.seccomp is not None and not self.privileged:
+            linux["seccomp"] = dict(self.seccomp)
+        out: dict[str, Any] = {
+            "ociVersion": VERSION,
+            "process": dict(self.process),
+            "root": {"path": self.root, **({"readonly": True} if self.readonly else {})},
+            "mounts": _mounts(
+                wanted=self.mounts, spaces=spaces, shm_size=self.shm_size, privileged=self.privileged
+            ),
+            "linux": linux,
+        }
+        if self.hostname and spaces.get("uts") is not None:
+            out["hostname"] = self.hostname
+        if self.domainname and spaces.get("uts") is not None:
+            out["domainname"] = self.domainname
+        if self.annotations:
+            out["annotations"] = dict(self.annotations)
+        return out
 
 
 def _copied(value: Any) -> Any:
@@ -372,65 +389,71 @@ def device(
     }
 
 
-def resources(
-    *,
-    memory: int = 0,
-    memory_swap: int = 0,
-    memory_reservation: int = 0,
-    swappiness: int | None = None,
-    oom_kill_disable: bool = False,
-    cpu_shares: int = 0,
-    nano_cpus: int = 0,
-    cpu_period: int = 0,
-    cpu_quota: int = 0,
-    cpuset_cpus: str = "",
-    cpuset_mems: str = "",
-    pids_limit: int = 0,
-    blkio_weight: int = 0,
-) -> dict[str, Any]:
-    """`linux.resources` from Docker's limits; 0 means not limited, bytes for memory, 10^-9 CPUs for `nano_cpus`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Docker's limits; 0 means not limited, bytes for memory, 10^-9 CPUs for `nano_cpus`. As in Docker, swap is as
+    large as memory unless it is said, and -1 means unlimited."""
 
-    As in Docker, swap is as large as memory unless it is said, and -1 means unlimited. Raises LimitInvalid.
-    """
-    if 0 < memory < 6 << 20:
-        raise LimitInvalid("Minimum memory limit allowed is 6MB")
-    if memory > 0 and 0 < memory_swap < memory:
-        raise LimitInvalid("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if memory == 0 and memory_swap > 0:
-        raise LimitInvalid("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if swappiness is not None and not -1 <= swappiness <= 100:
-        raise LimitInvalid(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
-    if blkio_weight and not 10 <= blkio_weight <= 1000:
-        raise LimitInvalid(f"Range of blkio weight is from 10 to 1000, not {blkio_weight}")
-    if memory_reservation and memory and memory < memory_reservation:
-        raise LimitInvalid("Minimum memory limit can not be less than memory reservation limit, see usage")
-    if nano_cpus and (cpu_period or cpu_quota):
-        raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
-    if nano_cpus:
-        cpu_period, cpu_quota = 100_000, nano_cpus * 100_000 // 1_000_000_000
-    mem: dict[str, Any] = {
-        "limit": memory,
-        "swap": memory_swap or (2 * memory if memory > 0 else 0),
-        "reservation": memory_reservation,
-    }
-    cpu: dict[str, Any] = {
-        "shares": cpu_shares,
-        "period": cpu_period,
-        "quota": cpu_quota,
-        "cpus": cpuset_cpus,
-        "mems": cpuset_mems,
-    }
-    parts: dict[str, dict[str, Any]] = {
-        "memory": {key: value for key, value in mem.items() if value},
-        "cpu": {key: value for key, value in cpu.items() if value},
-        "pids": {"limit": pids_limit} if pids_limit > 0 else {},
-        "blockIO": {"weight": blkio_weight} if blkio_weight else {},
-    }
-    if swappiness is not None and swappiness >= 0:
-        parts["memory"]["swappiness"] = swappiness
-    if oom_kill_disable:
-        parts["memory"]["disableOOMKiller"] = True
-    return {key: value for key, value in parts.items() if value}
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    swappiness: int | None = None
+    oom_kill_disable: bool = False
+    cpu_shares: int = 0
+    nano_cpus: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    blkio_weight: int = 0
+
+    def json(self) -> dict[str, Any]:
+        """`linux.resources`. Raises LimitInvalid."""
+        if 0 < self.memory < 6 << 20:
+            raise LimitInvalid("Minimum memory limit allowed is 6MB")
+        if self.memory > 0 and 0 < self.memory_swap < self.memory:
+            raise LimitInvalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+        if self.memory == 0 and self.memory_swap > 0:
+            raise LimitInvalid(
+                "You should always set the Memory limit when using Memoryswap limit, see usage"
+            )
+        if self.swappiness is not None and not -1 <= self.swappiness <= 100:
+            raise LimitInvalid(f"Invalid value: {self.swappiness}, valid memory swappiness range is 0-100")
+        if self.blkio_weight and not 10 <= self.blkio_weight <= 1000:
+            raise LimitInvalid(f"Range of blkio weight is from 10 to 1000, not {self.blkio_weight}")
+        if self.memory_reservation and self.memory and self.memory < self.memory_reservation:
+            raise LimitInvalid(
+                "Minimum memory limit can not be less than memory reservation limit, see usage"
+            )
+        if self.nano_cpus and (self.cpu_period or self.cpu_quota):
+            raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
+        period, quota = self.cpu_period, self.cpu_quota
+        if self.nano_cpus:
+            period, quota = 100_000, self.nano_cpus * 100_000 // 1_000_000_000
+        mem: dict[str, Any] = {
+            "limit": self.memory,
+            "swap": self.memory_swap or (2 * self.memory if self.memory > 0 else 0),
+            "reservation": self.memory_reservation,
+        }
+        cpu: dict[str, Any] = {
+            "shares": self.cpu_shares,
+            "period": period,
+            "quota": quota,
+            "cpus": self.cpuset_cpus,
+            "mems": self.cpuset_mems,
+        }
+        parts: dict[str, dict[str, Any]] = {
+            "memory": {key: value for key, value in mem.items() if value},
+            "cpu": {key: value for key, value in cpu.items() if value},
+            "pids": {"limit": self.pids_limit} if self.pids_limit > 0 else {},
+            "blockIO": {"weight": self.blkio_weight} if self.blkio_weight else {},
+        }
+        if self.swappiness is not None and self.swappiness >= 0:
+            parts["memory"]["swappiness"] = self.swappiness
+        if self.oom_kill_disable:
+            parts["memory"]["disableOOMKiller"] = True
+        return {key: value for key, value in parts.items() if value}
 
 
 def of_other_users(spec: Mapping[str, Any], users: Sequence[Mapping[str, int]]) -> dict[str, Any]:

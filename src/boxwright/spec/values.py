@@ -31,6 +31,7 @@ else:
 
         def __init__(
             self,
+            *,
             default=_MISSING,
             default_factory=_MISSING,
             init=True,
@@ -65,7 +66,15 @@ else:
         kw_only=None,
     ):
         """As dataclasses.field."""
-        return Field(default, default_factory, init, repr, hash, compare, kw_only)
+        return Field(
+            default=default,
+            default_factory=default_factory,
+            init=init,
+            repr=repr,
+            hash=hash,
+            compare=compare,
+            kw_only=kw_only,
+        )
 
     def fields(value):
         """As dataclasses.fields."""
@@ -82,11 +91,11 @@ else:
         """As dataclasses.dataclass."""
 
         def wrap(cls):
-            return _made(cls, frozen, slots, eq, order, kw_only, repr)
+            return _made(cls, frozen=frozen, slots=slots, eq=eq, order=order, kw_only=kw_only, repr=repr)
 
         return wrap if cls is None else wrap(cls)
 
-    def _made(cls, frozen, slots, eq, order, kw_only, repr):
+    def _made(cls, *, frozen, slots, eq, order, kw_only, repr):
         inherited, own = _collect(cls, kw_only)
         every = {**inherited, **own}
         cls.__value_fields__ = every
@@ -144,7 +153,7 @@ else:
             default = cls.__dict__.get(name, _MISSING)
             if type(default).__name__ == "member_descriptor":
                 default = _MISSING
-            f = default if isinstance(default, Field) else Field(default)
+            f = default if isinstance(default, Field) else Field(default=default)
             f.name, f.type = name, annotation
             f.kw_only = kw_only if f.kw_only is None else f.kw_only
             own[name] = f
@@ -155,13 +164,13 @@ else:
 
         gone = dataclasses.MISSING
         f = Field(
-            _MISSING if standard.default is gone else standard.default,
-            _MISSING if standard.default_factory is gone else standard.default_factory,
-            standard.init,
-            standard.repr,
-            standard.hash,
-            standard.compare,
-            bool(standard.kw_only),
+            default=_MISSING if standard.default is gone else standard.default,
+            default_factory=_MISSING if standard.default_factory is gone else standard.default_factory,
+            init=standard.init,
+            repr=standard.repr,
+            hash=standard.hash,
+            compare=standard.compare,
+            kw_only=bool(standard.kw_only),
         )
         f.name, f.type = standard.name, standard.type
         return f

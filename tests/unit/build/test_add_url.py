@@ -225,11 +225,11 @@ def test_an_untrusted_build_fetches_no_submodules(
     (tmp_path / ".gitmodules").write_text('[submodule "s"]\n\tpath = s\n\turl = http://169.254.169.254/\n')
     for wanted, allowed, fetched in ((True, True, True), (False, False, False), (False, True, False)):
         ran.clear()
-        git = Git(GitOp("https://h/a.git", submodules=wanted), engine.settings, {}, {})
+        git = Git(GitOp(url="https://h/a.git", submodules=wanted), engine.settings, {}, {})
         git.submodules = allowed
         git.checkout(tmp_path, "0" * 40)
         assert any("submodule" in words for words in ran) == fetched
-    git = Git(GitOp("https://h/a.git"), engine.settings, {}, {})
+    git = Git(GitOp(url="https://h/a.git"), engine.settings, {}, {})
     git.submodules = False
     with pytest.raises(SubmodulesRefused):
         git.checkout(tmp_path, "0" * 40)

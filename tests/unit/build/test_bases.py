@@ -154,7 +154,7 @@ def test_a_name_is_no_beginning_of_an_id(engine: Engine) -> None:
     from boxwright.image.catalog import NoSuchImage
 
     with pytest.raises(NoSuchImage, match="No such image: a"):
-        engine.containers.create(ContainerConfig("a"))
+        engine.containers.create(ContainerConfig(image="a"))
     engine.services.images_store.tag("number-0", "a")
     assert build(engine, "FROM a\nWORKDIR /x\n").image_id
 

@@ -295,7 +295,7 @@ def test_lines_of_parallel_steps_do_not_mix() -> None:
         StepFailed("c", "no", True),
         StepStarted("d", "D"),
         StepCached("d"),
-        BuildWarning("Rule", "text", 3),
+        BuildWarning(rule="Rule", message="text", line=3),
     ):
         view(event)
     assert ctx.lines == [

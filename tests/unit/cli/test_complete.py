@@ -115,7 +115,7 @@ def test_names(stored: None) -> None:
 def test_what_runs_and_what_does_not(stored: None, tmp_path: Path) -> None:
     directory = tmp_path / "root/containers/webwebweb"
     directory.mkdir(parents=True)
-    save_state(directory, State("running", pid=1))
+    save_state(directory, State(status="running", pid=1))
     assert (_stored("running", None), _stored("stopped", None), _stored("container", None)) == (
         ["web"],
         ["db"],

@@ -25,7 +25,7 @@ from boxwright.container.records import (
 from boxwright.content.db import Database
 from boxwright.errors import Conflict
 from boxwright.image.maintain import Pruned
-from boxwright.network.networks import NetworkInUse
+from boxwright.network.networks import NetworkConfig, NetworkInUse
 from boxwright.spec.values import replace
 
 
@@ -63,7 +63,7 @@ def containers(few: Few) -> Containers:
 
 def added(few: Few, identity: str, name: str, created: float = 1.0, **record: Any) -> Container:
     whole = {
-        "config": ContainerConfig("image").to_json(),
+        "config": ContainerConfig(image="image").to_json(),
         "merged": {},
         "mounts": [],
         "networks": {},
@@ -109,7 +109,7 @@ def test_a_supervisor_that_died_is_cleaned_up_after(
 
     monkeypatch.setattr("boxwright.container.catalog.runtime_of", lambda services, state: Runtime())
     one = added(few, ONE, "one")
-    save_state(one.directory, State("running", pid=2**22, supervisor="another-boot:1:1"))
+    save_state(one.directory, State(status="running", pid=2**22, supervisor="another-boot:1:1"))
     found = containers.get("one")
     assert (found.state.status, found.state.exit_code, found.state.pid) == ("exited", 137, 0)
     assert deleted == [ONE]
@@ -132,7 +132,7 @@ def test_removing_takes_everything_along(few: Few, containers: Containers) -> No
     one = added(few, ONE, "one", anonymous=["anon"], mounts=[{"name": "anon"}])
     assert containers.catalog.volume_users() == {"anon": [ONE]}
     (one.directory / "log").write_text("x")
-    save_state(one.directory, State("exited"))
+    save_state(one.directory, State(status="exited"))
     containers.remove(one, volumes=True)
     assert containers.list(all=True) == [] and few.snapshots.discarded == [ONE]
     assert not one.directory.exists() and not volume.data.exists()
@@ -141,7 +141,7 @@ def test_removing_takes_everything_along(few: Few, containers: Containers) -> No
 def test_what_runs_is_not_removed(few: Few, containers: Containers) -> None:
     one = added(few, ONE, "one")
     for status, reason in (("running", "stop the container"), ("paused", "unpaused first")):
-        save_state(one.directory, State(status))
+        save_state(one.directory, State(status=status))
         with pytest.raises(RunningContainer, match=reason):
             containers.remove(one)
 
@@ -156,8 +156,8 @@ def test_orders_need_a_running_container(few: Few, containers: Containers) -> No
 
 
 def test_pruning_leaves_what_was_asked_for(few: Few, containers: Containers) -> None:
-    save_state(added(few, ONE, "one", merged={"Labels": {"a": "b"}}).directory, State("exited"))
-    save_state(added(few, TWO, "two").directory, State("exited"))
+    save_state(added(few, ONE, "one", merged={"Labels": {"a": "b"}}).directory, State(status="exited"))
+    save_state(added(few, TWO, "two").directory, State(status="exited"))
     assert containers.prune({"label": ["a=b"]}) == Pruned.of([ONE], 100)
     assert [c.name for c in containers.list(all=True)] == ["two"]
 
@@ -180,7 +180,7 @@ def test_a_policy_may_change_of_what_does_not_run(few: Few, containers: Containe
 
 
 def test_networks_are_joined_and_left(few: Few, containers: Containers) -> None:
-    network = containers.networks.create("mine", subnet="10.9.8.0/24")
+    network = containers.networks.create("mine", NetworkConfig(subnet="10.9.8.0/24"))
     one = added(few, ONE, "one")
     services: Any = few
     connect(services, containers, one, network, {"aliases": ("web",)})
@@ -199,10 +199,10 @@ def test_networks_are_joined_and_left(few: Few, containers: Containers) -> None:
 
 
 def test_a_network_in_use_stays(few: Few, containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = containers.networks.create("mine", subnet="10.9.8.0/24")
+    network = containers.networks.create("mine", NetworkConfig(subnet="10.9.8.0/24"))
     one = added(few, ONE, "one")
     shown = {"mac": "02:42:0a:09:08:02", "address": "10.9.8.2", "prefix": 24}
-    save_state(one.directory, State("running", networks={"mine": shown}))
+    save_state(one.directory, State(status="running", networks={"mine": shown}))
     monkeypatch.setattr(containers.catalog, "settled", lambda container: container)
     with pytest.raises(NetworkInUse, match="has active endpoints"):
         containers.catalog.remove_network("mine")

@@ -35,7 +35,9 @@ KEYS = "Cmd Entrypoint Env User WorkingDir Volumes ExposedPorts Labels OnBuild S
 @pytest.mark.parametrize("value", ODD, ids=repr)
 def test_a_value_is_taken_or_refused_with_its_key(key: str, value: Any) -> None:
     try:
-        merged = spec.merge_config({key: value}, ContainerConfig("i", ("sh",)), hostname="h", image_name="i")
+        merged = spec.merge_config(
+            {key: value}, ContainerConfig(image="i", command=("sh",)), hostname="h", image_name="i"
+        )
     except ConfigInvalid as error:
         assert key in str(error)
         return
@@ -52,12 +54,12 @@ def test_a_value_is_taken_or_refused_with_its_key(key: str, value: Any) -> None:
 
 def test_only_what_needs_the_bad_value_is_refused() -> None:
     image = {"Healthcheck": {"Test": ["CMD", "true"], "Timeout": "a"}, "User": 7, "Cmd": {}, "Entrypoint": 5}
-    own = ContainerConfig("i", ("sh",), entrypoint=("e",), user="u", health={"Test": ["NONE"]})
+    own = ContainerConfig(image="i", command=("sh",), entrypoint=("e",), user="u", health={"Test": ["NONE"]})
     merged = spec.merge_config(image, own, hostname="h", image_name="i")
     assert (merged["User"], merged["Cmd"], merged["Healthcheck"]) == ("u", ["sh"], {"Test": ["NONE"]})
     with pytest.raises(ConfigInvalid, match=r"the image's Healthcheck\.Timeout is not a whole number: 'a'"):
         spec.merge_config(
-            {"Healthcheck": image["Healthcheck"]}, ContainerConfig("i"), hostname="h", image_name="i"
+            {"Healthcheck": image["Healthcheck"]}, ContainerConfig(image="i"), hostname="h", image_name="i"
         )
 
 

@@ -11,17 +11,34 @@ from boxwright.container.mounts import MountInvalid, parse_mount, parse_volume, 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("/data", MountSpec("volume", "/data", create=True, flag=True)),
-        ("name:/data", MountSpec("volume", "/data", "name", create=True, flag=True)),
+        ("/data", MountSpec(kind="volume", target="/data", create=True, flag=True)),
+        ("name:/data", MountSpec(kind="volume", target="/data", source="name", create=True, flag=True)),
         (
             "name:/data:ro,nocopy",
-            MountSpec("volume", "/data", "name", True, create=True, nocopy=True, flag=True),
+            MountSpec(
+                kind="volume",
+                target="/data",
+                source="name",
+                readonly=True,
+                create=True,
+                nocopy=True,
+                flag=True,
+            ),
         ),
-        ("/a:/b", MountSpec("bind", "/b", "/a", create=True, flag=True)),
-        ("./a:/b/../c/", MountSpec("bind", "/c", "/here/a", create=True, flag=True)),
+        ("/a:/b", MountSpec(kind="bind", target="/b", source="/a", create=True, flag=True)),
+        ("./a:/b/../c/", MountSpec(kind="bind", target="/c", source="/here/a", create=True, flag=True)),
         (
             "/a:/b:ro,Z,rshared",
-            MountSpec("bind", "/b", "/a", True, "rshared", create=True, options=("Z",), flag=True),
+            MountSpec(
+                kind="bind",
+                target="/b",
+                source="/a",
+                readonly=True,
+                propagation="rshared",
+                create=True,
+                options=("Z",),
+                flag=True,
+            ),
         ),
     ],
 )
@@ -53,21 +70,24 @@ def test_volume_that_is_wrong(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("type=bind,source=/a,target=/b,readonly", MountSpec("bind", "/b", "/a", True)),
+        (
+            "type=bind,source=/a,target=/b,readonly",
+            MountSpec(kind="bind", target="/b", source="/a", readonly=True),
+        ),
         (
             "type=bind,src=./a,dst=/b,ro=false,bind-propagation=rslave",
-            MountSpec("bind", "/b", "/here/a", False, "rslave"),
+            MountSpec(kind="bind", target="/b", source="/here/a", readonly=False, propagation="rslave"),
         ),
-        ("source=vol,target=/b", MountSpec("volume", "/b", "vol")),
+        ("source=vol,target=/b", MountSpec(kind="volume", target="/b", source="vol")),
         (
             "type=volume,dst=/b,volume-nocopy,volume-label=a=b",
-            MountSpec("volume", "/b", nocopy=True, labels=(("a", "b"),)),
+            MountSpec(kind="volume", target="/b", nocopy=True, labels=(("a", "b"),)),
         ),
         (
             "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1770",
-            MountSpec("tmpfs", "/b", options=("size=1048576", "mode=1770")),
+            MountSpec(kind="tmpfs", target="/b", options=("size=1048576", "mode=1770")),
         ),
-        ('type=bind,"src=/a,b",dst=/c', MountSpec("bind", "/c", "/a,b")),
+        ('type=bind,"src=/a,b",dst=/c', MountSpec(kind="bind", target="/c", source="/a,b")),
     ],
 )
 def test_mount(text: str, wanted: MountSpec) -> None:

@@ -27,12 +27,12 @@ from boxwright.runtime import trust
 from boxwright.spec.times import stamp
 
 FULL = ContainerConfig(
-    "img",
-    ("a",),
-    (),
+    image="img",
+    command=("a",),
+    entrypoint=(),
     env=("A=1",),
     labels={"l": "1"},
-    mounts=(MountSpec("volume", "/v", labels=(("a", "b"),)),),
+    mounts=(MountSpec(kind="volume", target="/v", labels=(("a", "b"),)),),
     ports=(PortBinding(80, "tcp", "", 1),),
     endpoints=(Endpoint("net", ("x",)),),
     devices=(DeviceSpec("/a", "/b"),),
@@ -46,9 +46,9 @@ FULL = ContainerConfig(
 
 
 def test_configs_survive_json() -> None:
-    for config in (FULL, ContainerConfig("img")):
+    for config in (FULL, ContainerConfig(image="img")):
         assert ContainerConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert ContainerConfig("img").to_json() == {"image": "img"}
+    assert ContainerConfig(image="img").to_json() == {"image": "img"}
     with pytest.raises(ConfigInvalid):
         ContainerConfig.from_json({"image": "x", "unknown": 1})
 
@@ -90,15 +90,18 @@ def test_states_survive_the_disk(tmp_path: Path) -> None:
     ("state", "text"),
     [
         (State(), "Created"),
-        (State("running", started_at=stamp(1000)), "Up 2 minutes"),
+        (State(status="running", started_at=stamp(1000)), "Up 2 minutes"),
         (
-            State("running", started_at=stamp(1000), health={"Status": "starting"}),
+            State(status="running", started_at=stamp(1000), health={"Status": "starting"}),
             "Up 2 minutes (health: starting)",
         ),
-        (State("running", started_at=stamp(1000), health={"Status": "healthy"}), "Up 2 minutes (healthy)"),
-        (State("paused", started_at=stamp(1000)), "Up 2 minutes (Paused)"),
-        (State("restarting", exit_code=2, finished_at=stamp(1100)), "Restarting (2) 20 seconds ago"),
-        (State("exited", exit_code=0, finished_at=stamp(1119.5)), "Exited (0) Less than a second ago"),
+        (
+            State(status="running", started_at=stamp(1000), health={"Status": "healthy"}),
+            "Up 2 minutes (healthy)",
+        ),
+        (State(status="paused", started_at=stamp(1000)), "Up 2 minutes (Paused)"),
+        (State(status="restarting", exit_code=2, finished_at=stamp(1100)), "Restarting (2) 20 seconds ago"),
+        (State(status="exited", exit_code=0, finished_at=stamp(1119.5)), "Exited (0) Less than a second ago"),
     ],
 )
 def test_status(state: State, text: str) -> None:

@@ -54,7 +54,7 @@ class Run:
             target="",
             layers=(),
             created=0,
-            record={"config": ContainerConfig("image").to_json()},
+            record={"config": ContainerConfig(image="image").to_json()},
             directory=here,
         )
         wants = frames.WANT_STDIN | frames.WANT_STDOUT | frames.WANT_STDERR | frames.WANT_LAST_EXIT

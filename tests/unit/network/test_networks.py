@@ -18,6 +18,7 @@ from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
     BuiltIn,
+    NetworkConfig,
     NetworkExists,
     NetworkInvalid,
     Networks,
@@ -52,7 +53,7 @@ def test_built_in_ones_are_always_there(networks: Networks) -> None:
         ("none", "null"),
     ]
     with pytest.raises(BuiltIn):
-        networks.create("host")
+        networks.create("host", NetworkConfig())
     with pytest.raises(BuiltIn):
         networks.remove("bridge")
 
@@ -67,17 +68,17 @@ def test_the_default_bridge_gets_a_subnet_once(networks: Networks, tmp_path: Pat
 
 
 def test_subnets_do_not_overlap(networks: Networks) -> None:
-    made = [networks.create(f"net{n}") for n in range(5)]
+    made = [networks.create(f"net{n}", NetworkConfig()) for n in range(5)]
     blocks = [ipaddress.IPv4Network(n.subnet) for n in made]
     assert all(not a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[:i])
     with pytest.raises(NetworkInvalid, match="Pool overlaps"):
-        networks.create("again", subnet=made[0].subnet)
+        networks.create("again", NetworkConfig(subnet=made[0].subnet))
     with pytest.raises(NetworkExists):
-        networks.create("net0")
+        networks.create("net0", NetworkConfig())
 
 
 def test_addresses(networks: Networks) -> None:
-    net = networks.create("small", subnet="10.9.8.0/29")
+    net = networks.create("small", NetworkConfig(subnet="10.9.8.0/29"))
     assert net.gateway == "10.9.8.1"
     assert [networks.allocate(net, f"c{n}") for n in range(2)] == ["10.9.8.2", "10.9.8.3"]
     assert networks.allocate(net, "c0") == "10.9.8.2"  # it keeps its own
@@ -96,7 +97,9 @@ def test_addresses(networks: Networks) -> None:
 
 
 def test_a_range_inside_the_subnet(networks: Networks) -> None:
-    net = networks.create("ranged", subnet="10.9.0.0/16", ip_range="10.9.5.0/24", gateway="10.9.0.254")
+    net = networks.create(
+        "ranged", NetworkConfig(subnet="10.9.0.0/16", ip_range="10.9.5.0/24", gateway="10.9.0.254")
+    )
     assert networks.allocate(net, "c") == "10.9.5.0" and net.gateway == "10.9.0.254"
 
 
@@ -113,7 +116,7 @@ def test_a_range_inside_the_subnet(networks: Networks) -> None:
 )
 def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], message: str) -> None:
     with pytest.raises(NetworkInvalid, match=message):
-        networks.create("bad", **options)  # type: ignore[arg-type]
+        networks.create("bad", NetworkConfig(**options))  # type: ignore[arg-type]
     with pytest.raises(NoSuchNetwork):
         networks.get("bad")
 
@@ -138,7 +141,7 @@ def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], me
 )
 def test_options_have_their_effect_or_are_refused(networks: Networks, key: str, value: str) -> None:
     with pytest.raises(Invalid):
-        networks.create("bad", options={key: value})
+        networks.create("bad", NetworkConfig(options={key: value}))
     with pytest.raises(NoSuchNetwork):
         networks.get("bad")
 
@@ -151,17 +154,17 @@ def test_options_and_their_effect(networks: Networks) -> None:
         "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
         "com.docker.network.bridge.enable_icc": "true",
     }
-    network = networks.create("mine", options=options)
+    network = networks.create("mine", NetworkConfig(options=options))
     plumbing = network.plumbing()
     assert (plumbing.bridge, plumbing.mtu, plumbing.masquerade) == ("bw-mine", 1400, False)
     assert networks.endpoint(network, "c", address=network.gateway, default=True).host_address == "127.0.0.1"
     with pytest.raises(NetworkInvalid, match="has the bridge name"):
-        networks.create("other", options={"com.docker.network.bridge.name": "bw-mine"})
+        networks.create("other", NetworkConfig(options={"com.docker.network.bridge.name": "bw-mine"}))
 
 
 def test_a_record_that_could_not_be_made_can_be_removed(networks: Networks) -> None:
     """Of a version that did not look at names."""
-    network = networks.create("old")
+    network = networks.create("old", NetworkConfig())
     record = {**network.record(), "bridge": "a-name-that-is-too-long"}
     with networks._db.write() as sql:
         sql.execute("UPDATE networks SET record = ?", (json.dumps(record),))
@@ -171,7 +174,7 @@ def test_a_record_that_could_not_be_made_can_be_removed(networks: Networks) -> N
 
 
 def test_endpoints(networks: Networks) -> None:
-    net = networks.create("ends", subnet="10.9.8.0/24")
+    net = networks.create("ends", NetworkConfig(subnet="10.9.8.0/24"))
     endpoint = networks.endpoint(net, "c" * 64, address="10.9.8.7", number=1, default=True)
     assert (
         endpoint.mac == "02:42:0a:09:08:07"

@@ -424,7 +424,7 @@ def test_the_library_is_not_loaded_for_small_requests(peer: Callable[..., Peer],
     code = (
         "import sys; from pathlib import Path; from boxwright.registry.client.config import ClientConfig\n"
         "from boxwright.registry.client.http import Http\n"
-        f"http = Http(ClientConfig(Path({str(tmp_path)!r}), Path({str(tmp_path)!r})))\n"
+        f"http = Http(ClientConfig(docker_config=Path({str(tmp_path)!r}), home=Path({str(tmp_path)!r})))\n"
         f"http.send('GET', 'http://{there.host}/').read_all(9)\n"
         "print(sorted({'urllib3', 'http.client', 'email', 'ssl'} & set(sys.modules)))\n"
     )

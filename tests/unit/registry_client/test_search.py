@@ -92,7 +92,7 @@ def test_who_is_logged_in_finds_what_is_theirs_where_anybody_may_search(
     """Such a registry asks nobody for an account."""
     users = Users(tmp_path / "htpasswd")
     users.put("ann", "secret", new=True)
-    auth = Auth(users.path, anonymous=("**",), private=("ann/**",), challenge=challenge)
+    auth = Auth(htpasswd=users.path, anonymous=("**",), private=("ann/**",), challenge=challenge)
     login = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
     with serving(tmp_path / "reg", auth=auth) as server:
         for name in ("ann/app", "ann/other-app"):

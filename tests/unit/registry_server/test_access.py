@@ -44,7 +44,7 @@ def htpasswd(path: Path) -> Path:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("access")
-    with serving(folder / "reg", auth=Auth(htpasswd(folder / "htpasswd"), **AUTH)) as served:
+    with serving(folder / "reg", auth=Auth(htpasswd=htpasswd(folder / "htpasswd"), **AUTH)) as served:
         yield served
 
 
@@ -92,7 +92,7 @@ def test_globs() -> None:
 
 
 def test_namespaces() -> None:
-    policy = Policy(Auth(Path("x"), **AUTH))
+    policy = Policy(Auth(htpasswd=Path("x"), **AUTH))
     may = lambda user, name: "".join(sorted(a[:2] for a in policy.actions(Principal(user), name)))  # noqa: E731
     assert may("root", "busybox") == may("root", "library/x") == "depupu"
     assert may("alice", "busybox") == may("alice", "library/x") == may("", "busybox") == "pu"

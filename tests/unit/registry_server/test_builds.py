@@ -196,7 +196,9 @@ def test_who_may_link_ask_and_read(tmp_path: Path) -> None:
         "import os, pathlib; print(pathlib.Path(os.environ['DOCKER_CONFIG'], 'config.json').read_text())",
     ]
     with serving(
-        tmp_path / "data", auth=Auth(tmp_path / "htpasswd", admins=frozenset({"root"})), **settings(show)
+        tmp_path / "data",
+        auth=Auth(htpasswd=tmp_path / "htpasswd", admins=frozenset({"root"})),
+        **settings(show),
     ) as client:
         assert link(client, "alice/web").status == 401
         assert link(client, "alice/web", headers=login("alice")).status == 403
@@ -262,7 +264,11 @@ def test_what_a_build_may_pull(tmp_path: Path) -> None:
     from boxwright.registry.server.config import Auth
 
     policy = Policy(
-        Auth(tmp_path, admins=frozenset({"root"}), private=("acme/**", "bob/**", "base/**", "library/own"))
+        Auth(
+            htpasswd=tmp_path,
+            admins=frozenset({"root"}),
+            private=("acme/**", "bob/**", "base/**", "library/own"),
+        )
     )
 
     def may(repository: str, *more: str) -> Any:

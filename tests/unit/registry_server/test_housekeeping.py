@@ -37,7 +37,7 @@ def digest_of(data: bytes) -> str:
 def collect(
     client: Client, *, dry_run: bool = False, rules: Housekeeping = NOW, retention: tuple[Retention, ...] = ()
 ) -> Collected:
-    config = RegistryConfig(client.service.config.storage, housekeeping=rules, retention=retention)
+    config = RegistryConfig(storage=client.service.config.storage, housekeeping=rules, retention=retention)
     if dry_run:
         return rehearse(config, client.service.catalog, client.service.blobs)
     return RegistryCollector(config, client.service.catalog, client.service.blobs).run()

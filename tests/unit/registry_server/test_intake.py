@@ -168,7 +168,7 @@ def test_encrypted_bodies_go_through_the_parser(tmp_path: Path) -> None:
     certificate = authority.issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    config = RegistryConfig(tmp_path / "reg", tls=(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    config = RegistryConfig(storage=tmp_path / "reg", tls=(tmp_path / "cert.pem", tmp_path / "key.pem"))
     sock, state = listen("127.0.0.1:0"), {}
 
     async def main() -> None:

@@ -35,7 +35,9 @@ def accounts(tmp_path: Path) -> Path:
 @pytest.fixture
 def registry(tmp_path: Path, accounts: Path) -> Iterator[Client]:
     with serving(
-        tmp_path / "reg", auth=Auth(accounts), trusted_proxies=load_networks(tmp_path, "127.0.0.1/32")
+        tmp_path / "reg",
+        auth=Auth(htpasswd=accounts),
+        trusted_proxies=load_networks(tmp_path, "127.0.0.1/32"),
     ) as client:
         yield client
 

@@ -494,7 +494,7 @@ def test_a_mirror_keeps_nothing_that_is_wrong(tmp_path: Path) -> None:
 
 def test_the_default_configuration(tmp_path: Path) -> None:
     assert load(None, default_storage=tmp_path) == RegistryConfig(
-        tmp_path,
+        storage=tmp_path,
         workers=0,
         other={
             "search": {},

@@ -33,7 +33,8 @@ def guarded(tmp_path: Path) -> Iterator[Client]:
     for user in ("alice", "bob"):
         Users(tmp_path / "htpasswd").put(user, "password", new=True)
     with serving(
-        tmp_path / "data", auth=Auth(tmp_path / "htpasswd", anonymous=("**",), private=("alice/secret",))
+        tmp_path / "data",
+        auth=Auth(htpasswd=tmp_path / "htpasswd", anonymous=("**",), private=("alice/secret",)),
     ) as client:
         push_image(
             client,

@@ -51,7 +51,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("doors")
     accounts = {user: line(user, f"pw-{user}") for user in USERS}
     (folder / "htpasswd").write_text("".join(accounts.values()))
-    auth = Auth(folder / "htpasswd", admins=frozenset({"root"}), private=("alice/**",))
+    auth = Auth(htpasswd=folder / "htpasswd", admins=frozenset({"root"}), private=("alice/**",))
     build = {"build": {"enabled": True, "command": ["true"]}}
     with serving(folder / "reg", auth=auth, other=build) as client:
         push_image(client, REPOSITORY, credentials=basic("alice"))
@@ -305,7 +305,7 @@ def test_nobody_may_link_builds_or_star_with_less_than_an_account(house: House) 
 
 
 def test_who_comes_later_under_a_name_inherits_nothing(house: House, tmp_path: Path) -> None:
-    auth = Auth(tmp_path / "htpasswd", anonymous=("**",))
+    auth = Auth(htpasswd=tmp_path / "htpasswd", anonymous=("**",))
     (tmp_path / "htpasswd").write_text(line("eve", "pw-eve"))
     with serving(tmp_path / "reg", auth=auth) as client:
         answer = client("POST", "/login", "name=eve&password=pw-eve")
@@ -327,7 +327,7 @@ def test_a_removed_account_takes_its_tokens_with_it(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("boxwright.registry.server.auth.users._SETTLED", 0.2)
     file, eve, ann = tmp_path / "htpasswd", line("eve", "pw-eve"), line("ann", "pw-ann")
     file.write_text(eve + ann)
-    with serving(tmp_path / "reg", auth=Auth(file), read_only=True) as client:
+    with serving(tmp_path / "reg", auth=Auth(htpasswd=file), read_only=True) as client:
         users, tokens = client.service.access.users, AccessTokens(client.service.catalog)
         of_eve, of_ann = (basic(user, tokens.create(user, "ci")) for user in ("eve", "ann"))
         file.unlink()  # nobody says of any account that it is gone

@@ -230,7 +230,10 @@ def test_private_repositories_stay_unseen(tmp_path: Path) -> None:
     for user in ("alice", "bob"):
         users.put(user, f"{user}-password", new=True)
     auth = Auth(
-        tmp_path / "htpasswd", admins=frozenset({"root"}), anonymous=("**",), private=("alice/secret*",)
+        htpasswd=tmp_path / "htpasswd",
+        admins=frozenset({"root"}),
+        anonymous=("**",),
+        private=("alice/secret*",),
     )
 
     def login(user: str) -> dict[str, str]:

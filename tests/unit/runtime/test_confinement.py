@@ -112,7 +112,7 @@ def test_options_that_mean_nothing(text: str) -> None:
 def test_readonly_paths_keep_the_flags_of_proc(
     name: str, version: str, mounted: bool, tmp_path: Path
 ) -> None:
-    config = rs.base_spec("/r", rs.process(["sh"]))
+    config = rs.RuntimeConfig(root="/r", process=rs.ProcessSpec(argv=["sh"]).json()).json()
     found, _ = adapt(Runtime(name, "/bin/sh", version, tmp_path), config)
     binds = [m for m in found["mounts"] if m["destination"] == "/proc/sys"]
     assert ("/proc/sys" in found["linux"]["readonlyPaths"]) is not mounted

@@ -13,6 +13,7 @@ from boxwright.runtime.process import (
     ProgramFailed,
     ProgramMissing,
     ProgramTimeout,
+    Stdio,
     find_program,
     run,
     spawn,
@@ -69,7 +70,7 @@ def test_killed_counts_as_the_shell_counts() -> None:
 
 def test_the_child_can_die_of_sigpipe() -> None:
     # Python ignores SIGPIPE; a child that inherited that would write on for ever.
-    process = spawn(["yes"], stdout=PIPE)
+    process = spawn(["yes"], stdio=Stdio(stdout=PIPE))
     os.read(process.stdout, 10)
     process.close()
     assert process.wait(5) == 128 + 13

@@ -64,10 +64,10 @@ def test_limits_are_lowered_to_ours() -> None:
 
 
 def test_resources() -> None:
-    assert rs.resources() == {}
-    assert rs.resources(memory=10 << 20) == {"memory": {"limit": 10 << 20, "swap": 20 << 20}}
-    assert rs.resources(memory=10 << 20, memory_swap=-1)["memory"]["swap"] == -1
-    assert rs.resources(nano_cpus=500_000_000) == {"cpu": {"period": 100_000, "quota": 50_000}}
+    assert rs.Resources().json() == {}
+    assert rs.Resources(memory=10 << 20).json() == {"memory": {"limit": 10 << 20, "swap": 20 << 20}}
+    assert rs.Resources(memory=10 << 20, memory_swap=-1).json()["memory"]["swap"] == -1
+    assert rs.Resources(nano_cpus=500_000_000).json() == {"cpu": {"period": 100_000, "quota": 50_000}}
     for wrong in (
         {"memory": 1},
         {"memory": 10 << 20, "memory_swap": 1},
@@ -78,19 +78,31 @@ def test_resources() -> None:
         {"blkio_weight": 9},
     ):
         with pytest.raises(LimitInvalid):
-            rs.resources(**wrong)
+            rs.Resources(**wrong).json()
 
 
 def test_mounts_of_the_user_replace_the_defaults() -> None:
-    spec = rs.base_spec("/tree", rs.process(["x"]), mounts=[rs.mount("/dev/shm/", "tmpfs", "tmpfs")])
+    spec = rs.RuntimeConfig(
+        root="/tree",
+        process=rs.ProcessSpec(argv=["x"]).json(),
+        mounts=[rs.mount("/dev/shm/", "tmpfs", "tmpfs")],
+    ).json()
     where = [m["destination"] for m in spec["mounts"]]
     assert "/dev/shm" not in where
     assert where[-1] == "/dev/shm/"
 
 
 def test_a_shared_network_keeps_the_hosts_sysctls() -> None:
-    assert rs.base_spec("/t", rs.process(["x"]))["linux"]["sysctl"] == rs.SYSCTLS
-    assert rs.base_spec("/t", rs.process(["x"]), namespaces={"network": None})["linux"]["sysctl"] == {}
+    assert (
+        rs.RuntimeConfig(root="/t", process=rs.ProcessSpec(argv=["x"]).json()).json()["linux"]["sysctl"]
+        == rs.SYSCTLS
+    )
+    assert (
+        rs.RuntimeConfig(
+            root="/t", process=rs.ProcessSpec(argv=["x"]).json(), namespaces={"network": None}
+        ).json()["linux"]["sysctl"]
+        == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,4 +118,4 @@ def test_a_shared_network_keeps_the_hosts_sysctls() -> None:
 )
 def test_no_process_has_such_text(words: list[str], options: dict[str, Any], text: str) -> None:
     with pytest.raises(rs.ProcessInvalid, match=text):
-        rs.process(words, **options)
+        rs.ProcessSpec(argv=words, **options).json()

@@ -33,7 +33,7 @@ def _none(name: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
     """What a check needs to know beside the file.
 

@@ -121,7 +121,15 @@ class StageCheck:
             elif value is None:
                 value = self._global_args.get(item.key)
                 inherited = value is not None
-            state.arguments.append(Argument(item.key, value or "", item.comment, step.location, inherited))
+            state.arguments.append(
+                Argument(
+                    key=item.key,
+                    value=value or "",
+                    description=item.comment,
+                    location=step.location,
+                    inherited=inherited,
+                )
+            )
             if value is not None and item.key not in _NEVER_ENVIRONMENT:
                 state.env[item.key] = value
             state.declared.add(item.key)

@@ -151,6 +151,12 @@ def _global_arguments(reading: Reading) -> dict[str, tuple[Argument, frozenset[s
                 used |= found[item.key][1]
             if value is not None:
                 values[item.key] = value
-            argument = Argument(item.key, value or "", item.comment, step.location, inherited=False)
+            argument = Argument(
+                key=item.key,
+                value=value or "",
+                description=item.comment,
+                location=step.location,
+                inherited=False,
+            )
             found[item.key] = argument, frozenset(used - {item.key})
     return found

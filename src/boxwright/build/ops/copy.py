@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import ClassVar, Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyPart:
     """One source. `origin`: ``context`` (the build context, or the local context named `context`), ``input``
     (vertex input number `input`) or ``inline`` (`data`, a heredoc, under the file name `source`)."""

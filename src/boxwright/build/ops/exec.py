@@ -72,9 +72,9 @@ class StepLimits:
 
     def resources(self) -> dict[str, object]:
         """As the OCI config has them. Raises LimitInvalid for what contradicts itself."""
-        from boxwright.spec.runtimespec import resources
+        from boxwright.spec.runtimespec import Resources
 
-        return resources(
+        return Resources(
             memory=self.memory,
             memory_swap=self.memory_swap,
             nano_cpus=self.nano_cpus,
@@ -83,7 +83,7 @@ class StepLimits:
             cpu_quota=self.cpu_quota,
             cpuset_cpus=self.cpuset_cpus,
             cpuset_mems=self.cpuset_mems,
-        )
+        ).json()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ class CommitMismatch(Corrupt):
     """A reference points at another commit than the Dockerfile says."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitOp(BaseOp):
     """Checks out `ref` ('' = the default branch). A full commit needs no network for its key; so it is with
     `fetch_by_commit`, where `checksum` is the commit and `ref` the name that it gets in the checkout. `mtime` is ''

@@ -173,8 +173,8 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         namespaces = {**namespaces, "user": ""}
     privileged = op.security == "insecure"
     caps = rs.capabilities(privileged=privileged, bounding=here.bounding)
-    process = rs.process(
-        op.argv,
+    process = rs.ProcessSpec(
+        argv=op.argv,
         env=[f"{k}={v}" for k, v in given.environment({**dict(op.env), **dict(op.build_args)}).items()],
         cwd=op.cwd,
         uid=user.uid,
@@ -183,7 +183,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         capabilities=caps,
         limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
         apparmor=confine((), step.key, privileged=privileged).apparmor,
-    )
+    ).json()
     architecture = ctx.services.images_store.default_platform.architecture
     seccomp = (
         None
@@ -192,9 +192,9 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
             default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel
         )
     )
-    spec = rs.base_spec(
-        str(step.rootfs),
-        process,
+    spec = rs.RuntimeConfig(
+        root=str(step.rootfs),
+        process=process,
         hostname=op.hostname,
         mounts=mounts,
         namespaces=namespaces,
@@ -204,7 +204,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         seccomp=seccomp,
         privileged=privileged,
         shm_size=op.shm_size or rs.SHM_SIZE,
-    )
+    ).json()
     if ctx.sandbox.users is not None:
         spec = rs.of_other_users(spec, ctx.sandbox.users.mappings())
     return spec

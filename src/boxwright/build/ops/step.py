@@ -113,7 +113,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNetwork:
-    """The network of a step: `namespaces` as `runtimespec.base_spec` takes them, `mounts` its files under /etc."""
+    """The network of a step: `namespaces` as `runtimespec.RuntimeConfig` takes them, `mounts` its files under /etc."""
 
     namespaces: Mapping[str, str | None]
     mounts: tuple[Mapping[str, Any], ...] = ()

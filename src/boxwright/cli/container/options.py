@@ -397,7 +397,10 @@ def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
     from boxwright.container.mounts import parse_volume
 
     found = [*(parse_volume(text, os.getcwd()) for text in dict.fromkeys(args.volume)), *args.mount]
-    return (*found, *(MountSpec("tmpfs", target, options=given, flag=True) for target, given in args.tmpfs))
+    return (
+        *found,
+        *(MountSpec(kind="tmpfs", target=target, options=given, flag=True) for target, given in args.tmpfs),
+    )
 
 
 def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """`docker_config` is the directory of Docker's config.json. All paths may be absent; times are in seconds."""
 

@@ -25,7 +25,7 @@ class HostsInvalid(Invalid):
     """A configuration file about registries cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryHost:
     """One server and how to speak to it. `scheme` is '' until a request found out."""
 

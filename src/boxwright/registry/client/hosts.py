@@ -86,7 +86,7 @@ class Hosts:
         authorities, client = self.certificates(name)
         # As docker does: an insecure host's certificate is not checked, unless the user said how to check it.
         tls = Tls(verify=not insecure or bool(authorities), authorities=authorities, client=client)
-        return RegistryHost(name, scheme=scheme, insecure=insecure, tls=tls, domain=domain or name)
+        return RegistryHost(name=name, scheme=scheme, insecure=insecure, tls=tls, domain=domain or name)
 
     def is_insecure(self, name: str) -> bool:
         """Loopback, or named by a configuration file (host, host:port or CIDR)."""

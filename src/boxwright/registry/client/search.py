@@ -15,7 +15,7 @@ from boxwright.spec.values import dataclass, replace
 
 DEFAULT_LIMIT = 25
 MOST = 100
-_INDEX = RegistryHost("index.docker.io", scheme="https", domain="docker.io")
+_INDEX = RegistryHost(name="index.docker.io", scheme="https", domain="docker.io")
 _LONGEST = 4 << 20  # bytes of an answer
 _SCOPES = ("registry:catalog:search",)
 

@@ -47,7 +47,7 @@ def upload_note(folder: Path | None, host: str, repository: str, desc: Descripto
     return folder / f"upload-{hashlib.sha256(f'{host}/{repository}@{desc.digest}'.encode()).hexdigest()}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class BlobUpload:
     """One blob on its way. `location` may come from a mount that was answered with a session."""
 

@@ -37,7 +37,7 @@ class Rule:
     allow: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
     """Accounts and rights. Globs: ``*`` within one part of a name, ``**`` across parts."""
 
@@ -72,7 +72,7 @@ class Retention:
     not_pulled_for: int = 0  # tags neither pulled nor pushed for so long
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLimits:
     """`rate` = requests a second and client (0 = any), `burst` = how many at once beyond it."""
 
@@ -109,7 +109,7 @@ class Upstream:
     namespace: str = ""  # what clients send as ?ns=; the URL's host when empty
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryConfig:
     """Everything that a server process is told."""
 

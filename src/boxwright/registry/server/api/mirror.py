@@ -86,8 +86,8 @@ class UpstreamSource:
             # A home of its own: the accounts that the server's user has logged in to are not the registry's to use.
             self._client = RegistryClient(
                 ClientConfig(
-                    self._home,
-                    self._home,
+                    docker_config=self._home,
+                    home=self._home,
                     auth_json=json.dumps({"auths": auths}),
                     insecure=insecure,
                     tries=2,

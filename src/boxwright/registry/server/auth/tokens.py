@@ -169,8 +169,8 @@ def is_token(secret: str) -> bool:
 
 
 def _row(row: Any) -> TokenRow:
-    id, user, name, kind, scopes, *rest = row
-    return TokenRow(id, user, name, kind, tuple(json.loads(scopes)), *rest)
+    said = dict(zip(_COLUMNS.split(", "), row))
+    return TokenRow(**{**said, "scopes": tuple(json.loads(said["scopes"]))})
 
 
 def _hash(secret: str) -> str:

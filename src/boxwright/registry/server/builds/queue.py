@@ -288,9 +288,11 @@ def _run(
     end: float,
 ) -> int | None:
     """The exit code; None when stopped."""
-    from boxwright.runtime.process import spawn
+    from boxwright.runtime.process import Stdio, spawn
 
-    child = spawn(words, stdout=log.fileno(), stderr=log.fileno(), env=env, cwd=home, new_session=True)
+    child = spawn(
+        words, stdio=Stdio(stdout=log.fileno(), stderr=log.fileno()), env=env, cwd=home, new_session=True
+    )
     while (code := child.poll()) is None:
         if stop.wait(_LOOK) or time.monotonic() > end:
             _end(child.pid)
@@ -338,7 +340,8 @@ def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Even
             return 0
         queue.interrupted()
         while not stop.is_set() and (job := queue.take()) is not None:
-            _build(service, queue, builder, stop, *job)
+            id, link = job
+            _build(service=service, queue=queue, builder=builder, stop=stop, id=id, link=link)
             count += 1
     return count
 

@@ -37,7 +37,7 @@ _KINDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryStep:
     """A row of the history. `share` = per cent of the largest layer; `size` in bytes, None = changed no files."""
 
@@ -62,7 +62,7 @@ class Referrer:
     link: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageView:
     """One image, or one artifact. `facts` are rows of the config: name, values."""
 

@@ -49,7 +49,7 @@ class UploadRow:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
     """What is recorded of a manifest when it is put."""
 

@@ -41,7 +41,7 @@ _MOST_WORDS = 8
 MOST_OFFSET = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit:
     """A repository that was found. `updated` in unix seconds."""
 
