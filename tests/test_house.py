@@ -546,7 +546,7 @@ def test_no_catch_all_swallows() -> None:
 
 POSITIONAL = 4  # at most: from five on the reader counts
 # Their callees take the rest of the arguments as they come: the kernel's and struct's, and functions that run another.
-VARIADIC = frozenset({"pack", "run_in_executor"})
+VARIADIC = frozenset({"attrgetter", "pack", "run_in_executor"})
 BY_POSITION: dict[str, str] = {
     **dict.fromkeys(
         ("Planned", "Facts", "Node", "Header", "Extended"),

@@ -67,7 +67,7 @@ def folder_of(
             links.append((name, identity))
     lines.sort()
     below.sort()
-    return Folder(len(lines), size, _digest(lines), tuple(links), tuple(below))
+    return Folder(files=len(lines), size=size, own=_digest(lines), links=tuple(links), below=tuple(below))
 
 
 def folders_of(
