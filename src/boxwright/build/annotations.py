@@ -44,14 +44,18 @@ def parse_annotations(given: Mapping[str, str]) -> tuple[Annotation, ...]:
                 raise RequestInvalid(
                     f"invalid annotation type {word!r}, expected type and optional platform in square brackets"
                 )
-            found.append(_annotation(match[1], match[2] or "", key, value))
+            found.append(_annotation(level=match[1], platform=match[2] or "", key=key, value=value))
     return tuple(found)
 
 
 def parse_attribute(name: str, value: str) -> Annotation | None:
     """An output's attribute, if it is an annotation. Raises RequestInvalid."""
     match = _ATTRIBUTE.match(name)
-    return _annotation(match[1] or MANIFEST, match[2] or "", match[3], value) if match is not None else None
+    return (
+        _annotation(level=match[1] or MANIFEST, platform=match[2] or "", key=match[3], value=value)
+        if match is not None
+        else None
+    )
 
 
 def _annotation(level: str, platform: str, key: str, value: str) -> Annotation:
@@ -61,7 +65,7 @@ def _annotation(level: str, platform: str, key: str, value: str) -> Annotation:
         normal = str(Platform.parse(platform)) if platform else ""
     except Invalid as error:
         raise RequestInvalid(f"invalid platform {platform!r}: {error}") from error
-    return Annotation(level, key, value, normal)
+    return Annotation(level=level, key=key, value=value, platform=normal)
 
 
 def check_annotations(annotations: Iterable[Annotation], platforms: Sequence[str], *, index: bool) -> None:

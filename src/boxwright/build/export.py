@@ -101,7 +101,9 @@ class Exporter:
         at = hit.created if hit is not None else time.time()
         solved.ensure()
         layers = self._layers(solved, form)
-        config = self._config(solved, form, [layer.diff_id for layer in layers], self._stamp(at))
+        config = self._config(
+            solved=solved, form=form, layers=[layer.diff_id for layer in layers], fallback=self._stamp(at)
+        )
         raw = config.to_bytes()
         manifest = Manifest.compose(
             Descriptor.of(raw, mt.OCI_CONFIG if form.oci else mt.DOCKER_CONFIG),
@@ -113,7 +115,14 @@ class Exporter:
         self._images.store.put(raw, manifest.config.media_type)
         desc = self._images.store.put(manifest.raw, manifest.media_type)
         if hit is None:
-            self._record(key, solved.tree, at, desc, str(manifest.config.digest), config.created)
+            self._record(
+                key=key,
+                tree=solved.tree,
+                at=at,
+                desc=desc,
+                image_id=str(manifest.config.digest),
+                created=config.created,
+            )
         return Exported(str(manifest.config.digest), self._entry(desc, solved.plan, form), config.created)
 
     def index(
@@ -129,7 +138,10 @@ class Exporter:
         desc = self._images.store.put(index.raw, index.media_type)
         desc = replace(desc, annotations=notes.at(form.annotations, notes.INDEX_DESCRIPTOR))
         return Exported(
-            made[0].image_id, desc, max(one.created for one in made), all(one.reused for one in made)
+            image_id=made[0].image_id,
+            desc=desc,
+            created=max(one.created for one in made),
+            reused=all(one.reused for one in made),
         )
 
     def register(self, exported: Exported, names: Sequence[str], parent: str = "") -> None:
@@ -156,7 +168,12 @@ class Exporter:
                     return None
         desc = Descriptor(str(result["media_type"]), target, int(result["size"]))
         created = str(result["created"])
-        return Exported(str(result["image_id"]), self._entry(desc, plan, form), created, row is not None)
+        return Exported(
+            image_id=str(result["image_id"]),
+            desc=self._entry(desc, plan, form),
+            created=created,
+            reused=row is not None,
+        )
 
     def _whole(self, target: Digest) -> bool:
         store, layers = self._images.store, self._images.layers

@@ -95,7 +95,11 @@ class Exporting:
         if known is not None:
             return known
         if form.rewrite and form.epoch is None:
-            self._emit(BuildWarning("", "rewrite-timestamp is specified, but no source-date-epoch was found"))
+            self._emit(
+                BuildWarning(
+                    rule="", message="rewrite-timestamp is specified, but no source-date-epoch was found"
+                )
+            )
         self._emit(StepStatus(step, "exporting layers"))
         made = [self._exporter.image(solved, form) for solved in self._solved]
         self._done(step, "exporting layers")
@@ -164,7 +168,7 @@ class Exporting:
             notes = {CREATED: exported.created, **exported.desc.annotations}
             shown = replace(exported, desc=replace(exported.desc, annotations=notes))
             with Lease(self._images.db, "build output") as lease:
-                write_image(self._images, lease, output, shown.desc)
+                write_image(images=self._images, lease=lease, output=output, desc=shown.desc)
             self._done(step, "sending tarball" if output.tar else "copying layout")
         return _result(output, shown, output.names)
 
@@ -188,7 +192,7 @@ class Exporting:
                 f"/{left_out[0]}{count} not written to {output.dest}: devices and sockets have no place there "
                 f"(type=tar has devices)"
             )
-            self._emit(BuildWarning("", message))
+            self._emit(BuildWarning(rule="", message=message))
 
     def _said(self, plan: Plan, prefix: str) -> Sequence[tuple[str, bytes]]:
         """The files that attest the others: names and content."""

@@ -52,7 +52,7 @@ class FormMaker:
 
             return squash(self._stored, [self._stored.get(layer) for layer in stack], kept)
 
-        return self._on_record(key, "squash/1", "squashing layers", make)
+        return self._on_record(key=key, kind="squash/1", name="squashing layers", make=make)
 
     def clamped(self, layer: DiffID, epoch: int, exactly: bool) -> DiffID:
         """The layer with no time later than `epoch`, or with no other. Raises what reading it raises."""
@@ -63,7 +63,9 @@ class FormMaker:
 
             return with_times(self._stored, self._stored.get(layer), epoch, exactly=exactly)
 
-        return self._on_record(key, "times/1", f"rewriting layers with source-date-epoch {epoch}", make)
+        return self._on_record(
+            key=key, kind="times/1", name=f"rewriting layers with source-date-epoch {epoch}", make=make
+        )
 
     def _on_record(self, key: str, kind: str, name: str, make: Callable[[], Layer]) -> DiffID:
         hit = self._cache.find(key)

@@ -49,7 +49,7 @@ def write_files(output: FilesOutput, trees: Sequence[ResultTree]) -> list[str]:
     mtime = output.epoch * 1_000_000_000 if output.epoch is not None else None
     if output.type == "tar":
         with _sink(output.dest) as sink:
-            _tar(trees, sink, split, mtime)
+            _tar(trees=trees, sink=sink, split=split, mtime=mtime)
         return []
     from boxwright.build.directory import Written
     from boxwright.files.disk import whole_file
@@ -117,7 +117,7 @@ def write_image(images: ImageStore, lease: Lease, output: ImageOutput, desc: Des
         from boxwright.content.layout import Layout
 
         layout = Layout(Path(output.dest), create=True)
-        copy_tree(source, tree, layout, "")
+        copy_tree(source=source, tree=tree, sink=layout, sink_name="")
         # In a layout a name is a tag; the repository is the directory.
         for tag in dict.fromkeys(Reference.parse(name).tag for name in output.names) or [""]:
             layout.tag(tag, desc)
@@ -126,7 +126,7 @@ def write_image(images: ImageStore, lease: Lease, output: ImageOutput, desc: Des
 
     with _sink(output.dest) as out:
         archive = ArchiveSink(out, platform=images.default_platform)
-        copy_tree(source, tree, archive, "", jobs=1)
+        copy_tree(source=source, tree=tree, sink=archive, sink_name="", jobs=1)
         for name in output.names or [""]:
             archive.tag(name, desc)
         archive.close()

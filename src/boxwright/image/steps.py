@@ -181,7 +181,16 @@ class StepCache:
         for _, _, name, layers, _, _, last, _ in rows:
             used[name, layers] = max(last, used.get((name, layers), 0.0))
         return [
-            StepSummary(key, kind, name, tuple(layers.split()), size, created, used[name, layers], uses)
+            StepSummary(
+                key=key,
+                kind=kind,
+                name=name,
+                layers=tuple(layers.split()),
+                bytes=size,
+                created=created,
+                last_used=used[name, layers],
+                uses=uses,
+            )
             for key, kind, name, layers, size, created, _, uses in rows
             if kind != ALIAS
         ]

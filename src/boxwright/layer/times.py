@@ -25,14 +25,14 @@ def with_times(layers: LayerStore, layer: Layer, epoch: int, *, exactly: bool) -
             builder.put(
                 b"" if name == b"." else name,
                 header.type,
-                header.mode,
-                header.uid,
-                header.gid,
-                mtime,
-                header.size,
-                header.link,
-                (header.major, header.minor),
-                header.xattrs,
+                mode=header.mode,
+                uid=header.uid,
+                gid=header.gid,
+                mtime=mtime,
+                size=header.size,
+                link=header.link,
+                device=(header.major, header.minor),
+                xattrs=header.xattrs,
             )
             while data := reader.content():
                 builder.copied(data)

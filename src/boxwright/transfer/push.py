@@ -26,7 +26,6 @@ from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest
-from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, replace
 from boxwright.transfer.restate import Restating, is_attestation
@@ -36,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.target import LocalTarget
     from boxwright.transfer.pack import Packer
+    from boxwright.transfer.transfers import SentImage
 
 
 _JOBS = 4  # blobs that are sent at a time
@@ -91,21 +91,19 @@ class _DiffIdProgress:
 
 def push(
     source: LocalTarget,
-    target: Descriptor,
+    image: SentImage,
     remote: Remote,
-    reference: Reference,
     *,
     packer: Packer | None,
-    platforms: Sequence[Platform] = (),
     progress: Progress | None = None,
-    by_digest: bool = False,
 ) -> Pushed:
-    """Bring the image `target` of the local store to `reference`, with `by_digest` to its repository only, where it has
-    no tag then.
+    """Bring an image of the local store to its reference, or by digest to its repository only, where it then has
+    no tag.
 
     `packer` None = push every layer as it is. Of an index that is here in part, that part is pushed. Raises
     NothingToPush, PlatformMissing and what the registry raises.
     """
+    reference, platforms = image.reference, image.platforms
     select = for_platforms(platforms, source) if platforms else lambda index: list(index.manifests)
 
     def here(index: Index) -> list[Descriptor]:
@@ -115,7 +113,7 @@ def push(
             if entry.media_type not in mt.MANIFESTS | mt.INDEXES or source.has(entry)
         ]
 
-    tree = load(source, target, here)
+    tree = load(source, image.target, here)
     tree, note = _part_that_is_here(tree, source.complete, bool(platforms))
     shown = _DiffIdProgress(progress)
     work: dict[Digest, Descriptor] = {}
@@ -127,9 +125,9 @@ def push(
     blobs = _send_blobs(source=source, remote=remote, blobs=list(work.values()), packer=packer, shown=shown)
     restating = Restating(source)
     final = rewritten(tree, blobs, restating)
-    _send_statements(restating, remote, final, progress)
+    _send_statements(source=restating, remote=remote, tree=final, progress=progress)
     push_manifests(remote, [node for node in final.walk() if node is not final], _JOBS)
-    name = str(reference.with_digest(final.desc.digest)) if by_digest else str(reference)
+    name = str(reference.with_digest(final.desc.digest)) if image.by_digest else str(reference)
     remote.push_named(name, final.desc, final.content.raw)
     return Pushed(reference=reference, target=final.desc, note=note, blobs=tuple(blobs.values()))
 

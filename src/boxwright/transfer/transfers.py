@@ -198,14 +198,11 @@ class Transfers:
                     keeping=image.keeping,
                 )
             done = push(
-                source=source,
-                target=image.target,
-                remote=self.client.remote(reference, push=True, insecure=image.insecure),
-                reference=reference,
+                source,
+                image,
+                self.client.remote(reference, push=True, insecure=image.insecure),
                 packer=packer,
-                platforms=image.platforms,
                 progress=progress,
-                by_digest=image.by_digest,
             )
         try:
             images.tag(str(image.target.digest), str(reference.with_digest(done.target.digest)))

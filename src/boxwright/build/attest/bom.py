@@ -23,7 +23,7 @@ _STAGE, _CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
 def documents(attester: Attester, plan: Plan) -> Iterator[dict[str, Any]]:
     """SPDX documents, the result's first."""
     created = attester.solver.report(plan.target).tree.created or (plan.base.created if plan.base else "")
-    yield _of_tree(attester, plan.target, "sbom", created)
+    yield _of_tree(attester=attester, vertex=plan.target, name="sbom", created=created)
     given = attester.request.build_args
     context = False
     needed = {vertex.id for vertex in walk(plan.target)}
@@ -31,7 +31,9 @@ def documents(attester: Attester, plan: Plan) -> Iterator[dict[str, Any]]:
         said = {name: stage.args.get(name) or given.get(name) or "" for name in (_STAGE, _CONTEXT)}
         context = context or scanned(said[_CONTEXT], stage.name)
         if stage.tree is not plan.target and stage.tree.id in needed and scanned(said[_STAGE], stage.name):
-            yield _of_tree(attester, stage.tree, f"sbom-build-{stage.name}", created)
+            yield _of_tree(
+                attester=attester, vertex=stage.tree, name=f"sbom-build-{stage.name}", created=created
+            )
     found = attester.inputs.contexts.get("")
     if context and found is not None:
         yield document(scan(found), "sbom-build-context", created)

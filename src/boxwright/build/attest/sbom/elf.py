@@ -102,7 +102,7 @@ class Elf:
             else:
                 kind, offset, address, _, length, _, flags = self.unpack("IIIIIII", table, at)
             if kind == 1:
-                found.append(Part(address, offset, length, bool(flags & 2)))
+                found.append(Part(address=address, offset=offset, size=length, writable=bool(flags & 2)))
         return found
 
     def at(self, address: int, size: int) -> bytes:

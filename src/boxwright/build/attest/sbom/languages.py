@@ -41,7 +41,7 @@ def npm(data: bytes, found: Found) -> Iterator[Package]:
     """``package.json`` of an installed package."""
     body = _json(data)
     if isinstance(body, dict):
-        made = _npm(body.get("name"), body.get("version"), body, found)
+        made = _npm(name=body.get("name"), version=body.get("version"), body=body, found=found)
         if made is not None:
             yield made
 
@@ -58,7 +58,9 @@ def npm_lock(data: bytes, found: Found) -> Iterator[Package]:
             if left and path and isinstance(entry, dict) and not entry.get("link"):
                 left -= 1
                 name = entry.get("name") or path.rpartition("node_modules/")[2]
-                if (made := _npm(name, entry.get("version"), entry, found)) is not None:
+                if (
+                    made := _npm(name=name, version=entry.get("version"), body=entry, found=found)
+                ) is not None:
                     yield made
         return
     todo: list[tuple[Any, int]] = [(body.get("dependencies"), 0)]
@@ -69,7 +71,9 @@ def npm_lock(data: bytes, found: Found) -> Iterator[Package]:
         for name, entry in entries.items():
             if left and isinstance(entry, dict):
                 left -= 1
-                if (made := _npm(name, entry.get("version"), entry, found)) is not None:
+                if (
+                    made := _npm(name=name, version=entry.get("version"), body=entry, found=found)
+                ) is not None:
                     yield made
                 todo.append((entry.get("dependencies"), depth + 1))
 
