@@ -59,14 +59,17 @@ NAMES = Rank("<runtime directory>/dns-<root>.lock", "the name server's entries")
 INDEX = Rank("index.lock", "writing `index.json`")
 DATABASE = Rank("boxwright.db", "one writing transaction; SQLite's own lock")
 REGISTRY_CATALOG = Rank("<registry storage>/registry.db", "the same of the registry's catalog")
-REGISTRY_METRICS = Rank("<registry storage>/metrics/<key>", "a server that counts; never waited for")
+REGISTRY_SCRATCH = Rank(
+    "<registry storage>/{metrics,tmp}/<key>",
+    "a server that counts; a build, or a rehearsal of the collector; never waited for",
+)
 REGISTRY_UPLOAD = Rank(
     "<registry storage>/uploads/<id>", "the request that writes an upload; never waited for"
 )
 REGISTRY_TASK = Rank("<registry storage>/<task>.lock", "the worker that has a task; never waited for")
 
 ORDER = (
-    REGISTRY_METRICS,
+    REGISTRY_SCRATCH,
     REGISTRY_TASK,
     REGISTRY_UPLOAD,
     STEP,

@@ -26,6 +26,7 @@ from boxwright.registry.server.config import RegistryConfig, RegistryConfigInval
 from boxwright.registry.server.events import logs
 from boxwright.registry.server.events.metrics import Metrics, counted
 from boxwright.registry.server.pages.handlers import missing
+from boxwright.registry.server.store.scratch import sweep
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _READ = 1 << 20  # bytes that may wait in a connection's buffer before the peer is slowed down
@@ -195,6 +196,7 @@ class WorkerSupervisor:
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit code: 1 when workers do not even start."""
         open_service(self._config).close()  # make the storage once, before the workers race for it
+        sweep(self._config.storage / "tmp")
         tls_context(self._config)
         if self._config.workers <= 1:
             run_worker(config=self._config, sock=self._sock, buckets=self._buckets, metrics=self._metrics)

@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from boxwright.registry.server.builds import sources
 from boxwright.registry.server.errors import NameUnknown
 from boxwright.registry.server.store.blobs import own_directory, try_exclusive_lock
 from boxwright.registry.server.store.catalog import RegistryCatalog
+from boxwright.registry.server.store.scratch import scratch
 from boxwright.spec.urls import public
 
 TYPE_CHECKING = False
@@ -349,13 +349,13 @@ def drain(service: Service, queue: Queue, builder: Builder, stop: threading.Even
 def _build(
     service: Service, queue: Queue, builder: Builder, stop: threading.Event, id: int, link: BuildLink
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="boxwright-build-") as folder:
+    with scratch(service.config.storage / "tmp") as folder:
         log = queue.log_file(id)
         own_directory(log.parent)
         log.write_bytes(b"")
-        forget = _credentials(service, link, Path(folder))
+        forget = _credentials(service, link, folder)
         try:
-            code = builder(link, log, Path(folder), stop)
+            code = builder(link, log, folder, stop)
         except (BoxwrightError, OSError) as error:
             code = 1
             with open(log, "a", encoding="utf-8") as file:

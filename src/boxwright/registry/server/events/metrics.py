@@ -10,20 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from boxwright.files import locks, whole
-from boxwright.files.locks import Lock
-from boxwright.files.trees import discard
+from boxwright.files import whole
 from boxwright.registry.server.auth.users import extra
-from boxwright.registry.server.store.blobs import own_directory
+from boxwright.registry.server.store.scratch import scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,43 +43,13 @@ def counted(storage: Path) -> Iterator[Path | None]:
     """A metrics directory for the workers of one server, which goes with it; those of servers that were killed go
     first. None, and a warning, where it cannot be made: on a full disk a registry serves on, so that clients can
     delete."""
-    top = storage / "metrics"
-    try:
-        own_directory(top)
-        for old in top.iterdir():
-            with suppress(OSError), _locked(old):
-                discard(old)
-        made = _new(top)
-    except OSError as error:
-        logging.getLogger("boxwright.registry").warning("no metrics are kept: %s", error)
-        made = None
-    if made is None:
-        yield None
-        return
-    folder, lock = made
-    with lock:
+    with ExitStack() as stack:
         try:
-            yield folder
-        finally:
-            discard(folder)
-
-
-def _new(top: Path) -> tuple[Path, Lock]:
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=top))
-        try:
-            lock = _locked(folder)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # another server that starts took it for a dead one's
-        if lock.is_at(folder):
-            return folder, lock
-        lock.close()
-
-
-def _locked(folder: Path) -> Lock:
-    """Workers have the lock too: it is free when the last of them is gone. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    return Lock(locks.REGISTRY_METRICS, fd, wait=False)
+            folder = stack.enter_context(scratch(storage / "metrics"))
+        except OSError as error:
+            logging.getLogger("boxwright.registry").warning("no metrics are kept: %s", error)
+            folder = None
+        yield folder
 
 
 class Metrics:

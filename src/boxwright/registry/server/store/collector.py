@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +23,7 @@ from boxwright.registry.server.config import RegistryConfig, Retention
 from boxwright.registry.server.errors import UploadInvalid
 from boxwright.registry.server.store.blobs import FileBlobs, FileUpload, try_exclusive_lock
 from boxwright.registry.server.store.catalog import RegistryCatalog
+from boxwright.registry.server.store.scratch import scratch
 from boxwright.spec.digest import Digest
 
 _BATCH = 100
@@ -222,8 +222,8 @@ def _held(sql: sqlite3.Connection, digest: str) -> bool:
 def rehearse(config: RegistryConfig, catalog: RegistryCatalog, blobs: FileBlobs) -> Collected:
     """What a collection would take away: it is made, on a copy of the catalog, and no file is touched. Raises
     AlreadyCollecting."""
-    with tempfile.TemporaryDirectory(prefix="boxwright-gc-") as folder:
-        copy = Path(folder, "registry.db")
+    with scratch(config.storage / "tmp") as folder:
+        copy = folder / "registry.db"
         with closing(sqlite3.connect(copy)) as target:
             catalog.connection().backup(target)
         rehearsal = RegistryCatalog(copy)
