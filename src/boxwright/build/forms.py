@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.build.graph import json_digest
-from boxwright.content.copy import in_parallel
 from boxwright.image.steps import StepCache, StepRecord
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -114,6 +113,8 @@ class FormMaker:
         DiskFull."""
         if form.plain:
             return [self._plain(self._stored.get(diff_id)) for diff_id in stack]
+        from boxwright.content.copy import in_parallel
+
         found: dict[DiffID, FormLayer] = {}
 
         def one(diff_id: DiffID) -> None:

@@ -26,8 +26,11 @@ from boxwright.errors import Invalid
 from boxwright.layer.blobs import make_layer
 from boxwright.layer.compress import open_decompressed
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.descriptor import Descriptor
+from boxwright.spec.manifest import Manifest
+from boxwright.spec.reference import Reference
 from support.layer import make_tar, member
-from support.registry import FakeRegistry, running
+from support.registry import FakeRegistry, make_image, running
 
 TEXT = b"FROM scratch\nADD tree.tar /\nCOPY <<E /for\ntext\nE\nLABEL a=b\n"
 EPOCH = 1_000_000_000
@@ -313,6 +316,34 @@ def test_what_a_push_moves_is_what_it_says(engine: Engine, context: Path, regist
     assert [(e.current, e.total, e.done) for e in said if e.id == "pushing layers"] == [(0, 0, True)]
 
 
+def test_layers_that_registries_may_not_hold(engine: Engine, context: Path, registry: FakeRegistry) -> None:
+    image = make_image({"theirs": b"x"})
+    digest = registry.add("elsewhere", image.layers[0])
+    url = f"http://{registry.host}/v2/elsewhere/blobs/{digest}"
+    layer = Descriptor(mt.DOCKER_FOREIGN_GZIP, digest, len(image.layers[0]), urls=(url,))
+    manifest = Manifest.compose(image.manifest.config, [layer])
+    registry.add("lib/base", image.config)
+    registry.add_manifest("lib/base", "1", manifest.raw)
+    text = f"FROM {registry.host}/lib/base:1\nCOPY <<E /ours\nours\nE\n".encode()
+    kept = f"type=registry,name={registry.host}/lib/kept:1,prefer-nondist-layers=true,oci-artifact=true"
+    build(engine, context, kept, text=text)
+    first, second = json.loads(registry.manifests["lib/kept"]["1"][1])["layers"]
+    assert (first["mediaType"], first["urls"]) == (mt.DOCKER_FOREIGN_GZIP, [url])
+    assert second["mediaType"] == mt.OCI_LAYER_GZIP and str(digest) not in registry.blobs["lib/kept"]
+    build(engine, context, f"type=registry,name={registry.host}/lib/all:1", text=text)
+    first, _ = json.loads(registry.manifests["lib/all"]["1"][1])["layers"]
+    assert first["mediaType"] == mt.OCI_LAYER_GZIP and "urls" not in first
+    assert str(digest) in registry.blobs["lib/all"]
+
+
+def test_a_registry_that_is_insecure_for_this_push(engine: Engine) -> None:
+    reference = Reference.parse("r.example/lib/app:1")
+    for insecure in (False, True):
+        remote = engine.services.registry.remote(reference, push=True, insecure=insecure)
+        host = remote._endpoints[-1].host
+        assert (host.insecure, host.tls.verify) == (insecure, not insecure)
+
+
 # --- files -----------------------------------------------------------------------------------------
 
 
@@ -485,9 +516,10 @@ def test_squashing_keeps_what_was_taken_away(engine: Engine, tmp_path: Path) -> 
     ],
 )
 def test_two_roots_make_the_same_bytes(
-    engines: list[Engine], context: Path, tmp_path: Path, attributes: str
+    engines: list[Engine], context: Path, tmp_path: Path, registry: FakeRegistry, attributes: str
 ) -> None:
     made = []
+    where = f"type=registry,name={registry.host}/lib/app"
     for number, engine in enumerate(engines):
         if number:  # what another build left behind changes nothing
             build(engine, context, "type=image,compression=gzip,compression-level=7")
@@ -497,6 +529,7 @@ def test_two_roots_make_the_same_bytes(
             f"type=oci,dest={tmp_path}/{number}.oci{attributes}",
             f"type=docker,dest={tmp_path}/{number}.docker{attributes}",
             f"type=tar,dest={tmp_path}/{number}.tar",
+            f"{where}:{number}{attributes}",
             source_date_epoch=EPOCH,
             platforms=("linux/amd64", "linux/arm64"),
             tags=("same:1",),
