@@ -33,7 +33,7 @@ def test_the_page_is_true(name: str, tmp_path: Path) -> None:
             elif needed := next(
                 (
                     p
-                    for p in ("skopeo", "docker", "podman")
+                    for p in ("skopeo", "docker", "podman", "curl")
                     if step.line.startswith(p + " ") and not shutil.which(p)
                 ),
                 "",

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9
 _LAST_WORDS = 2.0  # seconds between the end of a runtime's stderr and its own, at most: it logs in between
-# What crun says of a program that cannot be run.
+# What crun says of a program that cannot be run, in its releases from 1.8 to 1.28.
 _CRUN = re.compile(
-    r"executable file `(.*)` not found in \$PATH|open executable: (.*)|exec container process `(.*)`: (.*)"
+    r"executable file `(.*)` not found(?: in \$PATH)?"
+    r"|open executable: (.*)"
+    r"|exec container process `(.*)`: (.*)"
+    r"|the path `(.*)` (?:is not a regular file|exists but it is not executable)"
+    r"|(?:cannot )?open `(.*)`: (Not a directory)"
 )
 
 
@@ -242,7 +246,7 @@ class Running:
         self.process = process
         self._log = log
         self._name = name
-        self._program = program
+        self.program = program
         self._said = ""
 
     def said(self) -> str:
@@ -270,7 +274,7 @@ class Running:
 
     def error(self) -> BoxwrightError | None:
         """Why the runtime failed, as a typed error; None when only the container's process did."""
-        return translate(self._said, self._name, self._program) if self._said else None
+        return translate(self._said, self._name, self.program) if self._said else None
 
 
 class FirstWords:
@@ -309,7 +313,7 @@ class FirstWords:
         said = self._running.said().encode()
         if said and data.rstrip(b"\n").endswith(said):
             data = data.rstrip(b"\n")[: -len(said)]
-        return docker_line(data)
+        return docker_line(data, self._running.program)
 
 
 def hiding(path: str) -> list[str]:
@@ -359,14 +363,25 @@ def read_all(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
+def _entries(text: str) -> Iterator[object]:
+    """The values of a log, one after another, each on a line or (crun 1.28) on several; a line that is no JSON is a
+    text."""
+    decoder = json.JSONDecoder()
+    while text:
+        try:
+            entry, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            entry, end = text.split("\n", 1)[0].strip(), len(text.split("\n", 1)[0])
+        yield entry
+        text = text[end:].lstrip()
+
+
 def last_error(log: bytes) -> str:
     """The message of the last error in a runtime's JSON log; what is no JSON counts as a message."""
     found = ""
-    for line in log.decode(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            found = line.strip() or found
+    for entry in _entries(log.decode(errors="replace").strip()):
+        if isinstance(entry, str):
+            found = entry
             continue
         if (
             isinstance(entry, dict)
@@ -425,7 +440,7 @@ def _as_runc(message: str, program: str) -> str:
     found = _CRUN.match(message)
     if found is None:
         return message
-    missing, refused, named, why = found.groups()
+    missing, refused, named, why, closed, below, nowhere = found.groups()
     if missing:
         reason = (
             f"stat {missing}: no such file or directory"
@@ -433,8 +448,10 @@ def _as_runc(message: str, program: str) -> str:
             else "executable file not found in $PATH"
         )
     else:
-        reason = (refused or why).lower().replace("operation not permitted", "permission denied")
-    return f'unable to start container process: exec: "{missing or named or program}": {reason}'
+        reason = (refused or why or nowhere or "permission denied").lower()
+        reason = reason.replace("operation not permitted", "permission denied")
+    name = missing or named or closed or below or program
+    return f'unable to start container process: exec: "{name}": {reason}'
 
 
 def _plain(message: str) -> str:

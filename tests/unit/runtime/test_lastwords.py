@@ -31,6 +31,18 @@ TAIL = b'","level":"error","time":"2026-11-30T15:58:04.040160Z"}'
             b'\x1b[1;31m{"msg":"exec container process `/a`: Exec format error' + TAIL + b"\x1b[0m\r\n",
             b"exec /a: exec format error\r\n",
         ),
+        (
+            b'{\n  "msg": "exec container process `\\/a: b`: Exec format error",\n  "level": "error",\n'
+            b'  "time": "2026-11-30T18:55:44.702239Z"\n}\nmore',
+            b"exec /a: b: exec format error\nmore",
+        ),
+        (
+            b'{\r\n  "msg": "exec container process (missing dynamic library?) `\\/a`: No such file or directory",\r\n'
+            b'  "level": "error",\r\n  "time": "2026-11-30T18:55:44.702239Z"\r\n}\r\n',
+            b"exec /a: no such file or directory\r\n",
+        ),
+        (b'{\n  "name": "a program\'s own"\n}\n', b'{\n  "name": "a program\'s own"\n}\n'),
+        (b"{\n", b"{\n"),
         (b'{"msg":"another"}\n', b'{"msg":"another"}\n'),
         (b'{"msg":"exec container process `/a', b'{"msg":"exec container process `/a'),
         (b"exec /a: exec format error\n", b"exec /a: exec format error\n"),
@@ -39,6 +51,20 @@ TAIL = b'","level":"error","time":"2026-11-30T15:58:04.040160Z"}'
 )
 def test_a_complaint_is_dockers_line(said: bytes, shown: bytes) -> None:
     assert docker_line(said) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"exec: Exec format error\n", b"exec /a: exec format error\n"),
+        (b"exec `/a`: No such file or directory\n", b"exec /a: no such file or directory\n"),
+        (b"exec `/b`: No such file or directory\n", b"exec `/b`: No such file or directory\n"),
+        (b"exec: Exec format error\nmore\n", b"exec: Exec format error\nmore\n"),
+        (b"executed\n", b"executed\n"),
+    ],
+)
+def test_a_complaint_of_an_exec_is_dockers_line(said: bytes, shown: bytes) -> None:
+    assert docker_line(said, "/a") == shown
 
 
 def test_an_exec_that_the_kernel_does_not_run_is_the_commands_own_failure() -> None:

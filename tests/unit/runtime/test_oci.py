@@ -38,6 +38,11 @@ from boxwright.runtime.oci import (
         ('exec failed: unable to start container process: exec: "/bin": is a directory', ExecutableRefused),
         ("open executable: Operation not permitted", ExecutableRefused),
         ("open executable: Permission denied", ExecutableRefused),
+        ("the path `/bin` is not a regular file: Operation not permitted", ExecutableRefused),
+        ("the path `/etc/motd` exists but it is not executable: Operation not permitted", ExecutableRefused),
+        ("cannot open `/etc/motd/x`: Not a directory", ExecutableRefused),
+        ("open `/etc/motd/x`: Not a directory", ExecutableRefused),
+        ("executable file `/no/such` not found: No such file or directory", ExecutableMissing),
         ("exec container process `/bad`: Exec format error", ExecutableRefused),
         (
             'runc run failed: unable to start container process: chdir to cwd ("/x") set in config.json failed: permission denied',
@@ -72,6 +77,9 @@ def test_logs() -> None:
     assert last_error(log) == "last"
     assert last_error(b'{"level":"info","msg":"fine"}\n') == ""
     assert last_error(b"panic: not JSON\n") == "panic: not JSON"
+    several = b'{\n  "msg": "open `\\/a`: first",\n  "level": "error"\n}\n'
+    assert last_error(several) == "open `/a`: first"
+    assert last_error(several + log) == "last" and last_error(log + several) == "open `/a`: first"
     assert last_error(b"") == ""
 
 
@@ -100,6 +108,8 @@ def test_crun_is_told_in_the_words_of_runc(said: str, program: str, told: str) -
 
 class _Said:
     """A runtime whose log says something."""
+
+    program = ""
 
     def __init__(self, text: str) -> None:
         self.text = text
