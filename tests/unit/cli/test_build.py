@@ -74,6 +74,10 @@ def test_quiet_files_and_explain(run: Run, tmp_path: Path) -> None:
         meta["containerimage.config.digest"] == out.strip()
         and meta["image.name"] == "docker.io/library/app:latest"
     )
+    (tmp_path / "c/Shell").write_text("FROM scratch\nCMD shell\n")
+    for quiet in ("-q", "--progress=quiet"):
+        assert run(quiet, "-f", "c/Shell", "c")[2] == ""
+    assert "JSONArgsRecommended" in run("-f", "c/Shell", "c")[2]
     (tmp_path / "c/f").write_text("changed")
     assert "runs because: f modified" in run("--explain", "c")[2]
 

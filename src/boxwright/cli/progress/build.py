@@ -41,7 +41,7 @@ def make(ctx: Context, kind: str, *, quiet: bool) -> View:
     if kind not in KINDS:
         raise Invalid(f"invalid progress mode {kind!r}: there are {', '.join(KINDS)}")
     if quiet or kind in ("quiet", "none"):
-        return View(ctx)
+        return Quiet(ctx)
     if kind == "tty" and not ctx.stderr_is_tty:
         if typed:
             raise Invalid(
@@ -55,6 +55,13 @@ def make(ctx: Context, kind: str, *, quiet: bool) -> View:
 
         return Terminal(ctx)
     return Plain(ctx) if kind == "plain" else RawJson(ctx)
+
+
+class Quiet(View):
+    """Nothing at all, as Docker's ``-q``: what is told by name (`check=error=true`, a failure) is an error."""
+
+    def tell_warnings(self) -> None:
+        """None."""
 
 
 class _Shown:
