@@ -143,6 +143,9 @@ def _password(ctx: Context, args: Namespace) -> str:
     return first
 
 
+_TOKENS = ("access", "refresh", "session")
+
+
 def registry_user_add_args(p: Parser) -> None:
     _user_options(p)
     p.add_argument("name", metavar="NAME")
@@ -151,7 +154,13 @@ def registry_user_add_args(p: Parser) -> None:
 
 def registry_user_add(ctx: Context, args: Namespace) -> int:
     """Servers see it within a second."""
-    _users(configuration(ctx, args), args).put(args.name, _password(ctx, args), new=True)
+    config = configuration(ctx, args)
+    users, password = _users(config, args), _password(ctx, args)
+    if not users.exists(
+        args.name
+    ):  # tokens that there are were an earlier account's, which an editor took away
+        _forget(config, args.name, _TOKENS)
+    users.put(args.name, password, new=True)
     ctx.out(args.name)
     return 0
 
@@ -177,7 +186,7 @@ def registry_user_rm(ctx: Context, args: Namespace) -> int:
     """With all tokens."""
     config = configuration(ctx, args)
     _users(config, args).remove(args.name)
-    _forget(config, args.name, ("access", "refresh", "session"))
+    _forget(config, args.name, _TOKENS)
     ctx.out(args.name)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from boxwright.registry.server.auth.policy import Policy, Principal, fits
 from boxwright.registry.server.auth.tokens import AccessTokens
 from boxwright.registry.server.auth.users import Users, parse
 from boxwright.registry.server.config import Auth, Rule
+from boxwright.registry.server.store.catalog import RegistryCatalog
 from support.server import Answer, Client, serving
 
 USERS = ("root", "alice", "bob", "carol")
@@ -222,6 +224,32 @@ def test_lasting_tokens(client: Client) -> None:
     )
     tokens.remove(row.id)
     assert client("GET", "/v2/", **basic("alice", secret)).status == 401
+
+
+def test_an_account_that_is_added_has_no_token_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when an editor took the earlier one out of the file, and no server ran meanwhile."""
+    from boxwright.cli.main import main
+
+    file, storage = tmp_path / "htpasswd", tmp_path / "reg"
+    storage.mkdir()
+    catalog = RegistryCatalog(storage / "registry.db")
+    tokens = AccessTokens(catalog)
+
+    def user(verb: str, *more: str) -> int:
+        monkeypatch.setattr("sys.stdin", io.StringIO("a password\n"))
+        words = ["registry", "user", verb, "--storage", str(storage), "--htpasswd", str(file), *more, "ann"]
+        return main(words)
+
+    assert user("add", "--password-stdin") == 0
+    secret = tokens.create("ann", "ci")
+    assert user("passwd", "--password-stdin") == 0 and tokens.find(secret) is not None
+    assert user("add", "--password-stdin") != 0 and tokens.find(secret) is not None
+    file.write_text("")
+    assert user("add", "--password-stdin") == 0
+    assert tokens.find(secret) is None
+    catalog.close()
 
 
 def test_mounts_do_not_leak(client: Client) -> None:
