@@ -549,11 +549,32 @@ POSITIONAL = 4  # at most: from five on the reader counts
 VARIADIC = frozenset({"attrgetter", "pack", "run_in_executor"})
 BY_POSITION: dict[str, str] = {
     **dict.fromkeys(
-        ("Planned", "Facts", "Node", "Header", "Extended"),
+        ("Planned", "Inode", "ViewNode", "Header", "Extended"),
         "a named tuple of each file: by keywords it costs half a microsecond more",
     ),
     "_Request": "the arguments of the library's factory",
 }
+INSTRUCTION = "an instruction is named as in a Dockerfile, and is always `ins.NAME`"
+SHARED_NAMES: dict[str, str] = {"User": INSTRUCTION, "Volume": INSTRUCTION}
+
+
+def class_names() -> dict[str, list[str]]:
+    """Name of a class -> the files that have one of it."""
+    found: dict[str, list[str]] = {}
+    for name, tree in files().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    return found
+
+
+def test_a_class_says_whose_it_is() -> None:
+    shared = {name: where for name, where in class_names().items() if len(where) > 1}
+    wrong = [f"{name}: {', '.join(where)}" for name, where in shared.items() if name not in SHARED_NAMES]
+    assert not wrong, "two classes have one name: " + "; ".join(wrong)
+    assert not set(SHARED_NAMES) - set(shared), "there is one of them by now"
+
+
 PARAMETERS = 7  # at most: more of them are a value without a name
 MANY_PARAMETERS: dict[str, str] = {
     "content/copy.py copy": "the verb that everything moves by: two ends with their names, and options by keyword",

@@ -21,7 +21,7 @@ from boxwright.layer.apply import unpack
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.compress import open_decompressed
 from boxwright.layer.scan import Scanner, TarInvalid
-from boxwright.layer.tree import Tree
+from boxwright.layer.tree import LayerTree
 from boxwright.layer.view import LayersView
 from support import REAL_ROOT
 from support.layer import layer_store, make_tar, member, raw_header
@@ -52,7 +52,7 @@ class Endless(io.RawIOBase):
 
 
 def absorb(pieces: Iterator[bytes]) -> None:
-    scanner, tree = Scanner(), Tree()
+    scanner, tree = Scanner(), LayerTree()
     for piece in pieces:
         for header in scanner.feed(piece):
             tree.add(header)

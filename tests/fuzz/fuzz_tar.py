@@ -25,7 +25,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.layer import erofs
 from boxwright.layer.scan import Scanner
 from boxwright.layer.store import Layer, LayerStore
-from boxwright.layer.tree import Tree
+from boxwright.layer.tree import LayerTree
 from boxwright.layer.view import LayersView
 from boxwright.spec.digest import DiffID
 from support.layer import census, layer_store, make_tar, member, mounted, raw_header
@@ -91,7 +91,7 @@ def seeds() -> list[bytes]:
 
 def check(data: bytes, store: LayerStore | None = None) -> None:
     """Run one input. Raises only for a finding."""
-    scanner, tree = Scanner(), Tree()
+    scanner, tree = Scanner(), LayerTree()
     try:
         for at in range(0, len(data), 1000):
             for header in scanner.feed(data[at : at + 1000]):
@@ -114,7 +114,7 @@ def check(data: bytes, store: LayerStore | None = None) -> None:
         pass
 
 
-def index_of(directory: Path, tree: Tree, data: bytes) -> Layer:
+def index_of(directory: Path, tree: LayerTree, data: bytes) -> Layer:
     (directory / "layer.tar").write_bytes(data)
     fd = os.open(directory / "index.erofs", os.O_WRONLY | os.O_CREAT)
     try:

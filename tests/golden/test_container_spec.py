@@ -10,7 +10,7 @@ import pytest
 
 from boxwright.container import spec
 from boxwright.container.config import ContainerConfig, DeviceSpec, Limits, MountSpec, PortBinding, Ulimit
-from boxwright.container.spec import Facts, MountPoint
+from boxwright.container.spec import ContainerFacts, MountPoint
 from boxwright.rootfs.users import User
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
@@ -44,7 +44,7 @@ def made(config: ContainerConfig, image: dict[str, Any], **facts: Any) -> dict[s
         "namespaces": {"network": "/proc/7/fd/100"},
         "files": FILES,
     }
-    return {"config": merged, "spec": spec.make_spec(config, merged, Facts(**{**known, **facts}))}
+    return {"config": merged, "spec": spec.make_spec(config, merged, ContainerFacts(**{**known, **facts}))}
 
 
 def plain() -> dict[str, Any]:

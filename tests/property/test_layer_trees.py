@@ -16,7 +16,7 @@ from boxwright.errors import Invalid
 from boxwright.layer.apply import unpack
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.scan import Scanner
-from boxwright.layer.tree import Tree
+from boxwright.layer.tree import LayerTree
 from boxwright.layer.view import LayersView
 from boxwright.layer.walk import write_tree
 from boxwright.layer.write import TarBuilder
@@ -172,7 +172,7 @@ def test_mutated_archives_raise_nothing_but_invalid(data: st.DataObject) -> None
     for repair in (False, True):
         if repair:
             fix_checksums(raw)
-        scanner, tree = Scanner(), Tree()
+        scanner, tree = Scanner(), LayerTree()
         try:
             for start in range(0, len(raw), 700):
                 for header in scanner.feed(raw[start : start + 700]):

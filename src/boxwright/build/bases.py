@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from boxwright.build.dockerfile.text import suggestion
 from boxwright.build.named import LAYOUT
 from boxwright.build.plan import Base
-from boxwright.build.progress import Emit, StepDone, StepFailed, StepStarted
+from boxwright.build.progress import Emit, StepDone, StepFailure, StepStarted
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.image.catalog import familiar
 from boxwright.spec.digest import DiffID
@@ -110,7 +110,7 @@ class EngineBases:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:
             told = self._told(name=name, full=full, platform=platform, error=error)
-            self.emit(StepFailed(step, str(told)))
+            self.emit(StepFailure(step, str(told)))
             raise told from error
         self.emit(StepDone(step, time.monotonic() - began))
         return base

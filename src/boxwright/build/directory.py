@@ -12,7 +12,7 @@ from boxwright.rootfs.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.layer.view import LayersView, Node
+    from boxwright.layer.view import LayersView, ViewNode
 
 _CHUNK = 1 << 20
 _MODE = 0o1777  # not setuid and setgid: a program of an image must not run as the host's root
@@ -36,7 +36,7 @@ class Written:
         with Root.at(self._top) as root:
             if below:
                 self._directory(root, below)
-        directories: list[Node] = []
+        directories: list[ViewNode] = []
         first: dict[object, str] = {}
         with Root.at(self._top / below) as root:
             for node in view.walk(""):
@@ -98,7 +98,7 @@ def _make_directory(root: Root, path: str) -> None:
         root.makedirs(path)
 
 
-def _entry(root: Root, view: LayersView, node: Node, first: dict[object, str]) -> None:
+def _entry(root: Root, view: LayersView, node: ViewNode, first: dict[object, str]) -> None:
     if node.type == "file" and node.links > 1:
         known = first.setdefault(node.identity, node.path)
         if known != node.path:
@@ -120,7 +120,7 @@ def _entry(root: Root, view: LayersView, node: Node, first: dict[object, str]) -
         os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=here, follow_symlinks=False)
 
 
-def _attributes(fd: int, node: Node) -> None:
+def _attributes(fd: int, node: ViewNode) -> None:
     for name, value in node.xattrs.items():
         if name.startswith("user."):
             with suppress(OSError):  # the file system has none

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from boxwright.build.export import Exported, Exporter, Solved
 from boxwright.build.outputs import FilesOutput, ImageForm, ImageOutput
 from boxwright.build.plan import Plan
-from boxwright.build.progress import BuildWarning, StepDone, StepFailed, StepStarted, StepStatus
+from boxwright.build.progress import BuildWarning, StepDone, StepFailure, StepStarted, StepStatus
 from boxwright.build.request import OutputResult
 from boxwright.errors import BoxwrightError
 from boxwright.spec.reference import Reference
@@ -80,7 +80,7 @@ class Exporting:
         try:
             yield step
         except BoxwrightError as error:
-            self._emit(StepFailed(step, str(error)))
+            self._emit(StepFailure(step, str(error)))
             raise
         self._emit(StepDone(step, time.monotonic() - began))
 

@@ -16,7 +16,7 @@ from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.named import NamedContexts, key_of, parse_value
-from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailed, StepStarted, StepStatus
+from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailure, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound
 from boxwright.files.places import Places
@@ -271,7 +271,7 @@ class Fetched:
         try:
             yield
         except BaseException as error:
-            self._emit(StepFailed(step, str(error)))
+            self._emit(StepFailure(step, str(error)))
             raise
         self._emit(StepDone(step, time.monotonic() - began))
 
@@ -342,7 +342,7 @@ def _parsed(data: bytes, shown: str, emit: Emit) -> Dockerfile:
     try:
         dockerfile = parse(data, filename=shown)
     except DockerfileError as error:
-        emit(StepFailed(step, str(error)))
+        emit(StepFailure(step, str(error)))
         # The excerpt is cut from the text, which the caller has not seen yet.
         raise LocatedDockerfileError(error, shown, data) from error
     emit(StepDone(step, 0.0))

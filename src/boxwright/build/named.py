@@ -21,7 +21,7 @@ LAYOUT = "oci-layout://"  # begins the name of a base that lies in an OCI layout
 _RESERVED = ("scratch", "context")  # words that keep their meaning
 
 
-class ContextMissing(NotFound):
+class NamedContextMissing(NotFound):
     """There is nothing where a named context was to be."""
 
 
@@ -97,7 +97,7 @@ def parse_value(text: str) -> Value:
             f"build context {public(text)!r}: {scheme} sources are not supported",
             hint="give a directory, docker-image://NAME, oci-layout://DIRECTORY, or the URL of a repository or tar",
         )
-    raise ContextMissing(f"build context {text!r} is not a directory")
+    raise NamedContextMissing(f"build context {text!r} is not a directory")
 
 
 def _pinned(text: str) -> str:
@@ -110,7 +110,7 @@ def _pinned(text: str) -> str:
     if not at and not os.path.isdir(path):
         path, _, tag = path.rpartition(":")
     if not os.path.isdir(path):
-        raise ContextMissing(f"build context {LAYOUT + text!r}: there is no directory {path or text}")
+        raise NamedContextMissing(f"build context {LAYOUT + text!r}: there is no directory {path or text}")
     found = Layout(Path(path)).resolve(digest or tag or _only(Path(path)))
     return f"{LAYOUT}{os.path.abspath(path)}@{found.digest}"
 

@@ -72,7 +72,7 @@ class StepDone:
 
 
 @dataclass(frozen=True, slots=True)
-class StepFailed:
+class StepFailure:
     """The step failed; `cancelled` when something else failed first."""
 
     step: str
@@ -103,7 +103,7 @@ class BuildWarning:
 
 
 Event: TypeAlias = (
-    StepStarted | StepLog | StepStatus | StepCached | StepMissed | StepDone | StepFailed | BuildWarning
+    StepStarted | StepLog | StepStatus | StepCached | StepMissed | StepDone | StepFailure | BuildWarning
 )
 Emit: TypeAlias = Callable[[Event], None]
 

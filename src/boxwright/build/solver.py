@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boxwright.build.cache import ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
-from boxwright.build.progress import Emit, StepCached, StepDone, StepFailed, StepMissed, StepStarted
+from boxwright.build.progress import Emit, StepCached, StepDone, StepFailure, StepMissed, StepStarted
 from boxwright.errors import Cancelled
 from boxwright.image.steps import Hit, StepCache, StepRecord
 from boxwright.spec.values import dataclass
@@ -40,7 +40,7 @@ class Execution(Protocol):
         """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
 
 
-class Host(Protocol):
+class SolverHost(Protocol):
     """What the solver needs of the build around it."""
 
     cancel: threading.Event
@@ -89,7 +89,7 @@ class Solver:
     """Solves one build. `explain` is called for each step when reasons are wanted."""
 
     def __init__(
-        self, cache: StepCache, host: Host, emit: Emit, *, jobs: int = 0, explain: Explain | None = None
+        self, cache: StepCache, host: SolverHost, emit: Emit, *, jobs: int = 0, explain: Explain | None = None
     ) -> None:
         import os
 
@@ -274,7 +274,7 @@ class Solver:
             report = self._find_or_run(vertex, trees)
         except BaseException as error:
             if visible:
-                self._emit(StepFailed(vertex.id, str(error), isinstance(error, Cancelled)))
+                self._emit(StepFailure(vertex.id, str(error), isinstance(error, Cancelled)))
             raise
         if visible:
             seconds = time.monotonic() - began

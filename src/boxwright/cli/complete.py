@@ -8,7 +8,7 @@ a shell waits for this on every Tab. Nothing here may fail loudly; a completion 
 from __future__ import annotations
 
 from boxwright.cli.commands import COMMANDS, GROUPS, HIDDEN, available
-from boxwright.cli.flags import SUPPRESS, Argument, Parser
+from boxwright.cli.flags import SUPPRESS, Operand, Parser
 from boxwright.cli.parsers import global_parser, load
 from boxwright.files.places import Places
 
@@ -110,7 +110,7 @@ def _in_command(
     parser: Parser, name: str, before: list[str], current: str, root: str | None
 ) -> Iterator[str]:
     placed: list[str] = []
-    pending: Argument | None = None
+    pending: Operand | None = None
     strict = any(p.nargs == "..." for p in parser.positionals)
     ended = False
     for word in before:
@@ -158,7 +158,7 @@ def _in_command(
         )
 
 
-def _option(parser: Parser, word: str) -> tuple[Argument | None, str | None]:
+def _option(parser: Parser, word: str) -> tuple[Operand | None, str | None]:
     """The option that a typed word names, and the value in it if any."""
     long, equals, value = word.partition("=")
     for option in parser.options:
@@ -193,7 +193,7 @@ def _positional(parser: Parser, count: int) -> str:
     return ""
 
 
-def _kind(argument: Argument) -> str:
+def _kind(argument: Operand) -> str:
     if argument.complete:
         return argument.complete
     if argument.choices:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from boxwright.cli.commands import COMMANDS, GROUPS, HIDDEN, aliases
-from boxwright.cli.flags import Argument, Parser
+from boxwright.cli.flags import Operand, Parser
 from boxwright.cli.help import option_help, shown
 from boxwright.cli.parsers import PROG, global_parser, load
 
@@ -155,7 +155,7 @@ def _table(parser: Parser) -> list[str]:
     return ["| option | meaning |", "| --- | --- |", *rows, ""]
 
 
-def _names(option: Argument) -> str:
+def _names(option: Operand) -> str:
     names = ", ".join(sorted(option.names, key=len))
     return f"`{names} {option.kind}`".replace(" `", "`").replace("|", "\\|")
 

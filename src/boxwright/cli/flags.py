@@ -71,7 +71,7 @@ class Namespace(SimpleNamespace):
         def __getattr__(self, name: str) -> Any: ...
 
 
-class Argument:
+class Operand:
     """One declared option or positional."""
 
     __slots__ = (
@@ -180,16 +180,16 @@ class Parser:
         self.description = ""
         self.usage = ""
         self.examples: list[tuple[str, str]] = []
-        self.options: list[Argument] = []
-        self.positionals: list[Argument] = []
-        self._by_name: dict[str, Argument] = {}
-        self._exclusive: list[list[Argument]] = []
+        self.options: list[Operand] = []
+        self.positionals: list[Operand] = []
+        self._by_name: dict[str, Operand] = {}
+        self._exclusive: list[list[Operand]] = []
 
     # --- declaring -----------------------------------------------------------------------------
 
-    def add_argument(self, *names: str, **options: Any) -> Argument:
+    def add_argument(self, *names: str, **options: Any) -> Operand:
         """Declare an option (names with dashes) or a positional (one name without)."""
-        argument = Argument(names, **options)
+        argument = Operand(names, **options)
         if argument.positional:
             self.positionals.append(argument)
         else:
@@ -202,7 +202,7 @@ class Parser:
 
     def add_mutually_exclusive_group(self) -> _Exclusive:
         """Options of which only one may be typed."""
-        members: list[Argument] = []
+        members: list[Operand] = []
         self._exclusive.append(members)
         return _Exclusive(self, members)
 
@@ -295,7 +295,7 @@ class Parser:
                 raise FlagError(f"flag needs an argument: {letter!r} in {word}", prog=self.prog)
         return at
 
-    def _store(self, option: Argument, text: str | None, values: Namespace) -> None:
+    def _store(self, option: Operand, text: str | None, values: Namespace) -> None:
         first = option.dest not in values.given
         values.given.add(option.dest)
         if option.action == "count":
@@ -359,17 +359,17 @@ class Parser:
 
 
 class _Exclusive:
-    def __init__(self, parser: Parser, members: list[Argument]) -> None:
+    def __init__(self, parser: Parser, members: list[Operand]) -> None:
         self._parser, self._members = parser, members
 
-    def add_argument(self, *names: str, **options: Any) -> Argument:
+    def add_argument(self, *names: str, **options: Any) -> Operand:
         """As `Parser.add_argument`."""
         argument = self._parser.add_argument(*names, **options)
         self._members.append(argument)
         return argument
 
 
-def _boolean(text: str, option: Argument, prog: str) -> bool:
+def _boolean(text: str, option: Operand, prog: str) -> bool:
     if text in _TRUE:
         return True
     if text in _FALSE:
@@ -378,13 +378,13 @@ def _boolean(text: str, option: Argument, prog: str) -> bool:
     raise FlagError(f'invalid argument "{text}" for "{option.display}" flag: {reason}', prog=prog)
 
 
-def _least(positional: Argument) -> int:
+def _least(positional: Operand) -> int:
     if isinstance(positional.nargs, int):
         return positional.nargs
     return 1 if positional.nargs in (None, "+") else 0
 
 
-def _most(positional: Argument) -> float:
+def _most(positional: Operand) -> float:
     if isinstance(positional.nargs, int):
         return positional.nargs
     return 1 if positional.nargs in (None, "?") else float("inf")
@@ -409,7 +409,7 @@ def _wanted(least: int, most: float) -> str:
     )
 
 
-def _shape(positional: Argument) -> str:
+def _shape(positional: Operand) -> str:
     name = positional.metavar or positional.dest.upper()
     match positional.nargs:
         case None:

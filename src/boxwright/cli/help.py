@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boxwright.cli.commands import COMMANDS, COMMON, GROUPS, HIDDEN, aliases, available
-from boxwright.cli.flags import SUPPRESS, Argument, Parser
+from boxwright.cli.flags import SUPPRESS, Operand, Parser
 from boxwright.cli.parsers import PROG, global_parser
 
 
@@ -83,12 +83,12 @@ def _list(rows: object) -> list[str]:
     return [f"  {name:<{max(wide, 9)}}   {summary}" for name, summary in pairs]
 
 
-def shown(parser: Parser) -> list[Argument]:
+def shown(parser: Parser) -> list[Operand]:
     """The options that the help shows, by their long names."""
     return sorted((o for o in parser.options if o.help != SUPPRESS), key=lambda o: o.long.lstrip("-").lower())
 
 
-def option_help(option: Argument) -> str:
+def option_help(option: Operand) -> str:
     """The help text with its default, as pflag writes it."""
     text, default = option.help, option.default
     if default in (None, "", False, 0, [], ()) or option.boolean or "(default" in text:

@@ -168,12 +168,12 @@ def _cell(value: Any) -> str:
     return printable(str(_value(value)), line=True)
 
 
-class ConfigInvalid(Invalid):
+class DockerConfigInvalid(Invalid):
     """Docker's config.json cannot be read."""
 
 
 def configured(ctx: Context, key: str) -> str:
-    """The format that Docker's config.json gives for a list; '' when it gives none. Raises ConfigInvalid."""
+    """The format that Docker's config.json gives for a list; '' when it gives none. Raises DockerConfigInvalid."""
     path = ctx.settings.docker_config / "config.json"
     try:
         raw = path.read_bytes()
@@ -186,5 +186,5 @@ def configured(ctx: Context, key: str) -> str:
     try:
         value = json.loads(raw).get(key, "")
     except (ValueError, AttributeError) as error:
-        raise ConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
+        raise DockerConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
     return value if isinstance(value, str) else ""

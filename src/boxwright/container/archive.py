@@ -97,12 +97,12 @@ def unpack(root: Root, path: str, tar: BinaryIO, spool: Path, *, owner: Owner | 
                 view = view[os.write(fd, view) :]
         top = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
         with Root(top) as inside:
-            _Unpacker(inside, fd, owner).run()
+            _TreeUnpacker(inside, fd, owner).run()
     finally:
         os.close(fd)
 
 
-class _Unpacker:
+class _TreeUnpacker:
     def __init__(self, root: Root, tar: int, owner: Owner | None) -> None:
         self._root, self._tar, self._owner = root, tar, owner
         self._times: list[tuple[str, int]] = []

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from boxwright.network.networks import Networks
 
 
-class Catalog:
+class ContainerCatalog:
     """The rows of table `containers`, with their states. All methods may be called from any thread and process."""
 
     def __init__(self, services: Services) -> None:

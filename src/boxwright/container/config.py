@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     MountKind = Literal["bind", "volume", "tmpfs"]
 
 
-class ConfigInvalid(Invalid):
+class ContainerConfigInvalid(Invalid):
     """Options that contradict each other, or a value that cannot be."""
 
 
@@ -50,7 +50,7 @@ class PortBinding:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class EndpointConfig:
     """A network that the container joins at start."""
 
     network: str
@@ -130,7 +130,7 @@ class ContainerConfig:
     publish_all: bool = False
     expose: tuple[str, ...] = ()
     network: str = "bridge"  # none, host, bridge, container:NAME, or a network
-    endpoints: tuple[Endpoint, ...] = ()  # first: options of `network`; others: further networks
+    endpoints: tuple[EndpointConfig, ...] = ()  # first: options of `network`; others: further networks
     links: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -176,7 +176,7 @@ class ContainerConfig:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ContainerConfig:
-        """What `to_json` wrote. Raises ConfigInvalid on a record of another shape."""
+        """What `to_json` wrote. Raises ContainerConfigInvalid on a record of another shape."""
         try:
             return cls(
                 **{
@@ -185,7 +185,7 @@ class ContainerConfig:
                 }
             )
         except (TypeError, AttributeError, KeyError) as error:
-            raise ConfigInvalid(f"the container's record is not readable: {error}") from error
+            raise ContainerConfigInvalid(f"the container's record is not readable: {error}") from error
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -209,11 +209,11 @@ def _each(kind: Any) -> Any:
     return lambda items: tuple(kind(**{k: _tuples(v) for k, v in item.items()}) for item in items)
 
 
-_VALUES = (MountSpec, PortBinding, Endpoint, Ulimit, DeviceSpec, RestartPolicy, Limits)
+_VALUES = (MountSpec, PortBinding, EndpointConfig, Ulimit, DeviceSpec, RestartPolicy, Limits)
 _NESTED = {
     "mounts": _each(MountSpec),
     "ports": _each(PortBinding),
-    "endpoints": _each(Endpoint),
+    "endpoints": _each(EndpointConfig),
     "ulimits": _each(Ulimit),
     "devices": _each(DeviceSpec),
     "limits": lambda value: Limits(**value),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from boxwright.container import frames
-from boxwright.container.job import Change
+from boxwright.container.job import RestartChange
 from boxwright.container.options import check_word
 from boxwright.container.records import Container, WrongState
 from boxwright.errors import Denied, Unsupported
@@ -110,7 +110,7 @@ def _plug(
         outside.close()
         inside.close()
         os.close(namespace)
-    change = Change(
+    change = RestartChange(
         networks={**state.networks, network.name: endpoint.shown()},
         named=endpoint.id if server is not None else "",
         name_server=server,
@@ -180,7 +180,7 @@ def _unplug(
         inside.close()
         os.close(namespace)
     kept = {name: e for name, e in container.state.networks.items() if name != network.name}
-    containers.order(container, frames.UPDATE, plain(Change(networks=kept)))
+    containers.order(container, frames.UPDATE, plain(RestartChange(networks=kept)))
     _hosts(
         container, lambda lines: [line for line in lines if not line.startswith(endpoint["address"] + "\t")]
     )

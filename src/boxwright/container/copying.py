@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from boxwright.image.services import Services
 
 
-class PathMissing(NotFound):
+class ContainerPathMissing(NotFound):
     """The path does not exist in the container, or on the host."""
 
 
-class CopyRefused(Invalid):
+class ContainerCopyRefused(Invalid):
     """Docker's path rules do not allow this copy."""
 
 
@@ -55,14 +55,14 @@ def tree(services: Services, container: Container, path: str) -> Iterator[tuple[
         yield root, clean
 
 
-def _missing(container: Container, path: str) -> PathMissing:
-    return PathMissing(f"Could not find the file {path} in container {container.name}")
+def _missing(container: Container, path: str) -> ContainerPathMissing:
+    return ContainerPathMissing(f"Could not find the file {path} in container {container.name}")
 
 
 def archive_out(
     services: Services, container: Container, path: str, sink: Any, *, follow: bool = False
 ) -> None:
-    """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises PathMissing,
+    """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises ContainerPathMissing,
     CopyRefused."""
     from boxwright.container.archive import pack
 
@@ -83,7 +83,8 @@ def archive_out(
 def archive_in(
     services: Services, container: Container, path: str, tar: BinaryIO, *, keep_owner: bool = True
 ) -> None:
-    """Lay a tar out below a directory of the container. Raises PathMissing, CopyRefused, ReadOnlyTree, TarInvalid."""
+    """Lay a tar out below a directory of the container. Raises
+    ContainerPathMissing, ContainerCopyRefused, ReadOnlyTree, TarInvalid."""
     from boxwright.container.archive import unpack
 
     _writable(container, path)
@@ -93,7 +94,7 @@ def archive_in(
         except OSError as error:
             raise _missing(container, path) from error
         if not stat.S_ISDIR(info.st_mode):
-            raise CopyRefused("extraction point is not a directory")
+            raise ContainerCopyRefused("extraction point is not a directory")
         unpack(
             root=root,
             path=inside,
@@ -137,7 +138,7 @@ def _source(root: Root, inside: str, container: Container, path: str, follow: bo
         if follow or path.endswith(("/", "/.")):
             named = not stat.S_ISDIR(root.stat(inside).st_mode)
             if named and path.endswith(("/", "/.")):
-                raise CopyRefused(f"lstat {path}: not a directory")
+                raise ContainerCopyRefused(f"lstat {path}: not a directory")
             return root.resolve(inside)
         root.lstat(inside)
         # Links before the last component are followed inside the tree.
@@ -156,7 +157,7 @@ def copy_out(
     archive: bool = False,
     follow: bool = False,
 ) -> int:
-    """From the container to the host; bytes copied. Raises PathMissing, CopyRefused, CopyConflict."""
+    """From the container to the host; bytes copied. Raises ContainerPathMissing, ContainerCopyRefused, CopyConflict."""
     owner = None if archive else Owner(os.geteuid(), os.getegid())
     with tree(services, container, path) as (root, inside):
         source = _source(root=root, inside=inside, container=container, path=path, follow=follow)
@@ -173,7 +174,9 @@ def copy_out(
                 )
                 return _place(found, _Destination(host, os.path.abspath(target), target), owner)
         except OSError as error:
-            raise CopyRefused(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+            raise ContainerCopyRefused(
+                f"cannot write {target}: {(error.strerror or str(error)).lower()}"
+            ) from error
 
 
 def copy_in(
@@ -185,14 +188,15 @@ def copy_in(
     archive: bool = False,
     follow: bool = False,
 ) -> int:
-    """From the host to the container; bytes copied. Raises PathMissing, CopyRefused, CopyConflict, ReadOnlyTree."""
+    """From the host to the container; bytes copied. Raises ContainerPathMissing, ContainerCopyRefused,
+    CopyConflict, ReadOnlyTree."""
     owner = None if archive else Owner(0, 0)
     absolute = os.path.abspath(source)
     _writable(container, path)
     try:
         info = os.stat(source) if follow or source.endswith(("/", "/.")) else os.lstat(source)
     except OSError as error:
-        raise PathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
+        raise ContainerPathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
     with Root.at("/") as host, tree(services, container, path) as (root, inside), _read_only(container):
         real = (
             os.path.realpath(absolute)
@@ -238,11 +242,11 @@ def _place(source: _Found, target: _Destination, owner: Owner | None) -> int:
     except FileNotFoundError:
         existing = 0
     if existing and not stat.S_ISDIR(existing) and (source.is_directory or shown.endswith("/")):
-        raise CopyRefused(
+        raise ContainerCopyRefused(
             "cannot copy directory" if source.is_directory else f'destination "{shown}" must be a directory'
         )
     if not existing and not source.is_directory and shown.endswith("/"):
-        raise CopyRefused(
+        raise ContainerCopyRefused(
             f'destination "{shown}" must be a directory', hint="make it first, or leave the last / out"
         )
     if existing and stat.S_ISDIR(existing):
@@ -262,7 +266,9 @@ def _place(source: _Found, target: _Destination, owner: Owner | None) -> int:
         with target.root.parent(real) as (directory, new_name), source.root.parent(source.path) as (fd, last):
             copy.entry(source=fd, name=last, target=directory, new_name=new_name)
     except FileNotFoundError as error:
-        raise PathMissing(f"no such directory: {posixpath.dirname(shown.rstrip('/')) or '/'}") from error
+        raise ContainerPathMissing(
+            f"no such directory: {posixpath.dirname(shown.rstrip('/')) or '/'}"
+        ) from error
     return copy.bytes
 
 

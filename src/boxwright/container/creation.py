@@ -6,7 +6,13 @@ import time
 from collections.abc import Iterable
 
 from boxwright.container import hostside, spec
-from boxwright.container.config import ConfigInvalid, ContainerConfig, Endpoint, MountSpec, PortBinding
+from boxwright.container.config import (
+    ContainerConfig,
+    ContainerConfigInvalid,
+    EndpointConfig,
+    MountSpec,
+    PortBinding,
+)
 from boxwright.container.mounts import parse_volumes_from
 from boxwright.container.options import (
     check_line,
@@ -54,7 +60,7 @@ _ID_DIGITS = 4  # of an image ID, as containerd's image service has it
 
 
 class Creation:
-    """One `create`. Raises ConfigInvalid, NoSuchImage and EmulationMissing when it is made."""
+    """One `create`. Raises ContainerConfigInvalid, NoSuchImage and EmulationMissing when it is made."""
 
     def __init__(self, services: Services, containers: Containers, config: ContainerConfig) -> None:
         self._services, self._containers = services, containers
@@ -70,19 +76,19 @@ class Creation:
     def _check(self) -> None:
         config = self._config
         if config.auto_remove and config.restart.name not in ("no", ""):
-            raise ConfigInvalid("conflicting options: cannot specify both --restart and --rm")
+            raise ContainerConfigInvalid("conflicting options: cannot specify both --restart and --rm")
         if config.log_driver not in _LOG_DRIVERS:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f"logger: no log driver named '{config.log_driver}' is registered",
                 hint="known are json-file, local and none",
             )
         for key, value in config.log_opts.items():
             if key not in _LOG_OPTIONS:
-                raise ConfigInvalid(
+                raise ContainerConfigInvalid(
                     f"unknown log opt '{key}' for {config.log_driver or 'json-file'} log driver"
                 )
             if key == "max-file" and not (value.isdecimal() and int(value) > 0):
-                raise ConfigInvalid("max-file cannot be less than 1")
+                raise ContainerConfigInvalid("max-file cannot be less than 1")
             if key == "max-size" and value != "-1":
                 from boxwright.spec.units import parse_size
 
@@ -90,7 +96,7 @@ class Creation:
         if config.stop_signal:
             parse_signal(config.stop_signal)
         if config.workdir and not config.workdir.startswith("/"):
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f"the working directory '{config.workdir}' is invalid, it needs to be an absolute path"
             )
         self._check_options()
@@ -111,20 +117,20 @@ class Creation:
             try:
                 self._services.runtime_for(config.runtime)
             except Unsupported as error:
-                raise ConfigInvalid(
+                raise ContainerConfigInvalid(
                     f"unknown or invalid runtime name: {config.runtime}", hint=str(error)
                 ) from error
         if config.network == "container:":
-            raise ConfigInvalid("invalid network mode: invalid container format container:<name|id>")
+            raise ContainerConfigInvalid("invalid network mode: invalid container format container:<name|id>")
         if config.hostname and config.uts == "host":
-            raise ConfigInvalid("conflicting options: hostname and the UTS mode")
+            raise ContainerConfigInvalid("conflicting options: hostname and the UTS mode")
         self._check_words()
 
     def _check_words(self) -> None:
         """What becomes text of /etc/hosts, hostname, resolv.conf and the name server's list."""
         config = self._config
         if len(config.hostname.encode()) > _HOSTNAME or len(config.domainname.encode()) > _HOSTNAME:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f"a host name and a domain name have at most {_HOSTNAME} bytes (sethostname(2))"
             )
         for what, texts in (
@@ -154,10 +160,12 @@ class Creation:
             (config.extra_hosts, "custom host-to-IP mapping"),
         ):
             if value:
-                raise ConfigInvalid(f"conflicting options: {flag} and the container type network mode")
+                raise ContainerConfigInvalid(
+                    f"conflicting options: {flag} and the container type network mode"
+                )
 
     def row(self, identity: str) -> dict[str, Any]:
-        """The row of table `containers`, without id and name; volumes are made here. Raises ConfigInvalid."""
+        """The row of table `containers`, without id and name; volumes are made here. Raises ContainerConfigInvalid."""
         config, image = self._config, self._image
         hostname = self._hostname(identity)
         image_name = config.image
@@ -196,14 +204,14 @@ class Creation:
         return identity[:12]
 
     def _networks(self) -> dict[str, Any]:
-        """Network -> wishes, the one that `--network` names first. Raises NoSuchNetwork, ConfigInvalid."""
+        """Network -> wishes, the one that `--network` names first. Raises NoSuchNetwork, ContainerConfigInvalid."""
         config = self._config
         mode = config.network
         if mode in ("host", "none") or mode.startswith("container:"):
             if mode.startswith("container:"):
                 self._containers.get(mode.partition(":")[2])
             if any(e.ipv4 or e.aliases for e in config.endpoints):
-                raise ConfigInvalid(
+                raise ContainerConfigInvalid(
                     "invalid config for network "
                     + mode
                     + ": network-scoped aliases and addresses are only supported for user-defined networks"
@@ -217,7 +225,7 @@ class Creation:
             if endpoint.network != mode:
                 out[self._containers.networks.get(endpoint.network).name] = self._wishes(endpoint)
         if "bridge" in out and (out["bridge"].get("aliases") or out["bridge"].get("ipv4")):
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks"
                 if out["bridge"].get("aliases")
                 else "invalid config for network bridge: invalid endpoint settings: user specified IP "
@@ -226,7 +234,7 @@ class Creation:
         return out
 
     @staticmethod
-    def _wishes(endpoint: Endpoint) -> dict[str, Any]:
+    def _wishes(endpoint: EndpointConfig) -> dict[str, Any]:
         return {
             k: v
             for k, v in (("aliases", list(endpoint.aliases)), ("ipv4", endpoint.ipv4), ("mac", endpoint.mac))
@@ -248,7 +256,7 @@ class Creation:
         typed: set[str] = set()
         for wanted in self._config.mounts:
             if wanted.target in typed:
-                raise ConfigInvalid(f"Duplicate mount point: {wanted.target}")
+                raise ContainerConfigInvalid(f"Duplicate mount point: {wanted.target}")
             typed.add(wanted.target)
             points[wanted.target] = self._point(wanted, anonymous, fill)
         for target in image_volumes(merged):
@@ -310,13 +318,13 @@ class Creation:
         if os.path.lexists(wanted.source):
             return
         if not wanted.create:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f'invalid mount config for type "bind": bind source path does not exist: {wanted.source}'
             )
         try:
             os.makedirs(wanted.source, 0o755)
         except OSError as error:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f"error while creating mount source path '{wanted.source}': {(error.strerror or '').lower()}"
             ) from error
 
@@ -364,11 +372,13 @@ def _check_ports(ports: Iterable[PortBinding]) -> None:
 
 
 def image_volumes(merged: dict[str, Any]) -> list[str]:
-    """Targets of VOLUME, cleaned. Raises ConfigInvalid."""
+    """Targets of VOLUME, cleaned. Raises ContainerConfigInvalid."""
     import posixpath
 
     found = {"/" + posixpath.normpath("/" + str(v)).lstrip("/") for v in merged.get("Volumes") or ()}
     for target in found:
         if target == "/" or "\0" in target:
-            raise ConfigInvalid(f"invalid volume {target!r} of the image: it cannot be mounted there")
+            raise ContainerConfigInvalid(
+                f"invalid volume {target!r} of the image: it cannot be mounted there"
+            )
     return sorted(found)

@@ -23,7 +23,7 @@ SIGNAL = 19  # client: number
 STOP = 20  # client: (signal, seconds; negative = wait for ever)
 STDIN_END = 21  # client: no more input
 PAUSE, RESUME, RESTART = 22, 23, 24  # client; RESTART: (signal, seconds)
-UPDATE = 25  # client: what has changed (`job.Change`)
+UPDATE = 25  # client: what has changed (`job.RestartChange`)
 REMOVED = 26  # client: the container's record and files are gone, nothing is left to do
 PROBE = 28  # client: health checks as if due now
 

@@ -7,7 +7,7 @@ import os
 from boxwright.container.config import (
     ContainerConfig,
     DeviceSpec,
-    Endpoint,
+    EndpointConfig,
     Limits,
     MountSpec,
     PortBinding,
@@ -55,7 +55,7 @@ def _ports(value: Any) -> tuple[Any, ...]:
 
 
 def _endpoints(value: Any) -> tuple[Any, ...]:
-    return several(name="endpoints", value=value, kind=Endpoint, parse=Endpoint)
+    return several(name="endpoints", value=value, kind=EndpointConfig, parse=EndpointConfig)
 
 
 def _ulimits(value: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
+from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, Limits
 from boxwright.errors import Unsupported
 from boxwright.rootfs.mountpoints import missing
 from boxwright.rootfs.root import Root
@@ -71,7 +71,7 @@ def init_program() -> str:
 def devices(config: ContainerConfig) -> list[dict[str, Any]]:
     """Nodes for ``--device`` (a directory stands for all devices in it), or all of the host's for ``--privileged``.
 
-    Raises ConfigInvalid."""
+    Raises ContainerConfigInvalid."""
     found: list[dict[str, Any]] = []
     if config.privileged:
         from boxwright.runtime.host import devices as everything
@@ -86,7 +86,7 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
             )
             nodes = [(path, os.stat(path)) for path in paths]
         except OSError as error:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f'error gathering device information while adding custom device "{wanted.host}": '
                 f"{(error.strerror or '').lower()}"
             ) from error
@@ -108,18 +108,18 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
                     )
                 )
         if len(found) == before:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f'error gathering device information while adding custom device "{wanted.host}": not a device node'
             )
     return list({d["path"]: d for d in found}.values())
 
 
 def check_cpus(limits: Limits) -> None:
-    """CPUs that this host does not have. Raises ConfigInvalid."""
+    """CPUs that this host does not have. Raises ContainerConfigInvalid."""
     if limits.nano_cpus:
         many = len(os.sched_getaffinity(0))
         if not 10**7 <= limits.nano_cpus <= many * 10**9:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f"range of CPUs is from 0.01 to {many}.00, as there are only {many} CPUs available"
             )
     for wanted, file, what in (
@@ -130,7 +130,7 @@ def check_cpus(limits: Limits) -> None:
             have = _numbers(read_text(f"/sys/devices/system/{file}/online").strip() or "0")
             if not _numbers(wanted) <= have:
                 shown = ",".join(map(str, sorted(have))) if len(have) < 9 else f"{min(have)}-{max(have)}"
-                raise ConfigInvalid(
+                raise ContainerConfigInvalid(
                     f"requested {what} are not available - requested {wanted}, available: {shown}"
                 )
 
@@ -140,7 +140,7 @@ def _numbers(text: str) -> set[int]:
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) - int(low) > 1 << 16:
-            raise ConfigInvalid(f"invalid value {text} for cpuset: wanted such as 0-3 or 0,1")
+            raise ContainerConfigInvalid(f"invalid value {text} for cpuset: wanted such as 0-3 or 0,1")
         found |= set(range(int(low), int(high or low) + 1))
     return found
 
@@ -230,7 +230,7 @@ def fill_volume(root: Root, path: str, volume: Path) -> None:
 def client_proxies(path: Path, present: Iterable[str]) -> list[str]:
     """``proxies.default`` of Docker's config.json as variables that the user did not set; [] without any.
 
-    Raises ConfigInvalid."""
+    Raises ContainerConfigInvalid."""
     try:
         raw = path.read_bytes()
     except OSError:
@@ -240,7 +240,7 @@ def client_proxies(path: Path, present: Iterable[str]) -> list[str]:
     try:
         chosen = (json.loads(raw).get("proxies") or {}).get("default") or {}
     except (ValueError, AttributeError) as error:
-        raise ConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
+        raise ContainerConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
     names = {entry.partition("=")[0] for entry in present}
     out = []
     for key, variable in (

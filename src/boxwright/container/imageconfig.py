@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from boxwright.container.config import ConfigInvalid
+from boxwright.container.config import ContainerConfigInvalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class ImageOptions:
         return value
 
     @staticmethod
-    def _wrong(key: str, wanted: str, value: Any) -> ConfigInvalid:
-        return ConfigInvalid(
+    def _wrong(key: str, wanted: str, value: Any) -> ContainerConfigInvalid:
+        return ContainerConfigInvalid(
             f"the image's {key} is not {wanted}: {str(value)[:80]!r}",
             hint="an option of the command line replaces what the image says",
         )

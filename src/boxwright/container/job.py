@@ -118,7 +118,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class RestartChange:
     """What has changed while the container runs; None is as before. `networks` are the joined ones as the state shows
     them; `named` is the id of a network where names were registered, with its server."""
 
@@ -128,6 +128,6 @@ class Change:
     name_server: NameServer | None = None
 
     @classmethod
-    def of(cls, said: Sequence[Any]) -> Change:
+    def of(cls, said: Sequence[Any]) -> RestartChange:
         """From `plain`."""
         return made(cls, said, restart=optional(Restart.of), name_server=optional(NameServer.of))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from boxwright.container import frames, hostside, spec
-from boxwright.container.config import ConfigInvalid, PortBinding
+from boxwright.container.config import ContainerConfigInvalid, PortBinding
 from boxwright.container.job import HealthPlan, Job, LogPlan, Restart
 from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.ports import parse_exposed
@@ -131,7 +131,7 @@ class Launcher:
         self._mount(points, confinement.mount_label)
         namespaces, plan, addresses = self._network(supervisor)
         user = self._user()
-        facts = spec.Facts(
+        facts = spec.ContainerFacts(
             rootfs=str(container.rootfs),
             user=user,
             hostname=container.record["hostname"],
@@ -236,7 +236,7 @@ class Launcher:
             save_state(self._container.directory, self._state)
 
     def _point(self, point: MountPoint) -> MountPoint:
-        """With today's source. Raises ConfigInvalid when a host path is gone, NoSuchVolume."""
+        """With today's source. Raises ContainerConfigInvalid when a host path is gone, NoSuchVolume."""
         if point.kind == "volume":
             from boxwright.container.volumes import Volumes
 
@@ -247,7 +247,7 @@ class Launcher:
                     path = path / root.resolve(point.subpath).lstrip("/")
             return replace(point, source=str(path))
         if point.kind == "bind" and not os.path.lexists(point.source):
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
             )
         return point
@@ -291,7 +291,7 @@ class Launcher:
             max_files=int(options.get("max-file", "5" if local else "1")),
         )
 
-    def _health(self, facts: spec.Facts) -> HealthPlan | None:
+    def _health(self, facts: spec.ContainerFacts) -> HealthPlan | None:
         check = self._container.merged.get("Healthcheck") or {}
         test = check.get("Test") or ["NONE"]
         if test[0] not in ("CMD", "CMD-SHELL") or len(test) < 2:  # as Docker: an unknown kind is no check
@@ -366,7 +366,7 @@ class Launcher:
         for name, wish in self._container.record["networks"].items():
             network = self._networks.default() if name == "bridge" else self._networks.get(name)
             if network.driver != "bridge":
-                raise ConfigInvalid(
+                raise ContainerConfigInvalid(
                     f"container cannot be connected to network {network.name} together with others"
                 )
             address = self._networks.allocate(network, self._container.id, wish.get("ipv4", ""))

@@ -21,7 +21,7 @@ class LogsUnreadable(Unsupported):
     """The container's log driver keeps nothing."""
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One line, or a piece of a long one. `stream` is stdout or stderr."""
 
     time: str
@@ -36,7 +36,7 @@ def read(
     since: float | None = None,
     until: float | None = None,
     follow: bool = False,
-) -> Iterator[Entry]:
+) -> Iterator[LogEntry]:
     """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends. Raises LogsUnreadable."""
     if container.config.log_driver == "none":
         raise LogsUnreadable("configured logging driver does not support reading")
@@ -68,15 +68,15 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> LogEntry | None:
     try:
         value = json.loads(line)
-        return Entry(value["time"], value["stream"], value["log"])
+        return LogEntry(value["time"], value["stream"], value["log"])
     except (ValueError, KeyError, TypeError):  # torn by a full disk or a crash
         return None
 
 
-def _within(entry: Entry, since: float | None, until: float | None) -> bool:
+def _within(entry: LogEntry, since: float | None, until: float | None) -> bool:
     if since is None and until is None:
         return True
     moment = unix_seconds(entry.time) or 0.0

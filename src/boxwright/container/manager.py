@@ -4,7 +4,7 @@ Life cycle:  create -> (start -> exit)* -> remove        every state but created
 
 Crash safety: the database row comes last and goes first, so whenever there is one its tree is whole; files without a
 row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor
-is gone while its state says it runs is cleaned up by the command that looks at it next (`Catalog.settled`).
+is gone while its state says it runs is cleaned up by the command that looks at it next (`ContainerCatalog.settled`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.container import frames
-from boxwright.container.catalog import Catalog
+from boxwright.container.catalog import ContainerCatalog
 from boxwright.container.config import ContainerConfig
 from boxwright.container.names import checked, random_name
 from boxwright.container.records import (
@@ -66,7 +66,7 @@ class Containers:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.catalog = Catalog(services)
+        self.catalog = ContainerCatalog(services)
         self._starting: dict[str, Lease] = {}
 
     @property
@@ -376,7 +376,7 @@ class Containers:
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
         from boxwright.container.hostside import check_cpus
-        from boxwright.container.job import Change, Restart
+        from boxwright.container.job import Restart, RestartChange
         from boxwright.container.spec import resources_of
         from boxwright.network.plan import plain
 
@@ -392,7 +392,7 @@ class Containers:
                 if after.limits != before.limits:
                     runtime_of(self._services, container.state).update(container.id, resources)
                 policy = Restart(name=after.restart.name, maximum=after.restart.maximum)
-                self.order(container, frames.UPDATE, plain(Change(restart=policy)))
+                self.order(container, frames.UPDATE, plain(RestartChange(restart=policy)))
             self.catalog.save_record(container, {**container.record, "config": after.to_json()})
 
     # --- removing ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from boxwright.container.config import ConfigInvalid, DeviceSpec, RestartPolicy, Ulimit
+from boxwright.container.config import ContainerConfigInvalid, DeviceSpec, RestartPolicy, Ulimit
 from boxwright.errors import Invalid
 from boxwright.spec.units import parse_size
 
@@ -376,7 +376,7 @@ def health(
 
 
 def parse_network(text: str) -> tuple[str, dict[str, Any]]:
-    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ConfigInvalid."""
+    """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ContainerConfigInvalid."""
     if "=" not in text:
         return text, {}
     name, aliases, out = "", [], {}
@@ -389,7 +389,7 @@ def parse_network(text: str) -> tuple[str, dict[str, Any]]:
         elif key in ("ip", "mac-address"):
             out["ipv4" if key == "ip" else "mac"] = value
         elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
-            raise ConfigInvalid(f"invalid field value in --network: {part}")
+            raise ContainerConfigInvalid(f"invalid field value in --network: {part}")
     if not name:
-        raise ConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
+        raise ContainerConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
     return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}

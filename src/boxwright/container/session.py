@@ -200,7 +200,7 @@ class Session:
         self.close()
 
 
-class Streams:
+class SessionStreams:
     """Local descriptors to relay to: -1 for none."""
 
     def __init__(self, stdin: int = -1, stdout: int = 1, stderr: int = 2) -> None:
@@ -209,7 +209,7 @@ class Streams:
 
 def relay(
     session: Session,
-    streams: Streams,
+    streams: SessionStreams,
     *,
     filter_input: Callable[[bytes], tuple[bytes, bool]] | None = None,
     stop: Callable[[], bool] = lambda: False,

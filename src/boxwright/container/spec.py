@@ -1,4 +1,4 @@
-"""From an image's config and a container's to the OCI runtime config. Pure: what only the host knows comes in `Facts`.
+"""From an image's config and a container's to the OCI runtime config. Pure: the host is in `ContainerFacts`.
 
 The defaults are `spec.runtimespec`'s; here is what Docker's flags make of them.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from boxwright.container.config import ConfigInvalid, ContainerConfig, Limits
+from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, Limits
 from boxwright.container.imageconfig import ImageOptions
 from boxwright.container.options import merge_env
 from boxwright.rootfs.users import User
@@ -63,7 +63,7 @@ class MountPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ContainerFacts:
     """What the host, the tree and the network contribute."""
 
     rootfs: str
@@ -140,16 +140,16 @@ def _health(image: ImageOptions, own: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def argv(merged: Mapping[str, Any]) -> list[str]:
-    """Entrypoint and command. Raises ConfigInvalid when there is neither."""
+    """Entrypoint and command. Raises ContainerConfigInvalid when there is neither."""
     words = [*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ())]
     if not words:
-        raise ConfigInvalid(
+        raise ContainerConfigInvalid(
             "No command specified", hint="the image has no CMD: give a command after the image's name"
         )
     return words
 
 
-def container_env(merged: Mapping[str, Any], facts: Facts) -> list[str]:
+def container_env(merged: Mapping[str, Any], facts: ContainerFacts) -> list[str]:
     """The process's environment: Docker's own entries, then image and user, then what trusting the host's CA adds."""
     base = [
         f"PATH={DEFAULT_PATH}",
@@ -193,7 +193,7 @@ def resources_of(limits: Limits) -> dict[str, Any]:
 
 
 def make_process(
-    words: Sequence[str], config: ContainerConfig, merged: Mapping[str, Any], facts: Facts
+    words: Sequence[str], config: ContainerConfig, merged: Mapping[str, Any], facts: ContainerFacts
 ) -> dict[str, Any]:
     """The OCI `process` for `words`, with the container's user, environment and rights. Raises CapabilityInvalid,
     LimitInvalid."""
@@ -215,8 +215,8 @@ def make_process(
     ).json()
 
 
-def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
-    """The whole OCI config. Raises ConfigInvalid, CapabilityInvalid, LimitInvalid."""
+def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: ContainerFacts) -> dict[str, Any]:
+    """The whole OCI config. Raises ContainerConfigInvalid, CapabilityInvalid, LimitInvalid."""
     words = argv(merged)
     if facts.init:
         words = [INIT_TARGET, "--", *words]
@@ -274,7 +274,7 @@ def _paths(config: ContainerConfig, wanted: tuple[str, ...] | None) -> tuple[str
     return wanted
 
 
-def _mounts(config: ContainerConfig, facts: Facts) -> list[dict[str, Any]]:
+def _mounts(config: ContainerConfig, facts: ContainerFacts) -> list[dict[str, Any]]:
     out = [oci_mount(point) for point in facts.mounts]
     taken = {point.target for point in facts.mounts}
     # The user's own mount over one of these files wins.
@@ -307,7 +307,7 @@ def _rules(texts: Iterable[str]) -> list[dict[str, Any]]:
     for text in texts:
         match = re.match(_RULE, text)
         if match is None:
-            raise ConfigInvalid(
+            raise ContainerConfigInvalid(
                 f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'"
             )
         numbers = [None if number == "*" else int(number) for number in match.group(2, 3)]

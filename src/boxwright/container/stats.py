@@ -134,7 +134,7 @@ def _network(pid: int) -> tuple[int, int]:
 
 def processes(container: Container, pids: list[int], arguments: str) -> tuple[list[str], list[list[str]]]:
     """`top`: titles and rows as the host's ``ps`` prints them with these arguments. Raises WrongState."""
-    from boxwright.container.config import ConfigInvalid
+    from boxwright.container.config import ContainerConfigInvalid
     from boxwright.runtime.process import ProgramFailed, run
 
     if not container.state.running:
@@ -144,10 +144,10 @@ def processes(container: Container, pids: list[int], arguments: str) -> tuple[li
         lines = run(["ps", *words], check=True).stdout.decode(errors="replace").splitlines()
     except ProgramFailed as error:
         reason = str(error).partition(": ")[2] or str(error)
-        raise ConfigInvalid(f"ps: {reason.strip().splitlines()[0]}") from error
+        raise ContainerConfigInvalid(f"ps: {reason.strip().splitlines()[0]}") from error
     titles = lines[0].split()
     if "PID" not in titles:
-        raise ConfigInvalid("Couldn't find PID field in ps output")
+        raise ContainerConfigInvalid("Couldn't find PID field in ps output")
     at = titles.index("PID")
     wanted = set(map(str, pids))
     rows = [line.split(None, len(titles) - 1) for line in lines[1:]]

@@ -74,14 +74,14 @@ class PlatformMissing(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ContentNode:
     """One manifest or index with its bytes and the nodes below it."""
 
     desc: Descriptor
     content: Manifest | Index
-    children: tuple[Node, ...] = ()
+    children: tuple[ContentNode, ...] = ()
 
-    def walk(self) -> Iterator[Node]:
+    def walk(self) -> Iterator[ContentNode]:
         """Children before parents."""
         for child in self.children:
             yield from child.walk()
@@ -90,7 +90,7 @@ class Node:
 
 def load(
     source: Source, desc: Descriptor, select: Callable[[Index], list[Descriptor]], *, jobs: int = _READERS
-) -> Node:
+) -> ContentNode:
     """Read a manifest tree down to image manifests, level by level, each in parallel; `select` says which entries of
     an index to follow.
 
@@ -132,8 +132,8 @@ def load(
                 below += place.below
         level = below
 
-    def node(place: _Place) -> Node:
-        return Node(place.desc, read[place.key], tuple(map(node, place.below)))
+    def node(place: _Place) -> ContentNode:
+        return ContentNode(place.desc, read[place.key], tuple(map(node, place.below)))
 
     return node(top)
 
@@ -251,7 +251,7 @@ def copy(
 
 def copy_tree(
     source: Source,
-    tree: Node,
+    tree: ContentNode,
     sink: Sink,
     sink_name: str,
     *,
@@ -281,7 +281,7 @@ def copy_tree(
     return tree.desc
 
 
-def push_manifests(sink: Sink, nodes: Sequence[Node], jobs: int) -> None:
+def push_manifests(sink: Sink, nodes: Sequence[ContentNode], jobs: int) -> None:
     """Store these, children before parents: images in parallel, then the indexes over them one after the other."""
     images = [node for node in nodes if isinstance(node.content, Manifest)]
     in_parallel(jobs, images, lambda node: _push_manifest(sink, node), stop=threading.Event())
@@ -290,41 +290,41 @@ def push_manifests(sink: Sink, nodes: Sequence[Node], jobs: int) -> None:
             _push_manifest(sink, node)
 
 
-def _push_manifest(sink: Sink, node: Node) -> None:
+def _push_manifest(sink: Sink, node: ContentNode) -> None:
     if not sink.exists(node.desc):
         sink.push(node.desc, io.BytesIO(node.content.raw))
 
 
-def _unique(trees: Sequence[Node]) -> list[Node]:
+def _unique(trees: Sequence[ContentNode]) -> list[ContentNode]:
     """Every node once, children first."""
-    seen: dict[Digest, Node] = {}
+    seen: dict[Digest, ContentNode] = {}
     for tree in trees:
         for node in tree.walk():
             seen.setdefault(node.desc.digest, node)
     return list(seen.values())
 
 
-def _referring(source: Source, nodes: Sequence[Node], jobs: int) -> list[Node]:
+def _referring(source: Source, nodes: Sequence[ContentNode], jobs: int) -> list[ContentNode]:
     """The manifests that refer to these, theirs too; subjects first. A level is asked for in parallel."""
     if not isinstance(source, Referring):
         return []
     known = {node.desc.digest for node in nodes}
-    found: list[Node] = []
+    found: list[ContentNode] = []
     todo = list(nodes)
     for _ in range(_DEEPEST):
-        fresh: list[Node] = []
+        fresh: list[ContentNode] = []
         said: dict[Digest, Sequence[Descriptor]] = {}
 
-        def ask(node: Node, said: dict[Digest, Sequence[Descriptor]] = said) -> None:
+        def ask(node: ContentNode, said: dict[Digest, Sequence[Descriptor]] = said) -> None:
             said[node.desc.digest] = source.referrers(node.desc.digest)
 
         in_parallel(jobs, todo, ask, stop=threading.Event())
         new = {
             desc.digest: desc for node in todo for desc in said[node.desc.digest] if desc.digest not in known
         }
-        trees: dict[Digest, Node] = {}
+        trees: dict[Digest, ContentNode] = {}
 
-        def read(desc: Descriptor, trees: dict[Digest, Node] = trees) -> None:
+        def read(desc: Descriptor, trees: dict[Digest, ContentNode] = trees) -> None:
             trees[desc.digest] = load(source, desc, everything, jobs=1)
 
         in_parallel(jobs, list(new.values()), read, stop=threading.Event())
@@ -339,7 +339,7 @@ def _referring(source: Source, nodes: Sequence[Node], jobs: int) -> list[Node]:
     return found
 
 
-def _blobs_of(nodes: Sequence[Node]) -> list[Descriptor]:
+def _blobs_of(nodes: Sequence[ContentNode]) -> list[Descriptor]:
     """Configs first (the receiver of layers wants to know them), then the largest layers."""
     configs: dict[Digest, Descriptor] = {}
     layers: dict[Digest, Descriptor] = {}

@@ -56,12 +56,12 @@ def _raw_library() -> tuple[Callable[[str], Function], Callable[[], int]]:
     class Bytes(raw._SimpleCData):  # type: ignore[misc]
         _type_ = "z"
 
-    class Call(raw.CFuncPtr):  # type: ignore[misc]
+    class SystemCall(raw.CFuncPtr):  # type: ignore[misc]
         _flags_ = raw.FUNCFLAG_CDECL | raw.FUNCFLAG_USE_ERRNO
         _restype_ = Long
 
     def named(name: str) -> Function:
-        return _converted(Call(raw.dlsym(handle, name)), Long, Bytes)
+        return _converted(SystemCall(raw.dlsym(handle, name)), Long, Bytes)
 
     return named, raw.get_errno
 

@@ -103,7 +103,7 @@ def quick_normal(text: str) -> str:
     return f"{repository}:{tag or 'latest'}"
 
 
-class Catalog:
+class ImageCatalog:
     """Names and image rows under a root. Threads may share it."""
 
     def __init__(self, root: Path, db: Database) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.config import ConfigInvalid, HistoryEntry, ImageConfig
+from boxwright.spec.config import HistoryEntry, ImageConfig, ImageConfigInvalid
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Manifest
@@ -37,11 +37,11 @@ def compose(
     """The OCI manifest over these layers (bottom first) and the bytes of its config.
 
     `raw` are the config's own bytes when it came from elsewhere, so that its digest, the image ID, stays.
-    Raises ConfigInvalid when the config does not list as many layers.
+    Raises ImageConfigInvalid when the config does not list as many layers.
     """
     layers = tuple(layers)
     if len(layers) != len(config.diff_ids):
-        raise ConfigInvalid(
+        raise ImageConfigInvalid(
             f"the config lists {len(config.diff_ids)} layers, the manifest would have {len(layers)}"
         )
     raw = raw or config.to_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from boxwright.image.catalog import Catalog, ImageDamaged, ImageRow, familiar, split
+from boxwright.image.catalog import ImageCatalog, ImageDamaged, ImageRow, familiar, split
 from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ class HistoryLine:
 
 
 def summaries(
-    catalog: Catalog, filters: Filters | None = None, *, show_all: bool = False
+    catalog: ImageCatalog, filters: Filters | None = None, *, show_all: bool = False
 ) -> list[ImageSummary]:
     """All images, newest first. `show_all` includes unnamed images that others were made from.
 
@@ -114,7 +114,7 @@ def summaries(
     return _filtered(catalog, images, filters) if filters else images
 
 
-def _filtered(catalog: Catalog, found: list[ImageSummary], filters: Filters) -> list[ImageSummary]:
+def _filtered(catalog: ImageCatalog, found: list[ImageSummary], filters: Filters) -> list[ImageSummary]:
     from boxwright.image.filters import check_names, flag, labels_match, moment, pattern
 
     check_names(filters, LIST_FILTERS)
@@ -156,7 +156,7 @@ def seconds(created: str) -> float:
     return (unix_time(created) or 0.0) if created else 0.0
 
 
-def config_json(catalog: Catalog, image_id: str) -> dict[str, Any]:
+def config_json(catalog: ImageCatalog, image_id: str) -> dict[str, Any]:
     """The image config as plain JSON. Raises ImageDamaged."""
     import json
 
@@ -176,7 +176,7 @@ def config_json(catalog: Catalog, image_id: str) -> dict[str, Any]:
     }
 
 
-def history(catalog: Catalog, text: str) -> list[HistoryLine]:
+def history(catalog: ImageCatalog, text: str) -> list[HistoryLine]:
     """How the image came to be, newest first, with the size of each layer. Raises NoSuchImage, ImageDamaged."""
     from boxwright.layer.rows import bytes_of
 

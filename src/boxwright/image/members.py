@@ -77,7 +77,7 @@ def link_of(header: Header) -> str:
     return link if header.type == SYMLINK else "/" + link
 
 
-class Slice(io.RawIOBase):
+class MemberSlice(io.RawIOBase):
     """A range of a file descriptor. Closing it leaves the descriptor open."""
 
     def __init__(self, fd: int, offset: int, size: int) -> None:
@@ -261,8 +261,8 @@ class TarMembers:
     def open(self, name: str) -> BinaryIO:
         header, fd = self._located(name), self._file.fileno()
         if header.segments is None:
-            return io.BufferedReader(Slice(fd, header.offset, header.size), CHUNK)
-        stored = Slice(fd, header.offset, sum(header.segments[1::2]))
+            return io.BufferedReader(MemberSlice(fd, header.offset, header.size), CHUNK)
+        stored = MemberSlice(fd, header.offset, sum(header.segments[1::2]))
         return io.BufferedReader(Holed(stored.read, header.segments, header.size), CHUNK)
 
     def _located(self, name: str) -> Header:

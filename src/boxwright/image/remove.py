@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from boxwright.errors import Conflict
-from boxwright.image.catalog import Catalog, ImageRow, NoSuchImage, familiar, quick_normal, split
+from boxwright.image.catalog import ImageCatalog, ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.describe import ImageSummary, seconds, summaries
 from boxwright.image.filters import Filters, check_names, flag, labels_match, moment
 from boxwright.spec.values import dataclass
@@ -43,7 +43,7 @@ class Removed:
 class Remover:
     """Removal over a catalog; `uses` are all containers, running or not."""
 
-    def __init__(self, catalog: Catalog, uses: Iterable[Use] = ()) -> None:
+    def __init__(self, catalog: ImageCatalog, uses: Iterable[Use] = ()) -> None:
         self._catalog = catalog
         self._db = catalog.db
         self._uses = list(uses)

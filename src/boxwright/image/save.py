@@ -267,7 +267,9 @@ def save(
         sink.close()
 
 
-def _tree(images: ImageStore, source: LocalTarget, row: ImageRow, platform: Platform | None) -> copy.Node:
+def _tree(
+    images: ImageStore, source: LocalTarget, row: ImageRow, platform: Platform | None
+) -> copy.ContentNode:
     """The image's manifests that are here, or with `platform` only the one for it."""
 
     def here(index: Index) -> list[Descriptor]:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.content.db import Database
     from boxwright.content.local import LocalStore
-    from boxwright.image.catalog import Catalog
+    from boxwright.image.catalog import ImageCatalog
     from boxwright.image.store import ImageStore
     from boxwright.layer.store import LayerStore
     from boxwright.runtime.oci import Runtime
@@ -60,11 +60,11 @@ class Services:
         return choose_driver(self.root, self.layers, wanted=self.settings.driver)
 
     @cached_property
-    def catalog(self) -> Catalog:
+    def catalog(self) -> ImageCatalog:
         """Names and image rows, to be read only: quick to open."""
-        from boxwright.image.catalog import Catalog
+        from boxwright.image.catalog import ImageCatalog
 
-        return Catalog(self.root, self.db)
+        return ImageCatalog(self.root, self.db)
 
     @cached_property
     def images_store(self) -> ImageStore:

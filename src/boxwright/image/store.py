@@ -14,11 +14,11 @@ from boxwright.content.layout import NAME as REF_NAME
 from boxwright.content.local import LocalStore
 from boxwright.errors import Corrupt, NotFound, Unsupported
 from boxwright.files.disk import DiskError
-from boxwright.image.catalog import COLUMNS, Catalog, ImageRow, familiar
+from boxwright.image.catalog import COLUMNS, ImageCatalog, ImageRow, familiar
 from boxwright.image.compose import compose, layer_descriptor
 from boxwright.layer.store import LayerMissing, LayerStore
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.config import ConfigInvalid, ImageConfig
+from boxwright.spec.config import ImageConfig, ImageConfigInvalid
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, canonical_json, parse
@@ -55,7 +55,7 @@ class ResolvedImage:
         return self.manifest.config.digest
 
 
-class ImageStore(Catalog):
+class ImageStore(ImageCatalog):
     """All methods may be called from any thread."""
 
     def __init__(self, store: LocalStore, layers: LayerStore, db: Database, *, platform: str = "") -> None:
@@ -345,7 +345,7 @@ _TEXT = ("User", "WorkingDir", "StopSignal")
 
 
 def check_shape(config: ImageConfig) -> None:
-    """Readers of a registered config may rely on the types of its parts. Raises ConfigInvalid."""
+    """Readers of a registered config may rely on the types of its parts. Raises ImageConfigInvalid."""
     for key, value in config.config.items():
         listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
         wrong = (
@@ -354,10 +354,10 @@ def check_shape(config: ImageConfig) -> None:
             or (key in _TEXT and not isinstance(value, str))
         )
         if wrong and value is not None:
-            raise ConfigInvalid(f"the image config has a {key} of the wrong type")
+            raise ImageConfigInvalid(f"the image config has a {key} of the wrong type")
     labels = config.config.get("Labels") or {}
     if not all(isinstance(value, str) for value in labels.values()):
-        raise ConfigInvalid("the image config has a label that is not text")
+        raise ImageConfigInvalid("the image config has a label that is not text")
 
 
 def is_image(manifest: Manifest) -> bool:

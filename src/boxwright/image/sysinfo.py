@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError
-from boxwright.image.catalog import Catalog
+from boxwright.image.catalog import ImageCatalog
 from boxwright.spec.platform import host
 from boxwright.spec.times import rfc3339
 from boxwright.version import __version__
@@ -56,7 +56,7 @@ def version(runtimes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
 
 def info(
     settings: Settings,
-    catalog: Catalog,
+    catalog: ImageCatalog,
     *,
     driver: tuple[str, str],
     runtime: tuple[str, str, str],

@@ -11,7 +11,7 @@ from boxwright.content.db import Database
 from boxwright.content.gc import mark
 from boxwright.content.local import LocalStore
 from boxwright.image.buildcache import BuildCache, CacheEntry
-from boxwright.image.catalog import Catalog
+from boxwright.image.catalog import ImageCatalog
 from boxwright.image.collect import Reach
 from boxwright.image.describe import ImageSummary, summaries
 from boxwright.image.remove import Use
@@ -125,7 +125,7 @@ class Surveyor:
     def __init__(self, store: LocalStore, db: Database, uses: Sequence[Use], volumes: Sequence[str]) -> None:
         self._root, self._places = store.root, store.places
         self._db = db
-        self._catalog = Catalog(store.root, db)
+        self._catalog = ImageCatalog(store.root, db)
         self._reach = Reach(store.root, db)
         self._sizes = _Sizes(store.root)
         self._uses, self._names = uses, volumes

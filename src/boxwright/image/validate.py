@@ -105,10 +105,10 @@ def _index_differs(layer: Layer) -> str:
 
 def _make_index(layer: Layer, fd: int) -> Summary:
     from boxwright.layer.erofs import write_index
-    from boxwright.layer.tree import Tree
+    from boxwright.layer.tree import LayerTree
     from boxwright.layer.writer import scan_file
 
-    tree = Tree()
+    tree = LayerTree()
     tar = os.open(layer.tar_path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         scan_file(tar, layer.tar_size, tree)

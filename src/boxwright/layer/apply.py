@@ -16,7 +16,7 @@ from boxwright.content.verify import CHUNK
 from boxwright.errors import Corrupt, Unsupported
 from boxwright.files.disk import disk_errors
 from boxwright.files.trees import remove_tree
-from boxwright.layer.source import Facts, LayerSource, open_source
+from boxwright.layer.source import Inode, LayerSource, open_source
 from boxwright.layer.store import Layer
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def unpack(
         source = open_source(layer)
         try:
             with disk_errors(f"the tree of layer {layer.diff_id}"):
-                _Unpacker(
+                _LayerUnpacker(
                     source,
                     fd,
                     overlay=overlay,
@@ -67,7 +67,7 @@ def unpack(
         os.close(fd)
 
 
-class _Unpacker:
+class _LayerUnpacker:
     def __init__(self, source: LayerSource, root: int, *, overlay: bool, as_root: bool, opaque: str) -> None:
         self._source = source
         self._root = root
@@ -76,7 +76,7 @@ class _Unpacker:
         self._opaque = opaque
         self._first: dict[int, bytes] = {}  # where a file with several names was written first
         # A frame: descriptor, path, facts, handle, names to do, the time of a directory that was there before.
-        self._stack: list[tuple[int, bytes, Facts, Any, Iterator[tuple[bytes, Any]], int | None]] = []
+        self._stack: list[tuple[int, bytes, Inode, Any, Iterator[tuple[bytes, Any]], int | None]] = []
 
     def run(self) -> None:
         source = self._source
@@ -108,7 +108,7 @@ class _Unpacker:
             for frame in self._stack:
                 os.close(frame[0])
 
-    def _enter(self, fd: int, path: bytes, handle: Any, facts: Facts, *, existed: int | None) -> None:
+    def _enter(self, fd: int, path: bytes, handle: Any, facts: Inode, *, existed: int | None) -> None:
         self._stack.append(
             (fd, path, facts, handle, iter(sorted(self._source.children(handle).items())), existed)
         )
@@ -121,7 +121,7 @@ class _Unpacker:
                 for name in os.listdir(fd):
                     remove_tree(fd, name)
 
-    def _dir(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
+    def _dir(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Inode) -> None:
         existed: int | None = None
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -142,7 +142,7 @@ class _Unpacker:
             existed=existed,
         )
 
-    def _other(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Facts) -> None:
+    def _other(self, parent: int, path: bytes, name: bytes, handle: Any, facts: Inode) -> None:
         if not self._overlay:
             remove_tree(parent, name)
         if facts.is_whiteout:
@@ -196,7 +196,7 @@ class _Unpacker:
             if owned:
                 os.close(source)
 
-    def _attributes(self, fd: int, handle: Any, facts: Facts) -> None:
+    def _attributes(self, fd: int, handle: Any, facts: Inode) -> None:
         """Owner before mode: changing the owner takes set-user-ID bits and capabilities away."""
         if self._as_root:
             os.fchown(fd, facts.uid, facts.gid)
@@ -206,7 +206,7 @@ class _Unpacker:
         os.fchmod(fd, facts.mode & 0o7777)
         os.utime(fd, ns=(facts.mtime_ns, facts.mtime_ns))
 
-    def _link_attributes(self, parent: int, name: bytes, handle: Any, facts: Facts) -> None:
+    def _link_attributes(self, parent: int, name: bytes, handle: Any, facts: Inode) -> None:
         if self._as_root:
             os.chown(name, facts.uid, facts.gid, dir_fd=parent, follow_symlinks=False)
             for key, value in self._source.xattrs(handle).items() if facts.has_xattrs else ():

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from struct import Struct
 
 from boxwright.layer.scan import TarInvalid
-from boxwright.layer.tree import IMPLIED, OPAQUE, Tree, is_whiteout
+from boxwright.layer.tree import IMPLIED, OPAQUE, LayerTree, is_whiteout
 from boxwright.spec.hints import NamedTuple
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ def encode_xattrs(xattrs: dict[bytes, bytes]) -> bytes:
 class _Plan:
     """First pass: which inode lies where. Directories and sparse files get their size and block here."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: LayerTree) -> None:
         self.tree = tree
         self.order = array("I")
         self.nids = array("Q", bytes(8 * len(tree.mode)))
@@ -203,7 +203,7 @@ def _folder_size(names: dict[bytes, int]) -> int:
     return full * BLOCK + used
 
 
-def write_index(tree: Tree, tar_size: int, fd: int) -> Summary:
+def write_index(tree: LayerTree, tar_size: int, fd: int) -> Summary:
     """Write the index of a tar of `tar_size` bytes to a file at its start. Uses the tree up. Raises TarInvalid,
     when the addresses do not suffice (2 TiB), and OSError."""
     tree.expand_tail(tar_size)
@@ -335,7 +335,7 @@ def _block(
     return b"".join(parts)
 
 
-def sparse_parts(tree: Tree) -> Iterator[tuple[int, int, int]]:
+def sparse_parts(tree: LayerTree) -> Iterator[tuple[int, int, int]]:
     """After `write_index`: what to copy from the tar to the second device: (offset there, offset here, length)."""
     for inode, (data, segments) in tree.sparse.items():
         at = data

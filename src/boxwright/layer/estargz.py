@@ -126,7 +126,7 @@ class _Writing:
         """The table and the footer; the digest of the table."""
         at = self._cut()
         body = json.dumps({"version": 1, "entries": self._entries}, indent="\t", ensure_ascii=False).encode()
-        builder = TarBuilder(_Sink(self))
+        builder = TarBuilder(_EstargzSink(self))
         builder.add(Entry(path=TOC_NAME, mode=0o444, size=len(body)), body)
         builder.finish()
         self._cut()
@@ -134,7 +134,7 @@ class _Writing:
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-class _Sink:
+class _EstargzSink:
     def __init__(self, writing: _Writing) -> None:
         self._writing = writing
 

@@ -17,7 +17,7 @@ from boxwright.layer.store import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.layer.view import Node
+    from boxwright.layer.view import ViewNode
 
 
 def implies(layer: Layer) -> bool:
@@ -31,7 +31,7 @@ def implies(layer: Layer) -> bool:
         os.close(fd)
 
 
-def misshown(layers: Sequence[Layer]) -> list[Node]:
+def misshown(layers: Sequence[Layer]) -> list[ViewNode]:
     """The directories of a stack (bottom first) that overlayfs would show with other attributes than the layers
     say, as they should be, with all that lies above them; sorted by path. Empty for almost every stack."""
     suspects = [layer for layer in layers[1:] if implies(layer)]
@@ -40,7 +40,7 @@ def misshown(layers: Sequence[Layer]) -> list[Node]:
     from boxwright.layer.view import LayersView
 
     with LayersView(layers) as view:
-        out: dict[str, Node] = {}
+        out: dict[str, ViewNode] = {}
         for path in sorted({path for layer in suspects for path in _implied(layer)}):
             node = view.lstat(path)
             if node is None or node.type != "dir" or node.path != path or not node.place[0][2].implied:
@@ -55,7 +55,7 @@ def misshown(layers: Sequence[Layer]) -> list[Node]:
         return [out[path] for path in sorted(out)]
 
 
-def write_attributes(nodes: Sequence[Node], target: Path) -> None:
+def write_attributes(nodes: Sequence[ViewNode], target: Path) -> None:
     """Make what `misshown` says in an empty directory: the uppermost lower of the stack. What this process may not
     set (owners without root) is left as it is. Raises DiskFull."""
     with disk_errors(str(target)):

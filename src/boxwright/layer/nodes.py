@@ -6,7 +6,7 @@ from boxwright.layer.write import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.layer.view import LayersView, Node
+    from boxwright.layer.view import LayersView, ViewNode
     from boxwright.layer.write import TarBuilder
 
 
@@ -20,7 +20,7 @@ class NodeWriter:
         self._builder, self._view, self._prefix, self._mtime = builder, view, prefix, mtime_ns
         self._first: dict[object, str] = {}
 
-    def add(self, node: Node) -> None:
+    def add(self, node: ViewNode) -> None:
         """Raises what reading the content raises."""
         if node.type == "socket":
             return

@@ -34,7 +34,7 @@ class IndexBroken(Corrupt):
     """An index does not say what it should."""
 
 
-class Facts(NamedTuple):
+class Inode(NamedTuple):
     """One inode. `mode` has the type's bits; `identity` is equal for hard links of one file and nothing else."""
 
     mode: int
@@ -63,7 +63,7 @@ class LayerSource(Protocol):
 
     root: Any
 
-    def facts(self, handle: Any) -> Facts: ...
+    def facts(self, handle: Any) -> Inode: ...
     def child(self, handle: Any, name: bytes) -> Any: ...  # None when there is none
     def children(self, handle: Any) -> dict[bytes, Any]: ...
     def link(self, handle: Any) -> bytes: ...
@@ -121,7 +121,7 @@ class TarSource:
         except struct.error as error:
             raise IndexBroken(f"{self._layer.index_path} points beyond its end") from error
 
-    def facts(self, handle: int) -> Facts:
+    def facts(self, handle: int) -> Inode:
         _, icount, mode, _, size, start, _, uid, gid, seconds, nanoseconds, links, flags = self._inode(handle)
         kind = mode & 0o170000
         rdev = 0
@@ -130,7 +130,7 @@ class TarSource:
         opaque = (
             bool(icount) and kind == stat.S_IFDIR and self._entries(handle, icount).get((4, _OPAQUE)) == b"y"
         )
-        return Facts(
+        return Inode(
             mode,
             uid,
             gid,
@@ -223,7 +223,7 @@ class TreeSource:
             os.close(self._fd)
             self._fd = -1
 
-    def facts(self, handle: bytes) -> Facts:
+    def facts(self, handle: bytes) -> Inode:
         st = os.stat(handle, dir_fd=self._fd, follow_symlinks=False)
         kind = st.st_mode & 0o170000
         names: list[str] = []
@@ -235,7 +235,7 @@ class TreeSource:
             for name in ("trusted.overlay.opaque", "user.overlay.opaque")
         )
         rdev = st.st_rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
-        return Facts(
+        return Inode(
             st.st_mode,
             st.st_uid,
             st.st_gid,

@@ -13,7 +13,7 @@ from boxwright.layer.writer import LayerWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.layer.view import Node
+    from boxwright.layer.view import ViewNode
 
 
 def squash(layers: LayerStore, stack: Sequence[Layer], kept: int) -> Layer:
@@ -33,7 +33,7 @@ class _Difference:
         self._builder = builder
         self._writer = NodeWriter(builder, whole)
         self._waiting: list[
-            Node
+            ViewNode
         ] = []  # directories on the way down that are not written yet, outermost first
 
     def write(self) -> None:
@@ -55,13 +55,13 @@ class _Difference:
             if old is not None and old.type == "dir":
                 self._gone(node)
 
-    def _gone(self, directory: Node) -> None:
+    def _gone(self, directory: ViewNode) -> None:
         there = set(self._whole.listdir(directory.path))
         for name in sorted(set(self._below.listdir(directory.path)) - there, key=os.fsencode):
             self._above()
             self._builder.whiteout(f"{directory.path}/{name}" if directory.path else name)
 
-    def _write(self, node: Node) -> None:
+    def _write(self, node: ViewNode) -> None:
         if node.type == "socket":
             return
         self._above()
@@ -73,5 +73,5 @@ class _Difference:
         self._waiting.clear()
 
 
-def _attributes(node: Node) -> object:
+def _attributes(node: ViewNode) -> object:
     return node.mode, node.uid, node.gid, node.mtime_ns, dict(node.xattrs)

@@ -79,7 +79,7 @@ def is_whiteout(mode: int, where: int) -> bool:
     return where == 0 and mode & 0o170000 == stat.S_IFCHR
 
 
-class Tree:
+class LayerTree:
     """Inode 0 is the root. `add` what the scanner finds, in order."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 from boxwright.errors import Invalid, NotFound
-from boxwright.layer.source import Facts, LayerSource, open_content, open_source, read_content
+from boxwright.layer.source import Inode, LayerSource, open_content, open_source, read_content
 from boxwright.layer.store import Layer
 from boxwright.rootfs.paths import TooManyLinks, walk
 from boxwright.spec.hints import NamedTuple
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from boxwright.spec.digest import DiffID
 
-    _Parts = list[tuple[int, Any, Facts]]  # what a name means in each layer that counts, uppermost first
+    _Parts = list[tuple[int, Any, Inode]]  # what a name means in each layer that counts, uppermost first
 
 
 _KINDS = {
@@ -47,7 +47,7 @@ class PathMissing(NotFound):
     """The tree has no such path."""
 
 
-class Node(NamedTuple):
+class ViewNode(NamedTuple):
     """One name in the tree. `path` is relative to the root ('' is the root itself), as in write.Entry."""
 
     path: str
@@ -81,7 +81,7 @@ class LayersView:
         empty = (
             -1,
             None,
-            Facts(
+            Inode(
                 mode=stat.S_IFDIR | 0o755,
                 uid=0,
                 gid=0,
@@ -118,13 +118,13 @@ class LayersView:
 
     # --- single names ------------------------------------------------------------------------------
 
-    def lstat(self, path: str) -> Node | None:
+    def lstat(self, path: str) -> ViewNode | None:
         """What the path names, its last part not followed, the others followed inside the tree. None when there is
         no such thing. Raises PathLoop."""
         return self.resolve(path, follow_last=False)
 
-    def resolve(self, path: str, *, follow_last: bool = True) -> Node | None:
-        """What the path names; `Node.path` is where it really lies. Symbolic links and '..' stay inside the root.
+    def resolve(self, path: str, *, follow_last: bool = True) -> ViewNode | None:
+        """What the path names; `ViewNode.path` is where it really lies. Symbolic links and '..' stay inside the root.
         Raises PathLoop."""
         above, _, name = os.fsencode(path).rpartition(b"/")
         if (parts := self._dirs.get(above)) is not None and name not in (b"", b".", b".."):
@@ -134,7 +134,7 @@ class LayersView:
                 return None
             if not follow_last or not stat.S_ISLNK(found[0][2].mode):
                 return self._node(above + b"/" + name if above else name, found)
-        cursor = _Place(self)
+        cursor = _Position(self)
         try:
             last, directory = walk(cursor, path, follow_last=follow_last)
             where, parts = cursor.at(last) if last else (cursor.path, cursor.parts)
@@ -153,22 +153,22 @@ class LayersView:
             raise Invalid(f"{path} has {node.size} bytes; at most {limit} are read")
         return self.content(node)
 
-    def open(self, node: Node) -> BinaryIO:
+    def open(self, node: ViewNode) -> BinaryIO:
         """A file's content as a stream; close it."""
         number, handle, _ = node.place[0]
         return open_content(self._sources[number], handle, node.size)
 
-    def content(self, node: Node) -> bytes:
+    def content(self, node: ViewNode) -> bytes:
         """A file's content, of any size."""
         number, handle, _ = node.place[0]
         return read_content(self._sources[number], handle, node.size) if node.size else b""
 
-    def origin(self, node: Node) -> object:
+    def origin(self, node: ViewNode) -> object:
         """Which file of which layer it is: equal for nodes of any views that show the same one."""
         number, _, facts = node.place[0]
         return self._names[number], facts.identity
 
-    def layer(self, node: Node) -> DiffID:
+    def layer(self, node: ViewNode) -> DiffID:
         """Which layer a node is of."""
         number: int = node.place[0][0]
         return self._names[number]
@@ -184,7 +184,7 @@ class LayersView:
             raise Invalid(f"{path} is not a directory")
         return [os.fsdecode(name) for name in sorted(self._list(os.fsencode(node.path), node.place))]
 
-    def walk(self, path: str = "") -> Iterator[Node]:
+    def walk(self, path: str = "") -> Iterator[ViewNode]:
         """The path itself (its last part not followed) and everything below, a directory before what it holds,
         siblings in byte order. Raises PathMissing."""
         node = self.lstat(path)
@@ -199,7 +199,7 @@ class LayersView:
                 listing = self._merge(parts)
                 todo += [(prefix + name, listing[name]) for name in sorted(listing, reverse=True)]
 
-    def _node(self, path: bytes, parts: _Parts) -> Node:
+    def _node(self, path: bytes, parts: _Parts) -> ViewNode:
         number, handle, facts = parts[0]
         mode = facts.mode
         kind = _KINDS.get(mode & 0o170000, "file")
@@ -215,7 +215,7 @@ class LayersView:
             xattrs = {
                 os.fsdecode(name): value for name, value in self._sources[number].xattrs(handle).items()
             }
-        return Node(
+        return ViewNode(
             os.fsdecode(path),
             kind,
             mode & 0o7777,
@@ -287,7 +287,7 @@ class LayersView:
         return out
 
 
-class _Place:
+class _Position:
     """A directory of a view, for `rootfs.paths.walk`. What is absent, or no directory on the way, ends the walk with
     FileNotFoundError."""
 

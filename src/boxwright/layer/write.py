@@ -40,7 +40,7 @@ class EntryInvalid(Invalid):
     """A file cannot be kept in a layer."""
 
 
-class Sink(Protocol):
+class ByteSink(Protocol):
     """Where a tar goes. A memoryview's bytes change after the call."""
 
     def write(self, data: bytes | memoryview, /) -> object: ...
@@ -68,7 +68,7 @@ class TarBuilder:
     A sink that has `append` and `announce` (LayerWriter) is told the entries, and need not scan what it gets.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: ByteSink) -> None:
         self._write = getattr(sink, "append", None) or sink.write
         self._announce = getattr(sink, "announce", None)
         # One buffer for headers and contents alike: files are read into it where they belong.

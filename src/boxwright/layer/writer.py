@@ -16,7 +16,7 @@ from boxwright.files.locks import Lock
 from boxwright.files.trees import discard
 from boxwright.layer import erofs
 from boxwright.layer.scan import Header, Scanner
-from boxwright.layer.tree import Tree
+from boxwright.layer.tree import LayerTree
 from boxwright.spec.digest import DiffID, Digest
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ class LayerWriter:
         self._layers = layers
         self._algorithm = algorithm
         self._scanner = Scanner()
-        self._tree = Tree()
+        self._tree = LayerTree()
         self._hash = hashlib.new(algorithm)
         self._pending = bytearray()
         self._scanning = True
@@ -239,7 +239,7 @@ def hold_temporary(directory: Path) -> Lock:
     return Lock(locks.NEW_LAYER, fd, shared=True, wait=False)
 
 
-def finish_index(directory: Path, tree: Tree, tar: int, tar_size: int) -> erofs.Summary:
+def finish_index(directory: Path, tree: LayerTree, tar: int, tar_size: int) -> erofs.Summary:
     """Write index.erofs and, for sparse files, sparse.data beside the tar; synced."""
     fd = os.open(directory / "index.erofs", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     try:
@@ -269,7 +269,7 @@ def copy_range(source: int, start: int, target: int, offset: int, length: int) -
         start, offset, length = start + len(data), offset + len(data), length - len(data)
 
 
-def scan_file(fd: int, size: int, tree: Tree) -> None:
+def scan_file(fd: int, size: int, tree: LayerTree) -> None:
     """Read only the headers of a tar that is on disk. Raises TarInvalid."""
     scanner = Scanner()
     window = 64 << 10
@@ -284,7 +284,7 @@ def scan_file(fd: int, size: int, tree: Tree) -> None:
     scanner.finish()
 
 
-def add_all(tree: Tree, headers: Iterable[Header]) -> None:
+def add_all(tree: LayerTree, headers: Iterable[Header]) -> None:
     """Every header into the tree."""
     add = tree.add
     for header in headers:

@@ -67,7 +67,7 @@ class ContainerState(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class RuntimeState:
     """What `state` says. `status` is creating, created, running, paused or stopped; `pid` is 0 once stopped."""
 
     id: str
@@ -164,12 +164,12 @@ class Runtime:
         """Send a signal to the container's process. Raises ContainerMissing, ContainerState when it has ended."""
         self._call("kill", [*(["--all"] if all else []), id, str(signal)])
 
-    def state(self, id: str) -> State:
+    def state(self, id: str) -> RuntimeState:
         """Raises ContainerMissing."""
         value = json.loads(self._call("state", [id]))
         return _state(value)
 
-    def states(self) -> list[State]:
+    def states(self) -> list[RuntimeState]:
         """Every container under this state directory."""
         value = json.loads(self._call("list", ["--format", "json"]) or b"null")
         return [_state(entry) for entry in value or ()]
@@ -335,8 +335,8 @@ def _options(console_socket: Path | None, pid_file: Path | None, preserve: int) 
     return options
 
 
-def _state(value: Mapping[str, Any]) -> State:
-    return State(
+def _state(value: Mapping[str, Any]) -> RuntimeState:
+    return RuntimeState(
         id=str(value["id"]),
         status=str(value["status"]),
         pid=int(value.get("pid") or 0),

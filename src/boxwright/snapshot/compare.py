@@ -39,14 +39,14 @@ class Difference:
     size: int = 0  # of a regular file's content
 
 
-class Base:
+class BaseTree:
     """The marks of every path of a tree, by directory."""
 
     def __init__(self, directories: dict[str, dict[str, Mark]]) -> None:
         self._directories = directories
 
     @classmethod
-    def of(cls, tree: Path) -> Base:
+    def of(cls, tree: Path) -> BaseTree:
         """Look at every file now."""
         directories: dict[str, dict[str, Mark]] = {}
         todo = [""]
@@ -74,7 +74,7 @@ class Base:
         path.write_bytes(marshal.dumps(self._directories))
 
     @classmethod
-    def load(cls, path: Path) -> Base:
+    def load(cls, path: Path) -> BaseTree:
         """Read what `save` kept: this program's own file, never one that came from elsewhere."""
         return cls(marshal.loads(path.read_bytes()))
 
@@ -131,7 +131,7 @@ class Lent:
                 continue
 
 
-def differences(tree: Path, base: Base) -> list[Difference]:
+def differences(tree: Path, base: BaseTree) -> list[Difference]:
     """Everything that an upper directory would hold."""
     with Lent(tree, 0o500):
         fd = os.open(tree, _DIRECTORY)
@@ -141,7 +141,7 @@ def differences(tree: Path, base: Base) -> list[Difference]:
             os.close(fd)
 
 
-def _compare(fd: int, path: str, base: Base, *, replaced: bool) -> Iterator[Difference]:
+def _compare(fd: int, path: str, base: BaseTree, *, replaced: bool) -> Iterator[Difference]:
     known = {} if replaced else base.names(path)
     names = sorted(os.listdir(fd), key=os.fsencode)
     prefix = f"{path}/" if path else ""
@@ -193,7 +193,7 @@ def _birth(path: str, fd: int = syscalls.AT_FDCWD) -> int:
     return int(seconds) * 10**9 + int(nanoseconds)
 
 
-def build_upper(tree: Path, upper: Path, base: Base, *, move: bool) -> None:
+def build_upper(tree: Path, upper: Path, base: BaseTree, *, move: bool) -> None:
     """Make the difference an upper directory: files are moved there (the tree is not usable afterwards), or linked.
 
     Without root, opaque marks go to the ``user.`` attribute. Raises OSError.

@@ -23,7 +23,7 @@ from boxwright.layer.store import Layer, LayerStore
 from boxwright.layer.whiteout import are_overlayfs
 from boxwright.snapshot import mount as mounting
 from boxwright.snapshot import workspace as ws
-from boxwright.snapshot.compare import Base, build_upper, differences
+from boxwright.snapshot.compare import BaseTree, build_upper, differences
 from boxwright.snapshot.snapshotter import Change, IdMap, Mount
 from boxwright.snapshot.workspace import SnapshotReadOnly, Workspace
 from boxwright.spec.digest import DiffID
@@ -62,7 +62,7 @@ class Copied:
         with disk_errors(str(workspace.path)):
             copy_layers(stack, workspace.rootfs)
             if writable:
-                Base.of(workspace.rootfs).save(workspace.path / "base")
+                BaseTree.of(workspace.rootfs).save(workspace.path / "base")
             if workspace.lasting:
                 sync_tree(workspace.path)
         ws.save(workspace)
@@ -135,7 +135,9 @@ class Copied:
         workspace = self._writable(key)
         if not workspace.sealed:
             with disk_errors(str(workspace.upper)):
-                build_upper(workspace.rootfs, workspace.upper, Base.load(workspace.path / "base"), move=True)
+                build_upper(
+                    workspace.rootfs, workspace.upper, BaseTree.load(workspace.path / "base"), move=True
+                )
             ws.save(replace(workspace, sealed=True))
         return workspace.upper
 
@@ -185,7 +187,9 @@ class Copied:
             return 0
         if workspace.sealed:
             return ws.content_bytes(workspace.upper)
-        return sum(found.size for found in differences(workspace.rootfs, Base.load(workspace.path / "base")))
+        return sum(
+            found.size for found in differences(workspace.rootfs, BaseTree.load(workspace.path / "base"))
+        )
 
 
 class _Temporary:
@@ -199,7 +203,7 @@ class _Temporary:
         if self._workspace.sealed:
             return self._workspace.upper
         upper = self._workspace.path / self._name
-        build_upper(self._workspace.rootfs, upper, Base.load(self._workspace.path / "base"), move=False)
+        build_upper(self._workspace.rootfs, upper, BaseTree.load(self._workspace.path / "base"), move=False)
         return upper
 
     def __exit__(self, *_: object) -> None:

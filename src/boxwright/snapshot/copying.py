@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from boxwright.layer.store import Layer
-from boxwright.layer.view import LayersView, Node
+from boxwright.layer.view import LayersView, ViewNode
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,7 +36,7 @@ class _Copier:
         self._top = top
         self._privileged = os.geteuid() == 0
         self._first: dict[tuple[int, int], str] = {}
-        self._directories: list[Node] = []
+        self._directories: list[ViewNode] = []
 
     def run(self) -> None:
         for node in self._view.walk(""):
@@ -63,7 +63,7 @@ class _Copier:
             finally:
                 os.close(fd)
 
-    def _make(self, node: Node) -> None:
+    def _make(self, node: ViewNode) -> None:
         if node.type == "file":
             out = os.open(node.path, _FILE, 0o600, dir_fd=self._top)
             try:
@@ -90,7 +90,7 @@ class _Copier:
             os.chmod(node.path, node.mode, dir_fd=self._top)
         os.utime(node.path, ns=(node.mtime_ns, node.mtime_ns), dir_fd=self._top, follow_symlinks=False)
 
-    def _owner(self, node: Node) -> None:
+    def _owner(self, node: ViewNode) -> None:
         if self._privileged:
             os.chown(node.path, node.uid, node.gid, dir_fd=self._top, follow_symlinks=False)
 

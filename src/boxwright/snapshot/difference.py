@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.layer.store import Layer, LayerStore
-from boxwright.layer.view import LayersView, Node
+from boxwright.layer.view import LayersView, ViewNode
 from boxwright.layer.whiteout import is_whiteout
 from boxwright.layer.writer import LayerWriter
 from boxwright.snapshot.compare import Lent
@@ -141,7 +141,7 @@ class _Comparer:
             return [Change(path, "C"), *inside]
         return []
 
-    def _same(self, info: os.stat_result, old: Node, mode: int) -> bool:
+    def _same(self, info: os.stat_result, old: ViewNode, mode: int) -> bool:
         if stat.S_IFMT(info.st_mode) != _TYPES.get(old.type):
             return False
         if not self._owned and (info.st_uid, info.st_gid) != (old.uid, old.gid):

@@ -148,7 +148,7 @@ def _try_overlay(base: Path, userxattr: bool) -> str:
 
 def _tiny_index(base: Path) -> None:
     from boxwright.layer.erofs import write_index
-    from boxwright.layer.tree import Tree
+    from boxwright.layer.tree import LayerTree
     from boxwright.layer.write import Entry, TarBuilder
     from boxwright.layer.writer import scan_file
 
@@ -157,7 +157,7 @@ def _tiny_index(base: Path) -> None:
         builder.add(Entry(path="dir", type="dir", mode=0o755))
         builder.add(Entry(path="dir/file", size=600), b"x" * 600)
         builder.finish()
-        tree = Tree()
+        tree = LayerTree()
         scan_file(tar.fileno(), builder.offset, tree)
         fd = os.open(base / "index.erofs", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -19,7 +19,7 @@ _WORDS = ("Cmd", "Entrypoint", "Shell")  # Docker reads one text there as a list
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class ConfigInvalid(Invalid):
+class ImageConfigInvalid(Invalid):
     """The bytes are no image config."""
 
 
@@ -76,13 +76,13 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes) -> ImageConfig:
-        """Raises ConfigInvalid, DigestInvalid."""
+        """Raises ImageConfigInvalid, DigestInvalid."""
         try:
             body = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise ConfigInvalid(f"the image config is not JSON: {error}") from error
+            raise ImageConfigInvalid(f"the image config is not JSON: {error}") from error
         if not isinstance(body, dict):
-            raise ConfigInvalid("the image config is not a JSON object")
+            raise ImageConfigInvalid("the image config is not a JSON object")
 
         def part(key: str, default: Any) -> Any:  # null and absent are the same; another type is an error
             return default if body.get(key) is None else body[key]
@@ -90,7 +90,7 @@ class ImageConfig:
         rootfs, history, config = part("rootfs", {}), part("history", []), part("config", {})
         diff_ids = (rootfs.get("diff_ids") or []) if isinstance(rootfs, dict) else None
         if not isinstance(diff_ids, list) or not isinstance(history, list) or not isinstance(config, dict):
-            raise ConfigInvalid("the image config has a rootfs, history or config of the wrong type")
+            raise ImageConfigInvalid("the image config has a rootfs, history or config of the wrong type")
         known = {
             "architecture",
             "os",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-from boxwright.content.copy import Node, in_parallel
+from boxwright.content.copy import ContentNode, in_parallel
 from boxwright.content.store import Source
 from boxwright.content.verify import CHUNK
 from boxwright.layer.compress import Compressor
@@ -41,7 +41,7 @@ class CompressingSource:
         plain = self._plain.get(desc.digest)
         return self._source.open(desc) if plain is None else self._compressor.stream(self._source.open(plain))
 
-    def compressed(self, tree: Node, *, jobs: int = 4) -> Node:
+    def compressed(self, tree: ContentNode, *, jobs: int = 4) -> ContentNode:
         """The tree with compressed layers. Raises what reading them raises."""
         layers = {
             layer.digest: layer

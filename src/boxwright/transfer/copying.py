@@ -5,7 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from boxwright.content.copy import Node, Progress, copy_tree, everything, for_platforms, in_parallel, load
+from boxwright.content.copy import (
+    ContentNode,
+    Progress,
+    copy_tree,
+    everything,
+    for_platforms,
+    in_parallel,
+    load,
+)
 from boxwright.content.store import AttachedByTag, Partial, Referring, Sink, Source
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.remote import Remote
@@ -48,7 +56,7 @@ def copy_between(
     (source, source_name), (sink, sink_name) = start, end
     platforms, referrers, jobs = options.platforms, options.referrers, options.jobs
     root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
-    tree: list[Node] = []
+    tree: list[ContentNode] = []
     tags: list[tuple[Sequence[str], bool]] = []
     by_tag = referrers and isinstance(source, AttachedByTag) and isinstance(sink, AttachedByTag)
 
@@ -137,7 +145,7 @@ def _held(source: Source, index: Index) -> list[Descriptor]:
     return found or everything(index)
 
 
-def _left_out(tree: Node) -> str:
+def _left_out(tree: ContentNode) -> str:
     """What to say of an index whose images were not all there; '' when they were."""
     indexes = [node for node in tree.walk() if isinstance(node.content, Index)]
     if all(
@@ -159,8 +167,8 @@ def _left_out(tree: Node) -> str:
 
 
 def _attached_by_tag(
-    source: _AttachingSource, tree: Node, tags: Sequence[str], complete: bool, jobs: int
-) -> list[tuple[str, Node]]:
+    source: _AttachingSource, tree: ContentNode, tags: Sequence[str], complete: bool, jobs: int
+) -> list[tuple[str, ContentNode]]:
     """What cosign's older scheme attaches: an image of its own under a tag made of the digest. Where there are more
     tags than were told at once, each is asked for: a repository may have a hundred thousand."""
     there = set(tags)
@@ -169,7 +177,7 @@ def _attached_by_tag(
         for d in {node.desc.digest: None for node in tree.walk()}
         for kind in _COSIGN
     ]
-    found: dict[str, Node] = {}
+    found: dict[str, ContentNode] = {}
 
     def look(name: str) -> None:
         try:

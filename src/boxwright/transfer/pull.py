@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from boxwright.content.copy import (
-    Node,
+    ContentNode,
     Progress,
     copy_tree,
     for_platforms,
@@ -146,7 +146,7 @@ def _refused(reference: Reference, error: BoxwrightError) -> BoxwrightError:
     )
 
 
-def _check_platform(source: Preferring, tree: Node, wanted: WantedImage) -> str:
+def _check_platform(source: Preferring, tree: ContentNode, wanted: WantedImage) -> str:
     """An image without index says its platform only in its config. Returns a warning; raises PlatformMismatch,
     NoImage."""
     reference, platforms = wanted.reference, wanted.platforms

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from boxwright.content.copy import (
-    Node,
+    ContentNode,
     Progress,
     for_platforms,
     in_parallel,
@@ -170,7 +170,7 @@ def _send_blobs(
     return became
 
 
-def _send_statements(source: Restating, remote: Remote, tree: Node, progress: Progress | None) -> None:
+def _send_statements(source: Restating, remote: Remote, tree: ContentNode, progress: Progress | None) -> None:
     """What is said about the images, once their digests are known."""
     stop = threading.Event()
     blobs = {
@@ -189,11 +189,13 @@ def _send_statements(source: Restating, remote: Remote, tree: Node, progress: Pr
     )
 
 
-def _part_that_is_here(tree: Node, complete: Callable[[Manifest], bool], asked: bool) -> tuple[Node, str]:
+def _part_that_is_here(
+    tree: ContentNode, complete: Callable[[Manifest], bool], asked: bool
+) -> tuple[ContentNode, str]:
     """The tree without images whose layers are missing; its note says what was left out."""
     if isinstance(tree.content, Manifest):
         return tree, ""
-    children: list[Node] = []
+    children: list[ContentNode] = []
     for child in tree.children:
         part = _part_that_is_here(child, complete, asked)[0] if isinstance(child.content, Index) else child
         if isinstance(part.content, Index) or complete(part.content):
@@ -223,4 +225,4 @@ def _part_that_is_here(tree: Node, complete: Callable[[Manifest], bool], asked: 
         if asked
         else f"Not all multiplatform-content is present and only the available platforms were pushed ({platforms})"
     )
-    return Node(index.descriptor, index, tuple(children)), note
+    return ContentNode(index.descriptor, index, tuple(children)), note

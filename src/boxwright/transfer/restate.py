@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from boxwright.content.copy import Node
+from boxwright.content.copy import ContentNode
 from boxwright.content.store import Source
 from boxwright.content.verify import read_verified
 from boxwright.spec import intoto
@@ -39,7 +39,7 @@ class Restating:
         """See content.store.Originated."""
         return getattr(self._source, "origins", lambda _: ())(desc)
 
-    def again(self, node: Node, old: Digest, new: Descriptor) -> Node:
+    def again(self, node: ContentNode, old: Digest, new: Descriptor) -> ContentNode:
         """An attestation manifest about the manifest `old` as one about `new`. Raises StatementInvalid."""
         assert isinstance(node.content, Manifest)
         statements = []
@@ -49,7 +49,7 @@ class Restating:
             statements.append((kind, intoto.moved(raw, old, new.digest)))
         made = intoto.attested(new, statements, artifact=node.content.subject is not None)
         self._fresh.update((desc.digest, raw) for desc, raw in made.blobs)
-        return Node(made.entry, made.manifest)
+        return ContentNode(made.entry, made.manifest)
 
 
 def attesting(index: Index) -> dict[Digest, Digest]:

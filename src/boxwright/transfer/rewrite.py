@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from boxwright.content.copy import Node
+from boxwright.content.copy import ContentNode
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -13,7 +13,9 @@ from boxwright.spec.values import replace
 from boxwright.transfer.restate import Restating, attesting, is_attestation
 
 
-def rewritten(node: Node, blobs: dict[Digest, Descriptor], restating: Restating | None = None) -> Node:
+def rewritten(
+    node: ContentNode, blobs: dict[Digest, Descriptor], restating: Restating | None = None
+) -> ContentNode:
     """The tree with compressed layers named in its manifests; the same bytes where nothing changed. `restating` writes
     attestations of manifests that changed anew. Raises StatementInvalid."""
     content = node.content
@@ -29,7 +31,7 @@ def rewritten(node: Node, blobs: dict[Digest, Descriptor], restating: Restating 
             subject=content.subject,
             artifact_type=content.artifact_type,
         )
-        return Node(
+        return ContentNode(
             replace(fresh.descriptor, platform=node.desc.platform, annotations=node.desc.annotations), fresh
         )
     children = tuple(rewritten(child, blobs, restating) for child in node.children)
@@ -51,10 +53,10 @@ def rewritten(node: Node, blobs: dict[Digest, Descriptor], restating: Restating 
         annotations=content.annotations,
         subject=content.subject,
     )
-    return Node(index.descriptor, index, children)
+    return ContentNode(index.descriptor, index, children)
 
 
-def _changed(node: Node, children: Sequence[Node]) -> dict[Digest, Descriptor]:
+def _changed(node: ContentNode, children: Sequence[ContentNode]) -> dict[Digest, Descriptor]:
     return {
         old.desc.digest: new.desc
         for old, new in zip(node.children, children)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from boxwright.build.dockerfile.globs import PatternInvalid, compile_match, ignore_regex
+from boxwright.build.dockerfile.globs import GlobInvalid, compile_match, ignore_regex
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreInvalid, IgnoreMatcher, read_ignorefile
 from boxwright.errors import Invalid
 from support import vectors
@@ -54,7 +54,7 @@ def test_read_file() -> None:
 def test_messages() -> None:
     with pytest.raises(IgnoreInvalid, match='illegal exclusion pattern: "!"'):
         IgnoreMatcher(["!"])
-    with pytest.raises(PatternInvalid, match=r'syntax error in pattern "\["'):
+    with pytest.raises(GlobInvalid, match=r'syntax error in pattern "\["'):
         IgnoreMatcher(["["])
 
 
@@ -112,5 +112,5 @@ def test_filepath_match(pattern: str, yes: list[str], no: list[str]) -> None:
 
 @pytest.mark.parametrize("pattern", ["[", "[]", "[a", "[^", "a\\", "[-a]", "[a-]", "[]a]"])
 def test_filepath_match_refused(pattern: str) -> None:
-    with pytest.raises(PatternInvalid):
+    with pytest.raises(GlobInvalid):
         compile_match(pattern)

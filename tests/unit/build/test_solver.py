@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.build.graph import Graph, Tree, Vertex, walk
-from boxwright.build.progress import StepCached, StepDone, StepFailed, StepStarted
+from boxwright.build.progress import StepCached, StepDone, StepFailure, StepStarted
 from boxwright.build.solver import Solver
 from boxwright.build.why import Why
 from boxwright.errors import Cancelled, NotFound
@@ -228,7 +228,7 @@ def test_the_first_failure_stops_the_rest(host: FakeHost) -> None:
     with pytest.raises(NotFound, match="no such file"):
         solver.solve([target])
     assert solver.failed is failing
-    failed = [e for e in events if isinstance(e, StepFailed)]
+    failed = [e for e in events if isinstance(e, StepFailure)]
     assert {(e.message, e.cancelled) for e in failed} == {("no such file", False), ("stopped", True)}
     assert not any(isinstance(e, StepStarted) and e.name == "join" for e in events)
 

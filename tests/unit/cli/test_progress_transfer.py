@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from boxwright.cli.context import Context
-from boxwright.cli.progress.transfer import PULL, PUSH, Json, Plain, Tally, Terminal, make
+from boxwright.cli.progress.transfer import PULL, PUSH, Json, PlainTally, Tally, TerminalTally, make
 from boxwright.errors import Invalid
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -36,7 +36,7 @@ def drive(tally: Tally) -> None:
 
 
 def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    drive(Plain(Context(), PULL))
+    drive(PlainTally(Context(), PULL))
     a, b = A.digest.short, B.digest.short
     assert capsys.readouterr().err.splitlines() == [
         f"{a}: Pulling fs layer",
@@ -44,11 +44,11 @@ def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
         f"{a}: Pull complete",
         f"{b}: Already exists",
     ]
-    same = Plain(Context(), PULL)
+    same = PlainTally(Context(), PULL)
     same.unchanged = True
     drive(same)
     assert [line for line in capsys.readouterr().err.splitlines() if b in line] == []
-    drive(Plain(Context(), PUSH))
+    drive(PlainTally(Context(), PUSH))
     assert [line for line in capsys.readouterr().err.splitlines() if b in line] == [
         f"{b}: Preparing",
         f"{b}: Layer already exists",
@@ -64,12 +64,12 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_terminal_ends_with_the_total(capsys: pytest.CaptureFixture[str]) -> None:
-    drive(Terminal(Context(), PULL))
+    drive(TerminalTally(Context(), PULL))
     assert "602B/602B 100 %" in capsys.readouterr().err
 
 
 def test_terminal_says_nothing_when_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Terminal(Context(), PULL)
+    tally = TerminalTally(Context(), PULL)
     with tally:
         tally.planned([A])
         tally.done(A, "exists")
@@ -77,7 +77,7 @@ def test_terminal_says_nothing_when_nothing_moves(capsys: pytest.CaptureFixture[
 
 
 def test_terminal_fits_and_keeps_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Terminal(Context(), PULL)
+    tally = TerminalTally(Context(), PULL)
     with tally:
         tally.planned([A, B])
         tally.advanced(A, 500)
@@ -108,7 +108,7 @@ def test_sizes_may_be_corrected() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("plain", Plain), ("json", Json), ("tty", Terminal), ("rawjson", Json), ("auto", Plain)],
+    [("plain", PlainTally), ("json", Json), ("tty", TerminalTally), ("rawjson", Json), ("auto", PlainTally)],
 )
 def test_kinds(kind: str, expected: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert type(make(Context(), kind, PULL)) is expected

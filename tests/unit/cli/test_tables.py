@@ -112,5 +112,5 @@ def test_the_configured_format_is_used(tmp_path: Path) -> None:
     assert shown(tmp_path, config_key="imagesFormat", quiet=True) == ["abc", "def"]
     assert shown(tmp_path, config_key="imagesFormat", format="table")[0].startswith("IMAGE ID")
     (tmp_path / "config.json").write_text('{"imagesFormat": ')
-    with pytest.raises(tables.ConfigInvalid):
+    with pytest.raises(tables.DockerConfigInvalid):
         shown(tmp_path, config_key="imagesFormat")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from boxwright.container import spec
-from boxwright.container.config import ConfigInvalid, ContainerConfig
+from boxwright.container.config import ContainerConfig, ContainerConfigInvalid
 from boxwright.container.creation import image_volumes
 from boxwright.container.imageconfig import ImageOptions
 from boxwright.spec.config import ImageConfig
@@ -38,7 +38,7 @@ def test_a_value_is_taken_or_refused_with_its_key(key: str, value: Any) -> None:
         merged = spec.merge_config(
             {key: value}, ContainerConfig(image="i", command=("sh",)), hostname="h", image_name="i"
         )
-    except ConfigInvalid as error:
+    except ContainerConfigInvalid as error:
         assert key in str(error)
         return
     # The shapes that the engine, and whoever reads `inspect`, relies on.
@@ -57,7 +57,9 @@ def test_only_what_needs_the_bad_value_is_refused() -> None:
     own = ContainerConfig(image="i", command=("sh",), entrypoint=("e",), user="u", health={"Test": ["NONE"]})
     merged = spec.merge_config(image, own, hostname="h", image_name="i")
     assert (merged["User"], merged["Cmd"], merged["Healthcheck"]) == ("u", ["sh"], {"Test": ["NONE"]})
-    with pytest.raises(ConfigInvalid, match=r"the image's Healthcheck\.Timeout is not a whole number: 'a'"):
+    with pytest.raises(
+        ContainerConfigInvalid, match=r"the image's Healthcheck\.Timeout is not a whole number: 'a'"
+    ):
         spec.merge_config(
             {"Healthcheck": image["Healthcheck"]}, ContainerConfig(image="i"), hostname="h", image_name="i"
         )
@@ -70,7 +72,7 @@ def test_a_text_is_a_list_of_one() -> None:
 
 @pytest.mark.parametrize("volume", ["/", "", "..", "/a/../..", "/a\0b"])
 def test_volumes_that_cannot_be_mounted(volume: str) -> None:
-    with pytest.raises(ConfigInvalid, match="invalid volume"):
+    with pytest.raises(ContainerConfigInvalid, match="invalid volume"):
         image_volumes({"Volumes": {volume: {}}})
 
 

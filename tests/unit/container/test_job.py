@@ -11,7 +11,7 @@ import pytest
 
 import boxwright
 from boxwright.container import frames
-from boxwright.container.job import Change, HealthPlan, Job, LogPlan, Restart
+from boxwright.container.job import HealthPlan, Job, LogPlan, Restart, RestartChange
 from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, Port, plain
 
 PORT = Port(protocol="tcp", host_ip="", host_port=8080, address="10.0.0.2", port=80, bridge="bw-1")
@@ -79,8 +79,8 @@ def sent(value: Any) -> Any:
         JOB,
         PLAN,
         NetworkPlan(id="c", lock="/l"),
-        Change(),
-        Change(
+        RestartChange(),
+        RestartChange(
             restart=Restart(name="no"), networks={"mine": {"names": ["a"]}}, named="n", name_server=SERVER
         ),
     ],

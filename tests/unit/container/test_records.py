@@ -9,10 +9,10 @@ import pytest
 
 from boxwright.container import describe, names
 from boxwright.container.config import (
-    ConfigInvalid,
     ContainerConfig,
+    ContainerConfigInvalid,
     DeviceSpec,
-    Endpoint,
+    EndpointConfig,
     Limits,
     MountSpec,
     PortBinding,
@@ -34,7 +34,7 @@ FULL = ContainerConfig(
     labels={"l": "1"},
     mounts=(MountSpec(kind="volume", target="/v", labels=(("a", "b"),)),),
     ports=(PortBinding(80, "tcp", "", 1),),
-    endpoints=(Endpoint("net", ("x",)),),
+    endpoints=(EndpointConfig("net", ("x",)),),
     devices=(DeviceSpec("/a", "/b"),),
     ulimits=(Ulimit("nofile", 1, 2),),
     limits=Limits(memory=9),
@@ -49,7 +49,7 @@ def test_configs_survive_json() -> None:
     for config in (FULL, ContainerConfig(image="img")):
         assert ContainerConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert ContainerConfig(image="img").to_json() == {"image": "img"}
-    with pytest.raises(ConfigInvalid):
+    with pytest.raises(ContainerConfigInvalid):
         ContainerConfig.from_json({"image": "x", "unknown": 1})
 
 

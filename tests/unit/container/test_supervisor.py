@@ -14,7 +14,7 @@ import pytest
 
 from boxwright.container import frames
 from boxwright.container.config import ContainerConfig
-from boxwright.container.job import Change, HealthPlan, Job, LogPlan, Restart
+from boxwright.container.job import HealthPlan, Job, LogPlan, Restart, RestartChange
 from boxwright.container.logs import read
 from boxwright.container.records import Container, State, load_state
 from boxwright.container.session import Session, wait_gone
@@ -201,9 +201,9 @@ def test_a_failing_container_is_started_again_so_many_times(run: Callable[..., R
 def test_the_policy_may_change_meanwhile(run: Callable[..., Run]) -> None:
     one = run(restart=Restart(name="always"))
     one.begin("read line; exit 5")
-    assert one.ask(frames.UPDATE, plain(Change(restart=Restart(name="no")))) == ""
+    assert one.ask(frames.UPDATE, plain(RestartChange(restart=Restart(name="no")))) == ""
     shown = {"mine": {"address": "10.0.0.2", "names": ["a"]}}
-    assert one.ask(frames.UPDATE, plain(Change(networks=shown))) == ""
+    assert one.ask(frames.UPDATE, plain(RestartChange(networks=shown))) == ""
     assert one.state.networks == shown
     one.session.send_input(b"go\n")
     assert one.ends()["code"] == 5 and one.state.restart_count == 0

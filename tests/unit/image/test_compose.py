@@ -14,7 +14,7 @@ from boxwright.image.compose import (
     with_layer,
     with_values,
 )
-from boxwright.spec.config import ConfigInvalid, HistoryEntry, ImageConfig
+from boxwright.spec.config import HistoryEntry, ImageConfig, ImageConfigInvalid
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform
 from support.image import with_entry
@@ -43,7 +43,7 @@ def test_bytes_from_elsewhere_keep_the_image_id() -> None:
 
 
 def test_config_and_layers_must_agree() -> None:
-    with pytest.raises(ConfigInvalid):
+    with pytest.raises(ImageConfigInvalid):
         compose(blank(LINUX), [layer_descriptor(A, 1)])
 
 

@@ -24,7 +24,7 @@ from boxwright.image.target import LocalTarget
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.scan import TarInvalid
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.config import ConfigInvalid, HistoryEntry
+from boxwright.spec.config import HistoryEntry, ImageConfigInvalid
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from support.image import config, digest, engine, imported, oci_files, rootfs, saved, sound, write_files
@@ -201,7 +201,7 @@ def test_configs_of_the_wrong_shape_are_not_registered(
     eng: Engine, tmp_path: Path, part: dict[str, object]
 ) -> None:
     files = oci_files([rootfs("a")], config=part)
-    with pytest.raises(ConfigInvalid):
+    with pytest.raises(ImageConfigInvalid):
         eng.images.load(write_files(tmp_path / "layout", files))
     assert eng.images.list() == []
 

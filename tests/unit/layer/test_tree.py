@@ -7,18 +7,18 @@ import tarfile
 import pytest
 
 from boxwright.layer.scan import Scanner, TarInvalid
-from boxwright.layer.tree import IMPLIED, Tree, clean
+from boxwright.layer.tree import IMPLIED, LayerTree, clean
 from support.layer import make_tar, member
 
 
-def tree_of(*members: tuple[tarfile.TarInfo, bytes]) -> Tree:
-    tree = Tree()
+def tree_of(*members: tuple[tarfile.TarInfo, bytes]) -> LayerTree:
+    tree = LayerTree()
     for header in Scanner().feed(make_tar(*members, format=tarfile.GNU_FORMAT)):
         tree.add(header)
     return tree
 
 
-def names(tree: Tree, number: int = 0, prefix: str = "") -> set[str]:
+def names(tree: LayerTree, number: int = 0, prefix: str = "") -> set[str]:
     out = set()
     for name, child in tree.dirs[number].items():
         out.add(prefix + name.decode())
@@ -152,7 +152,7 @@ def test_many_entries_take_little_memory() -> None:
 
     tracemalloc.start()
     try:
-        tree = Tree()
+        tree = LayerTree()
         for n in range(20_000):
             tree.add(
                 Header(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.container.config import ConfigInvalid
+from boxwright.container.config import ContainerConfigInvalid
 from boxwright.container.options import parse_network
 from boxwright.content.db import Database
 from boxwright.content.lease import Lease
@@ -191,7 +191,7 @@ def test_the_network_option() -> None:
         {"aliases": ("a", "b"), "ipv4": "10.0.0.2"},
     )
     for wrong in ("alias=a", "name=x,foo=1"):
-        with pytest.raises(ConfigInvalid):
+        with pytest.raises(ContainerConfigInvalid):
             parse_network(wrong)
 
 

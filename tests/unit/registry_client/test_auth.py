@@ -15,8 +15,8 @@ import pytest
 from boxwright.errors import BoxwrightError
 from boxwright.registry.client.addresses import may_be_sent_to
 from boxwright.registry.client.auth import (
-    Answer,
     Ask,
+    AuthAnswer,
     Challenge,
     Credential,
     LoginRefused,
@@ -74,7 +74,9 @@ def test_scopes() -> None:
 CHALLENGE = Challenge("bearer", {"realm": "https://auth.example/token?x=1", "service": "reg"})
 
 
-def drive(credential: Credential | None, *answers: Answer, offline: bool = False) -> tuple[list[Ask], object]:
+def drive(
+    credential: Credential | None, *answers: AuthAnswer, offline: bool = False
+) -> tuple[list[Ask], object]:
     flow = token_flow(CHALLENGE, ["repository:a:pull"], credential, now=lambda: 1000.0, offline=offline)
     asks = [next(flow)]
     for answer in answers:
@@ -85,8 +87,8 @@ def drive(credential: Credential | None, *answers: Answer, offline: bool = False
     raise AssertionError("the flow did not end")
 
 
-def good(**more: object) -> Answer:
-    return Answer(200, json.dumps({"token": "T", **more}).encode())
+def good(**more: object) -> AuthAnswer:
+    return AuthAnswer(200, json.dumps({"token": "T", **more}).encode())
 
 
 def test_anonymous_token() -> None:
@@ -108,7 +110,9 @@ def test_password_token_and_life_time() -> None:
 
 
 def test_post_where_there_is_no_get() -> None:
-    asks, token = drive(Credential("bob", "p&w"), Answer(405, b""), Answer(200, b'{"access_token":"T2"}'))
+    asks, token = drive(
+        Credential("bob", "p&w"), AuthAnswer(405, b""), AuthAnswer(200, b'{"access_token":"T2"}')
+    )
     assert [a.method for a in asks] == ["GET", "POST"]
     assert parse_qs((asks[1].body or b"").decode())["password"] == ["p&w"]
     assert token.value == "T2"  # type: ignore[attr-defined]
@@ -127,12 +131,12 @@ def test_identity_token_goes_by_post() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(401, b'{"details":"incorrect username or password"}'),
-        Answer(403, b""),
-        Answer(400, b"nonsense"),
+        AuthAnswer(401, b'{"details":"incorrect username or password"}'),
+        AuthAnswer(403, b""),
+        AuthAnswer(400, b"nonsense"),
     ],
 )
-def test_refused(answer: Answer) -> None:
+def test_refused(answer: AuthAnswer) -> None:
     with pytest.raises(LoginRefused):
         drive(Credential("bob", "pw"), answer)
 
@@ -140,7 +144,7 @@ def test_refused(answer: Answer) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"token": 5}', b'{"token": "a\\nb"}', b"not json"])
 def test_no_token_in_the_answer(body: bytes) -> None:
     with pytest.raises(BoxwrightError, match="gives no token"):
-        drive(None, Answer(200, body))
+        drive(None, AuthAnswer(200, body))
 
 
 @pytest.mark.parametrize(

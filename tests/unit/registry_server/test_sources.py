@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from boxwright.registry.server.builds.queue import sources
-from boxwright.registry.server.builds.sources import BuildSource, ServerRefused, ServerUnknown, SourceInvalid
+from boxwright.registry.server.builds.sources import (
+    BuildSource,
+    ServerRefused,
+    SourceInvalid,
+    SourceServerUnknown,
+)
 from boxwright.runtime.git import GitUrlInvalid
 
 TOKEN = "hush-hush"
@@ -175,7 +180,7 @@ def test_git_follows_no_redirection_of_a_server(
 
 
 def test_a_server_without_an_address_is_not_asked_for_again(tmp_path: Path) -> None:
-    with pytest.raises(ServerUnknown, match=r"nowhere\.invalid, .* cannot be found"):
+    with pytest.raises(SourceServerUnknown, match=r"nowhere\.invalid, .* cannot be found"):
         fetch("https://nowhere.invalid/a.git", tmp_path / "out")
 
 

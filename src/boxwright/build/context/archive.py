@@ -79,7 +79,7 @@ def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Pa
     try:
         with disk_errors(str(target)), Root.at(target) as root:
             raw: BinaryIO = io.BufferedReader(Prefixed(head, stream), _CHUNK)
-            _Unpacker(root).run(open_decompressed(raw))
+            _ContextUnpacker(root).run(open_decompressed(raw))
         yield target
     finally:
         fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -90,7 +90,7 @@ def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Pa
             os.close(fd)
 
 
-class _Unpacker:
+class _ContextUnpacker:
     """Writes entries as their headers pass. Directories get their modes last: they may not allow writing."""
 
     def __init__(self, root: Root) -> None:

@@ -38,7 +38,7 @@ class Folder(NamedTuple):
     below: tuple[tuple[str, str, bool], ...]
 
 
-class Summary(NamedTuple):
+class FolderSummary(NamedTuple):
     """Everything below a directory: its digest, and what may have further names (path below it, identity)."""
 
     digest: str
@@ -88,7 +88,7 @@ def folders_of(
     ]
 
 
-def fold(top: str, folders: Sequence[tuple[str, Folder]]) -> Summary:
+def fold(top: str, folders: Sequence[tuple[str, Folder]]) -> FolderSummary:
     """All of these, `top` and what is below it, parents first."""
     digests: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -105,7 +105,7 @@ def fold(top: str, folders: Sequence[tuple[str, Folder]]) -> Summary:
                 count += within + 1
         digests[path], counts[path] = _digest(lines), count
         links += [((prefix + name)[cut:], identity) for name, identity in folder.links]
-    return Summary(digests[top], links)
+    return FolderSummary(digests[top], links)
 
 
 def _digest(lines: list[str]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from boxwright.build.context.cache import NO_XATTRS, DigestCache, look, stat_key, was_racy
-from boxwright.build.context.folders import Folder, FolderCache, Summary, fold, folder_of
+from boxwright.build.context.folders import Folder, FolderCache, FolderSummary, fold, folder_of
 from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context.tree import (
     FileTree,
@@ -266,7 +266,7 @@ class LocalContext:
                 for at, folder in self._survey(path)
             )
 
-    def summary(self, path: str) -> Summary:
+    def summary(self, path: str) -> FolderSummary:
         """What a copy takes of all that is visible. Reads what is not known of files that changed."""
         with self._lock:
             return fold(path, [(at, folder or self._learned(at)) for at, folder in self._survey(path)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from boxwright.build.context.folders import Summary, fold, folders_of
+from boxwright.build.context.folders import FolderSummary, fold, folders_of
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
@@ -95,7 +95,7 @@ def knowing(tree: FileTree) -> KnowingTree | None:
     return tree if hasattr(tree, "fingerprint") else None  # type: ignore[return-value]
 
 
-class Source:
+class CopySource:
     """One match of a source word.
 
     `directory`: the *contents* are copied, `entries` lie below it (its own mode does not count); with
@@ -146,7 +146,7 @@ class _SummingTree(FileTree, Protocol):
     def bytes_below(self, path: str) -> int:
         """How many bytes the files below a directory have."""
 
-    def summary(self, path: str) -> Summary:
+    def summary(self, path: str) -> FolderSummary:
         """What `folders.fold` makes of everything below a directory."""
 
 
@@ -159,10 +159,10 @@ class SourceSet:
     """Everything that one source word selects. A wildcard may select nothing."""
 
     tree: FileTree
-    sources: tuple[Source, ...]
+    sources: tuple[CopySource, ...]
     wildcard: bool = False
 
-    def __iter__(self) -> Iterator[Source]:
+    def __iter__(self) -> Iterator[CopySource]:
         return iter(self.sources)
 
     @property
@@ -256,17 +256,17 @@ def select(
     return SourceSet(tree, tuple(_source(tree, match, excluded) for match in _expand(tree, path)), True)
 
 
-def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> Source:
+def _source(tree: FileTree, path: str, excluded: IgnoreMatcher | None) -> CopySource:
     node = tree.resolve(path)
     if node is None:
         raise _missing(tree, path)
     name = path.rpartition("/")[2]
     if node.type != "dir":
-        return Source(node.path, name, directory=False, nodes=lambda: (node,))
+        return CopySource(node.path, name, directory=False, nodes=lambda: (node,))
     if excluded is None:
-        return Source(node.path, name, directory=True, nodes=lambda: tree.walk(node.path), whole=True)
+        return CopySource(node.path, name, directory=True, nodes=lambda: tree.walk(node.path), whole=True)
     nodes = tuple(filtered(nodes=tree.walk(node.path), top=node.path, included=None, excluded=excluded))
-    return Source(node.path, name, directory=True, nodes=lambda: nodes)
+    return CopySource(node.path, name, directory=True, nodes=lambda: nodes)
 
 
 def _missing(tree: FileTree, path: str) -> SourceMissing:
@@ -319,7 +319,7 @@ def _with_parents(tree: FileTree, pattern: str, excluded: IgnoreMatcher | None) 
                 nodes=reachable(tree, top.path, included), top=top.path, included=included, excluded=excluded
             )
         )
-        sources.append(Source(top.path, "", directory=True, nodes=partial(tuple, nodes)))
+        sources.append(CopySource(top.path, "", directory=True, nodes=partial(tuple, nodes)))
     return SourceSet(tree, tuple(sources), wildcard)
 
 

@@ -14,7 +14,7 @@ from boxwright.spec.text import go_quote
 _WILD = re.compile(r"[*?\[\\]")
 
 
-class PatternInvalid(Invalid):
+class GlobInvalid(Invalid):
     """A file name pattern is malformed: an open `[`, an empty class, a trailing escape."""
 
     def __init__(self, pattern: str) -> None:
@@ -30,17 +30,17 @@ def has_wildcards(text: str) -> bool:
 
 
 def match_regex(pattern: str) -> str:
-    """The regular expression, to be matched in full, of a filepath.Match pattern. Raises PatternInvalid."""
+    """The regular expression, to be matched in full, of a filepath.Match pattern. Raises GlobInvalid."""
     return _regex(pattern, ignore=False)
 
 
 def compile_match(pattern: str) -> re.Pattern[str]:
-    """A filepath.Match pattern, for `fullmatch`. Raises PatternInvalid."""
+    """A filepath.Match pattern, for `fullmatch`. Raises GlobInvalid."""
     return re.compile(match_regex(pattern), re.DOTALL)
 
 
 def ignore_regex(pattern: str) -> str:
-    """The regular expression, to be matched in full, of one .dockerignore pattern. Raises PatternInvalid."""
+    """The regular expression, to be matched in full, of one .dockerignore pattern. Raises GlobInvalid."""
     rest = pattern[2:]
     if pattern.startswith("**") and not has_wildcards(rest):
         # Docker compares only the end here: `**file` also finds `profile`, and `**` everything.
@@ -72,7 +72,7 @@ def _regex(pattern: str, *, ignore: bool) -> str:
             out.append(text)
         elif char == "\\":
             if at == len(pattern):
-                raise PatternInvalid(pattern)
+                raise GlobInvalid(pattern)
             out.append(re.escape(pattern[at]))
             at += 1
         else:
@@ -91,7 +91,7 @@ def _char_class(pattern: str, at: int, *, empty_ranges: bool) -> tuple[str, int]
     some = False
     while True:
         if at >= len(pattern):
-            raise PatternInvalid(pattern)
+            raise GlobInvalid(pattern)
         if pattern[at] == "]" and some:
             break
         some = True
@@ -102,7 +102,7 @@ def _char_class(pattern: str, at: int, *, empty_ranges: bool) -> tuple[str, int]
         if low <= high:
             items.append(f"{re.escape(low)}-{re.escape(high)}" if low != high else re.escape(low))
         elif not empty_ranges:
-            raise PatternInvalid(pattern)
+            raise GlobInvalid(pattern)
     if not items:
         return ("." if negated else "(?!)"), at + 1
     return f"[{'^' if negated else ''}{''.join(items)}]", at + 1
@@ -110,9 +110,9 @@ def _char_class(pattern: str, at: int, *, empty_ranges: bool) -> tuple[str, int]
 
 def _class_char(pattern: str, at: int) -> tuple[str, int]:
     if at >= len(pattern) or pattern[at] in "-]":
-        raise PatternInvalid(pattern)
+        raise GlobInvalid(pattern)
     if pattern[at] == "\\":
         at += 1
     if at + 1 >= len(pattern):  # nothing left to close the class
-        raise PatternInvalid(pattern)
+        raise GlobInvalid(pattern)
     return pattern[at], at + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from boxwright.build.dockerfile.globs import PatternInvalid, has_wildcards, ignore_regex, match_regex
+from boxwright.build.dockerfile.globs import GlobInvalid, has_wildcards, ignore_regex, match_regex
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid
 
@@ -51,7 +51,7 @@ class IgnoreMatcher:
     __slots__ = ("_parts", "_regexes", "_some", "exceptions", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Raises IgnoreInvalid (`!` alone) and PatternInvalid."""
+        """Raises IgnoreInvalid (`!` alone) and GlobInvalid."""
         kept: list[str] = []
         exceptions: list[bool] = []
         for pattern in patterns:
@@ -143,6 +143,6 @@ def _components(pattern: str) -> list[re.Pattern[str] | None]:
             return [*found, None]
         try:
             found.append(re.compile(match_regex(part) if has_wildcards(part) else re.escape(part), re.DOTALL))
-        except PatternInvalid:
+        except GlobInvalid:
             return [*found, None]
     return found

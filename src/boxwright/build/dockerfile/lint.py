@@ -16,7 +16,7 @@ from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warn
 from boxwright.build.dockerfile.expand import expand
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from boxwright.build.dockerfile.lint_rules import Findings, warning
-from boxwright.build.dockerfile.lint_stage import StageCheck, StageState, written_name
+from boxwright.build.dockerfile.lint_stage import LintedStage, StageCheck, written_name
 from boxwright.build.dockerfile.parse import Dockerfile, Node
 from boxwright.build.dockerfile.text import suggestion
 from boxwright.errors import Invalid
@@ -122,7 +122,7 @@ class Reading:
         self.escape = dockerfile.escape
         self.stages: list[ins.Stage] = []
         self.global_args: list[ins.Arg] = []
-        self.states: dict[int, StageState] = {}
+        self.states: dict[int, LintedStage] = {}
         self.known: dict[str, str] = {}
 
     def run(self) -> None:
@@ -300,7 +300,7 @@ class Reading:
             if stage.index not in needed:
                 continue
             if stage.name and self.request.is_context(stage.name):
-                states[stage.index] = StageState(
+                states[stage.index] = LintedStage(
                     env={"PATH": DEFAULT_PATH}
                 )  # and nothing of the stage counts
                 continue
@@ -316,7 +316,7 @@ class Reading:
             ).run(stage, state)
             states[stage.index] = state
 
-    def beginning(self, stage: ins.Stage, known: Mapping[str, str]) -> StageState | None:
+    def beginning(self, stage: ins.Stage, known: Mapping[str, str]) -> LintedStage | None:
         """What holds where a stage begins; None when that is not known."""
         above = self.above(stage, known)
         if above is not None:
@@ -327,7 +327,7 @@ class Reading:
         nothing = image == "scratch" or self.request.is_context(image)
         if environment is None and self.request.environments is not None and not nothing:
             return None
-        return StageState(env={"PATH": DEFAULT_PATH, **(environment or {})})
+        return LintedStage(env={"PATH": DEFAULT_PATH, **(environment or {})})
 
     def above(self, stage: ins.Stage, known: Mapping[str, str]) -> int | None:
         """The stage that this one builds on."""

@@ -37,7 +37,7 @@ class Argument:
 
 
 @dataclass(slots=True)
-class StageState:
+class LintedStage:
     """What holds at one place of a stage."""
 
     env: dict[str, str]
@@ -47,9 +47,9 @@ class StageState:
     workdir: bool = False
     once: dict[str, SourceRange] = field(default_factory=dict)
 
-    def child(self) -> StageState:
+    def child(self) -> LintedStage:
         """What a stage built on this one starts with."""
-        return StageState(
+        return LintedStage(
             env=dict(self.env), declared=set(self.declared), shell=self.shell, workdir=self.workdir
         )
 
@@ -68,7 +68,7 @@ class StageCheck:
         self._findings, self._ignore, self._escape = findings, ignore, escape
         self._build_args, self._global_args = build_args, global_args
 
-    def run(self, stage: ins.Stage, state: StageState) -> None:
+    def run(self, stage: ins.Stage, state: LintedStage) -> None:
         """Judge a stage and leave in `state` what holds at its end. Raises DockerfileError."""
         for step in stage.instructions:
             unset: set[str] = set()
@@ -99,14 +99,14 @@ class StageCheck:
     def _add(self, rule: str, detail: str, step: ins.Instruction) -> None:
         self._findings.add(rule=rule, detail=detail, location=step.location, comments=step.comments)
 
-    def _undefined(self, step: ins.Instruction, unset: set[str], state: StageState) -> None:
+    def _undefined(self, step: ins.Instruction, unset: set[str], state: LintedStage) -> None:
         for name in sorted(unset - state.declared):
             if name not in _NEVER_ENVIRONMENT:
                 meant = suggestion(name, state.env, case_sensitive=True)
                 hint = f" (did you mean ${meant}?)" if meant else ""
                 self._add("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", step)
 
-    def _arg(self, step: ins.Arg, state: StageState) -> None:
+    def _arg(self, step: ins.Arg, state: LintedStage) -> None:
         for item in step.args:
             self._secret("ARG", item.key, step)
             inherited = False
@@ -134,7 +134,7 @@ class StageCheck:
                 state.env[item.key] = value
             state.declared.add(item.key)
 
-    def _pairs(self, step: ins.Env | ins.Label, state: StageState) -> None:
+    def _pairs(self, step: ins.Env | ins.Label, state: LintedStage) -> None:
         for pair in step.pairs:
             if pair.legacy:
                 name = written_name(step)
@@ -153,7 +153,7 @@ class StageCheck:
             detail = f"Do not use ARG or ENV instructions for sensitive data ({kind} {go_quote(key)})"
             self._add("SecretsUsedInArgOrEnv", detail, step)
 
-    def _command(self, step: ins.Command, state: StageState) -> None:
+    def _command(self, step: ins.Command, state: LintedStage) -> None:
         self._once(step, state)
         if step.shell_form and not state.shell:
             detail = (
@@ -162,7 +162,7 @@ class StageCheck:
             )
             self._add("JSONArgsRecommended", detail, step)
 
-    def _once(self, step: ins.Instruction, state: StageState) -> None:
+    def _once(self, step: ins.Instruction, state: LintedStage) -> None:
         before = state.once.get(step.name)
         if before is not None:
             # Shown at the earlier one: that is the one without effect.
@@ -175,7 +175,7 @@ class StageCheck:
             )
         state.once[step.name] = step.location
 
-    def _workdir(self, step: ins.Workdir, state: StageState) -> None:
+    def _workdir(self, step: ins.Workdir, state: LintedStage) -> None:
         if not state.workdir and not step.path.startswith("/"):
             detail = f"Relative workdir {go_quote(step.path)} can have unexpected results if the base image changes"
             self._add("WorkdirRelativePath", detail, step)

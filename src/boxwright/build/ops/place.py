@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from boxwright.build.context.tree import FileTree, Source, SourceSet, TreeNode
+from boxwright.build.context.tree import CopySource, FileTree, SourceSet, TreeNode
 from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
 from boxwright.build.graph import Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
@@ -202,7 +202,7 @@ def _directory(
     op: CopyOp,
     part: CopyPart,
     tree: FileTree,
-    source: Source,
+    source: CopySource,
     attributes: Attributes,
 ) -> None:
     """The contents of a directory. The destination itself keeps its attributes, directories inside take the

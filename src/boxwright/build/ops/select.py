@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from boxwright.build.context.tree import FileTree, Source, SourceMissing, SourceSet, fingerprint
+from boxwright.build.context.tree import CopySource, FileTree, SourceMissing, SourceSet, fingerprint
 from boxwright.build.context.tree import select as select_in
 from boxwright.build.graph import Selection, Tree
 from boxwright.build.ops.context import StepContext
@@ -62,7 +62,7 @@ def select_mounts(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Selec
         if node is None:
             raise MountSourceMissing(mount.source)
         below = tuple(tree.walk(node.path)) if node.type == "dir" else (node,)
-        source = Source(node.path, "", directory=node.type == "dir", nodes=partial(tuple, below))
+        source = CopySource(node.path, "", directory=node.type == "dir", nodes=partial(tuple, below))
         sets.append(SourceSet(tree, (source,)))
         lines.append(f"{mount.input}\0{mount.source}\0{fingerprint(tree, node)}\0{node.mtime_ns}")
 

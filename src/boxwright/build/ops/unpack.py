@@ -31,7 +31,7 @@ _BLOCK = 512
 _MAGICS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
-class ArchiveInvalid(Invalid):
+class AddedArchiveInvalid(Invalid):
     """A file that looked like an archive is broken, or names something impossible."""
 
 
@@ -54,7 +54,7 @@ def unpack(
 ) -> bool:
     """Plan the entries of an archive below `dest`; False when the file is no archive and is to be copied.
 
-    Raises ArchiveInvalid, CopyRefused, TarInvalid.
+    Raises AddedArchiveInvalid, CopyRefused, TarInvalid.
     """
     content = tree.open(node)
     with io.BytesIO(content) if isinstance(content, bytes) else content as raw:
@@ -182,7 +182,7 @@ def _link(builder: LayerBuilder, top: str, path: str, header: Header) -> None:
     real = builder.real(target, follow_last=False, top=top)
     found = builder.linkable(real)
     if found is None:
-        raise ArchiveInvalid(
+        raise AddedArchiveInvalid(
             f"the archive has a hard link {path!r} to {target!r}, which is no file of it or of its destination"
         )
     if real != path:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from boxwright.layer.view import LayersView, Node
+    from boxwright.layer.view import LayersView, ViewNode
 
 _CHUNK = 1 << 20
 
@@ -56,6 +56,6 @@ class ViewTree:
         return self._view.origin(node)  # type: ignore[arg-type]
 
 
-def _node(node: Node) -> TreeNode:
+def _node(node: ViewNode) -> TreeNode:
     # A file with one name needs no identity.
     return node if node.links > 1 and node.type == "file" else node._replace(identity=None)  # type: ignore[arg-type]

@@ -123,12 +123,14 @@ class Attachment:
         from contextlib import ExitStack
 
         from boxwright.container import frames
-        from boxwright.container.session import Streams, relay
+        from boxwright.container.session import SessionStreams, relay
 
         session = self._session
         assert session is not None
         sys.stdout.flush()
-        streams = Streams(0 if self._stdin else -1, 1 if self._stdout else -1, 2 if self._stderr else -1)
+        streams = SessionStreams(
+            0 if self._stdin else -1, 1 if self._stdout else -1, 2 if self._stderr else -1
+        )
         terminal = self._tty and self._ctx.stdin_is_tty
         keys = None
         with ExitStack() as stack:

@@ -244,17 +244,19 @@ def cp(ctx: Context, args: Namespace) -> int:
     name_from, source = copying.split_argument(args.source)
     name_to, target = copying.split_argument(args.target)
     if name_from and name_to:
-        raise copying.CopyRefused("copying between containers is not supported")
+        raise copying.ContainerCopyRefused("copying between containers is not supported")
     if not name_from and not name_to:
-        raise copying.CopyRefused(
+        raise copying.ContainerCopyRefused(
             "must specify at least one container source", hint="name it as CONTAINER:PATH"
         )
     container = ctx.engine.containers.get(name_from or name_to)
     if (name_from and not source) or (name_to and not target):
-        raise copying.CopyRefused("a path in the container is missing", hint="name it as CONTAINER:PATH")
+        raise copying.ContainerCopyRefused(
+            "a path in the container is missing", hint="name it as CONTAINER:PATH"
+        )
     if name_from and target == "-":
         if ctx.stdout_is_tty:
-            raise copying.CopyRefused(
+            raise copying.ContainerCopyRefused(
                 "refusing to write a tar to a terminal", hint="send it to a file or a program"
             )
         copying.archive_out(
@@ -317,13 +319,13 @@ def export_args(p: Parser) -> None:
 
 def export(ctx: Context, args: Namespace) -> int:
     """The whole tree as a tar."""
-    from boxwright.container.copying import CopyRefused
+    from boxwright.container.copying import ContainerCopyRefused
     from boxwright.container.copying import export as write
 
     container = ctx.engine.containers.get(args.container)
     if not args.output:
         if ctx.stdout_is_tty:
-            raise CopyRefused("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+            raise ContainerCopyRefused("cowardly refusing to save to a terminal. Use the -o flag or redirect")
         write(ctx.engine.services, container, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return 0

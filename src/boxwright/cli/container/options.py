@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.config import ContainerConfig, Endpoint, MountSpec, PortBinding
+    from boxwright.container.config import ContainerConfig, EndpointConfig, MountSpec, PortBinding
 
 
 def said(function: str, module: str = "boxwright.container.options") -> Any:
@@ -403,16 +403,17 @@ def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
     )
 
 
-def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
+def _networks(args: Namespace) -> tuple[str, tuple[EndpointConfig, ...]]:
     """The mode and the endpoints."""
-    from boxwright.container.config import Endpoint
+    from boxwright.container.config import EndpointConfig
     from boxwright.container.options import OptionInvalid, parse_network
 
     wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
     mode = wanted[0][0]
     aliases = (*args.network_alias, *args.net_alias)
     endpoints = [
-        Endpoint(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))}) for name, wishes in wanted
+        EndpointConfig(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))})
+        for name, wishes in wanted
     ]
     if aliases or args.ip or args.mac_address:
         if len(wanted) > 1:
@@ -422,7 +423,7 @@ def _networks(args: Namespace) -> tuple[str, tuple[Endpoint, ...]]:
             )
         first = endpoints[0]
         endpoints = [
-            Endpoint(
+            EndpointConfig(
                 network=mode,
                 aliases=(*first.aliases, *aliases),
                 ipv4=args.ip or first.ipv4,

@@ -4,13 +4,13 @@ Fields (``.A.B``), methods with arguments, pipelines, parentheses, literals, var
 ``with``, ``range`` (two variables, else, break, continue), comments, trim markers, and Docker's functions
 (`boxwright.cli.gotemplate.functions`). Not there: ``define``, ``template``, ``block``.
 
-A template is compiled once into nested closures, each taking the `Scope` it runs in.
+A template is compiled once into nested closures, each taking the `TemplateScope` it runs in.
 Every failure is a FormatError with line and column; nothing else is ever raised, whatever the template.
 """
 
 from __future__ import annotations
 
-from boxwright.cli.gotemplate.expressions import DEPTH, Expressions, FormatError, Scope
+from boxwright.cli.gotemplate.expressions import DEPTH, Expressions, FormatError, TemplateScope
 from boxwright.cli.gotemplate.functions import FUNCTIONS, HEADER_FUNCTIONS, Method, show, to_json, truth
 
 TYPE_CHECKING = False
@@ -43,13 +43,13 @@ class Template:
     def __call__(self, row: Any, functions: Mapping[str, Callable[..., Any]] | None = None) -> str:
         """The text for this row; `functions` take the place of those of their names. Raises FormatError."""
         known = {**FUNCTIONS, **functions} if functions else FUNCTIONS
-        return self._run(Scope(row, known, lenient=False))
+        return self._run(TemplateScope(row, known, lenient=False))
 
     def header(self, columns: Mapping[str, Any]) -> str:
         """The header line of ``table …``: fields give their column's title, functions change nothing."""
-        return self._run(Scope(columns, HEADER_FUNCTIONS, lenient=True))
+        return self._run(TemplateScope(columns, HEADER_FUNCTIONS, lenient=True))
 
-    def _run(self, scope: Scope) -> str:
+    def _run(self, scope: TemplateScope) -> str:
         try:
             for node in self._body:
                 node(scope)
@@ -120,7 +120,7 @@ class _Compiler(Expressions):
         return value if declares else self.printer(value, position)
 
     def printer(self, value: Node, position: int) -> Node:
-        def write(scope: Scope) -> None:
+        def write(scope: TemplateScope) -> None:
             text = show(value(scope))
             scope.size += len(text)
             if scope.size > _OUTPUT:
@@ -148,7 +148,7 @@ class _Compiler(Expressions):
         self.depth -= 1
         with_dot = keyword == "with"
 
-        def choose(scope: Scope) -> None:
+        def choose(scope: TemplateScope) -> None:
             variables, dot = len(scope.variables), scope.dot
             found = value(scope)
             if truth(found):
@@ -209,7 +209,7 @@ class _Compiler(Expressions):
         otherwise = self.otherwise("range")
         del self.names[mark:]
 
-        def loop(scope: Scope) -> None:
+        def loop(scope: TemplateScope) -> None:
             pairs = self.pairs(value(scope), position)
             if not pairs:
                 return _each(otherwise, scope)
@@ -251,20 +251,20 @@ class _Compiler(Expressions):
         return list(enumerate(value))
 
 
-def _each(nodes: list[Node], scope: Scope) -> None:
+def _each(nodes: list[Node], scope: TemplateScope) -> None:
     for node in nodes:
         node(scope)
 
 
 def _text(text: str) -> Node:
-    def write(scope: Scope) -> None:
+    def write(scope: TemplateScope) -> None:
         scope.out.append(text)
 
     return write
 
 
 def _raiser(kind: type[Exception]) -> Node:
-    def jump(scope: Scope) -> None:
+    def jump(scope: TemplateScope) -> None:
         raise kind
 
     return jump

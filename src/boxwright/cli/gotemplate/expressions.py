@@ -1,4 +1,4 @@
-"""Expressions of a template: fields, variables, calls, pipelines; each compiled into a closure over its `Scope`."""
+"""Expressions of a template: fields, variables, calls, pipelines; compiled into closures over a `TemplateScope`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    Node = Callable[["Scope"], Any]
+    Node = Callable[["TemplateScope"], Any]
 
 DEPTH = 60  # deeper than templates written by hand; below Python's own recursion limit
 
@@ -21,7 +21,7 @@ class FormatError(Invalid):
     """The template is wrong, or asks for what the row does not have."""
 
 
-class Scope:
+class TemplateScope:
     """What a running template sees: the dot, the variables, what was written."""
 
     __slots__ = ("dot", "functions", "lenient", "out", "size", "variables")
@@ -89,7 +89,7 @@ class Expressions:
         elif name not in self.names:
             raise self.error(f'undefined variable "{name}"', position)
 
-        def bind(scope: Scope) -> Any:
+        def bind(scope: TemplateScope) -> Any:
             found = value(scope)
             if declares:
                 scope.variables.append([name, found])
@@ -99,7 +99,7 @@ class Expressions:
 
         return bind
 
-    def assign(self, scope: Scope, name: str, value: Any, position: int) -> None:
+    def assign(self, scope: TemplateScope, name: str, value: Any, position: int) -> None:
         for pair in reversed(scope.variables):
             if pair[0] == name:
                 pair[1] = value
@@ -171,7 +171,7 @@ class Expressions:
     def variable(self, token: Token) -> Node:
         name = token.text
 
-        def read(scope: Scope) -> Any:
+        def read(scope: TemplateScope) -> Any:
             for pair in reversed(scope.variables):
                 if pair[0] == name:
                     return pair[1]
@@ -182,7 +182,7 @@ class Expressions:
     def field(self, target: Node, token: Token) -> Node:
         name = token.text[1:]
 
-        def read(scope: Scope) -> Any:
+        def read(scope: TemplateScope) -> Any:
             value = target(scope)
             if callable(value) and not isinstance(value, Method):
                 value = value()
@@ -215,7 +215,7 @@ class Expressions:
         )
 
     def method(self, target: Node, arguments: list[Node], token: Token) -> Node:
-        def run(scope: Scope) -> Any:
+        def run(scope: TemplateScope) -> Any:
             function = target(scope)
             if scope.lenient:
                 return function
@@ -243,7 +243,7 @@ class Expressions:
                 hint=f"did you mean {near[0]}?" if near else "",
             )
 
-        def run(scope: Scope) -> Any:
+        def run(scope: TemplateScope) -> Any:
             return self.guarded(scope.functions[name], [_plain(a(scope)) for a in arguments], token)
 
         return run
@@ -252,7 +252,7 @@ class Expressions:
         if not arguments:
             raise self.error(f"wrong number of args for {name}: want at least 1 got 0", token.position)
 
-        def run(scope: Scope) -> Any:
+        def run(scope: TemplateScope) -> Any:
             value = None
             for argument in arguments:
                 value = _plain(argument(scope))
@@ -279,7 +279,7 @@ def _plain(value: Any) -> Any:
     return value() if callable(value) and not isinstance(value, Method) else value
 
 
-def _dot(scope: Scope) -> Any:
+def _dot(scope: TemplateScope) -> Any:
     return scope.dot
 
 

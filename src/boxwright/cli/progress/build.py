@@ -13,7 +13,7 @@ from boxwright.build.progress import (
     DOCKERFILE,
     StepCached,
     StepDone,
-    StepFailed,
+    StepFailure,
     StepLog,
     StepMissed,
     StepStarted,
@@ -126,7 +126,7 @@ class Plain(View):
                 self._say(step, "CACHED" + (f" ({event.reason})" if event.reason else ""))
             case StepDone():
                 self._say(step, f"DONE {event.seconds:.1f}s")
-            case StepFailed():
+            case StepFailure():
                 self._say(step, "CANCELED" if event.cancelled else f"ERROR: {event.message}")
         self.ctx.err()
         self._current = None
@@ -190,7 +190,7 @@ class RawJson(View):
                 return {"vertexes": [self._vertex(event.step, completed=stamp(), cached=True)]}
             case StepDone():
                 return {"vertexes": [self._vertex(event.step, completed=stamp())]}
-            case StepFailed():
+            case StepFailure():
                 return {"vertexes": [self._vertex(event.step, completed=stamp(), error=event.message)]}
         return {}
 

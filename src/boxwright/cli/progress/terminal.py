@@ -8,7 +8,7 @@ import time
 from boxwright.build.progress import (
     StepCached,
     StepDone,
-    StepFailed,
+    StepFailure,
     StepLog,
     StepMissed,
     StepStarted,
@@ -83,7 +83,7 @@ class Terminal(View):
                 self._end(line, "cached")
             case StepDone():
                 self._end(line, "done", event.seconds)
-            case StepFailed():
+            case StepFailure():
                 self._end(line, "cancelled" if event.cancelled else "failed")
 
     @staticmethod

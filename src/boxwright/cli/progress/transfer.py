@@ -49,7 +49,7 @@ def make(ctx: Context, kind: str, words: Mapping[str, str], *, quiet: bool = Fal
         kind = "tty" if ctx.stderr_is_tty else "plain"
     if kind == "quiet":
         return None
-    return {"plain": Plain, "tty": Terminal, "json": Json}[kind](ctx, words)
+    return {"plain": PlainTally, "tty": TerminalTally, "json": Json}[kind](ctx, words)
 
 
 class Tally:
@@ -136,7 +136,7 @@ class Tally:
     def show_done(self, desc: Descriptor, how: str) -> None: ...
 
 
-class Plain(Tally):
+class PlainTally(Tally):
     """Docker's lines without a terminal. A push prepares every layer; a pull says nothing of one until it moves."""
 
     def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
@@ -224,7 +224,7 @@ class Json(Tally):
         sys.stderr.flush()
 
 
-class Terminal(Tally):
+class TerminalTally(Tally):
     """A line a layer and the total below, from the first byte that moves."""
 
     def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:

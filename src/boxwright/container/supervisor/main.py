@@ -15,7 +15,7 @@ import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
-from boxwright.container.job import Change, Job
+from boxwright.container.job import Job, RestartChange
 from boxwright.container.supervisor.light import own_identity, write_file
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
@@ -157,7 +157,7 @@ class Supervisor:
         elif kind in (frames.PAUSE, frames.RESUME):
             answer = self._freeze(kind == frames.PAUSE)
         elif kind == frames.UPDATE:
-            self._update(Change.of(value))
+            self._update(RestartChange.of(value))
         elif kind == frames.PROBE and self.health is not None:
             self.health.probe()
         client.send(frames.message(frames.DONE, answer))
@@ -420,7 +420,7 @@ class Supervisor:
         self._stop_timer = 0
         self._signal(_SIGKILL)
 
-    def _update(self, change: Change) -> None:
+    def _update(self, change: RestartChange) -> None:
         if change.networks is not None:
             self.state["Networks"] = change.networks
             self._write_state()

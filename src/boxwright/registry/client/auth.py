@@ -75,7 +75,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AuthAnswer:
     """Its answer."""
 
     status: int
@@ -168,7 +168,7 @@ def token_flow(
     *,
     now: Callable[[], float] = time.monotonic,
     offline: bool = False,
-) -> Generator[Ask, Answer, BearerToken]:
+) -> Generator[Ask, AuthAnswer, BearerToken]:
     """Ask a challenge's token server for these scopes. Raises LoginRefused, Unavailable.
 
     An identity token goes by OAuth2 POST. A password goes by GET with Basic, which every token server knows, and
@@ -219,7 +219,7 @@ def _post(realm: str, service: str, scopes: Sequence[str], form: Mapping[str, st
     )
 
 
-def _token(answer: Answer, realm: str, now: Callable[[], float]) -> BearerToken:
+def _token(answer: AuthAnswer, realm: str, now: Callable[[], float]) -> BearerToken:
     host = urlsplit(realm).netloc
     try:
         body = json.loads(answer.body or b"{}")
@@ -268,7 +268,7 @@ class Authenticator:
     provoking a 401 first.
     """
 
-    def __init__(self, credential: Callable[[], Credential | None], ask: Callable[[Ask], Answer]) -> None:
+    def __init__(self, credential: Callable[[], Credential | None], ask: Callable[[Ask], AuthAnswer]) -> None:
         self._credential = credential
         self._ask = ask
         self._lock = threading.Lock()

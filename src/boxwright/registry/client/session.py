@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from boxwright.errors import Denied, Unavailable
 from boxwright.registry.client.addresses import is_loopback, may_be_sent_to, split
-from boxwright.registry.client.auth import Answer, Ask, Authenticator, Credential
+from boxwright.registry.client.auth import Ask, AuthAnswer, Authenticator, Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import RegistryHost
 from boxwright.registry.client.errors import (
@@ -309,7 +309,7 @@ class _TokenServer:
     def __init__(self, http: Http, config: ClientConfig, host: RegistryHost) -> None:
         self._http, self._config, self._host = http, config, host
 
-    def __call__(self, ask: Ask) -> Answer:
+    def __call__(self, ask: Ask) -> AuthAnswer:
         own = urlsplit("//" + self._host.name).hostname
         tls = self._host.tls if urlsplit(ask.url).hostname == own else Tls()
         for attempt in range(1, self._config.tries + 1):
@@ -317,7 +317,7 @@ class _TokenServer:
             try:
                 reply = self._http.send(ask.method, ask.url, headers=ask.headers, body=ask.body, tls=tls)
                 if reply.status not in TRANSIENT or last:
-                    return Answer(reply.status, reply.read_all(_LONGEST_TOKEN))
+                    return AuthAnswer(reply.status, reply.read_all(_LONGEST_TOKEN))
             except (UntrustedPeer, NotTls):
                 raise
             except Unavailable:

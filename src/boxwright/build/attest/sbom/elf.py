@@ -17,7 +17,7 @@ _MOST_NAMES = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ElfPart:
     """A part of the file that is loaded at an address. `writable` only of segments."""
 
     address: int
@@ -55,7 +55,7 @@ class Elf:
         except struct.error as error:
             raise ValueError("the file is cut") from error
 
-    def sections(self) -> dict[str, Part]:
+    def sections(self) -> dict[str, ElfPart]:
         """By name; of several of one name the first."""
         if self.wide:
             (start,) = self.unpack("Q", self._head, 40)
@@ -74,17 +74,17 @@ class Elf:
                 address, offset, length = self.unpack("QQQ", table, at + 16)
             else:
                 address, offset, length = self.unpack("III", table, at + 12)
-            entries.append((name, Part(address, offset, length)))
+            entries.append((name, ElfPart(address, offset, length)))
         if names >= len(entries):
             return {}
         texts = self.read(entries[names][1].offset, min(entries[names][1].size, _MOST_NAMES))
-        found: dict[str, Part] = {}
+        found: dict[str, ElfPart] = {}
         for name, part in entries:
             text = texts[name : texts.find(b"\0", name)] if name < len(texts) else b""
             found.setdefault(text.decode("ascii", "replace"), part)
         return found
 
-    def segments(self) -> list[Part]:
+    def segments(self) -> list[ElfPart]:
         """Those that are loaded."""
         if self.wide:
             (start,) = self.unpack("Q", self._head, 32)
@@ -102,7 +102,7 @@ class Elf:
             else:
                 kind, offset, address, _, length, _, flags = self.unpack("IIIIIII", table, at)
             if kind == 1:
-                found.append(Part(address=address, offset=offset, size=length, writable=bool(flags & 2)))
+                found.append(ElfPart(address=address, offset=offset, size=length, writable=bool(flags & 2)))
         return found
 
     def at(self, address: int, size: int) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from boxwright.build.context.tree import FileTree
 
-    class Node(Protocol):
+    class ScannedNode(Protocol):
         """A file of the tree."""
 
         @property
@@ -93,10 +93,10 @@ def _distribution(tree: FileTree) -> Distribution:
     return Distribution()
 
 
-_Opened = Callable[["FileTree", "Node", Found], Iterator[Package]]
+_Opened = Callable[["FileTree", "ScannedNode", Found], Iterator[Package]]
 
 
-def _reader(node: Node) -> tuple[_Opened, int] | None:
+def _reader(node: ScannedNode) -> tuple[_Opened, int] | None:
     path = node.path
     if (place := _PLACES.get(path)) is not None:
         return _whole(place[0]), place[1]

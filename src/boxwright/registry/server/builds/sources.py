@@ -30,7 +30,7 @@ class ServerRefused(Denied):
     """A repository is on this machine or at its link."""
 
 
-class ServerUnknown(Unavailable):
+class SourceServerUnknown(Unavailable):
     """The server of a repository has no address."""
 
 
@@ -57,7 +57,7 @@ class BuildSource:
 def fetch(source: BuildSource, target: Path, run: Run, env: Mapping[str, str], *, local: bool) -> int | None:
     """The files of one commit in the new directory `target`, without the repository. Git connects to the addresses that
     were checked, and follows no redirection; with `local` it may go everywhere, to this machine too. Returns git's exit
-    code, None when stopped. Raises GitUrlInvalid, ServerRefused, ServerUnknown."""
+    code, None when stopped. Raises GitUrlInvalid, ServerRefused, SourceServerUnknown."""
     url, authorization = git.split(source.url)
     environment = git.environment(
         base=env, url=url, authorization=authorization, addresses=() if local else _checked(url)
@@ -88,7 +88,7 @@ def _checked(url: str) -> list[str]:
     if not url.startswith(("http://", "https://")):
         return []
     if not found:
-        raise ServerUnknown(f"{host}, which has {public(url)}, cannot be found")
+        raise SourceServerUnknown(f"{host}, which has {public(url)}, cannot be found")
     return found
 
 
