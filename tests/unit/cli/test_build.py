@@ -165,7 +165,7 @@ Dockerfile:1
 """
 
 
-@pytest.mark.parametrize("words", [[], ["-q"], ["--progress=none"], ["--progress=plain"], ["-D"]])
+@pytest.mark.parametrize("words", [[], ["--progress=plain"], ["-D"]])
 def test_warnings_are_told_whole(run: Run, tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "c/Dockerfile").write_text("FROM scratch as x\nCOPY f /\n")
     code, _, err = run(*words, "c")
