@@ -15,6 +15,7 @@ from boxwright.build.context.tree import FileTree
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
+from boxwright.build.dockerfile.syntax import check_syntax
 from boxwright.build.named import NamedContexts, key_of, parse_value
 from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailure, StepStarted, StepStatus
 from boxwright.build.request import BuildRequest, RequestInvalid
@@ -79,7 +80,9 @@ def open_inputs(
         fetched = Fetched(services=services, request=request, emit=emit, stack=stack, hold=hold)
         directory, data, path = _locate(request, fetched)
         shown = _shown(path, directory)
-        dockerfile = _parsed(data, shown, emit)
+        dockerfile = _parsed(
+            data=data, shown=shown, syntax=request.build_args.get("BUILDKIT_SYNTAX"), emit=emit
+        )
         contexts: dict[str, FileTree] = {}
         if directory is not None:
             # Git and HTTP contexts are taken whole, as BuildKit does: what is not wanted there is not in them.
@@ -335,11 +338,12 @@ def _checked(data: bytes, path: Path) -> bytes:
     return data
 
 
-def _parsed(data: bytes, shown: str, emit: Emit) -> Dockerfile:
+def _parsed(data: bytes, shown: str, syntax: str | None, emit: Emit) -> Dockerfile:
     step = DOCKERFILE
     emit(StepStarted(step, f"[internal] load build definition from {shown}"))
     emit(StepStatus(step=step, id="transferring dockerfile", current=len(data), total=len(data), done=True))
     try:
+        check_syntax(data, syntax)
         dockerfile = parse(data, filename=shown)
     except DockerfileError as error:
         emit(StepFailure(step, str(error)))

@@ -37,6 +37,8 @@ OPTIONS = {
     "--ip6": "containers get no IPv6 address of their own choice",
     "--kernel-memory": "the kernel has no such limit any more",
     "--link-local-ip": "containers get no link-local addresses",
+    "--policy": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
+    "--source-policy-file": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--stream": "the context is read where it is",
     "--storage-opt": "the tree of a container has no size limit here",
     "--use-api-socket": "there is no daemon whose socket could be given",

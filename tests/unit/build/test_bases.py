@@ -116,7 +116,7 @@ def test_a_base_for_another_platform_is_told_once_unless_it_is_meant(
     assert [w.line for w in build(engine, twice, platforms=("linux/s390x",), target="").warnings] == [3]
     skipped = f"# check=skip=InvalidBaseImagePlatform\n{from_}"
     assert build(engine, skipped, platforms=("linux/s390x",)).warnings == ()
-    above = f"# syntax=x\n\n# check=skip=InvalidBaseImagePlatform\n{from_}"
+    above = f"# syntax=docker/dockerfile:1\n\n# check=skip=InvalidBaseImagePlatform\n{from_}"
     assert build(engine, above, platforms=("linux/s390x",)).warnings == ()
     with pytest.raises(BuildFailed, match="rules: InvalidBaseImagePlatform") as caught:
         build(engine, f"# check=error=true\n{from_}", platforms=("linux/s390x",))

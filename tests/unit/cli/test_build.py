@@ -387,3 +387,15 @@ def test_a_terminals_view_needs_a_terminal(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BUILDKIT_PROGRESS", "tty")  # a preference, for where it can be had
     code, _, err = run("c")
     assert code == 0 and "\x1b" not in err and "#2 [1/1] COPY f /" in err
+
+
+def test_source_policies_are_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in ("--policy=filename=x", "--source-policy-file=x"):
+        code, _, err = run(option, "c")
+        assert code != 0 and "source policies are not evaluated here" in err
+    (tmp_path / "c/Dockerfile.rego").write_text("package docker\n")
+    code, _, err = run("c")
+    assert code == 0 and "Dockerfile.rego is not evaluated" in err
+    monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "x")
+    code, _, err = run("c")
+    assert code == 1 and "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY" in err

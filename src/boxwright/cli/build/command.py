@@ -51,6 +51,7 @@ def build(ctx: Context, args: Namespace) -> int:
 
     _refuse(ctx, args)
     request = _request(ctx, args)
+    _refuse_policies(ctx, request)
     ctx.debug = ctx.debug or args.debug
     view = progress_build.make(ctx, args.progress, quiet=args.quiet)
     try:
@@ -67,6 +68,17 @@ def build(ctx: Context, args: Namespace) -> int:
     if result.answer is None:
         return 0
     return calls.show(ctx, calls.parse(args), result.answer, request)
+
+
+def _refuse_policies(ctx: Context, request: BuildRequest) -> None:
+    """A policy that is not evaluated must not look as if it had been. Raises Unsupported."""
+    name = request.dockerfile or (request.context / "Dockerfile" if request.context is not None else None)
+    if ctx.settings.environ.get("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"):
+        raise Unsupported(
+            "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY: source policies are not evaluated here", hint="unset it"
+        )
+    if name is not None and name.with_name(name.name + ".rego").exists():
+        ctx.warn(f"{name.name}.rego is not evaluated: there are no source policies here")
 
 
 def _failed(ctx: Context, error: BoxwrightError) -> None:
