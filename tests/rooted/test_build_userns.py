@@ -22,7 +22,7 @@ import support.images
 from boxwright import Engine
 from boxwright.build.ops.context import Secret
 from boxwright.build.progress import StepLog
-from boxwright.build.request import BuildFailed
+from boxwright.build.request import BuildFailed, SshSource
 from boxwright.runtime.userns import SIZE, subordinate
 from support import REAL_ROOT
 from support.agent import EchoAgent
@@ -300,7 +300,7 @@ def test_an_agent_has_the_owner_and_mode_that_a_step_asks_for(
             'RUN --network=none --mount=type=ssh,target=/a stat -c "%u:%g %a %n" /a; echo ready; sleep 1\n',
             speak,
             userns=userns,
-            ssh={"default": agent.path},
+            ssh={"default": SshSource((agent.path,), raw=True)},
         )
     assert "7:9 640 socket" in said and "0:0 600 /a" in said
     assert answers == [b"hello"] and not list(engine.settings.runtime_dir.glob("secrets-step-*"))

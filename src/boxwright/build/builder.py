@@ -51,6 +51,7 @@ from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Building:
                 services=self.services, request=self.request, emit=self.emit, hold=self._hold_workspace
             ) as self._inputs:
                 self._filename, self._source = self._inputs.shown, self._inputs.dockerfile.data
+                self._sandbox = replace(self._sandbox, ssh=self._inputs.ssh)
                 return self._built()
         except (Cancelled, RequestInvalid):
             raise

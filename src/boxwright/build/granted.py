@@ -30,7 +30,6 @@ def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
     return Sandbox(
         proxies=proxies,
         secrets={s.id: s for s in request.secrets},
-        ssh=request.ssh,
         trust_host_ca=trust,
         untrusted=request.untrusted,
         users=_users(request.userns),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.gitref import GitRef
+    from boxwright.build.keys import AgentSocket
     from boxwright.image.services import Services
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile
@@ -52,6 +53,7 @@ class Inputs:
     shown: str
     contexts: Mapping[str, FileTree]
     named: NamedContexts
+    ssh: Mapping[str, AgentSocket]
     project: str
     keep_times: frozenset[str] = frozenset()
     commit: str = ""  # of the repository that is the build context
@@ -111,6 +113,7 @@ def open_inputs(
             shown=shown,
             contexts=contexts,
             named=NamedContexts(frozenset(key for key in contexts if key), images),
+            ssh=fetched.ssh,
             project=project,
             keep_times=frozenset(contexts) if keep else frozenset(fetched.dated),
             commit=fetched.commits.get("", ""),
@@ -169,6 +172,11 @@ class Fetched:
         stack: ExitStack,
         hold: Callable[[str], None],
     ) -> None:
+        self._ssh: Mapping[str, AgentSocket] = {}
+        if request.ssh:
+            from boxwright.build.keys import agents
+
+            self._ssh = stack.enter_context(agents(request.ssh))
         self._services, self._request, self._emit, self._stack, self._hold = (
             services,
             request,
@@ -178,6 +186,11 @@ class Fetched:
         )
         self.dated: set[str] = set()  # contexts by key whose files have the times that were asked for
         self.commits: dict[str, str] = {}  # of repositories, by the contexts' keys
+
+    @property
+    def ssh(self) -> Mapping[str, AgentSocket]:
+        """The agents that the build was given, by id."""
+        return self._ssh
 
     def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
@@ -243,7 +256,7 @@ class Fetched:
             op=op,
             settings=self._services.settings,
             secrets={s.id: s for s in self._request.secrets},
-            ssh=self._request.ssh,
+            ssh=self._ssh,
         )
         top = self._workspace("git") / "context"
         top.mkdir(parents=True)

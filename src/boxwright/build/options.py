@@ -8,7 +8,7 @@ from pathlib import Path
 
 from boxwright.build.fields import fields
 from boxwright.build.ops.context import Secret
-from boxwright.build.request import Attest, BuildRequest, Output, RequestInvalid
+from boxwright.build.request import Attest, BuildRequest, Output, RequestInvalid, SshSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,21 +47,45 @@ def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
     return Secret(identity, path=path.absolute())
 
 
-def parse_ssh(text: str, environ: Mapping[str, str]) -> tuple[str, Path]:
-    """``default``, ``id=SOCKET``: an agent's socket by id. Raises RequestInvalid."""
-    identity, _, path = text.partition("=")
-    path = path or environ.get("SSH_AUTH_SOCK", "")
-    if not path:
+def parse_ssh(text: str, environ: Mapping[str, str]) -> tuple[str, SshSource]:
+    """``default``, ``id=SOCKET``, ``id=KEY[,KEY…]``, each with ``,raw=true``: an agent's socket or private keys by id.
+    Raises RequestInvalid."""
+    identity, _, rest = text.partition("=")
+    paths: list[str] = []
+    raw = False
+    for word in rest.split(",") if rest else []:
+        if word.startswith("raw="):
+            if word not in ("raw=true", "raw=false", "raw=1", "raw=0"):
+                raise RequestInvalid(f"invalid ssh {text!r}: raw is true or false")
+            raw = word in ("raw=true", "raw=1")
+        elif word:
+            paths.append(word)
+    if "," in identity:  # default,raw=true
+        raise RequestInvalid(f"invalid ssh {text!r}", hint="ID[=SOCKET|KEY[,KEY]][,raw=true]")
+    if not paths:
+        paths = [environ.get("SSH_AUTH_SOCK", "")]
+    if not paths[0]:
         raise RequestInvalid(
             f"invalid empty ssh agent socket for {text!r}", hint="make sure SSH_AUTH_SOCK is set"
         )
-    socket = Path(path)
-    if not socket.is_socket():
-        raise RequestInvalid(
-            f"ssh {identity}: {path} is no agent's socket",
-            hint="start ssh-agent and add the key there; key files are not read",
-        )
-    return identity or "default", socket.absolute()
+    found = tuple(Path(path).expanduser().absolute() for path in paths)
+    for path in found:
+        if not path.exists():
+            raise RequestInvalid(f"ssh {identity}: {path} does not exist")
+        if not path.is_socket() and not path.is_file():
+            raise RequestInvalid(f"ssh {identity}: {path} is neither an agent's socket nor a key file")
+    return identity or "default", SshSource(found, raw)
+
+
+def parse_agents(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, SshSource]:
+    """Several ``--ssh`` by id. Raises RequestInvalid."""
+    found: dict[str, SshSource] = {}
+    for text in texts:
+        identity, source = parse_ssh(text, environ)
+        if identity in found:
+            raise RequestInvalid(f"duplicate agent ID {identity!r}", hint="separate keys of one by commas")
+        found[identity] = source
+    return found
 
 
 def parse_output(text: str) -> Output:

@@ -42,6 +42,15 @@ class Attest:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SshSource:
+    """What is given to ``RUN --mount=type=ssh``: an agent's socket, or private keys. `raw`: what a step says reaches
+    the socket as it is; else an agent is asked for its keys and for signatures, and for nothing else."""
+
+    paths: tuple[Path, ...]
+    raw: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """Everything that ``build`` takes. `context` is a directory, None for no context at all; `stream` is a
@@ -69,7 +78,7 @@ class BuildRequest:
     add_hosts: tuple[tuple[str, str], ...] = ()  # name, address
     allow: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
-    ssh: Mapping[str, Path] = field(default_factory=dict)
+    ssh: Mapping[str, Path | SshSource] = field(default_factory=dict)
     ulimits: tuple[str, ...] = ()
     shm_size: int = 0
     memory: int = 0  # of RUN steps, as the following

@@ -51,6 +51,7 @@ ENVIRONMENT = (
         "Whether a pushed image says how it was built only when it is asked for",
     ),
     ("BUILDX_GIT_INFO", "false: provenance does not name the commit of the context"),
+    ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "Refused by `build`: source policies are not evaluated"),
     ("BUILDX_METADATA_WARNINGS", "With 1, `build --metadata-file` has the warnings"),
     ("DOCKER_CONFIG", "Directory of Docker's config.json, when `--config` does not say"),
     ("DOCKER_AUTH_CONFIG", "Credentials as JSON, in the form of config.json"),

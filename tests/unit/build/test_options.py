@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.build import options
-from boxwright.build.request import Output, RequestInvalid
+from boxwright.build.request import Output, RequestInvalid, SshSource
 
 
 def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +31,16 @@ def test_agents(tmp_path: Path) -> None:
     path = tmp_path / "agent"
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(path))
-        assert options.parse_ssh("default", {"SSH_AUTH_SOCK": str(path)}) == ("default", path)
-        assert options.parse_ssh(f"x={path}", {}) == ("x", path)
-    for word in ("default", "x=/dev/null"):
+        assert options.parse_ssh("default", {"SSH_AUTH_SOCK": str(path)}) == ("default", SshSource((path,)))
+        assert options.parse_ssh(f"x={path}", {}) == ("x", SshSource((path,)))
+        assert options.parse_ssh(f"x={path},raw=true", {}) == ("x", SshSource((path,), raw=True))
+        with pytest.raises(RequestInvalid, match="duplicate agent ID"):
+            options.parse_agents([f"x={path}", f"x={path}"], {})
+    keys = [tmp_path / "one", tmp_path / "two"]
+    for key in keys:
+        key.write_text("a key")
+    assert options.parse_ssh(f"x={keys[0]},{keys[1]}", {}) == ("x", SshSource(tuple(keys)))
+    for word in ("default", "x=/dev/null", f"x={tmp_path}", f"x={path},raw=2", "x=/no/such", "x,raw=true"):
         with pytest.raises(RequestInvalid):
             options.parse_ssh(word, {})
 

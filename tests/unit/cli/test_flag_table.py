@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from boxwright.build import options as build_options
+from boxwright.build.request import SshSource
 from boxwright.cli import main as cli
 from boxwright.cli.build import command as build_command
 from boxwright.cli.container import options as run_options
@@ -155,7 +156,9 @@ def parsed(command: str, option: str, value: str | None) -> Any:
 
 
 def test_every_option_of_build_reaches_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_options, "parse_ssh", lambda text, environ: (text, Path("socket")))
+    monkeypatch.setattr(
+        build_options, "parse_ssh", lambda text, environ: (text, SshSource((Path("socket"),)))
+    )
     plain = build_command._request(Context(), cli.load("build")[0].parse_args(["somewhere"]))
     effects = {name for name, row in rows("build").items() if row[2] == "effect"}
     assert effects == set(BUILD) | SHOWN

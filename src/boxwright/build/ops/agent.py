@@ -13,13 +13,44 @@ from pathlib import Path
 _MOST = 32  # connections at a time; more wait
 _PATIENCE = 10.0  # seconds for a side that does not read
 _CHUNK = 1 << 16
+_LONGEST = 256 << 10  # bytes of a message, as OpenSSH's agent has it
+# What a step may ask: for keys, and for signatures. The rest would change the user's agent.
+_ASKED = (11, 13)
+_FAILURE = b"\0\0\0\1\5"
+
+
+class _Questions:
+    """What a client says, message by message: those that are passed on, and answers to those that are not."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """What goes to the agent, and what to the client. Raises OSError for what is no message."""
+        self._data += data
+        on, back = bytearray(), bytearray()
+        while len(self._data) > 4:
+            size = 4 + int.from_bytes(self._data[:4], "big")
+            if not 5 <= size <= _LONGEST:
+                raise OSError("no message of an agent's")
+            if len(self._data) < size:
+                break
+            if self._data[4] in _ASKED:
+                on += self._data[:size]
+            else:
+                back += _FAILURE
+            del self._data[:size]
+        return bytes(on), bytes(back)
 
 
 class AgentRelay:
-    """Listens at `path`, which no other user may use until its mode is changed, from now to `close`."""
+    """Listens at `path`, which no other user may use until its mode is changed, from now to `close`. Without `raw` keys
+    and signatures can be asked for, and nothing else."""
 
-    def __init__(self, path: Path, agent: Path) -> None:
+    def __init__(self, path: Path, agent: Path, *, raw: bool = False) -> None:
         self._agent = agent
+        self._raw = raw
+        self._questions: dict[socket.socket, _Questions] = {}  # by client
         self._peers: dict[socket.socket, socket.socket] = {}
         self._finished: set[socket.socket] = set()  # they sent all that they had
         self._selector = selectors.DefaultSelector()
@@ -86,6 +117,8 @@ class AgentRelay:
             return
         client.settimeout(_PATIENCE)
         self._peers |= {client: agent, agent: client}
+        if not self._raw:
+            self._questions[client] = _Questions()
         for one in (client, agent):
             self._selector.register(one, selectors.EVENT_READ)
         if len(self._peers) >= 2 * _MOST:
@@ -98,6 +131,9 @@ class AgentRelay:
         try:
             data = one.recv(_CHUNK)
             if data:
+                if (questions := self._questions.get(one)) is not None:
+                    data, answer = questions.take(data)
+                    one.sendall(answer)
                 other.sendall(data)
                 return
             other.shutdown(socket.SHUT_WR)
@@ -116,5 +152,6 @@ class AgentRelay:
             if one not in self._finished:
                 self._selector.unregister(one)
             self._finished.discard(one)
+            self._questions.pop(one, None)
             del self._peers[one]
             one.close()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from boxwright.build.context.tree import FileTree
+    from boxwright.build.keys import AgentSocket
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
     from boxwright.layer.store import Layer
@@ -62,7 +63,7 @@ class Sandbox:
 
     proxies: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    ssh: Mapping[str, Path] = field(default_factory=dict)  # agent sockets by id
+    ssh: Mapping[str, AgentSocket] = field(default_factory=dict)  # by id
     trust_host_ca: bool = False
     untrusted: bool = (
         False  # the Dockerfile is not the user's own: nothing reaches this machine by its network

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from boxwright.build.gitref import GitRef
+    from boxwright.build.keys import AgentSocket
     from boxwright.build.ops.context import Secret
     from boxwright.settings import Settings
 
@@ -197,7 +198,7 @@ class Git:
     """The git program on one repository; `secrets` and `ssh` (agents by id) are the build's."""
 
     def __init__(
-        self, op: GitOp, settings: Settings, secrets: Mapping[str, Secret], ssh: Mapping[str, Path]
+        self, op: GitOp, settings: Settings, secrets: Mapping[str, Secret], ssh: Mapping[str, AgentSocket]
     ) -> None:
         self._op, self._settings, self._secrets, self._ssh = op, settings, secrets, ssh
         self._url, self._authorization = program.split(op.url)
@@ -331,5 +332,5 @@ class Git:
             addresses=self.addresses,
         )
         if (agent := self._ssh.get("default")) is not None:
-            env["SSH_AUTH_SOCK"] = str(agent)
+            env["SSH_AUTH_SOCK"] = str(agent.path)
         return env

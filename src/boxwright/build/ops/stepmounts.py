@@ -153,7 +153,7 @@ def _ssh(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given
     from boxwright.build.ops.agent import AgentRelay
 
     path = _private(step, stack) / str(position)
-    stack.callback(AgentRelay(path, agent).close)
+    stack.callback(AgentRelay(path, agent.path, raw=agent.raw).close)
     path.chmod(0o600 if mount.mode is None else mount.mode)
     step.give(path, mount.uid, mount.gid)
     return Given(mounts=(rs.bind(str(path), mount.target),), defaults={"SSH_AUTH_SOCK": mount.target})

@@ -170,7 +170,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         add_hosts=options.parse_hosts(args.add_host),
         allow=_words(args.allow),
         secrets=tuple(options.parse_secret(text, environ) for text in args.secret),
-        ssh=dict(options.parse_ssh(text, environ) for text in args.ssh),
+        ssh=options.parse_agents(args.ssh, environ),
         ulimits=tuple(args.ulimit),
         shm_size=_bytes(args.shm_size),
         memory=_bytes(args.memory),
