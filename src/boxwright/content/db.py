@@ -133,24 +133,20 @@ class Database:
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, for SELECTs of a caller that translates sqlite3's errors itself; each statement
         sees one committed state. Raises StoreBusy, StoreDamaged, DiskError, and what `climb` raises."""
-        try:
-            connection: sqlite3.Connection = self._local.connection
-        except AttributeError:
-            return self._connect()
-        # A connection must not cross a fork: its locks belong to the parent.
-        if self._local.pid == os.getpid() and not self._local.copied:
-            return connection
-        return self._connect()
+        return self._opened() or self._open()
 
-    def _connect(self, *, to_write: bool = False) -> sqlite3.Connection:
+    def _opened(self, *, to_write: bool = False) -> sqlite3.Connection | None:
+        """This thread's, while it is of use."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        mine = connection is not None and self._local.pid == os.getpid()
+        # A connection must not cross a fork: its locks belong to the parent.
+        if connection is None or self._local.pid != os.getpid():
+            return None
+        copied = self._local.copied
         # A copy is of its moment, and nothing is written there.
-        if mine and (
-            not self._local.copied or (not to_write and time.monotonic() < self._local.copied + _FRESH)
-        ):
-            assert connection is not None
-            return connection
+        return connection if not copied or (not to_write and time.monotonic() < copied + _FRESH) else None
+
+    def _open(self, *, to_write: bool = False) -> sqlite3.Connection:
+        connection: sqlite3.Connection
         with _translated(self.path):
             copied = self._schema.copied and not to_write and reserve.full(self.path)
             if not copied:
@@ -164,7 +160,6 @@ class Database:
                     copied = True
             if copied:
                 connection = _open_copy(self.path, self._schema)
-        assert connection is not None
         self._local.connection, self._local.pid = connection, os.getpid()
         self._local.copied = time.monotonic() if copied else 0.0
         return connection
@@ -196,7 +191,7 @@ class Database:
         When it has ended, a power cut does not undo it, unless it is not `durable`: for what no client was told of, or
         what ends with its process anyway. The next durable one takes it along."""
         with _translated(self.path):
-            connection = self._connect(to_write=True)
+            connection = self._opened(to_write=True) or self._open(to_write=True)
             if connection.in_transaction:
                 assert self._local.durable or not durable, "a durable transaction within one that is not"
                 yield connection

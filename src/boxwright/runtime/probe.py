@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
-from boxwright.files import whole
+from boxwright.files.found import boot_id, recall, remember
 from boxwright.files.places import Places
 from boxwright.runtime.oci import ExecutableMissing, Runtime
 from boxwright.runtime.process import ProgramMissing, find_program, run
@@ -45,8 +44,8 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
             programs.append((Path(name).name, find_program(name)))
         except ProgramMissing as error:
             stopped.append(str(error))
-    key = [_MEANING, _boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
-    known = _recall(remembered, key)
+    key = [_MEANING, boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
+    known = recall(remembered, key)
     if known is not None:
         return Runtime(
             name=known["name"],
@@ -62,16 +61,8 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
             )
             reason = try_runtime(runtime, state)
             if not reason:
-                _remember(
-                    remembered,
-                    {
-                        "key": key,
-                        "name": name,
-                        "program": program,
-                        "version": runtime.version,
-                        "hidden": hidden,
-                    },
-                )
+                found = {"name": name, "program": program, "version": runtime.version, "hidden": hidden}
+                remember(remembered, key, found)
                 return runtime
             stopped.append(reason)
     raise NoRuntime(
@@ -145,28 +136,6 @@ def _version(program: str) -> str:
     return found[1] if found else ""
 
 
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
 def _stamp(program: str) -> str:
     stat = os.stat(program)
     return f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
-
-
-def _recall(path: Path, key: list[Any]) -> dict[str, str] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) and value.get("key") == key else None
-
-
-def _remember(path: Path, value: dict[str, Any]) -> None:
-    with suppress(OSError):  # only a memory: the next command tries again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole.replace(path, json.dumps(value).encode(), sync=False)

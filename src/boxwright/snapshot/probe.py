@@ -6,14 +6,12 @@ The answer is kept in ROOT/driver.json until the machine boots, the user changes
 
 from __future__ import annotations
 
-import json
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from boxwright.content.local import LocalStore
 from boxwright.errors import Invalid, Unsupported
-from boxwright.files import whole
+from boxwright.files.found import boot_id, recall, remember
 from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.store import LayerStore
@@ -39,11 +37,11 @@ def choose_driver(root: Path, layers: LayerStore, *, wanted: str = "") -> Snapsh
     """The best driver that works, or the wanted one. Raises DriverUnknown, DriverUnusable."""
     if wanted and wanted not in DRIVERS:
         raise DriverUnknown(f"unknown snapshot driver {wanted!r}", hint="known are " + ", ".join(DRIVERS))
-    key = [_boot_id(), os.geteuid(), _namespace(), str(root), wanted]
-    known = _recall(Places(root).driver, key)
-    if known is None:
+    key = [boot_id(), os.geteuid(), _namespace(), str(root), wanted]
+    known = recall(Places(root).driver, key)
+    if known is None or known.get("driver") not in DRIVERS:
         known = _probe(layers.store, wanted)
-        _remember(Places(root).driver, {**known, "key": key})
+        remember(Places(root).driver, key, known)
     return make(known["driver"], root, layers, reason=known["reason"], userxattr=bool(known.get("userxattr")))
 
 
@@ -166,33 +164,8 @@ def _tiny_index(base: Path) -> None:
             os.close(fd)
 
 
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
 def _namespace() -> str:
     try:
         return os.readlink("/proc/self/ns/user")
     except OSError:
         return ""
-
-
-def _recall(path: Path, key: list[Any]) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return (
-        value
-        if isinstance(value, dict) and value.get("key") == key and value.get("driver") in DRIVERS
-        else None
-    )
-
-
-def _remember(path: Path, value: dict[str, Any]) -> None:
-    with suppress(OSError):  # only a memory: the next command tries again
-        whole.replace(path, json.dumps(value).encode(), sync=False)
