@@ -86,8 +86,6 @@ class Pair:
         env = {
             **os.environ,
             "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
-            "BUILDX_METADATA_PROVENANCE": "disabled",
-            "BUILDX_METADATA_WARNINGS": "1",
         }
         argv = [*self.docker, "buildx", "build", *self._words("theirs", words)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=env)
@@ -102,6 +100,8 @@ class Pair:
 @pytest.fixture
 def both(docker: list[str], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
     monkeypatch.setenv("BUILDX_METADATA_WARNINGS", "1")
+    monkeypatch.setenv("BUILDX_METADATA_PROVENANCE", "disabled")
+    monkeypatch.setenv("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
     return Pair(docker, engine, tmp_path)
 
 

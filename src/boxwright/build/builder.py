@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from boxwright.build.annotations import parse_annotations
@@ -192,6 +192,7 @@ class Building:
             warnings=warnings,
             descriptor=last.descriptor,
             outputs=outputs,
+            provenance=self._provenance(plans),
             ref=self.ref,
         )
 
@@ -344,6 +345,16 @@ class Building:
             keep_times=self._inputs.keep_times,
         )
         return Planner(self._inputs.dockerfile, options, self._bases)
+
+    def _provenance(self, plans: Sequence[Plan]) -> dict[str, Mapping[str, object]]:
+        """What the request wants to be told of how this came to be, by platform."""
+        if not self.request.tell_provenance:
+            return {}
+        from boxwright.build.attest.asked import Provenance
+        from boxwright.build.attest.provenance import predicate
+
+        wanted, attester = Provenance(mode=self.request.tell_provenance), self.attester()
+        return {str(plan.platform): predicate(wanted, attester.facts(plan))[1] for plan in plans}
 
     def attester(self) -> Attester:
         """What says what is to be said of the result."""

@@ -19,7 +19,11 @@ BUILDER = "default/default"  # the builder and its node, as buildx puts them bef
 
 def metadata(result: BuildResult, *, warnings: bool = False) -> dict[str, Any]:
     """The object for one build (of a bake, for one target); with `warnings` those too (BUILDX_METADATA_WARNINGS)."""
-    body: dict[str, Any] = {"buildx.build.ref": f"{BUILDER}/{result.ref}"}
+    body: dict[str, Any] = {}
+    for platform, told in result.provenance.items():
+        several = len(result.provenance) > 1
+        body["buildx.build.provenance" + (f"/{platform}" if several else "")] = told
+    body["buildx.build.ref"] = f"{BUILDER}/{result.ref}"
     if warnings and result.warnings:
         body["buildx.build.warnings"] = as_buildx(result.warnings)
     if result.outputs:

@@ -105,6 +105,7 @@ class BuildRequest:
     rewrite_timestamp: bool = False  # and in new layers
     timestamp: int | None = None  # unix seconds: the only time there, and in new layers
     omit_history: bool = False
+    tell_provenance: str = ""  # min or max: how much provenance the result has, attested or not
     unset_env: tuple[str, ...] = ()  # names that the image does not get
     unset_labels: tuple[str, ...] = ()
     inherit_labels: bool = True  # of base images and stages
@@ -150,6 +151,7 @@ class BuildResult:
     descriptor: Mapping[str, Any] = field(default_factory=dict)
     answer: Answer | None = None  # to the request's `call`
     outputs: tuple[OutputResult, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # by platform, if the request wants it told
     ref: str = ""
 
     @property

@@ -52,6 +52,10 @@ ENVIRONMENT = (
     ),
     ("BUILDX_GIT_INFO", "false: provenance does not name the commit of the context"),
     ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "Refused by `build`: source policies are not evaluated"),
+    (
+        "BUILDX_METADATA_PROVENANCE",
+        "How much provenance `build --metadata-file` has: min, max or disabled (default min)",
+    ),
     ("BUILDX_METADATA_WARNINGS", "With 1, `build --metadata-file` has the warnings"),
     ("DOCKER_CONFIG", "Directory of Docker's config.json, when `--config` does not say"),
     ("DOCKER_AUTH_CONFIG", "Credentials as JSON, in the form of config.json"),

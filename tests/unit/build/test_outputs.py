@@ -209,6 +209,36 @@ def test_the_metadata_file_names_what_was_pushed(
     assert f"pushing manifest for {name}@{digest} done" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("said", "platforms", "keys"),
+    [
+        ("", "linux/amd64", {"buildx.build.provenance"}),
+        ("max", "linux/amd64", {"buildx.build.provenance"}),
+        (
+            "min",
+            "linux/amd64,linux/arm64",
+            {"buildx.build.provenance/linux/amd64", "buildx.build.provenance/linux/arm64"},
+        ),
+        ("disabled", "linux/amd64", set()),
+        ("0", "linux/amd64", set()),
+    ],
+)
+def test_the_metadata_tell_how_it_came_to_be(
+    context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, platforms: str, keys: set[str]
+) -> None:
+    monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("BUILDX_METADATA_PROVENANCE", said)
+    (context / "Dockerfile").write_bytes(TEXT)
+    words = ["build", "-q", "--platform", platforms, "-o", "type=cacheonly"]
+    assert main([*words, "--metadata-file", str(tmp_path / "meta"), str(context)]) == 0
+    meta = json.loads((tmp_path / "meta").read_text())
+    assert set(meta) == keys | {"buildx.build.ref"}
+    for key in keys:
+        told = meta[key]["buildDefinition"]
+        assert told["internalParameters"]["builderPlatform"].startswith("linux/")
+        assert ("buildConfig" in json.dumps(told)) == (said == "max")
+
+
 # --- archives ----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from boxwright.errors import BoxwrightError, Cancelled, Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -101,15 +102,9 @@ def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
         import json
 
         from boxwright.build.metadata import metadata
+        from boxwright.spec.text import go_bool
 
-        told = ctx.settings.environ.get("BUILDX_METADATA_WARNINGS", "") in (
-            "1",
-            "t",
-            "T",
-            "true",
-            "TRUE",
-            "True",
-        )
+        told = bool(go_bool(ctx.settings.environ.get("BUILDX_METADATA_WARNINGS", "")))
         body = metadata(result, warnings=told)
         _write(args.metadata_file, json.dumps(body, indent=2) + "\n")
     if args.quiet and image:
@@ -197,10 +192,19 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         source_date_epoch=_seconds("source-date-epoch", args.source_date_epoch),
         rewrite_timestamp=args.rewrite_timestamp,
         omit_history=args.omit_history,
+        tell_provenance=_told_provenance(environ) if args.metadata_file else "",
         unset_env=_words(args.unsetenv),
         unset_labels=_words(args.unsetlabel),
         inherit_labels=args.inherit_labels,
     )
+
+
+def _told_provenance(environ: Mapping[str, str]) -> str:
+    """How much provenance the metadata have: BUILDX_METADATA_PROVENANCE, as buildx reads it."""
+    from boxwright.spec.text import go_bool
+
+    text = environ.get("BUILDX_METADATA_PROVENANCE", "")
+    return "max" if text == "max" else "" if text == "disabled" or go_bool(text) is False else "min"
 
 
 def _seconds(option: str, text: str) -> int | None:
