@@ -152,3 +152,19 @@ def test_names_between_back_ticks_exist() -> None:
 )
 def test_what_is_gone_is_found(name: str, ours: bool | None) -> None:
     assert is_ours(name) is ours
+
+
+# Subjects that hide who acts. `nobody` is a user of the host where a page says so of user namespaces.
+NO_ACTOR = re.compile(r"\b(?:whoever|somebody|someone|anybody|anyone|what is there)\b", re.IGNORECASE)
+
+
+def test_sentences_name_their_actor() -> None:
+    """The collector, the client, another process; not one of whom only the writer knew who it is."""
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{line} {match[0]}"
+        for path, line, text in texts()
+        if path.is_relative_to(SOURCE)
+        for match in NO_ACTOR.finditer(text)
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert NO_ACTOR.search("Whoever has it") and not NO_ACTOR.search("the client has it")

@@ -22,8 +22,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 class Written:
     """Files of results in a directory as a user has them: content, permissions, times (with `mtime_ns` this one),
-    links, hard links, FIFOs and ``user.*`` attributes; owned by who writes them. What is there already stays, unless a
-    file of a result has its name, or `remove_others` is called."""
+    links, hard links, FIFOs and ``user.*`` attributes; owned by who writes them. Other files stay, unless a file of
+    a result has their name, or `remove_others` is called."""
 
     def __init__(self, top: Path, mtime_ns: int | None = None, *, replacing_links: bool = False) -> None:
         self._top, self._mtime, self._replacing = top, mtime_ns, replacing_links

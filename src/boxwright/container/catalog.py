@@ -123,7 +123,7 @@ class ContainerCatalog:
 
                 networks = [e["id"] for e in state.networks.values()]
                 dns.unregister(str(dns_directory(self._services)), container.id, networks)
-        except OSError:  # rules that cannot be removed now do no harm to anybody but this address
+        except OSError:  # rules that cannot be removed now harm this address alone
             pass
         save_state(container.directory, ended(state))
         container.refresh()

@@ -138,13 +138,13 @@ class _Reader:
             os.lseek(self._fd, 0, os.SEEK_END)
 
     def lines(self) -> Iterator[bytes]:
-        """What is there now."""
+        """The output so far."""
         while self._open() and (data := os.read(self._fd, _BLOCK)):
             *whole, self._rest = (self._rest + data).split(b"\n")
             yield from whole
 
     def follow(self, alive: Callable[[], bool], until: float | None) -> Iterator[bytes]:
-        """What is there and what comes, until the container writes no more."""
+        """The output so far and what comes, until the container writes no more."""
         while True:
             living = alive()
             yield from self.lines()

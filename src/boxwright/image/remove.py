@@ -133,7 +133,7 @@ class Remover:
         rest = self._names(row.image_id)
         repository = split(name)[0]
         same = [n for n in rest if split(n)[0] == repository]
-        # Digests of a repository without a tag left say nothing to anybody.
+        # Digests of a repository without a tag left name nothing that a user knows.
         if "@" not in name and all("@" in n for n in same):
             self._untag(same, lines)
             rest = [n for n in rest if n not in same]

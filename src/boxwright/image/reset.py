@@ -29,7 +29,7 @@ def remove_root(root: Path) -> Sequence[Path]:
         inside = place.relative_to(root)
         if any(len(inside.parts) == p.count("/") + 1 and inside.match(p) for p in _MOUNTS):
             detach(place)
-    # What is left was mounted by others: a removal would reach into it, and delete what is there.
+    # What is left was mounted by others: a removal would reach into it, and delete their files.
     if mounted := mounted_below(root):
         raise StillMounted(
             f"{mounted[0]} is still mounted",

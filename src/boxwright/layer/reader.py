@@ -32,7 +32,7 @@ class TarReader:
         self._tar.close()
 
     def entries(self) -> Iterator[Header]:
-        """Each entry, its content next: whoever wants that calls `content`, in pieces, before the next entry. Raises
+        """Each entry, its content next: a caller that wants it calls `content`, before the next entry. Raises
         TarInvalid, for sparse files too: their content is not what lies in the archive."""
         scanner = self._scanner
         while data := self._tar.read(min(scanner.skippable, CHUNK) or BLOCK):

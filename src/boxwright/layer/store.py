@@ -89,7 +89,7 @@ class LayerStore:
         """Where a layer is or would be."""
         return self.store.places.layer(diff_id.algorithm, diff_id.hex)
 
-    # --- what is there -----------------------------------------------------------------------------
+    # --- which layers are kept -----------------------------------------------------------------------------
 
     def get(self, diff_id: Digest) -> Layer:
         """Raises LayerMissing."""

@@ -3,7 +3,7 @@ cannot be made.
 
 An overlay refuses to hold another overlay's whiteouts (kernel, overlayfs: "Don't allow creation of whiteout on
 overlay"), so on a root that is on one a socket of a mode that no program gives stands for it: sockets are what no
-layer holds, they can be made by anybody and on every file system. Such a tree is written out as a tar, never kept.
+layer holds, they can be made by any user and on every file system. Such a tree is written out as a tar, never kept.
 """
 
 from __future__ import annotations

@@ -35,7 +35,9 @@ def reserve(protocol: str, address: str, port: int) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if protocol != "udp":  # connections that ended a moment ago, through a relay, are in nobody's way
+            if (
+                protocol != "udp"
+            ):  # connections that ended a moment ago, through a relay, keep the port from no other
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((address or "0.0.0.0", port))
     except OSError:

@@ -2,7 +2,7 @@
 engine's own is in a layer.
 
 OCI runtimes make what is missing too, each in its own way: crun follows no dangling links and makes parents sticky. So
-every destination is resolved here, with the tree as its root, and made, and both mount at what is there.
+every destination is resolved here, with the tree as its root, and made, and both mount at the result.
 """
 
 from __future__ import annotations

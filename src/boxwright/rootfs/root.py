@@ -31,7 +31,7 @@ _AGAIN = 32
 
 
 class UnsafePath(Invalid):
-    """A path is empty, has a NUL, or needs more links than anybody follows."""
+    """A path is empty, has a NUL, or needs more links than are followed."""
 
 
 class Root:

@@ -1,4 +1,4 @@
-"""User namespaces whose root is nobody on the host: which users of the host they take, and how one is made.
+"""User namespaces whose root has no rights on the host: which users of the host they take, and how one is made.
 
 The users come from ``/etc/subuid`` (those of ``boxwright``, then of ``root``), else from a range that distributions
 leave free. Numbers inside begin at 0.

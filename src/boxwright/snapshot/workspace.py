@@ -143,7 +143,8 @@ def load(root: Path, key: str) -> Workspace:
 
 
 def lost(root: Path, key: str, layers: Sequence[DiffID]) -> Workspace | None:
-    """A container's workspace, to be finished, when what is there is none: a power cut took its `state`, or all of it.
+    """A container's workspace, to be finished, when its directory is not whole (a power cut took its `state`, or
+    all of it).
     None when it is whole."""
     try:
         load(root, key)

@@ -1,6 +1,6 @@
 """`Protocol`, `runtime_checkable`, `NamedTuple`, `cast` without importing `typing`, which takes 3 ms of every command.
 
-To type checkers these *are* those of `typing`. At run time a protocol is a plain base class that nobody is checked
+To type checkers these *are* those of `typing`. At run time a protocol is a plain base class that no object is checked
 against unless it is `runtime_checkable`; then `isinstance` asks for its methods by name, as `typing` does.
 """
 

@@ -22,7 +22,7 @@ _REFRESH = 0.1  # seconds
 
 class Screen:
     """`picture` gives the lines for so many columns and rows, None at the end for all of them. It is asked under
-    `lock`, which whoever writes to the terminal meanwhile must hold."""
+    `lock`, which another writer to the terminal must hold meanwhile."""
 
     def __init__(
         self,

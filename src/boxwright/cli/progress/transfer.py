@@ -1,6 +1,6 @@
 """How far a pull, push or copy is: Docker's plain lines, one honest total with a line a layer on a terminal, or JSON.
 
-Everything goes to standard error. A total counts the bytes that will really move: what is there already counts
+Everything goes to standard error. A total counts the bytes that will really move: a blob that the other side has counts
 neither as work done nor as work to do.
 """
 

@@ -41,7 +41,7 @@ class Elf:
             raise ValueError("the ELF header is cut")
 
     def read(self, offset: int, size: int) -> bytes:
-        """What is there, which may be less."""
+        """What the file has of it, which may be less."""
         try:
             self._file.seek(offset, os.SEEK_SET)
         except (OSError, ValueError, OverflowError):
