@@ -443,7 +443,7 @@ class Building:
         return rfc3339(self._epoch if self._epoch is not None else seconds)
 
     def leave_thread(self) -> None:
-        self.services.db.close()
+        self.services.db.leave()
 
     # --- failures ------------------------------------------------------------------------------
 

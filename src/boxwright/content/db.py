@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _FRESH = 0.2  # seconds for which a copy that was made to be read is looked at
+_IDLE = 4  # connections that are kept for other threads
 VERSION = 2  # of a root's schema: as many as there are rungs (`schema.RUNGS`)
 
 
@@ -129,6 +130,7 @@ class Database:
     def __init__(self, path: Path, schema: Schema = STORE) -> None:
         self.path, self._schema = path, schema
         self._local = threading.local()
+        self._idle: list[tuple[int, sqlite3.Connection]] = []  # of threads that ended, with the process
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, for SELECTs of a caller that translates sqlite3's errors itself; each statement
@@ -153,7 +155,7 @@ class Database:
                 if self._schema.copied:
                     self._make_room()
                 try:
-                    connection = _open(self.path, self._schema)
+                    connection = self._left() or _open(self.path, self._schema)
                 except sqlite3.OperationalError:
                     if not self._schema.copied or not self.read_only:
                         raise
@@ -192,6 +194,7 @@ class Database:
         what ends with its process anyway. The next durable one takes it along."""
         with _translated(self.path):
             connection = self._opened(to_write=True) or self._open(to_write=True)
+            durable = durable and not getattr(self._local, "later", False)
             if connection.in_transaction:
                 assert self._local.durable or not durable, "a durable transaction within one that is not"
                 yield connection
@@ -211,6 +214,33 @@ class Database:
                 held.release()
                 if not durable:
                     connection.execute(_SYNCED)
+
+    @contextmanager
+    def synced_later(self) -> Iterator[None]:
+        """What this thread writes within it is durable with the next durable transaction, which must follow."""
+        before = getattr(self._local, "later", False)
+        self._local.later = True
+        try:
+            yield
+        finally:
+            self._local.later = before
+
+    def _left(self) -> sqlite3.Connection | None:
+        """A connection that another thread of this process left."""
+        try:
+            pid, connection = self._idle.pop()
+        except IndexError:
+            return None
+        return connection if pid == os.getpid() else None
+
+    def leave(self) -> None:
+        """This thread is done: its connection is another's, who need not open one."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None or self._local.copied or connection.in_transaction or len(self._idle) >= _IDLE:
+            self.close()
+            return
+        del self._local.connection
+        self._idle.append((self._local.pid, connection))
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -28,18 +28,18 @@ class _Hashing:
 
 def adopt_tree(layers: LayerStore, tree: Path) -> Layer:
     """Rename an overlay upper directory, no longer mounted, into place: a 'tree' layer, whose diff ID is that of its
-    canonical tar. When an equal layer exists the tree is removed. Until the rename, a failure leaves the tree where it
-    is. Raises Invalid, DiskFull."""
+    canonical tar. When an equal layer exists the tree is removed. What cannot be a layer is left where it is. Raises
+    Invalid, DiskFull."""
     sink = _Hashing()
     builder = TarBuilder(sink)
     write_tree(tree, builder)
     diff_id = DiffID("sha256", sink.hash.hexdigest())
     with disk_errors(str(layers.root)):
-        sync_tree(tree)
         directory = make_temporary(layers.root)
         lock = hold_temporary(directory)
         try:
             tree.rename(directory / "tree")
+            sync_tree(directory)
             return layers.publish(
                 directory=directory,
                 diff_id=diff_id,

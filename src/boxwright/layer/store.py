@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -73,6 +73,10 @@ class Layer:
         return self.path / "tree"
 
 
+_AT_ONCE = 500  # parameters of one statement
+_MOST_MADE = 2000
+
+
 class LayerMissing(NotFound):
     """The store has no layer of this diff ID."""
 
@@ -84,6 +88,7 @@ class LayerStore:
         self.store = store
         self.db = db
         self.root = store.places.layers
+        self._made: dict[tuple[object, ...], Layer] = {}  # of rows, which say all of a layer
 
     def path(self, diff_id: Digest) -> Path:
         """Where a layer is or would be."""
@@ -102,6 +107,35 @@ class LayerStore:
             raise LayerMissing(f"layer {diff_id} is not in the store", hint="pull or build the image again")
         return self._layer(row)
 
+    def stack(self, diff_ids: Sequence[Digest]) -> list[Layer]:
+        """`get` of many at once. Raises LayerMissing."""
+        found = self._found(diff_ids)
+        for diff_id in diff_ids:
+            if str(diff_id) not in found:
+                raise LayerMissing(
+                    f"layer {diff_id} is not in the store", hint="pull or build the image again"
+                )
+        return [found[str(diff_id)] for diff_id in diff_ids]
+
+    def missing(self, diff_ids: Sequence[DiffID]) -> list[DiffID]:
+        """Those that are not stored now."""
+        found = self._found(diff_ids)
+        return [diff_id for diff_id in diff_ids if str(diff_id) not in found]
+
+    def _found(self, diff_ids: Sequence[Digest]) -> dict[str, Layer]:
+        names = [str(diff_id) for diff_id in diff_ids]
+        found: dict[str, Layer] = {}
+        with self.db.read() as sql:
+            for at in range(0, len(names), _AT_ONCE):
+                some = names[at : at + _AT_ONCE]
+                rows = sql.execute(
+                    "SELECT diff_id, kind, tar_size, bytes, entries FROM layers"
+                    f" WHERE diff_id IN ({','.join('?' * len(some))})",
+                    some,
+                )
+                found.update((row[0], self._layer(row)) for row in rows)
+        return found
+
     def has(self, diff_id: Digest) -> bool:
         """Whether the layer is stored now."""
         with self.db.read() as sql:
@@ -118,15 +152,20 @@ class LayerStore:
         return [self._layer(row) for row in rows]
 
     def _layer(self, row: tuple[str, Literal["tar", "tree"], int, int, int]) -> Layer:
-        diff_id = DiffID.parse(row[0])
-        return Layer(
-            diff_id=diff_id,
-            kind=row[1],
-            path=self.path(diff_id),
-            tar_size=row[2],
-            bytes=row[3],
-            entries=row[4],
-        )
+        layer = self._made.get(row)
+        if layer is None:
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            diff_id = DiffID.parse(row[0])
+            layer = self._made[row] = Layer(
+                diff_id=diff_id,
+                kind=row[1],
+                path=self.path(diff_id),
+                tar_size=row[2],
+                bytes=row[3],
+                entries=row[4],
+            )
+        return layer
 
     def by_blob(self, digest: Digest) -> Layer | None:
         """The stored layer whose compressed, or virtual, blob has this digest; None when none is known."""
@@ -236,8 +275,8 @@ class LayerStore:
         *,
         anew: bool = False,
     ) -> Layer:
-        """For this room's writers: the complete, synced directory becomes the layer, unless an equal one exists. With
-        `anew` it takes the place of one whose files are damaged; the row is there all the time."""
+        """For this room's writers: the complete directory, whose files are synced, becomes the layer, unless an equal
+        one exists. With `anew` it takes the place of one whose files are damaged; the row is there all the time."""
         final = self.path(diff_id)
         now = time.time()
         with self.store.committing(), disk_errors(str(final)), self.db.write() as sql:
@@ -251,7 +290,8 @@ class LayerStore:
                 return self._layer(known)
             if final.exists():  # damaged, or left by a crash between rename and row
                 set_aside(final, self.store.places.trash)
-            fsync_dir(directory)
+            if kind == "tar":  # a tree was synced with its directory
+                fsync_dir(directory)
             directory.rename(final)
             fsync_dir(self.root)
             sql.execute(

@@ -38,6 +38,9 @@ class MountPoints:
 
     def __init__(self) -> None:
         self._made: list[tuple[str, bool]] = []  # path, whether a directory; parents first
+        self._above: dict[
+            str, tuple[int, int, int]
+        ] = {}  # directories of the tree's own above them: mode, owners
 
     def prepare(
         self,
@@ -75,6 +78,7 @@ class MountPoints:
 
     def _make(self, root: Root, path: str, directory: bool) -> None:
         parts = path.strip("/").split("/")
+        above: dict[str, tuple[int, int, int]] = {}
         for count in range(1, len(parts) + 1):
             here = "/".join(parts[:count])
             is_directory = directory or count < len(parts)
@@ -87,8 +91,15 @@ class MountPoints:
                         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                         os.close(os.open(name, flags, 0o644, dir_fd=fd))
                 except FileExistsError:
+                    above[here] = _facts(os.stat(name, dir_fd=fd, follow_symlinks=False))
                     continue
                 self._made.append((here, is_directory))
+        if self._made and self._made[-1][0] == "/".join(parts):  # else nothing below them was touched
+            made = {path for path, _ in self._made}
+            self._above = {
+                **{path: facts for path, facts in above.items() if path not in made},
+                **self._above,
+            }
 
     def clean(self, rootfs: Path) -> None:
         """Remove what was made, unless the step put something there."""
@@ -103,28 +114,15 @@ class MountPoints:
                 except OSError:
                     continue  # the step uses it, or removed it itself
 
-    def prune(self, upper: Path, parent: Any) -> None:
-        """Directories that overlayfs copied up only because of a mount point in them go again. `parent` is a view of
-        the tree below."""
-        above: dict[str, None] = {}
-        for path, _ in self._made:
-            directory = path.rpartition("/")[0]
-            while directory:
-                above[directory] = None
-                directory = directory.rpartition("/")[0]
+    def prune(self, upper: Path) -> None:
+        """Directories that overlayfs copied up only because of a mount point in them go again: they are as they were
+        in the tree below, and empty."""
         with Root.at(upper) as root:
-            for path in sorted(above, key=lambda p: p.count("/"), reverse=True):
-                found = parent.lstat(path)
-                if found is None or found.type != "dir":
-                    continue
+            for path in sorted(self._above, key=lambda p: p.count("/"), reverse=True):
                 try:
                     info = root.lstat(path)
-                    same = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (
-                        found.mode,
-                        found.uid,
-                        found.gid,
-                    )
-                    if stat.S_ISDIR(info.st_mode) and same and not _is_opaque(upper / path):
+                    same = stat.S_ISDIR(info.st_mode) and _facts(info) == self._above[path]
+                    if same and not _is_opaque(upper / path):
                         with root.parent(path) as (fd, name):
                             os.rmdir(name, dir_fd=fd)
                 except OSError:
@@ -143,6 +141,10 @@ def missing(root: Root, paths: Sequence[str]) -> list[str]:
             except OSError:
                 out.add(here)
     return sorted(out)
+
+
+def _facts(info: os.stat_result) -> tuple[int, int, int]:
+    return info.st_mode, info.st_uid, info.st_gid
 
 
 def _is_empty_file(fd: int, name: str) -> bool:

@@ -89,7 +89,7 @@ class Runtime:
     )
 
     def command(self, *arguments: str) -> list[str]:
-        """The argv of one call."""
+        """The argv of one call, for whom nothing but words can be handed to."""
         wrapper = [*hiding(self.hidden), self.hidden] if self.hidden else []
         return [*wrapper, *self.bare_command(*arguments)]
 
@@ -220,16 +220,14 @@ class Runtime:
         extra: Mapping[int, int] | None = None,
         program: str = "",
     ) -> Running:
-        if self.hidden:  # the wrapper that hides it would only say 127
-            find_program(self.program)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = os.memfd_create("log")
         number = max(_LOG_FD, 3 + len(fds))
         try:
-            argv = self.command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
+            argv = self.bare_command("--log", f"/proc/self/fd/{number}", "--log-format", "json", *arguments)
             passed = {number: log, **(extra or {}), **{3 + n: fd for n, fd in enumerate(fds)}}
             return Running(
-                process=spawn(argv, stdio=stdio, fds=passed),
+                process=spawn(argv, stdio=stdio, fds=passed, hidden=self.hidden),
                 log=log,
                 name=self.name,
                 program=program,

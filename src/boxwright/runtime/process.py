@@ -8,9 +8,10 @@ import select
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
-from boxwright.runtime.spawn import ENVIRONMENT, locate, start
+from boxwright.runtime.spawn import ENVIRONMENT, locate, start, start_apart
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -183,9 +184,10 @@ def spawn(
     cwd: str | Path | None = None,
     fds: Mapping[int, int] | None = None,
     new_session: bool = False,
+    hidden: str = "",
 ) -> Process:
     """Start a program. `fds` gives it descriptors beyond the first three as {number in the child: our descriptor}.
-    `env` None = just PATH and LC_ALL=C.
+    `env` None = just PATH and LC_ALL=C. `hidden`: a mount that it does not see.
 
     Raises ProgramMissing, Unsupported when the system refuses to start it.
     """
@@ -199,16 +201,15 @@ def spawn(
                 opened.append(theirs[number])
             elif wanted != DEVNULL:
                 theirs[number] = wanted
+        words = argv
         if cwd is not None:
             # Python's posix_spawn cannot change the directory; the shell can, and then becomes the program.
             words = ["sh", "-c", 'cd -- "$0" && exec "$@"', os.fspath(cwd), program, *argv[1:]]
-            pid = start(
-                "/bin/sh", words, fds=theirs, env=ENVIRONMENT if env is None else env, new_session=new_session
-            )
-        else:
-            pid = start(
-                program, argv, fds=theirs, env=ENVIRONMENT if env is None else env, new_session=new_session
-            )
+            program = "/bin/sh"
+        begin = partial(start_apart, hidden) if hidden else start
+        pid = begin(
+            program, words, fds=theirs, env=ENVIRONMENT if env is None else env, new_session=new_session
+        )
     except OSError as error:
         for fd in ours:
             if fd >= 0:

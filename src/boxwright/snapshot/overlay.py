@@ -62,8 +62,7 @@ class OverlaySnapshots(ABC):
         self._create(key, layers, writable=False, volatile=False)
 
     def _create(self, key: str, layers: Sequence[DiffID], *, writable: bool, volatile: bool) -> None:
-        for diff_id in layers:
-            self.layers.get(diff_id)
+        self.layers.stack(layers)
         self._finish(ws.create(self.root, key, layers, writable=writable, volatile=volatile))
 
     def _finish(self, workspace: Workspace) -> None:
@@ -107,7 +106,7 @@ class OverlaySnapshots(ABC):
         # A layer that occurs twice counts once, at the top: what it says below is said again above, and overlayfs
         # refuses the same directory twice (ELOOP).
         stack = dict.fromkeys(reversed(workspace.layers))
-        lowers = [*self._attributes(workspace), *(self.lower(self.layers.get(diff_id)) for diff_id in stack)]
+        lowers = [*self._attributes(workspace), *map(self.lower, self.layers.stack(list(stack)))]
         for number in range(
             len(lowers), 1 if workspace.writable else 2
         ):  # overlayfs wants one below an upper, else two
@@ -131,7 +130,7 @@ class OverlaySnapshots(ABC):
 
         path = workspace.path / "attributes"
         if not path.exists():
-            nodes = misshown([self.layers.get(diff_id) for diff_id in workspace.layers])
+            nodes = misshown(self.layers.stack(workspace.layers))
             if not nodes:
                 return []
             part = workspace.path / "attributes.part"
@@ -255,7 +254,7 @@ class OverlaySnapshots(ABC):
         workspace = ws.load(self.root, key)
         if not workspace.writable:
             return iter(())
-        return changes(workspace.upper, [self.layers.get(d) for d in workspace.layers], omit=omit)
+        return changes(workspace.upper, self.layers.stack(workspace.layers), omit=omit)
 
     def usage(self, key: str) -> int:
         """See Snapshotter."""

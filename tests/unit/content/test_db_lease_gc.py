@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -56,6 +57,52 @@ def test_a_commit_is_synced_unless_it_need_not_be_durable(db: Database) -> None:
     assert level() == full
     with Lease(db, "test"), db.write():
         assert level() == full
+    with db.synced_later():
+        with db.write(), db.write():
+            assert level() == normal
+        with db.synced_later():
+            pass
+        with db.write():
+            assert level() == normal
+    with db.write():
+        assert level() == full
+
+
+def test_a_connection_that_a_thread_leaves_is_the_next_ones(db: Database) -> None:
+    seen: list[int] = []
+
+    def work() -> None:
+        with db.write() as sql:
+            sql.execute("INSERT INTO volumes VALUES (?, 0, 0, '{}')", (f"v{len(seen)}",))
+        seen.append(id(db.connection()))
+        db.leave()
+
+    for _ in range(3):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert len(set(seen)) == 1
+    assert db.connection().execute("SELECT count(*) FROM volumes").fetchone() == (3,)
+    db.leave()
+    assert db.connection().execute("SELECT count(*) FROM volumes").fetchone() == (3,)
+
+
+def test_a_connection_in_the_middle_of_a_transaction_is_not_left_to_others(db: Database) -> None:
+    connection = db.connection()
+    connection.execute("BEGIN")
+    db.leave()
+    assert not db._idle
+    with pytest.raises(sqlite3.ProgrammingError):
+        connection.execute("SELECT 1")
+
+
+def test_connections_do_not_cross_a_fork(db: Database) -> None:
+    db.connection()
+    db.leave()
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if db._left() is None else 1)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_on_a_full_disk_what_is_read_is_a_copy_of_the_moment(

@@ -340,3 +340,24 @@ def test_a_row_is_gone_before_the_files_are(layers: LayerStore, monkeypatch: pyt
     monkeypatch.setattr("boxwright.layer.store.set_aside", look)
     layers.remove(layer.diff_id)
     other.close()
+
+
+def test_a_stack_is_found_at_once(layers: LayerStore) -> None:
+    made = []
+    for number in range(5):
+        with LayerWriter(layers) as writer:
+            writer.write(make_tar(member(f"f{number}")))
+            made.append(writer.commit())
+    names = [layer.diff_id for layer in made]
+    wanted = [names[3], names[0], names[3]]
+    assert layers.stack(wanted) == [layers.get(name) for name in wanted]
+    absent = DiffID.of(b"absent")
+    assert layers.missing([names[1], absent, names[2]]) == [absent]
+    with pytest.raises(LayerMissing, match=str(absent)):
+        layers.stack([names[0], absent])
+    layers.remove(names[0])
+    assert layers.missing(names) == [names[0]]
+    with pytest.raises(LayerMissing):
+        layers.stack(names)
+    many = [DiffID.of(b"%d" % number) for number in range(1200)]
+    assert layers.missing([*many, names[1]]) == many

@@ -113,8 +113,7 @@ class StepContext:
 
     def ensure(self, tree: Tree) -> None:
         """Make sure that the tree's layers are here: pull the base they come from. Raises what a pull raises."""
-        missing = [layer for layer in tree.layers if not self.services.layers.has(layer)]
-        if missing:
+        if missing := self.services.layers.missing(tree.layers):
             self.fetch(missing, self)
 
     def view(self, tree: Tree) -> LayersView:
@@ -122,12 +121,13 @@ class StepContext:
         from boxwright.layer.view import LayersView
 
         self.ensure(tree)
-        return LayersView([self.services.layers.get(layer) for layer in tree.layers])
+        return LayersView(self.services.layers.stack(tree.layers))
 
     def keep(self, publish: Callable[[], Layer]) -> Layer:
-        """Publish a layer so that the collector cannot take it before it is held by the build's lease."""
+        """Publish a layer so that the collector cannot take it before it is held by the build's lease. Its files are
+        durable; its row will be with the record of the step, which comes next."""
         assert self.lease is not None
-        with self.services.store.committing():
+        with self.services.store.committing(), self.services.db.synced_later():
             layer = publish()
             self.lease.hold("layer", layer.diff_id)
         return layer

@@ -65,7 +65,7 @@ def run_in_sandbox(op: ExecOp, inputs: Sequence[Tree], ctx: StepContext) -> Outc
             snapshots.mount(key)
         points.clean(rootfs)
         upper = snapshots.seal(key)
-        points.prune(upper, ctx.view(inputs[0]))
+        points.prune(upper)
         Normaliser(began, layer_time(op.epoch, len(inputs[0].layers))).run(upper)
         layer = ctx.keep(lambda: snapshots.commit(key))
     return Outcome((layer.diff_id,), layer.bytes, {"log": log})
