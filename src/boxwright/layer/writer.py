@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from boxwright.spec.digest import DiffID, Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from queue import SimpleQueue
     from typing import BinaryIO, Self
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next
 _BUFFERS = 4
+_BEHIND_FROM = 4 << 20  # bytes of tar from which on a second thread is worth its start
 
 
 class LayerMismatch(Corrupt):
@@ -49,6 +52,7 @@ class LayerWriter:
         self._hash = hashlib.new(algorithm)
         self._pending = bytearray()
         self._scanning = True
+        self._behind: _Behind | None = None
         self.size = 0  # bytes of tar taken so far
         with disk_errors(str(layers.root)):
             self.directory = make_temporary(layers.root)
@@ -91,7 +95,20 @@ class LayerWriter:
     def _pass(self, data: bytes | bytearray | memoryview) -> None:
         if self._scanning:
             self.scan(data)
-        self.store(data)
+            self.store(data)
+        elif self._behind is not None or self.size >= _BEHIND_FROM:
+            if self._behind is None:
+                self._behind = _Behind(self.store)
+            self._behind.put(bytes(data))
+        else:
+            self.store(data)
+
+    def _settle(self) -> None:
+        """Everything that was taken is hashed and written. Raises what that raised."""
+        self._flush()
+        if self._behind is not None:
+            behind, self._behind = self._behind, None
+            behind.end()
 
     def scan(self, data: bytes | bytearray | memoryview) -> None:
         """One half of `write`: find the entries. The other is `store`; the two may run in two threads."""
@@ -102,17 +119,17 @@ class LayerWriter:
     @property
     def sparse(self) -> bool:
         """Whether the archive has files of which it stores parts only."""
-        self._flush()
+        self._settle()
         return bool(self._tree.sparse)
 
     def read(self, count: int, offset: int) -> bytes:
         """Bytes that were taken."""
-        self._flush()
+        self._settle()
         return os.pread(self._fd, count, offset)
 
     def skip(self, count: int) -> None:
         """Take zeros of entries that are announced; they need no room on the disk."""
-        self._flush()
+        self._settle()
         zeros = memoryview(bytes(min(count, CHUNK)))
         for at in range(0, count, CHUNK):
             self._hash.update(zeros[: count - at])
@@ -132,7 +149,6 @@ class LayerWriter:
     def pump(self, stream: BinaryIO) -> None:
         """Take everything that a stream gives: this thread reads (and inflates) and scans, a second one hashes
         and writes, with a fixed number of buffers between them."""
-        import threading
         from queue import SimpleQueue
 
         free: SimpleQueue[bytearray] = SimpleQueue()
@@ -185,7 +201,7 @@ class LayerWriter:
     def commit(self, expected: Digest | None = None, *, anew: bool = False) -> Layer:
         """Index, sync, publish; an equal layer that exists is used instead, or replaced with `anew`. Raises
         LayerMismatch, TarInvalid, DiskFull."""
-        self._flush()
+        self._settle()
         if self._scanning:
             self._scanner.finish()
         diff_id = DiffID(self._algorithm, self._hash.hexdigest())
@@ -211,6 +227,9 @@ class LayerWriter:
 
     def close(self) -> None:
         """Stop; what was not committed is removed."""
+        if self._behind is not None:
+            self._behind.stop()
+            self._behind = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -224,6 +243,45 @@ class LayerWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Behind:
+    """A thread that stores what another one makes, with a fixed number of pieces between them: hashing and writing
+    leave the interpreter to the other."""
+
+    def __init__(self, store: Callable[[bytes], None]) -> None:
+        from queue import Queue
+
+        self._store = store
+        self._pieces: Queue[bytes | None] = Queue(_BUFFERS)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="layer-behind", daemon=True)
+        self._thread.start()
+
+    def put(self, piece: bytes) -> None:
+        """Store this next; waits while too many wait. Raises what storing an earlier one raised."""
+        if self._failure is not None:
+            raise self._failure
+        self._pieces.put(piece)
+
+    def end(self) -> None:
+        """Wait for all. Raises what storing one raised."""
+        self.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._pieces.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            if self._failure is None:
+                try:
+                    self._store(piece)
+                except BaseException as error:
+                    self._failure = error
 
 
 def make_temporary(root: Path) -> Path:

@@ -193,22 +193,23 @@ class LocalContext:
         if node.size >= CHUNK:
             with self._lock:
                 return os.fdopen(self._open(node), "rb")
+        read_at = time.time_ns()
+        data, status, xattrs = self._small(node, attributes=not node.content)
         if not node.content:
-            return self._learn(node)
-        with self._lock:
-            fd = self._open(node)
-        try:
-            data = os.read(fd, node.size + 1)
-        finally:
-            os.close(fd)
-        if len(data) != node.size or hashes.sha256(data).hexdigest() != node.content:
+            digest = hashes.sha256(data).hexdigest()
+            with self._lock:
+                self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
+                node.content, node._xattrs = digest, xattrs
+        # A change in the very tick in which the file was hashed would not show in its status.
+        elif was_racy(node.key, read_at) and hashes.sha256(data).hexdigest() != node.content:
             raise self._changed(node.path)
         return data
 
-    def _learn(self, node: LocalNode) -> bytes:
-        """Read a small file, and remember its digest. One look at its status suffices: a file that is the same
-        after it was read as when it was listed was the same in between."""
-        read_at = time.time_ns()
+    def _small(
+        self, node: LocalNode, *, attributes: bool
+    ) -> tuple[bytes, os.stat_result, Mapping[str, bytes]]:
+        """The content of a small file, and its extended attributes if they are wanted. One look at its status suffices:
+        a file that is the same after it was read as when it was listed was the same in between."""
         parent, _, name = node.path.rpartition("/")
         with self._lock:
             try:
@@ -218,7 +219,7 @@ class LocalContext:
         try:
             data = os.read(fd, node.size + 1)
             status = os.fstat(fd)
-            xattrs = read_xattrs(fd, "")
+            xattrs = read_xattrs(fd, "") if attributes else NO_XATTRS
         except OSError as error:
             if stat_key(os.fstat(fd)) != node.key:
                 raise self._changed(node.path) from error
@@ -227,11 +228,7 @@ class LocalContext:
             os.close(fd)
         if stat_key(status) != node.key or len(data) != node.size:
             raise self._changed(node.path)
-        digest = hashes.sha256(data).hexdigest()
-        with self._lock:
-            self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
-            node.content, node._xattrs = digest, xattrs
-        return data
+        return data, status, xattrs
 
     def digest(self, node: TreeNode) -> str:
         assert isinstance(node, LocalNode)
