@@ -38,6 +38,7 @@ UNCOMPRESSED_SIZE = "io.containers.estargz.uncompressed-size"  # the same
 FOOTER_SIZE = 51
 _CHUNK = 4 << 20  # bytes of a file's content in one member
 _PIECE = 1 << 20
+_FIRST, _LAST = -62135596800, 253402300799  # unix seconds that RFC 3339 can write
 _TYPES = {"file": "reg"}  # the others are called alike
 
 
@@ -164,7 +165,7 @@ def _entry(header: Header) -> dict[str, Any]:
     link = _text(header.link) if header.type in ("symlink", "hardlink") else ""
     values: dict[str, Any] = {
         "size": header.size,
-        "modtime": rfc3339(seconds) if seconds else "",
+        "modtime": rfc3339(seconds) if seconds and _FIRST <= seconds <= _LAST else "",
         "linkName": link,
         "mode": header.mode,
         "uid": header.uid,

@@ -19,7 +19,7 @@ def with_times(layers: LayerStore, layer: Layer, epoch: int, *, exactly: bool) -
         for header in reader.entries():
             mtime = header.seconds * 1_000_000_000 + header.nanoseconds
             name = header.name.rstrip(b"/")
-            if (exactly or mtime > limit) and not name.rpartition(b"/")[2].startswith(WHITEOUT):
+            if mtime > limit or (exactly and not name.rpartition(b"/")[2].startswith(WHITEOUT)):
                 changed = changed or mtime != limit
                 mtime = limit
             builder.put(
