@@ -456,6 +456,7 @@ OWNERS = {
     "images": "image/",
     "attached": "image/",
     "steps": "image/steps.py",
+    "builds": "image/builds.py",
     "layers": "layer/",
     "layer_blobs": "layer/",
     "containers": "container/",

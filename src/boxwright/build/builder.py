@@ -55,12 +55,13 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
 
     from boxwright.build.attest.attach import Attester
     from boxwright.build.calls import Answer
     from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
+    from boxwright.build.recording import Recording
     from boxwright.build.solver import Explain
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
@@ -125,6 +126,8 @@ class Building:
         self._entitlements = entitlements(request)
         self._sandbox = sandbox_of(services, request)
         self._solver: Solver | None = None
+        self._plans: list[Plan] = []
+        self._recording: Recording | None = None
         self._context_shown = False
         self._planned_at: SourceRange | None = None  # where planning failed
         self._filename, self._source = "Dockerfile", b""
@@ -132,7 +135,36 @@ class Building:
     # --- the phases ----------------------------------------------------------------------------
 
     def run(self) -> BuildResult:
-        """All of it."""
+        """All of it, and its record in the history. A question about the Dockerfile is no build, and leaves none."""
+        if self._method:
+            return self._run()
+        from boxwright.build.recording import Recording
+        from boxwright.build.remembered import asked, came_out, name_of
+        from boxwright.image.builds import BuildRecord, BuildRecords
+
+        details = asked(self.request, self.services.settings)
+        record = BuildRecord(id=self.ref, started=self._started, name=name_of(self.request), details=details)
+        self._recording = Recording(BuildRecords(self.services.root, self.services.db), record)
+        failure: BaseException | None = None
+        try:
+            result = self._run()
+            details = {**details, "outputs": came_out(result.outputs)}
+            return result
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            recording, self._recording = self._recording, None
+            recording.finish({**details, "materials": self._materials()}, failure)
+
+    def _materials(self) -> list[Mapping[str, Any]]:
+        from boxwright.build.remembered import used
+
+        if self._solver is None:
+            return []
+        return used(self.request, self._plans, self._solver, self._inputs.commit)
+
+    def _run(self) -> BuildResult:
         try:
             with open_inputs(
                 services=self.services, request=self.request, emit=self.emit, hold=self._hold_workspace
@@ -160,7 +192,7 @@ class Building:
         platforms = self._platforms
         if self._method:
             return self._answered(platforms)
-        plans = [self._plan(platform, platforms) for platform in platforms]
+        plans = self._plans = [self._plan(platform, platforms) for platform in platforms]
         solver = self._solver = Solver(
             self.cache,
             self,
@@ -381,6 +413,9 @@ class Building:
             self._logs.setdefault(event.step, _Said()).add(event)
         elif isinstance(event, BuildWarning):
             self._warnings.append(event)
+        recording = self._recording
+        if recording is not None:
+            recording.add(event)  # type: ignore[arg-type]
         self._out(event)  # type: ignore[arg-type]
 
     def execution(self, vertex: Vertex) -> OpExecution:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from boxwright.build.graph import Selection, Tree, Vertex, json_digest
+from boxwright.spec.urls import redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +49,21 @@ def step_keys(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None
     return keys
 
 
+def _without_accounts(definition: Mapping[str, object]) -> dict[str, Any]:
+    """What a step is, as others may read it: accounts in URLs of its command and variables are left out."""
+    text = json.dumps(definition)
+    if "://" not in text or "@" not in text:
+        return dict(definition)
+    found: dict[str, Any] = json.loads(redacted(text))
+    return found
+
+
 def ingredients(vertex: Vertex, trees: Sequence[Tree], selection: Selection | None) -> dict[str, Any]:
     """The parts of a step's key, apart, as plain JSON."""
     out: dict[str, Any] = {
         "text": vertex.text,
         "position": vertex.position,
-        "definition": dict(vertex.op.definition()),
+        "definition": _without_accounts(vertex.op.definition()),
         "inputs": [
             {"text": v.text, "base": v.base, "chain": tree.chain} for v, tree in zip(vertex.inputs, trees)
         ],

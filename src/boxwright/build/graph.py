@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from boxwright.spec import hashes
 from boxwright.spec.digest import DiffID
 from boxwright.spec.manifest import canonical_json
+from boxwright.spec.urls import redacted
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -179,6 +180,8 @@ class Graph:
         identity = json_digest(body)
         found = self._known.get(identity)
         if found is None:
+            # They are shown, kept in records and told to others.
+            shown |= {key: redacted(shown[key]) for key in ("name", "text", "base") if key in shown}
             found = Vertex(op=op, inputs=tuple(inputs), id=identity, fresh=fresh, settled=settled, **shown)
             self._known[identity] = found
         return found

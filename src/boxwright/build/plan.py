@@ -30,7 +30,6 @@ from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Una
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.text import go_quote
-from boxwright.spec.urls import redacted
 from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
@@ -375,7 +374,7 @@ class Planner:
         self, state: StageState, op: lower.AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str
     ) -> Vertex:
         """Put a step on top of the stage's tree."""
-        text = redacted(state.prefix + text)  # it is shown, kept in records, and told to others
+        text = state.prefix + text
         vertex = self.graph.vertex(
             op,
             [state.tree, *inputs],

@@ -12,6 +12,7 @@ from boxwright.build.graph import Vertex
 from boxwright.build.scope import Scope
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform
+from boxwright.spec.urls import redacted
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -133,7 +134,7 @@ class StageState:
             step, shell=self.shell, build_args=self.scope.declared().items(), workdir=self.workdir
         )
         if text is not None:
-            self.drafts.append(Draft(text, vertex))
+            self.drafts.append(Draft(redacted(text), vertex))  # everybody who has the image reads it
 
     # --- instructions that change nothing but the config ---------------------------------------
 

@@ -15,6 +15,7 @@ _I = "boxwright.cli.images"
 _J = "boxwright.cli.inspect"
 _A = "boxwright.cli.archives"
 _S = "boxwright.cli.system"
+_H = "boxwright.cli.builds"
 _B = "boxwright.cli.build.command"
 _P = "boxwright.cli.registry_client"
 _M = "boxwright.cli.manifests"
@@ -50,6 +51,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "builder prune": (_S, "builder_prune", "Remove build cache"),
     "buildx prune": (_S, "buildx_prune", "Remove build cache"),
     "buildx du": (_S, "buildx_du", "Disk usage of the build cache"),
+    "builds ls": (_H, "builds_ls", "List build records"),
+    "builds inspect": (_H, "builds_inspect", "Inspect a build record"),
+    "builds inspect attachment": (_H, "builds_attachment", "Inspect a build record attachment"),
+    "builds logs": (_H, "builds_logs", "Print the logs of a build record"),
+    "builds rm": (_H, "builds_rm", "Remove build records"),
+    "buildx history ls": (_H, "builds_ls", "List build records"),
+    "buildx history inspect": (_H, "builds_inspect", "Inspect a build record"),
+    "buildx history inspect attachment": (_H, "builds_attachment", "Inspect a build record attachment"),
+    "buildx history logs": (_H, "builds_logs", "Print the logs of a build record"),
+    "buildx history rm": (_H, "builds_rm", "Remove build records"),
+    "buildx history open": (_H, "builds_open", "Say where a build record can be looked at"),
     # containers
     "run": (_R, "run", "Create and run a new container from an image"),
     "container run": (_R, "run", "Create and run a new container from an image"),
@@ -161,6 +173,8 @@ for _verb, _function, _summary in (
 GROUPS: dict[str, str] = {
     "builder": "Manage builds",
     "buildx": "Build with the names that buildx gives",
+    "builds": "Look at what was built before",
+    "buildx history": "Commands to work on build records",
     "buildx imagetools": "Commands to work on images in registries",
     "completion": "Generate the autocompletion script for the specified shell",
     "container": "Manage containers",

@@ -72,7 +72,7 @@ def split(argv: list[str]) -> tuple[str, Namespace, list[str]]:
     except HelpRequested:
         options = Namespace(root=None, config=None, debug=False, version=False, words=["--help"])
     words: list[str] = options.words
-    for length in (3, 2, 1):
+    for length in (4, 3, 2, 1):
         name = " ".join(words[:length])
         if len(words) >= length and name in COMMANDS:
             return name, options, words[length:]

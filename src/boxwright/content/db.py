@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _FRESH = 0.2  # seconds for which a copy that was made to be read is looked at
 _IDLE = 4  # connections that are kept for other threads
-VERSION = 2  # of a root's schema: as many as there are rungs (`schema.RUNGS`)
+VERSION = 3  # of a root's schema: as many as there are rungs (`schema.RUNGS`)
 
 
 class StoreDamaged(Corrupt):

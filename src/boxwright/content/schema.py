@@ -119,4 +119,21 @@ CREATE TABLE attached (
 );
 """
 
-RUNGS = (_FIRST, _ATTACHED)
+_BUILDS = """
+-- The history of builds (image.builds); each has a log under builds/.
+CREATE TABLE builds (
+    id         TEXT PRIMARY KEY,    -- 25 letters and digits, as buildx has them
+    owner      TEXT NOT NULL,       -- boot id, pid and start time of the process that builds
+    started    REAL NOT NULL,       -- unix seconds
+    ended      REAL NOT NULL,       -- 0 while it runs
+    status     TEXT NOT NULL,       -- running, completed, error, canceled
+    name       TEXT NOT NULL,
+    total      INTEGER NOT NULL,    -- steps
+    completed  INTEGER NOT NULL,
+    cached     INTEGER NOT NULL,
+    record     TEXT NOT NULL        -- JSON: what was asked for, what came out
+);
+CREATE INDEX builds_by_start ON builds (started);
+"""
+
+RUNGS = (_FIRST, _ATTACHED, _BUILDS)

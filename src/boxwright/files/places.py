@@ -118,6 +118,17 @@ class Places:
         """A volume's directory; its content is below in ``_data``."""
         return self.root / "volumes" / name
 
+    # --- builds ------------------------------------------------------------------------------------
+
+    @property
+    def builds(self) -> Path:
+        """Logs of builds."""
+        return self.root / "builds"
+
+    def build_log(self, identity: str) -> Path:
+        """Everything that a build told, a line an event."""
+        return self.root / "builds" / f"{identity}.jsonl"
+
     # --- what is found out again -------------------------------------------------------------------
 
     @property

@@ -49,6 +49,7 @@ def _made(places: Places) -> list[Path]:
     ours = () if is_foreign(places.database) else ("", "-wal", "-shm")
     return [
         places.blobs,
+        places.builds,
         places.cache,
         places.containers,
         places.ingests,

@@ -5,15 +5,10 @@ Accounts in URLs, proxies, and the content of secrets are in no field; of secret
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 
 from boxwright.build.attest.asked import Provenance
 from boxwright.build.graph import Selection, Vertex
-from boxwright.build.ops.exec import ExecOp
-from boxwright.build.ops.git import GitOp
-from boxwright.build.ops.http import HttpOp
-from boxwright.build.ops.source import ImageOp
 from boxwright.build.request import BuildRequest
 from boxwright.build.scope import PROXY_NAMES
 from boxwright.errors import Invalid
@@ -80,9 +75,22 @@ def materials(facts: Facts) -> list[Material]:
     return sorted(dict.fromkeys(found), key=lambda m: m.uri)
 
 
+def kind_of(vertex: Vertex) -> str:
+    """Of which kind its operation is: image, git, http, exec, …; the classes bring git and OpenSSL along."""
+    return vertex.op.kind.partition("/")[0]
+
+
+def _runs(facts: Facts) -> list[Any]:
+    """The operations of RUN (`ops.exec.ExecOp`)."""
+    return [vertex.op for vertex in facts.order if kind_of(vertex) == "exec"]
+
+
 def _material(vertex: Vertex, facts: Facts) -> Material | None:
-    op, selection = vertex.op, facts.selections.get(vertex.id)
-    if isinstance(op, ImageOp):
+    op: Any = vertex.op
+    kind, selection = kind_of(vertex), facts.selections.get(vertex.id)
+    if op.reads == "remote" and selection is None:  # the build ended before it was asked for
+        return None
+    if kind == "image":
         name, _, digest = vertex.base.rpartition("@")
         try:
             found = Digest.parse(digest)
@@ -90,10 +98,10 @@ def _material(vertex: Vertex, facts: Facts) -> Material | None:
         except Invalid:  # an image that was named by its ID
             return None
         return Material(uri, found.algorithm, found.hex)
-    if isinstance(op, GitOp):
+    if kind == "git":
         commit = str(selection.payload if selection is not None else op.ref)
         return git_material(op.url, op.ref, commit)
-    if isinstance(op, HttpOp):
+    if kind == "http":
         said = op.checksum or (selection.payload["digest"] if selection is not None else "")
         return http_material(op.url, said)
     return None
@@ -130,7 +138,7 @@ def _version_1(wanted: Provenance, facts: Facts) -> dict[str, Any]:
 
         internal = {"buildConfig": definition(facts.order), **internal}
         about["source"] = {"locations": locations(facts.order), "infos": [_source(facts)]}
-    connected = any(isinstance(v.op, ExecOp) and v.op.network != "none" for v in facts.order)
+    connected = any(op.network != "none" for op in _runs(facts))
     metadata: dict[str, Any] = {
         "invocationId": facts.identity,
         "startedOn": rfc3339(facts.started),
@@ -189,7 +197,7 @@ def _request(facts: Facts, whole: bool) -> dict[str, Any]:
     if whole:
         if args := arguments(facts.request):
             out["args"] = args
-        mounts = [m for v in facts.order if isinstance(v.op, ExecOp) for m in v.op.mounts]
+        mounts = [m for op in _runs(facts) for m in op.mounts]
         for kind, key in (("secret", "secrets"), ("ssh", "ssh")):
             required: dict[str, bool] = {}
             for mount in mounts:
@@ -234,5 +242,7 @@ def arguments(request: BuildRequest) -> dict[str, str]:
 
 
 def _source(facts: Facts) -> dict[str, Any]:
+    import base64
+
     text = redacted(facts.source.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     return {"filename": facts.dockerfile, "language": "Dockerfile", "data": base64.b64encode(text).decode()}
