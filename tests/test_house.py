@@ -471,6 +471,21 @@ OWNERS_EXCEPTIONS: dict[str, str] = {
 }
 
 
+# The same of the registry's catalog
+REGISTRY = "registry/server/"
+REGISTRY_OWNERS = {
+    **dict.fromkeys(
+        ("repositories", "contents", "manifests", "links", "tags", "blobs", "uploads"), REGISTRY + "store/"
+    ),
+    **dict.fromkeys(
+        ("search", "search_text", "search_todo", "stars", "own_descriptions"), REGISTRY + "store/search.py"
+    ),
+    "tokens": REGISTRY + "auth/tokens.py",
+    **dict.fromkeys(("build_links", "builds"), REGISTRY + "builds/queue.py"),
+    "events": REGISTRY + "events/webhooks.py",
+}
+
+
 def tables(tree: ast.AST, known: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Tables that SQL in the tree's texts speaks of: name, line."""
     spoken = re.compile(r"(?<!A )\b(?:FROM|INTO|UPDATE|JOIN) (" + "|".join(known) + r")\b")
@@ -496,6 +511,20 @@ def test_a_row_belongs_to_its_room() -> None:
     assert not stale, f"asks the owners now: {stale}"
     made = re.findall(r"CREATE TABLE (\w+)", (SOURCE / "content/schema.py").read_text())
     assert sorted(made) == sorted(OWNERS), "a table without an owner"
+
+
+def test_a_row_of_the_registry_belongs_to_its_room() -> None:
+    wrong = [
+        f"{name}:{line} {table}"
+        for name, tree in files().items()
+        if name.startswith(REGISTRY) and name != REGISTRY + "store/schema.py"
+        for table, line in tables(tree, REGISTRY_OWNERS)
+        if not in_places(name, (REGISTRY_OWNERS[table],))
+    ]
+    assert not wrong, "the module that owns the table offers a method: " + ", ".join(wrong)
+    text = (SOURCE / REGISTRY / "store/schema.py").read_text()
+    made = re.findall(r"CREATE (?:VIRTUAL )?TABLE (?:IF NOT EXISTS )?(\w+)", text)
+    assert sorted(made) == sorted(REGISTRY_OWNERS), "a table without an owner"
 
 
 def test_trees_are_removed_in_one_place() -> None:

@@ -11,6 +11,7 @@ import pytest
 from boxwright.content.migrations import SchemaNewer
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.registry.server.errors import NoSpace
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.schema import RUNGS
 from suites.ladder_suite import LadderSuite, make, old_versions
@@ -40,6 +41,24 @@ def test_the_catalog_has_the_durability_and_the_place_of_every_database(tmp_path
     with Lock.at(locks.REGISTRY_UPLOAD, tmp_path / "upload"), catalog.write():
         assert sql.in_transaction
     catalog.close()
+
+
+def test_a_thread_that_cannot_open_it_tells_that_as_clients_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = RegistryCatalog(tmp_path / "registry.db")
+    catalog.close()
+
+    def refused(*_: object, **__: object) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", refused)
+    with pytest.raises(NoSpace, match="storage is full"):
+        catalog.connection()
+    with pytest.raises(NoSpace, match="storage is full"), catalog.write():
+        pass
 
 
 def test_caches_see_a_commit_and_no_attempt(tmp_path: Path) -> None:

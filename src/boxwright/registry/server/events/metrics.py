@@ -20,6 +20,7 @@ from aiohttp import web
 
 from boxwright.files import whole
 from boxwright.registry.server.auth.users import extra
+from boxwright.registry.server.errors import RegistryError
 from boxwright.registry.server.store.scratch import scratch
 
 TYPE_CHECKING = False
@@ -142,14 +143,11 @@ class _Families:
             core.CounterMetricFamily(f"boxwright_{name}", what, value=counters.get(name, 0))
             for name, what in _COUNTERS.items()
         ]
-        sql = self._service.catalog.connection()
-        for name, what, query in (
-            ("repositories", "Repositories", "SELECT count(*) FROM repositories"),
-            ("uploads", "Uploads under way", "SELECT count(*) FROM uploads"),
-        ):
-            found.append(
-                core.GaugeMetricFamily(f"boxwright_{name}", what, value=sql.execute(query).fetchone()[0])
-            )
+        shown = {"repositories": "Repositories", "uploads": "Uploads under way"}
+        found += [
+            core.GaugeMetricFamily(f"boxwright_{name}", shown[name], value=count)
+            for name, count in self._service.catalog.counts().items()
+        ]
         place = os.statvfs(self._service.config.storage)
         found.append(
             core.GaugeMetricFamily(
@@ -182,8 +180,8 @@ async def ready(service: Service, request: web.BaseRequest) -> web.StreamRespons
         import sqlite3
 
         try:
-            service.catalog.connection().execute("SELECT 1 FROM repositories LIMIT 1").fetchone()
-        except sqlite3.Error as error:
+            service.catalog.repositories(limit=1)
+        except (sqlite3.Error, RegistryError) as error:
             return f"the catalog cannot be read: {error}"
         place = os.statvfs(service.config.storage)
         if not service.read_only and place.f_bavail * place.f_frsize < 1 << 20:

@@ -72,8 +72,17 @@ def _nothing(sql: sqlite3.Connection) -> None:
     return None
 
 
+class _Connections(Database):
+    """Connections whose opening fails as clients are told of it."""
+
+    def _open(self, *, to_write: bool = False) -> sqlite3.Connection:
+        with _told():
+            return super()._open(to_write=to_write)
+
+
 class RegistryCatalog:
-    """What a storage has in its database. `connection` is this thread's, for SELECTs."""
+    """What a storage has in its database. `connection` is this thread's, for SELECTs of the modules beside this one and
+    of those that have tables of their own."""
 
     def __init__(self, path: Path) -> None:
         if reserve.full(path.parent):
@@ -81,10 +90,9 @@ class RegistryCatalog:
         _private(path)
         self._stamp = _shared_word(path.with_name(path.name + "-stamp"))
         self._data_version, self._recheck = 0, 0.0
-        self.path, self._db = path, Database(path, _SCHEMA)
+        self.path, self._db = path, _Connections(path, _SCHEMA)
         self.connection, self.close = self._db.connection, self._db.close
-        with _told():
-            self.connection()
+        self.connection()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -104,6 +112,14 @@ class RegistryCatalog:
             self._recheck = now + 0.5
             self._data_version = self.connection().execute("PRAGMA data_version").fetchone()[0]
         return self._stamp[0], self._data_version
+
+    def counts(self) -> dict[str, int]:
+        """How many repositories there are, and uploads under way. Raises sqlite3.Error, Busy, NoSpace,
+        StorageFailing."""
+        row = self.connection().execute(
+            "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM uploads)"
+        )
+        return dict(zip(("repositories", "uploads"), row.fetchone()))
 
     # --- repositories ---------------------------------------------------------------------------
 
