@@ -22,6 +22,8 @@ _PATH = re.compile(r"`+((?:[\w.-]+/)*[\w-]+\.(?:py|md))(?:::\w+)?`")
 # Names of files, which are not of modules.
 _FILES = ("conf", "d", "db", "err", "json", "lock", "log", "md", "py", "sock", "tar", "toml", "txt", "io")
 OTHERS: dict[str, str] = {
+    "Dockerfile.rego": "a file of buildx's",
+    "dockerfile.v0": "BuildKit's name of its frontend",
     "http.client": "Python's own module",
     "network.host": "an entitlement of BuildKit's",
     "image.name": "a key of buildx's metadata",
