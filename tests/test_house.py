@@ -50,8 +50,9 @@ MAY_IMPORT = {
     "transfer": STORE | {"image", "registry"},
     "build": STORE | {"image", "registry", "transfer"},
     "container": STORE | {"image", "registry", "transfer"},
-    "engine": STORE | {"image", "registry", "transfer", "build", "container"},
-    "cli": STORE | {"image", "registry", "transfer", "build", "container", "engine"},
+    "bake": STORE | {"image", "build"},
+    "engine": STORE | {"image", "registry", "transfer", "build", "bake", "container"},
+    "cli": STORE | {"image", "registry", "transfer", "build", "bake", "container", "engine"},
     "api": STORE | {"image", "registry", "transfer", "build", "container", "engine"},
     "": {"engine", "errors", "cli", "version"},  # boxwright/__init__.py and __main__.py: the doors
 }
@@ -740,6 +741,7 @@ def every_error() -> tuple[type[BoxwrightError], ...]:
 
 # Errors that are none of the meanings, since their meaning is somebody else's: why
 OTHERS_MEANING = {
+    "boxwright.bake.run.TargetFailed": "has the status of what stopped the target",
     "boxwright.build.request.BuildFailed": "has the status of what stopped the build",
     "boxwright.registry.server.errors.RegistryError": "the registry's codes carry their own status",
     "boxwright.runtime.oci.RuntimeFailed": "whatever the runtime said",

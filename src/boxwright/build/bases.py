@@ -104,7 +104,8 @@ class EngineBases:
         began = time.monotonic()
         try:
             base = None
-            if not name.startswith(LAYOUT) and not self.pull:
+            # What is named by its digest is the same everywhere, and may be here alone.
+            if not name.startswith(LAYOUT) and (not self.pull or name.startswith("sha256:")):
                 base = self._local(name, full, platform)
             if base is None:
                 base = self.registries.peek(name, platform)

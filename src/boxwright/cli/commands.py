@@ -20,6 +20,7 @@ _B = "boxwright.cli.build.command"
 _P = "boxwright.cli.registry_client"
 _M = "boxwright.cli.manifests"
 _G = "boxwright.cli.registry_admin"
+_K = "boxwright.cli.bake"
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # images
@@ -48,6 +49,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "builder build": (_B, "build", "Build an image from a Dockerfile"),
     "buildx build": (_B, "build", "Build an image from a Dockerfile"),
     "buildx b": (_B, "build", "Build an image from a Dockerfile"),
+    "bake": (_K, "bake", "Build from a file"),
+    "buildx bake": (_K, "bake", "Build from a file"),
+    "buildx f": (_K, "bake", "Build from a file"),
     "builder prune": (_S, "builder_prune", "Remove build cache"),
     "buildx prune": (_S, "buildx_prune", "Remove build cache"),
     "buildx du": (_S, "buildx_du", "Disk usage of the build cache"),
@@ -207,7 +211,7 @@ COMMON = (
 
 # Older names of a command, shown as aliases and not in lists of commands.
 HIDDEN = frozenset(
-    name for name in COMMANDS if name.split()[-1] in ("list", "remove", "b") or name == "container ps"
+    name for name in COMMANDS if name.split()[-1] in ("list", "remove", "b", "f") or name == "container ps"
 )
 
 # Failures of these commands' own end with 125, so that they cannot be taken for the program's exit code.

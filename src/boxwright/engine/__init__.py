@@ -15,6 +15,7 @@ from boxwright.spec.arguments import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from boxwright.build.progress import Emit
@@ -62,6 +63,35 @@ class Engine:
         request = what if isinstance(what, BuildRequest) else request_of(what, options)
         registries = EngineRegistries(lambda: self.services.transfers, self.services.images_store)
         return build(services=self.services, registries=registries, request=request, emit=progress or ignore)
+
+    def bake(
+        self,
+        targets: Sequence[str] = (),
+        *,
+        files: Sequence[str] = (),
+        set: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        allow: Sequence[str] = (),
+        progress: Emit | None = None,
+    ) -> dict[str, BuildResult]:
+        """Build the targets of a definition (``bake``), several at once; the results by target.
+
+        `files` are paths, none of them the usual names in the working directory; `set` are ``pattern.key=value``;
+        `variables` stand before those of the environment; `allow` is what the definition may reach beyond the working
+        directory. Raises DefinitionInvalid, DefinitionMissing, PrivilegesWanted, and what `build` raises.
+        """
+        from boxwright.bake.plan import BakeRequest, planned
+        from boxwright.engine.bake import build_planned
+
+        request = BakeRequest(
+            targets=tuple(targets),
+            files=tuple(files),
+            overrides=tuple(set),
+            variables=variables or {},
+            environ=self.settings.environ,
+            allow=tuple(allow),
+        )
+        return build_planned(self.services, request, planned(request), progress)
 
     def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
         """Run a command in a new container to its end; exit code and output. `options` are fields of

@@ -1,0 +1,1 @@
+"""Definitions of builds: what `bake` reads, and the build requests that they are."""

@@ -1,0 +1,176 @@
+"""From targets to build requests; contexts as they are meant from where the command runs."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from pathlib import Path
+
+from boxwright.bake.errors import DefinitionInvalid
+from boxwright.spec.values import fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from boxwright.bake.target import BakeTarget
+    from boxwright.build.request import BuildRequest
+
+_CWD = "cwd://"
+
+
+def settled(targets: Iterable[BakeTarget], epoch: str = "") -> None:
+    """Contexts as paths of the working directory; the time of the sources as an argument. Raises DefinitionInvalid."""
+    from boxwright.build.gitref import is_url
+
+    for target in targets:
+        context, dockerfile = target.settings["context"], target.settings["dockerfile"]
+        for name, value in (("context", context), ("dockerfile", dockerfile)):
+            if value == "-":
+                raise DefinitionInvalid(f"{name} from stdin not allowed in bake")
+        if not is_url(context):
+            target.settings["context"] = posixpath.normpath(context.removeprefix(_CWD) or ".")
+        args = target.get("args") or {}
+        if epoch and "SOURCE_DATE_EPOCH" not in args:
+            target.settings["args"] = {**args, "SOURCE_DATE_EPOCH": epoch}
+
+
+def links(target: BakeTarget) -> dict[str, str]:
+    """The targets whose results a target uses, by the name that they have in it."""
+    found = (target.get("contexts") or {}).items()
+    return {name: value.removeprefix("target:") for name, value in found if value.startswith("target:")}
+
+
+def request_of(
+    target: BakeTarget,
+    cwd: Path,
+    environ: Mapping[str, str],
+    results: Mapping[str, str],
+    *,
+    used: bool = False,
+) -> BuildRequest:
+    """The request for one target. `results` are the images of the targets that it uses; `used`: another target uses
+    this one's. Raises RequestInvalid, DefinitionInvalid."""
+    from boxwright.build import options
+    from boxwright.build.gitref import is_url
+    from boxwright.build.request import BuildRequest, RequestInvalid
+    from boxwright.spec.units import parse_size
+
+    context = target.settings["context"]
+    place = context if is_url(context) else cwd / context
+    try:
+        given: dict[str, Any] = {
+            **_dockerfile(target, place, cwd),
+            "tags": tuple(target.get("tags") or ()),
+            "target": target.get("target") or "",
+            "build_args": _said(target.get("args")),
+            "labels": _said(target.get("labels")),
+            "annotations": options.parse_annotations(target.get("annotations") or ()),
+            "call": "" if target.linked else _METHODS.get(target.get("call") or "", target.get("call") or ""),
+            "platforms": _platforms(target),
+            "build_contexts": _contexts(target, cwd, results),
+            "no_cache": bool(target.get("no-cache")),
+            "no_cache_filter": tuple(target.get("no-cache-filter") or ()),
+            "pull": bool(target.get("pull")),
+            "network": _network(target.get("network") or "default"),
+            "add_hosts": tuple(f"{k}={v}" for k, v in _said(target.get("extra-hosts")).items()),
+            "allow": tuple(target.get("entitlements") or ()),
+            "secrets": [options.parse_secret(_secret(s), environ) for s in target.get("secret") or ()],
+            "ssh": dict(options.parse_ssh(_agent(a), environ) for a in target.get("ssh") or ()),
+            "ulimits": tuple(target.get("ulimits") or ()),
+            "shm_size": parse_size(target.get("shm-size") or "0"),
+            "outputs": _outputs(target, used),
+        }
+        known = {one.name for one in fields(BuildRequest)}
+        for setting, name in _WHEN_KNOWN.items():
+            value = target.get(setting)
+            if value and name in known:
+                given[name] = [entry.to_text() for entry in value]
+        return options.request_of(str(place), given)
+    except RequestInvalid as error:
+        raise RequestInvalid(f"target {target.name}: {error}", hint=error.hint) from None
+
+
+# Settings that a build takes as text.
+_WHEN_KNOWN = {"cache-from": "cache_from", "cache-to": "cache_to", "attest": "attests"}
+# What a definition calls the methods of a build otherwise.
+_METHODS = {"lint": "check", "build": ""}
+
+
+def unknown_to_builds(target: BakeTarget) -> list[str]:
+    """The settings of a target that builds do not know."""
+    from boxwright.build.request import BuildRequest
+
+    known = {one.name for one in fields(BuildRequest)}
+    return [setting for setting, name in _WHEN_KNOWN.items() if target.get(setting) and name not in known]
+
+
+def _said(pairs: Mapping[str, str | None] | None) -> dict[str, str]:
+    return {key: value for key, value in (pairs or {}).items() if value is not None}
+
+
+def _dockerfile(target: BakeTarget, place: str | Path, cwd: Path) -> dict[str, Any]:
+    inline, name = target.get("dockerfile-inline"), target.settings["dockerfile"]
+    if inline is not None:
+        return {"dockerfile_data": inline.encode()}
+    if name.startswith(_CWD):
+        return {"dockerfile": cwd / name.removeprefix(_CWD)}
+    if isinstance(place, str):
+        return {} if name == "Dockerfile" else {"dockerfile": Path(name)}
+    path = place / name
+    return {} if name == "Dockerfile" and not os.path.lexists(path) else {"dockerfile": path}
+
+
+def _platforms(target: BakeTarget) -> tuple[str, ...]:
+    from boxwright.spec.platform import host
+
+    return tuple(str(host()) if word == "local" else word for word in target.get("platforms") or ())
+
+
+def _network(mode: str) -> str:
+    from boxwright.build.request import RequestInvalid
+
+    if mode not in ("default", "none", "host", "bridge"):
+        raise RequestInvalid(f'network mode "{mode}" not supported by buildkit', hint="default, none or host")
+    return "default" if mode == "bridge" else mode
+
+
+def _contexts(target: BakeTarget, cwd: Path, results: Mapping[str, str]) -> dict[str, str]:
+    from boxwright.bake.allow import is_local
+
+    found = {}
+    for name, value in (target.get("contexts") or {}).items():
+        if value.startswith("target:"):
+            image = results[value.removeprefix("target:")]
+            value = f"docker-image://{image or 'scratch'}"  # what was only checked has none
+        elif is_local(value):
+            value = str(cwd / value.removeprefix(_CWD))
+        found[name] = value
+    return found
+
+
+def _secret(entry: Any) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow([f"{k}={v}" for k, v in entry.to_json().items()])
+    return out.getvalue()
+
+
+def _agent(entry: Any) -> str:
+    return f"{entry.id}={','.join(entry.paths)}" if entry.paths else str(entry.id)
+
+
+def _outputs(target: BakeTarget, used: bool) -> list[Any]:
+    """The outputs; where another target uses the result, an image in the store is among them."""
+    from boxwright.build.request import Output
+
+    found = [Output(entry.type, entry.dest, entry.options) for entry in target.get("output") or ()]
+    if target.linked:
+        return []
+    in_store = any(
+        one.type in ("image", "registry") or (one.type == "docker" and not one.dest) for one in found
+    )
+    return [*found, Output("image")] if used and found and not in_store else found

@@ -1,0 +1,163 @@
+"""Several targets built at once: those that others use first, each step of two equal ones once.
+
+Builds meet at the locks of their steps (build.flight): what two targets have in common is done by one of them and is on
+record for the other.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from boxwright.bake.requests import links, request_of
+from boxwright.build.builder import Building
+from boxwright.build.progress import BuildWarning, StepStarted
+from boxwright.errors import BoxwrightError, Cancelled
+from boxwright.spec.values import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from boxwright.bake.target import BakeTarget
+    from boxwright.build.bases import Registries
+    from boxwright.build.progress import Emit, Event
+    from boxwright.build.request import BuildResult
+    from boxwright.image.services import Services
+
+_AT_ONCE = 2  # builds for each processor: most wait for others, for networks and for locks
+
+
+class TargetFailed(BoxwrightError):
+    """A target could not be built; `cause` is why."""
+
+    def __init__(self, target: str, cause: BoxwrightError) -> None:
+        super().__init__(f"target {target}: {cause}", hint=cause.hint)
+        self.target, self.cause = target, cause
+        self.exit_code = cause.exit_code
+
+    @property
+    def http_status(self) -> int:  # type: ignore[override]
+        """That of the cause."""
+        return self.cause.http_status
+
+    def render(self) -> str:
+        """What the cause shows above its sentence."""
+        render = getattr(self.cause, "render", None)
+        return str(render()) if render is not None else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildGround:
+    """Where targets are built: the services of a root and registries, the directory and the environment that paths and
+    variables are of; `forget` is told the digests of images that were made for other targets alone."""
+
+    services: Services
+    registries: Registries
+    cwd: Path
+    environ: Mapping[str, str]
+    forget: Callable[[str], None]
+    jobs: int = 0
+
+
+def build_all(around: BuildGround, targets: Mapping[str, BakeTarget], emit: Emit) -> dict[str, BuildResult]:
+    """The results by target. Raises TargetFailed for the first that fails, after all others were stopped."""
+    run = _Run(around, targets, emit)
+    known = {row.target for row in around.services.images_store.rows()} if run.used else set()
+    try:
+        return run.run(around.jobs)
+    finally:
+        for target in run.made_for_others() - known:
+            around.forget(target)
+
+
+class _Run:
+    def __init__(self, around: BuildGround, targets: Mapping[str, BakeTarget], emit: Emit) -> None:
+        self._around, self._targets, self._emit = around, targets, emit
+        self._uses = {name: set(links(target).values()) for name, target in targets.items()}
+        self.used = {used for uses in self._uses.values() for used in uses}
+        self._results: dict[str, BuildResult] = {}
+        self._running: set[Building] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def run(self, jobs: int) -> dict[str, BuildResult]:
+        pool = ThreadPoolExecutor(jobs or _AT_ONCE * (os.cpu_count() or 1))
+        waiting = dict(self._uses)
+        running: dict[Future[BuildResult], str] = {}
+        try:
+            while waiting or running:
+                for name in [name for name, uses in waiting.items() if uses <= self._results.keys()]:
+                    del waiting[name]
+                    running[pool.submit(self._build, name)] = name
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda one: isinstance(one.exception(), Cancelled)):
+                    self._results[running.pop(future)] = future.result()
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return {name: self._results[name] for name in self._targets}
+
+    def _build(self, name: str) -> BuildResult:
+        target = self._targets[name]
+        images = {used: self._results[used].target for used in self._uses[name]}
+        try:
+            request = request_of(
+                target, self._around.cwd, self._around.environ, images, used=name in self.used
+            )
+            building = Building(
+                services=self._around.services,
+                registries=self._around.registries,
+                request=request,
+                emit=prefixed(self._emit, name) if len(self._targets) > 1 else self._emit,
+            )
+            with self._lock:
+                self._running.add(building)
+                if self._stopped:
+                    building.cancel.set()
+            try:
+                return building.run()
+            finally:
+                with self._lock:
+                    self._running.discard(building)
+        except Cancelled:
+            raise
+        except BoxwrightError as error:
+            if len(self._targets) == 1:
+                raise
+            raise TargetFailed(name, error) from error
+        finally:
+            self._around.services.db.close()  # this thread's connection
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for building in self._running:
+                building.cancel.set()
+
+    def made_for_others(self) -> set[str]:
+        """The images of targets that are built only because others use them; what stays of them is their steps."""
+        names = [name for name in self.used & self._results.keys() if self._targets[name].linked]
+        return {self._results[name].target for name in names} - {""}
+
+
+def prefixed(emit: Emit, target: str) -> Emit:
+    """A callback that hears of one target's steps under its name."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, BuildWarning):
+            emit(event)
+            return
+        step = f"{target}\0{event.step}"
+        if isinstance(event, StepStarted):
+            name = event.name
+            shown = f"[{target} {name[1:]}" if name.startswith("[") else f"[{target}] {name}"
+            emit(StepStarted(step, shown))
+        else:
+            emit(replace(event, step=step))
+
+    return tell

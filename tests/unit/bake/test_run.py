@@ -1,0 +1,158 @@
+"""Targets are built: together, in the order of their links, under their names, and not at all when one fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from boxwright import Engine
+from boxwright.bake.allow import PrivilegesWanted
+from boxwright.build.progress import Event, StepCached, StepDone, StepStarted
+from boxwright.cli.main import main
+from boxwright.errors import BoxwrightError
+
+TEXT = """
+group "default" { targets = ["app", "copy"] }
+target "base" { dockerfile-inline = "FROM scratch\\nCOPY f /base\\n" }
+target "app" {
+  contexts = { base = "target:base" }
+  dockerfile-inline = "FROM base\\nCOPY f /app\\n"
+  tags = ["app"]
+}
+target "copy" {
+  contexts = { base = "target:base" }
+  dockerfile-inline = "FROM scratch\\nCOPY --from=base /base /copy\\n"
+  output = ["type=local,dest=out"]
+}
+target "fails" {
+  contexts = { base = "target:base" }
+  dockerfile-inline = "FROM base\\nCOPY nothing /\\n"
+}
+target "away" { context = ".." }
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    (work / "docker-bake.hcl").write_text(TEXT)
+    (work / "f").write_text("content")
+    return Engine(tmp_path / "root")
+
+
+def test_targets_use_each_other(engine: Engine) -> None:
+    heard: list[Event] = []
+    results = engine.bake(progress=heard.append)
+    assert set(results) == {"app", "copy", "base"}
+    assert Path("out/copy").read_text() == "content"
+    assert [row.names for row in engine.services.images_store.rows()] == [("docker.io/library/app:latest",)]
+    names = {event.name for event in heard if isinstance(event, StepStarted)}
+    assert "[base 1/1] COPY f /base" in names and "[app 2/2] COPY f /app" in names
+    assert "[copy internal] load build definition from Dockerfile" in names
+
+
+def test_a_step_of_two_targets_is_done_once(engine: Engine) -> None:
+    Path("docker-bake.hcl").write_text(
+        'target "t" {\n name = "t${n}"\n matrix = { n = range(6) }\n'
+        ' dockerfile-inline = "FROM scratch\\nCOPY f /f\\nLABEL n=${n}\\n"\n}\n'
+    )
+    heard: list[Event] = []
+    assert len(engine.bake("t", progress=heard.append)) == 6
+    steps = {e.step for e in heard if isinstance(e, StepStarted) and "COPY f /f" in e.name}
+    ran = [e for e in heard if isinstance(e, StepDone) and e.step in steps]
+    cached = [e for e in heard if isinstance(e, StepCached) and e.step in steps]
+    assert (len(steps), len(ran), len(cached)) == (6, 1, 5)
+
+
+def test_what_fails_names_its_target(engine: Engine) -> None:
+    with pytest.raises(BoxwrightError, match="target fails: failed to solve") as error:
+        engine.bake("fails")
+    assert "COPY nothing /" in error.value.render()  # type: ignore[attr-defined]
+    with pytest.raises(PrivilegesWanted) as wanted:
+        engine.bake("away")
+    assert wanted.value.flags == ("fs.read=..",)
+
+
+def test_one_target_is_as_a_build(engine: Engine) -> None:
+    heard: list[Event] = []
+    engine.bake("base", set=["base.tags=one", "base.args.A=b"], progress=heard.append)
+    assert "[1/1] COPY f /base" in {event.name for event in heard if isinstance(event, StepStarted)}
+    assert engine.images.get("one")
+
+
+@pytest.fixture
+def run(engine: Engine, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(["bake", *words])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_the_command(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = run("--metadata-file", "m.json", "app")
+    assert (code, out) == (0, "") and "#1 [base internal] load build definition" in err
+    meta = json.loads(Path("m.json").read_text())
+    assert meta["app"]["image.name"] == "docker.io/library/app:latest"
+    assert run("--progress=quiet", "app") == (0, "", "")
+    code, _, err = run("away")
+    assert code == 1 and 'Pass "--allow=fs.read=.." to grant requested privileges.' in err
+    assert run("--print", "--allow", "fs=*", "away")[0] == 0
+    monkeypatch.setenv("BUILDX_BAKE_FILE", "nowhere.hcl")
+    assert run("--print")[0] == 1
+    code, _, err = run("-f", "docker-bake.hcl", "--set", "app.colour=red", "--print")
+    assert code == 1 and "unknown key: colour" in err
+    code, _, err = run("-f", "docker-bake.hcl", "aap")
+    assert code == 1 and "did you mean app?" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--list=x"],
+        ["--list=type=targets,format=x"],
+        ["--list=targets", "--print"],
+        ["--var", "x"],
+        ["--allow", "x"],
+    ],
+)
+def test_what_cannot_be_asked(run: Callable[..., tuple[int, str, str]], words: list[str]) -> None:
+    code, out, err = run(*words)
+    assert code != 0 and out == "" and err.startswith("Error: ")
+
+
+def test_variables_and_standard_input(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    text = b'variable "V" { default = "v" }\ntarget "default" { tags = [V] }\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    code, out, _ = run("-f", "-", "--print", "--var", "V=typed")
+    assert code == 0 and json.loads(out)["target"]["default"]["tags"] == ["typed"]
+
+
+def test_checks(run: Callable[..., tuple[int, str, str]]) -> None:
+    Path("docker-bake.hcl").write_text(
+        'target "bad" {\n description = "has a warning"\n dockerfile-inline = "from scratch\\nCOPY f /\\n"\n}\n'
+        'target "good" { dockerfile-inline = "FROM scratch\\nCOPY f /\\n" }\n'
+        'target "base" { dockerfile-inline = "FROM scratch\\nCOPY f /\\n" }\n'
+        'target "linked" {\n contexts = { base = "target:base" }\n dockerfile-inline = "FROM base\\n"\n}\n'
+    )
+    code, out, _ = run("--check", "--progress=quiet", "bad", "good")
+    assert code == 1 and out.startswith("bad\nhas a warning\n\nCheck complete, 1 warning has been found!\n")
+    assert "\ngood\n\nCheck complete, no warnings found.\n" in out
+    assert run("--check", "--progress=quiet", "linked")[0] == 0
+    code, out, _ = run("--call=check,format=json", "--progress=quiet", "good", "bad")
+    shown = json.loads(out)["target"]
+    assert (
+        code == 1 and len(shown["bad"]["check"]["warnings"]) == 1 and shown["good"]["build"]["context"] == "."
+    )
