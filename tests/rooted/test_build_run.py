@@ -534,3 +534,24 @@ def test_cross_compiling(engine: Engine, tmp_path: Path) -> None:
         with LayersView([engine.services.layers.get(layer) for layer in found.layers]) as view:
             assert view.read("app") == text.encode()
     assert build.result is not None and build.result.descriptor["mediaType"].endswith("index.v1+json")
+
+
+@pytest.mark.parametrize("more", [{}, {"squash": "new"}, {"squash": "all"}, {"rewrite_timestamp": True}])
+def test_steps_give_the_same_bytes_on_two_roots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    from boxwright.build.options import outputs
+
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000001")  # of the base, too
+    text = "FROM busybox\nRUN mkdir /d && date > /dev/null && echo a > /d/a && rm /bin/true\nRUN ln /d/a /d/b && touch /d/c\n"
+    targets = set()
+    for name in ("one", "two"):
+        engine = make_engine(tmp_path / name)
+        wanted = outputs([f"type=oci,dest={tmp_path}/{name}.oci", "type=image"])
+        build = Build(engine, text, outputs=wanted, **more)
+        assert build.result is not None, build.error
+        targets.add((tuple(o.target for o in build.result.outputs), (tmp_path / f"{name}.oci").read_bytes()))
+        seen = Build(engine, "FROM out\nRUN ls /d && test ! -e /bin/true && cat /d/b")
+        assert seen.said.split() == ["a", "b", "c", "a"]
+        corpus.leave(engine)
+    assert len(targets) == 1

@@ -32,13 +32,12 @@ class _Difference:
         self._whole, self._below = whole, below
         self._builder = builder
         self._writer = NodeWriter(builder, whole)
-        self._waiting: list[
-            ViewNode
-        ] = []  # directories on the way down that are not written yet, outermost first
+        # Directories on the way down that are not written yet, outermost first.
+        self._waiting: list[ViewNode] = []
 
     def write(self) -> None:
         for node in self._whole.walk():
-            self._waiting = [d for d in self._waiting if not d.path or node.path.startswith(d.path + "/")]
+            self._waiting = [d for d in self._waiting if node.path.startswith(d.path + "/")]
             old = self._below.lstat(node.path) if node.path else self._below.resolve("")
             if node.type != "dir":
                 if (
@@ -48,12 +47,20 @@ class _Difference:
                 ):
                     self._write(node)
                 continue
-            if old is None or old.type != "dir" or _attributes(old) != _attributes(node):
+            if not node.path:
+                self._root(node, old)
+            elif old is None or old.type != "dir" or _attributes(old) != _attributes(node):
                 self._write(node)
-            elif node.path:
+            else:
                 self._waiting.append(node)
             if old is not None and old.type == "dir":
                 self._gone(node)
+
+    def _root(self, node: ViewNode, old: ViewNode | None) -> None:
+        """As `walk.write_tree` tells it: without its time, which no program set and which differs each time."""
+        node = node._replace(mtime_ns=0)
+        if old is None or _attributes(old._replace(mtime_ns=0)) != _attributes(node):
+            self._write(node)
 
     def _gone(self, directory: ViewNode) -> None:
         there = set(self._whole.listdir(directory.path))
