@@ -32,7 +32,7 @@ class Replace:
         self.value = value
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
     """Scalars as YAML 1.2 has them: `yes` is text, and so is a date."""
 
     def flatten_mapping(self, node: Any) -> None:
