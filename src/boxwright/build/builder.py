@@ -114,6 +114,7 @@ class Building:
                 names=tuple(_normal(tag) for tag in request.tags),
                 platforms=tuple(map(str, self._platforms)),
                 attested=bool(self.attestations),
+                attested_everywhere=bool(self.attestations.without_inline_only()),
                 annotations=parse_annotations(request.annotations),
                 form=form_of(request, self._epoch),
                 allowed=frozenset(request.allow),

@@ -116,7 +116,7 @@ class Exporting:
     def _attached(self, made: Sequence[Exported], form: ImageForm, step: str) -> list[Descriptor]:
         """What is said of each platform's image, as their index lists it."""
         wanted = self._building.attestations
-        if not form.inline_attestations:
+        if not form.inline_attestations or not form.oci:  # Docker's media types have no word for them
             wanted = wanted.without_inline_only()
         if not wanted:
             return []

@@ -136,6 +136,7 @@ class Surroundings:
     names: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ("",)
     attested: bool = False
+    attested_everywhere: bool = False  # not only where a provenance is by default
     annotations: tuple[Annotation, ...] = ()
     form: ImageForm = ImageForm()
     allowed: frozenset[str] = frozenset()
@@ -271,6 +272,8 @@ def _form(given: _Attributes, around: Surroundings) -> ImageForm:
     annotations = (*around.annotations, *own)
     if not oci and compression in ("zstd", "estargz"):
         raise RequestInvalid(f'exporter option "compression={text}" conflicts with "oci-mediatypes=false"')
+    if not oci and around.attested_everywhere:
+        raise RequestInvalid('cannot export attestations with "oci-mediatypes=false"')
     if not oci and annotations:
         raise RequestInvalid('cannot export annotations with "oci-mediatypes=false"')
     if not oci and options.get("oci-artifact") and given.flag("oci-artifact", False):

@@ -228,6 +228,19 @@ def test_attestations_survive_the_collector(engine: Engine, context: Path, regis
     assert json.loads(two[1]) == one.index and len(one.statements()) == 2
 
 
+def test_dockers_media_types_have_no_attestations(
+    engine: Engine, context: Path, registry: FakeRegistry
+) -> None:
+    """What a push has by default is left out; what was asked for is refused."""
+    output = f"type=registry,oci-mediatypes=false,name={registry.host}/lib/app:1"
+    build(engine, context, output)
+    assert "docker" in json.loads(registry.manifests["lib/app"]["1"][1])["mediaType"]
+    assert "layers" in json.loads(registry.manifests["lib/app"]["1"][1])
+    for option in ({"sbom": True}, {"provenance": True}):
+        with pytest.raises(Invalid, match="cannot export attestations with"):
+            build(engine, context, output, **option)
+
+
 # --- provenance --------------------------------------------------------------------------------
 
 
