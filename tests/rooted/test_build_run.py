@@ -183,8 +183,10 @@ def test_secrets_stay_secret(engine: Engine, tmp_path: Path) -> None:
     assert done.said == "hunter2\nhunter2\n400\n"
     assert layers(engine) == [[], []]
     for path in engine.root.rglob("*"):
-        if path.is_file() and "mounts" not in path.parts:
+        # What a step says is in the log of its build, as with Docker.
+        if path.is_file() and not {"mounts", "builds"} & set(path.parts):
             assert b"hunter2" not in path.read_bytes(), path
+    assert "hunter2" in str(list(engine.builds.logs())) and "hunter2" not in str(engine.builds.get().details)
     assert Build(engine, text, secrets=(Secret("token", value=b"other"),)).ran == []
     missing = Build(engine, "FROM busybox\nRUN --mount=type=secret,id=gone,required true\n")
     assert "secret gone: not found" in str(missing.error)
