@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.build.ops.context import Sandbox
+from boxwright.build.ops.context import DevicesAllowed, Sandbox
 from boxwright.build.ops.exec import StepLimits
 from boxwright.build.outputs import LOCAL_DELETE, ImageForm
 from boxwright.build.request import BuildRequest, RequestInvalid
@@ -32,23 +32,44 @@ def sandbox_of(services: Services, request: BuildRequest) -> Sandbox:
         secrets={s.id: s for s in request.secrets},
         trust_host_ca=trust,
         untrusted=request.untrusted,
+        devices=devices_allowed(request),
         users=_users(request.userns),
     )
 
 
 def entitlements(request: BuildRequest) -> frozenset[str]:
     """What RUN lines may ask for; ``--network=host`` grants itself. Raises RequestInvalid."""
-    allowed = {name for name in request.allow if name}
+    allowed = {name for name in request.allow if name and not _names_device(name)}
     if unknown := allowed - ENTITLEMENTS - {LOCAL_DELETE}:
         raise RequestInvalid(
             f"unknown entitlement {min(unknown)}",
-            hint=f"known are network.host, security.insecure and {LOCAL_DELETE}",
+            hint=f"known are network.host, security.insecure, device[=NAME] and {LOCAL_DELETE}",
         )
     if request.network == "host":
         allowed.add("network.host")
-    if request.untrusted and allowed:
-        raise RequestInvalid(f"an untrusted build is not allowed {min(allowed)}")
+    if request.untrusted and (allowed or any(map(_names_device, request.allow))):
+        raise RequestInvalid(f"an untrusted build is not allowed {min(allowed or ['device'])}")
     return frozenset(allowed)
+
+
+def _names_device(text: str) -> bool:
+    return text == "device" or text.startswith("device=")
+
+
+def devices_allowed(request: BuildRequest) -> DevicesAllowed:
+    """``device``, ``device=NAME``, ``device=NAME,alias=WORD`` of the entitlements. Raises RequestInvalid."""
+    texts = [text for text in request.allow if _names_device(text)]
+    aliases: dict[str, str] = {}
+    names: set[str] = set()
+    for text in texts:
+        name, *options = text.partition("=")[2].split(",")
+        for option in options:
+            key, _, value = option.partition("=")
+            if key != "alias" or not value:
+                raise RequestInvalid(f"unknown device config key {key!r}", hint="device=NAME[,alias=WORD]")
+            aliases[value] = name
+        names |= {name} - {""}
+    return DevicesAllowed("device" in texts or "device=" in texts, frozenset(names), aliases)
 
 
 def _users(userns: str) -> Subordinate | None:

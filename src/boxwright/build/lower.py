@@ -197,8 +197,6 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
     ):
         if wanted and entitlement not in options.entitlements:
             raise DockerfileError(f"{entitlement} is not allowed", hint=f"add --allow {entitlement}")
-    if step.devices:
-        raise DockerfileError("RUN --device needs CDI devices, which this engine does not offer")
     argv, script = run_command(step, state.shell)
     if not argv:
         raise DockerfileError("arguments are required: RUN [] names no program")
@@ -223,6 +221,7 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
         ulimits=options.ulimits,
         shm_size=options.shm_size,
         limits=options.limits,
+        devices=tuple((device.name, device.required) for device in step.devices),
         cache_namespace=options.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
         epoch=options.epoch,
     )

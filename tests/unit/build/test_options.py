@@ -83,7 +83,7 @@ def test_entitlements() -> None:
         "network.host",
         "security.insecure",
     }
-    for bad in ("nosuch", "NETWORK.HOST", "network.host=x", "device", "fs=*", "network"):
+    for bad in ("nosuch", "NETWORK.HOST", "network.host=x", "devices", "fs=*", "network"):
         with pytest.raises(RequestInvalid, match="unknown entitlement"):
             entitlements(BuildRequest(allow=("network.host", bad)))
     for request in (

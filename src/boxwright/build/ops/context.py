@@ -57,6 +57,17 @@ class Secret:
             ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class DevicesAllowed:
+    """Which CDI devices RUN steps may have (``--allow device``): all, or those of these names and kinds. `aliases` are
+    names that a Dockerfile may use for them."""
+
+    all: bool = False
+    names: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    directories: tuple[str, ...] = ()  # where specifications are; none = the usual ones
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """What RUN steps get that no key, image or history shows."""
@@ -68,6 +79,7 @@ class Sandbox:
     untrusted: bool = (
         False  # the Dockerfile is not the user's own: nothing reaches this machine by its network
     )
+    devices: DevicesAllowed = DevicesAllowed()
     users: Subordinate | None = None  # whom a step's users are on the host; None: root is the host's root
 
 

@@ -107,6 +107,7 @@ class ExecOp(BaseOp):
     ulimits: tuple[str, ...] = ()
     shm_size: int = 0  # bytes; 0 is the default
     limits: StepLimits = StepLimits()
+    devices: tuple[tuple[str, bool], ...] = ()  # of --device: CDI names, and whether they are required
     cache_namespace: str = ""  # BUILDKIT_CACHE_MOUNT_NS: caches of another one are others
     epoch: int | None = None
 
@@ -135,6 +136,7 @@ class ExecOp(BaseOp):
             "ulimits": list(self.ulimits),
             "shm_size": self.shm_size,
             "limits": self.limits.definition(),
+            **({"devices": [list(device) for device in self.devices]} if self.devices else {}),
             "cache_namespace": self.cache_namespace,
             "epoch": self.epoch,
         }

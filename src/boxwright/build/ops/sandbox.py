@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from boxwright.build.graph import Outcome, Tree
-from boxwright.build.ops import missing, stepmounts, stepnet
+from boxwright.build.ops import devices, missing, stepmounts, stepnet
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.build.ops.exec import ExecOp
 from boxwright.build.ops.normalise import Normaliser
@@ -205,6 +205,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         privileged=privileged,
         shm_size=op.shm_size or rs.SHM_SIZE,
     ).json()
+    devices.give(op, ctx.sandbox.devices, spec)
     if ctx.sandbox.users is not None:
         spec = rs.of_other_users(spec, ctx.sandbox.users.mappings())
     return spec

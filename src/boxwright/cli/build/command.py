@@ -163,7 +163,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         pull=args.pull,
         network=_network(args.network),
         add_hosts=options.parse_hosts(args.add_host),
-        allow=_words(args.allow),
+        allow=tuple(word for text in args.allow for word in ((text,) if "=" in text else _words([text]))),
         secrets=tuple(options.parse_secret(text, environ) for text in args.secret),
         ssh=options.parse_agents(args.ssh, environ),
         ulimits=tuple(args.ulimit),
