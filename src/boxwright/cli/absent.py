@@ -43,3 +43,32 @@ OPTIONS = {
     "--storage-opt": "the tree of a container has no size limit here",
     "--use-api-socket": "there is no daemon whose socket could be given",
 }
+# Of `build`: options of podman's and of older builders, and what to write for them.
+BUILD = {
+    "--authfile": "credentials are in Docker's configuration: `boxwright login`, or another --config DIRECTORY",
+    "--cache-ttl": "records of steps stay until they are removed: `builder prune --filter until=24h`",
+    "--cap-add": "RUN --security=insecure with --allow security.insecure has all capabilities",
+    "--cap-drop": "RUN steps have Docker's default capabilities",
+    "--cpp-flag": "preprocess the file before: cpp -P Dockerfile.in | boxwright build -f - .",
+    "--creds": "`boxwright login` keeps credentials",
+    "--device": "write RUN --device=vendor.com/class=name, and --allow device",
+    "--dns": "RUN steps ask the host's name servers; --add-host adds a name, --network=host shares the host's network",
+    "--dns-option": "RUN steps ask the host's name servers",
+    "--dns-search": "RUN steps ask the host's name servers",
+    "--env": "write ENV in the Dockerfile, with the value of an ARG and --build-arg where it varies",
+    "--from": "--build-context NAME=docker-image://IMAGE replaces the base NAME",
+    "--group-add": "USER name:group in the Dockerfile, or --security=insecure",
+    "--hooks-dir": "there are no hooks of RUN steps but those of CDI devices",
+    "--logfile": "write --progress=plain 2> FILE",
+    "--manifest": "--platform with several platforms and --tag NAME makes one index of that name",
+    "--os-version": "the base image's is kept",
+    "--runtime": "the runtime is chosen by BOXWRIGHT_RUNTIME",
+    "--save-stages": "--target STAGE --tag NAME keeps a stage; steps of all stages stay on record",
+    "--sign-by": "sign what was pushed: cosign sign NAME@DIGEST",
+    "--stdin": "RUN steps have no input; give them a secret, a heredoc or a file of the context",
+    "--tls-verify": "registries without TLS are named in the configuration, or registry.insecure=true of --output",
+    "--userns-gid-map": "--userns=auto maps the users of RUN steps",
+    "--userns-uid-map": "--userns=auto maps the users of RUN steps",
+    "--volume": "write RUN --mount=type=bind,from=NAME,target=DIRECTORY, and --build-context NAME=DIRECTORY; or "
+    "RUN --mount=type=cache",
+}

@@ -336,9 +336,11 @@ class Parser:
         )
 
     def _similar(self, name: str) -> str:
-        from boxwright.cli.absent import OPTIONS
+        from boxwright.cli.absent import BUILD, OPTIONS
         from boxwright.cli.suggest import closest
 
+        if name in BUILD and self.prog.endswith(" build"):
+            return BUILD[name]
         if name in OPTIONS:
             return OPTIONS[name]
         near = closest(name, [n for n in self._by_name if n.startswith("--")])

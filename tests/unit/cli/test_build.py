@@ -399,3 +399,51 @@ def test_source_policies_are_refused(run: Run, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "x")
     code, _, err = run("c")
     assert code == 1 and "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY" in err
+
+
+def test_options_of_other_builders(run: Run, tmp_path: Path) -> None:
+    """They work, or say what to write instead."""
+    (tmp_path / "c/Dockerfile").write_text("FROM scratch\nARG A B\nLABEL a=$A b=$B\n")
+    (tmp_path / "arguments").write_text("# a comment\nA=1\n\nB=2\n")
+    words = [f"--build-arg-file={tmp_path}/arguments", "--build-arg=B=3", "--format=docker", "--retry=3"]
+    code, _, err = run(*words, "--layers", "--isolation=oci", f"--metadata-file={tmp_path}/m", "c")
+    assert code == 0, err
+    assert "--retry is not supported and is ignored" in err
+    told = json.loads((tmp_path / "m").read_text())
+    assert told["containerimage.descriptor"]["mediaType"].startswith("application/vnd.docker.")
+    for option, said in (
+        ("--volume=/a:/b", "--build-context NAME=DIRECTORY"),
+        ("--env=A=1", "write ENV in the Dockerfile"),
+        ("--device=/dev/fuse", "RUN --device="),
+        ("--from=x", "docker-image://IMAGE replaces"),
+        ("--stdin", "RUN steps have no input"),
+        ("--logfile=x", "--progress=plain 2> FILE"),
+        ("--cache-ttl=1h", "builder prune"),
+        ("--save-stages", "--target STAGE --tag NAME"),
+        ("--manifest=x", "--platform with several"),
+        ("--cpp-flag=-DX", "cpp -P"),
+        ("--dns=1.1.1.1", "--add-host"),
+        ("--userns-uid-map=0:1:2", "--userns=auto"),
+        ("--layers=false", "--squash makes one layer"),
+        ("--format=v2s1", "oci or docker"),
+        ("--resource=gpu=1", "memory-swap"),
+        ("--resource=cpu-quota=x", "a whole number"),
+        ("--build-arg-file=/no/such", "cannot read /no/such"),
+    ):
+        code, _, err = run(option, "c")
+        assert code != 0 and said in err, (option, err)
+
+
+def test_resources_are_limits_of_steps() -> None:
+    from boxwright.cli import parsers
+    from boxwright.cli.build import command
+
+    words = [
+        "--resource=memory=2g",
+        "--resource=cpu-quota=50000",
+        "--resource=cpuset-cpus=0",
+        "--memory=1g",
+        "c",
+    ]
+    request = command._request(Context(), parsers.load("build")[0].parse_args(words))
+    assert (request.memory, request.cpu_quota, request.cpuset_cpus) == (2 << 30, 50000, "0")

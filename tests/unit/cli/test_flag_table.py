@@ -112,6 +112,7 @@ BUILD = {
     "--cpuset-mems": "0",
     "--explain": None,
     "--file": "D",
+    "--format": "docker",
     "--ignorefile": "i",
     "--inherit-labels": "false",
     "--jobs": "2",
@@ -130,6 +131,7 @@ BUILD = {
     "--push": None,
     "--sbom": "true",
     "--rewrite-timestamp": None,
+    "--resource": "memory=1g",
     "--secret": "id=x,env=HOME",
     "--shm-size": "1m",
     "--source-date-epoch": "1",
@@ -147,7 +149,7 @@ BUILD = {
     "--userns": "auto",
 }
 # What the command itself does: how it shows the build, and files beside it.
-SHOWN = {"--debug", "--iidfile", "--metadata-file", "--progress", "--quiet"}
+SHOWN = {"--build-arg-file", "--debug", "--iidfile", "--metadata-file", "--progress", "--quiet"}
 
 
 def parsed(command: str, option: str, value: str | None) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from boxwright.build.request import BuildRequest, BuildResult
+    from boxwright.build.request import BuildRequest, BuildResult, Output
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace
 
@@ -25,21 +25,37 @@ _REFUSED = {
     "rm": (True, "containers of steps never stay", ""),
     "disable_content_trust": (True, "content trust (Notary) is not supported", ""),
     "identity_label": (False, "no label names the program that built it", "--label sets one"),
+    "compat_volumes": (False, "what a RUN step writes below a VOLUME stays", ""),
+    "http_proxy": (
+        True,
+        "proxies of the environment reach RUN steps",
+        "unset them, or give --build-arg http_proxy=",
+    ),
     "isolation": ("default", "there is one isolation technology on Linux, 'default'", ""),
+    "layers": (
+        True,
+        "every step makes a layer",
+        "--no-cache runs all steps, --squash makes one layer of them",
+    ),
+    "skip_unused_stages": (
+        True,
+        "stages that the target does not need are not built",
+        "--target builds another",
+    ),
     "builder": ("default", "there is one builder, 'default'", ""),
     "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
 }
-_IGNORED = ("cache-from", "cache-to")
+_IGNORED = ("cache-from", "cache-to", "retry", "retry-delay")
 
 
 def _refuse(ctx: Context, args: Namespace) -> None:
     """Raises Unsupported for what cannot be had; warns of what is left out."""
     for name, (possible, why, hint) in _REFUSED.items():
         value = getattr(args, name)
-        if value not in (possible, [], ""):
+        if value not in (possible, [], "") and (name, value) != ("isolation", "oci"):
             raise Unsupported(f"--{name.replace('_', '-')}: {why}", hint=hint)
     for name in _IGNORED:
-        if getattr(args, name.replace("-", "_")) not in ([], "false", "False", "0"):
+        if getattr(args, name.replace("-", "_")) not in ([], "", "false", "False", "0"):
             ctx.warn(f"--{name} is not supported and is ignored")
 
 
@@ -143,6 +159,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         and os.path.lexists(context / dockerfile)
     ):
         dockerfile = context / dockerfile  # as the classic builder has it
+    limits = _limits(args.resource)
     return BuildRequest(
         context=context,
         stream=stream,
@@ -152,7 +169,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         dockerfile_url=url,
         tags=tuple(args.tag),
         target=args.target,
-        build_args=options.parse_build_args(args.build_arg, environ),
+        build_args=options.parse_build_args([*_lines(args.build_arg_file), *args.build_arg], environ),
         labels=options.parse_pairs(args.label, "label"),
         annotations=options.parse_annotations(args.annotation),
         platforms=_platforms(args),
@@ -168,13 +185,13 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         ssh=options.parse_agents(args.ssh, environ),
         ulimits=tuple(args.ulimit),
         shm_size=_bytes(args.shm_size),
-        memory=_bytes(args.memory),
-        memory_swap=_swap(args.memory_swap),
-        cpu_shares=args.cpu_shares,
-        cpu_period=args.cpu_period,
-        cpu_quota=args.cpu_quota,
-        cpuset_cpus=args.cpuset_cpus,
-        cpuset_mems=args.cpuset_mems,
+        memory=_bytes(limits.get("memory", args.memory)),
+        memory_swap=_swap(limits.get("memory-swap", args.memory_swap)),
+        cpu_shares=_whole(limits, "cpu-shares", args.cpu_shares),
+        cpu_period=_whole(limits, "cpu-period", args.cpu_period),
+        cpu_quota=_whole(limits, "cpu-quota", args.cpu_quota),
+        cpuset_cpus=limits.get("cpuset-cpus", args.cpuset_cpus),
+        cpuset_mems=limits.get("cpuset-mems", args.cpuset_mems),
         cgroup_parent=args.cgroup_parent,
         cpus=_cpus(args.cpus),
         userns=args.userns,
@@ -184,7 +201,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         context_metadata=args.context_metadata,
         explain=args.explain,
         call=calls.parse(args).method,
-        outputs=options.outputs(args.output, load=args.load, push=args.push),
+        outputs=_formed(args.format, options.outputs(args.output, load=args.load, push=args.push)),
         attests=given(args.attest, args.provenance, args.sbom),
         default_attestations=go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True,
         squash="all" if args.squash_all else "new" if args.squash else "",
@@ -205,6 +222,57 @@ def _told_provenance(environ: Mapping[str, str]) -> str:
 
     text = environ.get("BUILDX_METADATA_PROVENANCE", "")
     return "max" if text == "max" else "" if text == "disabled" or go_bool(text) is False else "min"
+
+
+_LIMITS = ("memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems")
+
+
+def _limits(texts: list[str]) -> dict[str, str]:
+    """``--resource NAME=VALUE``. Raises Invalid."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if name not in _LIMITS or not equals:
+            raise Invalid(f"invalid --resource {text!r}", hint=f"NAME=VALUE; names are {', '.join(_LIMITS)}")
+        found[name] = value
+    return found
+
+
+def _whole(limits: dict[str, str], name: str, default: int) -> int:
+    text = limits.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdecimal():
+        raise Invalid(f"invalid --resource {name}={text}", hint="it is a whole number")
+    return int(text)
+
+
+def _lines(names: list[str]) -> list[str]:
+    """The lines of files that say something. Raises Invalid."""
+    found: list[str] = []
+    for name in names:
+        try:
+            with open(name, encoding="utf-8", errors="surrogateescape") as file:
+                lines = [line.strip() for line in file]
+        except OSError as error:
+            raise Invalid(f"cannot read {name}: {(error.strerror or '').lower()}") from error
+        found += [line for line in lines if line and not line.startswith("#")]
+    return found
+
+
+def _formed(form: str, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+    """``--format``, as each image among the outputs has it that says nothing of its own. Raises Invalid."""
+    from boxwright.build.request import Output
+
+    if form not in ("", "oci", "docker"):
+        raise Invalid(f"invalid --format {form!r}", hint="oci or docker")
+    if form != "docker":
+        return outputs
+    images = ("image", "registry", "docker", "oci")
+    return tuple(
+        Output(o.type, o.dest, {"oci-mediatypes": "false", **o.options}) if o.type in images else o
+        for o in outputs or (Output("image"),)
+    )
 
 
 def _seconds(option: str, text: str) -> int | None:

@@ -70,6 +70,13 @@ def _where(p: Parser) -> None:
     )
     p.add_argument("--target", default="", metavar=_TEXT, help="Set the target build stage to build")
     p.add_argument("--build-arg", action="append", metavar=_LIST, help="Set build-time variables")
+    p.add_argument(
+        "--build-arg-file",
+        action="append",
+        metavar=_LIST,
+        complete="file",
+        help="Read build-time variables from a file: NAME=VALUE a line",
+    )
     p.add_argument("--platform", action="append", metavar=_LIST, help="Set target platform for build")
 
 
@@ -83,6 +90,12 @@ def _image(p: Parser) -> None:
         help='Name and optionally a tag (format: "name:tag")',
     )
     p.add_argument("--label", action="append", metavar=_LIST, help="Set metadata for an image")
+    p.add_argument(
+        "--format",
+        default="",
+        metavar=_TEXT,
+        help='Media types of the image\'s manifest: "oci" (default) or "docker"',
+    )
     p.add_argument("--annotation", action="append", metavar=_LIST, help="Add annotation to the image")
 
 
@@ -279,6 +292,12 @@ def _limits(p: Parser) -> None:
         p.add_argument(*names, type=int, default=0, help=text)
     p.add_argument("--cpuset-cpus", default="", metavar=_TEXT, help="CPUs of a RUN step (0-3, 0,1)")
     p.add_argument("--cpuset-mems", default="", metavar=_TEXT, help="MEMs of a RUN step (0-3, 0,1)")
+    p.add_argument(
+        "--resource",
+        action="append",
+        metavar=_LIST,
+        help='Limit of RUN steps (format: "memory=2g", "cpu-quota=50000")',
+    )
     p.add_argument("--cgroup-parent", default="", metavar=_TEXT, help="Parent cgroup of RUN steps")
 
 
@@ -288,6 +307,11 @@ def _accepted(p: Parser) -> None:
         p.add_argument(name, action="store_true", help=SUPPRESS)
     p.add_argument("--rm", action="store_true", default=True, help=SUPPRESS)
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)
+    for name in ("--layers", "--skip-unused-stages", "--http-proxy"):
+        p.add_argument(name, action="store_true", default=True, help=SUPPRESS)
+    p.add_argument("--compat-volumes", action="store_true", help=SUPPRESS)
+    for name in ("--retry", "--retry-delay"):
+        p.add_argument(name, default="", help=SUPPRESS)
     for name in ("--isolation", "--builder"):
         p.add_argument(name, default="default", help=SUPPRESS)
     for name in ("--security-opt", "--cache-from", "--cache-to"):
