@@ -9,26 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bench import inputs, registry_cases
+from bench import build_cases, inputs, registry_cases
+from bench.build_cases import COPY_ALL
 from bench.measure import Command, Figure, compare
 from bench.peers import Peers
 
 Row = tuple[str, dict[str, Figure], str]
-
-TEN_STEPS = """\
-FROM bench-busybox
-ENV STAGE=bench
-WORKDIR /app
-COPY src/0000 /app/first
-RUN echo one > /one
-COPY src /app/src
-RUN echo two > /two
-ENV MODE=fast
-RUN cat /one /two > /three
-LABEL bench=yes
-CMD ["true"]
-"""
-COPY_ALL = "FROM bench-busybox\nCOPY src /src\n"
 
 
 @dataclass
@@ -97,22 +83,6 @@ def import_debian(setup: Setup) -> Iterator[Row]:
         ),
         "1/4 of docker",
     )
-
-
-def cached_build(setup: Setup) -> Iterator[Row]:
-    """A rebuild with nothing changed."""
-    setup.busybox()
-    path = setup.context("ten-steps", 2000, 20_000_000, TEN_STEPS)
-    commands = []
-    for name, prefix in setup.everybody().items():
-        env = {"DOCKER_BUILDKIT": "1"} if name == "docker" else {}
-        argv = (
-            [*prefix, "build", "-t", "bench-ten", str(path)]
-            if name != "podman"
-            else [*prefix, "build", "--layers", "-t", "bench-ten", str(path)]
-        )
-        commands.append(Command("buildkit" if name == "docker" else name, argv, env=env))
-    yield "cached rebuild, 10 steps, 2,000 files", compare(commands), "under 0.15 s, faster than the peers"
 
 
 def copy_build(setup: Setup) -> Iterator[Row]:
@@ -226,7 +196,10 @@ def save_load(setup: Setup) -> Iterator[Row]:
 
 CASES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "import": import_debian,
-    "cached-build": cached_build,
+    "cached-build": build_cases.cached,
+    "changed-build": build_cases.changed,
+    "steps": build_cases.steps,
+    "stages": build_cases.stages,
     "copy": copy_build,
     "listing": listing,
     "run": run_true,
