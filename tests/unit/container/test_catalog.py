@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from boxwright.container.config import ContainerConfig
 from boxwright.container.connect import ConnectionRefused, connect, disconnect
 from boxwright.container.describe_networks import inspect_network
 from boxwright.container.manager import Containers, RunningContainer
 from boxwright.container.names import NameInvalid
 from boxwright.container.records import (
-    Container,
     NameTaken,
     NoSuchContainer,
     State,
     WrongState,
-    directory_of,
     save_state,
 )
-from boxwright.content.db import Database
 from boxwright.errors import Conflict
 from boxwright.image.maintain import Pruned
 from boxwright.network.networks import NetworkConfig, NetworkInUse
 from boxwright.spec.values import replace
-
-
-class Trees:
-    """A snapshotter that remembers what it was told to discard."""
-
-    name = "overlayfs"
-
-    def __init__(self) -> None:
-        self.discarded: list[str] = []
-
-    def discard(self, key: str) -> None:
-        self.discarded.append(key)
-
-    def usage(self, key: str) -> int:
-        return 100
-
-
-class Few:
-    """The services that are needed when nothing runs."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.db, self.snapshots = root, Database(root / "boxwright.db"), Trees()
+from support.few import Few, added
 
 
 @pytest.fixture
@@ -59,25 +33,6 @@ def few(tmp_path: Path) -> Few:
 @pytest.fixture
 def containers(few: Few) -> Containers:
     return Containers(few)  # type: ignore[arg-type]
-
-
-def added(few: Few, identity: str, name: str, created: float = 1.0, **record: Any) -> Container:
-    whole = {
-        "config": ContainerConfig(image="image").to_json(),
-        "merged": {},
-        "mounts": [],
-        "networks": {},
-        "hostname": "h",
-        **record,
-    }
-    with few.db.write() as sql:
-        sql.execute(
-            "INSERT INTO containers VALUES (?, ?, 'sha256:1', '', ?, ?)",
-            (identity, name, created, json.dumps(whole)),
-        )
-    directory = directory_of(few.root, identity)
-    directory.mkdir(parents=True)
-    return Container(identity, name, "sha256:1", (), created, whole, directory)
 
 
 ONE, TWO, OTHER = "a1" * 32, "a2" * 32, "b0" * 32
