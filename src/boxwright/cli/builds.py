@@ -329,3 +329,27 @@ def builds_open(ctx: Context, args: Namespace) -> int:
         "there is no desktop application to open a build record in",
         hint=f"boxwright builds inspect {record.id}, or boxwright builds logs {record.id}",
     )
+
+
+builds_export_args = builds_import_args = builds_trace_args = builds_open_args
+
+
+def builds_export(ctx: Context, args: Namespace) -> int:
+    """Raises Unsupported."""
+    raise Unsupported(
+        "build records are not exported as bundles for Docker Desktop",
+        hint="boxwright builds inspect --format json, and boxwright builds logs --progress rawjson, have all of one",
+    )
+
+
+def builds_import(ctx: Context, args: Namespace) -> int:
+    """Raises Unsupported."""
+    raise Unsupported("the history has the builds of this store alone: records of others are not imported")
+
+
+def builds_trace(ctx: Context, args: Namespace) -> int:
+    """Raises Unsupported."""
+    raise Unsupported(
+        "builds are not traced with OpenTelemetry",
+        hint="boxwright builds logs --progress rawjson has the time of everything that a build told",
+    )

@@ -66,6 +66,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "buildx history logs": (_H, "builds_logs", "Print the logs of a build record"),
     "buildx history rm": (_H, "builds_rm", "Remove build records"),
     "buildx history open": (_H, "builds_open", "Say where a build record can be looked at"),
+    "buildx history export": (_H, "builds_export", "Say how a build record can be taken elsewhere"),
+    "buildx history import": (_H, "builds_import", "Say why build records of others cannot be taken in"),
+    "buildx history trace": (_H, "builds_trace", "Say where the times of a build are"),
     # containers
     "run": (_R, "run", "Create and run a new container from an image"),
     "container run": (_R, "run", "Create and run a new container from an image"),
