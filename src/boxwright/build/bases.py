@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from boxwright.content.copy import Progress
     from boxwright.image.store import ImageStore, ResolvedImage
+    from boxwright.registry.client.http import Http
+    from boxwright.registry.client.remote import Remote
     from boxwright.spec.descriptor import Descriptor
+    from boxwright.transfer.lent import LayerLender
 else:
     Protocol = object  # what it is for is checked before it runs
 
@@ -54,13 +57,15 @@ _MISSING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedImage:
-    """An image (`target`) on its way to a `name`. `compress`: layers are plain, and leave the store compressed."""
+    """An image (`target`) on its way to a `name`. `compress`: layers are plain, and leave the store compressed.
+    `elsewhere` has layers that are not here."""
 
     target: Descriptor
     name: str
     compress: bool = True
     by_digest: bool = False
     insecure: bool = False
+    elsewhere: LayerLender | None = None
 
 
 class Registries(Protocol):
@@ -74,6 +79,12 @@ class Registries(Protocol):
 
     def push(self, image: PushedImage, progress: Progress) -> Descriptor:
         """Bring an image of the store's blobs to a registry; what it is called there."""
+
+    def remote(self, name: str, *, push: bool = False, insecure: bool = False) -> Remote:
+        """The repository of this name, with `push` to be written; `insecure`: also without TLS."""
+
+    def http(self) -> Http:
+        """Requests to what is no registry."""
 
 
 @dataclass

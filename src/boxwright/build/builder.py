@@ -45,7 +45,8 @@ from boxwright.build.request import (
     RequestInvalid,
     StepResult,
 )
-from boxwright.build.solver import Solver
+from boxwright.build.said import Said
+from boxwright.build.solver import LayersLost, Solver
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
@@ -62,14 +63,12 @@ if TYPE_CHECKING:
     from boxwright.build.calls import Answer
     from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
     from boxwright.build.recording import Recording
+    from boxwright.build.remotecache.caches import Caches
     from boxwright.build.solver import Explain
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
 
     _T = TypeVar("_T")
-
-_LOG_KEPT = 1 << 20  # bytes of a step's output that a failure has
-_TAIL = 25  # lines of it that are repeated, as BuildKit does
 
 
 def build(
@@ -89,7 +88,7 @@ class Building:
         self._method = method_of(request.call)
         self._began = time.monotonic()
         self._out = emit
-        self._logs: dict[str, _Said] = {}
+        self._logs: dict[str, Said] = {}
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
         self._flights = Flights(services.root)
@@ -129,6 +128,7 @@ class Building:
         self._solver: Solver | None = None
         self._plans: list[Plan] = []
         self._recording: Recording | None = None
+        self.caches = self._caches_of(request)
         self._context_shown = False
         self._planned_at: SourceRange | None = None  # where planning failed
         self._filename, self._source = "Dockerfile", b""
@@ -189,23 +189,29 @@ class Building:
             if self._lease is not None:
                 self._lease.release()
 
+    def _caches_of(self, request: BuildRequest) -> Caches | None:
+        if not request.cache_from and not request.cache_to and not request.inline_cache:
+            return None
+        from boxwright.build.remotecache.caches import Caches
+
+        return Caches.of(request, self.services, self.registries, emit=self.emit, lease=self._leased)
+
     def _built(self) -> BuildResult:
         platforms = self._platforms
         if self._method:
             return self._answered(platforms)
         plans = self._plans = [self._plan(platform, platforms) for platform in platforms]
-        solver = self._solver = Solver(
-            self.cache,
-            self,
-            self.emit,
-            jobs=self.request.jobs,
-            explain=self._why() if self.request.explain else None,
-        )
+        if self.caches is not None:
+            self.caches.load(platforms)
+        while True:
+            try:
+                solver, outputs = self._solved(plans)
+                break
+            except LayersLost as lost:
+                assert self.caches is not None
+                self.caches.forget(lost)
+                self.cancel = threading.Event()
         targets = [plan.target for plan in plans]
-        solver.solve(targets)
-        from boxwright.build.exporting import Exporting
-
-        outputs = Exporting(self, plans, solver).run()
         reports = [r for r in solver.reports(targets) if not r.vertex.hidden]
         steps = tuple(
             StepResult(
@@ -228,6 +234,27 @@ class Building:
             provenance=self._provenance(plans),
             ref=self.ref,
         )
+
+    def _solved(self, plans: Sequence[Plan]) -> tuple[Solver, tuple[OutputResult, ...]]:
+        """Run what has to run, and bring the result to where it is wanted. Raises LayersLost, see `_fetch`."""
+        from boxwright.build.exporting import Exporting
+
+        caches = self.caches
+        solver = self._solver = Solver(
+            self.cache,
+            self,
+            self.emit,
+            jobs=self.request.jobs,
+            explain=self._why() if self.request.explain else None,
+            elsewhere=caches.imports if caches is not None else None,
+        )
+        targets = [plan.target for plan in plans]
+        solver.solve(targets)
+        outputs = Exporting(self, plans, solver).run()
+        if caches is not None:
+            solver.keep_found(targets)
+            caches.write(solver, targets, self.cache)
+        return solver, outputs
 
     def _answered(self, platforms: Sequence[Platform]) -> BuildResult:
         """What was asked of the Dockerfile, instead of an image."""
@@ -411,7 +438,7 @@ class Building:
     def emit(self, event: object) -> None:
         """Pass an event on; keep the end of each step's output, for the error that may come."""
         if isinstance(event, StepLog):
-            self._logs.setdefault(event.step, _Said()).add(event)
+            self._logs.setdefault(event.step, Said()).add(event)
         elif isinstance(event, BuildWarning):
             self._warnings.append(event)
         recording = self._recording
@@ -447,10 +474,17 @@ class Building:
             self.emit(StepDone(step, 0.0))
 
     def _fetch(self, missing: Sequence[DiffID], ctx: StepContext) -> None:
+        """Bring layers: those that a cache names from there, the others from their base. Raises LayersLost where a
+        record promised layers that cannot be had."""
+
+        def told(what: str, current: int, total: int) -> None:
+            ctx.status(what, current, total, done=current >= total)
+
         self.hold(missing)
-        self._bases.fetch(
-            missing, lambda what, current, total: ctx.status(what, current, total, done=current >= total)
-        )
+        if self.caches is None:
+            self._bases.fetch(missing, told)
+        else:
+            self.caches.fetch(missing, told, self._bases)
 
     def hold(self, layers: Iterable[DiffID]) -> None:
         self._leased().hold("layer", *layers)
@@ -492,7 +526,7 @@ class Building:
             if self._planned_at
             else ()
         )
-        step, said = "", _Said()
+        step, said = "", Said()
         if failed is not None:
             step = failed.name
             said = self._logs.get(failed.id, said)
@@ -507,32 +541,6 @@ class Building:
             ranges=ranges,
             tail=said.tail(),
         )
-
-
-class _Said:
-    """The end of a step's output, and when its last lines came."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._lines: list[tuple[float, bytes]] = []
-
-    def add(self, event: StepLog) -> None:
-        self._data += event.data
-        del self._data[:-_LOG_KEPT]
-        for line in event.data.splitlines(keepends=True):
-            if self._lines and not self._lines[-1][1].endswith(b"\n"):
-                self._lines[-1] = self._lines[-1][0], self._lines[-1][1] + line
-            else:
-                self._lines.append((event.at, line))
-        del self._lines[:-_TAIL]
-
-    @property
-    def text(self) -> str:
-        return self._data.decode("utf-8", "replace")
-
-    def tail(self) -> list[str]:
-        """``0.123 text`` a line."""
-        return [f"{at:.3f} " + line.decode("utf-8", "replace").rstrip("\r\n") for at, line in self._lines]
 
 
 def _normal(tag: str) -> str:

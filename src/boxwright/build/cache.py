@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+INLINE = "moby.buildkit.cache.v0"  # of an image's config: BuildKit's records, as base64 of JSON
+OWN_INLINE = "boxwright.cache.v0"  # of an image's config: ours
+
+
 def open_key(vertex: Vertex, trees: Sequence[Tree]) -> str:
     """Under this key it is noted that a content-keyed step ran at all on these inputs, whatever the content was: while
     it is not there, the content need not be read to know that it is new."""

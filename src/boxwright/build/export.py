@@ -7,9 +7,10 @@ image without a layer of its own, and one that is still here is neither composed
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.build import annotations as notes
+from boxwright.build.cache import INLINE, OWN_INLINE
 from boxwright.build.dockerfile.history import COMMENT
 from boxwright.build.forms import FormMaker
 from boxwright.build.graph import Tree, Vertex, json_digest
@@ -22,7 +23,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.manifest import Index, Manifest, parse
 from boxwright.spec.times import rfc3339, unix_seconds
-from boxwright.spec.values import dataclass, replace
+from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ _OLD = (
     "container_config",
     "docker_version",
     "parent_id",
-    "moby.buildkit.cache.v0",
+    INLINE,
+    OWN_INLINE,
 )
 
 
@@ -71,6 +73,15 @@ class Solved:
     ensure: Callable[[], None]  # brings the layers here
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfCaches:
+    """What the build's caches mean for its image: `carried` are further fields of the config, the cache that an image
+    carries of itself; `elsewhere` are layers that are not here and need not come."""
+
+    carried: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[DiffID, Descriptor] = field(default_factory=dict)
+
+
 class Exporter:
     """Makes images of solved plans. `hold` keeps blobs and layers for the caller's lease; `stamp` writes a time that no
     layer has."""
@@ -84,7 +95,10 @@ class Exporter:
         stamp: Callable[[float], str],
         squash: str = "",
         history: bool = True,
+        caches: OfCaches | None = None,
     ) -> None:
+        caches = caches or OfCaches()
+        self._carried, self._elsewhere = caches.carried, caches.elsewhere
         self._images = images
         self._cache = cache
         self._hold = hold
@@ -235,6 +249,8 @@ class Exporter:
             "squash": self._squash,
             "told": self._history,
             "order": list(plan.config),
+            **({"carried": dict(self._carried)} if self._carried else {}),
+            **({"elsewhere": sorted(map(str, self._elsewhere))} if self._elsewhere else {}),
         }
         return json_digest(body)
 
@@ -249,7 +265,7 @@ class Exporter:
         if form.rewrite and form.epoch is not None:
             stack = (*stack[:kept], *(self._forms.clamped(d, form.epoch, form.exactly) for d in stack[kept:]))
         foreign = self._forms.foreign(solved.plan) if form.foreign else {}
-        return self._forms.packed(stack, form, foreign)
+        return self._forms.packed(stack, form, {**foreign, **self._elsewhere})
 
     def _squashing(self, solved: Solved) -> str:
         """What is squashed; '' where there is nothing."""
@@ -291,6 +307,7 @@ class Exporter:
             if epoch and (form.exactly or _later(created, form.epoch)):
                 created = epoch
         extra = {k: v for k, v in plan.base.extra.items() if k not in _OLD} if plan.base is not None else {}
+        extra |= self._carried
         return ImageConfig(
             platform=plan.platform,
             diff_ids=tuple(layers),

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from boxwright.build.export import Exported, Exporter, Solved
+from boxwright.build.export import Exported, Exporter, OfCaches, Solved
 from boxwright.build.outputs import FilesOutput, ImageForm, ImageOutput
 from boxwright.build.plan import Plan
 from boxwright.build.progress import BuildWarning, StepDone, StepFailure, StepStarted, StepStatus
 from boxwright.build.request import OutputResult
-from boxwright.errors import BoxwrightError
+from boxwright.build.solver import LayersLost
+from boxwright.errors import BoxwrightError, Corrupt, NotFound
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.build.bases import PushedImage
     from boxwright.build.builder import Building
     from boxwright.build.graph import Tree, Vertex
+    from boxwright.build.pushing import PushSteps
     from boxwright.build.solver import Solver
     from boxwright.spec.descriptor import Descriptor
+    from boxwright.spec.digest import DiffID
 
 CREATED = "org.opencontainers.image.created"
 
@@ -32,6 +36,9 @@ class Exporting:
         self._building, self._emit = building, building.emit
         self._images = building.services.images_store
         self._wanted = building.wanted
+        caches = building.caches
+        carried = caches.carried(solver, plans, building.cache) if caches is not None else {}
+        self._left = self._left_there([solver.report(plan.target).tree for plan in plans])
         self._exporter = Exporter(
             self._images,
             building.cache,
@@ -39,9 +46,18 @@ class Exporting:
             stamp=building.stamp,
             squash=building.request.squash,
             history=not building.request.omit_history,
+            caches=OfCaches(carried=carried, elsewhere=self._left),
         )
         self._solved = [self._as_solved(plan, solver) for plan in plans]
         self._made: dict[ImageForm, Exported] = {}
+
+    def _left_there(self, trees: Sequence[Tree]) -> Mapping[DiffID, Descriptor]:
+        """Layers that need not come here, since they only go from a cache in a registry to an image there."""
+        if self._building.caches is None:
+            return {}
+        from boxwright.build.remotecache.lazy import left_there
+
+        return left_there(self._building, [tree.layers for tree in trees])
 
     def _as_solved(self, plan: Plan, solver: Solver) -> Solved:
         tree = solver.report(plan.target).tree
@@ -51,7 +67,8 @@ class Exporting:
 
         def ensure() -> None:
             self._building.hold(tree.layers)
-            self._building.step(plan.target).ensure(tree)
+            if not self._left:
+                self._building.step(plan.target).ensure(tree)
 
         return Solved(plan=plan, tree=tree, tree_of=tree_of, ensure=ensure)
 
@@ -137,7 +154,9 @@ class Exporting:
         with self._step(f"exporting {number}", "exporting to image") as step:
             exported = self._make(output.form, step)
             names = self._names(number, output, exported)
-            if output.store:
+            if output.store and self._left:
+                self._done(step, f"leaving {len(self._left)} layers in the registry, and the image")
+            elif output.store:
                 self._done(step, f"writing image {exported.image_id}")
                 plans = [solved.plan for solved in self._solved]
                 self._exporter.register(exported, names, plans[0].parent if len(plans) == 1 else "")
@@ -216,13 +235,22 @@ class Exporting:
                     compress=output.form.plain,
                     by_digest=output.push.by_digest,
                     insecure=output.push.insecure,
+                    elsewhere=self._building.caches.imports if self._building.caches and self._left else None,
                 )
                 progress = PushSteps(self._emit, step, compressing=image.compress)
-                desc = self._building.registries.push(image, progress)
+                desc = self._push(image, progress)
                 progress.finish()
                 self._done(step, f"pushing manifest for {name}@{desc.digest}")
         desc = replace(desc, annotations=exported.desc.annotations, platform=exported.desc.platform)
         return replace(result, target=str(desc.digest), descriptor=desc.to_json(), pushed=True)
+
+    def _push(self, image: PushedImage, progress: PushSteps) -> Descriptor:
+        try:
+            return self._building.registries.push(image, progress)
+        except (NotFound, Corrupt):
+            if self._left:  # a layer that the cache named is not in the registry any more
+                raise LayersLost(sorted(self._left)) from None
+            raise
 
 
 def _result(output: ImageOutput, exported: Exported, names: Sequence[str]) -> OutputResult:

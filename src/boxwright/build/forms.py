@@ -112,7 +112,12 @@ class FormMaker:
         """The stack as a manifest of this form names it, `foreign` layers as they are. Raises LayerMissing,
         DiskFull."""
         if form.plain:
-            return [self._plain(self._stored.get(diff_id)) for diff_id in stack]
+            return [
+                FormLayer(foreign[diff_id], diff_id)
+                if diff_id in foreign
+                else self._plain(self._stored.get(diff_id))
+                for diff_id in stack
+            ]
         from boxwright.content.copy import in_parallel
 
         found: dict[DiffID, FormLayer] = {}

@@ -173,7 +173,14 @@ def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildReq
 
     options = dict(options)
     short: dict[str, Any] = {k: options.pop(k) for k in ("attest", "provenance", "sbom") if k in options}
-    special = {"add_hosts": _hosts, "secrets": _secrets, "outputs": _outputs, "attests": _attests}
+    special = {
+        "add_hosts": _hosts,
+        "secrets": _secrets,
+        "outputs": _outputs,
+        "attests": _attests,
+        "cache_from": lambda value: _caches(value, False),
+        "cache_to": lambda value: _caches(value, True),
+    }
     given = fields_of(BuildRequest, options, special)
     if short:
         given["attests"] = (*given.get("attests", ()), *_short_forms(short))
@@ -227,6 +234,12 @@ def _short_forms(given: Mapping[str, Any]) -> tuple[Attest, ...]:
         if value is not None:
             found.append(short_form(kind, str(value).lower() if isinstance(value, bool) else value))
     return tuple(found)
+
+
+def _caches(value: Any, to: bool) -> tuple[Any, ...]:
+    from boxwright.build.remotecache.options import places
+
+    return places(value, to=to)
 
 
 def _outputs(value: Any) -> tuple[Output, ...]:

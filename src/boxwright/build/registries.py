@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from boxwright.content.layout import Layout
     from boxwright.content.store import Fetcher
     from boxwright.image.store import ImageStore
+    from boxwright.registry.client.http import Http
+    from boxwright.registry.client.remote import Remote
     from boxwright.transfer.transfers import Transfers
 
 _JOBS = 4  # layers at a time
@@ -104,8 +106,17 @@ class EngineRegistries:
             keeping=True,
             by_digest=image.by_digest,
             insecure=image.insecure,
+            elsewhere=image.elsewhere,
         )
         return self._transfers().send(sent, progress=progress).target
+
+    def remote(self, name: str, *, push: bool = False, insecure: bool = False) -> Remote:
+        """See Registries."""
+        return self._transfers().client.remote(Reference.parse(name), push=push, insecure=insecure)
+
+    def http(self) -> Http:
+        """See Registries."""
+        return self._transfers().client.http
 
 
 def _in_layout(name: str) -> tuple[Layout, Descriptor]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boxwright.build.dockerfile.errors import SourceRange
     from boxwright.build.ops.context import Secret
     from boxwright.build.progress import BuildWarning
+    from boxwright.build.remotecache.options import CachePlace
 
 
 class RequestInvalid(Invalid):
@@ -109,6 +110,14 @@ class BuildRequest:
     unset_env: tuple[str, ...] = ()  # names that the image does not get
     unset_labels: tuple[str, ...] = ()
     inherit_labels: bool = True  # of base images and stages
+    cache_from: tuple[CachePlace, ...] = ()
+    cache_to: tuple[CachePlace, ...] = ()
+
+    @property
+    def inline_cache(self) -> bool:
+        """Whether the build argument asks for a cache in the image, which is BuildKit's other spelling of
+        ``--cache-to type=inline``."""
+        return self.build_args.get("BUILDKIT_INLINE_CACHE") in ("1", "true")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,24 @@ class Execution(Protocol):
         """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
 
 
+class LayersLost(Cancelled):
+    """Layers of records of another place cannot be had, or are not what it said: the build is begun again without
+    those records. Never seen outside a build."""
+
+    def __init__(self, layers: Sequence[DiffID]) -> None:
+        super().__init__("a layer of the cache cannot be used, the step is run instead")
+        self.layers = frozenset(layers)
+
+
+class Elsewhere(Protocol):
+    """Records of other places than the database."""
+
+    def find(
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str
+    ) -> Hit | None:
+        """What another place has under the key, or knows of the vertex by other means (`Hit.elsewhere`)."""
+
+
 class SolverHost(Protocol):
     """What the solver needs of the build around it."""
 
@@ -71,6 +89,7 @@ class StepReport:
     seconds: float
     keys: tuple[str, ...] = ()  # rows that were used
     reason: str = ""
+    found: Hit | None = None  # the record of another place
 
 
 class _Slot:
@@ -86,14 +105,23 @@ Explain = Callable[[Vertex, Sequence[Tree], Selection | None, Hit | None], str]
 
 
 class Solver:
-    """Solves one build. `explain` is called for each step when reasons are wanted."""
+    """Solves one build. `explain` is called for each step when reasons are wanted; `elsewhere` is asked what the
+    database does not know."""
 
     def __init__(
-        self, cache: StepCache, host: SolverHost, emit: Emit, *, jobs: int = 0, explain: Explain | None = None
+        self,
+        cache: StepCache,
+        host: SolverHost,
+        emit: Emit,
+        *,
+        jobs: int = 0,
+        explain: Explain | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         import os
 
         self._cache = cache
+        self._elsewhere = elsewhere
         self._host = host
         self._emit = emit
         self._explain = explain
@@ -136,6 +164,42 @@ class Solver:
         """How everything went that the targets needed, inputs first."""
         return [self.report(vertex) for vertex in _order(targets) if vertex.id in self._memo]
 
+    def keys(self, vertex: Vertex) -> list[str]:
+        """The keys of a solved vertex, as far as they are known without reading anything."""
+        trees = [self.report(v).tree for v in vertex.inputs]
+        selection = self._selections.get(vertex.id)
+        return (
+            step_keys(vertex, trees, selection) if selection or vertex.op.reads in ("none", "input") else []
+        )
+
+    def keep_found(self, targets: Sequence[Vertex]) -> None:
+        """Records of other places whose layers are here now become our own."""
+        for report in self.reports(targets):
+            vertex, hit = report.vertex, report.found
+            if hit is None or not self._cache.present(report.tree.layers):
+                continue
+            trees = [self.report(v).tree for v in vertex.inputs]
+            selection = self._selections.get(vertex.id)
+            keys = self.keys(vertex)
+            also = (open_key(vertex, trees),) if vertex.op.reads == "local" else ()
+            self._cache.add(
+                StepRecord(
+                    key=keys[-1],
+                    lineage=vertex.lineage,
+                    kind=vertex.op.kind,
+                    name=vertex.name,
+                    ingredients=ingredients(vertex, trees, selection),
+                    layers=hit.layers,
+                    result={},
+                    bytes=hit.bytes,
+                    seconds=hit.seconds,
+                    created=hit.created,
+                    last_used=time.time(),
+                    uses=1,
+                ),
+                (*keys[:-1], *also),
+            )
+
     # --- from records --------------------------------------------------------------------------
 
     def _recorded(self, vertex: Vertex) -> StepReport | None:
@@ -148,15 +212,25 @@ class Solver:
         also: tuple[str, ...] = ()
         if vertex.op.reads == "local":
             also = (open_key(vertex, trees),)
-            if not self._cache.known(also[0]):
+            if self._elsewhere is None and not self._cache.known(also[0]):
                 return None
             selection = self._select(vertex, trees, self._host.execution(vertex))
-        hit = self._cache.find(step_keys(vertex, trees, selection)[0])
+        hit = self._found(
+            vertex=vertex, trees=trees, selection=selection, key=step_keys(vertex, trees, selection)[0]
+        )
         return (
             self._hit(vertex=vertex, trees=trees, selection=selection, hit=hit, also=also)
             if hit is not None
             else None
         )
+
+    def _found(
+        self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str
+    ) -> Hit | None:
+        hit = self._cache.find(key)
+        if hit is None and self._elsewhere is not None:
+            hit = self._elsewhere.find(vertex, trees, selection, key)
+        return hit
 
     def _select(self, vertex: Vertex, trees: Sequence[Tree], execution: Execution) -> Selection | None:
         """What a content-keyed step reads; looked up once."""
@@ -176,7 +250,13 @@ class Solver:
         tree = Tree(layers, self._host.stamp(hit.created), hit.bytes)
         reason = self._explain(vertex, trees, selection, hit) if self._explain else ""
         return StepReport(
-            vertex=vertex, tree=tree, cached=True, seconds=0.0, keys=(hit.key, *also), reason=reason
+            vertex=vertex,
+            tree=tree,
+            cached=True,
+            seconds=0.0,
+            keys=() if hit.elsewhere else (hit.key, *also),
+            reason=reason,
+            found=hit if hit.elsewhere else None,
         )
 
     def _announce(self, report: StepReport) -> None:
@@ -291,6 +371,7 @@ class Solver:
                 seconds=report.seconds,
                 keys=report.keys,
                 reason=report.reason,
+                found=report.found,
             )
         return report
 
@@ -311,7 +392,8 @@ class Solver:
             if not vertex.fresh and (
                 report := self._held(vertex=vertex, trees=trees, selection=selection, key=keys[-1])
             ):
-                self._cache.alias(keys[-1], keys[0], vertex.lineage)
+                if report.found is None:
+                    self._cache.alias(keys[-1], keys[0], vertex.lineage)
                 return report
         with self._host.exclusive(keys[-1]):
             if not vertex.fresh and (
@@ -326,7 +408,7 @@ class Solver:
         selection = self._select(vertex, trees, execution)
         also = open_key(vertex, trees)
         with self._host.exclusive(also):
-            if not vertex.fresh and self._cache.known(also):
+            if not vertex.fresh and (self._elsewhere is not None or self._cache.known(also)):
                 key = step_keys(vertex, trees, selection)[0]
                 if report := self._held(
                     vertex=vertex, trees=trees, selection=selection, key=key, also=(also,)
@@ -345,13 +427,13 @@ class Solver:
         also: tuple[str, ...] = (),
     ) -> StepReport | None:
         """A hit whose layers were held and then seen once more."""
-        hit = self._cache.find(key)
+        hit = self._found(vertex=vertex, trees=trees, selection=selection, key=key)
         if hit is None:
             return None
         self._host.hold(hit.layers)
         return (
             self._hit(vertex=vertex, trees=trees, selection=selection, hit=hit, also=also)
-            if self._cache.present(hit.layers)
+            if hit.elsewhere or self._cache.present(hit.layers)
             else None
         )
 

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boxwright.content.local import BlobMissing
@@ -105,7 +105,7 @@ class Layout:
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher. Raises BlobMissing."""
         try:
-            raw = open(self._blob(desc.digest), "rb", buffering=0)
+            raw = open(self.blob_path(desc.digest), "rb", buffering=0)
         except OSError as error:
             raise BlobMissing(f"the layout {self.path} lacks {desc.digest}") from error
         return io.BufferedReader(VerifiedReader(raw, desc), CHUNK)
@@ -146,13 +146,13 @@ class Layout:
     def exists(self, desc: Descriptor) -> bool:
         """See content.store.Pusher."""
         try:
-            return self._blob(desc.digest).stat().st_size == desc.size
+            return self.blob_path(desc.digest).stat().st_size == desc.size
         except OSError:
             return False
 
     def push(self, desc: Descriptor, body: BinaryIO) -> None:
         """See content.store.Pusher. Raises ContentMismatch, DiskFull."""
-        final = self._blob(desc.digest)
+        final = self.blob_path(desc.digest)
         make_directories(final.parent)
         hashed, size = desc.digest.hasher(), 0
         with whole_file(final) as file:
@@ -177,6 +177,27 @@ class Layout:
         annotations = {**desc.annotations, **({NAME: name} if name else {})}
         self._enter(replace(desc, annotations=annotations))
 
+    # --- upkeep --------------------------------------------------------------------------------
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Where a blob is, or would be."""
+        return self.path / "blobs" / digest.algorithm / digest.hex
+
+    def blobs(self) -> list[Digest]:
+        """Every whole blob. Files of other names are none."""
+        found = []
+        for path in sorted(self.path.glob("blobs/sha*/*")):
+            try:
+                found.append(Digest.parse(f"{path.parent.name}:{path.name}"))
+            except Invalid:
+                continue
+        return found
+
+    def keep_only(self, wanted: Callable[[Descriptor], bool]) -> None:
+        """Leave out of index.json what is not wanted."""
+        with self._lock:
+            self._write([entry for entry in self.entries() if wanted(entry)])
+
     # --- parts ---------------------------------------------------------------------------------
 
     def _enter(self, fresh: Descriptor) -> None:
@@ -192,6 +213,3 @@ class Layout:
     def _write(self, entries: Sequence[Descriptor]) -> None:
         body = {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [e.to_json() for e in entries]}
         write_atomic(self.path / "index.json", json.dumps(body, separators=(",", ":")).encode())
-
-    def _blob(self, digest: Digest) -> Path:
-        return self.path / "blobs" / digest.algorithm / digest.hex

@@ -30,6 +30,7 @@ class Hit:
     bytes: int
     seconds: float
     created: float  # unix seconds
+    elsewhere: bool = False  # a record of another place: its layers may not be here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from boxwright.image.store import ImageStore
     from boxwright.registry.client.client import RegistryClient
     from boxwright.spec.descriptor import Descriptor
+    from boxwright.transfer.lent import LayerLender
     from boxwright.transfer.pull import Pulled, WantedImage
     from boxwright.transfer.push import Pushed
 
@@ -31,7 +32,8 @@ class SentImage:
     """An image of the store's blobs on its way to `reference`, by digest without the tag.
 
     `compression` (gzip, zstd, none) is that of layers that lie here plain; `keeping` leaves those that came compressed
-    as they came. `insecure` goes over plain HTTP too, and takes any certificate.
+    as they came. `insecure` goes over plain HTTP too, and takes any certificate. `elsewhere` has layers that are not
+    in the store.
     """
 
     target: Descriptor
@@ -42,6 +44,7 @@ class SentImage:
     platforms: tuple[Platform, ...] = ()
     by_digest: bool = False
     insecure: bool = False
+    elsewhere: LayerLender | None = None
 
 
 class Transfers:
@@ -184,6 +187,10 @@ class Transfers:
         images, reference = self._images(), image.reference
         with Lease(images.db, f"push {reference}") as lease:
             source = LocalTarget(images, lease)
+            if image.elsewhere is not None:
+                from boxwright.transfer.lent import LentImage
+
+                source = LentImage(images, lease, image.elsewhere)
             lease.hold("blob", image.target.digest)
             packer = None
             if image.compression != "none":

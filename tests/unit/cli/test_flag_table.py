@@ -100,6 +100,8 @@ BUILD = {
     "--attest": "type=sbom",
     "--build-arg": "a=b",
     "--build-context": "a=b",
+    "--cache-from": "type=local,src=x",
+    "--cache-to": "type=local,dest=x",
     "--call": "outline",
     "--cgroup-parent": "/p",
     "--check": None,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from boxwright.build.remotecache.options import CachePlace
     from boxwright.build.request import BuildRequest, BuildResult, Output
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace
@@ -45,7 +46,7 @@ _REFUSED = {
     "builder": ("default", "there is one builder, 'default'", ""),
     "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
 }
-_IGNORED = ("cache-from", "cache-to", "retry", "retry-delay")
+_IGNORED = ("retry", "retry-delay")
 
 
 def _refuse(ctx: Context, args: Namespace) -> None:
@@ -175,6 +176,8 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         platforms=_platforms(args),
         build_contexts=options.parse_pairs(args.build_context, "build context"),
         ignore_file=Path(args.ignorefile) if args.ignorefile else None,
+        cache_from=_caches(args.cache_from, environ, to=False),
+        cache_to=_caches(args.cache_to, environ, to=True),
         no_cache=args.no_cache,
         no_cache_filter=_words(args.no_cache_filter),
         pull=args.pull,
@@ -295,6 +298,14 @@ def _context(path: str) -> tuple[Path | None, BinaryIO | None, str]:
         if is_url(path):
             return None, None, path
     return Path(path), None, ""
+
+
+def _caches(texts: list[str], environ: Mapping[str, str], *, to: bool) -> tuple[CachePlace, ...]:
+    if not texts:
+        return ()
+    from boxwright.build.remotecache.options import parse_all
+
+    return parse_all(texts, environ, to=to)
 
 
 def _words(values: list[str]) -> tuple[str, ...]:

@@ -177,6 +177,18 @@ def _shape(p: Parser) -> None:
 
 def _reuse(p: Parser) -> None:
     """Which earlier results are used again."""
+    p.add_argument(
+        "--cache-from",
+        action="append",
+        metavar=_LIST,
+        help='External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")',
+    )
+    p.add_argument(
+        "--cache-to",
+        action="append",
+        metavar=_LIST,
+        help='Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")',
+    )
     p.add_argument("--no-cache", action="store_true", help="Do not use cache when building the image")
     p.add_argument("--no-cache-filter", action="append", metavar=_LIST, help="Do not cache specified stages")
     p.add_argument("--pull", action="store_true", help="Always attempt to pull all referenced images")
@@ -314,5 +326,5 @@ def _accepted(p: Parser) -> None:
         p.add_argument(name, default="", help=SUPPRESS)
     for name in ("--isolation", "--builder"):
         p.add_argument(name, default="default", help=SUPPRESS)
-    for name in ("--security-opt", "--cache-from", "--cache-to"):
+    for name in ("--security-opt",):
         p.add_argument(name, action="append", help=SUPPRESS)

@@ -1,0 +1,371 @@
+"""Caches that travel, from one machine to another that knows nothing: what is used again, what moves, what is not
+believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxwright.build.cache import OWN_INLINE
+from boxwright.build.remotecache import config as cacheconfig
+from boxwright.build.remotecache.options import parse_all
+from boxwright.build.request import BuildFailed
+from boxwright.spec.digest import Digest
+from support.caches import Machines, lay_out, machines, put_base
+from support.gha import github
+from support.registry import FakeRegistry, Request, Response, running
+from support.s3 import s3
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with running() as registry:
+        yield registry
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Machines]:
+    with machines(tmp_path / "roots") as made:
+        yield made
+
+
+@pytest.fixture
+def context(tmp_path: Path, registry: FakeRegistry) -> Path:
+    return lay_out(tmp_path / "context", put_base(registry))
+
+
+def moved(registry: FakeRegistry, *, config: str = "") -> list[str]:
+    """The blobs that were fetched, without this one."""
+    found = [r.path.rpartition("/")[2] for r in registry.requests("GET", "/blobs/sha256:")]
+    return [digest for digest in found if digest != config]
+
+
+def cache_config(registry: FakeRegistry, repository: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A cache's manifest and config."""
+    manifest = json.loads(registry.manifests[repository][tag][1])
+    config = manifest.get("config") or manifest["manifests"][-1]
+    return manifest, json.loads(registry.blobs[repository][config["digest"]])
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("kind", ["registry", "list", "docker", "local", "s3", "gha"])
+def test_another_machine_finds_every_step(
+    kind: str, mode: str, room: Machines, context: Path, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        there = {
+            "registry": f"type=registry,ref={registry.host}/app:cache",
+            "list": f"type=registry,ref={registry.host}/app:cache",
+            "docker": f"type=registry,ref={registry.host}/app:cache",
+            "local": f"type=local,src={tmp_path}/cache",
+        }.get(kind) or (
+            stack.enter_context(s3()).options(prefix="some/")
+            if kind == "s3"
+            else stack.enter_context(github()).options(scope="mine")
+        )
+        to = there.replace(",src=", ",dest=") + f",mode={mode}"
+        to += {"list": ",image-manifest=false", "docker": ",oci-mediatypes=false"}.get(kind, "")
+        first = room.build(context, cache_to=[to], tags=["app"])
+        assert len(first.ran) == 5
+        second = room.build(context, cache_from=[there], tags=["app"])
+    assert second.ran == [] and second.failed == [] and second.warned == []
+    assert second.result.image_id == first.result.image_id
+    assert (
+        second.files("app")
+        == first.files("app")
+        == {
+            "/out.txt": b"a\n",
+            "/linked.txt": b"b\n",
+            "/lib/x": b"x" * 500,
+        }
+    )
+    # What was fetched is a record of this machine from now on; layers of other stages were not.
+    third = room.build(context, engine=second.engine, tags=["again"])
+    assert third.ran == ["[build 2/3] WORKDIR /src", "[build 3/3] COPY a.txt more/ ./"]
+
+
+@pytest.mark.parametrize("spelling", ["option", "argument"])
+def test_an_image_carries_its_own_cache(
+    spelling: str, room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    inline: dict[str, Any] = (
+        {"cache_to": ["type=inline"]}
+        if spelling == "option"
+        else {"build_args": {"BUILDKIT_INLINE_CACHE": "1"}}
+    )
+    name = f"{registry.host}/app:1"
+    first = room.build(context, tags=[name], outputs=["type=registry"], **inline)
+    second = room.build(context, cache_from=[name], tags=["app"])
+    assert first.ran and second.ran == []
+    raw = registry.blobs["app"][first.result.image_id]
+    assert OWN_INLINE in json.loads(raw)
+    plain = room.build(context, tags=["app"])
+    config = plain.engine.services.images_store.resolve_platform("app").config
+    assert OWN_INLINE not in config.extra
+    # An image that is built on it does not carry it on.
+    onward = lay_out(context.parent / "onward", name, {}, "FROM {base}\nWORKDIR /x\n")
+    config = (
+        room.build(onward, tags=["onward"]).engine.services.images_store.resolve_platform("onward").config
+    )
+    assert OWN_INLINE not in config.extra
+
+
+def test_a_hit_that_is_pushed_moves_no_layer(room: Machines, context: Path, registry: FakeRegistry) -> None:
+    name = f"{registry.host}/app:1"
+    first = room.build(
+        context,
+        tags=[name],
+        outputs=["type=registry"],
+        cache_to=[f"type=registry,ref={registry.host}/app:cache,mode=max"],
+    )
+    manifest, _ = cache_config(registry, "app", "cache")
+    base = json.loads(registry.manifests["base"]["1"][1])
+    registry.log.clear()
+    other = f"{registry.host}/other:1"
+    second = room.build(
+        context, tags=[other], outputs=["type=registry"], cache_from=[f"{registry.host}/app:cache"]
+    )
+    assert second.ran == [] and second.result.image_id == first.result.image_id
+    assert set(moved(registry)) == {manifest["config"]["digest"], base["config"]["digest"]}
+    index = json.loads(registry.manifests["other"]["1"][1])  # with what is said of how it was built
+    pushed = json.loads(registry.manifests["other"][index["manifests"][0]["digest"]][1])
+    assert [m.get("platform", {}).get("os") for m in index["manifests"]] == ["linux", "unknown"]
+    mounted = [r.query["mount"][0] for r in registry.requests("POST") if "mount" in r.query]
+    assert sorted(mounted) == sorted(layer["digest"] for layer in pushed["layers"])
+    assert (
+        second.engine.images.list() == []
+    )  # an image in the store has its layers; this one is in its registry
+
+
+def test_layers_come_when_a_step_reads_them(room: Machines, context: Path, registry: FakeRegistry) -> None:
+    room.build(context, cache_to=[f"type=registry,ref={registry.host}/app:cache,mode=max"])
+    registry.log.clear()
+    (context / "b.txt").write_text("other\n")
+    second = room.build(context, cache_from=[f"{registry.host}/app:cache"], outputs=["type=cacheonly"])
+    assert second.ran == ["[stage-1 4/4] COPY --link b.txt /linked.txt"]
+    manifest, _ = cache_config(registry, "app", "cache")
+    assert (
+        moved(registry, config=manifest["config"]["digest"])[1:] == []
+    )  # --link reads nothing below: one config
+    (context / "a.txt").write_text("other\n")
+    third = room.build(context, cache_from=[f"{registry.host}/app:cache"], tags=["app"])
+    assert third.files("app")["/out.txt"] == b"other\n"
+
+
+LIES = {
+    "other bytes": lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+    "cut": lambda raw: raw[:-7],
+    "longer": lambda raw: raw + b"more",
+    "nothing": lambda raw: b"",
+}
+
+
+@pytest.mark.parametrize("lie", [*LIES, "absent"])
+def test_a_layer_that_does_not_fit_its_digest_is_never_used(
+    lie: str, room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    first = room.build(
+        context, tags=["app"], cache_to=[f"type=registry,ref={registry.host}/cache:1,mode=max"]
+    )
+    manifest, _ = cache_config(registry, "cache", "1")
+    base = {layer["digest"] for layer in json.loads(registry.manifests["base"]["1"][1])["layers"]}
+    blobs = registry.blobs["cache"]
+    for layer in manifest["layers"]:
+        if layer["digest"] not in base:
+            if lie == "absent":
+                del blobs[layer["digest"]]
+            else:
+                blobs[layer["digest"]] = LIES[lie](blobs[layer["digest"]])
+    second = room.build(context, tags=["app"], cache_from=[f"{registry.host}/cache:1"])
+    assert second.files("app") == first.files("app")
+    assert any("the step is run instead" in text for text in second.warned), second.warned
+    assert second.ran
+
+
+def test_a_layer_with_another_name_than_it_has_is_never_used(
+    room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    """Bytes of the right digest whose tar is not the one that the record names."""
+    room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1,mode=max"])
+    kind, raw = registry.manifests["cache"]["1"]
+    manifest = json.loads(raw)
+    names = [layer["annotations"]["containerd.io/uncompressed"] for layer in manifest["layers"]]
+    for layer, name in zip(manifest["layers"], names[1:] + names[:1]):
+        layer["annotations"]["containerd.io/uncompressed"] = name
+    registry.add_manifest("cache", "1", json.dumps(manifest).encode(), kind)
+    second = room.build(context, tags=["app"], cache_from=[f"{registry.host}/cache:1"])
+    assert second.files("app")["/out.txt"] == b"a\n" and second.files("app")["/linked.txt"] == b"b\n"
+
+
+def _circle(config: dict[str, Any]) -> bytes:
+    config["records"] = [{"digest": "sha256:" + "1" * 64, "inputs": [[{"link": 0}]]}]
+    return json.dumps(config).encode()
+
+
+BROKEN = {
+    "cut": lambda config: json.dumps(config).encode()[:-5],
+    "no JSON": lambda config: b"\xff\xfe",
+    "deep": lambda config: b"[" * 100_000,
+    "a list": lambda config: b"[]",
+    "circle": _circle,
+    "layer of layers": lambda config: json.dumps({**config, "layers": 7}).encode(),
+    "our own": lambda config: json.dumps({**config, "boxwright": {"version": 1, "steps": [[1]]}}).encode(),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [*BROKEN, "absent", "wrong digest", "an image", "an artifact", "a server's error"]
+)
+def test_what_cannot_be_read_is_told_and_the_build_goes_on(
+    kind: str, room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    ref = f"{registry.host}/cache:1"
+    room.build(context, cache_to=[f"type=registry,ref={ref}"])
+    manifest, config = cache_config(registry, "cache", "1")
+    place = registry.blobs["cache"]
+    if kind in BROKEN:
+        raw = BROKEN[kind](config)
+        manifest["config"] |= {"digest": str(Digest.of(raw)), "size": len(raw)}
+        place[str(Digest.of(raw))] = raw
+        registry.add_manifest("cache", "1", json.dumps(manifest).encode())
+    elif kind == "absent":
+        del registry.manifests["cache"]["1"]
+    elif kind == "wrong digest":
+        place[manifest["config"]["digest"]] = b"x" * manifest["config"]["size"]
+    elif kind == "an image":
+        ref = f"{registry.host}/base:1"
+    elif kind == "an artifact":
+        manifest["config"]["mediaType"] = "application/vnd.example+json"
+        registry.add_manifest("cache", "1", json.dumps(manifest).encode())
+    else:
+
+        def hook(request: Request) -> Response | None:
+            return Response(500) if request.path.startswith("/v2/cache/manifests") else None
+
+        registry.hook = hook
+    built = room.build(context, cache_from=[ref], tags=["app"])
+    assert built.files("app")["/out.txt"] == b"a\n" and len(built.ran) == 5
+    if kind in ("an image", "an artifact"):
+        assert "it has no records" in built.said
+    else:
+        assert len(built.failed) == 1, built.failed
+
+
+def test_a_cache_that_cannot_be_written_fails_the_build_unless_it_may(
+    room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    def hook(request: Request) -> Response | None:
+        return Response(403) if request.path.startswith("/v2/cache/") and request.method != "GET" else None
+
+    registry.hook = hook
+    with pytest.raises(BuildFailed):
+        room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1"])
+    built = room.build(
+        context, tags=["app"], cache_to=[f"type=registry,ref={registry.host}/cache:1,ignore-error=true"]
+    )
+    assert len(built.warned) == 1 and built.warned[0].startswith("exporting cache to registry")
+    assert built.engine.images.list()
+
+
+def test_stages_without_layers_in_the_cache_are_not_run(
+    room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    """With mode=min the layers of other stages are not in the cache, but what they were called is."""
+    room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1,mode=min"])
+    _, config = cache_config(registry, "cache", "1")
+    assert len(config["layers"]) == 5 and len(config["boxwright"]["diffs"]) > 5
+    assert room.build(context, cache_from=[f"{registry.host}/cache:1"]).ran == []
+
+
+def test_compression_is_kept_unless_it_is_forced(
+    room: Machines, context: Path, registry: FakeRegistry
+) -> None:
+    def kinds(tag: str) -> set[str]:
+        manifest, _ = cache_config(registry, "cache", tag)
+        return {layer["mediaType"].rpartition(".")[2] for layer in manifest["layers"]}
+
+    ref = f"type=registry,ref={registry.host}/cache"
+    room.build(context, cache_to=[f"{ref}:a,compression=zstd"])
+    assert kinds("a") == {"tar+gzip", "tar+zstd"}  # the base's layers are here in gzip
+    room.build(context, cache_to=[f"{ref}:b,compression=zstd,compression-level=9,force-compression=true"])
+    assert kinds("b") == {"tar+zstd"}
+    room.build(context, cache_to=[f"{ref}:c,compression=uncompressed,force-compression=true"])
+    assert kinds("c") == {"tar"}
+    for tag in "abc":
+        assert room.build(context, cache_from=[f"{registry.host}/cache:{tag}"], tags=["app"]).ran == []
+
+
+def test_several_places_are_asked_and_filled(
+    room: Machines, context: Path, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    built = room.build(
+        context, cache_to=[f"type=local,dest={tmp_path}/one", f"type=registry,ref={registry.host}/two:1"]
+    )
+    assert built.failed == []
+    (context / "b.txt").write_text("new\n")
+    room.build(context, cache_to=[f"type=local,dest={tmp_path}/one"])
+    built = room.build(
+        context,
+        cache_from=[f"{registry.host}/nothing:1,{registry.host}/two:1", f"type=local,src={tmp_path}/one"],
+    )
+    assert built.ran == [] and len(built.failed) == 1
+
+
+def test_no_cache_asks_nobody(room: Machines, context: Path, registry: FakeRegistry) -> None:
+    room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1"])
+    assert len(room.build(context, cache_from=[f"{registry.host}/cache:1"], no_cache=True).ran) == 5
+
+
+def test_a_workflow_outside_github_goes_on_without_its_cache(room: Machines, context: Path) -> None:
+    built = room.build(context, cache_from=["type=gha"], cache_to=["type=gha,mode=max"])
+    assert built.failed == [] and len(built.warned) == 2 and "left out" in built.warned[0]
+
+
+MARKERS = ("key-id-marker", "secret-key-marker", "session-marker", "token-marker", "ghtoken-marker")
+
+
+def test_credentials_are_written_nowhere(
+    room: Machines, context: Path, tmp_path: Path, registry: FakeRegistry
+) -> None:
+    """Not into the store, what is said, results, metadata, images or caches; not in the text of a value either."""
+    bad = "type=s3,bucket=b,region=r,endpoint_url=http://127.0.0.1:1,use_path_style=true,ignore-error=true"
+    bad += ",access_key_id=key-id-marker,secret_access_key=secret-key-marker,session_token=session-marker"
+    gha = "type=gha,url_v2=http://127.0.0.1:1/,token=token-marker,ghtoken=ghtoken-marker,repository=a/b,timeout=1s"
+    said: list[Any] = [parse_all([bad], {}, to=True), parse_all([gha], {})]
+    built = room.build(
+        context,
+        tags=["app"],
+        cache_from=[gha, bad.replace(",ignore-error=true", "")],
+        cache_to=[bad, gha + ",ignore-error=true", f"type=local,dest={tmp_path}/cache,mode=max"],
+    )
+    assert len(built.failed) == 4
+    said += [built.events, built.result]
+    with pytest.raises(Exception) as wrong:
+        parse_all(['type=s3,"secret_access_key=secret-key-marker'], {})
+    said.append(wrong.value)
+    with pytest.raises(Exception) as wrong:
+        parse_all(["type=gha,tokn=token-marker"], {})
+    said.append(wrong.value)
+    text = repr(said) + str([str(w) for w in said])
+    built.engine.services.db.close()
+    for path in [*built.engine.root.rglob("*"), *(tmp_path / "cache").rglob("*")]:
+        if path.is_file():
+            text += path.read_bytes().decode("latin1")
+    assert [marker for marker in MARKERS if marker in text] == []
+
+
+def test_our_records_say_what_a_step_was(room: Machines, context: Path, registry: FakeRegistry) -> None:
+    built = room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1"])
+    manifest, raw = cache_config(registry, "cache", "1")
+    read = cacheconfig.parse(json.dumps(raw).encode())
+    with built.engine.services.db.read() as sql:
+        known = {key for (key,) in sql.execute("SELECT key FROM steps")}
+    assert len(read.own) >= 5 and {record.key for record in read.own} <= known
+    assert manifest["config"]["mediaType"] == "application/vnd.buildkit.cacheconfig.v0"
