@@ -15,7 +15,7 @@ from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
 from boxwright.build.dockerfile.expand import expand
-from boxwright.build.dockerfile.lint import check_base_platform
+from boxwright.build.dockerfile.lint import check_base_platform, sources_of
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
 from boxwright.build.dockerfile.text import did_you_mean, suggestion
@@ -124,6 +124,10 @@ class Planner:
         self.environments: dict[int, dict[str, str]] = {}  # of base images, by the number of the stage
         self._bases = bases
         self._global_args, self.stages = stages_of(dockerfile)
+        self._numbers: dict[str, list[int]] = {}  # of stages by name, ascending
+        for one in self.stages:
+            if one.name:
+                self._numbers.setdefault(one.name.lower(), []).append(one.index)
         self._planned: dict[int, StageState] = {}
         self._planning: list[int] = []
         self._globals: dict[str, str] = {}
@@ -193,13 +197,15 @@ class Planner:
 
     def _base_stage(self, name: str, below: int) -> ins.Stage | None:
         """The latest stage of this name above stage number `below`."""
-        return next(
-            (s for s in reversed(self.stages[:below]) if s.name and s.name.lower() == name.lower()), None
-        )
+        from bisect import bisect_left
+
+        indexes = self._numbers.get(name.lower(), [])
+        at = bisect_left(indexes, below)
+        return self.stages[indexes[at - 1]] if at else None
 
     def source(self, name: str, user: StageState, location: SourceRange) -> Vertex:
         """What ``--from=name`` means in a stage: a stage by name or number, a named context, or an image."""
-        by_name = next((s for s in reversed(self.stages) if s.name and s.name.lower() == name.lower()), None)
+        by_name = self._base_stage(name, len(self.stages))
         if by_name is None and name.isdigit():
             if int(name) >= len(self.stages):
                 raise DockerfileError(f"invalid stage index {name}", ranges=[location])
@@ -241,6 +247,15 @@ class Planner:
                 f"circular dependency detected on stage: {shown}",
                 ranges=[stage.location, *([location] if location else [])],
             )
+        if not self._planning:
+            # From the bottom: a chain of ten thousand stages is no deeper than one.
+            for index in self._below(stage):
+                self._plan_one(self.stages[index])
+        return self._plan_one(stage)
+
+    def _plan_one(self, stage: ins.Stage) -> StageState:
+        if (known := self._planned.get(stage.index)) is not None:
+            return known
         self._planning.append(stage.index)
         try:
             state = self._plan_stage(stage)
@@ -248,6 +263,28 @@ class Planner:
             self._planning.pop()
         self._planned[stage.index] = state
         return state
+
+    def _below(self, stage: ins.Stage) -> list[int]:
+        """The stages that this one needs, directly or not, in their order; itself not among them."""
+        names = {other.name: other.index for other in self.stages if other.name}  # the last of a name
+        seen: set[int] = set()
+        todo = [stage.index]
+        while todo:
+            index = todo.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            one = self.stages[index]
+            if one.name and self.options.contexts.find(one.name, self.options.platform):
+                continue
+            for word in sources_of(one):
+                below = names.get(word.lower(), int(word) if word.isdecimal() and len(word) < 7 else index)
+                todo += [below] if below < index else []
+            image = expand(one.from_.image, self._globals.get, self.dockerfile.escape)
+            base = self._base_stage(image, index)
+            if base is not None and not self.options.contexts.find(image, self.options.platform):
+                todo.append(base.index)
+        return sorted(seen - {stage.index} - set(self._planned))
 
     def _plan_stage(self, stage: ins.Stage) -> StageState:
         with self._located(stage.location):

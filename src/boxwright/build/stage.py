@@ -111,7 +111,7 @@ class StageState:
     ) -> dict[str, Any]:
         """The container config, keys in Docker's order, `labels` last and winning; without these variables and
         labels."""
-        config = dict(self.config)
+        config = {**self.config, "Env": [f"{k}={v}" for k, v in self.scope.env.items()]}
         if labels:
             config["Labels"] = {**(config.get("Labels") or {}), **labels}
         if unset_env:
@@ -144,7 +144,6 @@ class StageState:
             case ins.Env():
                 for pair in step.pairs:
                     self.scope.set_env(pair.key, pair.value)
-                self.config["Env"] = [f"{k}={v}" for k, v in self.scope.env.items()]
             case ins.Label():
                 self.config["Labels"] = {
                     **(self.config.get("Labels") or {}),
