@@ -21,7 +21,7 @@ def build_planned(
     from boxwright.build.registries import EngineRegistries
 
     def forget(target: str) -> None:
-        services.maintenance.remove([target])  # what has become somebody's in the meantime stays
+        services.maintenance.remove([target])  # what other images use by now stays
 
     targets = plan.resolved.targets
     allow.check(targets.values(), plan.allowed, request.cwd, files=files_checked(request))

@@ -1,6 +1,6 @@
 """YAML as compose reads it: the core schema of YAML 1.2, `!reset` and `!override`, and no more of it than is sane.
 
-What an alias repeats is shared while it is parsed, and would be copied without end by whoever walks it: the walk that
+What an alias repeats is shared while it is parsed, and would be copied without end by a walk of it: the one that
 makes plain dictionaries of it is counted.
 """
 

@@ -1,4 +1,4 @@
-"""How much evaluating a definition may take: somebody else wrote it, and short texts can expand without end."""
+"""How much evaluating a definition may take: it comes from outside, and short texts can expand without end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The value of an expression, with the variables and functions of a scope.
 
-What is evaluated is data of whoever wrote the definition: nothing here reaches a file, the network or the environment.
+What is evaluated is data of its author: nothing here reaches a file, the network or the environment.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Regular expressions of RE2's kind, matched in time that grows with the text and the pattern and with nothing else.
 
-Python's own `re` tries ways one after the other, and a definition of somebody else's could keep it busy for years with
+Python's own `re` tries ways one after the other, and a definition from outside could keep it busy for years with
 twenty characters. Here all ways go on at once (Thompson's construction, with captures as Pike has them).
 """
 

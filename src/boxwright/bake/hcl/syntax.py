@@ -1,6 +1,6 @@
 """HCL's own syntax, into a tree (hashicorp/hcl, hclsyntax/spec.md).
 
-Nesting is bounded while it is parsed: a definition may be somebody else's, and no text of it may exhaust the stack.
+Nesting is bounded while it is parsed: a definition comes from outside, and no text of it may exhaust the stack.
 """
 
 from __future__ import annotations
