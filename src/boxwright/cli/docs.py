@@ -50,6 +50,8 @@ ENVIRONMENT = (
         "BUILDX_NO_DEFAULT_ATTESTATIONS",
         "Whether a pushed image says how it was built only when it is asked for",
     ),
+    ("BUILDX_BAKE_FILE", "Files of `bake`, when `-f` does not say; separated by BUILDX_BAKE_PATH_SEPARATOR"),
+    ("BUILDX_BAKE_PATH_SEPARATOR", "What separates them (default `:`)"),
     ("BUILDX_GIT_INFO", "false: provenance does not name the commit of the context"),
     ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "Refused by `build`: source policies are not evaluated"),
     (
