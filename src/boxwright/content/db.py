@@ -160,6 +160,8 @@ class Database:
                     if not self._schema.copied or not self.read_only:
                         raise
                     copied = True
+                except UnicodeDecodeError as error:  # a message with names of the schema, which are no text
+                    raise _damaged(self.path, error) from error
             if copied:
                 connection = _open_copy(self.path, self._schema)
         self._local.connection, self._local.pid = connection, os.getpid()
@@ -255,6 +257,8 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if not hasattr(error, "sqlite_errorcode"):  # not SQLite says so, but its module: a text that is none
+            raise _damaged(path, error) from error
         code = error.sqlite_errorcode & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusy(
@@ -269,9 +273,13 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a statement of ours is wrong, the file is not
             raise
-        raise StoreDamaged(
-            f"{path} is damaged: {error}", hint="move its directory aside, or restore the file from a backup"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> StoreDamaged:
+    return StoreDamaged(
+        f"{path} is damaged: {error}", hint="move its directory aside, or restore the file from a backup"
+    )
 
 
 def disk_trouble(path: Path, code: int) -> DiskError | None:

@@ -69,6 +69,18 @@ def test_a_database_that_is_a_program_of_its_own() -> None:
     assert list(rpm.sqlite(connection.serialize(), Found("p"))) == []
 
 
+def test_a_database_whose_names_are_no_text() -> None:
+    """SQLite tells of a schema that it cannot read in the schema's own bytes."""
+    import sqlite3
+
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
+    connection.execute("CREATE TABLE other (a)")
+    data = connection.serialize().replace(b"tableother", b"tableo\xff\xfeer")
+    assert b"o\xff\xfeer" in data
+    assert list(rpm.sqlite(data, Found("p"))) == []
+
+
 def test_python() -> None:
     assert urls(languages.python(files.METADATA, Found("x"))) == ["pkg:pypi/foo-bar@1.0%2Blocal"]
 

@@ -183,6 +183,23 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         sql.execute("SELECT * FROM images")
 
 
+@pytest.mark.parametrize(
+    ("sound", "damaged"), [(b"tableleases", b"tablele\xffses"), (b"a-name", b"a\xffname")]
+)
+def test_a_damaged_text_is_told(tmp_path: Path, sound: bytes, damaged: bytes) -> None:
+    path = tmp_path / "boxwright.db"
+    database = Database(path)
+    with database.write() as sql:
+        sql.execute("CREATE TABLE extra (name TEXT)")
+        sql.execute("INSERT INTO extra VALUES ('a-name')")
+    database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    assert sound in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(sound, damaged))
+    with pytest.raises(StoreDamaged), Database(path).read() as sql:
+        sql.execute("SELECT name FROM extra").fetchall()
+
+
 def test_many_processes_create_one_database(tmp_path: Path) -> None:
     path = tmp_path / "boxwright.db"
     code = "import sys; from pathlib import Path; from boxwright.content.db import Database; d = Database(Path(sys.argv[1]))\nwith d.write() as s: s.execute(\"INSERT INTO volumes VALUES (?, 0, 0, '')\", (sys.argv[2],))"

@@ -54,8 +54,8 @@ def _rows(connection: sqlite3.Connection, data: bytes) -> list[bytes]:
             for (blob,) in connection.execute("SELECT blob FROM Packages ORDER BY hnum LIMIT ?", (_MOST,)):
                 if isinstance(blob, bytes):
                     rows.append(blob)
-    except (sqlite3.Error, OverflowError, MemoryError):
-        pass  # what was read so far counts
+    except (sqlite3.Error, OverflowError, MemoryError, UnicodeDecodeError):
+        pass  # what was read so far counts; SQLite's messages have names of the file, which may be no text
     return rows
 
 
