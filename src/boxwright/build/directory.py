@@ -8,6 +8,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from boxwright.files.entries import set_mode
+from boxwright.files.trees import remove_tree
+from boxwright.files.whole import beside
 from boxwright.rootfs.root import Root
 
 TYPE_CHECKING = False
@@ -16,17 +19,18 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _MODE = 0o1777  # not setuid and setgid: a program of an image must not run as the host's root
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Written:
     """Files of results in a directory as a user has them: content, permissions, times (with `mtime_ns` this one),
     links, hard links, FIFOs and ``user.*`` attributes; owned by who writes them. Other files stay, unless a file of
-    a result has their name, or `remove_others` is called."""
+    a result has their name, or `remove_others` is called. A file is there when it is whole: until then what had its
+    name is, and other builds may write to the same directory."""
 
-    def __init__(self, top: Path, mtime_ns: int | None = None, *, replacing_links: bool = False) -> None:
-        self._top, self._mtime, self._replacing = top, mtime_ns, replacing_links
+    def __init__(self, top: Path, mtime_ns: int | None = None) -> None:
+        self._top, self._mtime = top, mtime_ns
         self._paths: set[str] = set()
         self.left_out: list[str] = []  # devices and sockets
 
@@ -35,7 +39,7 @@ class Written:
         self._top.mkdir(parents=True, exist_ok=True)
         with Root.at(self._top) as root:
             if below:
-                self._directory(root, below)
+                _directory(root, below)
         directories: list[ViewNode] = []
         first: dict[object, str] = {}
         with Root.at(self._top / below) as root:
@@ -48,10 +52,9 @@ class Written:
                 if self._mtime is not None:
                     node = node._replace(mtime_ns=self._mtime)
                 if node.type == "dir":
-                    self._directory(root, node.path)
+                    _directory(root, node.path)
                     directories.append(node)
                 else:
-                    root.remove_tree(node.path)
                     _entry(root=root, view=view, node=node, first=first)
                 self._paths.add(f"{below}/{node.path}" if below else node.path)
             for node in reversed(directories):
@@ -64,13 +67,6 @@ class Written:
             self._paths.add(below)
             if self._mtime is not None:
                 os.utime(self._top / below, ns=(self._mtime, self._mtime))
-
-    def _directory(self, root: Root, path: str) -> None:
-        if self._replacing:
-            with suppress(OSError):
-                if stat.S_ISLNK(root.lstat(path).st_mode):
-                    root.remove_tree(path)
-        _make_directory(root, path)
 
     def remove_others(self) -> None:
         """Remove what is in the directory and in no result. Raises OSError."""
@@ -90,34 +86,51 @@ class Written:
                     os.utime(last, ns=times, dir_fd=fd, follow_symlinks=False)
 
 
-def _make_directory(root: Root, path: str) -> None:
-    try:
-        root.makedirs(path)
-    except (FileExistsError, NotADirectoryError):
-        root.remove_tree(path)
-        root.makedirs(path)
+def _directory(root: Root, path: str) -> None:
+    """A directory, also where a file or a link is: through a link the result would be in another place."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(root.lstat(path).st_mode):
+            root.remove_tree(path)
+    root.makedirs(path)
 
 
 def _entry(root: Root, view: LayersView, node: ViewNode, first: dict[object, str]) -> None:
-    if node.type == "file" and node.links > 1:
-        known = first.setdefault(node.identity, node.path)
+    with root.parent(node.path) as (here, name):
+        temporary = beside(name)
+        try:
+            _new(root=root, view=view, node=node, first=first, here=here, name=temporary)
+            try:
+                os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+            except IsADirectoryError:
+                remove_tree(here, name)
+                os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+        finally:
+            # A rename of one of two links to one file leaves both as they are.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=here)
+
+
+def _new(
+    *, root: Root, view: LayersView, node: ViewNode, first: dict[object, str], here: int, name: str
+) -> None:
+    if node.type == "file":
+        known = first.setdefault(node.identity, node.path) if node.links > 1 else node.path
         if known != node.path:
-            with root.parent(known) as (there, old), root.parent(node.path) as (here, name):
+            with root.parent(known) as (there, old):
                 os.link(old, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
             return
-    if node.type == "file":
-        fd = root.open(node.path, _NEW, node.mode & 0o777)
+        fd = os.open(name, _NEW, node.mode & 0o777, dir_fd=here)
         with os.fdopen(fd, "wb") as target, view.open(node) as content:
             shutil.copyfileobj(content, target, _CHUNK)
             target.flush()
             _attributes(fd, node)
         return
-    with root.parent(node.path) as (here, name):
-        if node.type == "symlink":
-            os.symlink(node.link, name, dir_fd=here)
-        else:
-            os.mkfifo(name, node.mode & 0o777, dir_fd=here)
-        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=here, follow_symlinks=False)
+    if node.type == "symlink":
+        os.symlink(node.link, name, dir_fd=here)
+    else:
+        os.mkfifo(name, node.mode & 0o777, dir_fd=here)
+        set_mode(here, name, node.mode & _MODE)
+    os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=here, follow_symlinks=False)
 
 
 def _attributes(fd: int, node: ViewNode) -> None:

@@ -55,7 +55,7 @@ def write_files(output: FilesOutput, trees: Sequence[ResultTree]) -> list[str]:
     from boxwright.files.disk import whole_file
 
     top = Path(output.dest)
-    written = Written(top, mtime, replacing_links=output.delete)
+    written = Written(top, mtime)
     for tree in trees:
         written.add(tree.view, tree.directory if split else "")
     if output.delete:

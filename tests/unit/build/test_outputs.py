@@ -337,6 +337,48 @@ def test_a_directory_is_what_the_image_has(engine: Engine, context: Path, tmp_pa
     ]
 
 
+@pytest.mark.parametrize("link", ["linux_amd64", "linux_amd64/d"])
+def test_a_link_in_a_directorys_place_does_not_lead_the_result_away(
+    engine: Engine, context: Path, tmp_path: Path, link: str
+) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "f").write_text("victim")
+    (out / link).parent.mkdir(parents=True)
+    (out / link).symlink_to(os.path.relpath(victim, (out / link).parent))
+    build(engine, context, f"type=local,dest={out},platform-split=true", platforms=("linux/amd64",))
+    assert (out / "linux_amd64/d/f").is_file() and not (out / link).is_symlink()
+    assert os.listdir(victim) == ["f"] and (victim / "f").read_text() == "victim"
+
+
+def test_a_file_of_a_directory_is_there_when_it_is_whole(
+    engine: Engine, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from boxwright.build import directory
+
+    def full(source: object, target: object, length: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    (out / "d").mkdir(parents=True)
+    (out / "d/f").write_text("before")
+    with monkeypatch.context() as m:
+        m.setattr(directory.shutil, "copyfileobj", full)
+        with pytest.raises(OSError, match="No space"):
+            build(engine, context, str(out))
+    assert (out / "d/f").read_text() == "before" and os.listdir(out / "d") == ["f"]
+
+
+def test_builds_write_to_one_directory(engine: Engine, context: Path, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    out = tmp_path / "out"
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(build, engine, context, str(out)) for _ in range(12)]:
+            done.result()
+    assert sorted(os.listdir(out / "d")) == ["f", "h", "l", "p"]
+
+
 def test_warnings_are_in_the_result(engine: Engine) -> None:
     result = engine.build(dockerfile_data=b"FROM scratch as x\nMAINTAINER me\n")
     assert {(w.rule, w.line) for w in result.warnings} == {("FromAsCasing", 1), ("MaintainerDeprecated", 2)}
