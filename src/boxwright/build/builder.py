@@ -256,6 +256,14 @@ class Building:
             caches.write(solver, targets, self.cache)
         return solver, outputs
 
+    @property
+    def wants_index(self) -> bool:
+        """Whether the image is an index: of several platforms, or of one where BUILDKIT_MULTI_PLATFORM says so."""
+        from boxwright.spec.text import go_bool
+
+        asked = self.request.build_args.get("BUILDKIT_MULTI_PLATFORM", "")
+        return len(self._platforms) > 1 or go_bool(asked) is True
+
     def _answered(self, platforms: Sequence[Platform]) -> BuildResult:
         """What was asked of the Dockerfile, instead of an image."""
         from boxwright.build import calls
@@ -386,7 +394,7 @@ class Building:
             build_args=request.build_args,
             labels=request.labels,
             platform=platform,
-            show_platform=len(platforms) > 1,
+            show_platform=self.wants_index,
             network=request.network,
             hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
             hosts=request.add_hosts,

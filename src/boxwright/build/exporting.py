@@ -124,7 +124,7 @@ class Exporting:
             self._done(step, f"exporting manifest {one.target}")
         attached = self._attached(made, form, step)
         exported = made[0]
-        if len(made) > 1 or attached:
+        if self._building.wants_index or attached:
             exported = self._exporter.index(made, form, attached)
             self._done(step, f"exporting manifest list {exported.target}")
         self._made[form] = exported

@@ -543,6 +543,17 @@ def test_several_platforms(engine: Engine, context: Path) -> None:
             assert view.listdir("") == [name]
 
 
+def test_one_platform_in_an_index(engine: Engine, context: Path) -> None:
+    text = b"FROM scratch\nCOPY a /a\n"
+    asked = {"BUILDKIT_MULTI_PLATFORM": "true"}
+    result = engine.build(context=context, dockerfile_data=text, tags=("x",), build_args=asked)
+    assert result.descriptor["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    found = engine.services.images_store.resolve_platform("x")
+    assert str(found.target.digest) == result.target
+    again = engine.build(context=context, dockerfile_data=text, build_args={"BUILDKIT_MULTI_PLATFORM": "0"})
+    assert again.descriptor["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+
+
 def test_nothing_new_is_the_same_image(engine: Engine, context: Path) -> None:
     text = b"FROM base\nENV A=1\nLABEL b=2\n"
     first = engine.build(dockerfile_data=text, tags=("x",))
