@@ -7,7 +7,6 @@ import posixpath
 from pathlib import Path
 
 from boxwright.bake.errors import DefinitionInvalid
-from boxwright.spec.values import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def request_of(
     this one's. Raises RequestInvalid, DefinitionInvalid."""
     from boxwright.build import options
     from boxwright.build.gitref import is_url
-    from boxwright.build.request import BuildRequest, RequestInvalid
+    from boxwright.build.request import RequestInvalid
     from boxwright.spec.units import parse_size
 
     context = target.settings["context"]
@@ -82,28 +81,17 @@ def request_of(
             "shm_size": parse_size(target.get("shm-size") or "0"),
             "outputs": _outputs(target, used),
         }
-        known = {one.name for one in fields(BuildRequest)}
-        for setting, name in _WHEN_KNOWN.items():
-            value = target.get(setting)
-            if value and name in known:
-                given[name] = [entry.to_text() for entry in value]
+        for setting, name in _AS_TEXT.items():
+            given[name] = [entry.to_text() for entry in target.get(setting) or ()]
         return options.request_of(str(place), given)
     except RequestInvalid as error:
         raise RequestInvalid(f"target {target.name}: {error}", hint=error.hint) from None
 
 
 # Settings that a build takes as text.
-_WHEN_KNOWN = {"cache-from": "cache_from", "cache-to": "cache_to", "attest": "attests"}
+_AS_TEXT = {"cache-from": "cache_from", "cache-to": "cache_to", "attest": "attests"}
 # What a definition calls the methods of a build otherwise.
 _METHODS = {"lint": "check", "build": ""}
-
-
-def unknown_to_builds(target: BakeTarget) -> list[str]:
-    """The settings of a target that builds do not know."""
-    from boxwright.build.request import BuildRequest
-
-    known = {one.name for one in fields(BuildRequest)}
-    return [setting for setting, name in _WHEN_KNOWN.items() if target.get(setting) and name not in known]
 
 
 def _said(pairs: Mapping[str, str | None] | None) -> dict[str, str]:

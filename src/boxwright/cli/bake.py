@@ -76,7 +76,9 @@ def bake_args(p: Parser) -> None:
 def bake(ctx: Context, args: Namespace) -> int:
     """Progress, warnings and what privileges are wanted on standard error; definitions on standard output."""
     from boxwright.bake.plan import configured, planned
+    from boxwright.cli.builders import check_builder
 
+    check_builder(ctx, args.builder)
     request = _request(ctx, args)
     listed = args.list or ("targets" if args.list_targets else "variables" if args.list_variables else "")
     if listed:
@@ -155,13 +157,9 @@ def _print(ctx: Context, plan: BakePlan) -> int:
 
 
 def _build(ctx: Context, args: Namespace, request: BakeRequest, plan: BakePlan) -> int:
-    from boxwright.bake.requests import unknown_to_builds
     from boxwright.cli.progress import build as progress_build
     from boxwright.engine.bake import build_planned
 
-    for target in plan.resolved.targets.values():
-        for setting in unknown_to_builds(target):
-            ctx.warn(f"target {target.name}: {setting} is not supported and is ignored")
     view = progress_build.make(ctx, args.progress, quiet=False)
     try:
         with view:

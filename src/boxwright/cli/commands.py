@@ -21,6 +21,8 @@ _P = "boxwright.cli.registry_client"
 _M = "boxwright.cli.manifests"
 _G = "boxwright.cli.registry_admin"
 _K = "boxwright.cli.bake"
+_X = "boxwright.cli.builders"
+_W = "boxwright.cli.build_cache"
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # images
@@ -52,9 +54,20 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bake": (_K, "bake", "Build from a file"),
     "buildx bake": (_K, "bake", "Build from a file"),
     "buildx f": (_K, "bake", "Build from a file"),
-    "builder prune": (_S, "builder_prune", "Remove build cache"),
-    "buildx prune": (_S, "buildx_prune", "Remove build cache"),
-    "buildx du": (_S, "buildx_du", "Disk usage of the build cache"),
+    "builder prune": (_W, "builder_prune", "Remove build cache"),
+    "buildx ls": (_X, "buildx_ls", "List builder instances"),
+    "buildx create": (_X, "buildx_create", "Create a new builder instance"),
+    "buildx use": (_X, "buildx_use", "Set the current builder instance"),
+    "buildx inspect": (_X, "buildx_inspect", "Inspect current builder instance"),
+    "buildx rm": (_X, "buildx_rm", "Remove one or more builder instances"),
+    "buildx stop": (_X, "buildx_stop", "Stop builder instance"),
+    "buildx version": (_X, "buildx_version", "Show buildx version information"),
+    "buildx dial-stdio": (_X, "buildx_dial_stdio", "Proxy current stdio streams to builder instance"),
+    "buildx dap": (_X, "buildx_dap", "Start a debug adapter for a build"),
+    "buildx debug": (_X, "buildx_debug", "Start a debugger for a build"),
+    "buildx policy": (_X, "buildx_policy", "Commands for working with build policies"),
+    "buildx prune": (_W, "buildx_prune", "Remove build cache"),
+    "buildx du": (_W, "buildx_du", "Disk usage of the build cache"),
     "builds ls": (_H, "builds_ls", "List build records"),
     "builds inspect": (_H, "builds_inspect", "Inspect a build record"),
     "builds inspect attachment": (_H, "builds_attachment", "Inspect a build record attachment"),

@@ -1,9 +1,9 @@
-"""system df, system prune, system fsck, builder prune, buildx du, info, version."""
+"""system df, system prune, system fsck, info, version."""
 
 from __future__ import annotations
 
-from boxwright.cli.tables import created_at, short_id, since, table
-from boxwright.spec.units import human_size, parse_size
+from boxwright.cli.tables import short_id, since, table
+from boxwright.spec.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,87 +152,7 @@ def _cache_table(ctx: Context, cache: Iterable[CacheUsage], *, format: str = "")
     )
 
 
-def buildx_du_args(p: Parser) -> None:
-    p.add_argument(
-        "--filter", action="append", metavar="filter", help='Provide filter values (e.g. "type=exec")'
-    )
-    p.add_argument("--format", default="", metavar="string", help=_FORMAT_HELP)
-    p.add_argument("--verbose", action="store_true", help="Provide a more verbose output")
-
-
-def buildx_du(ctx: Context, args: Namespace) -> int:
-    """Disk usage of the build cache, step by step."""
-    from boxwright.cli.filters import parse_filters
-
-    cache = ctx.engine.builds.cache(filters=parse_filters(args.filter))
-    if args.verbose:
-        for entry, size in ((item.entry, item.size) for item in cache):
-            for name, value in (
-                ("ID", short_id(entry.key)),
-                ("Created at", created_at(entry.created)),
-                ("Last used", since(entry.last_used)),
-                ("Usage count", entry.uses),
-            ):
-                ctx.out(f"{name}:\t{value}")
-            ctx.out(f"Size:\t{human_size(size)}\nType:\t{entry.kind}\nDescription:\t{entry.name}\n")
-    else:
-        _cache_table(ctx, cache, format=args.format)
-    if not args.format:
-        total, used = sum(c.size for c in cache), sum(c.size for c in cache if c.entry.in_use)
-        ctx.out(f"Reclaimable:\t{human_size(total - used)}\nTotal:\t\t{human_size(total)}")
-    return 0
-
-
 # --- prune ---------------------------------------------------------------------------------------
-
-
-def builder_prune_args(p: Parser) -> None:
-    from boxwright.cli.prune import declare
-
-    p.add_argument(
-        "-a",
-        "--all",
-        action="store_true",
-        help="Remove all build cache, also what images contain and compressed copies of layers",
-    )
-    declare(p, "until=24h")
-    p.add_argument(
-        "--keep-storage",
-        "--reserved-space",
-        dest="keep_storage",
-        default="",
-        metavar="bytes",
-        help="Amount of disk space to keep for cache",
-    )
-
-
-def builder_prune(ctx: Context, args: Namespace) -> int:
-    """Forget build steps, and empty the cache mounts of RUN."""
-    return _prune_cache(ctx, args, "Total reclaimed space: ")
-
-
-buildx_prune_args = builder_prune_args
-
-
-def buildx_prune(ctx: Context, args: Namespace) -> int:
-    """As `builder prune`, with the last line of buildx."""
-    return _prune_cache(ctx, args, "Total:\t")
-
-
-def _prune_cache(ctx: Context, args: Namespace, total: str) -> int:
-    from boxwright.cli.filters import parse_filters
-    from boxwright.cli.prune import prune
-
-    filters = parse_filters(args.filter)
-    keep = parse_size(args.keep_storage or "0")
-    return prune(
-        ctx,
-        lambda: ctx.engine.builds.prune(everything=args.all, filters=filters, keep=keep),
-        warning=f" all{'' if args.all else ' dangling'} build cache.",
-        force=args.force,
-        kind="build cache objects",
-        total=total,
-    )
 
 
 def system_prune_args(p: Parser) -> None:

@@ -71,16 +71,29 @@ class BuildsAPI:
 
     # --- cache ---------------------------------------------------------------------------------------
 
-    def prune(self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Pruned:
-        """Forget build steps: those that no image contains, or all; `keep` bytes of the latest stay. Of the history
-        what is older than a week goes but for the latest 50 builds, with `everything` all that is over; a filter other
-        than ``until`` leaves it alone. Raises FilterInvalid."""
+    def prune(
+        self,
+        *,
+        everything: bool = False,
+        filters: Filters | None = None,
+        keep: int = 0,
+        most: int = 0,
+        free: int = 0,
+    ) -> Pruned:
+        """Forget build steps: those that no image contains, or all; `keep` bytes of the latest stay. With `most` or
+        `free` only the oldest go, until the cache has at most so many bytes, or the disk so many to spare. Of the
+        history what is older than a week goes but for the latest 50 builds, with `everything` all that is over; a
+        filter other than ``until`` leaves it alone. Raises FilterInvalid."""
         from boxwright.image.filters import moment
 
-        pruned = self._services.maintenance.builder_prune(everything=everything, filters=filters, keep=keep)
+        pruned = self._services.maintenance.builder_prune(
+            everything=everything, filters=filters, keep=keep, most=most, free=free
+        )
         times = [moment(text) for text in (filters or {}).get("until", ())]
         others = set(filters or {}) - {"until"}
         self._records.prune(
-            everything=everything, before=min(times, default=None), keep=bool(others) or bool(keep)
+            everything=everything,
+            before=min(times, default=None),
+            keep=bool(others) or bool(keep or most or free),
         )
         return pruned

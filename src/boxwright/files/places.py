@@ -147,6 +147,11 @@ class Places:
         return self.root / "cache" / "http"
 
     @property
+    def builders(self) -> Path:
+        """Names that were given to the builder, each a file."""
+        return self.root / "builders"
+
+    @property
     def cache_mounts(self) -> Path:
         """``RUN --mount=type=cache``."""
         return self.root / "cache" / "mounts"

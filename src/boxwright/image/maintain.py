@@ -18,6 +18,7 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.image.buildcache import CacheEntry
     from boxwright.image.usage import Usage
     from boxwright.image.validate import Problem
 
@@ -134,28 +135,51 @@ class Maintenance:
     # --- build cache ---------------------------------------------------------------------------
 
     def builder_prune(
-        self, *, everything: bool = False, filters: Filters | None = None, keep: int = 0
+        self,
+        *,
+        everything: bool = False,
+        filters: Filters | None = None,
+        keep: int = 0,
+        most: int = 0,
+        free: int = 0,
     ) -> Pruned:
         """See engine.builds.prune. Filters: see buildcache.matcher."""
         from boxwright.image.buildcache import BuildCache, matcher
 
         reserve.spend(self._images.store.root)
         matches, cache = matcher(filters or {}), BuildCache(self._images.store.root, self._db)
-        chosen, budget = [], keep
-        for entry in sorted(
+        entries = sorted(
             cache.entries(self._layers_of_images()), key=lambda entry: entry.last_used, reverse=True
-        ):
-            if not matches(entry) or (entry.in_use and not everything):
-                continue
+        )
+        candidates = [entry for entry in entries if matches(entry) and (everything or not entry.in_use)]
+        chosen, budget = [], keep
+        for entry in candidates:
             if budget >= entry.bytes and keep:
                 budget -= entry.bytes
                 continue
             chosen.append(entry)
+        if most or free:
+            chosen = self._enough(chosen, sum(entry.bytes for entry in entries), most, free)
         gone = cache.remove(chosen)
-        if everything and not filters and not keep:
+        if everything and not filters and not (keep or most or free):
             cache.forget_digests()
         swept = self.sweep(copies=everything)
         return Pruned.of((entry.key for entry in gone), swept.bytes)
+
+    def _enough(self, entries: list[CacheEntry], total: int, most: int, free: int) -> list[CacheEntry]:
+        """Of entries, latest first, the oldest whose removal leaves `most` bytes of cache and `free` bytes on the disk;
+        what of the two is 0 is not asked for."""
+        import os
+
+        disk = os.statvfs(self._images.store.root)
+        wanted = max(total - most if most else 0, free - disk.f_bavail * disk.f_frsize if free else 0)
+        chosen: list[CacheEntry] = []
+        for entry in reversed(entries):
+            if wanted <= 0:
+                break
+            chosen.append(entry)
+            wanted -= entry.bytes
+        return chosen
 
     def _layers_of_images(self) -> set[str]:
         """Layers that images and containers keep: a record whose result is all theirs costs nothing."""

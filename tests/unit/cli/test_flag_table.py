@@ -151,7 +151,7 @@ BUILD = {
     "--userns": "auto",
 }
 # What the command itself does: how it shows the build, and files beside it.
-SHOWN = {"--build-arg-file", "--debug", "--iidfile", "--metadata-file", "--progress", "--quiet"}
+SHOWN = {"--build-arg-file", "--builder", "--debug", "--iidfile", "--metadata-file", "--progress", "--quiet"}
 
 
 def parsed(command: str, option: str, value: str | None) -> Any:

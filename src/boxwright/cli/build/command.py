@@ -43,7 +43,6 @@ _REFUSED = {
         "stages that the target does not need are not built",
         "--target builds another",
     ),
-    "builder": ("default", "there is one builder, 'default'", ""),
     "security_opt": ("", "RUN steps have Docker's default confinement", "RUN --security=insecure has none"),
 }
 _IGNORED = ("retry", "retry-delay")
@@ -65,9 +64,11 @@ def build(ctx: Context, args: Namespace) -> int:
     ``-o -``."""
     from boxwright.build.request import BuildFailed
     from boxwright.cli.build import calls
+    from boxwright.cli.builders import check_builder
     from boxwright.cli.progress import build as progress_build
 
     _refuse(ctx, args)
+    check_builder(ctx, args.builder)
     request = _request(ctx, args)
     _refuse_policies(ctx, request)
     ctx.debug = ctx.debug or args.debug

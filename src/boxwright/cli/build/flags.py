@@ -324,7 +324,7 @@ def _accepted(p: Parser) -> None:
     p.add_argument("--compat-volumes", action="store_true", help=SUPPRESS)
     for name in ("--retry", "--retry-delay"):
         p.add_argument(name, default="", help=SUPPRESS)
-    for name in ("--isolation", "--builder"):
-        p.add_argument(name, default="default", help=SUPPRESS)
+    for name, known in (("--isolation", "default"), ("--builder", "")):
+        p.add_argument(name, default=known, help=SUPPRESS)
     for name in ("--security-opt",):
         p.add_argument(name, action="append", help=SUPPRESS)
