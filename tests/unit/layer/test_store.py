@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -16,12 +17,14 @@ import pytest
 from boxwright.content.db import Database
 from boxwright.content.verify import ContentMismatch, VerifiedReader
 from boxwright.errors import Unavailable
+from boxwright.files.disk import DiskFull
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.blobs import ingest_blob, ingest_tar
 from boxwright.layer.compress import CompressedDataBroken
 from boxwright.layer.scan import TarInvalid
 from boxwright.layer.store import LayerMissing, LayerStore
 from boxwright.layer.tarstream import TreeChanged, open_tar
+from boxwright.layer.write import Entry, TarBuilder
 from boxwright.layer.writer import LayerMismatch, LayerWriter
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -361,3 +364,52 @@ def test_a_stack_is_found_at_once(layers: LayerStore) -> None:
         layers.stack(names)
     many = [DiffID.of(b"%d" % number) for number in range(1200)]
     assert layers.missing([*many, names[1]]) == many
+
+
+def large(writer: LayerWriter, size: int = 9 << 20) -> bytes:
+    """A layer of one file, by a builder, large enough that a second thread stores it."""
+    data = os.urandom(1 << 20) * (size >> 20)
+    builder = TarBuilder(writer)
+    builder.add(Entry(path="f", size=len(data)), io.BytesIO(data))
+    builder.finish()
+    return data
+
+
+def behind() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "layer-behind"]
+
+
+def test_what_a_second_thread_stores_is_the_same(layers: LayerStore) -> None:
+    with LayerWriter(layers) as writer:
+        data = large(writer)
+        assert behind()
+        assert writer.read(4, 512) == data[:4], "what was taken can be read at any time"
+        assert not behind()
+        layer = writer.commit()
+    whole = layer.tar_path.read_bytes()
+    assert DiffID.of(whole) == layer.diff_id and whole[512 : 512 + len(data)] == data
+
+
+def test_a_disk_that_fills_beside_the_builder_ends_it(
+    layers: LayerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def full(fd: int, data: Any) -> int:
+        if threading.current_thread().name == "layer-behind":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(DiskFull), LayerWriter(layers) as writer:
+        large(writer)
+        writer.commit()
+    assert not behind() and list(layers.root.iterdir()) == []
+
+
+def test_a_builder_that_is_left_ends_the_second_thread(layers: LayerStore) -> None:
+    with pytest.raises(RuntimeError), LayerWriter(layers) as writer:
+        large(writer)
+        assert behind()
+        raise RuntimeError
+    assert not behind() and list(layers.root.iterdir()) == []

@@ -210,7 +210,9 @@ def _directory(
     top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
     prefix = top + "/" if top else ""
     plan, directory, other, keep = attributes.plan, builder.directory, builder.other, part.keep_times
-    for rel, node in source.entries:
+    cut = len(source.path) + 1 if source.path else 0
+    for node in source.nodes:
+        rel = node.path[cut:]
         if node.type == "dir":
             directory(prefix + rel, plan(node, keep_times=keep))
         else:

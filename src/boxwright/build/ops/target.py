@@ -229,7 +229,7 @@ class LayerBuilder:
             for count, path in enumerate(sorted(self._entries, key=_order)):
                 if not count & 255:
                     ctx.check()
-                self._put(builder=builder, path=path, entry=self._entries[path], first=first)
+                self._put(builder=builder, path=path, entry=self._entries.pop(path), first=first)
             builder.finish()
             layer = ctx.keep(writer.commit)
         return Outcome((layer.diff_id,), layer.bytes)
