@@ -8,6 +8,7 @@ from pathlib import Path
 from boxwright.bake import allow, files, requests
 from boxwright.bake.definition import Outside
 from boxwright.bake.resolve import Resolved, resolve
+from boxwright.errors import Unsupported
 from boxwright.spec.platform import host
 from boxwright.spec.values import dataclass, field
 
@@ -45,8 +46,21 @@ class BakePlan:
     warnings: tuple[str, ...] = ()
 
 
+class RemoteDefinition(Unsupported):
+    """A definition that lies in a repository or at a URL."""
+
+
 def configured(request: BakeRequest) -> Config:
-    """All that the files say. Raises DefinitionInvalid, DefinitionMissing."""
+    """All that the files say. Raises DefinitionInvalid, DefinitionMissing, RemoteDefinition."""
+    from boxwright.build.gitref import is_url
+    from boxwright.spec.urls import public
+
+    remote = next((word for word in (*request.targets[:1], *request.files) if is_url(word)), "")
+    if remote:
+        raise RemoteDefinition(
+            f"{public(remote)}: definitions are read from files of this machine",
+            hint="clone the repository and run bake in it; contexts may be URLs",
+        )
     return _configured(request, files.read(request.files, request.cwd, request.stdin))
 
 

@@ -140,6 +140,25 @@ def test_variables_and_standard_input(
     assert code == 0 and json.loads(out)["target"]["default"]["tags"] == ["typed"]
 
 
+def test_a_definition_elsewhere_is_refused(run: Callable[..., tuple[int, str, str]]) -> None:
+    for words in (("https://user:secret@example.com/a.git", "app"), ("-f", "https://example.com/a.git")):
+        code, out, err = run("--print", *words)
+        assert code == 1 and out == "" and "definitions are read from files of this machine" in err
+        assert "secret" not in err
+
+
+def test_caches_reach_the_builds(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = run(
+        "base", "--set", "base.cache-to=type=local,dest=cache,mode=max", "--set", "base.output=type=cacheonly"
+    )
+    assert code == 0, err
+    assert Path("cache/index.json").is_file()
+    code, _, err = run(
+        "base", "--set", "base.cache-from=type=local,src=cache", "--set", "base.attest=type=sbom"
+    )
+    assert code == 0, err
+
+
 def test_checks(run: Callable[..., tuple[int, str, str]]) -> None:
     Path("docker-bake.hcl").write_text(
         'target "bad" {\n description = "has a warning"\n dockerfile-inline = "from scratch\\nCOPY f /\\n"\n}\n'
