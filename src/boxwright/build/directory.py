@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _MODE = 0o1777  # not setuid and setgid: a program of an image must not run as the host's root
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_AGAIN = 32
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -117,7 +118,7 @@ def _new(
         known = first.setdefault(node.identity, node.path) if node.links > 1 else node.path
         if known != node.path:
             with root.parent(known) as (there, old):
-                os.link(old, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+                _link(there, old, here, name)
             return
         fd = os.open(name, _NEW, node.mode & 0o777, dir_fd=here)
         with os.fdopen(fd, "wb") as target, view.open(node) as content:
@@ -131,6 +132,15 @@ def _new(
         os.mkfifo(name, node.mode & 0o777, dir_fd=here)
         set_mode(here, name, node.mode & _MODE)
     os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=here, follow_symlinks=False)
+
+
+def _link(there: int, old: str, here: int, name: str) -> None:
+    for left in reversed(range(_AGAIN)):
+        try:
+            return os.link(old, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+        except FileNotFoundError:  # another build put its own file there while the kernel made the link
+            if not left:
+                raise
 
 
 def _attributes(fd: int, node: ViewNode) -> None:

@@ -179,14 +179,14 @@ class Exporting:
         return list(dict.fromkeys(names))
 
     def _archive(self, number: int, output: ImageOutput) -> OutputResult:
-        from boxwright.build.written import write_image
+        from boxwright.build.written import reaching, write_image
         from boxwright.content.lease import Lease
 
         with self._step(f"exporting {number}", f"exporting to {output.type} image format") as step:
             exported = self._make(output.form, step)
             notes = {CREATED: exported.created, **exported.desc.annotations}
             shown = replace(exported, desc=replace(exported.desc, annotations=notes))
-            with Lease(self._images.db, "build output") as lease:
+            with Lease(self._images.db, "build output") as lease, reaching(output.dest):
                 write_image(images=self._images, lease=lease, output=output, desc=shown.desc)
             self._done(step, "sending tarball" if output.tar else "copying layout")
         return _result(output, shown, output.names)
@@ -194,7 +194,7 @@ class Exporting:
     # --- files -------------------------------------------------------------------------------------
 
     def _files(self, number: int, output: FilesOutput) -> None:
-        from boxwright.build.written import ResultTree, write_files
+        from boxwright.build.written import ResultTree, reaching, write_files
 
         name = "exporting to client directory" if output.type == "local" else "exporting to client tarball"
         with self._step(f"exporting {number}", name) as step, ExitStack() as stack:
@@ -203,7 +203,8 @@ class Exporting:
                 view = self._building.step(solved.plan.target).view(solved.tree)
                 said = self._said(solved.plan, output.attestation_prefix)
                 trees.append(ResultTree(solved.plan.platform, stack.enter_context(view), said))
-            left_out = write_files(output, trees)
+            with reaching(output.dest):
+                left_out = write_files(output, trees)
             self._done(step, "copying files" if output.type == "local" else "sending tarball")
         if left_out:
             count = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""

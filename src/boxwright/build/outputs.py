@@ -41,7 +41,7 @@ _FILES = ("dest", "platform-split", "attestation-prefix", "source-date-epoch")
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "image": _IMAGE,
     "registry": _IMAGE,
-    "docker": _ARCHIVE,
+    "docker": (*_ARCHIVE, "context"),
     "oci": _ARCHIVE,
     "local": (*_FILES, "mode"),
     "tar": _FILES,
@@ -211,6 +211,11 @@ def _image(given: _Attributes, around: Surroundings) -> ImageOutput:
     names = names_of(output) or around.names
     if output.type in ("oci", "docker"):
         tar = given.flag("tar", True)
+        if (context := output.options.get("context", "default")) not in ("", "default"):
+            raise RequestInvalid(
+                f"output context={context!r} is another engine than this one",
+                hint="write an archive with dest=FILE, and load it there",
+            )
         if output.type == "docker" and not output.dest and tar:
             return ImageOutput(type="image", form=form, names=names)
         dest = _file(output) if tar else _directory(output)

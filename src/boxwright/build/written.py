@@ -11,6 +11,8 @@ from pathlib import Path
 
 from boxwright.build.outputs import FilesOutput, ImageOutput
 from boxwright.build.request import RequestInvalid
+from boxwright.errors import Invalid
+from boxwright.files.disk import DiskError, disk_error, whole_file
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
@@ -23,6 +25,32 @@ if TYPE_CHECKING:
     from boxwright.content.lease import Lease
     from boxwright.image.store import ImageStore
     from boxwright.layer.view import LayersView
+
+
+_ELSEWHERE = "choose another place with dest="
+
+
+class OutputUnwritable(Invalid):
+    """The place of an output cannot be written to."""
+
+
+@contextmanager
+def reaching(dest: str) -> Iterator[None]:
+    """Errors of the place that an output goes to, whose disk is not the store's. Raises OutputUnwritable, DiskError; a
+    closed pipe is told as it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except DiskError as error:
+        raise type(error)(str(error), hint=_ELSEWHERE) from error
+    except OSError as error:
+        where = "standard output" if dest == "-" else dest
+        at = error.filename if isinstance(error.filename, str) and error.filename != dest else ""
+        told = disk_error(where, error.errno or 0)
+        raise (type(told) if told is not None else OutputUnwritable)(
+            f"cannot write {where}: {f'{at}: ' if at else ''}{error.strerror or error}", hint=_ELSEWHERE
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +80,6 @@ def write_files(output: FilesOutput, trees: Sequence[ResultTree]) -> list[str]:
             _tar(trees=trees, sink=sink, split=split, mtime=mtime)
         return []
     from boxwright.build.directory import Written
-    from boxwright.files.disk import whole_file
 
     top = Path(output.dest)
     written = Written(top, mtime)
@@ -135,8 +162,6 @@ def write_image(images: ImageStore, lease: Lease, output: ImageOutput, desc: Des
 @contextmanager
 def _sink(dest: str) -> Iterator[BinaryIO]:
     """A file that appears when it is whole, or standard output."""
-    from boxwright.files.disk import whole_file
-
     if dest == "-":
         with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
             yield out

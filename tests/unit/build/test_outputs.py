@@ -16,11 +16,12 @@ import pytest
 from boxwright import Engine
 from boxwright.build import options
 from boxwright.build.outputs import Surroundings, wanted_outputs
-from boxwright.build.progress import BuildWarning, StepStatus
+from boxwright.build.progress import BuildWarning, StepFailure, StepStatus
 from boxwright.build.request import BuildFailed, BuildResult, Output, RequestInvalid
 from boxwright.cli.main import main
 from boxwright.content.layout import Layout
 from boxwright.errors import Invalid
+from boxwright.files.disk import DiskFull
 from support.registry import FakeRegistry, running
 
 TEXT = b"FROM scratch\nARG TARGETARCH\nADD tree.tar /\nCOPY <<E /for-$TARGETARCH\ntext\nE\n"
@@ -83,6 +84,8 @@ def names(engine: Engine) -> list[str]:
         ("type=image,dest=x", "type=image does not take 'dest'"),
         ("type=local,dest=x,name=y", "type=local does not take 'name'"),
         ("type=tar,dest=x,compression=zstd", "type=tar does not take 'compression'"),
+        ("type=docker,context=desktop", "context='desktop' is another engine"),
+        ("type=oci,dest=x,context=default", "type=oci does not take 'context'"),
         ("type=cacheonly,dest=x", "type=cacheonly does not take 'dest'"),
         ("type=local,dest=x,annotation.a=b", "type=local does not take 'annotation.a'"),
         ("type=image,annotation-index.a=b", "index annotations not supported for single platform export"),
@@ -130,6 +133,8 @@ def test_the_short_forms() -> None:
     assert options.outputs([]) == ()
     assert options.outputs([], push=True) == (Output("registry"),)
     assert options.outputs([], load=True) == (Output("docker"),)
+    here = wanted_outputs(options.outputs(["type=docker,context=default"]), Surroundings())
+    assert here == wanted_outputs(options.outputs([], load=True), Surroundings())
     assert options.outputs(["type=image,name=x", "out"], push=True) == (
         Output("image", "", {"name": "x", "push": "true"}),
         Output("local", "out"),
@@ -271,12 +276,28 @@ def test_a_failed_output_leaves_no_file(
     def full(self: TarBuilder) -> None:
         raise OSError(28, "No space left on device")
 
+    build(engine, context)
     monkeypatch.setattr(TarBuilder, "finish", full)
     (tmp_path / "out").mkdir()
     for kind in ("oci", "tar"):
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(BuildFailed, match=f"cannot write {tmp_path}/out/file: No space") as failed:
             build(engine, context, f"type={kind},dest={tmp_path}/out/file")
+        assert isinstance(failed.value.cause, DiskFull) and "root" not in failed.value.hint
         assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    "output", ["FILE/x", "type=tar,dest=FILE/x", "type=oci,dest=FILE/x", "type=oci,tar=false,dest=FILE/x"]
+)
+def test_a_place_that_cannot_be_written_to(
+    engine: Engine, context: Path, tmp_path: Path, output: str
+) -> None:
+    """It fails as a step does: the history and the display have its sentence."""
+    (tmp_path / "file").write_text("a file")
+    events: list[object] = []
+    with pytest.raises(BuildFailed, match=f"{tmp_path}/file/x: ") as failed:
+        build(engine, context, output.replace("FILE", f"{tmp_path}/file"), progress=events.append)
+    assert [e.message for e in events if isinstance(e, StepFailure)] == [str(failed.value.cause)]
 
 
 def test_a_pipe_is_written_as_it_is(engine: Engine, context: Path, tmp_path: Path) -> None:
@@ -364,7 +385,7 @@ def test_a_file_of_a_directory_is_there_when_it_is_whole(
     (out / "d/f").write_text("before")
     with monkeypatch.context() as m:
         m.setattr(directory.shutil, "copyfileobj", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(BuildFailed, match=f"cannot write {out}: No space"):
             build(engine, context, str(out))
     assert (out / "d/f").read_text() == "before" and os.listdir(out / "d") == ["f"]
 

@@ -163,11 +163,19 @@ def test_every_option_of_build_reaches_the_request(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         build_options, "parse_ssh", lambda text, environ: (text, SshSource((Path("socket"),)))
     )
-    plain = build_command._request(Context(), cli.load("build")[0].parse_args(["somewhere"]))
+    parser = cli.load("build")[0]
+    plain = build_command._request(Context(), parser.parse_args(["somewhere"]))
     effects = {name for name, row in rows("build").items() if row[2] == "effect"}
     assert effects == set(BUILD) | SHOWN
+    assert [o.long for o in parser.options if o.nargs == "?"] == ["--trust-host-ca"]  # which is our own
     for option, value in BUILD.items():
-        assert build_command._request(Context(), parsed("build", option, value)) != plain, option
+        asked = build_command._request(Context(), parsed("build", option, value))
+        assert asked != plain, option
+        operand = parser._by_name[option]
+        if not operand.boolean and operand.nargs != "?":  # the value may be a word of its own
+            assert (
+                build_command._request(Context(), parser.parse_args([option, value, "somewhere"])) == asked
+            ), option
 
 
 RUN = {

@@ -36,7 +36,7 @@ def built(tmp_path: Path, name: str, *words: str) -> None:
 
 def test_one_platform(registry: FakeRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = f"{registry.host}/lib/app:1"
-    built(tmp_path, name, "--sbom", "--provenance=mode=max")
+    built(tmp_path, name, "--sbom=true", "--provenance=mode=max")
     assert list(json.loads(shown(capsys, name, "{{json .SBOM}}"))) == ["SPDX"]
     told = shown(capsys, name, "{{json .Provenance}}")
     assert told.startswith('{\n  "SLSA": {\n    "buildDefinition": {') and not told.endswith("\n")

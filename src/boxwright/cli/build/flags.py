@@ -130,8 +130,6 @@ def _attestations(p: Parser) -> None:
     for name, kind in (("--provenance", "provenance"), ("--sbom", "sbom")):
         p.add_argument(
             name,
-            nargs="?",
-            const="true",
             default="",
             metavar=_TEXT,
             help=f'Shorthand for "--attest=type={kind}"',
