@@ -45,6 +45,7 @@ class Recording:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._over: dict[int, bool] = {}  # steps that ended, and whether on record
+        self._ran = False  # whether a step of the Dockerfile did: ours, which never last, end in every build
         self._whole = True
         records.begin(record)
         try:
@@ -91,6 +92,7 @@ class Recording:
                 return {"kind": "cached", "step": number, "text": redacted(event.reason)}
             case StepDone():
                 self._over[number] = False
+                self._ran = self._ran or event.step.startswith("sha256:")  # the name of a vertex
                 return {"kind": "done", "step": number, "seconds": event.seconds}
             case StepFailure():
                 self._over[number] = False
@@ -119,7 +121,9 @@ class Recording:
             details = {**details, "log": "cut: the disk took no more"}
         with self._lock:
             cached = sum(self._over.values())
-            self._close(wait=cached < len(self._over))
+            # What any client could run again at once need not survive a power cut.
+            durable = self._ran or error is not None
+            self._close(wait=durable)
         self._records.finish(
             replace(
                 self._record,
@@ -129,7 +133,8 @@ class Recording:
                 completed=len(self._over),
                 cached=cached,
                 details=details,
-            )
+            ),
+            durable=durable,
         )
 
     def _close(self, *, wait: bool) -> None:

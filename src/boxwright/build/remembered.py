@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from boxwright.build.attest.attach import config_of
 from boxwright.build.attest.provenance import Facts, arguments, materials
 from boxwright.build.attest.vcs import vcs_of, wanted
 from boxwright.build.graph import walk
@@ -17,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.build.attest.provenance import Material
     from boxwright.build.plan import Plan
     from boxwright.build.request import OutputResult
     from boxwright.build.solver import Solver
@@ -79,10 +79,18 @@ def used(
             platform=plan.platform,
             order=list(walk(plan.target)),
             selections=solver.selections(),
-            config=config_of(request, commit),
+            config=_config(request, commit),
         )
         found.update({material.uri: material.to_json() for material in materials(facts)})
     return list(found.values())
+
+
+def _config(request: BuildRequest, commit: str) -> Material | None:
+    if not request.remote:
+        return None
+    from boxwright.build.attest.attach import config_of
+
+    return config_of(request, commit)
 
 
 def came_out(outputs: Sequence[OutputResult]) -> list[dict[str, Any]]:

@@ -83,9 +83,8 @@ class BuildRecords:
                 (*row, json.dumps(record.details)),
             )
 
-    def finish(self, record: BuildRecord) -> None:
-        """It ended as the record says. What everybody could run again at once need not survive a power cut."""
-        durable = record.cached < record.completed
+    def finish(self, record: BuildRecord, *, durable: bool = True) -> None:
+        """It ended as the record says."""
         with self._db.write(durable=durable) as sql:
             sql.execute(
                 "UPDATE builds SET ended = ?, status = ?, total = ?, completed = ?, cached = ?, record = ? "

@@ -233,3 +233,39 @@ def test_no_password_is_anywhere(engine: Engine, context: Path, server: str, tmp
     found = everything_in(engine.root)
     assert MARKER.encode() not in found and server.encode() in found
     assert MARKER not in json.dumps([dict(e) for r in engine.builds.list() for e in engine.builds.logs(r.id)])
+
+
+def test_a_build_that_runs_nothing_waits_for_no_disk(
+    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record could go with a power cut, and its steps that always end (the definition, the export) are ours."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        synced.append(fd)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+
+    def build(**more: Any) -> bool:
+        """Whether the record was made durable."""
+        durable: list[bool] = []
+        finish = BuildRecords.finish
+
+        def finished(
+            records: BuildRecords, record: BuildRecord, *, durable_is: list[bool] = durable, **how: Any
+        ) -> None:
+            durable_is.append(how["durable"])
+            finish(records, record, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BuildRecords, "finish", finished)
+            engine.build(context=context, dockerfile_data=TEXT, tags=("app:1",), **more)
+        return durable == [True]
+
+    assert build() and synced
+    synced.clear()
+    assert not build() and not synced
+    assert build(no_cache=True) and synced
+    assert [record.status for record in engine.builds.list()] == ["completed"] * 3
