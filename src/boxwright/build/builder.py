@@ -248,6 +248,8 @@ class Building:
             explain=self._why() if self.request.explain else None,
             elsewhere=caches.imports if caches is not None else None,
         )
+        if caches is not None and caches.imports is not None:
+            caches.imports.selections = solver.selections
         targets = [plan.target for plan in plans]
         solver.solve(targets)
         outputs = Exporting(self, plans, solver).run()

@@ -37,7 +37,10 @@ class Exporting:
         self._images = building.services.images_store
         self._wanted = building.wanted
         caches = building.caches
-        carried = caches.carried(solver, plans, building.cache) if caches is not None else {}
+        same = not building.request.squash and not any(one.form.rewrite for one in building.wanted.images)
+        carried = (
+            caches.carried(solver, plans, building.cache, same_layers=same) if caches is not None else {}
+        )
         self._left = self._left_there([solver.report(plan.target).tree for plan in plans])
         self._exporter = Exporter(
             self._images,

@@ -111,16 +111,26 @@ class Caches:
 
     # --- after the build -----------------------------------------------------------------------
 
-    def carried(self, solver: Solver, plans: Sequence[Plan], records: StepCache) -> Mapping[str, Any]:
-        """What an image's config carries of its own cache (``type=inline``)."""
+    def carried(
+        self, solver: Solver, plans: Sequence[Plan], records: StepCache, *, same_layers: bool
+    ) -> Mapping[str, Any]:
+        """What an image's config carries of its own cache (``type=inline``). `same_layers`: the image has the layers of
+        its steps, so that BuildKit's records, which count them, can be told too."""
         if not self.inline:
             return {}
-        from boxwright.build.cache import OWN_INLINE
+        import base64
+
+        from boxwright.build.cache import INLINE, OWN_INLINE
         from boxwright.build.remotecache.config import own_to_json
         from boxwright.build.remotecache.exports import collect
+        from boxwright.spec.manifest import canonical_json
 
         solved = collect(solver, [plan.target for plan in plans], records)
-        return {OWN_INLINE: own_to_json(solved.own)}
+        found: dict[str, Any] = {OWN_INLINE: own_to_json(solved.own)}
+        if same_layers and len(plans) == 1:
+            raw = canonical_json([record.to_json() for record in solved.inline()])
+            found[INLINE] = base64.b64encode(raw).decode()
+        return found
 
     def write(self, solver: Solver, targets: Sequence[Vertex], records: StepCache) -> list[Descriptor]:
         """Fill the places of `--cache-to`; the manifests where there are some. Raises what writing raises, unless the

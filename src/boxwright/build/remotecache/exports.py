@@ -7,18 +7,20 @@ the layers of a step are not in the cache, its record still gives the names that
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from boxwright.build.remotecache.config import CacheConfig, CacheLayer, OwnRecord
+from boxwright.build.remotecache.config import CacheConfig, CacheLayer, CacheRecord, OwnRecord
+from boxwright.build.remotecache.keys import describe
 from boxwright.build.remotecache.options import COMPRESSIONS, CachePlace
 from boxwright.build.remotecache.places import CREATED, DIFF_ID
+from boxwright.build.remotecache.records import RecordWriter, SolvedStep
 from boxwright.spec.digest import DiffID
 from boxwright.spec.times import rfc3339
 from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
     from boxwright.build.graph import Tree, Vertex
     from boxwright.build.remotecache.imports import Imports
@@ -38,24 +40,64 @@ class SolvedRecords:
 
     own: tuple[OwnRecord, ...]
     results: tuple[tuple[DiffID, ...], ...]
-    steps: tuple[tuple[DiffID, ...], ...]
+    steps: tuple[SolvedStep, ...]
     created: Mapping[DiffID, str] = field(default_factory=dict)
 
     def stacks(self, mode: str) -> tuple[tuple[DiffID, ...], ...]:
         """Those whose layers a cache of this mode holds."""
-        return self.results if mode == "min" else (*self.results, *self.steps)
+        held = {diff_id for stack in self.results for diff_id in stack}
+        apart = [
+            step.added for step in self.steps if step.added and (mode == "max" or held.issuperset(step.added))
+        ]
+        whole = [step.stack for step in self.steps] if mode == "max" else []
+        return (*self.results, *whole, *apart)
+
+    def inline(self) -> tuple[CacheRecord, ...]:
+        """The records as the only result's image carries them: layers by their place in it."""
+        image = self.results[0]
+        at = {diff_id: number for number, diff_id in enumerate(image)}
+
+        def place(stack: Sequence[DiffID], created: str) -> dict[str, tuple[Any, ...]]:
+            if tuple(stack) == image[: len(stack)]:
+                return {"layers": ((len(stack) - 1, created),)}
+            if all(diff_id in at for diff_id in stack):
+                return {"chains": ((tuple(at[diff_id] for diff_id in stack), created),)}
+            return {}
+
+        return self.records(place)
+
+    def records(
+        self, place: Callable[[Sequence[DiffID], str], Mapping[str, tuple[Any, ...]]]
+    ) -> tuple[CacheRecord, ...]:
+        """BuildKit's records of the steps; see RecordWriter."""
+        writer = RecordWriter(place)
+        for step in self.steps:
+            writer.add(step)
+        return tuple(writer.records)
 
 
 def collect(solver: Solver, targets: Sequence[Vertex], cache: StepCache) -> SolvedRecords:
     """Look through a solved build."""
     own: list[OwnRecord] = []
-    steps: list[tuple[DiffID, ...]] = []
+    steps: list[SolvedStep] = []
     created: dict[DiffID, str] = {}
+    selections = solver.selections()
     for report in solver.reports(targets):
         vertex, tree = report.vertex, report.tree
+        key_there = describe(vertex, selections.get(vertex.id))
         if vertex.settled is not None:
+            steps.append(SolvedStep(vertex=vertex, key=key_there, stack=()))
             continue
-        steps.append(tree.layers)
+        below = len(solver.report(vertex.inputs[0]).tree.layers) if vertex.op.independent else None
+        steps.append(
+            SolvedStep(
+                vertex=vertex,
+                key=key_there,
+                stack=tree.layers,
+                added=tree.layers[below:] if below is not None else (),
+                created=tree.created,
+            )
+        )
         for key in solver.keys(vertex):
             hit = report.found or cache.find(key)
             if hit is None:
@@ -150,14 +192,23 @@ class CacheBlobs:
 def arrange(
     solved: SolvedRecords, stacks: Sequence[Sequence[DiffID]], blobs: Mapping[DiffID, Descriptor]
 ) -> CacheConfig:
-    """The config: every layer of the stacks on its parent, and our records."""
+    """The config: every layer of the stacks on its parent, BuildKit's records and ours."""
     nodes: dict[tuple[int, DiffID], int] = {}
     for stack in stacks:
         top = -1
         for diff_id in stack:
             top = nodes.setdefault((top, diff_id), len(nodes))
     layers = [_layer(blobs[diff_id], diff_id, parent) for parent, diff_id in nodes]
-    return CacheConfig(layers=tuple(layers), own=solved.own)
+
+    def place(stack: Sequence[DiffID], created: str) -> dict[str, tuple[Any, ...]]:
+        top = -1
+        for diff_id in stack:
+            if (top, diff_id) not in nodes:
+                return {}
+            top = nodes[top, diff_id]
+        return {"layers": ((top, created),)}
+
+    return CacheConfig(layers=tuple(layers), records=solved.records(place), own=solved.own)
 
 
 def _layer(desc: Descriptor, diff_id: DiffID, parent: int) -> CacheLayer:

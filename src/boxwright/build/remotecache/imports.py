@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boxwright.build.graph import Selection, Tree, Vertex
 from boxwright.build.progress import Emit, StepDone, StepFailure, StepStarted, StepStatus
 from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import CREATED, DIFF_ID, CacheCorrupt, CacheSource, LoadedCache
+from boxwright.build.remotecache.records import Matcher
 from boxwright.errors import BoxwrightError
 from boxwright.image.steps import Hit
 from boxwright.spec.digest import DiffID, Digest
@@ -50,11 +51,12 @@ class Imports:
         self._places = places
         self._emit = emit
         self._own: dict[str, OwnRecord] = {}
+        self._matchers: list[Matcher] = []
+        self.selections: Callable[[], Mapping[str, Selection | None]] = dict  # of the build's solver
         self._blobs: dict[DiffID, list[tuple[Descriptor, CacheSource]]] = {}
         self._sources: dict[Digest, tuple[Descriptor, CacheSource]] = {}
         self._lost: set[DiffID] = set()
         self._lock = threading.Lock()
-        self.loaded: list[LoadedCache] = []
 
     # --- what they hold ------------------------------------------------------------------------
 
@@ -97,7 +99,7 @@ class Imports:
         return source, loaded
 
     def _take(self, loaded: LoadedCache, source: CacheSource) -> None:
-        self.loaded.append(loaded)
+        self._matchers.append(Matcher(loaded, lambda: self.selections()))
         for record in loaded.config.own:
             self._own.setdefault(record.key, record)
         for desc in loaded.blobs.values():
@@ -113,7 +115,7 @@ class Imports:
         """See solver.Elsewhere."""
         record = self._own.get(key)
         if record is None or not self._lost.isdisjoint(record.stack):
-            return None
+            return self._buildkit(vertex, key)
         return Hit(
             key=key,
             layers=record.stack,
@@ -123,6 +125,25 @@ class Imports:
             created=record.created,
             elsewhere=True,
         )
+
+    def _buildkit(self, vertex: Vertex, key: str) -> Hit | None:
+        """A record of BuildKit's."""
+        from boxwright.spec.times import unix_seconds
+
+        for matcher in self._matchers:
+            found = matcher.find(vertex)
+            if found is not None and self._lost.isdisjoint(found.layers):
+                created = unix_seconds(found.created) or time.time()
+                return Hit(
+                    key=key,
+                    layers=found.layers,
+                    result={},
+                    bytes=0,
+                    seconds=0.0,
+                    created=created,
+                    elsewhere=True,
+                )
+        return None
 
     # --- layers --------------------------------------------------------------------------------
 

@@ -280,7 +280,8 @@ def test_stages_without_layers_in_the_cache_are_not_run(
     """With mode=min the layers of other stages are not in the cache, but what they were called is."""
     room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1,mode=min"])
     _, config = cache_config(registry, "cache", "1")
-    assert len(config["layers"]) == 5 and len(config["boxwright"]["diffs"]) > 5
+    held = {layer["blob"] for layer in config["layers"]}
+    assert len(held) == 5 and len(config["boxwright"]["diffs"]) > 5
     assert room.build(context, cache_from=[f"{registry.host}/cache:1"]).ran == []
 
 

@@ -1,0 +1,150 @@
+"""BuildKit's records of a build, both ways: which of them a step matches, and those that we write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from boxwright.build.graph import Selection, Vertex
+from boxwright.build.remotecache.config import CacheRecord, RecordLink
+from boxwright.build.remotecache.keys import KeyInput, StepKey, describe
+from boxwright.build.remotecache.places import LoadedCache
+from boxwright.spec.digest import DiffID
+from boxwright.spec.values import dataclass
+
+_NONE: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundStack:
+    """Layers that a record names, and when they were made (RFC 3339)."""
+
+    layers: tuple[DiffID, ...]
+    created: str
+
+
+class Matcher:
+    """Finds the steps of one build among the records of one config."""
+
+    def __init__(self, loaded: LoadedCache, selections: Callable[[], Mapping[str, Selection | None]]) -> None:
+        """`selections` are those of the steps that were asked for theirs, by their vertices' ids."""
+        self._loaded, self._selections = loaded, selections
+        self._named: dict[str, list[int]] = {}
+        for number, record in enumerate(loaded.config.records):
+            self._named.setdefault(record.digest, []).append(number)
+        self._keys: dict[str, StepKey | None] = {}
+        self._known: dict[str, frozenset[int]] = {}
+
+    def find(self, vertex: Vertex) -> FoundStack | None:
+        """What a record yields for the vertex; of layers that do not depend on their base these alone. The newest of
+        several."""
+        if not self._named:
+            return None
+        numbers, key = self._matched(vertex), self._keys[vertex.id]
+        if key is not None and key.merged is not None:
+            numbers = self._matching(vertex, key.merged)
+        return self._newest(numbers)
+
+    def _matched(self, vertex: Vertex) -> frozenset[int]:
+        """The records of a vertex. Those below are asked first, without recursion: a build may be long."""
+        waiting = [vertex]
+        while waiting:
+            at = waiting[-1]
+            below = [one for one in at.inputs if one.id not in self._known]
+            if below:
+                waiting += below
+                continue
+            waiting.pop()
+            if at.id not in self._known:
+                key = self._keys[at.id] = describe(at, self._selections().get(at.id))
+                self._known[at.id] = self._matching(at, key) if key is not None else _NONE
+        return self._known[vertex.id]
+
+    def _matching(self, vertex: Vertex, key: StepKey) -> frozenset[int]:
+        wanted = [self._sources(vertex, one) for one in key.inputs]
+        if key.merged is not None:
+            wanted.append(frozenset((number, "") for number in self._matching(vertex, key.merged)))
+        records = self._loaded.config.records
+        return frozenset(
+            number
+            for number in self._named.get(key.digest, ())
+            if len(records[number].inputs) == len(wanted)
+            and all(
+                any((link.record, link.selector) in sources for link in links)
+                for links, sources in zip(records[number].inputs, wanted)
+            )
+        )
+
+    def _sources(self, vertex: Vertex, one: KeyInput) -> frozenset[tuple[int, str]]:
+        if one.content:
+            numbers = self._named.get(one.content, ())
+            return frozenset((n, "") for n in numbers if not self._loaded.config.records[n].inputs)
+        return frozenset((number, one.selector) for number in self._known[vertex.inputs[one.number].id])
+
+    def _newest(self, numbers: frozenset[int]) -> FoundStack | None:
+        config, best = self._loaded.config, None
+        for number in numbers:
+            record = config.records[number]
+            stacks = [(config.stack(top), created) for top, created in record.layers]
+            for stack, created in (*stacks, *record.chains):
+                layers = self._loaded.diff_ids(stack)
+                if layers and (best is None or created > best.created):
+                    best = FoundStack(layers, created)
+        return best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolvedStep:
+    """A step with what it yielded: its stack, the layers of its own where they do not depend on its base, and when it
+    was made (RFC 3339)."""
+
+    vertex: Vertex
+    key: StepKey | None
+    stack: tuple[DiffID, ...]
+    added: tuple[DiffID, ...] = ()
+    created: str = ""
+
+
+class RecordWriter:
+    """Makes records of solved steps. `place` says where in the cache a stack of layers is, as the fields `layers` or
+    `chains` of a record."""
+
+    def __init__(self, place: Callable[[Sequence[DiffID], str], Mapping[str, tuple[object, ...]]]) -> None:
+        self._place = place
+        self.records: list[CacheRecord] = []
+        self._numbers: dict[tuple[str, tuple[tuple[RecordLink, ...], ...]], int] = {}
+        self._of: dict[str, int] = {}
+
+    def add(self, step: SolvedStep) -> None:
+        """Note a step after those that it stands on."""
+        vertex, key = step.vertex, step.key
+        if key is None:
+            return
+        used = (*key.inputs, *(key.merged.inputs if key.merged is not None else ()))
+        if any(not one.content and vertex.inputs[one.number].id not in self._of for one in used):
+            return
+        inputs = [self._input(vertex, one) for one in key.inputs]
+        if key.merged is not None:
+            above = [self._input(vertex, one) for one in key.merged.inputs]
+            number = self._number(key.merged.digest, above, step.added, step.created)
+            inputs.append((RecordLink(number),))
+        self._of[vertex.id] = self._number(key.digest, inputs, step.stack, step.created)
+
+    def _input(self, vertex: Vertex, one: KeyInput) -> tuple[RecordLink, ...]:
+        if one.content:
+            return (RecordLink(self._number(one.content, [], (), "")),)
+        return (RecordLink(self._of[vertex.inputs[one.number].id], one.selector),)
+
+    def _number(
+        self,
+        digest: str,
+        inputs: Sequence[tuple[RecordLink, ...]],
+        stack: Sequence[DiffID],
+        created: str,
+    ) -> int:
+        identity = digest, tuple(inputs)
+        known = self._numbers.get(identity)
+        if known is None:
+            known = self._numbers[identity] = len(self.records)
+            where = self._place(stack, created) if inputs and stack else {}
+            self.records.append(CacheRecord(digest=digest, inputs=tuple(inputs), **where))  # type: ignore[arg-type]
+        return known

@@ -1,0 +1,155 @@
+"""Caches against buildx: what docker 28's BuildKit wrote is used here, and what was written here is used there."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import support.images
+from boxwright.build.progress import StepFailure
+from boxwright.build.remotecache.options import parse_all
+from support import REAL_ROOT
+from support.caches import StepCached, StepStarted
+from support.corpus import leave
+from support.image import engine as make_engine
+from support.peers import dockerd, needs
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.rooted,
+    pytest.mark.slow,
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
+    needs("docker", "dockerd"),
+    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
+]
+DOCKERFILE = """\
+FROM busybox AS build
+ARG GREETING="a < b && c"
+WORKDIR /src
+COPY a.txt dir ./
+COPY --chmod=600 . all/
+RUN cat a.txt > out.txt && date +%s%N >> out.txt
+FROM busybox
+ENV X=1
+RUN mkdir /data && cat /proc/sys/kernel/random/uuid > /data/x
+COPY --from=build /src/out.txt /out.txt
+USER 5:6
+RUN id -u
+COPY --link a.txt dir/b.txt /linked/
+COPY --link a.txt /linked.txt
+ADD a.txt /added.txt
+CMD ["sh"]
+"""
+STEPS = 10  # RUN, COPY, ADD and WORKDIR of it
+CHANGES = ['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    folder = tmp_path_factory.mktemp("docker")
+    (folder / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
+    with dockerd(folder, "--config-file", str(folder / "daemon.json")) as command:
+        said = subprocess.run([*command, "version", "--format", "{{.Server.Version}}"], capture_output=True)
+        if int(said.stdout.split(b".")[0]) < 28:
+            pytest.skip(f"docker {said.stdout.decode().strip()} is too old: make peers")
+        changes = [word for change in CHANGES for word in ("-c", change)]
+        subprocess.run(
+            [*command, "import", *changes, "-", "busybox"], input=support.images.busybox_tar(), check=True
+        )
+        yield command
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    (folder / "dir/empty").mkdir(parents=True)
+    (folder / "dir/sub").mkdir()
+    for name, text in {
+        "a.txt": "hello\n",
+        "dir/b.txt": "b",
+        "dir/sub/c": "",
+        "Dockerfile": DOCKERFILE,
+    }.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o644)
+    (folder / "dir/link").symlink_to("b.txt")
+    (folder / "dir/sub-x").write_text("sorted")
+    for path in (folder, folder / "dir", folder / "dir/empty", folder / "dir/sub"):
+        path.chmod(0o755)
+    return folder
+
+
+def buildx(docker: list[str], context: Path, *options: str) -> list[str]:
+    """A build from nothing but what the options say; the steps that were found."""
+    subprocess.run([*docker, "builder", "prune", "-af"], check=True, capture_output=True)
+    done = subprocess.run(
+        [*docker, "buildx", "build", "--progress", "plain", "--network=none", *options, str(context)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    names = dict(re.findall(r"^#(\d+) (\[.*)$", done.stderr, re.MULTILINE))
+    cached = re.findall(r"^#(\d+) CACHED$", done.stderr, re.MULTILINE)
+    return sorted(names[number] for number in cached if " FROM " not in names[number])
+
+
+def ours(folder: Path, context: Path, **options: Any) -> list[str]:
+    """The same here."""
+    engine, events = make_engine(folder), list[Any]()
+    try:
+        engine.images.import_(io.BytesIO(support.images.busybox_tar()), "busybox", changes=CHANGES)
+        caches = {
+            name: parse_all(options.pop(name, ()), {}, to=name == "cache_to")
+            for name in ("cache_from", "cache_to")
+        }
+        engine.build(context, network="none", progress=events.append, **caches, **options)
+    finally:
+        leave(engine)
+    assert not [event for event in events if isinstance(event, StepFailure)]
+    names = {event.step: event.name for event in events if isinstance(event, StepStarted)}
+    cached = {names[event.step] for event in events if isinstance(event, StepCached)}
+    return sorted(name for name in cached if " FROM " not in name)
+
+
+@pytest.mark.parametrize("manifest", ["true", "false"])
+def test_buildx_s_cache_is_used_here(docker: list[str], context: Path, tmp_path: Path, manifest: str) -> None:
+    cache = tmp_path / "cache"
+    buildx(docker, context, "--cache-to", f"type=local,dest={cache},mode=max,image-manifest={manifest}")
+    assert (
+        len(ours(tmp_path / "root", context, cache_from=[f"type=local,src={cache}"], tags=["app"])) == STEPS
+    )
+
+
+def test_our_cache_is_used_by_buildx(docker: list[str], context: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    ours(tmp_path / "root", context, cache_to=[f"type=local,dest={cache},mode=max"])
+    found = buildx(docker, context, "--cache-from", f"type=local,src={cache}")
+    assert len([name for name in found if "--link" not in name]) == STEPS - 2, found
+
+
+def test_what_changed_is_found_by_neither(docker: list[str], context: Path, tmp_path: Path) -> None:
+    """Both leave out the same steps when a file, or one's mode, is another."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    buildx(docker, context, "--cache-to", f"type=local,dest={there},mode=max")
+    ours(tmp_path / "first", context, cache_to=[f"type=local,dest={here},mode=max"])
+    (context / "dir/sub/c").write_text("changed")
+    ours_of_theirs = ours(tmp_path / "second", context, cache_from=[f"type=local,src={there}"])
+    theirs_of_ours = buildx(docker, context, "--cache-from", f"type=local,src={here}")
+    assert 0 < len(ours_of_theirs) < STEPS
+    # With --link BuildKit finds the layers and merges them again, which it does not call cached.
+    assert [name for name in ours_of_theirs if "--link" not in name] == theirs_of_ours
+    (context / "dir/sub/c").write_text("")
+    (context / "a.txt").chmod(0o755)
+    mine = ours(tmp_path / "third", context, cache_from=[f"type=local,src={there}"])
+    assert [name for name in mine if "--link" not in name] == [
+        name
+        for name in buildx(docker, context, "--cache-from", f"type=local,src={here}")
+        if "--link" not in name
+    ]

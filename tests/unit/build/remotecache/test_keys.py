@@ -1,0 +1,125 @@
+"""BuildKit's names of steps: the digests are those that docker 28.5 (BuildKit 0.25) wrote for the same Dockerfile."""
+
+from __future__ import annotations
+
+import pytest
+
+from boxwright.build.context.local import LocalContext
+from boxwright.build.graph import Graph, Selection, Tree, Vertex
+from boxwright.build.ops.copy import CopyOp, CopyPart
+from boxwright.build.ops.exec import ExecMount, ExecOp
+from boxwright.build.ops.source import ImageOp
+from boxwright.build.ops.workdir import WorkdirOp
+from boxwright.build.remotecache.keys import KeyInput, describe, go_json
+from boxwright.spec.digest import DiffID
+
+BASE = Tree((DiffID.parse("sha256:49e44d06c4d0a1ec5d6e19b860712c7c8726e88560bda5997ec31918670f8452"),))
+ROOT = "sha256:8a5edab282632443219e051e4ade2d1d5bbc671c781051bf1437897cbdfea0f1"  # sha256("/")
+COPY = CopyPart(origin="context", source="a.txt")
+
+
+def image(graph: Graph) -> Vertex:
+    return graph.vertex(ImageOp("sha256:" + "0" * 64, "linux/amd64"), settled=BASE)
+
+
+def key(op: object, selection: Selection | None = None) -> tuple[str, tuple[KeyInput, ...]]:
+    graph = Graph()
+    found = describe(graph.vertex(op, [image(graph), image(graph)]), selection)  # type: ignore[arg-type]
+    assert found is not None
+    return found.digest[7:19], found.inputs
+
+
+def run(*argv: str, **more: object) -> ExecOp:
+    env = (("PATH", "/usr/bin:/bin"),)
+    fields = {"env": env, "cwd": "/", "platform": "linux/amd64", "network": "none", **more}
+    return ExecOp(argv=("/bin/sh", "-c", *argv), **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def read(tmp_path: object) -> Selection:
+    from pathlib import Path
+
+    from boxwright.build.context.tree import SourceSet
+
+    folder = Path(str(tmp_path)) / "context"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.txt").write_text("hello\n")
+    (folder / "a.txt").chmod(0o644)
+    return Selection("", payload=(SourceSet(LocalContext(folder), ()),))
+
+
+def test_an_image_is_its_layers() -> None:
+    graph = Graph()
+    found = describe(image(graph), None)
+    assert found is not None and found.digest[7:19] == "87ed3f3ef3e9"
+
+
+def test_run() -> None:
+    copied = run("cat a.txt > out.txt && date +%N >> out.txt", cwd="/src")
+    assert key(copied) == ("0ef3099ef5a7", (KeyInput(0, ROOT),))
+    made = run("mkdir /data && echo hi > /data/x", env=(("PATH", "/usr/bin:/bin"), ("X", "1")))
+    assert key(made)[0] == "360da1dbc139"
+    # A default PATH is in the environment of a step that has none, the address of a host is not in its name.
+    assert key(run("x", env=())) == key(
+        run("x", env=(("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),))
+    )
+    assert key(run("x", hosts=(("a", "10.0.0.1"),))) == key(run("x", hosts=(("a", "10.0.0.2"),)))
+    differing = [
+        run("x"),
+        run("y"),
+        run("x", user="1"),
+        run("x", network="default"),
+        run("x", security="insecure"),
+    ]
+    differing += [run("x", hosts=(("a", "10.0.0.1"),)), run("x", platform="linux/arm/v7"), run("x", cwd="/x")]
+    differing += [run("x", build_args=(("A", "1"),)), run("x", hostname="other")]
+    assert len({key(op) for op in differing}) == len(differing)
+
+
+def test_workdir() -> None:
+    assert key(WorkdirOp("/src")) == ("57a5ab45ee83", (KeyInput(0),))
+
+
+def test_copy(read: Selection) -> None:
+    digest, inputs = key(CopyOp(parts=(COPY,), dest="/src/"), read)
+    assert digest == "dc205a0f3d0a" and inputs[0] == KeyInput(0)
+    assert inputs[1].content[7:19] == "c24a47b57646"
+    stage = CopyOp(parts=(CopyPart(origin="input", source="/src/out.txt", input=1),), dest="/out.txt")
+    digest, inputs = key(stage)
+    assert digest == "267ff8682149" and inputs[1].number == 1 and inputs[1].selector[7:15] == "b7e0ad9e"
+
+
+def test_copy_that_does_not_depend_on_its_base(read: Selection) -> None:
+    graph = Graph()
+    found = describe(graph.vertex(CopyOp(parts=(COPY,), dest="/linked.txt", link=True), [image(graph)]), read)
+    assert found is not None and found.merged is not None
+    assert (found.digest[7:19], found.merged.digest[7:19]) == ("5dbfbafede47", "1572661c8927")
+
+
+def test_what_has_no_name_there(read: Selection) -> None:
+    """A step that would be found by less than decides it is not found at all."""
+    mount = ExecMount(type="bind", target="/x", input=1)
+    unnamed = [
+        run("x", mounts=(mount,)),
+        run("x", script=("/dev/pipes/EOF", "#!/bin/sh")),
+        run("x", shm_size=1),
+        run("x", ulimits=("nofile=1:1",)),
+        run("x", epoch=5),
+        WorkdirOp("/x", user="me"),
+        WorkdirOp("/x", epoch=5),
+        CopyOp(parts=(COPY,), dest="/x", chown="me"),
+        CopyOp(parts=(COPY,), dest="/x", chmod="u+x"),
+        CopyOp(parts=(COPY,), dest="/x", excludes=("*.md",)),
+        CopyOp(parts=(COPY,), dest="/x", parents=True),
+        CopyOp(parts=(CopyPart(origin="context", source="*.txt"),), dest="/x"),
+        CopyOp(parts=(CopyPart(origin="context", source="gone"),), dest="/x"),
+        CopyOp(parts=(CopyPart(origin="inline", source="a", data="x"),), dest="/x"),
+        CopyOp(parts=(COPY,), dest="/x", chmod="755", link=True),
+    ]
+    for op in unnamed:
+        graph = Graph()
+        assert describe(graph.vertex(op, [image(graph), image(graph)]), read) is None, op
+
+
+def test_json_is_go_s() -> None:
+    assert go_json({"a": '<&>"é\u2028\n'}) == '{"a":"\\u003c\\u0026\\u003e\\"é\\u2028\\n"}'.encode()
