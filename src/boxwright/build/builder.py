@@ -52,6 +52,7 @@ from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
+from boxwright.spec.urls import redacted_source
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -170,7 +171,8 @@ class Building:
             with open_inputs(
                 services=self.services, request=self.request, emit=self.emit, hold=self._hold_workspace
             ) as self._inputs:
-                self._filename, self._source = self._inputs.shown, self._inputs.dockerfile.data
+                self._filename = self._inputs.shown
+                self._source = redacted_source(self._inputs.dockerfile.data)
                 self._sandbox = replace(self._sandbox, ssh=self._inputs.ssh)
                 return self._built()
         except (Cancelled, RequestInvalid):
@@ -181,7 +183,7 @@ class Building:
             raise
         except BoxwrightError as error:
             if isinstance(error, LocatedDockerfileError):
-                self._filename, self._source = error.filename, error.source
+                self._filename, self._source = error.filename, redacted_source(error.source)
                 if self._method == "check":
                     return self._result(unreadable(error.filename, error.source, error))
             raise self._located(error) from error

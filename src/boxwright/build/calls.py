@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.spec.urls import redacted, redacted_source
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -71,7 +72,7 @@ def checked(dockerfile: Dockerfile, warnings: Iterable[Warning], error: Boxwrigh
     data: dict[str, Any] = {"warnings": found or None, "sources": [source]}
     if error is not None:
         ranges = error.ranges if isinstance(error, DockerfileError) else ()
-        data["buildError"] = {"message": str(error), "location": _location(ranges)}
+        data["buildError"] = {"message": redacted(str(error)), "location": _location(ranges)}
     return Answer("check", data, 1 if found or error is not None else 0)
 
 
@@ -85,7 +86,7 @@ def outlined(dockerfile: Dockerfile, outline: Outline) -> Answer:
     arguments = [
         {
             "name": one.key,
-            **_filled(description=one.description, value=one.value),
+            **_filled(description=one.description, value=redacted(one.value)),
             "location": _location([one.location]),
         }
         for one in outline.arguments
@@ -155,4 +156,4 @@ def _location(ranges: Sequence[SourceRange]) -> Mapping[str, Any]:
 def _encoded(data: bytes) -> str:
     import base64
 
-    return base64.b64encode(data).decode()
+    return base64.b64encode(redacted_source(data)).decode()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from boxwright import Engine
+from boxwright.build.metadata import metadata
 from boxwright.build.ops.context import Secret
 from boxwright.build.options import outputs
 from boxwright.build.progress import StepDone, StepFailure, StepLog, StepStarted, StepStatus
@@ -269,3 +272,45 @@ def test_a_build_that_runs_nothing_waits_for_no_disk(
     assert not build() and not synced
     assert build(no_cache=True) and synced
     assert [record.status for record in engine.builds.list()] == ["completed"] * 3
+
+
+def opened(value: Any) -> str:
+    """All text of a JSON value, what is in base64 too."""
+    if isinstance(value, Mapping):
+        return "\n".join(map(opened, value.values()))
+    if isinstance(value, (list, tuple)):
+        return "\n".join(map(opened, value))
+    with suppress(ValueError):
+        return f"{value}\n" + base64.b64decode(str(value), validate=True).decode("utf-8", "replace")
+    return str(value)
+
+
+def test_no_password_of_the_dockerfile_is_in_what_is_told_of_it(
+    engine: Engine, context: Path, server: str
+) -> None:
+    """Neither in warnings, their lines and the metadata file, nor in answers and errors."""
+    url = f"http://me:{MARKER}@{server}"
+    text = f"FROM scratch as x\nARG V={url}/\nADD {url}/f /g\n"
+    heard: list[Any] = []
+    result = engine.build(context=context, dockerfile_data=text.encode(), progress=heard.append)
+    assert [w.rule for w in result.warnings] == ["FromAsCasing"]
+    told = [
+        opened(metadata(result, warnings=True)),
+        *(w.excerpt for w in result.warnings),
+        *(
+            opened(engine.build(context=context, dockerfile_data=text.encode(), call=call).answer.data)
+            for call in ("check", "outline", "targets")
+        ),
+        opened(
+            engine.build(
+                context=context, dockerfile_data=f"{text}NOTHING {url}\n".encode(), call="check"
+            ).answer.data
+        ),
+    ]
+    for wrong in (f"{text}NOTHING {url}\n", f"{text}ADD {url}/none /x\n"):
+        with pytest.raises(BuildFailed) as failed:
+            engine.build(context=context, dockerfile_data=wrong.encode())
+        told.append(failed.value.render())
+    for one in told:
+        assert server in one and MARKER not in one, one
+    assert MARKER not in repr(heard)

@@ -18,7 +18,7 @@ from boxwright.spec.platform import Platform, host
 from boxwright.spec.purl import image_purl
 from boxwright.spec.reference import Reference
 from boxwright.spec.times import rfc3339
-from boxwright.spec.urls import public, redacted
+from boxwright.spec.urls import public, redacted, redacted_source
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -244,5 +244,5 @@ def arguments(request: BuildRequest) -> dict[str, str]:
 def _source(facts: Facts) -> dict[str, Any]:
     import base64
 
-    text = redacted(facts.source.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    return {"filename": facts.dockerfile, "language": "Dockerfile", "data": base64.b64encode(text).decode()}
+    data = base64.b64encode(redacted_source(facts.source)).decode()
+    return {"filename": facts.dockerfile, "language": "Dockerfile", "data": data}
