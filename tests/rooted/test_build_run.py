@@ -107,13 +107,13 @@ def test_the_process_sees_what_the_dockerfile_says(engine: Engine) -> None:
 def test_argv_forms_and_shell(engine: Engine) -> None:
     done = Build(
         engine,
-        'FROM busybox\nRUN ["/bin/echo", "a $HOME", "b"]\nSHELL ["/bin/sh", "-ec"]\nRUN false; echo not reached\n',
+        'FROM busybox\nRUN ["/bin/echo", "a $HOME", "b"]\nSHELL ["/bin/sh", "-ec"]\nRUN false; echo "not reached"\n',
     )
     assert done.said == "a $HOME b\n"
     assert isinstance(done.error and done.error.cause, StepFailed)
     assert (
         str(done.error)
-        == 'failed to solve: process "/bin/sh -ec false; echo not reached" did not complete successfully: exit code: 1'
+        == 'failed to solve: process "/bin/sh -ec false; echo \\"not reached\\"" did not complete successfully: exit code: 1'
     )
 
 

@@ -17,7 +17,9 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["concepts.md", "tutorial.md", "registry.md", "moving-images.md", "bake.md"])
+@pytest.mark.parametrize(
+    "name", ["concepts.md", "tutorial.md", "registry.md", "moving-images.md", "bake.md", "dockerfile.md"]
+)
 def test_the_page_is_true(name: str, tmp_path: Path) -> None:
     if not REAL_ROOT:
         pytest.skip("needs root: runs containers")

@@ -17,7 +17,8 @@ from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Una
 from boxwright.image.catalog import familiar
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform
-from boxwright.spec.reference import Reference
+from boxwright.spec.reference import Reference, ReferenceInvalid
+from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -107,7 +108,10 @@ class EngineBases:
 
     def _look_up(self, name: str, platform: Platform) -> Base:
         whole = name.startswith(("sha256:", LAYOUT))
-        full = name if whole else str(Reference.parse(name).with_default_tag())
+        try:
+            full = name if whole else str(Reference.parse(name).with_default_tag())
+        except ReferenceInvalid as error:
+            raise ReferenceInvalid(f"failed to parse stage name {go_quote(name)}: {error}") from error
         step = f"metadata {full} {platform}"
         self.emit(StepStarted(step, f"[internal] load metadata for {full}"))
         import time

@@ -90,6 +90,13 @@ def test_what_is_nowhere(registry: FakeRegistry, engine: Engine) -> None:
     assert ">>> FROM" in caught.value.render()
 
 
+def test_a_name_that_is_none(engine: Engine) -> None:
+    with pytest.raises(BuildFailed, match='failed to parse stage name "a-": invalid reference format'):
+        build(engine, "FROM a-$NOTHING\nWORKDIR /x\n")
+    with pytest.raises(BuildFailed, match='failed to parse stage name "up/X": invalid reference format'):
+        build(engine, "FROM scratch\nCOPY --from=up/X / /\n")
+
+
 def test_another_platform(registry: FakeRegistry, engine: Engine) -> None:
     events: list[Any] = []
     build(

@@ -143,7 +143,7 @@ def test_run_flags() -> None:
         ("RUN <<-E\n\ta\nE", ("/bin/sh", "-c", "a\n"), None),
         ("RUN <<E python3\nprint()\nE", ("/bin/sh", "-c", "<<E python3\nprint()\nE"), None),
         ("RUN cat <<A <<B\n1\nA\n2\nB", ("/bin/sh", "-c", "cat <<A <<B\n1\nA\n2\nB"), None),
-        ("RUN <<-E\n\t#!/bin/sh\n\techo\nE", ("/dev/pipes/E",), "#!/bin/sh\necho\n"),
+        ("RUN <<-E\n\t#!/bin/sh\n\techo\nE", ("/bin/sh", "-c", "/dev/pipes/E"), "#!/bin/sh\necho\n"),
     ],
 )
 def test_run_command(text: str, want: tuple[str, ...], script: str | None) -> None:

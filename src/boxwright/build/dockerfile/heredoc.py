@@ -51,20 +51,22 @@ def run_command(
 ) -> tuple[tuple[str, ...], InlineFile | None]:
     """The argv of a RUN under a SHELL, and the script file (mode 0755) that it needs, if any.
 
-    A command that is only a heredoc runs its body: through the shell, or, with `#!` in its first line,
-    as the file /dev/pipes/NAME (dockerfile.md 1.6). With more around the heredoc the shell reads both.
+    A command that is only a heredoc runs its body: as the text of the shell, or, with `#!` in its first line,
+    as the file /dev/pipes/NAME that the shell starts (dockerfile.md 1.6). With more around the heredoc the shell
+    reads both.
     """
     args = run.args or (("",) if run.shell_form else ())
+    script = None
     if run.heredocs and run.shell_form:
         first = run.heredocs[0]
         if parse_heredoc(args[0]) is None:
             args = (args[0] + "".join(f"\n{h.content}{h.name}" for h in run.heredocs),)
         elif first.text.startswith("#!"):
-            path = f"/dev/pipes/{first.name}"
-            return (path,), InlineFile(path, first.text)
+            script = InlineFile(f"/dev/pipes/{first.name}", first.text)
+            args = (script.path,)
         else:
             args = (first.text,)
-    return (*shell, *args) if run.shell_form else args, None
+    return (*shell, *args) if run.shell_form else args, script
 
 
 def _quotes(text: str) -> int:

@@ -24,6 +24,7 @@ from boxwright.rootfs.users import User, resolve_user
 from boxwright.runtime.process import require_root
 from boxwright.runtime.userns import namespace
 from boxwright.snapshot.snapshotter import IdMap, Mount
+from boxwright.spec.text import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _run(step: Step, spec: dict[str, Any]) -> int:
         command = " ".join(step.op.argv)
         text = said.decode("utf-8", "replace")
         raise StepFailed(
-            f'process "{command}" did not complete successfully: exit code: {code}',
+            f"process {go_quote(command)} did not complete successfully: exit code: {code}",
             code=code,
             log=text,
             hint=_hint(step, code, text),
