@@ -40,6 +40,8 @@ FROM busybox
 ENV X=1
 RUN mkdir /data && cat /proc/sys/kernel/random/uuid > /data/x
 COPY --from=build /src/out.txt /out.txt
+RUN --mount=type=cache,target=/root/.cache --mount=type=cache,id=c,sharing=locked,target=/c \\
+    --mount=type=tmpfs,target=/t --mount=type=secret,id=s --mount=type=secret,id=e,env=E cat /out.txt > /root/.cache/x
 USER 5:6
 RUN id -u
 COPY --link a.txt dir/b.txt /linked/
@@ -47,7 +49,7 @@ COPY --link a.txt /linked.txt
 ADD a.txt /added.txt
 CMD ["sh"]
 """
-STEPS = 10  # RUN, COPY, ADD and WORKDIR of it
+STEPS = 11  # RUN, COPY, ADD and WORKDIR of it
 CHANGES = ['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
 
 

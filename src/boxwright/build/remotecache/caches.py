@@ -61,7 +61,11 @@ class Caches:
         lease: Callable[[], Lease],
     ) -> Caches:
         """The caches that a request names. What is left out is told of."""
-        sources, sinks = request.cache_from, list(request.cache_to)
+        environ = services.settings.environ
+        sources = [place.completed(environ) for place in request.cache_from]
+        sinks = [place.completed(environ) for place in request.cache_to]
+        for place in (*sources, *sinks):
+            place.require()
         if request.inline_cache:
             sinks.append(CachePlace(type="inline"))
         for place in (*sources, *sinks):

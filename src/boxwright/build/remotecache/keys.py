@@ -103,7 +103,8 @@ def _some(**fields: Any) -> dict[str, Any]:
 
 def _exec(op: ExecOp) -> StepKey | None:
     plain = op.limits == StepLimits() and op.script is None and op.epoch is None and not op.shm_size
-    if not plain or op.mounts or op.ulimits or op.devices:
+    mounts, secrets = _mounts(op), _secrets(op)
+    if not plain or mounts is None or op.ulimits or op.devices:
         return None
     env = [f"{name}={value}" for name, value in (*op.env, *op.build_args)]
     if not any(entry.startswith("PATH=") for entry in env):
@@ -118,11 +119,50 @@ def _exec(op: ExecOp) -> StepKey | None:
         removeMountStubsRecursive=True,
     )
     security = 1 if op.security == "insecure" else 0
-    body = {"meta": meta, **_some(network=_NETWORKS[op.network], security=security)}
+    body = {
+        "meta": meta,
+        **_some(mounts=mounts, network=_NETWORKS[op.network], security=security, secretenv=secrets),
+    }
     system, architecture, *variant = op.platform.split("/")
     whole = {"Type": "buildkit.exec.v0", "Exec": body, "OS": system, "Arch": architecture}
     whole |= _some(Variant="".join(variant))
     return StepKey(digest=output(_sha(go_json(whole))), inputs=(KeyInput(0, _sha(_ROOT.encode())),))
+
+
+def _mounts(op: ExecOp) -> list[dict[str, Any]] | None:
+    """The root and what is mounted beside it; [] where that is the root alone, None for what has no name here."""
+    beside, behind = [], []
+    for mount in op.mounts:
+        said: dict[str, Any] = {"input": -1, "dest": mount.target, "output": -1}
+        if mount.type == "cache" and mount.input is None and not (mount.readonly or mount.uid or mount.gid):
+            if mount.mode is not None:
+                return None
+            usual = mount.id == mount.target and mount.sharing == "shared"  # all others are one to it
+            cache = {"ID": f"{op.cache_namespace}/{mount.id}"} if usual else {}
+            beside.append({**said, "mountType": 3, "cacheOpt": cache})
+        elif mount.type == "tmpfs":
+            beside.append({**said, "mountType": 4, "TmpfsOpt": _some(size=mount.size)})
+        elif mount.type == "secret":
+            if mount.file:
+                mode = 0o400 if mount.mode is None else mount.mode
+                secret = _some(
+                    ID=mount.id, uid=mount.uid, gid=mount.gid, mode=mode, optional=not mount.required
+                )
+                behind.append({"input": -1, "dest": mount.target, "mountType": 1, "secretOpt": secret})
+        else:
+            return None
+    if not beside and not behind:
+        return []
+    return [{"dest": _ROOT}, *sorted(beside, key=lambda mount: str(mount["dest"])), *behind]
+
+
+def _secrets(op: ExecOp) -> list[dict[str, Any]]:
+    """Secrets in the environment."""
+    return [
+        _some(ID=mount.id, name=mount.env, optional=not mount.required)
+        for mount in op.mounts
+        if mount.type == "secret" and mount.env is not None
+    ]
 
 
 def _workdir(op: WorkdirOp) -> StepKey | None:

@@ -85,6 +85,24 @@ class CachePlace:
         }.get(self.type, "")
         return name if self.type == "registry" else f"{self.type}:{name}" if name else self.type
 
+    def completed(self, environ: Mapping[str, str]) -> CachePlace:
+        """The same with what the environment says of what was left out: the variables of AWS's tools, of a GitHub
+        job."""
+        options, secrets = dict(self.options), dict(self.secrets)
+        for key, variable in _ENVIRONMENT.get(self.type, ()):
+            kept = secrets if key in _SECRET else options
+            if key not in kept and environ.get(variable):
+                kept[key] = environ[variable]
+        if self.type == "s3" and "access_key_id" not in secrets and "secret_access_key" not in secrets:
+            secrets |= {key: environ[variable] for key, variable in _KEYS if environ.get(variable)}
+        return CachePlace(type=self.type, options=options, secrets=secrets)
+
+    def require(self) -> None:
+        """Raises RequestInvalid where something is missing without which the place is none."""
+        for key in ("bucket", "region") if self.type == "s3" else ():
+            if not self.options.get(key):
+                raise RequestInvalid(f"an S3 cache needs {key}=…", hint=f"or the variable AWS_{key.upper()}")
+
     @property
     def mode(self) -> str:
         """``min``: what is in the result; ``max``: every step."""
@@ -182,25 +200,19 @@ def _parsed(
                 f"{option}: type={kind} does not take {key[:80]!r}",
                 hint=f"it takes {', '.join(takes) or 'nothing else'}",
             )
-    for key, variable in _ENVIRONMENT.get(kind, ()):
-        if key not in values and environ.get(variable):
-            values[key] = environ[variable]
-    if kind == "s3" and "access_key_id" not in values and "secret_access_key" not in values:
-        values |= {key: environ[variable] for key, variable in _KEYS if environ.get(variable)}
     place = CachePlace(
         type=kind,
         options={k: v for k, v in values.items() if k not in _SECRET},
         secrets={k: v for k, v in values.items() if k in _SECRET},
     )
     _check(place, option)
-    return place
+    return place.completed(environ)
 
 
 def _check(place: CachePlace, option: str) -> None:
     needed: dict[str, tuple[str, ...]] = {
         "registry": ("ref",),
         "local": ("src" if option.endswith("from") else "dest",),
-        "s3": ("bucket", "region"),
     }
     for key in needed.get(place.type, ()):
         if not place.options.get(key):

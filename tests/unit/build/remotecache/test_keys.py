@@ -76,6 +76,24 @@ def test_run() -> None:
     assert len({key(op) for op in differing}) == len(differing)
 
 
+def test_mounts() -> None:
+    """A cache is known by where it is alone, unless it is the usual one; secrets by what they are called."""
+
+    def cache(**more: object) -> tuple[str, tuple[KeyInput, ...]]:
+        fields = {"type": "cache", "target": "/c", "id": "/c", "readonly": False, **more}
+        return key(run("x", mounts=(ExecMount(**fields),)))  # type: ignore[arg-type]
+
+    assert cache(id="other") == cache(id="another") == cache(sharing="locked") != cache()
+    assert cache(target="/d", id="/d") != cache()
+    secret = ExecMount(type="secret", target="/run/secrets/s", id="s")
+    tmpfs = ExecMount(type="tmpfs", target="/t")
+    assert len({key(run("x", mounts=m)) for m in ((), (secret,), (tmpfs,), (tmpfs, secret))}) == 4
+    owned = ExecMount(type="cache", target="/c", id="/c", uid=5, readonly=False)
+    for unnamed in (ExecMount(type="ssh", target="/s"), owned):
+        graph = Graph()
+        assert describe(graph.vertex(run("x", mounts=(unnamed,)), [image(graph)]), None) is None
+
+
 def test_workdir() -> None:
     assert key(WorkdirOp("/src")) == ("57a5ab45ee83", (KeyInput(0),))
 

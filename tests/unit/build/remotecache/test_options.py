@@ -33,7 +33,6 @@ def test_a_name_alone_is_a_registry() -> None:
         "type=registry,ref=a,registry.insecure=perhaps",
         "type=local,dest=x",
         "type=local",
-        "type=s3,bucket=b",
         "type=gha,timeout=soon",
         "type=gha,version=1",
         'type=local,"src=x',
@@ -86,6 +85,15 @@ def test_what_the_environment_says() -> None:
     place = parse_to("type=gha", actions)
     assert place.options["url_v2"] == "http://r/" and place.secrets == {"token": "t"}
     assert "t" not in repr(place).replace("type", "").replace("options", "").replace("http", "").split("'")
+
+
+def test_a_bucket_needs_a_name_and_a_region() -> None:
+    """Which the engine's environment may have, so that they are asked for when a build begins."""
+    for text in ("type=s3", "type=s3,bucket=b", "type=s3,region=r"):
+        with pytest.raises(RequestInvalid):
+            parse_from(text).require()
+    parse_from("type=s3").completed({"AWS_BUCKET": "b", "AWS_REGION": "r"}).require()
+    assert parse_from("type=gha").completed({"ACTIONS_RUNTIME_TOKEN": "t"}).secrets == {"token": "t"}
 
 
 def test_an_sdk_gives_texts_or_places(tmp_path: object) -> None:
