@@ -209,4 +209,5 @@ CASES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "push": registry_cases.push,
     "registry-copy": registry_cases.registry_copy,
     "registry-small": registry_cases.small,
+    "ci": registry_cases.ci,
 }

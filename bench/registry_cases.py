@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,3 +158,59 @@ def _copies(setup: Setup, source: str, target: str) -> list[Command]:
     if crane := setup.peers.program("crane"):
         commands.append(Command("crane", [*crane, "copy", "--insecure", source, target]))
     return commands
+
+
+CI = """\
+FROM {base} AS build
+WORKDIR /app
+COPY src /app/src
+RUN head -c 20000000 /dev/urandom > /app/made
+FROM {base}
+RUN echo tools > /tools
+COPY --from=build /app/made /app/made
+CMD ["true"]
+"""
+
+
+def ci(setup: Setup) -> Iterator[Row]:
+    """A job on a machine that knows nothing, with a cache in the registry in which every step is: build and push. The
+    cache is ours, whose records both read."""
+    registry = _registry(setup)
+    setup.busybox()
+    base, cache = f"{registry}/bench/base:1", f"{registry}/bench/ci:cache"
+    setup.run("tag", "bench-busybox", base)
+    setup.run("push", base)
+    path = setup.context("ci", 2_000, 20_000_000, CI.format(base=base))
+    setup.run("build", "--cache-to", f"type=registry,ref={cache},mode=max", str(path))
+    roots = count()
+    ours = [setup.boxwright[0], "--root", str(setup.work / "ci-root")]
+
+    def new_root() -> None:
+        subprocess.run([*ours, "system", "reset", "--force"], check=False, capture_output=True)
+
+    def forget() -> None:
+        docker = setup.peers.docker
+        assert docker is not None
+        for words in (["builder", "prune", "-af"], ["image", "prune", "-af"]):
+            subprocess.run([*docker, *words], check=False, capture_output=True)
+
+    def job(prefix: Sequence[str]) -> list[str]:
+        name = f"{registry}/bench/ci-{next(roots)}:1"
+        return [
+            *prefix,
+            "build",
+            "--push",
+            "--provenance=false",
+            "-t",
+            name,
+            "--cache-from",
+            cache,
+            str(path),
+        ]
+
+    commands = [Command("boxwright", job(ours), before=new_root)]
+    if setup.peers.docker:
+        env = {"DOCKER_BUILDKIT": "1"}
+        commands.append(Command("buildkit", job([*setup.peers.docker, "buildx"]), before=forget, env=env))
+    yield "CI job, all steps in the registry's cache", compare(commands), "1/3 of buildx, no layer moved"
+    new_root()
