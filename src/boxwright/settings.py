@@ -49,12 +49,25 @@ class Settings:
     platform: str = ""  # default platform; '' = the host's
     progress: str = "auto"
     context_metadata: str = "normalize"  # or keep: times and permissions of build contexts
-    source_date_epoch: int | None = None
+    source_date_epoch: str = ""  # as the environment has it: builds know words for it, too
     auth_json: str = ""  # DOCKER_AUTH_CONFIG
     config: Mapping[str, Any] = field(default_factory=dict)  # the merged configuration files
     environ: Mapping[str, str] = field(
         default_factory=dict, repr=False
     )  # for `-e NAME` and `--build-arg NAME`
+
+    @property
+    def epoch(self) -> int | None:
+        """SOURCE_DATE_EPOCH where only a number means something. Raises SettingsInvalid."""
+        from boxwright.spec.times import epoch_seconds
+
+        text = self.source_date_epoch
+        seconds = epoch_seconds(text)
+        if text and seconds is None:
+            raise SettingsInvalid(
+                f"SOURCE_DATE_EPOCH is {text!r}; it must be a whole number of seconds since 1970"
+            )
+        return seconds
 
 
 def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -> Settings:
@@ -88,11 +101,6 @@ def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -
     trust = {"1": "always", "true": "always", "0": "never", "false": "never"}.get(trust, trust)
     if trust not in ("auto", "always", "never"):
         raise SettingsInvalid(f"trust-host-ca is {trust!r}; it must be auto, always or never")
-    epoch = env.get("SOURCE_DATE_EPOCH") or None
-    if epoch is not None and not epoch.isdigit():
-        raise SettingsInvalid(
-            f"SOURCE_DATE_EPOCH is {epoch!r}; it must be a whole number of seconds since 1970"
-        )
     proxies = {
         name: value for key in _PROXY_VARIABLES for name in (key, key.lower()) if (value := env.get(name))
     }
@@ -110,7 +118,7 @@ def load(environ: Mapping[str, str] | None = None, *, root: str | None = None) -
         platform=env.get("DOCKER_DEFAULT_PLATFORM") or _text(config, "platform"),
         progress=env.get("BUILDKIT_PROGRESS") or _text(config, "progress") or "auto",
         context_metadata=_text(config, "context-metadata") or "normalize",
-        source_date_epoch=int(epoch) if epoch else None,
+        source_date_epoch=env.get("SOURCE_DATE_EPOCH", ""),
         auth_json=env.get("DOCKER_AUTH_CONFIG") or "",
         config=config,
         environ=dict(env),

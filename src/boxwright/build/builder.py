@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from boxwright.build import epoch
 from boxwright.build.annotations import parse_annotations
 from boxwright.build.attest.asked import attestations
 from boxwright.build.bases import EngineBases, Registries
@@ -17,7 +18,6 @@ from boxwright.build.flight import Flights
 from boxwright.build.granted import (
     ENTITLEMENTS,
     entitlements,
-    epoch_of,
     form_of,
     limits_of,
     new_ref,
@@ -26,7 +26,7 @@ from boxwright.build.granted import (
 from boxwright.build.graph import Vertex
 from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
 from boxwright.build.ops.context import StepContext
-from boxwright.build.outputs import Surroundings, pushes, wanted_outputs
+from boxwright.build.outputs import Surroundings, Wanted, pushes, wanted_outputs
 from boxwright.build.plan import Plan, Planner, PlanOptions
 from boxwright.build.progress import (
     BuildWarning,
@@ -46,12 +46,14 @@ from boxwright.build.request import (
     StepResult,
 )
 from boxwright.build.said import Said
+from boxwright.build.scope import EPOCH
 from boxwright.build.solver import LayersLost, Solver
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
 from boxwright.spec.platform import Platform, host
 from boxwright.spec.reference import Reference
+from boxwright.spec.times import epoch_seconds
 from boxwright.spec.urls import redacted_source
 from boxwright.spec.values import replace
 
@@ -100,7 +102,9 @@ class Building:
         self._platforms = [Platform.parse(p) for p in request.platforms] or [
             services.images_store.default_platform
         ]
-        self._epoch = epoch_of(services, request)
+        self._said = epoch.said(services.settings, request)
+        self._epoch = epoch_seconds(self._said or "")
+        self._arguments = epoch.with_epoch(request.build_args, self._said, self._epoch)
         self.ref = new_ref()
         self._started = time.time()
         self.attestations = attestations(
@@ -108,18 +112,7 @@ class Building:
             {k: v for k, v in request.build_args.items() if v is not None},
             by_default=request.default_attestations and pushes(request.outputs),
         )
-        self.wanted = wanted_outputs(
-            request.outputs,
-            Surroundings(
-                names=tuple(_normal(tag) for tag in request.tags),
-                platforms=tuple(map(str, self._platforms)),
-                attested=bool(self.attestations),
-                attested_everywhere=bool(self.attestations.without_inline_only()),
-                annotations=parse_annotations(request.annotations),
-                form=form_of(request, self._epoch),
-                allowed=frozenset(request.allow),
-            ),
-        )
+        self.wanted = self._wanted()
         self._limits = limits_of(request)
         self.registries = registries
         self._warnings: list[BuildWarning] = []
@@ -133,6 +126,22 @@ class Building:
         self._context_shown = False
         self._planned_at: SourceRange | None = None  # where planning failed
         self._filename, self._source = "Dockerfile", b""
+
+    def _wanted(self) -> Wanted:
+        """What the outputs come to. Raises RequestInvalid, ReferenceInvalid."""
+        request = self.request
+        return wanted_outputs(
+            request.outputs,
+            Surroundings(
+                names=tuple(_normal(tag) for tag in request.tags),
+                platforms=tuple(map(str, self._platforms)),
+                attested=bool(self.attestations),
+                attested_everywhere=bool(self.attestations.without_inline_only()),
+                annotations=parse_annotations(request.annotations),
+                form=form_of(request, self._epoch),
+                allowed=frozenset(request.allow),
+            ),
+        )
 
     # --- the phases ----------------------------------------------------------------------------
 
@@ -202,6 +211,7 @@ class Building:
         platforms = self._platforms
         if self._method:
             return self._answered(platforms)
+        self._settle_epoch()
         plans = self._plans = [self._plan(platform, platforms) for platform in platforms]
         if self.caches is not None:
             self.caches.load(platforms)
@@ -236,6 +246,29 @@ class Building:
             provenance=self._provenance(plans),
             ref=self.ref,
         )
+
+    def _settle_epoch(self) -> None:
+        """Find the time where the request does not say it as a number. Raises as `EpochSource.time_of`."""
+        text = self._said
+        if self._epoch is not None or text == "":
+            return
+        if text is None and EPOCH.encode() not in self._inputs.dockerfile.data:
+            return
+        planners = [self._planner(platform, self._platforms) for platform in self._platforms]
+        text = text or epoch.of_dockerfile(planners)
+        self._epoch = epoch_seconds(text)
+        if text and self._epoch is None:
+            self.hold(())
+            source = epoch.EpochSource(
+                planner=planners[0],
+                build_args=self.request.build_args,
+                inputs=self._inputs,
+                emit=self.emit,
+                step=self.step,
+            )
+            self._epoch = source.time_of(text)
+        self._arguments = epoch.with_epoch(self.request.build_args, self._said, self._epoch)
+        self.wanted = self._wanted()
 
     def _solved(self, plans: Sequence[Plan]) -> tuple[Solver, tuple[OutputResult, ...]]:
         """Run what has to run, and bring the result to where it is wanted. Raises LayersLost, see `_fetch`."""
@@ -395,7 +428,7 @@ class Building:
         request = self.request
         options = PlanOptions(
             target=request.target,
-            build_args=request.build_args,
+            build_args=self._arguments,
             labels=request.labels,
             platform=platform,
             show_platform=self.wants_index,

@@ -118,25 +118,3 @@ def new_ref() -> str:
         number, digit = divmod(number, 36)
         out += digits[digit]
     return out
-
-
-def epoch_of(services: Services, request: BuildRequest) -> int | None:
-    """The time that the request says, SOURCE_DATE_EPOCH as a build argument, or of the environment. Raises
-    RequestInvalid."""
-    if request.timestamp is not None and request.source_date_epoch is not None:
-        raise RequestInvalid("timestamp and source-date-epoch cannot be used together")
-    for given in (request.timestamp, request.source_date_epoch):
-        if given is not None:
-            if given < 0:
-                raise RequestInvalid(f"invalid time {given}", hint="seconds since 1970")
-            return given
-    text = request.build_args.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        return services.settings.source_date_epoch
-    if not text:
-        return None
-    if not text.isdigit():
-        raise RequestInvalid(
-            f"invalid SOURCE_DATE_EPOCH: {text}", hint="it is a whole number of seconds since 1970"
-        )
-    return int(text)

@@ -24,8 +24,9 @@ from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.rootfs.root import Root
 from boxwright.spec import hashes
+from boxwright.spec.hints import cast
 from boxwright.spec.urls import public
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Inputs:
     project: str
     keep_times: frozenset[str] = frozenset()
     commit: str = ""  # of the repository that is the build context
+    times: Mapping[str, int] = field(default_factory=dict)  # unix seconds, of contexts by key that have one
 
 
 METADATA = ("normalize", "keep")
@@ -117,6 +119,7 @@ def open_inputs(
             project=project,
             keep_times=frozenset(contexts) if keep else frozenset(fetched.dated),
             commit=fetched.commits.get("", ""),
+            times=fetched.times,
         )
 
 
@@ -186,13 +189,16 @@ class Fetched:
         )
         self.dated: set[str] = set()  # contexts by key whose files have the times that were asked for
         self.commits: dict[str, str] = {}  # of repositories, by the contexts' keys
+        self.times: dict[
+            str, int
+        ] = {}  # unix seconds: of commits, downloads, or the newest file of an archive
 
     @property
     def ssh(self) -> Mapping[str, AgentSocket]:
         """The agents that the build was given, by id."""
         return self._ssh
 
-    def stream(self, stream: BinaryIO, what: str = "standard input") -> bytes | Path:
+    def stream(self, stream: BinaryIO, what: str = "standard input", key: str = "") -> bytes | Path:
         """A lone Dockerfile, or the directory into which a tar was unpacked. Raises RequestInvalid, TarInvalid."""
         from boxwright.build.context.archive import is_archive, unpacked_context
 
@@ -204,7 +210,11 @@ class Fetched:
             if len(head) + len(rest) > _LARGEST:
                 raise RequestInvalid(f"{what} is neither a tar archive nor a Dockerfile")
             return head + rest
-        return self._stack.enter_context(unpacked_context(head, stream, self._workspace("context")))
+        return self._stack.enter_context(
+            unpacked_context(
+                head, stream, self._workspace("context"), lambda newest: self.times.setdefault(key, newest)
+            )
+        )
 
     def remote(self, place: str, key: str = "") -> bytes | Path:
         """What is at a URL: the checkout of a Git repository, a tar's content, or a Dockerfile. Raises GitRefMissing,
@@ -215,10 +225,15 @@ class Fetched:
         if repository is not None:
             with self._step(f"load git source {public(place)}"):
                 return self._checkout(repository, key)
-        from boxwright.registry.client.fetch import open_url
+        from boxwright.registry.client.fetch import Download, fetch
 
-        with self._step("load remote build context"), open_url(self._services.settings, place) as body:
-            return self.stream(body, public(place))
+        with (
+            self._step("load remote build context"),
+            Download(fetch(self._services.settings, place)) as body,
+        ):
+            if body.modified is not None:
+                self.times[key] = body.modified
+            return self.stream(cast("BinaryIO", body), public(place), key)
 
     def file(self, place: str) -> bytes:
         """A Dockerfile at a URL. Raises RequestInvalid, and as `remote`."""
@@ -263,6 +278,7 @@ class Fetched:
         self._stack.callback(discard, top)
         self.commits[key] = commit = git.commit()
         git.checkout(top, commit)
+        self.times[key] = git.time(top, commit)
         if op.mtime:
             self.dated.add(key)
         if not op.keep_git_dir:

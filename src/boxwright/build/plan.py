@@ -24,7 +24,7 @@ from boxwright.build.named import NamedContexts
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import StepLimits
 from boxwright.build.ops.source import ImageOp, ScratchOp
-from boxwright.build.scope import arg_value, platform_args
+from boxwright.build.scope import EPOCH, arg_value, platform_args
 from boxwright.build.stage import Draft, StageState
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.spec.config import HistoryEntry, ImageConfig
@@ -136,7 +136,7 @@ class Planner:
     def plan(self) -> Plan:
         """Raises DockerfileError with the lines concerned, and what `Bases.image` raises."""
         target = self._target()
-        self._globals = self._global_scope(target)
+        self._globals = self._with_epoch(self.global_args())
         state = self.stage(target)
         return Plan(
             target=state.tree,
@@ -183,8 +183,15 @@ class Planner:
             )
         )
 
-    def _global_scope(self, target: ins.Stage) -> dict[str, str]:
-        values = platform_args(host(), self.options.platform, target.name)
+    def _with_epoch(self, values: dict[str, str]) -> dict[str, str]:
+        """The values, in which the time is what it came to: another one, where the request has its own, or none."""
+        if values.pop(EPOCH, None) is not None and self.options.epoch is not None:
+            values[EPOCH] = str(self.options.epoch)
+        return values
+
+    def global_args(self) -> dict[str, str]:
+        """The values of the ARGs before the first stage, predefined ones included. Raises DockerfileError."""
+        values = platform_args(host(), self.options.platform, self._target().name)
         values |= {name: value for name, value in self.options.build_args.items() if name in values}
         for instruction in self._global_args:
             with self._located(instruction.location):

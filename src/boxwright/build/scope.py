@@ -9,6 +9,7 @@ from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass, field
 
+EPOCH = "SOURCE_DATE_EPOCH"  # the latest time in what is made
 PROXY_NAMES = tuple(
     n
     for key in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")

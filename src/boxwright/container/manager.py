@@ -349,7 +349,7 @@ class Containers:
         from boxwright.container.commit import CommitOptions, commit
         from boxwright.spec.times import rfc3339
 
-        epoch = self._services.settings.source_date_epoch
+        epoch = self._services.settings.epoch
         wish = CommitOptions(
             name=name,
             author=author,

@@ -140,7 +140,7 @@ class ImagesAPI:
                 changes=changes,
                 message=message,
                 platform=Platform.parse(platform) if platform else None,
-                created=settings.source_date_epoch,
+                created=settings.epoch,
                 source=source if isinstance(source, str) else "-",
             )
             return import_image(self._services.images_store, tar, wish)

@@ -26,8 +26,19 @@ _LONGEST = 2**63 - 1
 _MOST_TEXT = 400  # characters; more digits than that say nothing that nanoseconds can hold
 
 
+LAST = 253_402_300_799  # the end of 9999: no later time can be written
+
+
 class DurationInvalid(Invalid):
     """A span of time cannot be read; the words are Go's."""
+
+
+def epoch_seconds(text: str) -> int | None:
+    """Unix seconds written as a whole number; None when it is none, or later than the year 9999."""
+    if not text.isascii() or not text.isdecimal() or len(text.lstrip("0")) > len(str(LAST)):
+        return None
+    seconds = int(text)
+    return seconds if seconds <= LAST else None
 
 
 def rfc3339(seconds: float | None = None, *, digits: int | None = None) -> str:

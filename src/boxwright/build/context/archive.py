@@ -10,13 +10,14 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from boxwright.errors import Invalid
+from boxwright.errors import Corrupt, Invalid
 from boxwright.files.trees import remove_tree
 from boxwright.rootfs.root import Root
+from boxwright.spec.times import LAST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ def is_archive(head: bytes) -> bool:
 
 
 @contextmanager
-def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Path]:
-    """A directory below `parent` with what the archive `head` + `stream` holds; gone when the block ends.
+def unpacked_context(
+    head: bytes, stream: BinaryIO, parent: Path, told: Callable[[int], object] = lambda newest: None
+) -> Iterator[Path]:
+    """A directory below `parent` with what the archive `head` + `stream` holds; gone when the block ends. `told` hears
+    the time of the newest file, in unix seconds, if there is one.
 
     Owners are not kept: in an image everything of a context is root's. Raises TarInvalid,
     CompressedDataBroken, ContextArchiveInvalid, DiskFull.
@@ -79,7 +83,10 @@ def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Pa
     try:
         with disk_errors(str(target)), Root.at(target) as root:
             raw: BinaryIO = io.BufferedReader(Prefixed(head, stream), _CHUNK)
-            _ContextUnpacker(root).run(open_decompressed(raw))
+            unpacker = _ContextUnpacker(root)
+            unpacker.run(open_decompressed(raw))
+        if unpacker.newest.time is not None:
+            told(unpacker.newest.time)
         yield target
     finally:
         fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -90,11 +97,40 @@ def unpacked_context(head: bytes, stream: BinaryIO, parent: Path) -> Iterator[Pa
             os.close(fd)
 
 
+def newest_file(stream: BinaryIO) -> int | None:
+    """The time of the newest file of an archive, in unix seconds; None when it has none, or is no archive."""
+    from boxwright.layer.compress import open_decompressed
+    from boxwright.layer.scan import Scanner
+
+    newest, scanner = _Newest(), Scanner()
+    try:
+        plain = open_decompressed(stream)
+        while chunk := plain.read(_CHUNK):
+            for header in scanner.feed(chunk):
+                newest.add(header)
+        scanner.finish()
+    except (Corrupt, Invalid):
+        return None
+    return newest.time
+
+
+class _Newest:
+    """The newest time of regular files; `time` is None before one has a time since 1970."""
+
+    def __init__(self) -> None:
+        self.time: int | None = None
+
+    def add(self, header: Header) -> None:
+        if header.type in ("file", "hardlink") and 0 <= header.seconds <= LAST:
+            self.time = max(self.time or 0, header.seconds)
+
+
 class _ContextUnpacker:
     """Writes entries as their headers pass. Directories get their modes last: they may not allow writing."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
+        self.newest = _Newest()
         self._file: _File | None = None
         self._modes: dict[str, int] = {}
         self._times: dict[str, int] = {}  # of directories, nanoseconds
@@ -125,6 +161,7 @@ class _ContextUnpacker:
             self._file.write(chunk)
         for header in headers:
             self._close()
+            self.newest.add(header)
             try:
                 self._entry(header)
             except OSError as error:

@@ -16,6 +16,7 @@ from boxwright.files.places import Places
 from boxwright.files.trees import discard
 from boxwright.runtime import git as program
 from boxwright.runtime.process import ProgramFailed, run
+from boxwright.spec.times import LAST
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
@@ -156,6 +157,21 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
         discard(directory)
 
 
+def time_of(op: GitOp, ctx: StepContext) -> int:
+    """When the commit that the reference means now was made, in unix seconds. Raises as `checkout`."""
+    key = f"git-{os.urandom(8).hex()}"
+    ctx.hold_workspace(key)
+    directory = Places(ctx.services.root).workspace(key)
+    directory.mkdir(mode=0o700)
+    try:
+        git = _git(op, ctx)
+        commit = git.commit()
+        git.fetch(directory, commit)
+        return git.time(directory, commit)
+    finally:
+        discard(directory)
+
+
 def _git(op: GitOp, ctx: StepContext) -> Git:
     git = Git(op=op, settings=ctx.services.settings, secrets=ctx.sandbox.secrets, ssh=ctx.sandbox.ssh)
     if ctx.sandbox.untrusted:
@@ -241,8 +257,8 @@ class Git:
             raise CommitMismatch(f"expected checksum to match {wanted}, got {commit}")
         return commit
 
-    def checkout(self, directory: Path, commit: str) -> None:
-        """Put the commit's files there. Raises ProgramFailed."""
+    def fetch(self, directory: Path, commit: str) -> None:
+        """Make the directory a repository that has the commit. Raises ProgramFailed, CommitMismatch."""
         self._checked(commit)
         at = ("-C", str(directory))
         algorithm = ["--object-format=sha256"] if len(commit) == 64 else []
@@ -256,6 +272,17 @@ class Git:
             wanted = [f"+{ref}:{ref}"] if ref.startswith("refs/") and not self._op.fetch_by_commit else []
             heads = "+refs/heads/*:refs/remotes/origin/*"
             self._run([*at, "fetch", "-q", "--tags", "origin", heads, *wanted])
+
+    def time(self, directory: Path, commit: str) -> int:
+        """When a commit that is there was made, in unix seconds; times that no file can have are the nearest that one
+        can. Raises ProgramFailed."""
+        seconds = int(self._run(["-C", str(directory), "show", "-s", "--format=%ct", commit]))
+        return min(max(0, seconds), LAST)
+
+    def checkout(self, directory: Path, commit: str) -> None:
+        """Put the commit's files there. Raises ProgramFailed, CommitMismatch, SubmodulesRefused."""
+        self.fetch(directory, commit)
+        at = ("-C", str(directory))
         self._run([*at, "checkout", "-q", commit])
         if self._op.keep_git_dir:
             self._name(directory, commit)
@@ -271,7 +298,7 @@ class Git:
             except ProgramFailed:
                 self._run(submodules)
         if self._op.mtime == "commit":
-            _date(directory, int(self._run([*at, "show", "-s", "--format=%ct", commit])))
+            _date(directory, self.time(directory, commit))
 
     def _name(self, directory: Path, commit: str) -> None:
         """Give the commit the name in the checkout by which it was asked for: `git describe` reads tags."""

@@ -87,6 +87,18 @@ def download(op: HttpOp, selection: Selection | None, ctx: StepContext) -> Outco
     return builder.write(ctx)
 
 
+def time_of(op: HttpOp, ctx: StepContext) -> int | None:
+    """When what the URL has now was made, in unix seconds: as the server says it, else the newest file of an archive;
+    None when neither is known. Raises DownloadFailed, ChecksumMismatch."""
+    from boxwright.build.context.archive import newest_file
+
+    found = _Fetch(op, ctx).ask()
+    if found["mtime"]:
+        return int(found["mtime"])
+    with ctx.services.store.open_raw(Digest.parse(found["digest"])) as file:
+        return newest_file(file)
+
+
 class _Blob:
     def __init__(self, ctx: StepContext, digest: Digest) -> None:
         self._ctx, self._digest = ctx, digest
@@ -153,7 +165,7 @@ class _Fetch:
         return found
 
     def _take(self, reply: Reply) -> dict[str, Any]:
-        from email.utils import parsedate_to_datetime
+        from boxwright.registry.client.fetch import last_modified
 
         store, ctx, total = self._ctx.services.store, self._ctx, reply.length or 0
         key = f"http-{os.urandom(8).hex()}"
@@ -177,17 +189,12 @@ class _Fetch:
                 f"digest mismatch {desc.digest}: {wanted}",
                 hint=f"{public(self._op.url)} is not what the Dockerfile's --checksum says",
             )
-        modified = reply.header("Last-Modified")
-        try:
-            mtime = int(parsedate_to_datetime(modified).timestamp()) if modified else 0
-        except ValueError:
-            mtime = 0
         return {
             "digest": str(desc.digest),
             "size": desc.size,
-            "mtime": mtime,
+            "mtime": last_modified(reply) or 0,
             "etag": reply.header("ETag"),
-            "modified": modified,
+            "modified": reply.header("Last-Modified"),
         }
 
     def _request(self, conditions: Mapping[str, str]) -> Reply:

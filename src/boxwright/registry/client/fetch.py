@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from boxwright.errors import Denied, Invalid, NotFound, Unavailable
 from boxwright.spec.hints import cast
+from boxwright.spec.times import epoch_seconds
 from boxwright.spec.urls import public
 
 TYPE_CHECKING = False
@@ -101,12 +102,26 @@ def open_source(settings: Settings, text: str) -> BinaryIO:
 
 def open_url(settings: Settings, url: str) -> BinaryIO:
     """What is at a URL as a stream to be read and closed. Raises as `fetch`; `read` raises PeerUnreachable."""
-    return cast("BinaryIO", _DownloadBody(fetch(settings, url)))
+    return cast("BinaryIO", Download(fetch(settings, url)))
 
 
-class _DownloadBody:
+def last_modified(reply: Reply) -> int | None:
+    """Unix seconds of what the server says was the last change; None when that is no time since 1970."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        seconds = int(parsedate_to_datetime(reply.header("Last-Modified")).timestamp())
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return epoch_seconds(str(seconds))
+
+
+class Download:
+    """A reply as a stream. `modified` is when the content last changed, in unix seconds, where the server says it."""
+
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
+        self.modified = last_modified(reply)
 
     def read(self, size: int = -1) -> bytes:
         """As of any stream."""
@@ -120,7 +135,7 @@ class _DownloadBody:
         """Give the connection up."""
         self._reply.close()
 
-    def __enter__(self) -> _DownloadBody:
+    def __enter__(self) -> Download:
         return self
 
     def __exit__(self, *_: object) -> None:
