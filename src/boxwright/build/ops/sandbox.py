@@ -204,6 +204,8 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         cgroups_path=f"{parent.rstrip('/')}/{step.key}" if (parent := op.limits.cgroup_parent) else "",
         seccomp=seccomp,
         privileged=privileged,
+        # In a user namespace the runtime makes no nodes.
+        devices=devices.of_insecure() if privileged and ctx.sandbox.users is None else (),
         shm_size=op.shm_size or rs.SHM_SIZE,
     ).json()
     devices.give(op, ctx.sandbox.devices, spec)
