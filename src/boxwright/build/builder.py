@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from boxwright.build.solver import Explain
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
+    from boxwright.spec.descriptor import Descriptor
 
     _T = TypeVar("_T")
 
@@ -123,6 +124,7 @@ class Building:
         self._plans: list[Plan] = []
         self._recording: Recording | None = None
         self.caches = self._caches_of(request)
+        self._written: list[Descriptor] = []  # manifests of caches
         self._context_shown = False
         self._planned_at: SourceRange | None = None  # where planning failed
         self._filename, self._source = "Dockerfile", b""
@@ -243,6 +245,7 @@ class Building:
             warnings=warnings,
             descriptor=last.descriptor,
             outputs=outputs,
+            caches=tuple(desc.to_json() for desc in self._written),
             provenance=self._provenance(plans),
             ref=self.ref,
         )
@@ -290,7 +293,7 @@ class Building:
         outputs = Exporting(self, plans, solver).run()
         if caches is not None:
             solver.keep_found(targets)
-            caches.write(solver, targets, self.cache)
+            self._written = caches.write(solver, targets, self.cache)
         return solver, outputs
 
     @property

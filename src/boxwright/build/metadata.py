@@ -26,6 +26,8 @@ def metadata(result: BuildResult, *, warnings: bool = False) -> dict[str, Any]:
     body["buildx.build.ref"] = f"{BUILDER}/{result.ref}"
     if warnings and result.warnings:
         body["buildx.build.warnings"] = as_buildx(result.warnings)
+    if result.caches:
+        body["cache.manifest"] = dict(result.caches[-1])
     if result.outputs:
         if result.descriptor.get("mediaType") not in mt.INDEXES:
             body["containerimage.config.digest"] = result.image_id

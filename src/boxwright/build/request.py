@@ -160,6 +160,7 @@ class BuildResult:
     descriptor: Mapping[str, Any] = field(default_factory=dict)
     answer: Answer | None = None  # to the request's `call`
     outputs: tuple[OutputResult, ...] = ()
+    caches: tuple[Mapping[str, Any], ...] = ()  # descriptors of the manifests of caches that were written
     provenance: Mapping[str, Any] = field(default_factory=dict)  # by platform, if the request wants it told
     ref: str = ""
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from boxwright.build.cache import OWN_INLINE
+from boxwright.build.metadata import metadata
 from boxwright.build.remotecache import config as cacheconfig
 from boxwright.build.remotecache.options import parse_all
 from boxwright.build.request import BuildFailed
@@ -368,5 +369,8 @@ def test_our_records_say_what_a_step_was(room: Machines, context: Path, registry
     read = cacheconfig.parse(json.dumps(raw).encode())
     with built.engine.services.db.read() as sql:
         known = {key for (key,) in sql.execute("SELECT key FROM steps")}
+    digest = str(Digest.of(registry.manifests["cache"]["1"][1]))
+    assert [cache["digest"] for cache in built.result.caches] == [digest]
+    assert metadata(built.result)["cache.manifest"]["digest"] == digest
     assert len(read.own) >= 5 and {record.key for record in read.own} <= known
     assert manifest["config"]["mediaType"] == "application/vnd.buildkit.cacheconfig.v0"
