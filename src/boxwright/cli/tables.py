@@ -185,6 +185,6 @@ def configured(ctx: Context, key: str) -> str:
 
     try:
         value = json.loads(raw).get(key, "")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DockerConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
     return value if isinstance(value, str) else ""

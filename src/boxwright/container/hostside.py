@@ -25,6 +25,14 @@ _DNS_PLACES = (
     "/usr/local/libexec/podman/aardvark-dns",
     "/usr/local/lib/podman/aardvark-dns",
 )
+# Keys of ``proxies`` in Docker's config.json, and the variables that they become.
+_PROXIES = (
+    ("httpProxy", "HTTP_PROXY"),
+    ("httpsProxy", "HTTPS_PROXY"),
+    ("noProxy", "NO_PROXY"),
+    ("ftpProxy", "FTP_PROXY"),
+    ("allProxy", "ALL_PROXY"),
+)
 _INIT_NAMES = ("docker-init", "tini-static", "tini", "catatonit")
 
 
@@ -239,18 +247,17 @@ def client_proxies(path: Path, present: Iterable[str]) -> list[str]:
         return []
     try:
         chosen = (json.loads(raw).get("proxies") or {}).get("default") or {}
-    except (ValueError, AttributeError) as error:
+        named = [(variable, chosen.get(key) or "") for key, variable in _PROXIES]
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ContainerConfigInvalid(f"{path} is not a valid configuration file: {error}") from error
     names = {entry.partition("=")[0] for entry in present}
     out = []
-    for key, variable in (
-        ("httpProxy", "HTTP_PROXY"),
-        ("httpsProxy", "HTTPS_PROXY"),
-        ("noProxy", "NO_PROXY"),
-        ("ftpProxy", "FTP_PROXY"),
-        ("allProxy", "ALL_PROXY"),
-    ):
+    for variable, value in named:
+        if not isinstance(value, str):
+            raise ContainerConfigInvalid(
+                f"{path} is not a valid configuration file: the proxy {value!r} is no text"
+            )
         for name in (variable, variable.lower()):
-            if chosen.get(key) and name not in names:
-                out.append(f"{name}={chosen[key]}")
+            if value and name not in names:
+                out.append(f"{name}={value}")
     return out

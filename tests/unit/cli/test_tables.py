@@ -111,6 +111,7 @@ def test_the_configured_format_is_used(tmp_path: Path) -> None:
     assert shown(tmp_path, config_key="imagesFormat") == ["1MB", "2MB"]
     assert shown(tmp_path, config_key="imagesFormat", quiet=True) == ["abc", "def"]
     assert shown(tmp_path, config_key="imagesFormat", format="table")[0].startswith("IMAGE ID")
-    (tmp_path / "config.json").write_text('{"imagesFormat": ')
-    with pytest.raises(tables.DockerConfigInvalid):
-        shown(tmp_path, config_key="imagesFormat")
+    for wrong in ('{"imagesFormat": ', '["imagesFormat"]', '{"imagesFormat":' + "[" * 100_000):
+        (tmp_path / "config.json").write_text(wrong)
+        with pytest.raises(tables.DockerConfigInvalid):
+            shown(tmp_path, config_key="imagesFormat")

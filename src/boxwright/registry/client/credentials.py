@@ -183,7 +183,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _parse(name: str, text: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
-    except ValueError as error:  # never with the text: it may hold a password
+    except (ValueError, RecursionError) as error:  # never with the text: it may hold a password
         raise CredentialsInvalid(f"{name} is not valid JSON", hint="repair or remove it") from error
     if not isinstance(body, dict) or not isinstance(body.get("auths") or {}, dict):
         raise CredentialsInvalid(f"{name} is not a Docker configuration: it must be a JSON object")
@@ -264,7 +264,7 @@ def _ask_helper(name: str, server: str) -> Credential | None:
     try:
         body = json.loads(out)
         user, secret = str(body["Username"]), str(body["Secret"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HelperFailed(f"the credential helper docker-credential-{name} gave no credential") from error
     if user == "<token>":
         return Credential(identity_token=secret)
