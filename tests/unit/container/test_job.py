@@ -128,6 +128,7 @@ def test_restart_policies(policy: Restart, code: int, restarts: int, wanted: boo
     assert policy.wanted(code, restarts) is wanted
 
 
+@pytest.mark.skipif("coverage" in sys.modules, reason="what measures lines is loaded into every process")
 def test_the_supervisor_starts_light() -> None:
     """It starts while the command that launches it prepares: 13 ms instead of 76, 9 MB instead of 14."""
     script = (
