@@ -31,7 +31,6 @@ class Matcher:
         self._named: dict[str, list[int]] = {}
         for number, record in enumerate(loaded.config.records):
             self._named.setdefault(record.digest, []).append(number)
-        self._keys: dict[str, StepKey | None] = {}
         self._known: dict[str, frozenset[int]] = {}
 
     def find(self, vertex: Vertex) -> FoundStack | None:
@@ -39,14 +38,18 @@ class Matcher:
         several."""
         if not self._named:
             return None
-        numbers, key = self._matched(vertex), self._keys[vertex.id]
-        if key is not None and key.merged is not None:
-            numbers = self._matching(vertex, key.merged)
-        return self._newest(numbers)
+        key = describe(vertex, self._selections().get(vertex.id))
+        if key is None or key.merged is None:
+            return self._newest(self._matched(vertex))
+        for one in key.merged.inputs:  # and not its base, which may not be settled yet
+            if not one.content and self._matched(vertex.inputs[one.number]) == _NONE:
+                return None
+        return self._newest(self._matching(vertex, key.merged))
 
     def _matched(self, vertex: Vertex) -> frozenset[int]:
-        """The records of a vertex. Those below are asked first, without recursion: a build may be long."""
-        waiting = [vertex]
+        """The records of a vertex. Those below are asked first, without recursion: a build may be long. While it is not
+        known what a step reads of the context, it and what stands on it has none, and is asked again."""
+        waiting, selections = [vertex], self._selections()
         while waiting:
             at = waiting[-1]
             below = [one for one in at.inputs if one.id not in self._known]
@@ -55,7 +58,9 @@ class Matcher:
                 continue
             waiting.pop()
             if at.id not in self._known:
-                key = self._keys[at.id] = describe(at, self._selections().get(at.id))
+                if at.op.reads == "local" and at.id not in selections:
+                    return _NONE
+                key = describe(at, selections.get(at.id))
                 self._known[at.id] = self._matching(at, key) if key is not None else _NONE
         return self._known[vertex.id]
 
