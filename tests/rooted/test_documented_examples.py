@@ -1,0 +1,219 @@
+"""The examples of BuildKit's documentation build as they stand (tests/data/examples).
+
+Their bases are what a mirror of Docker Hub has: one image, whose package managers and compilers are stand-ins that use
+what they are given (caches, secrets, an agent, sources) and fail without it.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import support.images
+from boxwright import Engine
+from support import DATA, REAL_ROOT
+from support.corpus import leave
+from support.peers import Boxwright, needs, registry
+
+pytestmark = [
+    pytest.mark.rooted,
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
+    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
+    needs("curl"),
+]
+BASES = ("alpine", "debian", "ubuntu", "golang", "python:3", "python:3.6", "node:20")
+TOOL = """#!/bin/sh
+set -eu
+name=${0##*/}
+cached() { echo "$name" >> "$1/seen"; echo "$name was here $(wc -l < "$1/seen") times"; }
+made() { while [ "$1" != -o ]; do shift; done; echo "made for ${GOOS-}/${GOARCH-}" > "$2"; chmod 755 "$2"; }
+case $name in
+apt-get) if [ -w /var/lib/apt ]; then cached /var/cache/apt; fi ;;
+go) if [ "$*" = "build ..." ]; then cached /root/.cache/go-build; else test -r src/main.go; made "$@"; fi ;;
+clang) test -r hello.c; made "$@" ;;
+pip) [ "$*" = "install awscli" ] || { test -r requirements.txt; cached /root/.cache/pip; } ;;
+npm) test -r package.json; test -r package-lock.json; cached /root/.npm ;;
+aws) echo "credentials: $(cat /root/.aws/credentials)" ;;
+some-command) echo "token: $2" ;;
+ssh-keyscan) echo "$1 ssh-ed25519 AAAA" ;;
+ssh) test -S "$SSH_AUTH_SOCK"; test -s ~/.ssh/known_hosts; echo "Welcome to GitLab" >&2 ;;
+python) echo "ran $1: $(tail -1 "$1")" ;;
+apk) ;;
+*) exit 1 ;;
+esac
+"""
+
+
+@dataclass
+class Example:
+    """What is typed, what the steps say, and what the result has where it is written as files."""
+
+    words: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    files: dict[str, str] | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+EXAMPLES = {
+    "apt": Example(says=("apt-get was here 2 times",)),
+    "go": Example(says=("go was here 1 times",)),
+    "pip": Example(says=("pip was here 1 times",)),
+    "npm": Example(says=("npm was here 1 times",)),
+    "secret": Example(("--secret", "id=aws,src=credentials"), ("credentials: key",)),
+    "secret-env": Example(("--secret", "id=API_KEY"), ("token: letters",), environ={"API_KEY": "letters"}),
+    "ssh": Example(("--ssh", "default=key"), ("Welcome to GitLab",)),
+    "stages": Example(files={"hello": "made for /\n"}),
+    "link": Example(),
+    "parents": Example(files={"no_parents/a.txt": "y\n", "parents/x/a.txt": "x\n", "parents/y/a.txt": "y\n"}),
+    "parents-pivot": Example(files={"parents/y/a.txt": "xy\n"}),
+    "parents-deep": Example(files={"parents/src/a.txt": "1\n", "parents/src/x/y/c.txt": "2\n"}),
+    # What a source names itself is copied; BuildKit does so, too, whatever the example says.
+    "exclude": Example(files={f"mydir/home.{end}": f"{end[0]}\n" for end in ("html", "md", "txt")}),
+    "heredoc": Example(),
+    "heredoc-program": Example(says=('ran /dev/pipes/EOT: print("hello world")',)),
+    "heredocs": Example(),
+    "heredoc-file": Example(),
+    "heredoc-variable": Example(),
+    "heredoc-quoted": Example(),
+}
+AFTERWARDS = {
+    "link": ("cat /bar/f", "f\n"),
+    "heredoc": ("test -d foo/bar && echo there", "there\n"),
+    "heredocs": ("cat file1 file2", "I am\nfirst\nI am\nsecond\n"),
+    "heredoc-file": ("cat greeting.txt", "hello world\n"),
+    "heredoc-variable": ("cat /script.sh", '  echo "hello bar"\n'),
+    "heredoc-quoted": ("cat /script.sh", '  echo "hello ${FOO}"\n'),
+}
+CONTEXT = {
+    "src/main.go": "package main\n",
+    "hello.c": "int main;\n",
+    "requirements.txt": "a\n",
+    "package.json": "{}\n",
+    "package-lock.json": "{}\n",
+    "credentials": "key\n",
+    "foo/f": "f\n",
+    "x/a.txt": "x\n",
+    "y/a.txt": "y\n",
+    "x/y/a.txt": "xy\n",
+    "src/a.txt": "1\n",
+    "src/x/y/c.txt": "2\n",
+    "home.txt": "t\n",
+    "home.md": "m\n",
+    "home.html": "h\n",
+}
+
+
+def base() -> bytes:
+    """busybox with the stand-ins."""
+    out = io.BytesIO(support.images.busybox_tar())
+    with tarfile.open(fileobj=out, mode="a") as tar:
+        for folder in ("var", "var/lib", "var/lib/apt", "etc/apt", "etc/apt/apt.conf.d", "root"):
+            info = tarfile.TarInfo(folder)
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(info)
+        info = tarfile.TarInfo("usr/bin/apt-get")
+        info.size, info.mode = len(TOOL), 0o755
+        tar.addfile(info, io.BytesIO(TOOL.encode()))
+        tools = (
+            "go",
+            "clang",
+            "pip",
+            "npm",
+            "aws",
+            "some-command",
+            "ssh-keyscan",
+            "ssh",
+            "python",
+            "apk",
+            "bash",
+        )
+        for name, target in {
+            **dict.fromkeys(tools, "apt-get"),
+            "bash": "/bin/sh",
+            "env": "/bin/busybox",
+        }.items():
+            info = tarfile.TarInfo(f"usr/bin/{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("mirror")
+    (folder / "base.tar").write_bytes(base())
+    ours = Boxwright(folder / "before")
+    with registry(folder) as host:
+        ours("import", "-c", "ENV HOME=/root", folder / "base.tar", "base")
+        for name in BASES:
+            ours("tag", "base", f"{host}/library/{name}")
+            ours("push", f"{host}/library/{name}")
+        yield host
+
+
+@pytest.fixture
+def ours(tmp_path: Path, mirror: str) -> Iterator[Boxwright]:
+    """A new store that has the mirror, beside the context."""
+    boxwright = Boxwright(tmp_path)
+    folder = tmp_path / "config/boxwright"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(f'[registry-mirrors]\n"docker.io" = ["http://{mirror}"]\n')
+    boxwright.env |= {"XDG_CONFIG_HOME": str(tmp_path / "config"), "BOXWRIGHT_TRUST_HOST_CA": "never"}
+    yield boxwright
+    leave(Engine(tmp_path / "root"))
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "context"
+    shutil.copytree(DATA / "examples", folder)
+    for name, text in CONTEXT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_builds(name: str, ours: Boxwright, context: Path) -> None:
+    example = EXAMPLES[name]
+    ours.env |= example.environ
+    if name == "ssh":
+        if not shutil.which("ssh-agent"):
+            pytest.skip("ssh-agent is not installed")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key"], check=True)
+    where = ("-o", "out") if example.files else ("-t", "built")
+    ours("build", "-f", name, *where, *example.words, ".")
+    said = ours("builds", "logs")
+    assert not [words for words in example.says if words not in said], said
+    if example.files:
+        out = {str(p.relative_to("out")): p.read_text() for p in Path("out").rglob("*") if p.is_file()}
+        assert out == example.files
+    if name in AFTERWARDS:
+        command, output = AFTERWARDS[name]
+        assert (
+            ours("run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", "built", "-c", command)
+            == output
+        )
+
+
+@pytest.mark.parametrize("name", ["apt", "go", "pip", "npm"])
+def test_the_next_build_has_the_cache_of_the_one_before(name: str, ours: Boxwright, context: Path) -> None:
+    for times in (1, 2):
+        ours("build", "-f", name, "--no-cache", ".")
+        uses = times * (2 if name == "apt" else 1)
+        assert f"was here {uses} times" in ours("builds", "logs")
+
+
+def test_bake_builds_platforms_and_documents(ours: Boxwright, context: Path) -> None:
+    ours("buildx", "bake")
+    assert Path("out/app/linux_arm64/server").read_text() == "made for linux/arm64\n"
+    assert Path("out/app/linux_amd64/server").read_text() == "made for linux/amd64\n"
+    assert Path("out/docs/parents/src/x/y/c.txt").read_text() == "2\n"
