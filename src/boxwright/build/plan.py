@@ -14,7 +14,7 @@ from boxwright.build import lower
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
-from boxwright.build.dockerfile.expand import expand
+from boxwright.build.dockerfile.expand import Expansions, expand
 from boxwright.build.dockerfile.lint import check_base_platform, sources_of
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
@@ -120,6 +120,7 @@ class Planner:
         self.options = options
         self.graph = graph or Graph()
         self.unset: set[str] = set()
+        self.expansions = Expansions()
         self.warnings: list[tuple[Warning, tuple[str, ...]]] = []  # with the comments above
         self.environments: dict[int, dict[str, str]] = {}  # of base images, by the number of the stage
         self._bases = bases
@@ -199,7 +200,9 @@ class Planner:
                     if arg.key in self.options.build_args:
                         values[arg.key] = self.options.build_args[arg.key]
                     elif arg.default is not None:
-                        values[arg.key] = expand(arg.default, values.get, self.dockerfile.escape)
+                        values[arg.key] = expand(
+                            arg.default, self.expansions.of(values.get), self.dockerfile.escape
+                        )
         return values
 
     def _base_stage(self, name: str, below: int) -> ins.Stage | None:
@@ -287,7 +290,7 @@ class Planner:
             for word in sources_of(one):
                 below = names.get(word.lower(), int(word) if word.isdecimal() and len(word) < 7 else index)
                 todo += [below] if below < index else []
-            image = expand(one.from_.image, self._globals.get, self.dockerfile.escape)
+            image = expand(one.from_.image, self.expansions.of(self._globals.get), self.dockerfile.escape)
             base = self._base_stage(image, index)
             if base is not None and not self.options.contexts.find(image, self.options.platform):
                 todo.append(base.index)
@@ -366,7 +369,9 @@ class Planner:
         state.drafts.append(Draft(f"local source for {key}", state.tree))
 
     def _from_words(self, step: ins.From) -> tuple[str, Platform]:
-        step = expand_from(step, self._globals.get, self.dockerfile.escape, unset=self.unset)
+        step = expand_from(
+            step, self.expansions.of(self._globals.get), self.dockerfile.escape, unset=self.unset
+        )
         return step.image, Platform.parse(step.platform) if step.platform else self.options.platform
 
     def _triggers(self, texts: list[str], stage: ins.Stage) -> list[ins.Instruction]:
@@ -448,7 +453,9 @@ class Planner:
         if isinstance(step, ins.Arg):
             self._arg(state, step)
             return
-        step = expand_instruction(step, state.scope.lookup, self.dockerfile.escape, unset=self.unset)
+        step = expand_instruction(
+            step, self.expansions.of(state.scope.lookup), self.dockerfile.escape, unset=self.unset
+        )
         if not state.apply(step):
             lower.lower(self, state, step)
 
@@ -457,7 +464,9 @@ class Planner:
         for arg in step.args:
             default = arg.default
             if default is not None and arg.key not in self.options.build_args:
-                default = expand(default, state.scope.lookup, self.dockerfile.escape, unset=self.unset)
+                default = expand(
+                    default, self.expansions.of(state.scope.lookup), self.dockerfile.escape, unset=self.unset
+                )
             value = arg_value(ins.ArgValue(arg.key, default), self.options.build_args, self._globals)
             state.scope.set_arg(arg.key, value)
             settled.append(ins.ArgValue(arg.key, value))

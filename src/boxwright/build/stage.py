@@ -70,6 +70,7 @@ class StageState:
     prefix: str = ""  # before the text of steps: triggers of the base say ONBUILD
     position: int = 0
     total: int = 0
+    _own: set[str] = field(default_factory=set)  # keys of the config whose maps are this stage's alone
 
     @property
     def workdir(self) -> str:
@@ -130,9 +131,8 @@ class StageState:
 
         To be called before the instruction changes the shell or the working directory.
         """
-        text = created_by(
-            step, shell=self.shell, build_args=self.scope.declared().items(), workdir=self.workdir
-        )
+        declared = self.scope.declared().items() if isinstance(step, ins.Run) else ()
+        text = created_by(step, shell=self.shell, build_args=declared, workdir=self.workdir)
         if text is not None:
             self.drafts.append(Draft(redacted(text), vertex))  # everybody who has the image reads it
 
@@ -145,19 +145,13 @@ class StageState:
                 for pair in step.pairs:
                     self.scope.set_env(pair.key, pair.value)
             case ins.Label():
-                self.config["Labels"] = {
-                    **(self.config.get("Labels") or {}),
-                    **{p.key: p.value for p in step.pairs},
-                }
+                self._keyed("Labels").update((p.key, p.value) for p in step.pairs)
             case ins.User():
                 self.config["User"] = step.user
             case ins.Expose():
-                self.config["ExposedPorts"] = {
-                    **(self.config.get("ExposedPorts") or {}),
-                    **{p: {} for p in parse_ports(step.words)},
-                }
+                self._keyed("ExposedPorts").update((p, {}) for p in parse_ports(step.words))
             case ins.Volume():
-                self.config["Volumes"] = {**(self.config.get("Volumes") or {}), **{p: {} for p in step.paths}}
+                self._keyed("Volumes").update((p, {}) for p in step.paths)
             case ins.Cmd() | ins.Entrypoint():
                 self._command(step)
             case ins.Shell():
@@ -168,7 +162,7 @@ class StageState:
             case ins.HealthCheck():
                 self._healthcheck(step)
             case ins.OnBuild():
-                self.config["OnBuild"] = [*(self.config.get("OnBuild") or []), step.expression]
+                self.config.setdefault("OnBuild", []).append(step.expression)  # no stage inherits them
             case ins.Maintainer():
                 self.author = step.author
             case _:
@@ -177,6 +171,14 @@ class StageState:
         if isinstance(step, ins.Shell):
             self.shell = step.args
         return True
+
+    def _keyed(self, key: str) -> dict[str, Any]:
+        """The map under a key of the config, to be changed: what came from below is another's, and copied once."""
+        if key not in self._own:
+            self._own.add(key)
+            self.config[key] = dict(self.config.get(key) or {})
+        found: dict[str, Any] = self.config[key]
+        return found
 
     def _command(self, step: ins.Cmd | ins.Entrypoint) -> None:
         argv = list(ins.argv(step, self.shell))

@@ -9,7 +9,7 @@ import pytest
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import parse_instruction
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
-from boxwright.build.dockerfile.expand import expand, process_words
+from boxwright.build.dockerfile.expand import Expansions, expand, process_words
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
 from support import DATA, vectors
 
@@ -202,3 +202,19 @@ def test_from() -> None:
     assert isinstance(blank, ins.From)
     with pytest.raises(DockerfileError, match=r"base name \(\$i\) should not be blank"):
         expand_from(blank, {}.get)
+
+
+def test_what_variables_come_to_has_an_end() -> None:
+    """Each twice the one before it: after thirty lines they would be larger than any memory."""
+    expansions, values = Expansions(), {"a": "x" * 64}
+    with pytest.raises(DockerfileError, match="come to more than 16 MiB"):
+        for _ in range(30):
+            values["a"] = expand("$a$a", expansions.of(values.get))
+    assert len(values["a"]) == 8 << 20
+
+
+@pytest.mark.parametrize("word", ["${a//x/$b}", "${a#$b}", "${a%%$b}", "${a/$b/y}"])
+def test_a_pattern_has_an_end(word: str) -> None:
+    values = {"a": "x" * 10_000, "b": "x" * 10_000}
+    with pytest.raises(DockerfileError, match="too long"):
+        expand(word, values.get)

@@ -119,3 +119,10 @@ def test_base_platform() -> None:
         == 'Base image img was pulled with platform "linux/arm64", expected "linux/amd64" for current build'
     )
     assert (found.rule, found.location) == ("InvalidBaseImagePlatform", where)
+
+
+@pytest.mark.parametrize("text", ["FROM scratch\nENV a0=xxxxxxxx\n{}", "ARG a0=xxxxxxxx\n{}FROM scratch\n"])
+def test_a_short_file_does_not_come_to_much(text: str) -> None:
+    word = "ENV" if "ENV" in text else "ARG"
+    lines = "".join(f"{word} a{n + 1}=$a{n}$a{n}\n" for n in range(40))
+    assert "come to more than 16 MiB" in str(run(text.format(lines)).failure)

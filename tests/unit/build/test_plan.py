@@ -332,3 +332,30 @@ def test_failures(text: str, options: dict[str, Any], message: str, lines: list[
 def test_only_add_fetches(source: str, what: str) -> None:
     with pytest.raises(DockerfileError, match=f"source can't be a {what} for COPY"):
         plan(f"FROM scratch\nCOPY {source} /x\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ARG a0=xxxxxxxx\n{ARG}FROM scratch\n",
+        "FROM scratch\nENV a0=xxxxxxxx\n{ENV}",
+        "FROM scratch AS a\nENV a0=xxxxxxxx\n{ENV}FROM a\nLABEL l=$a40\n",
+        "FROM scratch\nARG a0=xxxxxxxx\n{ARG}",
+    ],
+)
+def test_a_short_file_does_not_come_to_much(text: str) -> None:
+    lines = {f"{{{k}}}": "".join(f"{k} a{n + 1}=$a{n}$a{n}\n" for n in range(40)) for k in ("ARG", "ENV")}
+    for key, value in lines.items():
+        text = text.replace(key, value)
+    with pytest.raises(DockerfileError, match="come to more than 16 MiB"):
+        plan(text)
+
+
+def test_a_stage_does_not_change_what_it_is_built_on() -> None:
+    text = "FROM scratch AS a\nLABEL a=1\nVOLUME /a\nEXPOSE 1\nONBUILD USER x\n"
+    alone = plan(text).config
+    both = plan(f"{text}FROM a AS b\nLABEL b=2\nVOLUME /b\nEXPOSE 2\nFROM a\n").config
+    assert {**both, "User": None, "OnBuild": None} == {**alone, "User": None, "OnBuild": None}
+    upper = plan(f"{text}FROM a\nLABEL b=2\nVOLUME /b\nEXPOSE 2\n").config
+    assert upper["Labels"] == {"a": "1", "b": "2"} and list(upper["Volumes"]) == ["/a", "/b"]
+    assert list(upper["ExposedPorts"]) == ["1/tcp", "2/tcp"]

@@ -17,11 +17,32 @@ Lookup = Callable[[str], str | None]
 
 _SPECIAL = frozenset("@*#?-$!0")
 _PLAIN_STOPS = "$'\"\\`"
+_MOST = 16 << 20  # characters
 _MAX_NESTING = 100  # deeper than any file has; keeps hostile input off the interpreter's stack
 
 
 class _Failure(Exception):
     """Why a word cannot be expanded; turned into a DockerfileError at the edge."""
+
+
+class Expansions:
+    """What variables come to in one reading of a Dockerfile, altogether. A value that is twice another one doubles with
+    each line; a file of one screen would be larger than any memory."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def of(self, lookup: Lookup) -> Lookup:
+        """The lookup, until its values came to too much: then expanding raises DockerfileError."""
+
+        def counted(name: str) -> str | None:
+            value = lookup(name)
+            self._left -= len(value or "")
+            if self._left < 0:
+                raise _Failure(f"the variables of this Dockerfile come to more than {_MOST >> 20} MiB")
+            return value
+
+        return counted
 
 
 def nothing_set(name: str) -> str | None:

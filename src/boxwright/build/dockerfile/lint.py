@@ -13,7 +13,7 @@ from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import instruction_of
 from boxwright.build.dockerfile.directives import parse_check
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
-from boxwright.build.dockerfile.expand import expand
+from boxwright.build.dockerfile.expand import Expansions, expand
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from boxwright.build.dockerfile.lint_rules import Findings, warning
 from boxwright.build.dockerfile.lint_stage import LintedStage, StageCheck, written_name
@@ -120,6 +120,7 @@ class Reading:
     def __init__(self, dockerfile: Dockerfile, request: CheckRequest, findings: Findings) -> None:
         self.dockerfile, self.request, self.findings = dockerfile, request, findings
         self.escape = dockerfile.escape
+        self.expansions = Expansions()
         self.stages: list[ins.Stage] = []
         self.global_args: list[ins.Arg] = []
         self.states: dict[int, LintedStage] = {}
@@ -231,7 +232,7 @@ class Reading:
                     values[item.key] = given[item.key]
                 elif item.default is not None:
                     try:
-                        values[item.key] = expand(item.default, values.get, self.escape)
+                        values[item.key] = expand(item.default, self.expansions.of(values.get), self.escape)
                     except DockerfileError as error:
                         raise error.at(arg.location) from None
         return values
@@ -242,7 +243,7 @@ class Reading:
             unset: set[str] = set()
             used: set[str] = set()
             try:
-                value = expand(text, known.get, self.escape, unset=unset, used=used)
+                value = expand(text, self.expansions.of(known.get), self.escape, unset=unset, used=used)
             except DockerfileError as error:
                 raise error.at(step.location) from None
             for name in sorted(unset - declared):
@@ -287,7 +288,7 @@ class Reading:
         if "$" not in step.image:
             return
         try:
-            Reference.parse(expand(step.image, defaults.get, self.escape))
+            Reference.parse(expand(step.image, self.expansions.of(defaults.get), self.escape))
         except Invalid:
             text = f"Default value for ARG {step.image} results in empty or invalid base image name"
             self.findings.add("InvalidDefaultArgInFrom", text, step.location)
@@ -313,6 +314,7 @@ class Reading:
                 build_args=self.request.build_args,
                 global_args=known,
                 escape=self.escape,
+                expansions=self.expansions,
             ).run(stage, state)
             states[stage.index] = state
 
@@ -323,7 +325,7 @@ class Reading:
             found = self.states.get(above)
             return found.child() if found is not None else None
         environment = (self.request.environments or {}).get(stage.index)
-        image = expand(stage.from_.image, known.get, self.escape).lower()
+        image = expand(stage.from_.image, self.expansions.of(known.get), self.escape).lower()
         nothing = image == "scratch" or self.request.is_context(image)
         if environment is None and self.request.environments is not None and not nothing:
             return None
@@ -331,7 +333,7 @@ class Reading:
 
     def above(self, stage: ins.Stage, known: Mapping[str, str]) -> int | None:
         """The stage that this one builds on."""
-        name = expand(stage.from_.image, known.get, self.escape).lower()
+        name = expand(stage.from_.image, self.expansions.of(known.get), self.escape).lower()
         if self.request.is_context(name):
             return None
         return next(

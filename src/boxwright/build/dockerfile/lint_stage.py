@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
-from boxwright.build.dockerfile.expand import expand
+from boxwright.build.dockerfile.expand import Expansions, expand
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from boxwright.build.dockerfile.lint_rules import Findings
 from boxwright.build.dockerfile.paths import clean_path
@@ -64,8 +64,10 @@ class StageCheck:
         build_args: Mapping[str, str],
         global_args: Mapping[str, str],
         escape: str,
+        expansions: Expansions,
     ) -> None:
-        self._findings, self._ignore, self._escape = findings, ignore, escape
+        self._findings, self._ignore = findings, ignore
+        self._escape, self._expansions = escape, expansions
         self._build_args, self._global_args = build_args, global_args
 
     def run(self, stage: ins.Stage, state: LintedStage) -> None:
@@ -73,7 +75,9 @@ class StageCheck:
         for step in stage.instructions:
             unset: set[str] = set()
             try:
-                expanded = expand_instruction(step, state.env.get, self._escape, unset=unset)
+                expanded = expand_instruction(
+                    step, self._expansions.of(state.env.get), self._escape, unset=unset
+                )
             finally:
                 self._undefined(step, unset, state)
             match expanded:
@@ -114,7 +118,9 @@ class StageCheck:
             if value is None and item.default is not None:
                 unset: set[str] = set()
                 try:
-                    value = expand(item.default, state.env.get, self._escape, unset=unset)
+                    value = expand(
+                        item.default, self._expansions.of(state.env.get), self._escape, unset=unset
+                    )
                 except DockerfileError as error:
                     raise error.at(step.location) from None
                 self._undefined(step, unset, state)

@@ -121,7 +121,7 @@ def _arguments(
 ) -> Iterator[Argument]:
     used: set[str] = set()
     for text in filter(None, (stage.from_.image, stage.from_.platform)):
-        expand(text, reading.known.get, reading.escape, used=used)
+        expand(text, reading.expansions.of(reading.known.get), reading.escape, used=used)
     own = {a.key: a for a in reading.states[stage.index].arguments}
     yield from (a for a in own.values() if not a.inherited)
     todo = [*sorted(used), *(a.key for a in own.values() if a.inherited)]
@@ -146,7 +146,7 @@ def _global_arguments(reading: Reading) -> dict[str, tuple[Argument, frozenset[s
             used: set[str] = set()
             value = given.get(item.key)
             if value is None and item.default is not None:
-                value = expand(item.default, values.get, reading.escape, used=used)
+                value = expand(item.default, reading.expansions.of(values.get), reading.escape, used=used)
             if item.key in used and item.key in found:
                 used |= found[item.key][1]
             if value is not None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 _STAR, _ANY = 0, 1
 
 
+_MOST = 1 << 24  # steps of a match, and characters of what it makes
+
+
 class PatternInvalid(Exception):
-    """The pattern has an escape that means nothing."""
+    """The pattern has an escape that means nothing, or it and the value are too long for each other."""
 
 
 def trim_prefix(value: str, pattern: str, *, longest: bool) -> str:
@@ -28,6 +31,7 @@ def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> 
     """`${value/pattern/replacement}`, or `//` with `everywhere`. Raises PatternInvalid."""
     ends = _ends(_tokens(pattern), value, True)
     out: list[str] = []
+    size = len(value)
     start = done = 0
     last = -1
     while start <= len(value):
@@ -37,6 +41,8 @@ def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> 
             start += 1
             continue
         out += (value[done:start], replacement)
+        if (size := size + len(replacement)) > _MOST:
+            raise PatternInvalid("what is put in for the matches of a pattern is too long")
         done = last = end
         start = end if end > start else start + 1
         if not everywhere:
@@ -71,6 +77,8 @@ def _tokens(pattern: str) -> list[int | str]:
 def _ends(tokens: list[int | str], value: str, longest: bool) -> list[int]:
     """For every start in the value, where the match that begins there ends; -1 for none."""
     size = len(value)
+    if size * len(tokens) > _MOST:
+        raise PatternInvalid("a value is too long for so long a pattern")
     ends = list(range(size + 1))
     for token in reversed(tokens):
         now = [-1] * (size + 1)
