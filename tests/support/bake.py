@@ -42,7 +42,7 @@ def resolved(
         environ=environ or {},
         allowed=Allowed(),
     )
-    requests.settled(found.targets.values())
+    requests.settled(found.targets.values(), cwd=Path("/nonexistent"))
     return found
 
 

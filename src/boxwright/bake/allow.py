@@ -11,7 +11,11 @@ from pathlib import Path
 
 from boxwright.bake.entries import csv_fields
 from boxwright.bake.errors import DefinitionInvalid
+from boxwright.build.gitref import is_url
+from boxwright.build.named import LAYOUT, layout_path
+from boxwright.build.options import at_home
 from boxwright.errors import Denied
+from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -36,19 +40,33 @@ _KEYS = (
 
 
 class PrivilegesWanted(Denied):
-    """A definition wants more than it was allowed; `message` lists what, for people."""
+    """A definition wants more than it was allowed: `wants` for people, `flags` as they are allowed. `shown`: people
+    have seen it."""
 
     def __init__(self, flags: Sequence[str], wants: Sequence[str]) -> None:
         allowed = " ".join(f"--allow={flag}" for flag in flags)
         super().__init__("additional privileges requested", hint=f"give {allowed} to grant them")
         self.flags, self.wants = tuple(flags), tuple(wants)
+        self.shown = False
 
     def render(self) -> str:
-        """The list."""
+        """The list; '' when it was shown."""
+        return (
+            "" if self.shown else f"{self._listed()}\nPass {self._words()} to grant requested privileges.\n"
+        )
+
+    def question(self) -> str:
+        """The list, for people who are asked whether they grant it."""
+        said = f"In order to not see this message in the future pass {self._words()}"
+        return f"{self._listed()}\n{said} to grant requested privileges.\n"
+
+    def _listed(self) -> str:
+        """What is wanted, a line each."""
         said = "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
-        said += "".join(f" - {want}\n" for want in self.wants)
-        allowed = " ".join(f"--allow={flag}" for flag in self.flags)
-        return f'{said}\nPass "{allowed}" to grant requested privileges.\n'
+        return said + "".join(f" - {want}\n" for want in self.wants)
+
+    def _words(self) -> str:
+        return go_quote(" ".join(f"--allow={flag}" for flag in self.flags))
 
 
 @dataclass(slots=True)
@@ -82,29 +100,43 @@ class Allowed:
             elif setting == "output" and entry.dest:
                 self.write.append(entry.dest)
 
+    def take(self, words: Iterable[str]) -> None:
+        """``--allow``, or what was granted at a prompt. Raises DefinitionInvalid."""
+        for word in words:
+            key, _, value = word.partition("=")
+            if key not in _KEYS or (key in ("network.host", "security.insecure", "ssh") and value):
+                raise DefinitionInvalid(
+                    f'unknown entitlement key "{key}"', hint=f"there are {', '.join(_KEYS)}"
+                )
+            self.network |= key == "network.host"
+            self.insecure |= key == "security.insecure"
+            self.ssh |= key == "ssh"
+            if key == "device":
+                self.every_device |= not value
+                self.devices |= set(csv_fields(value)[:1]) if value else set()
+            if key in ("fs", "fs.read"):
+                self.read.append(value)
+            if key in ("fs", "fs.write"):
+                self.write.append(value)
+
 
 def parse(words: Iterable[str]) -> Allowed:
     """``--allow``. Raises DefinitionInvalid."""
     found = Allowed()
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in _KEYS or (key in ("network.host", "security.insecure", "ssh") and value):
-            raise DefinitionInvalid(f'unknown entitlement key "{key}"', hint=f"there are {', '.join(_KEYS)}")
-        found.network |= key == "network.host"
-        found.insecure |= key == "security.insecure"
-        found.ssh |= key == "ssh"
-        if key == "device":
-            found.every_device |= not value
-            found.devices |= set(csv_fields(value)[:1]) if value else set()
-        if key in ("fs", "fs.read"):
-            found.read.append(value)
-        if key in ("fs", "fs.write"):
-            found.write.append(value)
+    found.take(words)
     return found
 
 
-def check(targets: Iterable[BakeTarget], allowed: Allowed, cwd: Path, *, files: bool = True) -> None:
-    """Raises PrivilegesWanted when targets reach further than they may; `files`: also what they read and write."""
+def check(
+    targets: Iterable[BakeTarget],
+    allowed: Allowed,
+    cwd: Path,
+    *,
+    files: bool = True,
+    paths: Iterable[str] = (),
+) -> None:
+    """Raises PrivilegesWanted when targets reach further than they may; `files`: also what they read and write, and
+    the `paths` that their definition has read."""
     flags: list[str] = []
     wants: list[str] = []
     rest = list(targets)
@@ -124,18 +156,24 @@ def check(targets: Iterable[BakeTarget], allowed: Allowed, cwd: Path, *, files: 
             flags.append(f"device={device}" if device else "device")
             wants.append(f"Access to device {device}" if device else "Access to CDI devices")
     if files:
-        _check_files(targets=rest, allowed=allowed, cwd=cwd, flags=flags, wants=wants)
+        _check_files(targets=rest, allowed=allowed, cwd=cwd, paths=paths, flags=flags, wants=wants)
     if flags:
         raise PrivilegesWanted(flags, wants)
 
 
 def _check_files(
-    targets: list[BakeTarget], allowed: Allowed, cwd: Path, flags: list[str], wants: list[str]
+    targets: list[BakeTarget],
+    allowed: Allowed,
+    cwd: Path,
+    *,
+    paths: Iterable[str],
+    flags: list[str],
+    wants: list[str],
 ) -> None:
     if not allowed.ssh and any(not agent.paths for target in targets for agent in target.get("ssh") or ()):
         flags.append("ssh")
         wants.append("Forwarding default SSH agent socket")
-    read = _outside({p for target in targets for p in reads(target)}, allowed.read, cwd)
+    read = _outside({p for target in targets for p in reads(target)} | set(paths), allowed.read, cwd)
     written = _outside({p for target in targets for p in writes(target)}, allowed.write, cwd)
     for paths, key, what in (
         (read & written, "fs", "Read and write access"),
@@ -153,20 +191,27 @@ def reads(target: BakeTarget) -> set[str]:
     found: set[str] = set()
     context = target.get("context") or "."
     dockerfile = target.get("dockerfile") or "Dockerfile"
-    if is_local(context):
+    here = "" not in target.inside and not is_url(context)
+    if here:
         found.add(context)
-        if not target.get("dockerfile-inline") and is_local(dockerfile):
-            found.add(os.path.join(context.removeprefix("cwd://"), dockerfile.removeprefix("cwd://")))
-    for value in (target.get("contexts") or {}).values():
+    if not target.get("dockerfile-inline"):
+        if dockerfile.startswith("cwd://"):
+            found.add(dockerfile)
+        elif here and not dockerfile.startswith(("http://", "https://")):
+            found.add(os.path.join(context.removeprefix("cwd://"), dockerfile))
+    for name, value in (target.get("contexts") or {}).items():
+        if name in target.inside:
+            continue
         if is_local(value):
             found.add(value)
-        elif value.startswith("oci-layout://"):
-            found.add(value.removeprefix("oci-layout://").partition("@")[0])
+        elif value.startswith(LAYOUT):
+            found.add(layout_path(value.removeprefix(LAYOUT))[0])
     for entry in target.get("cache-from") or ():
         if entry.type == "local" and "src" in entry.options:
             found.add(entry.options["src"])
-    found |= {secret.src for secret in target.get("secret") or () if secret.src}
-    found |= {path for agent in target.get("ssh") or () for path in agent.paths}
+    # A secret that names neither a file nor a variable may be the file of its name.
+    found |= {at_home(one.src or one.id) for one in target.get("secret") or () if one.src or not one.env}
+    found |= {at_home(path) for agent in target.get("ssh") or () for path in agent.paths}
     return {path.removeprefix("cwd://") for path in found}
 
 
@@ -180,11 +225,8 @@ def writes(target: BakeTarget) -> set[str]:
 
 
 def is_local(place: str) -> bool:
-    """Whether a context is a path of this machine."""
-    from boxwright.build.gitref import is_url
-
-    schemes = ("target:", "docker-image:", "oci-layout:", "input:")
-    return not is_url(place) and not place.startswith(schemes)
+    """Whether a named context is a path of this machine."""
+    return not is_url(place) and not place.startswith(("target:", "docker-image://", LAYOUT))
 
 
 def _outside(paths: set[str], granted: Iterable[str], cwd: Path) -> set[str]:

@@ -42,12 +42,14 @@ _LEVELS = 60  # functions that call each other
 
 @dataclass(slots=True)
 class Config:
-    """All groups and targets of some definitions, and what is said to people: variables and warnings."""
+    """All groups and targets of some definitions, and what is said to people: variables and warnings. `paths` are files
+    that were read beside the definitions."""
 
     groups: list[Group] = field(default_factory=list)
     targets: list[BakeTarget] = field(default_factory=list)
     variables: list[Variable] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    paths: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,18 @@ from boxwright.bake import definition
 from boxwright.bake.definition import Config, Definition, Outside
 from boxwright.bake.errors import DefinitionInvalid
 from boxwright.bake.hcl import json_syntax, source, syntax
+from boxwright.bake.trees import Directory
+from boxwright.build.gitref import is_url
 from boxwright.errors import NotFound
-from boxwright.spec.values import dataclass
+from boxwright.spec.urls import public
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from boxwright.bake.hcl.tree import HclBody
+    from boxwright.bake.trees import DefinitionTree
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 DEFAULTS = (
@@ -33,8 +37,11 @@ class DefinitionMissing(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class File:
+    """A definition. `tree` is where it reads what it names; None is the working directory."""
+
     name: str
     data: bytes
+    tree: DefinitionTree | None = None
 
 
 def read(names: Sequence[str], cwd: Path, stdin: bytes | None = None) -> list[File]:
@@ -51,15 +58,34 @@ def read(names: Sequence[str], cwd: Path, stdin: bytes | None = None) -> list[Fi
                 found.append(File(name, file.read(source.LARGEST + 1)))
         except FileNotFoundError:
             if names:
-                raise DefinitionMissing(f"open {name}: no such file or directory") from None
-        except OSError as error:
-            raise DefinitionInvalid(f"open {name}: {(error.strerror or 'cannot be read').lower()}") from None
-    if not found:
-        raise DefinitionMissing(
-            "couldn't find a bake definition",
-            hint=f"looked for {', '.join(DEFAULTS)} in {cwd}; name one with -f",
-        )
-    return found
+                hint = "the URL of a definition stands before the targets" if is_url(name) else ""
+                raise DefinitionMissing(
+                    f"open {public(name)}: no such file or directory", hint=hint
+                ) from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", "") or "cannot be read"
+            raise DefinitionInvalid(f"open {name}: {why.lower()}") from None
+    return found or _nothing(str(cwd))
+
+
+def read_in(names: Sequence[str], tree: DefinitionTree, shown: str) -> list[File]:
+    """The same of a tree that was brought here; `shown` is what it is called. Raises DefinitionMissing."""
+    found = []
+    for name in names or DEFAULTS:
+        data = tree.read(name, source.LARGEST + 1)
+        if data is not None:
+            found.append(File(name, data, tree))
+        elif names:
+            hint = "cwd://- is standard input" if name == "-" else f"looked for it in {shown}"
+            raise DefinitionMissing(f"open {name}: no such file or directory", hint=hint)
+    return found or _nothing(shown)
+
+
+def _nothing(where: str) -> list[File]:
+    raise DefinitionMissing(
+        "couldn't find a bake definition",
+        hint=f"looked for {', '.join(DEFAULTS)} in {where}; name one with -f",
+    )
 
 
 def parse(files: Sequence[File], around: Outside, cwd: Path) -> Config:
@@ -75,24 +101,26 @@ def parse(files: Sequence[File], around: Outside, cwd: Path) -> Config:
 
 def _parse(files: Sequence[File], around: Outside, cwd: Path) -> Config:
     config = Config()
+    here = Directory(cwd)
     bodies: list[HclBody] = []
     composed: list[File] = []
     for file in files:
-        body = _body(file, around.environ, cwd)
+        body = _body(file)
         if body is None:
-            composed.append(file)
+            composed.append(file if file.tree is not None else replace(file, tree=here))
         else:
             bodies.append(body)
     if composed:
         from boxwright.bake.compose import load
 
-        config = load(composed, around.environ, cwd)
+        config = load(composed, around.environ)
     if bodies:
         Definition(bodies, around).evaluate(config)
+    config.paths = here.paths
     return config
 
 
-def _body(file: File, environ: Mapping[str, str], cwd: Path) -> HclBody | None:
+def _body(file: File) -> HclBody | None:
     """A file as HCL or JSON; None when it is a compose file. Raises DefinitionInvalid."""
     name = file.name.lower()
     if name.endswith((".yml", ".yaml")):
@@ -103,7 +131,7 @@ def _body(file: File, environ: Mapping[str, str], cwd: Path) -> HclBody | None:
         return syntax.parse(file.data, file.name)
     from boxwright.bake.compose import is_compose
 
-    if is_compose(file, environ, cwd):
+    if is_compose(file):
         return None
     try:
         return syntax.parse(file.data, file.name)

@@ -8,22 +8,26 @@ from pathlib import Path
 from boxwright.bake import allow, files, requests
 from boxwright.bake.definition import Outside
 from boxwright.bake.resolve import Resolved, resolve
-from boxwright.errors import Unsupported
 from boxwright.spec.platform import host
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.bake.allow import Allowed
     from boxwright.bake.definition import Config
     from boxwright.bake.files import File
+    from boxwright.bake.remote import BakeSource
+
+_CWD = "cwd://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeRequest:
     """What ``bake`` takes. `files` are paths, ``-`` is `stdin`; none are the usual names. `overrides` are
-    ``pattern.key=value``; `variables` stand before those of `environ`. `cwd` is where paths begin; `command` is the
-    directory or URL that a remote definition calls BAKE_CMD_CONTEXT."""
+    ``pattern.key=value``; `variables` stand before those of `environ`. `cwd` is where paths begin.
+
+    A definition that is somewhere else is at `remote`, which `addressed` takes from the targets, and after it was
+    fetched is `source`; `command` is the directory or URL that it calls BAKE_CMD_CONTEXT."""
 
     targets: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -33,43 +37,59 @@ class BakeRequest:
     allow: tuple[str, ...] = ()
     stdin: bytes | None = None
     cwd: Path = field(default_factory=Path.cwd)
+    remote: str = ""
+    source: BakeSource | None = None
     command: str = "cwd://"
     jobs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakePlan:
-    """What is to be built, what was allowed, and what is said to people."""
+    """What is to be built, what was allowed, and what is said to people. `paths` are files that were read beside the
+    definitions."""
 
     resolved: Resolved
     allowed: Allowed
     warnings: tuple[str, ...] = ()
+    paths: frozenset[str] = frozenset()
 
 
-class RemoteDefinition(Unsupported):
-    """A definition that lies in a repository or at a URL."""
+def addressed(request: BakeRequest) -> BakeRequest:
+    """The request with the URLs that stand before its targets in their places: that of the definition, and what it
+    calls BAKE_CMD_CONTEXT."""
+    from boxwright.build.gitref import is_url
+
+    urls: list[str] = []
+    for word in request.targets[:2]:
+        if not is_url(word):
+            break
+        urls.append(word)
+    if not urls or request.remote:
+        return request
+    command = urls[1] if len(urls) > 1 else request.command
+    return replace(request, remote=urls[0], command=command, targets=request.targets[len(urls) :])
 
 
 def configured(request: BakeRequest) -> Config:
-    """All that the files say. Raises DefinitionInvalid, DefinitionMissing, RemoteDefinition."""
-    from boxwright.build.gitref import is_url
-    from boxwright.spec.urls import public
-
-    remote = next((word for word in (*request.targets[:1], *request.files) if is_url(word)), "")
-    if remote:
-        raise RemoteDefinition(
-            f"{public(remote)}: definitions are read from files of this machine",
-            hint="clone the repository and run bake in it; contexts may be URLs",
-        )
-    return _configured(request, files.read(request.files, request.cwd, request.stdin))
-
-
-def _configured(request: BakeRequest, found: list[File]) -> Config:
+    """All that the files say. Raises DefinitionInvalid, DefinitionMissing."""
     around = Outside(
         environ={**request.environ, **request.variables},
         builtin={"BAKE_CMD_CONTEXT": request.command, "BAKE_LOCAL_PLATFORM": str(host())},
     )
-    return files.parse(found, around, request.cwd)
+    return files.parse(_files(request), around, request.cwd)
+
+
+def _files(request: BakeRequest) -> list[File]:
+    """Those of the repository first, then those of the working directory (``cwd://FILE``)."""
+    here = [
+        name.removeprefix(_CWD) for name in request.files if name.startswith(_CWD) or request.source is None
+    ]
+    found = []
+    if request.source is not None:
+        found += request.source.files([name for name in request.files if not name.startswith(_CWD)])
+    if here or request.source is None:
+        found += files.read(here, request.cwd, request.stdin)
+    return found
 
 
 def planned(request: BakeRequest) -> BakePlan:
@@ -83,5 +103,15 @@ def planned(request: BakeRequest) -> BakePlan:
         environ=request.environ,
         allowed=allowed,
     )
-    requests.settled(resolved.targets.values(), request.environ.get("SOURCE_DATE_EPOCH", ""))
-    return BakePlan(resolved=resolved, allowed=allowed, warnings=tuple(config.warnings))
+    requests.settled(
+        resolved.targets.values(),
+        cwd=request.cwd,
+        epoch=request.environ.get("SOURCE_DATE_EPOCH", ""),
+        source=request.source,
+    )
+    return BakePlan(
+        resolved=resolved,
+        allowed=allowed,
+        warnings=tuple(config.warnings),
+        paths=frozenset(config.paths),
+    )

@@ -7,32 +7,59 @@ import posixpath
 from pathlib import Path
 
 from boxwright.bake.errors import DefinitionInvalid
+from boxwright.build.gitref import is_url
+from boxwright.spec.urls import public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from boxwright.bake.remote import BakeSource
     from boxwright.bake.target import BakeTarget
     from boxwright.build.request import BuildRequest
 
 _CWD = "cwd://"
 
 
-def settled(targets: Iterable[BakeTarget], epoch: str = "") -> None:
-    """Contexts as paths of the working directory; the time of the sources as an argument. Raises DefinitionInvalid."""
-    from boxwright.build.gitref import is_url
-
+def settled(
+    targets: Iterable[BakeTarget], *, cwd: Path, epoch: str = "", source: BakeSource | None = None
+) -> None:
+    """Contexts as paths of the working directory, or as folders of the repository that the definition lies in; the time
+    of the sources as an argument. Raises DefinitionInvalid."""
     for target in targets:
+        if source is not None and source.is_tree:
+            _inside(target, source, cwd)
         context, dockerfile = target.settings["context"], target.settings["dockerfile"]
         for name, value in (("context", context), ("dockerfile", dockerfile)):
             if value == "-":
                 raise DefinitionInvalid(f"{name} from stdin not allowed in bake")
-        if not is_url(context):
+        if "" not in target.inside and not is_url(context):
             target.settings["context"] = posixpath.normpath(context.removeprefix(_CWD) or ".")
         args = target.get("args") or {}
         if epoch and "SOURCE_DATE_EPOCH" not in args:
             target.settings["args"] = {**args, "SOURCE_DATE_EPOCH": epoch}
+
+
+def _inside(target: BakeTarget, source: BakeSource, cwd: Path) -> None:
+    """Name the contexts of a target that are folders of the source's tree. Raises DefinitionInvalid."""
+    from boxwright.bake.allow import is_local
+
+    context = target.settings["context"]
+    for name, place in {**(target.get("contexts") or {}), "": context}.items():
+        if (not is_url(place) if not name else is_local(place)) and not place.startswith(_CWD):
+            target.inside[name] = posixpath.normpath(place)
+    if "" in target.inside:
+        path = target.inside[""]
+        target.settings["context"] = public(source.url) if path == "." else path
+    elif context.startswith(_CWD) and target.get("dockerfile-inline") is None:
+        dockerfile = target.settings["dockerfile"]
+        here = cwd / context.removeprefix(_CWD) / dockerfile
+        if not dockerfile.startswith(_CWD) and os.path.lexists(here):
+            raise DefinitionInvalid(
+                "reading a dockerfile for a remote build invocation is currently not supported",
+                hint=f'dockerfile = "cwd://{dockerfile}" is the one of this directory',
+            )
 
 
 def links(target: BakeTarget) -> dict[str, str]:
@@ -48,16 +75,23 @@ def request_of(
     results: Mapping[str, str],
     *,
     used: bool = False,
+    source: BakeSource | None = None,
 ) -> BuildRequest:
     """The request for one target. `results` are the images of the targets that it uses; `used`: another target uses
-    this one's. Raises RequestInvalid, DefinitionInvalid."""
+    this one's; `source` is where its definition lies. Raises RequestInvalid, DefinitionInvalid, FolderMissing."""
+    from boxwright.bake.remote import git_accounts
     from boxwright.build import options
-    from boxwright.build.gitref import is_url
     from boxwright.build.request import RequestInvalid
     from boxwright.spec.units import parse_size
 
-    context = target.settings["context"]
-    place = context if is_url(context) else cwd / context
+    folders = (
+        {name: source.folder(path) for name, path in target.inside.items()} if source is not None else {}
+    )
+    context = folders[""][0] if "" in folders else target.settings["context"]
+    place = context if "" in folders or is_url(context) else cwd / context
+    # The account is for where the definition is from; of one that lies here, for the repository that it names.
+    account_of = source.url if source is not None else context
+    accounts = git_accounts(account_of, environ) if "" not in folders and is_url(context) else ()
     try:
         given: dict[str, Any] = {
             **_dockerfile(target, place, cwd),
@@ -68,14 +102,21 @@ def request_of(
             "annotations": options.parse_annotations(target.get("annotations") or ()),
             "call": "" if target.linked else _METHODS.get(target.get("call") or "", target.get("call") or ""),
             "platforms": _platforms(target),
-            "build_contexts": _contexts(target, cwd, results),
+            "build_contexts": {
+                **_contexts(target, cwd, results),
+                **{k: v[0] for k, v in folders.items() if k},
+            },
+            "brought": dict(folders.values()),
             "no_cache": bool(target.get("no-cache")),
             "no_cache_filter": tuple(target.get("no-cache-filter") or ()),
             "pull": bool(target.get("pull")),
             "network": _network(target.get("network") or "default"),
             "add_hosts": tuple(f"{k}={v}" for k, v in _said(target.get("extra-hosts")).items()),
             "allow": tuple(target.get("entitlements") or ()),
-            "secrets": [options.parse_secret(_secret(s), environ) for s in target.get("secret") or ()],
+            "secrets": [
+                *(options.parse_secret(_secret(s), environ) for s in target.get("secret") or ()),
+                *accounts,
+            ],
             "ssh": dict(options.parse_ssh(_agent(a), environ) for a in target.get("ssh") or ()),
             "ulimits": tuple(target.get("ulimits") or ()),
             "shm_size": parse_size(target.get("shm-size") or "0"),
@@ -103,7 +144,12 @@ def _dockerfile(target: BakeTarget, place: str | Path, cwd: Path) -> dict[str, A
     if inline is not None:
         return {"dockerfile_data": inline.encode()}
     if name.startswith(_CWD):
-        return {"dockerfile": cwd / name.removeprefix(_CWD)}
+        from boxwright.build.inputs import read_dockerfile
+
+        path = cwd / name.removeprefix(_CWD)
+        return {"dockerfile_data": read_dockerfile(path)} if isinstance(place, str) else {"dockerfile": path}
+    if name.startswith(("http://", "https://")):
+        return {"dockerfile_url": name}
     if isinstance(place, str):
         return {} if name == "Dockerfile" else {"dockerfile": Path(name)}
     path = place / name

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from boxwright.bake.remote import BakeSource
     from boxwright.bake.target import BakeTarget
     from boxwright.build.bases import Registries
     from boxwright.build.progress import Emit, Event
@@ -52,13 +53,15 @@ class TargetFailed(BoxwrightError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildGround:
     """Where targets are built: the services of a root and registries, the directory and the environment that paths and
-    variables are of; `forget` is told the digests of images that were made for other targets alone."""
+    variables are of; `source` is where the definition lies, if not there; `forget` is told the digests of images that
+    were made for other targets alone."""
 
     services: Services
     registries: Registries
     cwd: Path
     environ: Mapping[str, str]
     forget: Callable[[str], None]
+    source: BakeSource | None = None
     jobs: int = 0
 
 
@@ -107,7 +110,12 @@ class _Run:
         images = {used: self._results[used].target for used in self._uses[name]}
         try:
             request = request_of(
-                target, self._around.cwd, self._around.environ, images, used=name in self.used
+                target,
+                self._around.cwd,
+                self._around.environ,
+                images,
+                used=name in self.used,
+                source=self._around.source,
             )
             building = Building(
                 services=self._around.services,

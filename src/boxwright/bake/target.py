@@ -64,11 +64,13 @@ class Group:
 @dataclass(slots=True)
 class BakeTarget:
     """`settings` has what was said, by the names of the language; what is absent was not said. `linked` marks a target
-    that is built only because another uses it."""
+    that is built only because another uses it. `inside` are its contexts (by name, '' the build context) that are
+    folders of the repository in which the definition lies."""
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     linked: bool = False
+    inside: dict[str, str] = field(default_factory=dict)
 
     def get(self, name: str) -> Any:
         return self.settings.get(name)

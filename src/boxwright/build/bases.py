@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from boxwright.build.dockerfile.text import suggestion
-from boxwright.build.named import LAYOUT
+from boxwright.build.named import LAYOUT, NamedContexts
 from boxwright.build.plan import Base
 from boxwright.build.progress import Emit, StepDone, StepFailure, StepStarted
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
@@ -90,12 +90,13 @@ class Registries(Protocol):
 
 @dataclass
 class EngineBases:
-    """Looks each name up once a build."""
+    """Looks each name up once a build; `named` says which names are contexts'."""
 
     images: ImageStore
     registries: Registries
     emit: Emit
     pull: bool = False
+    named: NamedContexts = NamedContexts()
     _known: dict[tuple[str, str], Base] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -113,7 +114,10 @@ class EngineBases:
         except ReferenceInvalid as error:
             raise ReferenceInvalid(f"failed to parse stage name {go_quote(name)}: {error}") from error
         step = f"metadata {full} {platform}"
-        self.emit(StepStarted(step, f"[internal] load metadata for {full}"))
+        context = self.named.called(name)
+        self.emit(
+            StepStarted(step, f"[{f'context {context}' if context else 'internal'}] load metadata for {full}")
+        )
         import time
 
         began = time.monotonic()

@@ -185,6 +185,7 @@ class Building:
                 self._filename = self._inputs.shown
                 self._source = redacted_source(self._inputs.dockerfile.data)
                 self._sandbox = replace(self._sandbox, ssh=self._inputs.ssh)
+                self._bases.named = self._inputs.named
                 return self._built()
         except (Cancelled, RequestInvalid):
             raise

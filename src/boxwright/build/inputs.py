@@ -221,6 +221,11 @@ class Fetched:
         ProgramFailed, DownloadMissing, DownloadFailed, PeerUnreachable."""
         from boxwright.build.gitref import parse_git
 
+        brought = self._request.brought.get(place)
+        if brought is not None:
+            self.commits |= {key: brought.commit} if brought.commit else {}
+            self.dated |= {key} if brought.dated else set()
+            return brought.directory
         repository = parse_git(place)
         if repository is not None:
             with self._step(f"load git source {public(place)}"):
@@ -328,6 +333,11 @@ def _dockerfile_in(directory: Path, name: str) -> bytes:
         )
         raise DockerfileMissing(missing + (error.strerror or "").lower(), hint=hint) from error
     return _checked(data, directory / name)
+
+
+def read_dockerfile(path: Path) -> bytes:
+    """A Dockerfile of this host. Raises DockerfileMissing."""
+    return _named_by_user(path, None)
 
 
 def _named_by_user(path: Path, directory: Path | None) -> bytes:

@@ -45,6 +45,10 @@ class NamedContexts:
         found = (key for key in (f"{plain}::{platform}", plain) if key in self.local or key in self.images)
         return next(found, "")
 
+    def called(self, image: str) -> str:
+        """The context that an image is, '' for one that is none."""
+        return next((key for key, value in self.images.items() if value == image), "")
+
 
 def normal(name: str) -> str:
     """A name as contexts are compared: references in their short form, without ``:latest``."""
@@ -105,14 +109,20 @@ def _pinned(text: str) -> str:
     NoSuchName."""
     from boxwright.content.layout import Layout
 
-    path, at, digest = text.partition("@")
-    tag = ""
-    if not at and not os.path.isdir(path):
-        path, _, tag = path.rpartition(":")
+    path, tag, digest = layout_path(text)
     if not os.path.isdir(path):
         raise NamedContextMissing(f"build context {LAYOUT + text!r}: there is no directory {path or text}")
     found = Layout(Path(path)).resolve(digest or tag or _only(Path(path)))
     return f"{LAYOUT}{os.path.abspath(path)}@{found.digest}"
+
+
+def layout_path(text: str) -> tuple[str, str, str]:
+    """The directory, the tag and the digest of ``DIR[:TAG|@DIGEST]``, '' for what is not there."""
+    path, at, digest = text.partition("@")
+    if at or os.path.isdir(path):
+        return path, "", digest
+    head, colon, tag = path.rpartition(":")
+    return (head, tag, "") if colon else (path, "", "")
 
 
 def _only(path: Path) -> str:

@@ -3,6 +3,7 @@ names of its fields. Pure but for the names that are looked at."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from boxwright.build.request import Attest, BuildRequest, Output, RequestInvalid
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def at_home(path: str) -> str:
+    """A path whose ``~`` is the user's home."""
+    return os.path.expanduser(path)
 
 
 def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
@@ -37,7 +43,7 @@ def parse_secret(text: str, environ: Mapping[str, str]) -> Secret:
         if value is None:
             raise RequestInvalid(f"secret {identity}: the variable {variable or identity} is not set")
         return Secret(identity, value=value.encode("utf-8", "surrogateescape"))
-    path = Path(source or identity).expanduser()
+    path = Path(at_home(source or identity))
     if not path.is_file():
         raise RequestInvalid(
             f"secret {identity}: {path} is no file"
@@ -68,7 +74,7 @@ def parse_ssh(text: str, environ: Mapping[str, str]) -> tuple[str, SshSource]:
         raise RequestInvalid(
             f"invalid empty ssh agent socket for {text!r}", hint="make sure SSH_AUTH_SOCK is set"
         )
-    found = tuple(Path(path).expanduser().absolute() for path in paths)
+    found = tuple(Path(at_home(path)).absolute() for path in paths)
     for path in found:
         if not path.exists():
             raise RequestInvalid(f"ssh {identity}: {path} does not exist")

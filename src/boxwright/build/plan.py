@@ -50,6 +50,11 @@ class Base:
     pinned: str = ""  # the name by which exactly this image can be pulled
 
 
+def pinned(base: Base) -> str:
+    """What a base is called, with the digest that it is."""
+    return base.name if base.name.endswith(base.digest) else f"{base.name}@{base.digest}"
+
+
 class Bases(Protocol):
     """Finds base images."""
 
@@ -347,7 +352,9 @@ class Planner:
         state.total = 1 + counted + _makes_layer(self._triggers(triggers, stage))
         state.take_image(base.config)
         state.base_name, state.parent = base.name, base.image_id
-        state.tree = self._image_vertex(base, f"FROM {base.name}@{base.digest}", state)
+        state.tree = self._image_vertex(
+            base, f"FROM {pinned(base)}", state, self.options.contexts.called(name)
+        )
         if base.config.platform.os:
             state.platform = base.config.platform if not state.platform.variant else state.platform
         return triggers
@@ -388,9 +395,8 @@ class Planner:
     ) -> tuple[Vertex, Base]:
         """The tree of an image that a step copies from or mounts."""
         base = self._base(name, platform, self.stages)
-        return self._image_vertex(
-            base, shown if state is None else f"FROM {base.name}@{base.digest}", None
-        ), base
+        text = shown if state is None else f"FROM {pinned(base)}"
+        return self._image_vertex(base, text, None, self.options.contexts.called(name)), base
 
     def _base(self, name: str, platform: Platform, stages: Sequence[ins.Stage]) -> Base:
         """The image of this name; `stages` are those that could have been meant."""
@@ -402,11 +408,12 @@ class Planner:
                 error.hint = f'did you mean the stage "{meant}"?'
             raise
 
-    def _image_vertex(self, base: Base, text: str, state: StageState | None) -> Vertex:
+    def _image_vertex(self, base: Base, text: str, state: StageState | None, context: str = "") -> Vertex:
+        numbered = self._numbered(state, text) if state is not None else text
         return self.graph.vertex(
             ImageOp(base.digest, str(base.config.platform)),
             settled=Tree(base.config.diff_ids, base.config.created),
-            name=self._numbered(state, text) if state is not None else text,
+            name=f"[context {context}] {pinned(base)}" if context else numbered,
             text=text,
             base=f"{base.name}@{base.digest}",
         )

@@ -52,6 +52,16 @@ class SshSource:
     raw: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What is at a URL, on this machine for at least as long as the build: the directory, the commit that it is of, and
+    whether its files have the times that were asked for (`dated`)."""
+
+    directory: Path
+    commit: str = ""
+    dated: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """Everything that ``build`` takes. `context` is a directory, None for no context at all; `stream` is a
@@ -61,6 +71,7 @@ class BuildRequest:
     context: Path | None = None
     stream: BinaryIO | None = None
     remote: str = ""
+    brought: Mapping[str, Brought] = field(default_factory=dict)  # by URL: what need not be fetched
     dockerfile: Path | None = None  # None: Dockerfile of the context, then dockerfile
     dockerfile_data: bytes | None = None  # the text itself, from `-f -` or an SDK
     dockerfile_url: str = ""  # where to fetch it

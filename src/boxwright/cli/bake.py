@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, contextmanager
 
 from boxwright.cli.flags import SUPPRESS
 from boxwright.errors import Cancelled, Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from boxwright.bake.plan import BakePlan, BakeRequest
     from boxwright.build.request import BuildResult
     from boxwright.cli.context import Context
@@ -20,7 +23,7 @@ _TEXT = "string"
 
 def bake_args(p: Parser) -> None:
     """buildx's."""
-    p.usage = "[TARGET...]"
+    p.usage = "[URL] [TARGET...]"
     p.add_argument("targets", nargs="*", metavar="TARGET")
     for names, metavar, text in (
         (("-f", "--file"), _LIST, "Build definition file"),
@@ -69,17 +72,44 @@ def bake_args(p: Parser) -> None:
     p.examples = [
         ("The default group or target of this directory's definition", "boxwright bake"),
         ("What would be built", "boxwright bake --print app"),
+        (
+            "The definition and the contexts of a repository",
+            "boxwright bake https://github.com/docker/cli.git#v28.5.0 --print",
+        ),
         ("Another tag, for all targets", "boxwright bake --set '*.tags=registry.example.com/app:2' --push"),
     ]
 
 
 def bake(ctx: Context, args: Namespace) -> int:
     """Progress, warnings and what privileges are wanted on standard error; definitions on standard output."""
-    from boxwright.bake.plan import configured, planned
     from boxwright.cli.builders import check_builder
 
     check_builder(ctx, args.builder)
-    request = _request(ctx, args)
+    with _opened(ctx, args, _request(ctx, args)) as request:
+        return _bake(ctx, args, request)
+
+
+@contextmanager
+def _opened(ctx: Context, args: Namespace, request: BakeRequest) -> Iterator[BakeRequest]:
+    """The request with its definition here, if it is somewhere else."""
+    from boxwright.bake.plan import addressed
+
+    request = addressed(request)
+    if not request.remote:
+        yield request
+        return
+    from boxwright.cli.progress import build as progress_build
+    from boxwright.engine.bake import fetched
+
+    with ExitStack() as stack:
+        with progress_build.make(ctx, args.progress, quiet=False) as view:
+            request = stack.enter_context(fetched(ctx.engine.services, request, view))
+        yield request
+
+
+def _bake(ctx: Context, args: Namespace, request: BakeRequest) -> int:
+    from boxwright.bake.plan import configured, planned
+
     listed = args.list or ("targets" if args.list_targets else "variables" if args.list_variables else "")
     if listed:
         if args.print:
@@ -92,7 +122,25 @@ def bake(ctx: Context, args: Namespace) -> int:
         ctx.warn(warning)
     if args.print:
         return _print(ctx, plan)
+    _granted(ctx, request, plan)
     return _build(ctx, args, request, plan)
+
+
+def _granted(ctx: Context, request: BakeRequest, plan: BakePlan) -> None:
+    """Ask whether the targets may reach further than they were allowed, where there is a terminal to ask at. Raises
+    PrivilegesWanted."""
+    from boxwright.bake.allow import PrivilegesWanted
+    from boxwright.engine.bake import check_allowed
+
+    try:
+        check_allowed(request, plan)
+    except PrivilegesWanted as wanted:
+        wanted.shown = ctx.stdin_is_tty
+        if not ctx.stdin_is_tty or not ctx.confirm(
+            wanted.question(), question="Do you want to grant requested privileges and continue?"
+        ):
+            raise
+        plan.allowed.take(wanted.flags)
 
 
 def _request(ctx: Context, args: Namespace) -> BakeRequest:
@@ -112,7 +160,7 @@ def _request(ctx: Context, args: Namespace) -> BakeRequest:
         variables=variables,
         environ=ctx.settings.environ,
         allow=tuple(args.allow),
-        stdin=sys.stdin.buffer.read() if "-" in files else None,
+        stdin=sys.stdin.buffer.read() if {"-", "cwd://-"} & set(files) else None,
     )
 
 

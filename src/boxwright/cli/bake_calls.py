@@ -44,6 +44,6 @@ def show(
             ctx.out(description)
         ctx.out()
         images = dict.fromkeys(targets, "")
-        one = request_of(targets[name], request.cwd, request.environ, images)
+        one = request_of(targets[name], request.cwd, request.environ, images, source=request.source)
         code = calls.show(ctx, asked, result.answer, one) or code
     return code

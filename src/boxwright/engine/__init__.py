@@ -74,14 +74,15 @@ class Engine:
         allow: Sequence[str] = (),
         progress: Emit | None = None,
     ) -> dict[str, BuildResult]:
-        """Build the targets of a definition (``bake``), several at once; the results by target.
+        """Build the targets of a definition (``bake``), several at once; the results by target. `targets` may begin
+        with the URL of the repository, archive or file that is the definition.
 
         `files` are paths, none of them the usual names in the working directory; `set` are ``pattern.key=value``;
         `variables` stand before those of the environment; `allow` is what the definition may reach beyond the working
         directory. Raises DefinitionInvalid, DefinitionMissing, PrivilegesWanted, and what `build` raises.
         """
         from boxwright.bake.plan import BakeRequest, planned
-        from boxwright.engine.bake import build_planned
+        from boxwright.engine.bake import build_planned, fetched
 
         request = BakeRequest(
             targets=tuple(targets),
@@ -91,7 +92,8 @@ class Engine:
             environ=self.settings.environ,
             allow=tuple(allow),
         )
-        return build_planned(self.services, request, planned(request), progress)
+        with fetched(self.services, request, progress) as request:
+            return build_planned(self.services, request, planned(request), progress)
 
     def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
         """Run a command in a new container to its end; exit code and output. `options` are fields of

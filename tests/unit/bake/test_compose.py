@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from boxwright.bake import files
+from boxwright.bake.allow import PrivilegesWanted, check, parse
 from boxwright.bake.compose.environment import parse_dotenv, substituted
 from boxwright.bake.definition import Outside
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
@@ -143,3 +144,37 @@ def test_a_bomb_of_aliases_is_counted(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(BOMB)
     with pytest.raises(DefinitionTooLarge):
         load(tmp_path)
+
+
+def test_files_elsewhere_are_told_of(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "sub").mkdir(parents=True)
+    (tmp_path / "s.env").write_text("A=1")
+    (work / "link.env").symlink_to("../s.env")
+    (tmp_path / "base.yaml").write_text("services: {b: {build: .}}")
+    (work / "sub/own.env").write_text("A=2")
+    (work / "sub/more.yaml").write_text("services: {m: {env_file: own.env, build: {args: [A]}}}")
+    (work / "compose.yaml").write_text(
+        "include: [sub/more.yaml]\nservices:\n  a:\n    extends: {file: ../base.yaml, service: b}\n"
+        "    env_file: [link.env]\n    build: {args: [A]}\n"
+    )
+    found = files.parse(files.read((), work), Outside(environ={}, builtin={}), work)
+    assert {one.name: one.get("args") for one in found.targets} == {"a": {"A": "1"}, "m": {"A": "2"}}
+    assert found.paths == {"../base.yaml", "link.env", "sub/more.yaml", "sub/own.env"}
+    with pytest.raises(PrivilegesWanted) as wanted:
+        check([], parse([]), work, paths=found.paths)
+    assert wanted.value.flags == ("fs.read=../base.yaml", "fs.read=../s.env")
+    check([], parse(["fs.read=.."]), work, paths=found.paths)
+
+
+def test_what_bake_takes_nothing_of_is_told(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        "services: {a: {build: {context: ., privileged: true, isolation: hyperv, "
+        "entitlements: [network.host], x-bake: {colour: red}}}}"
+    )
+    found = files.parse(files.read((), tmp_path), Outside(environ={}, builtin={}), tmp_path)
+    keys = ("privileged", "isolation", "entitlements")
+    assert [one.split(":")[0] for one in found.warnings] == [
+        *(f"services.a.build.{key} is not for bake" for key in keys),
+        'services.a.build.x-bake has no "colour"',
+    ]

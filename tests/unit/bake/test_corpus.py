@@ -26,7 +26,7 @@ def test_printed(path: Path) -> None:
     whole = resolve(
         config=config, names=names or ["default"], overrides=[], environ=environ, allowed=Allowed()
     )
-    requests.settled(whole.targets.values())
+    requests.settled(whole.targets.values(), cwd=path.parent)
     assert printed(whole) == path.with_name(path.name + ".expected").read_text()
 
 

@@ -194,3 +194,32 @@ def test_what_needs_to_be_allowed(tmp_path: Path) -> None:
     assert of("", overrides=("default.output=/etc/x",)) == ()
     with pytest.raises(DefinitionInvalid, match="unknown entitlement key"):
         allow.parse(["everything"])
+
+
+def test_a_word_that_looks_like_no_path_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cwd = tmp_path / "work"
+    for folder in ("target:", "docker-image:", "oci-layout:", "https:", "layout"):
+        (cwd / folder).mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
+    (cwd / "link").symlink_to(tmp_path / "out")
+    monkeypatch.chdir(cwd)
+    monkeypatch.setenv("HOME", str(tmp_path / "out"))
+
+    def of(settings: str, *allowed: str) -> tuple[str, ...]:
+        return needs(f'target "default" {{\n{settings}\n}}', cwd, *allowed)
+
+    out, file = ("fs.read=../out",), ("fs.read=../Dockerfile",)
+    for scheme in ("target", "docker-image", "oci-layout", "https"):
+        assert of(f'context = "{scheme}:/../../out"') == out
+        assert of(f'dockerfile = "{scheme}:/../../Dockerfile"') == file
+    for scheme in ("docker-image", "oci-layout", "https"):
+        assert of(f'contexts = {{ a = "{scheme}:/../../out" }}') == out
+    assert of('contexts = { a = "oci-layout://link:tag" }') == out
+    assert of('contexts = { a = "oci-layout://layout:tag" }') == ()
+    assert of('dockerfile = "cwd://../Dockerfile"\ncontext = "https://example.com/a.git"') == file
+    # Where a build looks below ~, or for a file of the secret's name.
+    assert of('secret = ["id=a,src=~/key"]') == out and of('secret = ["id=~/key"]') == out
+    assert of('secret = ["id=/etc/passwd"]') == ("fs.read=/etc/passwd",)
+    assert of('secret = ["id=a,env=../x"]') == of('secret = ["id=a"]') == ()
+    assert of('ssh = ["default=~/key"]') == out

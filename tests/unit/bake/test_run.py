@@ -56,6 +56,8 @@ def test_targets_use_each_other(engine: Engine) -> None:
     names = {event.name for event in heard if isinstance(event, StepStarted)}
     assert "[base 1/1] COPY f /base" in names and "[app 2/2] COPY f /app" in names
     assert "[copy internal] load build definition from Dockerfile" in names
+    base = results["base"].target
+    assert {f"[app context base] load metadata for {base}", f"[app context base] {base}"} <= names
 
 
 def test_a_step_of_two_targets_is_done_once(engine: Engine) -> None:
@@ -140,11 +142,10 @@ def test_variables_and_standard_input(
     assert code == 0 and json.loads(out)["target"]["default"]["tags"] == ["typed"]
 
 
-def test_a_definition_elsewhere_is_refused(run: Callable[..., tuple[int, str, str]]) -> None:
-    for words in (("https://user:secret@example.com/a.git", "app"), ("-f", "https://example.com/a.git")):
-        code, out, err = run("--print", *words)
-        assert code == 1 and out == "" and "definitions are read from files of this machine" in err
-        assert "secret" not in err
+def test_a_url_is_no_file(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = run("--print", "-f", "https://user:secret@example.com/a.git")
+    assert code == 1 and out == "" and "the URL of a definition stands before the targets" in err
+    assert "secret" not in err
 
 
 def test_caches_reach_the_builds(run: Callable[..., tuple[int, str, str]]) -> None:
@@ -175,3 +176,27 @@ def test_checks(run: Callable[..., tuple[int, str, str]]) -> None:
     assert (
         code == 1 and len(shown["bad"]["check"]["warnings"]) == 1 and shown["good"]["build"]["context"] == "."
     )
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("Y\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
+def test_a_terminal_is_asked(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    Path("../Dockerfile").write_text("FROM scratch\nCOPY work/f /\n")
+    given, _, err = run("away", "--progress=quiet")
+    assert given == code
+    assert err.startswith(
+        "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
+        " - Read access to path ..\n\n"
+        'In order to not see this message in the future pass "--allow=fs.read=.." to grant requested privileges.\n'
+    )
+    assert "Do you want to grant requested privileges and continue? [y/N] " in err
+    assert err.count("Your build is requesting") == 1
+    assert ("additional privileges requested" in err) == bool(code)

@@ -187,3 +187,28 @@ def test_what_was_perhaps_meant(engine: Engine) -> None:
         assert caught.value.hint == hint and caught.value.ranges
     with pytest.raises(BuildFailed, match=r"debian:12 is here for .* and not for linux/s390x"):
         build(engine, "FROM debian:12\nWORKDIR /x\n", platforms=("linux/s390x",))
+
+
+def test_what_is_named_by_its_digest_is_not_asked_for(registry: FakeRegistry, engine: Engine) -> None:
+    own = build(engine, "FROM scratch\nLABEL a=b\n", tags=("own",))
+    contexts = {"own": f"docker-image://{own.target}"}
+    heard: list[str] = []
+
+    def tell(event: object) -> None:
+        heard.append(getattr(event, "name", ""))
+
+    result = build(engine, "FROM own\nLABEL c=d\n", pull=True, build_contexts=contexts, progress=tell)
+    store = engine.services.images_store
+    config = store.resolved(store.resolve(result.target), result.target, store.default_platform).config.config
+    assert config["Labels"] == {"a": "b", "c": "d"}
+    assert f"[context own] load metadata for {own.target}" in heard and f"[context own] {own.target}" in heard
+    # A name is asked for, with or without a digest beside it.
+    name = f"{registry.host}/lib/base:1"
+    build(engine, f"FROM {name}\nWORKDIR /x\n")
+    registry.log.clear()
+    build(engine, f"FROM {name}\nWORKDIR /x\n", pull=True)
+    assert registry.requests("GET", "/manifests/") or registry.requests("HEAD", "/manifests/")
+    registry.log.clear()
+    with pytest.raises(BuildFailed, match="sha256:000"):
+        build(engine, "FROM none\n", pull=True, build_contexts={"none": "docker-image://sha256:" + "0" * 64})
+    assert not registry.log

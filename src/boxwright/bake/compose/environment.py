@@ -9,7 +9,8 @@ from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from boxwright.bake.trees import DefinitionTree
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
@@ -151,15 +152,14 @@ def _letter(found: re.Match[str]) -> str:
     return _LETTERS.get(word, found[0])
 
 
-def dotenv(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a file; none when it is not there. Raises DefinitionInvalid."""
+def variables_of(tree: DefinitionTree, path: str, environ: Mapping[str, str]) -> dict[str, str] | None:
+    """The variables of a file; None when it is not there. Raises DefinitionInvalid."""
     try:
-        if not path.is_file():
-            return {}
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = tree.read(path, _LARGEST + 1)
     except OSError as error:
         raise DefinitionInvalid(f"open {path}: {(error.strerror or 'cannot be read').lower()}") from None
+    if data is None:
+        return None
     if len(data) > _LARGEST:
         raise DefinitionTooLarge(f"{path} is larger than 4 MiB")
     try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from pathlib import Path
 
 from boxwright.bake.compose import merge
-from boxwright.bake.compose.environment import dotenv, substituted
-from boxwright.bake.compose.yaml import Replace, documents, scalar
+from boxwright.bake.compose.environment import substituted, variables_of
+from boxwright.bake.compose.yaml import Replace, Reset, documents, scalar
 from boxwright.bake.definition import Config
 from boxwright.bake.entries import (
     AGENTS,
@@ -23,8 +22,8 @@ from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
 from boxwright.bake.names import check_name, sanitized
 from boxwright.bake.target import BakeTarget, Group, unique
 from boxwright.errors import Invalid
-from boxwright.spec.text import go_bool
-from boxwright.spec.values import replace
+from boxwright.spec.text import go_bool, go_quote
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,16 +31,26 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.bake.files import File
+    from boxwright.bake.trees import DefinitionTree
 
 _KEYS = frozenset(
     "context dockerfile dockerfile_inline entitlements args ssh labels cache_from cache_to no_cache no_cache_filter "
     "additional_contexts network provenance sbom pull target shm_size extra_hosts isolation privileged secrets tags "
     "ulimits platforms".split()
 )
+# What bake takes nothing of, as buildx; what to write instead.
+_UNUSED = {
+    "privileged": 'give --set "*.entitlements=security.insecure" and RUN --security=insecure',
+    "entitlements": 'give --set "*.entitlements=NAME"',
+    "isolation": "it is of containers of Windows",
+}
+_EXTENSION = frozenset(
+    "tags platforms no-cache-filter cache-from cache-to secret ssh output pull no-cache contexts".split()
+)
 _FILES = 100  # that are included or extended
 
 
-def is_compose(file: File, environ: Mapping[str, str], cwd: Path) -> bool:
+def is_compose(file: File) -> bool:
     """Whether a file whose name does not say so is a compose file."""
     try:
         found = documents(file.data, file.name)
@@ -50,21 +59,45 @@ def is_compose(file: File, environ: Mapping[str, str], cwd: Path) -> bool:
         return False
 
 
-def load(files: Sequence[File], environ: Mapping[str, str], cwd: Path) -> Config:
+def load(files: Sequence[File], environ: Mapping[str, str]) -> Config:
     """The targets of compose files that are merged in their order. Raises DefinitionInvalid."""
-    return _Project(environ, cwd).config(files)
+    return _Project(environ).config(files)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """A file of variables that a service names."""
+
+    tree: DefinitionTree
+    path: str
+    required: bool
+
+    @classmethod
+    def of(cls, said: Any, tree: DefinitionTree, base: str) -> EnvFile:
+        """Raises DefinitionInvalid."""
+        if isinstance(said, EnvFile):
+            return said
+        path = said.get("path") if isinstance(said, dict) else said
+        if not isinstance(path, str):
+            raise DefinitionInvalid("env_file must name files")
+        required = not isinstance(said, dict) or said.get("required", True) is not False
+        return cls(tree, posixpath.join(base, path), required)
 
 
 class _Project:
-    def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
-        self._cwd = cwd
-        named = {"COMPOSE_PROJECT_NAME": "bake"}
-        self._environ = {**named, **dotenv(cwd / ".env", environ), **environ}
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._outer = environ
+        self._environ: Mapping[str, str] = environ  # with the variables of the tree that is read
+        self._tree: DefinitionTree
         self._files = _FILES
         self._model: dict[str, Any] = {}
 
     def config(self, files: Sequence[File]) -> Config:
         for file in files:
+            assert file.tree is not None
+            self._tree = file.tree
+            own = variables_of(file.tree, ".env", self._outer) or {}
+            self._environ = {"COMPOSE_PROJECT_NAME": "bake", **own, **self._outer}
             self._model = self._merged(self._model, file.data, file.name)
         services = self._section("services")
         if not services and not self._section("secrets"):
@@ -84,7 +117,7 @@ class _Project:
                     )
                 continue
             try:
-                target = self._target(name, service)
+                target = self._target(name, service, config.warnings)
             except DefinitionInvalid as error:
                 raise DefinitionInvalid(
                     f"failed to parse compose file: services.{name}: {error.reason}"
@@ -114,6 +147,7 @@ class _Project:
             one = self._substituted(raw, ())
             services = one.get("services")
             if isinstance(services, dict):
+                self._located(services, base)
                 one["services"] = {key: self._extended(key, services, base, ()) for key in services}
             for included in self._included(one.pop("include", None), base):
                 model = included if not model else merge.merged(model, included)
@@ -124,14 +158,26 @@ class _Project:
         self._files -= 1
         if self._files < 0:
             raise DefinitionTooLarge(f"a compose file reads more than {_FILES} others")
-        place = self._cwd / path
         try:
-            if not place.is_file():
-                raise DefinitionInvalid(f"open {path}: no such file or directory")
-            with place.open("rb") as file:
-                return file.read((2 << 20) + 1)
+            data = self._tree.read(path, (2 << 20) + 1)
         except OSError as error:
             raise DefinitionInvalid(f"open {path}: {(error.strerror or 'cannot be read').lower()}") from None
+        if data is None:
+            raise DefinitionInvalid(f"open {path}: no such file or directory")
+        return data
+
+    def _located(self, services: Mapping[str, Any], base: str) -> None:
+        """Name in each service's files of variables the tree that they are read from, and where in it."""
+        for service in services.values():
+            if not isinstance(service, dict) or not service.get("env_file"):
+                continue
+            said = service["env_file"]
+            files = said.value if isinstance(said, Replace) else said
+            if isinstance(files, Reset):
+                continue
+            rows = files if isinstance(files, list) else [files]
+            located = [one if isinstance(one, Reset) else EnvFile.of(one, self._tree, base) for one in rows]
+            service["env_file"] = Replace(located) if isinstance(said, Replace) else located
 
     def _included(self, value: Any, base: str) -> list[dict[str, Any]]:
         if value is None:
@@ -168,6 +214,7 @@ class _Project:
             for raw in documents(self._read(place), place):
                 model = merge.merged(model, self._substituted(raw or {}, ()))
             services = model.get("services") or {}
+            self._located(services, posixpath.dirname(place))
             parent = self._extended(wanted, services, posixpath.dirname(place), (*seen, key))
             parent = _moved({"services": {wanted: parent}}, posixpath.dirname(path))["services"][wanted]
         else:
@@ -193,7 +240,7 @@ class _Project:
 
     # --- one service ---------------------------------------------------------------------------
 
-    def _target(self, service_name: str, service: dict[str, Any]) -> BakeTarget:
+    def _target(self, service_name: str, service: dict[str, Any], warnings: list[str]) -> BakeTarget:
         name = sanitized(service_name)
         try:
             check_name(name)
@@ -203,6 +250,8 @@ class _Project:
         for key in build:
             if key not in _KEYS and not key.startswith("x-"):
                 raise DefinitionInvalid(f"additional properties '{key}' not allowed in build")
+            if key in _UNUSED:
+                warnings.append(f"services.{service_name}.build.{key} is not for bake: {_UNUSED[key]}")
         environment = self._environment(service)
         said: dict[str, Any] = {
             "context": _cleaned(_text(build, "context") or "."),
@@ -226,7 +275,8 @@ class _Project:
             "no-cache": _flag(build, "no_cache") or None,
             "pull": _flag(build, "pull") or None,
         }
-        _extended(said, build.get("x-bake"))
+        for key in _extended(said, build.get("x-bake")):
+            warnings.append(f"services.{service_name}.build.x-bake has no {go_quote(key)}: it is ignored")
         said["target"] = _text(build, "target") or None
         if not said["tags"] and service.get("image"):
             said["tags"] = [scalar(service["image"])]
@@ -235,15 +285,11 @@ class _Project:
     def _environment(self, service: dict[str, Any]) -> dict[str, str]:
         """The variables of a service, those of its files among them."""
         found: dict[str, str] = {}
-        files = service.get("env_file") or []
-        for one in files if isinstance(files, list) else [files]:
-            path = one.get("path") if isinstance(one, dict) else one
-            required = not isinstance(one, dict) or one.get("required", True) is not False
-            if not isinstance(path, str):
-                raise DefinitionInvalid("env_file must name files")
-            if required and not (self._cwd / path).is_file():
-                raise DefinitionInvalid(f"env file {path} not found")
-            found.update(dotenv(self._cwd / path, {**self._environ, **found}))
+        for file in service.get("env_file") or ():
+            read = variables_of(file.tree, file.path, {**self._environ, **found})
+            if read is None and file.required:
+                raise DefinitionInvalid(f"env file {file.path} not found")
+            found.update(read or {})
         for key, value in merge.pairs(service.get("environment"), "environment").items():
             known = self._environ.get(key) if value is None else value
             if known is not None:
@@ -397,10 +443,10 @@ def _listed(value: Any) -> list[str]:
     return [scalar(one) for one in value] if isinstance(value, list) else scalar(value).split()
 
 
-def _extended(said: dict[str, Any], value: Any) -> None:
-    """What `x-bake` adds: what the compose specification has no word for."""
+def _extended(said: dict[str, Any], value: Any) -> list[str]:
+    """What `x-bake` adds: what the compose specification has no word for. The keys that it does not know."""
     if value is None:
-        return
+        return []
     if not isinstance(value, dict):
         raise DefinitionInvalid("x-bake must be a mapping")
     for key, name in (("tags", "tags"), ("platforms", "platforms"), ("no-cache-filter", "no-cache-filter")):
@@ -426,3 +472,4 @@ def _extended(said: dict[str, Any], value: Any) -> None:
             key: _context(scalar(item)) for key, item in merge.pairs(contexts, "contexts").items() if item
         }
         said["contexts"] = {**more, **(said["contexts"] or {})}
+    return [str(key) for key in value if key not in _EXTENSION]
