@@ -515,8 +515,9 @@ def test_killed_supervisor_is_noticed(root: Root) -> None:
     container = root.engine.containers.get("orphan")
     pid = container.state.pid
     os.kill(container.state.supervisor_pid, signal.SIGKILL)
-    eventually(lambda: not container.refresh().supervised)
-    assert root.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (137)")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not container.refresh().supervised and not container.state.alive)
+    assert root.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (255)")
     eventually(lambda: not Path(f"/proc/{pid}/root/etc").exists())
     assert str(container.rootfs) not in Path("/proc/self/mounts").read_text()
     root.run("start", "orphan")

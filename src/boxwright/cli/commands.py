@@ -15,6 +15,7 @@ _I = "boxwright.cli.images"
 _J = "boxwright.cli.inspect"
 _A = "boxwright.cli.archives"
 _S = "boxwright.cli.system"
+_BOOT = "boxwright.cli.boot"
 _H = "boxwright.cli.builds"
 _B = "boxwright.cli.build.command"
 _P = "boxwright.cli.registry_client"
@@ -149,8 +150,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     # the store and the program
     "system df": (_S, "system_df", "Show disk usage"),
     "system fsck": (_S, "system_fsck", "Check the store against its digests"),
+    "system install-units": (_BOOT, "install_units", "Have systemd start containers at boot"),
     "system info": (_S, "info", "Display system-wide information"),
     "system prune": (_S, "system_prune", "Remove unused data"),
+    "system up": (_BOOT, "system_up", "Start what a boot ended and restart policies want"),
     "system reset": (
         _S,
         "system_reset",

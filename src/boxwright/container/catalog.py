@@ -1,11 +1,9 @@
-"""What containers there are: finding them, cleaning up after those whose supervisor died without a word, and what
-hangs on them: volumes, networks, sizes."""
+"""What containers there are: finding them, and what hangs on them: volumes, networks, sizes."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,15 +12,11 @@ from boxwright.container.records import (
     Container,
     NoSuchContainer,
     directory_of,
-    ended,
-    runtime_of,
-    save_state,
 )
 from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
-from boxwright.runtime.process import ProgramMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,47 +82,39 @@ class ContainerCatalog:
                 raise NoSuchContainer(f"multiple IDs found with provided prefix: {plain}")
         if not found:
             raise NoSuchContainer(f"No such container: {text}")
-        return self.settled(found[0])
-
-    def list(self, *, all: bool = False) -> Sequence[Container]:
-        """Newest first; running ones only, unless `all`."""
-        found = [self.settled(c) for c in self.rows("ORDER BY created DESC")]
-        return [c for c in found if all or c.state.active]
-
-    def settled(self, container: Container) -> Container:
-        """The same, after cleaning up after a supervisor that died without a word."""
-        state = container.state
-        if state.active and not state.supervised:
-            with self.locked(container):
-                if container.refresh().active and not container.state.supervised:
-                    self.bury(container)
+        container = found[0]
+        if container.state.unattended and not self._exists(self.settled(container)):
+            raise NoSuchContainer(f"No such container: {text}")
         return container
 
-    def bury(self, container: Container) -> None:
-        """Take away what a supervisor that died left of a run. Under the container's lock."""
-        from boxwright.network import dns, firewall
-        from boxwright.snapshot import mount as mounting
+    def list(self, *, all: bool = False, revive: bool = True) -> Sequence[Container]:
+        """Newest first; running ones only, unless `all`. Without `revive` no restart policy has a say."""
+        found = []
+        for container in self.rows("ORDER BY created DESC"):
+            left = container.state.unattended
+            if left and not self._exists(self.settled(container, revive=revive)):
+                continue
+            if all or container.state.active:
+                found.append(container)
+        return found
 
-        state = container.state
-        try:
-            runtime_of(self._services, state).delete(container.id, force=True)
-        except ProgramMissing:  # the runtime was uninstalled meanwhile
-            _kill(state.pid, container.id)
-        mounting.detach(container.rootfs)
-        try:
-            if state.ports:
-                firewall.forget(container.id)
-            if any(e["names"] for e in state.networks.values()):
-                from boxwright.container.launch import dns_directory
+    def find(self, text: str | None) -> Any:
+        """One as `get` does; every one, as recorded, for None."""
+        return self.rows() if text is None else self.get(text)
 
-                networks = [e["id"] for e in state.networks.values()]
-                dns.unregister(str(dns_directory(self._services)), container.id, networks)
-        except OSError:  # rules that cannot be removed now harm this address alone
-            pass
-        save_state(container.directory, ended(state))
-        container.refresh()
-        if container.config.auto_remove:
-            self.discard(container, volumes=True)
+    def settled(self, container: Container, *, revive: bool = True) -> Container:
+        """The same, after what a supervisor that was killed, or a boot, left to do: see `container.life`. It may have
+        been removed then."""
+        if container.state.unattended:
+            with self.locked(container):
+                if container.refresh().unattended:
+                    from boxwright.container.life import Life
+
+                    Life(self._services, self).settle(container, revive=revive)
+        return container
+
+    def _exists(self, container: Container) -> bool:
+        return bool(self.rows("WHERE id = ?", container.id))
 
     @contextmanager
     def locked(self, container: Container) -> Iterator[None]:
@@ -304,13 +290,3 @@ class ContainerCatalog:
         return sum(self._services.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(
             container
         )
-
-
-def _kill(pid: int, identity: str) -> None:
-    """End the container's process, unless the number is another's by now: a container's cgroup has its id."""
-    try:
-        with open(f"/proc/{pid}/cgroup") as groups:
-            if pid and identity in groups.read():
-                os.kill(pid, signal.SIGKILL)
-    except OSError:  # it is gone
-        pass

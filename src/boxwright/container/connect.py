@@ -161,7 +161,7 @@ def _unplug(
     network: Network,
     endpoint: Mapping[str, Any],
 ) -> None:
-    from boxwright.container.launch import dns_directory
+    from boxwright.container.remains import dns_directory
     from boxwright.network.dns import unregister
 
     outside, inside, namespace = _sockets(container.state.pid)

@@ -25,6 +25,7 @@ STDIN_END = 21  # client: no more input
 PAUSE, RESUME, RESTART = 22, 23, 24  # client; RESTART: (signal, seconds)
 UPDATE = 25  # client: what has changed (`job.RestartChange`)
 REMOVED = 26  # client: the container's record and files are gone, nothing is left to do
+ADOPT = 27  # client: as JOB, of a container that runs and whose supervisor was killed
 PROBE = 28  # client: health checks as if due now
 
 STARTED = 32  # supervisor: pid

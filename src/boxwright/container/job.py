@@ -81,7 +81,8 @@ class Job:
     the runtime's state directory and where its compiled seccomp filter is to be kept, or None. `size` is the
     terminal's rows and columns (0, 0: unknown). `state` is the JSON of `records.State` to go on from, `wants` what the
     job's sender is to be sent (`frames`). `reaper` with `reaper_environ` is the program that removes an `auto_remove`
-    container whose sender has gone; `oom_files` are where the kernel counts what it killed."""
+    container whose sender has gone; `oom_files` are where the kernel counts what it killed. `name` is the container's,
+    which the host's list of processes shows."""
 
     id: str
     directory: str
@@ -103,6 +104,7 @@ class Job:
     state: dict[str, Any]
     wants: int
     oom_files: tuple[str, ...]
+    name: str = ""
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> Job:
@@ -120,12 +122,14 @@ class Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartChange:
     """What has changed while the container runs; None is as before. `networks` are the joined ones as the state shows
-    them; `named` is the id of a network where names were registered, with its server."""
+    them; `named` is the id of a network where names were registered, with its server. `name` is the container's new
+    one, or ''."""
 
     restart: Restart | None = None
     networks: Mapping[str, Any] | None = None
     named: str = ""
     name_server: NameServer | None = None
+    name: str = ""
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> RestartChange:

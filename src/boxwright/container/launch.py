@@ -9,10 +9,11 @@ from pathlib import Path
 
 from boxwright.container import frames, hostside, spec
 from boxwright.container.config import ContainerConfigInvalid, PortBinding
-from boxwright.container.job import HealthPlan, Job, LogPlan, Restart
+from boxwright.container.job import HealthPlan, Job, LogPlan
 from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.ports import parse_exposed
 from boxwright.container.records import Container, State, WrongState, load_state, save_state, tree_of
+from boxwright.container.remains import clean_up, dns_directory, keep_job, policy
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
@@ -26,7 +27,6 @@ from boxwright.runtime import trust
 from boxwright.runtime.adapt import adapt
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import Host, host
-from boxwright.spec import hashes
 from boxwright.spec.units import parse_size
 from boxwright.spec.values import replace
 
@@ -68,13 +68,17 @@ class Launcher:
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
 
-    def start(self, session: Session, *, wants: int = 0, size: tuple[int, int] | None = None) -> None:
+    def start(
+        self, session: Session, *, wants: int = 0, size: tuple[int, int] | None = None, restarts: int = 0
+    ) -> None:
         """Give the job to the session's supervisor and wait until the process runs. On failure everything that was
-        set up is undone, and the state says why. Raises what the runtime found, or what could not be set up."""
+        set up is undone, and the state says why. `restarts` says how many times its policy has started it. Raises what
+        the runtime found, or what could not be set up."""
         container = self._container
         container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            job = self._job(session.supervisor_pid, wants, size)
+            job = self._job(session.supervisor_pid, wants, size, restarts)
+            keep_job(container, job)
             session.send(frames.JOB, plain(job))
             kind, value = session.expect(frames.STARTED, frames.FAILED)
         except BoxwrightError as error:
@@ -92,6 +96,8 @@ class Launcher:
     def _undo(self, error: BoxwrightError) -> None:
         from boxwright.snapshot import mount as mounting
 
+        if self._container.refresh().unattended:  # the supervisor was killed meanwhile
+            clean_up(self._services, self._container)
         mounting.detach(self._container.rootfs)
         self._note(error)
 
@@ -124,7 +130,7 @@ class Launcher:
 
     # --- the job -------------------------------------------------------------------------------
 
-    def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None) -> Job:
+    def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None, restarts: int) -> Job:
         container, config, merged = self._container, self._config, self._container.merged
         points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
         confinement = confine(config.security_opt, container.id, privileged=config.privileged)
@@ -160,7 +166,7 @@ class Launcher:
             status="created",
             started_at=state.started_at,
             finished_at=state.finished_at,
-            restart_count=0,
+            restart_count=restarts,
             ports=plan.ports if plan else (),
             networks={e.network: e.shown() for e in plan.endpoints} if plan else {},
             placeholders=self._state.placeholders,
@@ -184,7 +190,7 @@ class Launcher:
             stdin_once=bool(merged["StdinOnce"]),
             size=size or (0, 0),
             log=self._log(),
-            restart=Restart(name=config.restart.name, maximum=config.restart.maximum),
+            restart=policy(container),
             health=self._health(facts),
             network=plan,
             auto_remove=config.auto_remove,
@@ -193,6 +199,7 @@ class Launcher:
             state=fresh.to_json(),
             wants=wants,
             oom_files=tuple(self._oom_files()),
+            name=container.name,
         )
 
     def _mount(self, points: list[MountPoint], label: str) -> None:
@@ -495,14 +502,6 @@ class Launcher:
 def spec_files() -> dict[str, str]:
     """Files that every container gets: target -> name in its directory."""
     return {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
-
-
-def dns_directory(services: Services) -> Path:
-    """Where this root's name server finds its entries: gone at boot, as the server is."""
-    path: Path = services.settings.runtime_dir / (
-        "dns-" + hashes.sha256(str(services.root).encode()).hexdigest()[:12]
-    )
-    return path
 
 
 def name_server(services: Services) -> NameServer:

@@ -4,7 +4,7 @@ Life cycle:  create -> (start -> exit)* -> remove        every state but created
 
 Crash safety: the database row comes last and goes first, so whenever there is one its tree is whole; files without a
 row are garbage, which prune takes. A start that died half-way is undone by the next one. A container whose supervisor
-is gone while its state says it runs is cleaned up by the command that looks at it next (`ContainerCatalog.settled`).
+is gone while its state says it runs gets a new one from the command that looks at it next (`container.life`).
 """
 
 from __future__ import annotations
@@ -190,30 +190,31 @@ class Containers:
         session: Session | None = None,
         wants: int = 0,
         size: tuple[int, int] | None = None,
+        restarts: int = 0,
     ) -> Session:
         """Start, and return the connection on which the supervisor tells what `wants` asks for. Raises what stopped it.
 
-        `session` is a supervisor that was launched before (`Session.launch`)."""
-        from boxwright.container.launch import Launcher
+        `session` is a supervisor that was launched before (`Session.launch`); `restarts` says how many times the
+        policy has started it."""
+        from boxwright.container.life import Life
 
         require_root("running containers")
+        life = Life(self._services, self.catalog)
         session = session or Session.launch()
         try:
             if container.record["networks"]:
                 self.catalog.mend_networks()
             with self.catalog.locked(container):
-                state = container.refresh()
+                if container.refresh().unattended:
+                    life.settle(container, revive=False)
+                state = container.state
                 if state.status == "paused":
                     raise WrongState("cannot start a paused container, try unpause instead")
                 if state.active and state.supervised:
                     return session
                 if state.supervised and not wait_gone(state.supervisor_pid):
                     raise SupervisorLost(f"container {container.id} is still being stopped")
-                if not state.supervised and state.active:
-                    self.catalog.bury(container)
-                Launcher(
-                    services=self._services, networks=self.networks, container=container, find=self._find
-                ).start(session, wants=wants, size=size)
+                life.start(container, session, wants=wants, size=size, restarts=restarts)
         except BaseException:
             session.close()
             raise
@@ -226,24 +227,24 @@ class Containers:
         if lease is not None:
             lease.release()
 
-    def _find(self, text: str | None) -> Any:
-        return self.catalog.rows() if text is None else self.get(text)
-
     def wait(self, container: Container, *, next_exit: bool = False, killed: bool = False) -> int:
         """Until it does not run; its exit code. A container that is to be restarted runs on, unless `next_exit`. One
         that was `killed` has to end soon. Raises DoesNotEnd."""
-        if not container.refresh().active and not next_exit:
-            return container.state.exit_code
-        try:
-            with Session.attach(
-                container, frames.WANT_NEXT_EXIT if next_exit else frames.WANT_LAST_EXIT
-            ) as session:
-                _, value = session.expect(frames.EXITED, silence=_STOP_GRACE if killed else None)
-                return int(value["code"])
-        except TimeoutError as error:
-            raise DoesNotEnd(container.name) from error
-        except (WrongState, SupervisorLost):
-            return self.catalog.settled(container).refresh().exit_code
+        while container.refresh().active or next_exit:
+            try:
+                with Session.attach(
+                    container, frames.WANT_NEXT_EXIT if next_exit else frames.WANT_LAST_EXIT
+                ) as session:
+                    _, value = session.expect(frames.EXITED, silence=_STOP_GRACE if killed else None)
+                    return int(value["code"])
+            except TimeoutError as error:
+                raise DoesNotEnd(container.name) from error
+            except (WrongState, SupervisorLost):
+                before = container.refresh().supervisor
+                self.catalog.settled(container)
+                if container.refresh().supervisor == before:
+                    break
+        return container.state.exit_code
 
     def order(self, container: Container, kind: int, value: Any = None) -> None:
         """Tell the supervisor, and wait until it is done. Raises WrongState when it cannot be."""
@@ -258,16 +259,24 @@ class Containers:
         from boxwright.container.launch import stop_plan
 
         number, wait = stop_plan(container, signal, seconds)
-        if not container.refresh().active:
-            return
-        try:
-            with Session.attach(container, frames.WANT_LAST_EXIT) as session:
-                session.send(frames.STOP, (number, wait))
-                session.expect(frames.EXITED, silence=wait + _STOP_GRACE if wait >= 0 else None)
-        except TimeoutError as error:
-            raise DoesNotEnd(container.name) from error
-        except (WrongState, SupervisorLost):
-            self.catalog.settled(container)
+        self._end(container, number, wait)
+
+    def _end(self, container: Container, number: int, wait: float) -> None:
+        """Until it does not run. A supervisor that is killed meanwhile has a successor, which is told the same."""
+        while container.refresh().active:
+            supervisor = container.state.supervisor
+            try:
+                with Session.attach(container, frames.WANT_LAST_EXIT) as session:
+                    session.send(frames.STOP, (number, wait))
+                    session.expect(frames.EXITED, silence=wait + _STOP_GRACE if wait >= 0 else None)
+                    break
+            except TimeoutError as error:
+                raise DoesNotEnd(container.name) from error
+            except (WrongState, SupervisorLost) as error:
+                self.catalog.settled(container, revive=False)
+                same = container.refresh().active and container.state.supervisor == supervisor
+                if same and not wait_gone(container.state.supervisor_pid, _STOP_GRACE):
+                    raise SupervisorLost(f"container {container.id} does not stop") from error
         container.refresh()
 
     def kill(self, container: Container, signal: str = "KILL") -> None:
@@ -310,11 +319,35 @@ class Containers:
             raise WrongState(f"Container {container.id} is not paused")
         self.order(container, frames.RESUME)
 
+    def up(self) -> tuple[Sequence[str], Mapping[str, BoxwrightError]]:
+        """As Docker's daemon does when it starts: adopt what runs without a supervisor, and start what a boot or kills
+        ended and what the restart policies want (`life.due`). Names that were started, and why others could not
+        be."""
+        from boxwright.container.life import due
+
+        started = []
+        failed = {}
+        # What joins another's namespaces comes after all others.
+        rows = self.catalog.rows("ORDER BY created")
+        for container in sorted(rows, key=lambda c: "container:" in "".join(_joined(c.config))):
+            try:
+                self.catalog.settled(container, revive=False)
+                before = container.state
+                if container.config.auto_remove or not due(container):
+                    continue
+                self.start(container, restarts=before.restart_count).close()
+                started.append(container.name)
+            except NoSuchContainer:  # --rm, or another process was faster
+                continue
+            except BoxwrightError as error:
+                failed[container.name] = error
+        return started, failed
+
     def end_all(self) -> None:
         """Before the root is removed: remove every container, also running ones, and take the networks down. Works on
         any store. Raises DoesNotEnd, SupervisorLost."""
         try:
-            for container in self.list(all=True):
+            for container in self.catalog.list(all=True, revive=False):
                 self.remove(container, force=True)
             for network in self.networks.list():
                 self.networks.take_down(network)
@@ -366,12 +399,20 @@ class Containers:
         """Raises NameInvalid, NameTaken."""
         if not name:
             raise NameTaken("Neither old nor new names may be empty")
+        from boxwright.container.job import RestartChange
+        from boxwright.network.plan import plain as as_plain
+
         plain = checked(name)
         if plain == container.name:
             raise NameTaken("Renaming a container with the same name as its current name")
         with self._services.db.write() as sql:
             self._check_name(plain, "Error when allocating new name: ")
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (plain, container.id))
+        if container.refresh().active:
+            try:
+                self.order(container, frames.UPDATE, as_plain(RestartChange(name=plain)))
+            except (WrongState, SupervisorLost):  # it has just ended
+                pass
 
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
@@ -417,11 +458,7 @@ class Containers:
             self.catalog.discard(container, volumes=volumes)
 
     def _kill(self, container: Container) -> None:
-        try:
-            self.order(container, frames.STOP, (9, 0.0))
-            self.wait(container, killed=True)
-        except (WrongState, SupervisorLost):
-            self.catalog.settled(container)
+        self._end(container, 9, 0.0)
 
     def _gone(self, container: Container) -> None:
         """Wait for its supervisor's end. Raises SupervisorLost."""
@@ -474,3 +511,7 @@ class Containers:
             removed.append(container.id)
             freed += size
         return Pruned.of(removed, freed)
+
+
+def _joined(config: ContainerConfig) -> tuple[str, ...]:
+    return config.network, config.pid, config.ipc

@@ -54,6 +54,10 @@ class State:
     started_at: str = ""
     finished_at: str = ""
     restart_count: int = 0
+    process: str = ""  # identity of the container's process
+    pipes: tuple[int, ...] = ()  # inodes of what it writes its output and its errors to
+    stopped: bool = False  # by hand: `unless-stopped` remembers it
+    unfinished: bool = False  # a supervisor began something, and has not taken all of it away yet
     health: Mapping[str, Any] | None = field(default=None, hash=False)
     networks: Mapping[str, Any] = field(default=EMPTY, hash=False)  # endpoints of the last start, by network
     ports: tuple[Port, ...] = ()
@@ -79,6 +83,16 @@ class State:
         return bool(self.supervisor) and process_alive(self.supervisor)
 
     @property
+    def unattended(self) -> bool:
+        """Whether a supervisor, or a boot, left something to do: the process runs on, or what it had is still there."""
+        return (self.active or self.unfinished) and not self.supervised
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that the state names still runs."""
+        return self.running and bool(self.process) and process_alive(self.process)
+
+    @property
     def supervisor_pid(self) -> int:
         """0 when there never was one."""
         return int(self.supervisor.split(":")[1]) if self.supervisor else 0
@@ -95,6 +109,10 @@ class State:
             "StartedAt": self.started_at,
             "FinishedAt": self.finished_at,
             "RestartCount": self.restart_count,
+            "Process": self.process,
+            "Pipes": list(self.pipes),
+            "Stopped": self.stopped,
+            "Unfinished": self.unfinished,
             "Networks": dict(self.networks),
             "Ports": [list(plain(p)) for p in self.ports],
             "Placeholders": list(self.placeholders),
@@ -125,6 +143,10 @@ def load_state(directory: Path) -> State:
         started_at=value["StartedAt"],
         finished_at=value["FinishedAt"],
         restart_count=value["RestartCount"],
+        process=value.get("Process") or "",
+        pipes=tuple(value.get("Pipes") or ()),
+        stopped=bool(value.get("Stopped")),
+        unfinished=bool(value.get("Unfinished")),
         health=value.get("Health"),
         networks=value.get("Networks") or {},
         ports=tuple(map(Port.of, value.get("Ports") or ())),
@@ -140,17 +162,29 @@ def save_state(directory: Path, state: State) -> None:
 
 
 def ended(state: State) -> State:
-    """What becomes of an active state whose supervisor died without a word."""
+    """What becomes of a state whose supervisor is gone, once all that it had is taken away. How a process ended that
+    no process could hear of is not known: that is 255, as in Docker."""
+    if not state.active:
+        return replace(state, unfinished=False)
     health = {**state.health, "Status": "unhealthy"} if state.health else None
+    waited = state.status == "restarting"  # the exit code of the last run is known
     return replace(
         state,
         status="exited",
         pid=0,
-        exit_code=137,
-        error="its supervisor was killed",
-        finished_at=stamp(),
+        exit_code=state.exit_code if waited else 255,
+        error=state.error if waited else _why(state.supervisor),
+        finished_at=state.finished_at if waited else stamp(),
         health=health,
+        unfinished=False,
     )
+
+
+def _why(supervisor: str) -> str:
+    with open("/proc/sys/kernel/random/boot_id") as boot:
+        same = supervisor.partition(":")[0] == boot.read().strip()
+    cause = "its supervisor was killed before it ended" if same else "the host was started anew while it ran"
+    return f"its exit code is unknown: {cause}"
 
 
 class Container:
@@ -214,6 +248,11 @@ class Container:
     @property
     def log_path(self) -> Path:
         return self.directory / f"{self.id}-json.log"
+
+    @property
+    def job_path(self) -> Path:
+        """What its last supervisor was told, for the next one."""
+        return self.directory / "job.json"
 
 
 def tree_of(services: Services, container: Container) -> Snapshotter:

@@ -96,7 +96,6 @@ class EngineServices(Services):
         from boxwright.container.records import load_state
 
         states = {container: load_state(Places(self.root).container(container)) for container in found}
-        return {
-            container: s.status if s.supervised or not s.active else "exited"
-            for container, s in states.items()
-        }
+        if any(state.unattended for state in states.values()):
+            return {container.id: container.state.status for container in self.containers.list(all=True)}
+        return {container: state.status for container, state in states.items()}

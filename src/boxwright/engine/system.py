@@ -6,11 +6,12 @@ from boxwright.spec.arguments import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from boxwright.engine.services import EngineServices
+    from boxwright.errors import BoxwrightError
     from boxwright.image.collect import Swept
     from boxwright.image.filters import Filters
     from boxwright.image.maintain import Pruned
@@ -100,6 +101,11 @@ class SystemAPI:
 
         problems = self._services.maintenance.fsck(repair=repair)
         return [*problems, *check(self._services, repair=repair)]
+
+    def up(self) -> tuple[Sequence[str], Mapping[str, BoxwrightError]]:
+        """After a boot, or after kills: adopt containers that run without a supervisor, and start those whose restart
+        policy wants it. Names that were started, and why others could not be."""
+        return self._services.containers.up()
 
     def reset(self) -> Sequence[Path]:
         """Remove everything under the root: containers (also running ones), networks, mounts, images, volumes, cache.

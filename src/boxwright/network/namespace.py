@@ -103,6 +103,15 @@ class NetworkNamespace:
         os.close(namespace)
         return inside
 
+    def hold(self, pid: int, networks: Sequence[str]) -> None:
+        """Instead of `up`: the network of a process is this plan's, built by a supervisor that was killed. Names are
+        registered on these `networks` (ids). Raises OSError."""
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(namespace, self._number, inheritable=False)
+        os.close(namespace)
+        self._published = bool(self._plan.forwarded)
+        self._named = list(networks)
+
     def also_named(self, server: NameServer, network: str) -> None:
         """Names on a network (its id) that the container got later are to be forgotten with the others."""
         self._server = server

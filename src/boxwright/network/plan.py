@@ -27,10 +27,26 @@ def plain(value: Any) -> Any:
     return value
 
 
-def made(kind: type[_Value], said: Sequence[Any], **inner: Callable[[Any], object]) -> _Value:
-    """The value that `plain` took apart; `inner` makes the fields that are values themselves."""
-    named = {f.name: one for f, one in zip(fields(kind), said, strict=True)}  # type: ignore[arg-type]
-    return kind(**{**named, **{name: make(named[name]) for name, make in inner.items()}})
+def named(value: Any) -> Any:
+    """As `plain`, but each value as its fields by name: for a file, which another release may read."""
+    if isinstance(value, tuple):
+        return tuple(map(named, value))
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: named(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def made(
+    kind: type[_Value], said: Sequence[Any] | Mapping[str, Any], **inner: Callable[[Any], object]
+) -> _Value:
+    """The value that `plain` or `named` took apart; `inner` makes the fields that are values themselves. Of names,
+    unknown ones are passed over. Raises TypeError when one without a default is missing."""
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if isinstance(said, dict):
+        given = {name: said[name] for name in known if name in said}
+    else:
+        given = dict(zip(known, said, strict=True))
+    return kind(**{**given, **{name: make(given[name]) for name, make in inner.items() if name in given}})
 
 
 def optional(make: Callable[[Any], _Value]) -> Callable[[Any], _Value | None]:

@@ -62,11 +62,11 @@ def test_a_supervisor_that_died_is_cleaned_up_after(
         def delete(self, identity: str, *, force: bool) -> None:
             deleted.append(identity)
 
-    monkeypatch.setattr("boxwright.container.catalog.runtime_of", lambda services, state: Runtime())
+    monkeypatch.setattr("boxwright.container.remains.runtime_of", lambda services, state: Runtime())
     one = added(few, ONE, "one")
     save_state(one.directory, State(status="running", pid=2**22, supervisor="another-boot:1:1"))
     found = containers.get("one")
-    assert (found.state.status, found.state.exit_code, found.state.pid) == ("exited", 137, 0)
+    assert (found.state.status, found.state.exit_code, found.state.pid) == ("exited", 255, 0)
     assert deleted == [ONE]
     containers.get("one")
     assert deleted == [ONE]
@@ -158,7 +158,7 @@ def test_a_network_in_use_stays(few: Few, containers: Containers, monkeypatch: p
     one = added(few, ONE, "one")
     shown = {"mac": "02:42:0a:09:08:02", "address": "10.9.8.2", "prefix": 24}
     save_state(one.directory, State(status="running", networks={"mine": shown}))
-    monkeypatch.setattr(containers.catalog, "settled", lambda container: container)
+    monkeypatch.setattr(containers.catalog, "settled", lambda container, *, revive=True: container)
     with pytest.raises(NetworkInUse, match="has active endpoints"):
         containers.catalog.remove_network("mine")
     found = inspect_network(containers, network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 import boxwright
 from boxwright.container import frames
 from boxwright.container.job import HealthPlan, Job, LogPlan, Restart, RestartChange
+from boxwright.container.records import Container
+from boxwright.container.remains import keep_job, kept_job
 from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, Port, plain
+from boxwright.spec.values import replace
 
 PORT = Port(protocol="tcp", host_ip="", host_port=8080, address="10.0.0.2", port=80, bridge="bw-1")
 RELAY = Port(protocol="tcp", host_ip="::", host_port=8080, address="10.0.0.2", port=80, bridge="bw-1")
@@ -64,6 +68,7 @@ JOB = Job(
     state={"Status": "created", "Networks": {"mine": dict(ENDPOINT.shown())}},
     wants=8,
     oom_files=("/a", "/b"),
+    name="web",
 )
 
 
@@ -87,6 +92,28 @@ def sent(value: Any) -> Any:
 )
 def test_values_cross_the_socket(value: Any) -> None:
     assert sent(value) == value
+
+
+def test_a_job_is_kept_for_the_next_supervisor(tmp_path: Path) -> None:
+    container = Container(
+        id="c" * 64, name="web", target="", layers=(), created=0, record={}, directory=tmp_path
+    )
+    assert kept_job(container) is None
+    keep_job(container, JOB)
+    assert container.job_path.stat().st_mode & 0o777 == 0o600
+    found = kept_job(container)
+    assert found is not None
+    assert json.dumps(plain(found)) == json.dumps(plain(replace(JOB, state={}, filter=None)))
+    kept = json.loads(container.job_path.read_text())
+    # Another release: it has a field that we do not know, and lacks one that has a default.
+    del kept["name"]
+    container.job_path.write_text(json.dumps({**kept, "later": 1}))
+    found = kept_job(container)
+    assert found is not None and found.name == "" and found.restart == JOB.restart
+    del kept["rootfs"]
+    for text in (json.dumps(kept), "{torn", "[]", "7"):
+        container.job_path.write_text(text)
+        assert kept_job(container) is None
 
 
 def test_less_is_said_by_none() -> None:
@@ -134,6 +161,7 @@ def test_the_supervisor_starts_light() -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "import boxwright.container.supervisor.main, boxwright.container.supervisor.health;"
+        "import boxwright.container.supervisor.orphan;"
         "import boxwright.container.supervisor.relay, boxwright.network.namespace, boxwright.network.dns;"
         "print(*sys.modules)"
     )
@@ -151,7 +179,7 @@ def test_the_supervisor_starts_light() -> None:
         *(f"boxwright.container.{name}" for name in ("frames", "job", "supervisor")),
         *(
             f"boxwright.container.supervisor.{name}"
-            for name in ("health", "light", "logfile", "loop", "main", "relay", "runner", "streams")
+            for name in ("health", "light", "logfile", "loop", "main", "orphan", "relay", "runner", "streams")
         ),
         *(
             f"boxwright.network.{name}"

@@ -70,6 +70,10 @@ def test_states_survive_the_disk(tmp_path: Path) -> None:
         ports=(Port(protocol="tcp", host_ip="", host_port=1, address="2", port=3, bridge="b"),),
         placeholders=("/run",),
         trusted=True,
+        process="boot:5:1",
+        pipes=(7, 8),
+        stopped=True,
+        unfinished=True,
     )
     save_state(tmp_path, state)
     assert load_state(tmp_path) == state
@@ -77,11 +81,12 @@ def test_states_survive_the_disk(tmp_path: Path) -> None:
     dead = ended(state)
     assert (
         dead.status == "exited"
-        and dead.exit_code == 137
+        and dead.exit_code == 255
         and dead.pid == 0
         and dead.health is not None
         and dead.health["Status"] == "unhealthy"
     )
+    assert "started anew" in dead.error and not dead.unfinished and dead.stopped
     (tmp_path / "state.json").write_text("{torn")
     assert load_state(tmp_path).status == "exited"
 

@@ -133,7 +133,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
     yield make
     for one in made:
-        if one.state.running:
+        if one.state.alive:
             os.kill(one.state.pid, signal.SIGKILL)
         one.session.close()
         assert wait_gone(one.session.supervisor_pid)
@@ -277,6 +277,96 @@ def test_nobody_attached_leaves_the_removal_to_a_reaper(run: Callable[..., Run],
     one.begin("exit 0")
     assert eventually(lambda: (tmp_path / "reaped").exists() and bool((tmp_path / "reaped").read_text()))
     assert (tmp_path / "reaped").read_text() == "clean"
+
+
+def orphaned(one: Run) -> int:
+    """Kill its supervisor; the pid of what it leaves."""
+    pid = one.state.pid
+    os.kill(one.session.supervisor_pid, signal.SIGKILL)
+    assert wait_gone(one.session.supervisor_pid) and eventually(lambda: not one.state.supervised)
+    assert one.state.unattended and one.state.alive and pid
+    return pid
+
+
+def adopt(one: Run) -> tuple[int, Any]:
+    """By a new supervisor, which is the session's from now on."""
+    one.session.close()
+    one.session = Session.launch()
+    job = replace(one.job, state=one.state.to_json(), restart=Restart(name="no"))
+    one.session.send(frames.ADOPT, plain(job))
+    return one.session.expect(frames.STARTED, frames.FAILED, silence=20)
+
+
+LOOP = "i=0; while [ ! -e $HERE/enough ]; do i=$((i+1)); echo $i; sleep 0.02; done; echo late >&2; exit 7"
+
+
+def test_a_process_is_adopted_with_its_output(run: Callable[..., Run], tmp_path: Path) -> None:
+    one = run()
+    one.begin(LOOP.replace("$HERE", str(tmp_path)))
+    assert eventually(lambda: len(one.log().split()) > 2)
+    pid = orphaned(one)
+    before = len(one.log().split())
+    time.sleep(0.2)  # what it writes meanwhile waits in the pipe
+    assert len(one.log().split()) == before and one.state.alive
+    assert adopt(one) == (frames.STARTED, pid)
+    assert one.state.supervised and one.state.pid == pid
+    assert eventually(lambda: len(one.log().split()) > before + 8)
+    (tmp_path / "enough").touch()
+    assert eventually(lambda: one.state.status == "exited")
+    words = one.log().split()
+    assert words == [*map(str, range(1, len(words))), "late"]  # not a line is lost, none is there twice
+    # Linux 6.15 tells the exit code to others than the parent, once another process has reaped it.
+    state = one.state
+    assert state.exit_code == 7 or (state.exit_code == 255 and "exit code is unknown" in state.error)
+    assert eventually(lambda: not one.state.unfinished) and not state.stopped
+
+
+def test_what_is_adopted_is_stopped_by_hand(run: Callable[..., Run]) -> None:
+    one = run()
+    one.begin("sleep 1000")
+    orphaned(one)
+    adopt(one)
+    with Session.attach(one.container, frames.WANT_LAST_EXIT) as session:
+        session.send(frames.STOP, (int(signal.SIGKILL), 5.0))
+        session.expect(frames.EXITED, silence=20)
+    assert one.state.stopped and one.state.status == "exited"
+
+
+def test_what_has_ended_is_not_adopted(run: Callable[..., Run]) -> None:
+    one = run()
+    one.begin("sleep 1000")
+    pid = orphaned(one)
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists())
+    before = one.state
+    assert adopt(one)[0] == frames.FAILED
+    assert wait_gone(one.session.supervisor_pid) and one.state == before
+
+
+def test_another_process_of_the_same_number_is_not_adopted(run: Callable[..., Run]) -> None:
+    one = run()
+    one.begin("sleep 1000")
+    pid = orphaned(one)
+    one.job = replace(one.job)
+    state = {**one.state.to_json(), "Process": f"{one.state.process}0"}
+    one.session.close()
+    one.session = Session.launch()
+    one.session.send(frames.ADOPT, plain(replace(one.job, state=state)))
+    assert one.session.expect(frames.STARTED, frames.FAILED, silence=20)[0] == frames.FAILED
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_the_host_sees_whose_supervisor_it_is(run: Callable[..., Run]) -> None:
+    one = run(name="web")
+    one.begin("sleep 1000")
+
+    def title() -> str:
+        return Path(f"/proc/{one.session.supervisor_pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+    assert title() == f"boxwright: web (supervisor of container {'c' * 12})"
+    assert Path(f"/proc/{one.session.supervisor_pid}/comm").read_text() == "boxwright: web\n"
+    one.ask(frames.UPDATE, plain(RestartChange(name="other")))
+    assert title().startswith("boxwright: other (")
 
 
 def test_a_session_without_a_job_ends_its_supervisor() -> None:

@@ -40,6 +40,8 @@ class Health:
         self._file = f"{directory}/health.json"
         self._pid_file = f"{directory}/health.pid"
         self._result: dict[str, Any] = {"Status": "starting", "FailingStreak": 0, "Log": []}
+        if isinstance(state.get("Health"), dict):  # of a run that another supervisor began
+            self._result.update(state["Health"])
         self._timer = self._killer = 0
         self._pid = 0
         self._output = b""
@@ -48,11 +50,11 @@ class Health:
         self._since = 0.0
         self._timed_out = False
 
-    def begin(self) -> None:
-        """The container has started."""
+    def begin(self, ago: float = 0.0) -> None:
+        """The container has started, so many seconds ago."""
         import time
 
-        self._since = time.monotonic()
+        self._since = time.monotonic() - ago
         self._state["Health"] = self._result
         fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         os.write(fd, to_json(self._plan.process).encode("utf-8", "surrogatepass"))

@@ -3,8 +3,8 @@
     python -I -S -c "…; main()"   with the command's socket as descriptor 3; a JOB frame on it begins everything
 
 The state is ROOT/containers/<id>/state.json, written only by the supervisor while it lives; when it dies without a
-word, the next command that lists it sees that its identity is gone and cleans up. SIGKILL to the supervisor
-leaves the container's process running until then.
+word, the next command that looks at the container sees that its identity is gone. A process that runs on is then
+adopted: a new supervisor is told the same job with an ADOPT frame (`container.life`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
 from boxwright.container.job import Job, RestartChange
-from boxwright.container.supervisor.light import own_identity, write_file
+from boxwright.container.supervisor.light import entitle, identity_of, write_file
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
@@ -128,10 +128,13 @@ class Supervisor:
         elif kind == frames.STDIN_END:
             if self.streams is not None and client.wants & frames.WANT_STDIN and self.job.stdin_once:
                 self.streams.end_input()
-        elif kind == frames.JOB and client.owner and self._job is None:
+        elif kind in (frames.JOB, frames.ADOPT) and client.owner and self._job is None:
             self._job = Job.of(frames.value(body))
             client.wants = self.job.wants
-            self._begin()
+            if kind == frames.JOB:
+                self._begin()
+            else:
+                self._adopt()
         elif kind == frames.HELLO:
             client.wants = int(frames.value(body))
             if self.pid or self._restart_timer:
@@ -164,13 +167,23 @@ class Supervisor:
 
     # --- the life ------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _take(self) -> None:
         job = self.job
         self.runner = Runner(job)
         self.state = job.state
-        self.state["Supervisor"] = own_identity()
+        self.state["Supervisor"] = identity_of(os.getpid())
         self.log = LogFile(job.log.path, job.log.max_size, job.log.max_files)
+        self._entitle(job.name)
+
+    def _entitle(self, name: str) -> None:
+        entitle(f"boxwright: {name or self.job.id[:12]} (supervisor of container {self.job.id[:12]})")
+
+    def _begin(self) -> None:
+        job = self.job
+        self._take()
+        self.state["Unfinished"] = True
         try:
+            self._write_state()  # from here on there may be something to take away
             self._listen()
             if job.network is not None:
                 from boxwright.network.namespace import NetworkNamespace
@@ -189,6 +202,50 @@ class Supervisor:
                 "setup",
                 f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error),
             )
+
+    def _adopt(self) -> None:
+        """Take over a process that runs, unsupervised. When it is gone nothing is touched."""
+        from boxwright.container.supervisor import orphan
+
+        job = self.job
+        pid = int(job.state["Pid"])
+        try:
+            pidfd = os.pidfd_open(pid)
+            if identity_of(pid) != job.state["Process"]:
+                raise ProcessLookupError(3, "No such process")
+            self._take()
+            self._listen()
+            if job.network is not None:
+                from boxwright.network.namespace import NetworkNamespace
+
+                networks = [e["id"] for e in self.state["Networks"].values() if e["names"]]
+                self._network = NetworkNamespace(job.network, _NAMESPACE_FD)
+                self._network.hold(pid, networks)
+                if job.network.relayed:
+                    from boxwright.container.supervisor.relay import Relays
+
+                    self._relays = Relays(self.loop, job.network.relayed)
+        except OSError as error:
+            message = str(error.strerror or error)
+            self._control.send(frames.message(frames.FAILED, {"stage": "adopt", "message": message}))
+            self._control.flush(5)
+            self.loop.running = False
+            return
+        self.pid = pid
+        found = orphan.pipes(self.state["Pipes"], pid, job.id)
+        self.streams = Streams(self.loop, self.log, self.clients, tty=job.tty, stdin=False, found=found)
+        self._attend(ago=max(0.0, (_unix(stamp()) or 0.0) - (_unix(self.state["StartedAt"]) or 0.0)))
+        self._write_state()
+        orphan.watch(self.loop, pidfd, self._orphan_ended)
+        self.streams.begin()
+        self._control.send(frames.message(frames.STARTED, pid))
+
+    def _orphan_ended(self, status: int | None) -> None:
+        from boxwright.container.supervisor import orphan
+
+        if status is None:
+            self.state["Error"] = "its exit code is unknown: its supervisor was killed before it ended"
+        self._exited(orphan.UNKNOWN << 8 if status is None else status)
 
     def _fail(self, stage: str, message: str) -> None:
         """The first start failed: nothing ran."""
@@ -212,6 +269,7 @@ class Supervisor:
         self._restart_timer = 0
         self._manual = False
         self.streams = Streams(self.loop, self.log, self.clients, tty=job.tty, stdin=job.open_stdin)
+        pipes = self.streams.pipes
         try:
             self.pid, master = self.runner.start(self.streams.theirs)
         except BaseException:
@@ -228,19 +286,12 @@ class Supervisor:
             StartedAt=stamp(),
             OOMKilled=False,
             FinishedAt=self.state.get("FinishedAt", ""),
+            Process=identity_of(self.pid),
+            Pipes=pipes,
+            Stopped=False,
         )
-        if job.health is not None:
-            from boxwright.container.supervisor.health import Health
-
-            self.health = Health(
-                self.loop,
-                self.runner,
-                plan=job.health,
-                directory=job.directory,
-                state=self.state,
-                changed=self._write_state,
-            )
-            self.health.begin()
+        self.state.pop("Health", None)
+        self._attend()
         self._started = _monotonic()
         self._write_state()
         for client in list(self.clients):
@@ -253,6 +304,23 @@ class Supervisor:
 
             keep(*job.filter)
             self._job = replace(job, filter=None)
+
+    def _attend(self, ago: float = 0.0) -> None:
+        """Begin what is done beside a process that has run for so many seconds."""
+        job = self.job
+        self._started = _monotonic() - ago
+        if job.health is not None:
+            from boxwright.container.supervisor.health import Health
+
+            self.health = Health(
+                self.loop,
+                self.runner,
+                plan=job.health,
+                directory=job.directory,
+                state=self.state,
+                changed=self._write_state,
+            )
+            self.health.begin(ago)
 
     def _exited(self, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)
@@ -331,6 +399,8 @@ class Supervisor:
         self._write_state(sync=not self.job.auto_remove)
         self._tell_exit(restarting=False)
         self._clean_up()
+        if not self.job.auto_remove:  # that one's record goes, whatever is left
+            self._write_state()
         if self._removing is None:
             self._finish(remove=self.job.auto_remove)
 
@@ -362,6 +432,7 @@ class Supervisor:
             self._relays.close()
         if self._network is not None:
             self._network.down()
+        self.state["Unfinished"] = False
 
     def _unmount(self) -> None:
         from boxwright.files import syscalls
@@ -391,7 +462,7 @@ class Supervisor:
         if not self.pid:
             return "not running"
         if number == _SIGKILL:
-            self._manual = True
+            self._by_hand()
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
@@ -402,6 +473,8 @@ class Supervisor:
 
     def _stop(self, number: int, seconds: float, *, again: bool) -> None:
         self._manual, self._again = True, again
+        if not again:
+            self._by_hand()
         if self._restart_timer:
             self.loop.cancel(self._restart_timer)
             self._restart_timer = 0
@@ -416,6 +489,13 @@ class Supervisor:
         if seconds >= 0 and not self._stop_timer:
             self._stop_timer = self.loop.after(seconds, self._kill)
 
+    def _by_hand(self) -> None:
+        """The restart policy has no say, and is to remember that: not after a boot either."""
+        self._manual = True
+        if not self.state.get("Stopped") and not self._again:
+            self.state["Stopped"] = True
+            self._write_state()
+
     def _kill(self) -> None:
         self._stop_timer = 0
         self._signal(_SIGKILL)
@@ -428,6 +508,8 @@ class Supervisor:
             self._network.also_named(change.name_server, change.named)
         if change.restart is not None:
             self._job = replace(self.job, restart=change.restart)
+        if change.name:
+            self._entitle(change.name)
 
     def _freeze(self, frozen: bool) -> str:
         if not self.pid:
@@ -449,6 +531,12 @@ class Supervisor:
             except OSError:
                 continue
         return False
+
+
+def _unix(text: str) -> float | None:
+    from boxwright.spec.times import unix_seconds
+
+    return unix_seconds(text)
 
 
 def _monotonic() -> float:

@@ -14,7 +14,7 @@ from boxwright.runtime.lastwords import docker_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _CHUNK = 64 << 10
 _TIOCSWINSZ = 0x5414
@@ -25,8 +25,16 @@ class Streams:
     """Made anew at each start of the container's process."""
 
     def __init__(
-        self, loop: Loop, log: LogFile, clients: Iterable[Client], *, tty: bool, stdin: bool
+        self,
+        loop: Loop,
+        log: LogFile,
+        clients: Iterable[Client],
+        *,
+        tty: bool,
+        stdin: bool,
+        found: Mapping[int, int] | None = None,
     ) -> None:
+        """`found` are pipes (our descriptor -> stream) that a process writes to already, in the place of new ones."""
         self._loop, self._log, self._clients = loop, log, clients
         self._tty = tty
         self._input = -1
@@ -36,6 +44,9 @@ class Streams:
         self._ending = False
         self._throttled = False
         self.theirs: tuple[int, int, int]
+        if found is not None:
+            self.theirs, self._outputs, self._begun = (-1, -1, -1), dict(found), {1, 2}
+            return
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         if tty:
             self.theirs = (null, null, null)
@@ -47,11 +58,16 @@ class Streams:
         if stdin:
             in_read, self._input = os.pipe2(os.O_CLOEXEC)
             os.close(null)
-        self.theirs = (in_read, out_write, err_write)
+        self.theirs = (in_read, _both_ways(out_write), _both_ways(err_write))
+
+    @property
+    def pipes(self) -> list[int]:
+        """The inodes of the pipes of streams 1 and 2; none with a terminal."""
+        return [] if self._tty else [os.fstat(fd).st_ino for fd in self._outputs]
 
     def begin(self) -> None:
         """The process has its ends: close ours of them, and read."""
-        for fd in set(self.theirs):
+        for fd in set(self.theirs) - {-1}:
             os.close(fd)
         self.theirs = (-1, -1, -1)
         for fd in self._outputs:
@@ -185,3 +201,15 @@ class Streams:
             self._loop.forget(fd)
             os.close(fd)
         self._outputs, self._input, self.theirs = {}, -1, (-1, -1, -1)
+
+
+def _both_ways(fd: int) -> int:
+    """The same pipe, for reading too. So a container never writes to a pipe without a reader: when its supervisor is
+    killed it is not sent SIGPIPE, what it writes stays in the pipe (64 KiB, then it waits), and the next supervisor
+    finds it there."""
+    try:
+        both = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return fd
+    os.close(fd)
+    return both
