@@ -331,7 +331,16 @@ def builds_open(ctx: Context, args: Namespace) -> int:
     )
 
 
-builds_export_args = builds_import_args = builds_trace_args = builds_open_args
+def builds_export_args(p: Parser) -> None:
+    """buildx's, with which its users hear why there is none."""
+    from boxwright.cli.flags import SUPPRESS
+
+    p.usage = "[REF...]"
+    p.add_argument("refs", nargs="*", metavar="REF")
+    p.add_argument("--all", action="store_true", help=SUPPRESS)
+    p.add_argument("--finalize", action="store_true", help=SUPPRESS)
+    p.add_argument("-o", "--output", default="", help=SUPPRESS)
+    _common(p)
 
 
 def builds_export(ctx: Context, args: Namespace) -> int:
@@ -342,9 +351,28 @@ def builds_export(ctx: Context, args: Namespace) -> int:
     )
 
 
+def builds_import_args(p: Parser) -> None:
+    """buildx's, likewise."""
+    from boxwright.cli.flags import SUPPRESS
+
+    p.usage = "[-]"
+    p.add_argument("source", nargs="?", default="")
+    p.add_argument("-f", "--file", action="append", default=[], help=SUPPRESS)
+    _common(p)
+
+
 def builds_import(ctx: Context, args: Namespace) -> int:
     """Raises Unsupported."""
     raise Unsupported("the history has the builds of this store alone: records of others are not imported")
+
+
+def builds_trace_args(p: Parser) -> None:
+    """buildx's, likewise."""
+    from boxwright.cli.flags import SUPPRESS
+
+    builds_open_args(p)
+    p.add_argument("--addr", default="", help=SUPPRESS)
+    p.add_argument("--compare", default="", help=SUPPRESS)
 
 
 def builds_trace(ctx: Context, args: Namespace) -> int:

@@ -98,8 +98,16 @@ def test_rm_and_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "no record found" in told(capsys, "builds", "rm", latest, code=1)
     assert "at least one argument" in told(capsys, "builds", "rm", code=1)
     assert "no desktop application" in told(capsys, "buildx", "history", "open", code=1)
-    for word, why in (("export", "not exported"), ("import", "not imported"), ("trace", "not traced")):
-        assert why in told(capsys, "buildx", "history", word, code=1)
+    for line, why in (
+        ("export", "not exported"),
+        ("export --finalize -o x.dockerbuild --all", "not exported"),
+        ("export a b", "not exported"),
+        ("import", "not imported"),
+        ("import -f x.dockerbuild -f y -", "not imported"),
+        ("trace", "not traced"),
+        ("trace --addr 127.0.0.1:0 --compare ^1", "not traced"),
+    ):
+        assert why in told(capsys, "buildx", "history", *line.split(), code=1)
     assert told(capsys, "buildx", "history", "rm", "--all") == ""
     assert len(told(capsys, "builds", "ls").splitlines()) == 1
     assert "no records found" in told(capsys, "builds", "logs", code=1)
