@@ -190,7 +190,8 @@ def rlimits(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSpec:
     """A process to be, in a container that starts and in one that runs. A user other than root gets the
-    capabilities only as its bounding set, as in Docker. `size` is (rows, columns) of the terminal."""
+    capabilities only as its bounding set, as in Docker; with `ambient` it holds them, and so does what it starts.
+    `size` is (rows, columns) of the terminal."""
 
     argv: Sequence[str]
     env: Sequence[str] = ()
@@ -201,6 +202,7 @@ class ProcessSpec:
     terminal: bool = False
     size: tuple[int, int] | None = None
     capabilities: Sequence[str] = DEFAULT_CAPABILITIES
+    ambient: bool = False
     limits: Sequence[Mapping[str, Any]] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
@@ -226,7 +228,11 @@ class ProcessSpec:
                 f"the working directory {self.cwd!r} is invalid, it needs to be an absolute path"
             )
         caps = list(self.capabilities)
-        held = {"bounding": caps} if self.uid else {"bounding": caps, "effective": caps, "permitted": caps}
+        held = {"bounding": caps}
+        if self.ambient:
+            held |= dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), caps)
+        elif not self.uid:
+            held |= dict.fromkeys(("effective", "permitted"), caps)
         user: dict[str, Any] = {"uid": self.uid, "gid": self.gid}
         if self.extra_gids:
             user["additionalGids"] = list(self.extra_gids)

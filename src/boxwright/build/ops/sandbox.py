@@ -182,6 +182,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         gid=user.gid,
         extra_gids=user.extra_gids,
         capabilities=caps,
+        ambient=privileged,  # whatever USER says, as in BuildKit
         limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
         apparmor=confine((), step.key, privileged=privileged).apparmor,
     ).json()
