@@ -297,10 +297,12 @@ def test_an_agent_has_the_owner_and_mode_that_a_step_asks_for(
         said = build(
             engine,
             'FROM busybox\nRUN --network=none --mount=type=ssh,uid=7,gid=9,mode=0640 stat -c "%u:%g %a %F" $SSH_AUTH_SOCK\n'
+            "RUN --network=none --mount=type=ssh,id=other --mount=type=ssh,id=third echo agent=$SSH_AUTH_SOCK.\n"
             'RUN --network=none --mount=type=ssh,target=/a stat -c "%u:%g %a %n" /a; echo ready; sleep 1\n',
             speak,
             userns=userns,
             ssh={"default": SshSource((agent.path,), raw=True)},
         )
+    assert "agent=/run/buildkit/ssh_agent.0." in said  # which is not there
     assert "7:9 640 socket" in said and "0:0 600 /a" in said
     assert answers == [b"hello"] and not list(engine.settings.runtime_dir.glob("secrets-step-*"))

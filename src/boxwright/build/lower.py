@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.heredoc import run_command
-from boxwright.build.dockerfile.paths import normalize_workdir
+from boxwright.build.dockerfile.paths import clean_path, normalize_workdir
 from boxwright.build.graph import Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp
@@ -232,14 +233,13 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
 def _mount(
     planner: Planner, state: StageState, step: ins.Run, mount: ins.RunMount, inputs: list[Vertex]
 ) -> ExecMount:
-    secret_target = "" if mount.type not in ("secret", "ssh") else mount.target
-    target = normalize_workdir(state.workdir, mount.target) if mount.target else secret_target
+    forwarded = mount.type in ("secret", "ssh")
+    target = "" if forwarded and not mount.target else normalize_workdir(state.workdir, mount.target)
     if mount.type == "secret" and not target and mount.env is None:
         target = f"/run/secrets/{mount.secret_id}"
     if mount.type == "ssh" and not target:
-        target = (
-            f"/run/buildkit/ssh_agent.{sum(m.type == 'ssh' for m in step.mounts[: step.mounts.index(mount)])}"
-        )
+        before = takewhile(lambda other: other is not mount, step.mounts)
+        target = f"/run/buildkit/ssh_agent.{sum(other.type == 'ssh' for other in before)}"
     if target == "/":
         raise DockerfileError('invalid mount target "/"')
     source = normalize_workdir("/", mount.source) if mount.type in ("bind", "cache") else mount.source
@@ -248,7 +248,7 @@ def _mount(
         target=target,
         source=source,
         readonly=mount.readonly,
-        id=mount.secret_id if mount.type in ("secret", "ssh") else mount.id or target,
+        id=mount.secret_id if forwarded else mount.id or clean_path(mount.target),
         sharing=mount.sharing,
         mode=mount.mode,
         uid=mount.uid or 0,

@@ -280,7 +280,38 @@ def test_options_of_the_build_are_in_the_key_of_a_run() -> None:
     assert identity(flags[0] + ",sharing=locked") == identity(flags[0])
 
 
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ("--mount=type=tmpfs", [("/w/k", "")]),
+        ("--mount=type=cache", [("/w/k", ".")]),
+        ("--mount=type=cache,target=c/", [("/w/k/c", "c")]),
+        ("--mount=type=cache,target=../c", [("/w/c", "../c")]),
+        ("--mount=type=cache,target=//c/./d/", [("/c/d", "/c/d")]),
+        ("--mount=type=cache,target=c,id=i", [("/w/k/c", "i")]),
+        ("--mount=type=secret,id=s", [("/run/secrets/s", "s")]),
+        (
+            "--mount=type=ssh --mount=type=ssh --mount=type=ssh,target=a",
+            [
+                ("/run/buildkit/ssh_agent.0", "default"),
+                ("/run/buildkit/ssh_agent.1", "default"),
+                ("/w/k/a", "default"),
+            ],
+        ),
+    ],
+)
+def test_where_mounts_are(flags: str, expected: list[tuple[str, str]]) -> None:
+    """Without a target a mount is at the working directory; the name of a cache is its target as it was written."""
+    from boxwright.build.ops.exec import ExecOp
+
+    op = plan(f"FROM a\nWORKDIR /w/k\nRUN {flags} x\n").target.op
+    assert isinstance(op, ExecOp)
+    assert [(m.target, m.id if m.type != "tmpfs" else "") for m in op.mounts] == expected
+
+
 FAILURES = [
+    ("FROM a\nRUN --mount=type=tmpfs x\n", {}, 'invalid mount target "/"', [2]),
+    ("FROM a\nWORKDIR /w\nRUN --mount=type=cache,target=.. x\n", {}, 'invalid mount target "/"', [3]),
     ("FROM a\nFROM b AS t\n", {"target": "tt"}, 'target stage "tt" could not be found (did you mean t?)', []),
     ("FROM a AS x\nCOPY --from=x a b\n", {}, "circular dependency detected on stage: x", [1, 2]),
     (

@@ -146,17 +146,18 @@ def _private(step: Step, stack: ExitStack) -> Path:
 
 def _ssh(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:
     agent = step.ctx.sandbox.ssh.get(mount.id)
+    env = {"SSH_AUTH_SOCK": mount.target}  # also where there is no agent, as BuildKit has it
     if agent is None:
         if mount.required:
             raise SecretMissing(f"unset ssh forward key {mount.id}", hint="give it with --ssh default")
-        return Given()
+        return Given(defaults=env)
     from boxwright.build.ops.agent import AgentRelay
 
     path = _private(step, stack) / str(position)
     stack.callback(AgentRelay(path, agent.path, raw=agent.raw).close)
     path.chmod(0o600 if mount.mode is None else mount.mode)
     step.give(path, mount.uid, mount.gid)
-    return Given(mounts=(rs.bind(str(path), mount.target),), defaults={"SSH_AUTH_SOCK": mount.target})
+    return Given(mounts=(rs.bind(str(path), mount.target),), defaults=env)
 
 
 def _cache_place(step: Step, mount: ExecMount) -> Path:
