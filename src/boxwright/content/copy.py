@@ -281,6 +281,31 @@ def copy_tree(
     return tree.desc
 
 
+def complete_tree(
+    source: Source,
+    tree: ContentNode,
+    sink: Sink,
+    *,
+    jobs: int = 4,
+    progress: Progress | None = None,
+    referrers: bool = False,
+) -> None:
+    """`copy_tree` where the sink has the tree, whole and named: what refers to it may be missing."""
+    nodes = _unique([tree])
+    there, attached = _blobs_of(nodes), _referring(source, nodes, jobs) if referrers else []
+    known = {desc.digest for desc in there}
+    blobs = [desc for desc in _blobs_of(attached) if desc.digest not in known]
+    if progress:
+        progress.planned([*there, *blobs])
+        for desc in there:
+            progress.started(desc)
+            progress.done(desc, "exists")
+    stop = threading.Event()
+    in_parallel(jobs, blobs, lambda desc: move(source, sink, desc, progress=progress, stop=stop), stop=stop)
+    for node in attached:
+        _push_manifest(sink, node)
+
+
 def push_manifests(sink: Sink, nodes: Sequence[ContentNode], jobs: int) -> None:
     """Store these, children before parents: images in parallel, then the indexes over them one after the other."""
     images = [node for node in nodes if isinstance(node.content, Manifest)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from boxwright.content.copy import (
     ContentNode,
     Progress,
+    complete_tree,
     copy_tree,
     everything,
     for_platforms,
@@ -58,6 +59,7 @@ def copy_between(
     root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
     tree: list[ContentNode] = []
     tags: list[tuple[Sequence[str], bool]] = []
+    named: list[bool] = []
     by_tag = referrers and isinstance(source, AttachedByTag) and isinstance(sink, AttachedByTag)
 
     def read() -> None:
@@ -76,7 +78,16 @@ def copy_between(
         except BoxwrightError:  # some registries do not list; then there is nothing to go by
             pass
 
-    in_parallel(jobs, [read, *([ask] if by_tag else [])], lambda question: question(), stop=threading.Event())
+    def look() -> None:
+        named.append(cast(Remote, sink).names(sink_name, root))
+
+    composed = isinstance(sink, Remote) and getattr(source, "composed", False)
+    # A registry took an image with all that it is made of; an index may be there in part.
+    looks = isinstance(sink, Remote) and sink_name and root.media_type in mt.MANIFESTS and not composed
+    questions = [read, *([ask] if by_tag else []), *([look] if looks else [])]
+    if isinstance(source, Remote) and root.media_type in mt.MANIFESTS:
+        questions.pop(0)()  # which came with its name
+    in_parallel(jobs, questions, lambda question: question(), stop=threading.Event())
     if note and not platforms and (text := _left_out(tree[0])):
         note(text)
     if tags:
@@ -89,12 +100,15 @@ def copy_between(
                 jobs=jobs,
                 progress=progress,
             )
-    if isinstance(sink, Remote) and getattr(source, "composed", False):
+    if composed:
         from boxwright.transfer.compress import CompressingSource
 
         source = CompressingSource(source)
         tree = [source.compressed(tree[0], jobs=jobs)]
         root, referrers = tree[0].desc, False
+    if any(named):
+        complete_tree(source, tree[0], sink, jobs=jobs, progress=progress, referrers=referrers)
+        return root
     copy_tree(
         source=source,
         tree=tree[0],

@@ -820,7 +820,8 @@ def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, 
     entry = replace(registry.add_image("app", "", IMAGE), platform=Platform.parse("linux/amd64"))
     index = registry.add_manifest("app", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
     registry.referrers_api = False  # so that the fallback tag is asked for
-    registry.add_manifest("app", f"sha256-{entry.digest.hex}", Index.compose([]).raw, mt.OCI_INDEX)
+    for digest in (entry.digest, index.digest):
+        registry.add_manifest("app", f"sha256-{digest.hex}", Index.compose([]).raw, mt.OCI_INDEX)
     seen: set[str] = set()
 
     def cut(request: Request) -> Response | None:
@@ -874,6 +875,53 @@ def test_a_repository_of_many_tags_is_not_listed_to_its_end(
     assert len(registry.requests("GET", "/tags/list")) == 1
     asked = {r.path.rpartition(".")[2] for r in registry.requests("HEAD", "/manifests/sha256-")}
     assert asked == ({"sig", "att", "sbom"} if more else {"sig"})
+
+
+@pytest.mark.parametrize("api", [True, False])
+@pytest.mark.parametrize("more", [0, 40])
+def test_a_fallback_tag_that_is_not_listed_is_not_asked_for(
+    registry: FakeRegistry, tmp_path: Path, api: bool, more: int
+) -> None:
+    """Where all tags are known; where there are more than a page of them, it may be among the others."""
+    registry.add_image("app", "z", IMAGE)
+    for n in range(more):
+        registry.add_image("app", f"a{n:02}", IMAGE)
+    registry.referrers_api = api
+    engine = Engine(tmp_path / "root")
+    engine.services.__dict__["registry"] = client(tmp_path)
+    with running() as other:
+        engine.registry.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
+    assert len(registry.requests("GET", "/manifests/sha256-[0-9a-f]{64}$")) == (1 if more and not api else 0)
+    assert len(registry.requests("GET", "/referrers/")) == 1
+
+
+def test_an_image_that_is_there_under_its_name_is_not_looked_at(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """One question tells; what refers to it is brought all the same. A name elsewhere, or an index, which may be there
+    in part, is not enough."""
+    put, wanted, referrer, raw = signed(registry)
+    engine = Engine(tmp_path / "root")
+    engine.services.__dict__["registry"] = client(tmp_path)
+    source = f"{registry.host}/a/b:1"
+    with running() as other:
+        target = f"{other.host}/c:1"
+        engine.registry.copy(source, target, referrers=False)
+        other.log.clear()
+        engine.registry.copy(source, target, referrers=False)
+        assert [(r.method, r.path) for r in other.log if r.path != "/v2/"] == [("HEAD", "/v2/c/manifests/1")]
+        engine.registry.copy(source, target)
+        assert other.manifests["c"][str(referrer.digest)][1] == raw
+        assert {tag: other.manifests["c"][tag][1] for tag in wanted} == wanted
+        other.manifests["c"]["1"] = (mt.OCI_MANIFEST, wanted[f"sha256-{put.digest.hex}.sig"])
+        engine.registry.copy(source, target)
+        assert other.manifests["c"]["1"][1] == wanted["1"]
+
+        entry = replace(put, platform=Platform.parse("linux/amd64"))
+        index = registry.add_manifest("a/b", "2", Index.compose([entry]).raw, mt.OCI_INDEX)
+        other.add_manifest("d", "2", Index.compose([entry]).raw, mt.OCI_INDEX)
+        assert engine.registry.copy(f"{registry.host}/a/b:2", f"{other.host}/d:2").digest == index.digest
+        assert str(put.digest) in other.manifests["d"] and len(other.blobs["d"]) > 1
 
 
 # --- what registries leave out, and what they say that is not so ---------------------------------------

@@ -25,9 +25,16 @@ class Referrers:
         self._api: bool | None = None
 
     def of(
-        self, session: RegistrySession, repository: str, scopes: tuple[str, ...], *, digest: Digest
+        self,
+        session: RegistrySession,
+        repository: str,
+        scopes: tuple[str, ...],
+        *,
+        digest: Digest,
+        tags: frozenset[str] | None = None,
     ) -> list[Descriptor]:
-        """Raises RegistryRefused beyond 4096 of them, ManifestInvalid, and what RegistrySession.document raises."""
+        """`tags` are all that the repository has, when they are known: a fallback tag that is not there is not asked
+        for. Raises RegistryRefused beyond 4096 of them, ManifestInvalid, and what RegistrySession.document raises."""
         found: list[Descriptor] = []
         if self._api is not False:
             url = session.url(f"/{repository}/referrers/{digest}")
@@ -52,6 +59,8 @@ class Referrers:
                 if not following:
                     return found
                 url = following
+        if tags is not None and _fallback_tag(digest) not in tags:
+            return found
         fallback = _fallback(session, repository, scopes, digest=digest)
         return list(fallback[1].manifests) if fallback else found
 
@@ -111,4 +120,8 @@ def _fallback(
 
 
 def _fallback_url(session: RegistrySession, repository: str, digest: Digest) -> str:
-    return session.url(f"/{repository}/manifests/{digest.algorithm[:32]}-{digest.hex[:64]}")
+    return session.url(f"/{repository}/manifests/{_fallback_tag(digest)}")
+
+
+def _fallback_tag(digest: Digest) -> str:
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"

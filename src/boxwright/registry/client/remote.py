@@ -59,6 +59,7 @@ class Remote:
         self._manifests: dict[Digest, bytes] = {}
         self._sessions: dict[Digest, str] = {}  # upload locations that a mount was answered with
         self._known_referrers: Referrers | None = None
+        self._all_tags: frozenset[str] | None = None  # of the origin, once they are known
 
     # --- source --------------------------------------------------------------------------------
 
@@ -135,7 +136,9 @@ class Remote:
         return self._read(
             "referrers",
             True,
-            lambda e, s, again: self._referrers.of(s, e.repository, self._scopes(e), digest=digest),
+            lambda e, s, again: self._referrers.of(
+                s, e.repository, self._scopes(e), digest=digest, tags=self._all_tags if e.origin else None
+            ),
         )
 
     def tags(self) -> list[str]:
@@ -162,7 +165,10 @@ class Remote:
             scopes=self._scopes(endpoint),
             what=f"tags of {self.reference.familiar_name}",
         )
-        return [tag for tag in tags if is_tag(tag)], not following
+        found = [tag for tag in tags if is_tag(tag)]
+        if not following:
+            self._all_tags = frozenset(found)
+        return found, not following
 
     def beside(self, tag: str) -> str:
         """See content.store.AttachedByTag."""
@@ -191,6 +197,27 @@ class Remote:
         )
         reply.release()
         return reply.status == 200
+
+    def names(self, name: str, desc: Descriptor) -> bool:
+        """Whether the name points at just this manifest, at the origin. Raises AccessNeeded, AccessDenied,
+        Unavailable."""
+        reference = self._own(name)
+        endpoint, session = self._origin()
+        target = quote(reference.tag or reference.digest, safe=":")
+        reply = session.request(
+            HttpRequest(
+                "HEAD",
+                session.url(f"/{endpoint.repository}/manifests/{target}"),
+                headers={"Accept": desc.media_type},
+            ),
+            scopes=self._scopes(endpoint),
+            ok=(200, 400, 404, 405, 501),
+            what=f"{reference.familiar} in {self.name}",
+        )
+        reply.release()
+        kind = reply.header("Content-Type").partition(";")[0].strip()
+        said = reply.header("Docker-Content-Digest")
+        return reply.status == 200 and kind == desc.media_type and said == str(desc.digest)
 
     def mount(self, desc: Descriptor, origins: Sequence[str]) -> bool:
         """See content.store.Mounter: a blob of another repository of this registry (distribution-spec end-11)."""
