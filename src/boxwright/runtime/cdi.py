@@ -25,6 +25,8 @@ CLASS = "org.mobyproject.buildkit.device.class"
 AUTO_ALLOW = "org.mobyproject.buildkit.device.autoallow"
 
 _LARGEST = 4 << 20
+# What PyYAML's constructors raise beside its own errors, when a value is not of the tag that is written before it.
+_MISREAD = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?\Z")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?\Z")
 _HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -112,13 +114,13 @@ def _parsed(path: Path) -> Any:
             import json
 
             return json.loads(data)
-        return _yaml(path).safe_load(data)
     except (ValueError, RecursionError) as error:
         raise SpecInvalid(f"{path} cannot be read: {error}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("yaml"):
-            raise SpecInvalid(f"{path} cannot be read: {error}") from error
-        raise
+    yaml = _yaml(path)
+    try:
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, *_MISREAD) as error:
+        raise SpecInvalid(f"{path} cannot be read: {error}") from error
 
 
 def _yaml(path: Path) -> Any:

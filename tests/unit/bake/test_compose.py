@@ -126,13 +126,16 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         "services:\n  a:\n    build: ${X",
         "services:\n  'a/b':\n    build: .",
         "services: {a: {build: .}}\nx: !!python/object:os.system {}",
+        "services: {a: {build: .}}\nx: !!timestamp y",
+        "services: {a: {build: .}}\nx: !!bool y",
+        "services: {a: {build: .}}\nx: !!int ''",
         "services:\n  a: &a\n    build: *a",
         "{" * 5000,
         "- " * 5000,
         BOMB + "services: {a: {build: .}}\n",
         "include: [compose.yaml]\nservices: {a: {build: .}}",
     ],
-    ids=range(20),
+    ids=range(23),
 )
 def test_what_is_no_compose_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "compose.yaml").write_text(text)

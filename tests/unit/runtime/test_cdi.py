@@ -119,6 +119,13 @@ def test_what_is_no_specification(tmp_path: Path, body: Any) -> None:
         cdi.load([written(tmp_path / "cdi", body)])
 
 
+@pytest.mark.parametrize("text", ["a: [", '!!int ""', "!!timestamp x", "!!bool x", "!!map x", "- " * 5000])
+def test_what_is_no_yaml(tmp_path: Path, text: str) -> None:
+    pytest.importorskip("yaml")
+    with pytest.raises(cdi.SpecInvalid, match="cannot be read"):
+        cdi.load([written(tmp_path / "cdi", text, "v.yaml")])
+
+
 def test_a_file_that_others_can_write_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(cdi.SpecUnsafe, match="can be written by others"):
         cdi.load([written(tmp_path / "cdi", mode=0o666)])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _NODES = 200_000
 _DEEPEST = 60
+# What PyYAML's constructors raise beside its own errors, when a value is not of the tag that is written before it.
+_MISREAD = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
 
 
 class Reset:
@@ -102,8 +104,11 @@ def documents(data: bytes, name: str) -> list[Any]:
             else None
         )
         raise DefinitionInvalid(f"yaml: {error.problem or error.context}", place=place) from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise DefinitionInvalid(f"failed to parse {name}: yaml: {error}") from None
+    except (yaml.YAMLError, *_MISREAD) as error:
+        reason = (
+            str(error) if isinstance(error, (yaml.YAMLError, ValueError)) else "a value is not of its tag"
+        )
+        raise DefinitionInvalid(f"failed to parse {name}: yaml: {reason}") from None
     count = [_NODES]
     return [_plain(one, count, 0) for one in found]
 
