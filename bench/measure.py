@@ -59,9 +59,8 @@ def once(command: Command) -> Figure:
             stdin.close()  # type: ignore[union-attr]
         if process.returncode:
             output.seek(0)
-            raise RunFailed(
-                f"{' '.join(command.argv)} ended with {process.returncode}:\n{output.read().decode(errors='replace')[-2000:]}"
-            )
+            said = output.read().decode(errors="replace")[-2000:]
+            raise RunFailed(f"{' '.join(command.argv)} ended with {process.returncode}:\n{said}")
     return Figure(seconds, usage.ru_maxrss * 1024)
 
 

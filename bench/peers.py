@@ -13,6 +13,16 @@ from pathlib import Path
 from bench.measure import Daemon
 
 
+def registry_config(storage: Path, port: int) -> str:
+    """Of the distribution's docker-registry."""
+    return (
+        "version: 0.1\n"
+        "log: {level: error, accesslog: {disabled: true}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {storage}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+
+
 def free_port() -> int:
     """A loopback port that nobody uses now."""
     import socket
@@ -113,10 +123,7 @@ class Peers:
             return None
         port = free_port()
         config = self._work / "registry.yml"
-        config.write_text(
-            f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {self._work}/registry}}}}\n"
-            f"http: {{addr: '127.0.0.1:{port}'}}\n"
-        )
+        config.write_text(registry_config(self._work / "registry", port))
 
         def ready() -> bool:
             import socket

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench import registry_load as load
 from bench.measure import Daemon, RunFailed
-from bench.peers import free_port
+from bench.peers import free_port, registry_config
 
 _ROUNDS = 3
 _SECONDS = 4
@@ -187,9 +187,7 @@ def _start(work: Path, stack: ExitStack) -> tuple[list[str], Daemon]:
     hosts = [f"127.0.0.1:{port}"]
     if shutil.which("docker-registry"):
         other = free_port()
-        (work / "peer.yml").write_text(
-            f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {work}/peer}}}}\nhttp: {{addr: '127.0.0.1:{other}'}}\n"
-        )
+        (work / "peer.yml").write_text(registry_config(work / "peer", other))
         stack.enter_context(
             Daemon(
                 ["docker-registry", "serve", str(work / "peer.yml")],
@@ -271,7 +269,8 @@ def _put(host: str, file: Path) -> float:
 
 
 def _lists(host: str, storage: Path) -> Iterator[Row]:
-    """A repository of many tags and many repositories, written into the catalog directly: pushing them is another matter."""
+    """A repository of many tags and many repositories, written into the catalog directly: pushing them is another
+    matter."""
     _fill(storage)
     start = time.perf_counter()
     sql = sqlite3.connect(storage / "registry.db", timeout=60)
@@ -354,7 +353,8 @@ def _fill(storage: Path) -> None:
             name = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
             sql.execute("INSERT INTO contents VALUES (?, ?)", (name, manifest))
             sql.execute(
-                "INSERT INTO manifests (repository, digest, media_type, size, artifact_type, annotations, pushed) VALUES (?, ?, ?, ?, '', '{}', 0)",
+                "INSERT INTO manifests (repository, digest, media_type, size, artifact_type, annotations, pushed) "
+                "VALUES (?, ?, ?, ?, '', '{}', 0)",
                 (id, name, kind, len(manifest)),
             )
             sql.execute("INSERT INTO tags VALUES (?, 'latest', ?, 0)", (id, name))

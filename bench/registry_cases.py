@@ -94,7 +94,8 @@ def pull_big(setup: Setup) -> Iterator[Row]:
 
 
 def _layers(folder: Path, files: int, middle: float) -> None:
-    """Ten tars of `files` files each, pieces of a real root file system; `middle` is the logarithm of their median size in bytes."""
+    """Ten tars of `files` files each, pieces of a real root file system; `middle` is the logarithm of their median size
+    in bytes."""
     with inputs.debian().open("rb") as file:
         material = file.read(20_000_000)
     dice = random.Random(10)

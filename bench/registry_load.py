@@ -1,4 +1,4 @@
-"""Many clients of our registry at once: everybody pushes images of their own and pulls other people's, and checks every byte."""
+"""Many clients of our registry at once: each pushes images of its own, pulls those of others, and checks every byte."""
 
 from __future__ import annotations
 

@@ -14,15 +14,24 @@ import random
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.chance import seconds_to_run, seed_of_run
 from support.images import busybox_tar, have_busybox
-from support.powercut import Cuts, Recorder, recorder, unmount, usable
+from support.powercut import (
+    Looked,
+    Recorder,
+    State,
+    differences,
+    in_rounds,
+    look_at_cuts,
+    recorder,
+    usable,
+    worked,
+)
 
 pytestmark = [
     pytest.mark.rooted,
@@ -32,7 +41,6 @@ pytestmark = [
     pytest.mark.skipif(not have_busybox(), reason="busybox-static is not installed"),
 ]
 
-State = dict[tuple[str, str], str]  # what there is: (kind, name) -> id, or ''
 _NAMES = 4  # of each kind: few, so that they meet
 
 
@@ -64,7 +72,7 @@ class Store:
 
     def state(self) -> State:
         """As the listing commands tell it."""
-        found: State = {}
+        found: dict[tuple[str, str], str] = {}
         for line in self.out(
             "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"
         ).splitlines():
@@ -179,13 +187,9 @@ def _check(
     store: Store, before: State, after: State, under_way: tuple[str, ...], chance: random.Random
 ) -> list[str]:
     """What does not hold: `before` was acknowledged, `after` may have happened since."""
-    wrong: list[str] = []
     found = store.state()
     passing = {("container", under_way[3])} if under_way[:2] == ("run", "--rm") else set()
-    for key in sorted({*before, *after, *found} - passing):
-        allowed = {before.get(key), after.get(key)}
-        if found.get(key) not in allowed:
-            wrong.append(f"{' '.join(key)} is {found.get(key)}, not {allowed}")
+    wrong = differences(before, after, found, passing)
     for kind, name in found:
         if kind == "volume" and not (store.root / "volumes" / name / "_data").is_dir():
             wrong.append(f"volume {name} has no directory")
@@ -207,54 +211,20 @@ def _check(
 
 
 def test_what_was_acknowledged_survives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seconds = seconds_to_run(30)
-    seed = seed_of_run()
-    with capsys.disabled():
-        print(f"\npower cuts with seed {seed}, for {seconds:g} s")
-    chance, deadline, cuts, rounds = random.Random(seed), time.monotonic() + seconds, 0, 0
-    while time.monotonic() < deadline:
-        directory = tmp_path / str(rounds)
-        directory.mkdir()
-        until = min(deadline, time.monotonic() + max(seconds / 2, 20))
-        cuts += _round(directory, chance, until)
-        rounds += 1
-        subprocess.run(["rm", "-rf", directory], check=True)
-    with capsys.disabled():
-        print(f"{cuts} cuts in {rounds} rounds")
-    assert cuts >= 2
+    in_rounds("power cuts", tmp_path, capsys, _round)
 
 
 def _round(directory: Path, chance: random.Random, deadline: float) -> int:
     """One workload and cuts of it, until the deadline; how many."""
-    begin = time.monotonic()
     with recorder(directory, size=160 << 20, block=chance.choice([1024, 4096])) as disk:
         store = Store(disk.path / "root", directory)
         work = Workload(disk, store, chance)
-        while len(work.words) < 40 and time.monotonic() < begin + (deadline - begin) / 2:
-            work.step()
+        worked(work, work.step, deadline)
         for kind, name in work.history[-1][1]:
             if kind == "container":
                 store.out("rm", "-f", name)
-    cuts = Cuts(disk, directory)
-    places = sorted(
-        chance.choice(work.history)[0] if chance.random() < 0.6 else chance.randrange(work.history[-1][0])
-        for _ in range(max(2, int((deadline - time.monotonic()) / 1.2)))
-    )
-    done = 0
-    for place in places:
-        if time.monotonic() > deadline and done >= 2:
-            break
-        left = cuts.cut(place, directory / "cut", chance)
-        index = max(n for n, (position, _) in enumerate(work.history) if position <= place or n == 0)
-        before, after = work.history[index][1], work.history[min(index + 1, len(work.history) - 1)][1]
-        subprocess.run(["mount", "-o", "loop", directory / "cut", disk.path], check=True)
-        try:
-            under_way = work.words[index] if index < len(work.words) else ()
-            wrong = _check(store, before, after, under_way, chance) if before else []
-        finally:
-            unmount(disk.path)
-        told = [" ".join(words) for words in work.words[: index + 1]]
-        assert not wrong, f"cut at {place}, with {left}, after {told}:\n" + "\n".join(wrong)
-        done += 1
-    cuts.close()
-    return done
+
+    def check(before: State, after: State, under_way: Any) -> list[str]:
+        return _check(store, before, after, under_way or (), chance) if before else []
+
+    return look_at_cuts(disk, work, Looked(1.2, check), chance, deadline)

@@ -14,16 +14,24 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.chance import seconds_to_run, seed_of_run
 from support.images import busybox_tar, have_busybox
 from support.peers import free_port
-from support.powercut import Cuts, Recorder, recorder, unmount, usable
+from support.powercut import (
+    Looked,
+    Recorder,
+    State,
+    differences,
+    in_rounds,
+    look_at_cuts,
+    recorder,
+    usable,
+    worked,
+)
 from support.registry import make_image, noise, wait_until
 from support.server import Client
 
@@ -35,7 +43,6 @@ pytestmark = [
     pytest.mark.skipif(not have_busybox(), reason="busybox-static is not installed"),
 ]
 
-State = dict[tuple[str, str], str]
 _NAMES = 3  # of each kind
 _PASSWORD = "secret"
 _AUTHORIZATION = {"Authorization": "Basic " + base64.b64encode(f"ann:{_PASSWORD}".encode()).decode()}
@@ -96,7 +103,7 @@ class Place:
 
     def state(self, client: Client, uploads: dict[str, str]) -> State:
         """`uploads`: those that were begun, with their locations."""
-        found: State = {}
+        found: dict[tuple[str, str], str] = {}
         asked = _AUTHORIZATION
         for name in client("GET", "/v2/_catalog", **asked).json["repositories"]:
             for tag in client("GET", f"/v2/{name}/tags/list", **asked).json["tags"] or ():
@@ -243,10 +250,7 @@ def _check(place: Place, work: Workload, before: State, after: State) -> list[st
     wrong: list[str] = []
     with place.registry() as client:
         found = place.state(client, work.uploads)
-        for key in sorted({*before, *after, *found}):
-            allowed = {before.get(key), after.get(key)}
-            if found.get(key) not in allowed:
-                wrong.append(f"{' '.join(key)} is {found.get(key)}, not {allowed}")
+        wrong += differences(before, after, found, set())
         for name in sorted(name for kind, name in found if kind == "upload"):
             size = int(found["upload", name].partition("-")[2]) + 1
             if ("upload", name) in before and size > 1:
@@ -263,23 +267,10 @@ def _check(place: Place, work: Workload, before: State, after: State) -> list[st
 
 
 def test_what_was_transferred_survives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seconds, seed = seconds_to_run(30), seed_of_run()
-    with capsys.disabled():
-        print(f"\npower cuts of transfers with seed {seed}, for {seconds:g} s")
-    chance, deadline, cuts, rounds = random.Random(seed), time.monotonic() + seconds, 0, 0
-    while time.monotonic() < deadline:
-        directory = tmp_path / str(rounds)
-        directory.mkdir()
-        cuts += _round(directory, chance, min(deadline, time.monotonic() + max(seconds / 2, 20)))
-        rounds += 1
-        subprocess.run(["rm", "-rf", directory], check=True)
-    with capsys.disabled():
-        print(f"{cuts} cuts in {rounds} rounds")
-    assert cuts >= 2
+    in_rounds("power cuts of transfers", tmp_path, capsys, _round)
 
 
 def _round(directory: Path, chance: random.Random, deadline: float) -> int:
-    begin = time.monotonic()
     with recorder(directory, size=160 << 20, block=chance.choice([1024, 4096])) as disk:
         place = Place(disk.path)
         (disk.path / "home").mkdir()
@@ -295,29 +286,9 @@ def _round(directory: Path, chance: random.Random, deadline: float) -> int:
         with place.registry() as client:
             place.run("login", "-u", "ann", "--password-stdin", client.host, input=f"{_PASSWORD}\n".encode())
             work = Workload(disk, place, client, chance)
-            while len(work.words) < 40 and time.monotonic() < begin + (deadline - begin) / 2:
-                work.step()
-    cuts = Cuts(disk, directory)
-    # Most at the moment after an acknowledgment, the others at any: there is nothing to be asked before the first.
-    first, last = work.history[0][0], work.history[-1][0]
-    places = sorted(
-        chance.choice(work.history)[0] if chance.random() < 0.6 else chance.randrange(first, last + 1)
-        for _ in range(max(2, int((deadline - time.monotonic()) / 2)))
-    )
-    done = 0
-    for cut in places:
-        if time.monotonic() > deadline and done >= 2:
-            break
-        left = cuts.cut(cut, directory / "cut", chance)
-        index = max(n for n, (position, _) in enumerate(work.history) if position <= cut)
-        before, after = work.history[index][1], work.history[min(index + 1, len(work.history) - 1)][1]
-        subprocess.run(["mount", "-o", "loop", directory / "cut", disk.path], check=True)
-        try:
-            wrong = _check(place, work, before, after)
-        finally:
-            unmount(disk.path)
-        told = work.words[: index + 1]
-        assert not wrong, f"cut at {cut}, with {left}, after {told}:\n" + "\n".join(wrong)
-        done += 1
-    cuts.close()
-    return done
+            worked(work, work.step, deadline)
+
+    def check(before: State, after: State, under_way: object) -> list[str]:
+        return _check(place, work, before, after)
+
+    return look_at_cuts(disk, work, Looked(2, check), chance, deadline)

@@ -8,6 +8,7 @@ import json
 import posixpath
 import re
 import tarfile
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -31,26 +32,30 @@ def opened(archive: bytes) -> tuple[dict[str, Any], list[dict[str, str]]]:
     return config, [layer for layer in layers if layer]
 
 
+_KINDS = {
+    **dict.fromkeys((tarfile.REGTYPE, tarfile.AREGTYPE), "f"),
+    tarfile.DIRTYPE: "d",
+    tarfile.SYMTYPE: "l",
+    tarfile.LNKTYPE: "h",
+}
+
+
+def entries(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
+    """Each with its kind (f, d, l, h or ?) and what tells its content from others."""
+    for info in tar:
+        content = ""
+        if info.isreg():
+            file = tar.extractfile(info)
+            assert file is not None
+            content = hashlib.sha256(file.read()).hexdigest()[:12]
+        yield info, _KINDS.get(info.type, "?"), content
+
+
 def listed(layer: bytes) -> dict[str, str]:
     found = {}
     with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
-        for info in tar:
-            name, content = info.name.strip("/").removeprefix("./"), ""
-            if info.isreg() and ".wh." not in name:
-                file = tar.extractfile(info)
-                assert file is not None
-                content = hashlib.sha256(file.read()).hexdigest()[:12]
-            kind = (
-                "f"
-                if info.isreg()
-                else "d"
-                if info.isdir()
-                else "l"
-                if info.issym()
-                else "h"
-                if info.islnk()
-                else "?"
-            )
+        for info, kind, content in entries(tar):
+            name = info.name.strip("/").removeprefix("./")
             found[name] = (
                 "whiteout"
                 if ".wh." in name

@@ -14,7 +14,7 @@ from typing import Any
 from boxwright import Engine
 from boxwright.build.request import BuildRequest
 from boxwright.layer.tarstream import open_tar
-from support import DATA
+from support import DATA, built
 
 CORPUS = DATA / "bud-corpus"
 
@@ -137,33 +137,14 @@ def provide_bases(engine: Engine, tar: bytes, *names: str) -> None:
 
 def entries(engine: Engine, image: str, *, above: int = 0) -> list[list[str]]:
     """Per layer above the first `above` ones, its tar entries as lines: type, mode, owner, size, path, link, content."""
-    import hashlib
-
     found = []
     for diff_id in engine.services.images_store.resolve_platform(image).layers[above:]:
         layer = engine.services.layers.get(diff_id)
         with open_tar(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            lines = []
-            for info in tar:
-                content = ""
-                if info.isreg():
-                    file = tar.extractfile(info)
-                    assert file is not None
-                    content = hashlib.sha256(file.read()).hexdigest()[:12]
-                kind = (
-                    "f"
-                    if info.isreg()
-                    else "d"
-                    if info.isdir()
-                    else "l"
-                    if info.issym()
-                    else "h"
-                    if info.islnk()
-                    else "?"
-                )
-                lines.append(
-                    f"{kind} {info.mode:04o} {info.uid}:{info.gid} {info.name} {info.linkname} {content}".rstrip()
-                )
+            lines = [
+                f"{kind} {info.mode:04o} {info.uid}:{info.gid} {info.name} {info.linkname} {content}".rstrip()
+                for info, kind, content in built.entries(tar)
+            ]
         found.append(lines)
     return found
 

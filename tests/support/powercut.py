@@ -17,13 +17,18 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from boxwright.files import syscalls
 from support import unmount_below
+from support.chance import seconds_to_run, seed_of_run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the recording process needs no pytest
+    import pytest
 
 _RECORD = struct.Struct("<BQI")  # kind, offset, bytes that follow
 _WRITE, _FLUSH = 0, 1
@@ -219,3 +224,92 @@ class Cuts:
 
     def close(self) -> None:
         self._log.close()
+
+
+# --- a workload, and what cuts leave of it -----------------------------------------------------------
+
+State = Mapping[tuple[str, str], str]  # what there is: (kind, name) -> id, or ''
+
+
+class Work(Protocol):
+    """What was done: `history` has the state after each of `words`, and where in the log it was acknowledged."""
+
+    words: Sequence[object]
+    history: Sequence[tuple[int, State]]
+
+
+def in_rounds(
+    title: str,
+    directory: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_round: Callable[[Path, random.Random, float], int],
+) -> None:
+    """Rounds of a workload and its cuts, as long as the run is to take; `one_round` returns how many cuts it looked
+    at."""
+    seconds, seed = seconds_to_run(30), seed_of_run()
+    with capsys.disabled():
+        print(f"\n{title} with seed {seed}, for {seconds:g} s")
+    chance, deadline, cuts, rounds = random.Random(seed), time.monotonic() + seconds, 0, 0
+    while time.monotonic() < deadline:
+        place = directory / str(rounds)
+        place.mkdir()
+        cuts += one_round(place, chance, min(deadline, time.monotonic() + max(seconds / 2, 20)))
+        rounds += 1
+        subprocess.run(["rm", "-rf", place], check=True)
+    with capsys.disabled():
+        print(f"{cuts} cuts in {rounds} rounds")
+    assert cuts >= 2
+
+
+def worked(work: Work, step: Callable[[], None], deadline: float) -> None:
+    """Steps of a workload for half of the time that is left."""
+    half = time.monotonic() + (deadline - time.monotonic()) / 2
+    while len(work.words) < 40 and time.monotonic() < half:
+        step()
+
+
+class Looked(NamedTuple):
+    """How long a look at one cut takes, and what it finds wrong of the state that was acknowledged, of the one that
+    may have come since, and of the command that was under way (None at the end)."""
+
+    seconds: float
+    check: Callable[[State, State, object], list[str]]
+
+
+def look_at_cuts(disk: Recorder, work: Work, looked: Looked, chance: random.Random, deadline: float) -> int:
+    """Cut until the deadline, and mount and check what is left; returns how many cuts there were."""
+    directory = disk.path.parent
+    cuts = Cuts(disk, directory)
+    # Most at the moment after an acknowledgment, the others at any: there is nothing to be asked before the first.
+    first, last = work.history[0][0], work.history[-1][0]
+    places = sorted(
+        chance.choice(work.history)[0] if chance.random() < 0.6 else chance.randrange(first, last + 1)
+        for _ in range(max(2, int((deadline - time.monotonic()) / looked.seconds)))
+    )
+    done = 0
+    for place in places:
+        if time.monotonic() > deadline and done >= 2:
+            break
+        left = cuts.cut(place, directory / "cut", chance)
+        index = max(n for n, (position, _) in enumerate(work.history) if position <= place)
+        before, after = work.history[index][1], work.history[min(index + 1, len(work.history) - 1)][1]
+        _run("mount", "-o", "loop", directory / "cut", disk.path)
+        try:
+            under_way = work.words[index] if index < len(work.words) else None
+            wrong = looked.check(before, after, under_way)
+        finally:
+            unmount(disk.path)
+        told = work.words[: index + 1]
+        assert not wrong, f"cut at {place}, with {left}, after {told}:\n" + "\n".join(wrong)
+        done += 1
+    cuts.close()
+    return done
+
+
+def differences(before: State, after: State, found: State, passing: set[tuple[str, str]]) -> list[str]:
+    """What is neither as it was acknowledged nor as it may have become; `passing` are those that may be either."""
+    return [
+        f"{' '.join(key)} is {found.get(key)}, not {before.get(key)} or {after.get(key)}"
+        for key in sorted({*before, *after, *found} - passing)
+        if found.get(key) not in (before.get(key), after.get(key))
+    ]
