@@ -107,7 +107,7 @@ class Places:
 
     def container(self, identity: str) -> Path:
         """A container's directory."""
-        return self.root / "containers" / identity
+        return self.containers / identity
 
     @property
     def volumes(self) -> Path:
@@ -116,7 +116,7 @@ class Places:
 
     def volume(self, name: str) -> Path:
         """A volume's directory; its content is below in ``_data``."""
-        return self.root / "volumes" / name
+        return self.volumes / name
 
     # --- builds ------------------------------------------------------------------------------------
 

@@ -262,13 +262,22 @@ class Surveyor:
 
     def _rest(self) -> dict[str, int]:
         """What is left under the root, by top-level name. Run last: counted inodes are not counted again."""
-        done = {"blobs", "layers", "containers", "work", "volumes", "cache"}
+        places = self._places
+        parts = (
+            places.blobs,
+            places.layers,
+            places.containers,
+            places.workspaces,
+            places.volumes,
+            places.cache,
+        )
+        done = {part.relative_to(self._root).parts[0] for part in parts}
         out = {"": self._sizes.of(self._root, below=False)}
         for name in sorted(os.listdir(self._root)):
             # What SQLite has only while a process reads, as this one does, is not what `du` finds afterwards.
             if name not in done and not name.endswith((".db-wal", ".db-shm")):
                 out[name] = self._sizes.of(self._root / name)
-        for name in sorted(done - {"cache"}):
+        for name in sorted(done - {places.cache.name}):
             out[name] = self._sizes.of(self._root / name, below=False)
         out["blobs/"] = sum(
             self._sizes.of(self._places.blobs_of(a), below=False) for a in ("sha256", "sha512")
