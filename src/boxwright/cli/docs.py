@@ -50,6 +50,7 @@ ENVIRONMENT = (
         "BUILDX_NO_DEFAULT_ATTESTATIONS",
         "Whether a pushed image says how it was built only when it is asked for",
     ),
+    ("BUILDX_BUILDER", "The builder, when `--builder` does not say"),
     ("BUILDX_BAKE_FILE", "Files of `bake`, when `-f` does not say; separated by BUILDX_BAKE_PATH_SEPARATOR"),
     ("BUILDX_BAKE_PATH_SEPARATOR", "What separates them (default `:`)"),
     ("BUILDX_GIT_INFO", "false: provenance does not name the commit of the context"),
