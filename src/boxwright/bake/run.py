@@ -18,9 +18,10 @@ from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from boxwright.bake.linked import LinkedImages
     from boxwright.bake.remote import BakeSource
     from boxwright.bake.target import BakeTarget
     from boxwright.build.bases import Registries
@@ -53,14 +54,14 @@ class TargetFailed(BoxwrightError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildGround:
     """Where targets are built: the services of a root and registries, the directory and the environment that paths and
-    variables are of; `source` is where the definition lies, if not there; `forget` is told the digests of images that
-    were made for other targets alone."""
+    variables are of; `source` is where the definition lies, if not there; `linked` are the images that targets are for
+    each other."""
 
     services: Services
     registries: Registries
     cwd: Path
     environ: Mapping[str, str]
-    forget: Callable[[str], None]
+    linked: LinkedImages
     source: BakeSource | None = None
     jobs: int = 0
 
@@ -68,12 +69,12 @@ class BuildGround:
 def build_all(around: BuildGround, targets: Mapping[str, BakeTarget], emit: Emit) -> dict[str, BuildResult]:
     """The results by target. Raises TargetFailed for the first that fails, after all others were stopped."""
     run = _Run(around, targets, emit)
-    known = {row.target for row in around.services.images_store.rows()} if run.used else set()
     try:
+        if run.used:
+            around.linked.begin()
         return run.run(around.jobs)
     finally:
-        for target in run.made_for_others() - known:
-            around.forget(target)
+        around.linked.release()
 
 
 class _Run:
@@ -128,10 +129,13 @@ class _Run:
                 if self._stopped:
                     building.cancel.set()
             try:
-                return building.run()
+                result = building.run()
             finally:
                 with self._lock:
                     self._running.discard(building)
+            if name in self.used and not self._around.linked.keep(result.target, made=target.linked):
+                return self._build(name)  # another process took the image away in between
+            return result
         except Cancelled:
             raise
         except BoxwrightError as error:
@@ -146,11 +150,6 @@ class _Run:
             self._stopped = True
             for building in self._running:
                 building.cancel.set()
-
-    def made_for_others(self) -> set[str]:
-        """The images of targets that are built only because others use them; what stays of them is their steps."""
-        names = [name for name in self.used & self._results.keys() if self._targets[name].linked]
-        return {self._results[name].target for name in names} - {""}
 
 
 def prefixed(emit: Emit, target: str) -> Emit:

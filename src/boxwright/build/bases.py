@@ -126,6 +126,8 @@ class EngineBases:
             # What is named by its digest is the same everywhere, and may be here alone.
             if not name.startswith(LAYOUT) and (not self.pull or name.startswith("sha256:")):
                 base = self._local(name, full, platform)
+            if base is None and name.startswith("sha256:"):
+                raise BaseNotFound(f"no image here is {name}", hint="a registry is asked for NAME@DIGEST")
             if base is None:
                 base = self.registries.peek(name, platform)
         except BoxwrightError as error:

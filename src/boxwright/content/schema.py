@@ -76,7 +76,7 @@ CREATE TABLE leases (
 );
 CREATE TABLE lease_refs (
     lease  TEXT NOT NULL REFERENCES leases (id) ON DELETE CASCADE,
-    kind   TEXT NOT NULL,           -- 'blob', 'layer', 'workspace'
+    kind   TEXT NOT NULL,           -- 'blob', 'layer', 'workspace', 'image', 'linked'
     ref    TEXT NOT NULL,           -- digest, diff ID, or a directory name under work/
     PRIMARY KEY (lease, kind, ref)
 );

@@ -86,6 +86,7 @@ def build_planned(
 ) -> dict[str, BuildResult]:
     """Build what was planned, if it is allowed. Raises PrivilegesWanted, TargetFailed, BuildFailed, Cancelled,
     RequestInvalid."""
+    from boxwright.bake.linked import LinkedImages
     from boxwright.bake.run import BuildGround, build_all
     from boxwright.build.progress import ignore
     from boxwright.build.registries import EngineRegistries
@@ -99,7 +100,7 @@ def build_planned(
         registries=EngineRegistries(lambda: services.transfers, services.images_store),
         cwd=request.cwd,
         environ=request.environ,
-        forget=forget,
+        linked=LinkedImages(services, forget),
         source=request.source,
         jobs=request.jobs,
     )

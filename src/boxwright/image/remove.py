@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from boxwright.content.lease import in_use
 from boxwright.errors import Conflict
 from boxwright.image.catalog import ImageCatalog, ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.describe import ImageSummary, seconds, summaries
@@ -87,7 +88,7 @@ class Remover:
         ends = [moment(text) for text in filters.get("until", ())]
         lines: list[Removed] = []
         with self._db.write():
-            used = {use.target for use in self._uses}
+            used = {use.target for use in self._uses} | in_use(self._db, "image")
             for image in summaries(self._catalog, show_all=True):
                 if not _prunable(
                     image=image, filters=filters, ends=ends, everything=everything

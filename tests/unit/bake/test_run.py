@@ -200,3 +200,38 @@ def test_a_terminal_is_asked(
     assert "Do you want to grant requested privileges and continue? [y/N] " in err
     assert err.count("Your build is requesting") == 1
     assert ("additional privileges requested" in err) == bool(code)
+
+
+def test_the_image_between_targets_is_there_for_all_who_use_it(engine: Engine) -> None:
+    """Two bakes of one definition: the image that both have made goes with the last of them, and no prune takes it."""
+    from boxwright.bake.linked import LinkedImages
+
+    services = engine.services
+    base = engine.build(dockerfile_data=b"FROM scratch\nLABEL a=b\n", tags=()).target
+    removed: list[str] = []
+
+    def gone(target: str) -> None:
+        removed.append(target)
+        services.maintenance.remove([target])
+
+    kept = LinkedImages(services, gone)
+    kept.begin()  # it was there before: it stays
+    assert kept.keep(base, made=True)
+    assert engine.images.prune().removed == ()
+    kept.release()
+    assert not removed
+    engine.images.remove(base)
+    first, second = LinkedImages(services, gone), LinkedImages(services, gone)
+    first.begin()
+    assert engine.build(dockerfile_data=b"FROM scratch\nLABEL a=b\n", tags=()).target == base
+    assert first.keep(base, made=True)
+    second.begin()
+    assert second.keep(base, made=True)
+    first.release()
+    assert not removed and services.images_store.find(base) is not None
+    second.release()
+    assert removed == [base] and services.images_store.find(base) is None
+    third = LinkedImages(services, gone)
+    third.begin()
+    assert not third.keep(base, made=True)  # what is gone is built again
+    third.release()
