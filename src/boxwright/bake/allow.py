@@ -7,6 +7,7 @@ network and privileges are granted by who runs the build, not by who wrote the d
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from boxwright.bake.entries import csv_fields
@@ -39,34 +40,38 @@ _KEYS = (
 )
 
 
+def one_line(text: str) -> str:
+    """Text of a definition for a line that people decide by: it neither ends the line nor begins another."""
+    return text if text.isprintable() else go_quote(text)
+
+
 class PrivilegesWanted(Denied):
     """A definition wants more than it was allowed: `wants` for people, `flags` as they are allowed. `shown`: people
     have seen it."""
 
     def __init__(self, flags: Sequence[str], wants: Sequence[str]) -> None:
-        allowed = " ".join(f"--allow={flag}" for flag in flags)
-        super().__init__("additional privileges requested", hint=f"give {allowed} to grant them")
+        self._words = " ".join(shlex.quote(one_line(f"--allow={flag}")) for flag in flags)
+        super().__init__("additional privileges requested", hint=f"give {self._words} to grant them")
         self.flags, self.wants = tuple(flags), tuple(wants)
         self.shown = False
 
     def render(self) -> str:
         """The list; '' when it was shown."""
         return (
-            "" if self.shown else f"{self._listed()}\nPass {self._words()} to grant requested privileges.\n"
+            ""
+            if self.shown
+            else f"{self._listed()}\nPass {go_quote(self._words)} to grant requested privileges.\n"
         )
 
     def question(self) -> str:
         """The list, for people who are asked whether they grant it."""
-        said = f"In order to not see this message in the future pass {self._words()}"
+        said = f"In order to not see this message in the future pass {go_quote(self._words)}"
         return f"{self._listed()}\n{said} to grant requested privileges.\n"
 
     def _listed(self) -> str:
         """What is wanted, a line each."""
         said = "Your build is requesting privileges for following possibly insecure capabilities:\n\n"
-        return said + "".join(f" - {want}\n" for want in self.wants)
-
-    def _words(self) -> str:
-        return go_quote(" ".join(f"--allow={flag}" for flag in self.flags))
+        return said + "".join(f" - {one_line(want)}\n" for want in self.wants)
 
 
 @dataclass(slots=True)

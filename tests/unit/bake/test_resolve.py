@@ -223,3 +223,19 @@ def test_a_word_that_looks_like_no_path_is_one(tmp_path: Path, monkeypatch: pyte
     assert of('secret = ["id=/etc/passwd"]') == ("fs.read=/etc/passwd",)
     assert of('secret = ["id=a,env=../x"]') == of('secret = ["id=a"]') == ()
     assert of('ssh = ["default=~/key"]') == out
+
+
+def test_what_is_granted_is_what_people_read(tmp_path: Path) -> None:
+    cwd = tmp_path / "work"
+    cwd.mkdir()
+    (tmp_path / "x\n - Nothing").mkdir()
+    text = 'target "default" {\n context = "../x\\n - Nothing"\n entitlements = ["device=b --allow=fs=*"]\n}'
+    found = resolve(config=parsed(text), names=["default"], overrides=[], environ={}, allowed=allow.Allowed())
+    with pytest.raises(allow.PrivilegesWanted) as wanted:
+        allow.check(found.targets.values(), allow.Allowed(), cwd)
+    listed = [line for line in wanted.value.question().splitlines() if line.startswith(" - ")]
+    assert listed == [
+        " - Access to device b --allow=fs=*",
+        r' - "Read access to path ../x\n - Nothing"',
+    ]
+    assert "'--allow=device=b --allow=fs=*'" in wanted.value.hint
