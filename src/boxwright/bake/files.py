@@ -54,6 +54,8 @@ def read(names: Sequence[str], cwd: Path, stdin: bytes | None = None) -> list[Fi
             continue
         path = cwd / name
         try:
+            if not names and path.exists() and not path.is_file():
+                raise DefinitionInvalid(f"open {name}: it is no file")  # a FIFO would never end
             with path.open("rb") as file:
                 found.append(File(name, file.read(source.LARGEST + 1)))
         except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 from pathlib import Path
@@ -28,6 +29,11 @@ def settled(
     """Contexts as paths of the working directory, or as folders of the repository that the definition lies in; the time
     of the sources as an argument. Raises DefinitionInvalid."""
     for target in targets:
+        for setting, said in target.to_json().items():
+            if "\\u0000" in json.dumps(said).replace("\\\\", ""):
+                raise DefinitionInvalid(
+                    f"target {target.name}: {setting} has a NUL, which no path and no variable has"
+                )
         if source is not None and source.is_tree:
             _inside(target, source, cwd)
         context, dockerfile = target.settings["context"], target.settings["dockerfile"]

@@ -235,3 +235,31 @@ def test_the_image_between_targets_is_there_for_all_who_use_it(engine: Engine) -
     third.begin()
     assert not third.keep(base, made=True)  # what is gone is built again
     third.release()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'context = "a\\u0000b"',
+        'dockerfile = "cwd://a\\u0000"',
+        'contexts = { a = "\\u0000" }',
+        'secret = ["id=a,src=a\\u0000b"]',
+        'output = ["a\\u0000b"]',
+        'args = { "a\\u0000" = "b" }',
+    ],
+)
+def test_a_nul_is_refused(run: Callable[..., tuple[int, str, str]], setting: str) -> None:
+    Path("docker-bake.hcl").write_text(f'target "default" {{\n{setting}\n}}')
+    code, out, err = run()
+    assert code == 1 and out == "" and "has a NUL" in err
+    Path("docker-bake.hcl").write_text('target "default" {\n args = { A = "\\\\u0000" }\n}')
+    assert run("--print")[0] == 0
+
+
+def test_a_pipe_is_no_definition_of_the_usual_names(run: Callable[..., tuple[int, str, str]]) -> None:
+    import os
+
+    Path("docker-bake.hcl").unlink()
+    os.mkfifo("docker-bake.hcl")
+    code, _, err = run("--print")
+    assert code == 1 and "open docker-bake.hcl: it is no file" in err
