@@ -152,8 +152,8 @@ class EngineBases:
     def _told(self, name: str, full: str, platform: Platform, error: BoxwrightError) -> BoxwrightError:
         """The error of a look-up, with all places that were looked in, and what was perhaps meant."""
         kind = next((kind for meaning, kind in _MISSING if isinstance(error, meaning)), None)
-        if kind is None:
-            return error
+        if kind is None or name.startswith(LAYOUT):
+            return error  # which says all: a layout is a place of its own
         here = "no stage, named context or image here"
         where = f'{here} is called "{name}", and ' if not self.pull else ""
         hint = error.hint

@@ -8,9 +8,12 @@ directory and are renamed when they are whole.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +53,16 @@ class NoSuchName(NotFound):
     """The layout has no image of this name."""
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A regular file; nothing waits for the other end of a FIFO. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    file = open(fd, "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file")
+    return file
+
+
 class Layout:
     """Source and Sink over a directory; with `create`, what is missing is made."""
 
@@ -74,7 +87,7 @@ class Layout:
             raw = (self.path / "index.json").read_bytes()
             body = json.loads(raw)
             return [Descriptor.from_json(e) for e in body["manifests"]]
-        except (OSError, ValueError, KeyError, TypeError, Invalid) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, Invalid) as error:
             raise LayoutInvalid(f"{self.path}/index.json cannot be read: {error}") from error
 
     # --- source --------------------------------------------------------------------------------
@@ -105,7 +118,7 @@ class Layout:
     def open(self, desc: Descriptor) -> BinaryIO:
         """See content.store.Fetcher. Raises BlobMissing."""
         try:
-            raw = open(self.blob_path(desc.digest), "rb", buffering=0)
+            raw = _opened(self.blob_path(desc.digest))
         except OSError as error:
             raise BlobMissing(f"the layout {self.path} lacks {desc.digest}") from error
         return io.BufferedReader(VerifiedReader(raw, desc), CHUNK)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from boxwright.errors import Invalid
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 VERSION = "1.0.2"
+_MOST = 2**63 - 1  # of a number of the OCI config
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHM_SIZE = 64 << 20
 
@@ -416,6 +417,10 @@ class Resources:
 
     def json(self) -> dict[str, Any]:
         """`linux.resources`. Raises LimitInvalid."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, int) and not -_MOST - 1 <= value <= _MOST:
+                raise LimitInvalid(f"invalid {one.name.replace('_', '-')} {value}: it is beyond 64 bits")
         if 0 < self.memory < 6 << 20:
             raise LimitInvalid("Minimum memory limit allowed is 6MB")
         if self.memory > 0 and 0 < self.memory_swap < self.memory:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _POWERS = "kmgtp"
 _MOST_TEXT = 40
+_MOST = 2**63 - 1  # bytes
 
 
 class SizeInvalid(Invalid):
@@ -28,7 +29,10 @@ def parse_size(text: str) -> int:
     if not _decimal(whole) or (point and not _decimal(part)) or len(text) > _MOST_TEXT:
         raise SizeInvalid(f"invalid size: {text!r}", hint="wanted something like 512m or 10GB")
     scale: int = 10 ** len(part)
-    return (int(whole + part) << 10 * power) // scale
+    size = (int(whole + part) << 10 * power) // scale
+    if size > _MOST:
+        raise SizeInvalid(f"invalid size: {text!r}", hint="it is beyond 64 bits")
+    return size
 
 
 def _decimal(text: str) -> bool:

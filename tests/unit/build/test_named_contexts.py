@@ -9,6 +9,7 @@ import http.server
 import io
 import json
 import lzma
+import os
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -251,3 +252,29 @@ def test_a_dockerfile_at_a_url(engine: Engine, site: str, code: Path) -> None:
     assert "from-url" in corpus.tree(engine, "x")
     with pytest.raises(BuildFailed, match="404"):
         engine.build(str(code), dockerfile=f"{site}/nothing")
+
+
+@pytest.mark.parametrize(
+    "break_, message",
+    [
+        (lambda top, blob: blob.unlink(), "lacks sha256:"),
+        (lambda top, blob: (blob.unlink(), os.mkfifo(blob)), "lacks sha256:"),
+        (lambda top, blob: (blob.unlink(), blob.mkdir()), "lacks sha256:"),
+        (lambda top, blob: (top / "index.json").write_text("[" * 200_000), "cannot be read"),
+    ],
+    ids=["gone", "fifo", "directory", "deep"],
+)
+def test_a_layout_that_is_not_whole_is_told_of(
+    engine: Engine, tmp_path: Path, break_: Callable[[Path, Path], object], message: str
+) -> None:
+    """Nothing waits for a FIFO, and the layout is not looked for as if it were a name."""
+    from boxwright.build.request import Output
+
+    top = tmp_path / "Layout"
+    output = Output("oci", str(top), {"tar": "false"})
+    engine.build(BuildRequest(dockerfile_data=b"FROM base\n", outputs=(output,)))
+    digest = json.loads((top / "index.json").read_bytes())["manifests"][0]["digest"]
+    break_(top, top / "blobs" / digest.replace(":", "/"))
+    with pytest.raises(BuildFailed) as caught:
+        built(engine, "FROM n\n", {"n": f"oci-layout://{top}"})
+    assert message in str(caught.value)

@@ -119,3 +119,12 @@ def test_a_shared_network_keeps_the_hosts_sysctls() -> None:
 def test_no_process_has_such_text(words: list[str], options: dict[str, Any], text: str) -> None:
     with pytest.raises(rs.ProcessInvalid, match=text):
         rs.ProcessSpec(argv=words, **options).json()
+
+
+def test_limits_have_sixty_four_bits() -> None:
+    """The runtime's own words for a number that it cannot hold say nothing of the option."""
+    for one in ("memory", "memory_swap", "cpu_shares", "cpu_quota", "cpu_period", "pids_limit"):
+        with pytest.raises(
+            LimitInvalid, match=f"invalid {one.replace('_', '-')} {2**63}: it is beyond 64 bits"
+        ):
+            rs.Resources(**{one: 2**63}).json()

@@ -59,3 +59,10 @@ def test_human_size(size: int, expected: str) -> None:
 
 def test_binary_size() -> None:
     assert [binary_size(n) for n in (0, 1024, 8_000_000, 2 * 1024**3)] == ["0B", "1KiB", "7.629MiB", "2GiB"]
+
+
+def test_sizes_have_sixty_four_bits() -> None:
+    assert parse_size("9223372036854775807") == 2**63 - 1
+    for text in ("9223372036854775808", "8388608t", "99999999999999999999", "8192p"):
+        with pytest.raises(SizeInvalid, match="invalid size"):
+            parse_size(text)
