@@ -73,6 +73,6 @@ def ingredients(vertex: Vertex, trees: Sequence[Tree], selection: Selection | No
         ],
     }
     if selection is not None:
-        out["files"] = dict(selection.files)
+        out["files"] = selection.files
         out["selects"] = list(vertex.op.selects)
     return out

@@ -63,10 +63,10 @@ class Tree:
 class Selection:
     """What an operation would read of a content-keyed input. `digest` covers everything that decides the result;
     `files` says it per path (``mode digest``) so that a miss can be explained; `payload` saves `run` from looking
-    again. Digest and files may be functions: they are called at most once, and perhaps only after the run, which
+    again. Digest and files may be functions: they are called once, and perhaps only after the run, which
     has read the content anyway."""
 
-    __slots__ = ("_digest", "_files", "payload")
+    __slots__ = ("_digest", "_files", "_make_files", "payload")
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Selection:
         payload: Any = None,
     ) -> None:
         self._digest = digest
-        self._files = files
+        self._files = self._make_files = files
         self.payload = payload
 
     @property
@@ -83,6 +83,10 @@ class Selection:
         if not isinstance(self._digest, str):
             self._digest = self._digest()
         return self._digest
+
+    def forget_files(self) -> None:
+        """Let go of what `files` said; it can be asked again."""
+        self._files = self._make_files
 
     @property
     def files(self) -> Mapping[str, str]:

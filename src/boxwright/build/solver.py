@@ -472,6 +472,9 @@ class Solver:
             uses=1,
         )
         self._cache.add(record, (*keys[:-1], *also))
+        del record
+        if selection is not None:
+            selection.forget_files()
         return StepReport(
             vertex=vertex,
             tree=Tree(layers, self._host.stamp(at), outcome.bytes),

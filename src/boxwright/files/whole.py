@@ -25,15 +25,16 @@ def beside(path: str | Path) -> str:
 
 def replace(
     path: str | Path,
-    data: bytes,
+    data: bytes | tuple[bytes, ...],
     *,
     mode: int = 0o644,
     sync: bool = True,
     at_once: bool = True,
     temporary: str = "",
 ) -> None:
-    """Give a file this content. `temporary` is where it is written first, for one in a directory whose every file
-    another program reads; the caller has a lock then. Raises OSError, with the old file as it was."""
+    """Give a file this content, whose parts need not be put together first. `temporary` is where it is written
+    first, for one in a directory whose every file another program reads; the caller has a lock then. Raises OSError,
+    with the old file as it was."""
     part = temporary or beside(path)
     try:
         _write(path=part, data=data, mode=mode, how=os.O_TRUNC if temporary else os.O_EXCL, sync=sync)
@@ -101,7 +102,7 @@ def _open(path: str, mode: int, how: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, mode)
 
 
-def _write(path: str, data: bytes, mode: int, how: int, *, sync: bool) -> None:
+def _write(path: str, data: bytes | tuple[bytes, ...], mode: int, how: int, *, sync: bool) -> None:
     fd = _open(path, mode, how)
     try:
         _fill(fd, data, sync=sync)
@@ -109,10 +110,11 @@ def _write(path: str, data: bytes, mode: int, how: int, *, sync: bool) -> None:
         os.close(fd)
 
 
-def _fill(fd: int, data: bytes, *, sync: bool) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+def _fill(fd: int, data: bytes | tuple[bytes, ...], *, sync: bool) -> None:
+    for part in (data,) if isinstance(data, bytes) else data:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(fd, view) :]
     if sync:
         os.fsync(fd)
 

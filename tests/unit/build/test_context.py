@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from boxwright.build.context.cache import DigestCache, is_racy, stat_key
+from boxwright.build.context.cache import KEY, DigestCache, is_racy, stat_key
 from boxwright.build.context.local import ContextChanged, ContextMissing, LocalContext, umask_of
 from boxwright.build.context.tree import LinkLoop, SourceMissing, SourceSet, filtered, fingerprint, reachable
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
@@ -491,8 +491,8 @@ def test_racy_rule(tmp_path: Path) -> None:
 
 def remembered(cache: Path, path: str, status: os.stat_result) -> tuple[str, Any] | None:
     """What a digest cache tells of a file."""
-    node: Any = SimpleNamespace(path=path, key=stat_key(status))
-    return (node.content, node._xattrs) if DigestCache(cache).recall(node) else None
+    node: Any = SimpleNamespace(path=path, noted=stat_key(status))
+    return (node.noted[KEY:].hex(), node._xattrs) if DigestCache(cache).recall(node) else None
 
 
 @pytest.mark.parametrize(
@@ -536,6 +536,29 @@ def test_caches_do_not_grow_for_ever(tmp_path: Path) -> None:
     again.save()
     assert remembered(tmp_path / "cache", "5", status) is None
     assert remembered(tmp_path / "cache", "new", status) is not None
+
+
+def test_few_directories_of_a_digest_cache_are_open_at_once(tmp_path: Path) -> None:
+    """What was put into one is there when it is asked for again, in the same build and in the next; what was packed
+    meanwhile counts as used."""
+    (tmp_path / "f").write_text("x")
+    status = (tmp_path / "f").stat()
+    later = status.st_ctime_ns + 10**10
+    cache = DigestCache(tmp_path / "cache")
+    for number in range(11_000):
+        cache.put(f"large/{number}", status, "ab" * 32, {}, read_at=later)
+    for number in range(100):
+        cache.put(f"d{number}/f", status, f"{number:02x}" * 32, {"user.n": b"%d" % number}, read_at=later)
+        assert len(cache._open) <= 16
+    cache.put("large/one more", status, "cd" * 32, {}, read_at=later)
+    cache.put("d7/f", status, "ef" * 32, {}, read_at=status.st_ctime_ns)  # racy: forgotten, packed or not
+    cache.save()
+    path = tmp_path / "cache"
+    assert remembered(path, "large/5", status) == ("ab" * 32, {})
+    assert remembered(path, "large/one more", status) == ("cd" * 32, {})
+    assert remembered(path, "d7/f", status) is None
+    for number in (0, 6, 8, 99):
+        assert remembered(path, f"d{number}/f", status) == (f"{number:02x}" * 32, {"user.n": b"%d" % number})
 
 
 # Reading

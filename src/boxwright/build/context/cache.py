@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 _MAGIC = b"boxwright context 2\n"
 _STAT = Struct("<QQqqqI")  # inode, device, size, mtime, ctime, mode
-_KEY = _STAT.size
-_END = _KEY + 32  # of the digest
+KEY = _STAT.size
+_END = KEY + 32  # of the digest
 _TICK = 100_000_000  # ns; kernel clocks tick every 10 ms at worst
 _COARSE_TICK = 2_000_000_000  # ns; file systems that only know (even) seconds
 _SECOND = 1_000_000_000
 _ROOM = 10_000  # entries
+_MOST_OPEN = 16  # directories; as objects their entries take three times the room
 NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -87,8 +88,10 @@ class DigestCache:
         """`path` is the cache file; None keeps nothing. What cannot be read is as if it were not there."""
         self._path = path
         self._packed: dict[str, bytes] | None = None if path is not None else {}
-        self._open: dict[str, dict[str, bytes]] = {}
-        self._used: dict[str, set[str]] = {}
+        self._open: dict[str, dict[str, bytes]] = {}  # the one that was used last at the end
+        self._last = ""
+        self._used: dict[str, set[str]] = {}  # names, of those that are open
+        self._changed: set[str] = set()  # those of the open ones that are not packed as they are
         self._kept: set[str] = set()
         self._dirty = False
 
@@ -97,10 +100,10 @@ class DigestCache:
         that they were read with; whether that was so."""
         folder, _, name = node.path.rpartition("/")
         entry = self._folder(folder).get(name)
-        if entry is None or not entry.startswith(node.key):
+        if entry is None or not entry.startswith(node.noted):
             return False
         self._used[folder].add(name)
-        node.content = entry[_KEY:_END].hex()
+        node.noted = entry[:_END]
         node._xattrs = marshal.loads(entry[_END:]) if len(entry) > _END else NO_XATTRS
         return True
 
@@ -111,11 +114,14 @@ class DigestCache:
         folder, _, name = path.rpartition("/")
         known = self._folder(folder)
         if is_racy(status, read_at):
-            self._dirty |= known.pop(name, None) is not None
+            if known.pop(name, None) is not None:
+                self._changed.add(folder)
+                self._dirty = True
             return
         rest = marshal.dumps(dict(xattrs)) if xattrs else b""
         known[name] = stat_key(status) + bytes.fromhex(digest) + rest
         self._used[folder].add(name)
+        self._changed.add(folder)
         self._dirty = True
 
     def keep(self, folder: str) -> None:
@@ -127,18 +133,15 @@ class DigestCache:
         if self._path is None or not self._dirty:
             return
         assert self._packed is not None
-        for folder, known in self._open.items():
-            used = self._used[folder]
-            if len(known) > 4 * len(used) + _ROOM:
-                known = {name: known[name] for name in used if name in known}
-            self._packed[folder] = marshal.dumps(known)
-        fresh = [folder for folder in self._packed if folder in self._open or folder in self._kept]
+        for folder in list(self._open):
+            self._pack(folder)
+        fresh = [folder for folder in self._packed if folder in self._kept]
         if self._size(self._packed) > 4 * self._size(fresh) + _ROOM * _END:
             self._packed = {folder: self._packed[folder] for folder in fresh}
         payload = marshal.dumps(self._packed)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole.replace(self._path, _MAGIC + hashes.quick(payload) + payload, sync=False)
+            whole.replace(self._path, (_MAGIC, hashes.quick(payload), payload), sync=False)
             self._dirty = False
 
     def _size(self, folders: Iterable[str]) -> int:
@@ -151,10 +154,27 @@ class DigestCache:
             if self._packed is None:
                 assert self._path is not None
                 self._packed = _load(self._path)
+            if len(self._open) >= _MOST_OPEN:
+                self._pack(next(iter(self._open)))
             packed = self._packed.get(path)
             known = self._open[path] = marshal.loads(packed) if packed else {}
-            self._used[path] = set()
+            # What was packed in this build has been rid of what is not used.
+            self._used[path] = set(known) if path in self._kept else set()
+        elif path != self._last:
+            self._open[path] = self._open.pop(path)
+        self._last = path
         return known
+
+    def _pack(self, folder: str) -> None:
+        assert self._packed is not None
+        known, used = self._open.pop(folder), self._used.pop(folder)
+        if len(known) > 4 * len(used) + _ROOM:
+            known = {name: known[name] for name in used if name in known}
+            self._changed.add(folder)
+        if folder in self._changed:
+            self._packed[folder] = marshal.dumps(known)
+            self._changed.discard(folder)
+        self._kept.add(folder)
 
 
 def _load(path: Path) -> dict[str, bytes]:

@@ -145,7 +145,7 @@ class FolderCache:
         payload = marshal.dumps(self._known)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole.replace(self._path, _MAGIC + hashes.quick(payload) + payload, sync=False)
+            whole.replace(self._path, (_MAGIC, hashes.quick(payload), payload), sync=False)
             self._dirty = False
 
 

@@ -188,20 +188,21 @@ class LocalContext:
         Raises ContextChanged, ContextUnreadable.
         """
         assert isinstance(node, LocalNode)
-        if node.content == EMPTY:
+        content = node.content
+        if content == EMPTY:
             return b""
         if node.size >= CHUNK:
             with self._lock:
                 return os.fdopen(self._open(node), "rb")
         read_at = time.time_ns()
-        data, status, xattrs = self._small(node, attributes=not node.content)
-        if not node.content:
+        data, status, xattrs = self._small(node, attributes=not content)
+        if not content:
             digest = hashes.sha256(data).hexdigest()
             with self._lock:
                 self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
                 node.content, node._xattrs = digest, xattrs
         # A change in the very tick in which the file was hashed would not show in its status.
-        elif was_racy(node.key, read_at) and hashes.sha256(data).hexdigest() != node.content:
+        elif was_racy(node.key, read_at) and hashes.sha256(data).hexdigest() != content:
             raise self._changed(node.path)
         return data
 
@@ -320,6 +321,8 @@ class LocalContext:
     def close(self) -> None:
         """Save, and let go of the directory. Idempotent."""
         with self._lock:
+            self._folders.clear()  # before the caches are written, which takes the room of theirs twice
+            self._listings.clear()
             self.save()
             while len(self._opened) > 1:
                 os.close(self._opened.pop()[1])

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 
-from boxwright.build.context.cache import NO_XATTRS, look_key
+from boxwright.build.context.cache import KEY, NO_XATTRS, look_key
 from boxwright.build.dockerfile.ignore import NOTHING
 from boxwright.spec import hashes
 
@@ -40,14 +40,13 @@ class LocalNode:
         "_tree",
         "_xattrs",
         "carry",
-        "content",
         "device",
         "hidden",
         "identity",
-        "key",
         "link",
         "mode",
         "mtime_ns",
+        "noted",
         "path",
         "size",
         "type",
@@ -76,13 +75,26 @@ class LocalNode:
         permissions = mode & 0o7777
         self.mode = tree.modes[kind].get(permissions, permissions)
         self.size = size if kind == "file" else 0
-        self.key = look_key(noted)
+        self.noted = look_key(noted)  # and the digest of the content behind it, once that is known
         self.identity: tuple[int, int] | None = (device, inode) if kind == "file" and links > 1 else None
         self.device = _NO_DEVICE
-        self.content = ""  # digest in hex, once known
         self._xattrs: Mapping[str, bytes] | None = None
         if stat.S_ISSOCK(mode):  # which cannot be opened to find out
             self.content, self._xattrs = EMPTY, NO_XATTRS
+
+    @property
+    def key(self) -> bytes:
+        """The `stat_key` of what was listed."""
+        return self.noted[:KEY]
+
+    @property
+    def content(self) -> str:
+        """The digest of the content in hex; '' while it is not known."""
+        return self.noted[KEY:].hex()
+
+    @content.setter
+    def content(self, digest: str) -> None:
+        self.noted = self.noted[:KEY] + bytes.fromhex(digest)
 
     @property
     def xattrs(self) -> Mapping[str, bytes]:

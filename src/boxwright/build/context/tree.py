@@ -127,6 +127,10 @@ class CopySource:
             self._nodes = tuple(self._make())
         return self._nodes
 
+    def walk(self) -> Iterable[TreeNode]:
+        """The same, for one look at each: they are not kept for a second."""
+        return self._make() if self._nodes is None else self._nodes
+
     @property
     def entries(self) -> list[tuple[str, TreeNode]]:
         """Each node under its place relative to what is copied, '' for a single file. Parents before children, names
@@ -207,7 +211,7 @@ class SourceSet:
         found: dict[str, str] = {}
         linked: dict[object, str] = {}
         for source in self.sources:
-            for node in source.nodes:
+            for node in source.walk():
                 what = (
                     self.tree.digest(node)
                     if node.type == "file"

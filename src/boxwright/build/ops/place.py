@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from boxwright.build.context.cache import NO_XATTRS
 from boxwright.build.context.tree import CopySource, FileTree, SourceSet, TreeNode
 from boxwright.build.dockerfile.chmod import Chmod, parse_chmod
 from boxwright.build.graph import Outcome, Selection, Tree
@@ -36,7 +37,7 @@ class Attributes:
         if self.chmod is not None and node.type != "symlink":
             mode = self.chmod.apply(mode, directory=node.type == "dir")
         # A file's are known when it is read, and then its content is asked for them.
-        xattrs = {} if content is not None else node.xattrs
+        xattrs = NO_XATTRS if content is not None else node.xattrs
         mtime = self.mtime
         if keep_times:
             mtime = node.mtime_ns if self.latest is None else min(node.mtime_ns, self.latest)
@@ -211,7 +212,7 @@ def _directory(
     prefix = top + "/" if top else ""
     plan, directory, other, keep = attributes.plan, builder.directory, builder.other, part.keep_times
     cut = len(source.path) + 1 if source.path else 0
-    for node in source.nodes:
+    for node in source.walk():
         rel = node.path[cut:]
         if node.type == "dir":
             directory(prefix + rel, plan(node, keep_times=keep))
