@@ -197,7 +197,8 @@ class Planner:
 
     def global_args(self) -> dict[str, str]:
         """The values of the ARGs before the first stage, predefined ones included. Raises DockerfileError."""
-        values = platform_args(host(), self.options.platform, self._target().name)
+        target = self._target().name  # which is found whatever its case; TARGETSTAGE is what was typed
+        values = platform_args(host(), self.options.platform, self.options.target or target)
         values |= {name: value for name, value in self.options.build_args.items() if name in values}
         for instruction in self._global_args:
             with self._located(instruction.location):

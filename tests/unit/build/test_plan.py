@@ -116,6 +116,21 @@ def test_args_and_env() -> None:
     assert "ENV" not in str(made.target.op.definition()["build_args"])
 
 
+@pytest.mark.parametrize(
+    ("from_", "target", "stage"),
+    [
+        ("a", "", "default"),
+        ("a AS Last", "", "last"),
+        ("a AS Last", "last", "last"),
+        ("a AS Last", "LAST", "LAST"),
+    ],
+)
+def test_the_name_of_the_target(from_: str, target: str, stage: str) -> None:
+    """As it was typed, as BuildKit has it; without --target that of the last stage."""
+    made = plan(f"FROM {from_}\nARG TARGETSTAGE\nRUN x\n", target=target)
+    assert run_env(made)["TARGETSTAGE"] == stage
+
+
 def test_platform_args() -> None:
     text = "FROM --platform=$BUILDPLATFORM a AS b\nARG TARGETPLATFORM TARGETARCH TARGETVARIANT\nRUN x\n"
     bases = Bases()
