@@ -38,6 +38,7 @@ from boxwright.build.progress import (
     ignore,
 )
 from boxwright.build.request import (
+    FLAGS,
     BuildFailed,
     BuildRequest,
     BuildResult,
@@ -103,6 +104,8 @@ class Building:
         self._platforms = [Platform.parse(p) for p in request.platforms] or [
             services.images_store.default_platform
         ]
+        for name in FLAGS:
+            request.flag(name)  # refused before anything is done
         self._said = epoch.said(services.settings, request)
         self._epoch = epoch_seconds(self._said or "")
         self._arguments = epoch.with_epoch(request.build_args, self._said, self._epoch)
@@ -300,10 +303,7 @@ class Building:
     @property
     def wants_index(self) -> bool:
         """Whether the image is an index: of several platforms, or of one where BUILDKIT_MULTI_PLATFORM says so."""
-        from boxwright.spec.text import go_bool
-
-        asked = self.request.build_args.get("BUILDKIT_MULTI_PLATFORM", "")
-        return len(self._platforms) > 1 or go_bool(asked) is True
+        return len(self._platforms) > 1 or self.request.flag("BUILDKIT_MULTI_PLATFORM")
 
     def _answered(self, platforms: Sequence[Platform]) -> BuildResult:
         """What was asked of the Dockerfile, instead of an image."""

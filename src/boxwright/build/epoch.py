@@ -120,8 +120,8 @@ class EpochSource:
     def _add_of(self, stage: ins.Stage) -> ins.Add:
         """The instruction that fetches the one thing of the stage, expanded."""
         values = {name: value for name, value in self._planner.global_args().items() if name != EPOCH}
-        escape = self._planner.dockerfile.escape
-        if expand(stage.from_.image, values.get, escape) != "scratch":
+        lookup, escape = self._planner.expansions.of(values.get), self._planner.dockerfile.escape
+        if expand(stage.from_.image, lookup, escape) != "scratch":
             raise DockerfileError("SOURCE_DATE_EPOCH stage must use FROM scratch")
         found: ins.Add | None = None
         for step in stage.instructions:
@@ -130,7 +130,7 @@ class EpochSource:
                     if arg.key in self._build_args:
                         values[arg.key] = self._build_args[arg.key]
                     elif arg.default is not None:
-                        values[arg.key] = expand(arg.default, values.get, escape)
+                        values[arg.key] = expand(arg.default, lookup, escape)
             elif not isinstance(step, ins.Add):
                 raise DockerfileError(
                     "SOURCE_DATE_EPOCH stage does not meet source-only requirements: "
@@ -139,7 +139,7 @@ class EpochSource:
             elif found is not None:
                 raise DockerfileError(_ONE_ADD)
             else:
-                expanded = expand_instruction(step, values.get, escape)
+                expanded = expand_instruction(step, lookup, escape)
                 assert isinstance(expanded, ins.Add)
                 found = expanded
         if found is None:

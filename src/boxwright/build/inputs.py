@@ -265,12 +265,11 @@ class Fetched:
         return top
 
     def _checkout(self, repository: GitRef, key: str) -> Path:
-        from boxwright.build.gitref import TRUE
         from boxwright.build.ops.git import Git, GitOp
 
         keep = repository.keep_git_dir
         if keep is None:
-            keep = self._request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in TRUE
+            keep = self._request.flag("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
         op = GitOp.of(repository, keep_git_dir=keep)
         git = Git(
             op=op,

@@ -62,6 +62,13 @@ class Brought:
     dated: bool = False
 
 
+FLAGS = (
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_MULTI_PLATFORM",
+)  # build arguments
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """Everything that ``build`` takes. `context` is a directory, None for no context at all; `stream` is a
@@ -128,7 +135,17 @@ class BuildRequest:
     def inline_cache(self) -> bool:
         """Whether the build argument asks for a cache in the image, which is BuildKit's other spelling of
         ``--cache-to type=inline``."""
-        return self.build_args.get("BUILDKIT_INLINE_CACHE") in ("1", "true")
+        return self.flag("BUILDKIT_INLINE_CACHE")
+
+    def flag(self, name: str) -> bool:
+        """A build argument that is true or false; without it false. Raises RequestInvalid."""
+        from boxwright.spec.text import go_bool
+
+        text = self.build_args.get(name)
+        value = go_bool(text) if text else False
+        if value is None:
+            raise RequestInvalid(f"build argument {name}={text} is neither true nor false")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,11 @@ def test_what_variables_come_to_has_an_end() -> None:
     assert len(values["a"]) == 8 << 20
 
 
+def test_one_text_has_an_end_of_its_own() -> None:
+    with pytest.raises(DockerfileError, match="come to more than 16 MiB"):
+        expand("$a" * 100, {"a": "x" * (1 << 20)}.get)
+
+
 @pytest.mark.parametrize("word", ["${a//x/$b}", "${a#$b}", "${a%%$b}", "${a/$b/y}"])
 def test_a_pattern_has_an_end(word: str) -> None:
     values = {"a": "x" * 10_000, "b": "x" * 10_000}

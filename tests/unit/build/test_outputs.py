@@ -17,7 +17,7 @@ from boxwright import Engine
 from boxwright.build import options
 from boxwright.build.outputs import Surroundings, wanted_outputs
 from boxwright.build.progress import BuildWarning, StepFailure, StepStatus
-from boxwright.build.request import BuildFailed, BuildResult, Output, RequestInvalid
+from boxwright.build.request import FLAGS, BuildFailed, BuildRequest, BuildResult, Output, RequestInvalid
 from boxwright.cli.main import main
 from boxwright.content.layout import Layout
 from boxwright.errors import Invalid
@@ -122,6 +122,14 @@ def test_what_has_no_effect_is_refused_before_anything_is_done(
         build(engine, context, text, progress=heard.append)
     assert heard == []
     assert engine.services.images_store.rows() == []
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_build_argument_that_is_neither_true_nor_false(engine: Engine, context: Path, name: str) -> None:
+    with pytest.raises(RequestInvalid, match=f"{name}=perhaps is neither true nor false"):
+        build(engine, context, build_args={name: "perhaps"})
+    for text, value in (("T", True), ("0", False), ("", False)):
+        assert BuildRequest(build_args={name: text}).flag(name) is value
 
 
 def test_two_outputs_cannot_share_standard_output() -> None:

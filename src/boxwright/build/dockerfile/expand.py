@@ -157,7 +157,8 @@ class _Scan:
         unset: set[str] | None = None,
         used: set[str] | None = None,
     ) -> None:
-        self.text, self.lookup, self.escape = text, lookup, escape
+        self.text, self.escape = text, escape
+        self.lookup = Expansions().of(lookup)  # of one text, too
         self.quotes, self.keep_unset = quotes, keep_unset
         self.unset, self.used = unset, used
         self.raw_escapes = False
