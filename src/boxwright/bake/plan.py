@@ -41,6 +41,7 @@ class BakeRequest:
     source: BakeSource | None = None
     command: str = "cwd://"
     jobs: int = 0
+    tell_provenance: str = ""  # min or max: how much of it each result has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,7 @@ def request_of(
     this one's; `source` is where its definition lies. Raises RequestInvalid, DefinitionInvalid, FolderMissing."""
     from boxwright.bake.remote import git_accounts
     from boxwright.build import options
+    from boxwright.build.attest.asked import default_attestations
     from boxwright.build.request import RequestInvalid
     from boxwright.spec.units import parse_size
 
@@ -127,6 +128,7 @@ def request_of(
             "ulimits": tuple(target.get("ulimits") or ()),
             "shm_size": parse_size(target.get("shm-size") or "0"),
             "outputs": _outputs(target, used),
+            "default_attestations": default_attestations(environ),
         }
         for setting, name in _AS_TEXT.items():
             given[name] = [entry.to_text() for entry in target.get(setting) or ()]

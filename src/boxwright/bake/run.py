@@ -64,6 +64,7 @@ class BuildGround:
     linked: LinkedImages
     source: BakeSource | None = None
     jobs: int = 0
+    tell_provenance: str = ""
 
 
 def build_all(around: BuildGround, targets: Mapping[str, BakeTarget], emit: Emit) -> dict[str, BuildResult]:
@@ -121,7 +122,7 @@ class _Run:
             building = Building(
                 services=self._around.services,
                 registries=self._around.registries,
-                request=request,
+                request=replace(request, tell_provenance=self._around.tell_provenance),
                 emit=prefixed(self._emit, name) if len(self._targets) > 1 else self._emit,
             )
             with self._lock:

@@ -145,6 +145,7 @@ def _granted(ctx: Context, request: BakeRequest, plan: BakePlan) -> None:
 
 def _request(ctx: Context, args: Namespace) -> BakeRequest:
     from boxwright.bake.plan import BakeRequest
+    from boxwright.build.metadata import told_provenance
 
     variables = {}
     for word in args.var:
@@ -159,6 +160,7 @@ def _request(ctx: Context, args: Namespace) -> BakeRequest:
         overrides=_overrides(args),
         variables=variables,
         environ=ctx.settings.environ,
+        tell_provenance=told_provenance(ctx.settings.environ) if args.metadata_file else "",
         allow=tuple(args.allow),
         stdin=sys.stdin.buffer.read() if {"-", "cwd://-"} & set(files) else None,
     )

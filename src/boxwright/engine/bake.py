@@ -103,6 +103,7 @@ def build_planned(
         linked=LinkedImages(services, forget),
         source=request.source,
         jobs=request.jobs,
+        tell_provenance=request.tell_provenance,
     )
     return build_all(around, plan.resolved.targets, progress or ignore)
 

@@ -104,6 +104,10 @@ def test_the_command(run: Callable[..., tuple[int, str, str]], monkeypatch: pyte
     assert (code, out) == (0, "") and "#1 [base internal] load build definition" in err
     meta = json.loads(Path("m.json").read_text())
     assert meta["app"]["image.name"] == "docker.io/library/app:latest"
+    assert meta["app"]["buildx.build.provenance"]["buildDefinition"]["externalParameters"]["request"]
+    monkeypatch.setenv("BUILDX_METADATA_PROVENANCE", "disabled")
+    assert run("--metadata-file", "m.json", "app")[0] == 0
+    assert "buildx.build.provenance" not in json.loads(Path("m.json").read_text())["app"]
     assert run("--progress=quiet", "app") == (0, "", "")
     code, _, err = run("away")
     assert code == 1 and 'Pass "--allow=fs.read=.." to grant requested privileges.' in err
@@ -114,6 +118,18 @@ def test_the_command(run: Callable[..., tuple[int, str, str]], monkeypatch: pyte
     assert code == 1 and "unknown key: colour" in err
     code, _, err = run("-f", "docker-bake.hcl", "aap")
     assert code == 1 and "did you mean app?" in err
+
+
+@pytest.mark.parametrize("word", ["", "0", "1"])
+def test_the_environment_says_whether_a_push_is_attested(engine: Engine, word: str) -> None:
+    from boxwright.bake.plan import BakeRequest, planned
+    from boxwright.bake.requests import request_of
+
+    target = planned(BakeRequest(targets=("app",))).resolved.targets["app"]
+    environ = {"BUILDX_NO_DEFAULT_ATTESTATIONS": word}
+    assert request_of(target, Path.cwd(), environ, {"base": "sha256:" + "0" * 64}).default_attestations is (
+        word != "1"
+    )
 
 
 @pytest.mark.parametrize(

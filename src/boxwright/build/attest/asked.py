@@ -148,3 +148,8 @@ def _flag(text: str, name: str) -> bool:
     if value is None:
         raise RequestInvalid(f"{name}={text!r} is neither true nor false")
     return value
+
+
+def default_attestations(environ: Mapping[str, str]) -> bool:
+    """Whether an image that is pushed says how it was built: BUILDX_NO_DEFAULT_ATTESTATIONS, as buildx reads it."""
+    return go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True

@@ -140,10 +140,10 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from pathlib import Path
 
     from boxwright.build import options
-    from boxwright.build.attest.asked import given
+    from boxwright.build.attest.asked import default_attestations, given
+    from boxwright.build.metadata import told_provenance
     from boxwright.build.request import BuildRequest
     from boxwright.cli.build import calls
-    from boxwright.spec.text import go_bool
 
     environ = ctx.settings.environ
     context, stream, remote = _context(args.path)
@@ -207,25 +207,17 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         call=calls.parse(args).method,
         outputs=_formed(args.format, options.outputs(args.output, load=args.load, push=args.push)),
         attests=given(args.attest, args.provenance, args.sbom),
-        default_attestations=go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True,
+        default_attestations=default_attestations(environ),
         squash="all" if args.squash_all else "new" if args.squash else "",
         timestamp=_seconds("timestamp", args.timestamp),
         source_date_epoch=_seconds("source-date-epoch", args.source_date_epoch),
         rewrite_timestamp=args.rewrite_timestamp,
         omit_history=args.omit_history,
-        tell_provenance=_told_provenance(environ) if args.metadata_file else "",
+        tell_provenance=told_provenance(environ) if args.metadata_file else "",
         unset_env=_words(args.unsetenv),
         unset_labels=_words(args.unsetlabel),
         inherit_labels=args.inherit_labels,
     )
-
-
-def _told_provenance(environ: Mapping[str, str]) -> str:
-    """How much provenance the metadata have: BUILDX_METADATA_PROVENANCE, as buildx reads it."""
-    from boxwright.spec.text import go_bool
-
-    text = environ.get("BUILDX_METADATA_PROVENANCE", "")
-    return "max" if text == "max" else "" if text == "disabled" or go_bool(text) is False else "min"
 
 
 _LIMITS = ("memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems")
