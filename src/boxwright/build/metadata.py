@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from boxwright.build.progress import BuildWarning
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.text import go_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +36,6 @@ def metadata(result: BuildResult, *, warnings: bool = False) -> dict[str, Any]:
         if names := result.outputs[-1].names:
             body["image.name"] = ",".join(names)
     return body
-
-
-def told_provenance(environ: Mapping[str, str]) -> str:
-    """How much provenance the metadata have: BUILDX_METADATA_PROVENANCE, as buildx reads it."""
-    text = environ.get("BUILDX_METADATA_PROVENANCE", "")
-    return "max" if text == "max" else "" if text == "disabled" or go_bool(text) is False else "min"
 
 
 def as_buildx(warnings: Sequence[BuildWarning]) -> list[dict[str, Any]]:

@@ -145,7 +145,7 @@ def _granted(ctx: Context, request: BakeRequest, plan: BakePlan) -> None:
 
 def _request(ctx: Context, args: Namespace) -> BakeRequest:
     from boxwright.bake.plan import BakeRequest
-    from boxwright.build.metadata import told_provenance
+    from boxwright.build.attest.asked import told_provenance
 
     variables = {}
     for word in args.var:

@@ -150,6 +150,12 @@ def _flag(text: str, name: str) -> bool:
     return value
 
 
+def told_provenance(environ: Mapping[str, str]) -> str:
+    """How much provenance the metadata have: BUILDX_METADATA_PROVENANCE, as buildx reads it."""
+    text = environ.get("BUILDX_METADATA_PROVENANCE", "")
+    return "max" if text == "max" else "" if text == "disabled" or go_bool(text) is False else "min"
+
+
 def default_attestations(environ: Mapping[str, str]) -> bool:
     """Whether an image that is pushed says how it was built: BUILDX_NO_DEFAULT_ATTESTATIONS, as buildx reads it."""
     return go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True

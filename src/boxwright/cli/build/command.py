@@ -140,8 +140,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from pathlib import Path
 
     from boxwright.build import options
-    from boxwright.build.attest.asked import default_attestations, given
-    from boxwright.build.metadata import told_provenance
+    from boxwright.build.attest.asked import default_attestations, given, told_provenance
     from boxwright.build.request import BuildRequest
     from boxwright.cli.build import calls
 
