@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from boxwright.errors import Conflict, Invalid, Unsupported
+from boxwright.errors import Conflict, Invalid
 from boxwright.files import whole
 from boxwright.spec import hashes
 
@@ -60,10 +60,6 @@ class NotOurs(Conflict):
 
 class RootUnfit(Invalid):
     """A path that a unit cannot name."""
-
-
-class NoSystemd(Unsupported):
-    """There is no systemd here to install units for."""
 
 
 def command(program: Sequence[str], root: str) -> list[str]:

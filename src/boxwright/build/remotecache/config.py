@@ -13,7 +13,7 @@ numbers and links are checked while it is read, and a circle is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from boxwright.errors import Invalid
 from boxwright.spec.digest import DiffID, Digest
@@ -370,10 +370,3 @@ def _digest(value: object) -> str:
 
 def _diff_id(value: object) -> DiffID:
     return DiffID.parse(_digest(value))
-
-
-def seconds_of(mapping: Mapping[str, str], key: str) -> float:
-    """The unix seconds of an annotation, 0 where there is none that can be read."""
-    from boxwright.spec.times import unix_seconds
-
-    return unix_seconds(mapping.get(key, "")) or 0.0
