@@ -69,3 +69,13 @@ def test_a_long_line() -> None:
     assert len(parse(f"FROM scratch\n{longest}\n".encode()).nodes) == 2
     with pytest.raises(DockerfileError, match="line greater than max allowed size of 65535"):
         parse(f"FROM scratch\n{longest}x\n".encode())
+
+
+def test_a_file_is_split_once_for_all_of_its_excerpts() -> None:
+    """Each warning has an excerpt: with as many warnings as lines, splitting for each would take the square."""
+    from boxwright.build.dockerfile import errors
+
+    text = b"FROM scratch\n" + b"LABEL a=$v\n" * 50
+    errors._lines.cache_clear()
+    shown = {errors.render_excerpt("Dockerfile", text, [errors.SourceRange(n, n)]) for n in range(2, 52)}
+    assert len(shown) == 50 and errors._lines.cache_info().misses == 1

@@ -6,6 +6,7 @@ Texts are BuildKit's own: people search for them, and tools match them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass
@@ -52,6 +53,12 @@ class Warning:
     url: str = ""
 
 
+@lru_cache(maxsize=1)
+def _lines(text: bytes | str) -> list[str]:
+    """Split once for all warnings of a file: each has an excerpt."""
+    return (text if isinstance(text, str) else text.decode("utf-8", "replace")).split("\n")
+
+
 def render_excerpt(filename: str, text: bytes | str, ranges: Sequence[SourceRange]) -> str:
     """The lines of a file that an error is about, marked, with their neighbours, as BuildKit prints them.
 
@@ -66,7 +73,7 @@ def render_excerpt(filename: str, text: bytes | str, ranges: Sequence[SourceRang
     Two neighbours on each side of a single line, one on each side of a longer range. Empty when the
     first range starts outside the file. The result ends in a newline.
     """
-    lines = (text if isinstance(text, str) else text.decode("utf-8", "replace")).split("\n")
+    lines = _lines(text)
     if not ranges or not 1 <= (start := min(r.start for r in ranges)) <= len(lines):
         return ""
     end = min(max(max(r.start, r.end) for r in ranges), len(lines))

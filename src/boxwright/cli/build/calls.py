@@ -66,7 +66,7 @@ def show(ctx: Context, call: Call, answer: Answer, request: BuildRequest) -> int
         if not call.json and answer.data["warnings"]:
             ctx.out()
         ctx.err(f"{ctx.paint('ERROR', 'red')}: {error['message']}")
-        for line in _excerpt(answer.data, error["location"], request):
+        for line in _Excerpts(answer.data, request).at(error["location"]):
             ctx.err(line)
         return 1
     return 0 if call.ignore_status else answer.status
@@ -80,22 +80,30 @@ def _check(ctx: Context, data: Any, request: BuildRequest) -> None:
         ctx.out(f"Check complete, {found} been found!")
     elif "buildError" not in data:
         ctx.out("Check complete, no warnings found.")
+    excerpts = _Excerpts(data, request)
     for warning in warnings:
         url = f" - {warning['url']}" if "url" in warning else ""
         ctx.out(f"\nWARNING: {warning['ruleName']}{url}\n{warning['detail']}")
-        for line in _excerpt(data, warning["location"], request):
+        for line in excerpts.at(warning["location"]):
             ctx.out(line)
 
 
-def _excerpt(data: Any, location: Any, request: BuildRequest) -> list[str]:
-    import base64
+class _Excerpts:
+    """What the answer's places look like in its Dockerfile, which is read once for all of them."""
 
-    from boxwright.build.dockerfile.errors import SourceRange, render_excerpt
+    def __init__(self, data: Any, request: BuildRequest) -> None:
+        import base64
 
-    source = data["sources"][0]
-    ranges = [SourceRange(r["start"]["line"], r["end"]["line"]) for r in location.get("ranges", ())]
-    name = str(_place(request) or source["filename"])
-    return render_excerpt(name, base64.b64decode(source["data"]), ranges).splitlines()
+        source = data["sources"][0]
+        self._name = str(_place(request) or source["filename"])
+        self._text = base64.b64decode(source["data"])
+
+    def at(self, location: Any) -> list[str]:
+        """The lines of an excerpt."""
+        from boxwright.build.dockerfile.errors import SourceRange, render_excerpt
+
+        ranges = [SourceRange(r["start"]["line"], r["end"]["line"]) for r in location.get("ranges", ())]
+        return render_excerpt(self._name, self._text, ranges).splitlines()
 
 
 def _place(request: BuildRequest) -> Path | str | None:
