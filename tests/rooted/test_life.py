@@ -216,3 +216,44 @@ def test_a_start_whose_processes_were_all_killed(root: Root) -> None:
     assert state(root, "half")["Status"] == "running"
     root.run("rm", "-f", "half")
     assert str(container.rootfs) not in Path("/proc/self/mounts").read_text()
+
+
+def test_events_of_a_life(root: Root) -> None:
+    began = time.time()
+    root.run("network", "create", "heard")
+    root.run("volume", "create", "told")
+    root.run(
+        *("run", "-d", "--name", "speaks", "--label", "k=v", "--network", "heard", "-v", "told:/data", IMAGE),
+        *("sleep", "100"),
+    )
+    for words in (("pause", "speaks"), ("unpause", "speaks"), ("rename", "speaks", "spoke")):
+        root.run(*words)
+    root.run("stop", "-t", "0", "spoke")
+    root.run("rm", "spoke")
+    root.run("network", "rm", "heard")
+    root.run("volume", "rm", "told")
+    form = "{{.Type}} {{.Action}}"
+    said = root.out("events", "--since", str(began), "--until", "0s", "--format", form).splitlines()
+    assert said == [
+        "network create",
+        "volume create",
+        "container create",
+        "network connect",
+        "volume mount",
+        "container start",
+        "container pause",
+        "container unpause",
+        "container rename",
+        "container kill",
+        "container kill",
+        "container die",
+        "network disconnect",
+        "volume unmount",
+        "container stop",
+        "container destroy",
+        "network destroy",
+        "volume destroy",
+    ]
+    died = root.out("events", "--since", str(began), "--until", "0s", "-f", "event=die", "--format", "json")
+    attributes = json.loads(died)["Actor"]["Attributes"]
+    assert attributes["exitCode"] == "137" and attributes["name"] == "spoke" and attributes["k"] == "v"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from boxwright.container.config import ContainerConfig
 from boxwright.container.records import Container, directory_of
+from boxwright.content import journal
 from boxwright.content.db import Database
 from boxwright.snapshot.snapshotter import Change
+from boxwright.spec.events import event
 
 
 class Trees:
@@ -45,6 +47,10 @@ class Few:
 
     def __init__(self, root: Path) -> None:
         self.root, self.db, self.snapshots = root, Database(root / "boxwright.db"), Trees(root / "tree")
+
+    def tell(self, kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> None:
+        """As the services do."""
+        journal.append(str(self.root / "events"), event(kind, action, identity, attributes))
 
 
 def added(few: Few, identity: str, name: str, created: float = 1.0, **record: Any) -> Container:

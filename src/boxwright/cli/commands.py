@@ -16,6 +16,7 @@ _J = "boxwright.cli.inspect"
 _A = "boxwright.cli.archives"
 _S = "boxwright.cli.system"
 _BOOT = "boxwright.cli.boot"
+_EV = "boxwright.cli.events"
 _H = "boxwright.cli.builds"
 _B = "boxwright.cli.build.command"
 _P = "boxwright.cli.registry_client"
@@ -150,6 +151,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     # the store and the program
     "system df": (_S, "system_df", "Show disk usage"),
     "system fsck": (_S, "system_fsck", "Check the store against its digests"),
+    "events": (_EV, "events", "Get real time events from the engine"),
+    "system events": (_EV, "events", "Get real time events from the engine"),
     "system install-units": (_BOOT, "install_units", "Have systemd start containers at boot"),
     "system info": (_S, "info", "Display system-wide information"),
     "system prune": (_S, "system_prune", "Remove unused data"),

@@ -12,6 +12,7 @@ from boxwright.container.records import (
     Container,
     NoSuchContainer,
     directory_of,
+    event_attributes,
 )
 from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.files import locks
@@ -144,7 +145,7 @@ class ContainerCatalog:
         # Durably before the tree: a row that comes back after a power cut would have none.
         with self._services.db.write() as sql:
             addresses.release(self._services.db, container.id)
-            sql.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+            gone = sql.execute("DELETE FROM containers WHERE id = ?", (container.id,)).rowcount
         self._services.snapshots.discard(container.id)
         try:
             fd = os.open(container.directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -154,6 +155,8 @@ class ContainerCatalog:
                 os.close(fd)
         except FileNotFoundError:
             pass
+        if gone:
+            self._services.tell("container", "destroy", container.id, event_attributes(container))
         if volumes:
             self._drop_volumes(container)
 
@@ -217,6 +220,7 @@ class ContainerCatalog:
                 freed += self.volumes.usage(volume)
                 self.volumes.remove(volume.name)
                 removed.append(volume.name)
+        self._services.tell("volume", "prune", "", {"reclaimed": str(freed)})
         return Pruned.of(removed, freed)
 
     def remove_network(self, text: str) -> None:
@@ -270,6 +274,7 @@ class ContainerCatalog:
         for network in found:
             self.networks.remove(network.name)
         self.networks.take_down_idle()
+        self._services.tell("network", "prune", "", {"reclaimed": "0"})
         return Pruned.of(n.name for n in found)
 
     # --- looking -------------------------------------------------------------------------------

@@ -58,6 +58,9 @@ def connect(
             network = containers.networks.default()
         _plug(services=services, containers=containers, container=container, network=network, wish=wish)
     containers.catalog.save_record(container, {**container.record, "networks": joined})
+    services.tell(
+        "network", "connect", network.id, {"container": container.id, "name": network.name, "type": "bridge"}
+    )
 
 
 def _plug(
@@ -152,6 +155,12 @@ def disconnect(services: Services, containers: Containers, container: Container,
     del joined[network.name]
     containers.networks.release(container.id, network.name)
     containers.catalog.save_record(container, {**container.record, "networks": joined})
+    services.tell(
+        "network",
+        "disconnect",
+        network.id,
+        {"container": container.id, "name": network.name, "type": "bridge"},
+    )
 
 
 def _unplug(

@@ -7,7 +7,7 @@ installation. Imported by the supervisor: C modules only.
 from __future__ import annotations
 
 from boxwright.network.plan import NameServer, NetworkPlan, made, optional
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Job:
     terminal's rows and columns (0, 0: unknown). `state` is the JSON of `records.State` to go on from, `wants` what the
     job's sender is to be sent (`frames`). `reaper` with `reaper_environ` is the program that removes an `auto_remove`
     container whose sender has gone; `oom_files` are where the kernel counts what it killed. `name` is the container's,
-    which the host's list of processes shows."""
+    which the host's list of processes shows. `journal` is the directory of events ('' = none are told), `attributes`
+    what each event of the container carries, `volumes` their names, where they are, and whether they are writable."""
 
     id: str
     directory: str
@@ -105,6 +106,9 @@ class Job:
     wants: int
     oom_files: tuple[str, ...]
     name: str = ""
+    journal: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    volumes: tuple[tuple[str, str, bool], ...] = ()
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> Job:

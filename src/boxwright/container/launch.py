@@ -12,7 +12,15 @@ from boxwright.container.config import ContainerConfigInvalid, PortBinding
 from boxwright.container.job import HealthPlan, Job, LogPlan
 from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.ports import parse_exposed
-from boxwright.container.records import Container, State, WrongState, load_state, save_state, tree_of
+from boxwright.container.records import (
+    Container,
+    State,
+    WrongState,
+    event_attributes,
+    load_state,
+    save_state,
+    tree_of,
+)
 from boxwright.container.remains import clean_up, dns_directory, keep_job, policy
 from boxwright.container.session import Session, interpreter
 from boxwright.container.spec import MountPoint
@@ -200,6 +208,9 @@ class Launcher:
             wants=wants,
             oom_files=tuple(self._oom_files()),
             name=container.name,
+            journal=str(Places(self._services.root).events),
+            attributes=event_attributes(container),
+            volumes=tuple((p.name, p.target, p.writable) for p in points if p.kind == "volume"),
         )
 
     def _mount(self, points: list[MountPoint], label: str) -> None:

@@ -6,7 +6,7 @@ container does it (`ContainerCatalog.settled`), or `system up`.
 from __future__ import annotations
 
 from boxwright.container import frames
-from boxwright.container.records import Container, ended, save_state
+from boxwright.container.records import Container, ended, event_attributes, save_state
 from boxwright.container.remains import clean_up, kept_job, policy
 from boxwright.container.session import Session, SupervisorLost
 from boxwright.errors import BoxwrightError
@@ -46,6 +46,9 @@ class Life:
         clean_up(self._services, container)
         save_state(container.directory, ended(state))
         container.refresh()
+        if state.running:
+            attributes = {**event_attributes(container), "exitCode": str(container.state.exit_code)}
+            self._services.tell("container", "die", container.id, attributes)
         if container.config.auto_remove:
             if state.started_at or state.active:
                 self._catalog.discard(container, volumes=True)

@@ -23,6 +23,7 @@ from boxwright.container.records import (
     NoSuchContainer,
     WrongState,
     directory_of,
+    event_attributes,
     runtime_of,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
@@ -141,6 +142,7 @@ class Containers:
             lease.release()
             raise
         self._starting[identity] = lease
+        self._services.tell("container", "create", container.id, event_attributes(container))
         return container
 
     def _container(self, identity: str, name: str, row: Mapping[str, Any]) -> Container:
@@ -408,6 +410,8 @@ class Containers:
         with self._services.db.write() as sql:
             self._check_name(plain, "Error when allocating new name: ")
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (plain, container.id))
+        attributes = {**event_attributes(container), "name": plain, "oldName": f"/{container.name}"}
+        self._services.tell("container", "rename", container.id, attributes)
         if container.refresh().active:
             try:
                 self.order(container, frames.UPDATE, as_plain(RestartChange(name=plain)))
@@ -435,6 +439,7 @@ class Containers:
                 policy = Restart(name=after.restart.name, maximum=after.restart.maximum)
                 self.order(container, frames.UPDATE, plain(RestartChange(restart=policy)))
             self.catalog.save_record(container, {**container.record, "config": after.to_json()})
+        self._services.tell("container", "update", container.id, event_attributes(container))
 
     # --- removing ------------------------------------------------------------------------------
 
@@ -510,6 +515,7 @@ class Containers:
                 continue
             removed.append(container.id)
             freed += size
+        self._services.tell("container", "prune", "", {"reclaimed": str(freed)})
         return Pruned.of(removed, freed)
 
 

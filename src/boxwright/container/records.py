@@ -255,6 +255,12 @@ class Container:
         return self.directory / "job.json"
 
 
+def event_attributes(container: Container) -> dict[str, str]:
+    """What every event of a container carries: its labels, image and name."""
+    labels = (container.record.get("merged") or {}).get("Labels") or {}
+    return {**labels, "image": str(container.record.get("image", "")), "name": container.name}
+
+
 def tree_of(services: Services, container: Container) -> Snapshotter:
     """The driver that has the container's tree under its id; what a power cut took of it is made again from the row.
     Raises NoSuchContainer when it was removed meanwhile."""

@@ -142,7 +142,16 @@ class Volumes:
             sql.execute(
                 "INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, now, int(anonymous), json.dumps(record))
             )
+        self._tell("create", name)
         return self.get(name), True
+
+    def _tell(self, action: str, name: str) -> None:
+        from boxwright.content import journal
+        from boxwright.spec.events import event
+
+        journal.append(
+            str(Places(self._root.parent).events), event("volume", action, name, {"driver": "local"})
+        )
 
     def make_directory(self, name: str) -> None:
         """The directory of a volume, durably. Raises DiskError."""
@@ -160,6 +169,7 @@ class Volumes:
         with self._db.write() as sql:
             sql.execute("DELETE FROM volumes WHERE name = ?", (name,))
         self._delete(volume)
+        self._tell("destroy", name)
 
     def _delete(self, volume: Volume) -> None:
         from boxwright.files.trees import remove_tree

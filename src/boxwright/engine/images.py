@@ -62,7 +62,11 @@ class ImagesAPI:
     def tag(self, source: str, name: str) -> None:
         """Give an image another name. Raises NoSuchImage, ReferenceInvalid."""
         images = self._services.images_store
-        images.tag(source, images.checked(name, digest=False))
+        row = images.tag(source, images.checked(name, digest=False))
+        self._tell("tag", row.image_id, _familiar(name))
+
+    def _tell(self, action: str, identity: str, name: str = "") -> None:
+        self._services.tell("image", action, identity, {"name": name or identity})
 
     def remove(
         self,
@@ -73,13 +77,29 @@ class ImagesAPI:
     ) -> Sequence[Removed]:
         """Remove names and images, then what nothing reaches any more. All are tried; then the first failure is raised,
         unless `failed` hears each. Raises NoSuchImage, ImageInUse."""
+        ids = self._ids(images)
         lines, failures = self._services.maintenance.remove(images, force=force, prune=prune)
         if failures and failed is None:
             raise failures[0]
         for failure in failures:
             assert failed is not None
             failed(failure)
+        for line in lines:
+            verb = {"Untagged": "untag", "Deleted": "delete"}[line.action]
+            self._tell(verb, ids.get(line.what, line.what))
         return lines
+
+    def _ids(self, images: Sequence[str]) -> dict[str, str]:
+        """Names, as Docker prints them, to the IDs of their images."""
+        from boxwright.errors import BoxwrightError
+
+        found = {}
+        for image in images:
+            try:
+                found[_familiar(image)] = self.get(image).image_id
+            except BoxwrightError:  # the removal will say so
+                continue
+        return found
 
     def prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
@@ -101,6 +121,8 @@ class ImagesAPI:
 
         wanted = Platform.parse(platform) if platform else None
         save(self._services.images_store, images, out, platform=wanted, progress=progress)
+        for image in images:
+            self._tell("save", image)
 
     def load(
         self,
@@ -115,7 +137,10 @@ class ImagesAPI:
         from boxwright.spec.platform import Platform
 
         wanted = Platform.parse(platform) if platform else None
-        return load(self._services.images_store, source, platform=wanted, progress=progress, done=done)
+        found = load(self._services.images_store, source, platform=wanted, progress=progress, done=done)
+        for loaded in found:
+            self._tell("load", loaded.row.image_id)
+        return found
 
     def import_(
         self,
@@ -143,7 +168,9 @@ class ImagesAPI:
                 created=settings.epoch,
                 source=source if isinstance(source, str) else "-",
             )
-            return import_image(self._services.images_store, tar, wish)
+            row = import_image(self._services.images_store, tar, wish)
+        self._tell("import", row.image_id)
+        return row
 
     # --- registries ----------------------------------------------------------------------------
 
@@ -162,9 +189,12 @@ class ImagesAPI:
         a failed or interrupted pull fetched is kept, and the next one goes on from there. Raises PullRefused,
         UnknownToRegistry, PlatformMissing, Corrupt, Unavailable.
         """
-        return self._services.transfers.pull(
+        found = self._services.transfers.pull(
             name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved
         )
+        for pulled in found:
+            self._tell("pull", pulled.reference.familiar, pulled.reference.familiar_name)
+        return found
 
     def push(
         self,
@@ -180,7 +210,7 @@ class ImagesAPI:
 
         Raises NotFound, AccessDenied, Unavailable.
         """
-        return self._services.transfers.push(
+        found = self._services.transfers.push(
             name,
             all_tags=all_tags,
             platform=platform,
@@ -188,3 +218,13 @@ class ImagesAPI:
             level=level,
             progress=progress,
         )
+        for pushed in found:
+            self._tell("push", pushed.reference.familiar, pushed.reference.familiar_name)
+        return found
+
+
+def _familiar(name: str) -> str:
+    from boxwright.spec.reference import Reference
+
+    found = Reference.parse(name)
+    return found.familiar if found.tag or found.digest else f"{found.familiar}:latest"

@@ -6,7 +6,7 @@ from boxwright.spec.arguments import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -101,6 +101,37 @@ class SystemAPI:
 
         problems = self._services.maintenance.fsck(repair=repair)
         return [*problems, *check(self._services, repair=repair)]
+
+    def events(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        filters: Mapping[str, list[str]] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """What happens in this root, as Docker's JSON: from `since` on (unix seconds; None = now) until `until` (None =
+        for ever). Several may follow at once; an iterator that waits costs nothing."""
+        import json
+        import time
+
+        from boxwright.content.journal import lines
+        from boxwright.files.places import Places
+        from boxwright.spec.events import matches
+
+        now = time.time()
+        first = now if since is None else since
+        left = None if until is None else max(0.0, until - now)
+        for line in lines(
+            str(Places(self._services.root).events), follow=until is None or until > now, seconds=left
+        ):
+            try:
+                value = json.loads(line)
+                when = value["timeNano"] / 1e9
+                wanted = first <= when and (until is None or when <= until) and matches(value, filters or {})
+            except (ValueError, LookupError, TypeError, AttributeError):  # cut short by a full disk
+                continue
+            if wanted:
+                yield value
 
     def up(self) -> tuple[Sequence[str], Mapping[str, BoxwrightError]]:
         """After a boot, or after kills: adopt containers that run without a supervisor, and start those whose restart

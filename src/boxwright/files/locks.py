@@ -58,6 +58,7 @@ JANITOR = Rank("network.lock.<bridge>", "the process that waits to take a bridge
 NAMES = Rank("<runtime directory>/dns-<root>.lock", "the name server's entries")
 INDEX = Rank("index.lock", "writing `index.json`")
 DATABASE = Rank("boxwright.db", "one writing transaction; SQLite's own lock")
+JOURNAL = Rank("events/lock", "turning the journal of events; never waited for")
 REGISTRY_CATALOG = Rank("<registry storage>/registry.db", "the same of the registry's catalog")
 REGISTRY_SCRATCH = Rank(
     "<registry storage>/{metrics,tmp}/<key>",
@@ -87,6 +88,7 @@ ORDER = (
     INDEX,
     DATABASE,
     REGISTRY_CATALOG,
+    JOURNAL,
 )
 for _number, _rank in enumerate(ORDER):
     _rank.number = _number

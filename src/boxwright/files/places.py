@@ -121,6 +121,11 @@ class Places:
     # --- builds ------------------------------------------------------------------------------------
 
     @property
+    def events(self) -> Path:
+        """What happened (`content.journal`)."""
+        return self.root / "events"
+
+    @property
     def builds(self) -> Path:
         """Logs of builds."""
         return self.root / "builds"

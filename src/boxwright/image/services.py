@@ -6,6 +6,8 @@ from functools import cached_property
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from boxwright.content.db import Database
     from boxwright.content.local import LocalStore
     from boxwright.image.catalog import ImageCatalog
@@ -23,6 +25,14 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.root = settings.root
+
+    def tell(self, kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> None:
+        """Write down what happened, for `events`."""
+        from boxwright.content import journal
+        from boxwright.files.places import Places
+        from boxwright.spec.events import event
+
+        journal.append(str(Places(self.root).events), event(kind, action, identity, attributes))
 
     @cached_property
     def store(self) -> LocalStore:

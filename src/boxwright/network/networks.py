@@ -203,7 +203,18 @@ class Networks:
             )
         driver_options.check(wish.options)
         with self._db.write() as sql:
-            return self._insert(sql=sql, name=name, identity=os.urandom(32).hex(), wish=wish)
+            network = self._insert(sql=sql, name=name, identity=os.urandom(32).hex(), wish=wish)
+        self._tell("create", network)
+        return network
+
+    def _tell(self, action: str, network: Network) -> None:
+        from boxwright.content import journal
+        from boxwright.spec.events import event
+
+        events = str(Places(self._root).events)
+        journal.append(
+            events, event("network", action, network.id, {"name": network.name, "type": network.driver})
+        )
 
     def _insert(self, sql: Connection, name: str, identity: str, wish: NetworkConfig) -> Network:
         taken = [_network(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
@@ -290,6 +301,7 @@ class Networks:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
         (Path(f"{Places(self._root).network_lock}.{network.bridge}")).unlink(missing_ok=True)
+        self._tell("destroy", network)
         return network
 
     def take_down(self, network: Network) -> None:

@@ -174,18 +174,39 @@ def test_the_supervisor_starts_light() -> None:
     assert ours <= {
         *(
             f"boxwright.{name}"
-            for name in ("container", "errors", "files", "network", "runtime", "spec", "version")
+            for name in (
+                "container",
+                "content",
+                "content.journal",
+                "errors",
+                "files",
+                "network",
+                "runtime",
+                "spec",
+                "version",
+            )
         ),
         *(f"boxwright.container.{name}" for name in ("frames", "job", "supervisor")),
         *(
             f"boxwright.container.supervisor.{name}"
-            for name in ("health", "light", "logfile", "loop", "main", "orphan", "relay", "runner", "streams")
+            for name in (
+                "health",
+                "light",
+                "logfile",
+                "loop",
+                "main",
+                "orphan",
+                "relay",
+                "runner",
+                "streams",
+                "telling",
+            )
         ),
         *(
             f"boxwright.network.{name}"
             for name in ("bridge", "dns", "firewall", "janitor", "namespace", "netlink", "plan", "values")
         ),
         *(f"boxwright.runtime.{name}" for name in ("filters", "lastwords", "spawn")),
-        *(f"boxwright.spec.{name}" for name in ("text", "times", "values")),
+        *(f"boxwright.spec.{name}" for name in ("events", "text", "times", "values")),
         *(f"boxwright.files.{name}" for name in ("locks", "syscalls", "whole")),
     }

@@ -19,7 +19,7 @@ from boxwright.container.config import ContainerConfig, Limits, RestartPolicy
 from boxwright.container.job import RestartChange
 from boxwright.container.manager import Containers, DoesNotEnd
 from boxwright.container.records import Container, NoSuchContainer, State, WrongState, save_state
-from boxwright.container.supervisor.light import own_identity
+from boxwright.container.supervisor.light import identity_of
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError
 from boxwright.image.changes import ChangeInvalid
@@ -44,7 +44,7 @@ class Supervisor:
         with _short(box.directory) as directory:
             self._listener.bind(f"{directory}/attach.sock")
         self._listener.listen()
-        self._said(State(status="running", pid=os.getpid(), supervisor=own_identity()))
+        self._said(State(status="running", pid=os.getpid(), supervisor=identity_of(os.getpid())))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -187,7 +187,7 @@ def test_a_supervisor_that_dies_meanwhile_is_cleaned_up_after(
 ) -> None:
     settled: list[str] = []
 
-    def bury(container: Container) -> Container:
+    def bury(container: Container, *, revive: bool = True) -> Container:
         settled.append(container.name)
         save_state(container.directory, State(status="exited", exit_code=137))
         return container

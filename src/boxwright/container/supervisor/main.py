@@ -21,9 +21,10 @@ from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
+from boxwright.container.supervisor.telling import tell, tell_joined
 from boxwright.runtime.spawn import SUPERVISORS, start
 from boxwright.spec.text import to_json
-from boxwright.spec.times import stamp
+from boxwright.spec.times import stamp, unix_seconds
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -48,8 +49,10 @@ class Supervisor:
         self.streams: Streams | None = None
         self.pid = 0
         self.health: Any = None
+        self._health_status = "starting"  # as it was told last
         self._manual = False  # stopped on purpose: the restart policy has no say
         self._again = False  # `restart`: start once more when it has ended
+        self._stopping = self._restarted = False  # for events: by an order to stop, to restart
         self._delay = _FIRST_DELAY
         self._started = 0.0
         self._stop_timer = self._restart_timer = 0
@@ -234,7 +237,9 @@ class Supervisor:
         self.pid = pid
         found = orphan.pipes(self.state["Pipes"], pid, job.id)
         self.streams = Streams(self.loop, self.log, self.clients, tty=job.tty, stdin=False, found=found)
-        self._attend(ago=max(0.0, (_unix(stamp()) or 0.0) - (_unix(self.state["StartedAt"]) or 0.0)))
+        self._attend(
+            ago=max(0.0, (unix_seconds(stamp()) or 0.0) - (unix_seconds(self.state["StartedAt"]) or 0.0))
+        )
         self._write_state()
         orphan.watch(self.loop, pidfd, self._orphan_ended)
         self.streams.begin()
@@ -294,6 +299,11 @@ class Supervisor:
         self._attend()
         self._started = _monotonic()
         self._write_state()
+        tell_joined(self.job, self.state, began=True)
+        tell(self.job, "start")
+        if self._restarted:
+            tell(self.job, "restart")
+        self._restarted = self._stopping = False
         for client in list(self.clients):
             client.send(frames.message(frames.STARTED, self.pid))
         self._answer("")
@@ -309,6 +319,7 @@ class Supervisor:
         """Begin what is done beside a process that has run for so many seconds."""
         job = self.job
         self._started = _monotonic() - ago
+        self._health_status = (self.state.get("Health") or {}).get("Status", "starting")
         if job.health is not None:
             from boxwright.container.supervisor.health import Health
 
@@ -318,9 +329,17 @@ class Supervisor:
                 plan=job.health,
                 directory=job.directory,
                 state=self.state,
-                changed=self._write_state,
+                changed=self._checked,
             )
             self.health.begin(ago)
+
+    def _checked(self) -> None:
+        """A check's result is in the state."""
+        self._write_state()
+        status = self.state["Health"]["Status"]
+        if status != self._health_status and status != "starting":
+            tell(self.job, f"health_status: {status}")
+        self._health_status = status
 
     def _exited(self, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)
@@ -338,7 +357,14 @@ class Supervisor:
             self.loop.cancel(self._stop_timer)
             self._stop_timer = 0
         self.state.update(Pid=0, ExitCode=code, FinishedAt=stamp(), OOMKilled=self._out_of_memory())
+        if self.state["OOMKilled"]:
+            tell(self.job, "oom")
+        tell(self.job, "die", exitCode=str(code), execDuration=str(int(_monotonic() - self._started)))
+        tell_joined(self.job, self.state, began=False)
+        if self._stopping:
+            tell(self.job, "stop")
         again, self._again = self._again, False
+        self._restarted = again
         if again or self._shall_restart(code):
             self._later(0.0 if again else None, counts=not again)
         else:
@@ -467,12 +493,13 @@ class Supervisor:
             os.kill(self.pid, number)
         except ProcessLookupError:
             return "not running"
+        tell(self.job, "kill", signal=str(number))
         if number == _SIGKILL and self.state["Status"] == "paused":
             self._freeze(False)
         return ""
 
     def _stop(self, number: int, seconds: float, *, again: bool) -> None:
-        self._manual, self._again = True, again
+        self._manual, self._again, self._stopping = True, again, True
         if not again:
             self._by_hand()
         if self._restart_timer:
@@ -510,6 +537,7 @@ class Supervisor:
             self._job = replace(self.job, restart=change.restart)
         if change.name:
             self._entitle(change.name)
+            self._job = replace(self.job, attributes={**self.job.attributes, "name": change.name})
 
     def _freeze(self, frozen: bool) -> str:
         if not self.pid:
@@ -519,6 +547,7 @@ class Supervisor:
             return log.decode("utf-8", "replace") or "the runtime refused"
         self.state["Status"] = "paused" if frozen else "running"
         self._write_state()
+        tell(self.job, "pause" if frozen else "unpause")
         return ""
 
     def _out_of_memory(self) -> bool:
@@ -531,12 +560,6 @@ class Supervisor:
             except OSError:
                 continue
         return False
-
-
-def _unix(text: str) -> float | None:
-    from boxwright.spec.times import unix_seconds
-
-    return unix_seconds(text)
 
 
 def _monotonic() -> float:
