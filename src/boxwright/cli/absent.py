@@ -43,6 +43,10 @@ OPTIONS = {
     "--storage-opt": "the tree of a container has no size limit here",
     "--use-api-socket": "there is no daemon whose socket could be given",
 }
+_VOLUME = (
+    "write RUN --mount=type=bind,from=NAME,target=DIRECTORY, and --build-context NAME=DIRECTORY; or "
+    "RUN --mount=type=cache"
+)
 # Of `build`: options of podman's and of older builders, and what to write for them.
 BUILD = {
     "--authfile": "credentials are in Docker's configuration: `boxwright login`, or another --config DIRECTORY",
@@ -69,6 +73,13 @@ BUILD = {
     "--tls-verify": "registries without TLS are named in the configuration, or registry.insecure=true of --output",
     "--userns-gid-map": "--userns=auto maps the users of RUN steps",
     "--userns-uid-map": "--userns=auto maps the users of RUN steps",
-    "--volume": "write RUN --mount=type=bind,from=NAME,target=DIRECTORY, and --build-context NAME=DIRECTORY; or "
-    "RUN --mount=type=cache",
+    "--arch": "--platform=linux/ARCH",
+    "--decryption-key": "encrypted layers are not read",
+    "--disable-compression": "layers are plain in the store; --output compression=uncompressed leaves them so",
+    "--iidfile-raw": "--iidfile writes the ID with its algorithm: sha256:…",
+    "--label-file": "--label NAME=VALUE for each, or LABEL in the Dockerfile",
+    "--os": "--platform=OS/ARCH",
+    "--variant": "--platform=linux/ARCH/VARIANT",
+    "--volume": _VOLUME,
+    "-v": _VOLUME,
 }

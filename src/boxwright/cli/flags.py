@@ -279,7 +279,11 @@ class Parser:
             if option is None:
                 if letter == "h":
                     raise HelpRequested
-                raise FlagError(f"unknown shorthand flag: {letter!r} in {word}", prog=self.prog)
+                raise FlagError(
+                    f"unknown shorthand flag: {letter!r} in {word}",
+                    prog=self.prog,
+                    hint=self._instead(f"-{letter}"),
+                )
             if letters.startswith("="):
                 self._store(option, letters[1:], values)
                 return at
@@ -335,14 +339,18 @@ class Parser:
             usage=self.usage_line(),
         )
 
-    def _similar(self, name: str) -> str:
+    def _instead(self, name: str) -> str:
         from boxwright.cli.absent import BUILD, OPTIONS
-        from boxwright.cli.suggest import closest
 
         if name in BUILD and self.prog.endswith(" build"):
             return BUILD[name]
-        if name in OPTIONS:
-            return OPTIONS[name]
+        return OPTIONS.get(name, "")
+
+    def _similar(self, name: str) -> str:
+        from boxwright.cli.suggest import closest
+
+        if instead := self._instead(name):
+            return instead
         near = closest(name, [n for n in self._by_name if n.startswith("--")])
         return f"did you mean {near[0]}?" if near else ""
 

@@ -413,6 +413,14 @@ def test_options_of_other_builders(run: Run, tmp_path: Path) -> None:
     assert told["containerimage.descriptor"]["mediaType"].startswith("application/vnd.docker.")
     for option, said in (
         ("--volume=/a:/b", "--build-context NAME=DIRECTORY"),
+        ("-v=/a:/b", "--build-context NAME=DIRECTORY"),
+        ("--arch=arm64", "--platform=linux/ARCH"),
+        ("--variant=v7", "--platform=linux/ARCH/VARIANT"),
+        ("--os=linux", "--platform=OS/ARCH"),
+        ("--label-file=x", "--label NAME=VALUE"),
+        ("--iidfile-raw=x", "--iidfile"),
+        ("--disable-compression", "compression=uncompressed"),
+        ("--decryption-key=x", "encrypted layers"),
         ("--env=A=1", "write ENV in the Dockerfile"),
         ("--device=/dev/fuse", "RUN --device="),
         ("--from=x", "docker-image://IMAGE replaces"),
