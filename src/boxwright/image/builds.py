@@ -130,10 +130,10 @@ class BuildRecords:
                     raise NoSuchBuild("no records found", hint="boxwright build makes one")
                 raise NoSuchBuild(f"no completed build found with offset {digits}")
             return found[int(digits)]
-        name = text.rpartition("/")[2]
-        fitting = [one for one in found if one.id == name] or [
-            one for one in found if one.id.startswith(name)
-        ]
+        path, _, name = text.rpartition("/")
+        fitting = [one for one in found if one.id == name]
+        if not fitting and not path:  # a ref has the whole ID
+            fitting = [one for one in found if one.id.startswith(name)]
         if len(fitting) != 1 or not name:
             what = (
                 f"no record found for ref {text!r}"

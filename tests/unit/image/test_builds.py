@@ -49,7 +49,7 @@ def test_names(records: BuildRecords) -> None:
     assert [records.get(text).id for text in ("", "^0", "^2", "xy", "default/default/abd2")] == [
         "xyz3", "xyz3", "abc1", "xyz3", "abd2",
     ]  # fmt: skip
-    for text in ("ab", "nothing", "^3", "default/default/"):
+    for text in ("ab", "nothing", "^3", "default/default/", "../x", "default/default/abd"):
         with pytest.raises(NoSuchBuild):
             records.get(text)
     with pytest.raises(Invalid):
