@@ -12,20 +12,15 @@ from boxwright.bake.definition import Outside
 from boxwright.bake.resolve import resolve
 from support.bake import BUILTIN, DATA, printed
 
-FILES = sorted(
-    p for folder in ("own", "upstream") for p in (DATA / folder).iterdir() if p.suffix != ".expected"
-)
+FILES = sorted(p for p in (DATA / "own").iterdir() if p.suffix != ".expected")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_printed(path: Path) -> None:
     environ = {"PATH": "/usr/bin:/bin", "HOME": "/root"}
     found = files.read([path.name], path.parent)
     config = files.parse(found, Outside(environ=environ, builtin=BUILTIN), path.parent)
-    names = sorted({one.name for one in config.targets}) if path.parent.name == "upstream" else []
-    whole = resolve(
-        config=config, names=names or ["default"], overrides=[], environ=environ, allowed=Allowed()
-    )
+    whole = resolve(config=config, names=["default"], overrides=[], environ=environ, allowed=Allowed())
     requests.settled(whole.targets.values(), cwd=path.parent)
     assert printed(whole) == path.with_name(path.name + ".expected").read_text()
 

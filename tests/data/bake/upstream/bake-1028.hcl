@@ -1,4 +1,0 @@
-
-target "default" {
-  dockerfile = "test"
-}

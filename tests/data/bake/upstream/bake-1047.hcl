@@ -1,4 +1,0 @@
-
-target "image" {
-  dockerfile = "test"
-}

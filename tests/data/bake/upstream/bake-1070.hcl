@@ -1,7 +1,0 @@
-
-group "foo" {
-  targets = ["image"]
-}
-target "image" {
-  dockerfile = "test"
-}

@@ -1,8 +1,0 @@
-
-		target "app" {
-			context = "dir"
-			args = {
-				v1 = "foo"
-			}
-		}
-		

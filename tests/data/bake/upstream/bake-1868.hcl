@@ -1,3 +1,0 @@
-target "app" {
-				entitlements = ["security.insecure", "network.host"]
-			}

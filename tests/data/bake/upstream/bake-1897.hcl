@@ -1,3 +1,0 @@
-target "app" {
-				dockerfile = "app.Dockerfile"
-			}

@@ -1,4 +1,0 @@
-target "app" {
-				dockerfile = "app.Dockerfile"
-				network = "none"
-			}

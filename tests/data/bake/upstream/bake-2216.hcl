@@ -1,7 +1,0 @@
-
-variable "FOO" {
-  default = ""
-}
-target "app" {
-  output = [FOO]
-}

@@ -1,3 +1,0 @@
-target "foo" {
-		  		output = [ "type=registry" ]
-			}

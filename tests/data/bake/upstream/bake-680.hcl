@@ -1,4 +1,0 @@
-target "app" {
-				context = "cwd://foo"
-				dockerfile = "test"
-			}

@@ -1,4 +1,0 @@
-target "app" {
-				context = "."
-				dockerfile = "cwd://Dockerfile.app"
-			}

@@ -1,4 +1,0 @@
-target "app" {
-				platforms = ["linux/amd64"]
-				output = ["foo"]
-			}

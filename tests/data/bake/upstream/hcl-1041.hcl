@@ -1,7 +1,0 @@
-
-		target "foo" {
-			name = "bar"
-			matrix = {}
-			dockerfile = "x"
-		}
-		

@@ -1,5 +1,0 @@
-
-		target "foo" {
-			context = "y"
-		}
-		

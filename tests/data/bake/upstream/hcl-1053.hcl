@@ -1,5 +1,0 @@
-
-		target "bar" {
-			target = "z"
-		}
-		

@@ -1,9 +1,0 @@
-
-		target "default" {
-			matrix = {
-				foo = ["x", "y"]
-			}
-			name = foo
-			dockerfile = "${foo}.Dockerfile"
-		}
-		

@@ -1,6 +1,0 @@
-
-		target "app" {
-			context = BAKE_CMD_CONTEXT
-			dockerfile = "test"
-		}
-		

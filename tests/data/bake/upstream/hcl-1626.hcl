@@ -1,7 +1,0 @@
-
-	variable "FOO" {}
-	target "default" {
-	  args = {
-	    foo = equal(FOO, "")
-	  }
-	}

@@ -1,5 +1,0 @@
-
-		variable "FOO" {
-			default = []
-		}
-		target "default" {}

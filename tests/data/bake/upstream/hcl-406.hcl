@@ -1,9 +1,0 @@
-
-		variable "FOO" {
-			default = null
-		}
-		target "default" {
-			args = {
-				foo = FOO
-			}
-		}

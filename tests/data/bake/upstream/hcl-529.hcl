@@ -1,9 +1,0 @@
-
-		FOO="abc"
-		BAR="attr-${FOO}def"
-		target "app" {
-			args = {
-				"v1": BAR
-			}
-		}
-		

@@ -1,5 +1,0 @@
-
-		target "foo" {
-			dockerfile = target.foo.name
-		}
-		

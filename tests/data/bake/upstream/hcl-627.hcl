@@ -1,7 +1,0 @@
-
-		target "foo" {
-			# dockerfile = Dockerfile
-			context = target.foo.dockerfile
-			target = target.foo.context
-		}
-		

@@ -1,8 +1,0 @@
-
-		FOO = "abc"
-		target "app" {
-			args = {
-				v1 = "pre-${FOO}"
-			}
-		}
-		

@@ -1,8 +1,0 @@
-
-		target "app" {
-			dockerfile = "x"
-		}
-		target "app" {
-			dockerfile = "y"
-		}
-		
