@@ -1,4 +1,4 @@
-"""The examples of BuildKit's documentation build as they stand (tests/data/examples).
+"""Dockerfiles in the manner of the examples of BuildKit's documentation build (tests/data/examples).
 
 Their bases are what a mirror of Docker Hub has: one image, whose package managers and compilers are stand-ins that use
 what they are given (caches, secrets, an agent, sources) and fail without it.
@@ -28,22 +28,22 @@ pytestmark = [
     pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
     needs("curl"),
 ]
-BASES = ("alpine", "debian", "ubuntu", "golang", "python:3", "python:3.6", "node:20")
+BASES = ("alpine", "debian", "golang", "python:3", "node:20")
 TOOL = """#!/bin/sh
 set -eu
 name=${0##*/}
 cached() { echo "$name" >> "$1/seen"; echo "$name was here $(wc -l < "$1/seen") times"; }
 made() { while [ "$1" != -o ]; do shift; done; echo "made for ${GOOS-}/${GOARCH-}" > "$2"; chmod 755 "$2"; }
 case $name in
-apt-get) if [ -w /var/lib/apt ]; then cached /var/cache/apt; fi ;;
-go) if [ "$*" = "build ..." ]; then cached /root/.cache/go-build; else test -r src/main.go; made "$@"; fi ;;
-clang) test -r hello.c; made "$@" ;;
-pip) [ "$*" = "install awscli" ] || { test -r requirements.txt; cached /root/.cache/pip; } ;;
+apt-get) cached /var/cache/apt; test -w /var/lib/apt ;;
+go) if [ "$1" = vet ]; then cached /root/.cache/go-build; else test -r cmd/main.go; made "$@"; fi ;;
+clang) test -r buoy.c; made "$@" ;;
+pip) test -r "$3"; cached /root/.cache/pip ;;
 npm) test -r package.json; test -r package-lock.json; cached /root/.npm ;;
-aws) echo "credentials: $(cat /root/.aws/credentials)" ;;
-some-command) echo "token: $2" ;;
+vault) echo "the vault has: $(cat "$2")" ;;
+pier-report) echo "reported with $2" ;;
 ssh-keyscan) echo "$1 ssh-ed25519 AAAA" ;;
-ssh) test -S "$SSH_AUTH_SOCK"; test -s ~/.ssh/known_hosts; echo "Welcome to GitLab" >&2 ;;
+ssh) test -S "$SSH_AUTH_SOCK"; test -s ~/.ssh/known_hosts; echo "the harbour knows you" >&2 ;;
 python) echo "ran $1: $(tail -1 "$1")" ;;
 apk) ;;
 *) exit 1 ;;
@@ -66,47 +66,54 @@ EXAMPLES = {
     "go": Example(says=("go was here 1 times",)),
     "pip": Example(says=("pip was here 1 times",)),
     "npm": Example(says=("npm was here 1 times",)),
-    "secret": Example(("--secret", "id=aws,src=credentials"), ("credentials: key",)),
-    "secret-env": Example(("--secret", "id=API_KEY"), ("token: letters",), environ={"API_KEY": "letters"}),
-    "ssh": Example(("--ssh", "default=key"), ("Welcome to GitLab",)),
-    "stages": Example(files={"hello": "made for /\n"}),
+    "secret": Example(("--secret", "id=vault,src=credentials"), ("the vault has: pearls",)),
+    "secret-env": Example(
+        ("--secret", "id=pass,env=PASS"), ("reported with letters",), environ={"PASS": "letters"}
+    ),
+    "ssh": Example(("--ssh", "default=key"), ("the harbour knows you",)),
+    "stages": Example(files={"buoy": "made for /\n"}),
     "link": Example(),
-    "parents": Example(files={"no_parents/a.txt": "y\n", "parents/x/a.txt": "x\n", "parents/y/a.txt": "y\n"}),
-    "parents-pivot": Example(files={"parents/y/a.txt": "xy\n"}),
-    "parents-deep": Example(files={"parents/src/a.txt": "1\n", "parents/src/x/y/c.txt": "2\n"}),
-    # What a source names itself is copied; BuildKit does so, too, whatever the example says.
-    "exclude": Example(files={f"mydir/home.{end}": f"{end[0]}\n" for end in ("html", "md", "txt")}),
+    "parents": Example(
+        files={"flat/map.txt": "west\n", "kept/east/map.txt": "east\n", "kept/west/map.txt": "west\n"}
+    ),
+    "parents-pivot": Example(files={"shore/coast/reef.txt": "reef\n"}),
+    "parents-deep": Example(
+        files={"maps/atlas/world.map": "world\n", "maps/atlas/north/isles/skye.map": "skye\n"}
+    ),
+    # What a source names itself is copied, as by BuildKit: --exclude is for what is in a source directory.
+    "exclude": Example(files={f"press/report.{end}": f"{end}\n" for end in ("pdf", "log", "bak")}),
     "heredoc": Example(),
-    "heredoc-program": Example(says=('ran /dev/pipes/EOT: print("hello world")',)),
+    "heredoc-program": Example(says=("ran /dev/pipes/PROGRAM: print(sum([19, 23]))",)),
     "heredocs": Example(),
     "heredoc-file": Example(),
     "heredoc-variable": Example(),
     "heredoc-quoted": Example(),
 }
 AFTERWARDS = {
-    "link": ("cat /bar/f", "f\n"),
-    "heredoc": ("test -d foo/bar && echo there", "there\n"),
-    "heredocs": ("cat file1 file2", "I am\nfirst\nI am\nsecond\n"),
-    "heredoc-file": ("cat greeting.txt", "hello world\n"),
-    "heredoc-variable": ("cat /script.sh", '  echo "hello bar"\n'),
-    "heredoc-quoted": ("cat /script.sh", '  echo "hello ${FOO}"\n'),
+    "link": ("cat /usr/share/charts/bay", "deep\n"),
+    "heredoc": ("ls inbox inbox/new", "inbox:\nnew\nread\n\ninbox/new:\nletter\n"),
+    "heredocs": ("cat fruit herbs", "apple\nplum\nthyme\nbasil\n"),
+    "heredoc-file": ("cat /etc/motd", "The harbour is closed today.\n"),
+    "heredoc-variable": ("cat /bin/sails; sails", '#!/bin/sh\necho "the morning ferry"\nthe morning ferry\n'),
+    "heredoc-quoted": ("cat /bin/sails; sails", '#!/bin/sh\necho "the ${ferry} ferry"\nthe  ferry\n'),
 }
 CONTEXT = {
-    "src/main.go": "package main\n",
-    "hello.c": "int main;\n",
-    "requirements.txt": "a\n",
+    "cmd/main.go": "package main\n",
+    "buoy.c": "int main;\n",
+    "requirements.txt": "rope\n",
     "package.json": "{}\n",
     "package-lock.json": "{}\n",
-    "credentials": "key\n",
-    "foo/f": "f\n",
-    "x/a.txt": "x\n",
-    "y/a.txt": "y\n",
-    "x/y/a.txt": "xy\n",
-    "src/a.txt": "1\n",
-    "src/x/y/c.txt": "2\n",
-    "home.txt": "t\n",
-    "home.md": "m\n",
-    "home.html": "h\n",
+    "credentials": "pearls\n",
+    "charts/bay": "deep\n",
+    "east/map.txt": "east\n",
+    "west/map.txt": "west\n",
+    "west/coast/reef.txt": "reef\n",
+    "atlas/world.map": "world\n",
+    "atlas/north/isles/skye.map": "skye\n",
+    "atlas/north/notes.txt": "not a map\n",
+    "report.pdf": "pdf\n",
+    "report.log": "log\n",
+    "report.bak": "bak\n",
 }
 
 
@@ -126,8 +133,8 @@ def base() -> bytes:
             "clang",
             "pip",
             "npm",
-            "aws",
-            "some-command",
+            "vault",
+            "pier-report",
             "ssh-keyscan",
             "ssh",
             "python",
@@ -214,6 +221,6 @@ def test_the_next_build_has_the_cache_of_the_one_before(name: str, ours: Boxwrig
 
 def test_bake_builds_platforms_and_documents(ours: Boxwright, context: Path) -> None:
     ours("buildx", "bake")
-    assert Path("out/app/linux_arm64/server").read_text() == "made for linux/arm64\n"
-    assert Path("out/app/linux_amd64/server").read_text() == "made for linux/amd64\n"
-    assert Path("out/docs/parents/src/x/y/c.txt").read_text() == "2\n"
+    assert Path("out/service/linux_arm64/tide").read_text() == "made for linux/arm64\n"
+    assert Path("out/service/linux_amd64/tide").read_text() == "made for linux/amd64\n"
+    assert Path("out/notes/maps/atlas/north/isles/skye.map").read_text() == "skye\n"

@@ -1,12 +1,12 @@
-group "default" {
-  targets = ["app", "docs"]
-}
-target "app" {
+group "default" { targets = ["service", "notes"] }
+
+target "service" {
   dockerfile = "platforms"
-  platforms  = ["linux/amd64", "linux/arm64"]
-  output     = ["type=local,dest=out/app"]
+  output     = ["type=local,dest=out/service"]
+  platforms  = ["linux/arm64", "linux/amd64"]
 }
-target "docs" {
+
+target "notes" {
   dockerfile = "parents-deep"
-  output     = ["type=local,dest=out/docs"]
+  output     = ["type=local,dest=out/notes"]
 }
