@@ -159,10 +159,11 @@ def _names(registry: Client, name: str) -> set[str]:
     import io
     import tarfile
 
-    accept = (
-        "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-    )
-    manifest = registry("GET", f"/v2/{name}/manifests/latest", Accept=accept).json
+    # The index of the image and of what is attested of it.
+    accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+    index = registry("GET", f"/v2/{name}/manifests/latest", Accept=accept).json
+    image = next(one for one in index["manifests"] if one["platform"]["os"] != "unknown")
+    manifest = registry("GET", f"/v2/{name}/manifests/{image['digest']}", Accept=accept).json
     found: set[str] = set()
     for layer in manifest["layers"]:
         blob = registry("GET", f"/v2/{name}/blobs/{layer['digest']}").body

@@ -42,6 +42,7 @@ def _older(root: Path) -> None:
 
     with sqlite3.connect(root / "boxwright.db") as sql:
         sql.execute("DROP TABLE attached")
+        sql.execute("DROP TABLE builds")
         sql.execute("PRAGMA user_version=1")
     sql.close()
 

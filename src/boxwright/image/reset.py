@@ -49,9 +49,11 @@ def _made(places: Places) -> list[Path]:
     ours = () if is_foreign(places.database) else ("", "-wal", "-shm")
     return [
         places.blobs,
+        places.builders,
         places.builds,
         places.cache,
         places.containers,
+        places.events,
         places.ingests,
         places.layers,
         places.step_locks,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
+from boxwright.files.places import Places
 from boxwright.image.reset import remove_root
 
 
@@ -35,6 +36,17 @@ def test_a_database_of_another_program_stays(tmp_path: Path) -> None:
     assert remove_root(tmp_path) == [database]
     database.write_bytes(b"no database, so it is one of ours that was damaged")
     assert remove_root(tmp_path) == []
+
+
+def test_every_place_under_a_root_goes(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    LocalStore(root)
+    places = Places(root)
+    named = [getattr(places, name) for name, kind in vars(Places).items() if isinstance(kind, property)]
+    for path in named:
+        if path != places.registry and not path.exists():
+            path.mkdir(parents=True)
+    assert remove_root(root) == []
 
 
 def test_copies_of_the_database_go_along(tmp_path: Path) -> None:
