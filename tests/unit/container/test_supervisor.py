@@ -323,7 +323,7 @@ def test_a_process_is_adopted_with_its_output(run: Callable[..., Run], tmp_path:
 
 def test_what_is_adopted_is_stopped_by_hand(run: Callable[..., Run]) -> None:
     one = run()
-    one.begin("sleep 1000")
+    one.begin("exec sleep 1000")
     orphaned(one)
     adopt(one)
     with Session.attach(one.container, frames.WANT_LAST_EXIT) as session:
@@ -334,7 +334,7 @@ def test_what_is_adopted_is_stopped_by_hand(run: Callable[..., Run]) -> None:
 
 def test_what_has_ended_is_not_adopted(run: Callable[..., Run]) -> None:
     one = run()
-    one.begin("sleep 1000")
+    one.begin("exec sleep 1000")
     pid = orphaned(one)
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: not Path(f"/proc/{pid}").exists())
@@ -345,7 +345,7 @@ def test_what_has_ended_is_not_adopted(run: Callable[..., Run]) -> None:
 
 def test_another_process_of_the_same_number_is_not_adopted(run: Callable[..., Run]) -> None:
     one = run()
-    one.begin("sleep 1000")
+    one.begin("exec sleep 1000")
     pid = orphaned(one)
     one.job = replace(one.job)
     state = {**one.state.to_json(), "Process": f"{one.state.process}0"}
@@ -358,7 +358,7 @@ def test_another_process_of_the_same_number_is_not_adopted(run: Callable[..., Ru
 
 def test_the_host_sees_whose_supervisor_it_is(run: Callable[..., Run]) -> None:
     one = run(name="web")
-    one.begin("sleep 1000")
+    one.begin("exec sleep 1000")
 
     def title() -> str:
         return Path(f"/proc/{one.session.supervisor_pid}/cmdline").read_bytes().rstrip(b"\0").decode()
