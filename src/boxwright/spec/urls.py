@@ -17,7 +17,8 @@ def public(url: str) -> str:
     return f"{head}://{user.partition(':')[0] + '@' if at and user else ''}{host}{slash}{path}"
 
 
-_ACCOUNT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"<>]*@")
+# The end of a scheme is enough: a long line of digits is none, and would be looked at from each of them.
+_ACCOUNT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s/?#'\"<>]*@")
 
 
 def redacted(text: str) -> str:
