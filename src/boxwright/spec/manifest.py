@@ -26,8 +26,13 @@ class SchemaUnsupported(Unsupported):
 
 
 def canonical_json(value: object) -> bytes:
-    """The one serialisation that Boxwright writes: no spaces, keys in the order given, UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """The one serialisation that Boxwright writes: no spaces, keys in the order given, UTF-8. What is no UTF-8 in the
+    name of a file or in an argument becomes U+FFFD, as Go writes it."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
