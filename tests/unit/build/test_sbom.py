@@ -32,6 +32,12 @@ def test_dpkg() -> None:
     assert found[0].homepage == "https://www.gnu.org/software/libc/libc.html"
 
 
+def test_a_status_that_says_nothing() -> None:
+    assert urls(system.dpkg(b"Package: a\nVersion: 1\nStatus:\n", DEBIAN)) == [
+        "pkg:deb/debian/a@1?distro=debian-12"
+    ]
+
+
 def test_apk() -> None:
     found = list(system.apk(files.APK, Found("lib/apk/db/installed", Distribution("alpine", "3.19.1"))))
     assert urls(found) == [

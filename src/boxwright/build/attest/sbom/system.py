@@ -14,8 +14,8 @@ def dpkg(data: bytes, found: Found) -> Iterator[Package]:
     """``/var/lib/dpkg/status``, or a file of ``status.d``, which says no status: packages whose files are there."""
     for said in stanzas(data, _DPKG):
         name, version = said.get("package", ""), said.get("version", "")
-        status = said.get("status", "install ok installed").split()
-        if not usable(name, version) or status[-1] in ("not-installed", "config-files"):
+        state = (said.get("status") or "install ok installed").split()[-1]
+        if not usable(name, version) or state in ("not-installed", "config-files"):
             continue
         yield Package(
             kind="dpkg",
