@@ -63,6 +63,14 @@ def test_rpm_of_suse() -> None:
     ]
 
 
+def test_slots_that_lead_to_one_header() -> None:
+    """What is read of a database is never more than there is of it."""
+    data = bytearray(files.ndb(files.rpm_header("a", "1", "2", 0)))
+    for at in range(48, 4096, 16):
+        data[at : at + 16] = data[32:48]
+    assert 1 <= len(list(rpm.ndb(bytes(data), Found("p")))) < 40
+
+
 def test_a_database_that_is_a_program_of_its_own() -> None:
     """A view in the place of the table may compute for ever."""
     import sqlite3

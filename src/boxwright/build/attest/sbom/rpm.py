@@ -15,10 +15,12 @@ from boxwright.spec.purl import purl
 _NAME, _VERSION, _RELEASE, _EPOCH, _VENDOR, _LICENSE, _URL, _ARCH, _SOURCE = (
     1000, 1001, 1002, 1003, 1011, 1014, 1020, 1022, 1044,
 )  # fmt: skip
+_TEXTS = (_NAME, _VERSION, _RELEASE, _VENDOR, _LICENSE, _URL, _ARCH, _SOURCE)
 _INT32, _STRINGS = 4, (6, 8, 9)
 _MOST = 100_000  # packages of one database
 _STEPS = 20_000_000  # of SQLite's virtual machine: what a database of our own making could never take
 _LARGEST = 32 << 20  # bytes of one header
+_LONGEST = 64 << 10  # bytes of one text
 
 
 def sqlite(data: bytes, found: Found) -> Iterator[Package]:
@@ -42,6 +44,7 @@ def _rows(connection: sqlite3.Connection, data: bytes) -> list[bytes]:
     if len(data) > 20 and data[18:20] == b"\x02\x02":  # of a log that is not here: SQLite would look for it
         data = data[:18] + b"\x01\x01" + data[20:]
     rows: list[bytes] = []
+    room = len(data)  # headers that lie in the same pages of it would be more
     try:
         connection.deserialize(data)
         connection.set_progress_handler(step, 1000)
@@ -51,9 +54,12 @@ def _rows(connection: sqlite3.Connection, data: bytes) -> list[bytes]:
             "",
         )
         if kind == "table":  # a view could be anything
-            for (blob,) in connection.execute("SELECT blob FROM Packages ORDER BY hnum LIMIT ?", (_MOST,)):
-                if isinstance(blob, bytes):
-                    rows.append(blob)
+            wanted = "typeof(blob) = 'blob' AND length(blob) <= ? ORDER BY hnum LIMIT ?"
+            for (blob,) in connection.execute(f"SELECT blob FROM Packages WHERE {wanted}", (_LARGEST, _MOST)):
+                room -= len(blob)
+                if room < 0:
+                    break
+                rows.append(blob)
     except (sqlite3.Error, OverflowError, MemoryError, UnicodeDecodeError):
         pass  # what was read so far counts; SQLite's messages have names of the file, which may be no text
     return rows
@@ -65,6 +71,7 @@ def ndb(data: bytes, found: Found) -> Iterator[Package]:
         return
     (pages,) = struct.unpack_from("<I", data, 12)
     end = min(pages * 4096, len(data), _MOST * 16)
+    room = len(data)  # slots that lead to the same header would need more
     for at in range(32, end - 15, 16):
         magic, number, offset, count = struct.unpack_from("<4sIII", data, at)
         start = offset * 16
@@ -72,6 +79,9 @@ def ndb(data: bytes, found: Found) -> Iterator[Package]:
             continue
         begin, _, _, size = struct.unpack_from("<4sIII", data, start)
         header = data[start + 16 : start + 16 + size] if begin == b"BlbS" and size <= _LARGEST else b""
+        room -= len(header)
+        if room < 0:
+            return
         if (package := read_header(header, found)) is not None:
             yield package
 
@@ -90,10 +100,10 @@ def read_header(header: bytes, found: Found) -> Package | None:
         tag, kind, offset, count = struct.unpack_from(">IIII", header, at)
         if offset >= len(store) or not count:
             continue
-        if kind in _STRINGS:
-            end = store.find(b"\0", offset)
-            if tag in (_NAME, _VERSION, _RELEASE, _VENDOR, _LICENSE, _URL, _ARCH, _SOURCE) and end >= 0:
-                said.setdefault(tag, store[offset:end].decode("utf-8", "replace"))
+        if kind in _STRINGS and tag in _TEXTS and tag not in said:
+            text, end, _ = store[offset : offset + _LONGEST].partition(b"\0")
+            if end:
+                said[tag] = text.decode("utf-8", "replace")
         elif kind == _INT32 and tag == _EPOCH and offset + 4 <= len(store):
             said.setdefault(tag, str(struct.unpack_from(">I", store, offset)[0]))
     name, version = said.get(_NAME, ""), said.get(_VERSION, "")
