@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.build.attest.sbom import binaries, languages, rpm, system
+from boxwright.build.attest.sbom.elf import Elf
 from boxwright.build.attest.sbom.package import Distribution, Found, Package, os_release
 from boxwright.build.attest.sbom.scan import Scanned, scan
 from boxwright.build.attest.sbom.spdx import document
@@ -131,6 +132,13 @@ def test_rust() -> None:
 def test_a_bomb_of_crates_is_not_inflated() -> None:
     program = files.rust_program(b"[" * (64 << 20))
     assert list(binaries.binary(io.BytesIO(program), Found("app"))) == []
+
+
+def test_sections_with_endless_names() -> None:
+    """A table of names may be one name, in which each section's begins one byte later."""
+    long = "n" * 5000
+    program = files.elf({long[at:]: b"x" for at in range(3)} | {".dep-v0": b"here"})
+    assert set(Elf(io.BytesIO(program)).sections()) == {"", ".dep-v0", ".shstrtab"}
 
 
 def test_names_that_are_none() -> None:

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator
 
-from boxwright.build.attest.sbom.elf import Elf
+from boxwright.build.attest.sbom.elf import Elf, ElfPart
 from boxwright.build.attest.sbom.package import Found, Package, usable
 from boxwright.spec.purl import purl
 
@@ -27,7 +27,7 @@ def binary(file: BinaryIO, found: Found) -> Iterator[Package]:
         sections = elf.sections()
         if (part := sections.get(".dep-v0")) is not None and part.size <= _MOST_TEXT:
             yield from rust(elf.read(part.offset, part.size), found)
-        yield from go(_modules(elf), found)
+        yield from go(_modules(elf, sections.get(".go.buildinfo")), found)
     except ValueError:
         return
 
@@ -35,9 +35,9 @@ def binary(file: BinaryIO, found: Found) -> Iterator[Package]:
 # --- Go ----------------------------------------------------------------------------------------------
 
 
-def _modules(elf: Elf) -> str:
-    """The list of modules that the linker put in; '' when there is none. Raises ValueError."""
-    part = elf.sections().get(".go.buildinfo")
+def _modules(elf: Elf, part: ElfPart | None) -> str:
+    """The list of modules that the linker put in, into a section or a data segment; '' when there is none. Raises
+    ValueError."""
     if part is None:
         part = next((segment for segment in elf.segments() if segment.writable), None)
     if part is None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _MOST_SECTIONS = 4096
 _MOST_SEGMENTS = 512
 _MOST_NAMES = 1 << 20  # bytes
+_LONGEST_NAME = 256  # bytes; a longer one is none that is asked for
+_LARGEST_ENTRY = 256  # bytes of an entry of either table; those that compilers write have 64 at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Elf:
             (start,) = self.unpack("I", self._head, 32)
             size, count, names = self.unpack("HHH", self._head, 46)
         least = 64 if self.wide else 40
-        if size < least or count > _MOST_SECTIONS or names >= count:
+        if not least <= size <= _LARGEST_ENTRY or count > _MOST_SECTIONS or names >= count:
             return {}
         table = self.read(start, size * count)
         entries = []
@@ -80,8 +82,9 @@ class Elf:
         texts = self.read(entries[names][1].offset, min(entries[names][1].size, _MOST_NAMES))
         found: dict[str, ElfPart] = {}
         for name, part in entries:
-            text = texts[name : texts.find(b"\0", name)] if name < len(texts) else b""
-            found.setdefault(text.decode("ascii", "replace"), part)
+            text, end, _ = texts[name : name + _LONGEST_NAME].partition(b"\0")
+            if end:
+                found.setdefault(text.decode("ascii", "replace"), part)
         return found
 
     def segments(self) -> list[ElfPart]:
@@ -93,7 +96,7 @@ class Elf:
             (start,) = self.unpack("I", self._head, 28)
             size, count = self.unpack("HH", self._head, 42)
         least = 56 if self.wide else 32
-        if size < least or count > _MOST_SEGMENTS:
+        if not least <= size <= _LARGEST_ENTRY or count > _MOST_SEGMENTS:
             return []
         table, found = self.read(start, size * count), []
         for at in range(0, len(table) - least + 1, size):
