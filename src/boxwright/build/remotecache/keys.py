@@ -243,7 +243,7 @@ def _mode(text: str) -> int | None:
     """-1 for none; None for a symbolic one."""
     if not text:
         return -1
-    return int(text, 8) if text.isdigit() and not set(text) & set("89") else None
+    return int(text, 8) if not text.strip("01234567") else None
 
 
 def _wild(source: str) -> bool:
@@ -271,26 +271,24 @@ def _content(tree: FileTree, path: str) -> str | None:
         return None
     if node.type != "dir":
         return _node(tree, node)
-    below: dict[str, list[TreeNode]] = {}
-    for inner in tree.walk(node.path):
-        if inner.path != node.path:
-            below.setdefault(posixpath.dirname(inner.path), []).append(inner)
-    return _directory(tree, node if node.path else None, node.path, below)
-
-
-def _directory(
-    tree: FileTree, node: TreeNode | None, path: str, below: Mapping[str, Sequence[TreeNode]]
-) -> str | None:
-    head = _node(tree, node) if node is not None else _sha(b"")  # the root has no head
-    if head is None:
-        return None
-    hashed = hashes.new("sha256")
-    hashed.update(b"\0" + head.encode())
-    for inner in sorted(below.get(path, ()), key=lambda inner: _name(inner.path)):
-        digest = _directory(tree, inner, inner.path, below) if inner.type == "dir" else _node(tree, inner)
+    inside: dict[str, dict[bytes, str]] = {}  # of directories, by their paths, the names with their digests
+    below = [inner for inner in tree.walk(node.path) if inner.path != node.path]
+    for inner in reversed(below):  # what is in a directory before the directory
+        digest = _node(tree, inner)
         if digest is None:
             return None
-        hashed.update(b"\0" + _name(inner.path) + digest.encode())
+        if inner.type == "dir":
+            digest = _directory(digest, inside.pop(inner.path, {}))
+        inside.setdefault(posixpath.dirname(inner.path), {})[_name(inner.path)] = digest
+    head = _node(tree, node) if node.path else _sha(b"")  # the root has no head
+    return _directory(head, inside.pop(node.path, {})) if head is not None else None
+
+
+def _directory(head: str, names: Mapping[bytes, str]) -> str:
+    hashed = hashes.new("sha256")
+    hashed.update(b"\0" + head.encode())
+    for name in sorted(names):
+        hashed.update(b"\0" + name + names[name].encode())
     return "sha256:" + hashed.hexdigest()
 
 

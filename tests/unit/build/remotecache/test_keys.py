@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from boxwright.build.context.local import LocalContext
+from boxwright.build.context.tree import SourceSet
 from boxwright.build.graph import Graph, Selection, Tree, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp
 from boxwright.build.ops.source import ImageOp
 from boxwright.build.ops.workdir import WorkdirOp
 from boxwright.build.remotecache.keys import KeyInput, describe, go_json
+from boxwright.files.trees import erase
 from boxwright.spec.digest import DiffID
 
 BASE = Tree((DiffID.parse("sha256:49e44d06c4d0a1ec5d6e19b860712c7c8726e88560bda5997ec31918670f8452"),))
@@ -36,12 +41,8 @@ def run(*argv: str, **more: object) -> ExecOp:
 
 
 @pytest.fixture
-def read(tmp_path: object) -> Selection:
-    from pathlib import Path
-
-    from boxwright.build.context.tree import SourceSet
-
-    folder = Path(str(tmp_path)) / "context"
+def read(tmp_path: Path) -> Selection:
+    folder = tmp_path / "context"
     (folder / "more").mkdir(parents=True)
     (folder / "a.txt").write_text("hello\n")
     (folder / "a.txt").chmod(0o644)
@@ -52,6 +53,21 @@ def test_an_image_is_its_layers() -> None:
     graph = Graph()
     found = describe(image(graph), None)
     assert found is not None and found.digest[7:19] == "87ed3f3ef3e9"
+
+
+def test_a_context_may_be_deep(tmp_path: Path) -> None:
+    """A directory's name is made of those below it, 1500 levels down."""
+    top = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=top)
+        below = os.open("d", os.O_RDONLY, dir_fd=top)
+        os.close(top)
+        top = below
+    os.close(top)
+    selection = Selection("", payload=(SourceSet(LocalContext(tmp_path), ()),))
+    found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
+    erase(tmp_path / "d")  # pytest would not get so deep
+    assert found[1][1].content
 
 
 def test_run() -> None:
