@@ -10,7 +10,7 @@ from boxwright.errors import Invalid
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import intoto
 from boxwright.spec import mediatypes as mt
-from boxwright.spec.config import ImageConfig
+from boxwright.spec.config import ImageConfig, ImageConfigInvalid
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
@@ -57,7 +57,11 @@ class Inspected:
         found = {}
         for platform, (_, manifest) in self.images().items():
             if manifest.config.media_type in mt.CONFIGS:
-                found[platform] = json.loads(self._read(manifest.config, MAX_SIZE))
+                raw = self._read(manifest.config, MAX_SIZE)
+                try:
+                    found[platform] = json.loads(raw)
+                except (ValueError, RecursionError) as error:
+                    raise ImageConfigInvalid(f"the config of {platform} is not JSON: {error}") from error
         return found
 
     def provenance(self) -> dict[str, Any]:
