@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from boxwright.spec.text import go_bool
 from boxwright.spec.urls import public
 
 _LARGEST = 1 << 20  # bytes of a file of .git that are looked at
@@ -90,4 +91,4 @@ def _text(path: Path) -> str:
 
 def wanted(environ: Mapping[str, str]) -> bool:
     """Whether commits are to be told: not where ``BUILDX_GIT_INFO`` is false."""
-    return environ.get("BUILDX_GIT_INFO", "").lower() not in ("0", "f", "false")
+    return go_bool(environ.get("BUILDX_GIT_INFO", "").lower()) is not False

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from boxwright.build.fields import fields
 from boxwright.build.request import RequestInvalid
 from boxwright.spec.reference import Reference
+from boxwright.spec.text import go_bool
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -60,7 +61,6 @@ _KEYS = (
     ("secret_access_key", "AWS_SECRET_ACCESS_KEY"),
     ("session_token", "AWS_SESSION_TOKEN"),
 )
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "uncompressed": "none"}
 
 
@@ -111,9 +111,10 @@ class CachePlace:
     def flag(self, key: str, default: bool = False) -> bool:
         """A yes or no. Raises RequestInvalid."""
         text = self.options.get(key, "").lower()
-        if text and text not in _TRUE + _FALSE:
+        value = go_bool(text) if text else default
+        if value is None:
             raise RequestInvalid(f"cache {key}={text!r} is neither true nor false")
-        return text in _TRUE if text else default
+        return value
 
     def number(self, key: str, default: int | None) -> int | None:
         """A whole number of at least 0. Raises RequestInvalid."""
