@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from boxwright.spec.platform import Platform
 
 _MOST_IMAGES = 32  # of an index whose images are asked for records
-_OCI = {
-    mt.DOCKER_LAYER: mt.OCI_LAYER,
-    mt.DOCKER_LAYER_GZIP: mt.OCI_LAYER_GZIP,
-    mt.DOCKER_LAYER_ZSTD: mt.OCI_LAYER_ZSTD,
-}
-_DOCKER = {oci: docker for docker, oci in _OCI.items()}
 
 
 def load(source: Fetcher, target: Descriptor, platforms: Sequence[Platform]) -> list[LoadedCache]:
@@ -110,17 +104,11 @@ def compose(
     """The manifest over these layers, and the config with its descriptor."""
     raw = config.to_json()
     desc = Descriptor.of(raw, cacheconfig.MEDIA_TYPE)
-    layers = [in_words(blob, oci) for blob in blobs]
+    layers = [replace(blob, media_type=mt.layer_type(blob.media_type, oci=oci)) for blob in blobs]
     if image_manifest:
         return Manifest.compose(desc, layers), desc, raw
     kind = mt.OCI_INDEX if oci else mt.DOCKER_LIST
     return Index.compose([*layers, desc], media_type=kind), desc, raw
-
-
-def in_words(desc: Descriptor, oci: bool) -> Descriptor:
-    """The same with its media type in OCI's or Docker's words."""
-    words = _OCI if oci else _DOCKER
-    return replace(desc, media_type=words.get(desc.media_type, desc.media_type))
 
 
 def _annotated(entries: Sequence[Descriptor]) -> dict[Digest, Descriptor]:
