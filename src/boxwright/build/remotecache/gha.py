@@ -22,6 +22,7 @@ from boxwright.build.remotecache import manifest
 from boxwright.build.remotecache.config import CacheConfig, CacheInvalid
 from boxwright.build.remotecache.options import CachePlace, seconds
 from boxwright.build.remotecache.places import (
+    AGAIN,
     CacheDenied,
     CacheMissing,
     CacheUnavailable,
@@ -50,7 +51,6 @@ _AZURE = {"x-ms-version": "2021-12-02"}
 _READ, _WRITE = 1, 2
 _ANSWER = 64 << 10  # bytes
 _MOST_PAGES = 100  # of the list of caches
-_AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
 class CacheBusy(Conflict):
@@ -174,7 +174,7 @@ class CacheService:
                 if time.monotonic() + pause > until or pause > 8:
                     raise
             else:
-                if reply.status not in _AGAIN or time.monotonic() + pause > until or pause > 8:
+                if reply.status not in AGAIN or time.monotonic() + pause > until or pause > 8:
                     return reply
                 reply.close()
             time.sleep(pause)

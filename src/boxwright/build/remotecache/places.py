@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.build.remotecache.config import CacheConfig
-from boxwright.errors import BoxwrightError, Corrupt, Denied, NotFound, Unauthorized, Unavailable
+from boxwright.errors import BoxwrightError, Corrupt, Denied, NotFound, Unavailable
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.hints import Protocol
 from boxwright.spec.values import dataclass
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DIFF_ID = "containerd.io/uncompressed"  # annotation of a layer's descriptor
 CREATED = "buildkit/createdat"
+AGAIN = frozenset({429, 500, 502, 503, 504})  # statuses of a server that is busy
 
 
 class CacheMissing(NotFound):
@@ -143,6 +144,3 @@ def refused(status: int, what: str, code: str = "") -> BoxwrightError:
     if status in (401, 403):
         return CacheDenied(said, hint="check the credentials of the cache, and what they allow")
     return CacheUnavailable(said)
-
-
-MISSING = (NotFound, Unauthorized, Denied)

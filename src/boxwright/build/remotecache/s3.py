@@ -19,6 +19,7 @@ from boxwright.build.remotecache import manifest
 from boxwright.build.remotecache.config import CacheConfig
 from boxwright.build.remotecache.options import CachePlace, seconds
 from boxwright.build.remotecache.places import (
+    AGAIN,
     CacheMissing,
     LayerFetcher,
     LoadedCache,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 _LARGEST = 5 << 30  # bytes that S3 takes in one piece
 _TRIES = 4
 _PAUSE = 0.3  # seconds before the second try; doubles
-_AGAIN = frozenset({429, 500, 502, 503, 504})
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,80})</Code>")
 
 
@@ -144,7 +144,7 @@ class Bucket:
                 if reply.status in ok:
                     return reply
                 found = _CODE.search(reply.read_all(64 << 10))
-                if reply.status not in _AGAIN or attempt + 1 == _TRIES:
+                if reply.status not in AGAIN or attempt + 1 == _TRIES:
                     raise refused(reply.status, what, found[1].decode() if found else "")
             time.sleep(_PAUSE * 2**attempt)
         raise AssertionError("the last try returns or raises")
