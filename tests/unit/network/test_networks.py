@@ -116,9 +116,9 @@ def test_a_range_inside_the_subnet(networks: Networks) -> None:
 )
 def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], message: str) -> None:
     with pytest.raises(NetworkInvalid, match=message):
-        networks.create("bad", NetworkConfig(**options))  # type: ignore[arg-type]
+        networks.create("refused", NetworkConfig(**options))  # type: ignore[arg-type]
     with pytest.raises(NoSuchNetwork):
-        networks.get("bad")
+        networks.get("refused")
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], me
 )
 def test_options_have_their_effect_or_are_refused(networks: Networks, key: str, value: str) -> None:
     with pytest.raises(Invalid):
-        networks.create("bad", NetworkConfig(options={key: value}))
+        networks.create("refused", NetworkConfig(options={key: value}))
     with pytest.raises(NoSuchNetwork):
-        networks.get("bad")
+        networks.get("refused")
 
 
 def test_options_and_their_effect(networks: Networks) -> None:
