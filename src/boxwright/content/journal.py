@@ -62,11 +62,11 @@ def lines(directory: str, *, follow: bool = False, seconds: float | None = None)
     watch = _watch(directory) if follow else -1
     old = new = -1
     try:
-        old, new = _reader(f"{directory}/log.1"), _reader(f"{directory}/log")
-        rest = b""
+        # In this order: a file that is turned between the two is found twice, not never.
+        new, old = _reader(f"{directory}/log"), _reader(f"{directory}/log.1")
         if old >= 0 and (new < 0 or os.fstat(old).st_ino != os.fstat(new).st_ino):
             yield from _whole(old, [b""])
-        kept = [rest]
+        kept = [b""]
         poller = select.poll()
         while True:
             if new >= 0:

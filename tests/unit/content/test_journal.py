@@ -35,6 +35,24 @@ def test_it_is_bounded(tmp_path: Path) -> None:
     assert kept == list(range(kept[0], 1000)) and len(kept) > 50
 
 
+def test_a_turn_while_it_is_opened_takes_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path / "events")
+    journal.append(place, b"one", full=0)
+    journal.append(place, b"two")
+    open_one = journal._reader
+    opened: list[str] = []
+
+    def and_turn(path: str) -> int:
+        opened.append(path)
+        fd = open_one(path)
+        if len(opened) == 1:
+            journal.append(place, b"three", full=0)
+        return fd
+
+    monkeypatch.setattr(journal, "_reader", and_turn)
+    assert list(journal.lines(place))[-2:] == [b"two", b"three"]
+
+
 WRITER = """
 import sys; from boxwright.content import journal
 for number in range(200): journal.append(sys.argv[1], b"%s %d" % (sys.argv[2].encode(), number), full=int(sys.argv[3]))
