@@ -49,11 +49,12 @@ def events(ctx: Context, args: Namespace) -> int:
 
 
 def _line(value: Mapping[str, Any]) -> str:
-    """Docker's: `TIME TYPE ACTION ID (name=value, …)`."""
+    """Docker's: `TIME TYPE ACTION ID (name=value, …)`; always one line, whatever labels hold."""
+    from boxwright.cli.printable import printable
     from boxwright.spec.times import SECOND, stamp
 
     actor = value["Actor"]
     attributes = ", ".join(f"{k}={v}" for k, v in sorted(actor["Attributes"].items()))
     seconds, rest = divmod(value["timeNano"], SECOND)
     shown = f"{stamp(seconds)[:20]}{rest:09d}Z {value['Type']} {value['Action']} {actor['ID']}"
-    return shown + (f" ({attributes})" if attributes else "")
+    return printable(shown + (f" ({attributes})" if attributes else ""), line=True)
