@@ -11,6 +11,7 @@ from functools import cached_property
 from boxwright.container.records import (
     Container,
     NoSuchContainer,
+    cgroup_of,
     directory_of,
     event_attributes,
 )
@@ -137,7 +138,8 @@ class ContainerCatalog:
         from boxwright.runtime.host import remove_cgroup
         from boxwright.snapshot import mount as mounting
 
-        remove_cgroup(f"{container.config.cgroup_parent.rstrip('/') or '/boxwright'}/{container.id}")
+        if not container.state.supervised:  # else the runtime is about to
+            remove_cgroup(cgroup_of(container))
         reserve.spend(self._services.root)
         if container.rootfs.exists():
             while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):

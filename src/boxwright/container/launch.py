@@ -16,6 +16,7 @@ from boxwright.container.records import (
     Container,
     State,
     WrongState,
+    cgroup_of,
     event_attributes,
     load_state,
     save_state,
@@ -152,7 +153,7 @@ class Launcher:
             bounding=self._host.bounding,
             hard_limits=self._host.hard_limits,
             cgroup_v2=self._host.cgroup_v2,
-            cgroups_path=self._cgroup(),
+            cgroups_path=cgroup_of(self._container),
             namespaces=namespaces,
             files=self._files(plan, addresses),
             mounts=tuple(points),
@@ -274,13 +275,10 @@ class Launcher:
         with Root.at(self._container.rootfs) as root:
             return resolve_user(root, str(self._container.merged.get("User") or ""), self._config.group_add)
 
-    def _cgroup(self) -> str:
-        return f"{self._config.cgroup_parent.rstrip('/') or '/boxwright'}/{self._container.id}"
-
     def _oom_files(self) -> list[str]:
         if not self._config.limits.memory:
             return []
-        path = self._cgroup()
+        path = cgroup_of(self._container)
         return [f"/sys/fs/cgroup{path}/memory.events", f"/sys/fs/cgroup/memory{path}/memory.oom_control"]
 
     def _seccomp(self) -> Mapping[str, Any] | None:

@@ -255,6 +255,11 @@ class Container:
         return self.directory / "job.json"
 
 
+def cgroup_of(container: Container) -> str:
+    """The path of its cgroup, in every hierarchy."""
+    return f"{container.config.cgroup_parent.rstrip('/') or '/boxwright'}/{container.id}"
+
+
 def event_attributes(container: Container) -> dict[str, str]:
     """What every event of a container carries: its labels, image and name."""
     labels = (container.record.get("merged") or {}).get("Labels") or {}

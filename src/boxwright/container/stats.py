@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from boxwright.container.records import Container, WrongState
+from boxwright.container.records import Container, WrongState, cgroup_of
 from boxwright.runtime.host import host
 from boxwright.spec.hints import NamedTuple
 
@@ -31,7 +31,7 @@ def sample(container: Container) -> Sample:
     state = container.refresh()
     if not state.running:
         return Sample()
-    path = f"{container.config.cgroup_parent.rstrip('/') or '/boxwright'}/{container.id}"
+    path = cgroup_of(container)
     received, sent = _network(state.pid)
     now = time.monotonic()
     if host().cgroup_v2:

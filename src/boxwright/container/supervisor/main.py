@@ -297,7 +297,6 @@ class Supervisor:
         )
         self.state.pop("Health", None)
         self._attend()
-        self._started = _monotonic()
         self._write_state()
         tell_joined(self.job, self.state, began=True)
         tell(self.job, "start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from boxwright.content import journal  # before the job comes, while the command that started us prepares it
 from boxwright.spec.events import event
 
 TYPE_CHECKING = False
@@ -31,6 +32,4 @@ def tell_joined(job: Job, state: Mapping[str, Any], *, began: bool) -> None:
 
 def _tell(job: Job, line: bytes) -> None:
     if job.journal:
-        from boxwright.content import journal
-
         journal.append(job.journal, line)
