@@ -147,10 +147,13 @@ class Volumes:
 
     def _tell(self, action: str, name: str) -> None:
         from boxwright.content import journal
-        from boxwright.spec.events import event
 
-        journal.append(
-            str(Places(self._root.parent).events), event("volume", action, name, {"driver": "local"})
+        journal.tell(
+            str(Places(self._root.parent).events),
+            kind="volume",
+            action=action,
+            identity=name,
+            attributes={"driver": "local"},
         )
 
     def make_directory(self, name: str) -> None:

@@ -12,15 +12,22 @@ import select
 
 from boxwright.files import locks, syscalls
 from boxwright.files.locks import Lock
+from boxwright.spec.events import event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 FULL = 2 << 20  # bytes
 _CHANGES = 0x2 | 0x100 | 0x80  # IN_MODIFY, IN_CREATE, IN_MOVED_TO
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
 _CHUNK = 1 << 18
+
+
+def tell(directory: str, *, kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> None:
+    """Add an event of now (`spec.events`), as `append` does; '' is no journal, and none is told."""
+    if directory:
+        append(directory, event(kind, action, identity, attributes))
 
 
 def append(directory: str, line: bytes, *, full: int = FULL) -> None:

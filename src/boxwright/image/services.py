@@ -30,9 +30,9 @@ class Services:
         """Write down what happened, for `events`."""
         from boxwright.content import journal
         from boxwright.files.places import Places
-        from boxwright.spec.events import event
 
-        journal.append(str(Places(self.root).events), event(kind, action, identity, attributes))
+        events = str(Places(self.root).events)
+        journal.tell(events, kind=kind, action=action, identity=identity, attributes=attributes)
 
     @cached_property
     def store(self) -> LocalStore:

@@ -209,11 +209,13 @@ class Networks:
 
     def _tell(self, action: str, network: Network) -> None:
         from boxwright.content import journal
-        from boxwright.spec.events import event
 
-        events = str(Places(self._root).events)
-        journal.append(
-            events, event("network", action, network.id, {"name": network.name, "type": network.driver})
+        journal.tell(
+            str(Places(self._root).events),
+            kind="network",
+            action=action,
+            identity=network.id,
+            attributes={"name": network.name, "type": network.driver},
         )
 
     def _insert(self, sql: Connection, name: str, identity: str, wish: NetworkConfig) -> Network:
