@@ -228,6 +228,7 @@ def test_events_of_a_life(root: Root) -> None:
     )
     for words in (("pause", "speaks"), ("unpause", "speaks"), ("rename", "speaks", "spoke")):
         root.run(*words)
+    kill_supervisor(root, "spoke")  # the next one tells of the new name
     root.run("stop", "-t", "0", "spoke")
     root.run("rm", "spoke")
     root.run("network", "rm", "heard")

@@ -97,6 +97,7 @@ class Life:
             restart=policy(container),
             auto_remove=container.config.auto_remove,
             name=container.name,
+            attributes=event_attributes(container),
             state=container.state.to_json(),
             filter=None,
             wants=0,
