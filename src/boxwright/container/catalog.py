@@ -85,7 +85,7 @@ class ContainerCatalog:
         if not found:
             raise NoSuchContainer(f"No such container: {text}")
         container = found[0]
-        if container.state.unattended and not self._exists(self.settled(container)):
+        if container.state.unattended and not self.exists(self.settled(container)):
             raise NoSuchContainer(f"No such container: {text}")
         return container
 
@@ -94,7 +94,7 @@ class ContainerCatalog:
         found = []
         for container in self.rows("ORDER BY created DESC"):
             left = container.state.unattended
-            if left and not self._exists(self.settled(container, revive=revive)):
+            if left and not self.exists(self.settled(container, revive=revive)):
                 continue
             if all or container.state.active:
                 found.append(container)
@@ -115,7 +115,8 @@ class ContainerCatalog:
                     Life(self._services, self).settle(container, revive=revive)
         return container
 
-    def _exists(self, container: Container) -> bool:
+    def exists(self, container: Container) -> bool:
+        """Whether it was not removed meanwhile."""
         return bool(self.rows("WHERE id = ?", container.id))
 
     @contextmanager

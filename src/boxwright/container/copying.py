@@ -63,7 +63,7 @@ def archive_out(
     services: Services, container: Container, path: str, sink: Any, *, follow: bool = False
 ) -> None:
     """A tar of the path, its last component at the top (``.`` for what ends in ``/.``). Raises ContainerPathMissing,
-    CopyRefused."""
+    ContainerCopyRefused."""
     from boxwright.container.archive import pack
 
     with tree(services, container, path) as (root, inside):

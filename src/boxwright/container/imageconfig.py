@@ -1,5 +1,5 @@
 """An image's config as a container uses it. The bytes are another's and are kept as they are; each key is checked when
-it is used, so that a bad one refuses only what needs it. Every getter raises ConfigInvalid, naming the key."""
+it is used, so that a bad one refuses only what needs it. Every getter raises ContainerConfigInvalid, naming the key."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ class Containers:
     # --- creating ------------------------------------------------------------------------------
 
     def create(self, config: ContainerConfig) -> Container:
-        """A container that does not run yet. Raises NoSuchImage, NameTaken, ConfigInvalid and what else options can
-        be."""
+        """A container that does not run yet. Raises NoSuchImage, NameTaken, ContainerConfigInvalid and what else
+        options can be."""
         from boxwright.container.creation import Creation
         from boxwright.content.lease import Lease
 
@@ -459,7 +459,7 @@ class Containers:
             self._kill(container)
         self._gone(container)
         self._started(container.id)
-        if not container.config.auto_remove or self._exists(container):
+        if not container.config.auto_remove or self.catalog.exists(container):
             self.catalog.discard(container, volumes=volumes)
 
     def _kill(self, container: Container) -> None:
@@ -470,9 +470,6 @@ class Containers:
         supervised = container.refresh().supervised
         if not wait_gone(container.state.supervisor_pid if supervised else 0, _STOP_GRACE):
             raise SupervisorLost(f"container {container.id} does not stop")
-
-    def _exists(self, container: Container) -> bool:
-        return bool(self.catalog.rows("WHERE id = ?", container.id))
 
     def discard(self, container: Container) -> None:
         """Remove a --rm container that has ended, with its anonymous volumes; its supervisor may still be at work

@@ -63,9 +63,8 @@ class State:
     ports: tuple[Port, ...] = ()
     placeholders: tuple[str, ...] = ()  # mount points that the tree did not have: no part of diff and commit
     trusted: bool = False  # the host's CA bundle is inside
-    runtime: tuple[
-        str, ...
-    ] = ()  # the OCI runtime of the last start: name, program, its state's directory, the mount it must not see
+    # The OCI runtime of the last start: name, program, its state's directory, the mount it must not see.
+    runtime: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:

@@ -168,9 +168,8 @@ class Collector:
         """Remove what nothing reaches. `copies` also drops the compressed copies of layers that no manifest here
         names, and interrupted downloads of any age: they can be made or fetched again."""
         workspaces = self._workspaces()
-        mark(
-            roots(self._db, self._holdings()), self._reach
-        )  # warms the answers, so that the lock is held briefly
+        # Warms the answers, so that the lock is held briefly.
+        mark(roots(self._db, self._holdings()), self._reach)
         with self._store.sweeping():
             with self._db.write() as sql:
                 self._reach.look(self._db)

@@ -65,7 +65,7 @@ class Maintenance:
         ).sweep(copies=copies)
 
     def _release(self, layers: Sequence[DiffID]) -> None:
-        if not (self._images.store.places.mounts).is_dir():
+        if not self._images.store.places.mounts.is_dir():
             return  # nothing was ever mounted; the driver need not be found out
         snapshots = self._snapshots()
         for diff_id in layers:

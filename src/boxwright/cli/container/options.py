@@ -206,7 +206,8 @@ def declare(p: Parser) -> None:
 
 
 def read(ctx: Context, args: Namespace) -> ContainerConfig:
-    """What was typed, understood. Raises OptionInvalid, MountInvalid, PortInvalid, ConfigInvalid."""
+    """What was typed, understood. Raises OptionInvalid, MountInvalid, PortInvalid,
+    ContainerConfigInvalid."""
     from boxwright.container import options
     from boxwright.container.config import ContainerConfig
 

@@ -31,6 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.network.plan import NetworkPlan
+
 _SIGKILL = 9
 _FIRST_DELAY, _LAST_DELAY = 0.1, 60.0  # seconds between restarts, doubling (moby restartmanager)
 _SETTLED = 10.0  # a run that lasted longer begins again with the first delay
@@ -189,14 +191,7 @@ class Supervisor:
             self._write_state()  # from here on there may be something to take away
             self._listen()
             if job.network is not None:
-                from boxwright.network.namespace import NetworkNamespace
-
-                self._network = NetworkNamespace(job.network, _NAMESPACE_FD)
-                self._network.up()
-                if job.network.relayed:
-                    from boxwright.container.supervisor.relay import Relays
-
-                    self._relays = Relays(self.loop, job.network.relayed)
+                self._join(job.network)
             self._start()
         except StartFailed as error:
             self._fail("runtime", error.log.decode("utf-8", "replace"))
@@ -205,6 +200,20 @@ class Supervisor:
                 "setup",
                 f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error),
             )
+
+    def _join(self, plan: NetworkPlan, *, held_by: int = 0) -> None:
+        """Set the network up, or hold the one that a process has. Raises OSError."""
+        from boxwright.network.namespace import NetworkNamespace
+
+        self._network = NetworkNamespace(plan, _NAMESPACE_FD)
+        if held_by:
+            self._network.hold(held_by, [e["id"] for e in self.state["Networks"].values() if e["names"]])
+        else:
+            self._network.up()
+        if plan.relayed:
+            from boxwright.container.supervisor.relay import Relays
+
+            self._relays = Relays(self.loop, plan.relayed)
 
     def _adopt(self) -> None:
         """Take over a process that runs, unsupervised. When it is gone nothing is touched."""
@@ -219,15 +228,7 @@ class Supervisor:
             self._take()
             self._listen()
             if job.network is not None:
-                from boxwright.network.namespace import NetworkNamespace
-
-                networks = [e["id"] for e in self.state["Networks"].values() if e["names"]]
-                self._network = NetworkNamespace(job.network, _NAMESPACE_FD)
-                self._network.hold(pid, networks)
-                if job.network.relayed:
-                    from boxwright.container.supervisor.relay import Relays
-
-                    self._relays = Relays(self.loop, job.network.relayed)
+                self._join(job.network, held_by=pid)
         except OSError as error:
             message = str(error.strerror or error)
             self._control.send(frames.message(frames.FAILED, {"stage": "adopt", "message": message}))
