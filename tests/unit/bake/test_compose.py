@@ -88,6 +88,22 @@ def test_later_files_change_earlier_ones(tmp_path: Path) -> None:
     assert (shown["args"], shown["tags"], "target" in shown) == ({"A": "1", "B": "2"}, ["two"], False)
 
 
+def test_marks_of_merging_are_never_values(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "services:\n  a:\n    build:\n      context: .\n      args: {A: 1, B: 2, C: 3}\n      extra_hosts: {x: 1.1.1.1}\n"
+        "      tags: [one]\n      labels: [l=1]\n"
+    )
+    (tmp_path / "b.yaml").write_text(
+        "services:\n  a:\n    build:\n      args: {A: !reset null, B: !override 4}\n"
+        "      extra_hosts: {x: !reset null, y: !override 2.2.2.2}\n"
+        "      tags: [two, !reset null]\n      labels: [m=2, !reset null]\n"
+    )
+    shown = load(tmp_path, "a.yaml", "b.yaml")["a"]
+    assert shown["args"] == {"B": "4", "C": "3"}
+    assert (shown["extra-hosts"], shown["tags"]) == ({"y": "2.2.2.2"}, ["one", "two"])
+    assert shown["labels"] == {"l": "1", "m": "2"}
+
+
 def test_yaml_is_of_version_1_2(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(
         "services:\n  a:\n    build:\n      context: .\n      args: {A: yes, B: 2020-01-02, C: 12:30:45, D: 0o17, E: 1.50, F: true, G: 1_000}\n"
@@ -134,8 +150,11 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         "- " * 5000,
         BOMB + "services: {a: {build: .}}\n",
         "include: [compose.yaml]\nservices: {a: {build: .}}",
+        "include: [[]]\nservices: {a: {build: .}}",
+        "services: {a: {build: ., extends: [b]}}",
+        "services: {a: {build: {context: ., secrets: [s]}}}\nsecrets: {s: file}",
     ],
-    ids=range(23),
+    ids=range(26),
 )
 def test_what_is_no_compose_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "compose.yaml").write_text(text)

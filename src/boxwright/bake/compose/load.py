@@ -186,9 +186,9 @@ class _Project:
             raise DefinitionInvalid("include must be a list")
         found = []
         for one in value:
-            paths = one.get("path") if isinstance(one, dict) else one
+            said = one.get("path") if isinstance(one, dict) else one
             model: dict[str, Any] = {}
-            for path in paths if isinstance(paths, list) else [paths]:
+            for path in (said or [None]) if isinstance(said, list) else [said]:
                 if not isinstance(path, str):
                     raise DefinitionInvalid("include: a path is wanted")
                 place = posixpath.join(base, path)
@@ -200,9 +200,9 @@ class _Project:
         service = services.get(name)
         if not isinstance(service, dict) or "extends" not in service:
             return service
-        extends = service["extends"]
-        wanted = extends if isinstance(extends, str) else (extends or {}).get("service")
-        path = None if isinstance(extends, str) else (extends or {}).get("file")
+        said = service["extends"]
+        extends = said if isinstance(said, dict) else {"service": said}
+        wanted, path = extends.get("service"), extends.get("file")
         key = f"{path or base}\0{wanted}"
         if key in seen or len(seen) > 20:
             raise DefinitionInvalid(f"circular reference with extends in service {name}")
@@ -319,7 +319,9 @@ class _Project:
             secret = declared.get(scalar(name))
             if scalar(name) not in declared:
                 raise DefinitionInvalid(f"refers to undefined build secret {scalar(name)}")
-            secret = secret or {}
+            secret = {} if secret is None else secret
+            if not isinstance(secret, dict):
+                raise DefinitionInvalid(f"secrets.{scalar(name)} must be a mapping")
             if secret.get("external"):
                 raise DefinitionInvalid(f"unsupported external secret {scalar(name)}")
             path = secret.get("file")

@@ -25,9 +25,9 @@ def merged(old: Any, new: Any, path: tuple[str, ...] = ()) -> Any:
     if last == "build" and len(path) == 3:
         return _mappings(build(old), build(new), path)
     if last in _MAPPINGS:
-        return {**pairs(old, last), **pairs(new, last)}
+        return cleaned({**pairs(old, last), **pairs(new, last)})
     if last == _HOSTS:
-        return {**hosts(old), **hosts(new)}
+        return cleaned({**hosts(old), **hosts(new)})
     if last in ("command", "entrypoint"):
         return new
     if isinstance(old, dict):
@@ -37,7 +37,8 @@ def merged(old: Any, new: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(old, list):
         if not isinstance(new, list):
             raise DefinitionInvalid(f"cannot override {'.'.join(path)}")
-        return _once([*old, *new]) if last == "tags" else [*old, *new]
+        both = [*old, *cleaned(new)]
+        return _once(both) if last == "tags" else both
     return cleaned(new)
 
 
@@ -85,7 +86,7 @@ def pairs(value: Any, what: str) -> dict[str, str | None]:
         return {}
     if isinstance(value, list):
         found: dict[str, str | None] = {}
-        for word in value:
+        for word in cleaned(value):
             key, equals, rest = scalar(word).partition("=")
             found[key] = rest if equals else None
         return found
@@ -94,14 +95,19 @@ def pairs(value: Any, what: str) -> dict[str, str | None]:
     for key, item in value.items():
         if isinstance(item, (dict, list)):
             raise DefinitionInvalid(f"{what}.{key} must be a string, number, boolean or null")
-    return {key: None if item is None else scalar(item) for key, item in value.items()}
+    return {key: None if item is None else _word(item) for key, item in value.items()}
+
+
+def _word(item: Any) -> Any:
+    """A scalar as text; a mark stays until it is merged."""
+    return item if isinstance(item, (Replace, Reset)) else scalar(item)
 
 
 def hosts(value: Any) -> dict[str, str]:
     """``name:address`` words or a mapping; several addresses with commas. Raises DefinitionInvalid."""
     if isinstance(value, list):
         found: dict[str, str] = {}
-        for word in value:
+        for word in cleaned(value):
             name, separator, address = scalar(word).partition("=" if "=" in scalar(word) else ":")
             if not separator:
                 raise DefinitionInvalid(f"bad host name {scalar(word)!r}")
@@ -111,6 +117,6 @@ def hosts(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise DefinitionInvalid("extra_hosts must be a mapping or a list")
     return {
-        key: ",".join(scalar(one) for one in item) if isinstance(item, list) else scalar(item)
+        key: ",".join(scalar(one) for one in item) if isinstance(item, list) else _word(item)
         for key, item in value.items()
     }
