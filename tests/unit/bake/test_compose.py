@@ -43,6 +43,26 @@ def test_interpolation_that_fails(template: str) -> None:
         substituted(template, {})
 
 
+def test_what_variables_expand_to_is_counted(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionTooLarge):
+        substituted("$A" * 10_000, {"A": "x" * 1_000_000})  # 10 GB, were they made first
+    many = "".join(f"A{at}=$A\n" for at in range(100))
+    with pytest.raises(DefinitionTooLarge):
+        parse_dotenv(f"A={'x' * 1_000_000}\n{many}", {})
+    (tmp_path / ".env").write_text(f"A={'x' * 1_000_000}")
+    args = "".join(f"        A{at}: $A\n" for at in range(100))
+    (tmp_path / "compose.yaml").write_text(
+        f"services:\n  a:\n    build:\n      context: .\n      args:\n{args}"
+    )
+    with pytest.raises(DefinitionTooLarge):
+        load(tmp_path)
+
+
+def test_many_variables_cost_as_much_as_their_lines() -> None:
+    assert len(parse_dotenv("".join(f"A{at}=$A{at - 1}x\n" for at in range(1, 1000)), {"A0": ""})) == 999
+    assert len(parse_dotenv("".join(f"A{at}=1\n" for at in range(60_000)), {})) == 60_000
+
+
 def test_dotenv() -> None:
     text = '# c\nexport A=1\nB = two # c\nC=\'$A\'\nD="x\\n$A"\nE: y\nINHERITED\nF="a\nb"\n'
     assert parse_dotenv(text, {"INHERITED": "i"}) == {

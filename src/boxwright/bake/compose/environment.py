@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
+from boxwright.bake.hcl.budget import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def substituted(template: str, environ: Mapping[str, str], depth: int = 0) -> st
         return template
     if depth > _DEEPEST:
         raise DefinitionTooLarge(f"defaults of variables are nested in more than {_DEEPEST} levels")
-    out, at = [], 0
+    out, at, size = [], 0, 0
     while (dollar := template.find("$", at)) >= 0:
         out.append(template[at:dollar])
         following = template[dollar + 1 : dollar + 2]
@@ -44,10 +46,10 @@ def substituted(template: str, environ: Mapping[str, str], depth: int = 0) -> st
         else:
             out.append("$")
             at = dollar + 1
-    result = "".join(out) + template[at:]
-    if len(result) > _LARGEST:
-        raise DefinitionTooLarge("a value expands to more than 4 MiB")
-    return result
+        size += len(out[-2]) + len(out[-1])
+        if size > _LARGEST:
+            raise DefinitionTooLarge("a value expands to more than 4 MiB")
+    return "".join(out) + template[at:]
 
 
 def _closing(template: str, opened: int) -> int:
@@ -104,9 +106,12 @@ _LETTERS = {
 }
 
 
-def parse_dotenv(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a ``.env`` file. Raises DefinitionInvalid."""
+def parse_dotenv(text: str, environ: Mapping[str, str], budget: Budget | None = None) -> dict[str, str]:
+    """The variables of a ``.env`` file; `budget` is that of all files that are read together. Raises
+    DefinitionInvalid."""
     found: dict[str, str] = {}
+    known = ChainMap(dict(environ), found)
+    budget = budget or Budget()
     text = text.replace("\r\n", "\n").removeprefix("\ufeff")
     at = 0
     while True:
@@ -114,27 +119,33 @@ def parse_dotenv(text: str, environ: Mapping[str, str]) -> dict[str, str]:
         at = blank.end() if blank else at
         if at >= len(text):
             return found
-        line = text.count("\n", 0, at) + 1
         statement = _STATEMENT.match(text, at)
         if not statement:
             rest = text[at:].split("\n", 1)[0]
-            raise DefinitionInvalid(f'line {line}: unexpected character in variable name "{rest[:60]}"')
+            raise DefinitionInvalid(
+                f'line {_line(text, at)}: unexpected character in variable name "{rest[:60]}"'
+            )
         name, at = statement[1], statement.end()
         if not statement[2]:
             if name in environ:
                 found[name] = environ[name]
             continue
-        value, at = _value(text, at, line, {**found, **environ})
+        value, at = _value(text, at, known)
+        budget.make(len(name) + len(value))
         found[name] = value
 
 
-def _value(text: str, at: int, line: int, environ: Mapping[str, str]) -> tuple[str, int]:
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _value(text: str, at: int, environ: Mapping[str, str]) -> tuple[str, int]:
     quote = text[at : at + 1]
     if quote and quote in "'\"":
         closed = re.compile(rf"{quote}((?:[^{quote}\\]|\\.)*){quote}", re.DOTALL).match(text, at)
         if not closed:
             raise DefinitionInvalid(
-                f"line {line}: unterminated quoted value {text[at:].split(chr(10), 1)[0][:60]}"
+                f"line {_line(text, at)}: unterminated quoted value {text[at:].split(chr(10), 1)[0][:60]}"
             )
         body = closed[1].replace(f"\\{quote}", quote)
         if quote == '"':
@@ -152,7 +163,9 @@ def _letter(found: re.Match[str]) -> str:
     return _LETTERS.get(word, found[0])
 
 
-def variables_of(tree: DefinitionTree, path: str, environ: Mapping[str, str]) -> dict[str, str] | None:
+def variables_of(
+    tree: DefinitionTree, path: str, environ: Mapping[str, str], budget: Budget
+) -> dict[str, str] | None:
     """The variables of a file; None when it is not there. Raises DefinitionInvalid."""
     try:
         data = tree.read(path, _LARGEST + 1)
@@ -163,8 +176,10 @@ def variables_of(tree: DefinitionTree, path: str, environ: Mapping[str, str]) ->
     if len(data) > _LARGEST:
         raise DefinitionTooLarge(f"{path} is larger than 4 MiB")
     try:
-        return parse_dotenv(data.decode("utf-8-sig"), environ)
+        return parse_dotenv(data.decode("utf-8-sig"), environ, budget)
     except UnicodeDecodeError:
         raise DefinitionInvalid(f"failed to read {path}: it is not text in UTF-8") from None
+    except DefinitionTooLarge:
+        raise
     except DefinitionInvalid as error:
         raise DefinitionInvalid(f"failed to read {path}: {error.reason}") from None

@@ -19,6 +19,7 @@ from boxwright.bake.entries import (
     attest_text,
 )
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
+from boxwright.bake.hcl.budget import Budget
 from boxwright.bake.names import check_name, sanitized
 from boxwright.bake.target import BakeTarget, Group, unique
 from boxwright.errors import Invalid
@@ -89,14 +90,14 @@ class _Project:
         self._outer = environ
         self._environ: Mapping[str, str] = environ  # with the variables of the tree that is read
         self._tree: DefinitionTree
-        self._files = _FILES
+        self._files, self._budget = _FILES, Budget()
         self._model: dict[str, Any] = {}
 
     def config(self, files: Sequence[File]) -> Config:
         for file in files:
             assert file.tree is not None
             self._tree = file.tree
-            own = variables_of(file.tree, ".env", self._outer) or {}
+            own = variables_of(file.tree, ".env", self._outer, self._budget) or {}
             self._environ = {"COMPOSE_PROJECT_NAME": "bake", **own, **self._outer}
             self._model = self._merged(self._model, file.data, file.name)
         services = self._section("services")
@@ -227,7 +228,11 @@ class _Project:
     def _substituted(self, value: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, str):
             try:
-                return substituted(value, self._environ)
+                found = substituted(value, self._environ)
+                self._budget.make(len(found))
+                return found
+            except DefinitionTooLarge:
+                raise
             except DefinitionInvalid as error:
                 raise DefinitionInvalid(
                     f"error while interpolating {'.'.join(path)}: {error.reason}"
@@ -286,7 +291,7 @@ class _Project:
         """The variables of a service, those of its files among them."""
         found: dict[str, str] = {}
         for file in service.get("env_file") or ():
-            read = variables_of(file.tree, file.path, {**self._environ, **found})
+            read = variables_of(file.tree, file.path, {**self._environ, **found}, self._budget)
             if read is None and file.required:
                 raise DefinitionInvalid(f"env file {file.path} not found")
             found.update(read or {})

@@ -38,12 +38,13 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
     """Scalars as YAML 1.2 has them: `yes` is text, and so is a date."""
 
     def flatten_mapping(self, node: Any) -> None:
-        keys = [key.value for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"]
-        if len(keys) != len(set(keys)):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.constructor.ConstructorError(
-                None, None, f'mapping key "{twice}" already defined', node.start_mark
-            )
+        seen = set()
+        for key in [key.value for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"]:
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'mapping key "{key}" already defined', node.start_mark
+                )
+            seen.add(key)
         super().flatten_mapping(node)
 
 
