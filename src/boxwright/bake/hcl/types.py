@@ -119,7 +119,8 @@ class HclValue:
         return isinstance(other, HclValue) and self.type == other.type and self.data == other.data
 
     def __hash__(self) -> int:
-        return hash((self.type.kind, self.data if self.type.primitive else len(self.data or ())))
+        data = self.data
+        return hash((self.type.kind, frozenset(data.items()) if isinstance(data, dict) else data))
 
     def __repr__(self) -> str:
         return f"Value({self.type.friendly()}, {self.data!r})"
@@ -178,11 +179,7 @@ def texts(items: Iterable[str]) -> HclValue:
 
 def setted(items: Iterable[HclValue], element: Type) -> HclValue:
     """A set: each value once, in a fixed order."""
-    found: list[HclValue] = []
-    for item in items:
-        if item not in found:
-            found.append(item)
-    return HclValue(set_of(element), tuple(sorted(found, key=_rank)))
+    return HclValue(set_of(element), tuple(sorted(dict.fromkeys(items), key=_rank)))
 
 
 def _rank(value: HclValue) -> Any:

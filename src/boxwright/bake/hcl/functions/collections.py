@@ -86,11 +86,7 @@ def _contains(value: HclValue, wanted: HclValue) -> HclValue:
 
 
 def _distinct(value: HclValue) -> HclValue:
-    found: list[HclValue] = []
-    for item in value.data:
-        if not any(equal(item, other) for other in found):
-            found.append(item)
-    return listed(found, value.type.of)
+    return listed(list(dict.fromkeys(value.data)), value.type.of)
 
 
 def _chunks(value: HclValue, size: HclValue) -> HclValue:
@@ -300,21 +296,20 @@ def _union(first: HclValue, *rest: HclValue) -> HclValue:
 
 def _intersection(first: HclValue, *rest: HclValue) -> HclValue:
     sets = _sets(first, *rest)
-    return setted([i for i in sets[0].data if all(i in s.data for s in sets[1:])], sets[0].type.of)
+    return setted(set(sets[0].data).intersection(*(value.data for value in sets[1:])), sets[0].type.of)
 
 
 def _subtract(first: HclValue, other: HclValue) -> HclValue:
     a, b = _sets(first, other)
-    return setted([item for item in a.data if item not in b.data], a.type.of)
+    return setted(set(a.data).difference(b.data), a.type.of)
 
 
 def _symmetric(first: HclValue, *rest: HclValue) -> HclValue:
     sets = _sets(first, *rest)
-    left = sets[0]
-    for right in sets[1:]:
-        odd = [i for i in left.data if i not in right.data] + [i for i in right.data if i not in left.data]
-        left = setted(odd, left.type.of)
-    return left
+    odd = set(sets[0].data)
+    for value in sets[1:]:
+        odd.symmetric_difference_update(value.data)
+    return setted(odd, sets[0].type.of)
 
 
 FUNCTIONS = table(
