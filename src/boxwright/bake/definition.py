@@ -82,7 +82,7 @@ class Definition:
         self._busy: set[str] = set()
         self._library = library.functions()
         self._depth = 0
-        self.warnings: list[str] = []
+        self._warnings: dict[str, None] = {}  # each once: a matrix makes many targets of one block
         self._arguments: dict[str, HclArgument] = {}
         self._variables: dict[str, Block] = {}
         self._functions: dict[str, Block] = {}
@@ -98,9 +98,7 @@ class Definition:
                 self._arguments[name] = argument
         for block in body.blocks:
             if block.type not in SCHEMA:
-                self.warnings.append(
-                    f"{block.header}: blocks of type {block.type!r} are not known and are ignored"
-                )
+                self._warn(f"{block.header}: blocks of type {block.type!r} are not known and are ignored")
                 continue
             if len(block.labels) != 1:
                 raise DefinitionInvalid(
@@ -112,6 +110,9 @@ class Definition:
                 self._blocks.append(block)
             elif block.labels[0] not in reserved:
                 (self._variables if block.type == "variable" else self._functions)[block.labels[0]] = block
+
+    def _warn(self, text: str) -> None:
+        self._warnings[text] = None
 
     # --- what names mean (hcl.evaluate's Scope) --------------------------------------------------
 
@@ -272,16 +273,26 @@ class Definition:
                 self._made[block.type].setdefault(one.name, []).append(one)
                 renamed.setdefault((block.type, block.labels[0]), []).append(one.name)
         config.variables = shown
-        for kind in ("group", "target"):
-            for made in self._made[kind].values():
-                for one in made:
-                    self._decoded(one, config)
+        groups = {group.name: group for group in config.groups}
+        for one in itertools.chain.from_iterable(self._made["group"].values()):
+            groups.pop(one.name, None)  # the last of a name counts, and stands where it is
+            groups[one.name] = self._group(one)
+        config.groups = list(groups.values())
+        targets = {target.name: target for target in reversed(config.targets)}
+        for one in itertools.chain.from_iterable(self._made["target"].values()):
+            found = BakeTarget(one.name, self._decoded(one))
+            if one.name in targets:
+                targets[one.name].merge(found)
+            else:
+                found.settings = {key: value for key, value in found.settings.items() if value is not None}
+                targets[one.name] = found
+                config.targets.append(found)
         for (_, label), names in renamed.items():
             if unique(names) != [label]:
                 config.groups.append(Group(label, unique(names)))
         for name in self._arguments:
             self._located(lambda n=name: self.variable(n), self._arguments[name].place, "Invalid attribute")  # type: ignore[misc]
-        config.warnings += self.warnings
+        config.warnings += self._warnings
 
     def _declared(self, name: str, block: Block) -> Variable:
         value = self._located(lambda: self.variable(name), block.body.end, "Invalid value")
@@ -310,17 +321,17 @@ class Definition:
             if name is not None:
                 raise DefinitionInvalid("name requires matrix", summary="Invalid name", place=place)
             return [_Made(block=block, name=label, evaluator=self._evaluator, settings={}, busy=set())]
-        made: list[_Made] = []
+        made: dict[str, _Made] = {}
         for chosen in self._combinations(matrix, place):
             evaluator = self._evaluator.within(chosen)
             found = label
             if name is not None:
                 found = str(convert(evaluator.value(name.value), STRING).data)
                 check_name(found, place)
-            if any(one.name == found for one in made):
+            if found in made:
                 raise DefinitionInvalid(f'duplicate name "{found}"', summary="Invalid name", place=place)
-            made.append(_Made(block=block, name=found, evaluator=evaluator, settings={}, busy=set()))
-        return made
+            made[found] = _Made(block=block, name=found, evaluator=evaluator, settings={}, busy=set())
+        return list(made.values())
 
     def _combinations(self, matrix: HclArgument, place: SourcePlace) -> list[dict[str, HclValue]]:
         value = self._evaluator.value(matrix.value)
@@ -339,33 +350,28 @@ class Definition:
         rows = itertools.product(*reversed(axes))
         return [dict(reversed(row)) for row in rows]
 
-    def _decoded(self, one: _Made, config: Config) -> None:
+    def _decoded(self, one: _Made) -> dict[str, Any]:
+        """What a block says, by setting; what of it means nothing is warned of."""
         arguments = one.block.body.arguments
-        known = {*self._keys(one.block.type), "name", "matrix"}
-        for key in arguments.keys() - known:
-            warning = f'{arguments[key].name_place}: {one.block.type} settings have no "{key}": it is ignored'
-            if warning not in self.warnings:
-                self.warnings.append(warning)
+        keys = self._keys(one.block.type)
+        for key, argument in arguments.items():
+            if key not in (*keys, "name", "matrix"):
+                self._warn(f'{argument.name_place}: {one.block.type} settings have no "{key}": it is ignored')
         for inner in one.block.body.blocks:
-            self.warnings.append(
+            self._warn(
                 f"{inner.header}: a {one.block.type} has no blocks of type {inner.type!r}: it is ignored"
             )
-        settings = {key: self._setting(one, key) for key in self._keys(one.block.type) if key in arguments}
-        if one.block.type == "group":
-            if "targets" not in arguments:
-                raise DefinitionInvalid(
-                    'The argument "targets" is required, but no definition was found.',
-                    summary="Missing required argument",
-                    place=one.block.header,
-                )
-            group = Group(one.name, unique(settings["targets"] or []), settings.get("description") or "")
-            config.groups = [*(g for g in config.groups if g.name != one.name), group]
-            return
-        target = next((t for t in config.targets if t.name == one.name), None)
-        if target is None:
-            config.targets.append(BakeTarget(one.name, {k: v for k, v in settings.items() if v is not None}))
-        else:
-            target.merge(BakeTarget(one.name, settings))
+        return {key: self._setting(one, key) for key in keys if key in arguments}
+
+    def _group(self, one: _Made) -> Group:
+        settings = self._decoded(one)
+        if "targets" not in settings:
+            raise DefinitionInvalid(
+                'The argument "targets" is required, but no definition was found.',
+                summary="Missing required argument",
+                place=one.block.header,
+            )
+        return Group(one.name, unique(settings["targets"] or []), settings.get("description") or "")
 
     def _setting(self, one: _Made, key: str) -> Any:
         """One setting of a block, evaluated when it is first wanted."""

@@ -193,3 +193,15 @@ def test_several_files_are_one() -> None:
 def test_what_is_not_known_is_said() -> None:
     config = parsed('foo "x" {}\ntarget "a" {\n colour = "red"\n inner {}\n}')
     assert len(config.warnings) == 3 and "colour" in " ".join(config.warnings)
+
+
+def test_a_matrix_is_warned_of_once_and_takes_time_by_its_size_alone() -> None:
+    began = time.process_time()
+    config = parsed(
+        "\n".join(
+            f'target "t{at}" {{\n matrix = {{ x = range(1000) }}\n name = "t{at}-${{x}}"\n colour = 1\n inner {{}}\n}}'
+            for at in range(20)
+        )
+    )
+    assert (len(config.targets), len(config.warnings)) == (20_000, 40)
+    assert time.process_time() - began < 20
