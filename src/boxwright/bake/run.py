@@ -100,42 +100,17 @@ class _Run:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in sorted(done, key=lambda one: isinstance(one.exception(), Cancelled)):
                     self._results[running.pop(future)] = future.result()
-        except BaseException:
-            self._stop()
-            raise
         finally:
+            self._stop()  # what still runs when one has failed
             pool.shutdown(wait=True, cancel_futures=True)
         return {name: self._results[name] for name in self._targets}
 
     def _build(self, name: str) -> BuildResult:
-        target = self._targets[name]
-        images = {used: self._results[used].target for used in self._uses[name]}
+        linked = self._around.linked
         try:
-            request = request_of(
-                target,
-                self._around.cwd,
-                self._around.environ,
-                images,
-                used=name in self.used,
-                source=self._around.source,
-            )
-            building = Building(
-                services=self._around.services,
-                registries=self._around.registries,
-                request=replace(request, tell_provenance=self._around.tell_provenance),
-                emit=prefixed(self._emit, name) if len(self._targets) > 1 else self._emit,
-            )
-            with self._lock:
-                self._running.add(building)
-                if self._stopped:
-                    building.cancel.set()
-            try:
-                result = building.run()
-            finally:
-                with self._lock:
-                    self._running.discard(building)
-            if name in self.used and not self._around.linked.keep(result.target, made=target.linked):
-                return self._build(name)  # another process took the image away in between
+            result = self._built(name)
+            while name in self.used and not linked.keep(result.target, made=self._targets[name].linked):
+                result = self._built(name)  # another process took the image away in between
             return result
         except Cancelled:
             raise
@@ -145,6 +120,31 @@ class _Run:
             raise TargetFailed(name, error) from error
         finally:
             self._around.services.db.close()  # this thread's connection
+
+    def _built(self, name: str) -> BuildResult:
+        request = request_of(
+            self._targets[name],
+            self._around.cwd,
+            self._around.environ,
+            {used: self._results[used].target for used in self._uses[name]},
+            used=name in self.used,
+            source=self._around.source,
+        )
+        building = Building(
+            services=self._around.services,
+            registries=self._around.registries,
+            request=replace(request, tell_provenance=self._around.tell_provenance),
+            emit=prefixed(self._emit, name) if len(self._targets) > 1 else self._emit,
+        )
+        with self._lock:
+            self._running.add(building)
+            if self._stopped:
+                building.cancel.set()
+        try:
+            return building.run()
+        finally:
+            with self._lock:
+                self._running.discard(building)
 
     def _stop(self) -> None:
         with self._lock:

@@ -279,3 +279,19 @@ def test_a_pipe_is_no_definition_of_the_usual_names(run: Callable[..., tuple[int
     os.mkfifo("docker-bake.hcl")
     code, _, err = run("--print")
     assert code == 1 and "open docker-bake.hcl: it is no file" in err
+
+
+def test_a_target_that_is_built_again_names_itself_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process took the image of a linked target away, and its second build fails."""
+    from boxwright.bake.linked import LinkedImages
+
+    def gone(self: LinkedImages, target: str, *, made: bool) -> bool:
+        Path("f").unlink()
+        return False
+
+    monkeypatch.setattr(LinkedImages, "keep", gone)
+    with pytest.raises(BoxwrightError) as error:
+        engine.bake("app")
+    assert str(error.value).count("target base: ") == 1
