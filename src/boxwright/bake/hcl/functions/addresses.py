@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from boxwright.bake.errors import DefinitionInvalid
-from boxwright.bake.hcl.functions.function import function, table, whole
+from boxwright.bake.hcl.functions.function import function, whole
 from boxwright.bake.hcl.types import HclValue, text, texts
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ def _subnets(prefix: HclValue, *bits: HclValue) -> HclValue:
     return texts(out)
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("cidrhost", "prefix:string hostnum:number", _host),
     function("cidrnetmask", "prefix:string", _mask),
     function("cidrsubnet", "prefix:string newbits:number netnum:number", _subnet),

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
 from boxwright.bake.hcl.evaluate import equal, index
-from boxwright.bake.hcl.functions.function import function, table, whole
+from boxwright.bake.hcl.functions.function import function, whole
 from boxwright.bake.hcl.types import (
     DYNAMIC,
     STRING,
@@ -312,7 +312,7 @@ def _symmetric(first: HclValue, *rest: HclValue) -> HclValue:
     return setted(odd, sets[0].type.of)
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("length", "collection:any", _length),
     function("coalesce", "vals:any?*", _coalesce),
     function("coalescelist", "vals:any*", _coalescelist),

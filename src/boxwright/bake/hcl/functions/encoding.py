@@ -9,7 +9,7 @@ import uuid
 from urllib.parse import quote_plus
 
 from boxwright.bake.errors import DefinitionInvalid
-from boxwright.bake.hcl.functions.function import function, table
+from boxwright.bake.hcl.functions.function import function
 from boxwright.bake.hcl.types import (
     NULL,
     STRING,
@@ -183,7 +183,7 @@ def _json_decode(budget: Budget, given: HclValue) -> HclValue:
     return from_json(given.data)
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("base64encode", "str:string", lambda s: text(base64.b64encode(s.data.encode()).decode())),
     function("base64decode", "str:string", _decode64),
     function("urlencode", "str:string", lambda s: text(quote_plus(s.data, safe="-_.~"))),

@@ -75,11 +75,6 @@ def function(name: str, takes: str, run: Callable[..., Any], *, needs: bool = Fa
     return Function(name, tuple(parameters), more, called)
 
 
-def table(*functions: Function) -> dict[str, Function]:
-    """Functions by name."""
-    return {one.name: one for one in functions}
-
-
 def call(
     one: Function, budget: Budget, values: Sequence[HclValue], places: Sequence[SourcePlace] = ()
 ) -> HclValue:

@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal, localcontex
 
 from boxwright.bake.errors import DefinitionInvalid
 from boxwright.bake.hcl.evaluate import arithmetic, equal
-from boxwright.bake.hcl.functions.function import function, table, whole
+from boxwright.bake.hcl.functions.function import function, whole
 from boxwright.bake.hcl.types import CONTEXT, HclValue, boolean, checked_number, number
 
 TYPE_CHECKING = False
@@ -68,7 +68,7 @@ def _some(values: tuple[HclValue, ...]) -> tuple[HclValue, ...]:
     return values
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("absolute", "num:number", lambda a: number(abs(a.data))),
     function("add", "a:number b:number", lambda a, b: number(arithmetic("+", a.data, b.data))),
     function("subtract", "a:number b:number", lambda a, b: number(arithmetic("-", a.data, b.data))),

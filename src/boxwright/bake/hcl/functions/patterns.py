@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from boxwright.bake.errors import DefinitionInvalid
-from boxwright.bake.hcl.functions.function import function, table
+from boxwright.bake.hcl.functions.function import function
 from boxwright.bake.hcl.regex import Regex
 from boxwright.bake.hcl.types import STRING, HclValue, listed, object_of, text, tuple_of
 
@@ -82,7 +82,7 @@ def _expanded(pattern: Regex, template: str, data: str, found: list[int]) -> str
     return _REFERENCE.sub(one, template)
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("regex", "pattern:string string:string", _regex),
     function("regexall", "pattern:string string:string", _regexall),
     function("regex_replace", "str:string pattern:string replace:string", _replace, needs=True),

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
 from boxwright.bake.hcl.functions.encoding import json_text
-from boxwright.bake.hcl.functions.function import function, table, whole
+from boxwright.bake.hcl.functions.function import function, whole
 from boxwright.bake.hcl.types import BOOL, NUMBER, STRING, HclValue, convert, number, text, texts
 
 TYPE_CHECKING = False
@@ -237,7 +237,7 @@ def _home() -> HclValue:
     return text(os.path.expanduser("~"))
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("upper", "str:string", lambda s: text(_one_case(s.data, True))),
     function("lower", "str:string", lambda s: text(_one_case(s.data, False))),
     function("title", "str:string", _title),

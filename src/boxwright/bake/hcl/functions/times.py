@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 
 from boxwright.bake.errors import DefinitionInvalid
-from boxwright.bake.hcl.functions.function import function, table
+from boxwright.bake.hcl.functions.function import function
 from boxwright.bake.hcl.types import HclValue, text
 
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -97,7 +97,7 @@ def _verb(token: str, when: datetime) -> str:
     return known[token]
 
 
-FUNCTIONS = table(
+FUNCTIONS = (
     function("timestamp", "", lambda: text(_shown(datetime.now(UTC)))),
     function("timeadd", "timestamp:string duration:string", _add),
     function("formatdate", "format:string time:string", _format),
