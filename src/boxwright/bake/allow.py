@@ -12,6 +12,7 @@ from pathlib import Path
 
 from boxwright.bake.entries import csv_fields
 from boxwright.bake.errors import DefinitionInvalid
+from boxwright.bake.names import CWD
 from boxwright.build.gitref import is_url
 from boxwright.build.named import LAYOUT, layout_path
 from boxwright.build.options import at_home
@@ -200,10 +201,10 @@ def reads(target: BakeTarget) -> set[str]:
     if here:
         found.add(context)
     if not target.get("dockerfile-inline"):
-        if dockerfile.startswith("cwd://"):
+        if dockerfile.startswith(CWD):
             found.add(dockerfile)
         elif here and not dockerfile.startswith(("http://", "https://")):
-            found.add(os.path.join(context.removeprefix("cwd://"), dockerfile))
+            found.add(os.path.join(context.removeprefix(CWD), dockerfile))
     for name, value in (target.get("contexts") or {}).items():
         if name in target.inside:
             continue
@@ -217,7 +218,7 @@ def reads(target: BakeTarget) -> set[str]:
     # A secret that names neither a file nor a variable may be the file of its name.
     found |= {at_home(one.src or one.id) for one in target.get("secret") or () if one.src or not one.env}
     found |= {at_home(path) for agent in target.get("ssh") or () for path in agent.paths}
-    return {path.removeprefix("cwd://") for path in found}
+    return {path.removeprefix(CWD) for path in found}
 
 
 def writes(target: BakeTarget) -> set[str]:

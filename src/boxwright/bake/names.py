@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from boxwright.bake.errors import SourcePlace
 
+CWD = "cwd://"  # before a path: of the directory that the command runs in, wherever the definition lies
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from boxwright.bake import allow, files, requests
 from boxwright.bake.definition import Outside
+from boxwright.bake.names import CWD
 from boxwright.bake.resolve import Resolved, resolve
 from boxwright.spec.platform import host
 from boxwright.spec.values import dataclass, field, replace
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from boxwright.bake.definition import Config
     from boxwright.bake.files import File
     from boxwright.bake.remote import BakeSource
-
-_CWD = "cwd://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class BakeRequest:
     cwd: Path = field(default_factory=Path.cwd)
     remote: str = ""
     source: BakeSource | None = None
-    command: str = "cwd://"
+    command: str = CWD
     jobs: int = 0
     tell_provenance: str = ""  # min or max: how much of it each result has
 
@@ -83,11 +82,11 @@ def configured(request: BakeRequest) -> Config:
 def _files(request: BakeRequest) -> list[File]:
     """Those of the repository first, then those of the working directory (``cwd://FILE``)."""
     here = [
-        name.removeprefix(_CWD) for name in request.files if name.startswith(_CWD) or request.source is None
+        name.removeprefix(CWD) for name in request.files if name.startswith(CWD) or request.source is None
     ]
     found = []
     if request.source is not None:
-        found += request.source.files([name for name in request.files if not name.startswith(_CWD)])
+        found += request.source.files([name for name in request.files if not name.startswith(CWD)])
     if here or request.source is None:
         found += files.read(here, request.cwd, request.stdin)
     return found

@@ -8,6 +8,7 @@ import posixpath
 from pathlib import Path
 
 from boxwright.bake.errors import DefinitionInvalid
+from boxwright.bake.names import CWD
 from boxwright.build.gitref import is_url
 from boxwright.spec.urls import public
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from boxwright.bake.remote import BakeSource
     from boxwright.bake.target import BakeTarget
     from boxwright.build.request import BuildRequest
-
-_CWD = "cwd://"
 
 
 def settled(
@@ -41,7 +40,7 @@ def settled(
             if value == "-":
                 raise DefinitionInvalid(f"{name} from stdin not allowed in bake")
         if "" not in target.inside and not is_url(context):
-            target.settings["context"] = posixpath.normpath(context.removeprefix(_CWD) or ".")
+            target.settings["context"] = posixpath.normpath(context.removeprefix(CWD) or ".")
         args = target.get("args") or {}
         if epoch and "SOURCE_DATE_EPOCH" not in args:
             target.settings["args"] = {**args, "SOURCE_DATE_EPOCH": epoch}
@@ -53,15 +52,15 @@ def _inside(target: BakeTarget, source: BakeSource, cwd: Path) -> None:
 
     context = target.settings["context"]
     for name, place in {**(target.get("contexts") or {}), "": context}.items():
-        if (not is_url(place) if not name else is_local(place)) and not place.startswith(_CWD):
+        if (not is_url(place) if not name else is_local(place)) and not place.startswith(CWD):
             target.inside[name] = posixpath.normpath(place)
     if "" in target.inside:
         path = target.inside[""]
         target.settings["context"] = public(source.url) if path == "." else path
-    elif context.startswith(_CWD) and target.get("dockerfile-inline") is None:
+    elif context.startswith(CWD) and target.get("dockerfile-inline") is None:
         dockerfile = target.settings["dockerfile"]
-        here = cwd / context.removeprefix(_CWD) / dockerfile
-        if not dockerfile.startswith(_CWD) and os.path.lexists(here):
+        here = cwd / context.removeprefix(CWD) / dockerfile
+        if not dockerfile.startswith(CWD) and os.path.lexists(here):
             raise DefinitionInvalid(
                 "reading a dockerfile for a remote build invocation is currently not supported",
                 hint=f'dockerfile = "cwd://{dockerfile}" is the one of this directory',
@@ -151,10 +150,10 @@ def _dockerfile(target: BakeTarget, place: str | Path, cwd: Path) -> dict[str, A
     inline, name = target.get("dockerfile-inline"), target.settings["dockerfile"]
     if inline is not None:
         return {"dockerfile_data": inline.encode()}
-    if name.startswith(_CWD):
+    if name.startswith(CWD):
         from boxwright.build.inputs import read_dockerfile
 
-        path = cwd / name.removeprefix(_CWD)
+        path = cwd / name.removeprefix(CWD)
         return {"dockerfile_data": read_dockerfile(path)} if isinstance(place, str) else {"dockerfile": path}
     if name.startswith(("http://", "https://")):
         return {"dockerfile_url": name}
@@ -187,7 +186,7 @@ def _contexts(target: BakeTarget, cwd: Path, results: Mapping[str, str]) -> dict
             image = results[value.removeprefix("target:")]
             value = f"docker-image://{image or 'scratch'}"  # what was only checked has none
         elif is_local(value):
-            value = str(cwd / value.removeprefix(_CWD))
+            value = str(cwd / value.removeprefix(CWD))
         found[name] = value
     return found
 
