@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from boxwright.bake.definition import Config
 
 _DEEPEST = 150  # targets that inherit from each other, groups in each other
-_LISTS = (
-    "output cache-to cache-from tags platform secrets ssh attest entitlements network annotations "
-    "no-cache-filter ulimits"
-).split()
 # Applied after all others: they change what the others set.
 _LAST = ("push", "load")
 
 
 @dataclass(slots=True)
 class Override:
+    """What was typed for one key: all of it, and the last; `append`: after what the definition says."""
+
     value: str = ""
     values: list[str] = field(default_factory=list)
     append: bool = False
@@ -223,10 +221,8 @@ class _Resolver:
                 value = self._environ[parts[2]]
             for target in self._expanded(pattern):
                 override = found.setdefault(target, {}).setdefault(".".join(parts[1:]), Override())
-                if name in _LISTS:
-                    override.append = append
-                    override.values.append(value)
-                override.value = value
+                override.append, override.value = append, value
+                override.values.append(value)
         return found
 
     def _expanded(self, pattern: str) -> list[str]:
