@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boxwright.bake.errors import SourcePlace
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Tuple(Expression):
 
 @dataclass(frozen=True, slots=True)
 class Object(Expression):
-    """`literal`: keys that are bare words name themselves."""
+    """Keys and values; keys that are bare words name themselves."""
 
     items: tuple[tuple[Expression, Expression], ...]
 
@@ -158,4 +158,3 @@ class HclBody:
     arguments: dict[str, HclArgument]
     blocks: tuple[Block, ...]
     end: SourcePlace
-    duplicates: tuple[HclArgument, ...] = field(default=())
