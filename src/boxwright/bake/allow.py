@@ -119,7 +119,7 @@ class Allowed:
             self.ssh |= key == "ssh"
             if key == "device":
                 self.every_device |= not value
-                self.devices |= set(csv_fields(value)[:1]) if value else set()
+                self.devices |= set(csv_fields(value)[:1])
             if key in ("fs", "fs.read"):
                 self.read.append(value)
             if key in ("fs", "fs.write"):
@@ -157,7 +157,7 @@ def check(
         key, _, value = one.partition("=")
         if key != "device":
             continue
-        device = csv_fields(value)[0] if value else ""
+        device = next(iter(csv_fields(value)), "")
         if not allowed.every_device and (not device or device not in allowed.devices):
             flags.append(f"device={device}" if device else "device")
             wants.append(f"Access to device {device}" if device else "Access to CDI devices")

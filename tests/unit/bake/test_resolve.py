@@ -189,6 +189,7 @@ def test_what_needs_to_be_allowed(tmp_path: Path) -> None:
     assert of('entitlements = ["security.insecure"]') == ("security.insecure",)
     assert of('entitlements = ["device=vendor.com/gpu"]') == ("device=vendor.com/gpu",)
     assert of('entitlements = ["device=vendor.com/gpu"]', "device") == ()
+    assert of('entitlements = ["device=\\n"]') == ("device",)
     assert of('contexts = { a = "oci-layout:///etc" }') == ("fs.read=/etc",)
     # What was typed is the user's own choice.
     assert of("", overrides=("default.output=/etc/x",)) == ()
