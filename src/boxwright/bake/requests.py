@@ -10,13 +10,16 @@ from pathlib import Path
 from boxwright.bake.errors import DefinitionInvalid
 from boxwright.bake.names import CWD
 from boxwright.build.gitref import is_url
+from boxwright.spec.text import go_bool
 from boxwright.spec.urls import public
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from boxwright.bake.entries import TypedEntry
     from boxwright.bake.remote import BakeSource
     from boxwright.bake.target import BakeTarget
     from boxwright.build.request import BuildRequest
@@ -26,7 +29,7 @@ def settled(
     targets: Iterable[BakeTarget], *, cwd: Path, epoch: str = "", source: BakeSource | None = None
 ) -> None:
     """Contexts as paths of the working directory, or as folders of the repository that the definition lies in; the time
-    of the sources as an argument. Raises DefinitionInvalid."""
+    of the sources as an argument; where archives go. Raises DefinitionInvalid."""
     for target in targets:
         for setting, said in target.to_json().items():
             if "\\u0000" in json.dumps(said).replace("\\\\", ""):
@@ -41,9 +44,19 @@ def settled(
                 raise DefinitionInvalid(f"{name} from stdin not allowed in bake")
         if "" not in target.inside and not is_url(context):
             target.settings["context"] = posixpath.normpath(context.removeprefix(CWD) or ".")
+        if outputs := target.get("output"):
+            target.settings["output"] = [_placed(entry) for entry in outputs]
         args = target.get("args") or {}
         if epoch and "SOURCE_DATE_EPOCH" not in args:
             target.settings["args"] = {**args, "SOURCE_DATE_EPOCH": epoch}
+
+
+def _placed(entry: TypedEntry) -> TypedEntry:
+    """An output; an archive that has no place is written to standard output."""
+    archive = entry.type == "tar" or (
+        entry.type == "oci" and go_bool(entry.options.get("tar", "")) is not False
+    )
+    return replace(entry, dest="-") if archive and not entry.dest else entry
 
 
 def _inside(target: BakeTarget, source: BakeSource, cwd: Path) -> None:

@@ -158,6 +158,20 @@ def test_variables_and_standard_input(
     assert code == 0 and json.loads(out)["target"]["default"]["tags"] == ["typed"]
 
 
+def test_an_archive_without_a_place_goes_to_standard_output(run: Callable[..., tuple[int, str, str]]) -> None:
+    words = ("type=oci", "type=tar", "type=oci,tar=false", "type=oci,dest=x", "type=docker")
+    options = [word for text in words for word in ("--set", f"app.output+={text}")]
+    code, out, err = run("--print", *options, "app")
+    assert code == 0, err
+    assert json.loads(out)["target"]["app"]["output"] == [
+        {"dest": "-", "type": "oci"},
+        {"dest": "-", "type": "tar"},
+        {"tar": "false", "type": "oci"},
+        {"dest": "x", "type": "oci"},
+        {"type": "docker"},
+    ]
+
+
 def test_a_url_is_no_file(run: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = run("--print", "-f", "https://user:secret@example.com/a.git")
     assert code == 1 and out == "" and "the URL of a definition stands before the targets" in err
