@@ -83,7 +83,9 @@ def _users(userns: str) -> Subordinate | None:
 
 
 def limits_of(request: BuildRequest) -> StepLimits:
-    """The limits of RUN steps. Raises LimitInvalid."""
+    """The limits of RUN steps. Raises LimitInvalid, RequestInvalid."""
+    if not 0 <= request.cpus < float("inf"):  # nor what is no number
+        raise RequestInvalid(f"invalid number of CPUs: {request.cpus}")
     limits = StepLimits(
         memory=request.memory,
         memory_swap=request.memory_swap,

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from boxwright.build.annotations import Annotation, check_annotations, parse_attribute
 from boxwright.build.request import Output, RequestInvalid
 from boxwright.spec.reference import Reference
+from boxwright.spec.text import whole_number
+from boxwright.spec.times import LAST
 from boxwright.spec.values import dataclass, replace
 
 _FORM = (
@@ -49,6 +51,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }
 _COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "estargz": "estargz", "uncompressed": "none"}
 _TRUE, _FALSE = ("1", "t", "true", ""), ("0", "f", "false")
+_MOST = 2**31 - 1  # of a compression level, as a number
 LOCAL_DELETE = "buildx.local.delete"  # the entitlement
 
 
@@ -261,7 +264,7 @@ def _form(given: _Attributes, around: Surroundings) -> ImageForm:
             f"unsupported compression type {text}", hint=f"one of {', '.join(_COMPRESSIONS)}"
         )
     compression = _COMPRESSIONS[text] if text else around.form.compression
-    level, force = given.number("compression-level"), given.flag("force-compression", False)
+    level, force = given.number("compression-level", _MOST), given.flag("force-compression", False)
     if not compression and (level is not None or force):
         compression = "gzip"
     if level is not None:
@@ -337,19 +340,20 @@ class _Attributes:
             return text.lower() in _TRUE
         raise RequestInvalid(f"output {key}={text!r} is neither true nor false")
 
-    def number(self, key: str) -> int | None:
+    def number(self, key: str, most: int) -> int | None:
         text = self.output.options.get(key)
         if text is None:
             return None
-        if not text.isdecimal() or not text.isascii():
-            raise RequestInvalid(f"output {key}={text!r} is no number")
-        return int(text)
+        number = whole_number(text, most)
+        if number is None:
+            raise RequestInvalid(f"output {key}={text!r} is no number from 0 to {most}")
+        return number
 
     def epoch(self, default: int | None) -> int | None:
         """``source-date-epoch``; given and empty there is none."""
         if "source-date-epoch" not in self.output.options:
             return default
-        return self.number("source-date-epoch") if self.output.options["source-date-epoch"] else None
+        return self.number("source-date-epoch", LAST) if self.output.options["source-date-epoch"] else None
 
 
 def _unknown(kind: str, key: str, known: Iterable[str]) -> RequestInvalid:

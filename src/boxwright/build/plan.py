@@ -29,7 +29,7 @@ from boxwright.build.stage import Draft, StageState
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform, host
-from boxwright.spec.text import go_quote
+from boxwright.spec.text import go_quote, whole_number
 from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
@@ -222,10 +222,11 @@ class Planner:
     def source(self, name: str, user: StageState, location: SourceRange) -> Vertex:
         """What ``--from=name`` means in a stage: a stage by name or number, a named context, or an image."""
         by_name = self._base_stage(name, len(self.stages))
-        if by_name is None and name.isdigit():
-            if int(name) >= len(self.stages):
+        if by_name is None and name.isascii() and name.isdecimal():
+            number = whole_number(name, len(self.stages) - 1)
+            if number is None:
                 raise DockerfileError(f"invalid stage index {name}", ranges=[location])
-            by_name = self.stages[int(name)]
+            by_name = self.stages[number]
         if by_name is not None:
             if by_name.index > user.index:
                 message = (
@@ -294,8 +295,8 @@ class Planner:
             if one.name and self.options.contexts.find(one.name, self.options.platform):
                 continue
             for word in sources_of(one):
-                below = names.get(word.lower(), int(word) if word.isdecimal() and len(word) < 7 else index)
-                todo += [below] if below < index else []
+                below = names.get(word.lower(), whole_number(word, index - 1))
+                todo += [below] if below is not None and below < index else []
             image = expand(one.from_.image, self.expansions.of(self._globals.get), self.dockerfile.escape)
             base = self._base_stage(image, index)
             if base is not None and not self.options.contexts.find(image, self.options.platform):

@@ -62,6 +62,15 @@ _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _NEXT = _FIRST | frozenset("_.-")
 
 
+def whole_number(text: str, most: int) -> int | None:
+    """A number of ASCII digits that is no more than `most`; None when it is none, or more. However long the text is:
+    `int` refuses what has thousands of digits."""
+    if not text.isascii() or not text.isdecimal() or len(text.lstrip("0")) > len(str(most)):
+        return None
+    number = int(text.lstrip("0") or "0")
+    return number if number <= most else None
+
+
 def is_name(text: str) -> bool:
     """Whether a container, volume or network may be called so: ``[a-zA-Z0-9][a-zA-Z0-9_.-]+``."""
     return len(text) > 1 and text[0] in _FIRST and _NEXT.issuperset(text)

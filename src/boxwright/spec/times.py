@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from boxwright.errors import Invalid
+from boxwright.spec.text import whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +36,7 @@ class DurationInvalid(Invalid):
 
 def epoch_seconds(text: str) -> int | None:
     """Unix seconds written as a whole number; None when it is none, or later than the year 9999."""
-    if not text.isascii() or not text.isdecimal() or len(text.lstrip("0")) > len(str(LAST)):
-        return None
-    seconds = int(text)
-    return seconds if seconds <= LAST else None
+    return whole_number(text, LAST)
 
 
 def rfc3339(seconds: float | None = None, *, digits: int | None = None) -> str:

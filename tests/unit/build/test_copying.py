@@ -65,6 +65,10 @@ def test_owners_and_modes(engine: Engine, context: Path) -> None:
 
 
 def test_unknown_owners_are_told(engine: Engine, context: Path) -> None:
+    with pytest.raises(BuildFailed, match="unable to find user 9999"):
+        build(engine, context, f"FROM base\nCOPY --chown={'9' * 5000}:0 a /a\n")
+    with pytest.raises(BuildFailed, match="uids and gids must be in range"):
+        build(engine, context, f"FROM base\nCOPY --chown={2**32}:0 a /a\n")
     with pytest.raises(BuildFailed, match="unable to find user whoever"):
         build(engine, context, "FROM base\nCOPY --chown=whoever a /a\n")
     with pytest.raises(BuildFailed, match="numbers"):

@@ -336,6 +336,7 @@ FAILURES = [
         [2],
     ),
     ("FROM a\nCOPY --from=5 a b\n", {}, "invalid stage index 5", [2]),
+    ("FROM a\nCOPY --from=" + "9" * 5000 + " a b\n", {}, "invalid stage index 999", [2]),
     ("ARG E\nFROM $E\n", {}, "base name ($E) should not be blank", [2]),
     ("FROM --platform=$X a\n", {}, "empty platform value from expression $X", [1]),
     ("FROM a\nCOPY --from=$x a b\n", {}, "variable expansion is not supported for --from", [2]),

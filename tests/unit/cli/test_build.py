@@ -436,6 +436,10 @@ def test_options_of_other_builders(run: Run, tmp_path: Path) -> None:
         ("--format=v2s1", "oci or docker"),
         ("--resource=gpu=1", "memory-swap"),
         ("--resource=cpu-quota=x", "a whole number"),
+        ("--resource=cpu-quota=" + "9" * 5000, "a whole number"),
+        ("--timestamp=" + "9" * 5000, "until the year 9999"),
+        ("--cpus=nan", "invalid number of CPUs: nan"),
+        ("--cpus=inf", "invalid number of CPUs: inf"),
         ("--build-arg-file=/no/such", "cannot read /no/such"),
     ):
         code, _, err = run(option, "c")

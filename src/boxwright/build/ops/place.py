@@ -11,6 +11,7 @@ from boxwright.build.graph import Outcome, Selection, Tree
 from boxwright.build.ops.context import StepContext, layer_time
 from boxwright.build.ops.target import Inline, LayerBuilder, Planned
 from boxwright.build.ops.viewtree import ViewTree
+from boxwright.spec.text import whole_number
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from boxwright.build.ops.copy import CopyOp, CopyPart
     from boxwright.layer.view import LayersView
+
+_MOST = 2**32 - 1  # of a user's or group's number, as the kernel has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +139,7 @@ def owner(text: str, view: LayersView | None) -> tuple[int, int] | None:
 
 def _number(name: str) -> int | None:
     """The user or group that needs no file."""
-    return 0 if name in ("", "root") else int(name) if name.isascii() and name.isdigit() else None
+    return 0 if name in ("", "root") else whole_number(name, _MOST)
 
 
 def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attributes) -> None:

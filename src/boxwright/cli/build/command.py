@@ -219,6 +219,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     )
 
 
+_MOST = 2**63 - 1  # of a limit, as a number
 _LIMITS = ("memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems")
 
 
@@ -234,12 +235,15 @@ def _limits(texts: list[str]) -> dict[str, str]:
 
 
 def _whole(limits: dict[str, str], name: str, default: int) -> int:
+    from boxwright.spec.text import whole_number
+
     text = limits.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdecimal():
+    number = whole_number(text, _MOST)
+    if number is None:
         raise Invalid(f"invalid --resource {name}={text}", hint="it is a whole number")
-    return int(text)
+    return number
 
 
 def _lines(names: list[str]) -> list[str]:
@@ -271,11 +275,17 @@ def _formed(form: str, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
 
 
 def _seconds(option: str, text: str) -> int | None:
+    from boxwright.spec.times import epoch_seconds
+
     if not text:
         return None
-    if not text.isascii() or not text.isdecimal():
-        raise Invalid(f"invalid --{option} {text!r}", hint="it is a whole number of seconds since 1970")
-    return int(text)
+    seconds = epoch_seconds(text)
+    if seconds is None:
+        raise Invalid(
+            f"invalid --{option} {text!r}",
+            hint="it is a whole number of seconds since 1970, until the year 9999",
+        )
+    return seconds
 
 
 def _context(path: str) -> tuple[Path | None, BinaryIO | None, str]:
