@@ -10,14 +10,12 @@ from __future__ import annotations
 import marshal
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from struct import Struct
 from types import MappingProxyType
 
-from boxwright.files import whole
-from boxwright.spec import hashes
+from boxwright.build.context import kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,11 +136,7 @@ class DigestCache:
         fresh = [folder for folder in self._packed if folder in self._kept]
         if self._size(self._packed) > 4 * self._size(fresh) + _ROOM * _END:
             self._packed = {folder: self._packed[folder] for folder in fresh}
-        payload = marshal.dumps(self._packed)
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole.replace(self._path, (_MAGIC, hashes.quick(payload), payload), sync=False)
-            self._dirty = False
+        self._dirty = not kept.save(self._path, _MAGIC, self._packed)
 
     def _size(self, folders: Iterable[str]) -> int:
         assert self._packed is not None
@@ -153,7 +147,7 @@ class DigestCache:
         if known is None:
             if self._packed is None:
                 assert self._path is not None
-                self._packed = _load(self._path)
+                self._packed = kept.load(self._path, _MAGIC)
             if len(self._open) >= _MOST_OPEN:
                 self._pack(next(iter(self._open)))
             packed = self._packed.get(path)
@@ -175,16 +169,3 @@ class DigestCache:
             self._packed[folder] = marshal.dumps(known)
             self._changed.discard(folder)
         self._kept.add(folder)
-
-
-def _load(path: Path) -> dict[str, bytes]:
-    try:
-        body = path.read_bytes()
-    except OSError:
-        return {}
-    head, end = len(_MAGIC), len(_MAGIC) + hashes.QUICK
-    # marshal trusts its input: only what this module wrote, whole, gets there.
-    if body[:head] != _MAGIC or hashes.quick(memoryview(body)[end:]) != body[head:end]:
-        return {}
-    loaded: dict[str, bytes] = marshal.loads(memoryview(body)[end:])
-    return loaded

@@ -7,12 +7,10 @@ at each of its files and nothing else.
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Hashable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from boxwright.files import whole
+from boxwright.build.context import kept
 from boxwright.spec import hashes
 from boxwright.spec.hints import NamedTuple
 
@@ -118,7 +116,9 @@ class FolderCache:
     def __init__(self, path: Path | None) -> None:
         """`path` is the cache file; None keeps nothing. What cannot be read is as if it were not there."""
         self._path = path
-        self._known: dict[str, tuple[bytes, tuple[object, ...]]] = _load(path) if path is not None else {}
+        self._known: dict[str, tuple[bytes, tuple[object, ...]]] = (
+            kept.load(path, _MAGIC) if path is not None else {}
+        )
         self._used: set[str] = set()
         self._dirty = False
 
@@ -142,21 +142,4 @@ class FolderCache:
             return
         if len(self._known) > 4 * len(self._used) + _ROOM:
             self._known = {path: self._known[path] for path in self._used}
-        payload = marshal.dumps(self._known)
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole.replace(self._path, (_MAGIC, hashes.quick(payload), payload), sync=False)
-            self._dirty = False
-
-
-def _load(path: Path) -> dict[str, tuple[bytes, tuple[object, ...]]]:
-    try:
-        body = path.read_bytes()
-    except OSError:
-        return {}
-    head, end = len(_MAGIC), len(_MAGIC) + hashes.QUICK
-    # marshal trusts its input: only what this module wrote, whole, gets there.
-    if body[:head] != _MAGIC or hashes.quick(memoryview(body)[end:]) != body[head:end]:
-        return {}
-    loaded: dict[str, tuple[bytes, tuple[object, ...]]] = marshal.loads(memoryview(body)[end:])
-    return loaded
+        self._dirty = not kept.save(self._path, _MAGIC, self._known)
