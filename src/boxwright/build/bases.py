@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from boxwright.build.dockerfile.text import suggestion
 from boxwright.build.named import LAYOUT, NamedContexts
 from boxwright.build.plan import Base
-from boxwright.build.progress import Emit, StepDone, StepFailure, StepStarted
+from boxwright.build.progress import Emit, showing
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.image.catalog import familiar
 from boxwright.spec.digest import DiffID
@@ -115,27 +115,18 @@ class EngineBases:
             raise ReferenceInvalid(f"failed to parse stage name {go_quote(name)}: {error}") from error
         step = f"metadata {full} {platform}"
         context = self.named.called(name)
-        self.emit(
-            StepStarted(step, f"[{f'context {context}' if context else 'internal'}] load metadata for {full}")
-        )
-        import time
-
-        began = time.monotonic()
-        try:
-            base = None
-            # What is named by its digest is the same everywhere, and may be here alone.
-            if not name.startswith(LAYOUT) and (not self.pull or name.startswith("sha256:")):
-                base = self._local(name, full, platform)
-            if base is None and name.startswith("sha256:"):
-                raise BaseNotFound(f"no image here is {name}", hint="a registry is asked for NAME@DIGEST")
-            if base is None:
-                base = self.registries.peek(name, platform)
-        except BoxwrightError as error:
-            told = self._told(name=name, full=full, platform=platform, error=error)
-            self.emit(StepFailure(step, str(told)))
-            raise told from error
-        self.emit(StepDone(step, time.monotonic() - began))
-        return base
+        title = f"[{f'context {context}' if context else 'internal'}] load metadata for {full}"
+        with showing(self.emit, step, title):
+            try:
+                base = None
+                # What is named by its digest is the same everywhere, and may be here alone.
+                if not name.startswith(LAYOUT) and (not self.pull or name.startswith("sha256:")):
+                    base = self._local(name, full, platform)
+                if base is None and name.startswith("sha256:"):
+                    raise BaseNotFound(f"no image here is {name}", hint="a registry is asked for NAME@DIGEST")
+                return base if base is not None else self.registries.peek(name, platform)
+            except BoxwrightError as error:
+                raise self._told(name=name, full=full, platform=platform, error=error) from error
 
     def _local(self, name: str, full: str, platform: Platform) -> Base | None:
         from boxwright.image.store import PlatformAbsent

@@ -3,7 +3,6 @@ that only fetches (dockerfile.md 1.4)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from boxwright.build.dockerfile import instructions as ins
@@ -11,11 +10,10 @@ from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.expand import expand
 from boxwright.build.dockerfile.substitute import expand_instruction
 from boxwright.build.graph import Graph, Vertex
-from boxwright.build.progress import StepDone, StepFailure, StepStarted
+from boxwright.build.progress import showing
 from boxwright.build.remote import is_remote, remote_op
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.build.scope import EPOCH
-from boxwright.errors import BoxwrightError
 from boxwright.spec.times import epoch_seconds
 
 TYPE_CHECKING = False
@@ -106,16 +104,9 @@ class EpochSource:
         op, _ = remote_op(source=add.sources[0], step=add, epoch=None, position=0)
         title = f"[internal] resolve {EPOCH} source stage {stage.name}"
         vertex = Graph().vertex(op, fresh=True, name=title, location=stage.location)
-        began = time.monotonic()
-        self._emit(StepStarted(vertex.id, title))
-        try:
+        with showing(self._emit, vertex.id, title):
             ctx = self._step(vertex)
-            found = http.time_of(op, ctx) if isinstance(op, http.HttpOp) else git.time_of(op, ctx)
-        except BoxwrightError as error:
-            self._emit(StepFailure(vertex.id, str(error)))
-            raise
-        self._emit(StepDone(vertex.id, time.monotonic() - began))
-        return found
+            return http.time_of(op, ctx) if isinstance(op, http.HttpOp) else git.time_of(op, ctx)
 
     def _add_of(self, stage: ins.Stage) -> ins.Add:
         """The instruction that fetches the one thing of the stage, expanded."""

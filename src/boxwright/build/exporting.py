@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from boxwright.build.export import Exported, Exporter, OfCaches, Solved
 from boxwright.build.outputs import FilesOutput, ImageForm, ImageOutput
 from boxwright.build.plan import Plan
-from boxwright.build.progress import BuildWarning, StepDone, StepFailure, StepStarted, StepStatus
+from boxwright.build.progress import BuildWarning, StepStatus, showing
 from boxwright.build.request import OutputResult
 from boxwright.build.solver import LayersLost
-from boxwright.errors import BoxwrightError, Corrupt, NotFound
+from boxwright.errors import Corrupt, NotFound
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import replace
 
@@ -95,14 +94,8 @@ class Exporting:
     @contextmanager
     def _step(self, step: str, name: str) -> Iterator[str]:
         """A step of the display."""
-        began = time.monotonic()
-        self._emit(StepStarted(step, name))
-        try:
+        with showing(self._emit, step, name):
             yield step
-        except BoxwrightError as error:
-            self._emit(StepFailure(step, str(error)))
-            raise
-        self._emit(StepDone(step, time.monotonic() - began))
 
     def _done(self, step: str, what: str) -> None:
         self._emit(StepStatus(step, what, done=True))

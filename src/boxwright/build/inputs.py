@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from boxwright.build.context.local import LocalContext, umask_of
@@ -17,7 +16,7 @@ from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.dockerfile.syntax import check_syntax
 from boxwright.build.named import NamedContexts, key_of, parse_value
-from boxwright.build.progress import DOCKERFILE, Emit, StepDone, StepFailure, StepStarted, StepStatus
+from boxwright.build.progress import DOCKERFILE, Emit, StepStatus, showing
 from boxwright.build.request import BuildRequest, RequestInvalid
 from boxwright.errors import NotFound
 from boxwright.files.places import Places
@@ -300,16 +299,8 @@ class Fetched:
         self._stack.callback(_remove_empty, parent)
         return parent
 
-    @contextmanager
-    def _step(self, title: str) -> Iterator[None]:
-        step, began = f"internal {title}", time.monotonic()
-        self._emit(StepStarted(step, f"[internal] {title}"))
-        try:
-            yield
-        except BaseException as error:
-            self._emit(StepFailure(step, str(error)))
-            raise
-        self._emit(StepDone(step, time.monotonic() - began))
+    def _step(self, title: str) -> AbstractContextManager[None]:
+        return showing(self._emit, f"internal {title}", f"[internal] {title}")
 
 
 def _remove_empty(directory: Path) -> None:
@@ -377,18 +368,15 @@ def _checked(data: bytes, path: Path) -> bytes:
 
 
 def _parsed(data: bytes, shown: str, syntax: str | None, emit: Emit) -> Dockerfile:
-    step = DOCKERFILE
-    emit(StepStarted(step, f"[internal] load build definition from {shown}"))
-    emit(StepStatus(step=step, id="transferring dockerfile", current=len(data), total=len(data), done=True))
-    try:
-        check_syntax(data, syntax)
-        dockerfile = parse(data, filename=shown)
-    except DockerfileError as error:
-        emit(StepFailure(step, str(error)))
-        # The excerpt is cut from the text, which the caller has not seen yet.
-        raise LocatedDockerfileError(error, shown, data) from error
-    emit(StepDone(step, 0.0))
-    return dockerfile
+    with showing(emit, DOCKERFILE, f"[internal] load build definition from {shown}"):
+        size = len(data)
+        emit(StepStatus(DOCKERFILE, "transferring dockerfile", current=size, total=size, done=True))
+        try:
+            check_syntax(data, syntax)
+            return parse(data, filename=shown)
+        except DockerfileError as error:
+            # The excerpt is cut from the text, which the caller has not seen yet.
+            raise LocatedDockerfileError(error, shown, data) from error
 
 
 class LocatedDockerfileError(DockerfileError):

@@ -5,8 +5,11 @@ A step is named by an opaque `step` text; `StepStarted` comes first for each. Ti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from boxwright.errors import Cancelled
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -106,6 +109,19 @@ Event: TypeAlias = (
     StepStarted | StepLog | StepStatus | StepCached | StepMissed | StepDone | StepFailure | BuildWarning
 )
 Emit: TypeAlias = Callable[[Event], None]
+
+
+@contextmanager
+def showing(emit: Emit, step: str, name: str) -> Iterator[None]:
+    """A step for as long as the block runs: it ends with the block, or fails with what the block raises."""
+    began = time.monotonic()
+    emit(StepStarted(step, name))
+    try:
+        yield
+    except BaseException as error:
+        emit(StepFailure(step, str(error), isinstance(error, Cancelled)))
+        raise
+    emit(StepDone(step, time.monotonic() - began))
 
 
 def ignore(event: Event) -> None:
