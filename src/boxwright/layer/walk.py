@@ -93,21 +93,9 @@ class _Walker:
                 return
             size = st.st_size
             xattrs, _ = _xattrs(fd, path)
-            builder = self._builder
-            builder.put(
-                path,
-                FILE,
-                mode=st.st_mode,
-                uid=st.st_uid,
-                gid=st.st_gid,
-                mtime=st.st_mtime_ns,
-                size=size,
-                link=b"",
-                device=(0, 0),
-                xattrs=xattrs,
-            )
+            self._put(path, FILE, st, size=size, xattrs=xattrs)
             if size:
-                builder.content_fd(fd, size, path)
+                self._builder.content_fd(fd, size, path)
         finally:
             os.close(fd)
 
@@ -116,16 +104,7 @@ class _Walker:
         first = self._links.setdefault(key, path)
         if first is path:
             return False
-        self._builder.put(
-            path,
-            HARDLINK,
-            mode=st.st_mode,
-            uid=st.st_uid,
-            gid=st.st_gid,
-            mtime=st.st_mtime_ns,
-            size=0,
-            link=first,
-        )
+        self._put(path, HARDLINK, st, link=first)
         return True
 
     def _dir(self, parent: int, path: bytes, name: bytes) -> None:
@@ -139,16 +118,7 @@ class _Walker:
         self._stack.append((fd, path + b"/", iter(())))
         st = os.fstat(fd)
         xattrs, opaque = _xattrs(fd, path)
-        self._builder.put(
-            path,
-            DIR,
-            mode=st.st_mode,
-            uid=st.st_uid,
-            gid=st.st_gid,
-            mtime=st.st_mtime_ns,
-            size=0,
-            xattrs=xattrs,
-        )
+        self._put(path, DIR, st, xattrs=xattrs)
         self._stack[-1] = (fd, path + b"/", iter(_listing(fd, opaque)))
 
     def _other(self, parent: int, prefix: bytes, path: bytes, name: bytes) -> None:
@@ -167,6 +137,19 @@ class _Walker:
             return
         xattrs, _ = _xattrs(b"/proc/self/fd/%d/%b" % (parent, name), path)
         # Links are kept 0777 by Linux.
+        self._put(path, kind, st, link=link, device=device, xattrs=xattrs)
+
+    def _put(
+        self,
+        path: bytes,
+        kind: str,
+        st: os.stat_result,
+        *,
+        size: int = 0,
+        link: bytes = b"",
+        device: tuple[int, int] = (0, 0),
+        xattrs: dict[bytes, bytes] | None = None,
+    ) -> None:
         self._builder.put(
             path,
             kind,
@@ -174,7 +157,7 @@ class _Walker:
             uid=st.st_uid,
             gid=st.st_gid,
             mtime=st.st_mtime_ns,
-            size=0,
+            size=size,
             link=link,
             device=device,
             xattrs=xattrs,
