@@ -49,7 +49,7 @@ class FormMaker:
         def make() -> Layer:
             from boxwright.layer.squash import squash
 
-            return squash(self._stored, [self._stored.get(layer) for layer in stack], kept)
+            return squash(self._stored, self._stored.stack(stack), kept)
 
         return self._on_record(key=key, kind="squash/1", name="squashing layers", make=make)
 
@@ -111,11 +111,11 @@ class FormMaker:
     ) -> list[FormLayer]:
         """The stack as a manifest of this form names it, `foreign` layers as they are. Raises LayerMissing,
         DiskFull."""
+        here = [diff_id for diff_id in dict.fromkeys(stack) if diff_id not in foreign]
+        layers = dict(zip(here, self._stored.stack(here)))
         if form.plain:
             return [
-                FormLayer(foreign[diff_id], diff_id)
-                if diff_id in foreign
-                else self._plain(self._stored.get(diff_id))
+                FormLayer(foreign[diff_id], diff_id) if diff_id in foreign else self._plain(layers[diff_id])
                 for diff_id in stack
             ]
         from boxwright.content.copy import in_parallel
@@ -126,7 +126,7 @@ class FormMaker:
             if diff_id in foreign:
                 found[diff_id] = FormLayer(foreign[diff_id], diff_id)
                 return
-            made = self._packed(self._stored.get(diff_id), form)
+            made = self._packed(layers[diff_id], form)
             media_type = mt.layer_type(made.desc.media_type, oci=form.oci)
             found[diff_id] = replace(made, desc=replace(made.desc, media_type=media_type))
 

@@ -98,14 +98,7 @@ class LayerStore:
 
     def get(self, diff_id: Digest) -> Layer:
         """Raises LayerMissing."""
-        with self.db.read() as sql:
-            row = sql.execute(
-                "SELECT diff_id, kind, tar_size, bytes, entries FROM layers WHERE diff_id = ?",
-                (str(diff_id),),
-            ).fetchone()
-        if row is None:
-            raise LayerMissing(f"layer {diff_id} is not in the store", hint="pull or build the image again")
-        return self._layer(row)
+        return self.stack([diff_id])[0]
 
     def stack(self, diff_ids: Sequence[Digest]) -> list[Layer]:
         """`get` of many at once. Raises LayerMissing."""
