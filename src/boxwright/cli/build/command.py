@@ -136,6 +136,24 @@ def _write(name: str, text: str) -> None:
         out.write(text.encode())
 
 
+def _dockerfile(name: str, context: Path | None, *, stdin: bool) -> tuple[Path | None, bytes | None, str]:
+    """``--file``: a path, what standard input gives, or a URL; `stdin` whether that can be read. Raises Invalid."""
+    from pathlib import Path
+
+    if name.startswith(("http://", "https://")):
+        return None, None, name
+    if name == "-":
+        if not stdin:
+            raise Invalid("invalid argument: can't use stdin for both build context and dockerfile")
+        return None, sys.stdin.buffer.read(), ""
+    if not name:
+        return None, None, ""
+    path = Path(name)
+    if context is not None and not path.exists() and os.path.lexists(context / path):
+        path = context / path  # as the classic builder has it
+    return path, None, ""
+
+
 def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from pathlib import Path
 
@@ -146,20 +164,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
 
     environ = ctx.settings.environ
     context, stream, remote = _context(args.path)
-    url = args.file if args.file.startswith(("http://", "https://")) else ""
-    dockerfile: Path | None = Path(args.file) if args.file and not url else None
-    data: bytes | None = None
-    if args.file == "-":
-        if stream is not None:
-            raise Invalid("invalid argument: can't use stdin for both build context and dockerfile")
-        dockerfile, data = None, sys.stdin.buffer.read()
-    elif (
-        dockerfile is not None
-        and not dockerfile.exists()
-        and context is not None
-        and os.path.lexists(context / dockerfile)
-    ):
-        dockerfile = context / dockerfile  # as the classic builder has it
+    dockerfile, data, url = _dockerfile(args.file, context, stdin=stream is None)
     limits = _limits(args.resource)
     return BuildRequest(
         context=context,
