@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -129,11 +130,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
     from boxwright.build.ops.target import LayerBuilder, Planned
 
     commit = selection.payload if selection is not None else op.commit
-    key = f"git-{os.urandom(8).hex()}"
-    ctx.hold_workspace(key)
-    directory = Places(ctx.services.root).workspace(key)
-    directory.mkdir(mode=0o700)
-    try:
+    with _workspace(ctx) as directory:
         _git(op, ctx).checkout(directory, commit)
         if not op.keep_git_dir:
             discard(directory / ".git")
@@ -153,21 +150,26 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
                     )
                     (builder.directory if node.type == "dir" else builder.other)(rel, entry)
             return builder.write(ctx)
-    finally:
-        discard(directory)
 
 
 def time_of(op: GitOp, ctx: StepContext) -> int:
     """When the commit that the reference means now was made, in unix seconds. Raises as `checkout`."""
+    with _workspace(ctx) as directory:
+        git = _git(op, ctx)
+        commit = git.commit()
+        git.fetch(directory, commit)
+        return git.time(directory, commit)
+
+
+@contextmanager
+def _workspace(ctx: StepContext) -> Iterator[Path]:
+    """A directory that is gone when the block ends, and is the collector's when this process was killed."""
     key = f"git-{os.urandom(8).hex()}"
     ctx.hold_workspace(key)
     directory = Places(ctx.services.root).workspace(key)
     directory.mkdir(mode=0o700)
     try:
-        git = _git(op, ctx)
-        commit = git.commit()
-        git.fetch(directory, commit)
-        return git.time(directory, commit)
+        yield directory
     finally:
         discard(directory)
 
