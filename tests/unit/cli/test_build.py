@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import io
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,6 +234,25 @@ def test_a_check_says_what_would_end_the_build(run: Run, tmp_path: Path, text: s
     assert code == 1 and f"\nERROR: {error}" in err and "no warnings found" not in out
     code, out, _ = run("--call=check,format=json", "c")
     assert code == 1 and json.loads(out)["buildError"]["message"].startswith(error)
+
+
+def test_a_dockerfile_from_a_url_is_not_shown_as_the_contexts(run: Run, tmp_path: Path) -> None:
+    class Site(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"FROM scratch as x\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    (tmp_path / "c/Dockerfile").write_text("FROM scratch\n")
+    with http.server.HTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        code, out, _ = run("--check", "-f", f"http://127.0.0.1:{server.server_port}/Dockerfile", "c")
+        thread.join()
+    assert code == 1 and "\nDockerfile:1\n--------------------\n" in out and "c/Dockerfile" not in out
 
 
 def test_outline_and_targets(run: Run, tmp_path: Path) -> None:

@@ -108,7 +108,12 @@ class _Excerpts:
 
 def _place(request: BuildRequest) -> Path | str | None:
     """Where the user sees the Dockerfile; None where it has no place of its own."""
-    if request.dockerfile_data is not None or request.stream is not None or request.remote:
+    if (
+        request.dockerfile_data is not None
+        or request.dockerfile_url
+        or request.stream is not None
+        or request.remote
+    ):
         return None
     if request.dockerfile is not None:
         return request.dockerfile
