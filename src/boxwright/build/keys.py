@@ -87,6 +87,7 @@ def _started(socket: Path) -> Process:
         if agent.poll() is not None or time.monotonic() > deadline:
             agent.kill()
             agent.close()
+            agent.wait()
             raise AgentSilent("ssh-agent does not start")
         time.sleep(0.005)
     return agent
