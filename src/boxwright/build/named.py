@@ -64,9 +64,10 @@ def key_of(name: str) -> str:
     try:
         if separator:
             platform = str(Platform.parse(platform))
-        return f"{normal(plain)}{separator}{platform}" if Reference.parse(plain.lower()) else ""
+        Reference.parse(plain.lower())
     except Invalid as error:
         raise RequestInvalid(f"invalid context name {name}: {error}") from error
+    return f"{normal(plain)}{separator}{platform}"
 
 
 @dataclass(frozen=True, slots=True)

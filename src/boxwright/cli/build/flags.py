@@ -324,5 +324,4 @@ def _accepted(p: Parser) -> None:
         p.add_argument(name, default="", help=SUPPRESS)
     for name, known in (("--isolation", "default"), ("--builder", "")):
         p.add_argument(name, default=known, help=SUPPRESS)
-    for name in ("--security-opt",):
-        p.add_argument(name, action="append", help=SUPPRESS)
+    p.add_argument("--security-opt", action="append", help=SUPPRESS)

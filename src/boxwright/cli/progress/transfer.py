@@ -260,7 +260,7 @@ class TerminalTally(Tally):
         from boxwright.spec.units import human_size
 
         rows = [d for d in self.lines if self.how.get(d) != "exists"]
-        active = [d for d in rows if d not in self.how or len(rows) < 20]
+        active = [d for d in rows if d not in self.how or len(rows) < _LAYERS]
         shown = []
         for digest in active[: _LAYERS if room is None else min(_LAYERS, room - 1)]:
             size, got = self.sizes[digest], self.got.get(digest, 0)
