@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boxwright.build.graph import Selection, Tree, Vertex
 from boxwright.build.progress import Emit, StepDone, StepFailure, StepStarted, StepStatus
+from boxwright.build.remotecache.keys import KnownKeys
 from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import CREATED, DIFF_ID, CacheCorrupt, CacheSource, LoadedCache
 from boxwright.build.remotecache.records import Matcher
@@ -53,6 +54,7 @@ class Imports:
         self._own: dict[str, OwnRecord] = {}
         self._matchers: list[Matcher] = []
         self.selections: Callable[[], Mapping[str, Selection | None]] = dict  # of the build's solver
+        self._keys = KnownKeys(lambda: self.selections())
         self._blobs: dict[DiffID, list[tuple[Descriptor, CacheSource]]] = {}
         self._sources: dict[Digest, tuple[Descriptor, CacheSource]] = {}
         self._lost: set[DiffID] = set()
@@ -99,7 +101,7 @@ class Imports:
         return source, loaded
 
     def _take(self, loaded: LoadedCache, source: CacheSource) -> None:
-        self._matchers.append(Matcher(loaded, lambda: self.selections()))
+        self._matchers.append(Matcher(loaded, self._keys))
         for record in loaded.config.own:
             self._own.setdefault(record.key, record)
         for desc in loaded.blobs.values():

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.build.graph import Selection, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
@@ -74,6 +74,29 @@ def describe(vertex: Vertex, selection: Selection | None) -> StepKey | None:
     if isinstance(op, CopyOp):
         return _copy(op, selection)
     return None
+
+
+class KnownKeys:
+    """The keys of one build's steps: what a step reads of the context is read once, however many places are asked.
+    `selections` are those of the steps that were asked for theirs, by their vertices' ids."""
+
+    def __init__(self, selections: Callable[[], Mapping[str, Selection | None]]) -> None:
+        self._selections = selections
+        self._read: dict[str, tuple[Selection, StepKey | None]] = {}
+
+    def of(self, vertex: Vertex) -> StepKey | None:
+        """See `describe`."""
+        selection = self._selections().get(vertex.id)
+        if selection is None:
+            return describe(vertex, None)
+        known = self._read.get(vertex.id)
+        if known is None or known[0] is not selection:
+            known = self._read[vertex.id] = selection, describe(vertex, selection)
+        return known[1]
+
+    def waits(self, vertex: Vertex) -> bool:
+        """Whether it is not known yet what the step reads of the context."""
+        return vertex.op.reads == "local" and vertex.id not in self._selections()
 
 
 def output(digest: str, number: int = 0) -> str:

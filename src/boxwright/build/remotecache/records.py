@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from boxwright.build.graph import Selection, Vertex
+from boxwright.build.graph import Vertex
 from boxwright.build.remotecache.config import CacheRecord, RecordLink
-from boxwright.build.remotecache.keys import KeyInput, StepKey, describe
+from boxwright.build.remotecache.keys import KeyInput, KnownKeys, StepKey
 from boxwright.build.remotecache.places import LoadedCache
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass
@@ -25,9 +25,8 @@ class FoundStack:
 class Matcher:
     """Finds the steps of one build among the records of one config."""
 
-    def __init__(self, loaded: LoadedCache, selections: Callable[[], Mapping[str, Selection | None]]) -> None:
-        """`selections` are those of the steps that were asked for theirs, by their vertices' ids."""
-        self._loaded, self._selections = loaded, selections
+    def __init__(self, loaded: LoadedCache, keys: KnownKeys) -> None:
+        self._loaded, self._keys = loaded, keys
         self._named: dict[str, list[int]] = {}
         for number, record in enumerate(loaded.config.records):
             self._named.setdefault(record.digest, []).append(number)
@@ -38,7 +37,7 @@ class Matcher:
         several."""
         if not self._named:
             return None
-        key = describe(vertex, self._selections().get(vertex.id))
+        key = self._keys.of(vertex)
         if key is None or key.merged is None:
             return self._newest(self._matched(vertex))
         for one in key.merged.inputs:  # and not its base, which may not be settled yet
@@ -49,7 +48,7 @@ class Matcher:
     def _matched(self, vertex: Vertex) -> frozenset[int]:
         """The records of a vertex. Those below are asked first, without recursion: a build may be long. While it is not
         known what a step reads of the context, it and what stands on it has none, and is asked again."""
-        waiting, selections = [vertex], self._selections()
+        waiting = [vertex]
         while waiting:
             at = waiting[-1]
             below = [one for one in at.inputs if one.id not in self._known]
@@ -58,9 +57,9 @@ class Matcher:
                 continue
             waiting.pop()
             if at.id not in self._known:
-                if at.op.reads == "local" and at.id not in selections:
+                if self._keys.waits(at):
                     return _NONE
-                key = describe(at, selections.get(at.id))
+                key = self._keys.of(at)
                 self._known[at.id] = self._matching(at, key) if key is not None else _NONE
         return self._known[vertex.id]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp
 from boxwright.build.ops.source import ImageOp
 from boxwright.build.ops.workdir import WorkdirOp
-from boxwright.build.remotecache.keys import KeyInput, describe, go_json
+from boxwright.build.remotecache.keys import KeyInput, KnownKeys, describe, go_json
 from boxwright.files.trees import erase
 from boxwright.spec.digest import DiffID
 
@@ -68,6 +69,29 @@ def test_a_context_may_be_deep(tmp_path: Path) -> None:
     found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
     erase(tmp_path / "d")  # pytest would not get so deep
     assert found[1][1].content
+
+
+def test_files_are_read_once_for_all_places(read: Selection) -> None:
+    class Counted:
+        def __init__(self, tree: Any) -> None:
+            self.tree, self.opened = tree, 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.tree, name)
+
+        def open(self, node: Any) -> Any:
+            self.opened += 1
+            return self.tree.open(node)
+
+    counted: Any = Counted(read.payload[0].tree)
+    graph = Graph()
+    vertex = graph.vertex(CopyOp(parts=(COPY,), dest="/src/"), [image(graph)])
+    known: dict[str, Selection | None] = {}
+    keys = KnownKeys(lambda: known)
+    assert keys.waits(vertex) and keys.of(vertex) is None
+    known[vertex.id] = Selection("", payload=(SourceSet(counted, ()),))
+    assert not keys.waits(vertex)
+    assert keys.of(vertex) == keys.of(vertex) == describe(vertex, read) and counted.opened == 1
 
 
 def test_run() -> None:

@@ -7,7 +7,7 @@ from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecOp
 from boxwright.build.ops.source import ImageOp
 from boxwright.build.remotecache.config import CacheConfig, CacheLayer
-from boxwright.build.remotecache.keys import describe
+from boxwright.build.remotecache.keys import KnownKeys, describe
 from boxwright.build.remotecache.places import DIFF_ID, LoadedCache
 from boxwright.build.remotecache.records import Matcher, RecordWriter, SolvedStep
 from boxwright.spec.descriptor import Descriptor
@@ -53,7 +53,7 @@ def test_what_was_written_is_found() -> None:
             vertex=copied, key=describe(copied, None), stack=(BASE, TWO), created="2024-01-02T00:00:00Z"
         ),
     ]
-    matcher = Matcher(written(steps), dict)
+    matcher = Matcher(written(steps), KnownKeys(dict))
     found = [matcher.find(vertex) for vertex in chain()]
     assert [stack.layers if stack else None for stack in found] == [None, (BASE, ONE), (BASE, TWO)]
     other = Graph().vertex(ExecOp(argv=("other",), platform="linux/amd64"), [base])
@@ -65,7 +65,8 @@ def test_what_a_step_reads_may_be_known_later() -> None:
     base, *_ = chain()
     local = Graph().vertex(CopyOp(parts=(CopyPart(origin="context", source="a"),), dest="/a"), [base])
     known: dict[str, Selection | None] = {}
-    matcher = Matcher(written([SolvedStep(vertex=base, key=describe(base, None), stack=())]), lambda: known)
+    loaded = written([SolvedStep(vertex=base, key=describe(base, None), stack=())])
+    matcher = Matcher(loaded, KnownKeys(lambda: known))
     assert matcher.find(local) is None and local.id not in matcher._known
     known[local.id] = None
     assert matcher.find(local) is None and local.id in matcher._known
