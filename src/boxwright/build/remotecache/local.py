@@ -63,9 +63,7 @@ class LocalSink:
 
     def __init__(self, place: CachePlace) -> None:
         self._path, self._tag = Path(place.options["dest"]), place.options.get("tag", "latest")
-        self._oci = place.flag("oci-mediatypes", True)
-        self._image = place.flag("image-manifest", self._oci)
-        self._reset = place.flag("reset")
+        self._place, self._reset = place, place.flag("reset")
 
     def write(
         self,
@@ -80,15 +78,11 @@ class LocalSink:
                 told(f"writing layer {blob.digest}")
                 with source.open(blob) as body:
                     layout.push(blob, body)
-        made, desc, raw = manifest.compose(config, blobs, image_manifest=self._image, oci=self._oci)
+        made, desc, raw = manifest.compose(config, blobs, self._place)
         told(f"writing config {desc.digest}")
         layout.push(desc, io.BytesIO(raw))
         target = made.descriptor
-        told(
-            f"writing cache image manifest {target.digest}"
-            if self._image
-            else f"writing manifest {target.digest}"
-        )
+        told(manifest.announced(made))
         layout.push(target, io.BytesIO(made.raw))
         layout.tag(self._tag, target)
         if self._reset:

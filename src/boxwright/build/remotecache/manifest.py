@@ -24,6 +24,7 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.build.remotecache.options import CachePlace
     from boxwright.content.store import Fetcher
     from boxwright.spec.platform import Platform
 
@@ -99,16 +100,22 @@ def from_layers(config: CacheConfig) -> LoadedCache:
 
 
 def compose(
-    config: CacheConfig, blobs: Sequence[Descriptor], *, image_manifest: bool = True, oci: bool = True
+    config: CacheConfig, blobs: Sequence[Descriptor], place: CachePlace
 ) -> tuple[Manifest | Index, Descriptor, bytes]:
-    """The manifest over these layers, and the config with its descriptor."""
-    raw = config.to_json()
+    """The manifest over these layers in the form that the place has, and the config with its descriptor."""
+    raw, oci = config.to_json(), place.flag("oci-mediatypes", True)
     desc = Descriptor.of(raw, cacheconfig.MEDIA_TYPE)
     layers = [replace(blob, media_type=mt.layer_type(blob.media_type, oci=oci)) for blob in blobs]
-    if image_manifest:
+    if place.flag("image-manifest", oci):
         return Manifest.compose(desc, layers), desc, raw
     kind = mt.OCI_INDEX if oci else mt.DOCKER_LIST
     return Index.compose([*layers, desc], media_type=kind), desc, raw
+
+
+def announced(made: Manifest | Index) -> str:
+    """What is said of a manifest that is written."""
+    kind = "cache image manifest" if isinstance(made, Manifest) else "manifest"
+    return f"writing {kind} {made.descriptor.digest}"
 
 
 def _annotated(entries: Sequence[Descriptor]) -> dict[Digest, Descriptor]:

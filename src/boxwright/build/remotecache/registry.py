@@ -49,8 +49,7 @@ class RegistrySink:
     def __init__(self, place: CachePlace, remote: Remote) -> None:
         self._reference = Reference.parse(place.options["ref"]).with_default_tag()
         self._remote = remote
-        self._oci = place.flag("oci-mediatypes", True)
-        self._image = place.flag("image-manifest", self._oci)
+        self._place = place
 
     def write(
         self,
@@ -66,15 +65,11 @@ class RegistrySink:
             move(cast(Source, source), remote, desc)
 
         in_parallel(_JOBS, list({desc.digest: desc for desc in blobs}.values()), send, stop=threading.Event())
-        made, desc, raw = manifest.compose(config, blobs, image_manifest=self._image, oci=self._oci)
+        made, desc, raw = manifest.compose(config, blobs, self._place)
         told(f"writing config {desc.digest}")
         if not remote.exists(desc):
             remote.push(desc, io.BytesIO(raw))
         target = made.descriptor
-        told(
-            f"writing cache image manifest {target.digest}"
-            if self._image
-            else f"writing manifest {target.digest}"
-        )
+        told(manifest.announced(made))
         remote.push_named(str(self._reference), target, made.raw)
         return target
