@@ -12,12 +12,15 @@ from boxwright.build.remotecache.config import CacheConfig
 from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import CacheMissing, LayerFetcher, LoadedCache, no_origins
 from boxwright.content.layout import NAME, Layout, LayoutInvalid, NoSuchName
+from boxwright.content.verify import read_verified
+from boxwright.errors import BoxwrightError
 from boxwright.files.disk import disk_errors
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.platform import Platform
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +45,13 @@ class LocalSource:
 
     def _by_digest(self, layout: Layout) -> Descriptor:
         digest = Digest.parse(self._digest)
-        path = layout.blob_path(digest)
         try:
-            raw = path.read_bytes() if path.stat().st_size <= MAX_SIZE else b""
-            kind = json.loads(raw).get("mediaType", mt.OCI_MANIFEST)
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
+            desc = Descriptor(mt.OCI_MANIFEST, digest, layout.blob_path(digest).stat().st_size)
+            body = json.loads(read_verified(layout.open(desc), desc, limit=MAX_SIZE))
+            kind = body.get("mediaType", desc.media_type)
+        except (OSError, ValueError, AttributeError, RecursionError, BoxwrightError) as error:
             raise CacheMissing(f"{self._path} has no manifest {digest}") from error
-        return Descriptor(str(kind), digest, len(raw))
+        return replace(desc, media_type=str(kind))
 
     def open(self, desc: Descriptor) -> BinaryIO:
         assert self._layout is not None, "nothing is opened that was not loaded"
