@@ -140,20 +140,19 @@ class Launcher:
     # --- the job -------------------------------------------------------------------------------
 
     def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None, restarts: int) -> Job:
-        container, config, merged = self._container, self._config, self._container.merged
+        container, config = self._container, self._config
         points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
         confinement = confine(config.security_opt, container.id, privileged=config.privileged)
         self._mount(points, confinement.mount_label)
         namespaces, plan, addresses = self._network(supervisor)
-        user = self._user()
         facts = spec.ContainerFacts(
             rootfs=str(container.rootfs),
-            user=user,
+            user=self._user(),
             hostname=container.record["hostname"],
             bounding=self._host.bounding,
             hard_limits=self._host.hard_limits,
             cgroup_v2=self._host.cgroup_v2,
-            cgroups_path=cgroup_of(self._container),
+            cgroups_path=cgroup_of(container),
             namespaces=namespaces,
             files=self._files(plan, addresses),
             mounts=tuple(points),
@@ -164,39 +163,17 @@ class Launcher:
             size=size,
             confinement=confinement,
         )
-        bundle = spec.make_spec(config, merged, facts)
-        bundle, keep = adapt(self._runtime, bundle)
-        self._prepare(bundle["mounts"])
-        (container.directory / "config.json").write_bytes(
-            json.dumps(bundle).encode("utf-8", "surrogateescape")
-        )
-        state = self._state
-        fresh = State(
-            status="created",
-            started_at=state.started_at,
-            finished_at=state.finished_at,
-            restart_count=restarts,
-            ports=plan.ports if plan else (),
-            networks={e.network: e.shown() for e in plan.endpoints} if plan else {},
-            placeholders=self._state.placeholders,
-            trusted=facts.trust is not None,
-            runtime=(
-                self._runtime.name,
-                self._runtime.program,
-                str(self._runtime.root),
-                self._runtime.hidden,
-            ),
-        )
+        kept = self._bundle(facts)
         return Job(
             id=container.id,
             directory=str(container.directory),
             rootfs=str(container.rootfs),
             runtime=tuple(self._runtime.bare_command()),
             hidden=self._runtime.hidden,
-            filter=(str(self._runtime.root / container.id), keep) if keep else None,
+            filter=(str(self._runtime.root / container.id), kept) if kept else None,
             tty=config.tty,
             open_stdin=config.stdin,
-            stdin_once=bool(merged["StdinOnce"]),
+            stdin_once=bool(container.merged["StdinOnce"]),
             size=size or (0, 0),
             log=self._log(),
             restart=policy(container),
@@ -205,13 +182,37 @@ class Launcher:
             auto_remove=config.auto_remove,
             reaper=tuple(self._reaper()),
             reaper_environ={k: v for k, v in self._services.settings.environ.items() if k in _KEPT},
-            state=fresh.to_json(),
+            state=self._fresh(plan, restarts, trusted=facts.trust is not None).to_json(),
             wants=wants,
             oom_files=tuple(self._oom_files()),
             name=container.name,
             journal=str(Places(self._services.root).events),
             attributes=event_attributes(container),
             volumes=tuple((p.name, p.target, p.writable) for p in points if p.kind == "volume"),
+        )
+
+    def _bundle(self, facts: spec.ContainerFacts) -> str:
+        """Write config.json and make what it mounts on. Returns where the compiled filter is to be kept, as `adapt`."""
+        bundle, kept = adapt(self._runtime, spec.make_spec(self._config, self._container.merged, facts))
+        self._prepare(bundle["mounts"])
+        (self._container.directory / "config.json").write_bytes(
+            json.dumps(bundle).encode("utf-8", "surrogateescape")
+        )
+        return kept
+
+    def _fresh(self, plan: NetworkPlan | None, restarts: int, *, trusted: bool) -> State:
+        """What the supervisor's first state begins with."""
+        state, runtime = self._state, self._runtime
+        return State(
+            status="created",
+            started_at=state.started_at,
+            finished_at=state.finished_at,
+            restart_count=restarts,
+            ports=plan.ports if plan else (),
+            networks={e.network: e.shown() for e in plan.endpoints} if plan else {},
+            placeholders=state.placeholders,
+            trusted=trusted,
+            runtime=(runtime.name, runtime.program, str(runtime.root), runtime.hidden),
         )
 
     def _mount(self, points: list[MountPoint], label: str) -> None:
