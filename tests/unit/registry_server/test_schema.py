@@ -11,7 +11,9 @@ import pytest
 from boxwright.content.migrations import SchemaNewer
 from boxwright.files import locks
 from boxwright.files.locks import Lock
+from boxwright.registry.server.config import RegistryConfig
 from boxwright.registry.server.errors import NoSpace
+from boxwright.registry.server.serve import serve
 from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.schema import RUNGS
 from suites.ladder_suite import LadderSuite, make, old_versions
@@ -80,3 +82,12 @@ def test_a_newer_registry_is_not_written_into(tmp_path: Path) -> None:
     with pytest.raises(SchemaNewer, match="newer"):
         RegistryCatalog(tmp_path / "registry.db")
     assert (tmp_path / "registry.db").read_bytes() == before
+
+
+def test_a_server_that_cannot_open_its_registry_says_nothing_of_listening(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as sql:
+        sql.execute(f"PRAGMA user_version={len(RUNGS) + 1}")
+    told: list[str] = []
+    with pytest.raises(SchemaNewer):
+        serve(RegistryConfig(storage=tmp_path, addr="127.0.0.1:0", workers=1), listening=told.append)
+    assert told == []

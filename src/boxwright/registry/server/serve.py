@@ -195,9 +195,6 @@ class WorkerSupervisor:
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit code: 1 when workers do not even start."""
-        open_service(self._config).close()  # make the storage once, before the workers race for it
-        sweep(self._config.storage / "tmp")
-        tls_context(self._config)
         if self._config.workers <= 1:
             run_worker(config=self._config, sock=self._sock, buckets=self._buckets, metrics=self._metrics)
             return 0
@@ -243,13 +240,22 @@ class WorkerSupervisor:
                 os.kill(pid, signal.SIGTERM)
 
 
-def serve(config: RegistryConfig, *, listening: Callable[[str], object]) -> int:
-    """Serve a configuration until a signal; `listening` is told the URL. Returns the exit code.
+def _ready(config: RegistryConfig) -> None:
+    """Make the storage once, before workers race for it, and refuse what no worker could serve."""
+    tls_context(config)
+    open_service(config).close()
+    sweep(config.storage / "tmp")
 
-    Raises AddressUnusable, RegistryConfigInvalid, ExtraMissing.
+
+def serve(config: RegistryConfig, *, listening: Callable[[str], object]) -> int:
+    """Serve a configuration until a signal; `listening` is told the URL once nothing stands in the way. Returns the
+    exit code.
+
+    Raises AddressUnusable, RegistryConfigInvalid, SchemaNewer.
     """
     more_descriptors()
     sock = listen(config.addr)
+    _ready(config)
     host, port = sock.getsockname()[:2]
     listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
     with counted(config.storage) if config.metrics else nullcontext() as metrics:
