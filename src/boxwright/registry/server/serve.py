@@ -254,9 +254,9 @@ def serve(config: RegistryConfig, *, listening: Callable[[str], object]) -> int:
     Raises AddressUnusable, RegistryConfigInvalid, SchemaNewer.
     """
     more_descriptors()
-    sock = listen(config.addr)
-    _ready(config)
-    host, port = sock.getsockname()[:2]
-    listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
-    with counted(config.storage) if config.metrics else nullcontext() as metrics:
-        return WorkerSupervisor(config, sock, metrics).run()
+    with listen(config.addr) as sock:
+        _ready(config)
+        host, port = sock.getsockname()[:2]
+        listening(f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
+        with counted(config.storage) if config.metrics else nullcontext() as metrics:
+            return WorkerSupervisor(config, sock, metrics).run()
