@@ -476,7 +476,7 @@ def make_image(
     elif compress == "zstd":
         import zstandard
 
-        layers, kind = [zstandard.compress(t) for t in tars], mt.OCI_LAYER_ZSTD
+        layers, kind = [zstandard.compress(t) for t in tars], mt.OCI_LAYER + "+zstd"
     else:
         layers, kind = tars, mt.DOCKER_LAYER if docker else mt.OCI_LAYER
     manifest = Manifest.compose(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from boxwright.build.graph import json_digest
 from boxwright.image.steps import StepCache, StepRecord
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.compression import layer_type
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass, replace
@@ -127,7 +128,7 @@ class FormMaker:
                 found[diff_id] = FormLayer(foreign[diff_id], diff_id)
                 return
             made = self._packed(layers[diff_id], form)
-            media_type = mt.layer_type(made.desc.media_type, oci=form.oci)
+            media_type = layer_type(made.desc.media_type, oci=form.oci)
             found[diff_id] = replace(made, desc=replace(made.desc, media_type=media_type))
 
         in_parallel(_JOBS, list(dict.fromkeys(stack)), one, stop=threading.Event())

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.build.annotations import Annotation, check_annotations, parse_attribute
 from boxwright.build.request import Output, RequestInvalid
+from boxwright.spec.compression import COMPRESSIONS, EXPORTED
 from boxwright.spec.reference import Reference
 from boxwright.spec.text import whole_number
 from boxwright.spec.times import LAST
@@ -49,7 +50,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "tar": _FILES,
     "cacheonly": (),
 }
-_COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "estargz": "estargz", "uncompressed": "none"}
+_ESTARGZ = "estargz"  # gzip with a table of its files
 _TRUE, _FALSE = ("1", "t", "true", ""), ("0", "f", "false")
 _MOST = 2**31 - 1  # of a compression level, as a number
 LOCAL_DELETE = "buildx.local.delete"  # the entitlement
@@ -259,26 +260,25 @@ def _push(given: _Attributes, names: tuple[str, ...]) -> Push | None:
 def _form(given: _Attributes, around: Surroundings) -> ImageForm:
     options = given.output.options
     text = options.get("compression", "")
-    if text and text not in _COMPRESSIONS:
-        raise RequestInvalid(
-            f"unsupported compression type {text}", hint=f"one of {', '.join(_COMPRESSIONS)}"
-        )
-    compression = _COMPRESSIONS[text] if text else around.form.compression
+    known = {**EXPORTED, _ESTARGZ: _ESTARGZ}
+    if text and text not in known:
+        raise RequestInvalid(f"unsupported compression type {text}", hint=f"one of {', '.join(known)}")
+    compression = known[text] if text else around.form.compression
     level, force = given.number("compression-level", _MOST), given.flag("force-compression", False)
     if not compression and (level is not None or force):
         compression = "gzip"
+    packed = COMPRESSIONS.get(compression, COMPRESSIONS["gzip"])
     if level is not None:
-        most = {"zstd": 22, "none": -1}.get(compression, 9)
-        if most < 0:
+        if not packed.most:
             raise RequestInvalid("output compression-level: what is uncompressed has no level")
-        if not 0 <= level <= most:
+        if not 0 <= level <= packed.most:
             raise RequestInvalid(
-                f"output compression-level={level} is too high for {compression}", hint=f"0 to {most}"
+                f"output compression-level={level} is too high for {compression}", hint=f"0 to {packed.most}"
             )
     own = [one for key, value in options.items() if (one := parse_attribute(key, value)) is not None]
     oci = given.flag("oci-mediatypes", around.form.oci)
     annotations = (*around.annotations, *own)
-    if not oci and compression in ("zstd", "estargz"):
+    if not oci and (packed.oci_only or compression == _ESTARGZ):
         raise RequestInvalid(f'exporter option "compression={text}" conflicts with "oci-mediatypes=false"')
     if not oci and around.attested_everywhere:
         raise RequestInvalid('cannot export attestations with "oci-mediatypes=false"')

@@ -117,6 +117,8 @@ def fetch(
 
 def push_args(p: Parser) -> None:
     """Docker's, several names at once, and how layers made here are compressed."""
+    from boxwright.spec.compression import COMPRESSIONS
+
     p.usage = "NAME[:TAG] [NAME[:TAG]...]"
     p.add_argument("names", nargs="+", metavar="NAME[:TAG]", complete="image")
     p.add_argument(
@@ -132,9 +134,9 @@ def push_args(p: Parser) -> None:
     p.add_argument(
         "--compression",
         default="gzip",
-        choices=("gzip", "zstd", "none"),
+        choices=tuple(COMPRESSIONS),
         metavar="string",
-        help='Of layers built here ("gzip", "zstd", "none")',
+        help="Of layers built here (" + ", ".join(f'"{name}"' for name in COMPRESSIONS) + ")",
     )
     p.add_argument("--compression-level", type=int, metavar="int", help="Of layers built here")
     p.add_argument("--disable-content-trust", action="store_true", default=True, help=SUPPRESS)

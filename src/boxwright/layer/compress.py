@@ -11,6 +11,7 @@ from boxwright.errors import Corrupt, Invalid
 from boxwright.layer.pipe import Pipe
 from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.compression import COMPRESSIONS, compression_called, compression_of
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.hints import cast
@@ -46,13 +47,12 @@ def sniff(head: bytes) -> str:
     return "none"
 
 
-_COMPRESSED = {"gzip": mt.OCI_LAYER_GZIP, "zstd": mt.OCI_LAYER_ZSTD}
-
-
 def typed(media_type: str, kind: str) -> str:
     """The media type of a layer whose bytes are compressed as `kind`: the given one, unless it tells of another way."""
-    said = next((name for name in _COMPRESSED if media_type.endswith(name)), "none")
-    return media_type if said == kind else _COMPRESSED.get(kind, media_type)
+    form = COMPRESSIONS.get(kind)
+    if form is None or form.name == "none" or compression_of(media_type) is form:
+        return media_type
+    return form.media_type()
 
 
 class Prefixed(io.RawIOBase):
@@ -225,17 +225,11 @@ def open_decompressed(raw: BinaryIO, *, limit: int | None = None) -> BinaryIO:
 
 
 class Compressor:
-    """One way to compress: 'gzip', 'zstd' or 'none'. Equal input gives equal output on one kind of machine only."""
+    """One of `COMPRESSIONS` at one level. Equal input gives equal output on one kind of machine only."""
 
     def __init__(self, kind: str, level: int | None = None) -> None:
-        most = {"gzip": 9, "zstd": 22, "none": 0}.get(kind)
-        if most is None:
-            raise Invalid(f"unknown compression {kind!r}", hint="choose gzip, zstd or none")
-        if level is not None and not 0 <= level <= most:
-            raise Invalid(f"{kind} has no compression level {level}", hint=f"choose one from 0 to {most}")
-        self.kind = kind
-        self.level = (3 if kind == "zstd" else 1) if level is None else level
-        self._make, self.name = _compressor(kind, self.level)
+        self._form = compression_called(kind)
+        self._make, self.name = _compressor(kind, self._form.level(level))
 
     def begin(self) -> Any:
         """A compressor object of zlib's interface, for one stream. Not for 'none'."""
@@ -244,11 +238,7 @@ class Compressor:
 
     def media_type(self, oci: bool = True) -> str:
         """Of a layer compressed so, in OCI's or Docker's words."""
-        if self.kind == "gzip":
-            return mt.OCI_LAYER_GZIP if oci else mt.DOCKER_LAYER_GZIP
-        if self.kind == "zstd":
-            return mt.OCI_LAYER_ZSTD if oci else mt.DOCKER_LAYER_ZSTD
-        return mt.OCI_LAYER if oci else mt.DOCKER_LAYER
+        return self._form.media_type(oci)
 
     def stream(self, raw: BinaryIO) -> BinaryIO:
         """`raw` compressed, in a second thread while it is read. Close it; `raw` stays open."""

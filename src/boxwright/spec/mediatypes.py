@@ -7,7 +7,6 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = OCI_LAYER + "+gzip"
-OCI_LAYER_ZSTD = OCI_LAYER + "+zstd"
 OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -15,7 +14,6 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
-DOCKER_LAYER_ZSTD = DOCKER_LAYER + ".zstd"
 DOCKER_FOREIGN_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -35,11 +33,3 @@ def is_layer(media_type: str) -> bool:
     return media_type.startswith(
         (OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, "application/vnd.docker.image.rootfs.foreign.diff.tar")
     ) and not media_type.endswith("+encrypted")
-
-
-def layer_type(media_type: str, *, oci: bool) -> str:
-    """The media type of a layer that may be distributed, compressed like this one, in OCI's or Docker's words."""
-    kind = next((end for end in ("gzip", "zstd") if media_type.endswith(end)), "")
-    if oci:
-        return {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}.get(kind, OCI_LAYER)
-    return {"gzip": DOCKER_LAYER_GZIP, "zstd": DOCKER_LAYER_ZSTD}.get(kind, DOCKER_LAYER)

@@ -17,6 +17,7 @@ from boxwright.layer.compress import Compressing, arrived_as, compress_layer, kn
 from boxwright.layer.store import Layer, LayerStore
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.compression import layer_type
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID
 from boxwright.spec.hints import cast
@@ -68,7 +69,7 @@ class Packer:
         came = arrived_as(self._layers, found, self._kind) if self._keeping else []
         for known in (*came, *made):
             desc = replace(
-                known, media_type=mt.layer_type(known.media_type, oci=layer.media_type == mt.OCI_LAYER)
+                known, media_type=layer_type(known.media_type, oci=layer.media_type == mt.OCI_LAYER)
             )
             self._lease.hold("blob", desc.digest)
             with self._store.committing():

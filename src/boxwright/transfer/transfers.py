@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from boxwright.errors import Invalid, NotFound
+from boxwright.spec.compression import compression_called
 from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
@@ -31,9 +32,9 @@ class TagAndAll(Invalid):
 class SentImage:
     """An image of the store's blobs on its way to `reference`, by digest without the tag.
 
-    `compression` (gzip, zstd, none) is that of layers that lie here plain; `keeping` leaves those that came compressed
-    as they came. `insecure` goes over plain HTTP too, and takes any certificate. `elsewhere` has layers that are not
-    in the store.
+    `compression` (a name of `spec.compression`) is that of layers that lie here plain; `keeping` leaves those that came
+    compressed as they came. `insecure` goes over plain HTTP too, and takes any certificate. `elsewhere` has layers that
+    are not in the store.
     """
 
     target: Descriptor
@@ -119,8 +120,7 @@ class Transfers:
         progress: Progress | None = None,
     ) -> list[Pushed]:
         """See engine.images.push. `to` is the name in the registry, when it is not `name` itself."""
-        if compression not in ("gzip", "zstd", "none"):
-            raise Invalid(f"unknown compression {compression!r}: there are gzip, zstd and none")
+        compression_called(compression)
         asked = Reference.parse(to or name)
         if all_tags:
             if asked.tag or asked.digest:

@@ -23,6 +23,16 @@ from boxwright.layer.compress import (
     TooLarge,
     compress_layer,
     open_decompressed,
+    sniff,
+    typed,
+)
+from boxwright.spec import mediatypes as mt
+from boxwright.spec.compression import (
+    COMPRESSIONS,
+    Compression,
+    CompressionInvalid,
+    compression_of,
+    layer_type,
 )
 from boxwright.spec.digest import Digest
 from support.layer import layer_store, make_tar, member
@@ -137,6 +147,28 @@ def test_compressors_come_back(kind: str, level: int | None) -> None:
     assert Compressor(kind, level).stream(io.BytesIO(DATA)).read() == packed
     if kind == "gzip":
         assert gzip.decompress(packed) == DATA and packed[4:8] == bytes(4)
+
+
+@pytest.mark.parametrize("form", COMPRESSIONS.values(), ids=COMPRESSIONS)
+def test_what_is_written_is_known_again(form: Compression) -> None:
+    """Its first bytes and its media type tell what it is; each of its ends of the scale of levels works."""
+    for level in (0, form.most):
+        packed = Compressor(form.name, level).stream(io.BytesIO(DATA)).read()
+        assert sniff(packed[:6]) == form.name
+        assert open_decompressed(io.BytesIO(packed)).read() == DATA
+    for oci in (True, False):
+        assert compression_of(form.media_type(oci)) is form
+        assert layer_type(form.media_type(oci), oci=not oci) == form.media_type(not oci)
+        assert typed(form.media_type(oci), form.name) == form.media_type(oci)
+    with pytest.raises(CompressionInvalid, match=f"{form.name} has no compression level {form.most + 1}"):
+        Compressor(form.name, form.most + 1)
+
+
+def test_a_media_type_of_another_compression_is_mended() -> None:
+    assert typed(mt.OCI_LAYER_GZIP, "zstd") == mt.OCI_LAYER + "+zstd"
+    assert typed(mt.DOCKER_LAYER_GZIP, "gzip") == mt.DOCKER_LAYER_GZIP
+    for read_only in ("none", "xz"):
+        assert typed(mt.OCI_LAYER_GZIP, read_only) == mt.OCI_LAYER_GZIP
 
 
 def test_media_types_and_names() -> None:

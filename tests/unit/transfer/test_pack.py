@@ -89,7 +89,8 @@ def test_what_is_never_accepted_is_told(registry: FakeRegistry, engine: Engine) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "media_type"), [("zstd", mt.OCI_LAYER_ZSTD), ("none", mt.OCI_LAYER), ("gzip", mt.OCI_LAYER_GZIP)]
+    ("kind", "media_type"),
+    [("zstd", mt.OCI_LAYER + "+zstd"), ("none", mt.OCI_LAYER), ("gzip", mt.OCI_LAYER_GZIP)],
 )
 def test_compressions(registry: FakeRegistry, engine: Engine, kind: str, media_type: str) -> None:
     name = f"{registry.host}/app:1"

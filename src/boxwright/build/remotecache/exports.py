@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boxwright.build.remotecache.config import CacheConfig, CacheLayer, CacheRecord, OwnRecord
 from boxwright.build.remotecache.keys import describe
-from boxwright.build.remotecache.options import COMPRESSIONS, CachePlace
+from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import CREATED, DIFF_ID
 from boxwright.build.remotecache.records import RecordWriter, SolvedStep
+from boxwright.spec.compression import EXPORTED
 from boxwright.spec.digest import DiffID
 from boxwright.spec.times import rfc3339
 from boxwright.spec.values import dataclass, field, replace
@@ -127,7 +128,7 @@ class CacheBlobs:
 
     def __init__(self, services: Services, lease: Lease, imports: Imports | None, place: CachePlace) -> None:
         self._services, self._lease, self._imports = services, lease, imports
-        self._kind = COMPRESSIONS[place.options.get("compression", "gzip")]
+        self._kind = EXPORTED[place.options.get("compression", "gzip")]
         self._level = place.number("compression-level", None)
         self._force = place.flag("force-compression")
 

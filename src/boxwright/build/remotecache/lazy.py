@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from boxwright.build.outputs import ImageForm, ImageOutput
-from boxwright.spec import mediatypes as mt
+from boxwright.spec.compression import layer_type
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import replace
 
@@ -38,7 +38,7 @@ def left_there(building: Building, stacks: Sequence[Sequence[DiffID]]) -> dict[D
         desc = imports.descriptor(diff_id)
         if desc is None or {origin.partition("/")[0] for origin in imports.origins(desc)} != domains:
             return {}
-        media_type = mt.layer_type(desc.media_type, oci=wanted.images[0].form.oci)
+        media_type = layer_type(desc.media_type, oci=wanted.images[0].form.oci)
         found[diff_id] = replace(desc, media_type=media_type, annotations={})
     return found
 

@@ -16,6 +16,7 @@ from boxwright.build.remotecache.places import CREATED, DIFF_ID, LoadedCache
 from boxwright.content.verify import read_verified
 from boxwright.errors import Invalid
 from boxwright.spec import mediatypes as mt
+from boxwright.spec.compression import layer_type
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
@@ -105,7 +106,7 @@ def compose(
     """The manifest over these layers in the form that the place has, and the config with its descriptor."""
     raw, oci = config.to_json(), place.flag("oci-mediatypes", True)
     desc = Descriptor.of(raw, cacheconfig.MEDIA_TYPE)
-    layers = [replace(blob, media_type=mt.layer_type(blob.media_type, oci=oci)) for blob in blobs]
+    layers = [replace(blob, media_type=layer_type(blob.media_type, oci=oci)) for blob in blobs]
     if place.flag("image-manifest", oci):
         return Manifest.compose(desc, layers), desc, raw
     kind = mt.OCI_INDEX if oci else mt.DOCKER_LIST

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from boxwright.build.fields import fields
 from boxwright.build.request import RequestInvalid
+from boxwright.spec.compression import EXPORTED
 from boxwright.spec.reference import Reference
 from boxwright.spec.text import go_bool
 from boxwright.spec.values import dataclass, field
@@ -61,7 +62,6 @@ _KEYS = (
     ("secret_access_key", "AWS_SECRET_ACCESS_KEY"),
     ("session_token", "AWS_SESSION_TOKEN"),
 )
-COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "uncompressed": "none"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +137,10 @@ def parse_to(text: str, environ: Mapping[str, str] | None = None) -> CachePlace:
     place = _parsed(text, "--cache-to", _TO, environ or {})
     if place.mode not in ("min", "max"):
         raise RequestInvalid(f"cache mode={place.mode!r} is not known", hint="min or max")
-    if place.options.get("compression", "gzip") not in COMPRESSIONS:
+    if place.options.get("compression", "gzip") not in EXPORTED:
         raise RequestInvalid(
             f"cache compression={place.options['compression']!r} is not known",
-            hint="gzip, zstd or uncompressed",
+            hint=f"one of {', '.join(EXPORTED)}",
         )
     place.number("compression-level", None)
     if place.flag("image-manifest") and not place.flag("oci-mediatypes", True):
