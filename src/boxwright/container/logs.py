@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from boxwright.container.records import Container
@@ -13,8 +16,13 @@ from boxwright.errors import Unsupported
 from boxwright.spec.hints import NamedTuple
 from boxwright.spec.times import unix_seconds
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
 _POLL = 0.05  # seconds between looks at a log that is followed
+
+
+_FIRST = b'{"log":"'
+# Between the texts of two lines. No text has this in it: there, every quotation mark has a backslash.
+_BETWEEN = rb'","stream":"(stdout|stderr)","time":"[^"]*"\}\n(?:\{"log":"|\Z)'
 
 
 class LogsUnreadable(Unsupported):
@@ -38,9 +46,7 @@ def read(
     follow: bool = False,
 ) -> Iterator[LogEntry]:
     """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends. Raises LogsUnreadable."""
-    if container.config.log_driver == "none":
-        raise LogsUnreadable("configured logging driver does not support reading")
-    paths = _files(container.log_path)
+    paths = _readable(container)
     reader = _Reader(container.log_path)
     for line in _last(paths, tail) if tail >= 0 else _whole(paths, reader):
         entry = _entry(line)
@@ -58,6 +64,49 @@ def read(
             yield entry
 
 
+def texts(container: Container, *, follow: bool = False) -> Iterator[tuple[str, str]]:
+    """All that `read` reads, oldest first, as (stdout or stderr, what was written there) in pieces of many lines,
+    which takes a tenth of the time. Raises LogsUnreadable."""
+    paths = _readable(container)
+    reader = _Reader(container.log_path)
+    for path in paths[:-1]:
+        yield from _pieces(_Reader(path))
+    yield from _pieces(reader)
+    if follow:
+        for line in reader.follow(lambda: container.refresh().active and container.state.supervised, None):
+            if (entry := _entry(line)) is not None:
+                yield entry.stream, entry.text
+
+
+def _readable(container: Container) -> list[Path]:
+    if container.config.log_driver == "none":
+        raise LogsUnreadable("configured logging driver does not support reading")
+    return _files(container.log_path)
+
+
+def _pieces(reader: _Reader) -> Iterator[tuple[str, str]]:
+    for block in reader.blocks():
+        try:
+            yield from _joined(block)
+        except ValueError:  # a line of them is torn
+            for entry in map(_entry, block.split(b"\n")):
+                if entry is not None:
+                    yield entry.stream, entry.text
+
+
+def _joined(block: bytes) -> list[tuple[str, str]]:
+    """The texts of whole lines, those of one stream that follow each other as one: most of JSON's work is then done by
+    two calls. Raises ValueError when one of the lines is none."""
+    *parts, rest = re.split(_BETWEEN, block.removeprefix(_FIRST))
+    if rest or not block.startswith(_FIRST):
+        raise ValueError(block[:80])
+    runs = groupby(zip(parts[1::2], parts[::2], strict=True), itemgetter(0))
+    return [
+        (stream.decode(), json.loads((b'"' + b"".join([text for _, text in run]) + b'"').decode()))
+        for stream, run in runs
+    ]
+
+
 def _files(path: Path) -> list[Path]:
     """Oldest first."""
     found = [path] if path.exists() else []
@@ -71,7 +120,8 @@ def _files(path: Path) -> list[Path]:
 def _entry(line: bytes) -> LogEntry | None:
     try:
         value = json.loads(line)
-        return LogEntry(value["time"], value["stream"], value["log"])
+        entry = LogEntry(value["time"], value["stream"], value["log"])
+        return entry if entry.stream in ("stdout", "stderr") else None
     except (ValueError, KeyError, TypeError):  # torn by a full disk or a crash
         return None
 
@@ -137,11 +187,20 @@ class _Reader:
         if paths and self._open():
             os.lseek(self._fd, 0, os.SEEK_END)
 
-    def lines(self) -> Iterator[bytes]:
-        """The output so far."""
+    def blocks(self) -> Iterator[bytes]:
+        """The output so far, in whole lines."""
         while self._open() and (data := os.read(self._fd, _BLOCK)):
-            *whole, self._rest = (self._rest + data).split(b"\n")
-            yield from whole
+            whole, end, rest = data.rpartition(b"\n")
+            if not end:
+                self._rest += rest
+                continue
+            yield self._rest + whole + end
+            self._rest = rest
+
+    def lines(self) -> Iterator[bytes]:
+        """The same, line by line."""
+        for block in self.blocks():
+            yield from block[:-1].split(b"\n")
 
     def follow(self, alive: Callable[[], bool], until: float | None) -> Iterator[bytes]:
         """The output so far and what comes, until the container writes no more."""

@@ -45,7 +45,7 @@ def logs_args(p: Parser) -> None:
 def logs(ctx: Context, args: Namespace) -> int:
     """What the container wrote, on the same streams."""
     from boxwright.cli.flags import FlagError
-    from boxwright.container.logs import read
+    from boxwright.container.logs import read, texts
     from boxwright.image.filters import moment
 
     if args.tail != "all" and not args.tail.lstrip("-").isdecimal():
@@ -57,6 +57,12 @@ def logs(ctx: Context, args: Namespace) -> int:
     since, until = (moment(text) if text else None for text in (args.since, args.until))
     targets = {"stdout": sys.stdout, "stderr": sys.stderr}
     try:
+        if tail < 0 and not (args.since or args.until or args.timestamps or args.details):
+            for stream, text in texts(container, follow=args.follow):
+                targets[stream].write(text)
+                if args.follow:
+                    targets[stream].flush()
+            return 0
         for entry in read(container, tail=tail, since=since, until=until, follow=args.follow):
             target = targets[entry.stream]
             # Where Docker shows what --log-opt labels and env added; the loggers here keep nothing of the kind.
