@@ -33,7 +33,6 @@ OPTIONS = {
     "--device-read-iops": _BLOCKS,
     "--device-write-bps": _BLOCKS,
     "--device-write-iops": _BLOCKS,
-    "--gpus": "GPUs need a vendor's runtime hook, which is not supported; --device gives a device of the host as it is",
     "--ip6": "containers get no IPv6 address of their own choice",
     "--kernel-memory": "the kernel has no such limit any more",
     "--link-local-ip": "containers get no link-local addresses",

@@ -78,6 +78,18 @@ class DeviceSpec:
     access: str = "rwm"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRequest:
+    """Devices by what they are called or can do, as Docker's API has it (``--gpus``, CDI names): `count` of them
+    (-1 = all) or those with these `ids`, which have all capabilities of one of the lists."""
+
+    driver: str = ""
+    count: int = 0
+    ids: tuple[str, ...] = ()
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, str] | None = field(default=None, hash=False)
+
+
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
     """``no``, ``on-failure`` (at most `maximum` times; 0 = without end), ``always``, ``unless-stopped``."""
@@ -143,6 +155,7 @@ class ContainerConfig:
     init: bool = False
     security_opt: tuple[str, ...] = ()
     devices: tuple[DeviceSpec, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
     device_rules: tuple[str, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int = 0
@@ -209,13 +222,14 @@ def _each(kind: Any) -> Any:
     return lambda items: tuple(kind(**{k: _tuples(v) for k, v in item.items()}) for item in items)
 
 
-_VALUES = (MountSpec, PortBinding, EndpointConfig, Ulimit, DeviceSpec, RestartPolicy, Limits)
+_VALUES = (MountSpec, PortBinding, EndpointConfig, Ulimit, DeviceSpec, DeviceRequest, RestartPolicy, Limits)
 _NESTED = {
     "mounts": _each(MountSpec),
     "ports": _each(PortBinding),
     "endpoints": _each(EndpointConfig),
     "ulimits": _each(Ulimit),
     "devices": _each(DeviceSpec),
+    "device_requests": _each(DeviceRequest),
     "limits": lambda value: Limits(**value),
     "restart": lambda value: RestartPolicy(**value),
 }

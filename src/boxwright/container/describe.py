@@ -271,7 +271,17 @@ def host_config(container: Container) -> dict[str, Any]:
             for d in c.devices
         ],
         "DeviceCgroupRules": list(c.device_rules) or None,
-        "DeviceRequests": None,
+        "DeviceRequests": [
+            {
+                "Driver": r.driver,
+                "Count": r.count,
+                "DeviceIDs": list(r.ids) or None,
+                "Capabilities": [list(words) for words in r.capabilities] or None,
+                "Options": None if r.options is None else dict(r.options),
+            }
+            for r in c.device_requests
+        ]
+        or None,
         "MemoryReservation": limits.memory_reservation,
         "MemorySwap": limits.memory_swap or 2 * limits.memory,
         "MemorySwappiness": None if limits.memory_swappiness < 0 else limits.memory_swappiness,

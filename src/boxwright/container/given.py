@@ -6,6 +6,7 @@ import os
 
 from boxwright.container.config import (
     ContainerConfig,
+    DeviceRequest,
     DeviceSpec,
     EndpointConfig,
     Limits,
@@ -24,8 +25,29 @@ if TYPE_CHECKING:
 
 def config(image: str, command: Sequence[str], options: Mapping[str, Any]) -> ContainerConfig:
     """Raises ArgumentInvalid, and what the texts' parsers raise."""
-    given = {"image": image, "command": command, **options}
+    given = {"image": image, "command": command, **_requested(options)}
     return ContainerConfig(**fields_of(ContainerConfig, given, _SPECIAL))
+
+
+def _requested(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the names of CDI devices where the config has them."""
+    from boxwright.container.options import cdi_names
+
+    devices = options.get("devices", ())
+    texts = [devices] if isinstance(devices, str) else devices
+    names = cdi_names(t for t in texts if isinstance(t, str)) if isinstance(texts, (list, tuple)) else ()
+    if not names:
+        return options
+    from boxwright.container.requests import by_name
+
+    asked = (*_requests(options.get("device_requests", ())), *by_name(names))
+    return {**options, "devices": [t for t in texts if t not in names], "device_requests": asked}
+
+
+def _requests(value: Any) -> tuple[Any, ...]:
+    from boxwright.container.requests import parse_gpus
+
+    return several(name="device_requests", value=value, kind=DeviceRequest, parse=parse_gpus)
 
 
 def _environment(value: Any) -> tuple[str, ...]:
@@ -94,6 +116,7 @@ _SPECIAL: Mapping[str, Callable[[Any], Any]] = {
     "endpoints": _endpoints,
     "ulimits": _ulimits,
     "devices": _devices,
+    "device_requests": _requests,
     "restart": _restart,
     "limits": _limits,
 }

@@ -193,7 +193,12 @@ class Launcher:
 
     def _bundle(self, facts: spec.ContainerFacts) -> str:
         """Write config.json and make what it mounts on. Returns where the compiled filter is to be kept, as `adapt`."""
-        bundle, kept = adapt(self._runtime, spec.make_spec(self._config, self._container.merged, facts))
+        bundle = spec.make_spec(self._config, self._container.merged, facts)
+        if self._config.device_requests:
+            from boxwright.container import requests
+
+            requests.give(bundle, self._config.device_requests)
+        bundle, kept = adapt(self._runtime, bundle)
         self._prepare(bundle["mounts"])
         (self._container.directory / "config.json").write_bytes(
             json.dumps(bundle).encode("utf-8", "surrogateescape")

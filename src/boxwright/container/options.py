@@ -209,6 +209,16 @@ def parse_ulimit(text: str) -> Ulimit:
     return Ulimit(name, int(soft), most)
 
 
+def cdi_names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``--device`` that are names of CDI devices."""
+    likely = [text for text in texts if "=" in text and "/" in text and not text.startswith("/")]
+    if not likely:
+        return ()
+    from boxwright.runtime import cdi
+
+    return tuple(text for text in likely if cdi.is_name(text))
+
+
 def parse_device(text: str) -> DeviceSpec:
     """``/dev/sda:/dev/xvda:rwm``, the last two optional. Raises OptionInvalid."""
     parts = text.split(":")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.errors import Denied, Invalid, NotFound, Unsupported
@@ -79,6 +79,12 @@ class CdiDevices:
             known = ", ".join(self.devices) or "none"
             raise DeviceMissing(f'required device "{wanted}" is not registered', hint=f"known are {known}")
         return tuple(found)
+
+
+def is_name(text: str) -> bool:
+    """Whether it is ``vendor.com/class=name``."""
+    kind, equals, name = text.partition("=")
+    return bool(equals and _KIND.match(kind) and _NAME.match(name))
 
 
 def load(directories: Sequence[str | Path] = DIRECTORIES) -> CdiDevices:
@@ -170,23 +176,70 @@ def _edits(path: Path, edits: Any) -> Mapping[str, Any]:
         return {}
     if not isinstance(edits, dict):
         raise SpecInvalid(f"{path}: containerEdits is no object")
-    for key, needed in (
-        ("deviceNodes", ("path",)),
-        ("mounts", ("hostPath", "containerPath")),
-        ("hooks", ("hookName", "path")),
-    ):
+    for key, shape in _SHAPES.items():
         for item in _list(path, edits, key):
-            if not isinstance(item, dict) or not all(isinstance(item.get(n), str) for n in needed):
-                raise SpecInvalid(f"{path}: an item of {key} lacks {' or '.join(needed)}")
+            if not isinstance(item, dict) or not all(isinstance(item.get(n), str) for n in shape[0]):
+                raise SpecInvalid(f"{path}: an item of {key} lacks {' or '.join(shape[0])}")
+            for name, fits in shape[1].items():
+                if item.get(name) is not None and not fits(item[name]):
+                    raise SpecInvalid(f"{path}: {name} of an item of {key} cannot be {item[name]!r}")
     for hook in _list(path, edits, "hooks"):
         if hook["hookName"] not in _HOOKS:
             raise SpecInvalid(f"{path}: there is no hook {hook['hookName']!r}")
     for entry in _list(path, edits, "env"):
         if not isinstance(entry, str) or not entry.partition("=")[0] or "\0" in entry:
             raise SpecInvalid(f"{path}: {entry!r} is no variable")
+    for key in ("additionalGids", "additionalGIDs"):
+        for group in _list(path, edits, key):
+            if not _is_number(group):
+                raise SpecInvalid(f"{path}: {group!r} is no group")
     if unknown := set(edits) - {"env", "deviceNodes", "mounts", "hooks", "additionalGids", "additionalGIDs"}:
         raise SpecInvalid(f"{path}: {min(unknown)} of containerEdits is not supported")
     return edits
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_path(value: Any) -> bool:
+    return _is_text(value) and value.startswith("/")
+
+
+def _is_source(value: Any) -> bool:
+    """Of a mount: a path, or a word that stands for a file system without one."""
+    return _is_text(value) and bool(value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+# Of each list of containerEdits: what its items must have, and what their fields may be.
+_SHAPES: Mapping[str, tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]]] = {
+    "deviceNodes": (
+        ("path",),
+        {
+            "path": _is_path,
+            "hostPath": _is_path,
+            "type": lambda value: value in ("", *_TYPES),
+            "permissions": lambda value: isinstance(value, str) and set(value) <= set("rwm"),
+            **dict.fromkeys(("major", "minor", "fileMode", "uid", "gid"), _is_number),
+        },
+    ),
+    "mounts": (
+        ("hostPath", "containerPath"),
+        {"hostPath": _is_source, "containerPath": _is_path, "type": _is_text, "options": _are_texts},
+    ),
+    "hooks": (
+        ("hookName", "path"),
+        {"path": _is_path, "args": _are_texts, "env": _are_texts, "timeout": _is_number},
+    ),
+}
 
 
 def apply(spec: dict[str, Any], devices: Iterable[CdiDevice]) -> None:
@@ -198,6 +251,8 @@ def apply(spec: dict[str, Any], devices: Iterable[CdiDevice]) -> None:
             if edits and not any(edits is other for other in done):
                 done.append(edits)
                 _apply(spec, edits, device.name)
+    # One that lies below another's place comes after it.
+    spec["mounts"] = sorted(spec["mounts"], key=lambda mount: mount["destination"].rstrip("/").count("/"))
 
 
 def _apply(spec: dict[str, Any], edits: Mapping[str, Any], name: str) -> None:
@@ -234,7 +289,7 @@ def _apply(spec: dict[str, Any], edits: Mapping[str, Any], name: str) -> None:
         spec.setdefault("hooks", {}).setdefault(hook["hookName"], []).append(entry)
     if groups := edits.get("additionalGids") or edits.get("additionalGIDs"):
         user = process.setdefault("user", {})
-        wanted = [int(group) for group in groups if int(group)]
+        wanted = [group for group in groups if group]
         user["additionalGids"] = sorted({*user.get("additionalGids", ()), *wanted})
 
 

@@ -202,6 +202,7 @@ RUN = {
     "--entrypoint": "/e",
     "--env": "A=1",
     "--expose": "80",
+    "--gpus": "all",
     "--group-add": "5",
     "--health-cmd": "true",
     "--health-interval": "5s",

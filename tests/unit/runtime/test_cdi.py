@@ -112,6 +112,25 @@ def test_what_a_device_changes(tmp_path: Path) -> None:
             "containerEdits": {"hooks": [{"hookName": "x", "path": "/"}]},
         },
         "[" * 100_000,
+        *(
+            {"cdiVersion": "0.6.0", "kind": "v.com/c", "containerEdits": edits}
+            for edits in (
+                {"additionalGids": ["x"]},
+                {"additionalGids": [-1]},
+                {"additionalGids": 5},
+                {"deviceNodes": [{"path": "dev/x"}]},
+                {"deviceNodes": [{"path": "/dev/x\0"}]},
+                {"deviceNodes": [{"path": "/dev/x", "major": "1"}]},
+                {"deviceNodes": [{"path": "/dev/x", "type": "x"}]},
+                {"deviceNodes": [{"path": "/dev/x", "permissions": "rwx"}]},
+                {"mounts": [{"hostPath": "/a", "containerPath": "../b"}]},
+                {"mounts": [{"hostPath": "/a", "containerPath": "/b", "options": "ro"}]},
+                {"mounts": [{"hostPath": "/a", "containerPath": "/b", "options": [1]}]},
+                {"hooks": [{"hookName": "prestart", "path": "bin/h"}]},
+                {"hooks": [{"hookName": "prestart", "path": "/h", "args": "x"}]},
+                {"hooks": [{"hookName": "prestart", "path": "/h", "timeout": "x"}]},
+            )
+        ),
     ],
 )
 def test_what_is_no_specification(tmp_path: Path, body: Any) -> None:

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.container.config import ContainerConfig, EndpointConfig, MountSpec, PortBinding
+    from boxwright.container.config import (
+        ContainerConfig,
+        DeviceRequest,
+        EndpointConfig,
+        MountSpec,
+        PortBinding,
+    )
 
 
 def said(function: str, module: str = "boxwright.container.options") -> Any:
@@ -47,6 +53,7 @@ _LISTS = (
     ("-e", "--env", "Set environment variables"),
     ("", "--env-file", "Read in a file of environment variables"),
     ("", "--expose", "Expose a port or a range of ports"),
+    ("", "--gpus", "GPU devices to add to the container ('all' to pass all GPUs)"),
     ("", "--group-add", "Add additional groups to join"),
     ("-l", "--label", "Set meta data on a container"),
     ("", "--label-file", "Read in a line delimited file of labels"),
@@ -136,6 +143,7 @@ _READ = {
     "--cpus": said("parse_cpus"),
     "--dns": said("parse_address"),
     "--env": said("parse_env"),
+    "--gpus": said("parse_gpus", "boxwright.container.requests"),
     "--health-interval": said("parse_duration", "boxwright.spec.times"),
     "--health-start-interval": said("parse_duration", "boxwright.spec.times"),
     "--health-start-period": said("parse_duration", "boxwright.spec.times"),
@@ -150,7 +158,13 @@ _READ = {
     "--tmpfs": said("parse_tmpfs"),
     "--ulimit": said("parse_ulimit"),
 }
-_KINDS = {"--mount": "mount", "--network": "network", "--sysctl": "map", "--ulimit": "ulimit"}
+_KINDS = {
+    "--gpus": "gpu-request",
+    "--mount": "mount",
+    "--network": "network",
+    "--sysctl": "map",
+    "--ulimit": "ulimit",
+}
 
 
 def declare(p: Parser) -> None:
@@ -218,6 +232,7 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
         _say_what_is_discarded(ctx, {network, *(e.network for e in endpoints)})
     entrypoint = None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ())
     env = options.environment(args.env_file, args.env, environ) + options.unset_names(args.env, environ)
+    named = options.cdi_names(args.device)
     attach = tuple(args.attach)
     detached = getattr(args, "detach", False)
     if not attach and not detached:
@@ -256,7 +271,8 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
         privileged=args.privileged,
         init=args.init,
         security_opt=options.parse_security(args.security_opt),
-        devices=tuple(map(options.parse_device, args.device)),
+        devices=tuple(options.parse_device(text) for text in args.device if text not in named),
+        device_requests=_requests(args.gpus, named),
         device_rules=tuple(args.device_cgroup_rule),
         ulimits=tuple(args.ulimit),
         shm_size=args.shm_size or 0,
@@ -311,6 +327,8 @@ def _check(ctx: Context, args: Namespace) -> None:
                 "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
             )
             args.blkio_weight = 0
+    if any(request.options for request in args.gpus):
+        ctx.warn("--gpus: options= is kept and shown, and read by no driver")
     if args.mac_address:
         parse_mac(args.mac_address)
 
@@ -389,6 +407,14 @@ def _limits(args: Namespace) -> Any:
         blkio_weight=args.blkio_weight,
         oom_kill_disable=args.oom_kill_disable,
     )
+
+
+def _requests(gpus: list[DeviceRequest], names: tuple[str, ...]) -> tuple[DeviceRequest, ...]:
+    if not names:
+        return tuple(gpus)
+    from boxwright.container.requests import by_name
+
+    return (*gpus, *by_name(names))
 
 
 def _mounts(args: Namespace) -> tuple[MountSpec, ...]:
