@@ -97,7 +97,7 @@ class EngineRegistries:
 
     def push(self, image: PushedImage, progress: Progress) -> Descriptor:
         """See Registries. Raises AccessDenied, Unavailable."""
-        from boxwright.transfer.transfers import SentImage
+        from boxwright.transfer.push import SentImage
 
         sent = SentImage(
             target=image.target,

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 
 from boxwright.container.records import (
     Container,
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.container.life import Life
     from boxwright.container.volumes import Volumes
     from boxwright.image.filters import Filters
     from boxwright.image.maintain import Pruned
@@ -110,10 +111,19 @@ class ContainerCatalog:
         if container.state.unattended:
             with self.locked(container):
                 if container.refresh().unattended:
-                    from boxwright.container.life import Life
-
-                    Life(self._services, self).settle(container, revive=revive)
+                    self.life().settle(container, revive=revive)
         return container
+
+    def life(self) -> Life:
+        """What starts containers again, and buries those that ended unseen."""
+        from boxwright.container.life import Life
+
+        return Life(
+            self._services,
+            networks=lambda: self.networks,
+            find=self.find,
+            discard=partial(self.discard, volumes=True),
+        )
 
     def exists(self, container: Container) -> bool:
         """Whether it was not removed meanwhile."""

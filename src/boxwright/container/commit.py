@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from boxwright.container.records import Container, tree_of
@@ -13,10 +12,10 @@ from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from typing import Any
 
-    from boxwright.container.manager import Containers
+    from boxwright.container.catalog import ContainerCatalog
     from boxwright.image.catalog import ImageRow
     from boxwright.image.services import Services
     from boxwright.snapshot.snapshotter import Change
@@ -46,18 +45,19 @@ class CommitOptions:
     author: str = ""
     message: str = ""
     changes: Sequence[str] = ()
-    pause: bool = True
     created: str = ""
 
 
 def commit(
     services: Services,
-    containers: Containers,
+    catalog: ContainerCatalog,
     container: Container,
     wish: CommitOptions,
+    *,
+    paused: AbstractContextManager[None],
 ) -> ImageRow:
-    """The container's tree as a new image: one more layer on its image's. Raises ChangeInvalid, ReferenceInvalid,
-    DiskFull."""
+    """The container's tree, read while it is `paused`, as a new image: one more layer on its image's. Raises
+    ChangeInvalid, ReferenceInvalid, DiskFull."""
     from boxwright.content.lease import Lease
     from boxwright.image.changes import apply_changes
     from boxwright.image.compose import with_layer
@@ -71,13 +71,11 @@ def commit(
         lease.hold("layer", *container.layers)
         base = _base(services, container)
         try:
-            with _paused(containers, container, wish.pause):
+            with paused:
                 tree = tree_of(services, container)
                 layer = tree.snapshot_layer(container.id, omit=_left_out(services, container))
         except (BoxwrightError, OSError):
-            containers.get(
-                container.id
-            )  # another process may have removed it meanwhile: NoSuchContainer then
+            catalog.get(container.id)  # another process may have removed it meanwhile: NoSuchContainer then
             raise
         lease.hold("layer", layer.diff_id)
         moment = wish.created or rfc3339()
@@ -115,18 +113,6 @@ def image_config(container: Container) -> dict[str, Any]:
         if point["target"] in (merged.get("Volumes") or {}) and not point["name"]:
             merged["Volumes"] = {k: v for k, v in merged["Volumes"].items() if k != point["target"]}
     return merged
-
-
-@contextmanager
-def _paused(containers: Containers, container: Container, wanted: bool) -> Iterator[None]:
-    if not wanted or container.refresh().status != "running":
-        yield
-        return
-    containers.pause(container)
-    try:
-        yield
-    finally:
-        containers.unpause(container)
 
 
 def changes(services: Services, container: Container) -> list[Change]:

@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.container.manager import Containers
+    from boxwright.container.catalog import ContainerCatalog
     from boxwright.image.services import Services
 
 _HOSTNAME = 64  # bytes: __NEW_UTS_LEN
@@ -62,8 +62,8 @@ _ID_DIGITS = 4  # of an image ID, as containerd's image service has it
 class Creation:
     """One `create`. Raises ContainerConfigInvalid, NoSuchImage and EmulationMissing when it is made."""
 
-    def __init__(self, services: Services, containers: Containers, config: ContainerConfig) -> None:
-        self._services, self._containers = services, containers
+    def __init__(self, services: Services, catalog: ContainerCatalog, config: ContainerConfig) -> None:
+        self._services, self._catalog = services, catalog
         # Shorter ones are names that could be pulled: `run b` is no accident of an ID that begins so.
         self._image = services.images_store.resolve_platform(
             config.image, config.platform or None, digits=_ID_DIGITS
@@ -200,7 +200,7 @@ class Creation:
 
             return os.uname().nodename
         if config.network.startswith("container:"):
-            return str(self._containers.get(config.network.partition(":")[2]).record["hostname"])
+            return str(self._catalog.get(config.network.partition(":")[2]).record["hostname"])
         return identity[:12]
 
     def _networks(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Creation:
         mode = config.network
         if mode in ("host", "none") or mode.startswith("container:"):
             if mode.startswith("container:"):
-                self._containers.get(mode.partition(":")[2])
+                self._catalog.get(mode.partition(":")[2])
             if any(e.ipv4 or e.aliases for e in config.endpoints):
                 raise ContainerConfigInvalid(
                     "invalid config for network "
@@ -218,12 +218,12 @@ class Creation:
                 )
             return {}
         out: dict[str, Any] = {}
-        out[self._containers.networks.get(mode).name] = next(
+        out[self._catalog.networks.get(mode).name] = next(
             (self._wishes(e) for e in config.endpoints if e.network == mode), {}
         )
         for endpoint in config.endpoints:
             if endpoint.network != mode:
-                out[self._containers.networks.get(endpoint.network).name] = self._wishes(endpoint)
+                out[self._catalog.networks.get(endpoint.network).name] = self._wishes(endpoint)
         if "bridge" in out and (out["bridge"].get("aliases") or out["bridge"].get("ipv4")):
             raise ContainerConfigInvalid(
                 "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks"
@@ -250,7 +250,7 @@ class Creation:
         fill: list[str] = []
         for text in self._config.volumes_from:
             name, readonly = parse_volumes_from(text)
-            for value in self._containers.get(name).record["mounts"]:
+            for value in self._catalog.get(name).record["mounts"]:
                 point = MountPoint.from_json(value)
                 points[point.target] = replace(point, writable=point.writable and not readonly)
         typed: set[str] = set()
@@ -289,7 +289,7 @@ class Creation:
             )
         if wanted.source and "/" in wanted.source:
             raise MountInvalid(f"invalid volume name: {wanted.source}")
-        volume, _ = self._containers.volumes.create(
+        volume, _ = self._catalog.volumes.create(
             wanted.source,
             driver=wanted.driver,
             labels=dict(wanted.labels),

@@ -15,8 +15,11 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.container.catalog import ContainerCatalog
+    from collections.abc import Callable
+    from typing import Any
+
     from boxwright.image.services import Services
+    from boxwright.network.networks import Networks
 
 _ANSWER = 30.0  # seconds for a new supervisor to take over
 
@@ -31,10 +34,18 @@ def due(container: Container) -> bool:
 
 
 class Life:
-    """Containers of one root. `find` finds one by name or id, and all of them by None."""
+    """Containers of one root. `find` finds one by name or id, and all of them by None; `discard` takes one away with
+    its anonymous volumes."""
 
-    def __init__(self, services: Services, catalog: ContainerCatalog) -> None:
-        self._services, self._catalog = services, catalog
+    def __init__(
+        self,
+        services: Services,
+        *,
+        networks: Callable[[], Networks],
+        find: Callable[[str | None], Any],
+        discard: Callable[[Container], None],
+    ) -> None:
+        self._services, self._networks, self._find, self._discard = services, networks, find, discard
 
     def settle(self, container: Container, *, revive: bool = True) -> None:
         """Adopt it, or clean up and, with `revive`, apply its policy. A --rm container is removed. Under the
@@ -51,7 +62,7 @@ class Life:
             self._services.tell("container", "die", container.id, attributes)
         if container.config.auto_remove:
             if state.started_at or state.active:
-                self._catalog.discard(container, volumes=True)
+                self._discard(container)
         elif (
             revive
             and state.active
@@ -81,9 +92,9 @@ class Life:
 
         launcher = Launcher(
             services=self._services,
-            networks=self._catalog.networks,
+            networks=self._networks(),
             container=container,
-            find=self._catalog.find,
+            find=self._find,
         )
         launcher.start(session, wants=wants, size=size, restarts=restarts)
 

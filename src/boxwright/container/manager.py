@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from boxwright.container import frames
 from boxwright.container.catalog import ContainerCatalog
@@ -116,7 +117,7 @@ class Containers:
         name = checked(config.name) if config.name else ""
         if name:
             self._check_name(name)  # before anything is made; the row tells for good
-        creation = Creation(self._services, self, config)
+        creation = Creation(self._services, self.catalog, config)
         identity = os.urandom(32).hex()
         row = creation.row(identity)
         container = self._container(identity, name, row)
@@ -198,10 +199,8 @@ class Containers:
 
         `session` is a supervisor that was launched before (`Session.launch`); `restarts` says how many times the
         policy has started it."""
-        from boxwright.container.life import Life
-
         require_root("running containers")
-        life = Life(self._services, self.catalog)
+        life = self.catalog.life()
         session = session or Session.launch()
         try:
             if container.record["networks"]:
@@ -390,10 +389,27 @@ class Containers:
             author=author,
             message=message,
             changes=changes,
-            pause=pause,
             created=rfc3339(epoch) if epoch is not None else "",
         )
-        return commit(services=self._services, containers=self, container=container, wish=wish)
+        return commit(
+            services=self._services,
+            catalog=self.catalog,
+            container=container,
+            wish=wish,
+            paused=self.paused(container, pause),
+        )
+
+    @contextmanager
+    def paused(self, container: Container, wanted: bool = True) -> Iterator[None]:
+        """Pause it for a while, if it runs and that is wanted. Raises WrongState, SupervisorLost."""
+        if not wanted or container.refresh().status != "running":
+            yield
+            return
+        self.pause(container)
+        try:
+            yield
+        finally:
+            self.unpause(container)
 
     # --- changing ------------------------------------------------------------------------------
 

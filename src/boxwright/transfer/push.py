@@ -34,8 +34,9 @@ from boxwright.transfer.rewrite import rewritten
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.image.target import LocalTarget
+    from boxwright.spec.platform import Platform
+    from boxwright.transfer.lent import LayerLender
     from boxwright.transfer.pack import Packer
-    from boxwright.transfer.transfers import SentImage
 
 
 _JOBS = 4  # blobs that are sent at a time
@@ -87,6 +88,26 @@ class _DiffIdProgress:
     def done(self, desc: Descriptor, how: str) -> None:
         if self._inner:
             self._inner.done(self._as(desc), how)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentImage:
+    """An image of the store's blobs on its way to `reference`, by digest without the tag.
+
+    `compression` (a name of `spec.compression`) is that of layers that lie here plain; `keeping` leaves those that came
+    compressed as they came. `insecure` goes over plain HTTP too, and takes any certificate. `elsewhere` has layers that
+    are not in the store.
+    """
+
+    target: Descriptor
+    reference: Reference
+    compression: str = "gzip"
+    level: int | None = None
+    keeping: bool = False
+    platforms: tuple[Platform, ...] = ()
+    by_digest: bool = False
+    insecure: bool = False
+    elsewhere: LayerLender | None = None
 
 
 def push(

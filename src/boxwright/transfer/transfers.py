@@ -7,7 +7,6 @@ from boxwright.spec.compression import compression_called
 from boxwright.spec.digest import Digest
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
-from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,35 +16,14 @@ if TYPE_CHECKING:
     from boxwright.image.store import ImageStore
     from boxwright.registry.client.client import RegistryClient
     from boxwright.spec.descriptor import Descriptor
-    from boxwright.transfer.lent import LayerLender
     from boxwright.transfer.pull import Pulled, WantedImage
-    from boxwright.transfer.push import Pushed
+    from boxwright.transfer.push import Pushed, SentImage
 
     Resolved = Callable[[Reference, Descriptor, bool], None]
 
 
 class TagAndAll(Invalid):
     """``--all-tags`` was given together with a tag or digest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentImage:
-    """An image of the store's blobs on its way to `reference`, by digest without the tag.
-
-    `compression` (a name of `spec.compression`) is that of layers that lie here plain; `keeping` leaves those that came
-    compressed as they came. `insecure` goes over plain HTTP too, and takes any certificate. `elsewhere` has layers that
-    are not in the store.
-    """
-
-    target: Descriptor
-    reference: Reference
-    compression: str = "gzip"
-    level: int | None = None
-    keeping: bool = False
-    platforms: tuple[Platform, ...] = ()
-    by_digest: bool = False
-    insecure: bool = False
-    elsewhere: LayerLender | None = None
 
 
 class Transfers:
@@ -168,6 +146,8 @@ class Transfers:
             ) from error
         # What was pulled, or pushed as it is, keeps its bytes; what was made here has uncompressed layers.
         published = any(n.endswith("@" + row.target) for n in row.names)
+        from boxwright.transfer.push import SentImage
+
         sent = SentImage(
             target=images.descriptor(row),
             reference=reference,

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from boxwright.container import frames, manager
-from boxwright.container.commit import _paused
 from boxwright.container.config import ContainerConfig, Limits, RestartPolicy
 from boxwright.container.job import RestartChange
 from boxwright.container.manager import Containers, DoesNotEnd
@@ -357,8 +356,8 @@ def test_a_container_is_paused_for_its_commit_and_runs_on(
     few: Few, containers: Containers, box: Container
 ) -> None:
     with supervised(box) as supervisor:
-        with _paused(containers, box, True):
+        with containers.paused(box):
             assert box.refresh().status == "paused"
-        with _paused(containers, box, False):
+        with containers.paused(box, wanted=False):
             assert box.refresh().status == "running"
         assert [kind for kind, _ in supervisor.orders] == [frames.PAUSE, frames.RESUME]

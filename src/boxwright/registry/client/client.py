@@ -1,20 +1,17 @@
-"""The client as a whole: sessions by host, remotes by repository, login, catalog."""
+"""The client as a whole: remotes by repository, login, catalog."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.registry.client.auth import Credential, LoginRefused
-from boxwright.registry.client.config import ClientConfig
-from boxwright.registry.client.credentials import CredentialStore, Stored
-from boxwright.registry.client.endpoint import HUB, RegistryEndpoint, RegistryHost
+from boxwright.registry.client.credentials import Stored
+from boxwright.registry.client.endpoint import HUB
 from boxwright.registry.client.errors import error_from
-from boxwright.registry.client.hosts import Hosts
-from boxwright.registry.client.http import Http
 from boxwright.registry.client.remote import Remote
 from boxwright.registry.client.session import RegistrySession, paged
+from boxwright.registry.client.sessions import RegistrySessions
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass
 
@@ -28,37 +25,8 @@ class LoggedIn:
     stored: Stored
 
 
-class RegistryClient:
+class RegistryClient(RegistrySessions):
     """Speaks to any number of registries; shared by threads."""
-
-    def __init__(self, config: ClientConfig) -> None:
-        self.config = config
-        self.hosts = Hosts(config)
-        self.credentials = CredentialStore(config)
-        self.http = Http(config)
-        self.helpers = threading.Semaphore(
-            2
-        )  # big layers that get parallel ranges at once: each holds megabytes
-        self._sessions: dict[tuple[RegistryHost, str], RegistrySession] = {}
-        self._lock = threading.Lock()
-
-    def session(self, endpoint: RegistryEndpoint) -> RegistrySession:
-        """The session for an endpoint; repositories of one host share it unless their credentials differ by path."""
-        key = (
-            endpoint.host,
-            self.credentials.account(endpoint.host.domain or endpoint.host.name, endpoint.repository),
-        )
-        with self._lock:
-            session = self._sessions.get(key)
-            if session is None:
-                session = RegistrySession(
-                    http=self.http,
-                    config=self.config,
-                    host=endpoint.host,
-                    credential=_Once(self.credentials, endpoint),
-                )
-                self._sessions[key] = session
-            return session
 
     def remote(self, reference: Reference, *, push: bool = False, insecure: bool = False) -> Remote:
         """A repository as source and sink; with `push`, tokens are asked for writing at once; with `insecure`, its
@@ -93,14 +61,12 @@ class RegistryClient:
         if reply.status not in (200, 401, 404):
             raise error_from(reply, f"login to {domain}")
         reply.release()
-        with self._lock:
-            self._sessions.clear()
+        self.forget()
         return LoggedIn(domain, credential.username, self.credentials.put(domain, kept))
 
     def logout(self, server: str) -> bool:
         """Forget the credential; whether there was one."""
-        with self._lock:
-            self._sessions.clear()
+        self.forget()
         return self.credentials.remove(server_name(server))
 
     # --- lists ---------------------------------------------------------------------------------
@@ -116,27 +82,6 @@ class RegistryClient:
             scopes=scopes,
             what=f"the catalog of {domain}",
         )
-
-    def close(self) -> None:
-        """Close idle connections."""
-        self.http.close()
-
-
-class _Once:
-    """Looks a credential up at the first need: a helper may ask the user to unlock a key ring."""
-
-    def __init__(self, store: CredentialStore, endpoint: RegistryEndpoint) -> None:
-        self._store, self._endpoint = store, endpoint
-        self._found: Credential | None = None
-        self._asked = False
-
-    def __call__(self) -> Credential | None:
-        if not self._asked:
-            self._found = self._store.get(
-                self._endpoint.host.domain or self._endpoint.host.name, self._endpoint.repository
-            )
-            self._asked = True
-        return self._found
 
 
 def server_name(text: str) -> str:

@@ -29,8 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, TypeVar
 
-    from boxwright.registry.client.client import RegistryClient
     from boxwright.registry.client.referrers import Referrers
+    from boxwright.registry.client.sessions import RegistrySessions
 
     T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Remote:
     """One repository. Names given to it are references of this repository."""
 
     def __init__(
-        self, client: RegistryClient, reference: Reference, *, push: bool = False, insecure: bool = False
+        self, client: RegistrySessions, reference: Reference, *, push: bool = False, insecure: bool = False
     ) -> None:
         self._client = client
         self._config = client.config
