@@ -19,7 +19,7 @@ from support import REAL_ROOT
 from support.caches import StepCached, StepStarted
 from support.corpus import leave
 from support.image import engine as make_engine
-from support.peers import dockerd, needs
+from support.peers import docker_registry, dockerd, needs
 
 pytestmark = [
     pytest.mark.peer,
@@ -120,18 +120,40 @@ def ours(folder: Path, context: Path, **options: Any) -> list[str]:
     return sorted(name for name in cached if " FROM " not in name)
 
 
-@pytest.mark.parametrize("manifest", ["true", "false"])
-def test_buildx_s_cache_is_used_here(docker: list[str], context: Path, tmp_path: Path, manifest: str) -> None:
+@pytest.mark.parametrize(
+    "options", ["mode=max", "mode=max,image-manifest=false", "mode=min"], ids=["max", "index", "min"]
+)
+def test_buildx_s_cache_is_used_here(docker: list[str], context: Path, tmp_path: Path, options: str) -> None:
     cache = tmp_path / "cache"
-    buildx(docker, context, "--cache-to", f"type=local,dest={cache},mode=max,image-manifest={manifest}")
+    buildx(docker, context, "--cache-to", f"type=local,dest={cache},{options}")
     assert (
         len(ours(tmp_path / "root", context, cache_from=[f"type=local,src={cache}"], tags=["app"])) == STEPS
     )
 
 
-def test_our_cache_is_used_by_buildx(docker: list[str], context: Path, tmp_path: Path) -> None:
+@needs("docker-registry")
+def test_the_cache_in_buildx_s_image_is_used_here(docker: list[str], context: Path, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "registry") as host:
+        image = f"{host}/app:1"
+        buildx(docker, context, "--cache-to", "type=inline", "--provenance=false", "--push", "-t", image)
+        found = ours(tmp_path / "root", context, cache_from=[f"type=registry,ref={image}"], tags=["app"])
+    assert len(found) == STEPS
+
+
+@needs("docker-registry")
+def test_the_cache_in_our_image_is_used_by_buildx(docker: list[str], context: Path, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "registry") as host:
+        image = f"{host}/app:1"
+        root = tmp_path / "root"
+        ours(root, context, cache_to=["type=inline"], tags=[image], outputs=["type=registry"])
+        found = buildx(docker, context, "--cache-from", f"type=registry,ref={image}")
+    assert len([name for name in found if "--link" not in name]) == STEPS - 2, found
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_our_cache_is_used_by_buildx(docker: list[str], context: Path, tmp_path: Path, mode: str) -> None:
     cache = tmp_path / "cache"
-    ours(tmp_path / "root", context, cache_to=[f"type=local,dest={cache},mode=max"])
+    ours(tmp_path / "root", context, cache_to=[f"type=local,dest={cache},mode={mode}"])
     found = buildx(docker, context, "--cache-from", f"type=local,src={cache}")
     assert len([name for name in found if "--link" not in name]) == STEPS - 2, found
 

@@ -293,7 +293,7 @@ class Building:
         if caches is not None and caches.imports is not None:
             caches.imports.selections = solver.selections
         targets = [plan.target for plan in plans]
-        solver.solve(targets)
+        solver.solve([*targets, *self.attestations.read(plans, self.request.build_args)])
         outputs = Exporting(self, plans, solver).run()
         if caches is not None:
             solver.keep_found(targets)

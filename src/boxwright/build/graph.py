@@ -111,13 +111,17 @@ class Op(Protocol):
     `reads` says which input is keyed by the content that is selected in it instead of by its name:
     ``local`` the build context, ``remote`` something that must be asked over the network, ``input`` the vertex
     inputs with the numbers `selects` (their names are tried first: a full hit reads nothing). `independent`: the
-    layers that a run adds do not depend on input 0, and only they are recorded (COPY --link).
+    layers that a run adds do not depend on input 0, and only they are recorded (COPY --link). `reads_alone`: what is
+    read is all of the build context, and can be looked up without the inputs.
     """
 
     kind: ClassVar[str]  # "exec/1": bump the number when the meaning changes
 
     @property
     def reads(self) -> Reads: ...
+
+    @property
+    def reads_alone(self) -> bool: ...
 
     @property
     def selects(self) -> tuple[int, ...]: ...
@@ -135,6 +139,10 @@ class BaseOp:
     @property
     def reads(self) -> Reads:
         return "none"
+
+    @property
+    def reads_alone(self) -> bool:
+        return False
 
     @property
     def selects(self) -> tuple[int, ...]:

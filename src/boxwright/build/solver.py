@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from boxwright.build.cache import ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
 from boxwright.build.progress import Emit, StepCached, StepDone, StepFailure, StepMissed, StepStarted
-from boxwright.errors import Cancelled
+from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import Hit, StepCache, StepRecord
 from boxwright.spec.values import dataclass
 
@@ -50,12 +51,18 @@ class LayersLost(Cancelled):
 
 
 class Elsewhere(Protocol):
-    """Records of other places than the database."""
+    """Records of other places than the database. `apart`: whether `find_apart` can know anything."""
+
+    @property
+    def apart(self) -> bool: ...
 
     def find(
         self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str
     ) -> Hit | None:
         """What another place has under the key, or knows of the vertex by other means (`Hit.elsewhere`)."""
+
+    def find_apart(self, vertex: Vertex) -> Hit | None:
+        """What another place knows of the vertex without what its inputs came to: the whole stack, under no key."""
 
 
 class SolverHost(Protocol):
@@ -90,6 +97,9 @@ class StepReport:
     keys: tuple[str, ...] = ()  # rows that were used
     reason: str = ""
     found: Hit | None = None  # the record of another place
+    passed: bool = (
+        False  # what stands on it was found without it: what it comes to is not known, and `tree` empty
+    )
 
 
 class _Slot:
@@ -139,6 +149,8 @@ class Solver:
         for vertex in _order(targets):
             if vertex.id not in self._memo and (report := self._recorded(vertex)) is not None:
                 self._announce(report)
+        if self._elsewhere is not None and self._elsewhere.apart:
+            self._settle_apart(targets, self._elsewhere)
         return all(target.id in self._memo for target in targets)
 
     def solve(self, targets: Sequence[Vertex]) -> list[Tree]:
@@ -146,7 +158,7 @@ class Solver:
         order = _order(targets)
         if not self.settle(targets):
             self._keep_settled(order)
-            self._run_rest(order)
+            self._run_rest(targets, order)
         self._touch()
         return [self.report(target).tree for target in targets]
 
@@ -165,7 +177,10 @@ class Solver:
         return [self.report(vertex) for vertex in _order(targets) if vertex.id in self._memo]
 
     def keys(self, vertex: Vertex) -> list[str]:
-        """The keys of a solved vertex, as far as they are known without reading anything."""
+        """The keys of a solved vertex, as far as they are known without reading anything; none on what was passed."""
+        known = [self._memo.get(v.id) for v in vertex.inputs]
+        if any(slot is None or slot.report is None or slot.report.passed for slot in known):
+            return []
         trees = [self.report(v).tree for v in vertex.inputs]
         selection = self._selections.get(vertex.id)
         return (
@@ -176,11 +191,11 @@ class Solver:
         """Records of other places whose layers are here now become our own."""
         for report in self.reports(targets):
             vertex, hit = report.vertex, report.found
-            if hit is None or not self._cache.present(report.tree.layers):
+            keys = self.keys(vertex) if hit is not None else []
+            if hit is None or not keys or not self._cache.present(report.tree.layers):
                 continue
             trees = [self.report(v).tree for v in vertex.inputs]
             selection = self._selections.get(vertex.id)
-            keys = self.keys(vertex)
             also = (open_key(vertex, trees),) if vertex.op.reads == "local" else ()
             self._cache.add(
                 StepRecord(
@@ -223,6 +238,45 @@ class Solver:
             if hit is not None
             else None
         )
+
+    def _settle_apart(self, targets: Sequence[Vertex], elsewhere: Elsewhere) -> None:
+        """Ask from the top what other places know without what is below: a cache may have the layers of a result and
+        not those of the stages that it was copied from. What then nothing stands on is passed."""
+        order = _order(targets)
+        if all(vertex.id in self._memo for vertex in order):
+            return
+        for vertex in order:
+            self._select_apart(vertex)
+        for vertex in self._needed(targets):
+            if vertex.id in self._memo or vertex.fresh or (hit := elsewhere.find_apart(vertex)) is None:
+                continue
+            tree = Tree(hit.layers, self._host.stamp(hit.created), hit.bytes)
+            reason = self._explain(vertex, (), None, hit) if self._explain else ""
+            report = StepReport(vertex=vertex, tree=tree, cached=True, seconds=0.0, reason=reason, found=hit)
+            self._announce(report)
+        needed = {vertex.id for vertex in self._needed(targets)}
+        for vertex in order:
+            if vertex.id not in needed and vertex.id not in self._memo:
+                self._announce(StepReport(vertex=vertex, tree=Tree(), cached=True, seconds=0.0, passed=True))
+
+    def _needed(self, targets: Sequence[Vertex]) -> Iterator[Vertex]:
+        """From the targets down, each once, and nothing below what is answered when it is come to."""
+        seen, waiting = set[str](), list(reversed(targets))
+        while waiting:
+            vertex = waiting.pop()
+            if vertex.id in seen:
+                continue
+            seen.add(vertex.id)
+            yield vertex
+            if vertex.id not in self._memo:
+                waiting += reversed(vertex.inputs)
+
+    def _select_apart(self, vertex: Vertex) -> None:
+        """Look up what a step reads of the context alone. What cannot be found is for the step to tell."""
+        known = vertex.id in self._memo or vertex.id in self._selections
+        if vertex.op.reads_alone and not known and not vertex.fresh:
+            with suppress(BoxwrightError):
+                self._select(vertex, (), self._host.execution(vertex))
 
     def _found(
         self, vertex: Vertex, trees: Sequence[Tree], selection: Selection | None, key: str
@@ -289,8 +343,9 @@ class Solver:
 
     # --- by running ----------------------------------------------------------------------------
 
-    def _run_rest(self, order: Sequence[Vertex]) -> None:
-        rest = [vertex for vertex in order if vertex.id not in self._memo]
+    def _run_rest(self, targets: Sequence[Vertex], order: Sequence[Vertex]) -> None:
+        needed = {vertex.id for vertex in self._needed(targets)}
+        rest = [vertex for vertex in order if vertex.id in needed and vertex.id not in self._memo]
         for vertex in rest:
             self._memo[vertex.id] = _Slot()
         started: list[Vertex] = []

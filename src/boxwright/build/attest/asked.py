@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.build.fields import fields
+from boxwright.build.graph import walk
 from boxwright.build.request import Attest, RequestInvalid
 from boxwright.errors import Unsupported
 from boxwright.spec.text import go_bool
@@ -14,9 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.build.graph import Vertex
+    from boxwright.build.plan import Plan, PlannedStage
+
 KINDS = ("provenance", "sbom")
 _PROVENANCE = ("version", "mode", "builder-id", "reproducible", "filename", "inline-only")
 _SBOM = ("generator",)
+STAGE, CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
 VERSIONS = ("v1", "v0.2")
 MODES = ("min", "max")
 
@@ -47,6 +52,10 @@ class Attestations:
         """What an output gets that does not ask for what is only beside images."""
         kept = self.provenance is not None and not self.provenance.inline_only
         return self if kept else replace(self, provenance=None)
+
+    def read(self, plans: Sequence[Plan], build_args: Mapping[str, str | None]) -> list[Vertex]:
+        """What has to be made for them alone: stages that are listed beside the result."""
+        return [stage.tree for plan in plans if self.sbom for stage in listed(plan, build_args)]
 
 
 def parse_attest(text: str) -> Attest:
@@ -159,3 +168,20 @@ def told_provenance(environ: Mapping[str, str]) -> str:
 def default_attestations(environ: Mapping[str, str]) -> bool:
     """Whether an image that is pushed says how it was built: BUILDX_NO_DEFAULT_ATTESTATIONS, as buildx reads it."""
     return go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True
+
+
+def listed(plan: Plan, given: Mapping[str, str | None]) -> list[PlannedStage]:
+    """The stages beside the result that it needs and that are to be listed, too."""
+    needed = {vertex.id for vertex in walk(plan.target)}
+    return [
+        stage
+        for stage in plan.stages
+        if stage.tree is not plan.target
+        and stage.tree.id in needed
+        and scanned(told(stage, given, STAGE), stage.name)
+    ]
+
+
+def told(stage: PlannedStage, given: Mapping[str, str | None], name: str) -> str:
+    """An ARG of a stage, or the build argument; '' for neither."""
+    return stage.args.get(name) or given.get(name) or ""

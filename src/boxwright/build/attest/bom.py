@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boxwright.build.attest.asked import scanned
+from boxwright.build.attest.asked import CONTEXT, listed, scanned, told
 from boxwright.build.attest.sbom.scan import scan
 from boxwright.build.attest.sbom.spdx import document
-from boxwright.build.graph import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,25 +16,16 @@ if TYPE_CHECKING:
     from boxwright.build.graph import Tree, Vertex
     from boxwright.build.plan import Plan
 
-_STAGE, _CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
-
 
 def documents(attester: Attester, plan: Plan) -> Iterator[dict[str, Any]]:
     """SPDX documents, the result's first."""
     created = attester.solver.report(plan.target).tree.created or (plan.base.created if plan.base else "")
     yield _of_tree(attester=attester, vertex=plan.target, name="sbom", created=created)
     given = attester.request.build_args
-    context = False
-    needed = {vertex.id for vertex in walk(plan.target)}
-    for stage in plan.stages:
-        said = {name: stage.args.get(name) or given.get(name) or "" for name in (_STAGE, _CONTEXT)}
-        context = context or scanned(said[_CONTEXT], stage.name)
-        if stage.tree is not plan.target and stage.tree.id in needed and scanned(said[_STAGE], stage.name):
-            yield _of_tree(
-                attester=attester, vertex=stage.tree, name=f"sbom-build-{stage.name}", created=created
-            )
+    for stage in listed(plan, given):
+        yield _of_tree(attester=attester, vertex=stage.tree, name=f"sbom-build-{stage.name}", created=created)
     found = attester.inputs.contexts.get("")
-    if context and found is not None:
+    if found is not None and any(scanned(told(stage, given, CONTEXT), stage.name) for stage in plan.stages):
         yield document(scan(found), "sbom-build-context", created)
 
 

@@ -64,6 +64,10 @@ class CopyOp(BaseOp):
         return "input" if "input" in origins else "none"
 
     @property
+    def reads_alone(self) -> bool:
+        return self.reads == "local" and all(part.origin != "input" for part in self.parts)
+
+    @property
     def selects(self) -> tuple[int, ...]:
         if self.reads != "input":
             return ()

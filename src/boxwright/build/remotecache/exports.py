@@ -86,10 +86,11 @@ def collect(solver: Solver, targets: Sequence[Vertex], cache: StepCache) -> Solv
     for report in solver.reports(targets):
         vertex, tree = report.vertex, report.tree
         key_there = describe(vertex, selections.get(vertex.id))
-        if vertex.settled is not None:
+        if vertex.settled is not None or report.passed:
             steps.append(SolvedStep(vertex=vertex, key=key_there, stack=()))
             continue
-        below = len(solver.report(vertex.inputs[0]).tree.layers) if vertex.op.independent else None
+        base = solver.report(vertex.inputs[0]) if vertex.op.independent else None
+        below = len(base.tree.layers) if base is not None and not base.passed else None
         steps.append(
             SolvedStep(
                 vertex=vertex,

@@ -17,7 +17,7 @@ from boxwright.build.progress import Emit, StepDone, StepFailure, StepStarted, S
 from boxwright.build.remotecache.keys import KnownKeys
 from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import CREATED, DIFF_ID, CacheCorrupt, CacheSource, LoadedCache
-from boxwright.build.remotecache.records import Matcher
+from boxwright.build.remotecache.records import FoundStack, Matcher
 from boxwright.errors import BoxwrightError
 from boxwright.image.steps import Hit
 from boxwright.spec.digest import DiffID, Digest
@@ -128,21 +128,33 @@ class Imports:
             elsewhere=True,
         )
 
+    @property
+    def apart(self) -> bool:
+        """See solver.Elsewhere."""
+        return any(matcher.knows for matcher in self._matchers)
+
+    def find_apart(self, vertex: Vertex) -> Hit | None:
+        """See solver.Elsewhere."""
+        return self._usable((matcher.whole(vertex) for matcher in self._matchers), "")
+
     def _buildkit(self, vertex: Vertex, key: str) -> Hit | None:
         """A record of BuildKit's."""
+        return self._usable((matcher.find(vertex) for matcher in self._matchers), key)
+
+    def _usable(self, stacks: Iterable[FoundStack | None], key: str) -> Hit | None:
+        """The first whose layers can be had, as a hit."""
         from boxwright.spec.times import unix_seconds
 
-        for matcher in self._matchers:
-            found = matcher.find(vertex)
+        for found in stacks:
             if found is not None and self._lost.isdisjoint(found.layers):
-                created = unix_seconds(found.created) or time.time()
+                created = unix_seconds(found.created) or 0  # Go's zero time is in the year 1
                 return Hit(
                     key=key,
                     layers=found.layers,
                     result={},
                     bytes=0,
                     seconds=0.0,
-                    created=created,
+                    created=created if created > 0 else time.time(),
                     elsewhere=True,
                 )
         return None

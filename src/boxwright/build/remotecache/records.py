@@ -32,6 +32,11 @@ class Matcher:
             self._named.setdefault(record.digest, []).append(number)
         self._known: dict[str, frozenset[int]] = {}
 
+    @property
+    def knows(self) -> bool:
+        """Whether there is any record of BuildKit's."""
+        return bool(self._named)
+
     def find(self, vertex: Vertex) -> FoundStack | None:
         """What a record yields for the vertex; of layers that do not depend on their base these alone. The newest of
         several."""
@@ -44,6 +49,11 @@ class Matcher:
             if not one.content and self._matched(vertex.inputs[one.number]) == _NONE:
                 return None
         return self._newest(self._matching(vertex, key.merged))
+
+    def whole(self, vertex: Vertex) -> FoundStack | None:
+        """The whole stack that a record yields for the vertex. The records below need not yield any: a cache of
+        ``mode=min`` has layers of the result alone, and what they were made by."""
+        return self._newest(self._matched(vertex)) if self._named else None
 
     def _matched(self, vertex: Vertex) -> frozenset[int]:
         """The records of a vertex. Those below are asked first, without recursion: a build may be long. While it is not
@@ -59,7 +69,7 @@ class Matcher:
             if at.id not in self._known:
                 if self._keys.waits(at):
                     return _NONE
-                key = self._keys.of(at)
+                key = self._keys.of(at) if not at.fresh else None  # what is to be made anew is another one
                 self._known[at.id] = self._matching(at, key) if key is not None else _NONE
         return self._known[vertex.id]
 

@@ -286,6 +286,96 @@ def test_stages_without_layers_in_the_cache_are_not_run(
     assert room.build(context, cache_from=[f"{registry.host}/cache:1"]).ran == []
 
 
+def strangers(folder: Path) -> None:
+    """Make a local cache one that BuildKit could have written: without our own records."""
+    blobs, index = folder / "blobs/sha256", json.loads((folder / "index.json").read_bytes())
+
+    def put(body: object) -> dict[str, Any]:
+        raw = json.dumps(body).encode()
+        (blobs / (digest := Digest.of(raw)).hex).write_bytes(raw)
+        return {"digest": str(digest), "size": len(raw)}
+
+    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_bytes())
+    config = json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())
+    config.pop("boxwright", None)
+    manifest["config"] |= put(config)
+    index["manifests"][0] |= put(manifest)
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+COPIED = """\
+FROM {base} AS build
+WORKDIR /src
+COPY a.txt more/ ./
+FROM {base} AS middle
+COPY --from=build /src/a.txt /out.txt
+FROM {base}
+COPY --from=middle /out.txt /out.txt
+COPY --link b.txt /linked.txt
+"""
+
+
+def test_a_result_is_found_without_what_it_was_copied_from(
+    room: Machines, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """BuildKit's smallest cache has no layer of another stage, and its key alone is enough."""
+    context = lay_out(tmp_path / "context", put_base(registry), text=COPIED)
+    cache = tmp_path / "cache"
+    first = room.build(context, cache_to=[f"type=local,dest={cache},mode=min"], tags=["app"])
+    strangers(cache)
+    second = room.build(context, cache_from=[f"type=local,src={cache}"], tags=["app"])
+    assert second.ran == [] and second.files("app") == first.files("app")
+    assert set(second.cached) >= {"[build 2/3] WORKDIR /src", "[build 3/3] COPY a.txt more/ ./"}
+    # What was passed by can be passed on, and is not taken for what is known.
+    onward = tmp_path / "onward"
+    third = room.build(
+        context, cache_from=[f"type=local,src={cache}"], cache_to=[f"type=local,dest={onward},mode=max"]
+    )
+    strangers(onward)
+    fourth = room.build(context, cache_from=[f"type=local,src={onward}"], tags=["app"])
+    assert third.ran == fourth.ran == [] and fourth.files("app") == first.files("app")
+    (context / "a.txt").write_text("changed\n")
+    fifth = room.build(context, cache_from=[f"type=local,src={cache}"], tags=["app"])
+    assert [name for name in fifth.ran if "--link" not in name] == [
+        "[build 2/3] WORKDIR /src",
+        "[build 3/3] COPY a.txt more/ ./",
+        "[middle 2/2] COPY --from=build /src/a.txt /out.txt",
+        "[stage-2 2/3] COPY --from=middle /out.txt /out.txt",
+    ]
+    assert fifth.files("app")["/out.txt"] == b"changed\n"
+
+
+def test_what_stands_on_a_stage_without_the_cache_is_not_found(
+    room: Machines, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """A stage that is to be made anew may come to something else, whatever it is called."""
+    context = lay_out(tmp_path / "context", put_base(registry), text=COPIED)
+    cache = tmp_path / "cache"
+    room.build(context, cache_to=[f"type=local,dest={cache},mode=max"])
+    strangers(cache)
+    again = room.build(context, cache_from=[f"type=local,src={cache}"], no_cache_filter=["build"])
+    assert "[middle 2/2] COPY --from=build /src/a.txt /out.txt" in again.ran
+
+
+def test_stages_that_are_listed_are_made(room: Machines, registry: FakeRegistry, tmp_path: Path) -> None:
+    """A bill of materials of a stage needs its files, though the result does not."""
+    text = "ARG BUILDKIT_SBOM_SCAN_STAGE=true\n" + COPIED.replace(
+        "WORKDIR /src", "ARG BUILDKIT_SBOM_SCAN_STAGE=true\nWORKDIR /src"
+    )
+    context = lay_out(tmp_path / "context", put_base(registry), text=text)
+    cache, files = tmp_path / "cache", tmp_path / "files"
+    room.build(context, cache_to=[f"type=local,dest={cache},mode=min"])
+    strangers(cache)
+    listed = room.build(
+        context,
+        cache_from=[f"type=local,src={cache}"],
+        outputs=[f"type=local,dest={files}"],
+        attests=["type=sbom"],
+    )
+    assert "[build 3/3] COPY a.txt more/ ./" in listed.ran
+    assert (files / "sbom-build-build.spdx.json").exists()
+
+
 def test_compression_is_kept_unless_it_is_forced(
     room: Machines, context: Path, registry: FakeRegistry
 ) -> None:

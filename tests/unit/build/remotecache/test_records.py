@@ -70,3 +70,28 @@ def test_what_a_step_reads_may_be_known_later() -> None:
     assert matcher.find(local) is None and local.id not in matcher._known
     known[local.id] = None
     assert matcher.find(local) is None and local.id in matcher._known
+
+
+def test_the_whole_stack_needs_no_results_below() -> None:
+    base, one, copied = chain()
+    steps = [
+        SolvedStep(vertex=base, key=describe(base, None), stack=()),
+        SolvedStep(vertex=one, key=describe(one, None), stack=()),
+        SolvedStep(vertex=copied, key=describe(copied, None), stack=(BASE, TWO), created="1"),
+    ]
+    matcher = Matcher(written(steps), KnownKeys(dict))
+    found = [matcher.whole(vertex) for vertex in (base, one, copied)]
+    assert [stack.layers if stack else None for stack in found] == [None, None, (BASE, TWO)]
+
+
+def test_what_stands_on_a_step_to_be_made_anew_has_no_record() -> None:
+    base, one, copied = chain()
+    stacks: list[tuple[DiffID, ...]] = [(), (BASE, ONE), (BASE, TWO)]
+    steps = [
+        SolvedStep(vertex=vertex, key=describe(vertex, None), stack=stack)
+        for vertex, stack in zip((base, one, copied), stacks)
+    ]
+    fresh = Graph().vertex(one.op, [base], fresh=True)
+    anew = Graph().vertex(copied.op, [base, fresh])
+    matcher = Matcher(written(steps), KnownKeys(dict))
+    assert matcher.find(copied) and not matcher.find(anew) and not matcher.whole(anew)
