@@ -55,6 +55,9 @@ def hurry() -> None:
     """Postpone imports that most commands never need, and collect garbage less often than a server should."""
     import gc
 
+    from boxwright.files.modules import hasten
+
+    hasten()
     gc.set_threshold(20_000, 20, 20)
     for name in _LATER:
         if name not in sys.modules:

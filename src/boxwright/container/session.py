@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from boxwright.container.records import Container
 
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from boxwright.container.supervisor.main import main; main()"
+_CODE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from boxwright.files.modules import hasten; hasten(); "
+    "from boxwright.container.supervisor.main import main; main()"
+)
 _SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _CHUNK = 64 << 10
 
