@@ -5,6 +5,8 @@ Only that command's module is imported; ``--help`` imports none (`boxwright.cli.
 
 from __future__ import annotations
 
+import sys
+
 from boxwright.cli.commands import COMMANDS, GROUPS
 from boxwright.cli.flags import FlagError, HelpRequested, Namespace, Parser, UsageError
 
@@ -85,11 +87,10 @@ def split(argv: list[str]) -> tuple[str, Namespace, list[str]]:
 
 def load(name: str) -> tuple[Parser, Callable[[Context, Namespace], int]]:
     """The parser and the function of a command. Imports its module."""
-    from importlib import import_module
-
     module_name, function, summary = COMMANDS[name]
     try:
-        module: Any = import_module(module_name)
+        __import__(module_name)  # `importlib` would be one more module
+        module: Any = sys.modules[module_name]
     except ModuleNotFoundError as error:
         if error.name == module_name:
             raise unknown(name.split()) from error

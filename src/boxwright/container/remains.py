@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 
 from boxwright.container.job import Job, Restart
 from boxwright.container.records import Container, State, runtime_of
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from boxwright.image.services import Services
+
+_SIGKILL = 9  # `signal` makes enumerations of all its numbers first
 
 
 def policy(container: Container) -> Restart:
@@ -85,6 +86,6 @@ def _kill(state: State) -> None:
     """End the container's process, unless the number is another's by now."""
     try:
         if state.alive:
-            os.kill(state.pid, signal.SIGKILL)
+            os.kill(state.pid, _SIGKILL)
     except OSError:  # it is gone
         pass

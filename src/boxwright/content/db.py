@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
-import threading
 import time
+from _thread import _local
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +24,12 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
+
     from boxwright.content.migrations import Rung
     from boxwright.files.disk import DiskError
+else:
+    import _sqlite3 as sqlite3  # `sqlite3` imports `datetime` to convert what nothing here stores
 
 # In WAL mode: each commit syncs the log, or the next one that does, and checkpoints.
 _SYNCED, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
@@ -129,7 +132,7 @@ class Database:
 
     def __init__(self, path: Path, schema: Schema = STORE) -> None:
         self.path, self._schema = path, schema
-        self._local = threading.local()
+        self._local = _local()
         self._idle: list[tuple[int, sqlite3.Connection]] = []  # of threads that ended, with the process
 
     def connection(self) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import stat
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Layout:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         if create:
             try:
                 make_directories(path / "blobs/sha256")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import struct
+from _struct import pack
 from pathlib import Path
 
 from boxwright.files import syscalls
@@ -14,7 +14,7 @@ from boxwright.files.entries import set_mode
 _DEEPEST = 64  # directories that are held open at once
 _NO_XDEV, _NO_SYMLINKS = 0x01, 0x04
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_HOW = struct.pack("QQQ", _FLAGS, 0, _NO_XDEV | _NO_SYMLINKS)
+_HOW = pack("QQQ", _FLAGS, 0, _NO_XDEV | _NO_SYMLINKS)
 
 
 def remove_tree(directory: int, name: str | bytes) -> None:

@@ -3,7 +3,6 @@ resolvconf). Pure."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 
 from boxwright.network import values
@@ -93,6 +92,7 @@ def resolv(
 
 def _loopback(server: str) -> bool:
     try:
-        return ipaddress.ip_address(server.partition("%")[0]).is_loopback
-    except ValueError:
+        address = values.address(server.partition("%")[0])
+    except values.Unfit:
         return False
+    return address.startswith("127.") or address == "::1"

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from sqlite3 import Connection
 
 from boxwright.content.db import Database
 from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
@@ -25,6 +24,7 @@ from boxwright.spec.values import EMPTY, dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sqlite3 import Connection
     from typing import Any, TypeVar
 
     from boxwright.network.plan import Endpoint

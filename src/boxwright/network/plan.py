@@ -22,7 +22,7 @@ def plain(value: Any) -> Any:
     """Values and tuples of values as tuples of what a socket can carry; other things as they are."""
     if isinstance(value, tuple):
         return tuple(map(plain, value))
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(value, "__value_fields__"):
         return tuple(plain(getattr(value, f.name)) for f in fields(value))
     return value
 
@@ -31,7 +31,7 @@ def named(value: Any) -> Any:
     """As `plain`, but each value as its fields by name: for a file, which another release may read."""
     if isinstance(value, tuple):
         return tuple(map(named, value))
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(value, "__value_fields__"):
         return {f.name: named(getattr(value, f.name)) for f in fields(value)}
     return value
 

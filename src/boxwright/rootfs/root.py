@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import struct
+from _struct import pack
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,7 +184,7 @@ def _checked(path: str) -> str:
 def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
     """openat2 with RESOLVE_IN_ROOT, or the walk. Raises OSError."""
     creating = flags & (os.O_CREAT | os.O_TMPFILE) not in (0, os.O_DIRECTORY)
-    how = struct.pack("QQQ", flags, mode if creating else 0, _IN_ROOT | _NO_MAGIC_LINKS)
+    how = pack("QQQ", flags, mode if creating else 0, _IN_ROOT | _NO_MAGIC_LINKS)
     for _ in range(_AGAIN):
         try:
             return syscalls.call(syscalls.OPENAT2, root, os.fsencode(path), how, len(how))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-import struct
+from _struct import pack
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -133,7 +133,7 @@ def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -
     flags = _CLOEXEC | os.O_CLOEXEC | (_RECURSIVE if recursive else 0)
     fd = syscalls.call(syscalls.OPEN_TREE, syscalls.AT_FDCWD, os.fsencode(source), flags)
     if attributes:
-        how = struct.pack("QQQQ", attributes, 0, 0, 0)
+        how = pack("QQQQ", attributes, 0, 0, 0)
         try:
             syscalls.call(
                 syscalls.MOUNT_SETATTR,
@@ -154,7 +154,7 @@ def mapped(source: str | Path, users: IdMap) -> int:
     root owns there, the namespace's root owns here. Raises MountFailed, MountUnsupported."""
     with _described(Mount("bind", str(source))):
         fd = clone(source)
-        how = struct.pack("QQQQ", _IDMAP, 0, 0, users.namespace)
+        how = pack("QQQQ", _IDMAP, 0, 0, users.namespace)
         try:
             syscalls.call(syscalls.MOUNT_SETATTR, fd, b"", syscalls.AT_EMPTY_PATH, how, len(how))
         except OSError:

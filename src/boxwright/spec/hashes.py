@@ -48,11 +48,9 @@ def quick(data: bytes | memoryview) -> bytes:
 
 
 def _plain(algorithm: str) -> Callable[[], _Hash] | None:
-    from importlib import import_module
-
     for name in (f"_{algorithm}", "_sha2"):
         try:
-            made: Callable[[], _Hash] = getattr(import_module(name), algorithm)
+            made: Callable[[], _Hash] = getattr(__import__(name), algorithm)
         except (ImportError, AttributeError):
             continue
         return made
