@@ -10,7 +10,8 @@ import pytest
 
 from boxwright.build.dockerfile.parse import parse
 from boxwright.build.graph import walk
-from boxwright.build.plan import Base, Plan, Planner, PlanOptions
+from boxwright.build.plan import Plan, Planner
+from boxwright.build.planning import Base, PlanOptions
 from boxwright.spec.config import HistoryEntry, ImageConfig
 from boxwright.spec.platform import Platform
 from support import DATA

@@ -8,11 +8,11 @@ from boxwright.bake import definition
 from boxwright.bake.definition import Config, Definition, Outside
 from boxwright.bake.errors import DefinitionInvalid
 from boxwright.bake.hcl import json_syntax, source, syntax
-from boxwright.bake.trees import Directory
+from boxwright.bake.trees import Directory, File
 from boxwright.build.gitref import is_url
 from boxwright.errors import NotFound
 from boxwright.spec.urls import public
-from boxwright.spec.values import dataclass, replace
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,15 +33,6 @@ DEFAULTS = (
 
 class DefinitionMissing(NotFound):
     """There is no definition where it was looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A definition. `tree` is where it reads what it names; None is the working directory."""
-
-    name: str
-    data: bytes
-    tree: DefinitionTree | None = None
 
 
 def read(names: Sequence[str], cwd: Path, stdin: bytes | None = None) -> list[File]:

@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.bake.allow import Allowed
     from boxwright.bake.definition import Config
-    from boxwright.bake.files import File
     from boxwright.bake.remote import BakeSource
+    from boxwright.bake.trees import File
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

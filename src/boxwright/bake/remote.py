@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from boxwright.bake.errors import DefinitionInvalid
-from boxwright.bake.files import File, read_in
-from boxwright.bake.trees import Checkout
+from boxwright.bake.files import read_in
+from boxwright.bake.trees import Checkout, File
 from boxwright.build.ops.context import Secret
 from boxwright.build.request import Brought
 from boxwright.errors import NotFound

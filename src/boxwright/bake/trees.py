@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxwright.rootfs.root import Root, UnsafePath
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ class DefinitionTree(Protocol):
 
     def read(self, path: str, limit: int) -> bytes | None:
         """The beginning of a regular file; None when there is none. Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A definition. `tree` is where it reads what it names; None is the working directory."""
+
+    name: str
+    data: bytes
+    tree: DefinitionTree | None = None
 
 
 class Directory:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from boxwright.build.dockerfile.text import suggestion
 from boxwright.build.named import LAYOUT, NamedContexts
-from boxwright.build.plan import Base
+from boxwright.build.planning import Base
 from boxwright.build.progress import Emit, showing
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.image.catalog import familiar

@@ -12,7 +12,7 @@ from boxwright.build.annotations import parse_annotations
 from boxwright.build.attest.asked import attestations
 from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.calls import method_of, unreadable
-from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning, render_excerpt
+from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.execution import OpExecution
 from boxwright.build.flight import Flights
 from boxwright.build.granted import (
@@ -27,7 +27,8 @@ from boxwright.build.graph import Vertex
 from boxwright.build.inputs import Inputs, LocatedDockerfileError, open_inputs
 from boxwright.build.ops.context import StepContext
 from boxwright.build.outputs import Surroundings, Wanted, pushes, wanted_outputs
-from boxwright.build.plan import Plan, Planner, PlanOptions
+from boxwright.build.plan import Plan, Planner
+from boxwright.build.planning import PlanOptions
 from boxwright.build.progress import (
     BuildWarning,
     Emit,
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
     from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
     from boxwright.build.recording import Recording
     from boxwright.build.remotecache.caches import Caches
-    from boxwright.build.solver import Explain
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
     from boxwright.spec.descriptor import Descriptor
@@ -183,7 +183,10 @@ class Building:
     def _run(self) -> BuildResult:
         try:
             with open_inputs(
-                services=self.services, request=self.request, emit=self.emit, hold=self._hold_workspace
+                services=self.services,
+                request=self.request,
+                emit=self.emit,
+                hold=lambda key: self.hold_content("workspace", key),
             ) as self._inputs:
                 self._filename = self._inputs.shown
                 self._source = redacted_source(self._inputs.dockerfile.data)
@@ -279,22 +282,42 @@ class Building:
 
     def _solved(self, plans: Sequence[Plan]) -> tuple[Solver, tuple[OutputResult, ...]]:
         """Run what has to run, and bring the result to where it is wanted. Raises LayersLost, see `_fetch`."""
-        from boxwright.build.exporting import Exporting
+        from boxwright.build.exporting import Exporting, ExportWish
 
-        caches = self.caches
+        caches, explain = self.caches, None
+        if self.request.explain:
+            from boxwright.build.why import Why
+
+            explain = Why(self.cache)
         solver = self._solver = Solver(
             self.cache,
             self,
             self.emit,
             jobs=self.request.jobs,
-            explain=self._why() if self.request.explain else None,
+            explain=explain,
             elsewhere=caches.imports if caches is not None else None,
         )
         if caches is not None and caches.imports is not None:
             caches.imports.selections = solver.selections
         targets = [plan.target for plan in plans]
         solver.solve([*targets, *self.attestations.read(plans, self.request.build_args)])
-        outputs = Exporting(self, plans, solver).run()
+        wish = ExportWish(
+            services=self.services,
+            registries=self.registries,
+            request=self.request,
+            wanted=self.wanted,
+            wants_index=self.wants_index,
+            attestations=self.attestations,
+            attester=self.attester,
+            cache=self.cache,
+            caches=caches,
+            emit=self.emit,
+            stamp=self.stamp,
+            hold=self.hold,
+            hold_content=self.hold_content,
+            step=self.step,
+        )
+        outputs = Exporting(wish, plans, solver).run()
         if caches is not None:
             solver.keep_found(targets)
             self._written = caches.write(solver, targets, self.cache)
@@ -335,11 +358,6 @@ class Building:
             answer=answer,
         )
 
-    def _why(self) -> Explain:
-        from boxwright.build.why import Why
-
-        return Why(self.cache)
-
     def _checked(self, platforms: Sequence[Platform]) -> Answer:
         """All that is wrong in the Dockerfile, or may be: of the target's stages, or of all without a target."""
         from boxwright.build.calls import checked
@@ -358,7 +376,7 @@ class Building:
             if planner is not None and planner.where is not None and not isinstance(error, DockerfileError):
                 error = DockerfileError(str(error), ranges=[planner.where])
         found = self._findings(planner, platforms[0])
-        self._warnings = [self._warning(one) for one in found.warnings]
+        self._warnings = [BuildWarning.of(one, self._filename, self._source) for one in found.warnings]
         return checked(self._inputs.dockerfile, found.warnings, error or found.failure or found.error)
 
     def _check_request(self, planner: Planner | None, platform: Platform) -> CheckRequest:
@@ -399,24 +417,10 @@ class Building:
             self._planned_at = planner.where if planner is not None else None
             found = self._findings(planner, platforms[0])
             for warning in found.warnings:
-                self.emit(self._warning(warning))
+                self.emit(BuildWarning.of(warning, self._filename, self._source))
             if done and found.error is not None:
                 raise found.error
         return planner, made
-
-    def _warning(self, warning: Warning) -> BuildWarning:
-        at = warning.location
-        return BuildWarning(
-            rule=warning.rule,
-            message=warning.message,
-            line=at.start if at else 0,
-            end=max(at.start, at.end) if at else 0,
-            url=warning.url,
-            description=warning.description,
-            excerpt=render_excerpt(self._filename, self._source, [at]) if at else "",
-            filename=self._filename,
-            source=self._source,
-        )
 
     def _plan(self, platform: Platform, platforms: Sequence[Platform]) -> Plan:
         """Plan for one platform; what is found in the Dockerfile is told with the first."""
@@ -536,14 +540,11 @@ class Building:
             self.caches.fetch(missing, told, self._bases)
 
     def hold(self, layers: Iterable[DiffID]) -> None:
-        self._leased().hold("layer", *layers)
+        self.hold_content("layer", *layers)
 
     def hold_content(self, kind: str, *refs: object) -> None:
         """Keep blobs or layers for as long as the build goes on."""
         self._leased().hold(kind, *refs)
-
-    def _hold_workspace(self, key: str) -> None:
-        self._leased().hold("workspace", key)
 
     def _leased(self) -> Lease:
         with self._lease_lock:

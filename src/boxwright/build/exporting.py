@@ -13,41 +13,70 @@ from boxwright.build.request import OutputResult
 from boxwright.build.solver import LayersLost
 from boxwright.errors import Corrupt, NotFound
 from boxwright.spec.reference import Reference
-from boxwright.spec.values import replace
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.build.bases import PushedImage
-    from boxwright.build.builder import Building
+    from collections.abc import Callable, Iterable
+
+    from boxwright.build.attest.asked import Attestations
+    from boxwright.build.attest.attach import Attester
+    from boxwright.build.bases import PushedImage, Registries
     from boxwright.build.graph import Tree, Vertex
+    from boxwright.build.ops.context import StepContext
+    from boxwright.build.outputs import Wanted
+    from boxwright.build.progress import Emit
     from boxwright.build.pushing import PushSteps
+    from boxwright.build.remotecache.caches import Caches
+    from boxwright.build.request import BuildRequest
     from boxwright.build.solver import Solver
+    from boxwright.image.services import Services
+    from boxwright.image.steps import StepCache
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.digest import DiffID
 
 CREATED = "org.opencontainers.image.created"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportWish:
+    """What a build that is solved wants out of it, and with what. `hold` and `hold_content` keep layers and blobs for
+    as long as the build goes on; `step` is the world as a vertex's operation sees it."""
+
+    services: Services
+    registries: Registries
+    request: BuildRequest
+    wanted: Wanted
+    wants_index: bool
+    attestations: Attestations
+    attester: Callable[[], Attester]
+    cache: StepCache
+    caches: Caches | None
+    emit: Emit
+    stamp: Callable[[float], str]
+    hold: Callable[[Iterable[DiffID]], None]
+    hold_content: Callable[..., None]
+    step: Callable[[Vertex], StepContext]
+
+
 class Exporting:
     """Writes what a build wants out of its solved plans, one a platform."""
 
-    def __init__(self, building: Building, plans: Sequence[Plan], solver: Solver) -> None:
-        self._building, self._emit = building, building.emit
-        self._images = building.services.images_store
-        self._wanted = building.wanted
-        caches = building.caches
-        same = not building.request.squash and not any(one.form.rewrite for one in building.wanted.images)
-        carried = (
-            caches.carried(solver, plans, building.cache, same_layers=same) if caches is not None else {}
-        )
+    def __init__(self, wish: ExportWish, plans: Sequence[Plan], solver: Solver) -> None:
+        self._wish, self._emit = wish, wish.emit
+        self._images = wish.services.images_store
+        self._wanted = wish.wanted
+        caches = wish.caches
+        same = not wish.request.squash and not any(one.form.rewrite for one in wish.wanted.images)
+        carried = caches.carried(solver, plans, wish.cache, same_layers=same) if caches is not None else {}
         self._left = self._left_there([solver.report(plan.target).tree for plan in plans])
         self._exporter = Exporter(
             self._images,
-            building.cache,
-            hold=building.hold_content,
-            stamp=building.stamp,
-            squash=building.request.squash,
-            history=not building.request.omit_history,
+            wish.cache,
+            hold=wish.hold_content,
+            stamp=wish.stamp,
+            squash=wish.request.squash,
+            history=not wish.request.omit_history,
             caches=OfCaches(carried=carried, elsewhere=self._left),
         )
         self._solved = [self._as_solved(plan, solver) for plan in plans]
@@ -55,11 +84,13 @@ class Exporting:
 
     def _left_there(self, trees: Sequence[Tree]) -> Mapping[DiffID, Descriptor]:
         """Layers that need not come here, since they only go from a cache in a registry to an image there."""
-        if self._building.caches is None:
+        wish = self._wish
+        if wish.caches is None or wish.attestations.sbom or wish.request.squash:  # which are made of files
             return {}
         from boxwright.build.remotecache.lazy import left_there
 
-        return left_there(self._building, [tree.layers for tree in trees])
+        stacks = [tree.layers for tree in trees]
+        return left_there(wish.caches.imports, wish.wanted, wish.services.layers, stacks)
 
     def _as_solved(self, plan: Plan, solver: Solver) -> Solved:
         tree = solver.report(plan.target).tree
@@ -68,9 +99,9 @@ class Exporting:
             return solver.report(vertex).tree
 
         def ensure() -> None:
-            self._building.hold(tree.layers)
+            self._wish.hold(tree.layers)
             if not self._left:
-                self._building.step(plan.target).ensure(tree)
+                self._wish.step(plan.target).ensure(tree)
 
         return Solved(plan=plan, tree=tree, tree_of=tree_of, ensure=ensure)
 
@@ -120,7 +151,7 @@ class Exporting:
             self._done(step, f"exporting manifest {one.target}")
         attached = self._attached(made, form, step)
         exported = made[0]
-        if self._building.wants_index or attached:
+        if self._wish.wants_index or attached:
             exported = self._exporter.index(made, form, attached)
             self._done(step, f"exporting manifest list {exported.target}")
         self._made[form] = exported
@@ -128,19 +159,19 @@ class Exporting:
 
     def _attached(self, made: Sequence[Exported], form: ImageForm, step: str) -> list[Descriptor]:
         """What is said of each platform's image, as their index lists it."""
-        wanted = self._building.attestations
+        wanted = self._wish.attestations
         if not form.inline_attestations or not form.oci:  # Docker's media types have no word for them
             wanted = wanted.without_inline_only()
         if not wanted:
             return []
-        attester = replace(self._building.attester(), wanted=wanted)
+        attester = replace(self._wish.attester(), wanted=wanted)
         found = []
         for solved, image in zip(self._solved, made):
             attested = attester.beside(
                 solved.plan, image.desc, self._wanted.names, artifact=form.artifact_attestations
             )
             for desc, raw in (*attested.blobs, (attested.manifest.descriptor, attested.manifest.raw)):
-                self._building.hold_content("blob", desc.digest)
+                self._wish.hold_content("blob", desc.digest)
                 self._images.store.put(raw, desc.media_type)
             self._done(step, f"exporting attestation manifest {attested.manifest.descriptor.digest}")
             found.append(attested.entry)
@@ -196,7 +227,7 @@ class Exporting:
         with self._step(f"exporting {number}", name) as step, ExitStack() as stack:
             trees = []
             for solved in self._solved:
-                view = self._building.step(solved.plan.target).view(solved.tree)
+                view = self._wish.step(solved.plan.target).view(solved.tree)
                 said = self._said(solved.plan, output.attestation_prefix)
                 trees.append(ResultTree(solved.plan.platform, stack.enter_context(view), said))
             with reaching(output.dest):
@@ -212,7 +243,7 @@ class Exporting:
 
     def _said(self, plan: Plan, prefix: str) -> Sequence[tuple[str, bytes]]:
         """The files that attest the others: names and content."""
-        return self._building.attester().files(plan, prefix) if self._building.attestations else ()
+        return self._wish.attester().files(plan, prefix) if self._wish.attestations else ()
 
     # --- registries --------------------------------------------------------------------------------
 
@@ -232,7 +263,7 @@ class Exporting:
                     compress=output.form.plain,
                     by_digest=output.push.by_digest,
                     insecure=output.push.insecure,
-                    elsewhere=self._building.caches.imports if self._building.caches and self._left else None,
+                    elsewhere=self._wish.caches.imports if self._wish.caches and self._left else None,
                 )
                 progress = PushSteps(self._emit, step, compressing=image.compress)
                 desc = self._push(image, progress)
@@ -243,7 +274,7 @@ class Exporting:
 
     def _push(self, image: PushedImage, progress: PushSteps) -> Descriptor:
         try:
-            return self._building.registries.push(image, progress)
+            return self._wish.registries.push(image, progress)
         except (NotFound, Corrupt):
             if self._left:  # a layer that the cache named is not in the registry any more
                 raise LayersLost(sorted(self._left)) from None

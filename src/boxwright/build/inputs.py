@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from boxwright.build.context.local import LocalContext, umask_of
-from boxwright.build.context.tree import FileTree
+from boxwright.build.context.filetree import FileTree
+from boxwright.build.context.local import LocalContext
+from boxwright.build.context.node import umask_of
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from boxwright.build.gitref import GitRef
-    from boxwright.build.keys import AgentSocket
+    from boxwright.build.ops.context import AgentSocket
     from boxwright.image.services import Services
 
 _LARGEST = 16 << 20  # bytes of a Dockerfile

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from boxwright.build.ops.context import AgentSocket
 from boxwright.build.request import RequestInvalid, SshSource
 from boxwright.errors import Invalid, Unavailable
 from boxwright.files.trees import discard
 from boxwright.runtime.process import PIPE, Process, ProgramFailed, ProgramMissing, Stdio, run, spawn
 from boxwright.runtime.spawn import USUAL_PATH
-from boxwright.spec.values import dataclass
 
 _LARGEST = 1 << 20  # bytes of a key file
 _PATIENCE = 10.0  # seconds for an agent to listen
@@ -27,14 +27,6 @@ class KeyUnusable(Invalid):
 
 class AgentSilent(Unavailable):
     """The agent for key files did not start."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSocket:
-    """An agent that listens. `raw`: what a step says reaches it as it is."""
-
-    path: Path
-    raw: bool = False
 
 
 @contextmanager

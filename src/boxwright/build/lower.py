@@ -18,16 +18,47 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Protocol, TypeAlias
 
+    from boxwright.build.dockerfile.errors import SourceRange
+    from boxwright.build.graph import Graph
     from boxwright.build.ops.git import GitOp
     from boxwright.build.ops.http import HttpOp
-    from boxwright.build.plan import Planner
+    from boxwright.build.planning import PlanOptions
 
     AnyOp: TypeAlias = CopyOp | ExecOp | WorkdirOp | HttpOp | GitOp
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 
-def lower(planner: Planner, state: StageState, step: ins.Instruction) -> None:
+class StepPlanner(Protocol):
+    """Of planning, what a step needs."""
+
+    options: PlanOptions
+    graph: Graph
+
+    def add_step(
+        self, state: StageState, op: AnyOp, inputs: list[Vertex], step: ins.Instruction, text: str
+    ) -> Vertex:
+        """Put a step on top of the stage's tree."""
+
+    def scratch(self) -> Vertex:
+        """The empty tree."""
+
+    def source(self, name: str, user: StageState, location: SourceRange) -> Vertex:
+        """The tree that ``--from=name`` means. Raises DockerfileError."""
+
+    def local_context(self, name: str, user: StageState) -> str | None:
+        """The key of the directory that ``--from=name`` means, '' that of the build context; None when it is none."""
+
+    def is_fresh(self, state: StageState) -> bool:
+        """Whether the stage's steps ignore their records."""
+
+    def lineage(self, state: StageState) -> str:
+        """What the stage's records are compared with."""
+
+
+def lower(planner: StepPlanner, state: StageState, step: ins.Instruction) -> None:
     """Add the expanded step to the stage. Raises DockerfileError."""
     match step:
         case ins.Run():
@@ -61,7 +92,7 @@ def destination(state: StageState, dest: str) -> str:
     return joined + "/" if is_directory and joined != "/" else joined
 
 
-def _workdir(planner: Planner, state: StageState, step: ins.Workdir) -> None:
+def _workdir(planner: StepPlanner, state: StageState, step: ins.Workdir) -> None:
     path = normalize_workdir(state.workdir, step.path)
     vertex = None
     if path == "/":
@@ -86,7 +117,7 @@ def _inline(step: ins.Copy | ins.Add) -> list[CopyPart]:
     return [CopyPart(origin="inline", source=content.path, data=content.data) for content in step.contents]
 
 
-def _copy(planner: Planner, state: StageState, step: ins.Copy) -> None:
+def _copy(planner: StepPlanner, state: StageState, step: ins.Copy) -> None:
     _check_mode(step)
     inputs: list[Vertex] = []
     context = planner.local_context(step.from_, state)
@@ -137,7 +168,7 @@ def _check_local(sources: Sequence[str]) -> None:
             raise DockerfileError(f"source can't be a {what} for COPY", hint="ADD fetches it")
 
 
-def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
+def _add(planner: StepPlanner, state: StageState, step: ins.Add) -> None:
     from boxwright.build.remote import is_remote, remote_op
 
     _check_mode(step)
@@ -190,7 +221,7 @@ def _add(planner: Planner, state: StageState, step: ins.Add) -> None:
 # --- RUN --------------------------------------------------------------------------------------
 
 
-def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
+def _run(planner: StepPlanner, state: StageState, step: ins.Run) -> None:
     options = planner.options
     for wanted, entitlement in (
         (step.security == "insecure", "security.insecure"),
@@ -231,7 +262,7 @@ def _run(planner: Planner, state: StageState, step: ins.Run) -> None:
 
 
 def _mount(
-    planner: Planner, state: StageState, step: ins.Run, mount: ins.RunMount, inputs: list[Vertex]
+    planner: StepPlanner, state: StageState, step: ins.Run, mount: ins.RunMount, inputs: list[Vertex]
 ) -> ExecMount:
     forwarded = mount.type in ("secret", "ssh")
     target = "" if forwarded and not mount.target else normalize_workdir(state.workdir, mount.target)

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from boxwright.build.dockerfile.errors import Warning
+
 
 DOCKERFILE = "internal dockerfile"  # the step that reads the Dockerfile
 
@@ -97,6 +99,24 @@ class BuildWarning:
     end: int = 0
     filename: str = ""
     source: bytes = b""
+
+    @classmethod
+    def of(cls, warning: Warning, filename: str, source: bytes) -> BuildWarning:
+        """What planning or a check found in this file."""
+        from boxwright.build.dockerfile.errors import render_excerpt
+
+        at = warning.location
+        return cls(
+            rule=warning.rule,
+            message=warning.message,
+            line=at.start if at else 0,
+            end=max(at.start, at.end) if at else 0,
+            url=warning.url,
+            description=warning.description,
+            excerpt=render_excerpt(filename, source, [at]) if at else "",
+            filename=filename,
+            source=source,
+        )
 
     @property
     def short(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from boxwright.build.bases import BaseNotFound, PushedImage
 from boxwright.build.named import LAYOUT
-from boxwright.build.plan import Base
+from boxwright.build.planning import Base
 from boxwright.errors import NotFound
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor

@@ -11,7 +11,7 @@ import pytest
 
 from boxwright import Engine
 from boxwright.build.bases import BaseNotFound
-from boxwright.build.plan import Base
+from boxwright.build.planning import Base
 from boxwright.build.progress import BuildWarning
 from boxwright.build.registries import EngineRegistries
 from boxwright.build.request import BuildFailed, BuildResult

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from boxwright.build.context.cache import KEY, DigestCache, is_racy, stat_key
-from boxwright.build.context.local import ContextChanged, ContextMissing, LocalContext, umask_of
+from boxwright.build.context.cache import DigestCache, is_racy
+from boxwright.build.context.local import ContextChanged, ContextMissing, LocalContext
+from boxwright.build.context.looks import KEY, stat_key
+from boxwright.build.context.node import umask_of
 from boxwright.build.context.tree import LinkLoop, SourceMissing, SourceSet, filtered, fingerprint, reachable
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from support import vectors

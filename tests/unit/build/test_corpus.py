@@ -15,7 +15,8 @@ import pytest
 import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.dockerfile.parse import parse
-from boxwright.build.plan import Base, Planner, PlanOptions
+from boxwright.build.plan import Planner
+from boxwright.build.planning import Base, PlanOptions
 from boxwright.build.request import BuildFailed
 from boxwright.errors import Invalid
 from boxwright.spec.config import ImageConfig

@@ -10,7 +10,8 @@ from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.lint import CheckRequest, check
 from boxwright.build.dockerfile.outline import outline
 from boxwright.build.dockerfile.parse import MAX_LINE, parse
-from boxwright.build.plan import Base, Planner, PlanOptions
+from boxwright.build.plan import Planner
+from boxwright.build.planning import Base, PlanOptions
 from boxwright.spec.platform import Platform
 
 

@@ -10,7 +10,8 @@ import pytest
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.parse import parse
 from boxwright.build.graph import walk
-from boxwright.build.plan import Base, Plan, Planner, PlanOptions
+from boxwright.build.plan import Plan, Planner
+from boxwright.build.planning import Base, PlanOptions
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.platform import Platform
 from support import vectors

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from boxwright.bake.files import File
-    from boxwright.bake.trees import DefinitionTree
+    from boxwright.bake.trees import DefinitionTree, File
 
 _KEYS = frozenset(
     "context dockerfile dockerfile_inline entitlements args ssh labels cache_from cache_to no_cache no_cache_filter "

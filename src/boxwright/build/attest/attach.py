@@ -74,7 +74,14 @@ class Attester:
         if self.wanted.sbom:
             from boxwright.build.attest.bom import documents
 
-            for document in documents(self, plan):
+            found = documents(
+                plan,
+                solver=self.solver,
+                request=self.request,
+                context=self.inputs.contexts.get(""),
+                view=self.view,
+            )
+            for document in found:
                 raw = intoto.statement(intoto.SPDX, subjects, document)
                 yield f"{document['name']}.spdx.json", intoto.SPDX, raw
         if self.wanted.provenance is not None:

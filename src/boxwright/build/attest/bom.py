@@ -10,28 +10,37 @@ from boxwright.build.attest.sbom.spdx import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from boxwright.build.attest.attach import Attester
+    from boxwright.build.context.filetree import FileTree
     from boxwright.build.graph import Tree, Vertex
     from boxwright.build.plan import Plan
+    from boxwright.build.request import BuildRequest
+    from boxwright.build.solver import Solver
+    from boxwright.layer.view import LayersView
 
 
-def documents(attester: Attester, plan: Plan) -> Iterator[dict[str, Any]]:
-    """SPDX documents, the result's first."""
-    created = attester.solver.report(plan.target).tree.created or (plan.base.created if plan.base else "")
-    yield _of_tree(attester=attester, vertex=plan.target, name="sbom", created=created)
-    given = attester.request.build_args
+def documents(
+    plan: Plan,
+    *,
+    solver: Solver,
+    request: BuildRequest,
+    context: FileTree | None,
+    view: Callable[[Vertex, Tree], LayersView],
+) -> Iterator[dict[str, Any]]:
+    """SPDX documents, the result's first. `context` is the build context, `view` shows a solved tree."""
+    created = solver.report(plan.target).tree.created or (plan.base.created if plan.base else "")
+
+    def of_tree(vertex: Vertex, name: str) -> dict[str, Any]:
+        from boxwright.build.ops.viewtree import ViewTree
+
+        seen = view(vertex, solver.report(vertex).tree)
+        return document(scan(ViewTree(seen), lambda node: str(seen.layer(node))), name, created)
+
+    yield of_tree(plan.target, "sbom")
+    given = request.build_args
     for stage in listed(plan, given):
-        yield _of_tree(attester=attester, vertex=stage.tree, name=f"sbom-build-{stage.name}", created=created)
-    found = attester.inputs.contexts.get("")
-    if found is not None and any(scanned(told(stage, given, CONTEXT), stage.name) for stage in plan.stages):
-        yield document(scan(found), "sbom-build-context", created)
-
-
-def _of_tree(attester: Attester, vertex: Vertex, name: str, created: str) -> dict[str, Any]:
-    from boxwright.build.ops.viewtree import ViewTree
-
-    tree: Tree = attester.solver.report(vertex).tree
-    view = attester.view(vertex, tree)
-    return document(scan(ViewTree(view), lambda node: str(view.layer(node))), name, created)
+        yield of_tree(stage.tree, f"sbom-build-{stage.name}")
+    if context is not None and any(scanned(told(stage, given, CONTEXT), stage.name) for stage in plan.stages):
+        yield document(scan(context), "sbom-build-context", created)

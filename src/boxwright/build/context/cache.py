@@ -9,50 +9,23 @@ from __future__ import annotations
 
 import marshal
 import os
-from collections.abc import Callable, Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from struct import Struct
-from types import MappingProxyType
 
 from boxwright.build.context import kept
+from boxwright.build.context.looks import KEY, NO_XATTRS, changes, stat_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.build.context.node import LocalNode
 
-    # mode, inode, device, links, size, and when content and anything changed last (ns)
-    Look = tuple[int, int, int, int, int, int, int]
-
 _MAGIC = b"boxwright context 2\n"
-_STAT = Struct("<QQqqqI")  # inode, device, size, mtime, ctime, mode
-KEY = _STAT.size
 _END = KEY + 32  # of the digest
 _TICK = 100_000_000  # ns; kernel clocks tick every 10 ms at worst
 _COARSE_TICK = 2_000_000_000  # ns; file systems that only know (even) seconds
 _SECOND = 1_000_000_000
 _ROOM = 10_000  # entries
 _MOST_OPEN = 16  # directories; as objects their entries take three times the room
-NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
-
-
-def stat_key(status: os.stat_result) -> bytes:
-    """The bytes that stand for everything that a change of the file changes."""
-    return _STAT.pack(
-        status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
-    )
-
-
-# What a listing notes of a file's status, without a call of ours for each of very many.
-look: Callable[[os.stat_result], Look] = attrgetter(
-    "st_mode", "st_ino", "st_dev", "st_nlink", "st_size", "st_mtime_ns", "st_ctime_ns"
-)
-
-
-def look_key(noted: Look) -> bytes:
-    """The `stat_key` of what was noted."""
-    mode, inode, device, _, size, modified, changed = noted
-    return _STAT.pack(inode, device, size, modified, changed, mode)
 
 
 def is_racy(status: os.stat_result, read_at: int) -> bool:
@@ -65,8 +38,7 @@ def is_racy(status: os.stat_result, read_at: int) -> bool:
 
 def was_racy(key: bytes, read_at: int) -> bool:
     """`is_racy` of what has this `stat_key`."""
-    _, _, _, modified, changed, _ = _STAT.unpack(key)
-    return _is_racy(modified, changed, read_at)
+    return _is_racy(*changes(key), read_at)
 
 
 def _is_racy(modified: int, changed: int, read_at: int) -> bool:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from boxwright.build.context.tree import TreeNode
+    from boxwright.build.context.filetree import TreeNode
 
 _MAGIC = b"boxwright folders 1\n"
 _ROOM = 1000  # folders

@@ -17,18 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from boxwright.build.context.cache import NO_XATTRS, DigestCache, look, stat_key, was_racy
+from boxwright.build.context.cache import DigestCache, was_racy
+from boxwright.build.context.filetree import TreeNode
 from boxwright.build.context.folders import Folder, FolderCache, FolderSummary, fold, folder_of
+from boxwright.build.context.looks import NO_XATTRS, look, stat_key
 from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
-from boxwright.build.context.tree import (
-    FileTree,
-    LinkLoop,
-    SourceMissing,
-    SourceSet,
-    TreeNode,
-    resolve_in,
-    select,
-)
+from boxwright.build.context.tree import SourceSet, resolve_in, select
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
@@ -38,20 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Self
 
-    from boxwright.build.context.cache import Look
-
-__all__ = [
-    "Context",
-    "ContextChanged",
-    "ContextUnreadable",
-    "FileTree",
-    "LinkLoop",
-    "LocalContext",
-    "SourceMissing",
-    "SourceSet",
-    "TreeNode",
-    "umask_of",
-]
+    from boxwright.build.context.looks import Look
 
 _DEEPEST = 64  # directories held open at once
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -6,14 +6,17 @@ import os
 import stat
 from collections.abc import Mapping
 
-from boxwright.build.context.cache import KEY, NO_XATTRS, look_key
+from boxwright.build.context.looks import KEY, NO_XATTRS, look_key
 from boxwright.build.dockerfile.ignore import NOTHING
 from boxwright.spec import hashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.build.context.cache import Look
-    from boxwright.build.context.local import LocalContext
+    from typing import Protocol
+
+    from boxwright.build.context.looks import Look
+else:
+    Protocol = object  # what it is for is checked before it runs
 
 TYPES = {
     stat.S_IFREG: "file",
@@ -28,6 +31,15 @@ EMPTY = hashes.sha256(b"").hexdigest()
 _NO_DEVICE = (0, 0)
 CHUNK = 1 << 20  # bytes up to which a file is read in one go
 _DEFAULT_UMASK = 0o022
+
+
+class NodeOwner(Protocol):
+    """The directory that a file was found in."""
+
+    modes: dict[str, dict[int, int]]  # by type: permissions with the checkout's umask -> without
+
+    def know(self, node: LocalNode) -> None:
+        """Read what a file's status does not say: the digest of its content, its extended attributes."""
 
 
 class LocalNode:
@@ -57,7 +69,7 @@ class LocalNode:
 
     def __init__(
         self,
-        tree: LocalContext,
+        tree: NodeOwner,
         path: str,
         kind: str,
         noted: Look,

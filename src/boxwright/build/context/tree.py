@@ -6,22 +6,22 @@ followed inside the tree only, `--exclude` and `--parents` (dockerfile.md 1.5, 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from boxwright.build.context.filetree import FileTree, KnowingTree, TreeNode
 from boxwright.build.context.folders import FolderSummary, fold, folders_of
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
 from boxwright.errors import Invalid, NotFound
-from boxwright.layer.entry import FileAttributes
 from boxwright.rootfs.paths import Names, TooManyLinks, walk
 from boxwright.spec import hashes
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, Protocol
+    from typing import Protocol
 else:
     Protocol = object  # what it is for is checked before it runs
 
@@ -36,46 +36,6 @@ class SourceMissing(NotFound):
 
 class LinkLoop(Invalid):
     """Symbolic links lead in a circle."""
-
-
-class TreeNode(FileAttributes, Protocol):
-    """Something in a tree. `path` is relative to its top ('' is the top)."""
-
-    @property
-    def path(self) -> str: ...
-
-
-class FileTree(Protocol):
-    """A tree that can be read. Paths are relative to its top, clean, without a leading slash."""
-
-    def lstat(self, path: str) -> TreeNode | None:
-        """The node itself; None when there is none. Components before the last are not followed either."""
-
-    def resolve(self, path: str, *, follow_last: bool = True) -> TreeNode | None:
-        """The node that a path leads to, links followed inside the tree; None when it leads nowhere.
-        Raises Invalid for circles."""
-
-    def listdir(self, path: str) -> Sequence[str]:
-        """The names in a directory, sorted."""
-
-    def walk(self, path: str) -> Iterator[TreeNode]:
-        """All below a directory, without itself: parents before children, names sorted."""
-
-    def open(self, node: Any) -> BinaryIO | bytes:
-        """The content of a file of this tree; that of a small one may come as bytes."""
-
-    def digest(self, node: Any) -> str:
-        """The sha256 of a file's content, in hex."""
-
-
-class KnowingTree(FileTree, Protocol):
-    """A tree that knows more of its files than it must."""
-
-    def fingerprint(self, node: Any) -> str:
-        """Text that stands for all of a node that a copy keeps, except for its name."""
-
-    def explain_missing(self, path: str) -> str:
-        """Why there is nothing at a path, if that can be said; a hint."""
 
 
 def fingerprint(tree: FileTree, node: TreeNode) -> str:

@@ -16,8 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from boxwright.build.context.tree import FileTree
-    from boxwright.build.keys import AgentSocket
+    from boxwright.build.context.filetree import FileTree
     from boxwright.content.lease import Lease
     from boxwright.image.services import Services
     from boxwright.layer.store import Layer
@@ -55,6 +54,14 @@ class Secret:
             raise SecretMissing(
                 f"secret {self.id}: cannot read {self.path}: {(error.strerror or '').lower()}"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSocket:
+    """An agent that listens. `raw`: what a step says reaches it as it is."""
+
+    path: Path
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from boxwright.build.gitref import GitRef
-    from boxwright.build.keys import AgentSocket
-    from boxwright.build.ops.context import Secret
+    from boxwright.build.ops.context import AgentSocket, Secret
     from boxwright.settings import Settings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
@@ -126,7 +125,7 @@ def checkout(op: GitOp, selection: Selection | None, ctx: StepContext) -> Outcom
     """The layer of the commit's files. Raises ProgramFailed, CommitMismatch, SubmodulesRefused."""
     from boxwright.build.context.local import LocalContext
     from boxwright.build.context.tree import select
-    from boxwright.build.ops.place import NodeContent
+    from boxwright.build.ops.attributes import NodeContent
     from boxwright.build.ops.target import LayerBuilder, Planned
 
     commit = selection.payload if selection is not None else op.commit

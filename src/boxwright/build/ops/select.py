@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from boxwright.build.context.tree import CopySource, FileTree, SourceMissing, SourceSet, fingerprint
+from boxwright.build.context.filetree import FileTree
+from boxwright.build.context.tree import CopySource, SourceMissing, SourceSet, fingerprint
 from boxwright.build.context.tree import select as select_in
 from boxwright.build.graph import Selection, Tree
 from boxwright.build.ops.context import StepContext

@@ -12,7 +12,7 @@ import os
 from array import array
 from collections.abc import Mapping
 
-from boxwright.build.context.tree import FileTree, TreeNode
+from boxwright.build.context.filetree import FileTree, TreeNode
 from boxwright.build.ops.context import StepContext
 from boxwright.build.ops.target import CopyRefused, LayerBuilder, Planned, hashed
 from boxwright.errors import Invalid
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-    from boxwright.build.ops.place import Attributes
+    from boxwright.build.ops.attributes import Attributes
     from boxwright.layer.scan import Header
 
 _CHUNK = 1 << 20

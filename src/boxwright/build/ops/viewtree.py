@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from boxwright.build.context.tree import TreeNode
+from boxwright.build.context.filetree import TreeNode
 from boxwright.build.ops.target import hashed
 
 TYPE_CHECKING = False

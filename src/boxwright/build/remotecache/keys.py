@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.build.context.tree import FileTree, TreeNode
+    from boxwright.build.context.filetree import FileTree, TreeNode
 
 _ROOT = "/"
 _NETWORKS = {"default": 0, "host": 1, "none": 2}

@@ -15,22 +15,22 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.build.builder import Building
+    from boxwright.build.outputs import Wanted
+    from boxwright.build.remotecache.imports import Imports
+    from boxwright.layer.store import LayerStore
     from boxwright.spec.descriptor import Descriptor
     from boxwright.spec.digest import DiffID
 
 
-def left_there(building: Building, stacks: Sequence[Sequence[DiffID]]) -> dict[DiffID, Descriptor]:
+def left_there(
+    imports: Imports | None, wanted: Wanted, layers: LayerStore, stacks: Sequence[Sequence[DiffID]]
+) -> dict[DiffID, Descriptor]:
     """The layers of the results that are not here, if they need not come for any of the outputs; else none."""
-    caches, wanted = building.caches, building.wanted
-    imports = caches.imports if caches is not None else None
     names = {name for one in wanted.images if one.push is not None for name in one.push.names}
     only_pushed = all(isinstance(one, ImageOutput) and _pushes(one) for one in wanted.outputs)
     if imports is None or not names or not only_pushed or set(wanted.names) - names:
         return {}
-    if building.attestations.sbom or building.request.squash:  # which are made of files
-        return {}
-    layers, domains = building.services.layers, {Reference.parse(name).domain for name in names}
+    domains = {Reference.parse(name).domain for name in names}
     found: dict[DiffID, Descriptor] = {}
     for diff_id in {diff_id for stack in stacks for diff_id in stack}:
         if layers.has(diff_id):

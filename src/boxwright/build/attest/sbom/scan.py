@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, Protocol
 
-    from boxwright.build.context.tree import FileTree
+    from boxwright.build.context.filetree import FileTree
 
     class ScannedNode(Protocol):
         """A file of the tree."""
