@@ -12,6 +12,7 @@ from boxwright.container import spec
 from boxwright.container.config import ContainerConfig, DeviceSpec, Limits, MountSpec, PortBinding, Ulimit
 from boxwright.container.spec import ContainerFacts, MountPoint
 from boxwright.rootfs.users import User
+from boxwright.runtime.confinement import Confinement
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
@@ -120,7 +121,34 @@ def privileged() -> dict[str, Any]:
     )
 
 
-CASES = {"plain": plain, "from_image": from_image, "everything": everything, "privileged": privileged}
+def of_other_kernels() -> dict[str, Any]:
+    """What many kernels lack: real-time cgroups, weights of disks, AppArmor, SELinux."""
+    config = ContainerConfig(
+        image="busybox",
+        command=("sh",),
+        umask=0o27,
+        security_opt=("writable-cgroups=true", "apparmor=mine", "label=type:t"),
+        limits=Limits(cpu_rt_period=1000, cpu_rt_runtime=500, blkio_weight=20),
+    )
+    return made(
+        config,
+        {},
+        block_io={
+            "weightDevice": [{"major": 8, "minor": 0, "weight": 100}],
+            "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1 << 20}],
+        },
+        confinement=Confinement("mine", "system_u:system_r:t:s0:c1,c2", "system_u:object_r:f:s0:c1,c2"),
+        links=("DB_PORT=tcp://172.17.0.2:80",),
+    )
+
+
+CASES = {
+    "plain": plain,
+    "from_image": from_image,
+    "everything": everything,
+    "privileged": privileged,
+    "of_other_kernels": of_other_kernels,
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -163,6 +163,20 @@ def needs_dns() -> None:
         pytest.skip(str(error))
 
 
+def test_links_tell_of_ports(root: Root) -> None:
+    root.run("run", "-d", "--name", "web", "-e", "FOO=bar", "--expose", "80", *WEB)
+    linked = ("--link", "web:db")
+    script = "env | grep ^DB_; wget -qO- http://db/motd"
+    said = root.out("run", "--rm", "--name", "box", *linked, IMAGE, "sh", "-c", script).splitlines()
+    address = root.out("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web")
+    assert {f"DB_PORT=tcp://{address}:80", "DB_NAME=/box/db", "DB_ENV_FOO=bar", "hello"} <= set(said)
+    root.run("run", "-d", "--name", "box", *linked, IMAGE, "sleep", "1000")
+    assert f"DB_PORT_80_TCP_ADDR={address}" in root.out("exec", "box", "env")
+    assert root.out("inspect", "-f", "{{json .HostConfig.Links}}", "box") == '["/web:/box/db"]'
+    root.run("rm", "-f", "web", "box")
+    assert "could not get container for web" in root.run("create", *linked, IMAGE, check=1).stderr
+
+
 def test_user_networks_have_names(root: Root) -> None:
     needs_dns()
     identity = root.out("network", "create", "--label", "a=b", "mine")

@@ -24,23 +24,13 @@ COMMANDS = {
     "swarm": _SWARM,
     "trust": "content trust (Notary) is not supported; signatures of cosign are copied along",
 }
-_BLOCKS = "block devices have no limits here, only --blkio-weight"
 OPTIONS = {
-    "--blkio-weight-device": _BLOCKS,
-    "--cpu-rt-period": "real-time scheduling has no limits here",
-    "--cpu-rt-runtime": "real-time scheduling has no limits here",
-    "--device-read-bps": _BLOCKS,
-    "--device-read-iops": _BLOCKS,
-    "--device-write-bps": _BLOCKS,
-    "--device-write-iops": _BLOCKS,
     "--ip6": "containers get no IPv6 address of their own choice",
-    "--kernel-memory": "the kernel has no such limit any more",
     "--link-local-ip": "containers get no link-local addresses",
     "--policy": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--source-policy-file": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--stream": "the context is read where it is",
     "--storage-opt": "the tree of a container has no size limit here",
-    "--use-api-socket": "there is no daemon whose socket could be given",
 }
 _VOLUME = (
     "write RUN --mount=type=bind,from=NAME,target=DIRECTORY, and --build-context NAME=DIRECTORY; or "

@@ -19,6 +19,12 @@ class ContainerConfigInvalid(Invalid):
     """Options that contradict each other, or a value that cannot be."""
 
 
+class HostDeviceMissing(ContainerConfigInvalid):
+    """There is no such device on the host."""
+
+    exit_code = 127  # as docker/cli has it for every "no such file or directory"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountSpec:
     """One ``-v``, ``--mount`` or ``--tmpfs``. `source` is a host path, a volume's name, or '' (anonymous, tmpfs)."""
@@ -98,9 +104,17 @@ class RestartPolicy:
     maximum: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceRate:
+    """A block device of the host, and its weight, bytes or operations per second."""
+
+    path: str
+    rate: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Resource limits; 0 and '' mean none. Memory in bytes, `nano_cpus` in 10^-9 CPUs."""
+    """Resource limits; 0 and '' mean none. Memory in bytes, `nano_cpus` in 10^-9 CPUs, `cpu_rt_…` in microseconds."""
 
     memory: int = 0
     memory_swap: int = 0
@@ -113,7 +127,14 @@ class Limits:
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int = 0
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
     blkio_weight: int = 0
+    blkio_weight_device: tuple[DeviceRate, ...] = ()
+    device_read_bps: tuple[DeviceRate, ...] = ()
+    device_write_bps: tuple[DeviceRate, ...] = ()
+    device_read_iops: tuple[DeviceRate, ...] = ()
+    device_write_iops: tuple[DeviceRate, ...] = ()
     oom_kill_disable: bool = False
 
 
@@ -130,6 +151,7 @@ class ContainerConfig:
     annotations: Mapping[str, str] = field(default=EMPTY, hash=False)
     workdir: str = ""
     user: str = ""
+    umask: int | None = None  # None = the runtime's
     hostname: str = ""
     domainname: str = ""
     tty: bool = False
@@ -222,7 +244,17 @@ def _each(kind: Any) -> Any:
     return lambda items: tuple(kind(**{k: _tuples(v) for k, v in item.items()}) for item in items)
 
 
-_VALUES = (MountSpec, PortBinding, EndpointConfig, Ulimit, DeviceSpec, DeviceRequest, RestartPolicy, Limits)
+_VALUES = (
+    MountSpec,
+    PortBinding,
+    EndpointConfig,
+    Ulimit,
+    DeviceSpec,
+    DeviceRequest,
+    DeviceRate,
+    RestartPolicy,
+    Limits,
+)
 _NESTED = {
     "mounts": _each(MountSpec),
     "ports": _each(PortBinding),
@@ -230,6 +262,8 @@ _NESTED = {
     "ulimits": _each(Ulimit),
     "devices": _each(DeviceSpec),
     "device_requests": _each(DeviceRequest),
-    "limits": lambda value: Limits(**value),
+    "limits": lambda value: Limits(
+        **{k: _each(DeviceRate)(v) if isinstance(v, list) else v for k, v in value.items()}
+    ),
     "restart": lambda value: RestartPolicy(**value),
 }

@@ -171,6 +171,7 @@ class Creation:
         image_name = config.image
         merged = spec.merge_config(image.config.config, config, hostname=hostname, image_name=image_name)
         spec.argv(merged)
+        linked = self._links()
         points, anonymous, fill = self._mounts(merged)
         record = {
             "config": replace(config, name="").to_json(),
@@ -183,6 +184,7 @@ class Creation:
             "fill": fill,
             "hostname": hostname,
             "networks": self._networks(),
+            **({"links": linked} if linked else {}),
         }
         return {
             "image": str(image.target.digest),
@@ -190,6 +192,13 @@ class Creation:
             "created": time.time(),
             "record": record,
         }
+
+    def _links(self) -> list[list[str]]:
+        if not self._config.links:
+            return []
+        from boxwright.container import links
+
+        return links.resolved(self._config, self._catalog.get)
 
     def _hostname(self, identity: str) -> str:
         config = self._config

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.container.config import DeviceRate
+
 
 def status_text(state: State, *, now: float | None = None) -> str:
     """``Up 2 minutes (healthy)``, ``Exited (0) 3 seconds ago`` (moby container.State.String)."""
@@ -199,6 +201,17 @@ def _typed_mounts(container: Container) -> list[dict[str, Any]]:
     return out
 
 
+def _links(container: Container) -> list[str] | None:
+    pairs = (
+        (name.lstrip("/"), alias) for name, _, alias in (k.partition(":") for k in container.config.links)
+    )
+    return [f"/{name}:/{container.name}/{alias or name}" for name, alias in pairs] or None
+
+
+def _rates(rates: tuple[DeviceRate, ...]) -> list[dict[str, Any]]:
+    return [{"Path": entry.path, "Rate": entry.rate} for entry in rates]
+
+
 def host_config(container: Container) -> dict[str, Any]:
     """HostConfig, as it was given."""
     c = container.config
@@ -238,7 +251,7 @@ def host_config(container: Container) -> dict[str, Any]:
         "GroupAdd": list(c.group_add) or None,
         "IpcMode": c.ipc or "private",
         "Cgroup": "",
-        "Links": list(c.links) or None,
+        "Links": _links(container),
         "OomScoreAdj": c.oom_score_adj,
         "PidMode": c.pid,
         "Privileged": c.privileged,
@@ -255,15 +268,15 @@ def host_config(container: Container) -> dict[str, Any]:
         "NanoCpus": limits.nano_cpus,
         "CgroupParent": c.cgroup_parent,
         "BlkioWeight": limits.blkio_weight,
-        "BlkioWeightDevice": [],
-        "BlkioDeviceReadBps": [],
-        "BlkioDeviceWriteBps": [],
-        "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [],
+        "BlkioWeightDevice": [{"Path": d.path, "Weight": d.rate} for d in limits.blkio_weight_device],
+        "BlkioDeviceReadBps": _rates(limits.device_read_bps),
+        "BlkioDeviceWriteBps": _rates(limits.device_write_bps),
+        "BlkioDeviceReadIOps": _rates(limits.device_read_iops),
+        "BlkioDeviceWriteIOps": _rates(limits.device_write_iops),
         "CpuPeriod": limits.cpu_period,
         "CpuQuota": limits.cpu_quota,
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
+        "CpuRealtimePeriod": limits.cpu_rt_period,
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime,
         "CpusetCpus": limits.cpuset_cpus,
         "CpusetMems": limits.cpuset_mems,
         "Devices": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,9 +56,14 @@ class ExecConfig(NamedTuple):
 
 
 def process(
-    container: Container, config: ExecConfig, *, size: tuple[int, int] | None = None
+    container: Container,
+    config: ExecConfig,
+    *,
+    size: tuple[int, int] | None = None,
+    links: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The OCI `process`. Raises WrongState when the container does not run, UserUnknown."""
+    """The OCI `process`; `links` are the variables of --link. Raises WrongState when the container does not run,
+    UserUnknown."""
     state = container.refresh()
     if state.status == "paused":
         raise WrongState(f"Container {container.id} is paused, unpause the container before exec")
@@ -78,6 +83,7 @@ def process(
         f"PATH={rs.DEFAULT_PATH}",
         f"HOSTNAME={container.record['hostname']}",
         *(["TERM=xterm"] if config.tty else []),
+        *links,
         f"HOME={user.home}",
     ]
     env = merge_env(base, map(str, merged.get("Env") or ()), config.env)
@@ -103,7 +109,22 @@ def process(
         no_new_privileges=spec.no_new_privileges(own) and not config.privileged,
         apparmor=confinement.apparmor,
         selinux=confinement.process_label,
+        umask=own.umask,
     ).json()
+
+
+def _links(services: Services, container: Container) -> list[str]:
+    """The variables of --link, as long as what it links to runs."""
+    if not container.config.links:
+        return []
+    from boxwright.container import links
+    from boxwright.container.catalog import ContainerCatalog
+    from boxwright.container.records import NoSuchContainer
+
+    try:
+        return links.variables(container, links.found(container, ContainerCatalog(services).get))
+    except (WrongState, NoSuchContainer):
+        return []
 
 
 def translated(error: BoxwrightError) -> BoxwrightError:
@@ -133,7 +154,7 @@ def run(
     """
     running = runtime_of(services, container.state).exec(
         container.id,
-        process(container, config),
+        process(container, config, links=_links(services, container)),
         stdio=Stdio(stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE),
     )
     try:
@@ -232,7 +253,7 @@ def run_detached(services: Services, container: Container, config: ExecConfig) -
         code = finish(
             runtime.exec(
                 container.id,
-                process(container, config),
+                process(container, config, links=_links(services, container)),
                 stdio=Stdio(stdin=null, stdout=null, stderr=null),
                 pid_file=pid_file,
                 detach=True,
@@ -280,7 +301,7 @@ class TerminalExec:
         with ConsoleSocket(services.settings.runtime_dir) as console:
             running = runtime_of(services, container.state).exec(
                 container.id,
-                process(container, config, size=size),
+                process(container, config, size=size, links=_links(services, container)),
                 console_socket=console.path,
                 pid_file=pid_file,
                 detach=True,

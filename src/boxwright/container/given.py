@@ -6,6 +6,7 @@ import os
 
 from boxwright.container.config import (
     ContainerConfig,
+    DeviceRate,
     DeviceRequest,
     DeviceSpec,
     EndpointConfig,
@@ -105,7 +106,24 @@ def _limits(value: Any) -> Limits:
         return value
     if not isinstance(value, dict):
         raise ArgumentInvalid(f"limits is {value!r}, which is no Limits", hint='limits={"memory": 512 << 20}')
-    return Limits(**fields_of(Limits, value))
+    return Limits(**fields_of(Limits, value, {name: _rates_of(name) for name in _RATES}))
+
+
+_RATES = {
+    "blkio_weight_device": "parse_weight",
+    "device_read_bps": "parse_bps",
+    "device_write_bps": "parse_bps",
+    "device_read_iops": "parse_iops",
+    "device_write_iops": "parse_iops",
+}
+
+
+def _rates_of(name: str) -> Callable[[Any], tuple[Any, ...]]:
+    from boxwright.container import blockio
+
+    return lambda value: several(
+        name=name, value=value, kind=DeviceRate, parse=getattr(blockio, _RATES[name])
+    )
 
 
 _SPECIAL: Mapping[str, Callable[[Any], Any]] = {

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, Limits
+from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, HostDeviceMissing, Limits
 from boxwright.errors import Unsupported
 from boxwright.rootfs.mountpoints import missing
 from boxwright.rootfs.root import Root
@@ -94,7 +94,8 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
             )
             nodes = [(path, os.stat(path)) for path in paths]
         except OSError as error:
-            raise ContainerConfigInvalid(
+            missing = isinstance(error, FileNotFoundError)
+            raise (HostDeviceMissing if missing else ContainerConfigInvalid)(
                 f'error gathering device information while adding custom device "{wanted.host}": '
                 f"{(error.strerror or '').lower()}"
             ) from error
@@ -122,8 +123,31 @@ def devices(config: ContainerConfig) -> list[dict[str, Any]]:
     return list({d["path"]: d for d in found}.values())
 
 
+def block_io(limits: Limits) -> Mapping[str, Any]:
+    """What `container.blockio` says of single devices. Raises HostDeviceMissing."""
+    if not (
+        limits.blkio_weight_device
+        or limits.device_read_bps
+        or limits.device_write_bps
+        or limits.device_read_iops
+        or limits.device_write_iops
+    ):
+        return {}
+    from boxwright.container import blockio
+
+    return blockio.resources(limits)
+
+
 def check_cpus(limits: Limits) -> None:
-    """CPUs that this host does not have. Raises ContainerConfigInvalid."""
+    """CPUs that this host does not have, or real-time limits that it cannot keep. Raises ContainerConfigInvalid."""
+    if limits.cpu_rt_period or limits.cpu_rt_runtime:
+        from boxwright.runtime.host import limits_realtime
+
+        if not limits_realtime():
+            raise ContainerConfigInvalid(
+                "Your kernel does not support CPU real-time scheduler",
+                hint="--cpu-rt-period and --cpu-rt-runtime need cgroup v1 and a kernel with RT_GROUP_SCHED",
+            )
     if limits.nano_cpus:
         many = len(os.sched_getaffinity(0))
         if not 10**7 <= limits.nano_cpus <= many * 10**9:

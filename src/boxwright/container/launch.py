@@ -76,6 +76,7 @@ class Launcher:
         self._host: Host = host()
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
+        self._variables: list[str] = []  # of --link
 
     def start(
         self, session: Session, *, wants: int = 0, size: tuple[int, int] | None = None, restarts: int = 0
@@ -162,6 +163,8 @@ class Launcher:
             init=hostside.init_program() if config.init else "",
             size=size,
             confinement=confinement,
+            block_io=hostside.block_io(config.limits),
+            links=self._variables,
         )
         kept = self._bundle(facts)
         return Job(
@@ -373,7 +376,13 @@ class Launcher:
             name_server=name_server(self._services) if any(e.names for e in endpoints) else None,
         )
         names = files.host_names(self._container.record["hostname"], config.domainname)
-        lines = [(e.address, names) for e in endpoints] + self._links()
+        lines = [(e.address, names) for e in endpoints]
+        if self._container.record.get("links"):
+            from boxwright.container import links
+
+            found = links.found(self._container, self._find)
+            self._variables = links.variables(self._container, found)
+            lines = links.host_lines(found) + lines
         return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
 
     def _other(self, choice: str) -> int:
@@ -403,19 +412,6 @@ class Launcher:
             )
             out.append(endpoint)
         return tuple(out)
-
-    def _links(self) -> list[tuple[str, list[str]]]:
-        lines = []
-        for link in self._config.links:
-            name, _, alias = link.partition(":")
-            other: Container = self._find(name)
-            address = next((e["address"] for e in other.refresh().networks.values()), "")
-            if not other.state.running or not address:
-                raise WrongState(
-                    f"Cannot link to a non running container: /{other.name} AS /{self._container.name}/{alias or name}"
-                )
-            lines.append((address, list(dict.fromkeys([alias or name, other.short_id, other.name]))))
-        return lines
 
     def _ports(self, endpoints: tuple[Endpoint, ...]) -> tuple[Port, ...]:
         """Host ports, reserved until the rules are there. Raises PortTaken."""

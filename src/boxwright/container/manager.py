@@ -436,16 +436,16 @@ class Containers:
 
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
-        from boxwright.container.hostside import check_cpus
+        from boxwright.container.hostside import block_io, check_cpus
         from boxwright.container.job import Restart, RestartChange
-        from boxwright.container.spec import resources_of
+        from boxwright.container.spec import resources_of, with_block_io
         from boxwright.network.plan import plain
 
         before = container.config
         after = change(before)
         if after.auto_remove and after.restart.name != "no":
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
-        resources = resources_of(after.limits)
+        resources = with_block_io(resources_of(after.limits), block_io(after.limits))
         if after.limits != before.limits:
             check_cpus(after.limits)
         with self.catalog.locked(container):

@@ -23,6 +23,9 @@ _TMPFS_FLAGS = frozenset(
     "noatime diratime nodiratime bind rbind unbindable "
     "runbindable private rprivate shared rshared slave rslave relatime norelatime strictatime nostrictatime".split()
 )
+TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))  # strconv.ParseBool
+FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+DEVICE_RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z"
 _ACCESS = r"[rwm]{1,3}\Z"
 SIGNALS = {
     name: number
@@ -239,6 +242,50 @@ def parse_device(text: str) -> DeviceSpec:
     return DeviceSpec(parts[0], inside or parts[0], access)
 
 
+_SYSCTLS = frozenset(
+    f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
+)
+
+
+def parse_sysctl(text: str) -> str:
+    """``name=value`` of a kernel parameter that namespaces have of their own. Raises OptionInvalid."""
+    name, equals, _ = text.partition("=")
+    if not equals or not (name in _SYSCTLS or name.startswith(("net.", "fs.mqueue."))):
+        raise OptionInvalid(f"sysctl '{text}' is not allowed")
+    return text
+
+
+def parse_device_rule(text: str) -> str:
+    """``c 1:3 rwm``. Raises OptionInvalid."""
+    if not re.match(DEVICE_RULE, text):
+        raise OptionInvalid(f"invalid device cgroup format '{text}'")
+    return text
+
+
+def parse_annotations(values: Iterable[str]) -> dict[str, str]:
+    """``--annotation``. Raises OptionInvalid."""
+    out = {key: value for key, _, value in (text.partition("=") for text in values)}
+    if "" in out:
+        raise OptionInvalid("invalid Annotations: the empty string is not permitted as an annotation key")
+    return out
+
+
+def parse_umask(text: str) -> int:
+    """``0027``, in octal digits. Raises OptionInvalid."""
+    if not re.match(r"0?[0-7]{1,3}\Z", text):
+        raise OptionInvalid(f"invalid umask {text}: wanted at most three octal digits")
+    return int(text, 8)
+
+
+def parse_link(text: str) -> str:
+    """``CONTAINER`` or ``CONTAINER:ALIAS``. Raises OptionInvalid."""
+    if not text:
+        raise OptionInvalid("empty string specified for links")
+    if text.count(":") > 1:
+        raise OptionInvalid(f"bad format for links: {text}")
+    return text
+
+
 def parse_restart(text: str) -> RestartPolicy:
     """``on-failure:3``. Raises OptionInvalid."""
     name, colon, count = text.partition(":")
@@ -321,22 +368,25 @@ def parse_security(values: Sequence[str]) -> tuple[str, ...]:
         key, separator, value = text.partition("=")
         if not separator:
             key, separator, value = text.partition(":")
-        if key == "no-new-privileges" and value not in ("", "true", "1", "false", "0"):
-            raise OptionInvalid(
-                f'invalid --security-opt: "{text}"', hint="no-new-privileges is true or false"
-            )
+        if (key == "no-new-privileges" and value and value not in TRUE | FALSE) or (
+            key == "writable-cgroups" and value not in TRUE | FALSE
+        ):
+            raise OptionInvalid(f'Invalid --security-opt: "{text}"', hint=f"{key} is true or false")
         if key == "label" and not re.match(r"disable\Z|(user|role|type|level|filetype):.", value):
             raise OptionInvalid(
-                f'invalid --security-opt: "{text}"',
+                f'Invalid --security-opt: "{text}"',
                 hint="known are label=disable, and label=user:, role:, type:, level:, filetype: with a value",
             )
-        if key == "no-new-privileges" or (key == "systempaths" and value == "unconfined"):
+        if key in ("no-new-privileges", "writable-cgroups") or (
+            key == "systempaths" and value == "unconfined"
+        ):
             out.append(f"{key}={value}" if value else key)
             continue
         if key not in ("seccomp", "apparmor", "label") or not separator:
             raise OptionInvalid(
-                f'invalid --security-opt: "{text}"',
-                hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined",
+                f'Invalid --security-opt: "{text}"',
+                hint="known are seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined, "
+                "writable-cgroups=",
             )
         if key == "seccomp" and value not in ("unconfined", "builtin"):
             try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, Limits
 from boxwright.container.imageconfig import ImageOptions
-from boxwright.container.options import merge_env
+from boxwright.container.options import DEVICE_RULE, FALSE, merge_env
 from boxwright.rootfs.users import User
 from boxwright.runtime.confinement import Confinement
 from boxwright.runtime.trust import Trust
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 INIT_TARGET = "/sbin/docker-init"
 _TMPFS = ("noexec", "nosuid", "nodev")
 _CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
-_RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})\Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +81,8 @@ class ContainerFacts:
     init: str = ""  # the init program's path on the host
     size: tuple[int, int] | None = None
     confinement: Confinement = Confinement()
+    block_io: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of single devices
+    links: Sequence[str] = ()  # variables
 
 
 def merge_config(
@@ -155,6 +156,7 @@ def container_env(merged: Mapping[str, Any], facts: ContainerFacts) -> list[str]
         f"PATH={DEFAULT_PATH}",
         f"HOSTNAME={facts.hostname}",
         *(["TERM=xterm"] if merged.get("Tty") else []),
+        *facts.links,
         f"HOME={facts.user.home}",
     ]
     env = merge_env(base, map(str, merged.get("Env") or ()))
@@ -187,6 +189,8 @@ def resources_of(limits: Limits) -> dict[str, Any]:
         cpu_quota=limits.cpu_quota,
         cpuset_cpus=limits.cpuset_cpus,
         cpuset_mems=limits.cpuset_mems,
+        cpu_rt_period=limits.cpu_rt_period,
+        cpu_rt_runtime=limits.cpu_rt_runtime,
         pids_limit=limits.pids_limit,
         blkio_weight=limits.blkio_weight,
     ).json()
@@ -212,6 +216,7 @@ def make_process(
         apparmor=facts.confinement.apparmor,
         selinux=facts.confinement.process_label,
         oom_score_adj=config.oom_score_adj or None,
+        umask=config.umask,
     ).json()
 
 
@@ -230,13 +235,14 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Contain
         namespaces=facts.namespaces,
         cgroup_v2=facts.cgroup_v2,
         cgroups_path=facts.cgroups_path,
-        resources=resources_of(config.limits),
+        resources=with_block_io(resources_of(config.limits), facts.block_io),
         devices=facts.devices,
         device_rules=[*_rules(config.device_rules), *_allowed(facts.devices, config)],
         seccomp=facts.seccomp,
         sysctls=config.sysctls,
         shm_size=config.shm_size or rs.SHM_SIZE,
         privileged=config.privileged,
+        writable_cgroups=_flag_of(config, "writable-cgroups"),
         annotations=config.annotations,
         masked=_paths(config, config.masked_paths),
         readonly_paths=_paths(config, config.readonly_paths),
@@ -246,13 +252,24 @@ def make_spec(config: ContainerConfig, merged: Mapping[str, Any], facts: Contain
     return out
 
 
+def with_block_io(resources: Mapping[str, Any], devices: Mapping[str, Any]) -> dict[str, Any]:
+    """`linux.resources` with what `container.blockio` says of single devices."""
+    return (
+        {**resources, "blockIO": {**resources.get("blockIO", {}), **devices}} if devices else dict(resources)
+    )
+
+
 def no_new_privileges(config: ContainerConfig) -> bool:
     """--security-opt no-new-privileges[:true|false]; the last one counts."""
-    found = False
+    return _flag_of(config, "no-new-privileges") or False
+
+
+def _flag_of(config: ContainerConfig, name: str) -> bool | None:
+    found = None
     for option in config.security_opt:
         key, _, value = option.partition("=")
-        if key == "no-new-privileges":
-            found = value not in ("false", "0")
+        if key == name:
+            found = value not in FALSE
     return found
 
 
@@ -305,7 +322,7 @@ def oci_mount(point: MountPoint) -> dict[str, Any]:
 def _rules(texts: Iterable[str]) -> list[dict[str, Any]]:
     out = []
     for text in texts:
-        match = re.match(_RULE, text)
+        match = re.match(DEVICE_RULE, text)
         if match is None:
             raise ContainerConfigInvalid(
                 f"invalid device cgroup rule format: '{text}'", hint="wanted such as 'c 1:3 rwm'"

@@ -87,6 +87,19 @@ def weighs_io() -> bool:
     )
 
 
+def weighs_devices() -> bool:
+    """Whether it has weights for single devices."""
+    return _cgroup_v2() or any(
+        os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}")
+        for name in ("weight_device", "bfq.weight_device")
+    )
+
+
+def limits_realtime() -> bool:
+    """Whether cgroups limit the time of real-time processes."""
+    return os.path.exists("/sys/fs/cgroup/cpu/cpu.rt_period_us")
+
+
 def devices(directory: str = "/dev") -> list[dict[str, Any]]:
     """Every device node of the host, for ``--privileged``; terminals and what the runtime makes itself are left out."""
     found = []

@@ -289,6 +289,7 @@ class RuntimeConfig:
     sysctls: Mapping[str, str] | None = None
     shm_size: int = SHM_SIZE
     privileged: bool = False
+    writable_cgroups: bool | None = None  # None = as privileged
     annotations: Mapping[str, str] | None = None
     masked: Sequence[str] | None = None
     readonly_paths: Sequence[str] | None = None
@@ -331,7 +332,13 @@ class RuntimeConfig:
             "process": dict(self.process),
             "root": {"path": self.root, **({"readonly": True} if self.readonly else {})},
             "mounts": _mounts(
-                wanted=self.mounts, spaces=spaces, shm_size=self.shm_size, privileged=self.privileged
+                wanted=self.mounts,
+                spaces=spaces,
+                shm_size=self.shm_size,
+                writable={
+                    "sysfs": self.privileged,
+                    "cgroup": self.privileged if self.writable_cgroups is None else self.writable_cgroups,
+                },
             ),
             "linux": linux,
         }
@@ -357,7 +364,10 @@ def _sysctls(wanted: Mapping[str, str] | None, spaces: Mapping[str, str | None])
 
 
 def _mounts(
-    wanted: Sequence[Mapping[str, Any]], spaces: Mapping[str, str | None], shm_size: int, privileged: bool
+    wanted: Sequence[Mapping[str, Any]],
+    spaces: Mapping[str, str | None],
+    shm_size: int,
+    writable: Mapping[str, bool],
 ) -> list[dict[str, Any]]:
     replaced = {str(m["destination"]).rstrip("/") or "/" for m in wanted}
     out = []
@@ -375,7 +385,7 @@ def _mounts(
                 if spaces.get("user") is not None
                 else default
             )
-        if privileged and default["type"] in ("sysfs", "cgroup"):
+        if writable.get(default["type"]):
             default["options"] = [option for option in default["options"] if option != "ro"]
         out.append(default)
     return out + [dict(m) for m in wanted]
@@ -412,6 +422,8 @@ class Resources:
     cpu_quota: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
     pids_limit: int = 0
     blkio_weight: int = 0
 
@@ -430,7 +442,7 @@ class Resources:
                 "You should always set the Memory limit when using Memoryswap limit, see usage"
             )
         if self.swappiness is not None and not -1 <= self.swappiness <= 100:
-            raise LimitInvalid(f"Invalid value: {self.swappiness}, valid memory swappiness range is 0-100")
+            raise LimitInvalid(f"invalid value: {self.swappiness}. Valid memory swappiness range is 0-100")
         if self.blkio_weight and not 10 <= self.blkio_weight <= 1000:
             raise LimitInvalid(f"Range of blkio weight is from 10 to 1000, not {self.blkio_weight}")
         if self.memory_reservation and self.memory and self.memory < self.memory_reservation:
@@ -439,6 +451,8 @@ class Resources:
             )
         if self.nano_cpus and (self.cpu_period or self.cpu_quota):
             raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
+        if self.cpu_rt_period and self.cpu_rt_runtime > self.cpu_rt_period:
+            raise LimitInvalid("cpu real-time runtime cannot be higher than cpu real-time period")
         period, quota = self.cpu_period, self.cpu_quota
         if self.nano_cpus:
             period, quota = 100_000, self.nano_cpus * 100_000 // 1_000_000_000
@@ -453,6 +467,8 @@ class Resources:
             "quota": quota,
             "cpus": self.cpuset_cpus,
             "mems": self.cpuset_mems,
+            "realtimePeriod": self.cpu_rt_period,
+            "realtimeRuntime": self.cpu_rt_runtime,
         }
         parts: dict[str, dict[str, Any]] = {
             "memory": {key: value for key, value in mem.items() if value},

@@ -79,9 +79,15 @@ def test_what_is_refused_is_refused_with_a_sentence(
         assert "image" not in text and "unknown flag" not in text
 
 
-@pytest.mark.parametrize("row", [p.values[1] for p in ALL if p.values[1][2] == "warned"], ids=lambda r: r[1])
-def test_what_is_left_out_is_said(row: re.Match[str], said: Callable[..., tuple[int, str]]) -> None:
-    assert said("build", "-q", f"{row[1]}=x") == (0, f"WARNING: {row[1]} is not supported and is ignored\n")
+@pytest.mark.parametrize(("title", "row"), [p for p in ALL if p.values[1][2] == "warned"])
+def test_what_is_left_out_is_said(
+    title: str, row: re.Match[str], said: Callable[..., tuple[int, str]]
+) -> None:
+    for command in COMMANDS[title]:
+        more = ("-q",) if command == "build" else ("--pull=never",)
+        code, text = said(command, *more, f"{row[1]}=5")
+        assert text.startswith(f"WARNING: {row[1]} is not supported and is ignored"), text
+        assert code == 0 or command != "build"
 
 
 @pytest.mark.parametrize(
@@ -182,18 +188,25 @@ RUN = {
     "--add-host": "h:1.2.3.4",
     "--annotation": "a=b",
     "--attach": "stderr",
+    "--blkio-weight-device": "/dev/a:20",
     "--cap-add": "NET_ADMIN",
     "--cap-drop": "CHOWN",
     "--cgroup-parent": "/p",
     "--cgroupns": "host",
     "--cpu-period": "1000",
     "--cpu-quota": "1000",
+    "--cpu-rt-period": "1000",
+    "--cpu-rt-runtime": "1000",
     "--cpu-shares": "7",
     "--cpus": "0.5",
     "--cpuset-cpus": "0",
     "--cpuset-mems": "0",
     "--device": "/dev/null",
     "--device-cgroup-rule": "c 1:3 r",
+    "--device-read-bps": "/dev/a:1m",
+    "--device-read-iops": "/dev/a:1",
+    "--device-write-bps": "/dev/a:1m",
+    "--device-write-iops": "/dev/a:1",
     "--dns": "1.2.3.4",
     "--dns-option": "ndots:1",
     "--dns-opt": "ndots:1",
@@ -253,6 +266,7 @@ RUN = {
     "--trust-host-ca": "never",
     "--tty": None,
     "--ulimit": "nofile=5",
+    "--umask": "027",
     "--user": "5",
     "--userns": "host",
     "--uts": "host",
@@ -285,6 +299,7 @@ def test_every_option_of_run_reaches_the_container(tmp_path: Path, monkeypatch: 
         "--blkio-weight": "20",
     }
     monkeypatch.setattr("boxwright.runtime.host.weighs_io", lambda: True)
+    monkeypatch.setattr("boxwright.runtime.host.weighs_devices", lambda: True)
     for option, value in given.items():
         assert run_options.read(Context(), parsed("run", option, value)) != plain, option
     for option in sorted(AROUND - set(given)):

@@ -14,6 +14,7 @@ from boxwright.container import hostside
 from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, DeviceSpec, Limits
 from boxwright.container.hostside import ProgramAbsent
 from boxwright.rootfs.root import Root
+from boxwright.spec.runtimespec import LimitInvalid
 
 
 def asked(*devices: DeviceSpec) -> list[dict[str, Any]]:
@@ -159,3 +160,17 @@ def test_proxies_of_dockers_configuration(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"a\xff")
     assert hostside.read_text(str(tmp_path / "f")) == "a�" and hostside.read_text(str(tmp_path / "g")) == ""
+
+
+def test_limits_of_real_time_need_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from boxwright.container.spec import resources_of
+
+    limits = Limits(cpu_rt_period=1000, cpu_rt_runtime=500)
+    monkeypatch.setattr("boxwright.runtime.host.limits_realtime", lambda: True)
+    hostside.check_cpus(limits)
+    assert resources_of(limits) == {"cpu": {"realtimePeriod": 1000, "realtimeRuntime": 500}}
+    monkeypatch.setattr("boxwright.runtime.host.limits_realtime", lambda: False)
+    with pytest.raises(ContainerConfigInvalid, match="Your kernel does not support CPU real-time scheduler"):
+        hostside.check_cpus(Limits(cpu_rt_runtime=1))
+    with pytest.raises(LimitInvalid, match="runtime cannot be higher than cpu real-time period"):
+        resources_of(Limits(cpu_rt_period=1, cpu_rt_runtime=2))

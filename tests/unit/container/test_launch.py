@@ -32,7 +32,7 @@ class Start:
     """One container, and the Launcher that would start it; `others` are found by name."""
 
     def __init__(self, few: Few, *, others: dict[str, Container] | None = None, **more: Any) -> None:
-        record = {key: more.pop(key) for key in ("merged", "networks") if key in more}
+        record = {key: more.pop(key) for key in ("merged", "networks", "links") if key in more}
         config = ContainerConfig(image="image", **more).to_json()
         self.box = added(few, ONE, "box", config=config, **record)
         known = {"box": self.box, **(others or {})}
@@ -71,7 +71,14 @@ def facts() -> Any:
     confinement = SimpleNamespace(apparmor="", process_label="", mount_label="")
     user = SimpleNamespace(uid=0, gid=0, extra_gids=(), home="/root")
     return SimpleNamespace(
-        user=user, hostname="h", bounding=(), hard_limits={}, size=None, confinement=confinement, trust=None
+        user=user,
+        hostname="h",
+        bounding=(),
+        hard_limits={},
+        size=None,
+        confinement=confinement,
+        trust=None,
+        links=(),
     )
 
 
@@ -141,11 +148,11 @@ def test_a_published_port_is_taken_once(few: Few) -> None:
 
 def test_names_of_links_are_those_of_running_containers(few: Few) -> None:
     other = added(few, TWO, "other")
-    start = joined(few, others={"other": other}, links=("other:db",))
+    start = joined(few, others={"other": other, TWO: other}, links=[[TWO, "db"]])
     with pytest.raises(WrongState, match="Cannot link to a non running container: /other AS /box/db"):
-        start.launcher._links()
+        start.launcher._network(1)
     save_state(other.directory, State(status="running", pid=1, networks={"mine": {"address": "10.9.8.9"}}))
-    assert start.launcher._links() == [("10.9.8.9", ["db", TWO[:12], "other"])]
+    assert start.launcher._network(1)[2][0] == ("10.9.8.9", ["db", TWO[:12], "other"])
 
 
 def test_files_of_a_container(few: Few) -> None:

@@ -405,6 +405,12 @@ def update_args(p: Parser) -> None:
     p.add_argument(
         "--cpu-period", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) period"
     )
+    p.add_argument(
+        "--cpu-rt-period", type=int, default=0, help="Limit the CPU real-time period in microseconds"
+    )
+    p.add_argument(
+        "--cpu-rt-runtime", type=int, default=0, help="Limit the CPU real-time runtime in microseconds"
+    )
     p.add_argument("--cpu-quota", type=int, default=0, help="Limit CPU CFS (Completely Fair Scheduler) quota")
     p.add_argument(
         "--pids-limit", type=int, default=0, help="Tune container pids limit (set -1 for unlimited)"
@@ -431,6 +437,8 @@ def update(ctx: Context, args: Namespace) -> int:
         "cpu_shares",
         "cpu_period",
         "cpu_quota",
+        "cpu_rt_period",
+        "cpu_rt_runtime",
         "cpuset_cpus",
         "cpuset_mems",
         "pids_limit",

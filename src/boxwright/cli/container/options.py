@@ -43,10 +43,15 @@ _LISTS = (
     ("-a", "--attach", "Attach to STDIN, STDOUT or STDERR"),
     ("", "--add-host", "Add a custom host-to-IP mapping (host:ip)"),
     ("", "--annotation", "Add an annotation to the container (passed through to the OCI runtime)"),
+    ("", "--blkio-weight-device", "Block IO weight (relative device weight) (default [])"),
     ("", "--cap-add", "Add Linux capabilities"),
     ("", "--cap-drop", "Drop Linux capabilities"),
     ("", "--device", "Add a host device to the container"),
     ("", "--device-cgroup-rule", "Add a rule to the cgroup allowed devices list"),
+    ("", "--device-read-bps", "Limit read rate (bytes per second) from a device (default [])"),
+    ("", "--device-read-iops", "Limit read rate (IO per second) from a device (default [])"),
+    ("", "--device-write-bps", "Limit write rate (bytes per second) to a device (default [])"),
+    ("", "--device-write-iops", "Limit write rate (IO per second) to a device (default [])"),
     ("", "--dns", "Set custom DNS servers"),
     ("", "--dns-option", "Set DNS options"),
     ("", "--dns-search", "Set custom DNS search domains"),
@@ -97,6 +102,7 @@ _TEXTS = (
     ("", "--ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
     ("", "--ipc", "string", "IPC mode to use"),
     ("", "--isolation", "string", "Container isolation technology"),
+    ("", "--kernel-memory", "bytes", "Kernel memory limit"),
     ("", "--log-driver", "string", "Logging driver for the container"),
     ("", "--mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     ("-m", "--memory", "bytes", "Memory limit"),
@@ -109,6 +115,7 @@ _TEXTS = (
     ("", "--runtime", "string", "Runtime to use for this container"),
     ("", "--shm-size", "bytes", "Size of /dev/shm"),
     ("", "--stop-signal", "string", "Signal to stop the container"),
+    ("", "--umask", "string", "Set the umask of the container's processes, as podman does (octal)"),
     ("-u", "--user", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
     ("", "--userns", "string", "User namespace to use"),
     ("", "--uts", "string", "UTS namespace to use"),
@@ -119,6 +126,8 @@ _NUMBERS = (
     ("", "--blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
     ("", "--cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period"),
     ("", "--cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    ("", "--cpu-rt-period", "Limit CPU real-time period in microseconds"),
+    ("", "--cpu-rt-runtime", "Limit CPU real-time runtime in microseconds"),
     ("-c", "--cpu-shares", "CPU shares (relative weight)"),
     ("", "--health-retries", "Consecutive failures needed to report unhealthy"),
     ("", "--oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
@@ -135,12 +144,19 @@ _SWITCHES = (
     ("", "--read-only", "Mount the container's root filesystem as read only"),
     ("", "--rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
     ("-t", "--tty", "Allocate a pseudo-TTY"),
+    ("", "--use-api-socket", "==SUPPRESS=="),
 )
 # What docker/cli reads while it parses the flags, so that the error names the flag.
 _READ = {
     "--add-host": said("parse_host"),
     "--attach": said("parse_stream"),
+    "--blkio-weight-device": said("parse_weight", "boxwright.container.blockio"),
     "--cpus": said("parse_cpus"),
+    "--device-cgroup-rule": said("parse_device_rule"),
+    "--device-read-bps": said("parse_bps", "boxwright.container.blockio"),
+    "--device-read-iops": said("parse_iops", "boxwright.container.blockio"),
+    "--device-write-bps": said("parse_bps", "boxwright.container.blockio"),
+    "--device-write-iops": said("parse_iops", "boxwright.container.blockio"),
     "--dns": said("parse_address"),
     "--env": said("parse_env"),
     "--gpus": said("parse_gpus", "boxwright.container.requests"),
@@ -149,14 +165,18 @@ _READ = {
     "--health-start-period": said("parse_duration", "boxwright.spec.times"),
     "--health-timeout": said("parse_duration", "boxwright.spec.times"),
     "--ip": said("parse_address"),
+    "--kernel-memory": said("parse_size", "boxwright.spec.units"),
     "--label": said("parse_label"),
+    "--link": said("parse_link"),
     "--memory": said("parse_size", "boxwright.spec.units"),
     "--memory-reservation": said("parse_size", "boxwright.spec.units"),
     "--memory-swap": said("parse_swap"),
     "--mount": _mount,
     "--shm-size": said("parse_size", "boxwright.spec.units"),
+    "--sysctl": said("parse_sysctl"),
     "--tmpfs": said("parse_tmpfs"),
     "--ulimit": said("parse_ulimit"),
+    "--umask": said("parse_umask"),
 }
 _KINDS = {
     "--gpus": "gpu-request",
@@ -165,6 +185,9 @@ _KINDS = {
     "--sysctl": "map",
     "--ulimit": "ulimit",
 }
+
+
+WINDOWS = ("--cpu-count", "--cpu-percent", "--io-maxbandwidth", "--io-maxiops")
 
 
 def declare(p: Parser) -> None:
@@ -212,6 +235,8 @@ def declare(p: Parser) -> None:
         metavar="string",
         help="Let the container trust the certificates that the host trusts (auto, always, never)",
     )
+    for name in WINDOWS:
+        p.add_argument(name, help="==SUPPRESS==")
     for name in ("--net", "--net-alias", "--dns-opt"):  # Docker's older names
         p.add_argument(name, action="append", help="==SUPPRESS==")
     p.add_argument("--disable-content-trust", action="store_true", default=True, help="==SUPPRESS==")
@@ -244,9 +269,10 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
         name=args.name,
         env=env,
         labels=options.labels(args.label_file, args.label),
-        annotations=options.parse_map(args.annotation, "annotation"),
+        annotations=options.parse_annotations(args.annotation),
         workdir=args.workdir,
         user=args.user,
+        umask=None if args.umask == "" else args.umask,
         hostname=args.hostname,
         domainname=args.domainname,
         tty=args.tty,
@@ -327,6 +353,22 @@ def _check(ctx: Context, args: Namespace) -> None:
                 "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
             )
             args.blkio_weight = 0
+    if args.blkio_weight_device:
+        from boxwright.runtime.host import weighs_devices
+
+        if not weighs_devices():
+            ctx.warn(
+                "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device "
+                "discarded."
+            )
+            args.blkio_weight_device = []
+    if args.kernel_memory:
+        ctx.warn("--kernel-memory is not supported and is ignored: the kernel has no such limit any more")
+    if args.use_api_socket:
+        raise OptionInvalid("--use-api-socket: there is no daemon whose socket could be given")
+    for name in WINDOWS:
+        if name.strip("-").replace("-", "_") in args.given:
+            raise OptionInvalid(f'"{name}" is only supported on Windows, and containers here run on Linux')
     if any(request.options for request in args.gpus):
         ctx.warn("--gpus: options= is kept and shown, and read by no driver")
     if args.mac_address:
@@ -385,7 +427,7 @@ def _score(value: int) -> int:
     from boxwright.container.options import OptionInvalid
 
     if not -1000 <= value <= 1000:
-        raise OptionInvalid(f"invalid value {value}, range for oom score adj is [-1000, 1000]")
+        raise OptionInvalid(f"Invalid value {value}, range for oom score adj is [-1000, 1000]")
     return value
 
 
@@ -404,7 +446,14 @@ def _limits(args: Namespace) -> Any:
         cpuset_cpus=args.cpuset_cpus,
         cpuset_mems=args.cpuset_mems,
         pids_limit=args.pids_limit,
+        cpu_rt_period=args.cpu_rt_period,
+        cpu_rt_runtime=args.cpu_rt_runtime,
         blkio_weight=args.blkio_weight,
+        blkio_weight_device=tuple(args.blkio_weight_device),
+        device_read_bps=tuple(args.device_read_bps),
+        device_write_bps=tuple(args.device_write_bps),
+        device_read_iops=tuple(args.device_read_iops),
+        device_write_iops=tuple(args.device_write_iops),
         oom_kill_disable=args.oom_kill_disable,
     )
 
