@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 _COMPILED = f".{sys.implementation.cache_tag}.pyc"
+_OURS = __name__.partition(".")[0]
 _LIBRARY = os.path.dirname(os.__file__)
 _CODE = type(os.makedirs.__code__)
 _UNCHECKED = b"\0\0\0\0"  # the flags of a compiled file that says its source's time and size
@@ -59,16 +60,19 @@ class ModuleFinder:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
-        """Of a module in a file; None for anything else."""
+        """Of a module of Boxwright or of Python in a file; None for anything else."""
+        top, _, inner = name.partition(".")
+        if top != _OURS and top not in sys.stdlib_module_names:
+            return None  # of others, a compiled module may lie beside the source, and comes first
         if path is None:
-            if name not in sys.stdlib_module_names:
+            if top == _OURS:
                 return None
             folder = _LIBRARY
         elif len(path) == 1:
             folder = path[0]
         else:
             return None
-        short = name.rpartition(".")[2]
+        short = inner.rpartition(".")[2] or top
         try:
             source, inside, compiled = f"{folder}/{short}.py", folder, short
             status = os.stat(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import py_compile
 import subprocess
@@ -32,8 +33,8 @@ def test_modules_and_packages_are_as_pythons_finder_has_them(
     (tmp_path / "two").mkdir()
     (tmp_path / "two/__init__.py").write_text("A = 2\n")
     for name, value in (("one", 1), ("two", 2)):
-        module = loaded(f"outer.{name}", tmp_path)
-        known = PathFinder.find_spec(f"outer.{name}", [str(tmp_path)])
+        module = loaded(f"json.{name}", tmp_path)
+        known = PathFinder.find_spec(f"json.{name}", [str(tmp_path)])
         assert known is not None and module.__spec__ is not None
         assert value == module.A
         assert module.__file__ == known.origin and module.__cached__ == known.cached
@@ -50,9 +51,9 @@ def test_what_is_compiled_is_used_while_its_source_is_the_same(tmp_path: Path) -
     assert compiled is not None
     source.write_text("A = 2\n")
     os.utime(source, (1, 1))  # time and size are as they were: the compiled file is taken, as Python takes it
-    assert loaded("outer.one", tmp_path).A == 1
+    assert loaded("json.one", tmp_path).A == 1
     os.utime(source, (2, 2))
-    assert loaded("outer.one", tmp_path).A == 2
+    assert loaded("json.one", tmp_path).A == 2
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_damaged_compiled_file_is_never_run(tmp_path: Path, damage: object) ->
     compiled = Path(py_compile.compile(str(source)) or "")
     compiled.write_bytes(damage(compiled.read_bytes()))
     try:
-        assert loaded("outer.one", tmp_path).A == 1
+        assert loaded("json.one", tmp_path).A == 1
     except (EOFError, ImportError):  # what Python's loader says of a compiled file that is none
         pass
 
@@ -82,14 +83,16 @@ def test_a_compiled_file_that_is_checked_by_its_hash_is_pythons_to_load(tmp_path
     source.write_text("A = 1\n")
     py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
     source.write_text("A = 22\n")
-    assert loaded("outer.one", tmp_path).A == 22
+    assert loaded("json.one", tmp_path).A == 22
 
 
 def test_what_is_no_file_of_source_is_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "space").mkdir()
-    assert ModuleFinder.find_spec("outer.space", [str(tmp_path)]) is None
-    assert ModuleFinder.find_spec("outer.one", [str(tmp_path), str(tmp_path)]) is None
+    assert ModuleFinder.find_spec("json.space", [str(tmp_path)]) is None
+    assert ModuleFinder.find_spec("json.one", [str(tmp_path), str(tmp_path)]) is None
     assert ModuleFinder.find_spec("boxwright") is None
+    assert ModuleFinder.find_spec("yaml.reader", [os.path.dirname(json.__file__)]) is None
+    assert ModuleFinder.find_spec("json.decoder", [os.path.dirname(json.__file__)]) is not None
     assert ModuleFinder.find_spec("sys") is None
 
 
