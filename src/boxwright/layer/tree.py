@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import stat
 from array import array
+from collections.abc import Sequence
+from itertools import accumulate
 
 from boxwright.layer.scan import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Header, TarInvalid
+from boxwright.spec.hints import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +75,33 @@ def clean(name: bytes) -> bytes:
 def _show(name: bytes) -> str:
     text = name[:200].decode("utf-8", "backslashreplace")
     return repr(text + "…" if len(name) > 200 else text)
+
+
+class PlainFiles(NamedTuple):
+    """Files of one directory as a tar has them one after the other: each is one header without extensions, and its
+    content. `mtime` in nanoseconds."""
+
+    directory: bytes
+    names: Sequence[bytes]
+    modes: Sequence[int]  # permissions
+    sizes: Sequence[int]
+    uid: int
+    gid: int
+    mtime: int
+
+    def places(self, at: int) -> list[int]:
+        """Where the contents begin, when the first header is at this offset."""
+        return [begin + BLOCK for begin in accumulate(map(stored, self.sizes[:-1]), initial=at)]
+
+    @property
+    def length(self) -> int:
+        """Bytes of all headers and contents."""
+        return sum(map(stored, self.sizes))
+
+
+def stored(size: int) -> int:
+    """Bytes that a plain file takes in a tar, its header too."""
+    return BLOCK + size + -size % BLOCK
 
 
 def is_whiteout(mode: int, where: int) -> bool:
@@ -148,6 +178,32 @@ class LayerTree:
             self._add_link(path=path, children=children, base=base, header=header)
         else:
             self._add_other(path=path, children=children, base=base, header=header)
+
+    def add_files(self, files: PlainFiles, at: int) -> None:
+        """Take in many plain files of one directory, whose first header stands at this offset of the tar. Raises
+        TarInvalid."""
+        directory = clean(files.directory)
+        self._here = self._directory(directory)
+        self._children = children = self.dirs[self._here]
+        self._last = directory
+        first, count = len(self.flags), len(files.names)
+        if first + count > _MOST_ENTRIES:
+            raise TarInvalid(f"the archive has more than {_MOST_ENTRIES} entries")
+        for name in files.names:
+            if name in children:
+                self._forget(children[name])
+        children.update(zip(files.names, range(first, first + count)))
+        seconds = files.mtime // 1_000_000_000
+        self.mode.extend([stat.S_IFREG | mode for mode in files.modes])
+        self.uid.extend([files.uid] * count)
+        self.gid.extend([files.gid] * count)
+        self.seconds.extend([seconds] * count)
+        self.nanoseconds.extend([files.mtime - seconds * 1_000_000_000] * count)
+        self.size.extend(files.sizes)
+        self.where.extend(files.places(at))
+        self.flags += bytes(count)
+        self._text += sum(map(len, files.names))
+        self._count(b"")
 
     # --- the kinds ---------------------------------------------------------------------------------
 

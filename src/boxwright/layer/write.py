@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Final
 
+    from boxwright.layer.tree import PlainFiles
 
 _FLAGS: Final = {
     FILE: b"0",
@@ -257,6 +258,14 @@ class TarBuilder:
         self._flush()
         skip(length)
         self.offset += length
+
+    def put_files(self, append: Callable[[PlainFiles], None], files: PlainFiles) -> None:
+        """Files that `append` takes to the sink, headers and all."""
+        self._flush()
+        append(files)
+        self.offset += files.length
+        self.entries += len(files.names)
+        self.content += sum(files.sizes)
 
     def copied(self, data: bytes) -> None:
         """Bytes of another archive, its headers too."""

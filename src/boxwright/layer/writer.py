@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self
 
     from boxwright.layer.store import Layer, LayerStore
+    from boxwright.layer.tree import PlainFiles
 
 _DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next
+_DROP_READ_FROM = 1 << 30
 _BUFFERS = 4
 _BEHIND_FROM = 4 << 20  # bytes of tar from which on a second thread is worth its start
 
@@ -44,8 +47,10 @@ class LayerWriter:
     `append` for the bytes and `announce` for the entries. Only one of the two ways may be used in one writer.
     """
 
-    def __init__(self, layers: LayerStore, *, algorithm: str = "sha256") -> None:
+    def __init__(self, layers: LayerStore, *, algorithm: str = "sha256", read_again: bool = False) -> None:
+        """`read_again`: the tar is read soon, and stays in the page cache even when it is large."""
         self._layers = layers
+        self._drop_from = _DROP_READ_FROM if read_again else _DROP_FROM
         self._algorithm = algorithm
         self._scanner = Scanner()
         self._tree = LayerTree()
@@ -53,7 +58,8 @@ class LayerWriter:
         self._pending = bytearray()
         self._scanning = True
         self._behind: _Behind | None = None
-        self.size = 0  # bytes of tar taken so far
+        self.size = 0  # bytes of tar that are stored
+        self._taken = 0  # and those that wait to be
         with disk_errors(str(layers.root)):
             self.directory = make_temporary(layers.root)
             self._lock = hold_temporary(self.directory)
@@ -76,8 +82,30 @@ class LayerWriter:
         """Take an entry whose bytes are appended."""
         self._tree.add(header)
 
+    def append_range(self, source: int, start: int, files: PlainFiles) -> None:
+        """Take files, headers and contents, that are a range of another tar: `source` is its descriptor, open until
+        `commit`."""
+        self._scanning = False
+        self._flush()
+        self._tree.add_files(files, self._taken)
+        length = files.length
+        self._taken += length
+        self._later(partial(self._store_range, source, start, length), length)
+
+    def _store_range(self, source: int, start: int, length: int) -> None:
+        buffer = bytearray(min(length, CHUNK))
+        with memoryview(buffer) as view:
+            while length:
+                with disk_errors(str(self._layers.root)):
+                    count = os.preadv(source, [view[: min(length, CHUNK)]], start)
+                if not count:
+                    raise LayerMismatch("a layer's tar ends before the files that were written to it")
+                self.store(view[:count])
+                start, length = start + count, length - count
+
     def _take(self, data: bytes | bytearray | memoryview) -> int:
         count = len(data)
+        self._taken += count
         if count >= CHUNK // 4:
             self._flush()
             self._pass(data)
@@ -97,11 +125,19 @@ class LayerWriter:
             self.scan(data)
             self.store(data)
         elif self._behind is not None or self.size >= _BEHIND_FROM:
-            if self._behind is None:
-                self._behind = _Behind(self.store)
-            self._behind.put(bytes(data))
+            data = bytes(data)
+            self._later(partial(self.store, data), len(data))
         else:
             self.store(data)
+
+    def _later(self, store: Callable[[], None], size: int) -> None:
+        """Let a second thread store these bytes, when it is worth its start."""
+        if self._behind is None and self.size + size < _BEHIND_FROM:
+            store()
+            return
+        if self._behind is None:
+            self._behind = _Behind()
+        self._behind.put(store)
 
     def _settle(self) -> None:
         """Everything that was taken is hashed and written. Raises what that raised."""
@@ -134,7 +170,7 @@ class LayerWriter:
         for at in range(0, count, CHUNK):
             self._hash.update(zeros[: count - at])
         with disk_errors(str(self.directory)):
-            self.size = os.lseek(self._fd, count, os.SEEK_CUR)
+            self.size = self._taken = os.lseek(self._fd, count, os.SEEK_CUR)
 
     def store(self, data: bytes | bytearray | memoryview) -> None:
         """Hash and write."""
@@ -213,7 +249,7 @@ class LayerWriter:
                 directory=self.directory, tree=self._tree, tar=self._fd, tar_size=self.size
             )
             os.fsync(self._fd)
-            if self.size >= _DROP_FROM:
+            if self.size >= self._drop_from:
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return self._layers.publish(
             directory=self.directory,
@@ -249,17 +285,16 @@ class _Behind:
     """A thread that stores what another one makes, with a fixed number of pieces between them: hashing and writing
     leave the interpreter to the other."""
 
-    def __init__(self, store: Callable[[bytes], None]) -> None:
+    def __init__(self) -> None:
         from queue import Queue
 
-        self._store = store
-        self._pieces: Queue[bytes | None] = Queue(_BUFFERS)
+        self._pieces: Queue[Callable[[], None] | None] = Queue(_BUFFERS)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="layer-behind", daemon=True)
         self._thread.start()
 
-    def put(self, piece: bytes) -> None:
-        """Store this next; waits while too many wait. Raises what storing an earlier one raised."""
+    def put(self, piece: Callable[[], None]) -> None:
+        """Let this store what it has next; waits while too many wait. Raises what storing an earlier one raised."""
         if self._failure is not None:
             raise self._failure
         self._pieces.put(piece)
@@ -279,7 +314,7 @@ class _Behind:
         while (piece := self._pieces.get()) is not None:
             if self._failure is None:
                 try:
-                    self._store(piece)
+                    piece()
                 except BaseException as error:
                     self._failure = error
 

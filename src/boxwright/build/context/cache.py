@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import marshal
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.build.context import kept
-from boxwright.build.context.looks import KEY, NO_XATTRS, changes, stat_key
+from boxwright.build.context.looks import KEY, NO_XATTRS, changes, look_keys, stat_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.build.context.looks import Look
     from boxwright.build.context.node import LocalNode
 
 _MAGIC = b"boxwright context 2\n"
@@ -76,6 +77,18 @@ class DigestCache:
         node.noted = entry[:_END]
         node._xattrs = marshal.loads(entry[_END:]) if len(entry) > _END else NO_XATTRS
         return True
+
+    def recall_plain(self, folder: str, files: Sequence[tuple[str, Look]]) -> bytes | None:
+        """The digests of the contents of these files of a directory, one after the other, if each is known and has no
+        extended attributes."""
+        known, digests = self._folder(folder), []
+        for (name, _), key in zip(files, look_keys([noted for _, noted in files])):
+            entry = known.get(name, b"")
+            if len(entry) != _END or not entry.startswith(key):
+                return None
+            digests.append(entry[KEY:])
+        self._used[folder].update([name for name, _ in files])
+        return b"".join(digests)
 
     def put(
         self, path: str, status: os.stat_result, digest: str, xattrs: Mapping[str, bytes], *, read_at: int

@@ -7,7 +7,8 @@ at each of its files and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from boxwright.build.context import kept
@@ -16,6 +17,7 @@ from boxwright.spec.hints import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from boxwright.build.context.filetree import TreeNode
@@ -34,6 +36,36 @@ class Folder(NamedTuple):
     own: str
     links: tuple[tuple[str, Hashable], ...]
     below: tuple[tuple[str, str, bool], ...]
+
+
+class FolderFiles(NamedTuple):
+    """The regular files of one directory, sorted, of which none has extended attributes or further names; held
+    compactly, as a context may have very many. `own` is that of its `Folder`, `breaks` is what else is in it."""
+
+    path: str
+    own: str
+    joined: str  # names, a NUL between them
+    modes: array[int]
+    sizes: array[int]
+    digests: bytes  # of the contents, 32 bytes each
+    breaks: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return self.joined.split("\0")
+
+    def told(self) -> Iterator[tuple[str, str]]:
+        """The path of each, and its mode and digest, as a step's record keeps them."""
+        prefix, digests = f"{self.path}/" if self.path else "", self.digests.hex()
+        for at, (name, mode) in enumerate(zip(self.names, self.modes)):
+            yield prefix + name, f"{mode:04o} {digests[64 * at : 64 * at + 64]}"
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Which of them nothing else comes between: from, to."""
+        count = len(self.modes)
+        names = self.names if self.breaks else []
+        marks = sorted({bisect_left(names, name) for name in self.breaks} - {0, count})
+        return list(zip((0, *marks), (*marks, count)))
 
 
 class FolderSummary(NamedTuple):

@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import marshal
 import os
+import stat
 import threading
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +21,10 @@ from types import TracebackType
 
 from boxwright.build.context.cache import DigestCache, was_racy
 from boxwright.build.context.filetree import TreeNode
-from boxwright.build.context.folders import Folder, FolderCache, FolderSummary, fold, folder_of
-from boxwright.build.context.looks import NO_XATTRS, look, stat_key
+from boxwright.build.context.folders import Folder, FolderCache, FolderFiles, FolderSummary, fold, folder_of
+from boxwright.build.context.looks import KEY, NO_XATTRS, look, stat_key
 from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
+from boxwright.build.context.placed import Placed
 from boxwright.build.context.tree import SourceSet, resolve_in, select
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.errors import Conflict, Invalid, NotFound
@@ -102,6 +105,7 @@ class LocalContext:
         self._folders: dict[str, dict[str, LocalNode]] = {}
         self._listings: dict[str, _Listing] = {}
         self._known: dict[str, Folder | None] = {}
+        self._files: dict[str, FolderFiles] = {}
         self._top = LocalNode(tree=self, path="", kind="dir", noted=look(status))
         self._opened = [("", self._root.fd)]  # from the top to the directory that was used last
         name = hashes.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
@@ -111,6 +115,7 @@ class LocalContext:
         )
         view = f"{name}-{hashes.quick(rules).hex()[:16]}"
         self._folder_cache = FolderCache(cache / view if cache else None)
+        self._placed = Placed(cache / f"{view}-placed" if cache else None)
 
     def entries(self, pattern: str, *, exclude: Iterable[str] = (), parents: bool = False) -> SourceSet:
         """What a source word of COPY means here. Raises SourceMissing, PatternInvalid, ContextUnreadable."""
@@ -237,6 +242,96 @@ class LocalContext:
 
     # All below a directory at once
 
+    def walk_folders(self, path: str) -> Iterator[LocalNode | FolderFiles]:
+        """As `walk` below a directory that was summed up, in another order; the regular files of a directory come as
+        one where all are plain."""
+        top = self.lstat(path)
+        todo = [top] if top is not None and top.type == "dir" else []
+        while todo:
+            top = todo.pop()
+            nodes: Iterable[LocalNode] = ()
+            with self._lock:
+                known = self._known.get(top.path)
+                if known is None or known.below or (files := self._plain(top, known)) is None:
+                    nodes = [node for node in self._folder(top).values() if self._visible(node)]
+                    files = self._plain(top, known) if known is not None else None
+            if files is not None:
+                yield files._replace(
+                    breaks=tuple(n.path.rpartition("/")[2] for n in nodes if n.type != "file")
+                )
+            for node in nodes:
+                if node.type == "dir":
+                    yield node
+                    todo.append(node)
+                elif files is None or node.type != "file":
+                    yield node
+
+    def folder(self, path: str) -> Folder | None:
+        """What is known of a directory's own files; None when nothing is, or they were not summed up."""
+        with self._lock:
+            return self._known.get(path)
+
+    def find_placed(self, key: bytes) -> tuple[str, int, int] | None:
+        """Where a run of files stands in a layer (`placed`)."""
+        with self._lock:
+            return self._placed.find(key)
+
+    def note_placed(self, layer: str, runs: Iterable[tuple[bytes, int, int]]) -> None:
+        """Keep where runs of files stand in a layer: their keys, offsets and lengths."""
+        with self._lock:
+            for key, offset, length in runs:
+                self._placed.put(key=key, layer=layer, offset=offset, length=length)
+
+    def files_of(self, path: str) -> Iterator[LocalNode]:
+        """The regular files of one directory, one by one."""
+        for node in self._folder(self._node(path)).values():
+            if node.type == "file":
+                yield node
+
+    def _plain(self, folder: LocalNode, known: Folder) -> FolderFiles | None:
+        """The files of a directory that is known, as long as nothing has to be said of one that is not said here."""
+        found = self._files.get(folder.path)
+        if found is None and (found := self._plain_files(folder, known)) is not None:
+            self._files[folder.path] = found
+        return found
+
+    def _plain_files(self, folder: LocalNode, known: Folder) -> FolderFiles | None:
+        if known.links or not known.files:
+            return None
+        nodes, modes, others = self._folders.get(folder.path), self.modes["file"], 0
+        if nodes is not None:
+            own = [(name, node) for name, node in nodes.items() if node.type == "file"]
+            others = sum(node.type not in ("file", "dir") for node in nodes.values())
+            if not own or any(node._xattrs or not node.content for _, node in own):
+                return None
+            names = [name for name, _ in own]
+            permissions = [node.mode for _, node in own]
+            sizes = [node.size for _, node in own]
+            digests: bytes | None = b"".join([node.noted[KEY:] for _, node in own])
+        else:
+            listed = [
+                one for one in marshal.loads(self._listing(folder.path).packed) if not stat.S_ISDIR(one[1][0])
+            ]
+            if self.ignore is not None:
+                ignore, prefix, above = self.ignore, f"{folder.path}/" if folder.path else "", folder.carry
+                listed = [one for one in listed if not ignore.excludes(ignore.decide(prefix + one[0], above))]
+            if not all(stat.S_ISREG(noted[0]) for _, noted in listed):
+                return None
+            digests = self._cache.recall_plain(folder.path, listed)
+            names = [name for name, _ in listed]
+            permissions = [modes.get(noted[0] & 0o7777, noted[0] & 0o7777) for _, noted in listed]
+            sizes = [noted[4] for _, noted in listed]
+        if digests is None or len(names) + others != known.files or sum(sizes) != known.size:
+            return None
+        return FolderFiles(
+            path=folder.path,
+            own=known.own,
+            joined="\0".join(names),
+            modes=array("H", permissions),
+            sizes=array("q", sizes),
+            digests=digests,
+        )
+
     def bytes_below(self, path: str) -> int:
         """How many bytes the files have. Raises ContextUnreadable."""
         with self._lock:
@@ -298,12 +393,14 @@ class LocalContext:
         with self._lock:
             self._cache.save()
             self._folder_cache.save()
+            self._placed.save()
 
     def close(self) -> None:
         """Save, and let go of the directory. Idempotent."""
         with self._lock:
             self._folders.clear()  # before the caches are written, which takes the room of theirs twice
             self._listings.clear()
+            self._files.clear()
             self.save()
             while len(self._opened) > 1:
                 os.close(self._opened.pop()[1])

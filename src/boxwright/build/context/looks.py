@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from struct import Struct
 from types import MappingProxyType
@@ -35,6 +35,15 @@ def look_key(noted: Look) -> bytes:
     """The `stat_key` of what was noted."""
     mode, inode, device, _, size, modified, changed = noted
     return _STAT.pack(inode, device, size, modified, changed, mode)
+
+
+def look_keys(noted: Iterable[Look]) -> list[bytes]:
+    """The same of many."""
+    pack = _STAT.pack
+    return [
+        pack(inode, device, size, modified, changed, mode)
+        for mode, inode, device, _, size, modified, changed in noted
+    ]
 
 
 def changes(key: bytes) -> tuple[int, int]:

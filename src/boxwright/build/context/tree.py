@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from boxwright.build.context.filetree import FileTree, KnowingTree, TreeNode
-from boxwright.build.context.folders import FolderSummary, fold, folders_of
+from boxwright.build.context.folders import FolderFiles, FolderSummary, fold, folders_of
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
@@ -110,6 +110,9 @@ class _SummingTree(FileTree, Protocol):
     def bytes_below(self, path: str) -> int:
         """How many bytes the files below a directory have."""
 
+    def walk_folders(self, path: str) -> Iterable[TreeNode | FolderFiles]:
+        """All below a directory, the plain files of one that is known at once."""
+
     def summary(self, path: str) -> FolderSummary:
         """What `folders.fold` makes of everything below a directory."""
 
@@ -170,8 +173,12 @@ class SourceSet:
         ``name=value`` of what is unusual: what a record keeps so that a later miss can be explained."""
         found: dict[str, str] = {}
         linked: dict[object, str] = {}
+        summing = _summing(self.tree) if not times else None
         for source in self.sources:
-            for node in source.walk():
+            for node in summing.walk_folders(source.path) if summing and source.whole else source.walk():
+                if isinstance(node, FolderFiles):
+                    found.update(node.told())
+                    continue
                 what = (
                     self.tree.digest(node)
                     if node.type == "file"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from boxwright.build.context.filetree import FileTree
+from boxwright.build.context.filetree import FileTree, TreeNode
+from boxwright.build.context.folders import FolderFiles
 from boxwright.build.context.tree import CopySource, SourceSet
 from boxwright.build.dockerfile.chmod import parse_chmod
 from boxwright.build.graph import Outcome, Selection, Tree
 from boxwright.build.ops.attributes import Attributes, NodeContent
 from boxwright.build.ops.context import StepContext, layer_time
+from boxwright.build.ops.ranges import Ranges
 from boxwright.build.ops.target import Inline, LayerBuilder, Planned
 from boxwright.build.ops.viewtree import ViewTree
+from boxwright.spec.hints import NamedTuple
 from boxwright.spec.text import whole_number
 
 TYPE_CHECKING = False
@@ -38,12 +41,16 @@ def place(op: CopyOp, inputs: Sequence[Tree], selection: Selection | None, ctx: 
     )
     builder = LayerBuilder(ViewTree(view) if view is not None else None, attributes.mtime)
     sets = iter(selection.payload)
-    for part in op.parts:
-        if part.origin == "inline":
-            _inline(builder=builder, op=op, part=part, attributes=attributes)
-        else:
-            _place_set(builder=builder, op=op, part=part, found=next(sets), attributes=attributes, ctx=ctx)
-    return builder.write(ctx)
+    with Ranges(op=op, sets=selection.payload, attributes=attributes, ctx=ctx) as ranges:
+        placing = _Placing(builder=builder, op=op, attributes=attributes, ctx=ctx, ranges=ranges)
+        for part in op.parts:
+            if part.origin == "inline":
+                _inline(placing, part)
+            else:
+                _place_set(placing, part, next(sets))
+        outcome = builder.write(ctx)
+        ranges.learn(builder, outcome.added[0])
+        return outcome
 
 
 def owner(text: str, view: LayersView | None) -> tuple[int, int] | None:
@@ -73,7 +80,18 @@ def _number(name: str) -> int | None:
     return 0 if name in ("", "root") else whole_number(name, _MOST)
 
 
-def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attributes) -> None:
+class _Placing(NamedTuple):
+    """One copy under way."""
+
+    builder: LayerBuilder
+    op: CopyOp
+    attributes: Attributes
+    ctx: StepContext
+    ranges: Ranges
+
+
+def _inline(placing: _Placing, part: CopyPart) -> None:
+    builder, op, attributes, _, _ = placing
     data = part.data.encode("utf-8", "surrogateescape")
     uid, gid = attributes.owner_or_root
     mode = attributes.chmod.apply(0o644, directory=False) if attributes.chmod is not None else 0o644
@@ -89,19 +107,11 @@ def _inline(builder: LayerBuilder, op: CopyOp, part: CopyPart, attributes: Attri
     builder.other(_file_target(builder=builder, op=op, name=part.source, attributes=attributes), entry)
 
 
-def _place_set(
-    builder: LayerBuilder,
-    op: CopyOp,
-    part: CopyPart,
-    found: SourceSet,
-    attributes: Attributes,
-    ctx: StepContext,
-) -> None:
+def _place_set(placing: _Placing, part: CopyPart, found: SourceSet) -> None:
+    builder, op, attributes, ctx, _ = placing
     for source in found:
         if source.directory:
-            _directory(
-                builder=builder, op=op, part=part, tree=found.tree, source=source, attributes=attributes
-            )
+            _directory(placing, part, found.tree, source=source)
             continue
         node = source.nodes[0]
         if part.unpack and node.type == "file":
@@ -132,23 +142,27 @@ def _file_target(builder: LayerBuilder, op: CopyOp, name: str, attributes: Attri
     return real
 
 
-def _directory(
-    builder: LayerBuilder,
-    op: CopyOp,
-    part: CopyPart,
-    tree: FileTree,
-    source: CopySource,
-    attributes: Attributes,
-) -> None:
+def _directory(placing: _Placing, part: CopyPart, tree: FileTree, source: CopySource) -> None:
     """The contents of a directory. The destination itself keeps its attributes, directories inside take the
     source's."""
+    builder, op, attributes, _, ranges = placing
     top = builder.make_directory(op.dest, attributes.directory_mode, *attributes.owner_or_root)
     prefix = top + "/" if top else ""
     plan, directory, other, keep = attributes.plan, builder.directory, builder.other, part.keep_times
     cut = len(source.path) + 1 if source.path else 0
-    for node in source.walk():
-        rel = node.path[cut:]
-        if node.type == "dir":
-            directory(prefix + rel, plan(node, keep_times=keep))
+
+    def file(node: TreeNode) -> None:
+        other(prefix + node.path[cut:], plan(node, keep_times=keep, content=NodeContent(tree, node)))
+
+    ranges.at(top, source.path)
+    for node in ranges.walk(source):
+        if isinstance(node, FolderFiles):
+            if not ranges.take(builder, node, prefix + node.path[cut:] if node.path[cut:] else top):
+                for one in ranges.files(node):
+                    file(one)
+        elif node.type == "dir":
+            into = prefix + node.path[cut:]
+            directory(into, plan(node, keep_times=keep))
+            ranges.at(into, node.path)
         else:
-            other(prefix + rel, plan(node, keep_times=keep, content=NodeContent(tree, node)))
+            file(node)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from collections.abc import Mapping
+from functools import partial
 
 from boxwright.build.graph import Outcome
 from boxwright.build.ops.context import StepContext
@@ -20,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
+    from boxwright.layer.tree import PlainFiles
     from boxwright.layer.write import TarBuilder
 
 _MAX_LINKS = 255  # as BuildKit's
@@ -85,6 +88,45 @@ class Planned(NamedTuple):
     dated: bool = False
 
 
+class Range(NamedTuple):
+    """Plain files of one directory (`layer.tree.PlainFiles`, held compactly) as they stand in the tar of a layer, whose
+    descriptor is `source`."""
+
+    source: int
+    offset: int
+    directory: bytes
+    names: bytes  # a NUL between them
+    modes: array[int]
+    sizes: array[int]
+    uid: int
+    gid: int
+    mtime: int
+
+    def files(self) -> PlainFiles:
+        """The same, to be written."""
+        from boxwright.layer.tree import PlainFiles
+
+        return PlainFiles(
+            directory=self.directory,
+            names=self.names.split(b"\0"),
+            modes=self.modes,
+            sizes=self.sizes,
+            uid=self.uid,
+            gid=self.gid,
+            mtime=self.mtime,
+        )
+
+
+class WrittenRun(NamedTuple):
+    """Where files of one directory that follow each other stand in the tar."""
+
+    directory: str
+    first: str
+    files: int
+    offset: int
+    length: int
+
+
 class LayerBuilder:
     """Plans a layer over `parent` (None: over nothing). `mtime` in nanoseconds is given to what it makes itself.
 
@@ -96,6 +138,8 @@ class LayerBuilder:
         self._parent = parent
         self._entries: dict[str, Planned] = {}
         self._fresh: set[str] = set() if parent is not None else {""}
+        self._ranges: dict[str, Range] = {}
+        self.runs: list[WrittenRun] = []  # when it is written
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -215,6 +259,15 @@ class LayerBuilder:
         self._entries[path] = found
         return found
 
+    def is_new(self, path: str) -> bool:
+        """Whether there is a directory that this layer makes: below it is only what was planned."""
+        return path in self._fresh
+
+    def take(self, first: str, taken: Range) -> None:
+        """Files of a new directory, `first` and those behind it, as they stand in another layer. Nothing else may be
+        planned in between."""
+        self._ranges[first] = taken
+
     # --- writing -------------------------------------------------------------------------------
 
     def write(self, ctx: StepContext) -> Outcome:
@@ -223,13 +276,26 @@ class LayerBuilder:
 
         self._leave_unchanged(ctx)
         self._add_parents()
-        with LayerWriter(ctx.services.layers) as writer:
+        with LayerWriter(ctx.services.layers, read_again=True) as writer:
             builder = TarBuilder(writer)
             first: dict[object, str] = {}
-            for count, path in enumerate(sorted(self._entries, key=_order)):
+            runs = _Runs(builder)
+            for count, path in enumerate(sorted([*self._entries, *self._ranges], key=_order)):
                 if not count & 255:
                     ctx.check()
-                self._put(builder=builder, path=path, entry=self._entries.pop(path), first=first)
+                if path in self._ranges:
+                    taken = self._ranges.pop(path)
+                    runs.add(path, len(taken.sizes))
+                    builder.put_files(partial(writer.append_range, taken.source, taken.offset), taken.files())
+                    continue
+                entry = self._entries.pop(path)
+                if entry.type == "file":
+                    runs.add(path)
+                else:
+                    runs.over()
+                self._put(builder=builder, path=path, entry=entry, first=first)
+            runs.over()
+            self.runs = runs.found
             builder.finish()
             layer = ctx.keep(writer.commit)
         return Outcome((layer.diff_id,), layer.bytes)
@@ -350,6 +416,40 @@ class LayerBuilder:
             xattrs=xattrs,
         )
         builder.content_bytes(content)
+
+
+class _Runs:
+    """Finds the runs of what is written."""
+
+    def __init__(self, builder: TarBuilder) -> None:
+        self._builder = builder
+        self.found: list[WrittenRun] = []
+        self._directory: str | None = None
+        self._first, self._count, self._offset = "", 0, 0
+
+    def add(self, path: str, count: int = 1) -> None:
+        """Files are next: this one and those behind it."""
+        directory, _, name = path.rpartition("/")
+        if directory != self._directory:
+            self.over()
+            self._directory, self._first, self._count = directory, name, 0
+            self._offset = self._builder.offset
+        self._count += count
+
+    def over(self) -> None:
+        """Something else is next."""
+        if self._directory is not None:
+            length = self._builder.offset - self._offset
+            self.found.append(
+                WrittenRun(
+                    directory=self._directory,
+                    first=self._first,
+                    files=self._count,
+                    offset=self._offset,
+                    length=length,
+                )
+            )
+            self._directory = None
 
 
 class _Below(NamedTuple):
