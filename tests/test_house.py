@@ -483,7 +483,7 @@ REGISTRY_OWNERS = {
     ),
     "tokens": REGISTRY + "auth/tokens.py",
     **dict.fromkeys(("build_links", "builds"), REGISTRY + "builds/queue.py"),
-    "events": REGISTRY + "events/webhooks.py",
+    "events": REGISTRY + "events/",
 }
 
 

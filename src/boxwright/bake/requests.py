@@ -100,7 +100,7 @@ def request_of(
     from boxwright.bake.remote import git_accounts
     from boxwright.build import options
     from boxwright.build.attest.asked import default_attestations
-    from boxwright.build.request import RequestInvalid
+    from boxwright.build.fields import RequestInvalid
     from boxwright.spec.units import parse_size
 
     folders = (
@@ -183,7 +183,7 @@ def _platforms(target: BakeTarget) -> tuple[str, ...]:
 
 
 def _network(mode: str) -> str:
-    from boxwright.build.request import RequestInvalid
+    from boxwright.build.fields import RequestInvalid
 
     if mode not in ("default", "none", "host", "bridge"):
         raise RequestInvalid(f'network mode "{mode}" not supported by buildkit', hint="default, none or host")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from boxwright.build.request import RequestInvalid
+from boxwright.build.fields import RequestInvalid
 from boxwright.errors import Invalid
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass

@@ -14,6 +14,7 @@ from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.calls import method_of, unreadable
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.execution import OpExecution
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.flight import Flights
 from boxwright.build.granted import (
     ENTITLEMENTS,
@@ -38,15 +39,7 @@ from boxwright.build.progress import (
     StepStatus,
     ignore,
 )
-from boxwright.build.request import (
-    FLAGS,
-    BuildFailed,
-    BuildRequest,
-    BuildResult,
-    OutputResult,
-    RequestInvalid,
-    StepResult,
-)
+from boxwright.build.request import FLAGS, BuildFailed, BuildRequest, BuildResult, OutputResult, StepResult
 from boxwright.build.said import Said
 from boxwright.build.scope import EPOCH
 from boxwright.build.solver import LayersLost, Solver

@@ -9,10 +9,11 @@ from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.expand import expand
 from boxwright.build.dockerfile.substitute import expand_instruction
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.graph import Graph, Vertex
 from boxwright.build.progress import showing
 from boxwright.build.remote import is_remote, remote_op
-from boxwright.build.request import BuildRequest, RequestInvalid
+from boxwright.build.request import BuildRequest
 from boxwright.build.scope import EPOCH
 from boxwright.spec.times import epoch_seconds
 

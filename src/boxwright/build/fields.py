@@ -1,8 +1,12 @@
-"""``key=value,key=value``: how the values of options are written."""
+"""``key=value,key=value``: how the values of options are written, and what one of them that makes no sense is."""
 
 from __future__ import annotations
 
-from boxwright.build.request import RequestInvalid
+from boxwright.errors import Invalid
+
+
+class RequestInvalid(Invalid):
+    """The build was asked for with arguments that make no sense."""
 
 
 def fields(text: str, what: str) -> dict[str, str]:

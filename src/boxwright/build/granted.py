@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.ops.context import DevicesAllowed, Sandbox
 from boxwright.build.ops.exec import StepLimits
 from boxwright.build.outputs import LOCAL_DELETE, ImageForm
-from boxwright.build.request import BuildRequest, RequestInvalid
+from boxwright.build.request import BuildRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

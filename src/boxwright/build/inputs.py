@@ -16,9 +16,10 @@ from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.ignore import IgnoreMatcher, read_ignorefile
 from boxwright.build.dockerfile.parse import Dockerfile, parse
 from boxwright.build.dockerfile.syntax import check_syntax
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.named import NamedContexts, key_of, parse_value
 from boxwright.build.progress import DOCKERFILE, Emit, StepStatus, showing
-from boxwright.build.request import BuildRequest, RequestInvalid
+from boxwright.build.request import BuildRequest
 from boxwright.errors import NotFound
 from boxwright.files.places import Places
 from boxwright.files.trees import discard

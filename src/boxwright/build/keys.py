@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.ops.context import AgentSocket
-from boxwright.build.request import RequestInvalid, SshSource
+from boxwright.build.request import SshSource
 from boxwright.errors import Invalid, Unavailable
 from boxwright.files.trees import discard
 from boxwright.runtime.process import PIPE, Process, ProgramFailed, ProgramMissing, Stdio, run, spawn

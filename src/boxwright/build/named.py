@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from boxwright.build.request import RequestInvalid
+from boxwright.build.fields import RequestInvalid
 from boxwright.errors import Invalid, NotFound, Unsupported
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from boxwright.build.fields import fields
+from boxwright.build.fields import RequestInvalid, fields
 from boxwright.build.ops.context import Secret
-from boxwright.build.request import Attest, BuildRequest, Output, RequestInvalid, SshSource
+from boxwright.build.request import Attest, BuildRequest, Output, SshSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.build.annotations import Annotation, check_annotations, parse_attribute
-from boxwright.build.request import Output, RequestInvalid
+from boxwright.build.fields import RequestInvalid
+from boxwright.build.request import Output
 from boxwright.spec.compression import COMPRESSIONS, EXPORTED
 from boxwright.spec.reference import Reference
 from boxwright.spec.text import whole_number

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from boxwright.errors import BoxwrightError, Invalid
+from boxwright.build.fields import RequestInvalid
+from boxwright.errors import BoxwrightError
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from boxwright.build.ops.context import Secret
     from boxwright.build.progress import BuildWarning
     from boxwright.build.remotecache.options import CachePlace
-
-
-class RequestInvalid(Invalid):
-    """The build was asked for with arguments that make no sense."""
 
 
 @dataclass(frozen=True, slots=True)

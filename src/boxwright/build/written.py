@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.outputs import FilesOutput, ImageOutput
-from boxwright.build.request import RequestInvalid
 from boxwright.errors import Invalid
 from boxwright.files.disk import DiskError, disk_error, whole_file
 from boxwright.spec.descriptor import Descriptor

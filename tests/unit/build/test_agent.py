@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.keys import AgentSocket, KeyUnusable, agents
 from boxwright.build.ops.agent import AgentRelay
-from boxwright.build.request import RequestInvalid, SshSource
+from boxwright.build.request import SshSource
 from support.agent import EchoAgent
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.build.annotations import Annotation, at, check_annotations, parse_annotations, parse_attribute
-from boxwright.build.request import RequestInvalid
+from boxwright.build.fields import RequestInvalid
 
 LEVELS = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 KEYS = st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True)

@@ -14,8 +14,9 @@ import pytest
 
 from boxwright import Engine
 from boxwright.build.attest.asked import Attestations, Provenance, attestations, given, scanned
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.options import outputs, request_of
-from boxwright.build.request import Attest, BuildResult, RequestInvalid
+from boxwright.build.request import Attest, BuildResult
 from boxwright.errors import Invalid, Unsupported
 from boxwright.spec import intoto
 from boxwright.spec.digest import Digest

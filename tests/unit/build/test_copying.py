@@ -13,8 +13,9 @@ import pytest
 
 import support.corpus as corpus
 from boxwright import Engine
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.ops.context import EPOCH
-from boxwright.build.request import BuildFailed, RequestInvalid
+from boxwright.build.request import BuildFailed
 
 
 @pytest.fixture

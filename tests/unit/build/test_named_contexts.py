@@ -20,8 +20,9 @@ import zstandard
 
 import support.corpus as corpus
 from boxwright import Engine
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.named import NamedContexts, key_of
-from boxwright.build.request import BuildFailed, BuildRequest, RequestInvalid
+from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError
 from boxwright.spec.platform import Platform
 from support.image import engine as make_engine

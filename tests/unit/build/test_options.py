@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.build import options
-from boxwright.build.request import Output, RequestInvalid, SshSource
+from boxwright.build.fields import RequestInvalid
+from boxwright.build.request import Output, SshSource
 
 
 def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

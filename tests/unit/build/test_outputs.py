@@ -15,9 +15,10 @@ import pytest
 
 from boxwright import Engine
 from boxwright.build import options
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.outputs import Surroundings, wanted_outputs
 from boxwright.build.progress import BuildWarning, StepFailure, StepStatus
-from boxwright.build.request import FLAGS, BuildFailed, BuildRequest, BuildResult, Output, RequestInvalid
+from boxwright.build.request import FLAGS, BuildFailed, BuildRequest, BuildResult, Output
 from boxwright.cli.main import main
 from boxwright.content.layout import Layout
 from boxwright.errors import Invalid

@@ -335,13 +335,13 @@ class Outboxed:
 
 
 def test_events_are_bounded_and_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from boxwright.registry.server.events import webhooks
+    from boxwright.registry.server.events import outbox, webhooks
 
-    monkeypatch.setattr(webhooks, "_MOST", 3)
+    monkeypatch.setattr(outbox, "_MOST", 3)
     monkeypatch.setattr(webhooks, "_TRIES", 2)
     with hook(fail_first=1000) as (url, _), serving(tmp_path, webhooks=()) as client:
         service = client.service
-        service.observer.outbox = webhooks.Outbox((Webhook(url),))
+        service.observer.outbox = outbox.Outbox((Webhook(url),))
         for tag in "12345":
             push(client, "a/x", tag, b"layer")
         assert (Outboxed(client).count(), service.observer.outbox.dropped) == (3, 2)

@@ -1,13 +1,21 @@
-"""A position in a definition: what stands there, and how to get past blanks and comments."""
+"""A position in a definition: what stands there, how to get past blanks and comments, how deep it may go."""
 
 from __future__ import annotations
 
 import re
 
-from boxwright.bake.errors import SourcePlace
+from boxwright.bake.errors import DefinitionInvalid, SourcePlace
 from boxwright.bake.hcl.source import SourceText
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from boxwright.bake.hcl.tree import Expression
+
 IDENTIFIER = re.compile(r"[^\W\d][\w-]*")
+DEEPEST = 60  # levels of brackets, blocks and templates
+HIGHEST = 120  # of an expression's tree
 _BLANK = re.compile(r"(?:[ \t]|\r(?=\n)|#[^\n]*|//[^\n]*|/\*(?s:.*?)\*/)+")
 
 
@@ -18,6 +26,7 @@ class HclCursor:
         self.source, self.text = source, source.text
         self.at, self.end = start, len(source.text) if end is None else end
         self.lines = True
+        self.depth = 0
 
     def blank(self) -> None:
         """Past blanks and comments, and newlines where they end nothing."""
@@ -71,3 +80,24 @@ class HclCursor:
     def place(self, start: int, end: int | None = None) -> SourcePlace:
         """From an earlier position to here."""
         return self.source.place(start, self.at if end is None else end)
+
+    def above(self, *parts: Expression) -> int:
+        """The height of an expression of these. Raises DefinitionInvalid."""
+        height = 1 + max((part.height for part in parts), default=0)
+        if height > HIGHEST:
+            self.fail("Expression too deep", f"An expression has more than {HIGHEST} levels.")
+        return height
+
+    def enter(self) -> None:
+        """One level deeper. Raises DefinitionInvalid."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            self.fail("Nesting too deep", f"Brackets and blocks are nested in more than {DEEPEST} levels.")
+
+    def fail(
+        self, summary: str, detail: str, *, start: int | None = None, end: int | None = None
+    ) -> NoReturn:
+        """Raise DefinitionInvalid for what stands between two positions, or here."""
+        first = self.at if start is None else start
+        last = end if end is not None else min(max(first + 1, self.at), len(self.text))
+        raise DefinitionInvalid(detail, summary=summary, place=self.source.place(first, last))

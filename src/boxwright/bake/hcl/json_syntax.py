@@ -7,8 +7,9 @@ import re
 
 from boxwright.bake.errors import DefinitionInvalid
 from boxwright.bake.hcl import tree
+from boxwright.bake.hcl.cursor import DEEPEST
 from boxwright.bake.hcl.source import SourceText
-from boxwright.bake.hcl.syntax import DEEPEST, HclParser
+from boxwright.bake.hcl.syntax import HclParser
 from boxwright.bake.hcl.types import NULL, boolean, number, parse_number, text
 
 TYPE_CHECKING = False

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import re
 
-from boxwright.bake.errors import DefinitionInvalid, SourcePlace
+from boxwright.bake.errors import SourcePlace
 from boxwright.bake.hcl import tree
 from boxwright.bake.hcl.cursor import IDENTIFIER, HclCursor
 from boxwright.bake.hcl.source import SourceText
-from boxwright.bake.hcl.templates import Parts
+from boxwright.bake.hcl.templates import Inside, Parts
 from boxwright.bake.hcl.types import NULL, boolean, number, parse_number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from boxwright.bake.hcl.tree import Expression, HclBody
-
-DEEPEST = 60  # levels of brackets, blocks and templates
-HIGHEST = 120  # of an expression's tree
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _HEREDOC = re.compile(r"<<(-?)([^\W\d][\w-]*)\r?\n")
@@ -51,10 +46,6 @@ def parse(data: bytes, name: str) -> HclBody:
 
 class HclParser(HclCursor):
     """A position in a text; each method takes what it is named after."""
-
-    def __init__(self, source: SourceText, start: int = 0, end: int | None = None) -> None:
-        super().__init__(source, start, end)
-        self.depth = 0
 
     # --- bodies --------------------------------------------------------------------------------
 
@@ -482,10 +473,13 @@ class HclParser(HclCursor):
 
     # --- templates -----------------------------------------------------------------------------
 
+    def _parts(self, *, heredoc: bool) -> Parts:
+        return Parts(self, Inside(self.expression, self.for_header), heredoc=heredoc)
+
     def _quoted(self) -> Expression:
         start = self.at
         self.at += 1
-        parts = Parts(self, heredoc=False)
+        parts = self._parts(heredoc=False)
         parts.take()
         if not self.take('"'):
             self.fail(
@@ -498,7 +492,7 @@ class HclParser(HclCursor):
     def bare_template(self) -> Expression:
         """All that is left of the text, as a template."""
         start = self.at
-        parts = Parts(self, heredoc=True)
+        parts = self._parts(heredoc=True)
         parts.take()
         return self._template(parts.done(), start)
 
@@ -516,7 +510,7 @@ class HclParser(HclCursor):
             )
         end, self.end = self.end, ending.start()
         self.at = first
-        parts = Parts(self, heredoc=True)
+        parts = self._parts(heredoc=True)
         parts.take()
         found = parts.done(flush=bool(opened[1]))
         self.at, self.end = ending.start() + len(ending[0].rstrip("\r")), end
@@ -532,21 +526,3 @@ class HclParser(HclCursor):
                 return tree.Literal(place, 1, only.value)
             return tree.Wrapped(place, self.above(only), only)
         return tree.TemplateText(place, self.above(*parts), tuple(parts))
-
-    def above(self, *parts: Expression) -> int:
-        height = 1 + max((part.height for part in parts), default=0)
-        if height > HIGHEST:
-            self.fail("Expression too deep", f"An expression has more than {HIGHEST} levels.")
-        return height
-
-    def enter(self) -> None:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            self.fail("Nesting too deep", f"Brackets and blocks are nested in more than {DEEPEST} levels.")
-
-    def fail(
-        self, summary: str, detail: str, *, start: int | None = None, end: int | None = None
-    ) -> NoReturn:
-        first = self.at if start is None else start
-        last = end if end is not None else min(max(first + 1, self.at), len(self.text))
-        raise DefinitionInvalid(detail, summary=summary, place=self.source.place(first, last))

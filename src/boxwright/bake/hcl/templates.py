@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 from boxwright.bake.hcl import tree
+from boxwright.bake.hcl.cursor import HclCursor
 from boxwright.bake.hcl.types import text
+from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.bake.hcl.syntax import HclParser
+    from collections.abc import Callable
+
     from boxwright.bake.hcl.tree import Expression
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
@@ -17,18 +20,32 @@ _PLAIN = re.compile(r"[^\"\\$%\n]+")
 _PLAIN_HEREDOC = re.compile(r"[^$%]+")
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What is read between the braces of a sequence, by the parser around the template: an expression, or the names and
+    the collection of a ``for``."""
+
+    expression: Callable[[], Expression]
+    for_header: Callable[[], tuple[str, str, Expression]]
+
+
 class Parts:
     """The parts of one template, while it is read."""
 
     def __init__(
-        self, parser: HclParser, *, heredoc: bool, flow: list[Expression | None] | None = None
+        self,
+        cursor: HclCursor,
+        inside: Inside,
+        *,
+        heredoc: bool,
+        flow: list[Expression | None] | None = None,
     ) -> None:
-        self.p, self.heredoc = parser, heredoc
+        self.p, self.inside, self.heredoc = cursor, inside, heredoc
         # All tokens of the template around it, in their order: None for what is no text.
         self.flow: list[Expression | None] = [] if flow is None else flow
         self.found: list[Expression] = []
         self._text: list[str] = []
-        self._text_at = parser.at
+        self._text_at = cursor.at
         self._trim_next = False
         self.stopped = ""  # the directive that ended it: else, endif, endfor
 
@@ -105,7 +122,7 @@ class Parts:
         self._ended(p.here("${~"))
         p.at += 3 if p.here("${~") else 2
         lines, p.lines = p.lines, False
-        found = p.expression()
+        found = self.inside.expression()
         p.lines = lines
         self._close()
         self.found.append(
@@ -155,7 +172,7 @@ class Parts:
         """The part up to the next directive that is not its own, as text."""
         p = self.p
         start = p.at
-        inner = Parts(p, heredoc=self.heredoc, flow=self.flow)
+        inner = Parts(p, self.inside, heredoc=self.heredoc, flow=self.flow)
         inner._trim_next = self._trim_next
         p.enter()
         inner.take()
@@ -172,7 +189,7 @@ class Parts:
     def _expression(self) -> Expression:
         p = self.p
         lines, p.lines = p.lines, False
-        found = p.expression()
+        found = self.inside.expression()
         p.lines = lines
         self._close()
         return found
@@ -195,7 +212,7 @@ class Parts:
     def _for(self, start: int) -> Expression:
         p = self.p
         lines, p.lines = p.lines, False
-        key_name, value_name, collection = p.for_header()
+        key_name, value_name, collection = self.inside.for_header()
         p.lines = lines
         self._close()
         value, ended = self._inner()

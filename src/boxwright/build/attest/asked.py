@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from boxwright.build.fields import fields
+from boxwright.build.fields import RequestInvalid, fields
 from boxwright.build.graph import walk
-from boxwright.build.request import Attest, RequestInvalid
+from boxwright.build.request import Attest
 from boxwright.errors import Unsupported
 from boxwright.spec.text import go_bool
 from boxwright.spec.values import dataclass, replace

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from boxwright.build.fields import fields
-from boxwright.build.request import RequestInvalid
+from boxwright.build.fields import RequestInvalid, fields
 from boxwright.spec.compression import EXPORTED
 from boxwright.spec.reference import Reference
 from boxwright.spec.text import go_bool

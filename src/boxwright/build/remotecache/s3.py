@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.remotecache import config as cacheconfig
 from boxwright.build.remotecache import manifest
 from boxwright.build.remotecache.config import CacheConfig
@@ -28,7 +29,6 @@ from boxwright.build.remotecache.places import (
     refused,
 )
 from boxwright.build.remotecache.sigv4 import EMPTY, RequestSigner, escaped
-from boxwright.build.request import RequestInvalid
 from boxwright.content.copy import in_parallel
 from boxwright.errors import Unavailable
 from boxwright.registry.client.http import Http, Reply

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from boxwright.registry.server import tasks as counting
-from boxwright.registry.server.api import blobs
+from boxwright.registry.server.api import blobs, probes
 from boxwright.registry.server.api import manifests as manifest_handlers
 from boxwright.registry.server.api import search as search_handlers
 from boxwright.registry.server.api.mirror import Mirror
@@ -17,10 +17,10 @@ from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.builds import handlers as build_handlers
 from boxwright.registry.server.builds import queue as builds
 from boxwright.registry.server.config import RegistryConfig
-from boxwright.registry.server.events import metrics as probes
 from boxwright.registry.server.events.metrics import Metrics
 from boxwright.registry.server.events.observe import AccessLog, Observer
-from boxwright.registry.server.events.webhooks import Outbox, Sender
+from boxwright.registry.server.events.outbox import Outbox
+from boxwright.registry.server.events.webhooks import Sender
 from boxwright.registry.server.pages import handlers as pages
 from boxwright.registry.server.store.blobs import FileBlobs
 from boxwright.registry.server.store.catalog import RegistryCatalog

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.options import request_of
 from boxwright.build.remotecache.options import CachePlace, parse_all, parse_from, parse_to, seconds
-from boxwright.build.request import RequestInvalid
 from boxwright.errors import Invalid
 
 S3 = "type=s3,bucket=b,region=r"

@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 import pytest
 
+from boxwright.build.fields import RequestInvalid
 from boxwright.build.remotecache.config import CacheConfig, CacheLayer, OwnRecord
 from boxwright.build.remotecache.gha import GhaSink, GhaSource, JobToken
 from boxwright.build.remotecache.local import LocalSink, LocalSource
 from boxwright.build.remotecache.options import parse_from, parse_to
 from boxwright.build.remotecache.places import DIFF_ID, CacheDenied, CacheMissing
 from boxwright.build.remotecache.s3 import S3Sink, S3Source
-from boxwright.build.request import RequestInvalid
 from boxwright.errors import BoxwrightError
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.http import Http

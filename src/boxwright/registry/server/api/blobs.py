@@ -70,7 +70,7 @@ async def get(service: Service, request: web.BaseRequest, route: Route) -> web.S
     digest = check_digest(route.reference)
     size = service.catalog.blob(route.name, str(digest))
     if size is None and service.mirror is not None:
-        streamed = await service.mirror.blob(service=service, request=request, route=route, digest=digest)
+        streamed = await service.mirror.blob(storage=service, request=request, route=route, digest=digest)
         if streamed is not None:
             return streamed
         size = service.catalog.blob(route.name, str(digest))

@@ -26,7 +26,7 @@ from aiohttp import web
 
 from boxwright.errors import BoxwrightError, NotFound, Unauthorized
 from boxwright.registry.server.api.requests import query
-from boxwright.registry.server.api.service import Service
+from boxwright.registry.server.api.storage import Storage
 from boxwright.registry.server.config import RegistryConfig, Upstream
 from boxwright.registry.server.errors import (
     BlobUnknown,
@@ -174,7 +174,7 @@ class Mirror:
 
     # --- manifests -------------------------------------------------------------------------------
 
-    async def manifest(self, service: Service, request: web.BaseRequest, route: Route) -> None:
+    async def manifest(self, storage: Storage, request: web.BaseRequest, route: Route) -> None:
         """Before the catalog is asked: fetch what is not here, ask again for old tags. Marks the request as stale
         when the upstream is down. Raises ManifestUnknown, UpstreamFailed."""
         found = self.find(route.name)
@@ -182,7 +182,7 @@ class Mirror:
             return
         source, path = found
         key = (route.name, route.reference)
-        here = service.catalog.manifest(route.name, route.reference)
+        here = storage.catalog.manifest(route.name, route.reference)
         if here is not None and (
             is_digest(route.reference)
             or time.monotonic() - source.checked.get(key, -1e9) < source.upstream.ttl
@@ -192,7 +192,7 @@ class Mirror:
         task = self._asking.get(key)
         if task is None:
             task = asyncio.ensure_future(
-                self._call(self._fetch_manifest, service, source, route, path, here.digest if here else "")
+                self._call(self._fetch_manifest, storage, source, route, path, here.digest if here else "")
             )
             self._asking[key] = task
             task.add_done_callback(lambda _: self._asking.pop(key, None))
@@ -209,7 +209,7 @@ class Mirror:
             request[STALE] = True
 
     def _fetch_manifest(
-        self, service: Service, source: UpstreamSource, route: Route, path: str, here: str
+        self, storage: Storage, source: UpstreamSource, route: Route, path: str, here: str
     ) -> bool:
         remote = source.remote(path)
         name = f"{source.domain}/{path}" + (
@@ -228,7 +228,7 @@ class Mirror:
             has_manifest=lambda d: True,
             sparse=True,
         )
-        service.catalog.put_manifest(
+        storage.catalog.put_manifest(
             route.name, replace(row, needed=()), [] if is_digest(route.reference) else [route.reference]
         )
         return True
@@ -256,7 +256,7 @@ class Mirror:
     # --- blobs -----------------------------------------------------------------------------------
 
     async def blob(
-        self, service: Service, request: web.BaseRequest, route: Route, digest: Digest
+        self, storage: Storage, request: web.BaseRequest, route: Route, digest: Digest
     ) -> web.StreamResponse | None:
         """A blob that is not in the repository: None when there is no upstream for it, or when it is whole here now.
         Otherwise the answer, streamed while it comes in. Raises BlobUnknown, UpstreamFailed."""
@@ -280,13 +280,13 @@ class Mirror:
         if (
             self._blobs.size(digest) == size
         ):  # another repository brought the bytes; the upstream just vouched for this one
-            await service.run(service.catalog.add_blob, route.name, str(digest), size)
+            await storage.run(storage.catalog.add_blob, route.name, str(digest), size)
             return None
         flight = self._flights.get(str(digest))
         if flight is None:
             flight = self._flights[str(digest)] = Flight(digest, size)
             task = asyncio.ensure_future(
-                self._bring(service=service, source=source, name=route.name, path=path, flight=flight)
+                self._bring(storage=storage, source=source, name=route.name, path=path, flight=flight)
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -295,10 +295,10 @@ class Mirror:
                 await flight.moved.wait()
             if flight.error is not None:
                 raise UpstreamFailed(f"cannot fetch {digest}: {flight.error}") from flight.error
-            await service.run(service.catalog.add_blob, route.name, str(digest), size)
+            await storage.run(storage.catalog.add_blob, route.name, str(digest), size)
             return None
         return await self._stream(
-            service=service, request=request, name=route.name, flight=flight, headers=headers
+            storage=storage, request=request, name=route.name, flight=flight, headers=headers
         )
 
     def _size(self, source: UpstreamSource, path: str, digest: Digest) -> int:
@@ -317,7 +317,7 @@ class Mirror:
         return reply.length
 
     async def _bring(
-        self, service: Service, source: UpstreamSource, name: str, path: str, flight: Flight
+        self, storage: Storage, source: UpstreamSource, name: str, path: str, flight: Flight
     ) -> None:
         digest, upload = flight.digest, flight.upload
         try:
@@ -334,7 +334,7 @@ class Mirror:
                         )
                 finally:
                     writer.close()
-            await service.run(_record, service, name, digest, flight.size, upload)
+            await storage.run(_record, storage, name, digest, flight.size, upload)
             flight.move(flight.size, done=True)
         except BoxwrightError as error:
             flight.move(flight.there, error=error)
@@ -377,7 +377,7 @@ class Mirror:
 
     async def _stream(
         self,
-        service: Service,
+        storage: Storage,
         request: web.BaseRequest,
         name: str,
         flight: Flight,
@@ -395,7 +395,7 @@ class Mirror:
             sent = 0
             while sent < flight.size:
                 if sent < flight.there:
-                    data = await service.run(os.pread, fd, min(_PIECE, flight.there - sent), sent)
+                    data = await storage.run(os.pread, fd, min(_PIECE, flight.there - sent), sent)
                     sent += len(data)
                     await response.write(data)
                 elif flight.error is not None:
@@ -411,8 +411,8 @@ class Mirror:
         return response
 
 
-def _record(service: Service, name: str, digest: Digest, size: int, upload: str) -> None:
-    service.catalog.add_blob(
-        name, str(digest), size, present=lambda: service.blobs.ensure(upload, digest, size)
+def _record(storage: Storage, name: str, digest: Digest, size: int, upload: str) -> None:
+    storage.catalog.add_blob(
+        name, str(digest), size, present=lambda: storage.blobs.ensure(upload, digest, size)
     )
-    service.blobs.discard(upload)
+    storage.blobs.discard(upload)

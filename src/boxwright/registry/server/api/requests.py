@@ -1,15 +1,11 @@
-"""What a request carries, parsed once into values: texts, numbers, ranges, JSON. What is none is refused with a 400."""
+"""What a request carries, parsed once into values: texts, numbers, ranges. What is none is refused with a 400."""
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from typing import NamedTuple
 
 from boxwright.registry.server.errors import (
-    BodyTooLarge,
-    ManifestWrong,
     PageInvalid,
     RangeInvalid,
     TextInvalid,
@@ -20,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aiohttp import web
     from multidict import MultiMapping
-
-    from boxwright.registry.server.api.service import Service
 
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _DIGITS = re.compile(r"[0-9]+\Z")
@@ -111,46 +105,3 @@ def content_range(text: str) -> Chunk:
 def host(request: web.BaseRequest) -> str:
     """How the client names this registry; '' when that is no host's name."""
     return request.host if _HOST.match(request.host) else ""
-
-
-async def body(service: Service, request: web.BaseRequest, most: int) -> bytes:
-    """A small body whole. Raises BodyTooLarge beyond `most` bytes."""
-    raw = bytearray()
-    while piece := await service.read(request):
-        raw += piece
-        if len(raw) > most:
-            raise BodyTooLarge(f"the body has more than {most} bytes")
-    return bytes(raw)
-
-
-async def form(service: Service, request: web.BaseRequest, most: int) -> dict[str, str]:
-    """A form of a page or of a token's client. Raises TextInvalid, BodyTooLarge."""
-    raw = await body(service, request, most)
-    try:
-        return dict(parse_qsl(raw.decode(), keep_blank_values=True))
-    except ValueError as error:
-        raise TextInvalid("the form cannot be read") from error
-
-
-async def json_object(service: Service, request: web.BaseRequest, most: int, wanted: str) -> dict[str, Any]:
-    """A body of at most `most` bytes. All its texts are text. Raises BodyTooLarge, and ManifestWrong, which says what
-    was `wanted`."""
-    raw = await body(service, request, most)
-    try:
-        found = json.loads(raw)
-        right = isinstance(found, dict) and _only_text(found)
-    except (ValueError, RecursionError):
-        right = False
-    if not right:
-        raise ManifestWrong(f"the body must be {wanted}")
-    return dict(found)
-
-
-def _only_text(value: object) -> bool:
-    if isinstance(value, str):
-        return is_text(value)
-    if isinstance(value, list):
-        return all(map(_only_text, value))
-    if isinstance(value, dict):
-        return all(is_text(key) and _only_text(inner) for key, inner in value.items())
-    return True

@@ -8,7 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from boxwright.registry.server.api.requests import host, json_object, number, query
+from boxwright.registry.server.api.bodies import json_object
+from boxwright.registry.server.api.requests import host, number, query
 from boxwright.registry.server.api.service import Extra, Service
 from boxwright.registry.server.errors import ManifestWrong, NoSpace, PageInvalid
 from boxwright.registry.server.routes import check_name

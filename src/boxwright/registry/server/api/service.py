@@ -9,12 +9,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from boxwright.registry.server.api import requests as asked
 from boxwright.registry.server.api.intake import TAKEN
+from boxwright.registry.server.api.storage import THREADS, Storage
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.auth.policy import ANONYMOUS, Principal
 from boxwright.registry.server.errors import (
@@ -40,10 +41,8 @@ if TYPE_CHECKING:
     from boxwright.registry.server.store.blobs import BlobStorage
     from boxwright.registry.server.store.catalog import Also, RegistryCatalog, StoredManifest
 
-T = TypeVar("T")
 Handler = Callable[["Service", web.BaseRequest, Route], Awaitable[web.StreamResponse]]
 CONTINUED = web.RequestKey("continued", bool)  # on a request: its client was told to send the body
-_THREADS = 16  # for what blocks, half as many for bodies
 _BASE = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
@@ -134,7 +133,7 @@ class Manifests:
         self._answers[repository, reference] = answer
 
 
-class Service:
+class Service(Storage):
     """One worker's view of the registry. Stateless but for caches."""
 
     def __init__(
@@ -148,8 +147,7 @@ class Service:
         observer: Observer,
         mirror: Mirror | None,
     ) -> None:
-        self.catalog = catalog
-        self.blobs = blobs
+        super().__init__(catalog, blobs)
         self.config = config
         self.access = access
         self.read_only = config.read_only
@@ -159,20 +157,9 @@ class Service:
         self.manifests = Manifests()
         self.observer = observer
         self.mirror = mirror
-        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="registry")
         self.bodies = ThreadPoolExecutor(
-            _THREADS // 2, thread_name_prefix="bodies"
+            THREADS // 2, thread_name_prefix="bodies"
         )  # so that nothing short waits for them
-
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """A blocking call in the pool: writes of the catalog, files, hashing. A handler that is cancelled meanwhile
-        waits for it all the same, so that nothing is cleaned up under a thread's feet."""
-        call = asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            await asyncio.wait([call])
-            raise
 
     def proceed(self, request: web.BaseRequest) -> None:
         """The body is wanted: tell a client that waits to hear so (RFC 9110, 10.1.1). One that asked in vain sends
@@ -203,6 +190,10 @@ class Service:
             return peer
         return client_address(peer, request.headers.getall("X-Forwarded-For", ()), trusted)
 
+    def client(self, request: web.BaseRequest) -> tuple[str, str]:
+        """Whose request it is ('' for an anonymous client's), and from where."""
+        return self.access.principal(request).name, self.address(request)
+
     def event(
         self,
         action: str,
@@ -215,6 +206,7 @@ class Service:
         media_type: str = "",
     ) -> Event:
         """Something that others want to know of: push, pull or delete."""
+        user, remote = self.client(request)
         return Event(
             action=action,
             repository=repository,
@@ -222,8 +214,8 @@ class Service:
             tag=tag,
             size=size,
             media_type=media_type,
-            user=self.access.principal(request).name,
-            remote=self.address(request),
+            user=user,
+            remote=remote,
         )
 
     def telling(self, event: Event) -> Also:
@@ -321,9 +313,7 @@ def dispatcher(
             if request.body_exists and TAKEN in request:
                 response.force_close()
         if observer.watches:
-            await observer.request(
-                service=service, request=request, response=response, route=route, started=started
-            )
+            await observer.request(request, response, route, started=started, client=service.client)
         return response
 
     return handle

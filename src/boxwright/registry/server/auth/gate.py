@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from boxwright.registry.server.api import bodies
 from boxwright.registry.server.api import requests as asked
 from boxwright.registry.server.auth.limits import Buckets
 from boxwright.registry.server.auth.logins import PasswordChecks
@@ -198,7 +199,7 @@ class Gate:
         """
         refresh = ""
         if request.method == "POST":
-            form = await asked.form(service, request, _MOST_FORM)
+            form = await bodies.form(service, request, _MOST_FORM)
             principal, refresh = await self._oauth(service, request, form)
             scopes = form.get("scope", "").split()
             lasting = not refresh and form.get("access_type") == "offline"

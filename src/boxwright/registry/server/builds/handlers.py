@@ -9,8 +9,9 @@ import secrets
 
 from aiohttp import web
 
-from boxwright.registry.server.api import requests as asked
-from boxwright.registry.server.api.requests import json_object, query, whole
+from boxwright.registry.server.api import bodies
+from boxwright.registry.server.api.bodies import json_object
+from boxwright.registry.server.api.requests import query, whole
 from boxwright.registry.server.api.service import Extra, Service
 from boxwright.registry.server.builds.queue import BuildLink, Queue
 from boxwright.registry.server.builds.sources import BuildSource, SourceInvalid
@@ -77,7 +78,7 @@ async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
     """``POST``: by webhook with the secret (GitHub's, Gitea's and GitLab's headers, or ``?secret=``), or by an
     account that may push."""
     name, queue = _name(request), Queue(service.catalog)
-    raw = await asked.body(service, request, _MOST_BODY)
+    raw = await bodies.body(service, request, _MOST_BODY)
     signature = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=")
     given = request.headers.get("X-Gitlab-Token", "") or query(request).get("secret", "")
     if signature or given:

@@ -16,16 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from boxwright.files import whole
 from boxwright.registry.server.auth.users import extra
-from boxwright.registry.server.errors import RegistryError
 from boxwright.registry.server.store.scratch import scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.registry.server.api.service import Service
+    from boxwright.registry.server.store.catalog import RegistryCatalog
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"))
@@ -86,12 +83,12 @@ class Metrics:
         with suppress(OSError):
             whole.replace(self._folder / f"{os.getpid()}.json", totals.encode(), sync=False)
 
-    def text(self, service: Service) -> bytes:
+    def text(self, catalog: RegistryCatalog, storage: Path) -> bytes:
         """Of all workers, in Prometheus' text format, with the catalog's sizes."""
         prometheus = extra("prometheus_client")
         self.flush()
         registry = prometheus.CollectorRegistry()
-        registry.register(_Families(self._folder, service))
+        registry.register(_Families(self._folder, catalog, storage))
         out: bytes = prometheus.generate_latest(registry)
         return out
 
@@ -99,8 +96,8 @@ class Metrics:
 class _Families:
     """What prometheus-client calls a collector."""
 
-    def __init__(self, folder: Path, service: Service) -> None:
-        self._folder, self._service = folder, service
+    def __init__(self, folder: Path, catalog: RegistryCatalog, storage: Path) -> None:
+        self._folder, self._catalog, self._storage = folder, catalog, storage
 
     def describe(self) -> list[Any]:
         return []
@@ -146,9 +143,9 @@ class _Families:
         shown = {"repositories": "Repositories", "uploads": "Uploads under way"}
         found += [
             core.GaugeMetricFamily(f"boxwright_{name}", shown[name], value=count)
-            for name, count in self._service.catalog.counts().items()
+            for name, count in self._catalog.counts().items()
         ]
-        place = os.statvfs(self._service.config.storage)
+        place = os.statvfs(self._storage)
         found.append(
             core.GaugeMetricFamily(
                 "boxwright_storage_free_bytes",
@@ -157,38 +154,3 @@ class _Families:
             )
         )
         return found
-
-
-async def metrics(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``GET /metrics``, for accounts that may see the catalogue, where there are accounts."""
-    service.access.check(request, "", "catalog")
-    if service.observer.metrics is None:
-        return web.Response(status=404, text="metrics are switched off\n")
-    text = await service.run(service.observer.metrics.text, service)
-    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
-async def healthy(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``GET /healthz``: the process answers."""
-    return web.Response(text="ok\n")
-
-
-async def ready(service: Service, request: web.BaseRequest) -> web.StreamResponse:
-    """``GET /readyz``: the catalog can be read and the storage written. 503 names what fails."""
-
-    def probe() -> str:
-        import sqlite3
-
-        try:
-            service.catalog.repositories(limit=1)
-        except (sqlite3.Error, RegistryError) as error:
-            return f"the catalog cannot be read: {error}"
-        place = os.statvfs(service.config.storage)
-        if not service.read_only and place.f_bavail * place.f_frsize < 1 << 20:
-            return "the storage is full"
-        if not service.read_only and not os.access(service.config.storage, os.W_OK):
-            return "the storage cannot be written"
-        return ""
-
-    problem = await service.run(probe)
-    return web.Response(status=503 if problem else 200, text=(problem or "ready") + "\n")

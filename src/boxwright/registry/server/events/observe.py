@@ -14,11 +14,12 @@ from boxwright.spec.times import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import web
 
-    from boxwright.registry.server.api.service import Service
     from boxwright.registry.server.events.metrics import Metrics
-    from boxwright.registry.server.events.webhooks import Outbox
+    from boxwright.registry.server.events.outbox import Outbox
     from boxwright.registry.server.routes import Route
     from boxwright.registry.server.store.catalog import RegistryCatalog
 
@@ -46,13 +47,15 @@ class Observer:
 
     async def request(
         self,
-        service: Service,
         request: web.BaseRequest,
         response: web.StreamResponse,
         route: Route | None,
+        *,
         started: float,
+        client: Callable[[web.BaseRequest], tuple[str, str]],
     ) -> None:
-        """After the handler. A file is sent first, so that its time and outcome are the transfer's."""
+        """After the handler. A file is sent first, so that its time and outcome are the transfer's. `client` tells the
+        user's name and the address."""
         if (
             route is not None
             and route.kind == "blobs"
@@ -74,13 +77,14 @@ class Observer:
                 received=request.content_length or 0,
             )
         if self.log is not None:
+            user, remote = client(request)
             self.log.write(
                 request=request,
                 status=response.status,
                 size=size,
                 spent=spent,
-                user=service.access.principal(request).name,
-                remote=service.address(request),
+                user=user,
+                remote=remote,
                 repository=route.name if route is not None else "",
             )
 

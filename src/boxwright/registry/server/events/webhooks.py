@@ -1,31 +1,21 @@
-"""Events to others, as Docker's registry sends them (``application/vnd.docker.distribution.events.v1+json``).
-
-A transactional outbox: an event is a row that is written in the transaction which made it true, and goes when its
-receiver has it. So a push that was acknowledged is told, whichever process dies when, perhaps twice (an event keeps
-its id). Pulls change nothing and are told without that promise: they wait in memory for up to a second. Of all
-workers one delivers.
-"""
+"""Events on their way to others (``application/vnd.docker.distribution.events.v1+json``): of all workers one takes them
+out of the `outbox` and delivers them."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import hmac
-import json
 import sqlite3
 import time
-import uuid
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from boxwright.registry.server.auth.policy import fits
 from boxwright.registry.server.config import Webhook
 from boxwright.registry.server.errors import RegistryError
-from boxwright.registry.server.events.event import Event
+from boxwright.registry.server.events.outbox import key_of
 from boxwright.registry.server.store.blobs import try_exclusive_lock
-from boxwright.spec.times import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +24,6 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/vnd.docker.distribution.events.v1+json"
 
 
-_MOST = 10_000  # waiting events of a webhook; more are dropped and counted
-_MOST_PULLS = 10_000  # in memory
 _TRIES = 8  # refusals by a receiver that answers
 _PATIENCE = 86_400  # seconds for which a receiver may be away
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 60.0  # seconds; doubles
@@ -51,46 +39,6 @@ class Waiting:
     body: str
     made: float
     tries: int
-
-
-class Outbox:
-    """What is to be told. Writing is part of the caller's transaction."""
-
-    def __init__(self, hooks: Sequence[Webhook]) -> None:
-        self._hooks = tuple(hooks)
-        self.wants_pulls = any("pull" in hook.events for hook in hooks)
-        self._pulls: deque[Event] = deque(maxlen=_MOST_PULLS)
-        self.dropped = 0
-
-    def record(self, sql: sqlite3.Connection, event: Event) -> None:
-        """Within the transaction that made the event true."""
-        self.record_pulls(sql)  # what was pulled before comes before
-        self._insert(sql, event)
-
-    def pulled(self, event: Event) -> None:
-        """From the event loop; never waits."""
-        self._pulls.append(event)
-
-    @property
-    def pulls(self) -> bool:
-        """Whether some are not written yet."""
-        return bool(self._pulls)
-
-    def record_pulls(self, sql: sqlite3.Connection) -> None:
-        """Within a transaction."""
-        while self._pulls:
-            self._insert(sql, self._pulls.popleft())
-
-    def _insert(self, sql: sqlite3.Connection, event: Event) -> None:
-        for hook in self._hooks:
-            if event.action not in hook.events or not fits(event.repository, hook.repositories):
-                continue
-            body = json.dumps(envelope(event))
-            self.dropped += not sql.execute(
-                "INSERT INTO events (hook, body, made) SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM "
-                "(SELECT 1 FROM events WHERE hook = ?1 LIMIT ?4)) < ?4",
-                (_key(hook), body, event.time, _MOST),
-            ).rowcount
 
 
 class Sender:
@@ -152,7 +100,7 @@ class Sender:
 
 def _waiting(service: Service, hook: Webhook) -> list[Waiting]:
     rows = service.catalog.connection().execute(
-        "SELECT id, body, made, tries FROM events WHERE hook = ? ORDER BY id LIMIT 100", (_key(hook),)
+        "SELECT id, body, made, tries FROM events WHERE hook = ? ORDER BY id LIMIT 100", (key_of(hook),)
     )
     return [Waiting(*row) for row in rows]
 
@@ -188,34 +136,3 @@ async def _post(session: Any, hook: Webhook, text: str) -> tuple[bool, bool]:
             return True, answer.status < 300
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False, False
-
-
-def _key(hook: Webhook) -> str:
-    """A webhook across restarts: two may have one URL."""
-    return " ".join((hook.url, ",".join(hook.events), ",".join(hook.repositories)))
-
-
-def envelope(event: Event) -> dict[str, Any]:
-    """One event in Docker's form."""
-    target: dict[str, Any] = {
-        "repository": event.repository,
-        "digest": event.digest,
-        "tag": event.tag,
-        "mediaType": event.media_type,
-        "size": event.size,
-        "length": event.size,
-    }
-    stamp = rfc3339(event.time, digits=6)
-    return {
-        "events": [
-            {
-                "id": str(uuid.uuid4()),
-                "timestamp": stamp,
-                "action": event.action,
-                "target": {k: v for k, v in target.items() if v},
-                "request": {"addr": event.remote},
-                "actor": {"name": event.user},
-                "source": {},
-            }
-        ]
-    }

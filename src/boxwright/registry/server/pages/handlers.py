@@ -7,7 +7,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
-from boxwright.registry.server.api.requests import form, host, number, query, whole
+from boxwright.registry.server.api.bodies import form
+from boxwright.registry.server.api.requests import host, number, query, whole
 from boxwright.registry.server.api.search import find, look_up, question_of, starrer
 from boxwright.registry.server.api.service import Extra, Service
 from boxwright.registry.server.api.service import missing as plainly_missing
