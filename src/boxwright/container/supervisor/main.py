@@ -357,6 +357,7 @@ class Supervisor:
             self.loop.cancel(self._stop_timer)
             self._stop_timer = 0
         self.state.update(Pid=0, ExitCode=code, FinishedAt=stamp(), OOMKilled=self._out_of_memory())
+        self.runner.begin_delete()  # the longest of all that is left to do
         if self.state["OOMKilled"]:
             tell(self.job, "oom")
         tell(self.job, "die", exitCode=str(code), execDuration=str(int(_monotonic() - self._started)))
@@ -385,7 +386,7 @@ class Supervisor:
         self._write_state()
         self._tell_exit(restarting=True)
         self._restart_timer = self.loop.after(delay, self._restart)
-        self.runner.call("delete", "--force")
+        self.runner.delete()
 
     def _restart(self) -> None:
         try:
@@ -453,7 +454,7 @@ class Supervisor:
                 os.unlink(f"{self.job.directory}/attach.sock")
             except FileNotFoundError:
                 pass
-        self.runner.call("delete", "--force")
+        self.runner.delete()
         if self._relays is not None:
             self._relays.close()
         if self._network is not None:

@@ -26,6 +26,7 @@ class Runner:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._deleting = 0  # the pid of what `begin_delete` started
 
     def start(self, stdio: tuple[int, int, int]) -> tuple[int, int]:
         """Create and start in one call; returns the pid and, with a terminal, its master descriptor (else -1).
@@ -74,6 +75,22 @@ class Runner:
             return code, os.pread(log, os.fstat(log).st_size, 0)
         finally:
             os.close(log)
+
+    def begin_delete(self) -> None:
+        """Have the runtime forget the container, and kill what is left of it, while the supervisor does other things;
+        `delete` waits for its end. No child may be waited for in between but by its number."""
+        try:
+            self._deleting = self.spawn("delete", "--force")
+        except OSError:  # `delete` tries again
+            self._deleting = 0
+
+    def delete(self) -> None:
+        """Have the runtime forget the container. Idempotent."""
+        if not self._deleting:
+            self.begin_delete()
+        pid, self._deleting = self._deleting, 0
+        if pid:
+            os.waitpid(pid, 0)
 
     def spawn(
         self,
