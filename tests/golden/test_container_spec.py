@@ -10,7 +10,8 @@ import pytest
 
 from boxwright.container import spec
 from boxwright.container.config import ContainerConfig, DeviceSpec, Limits, MountSpec, PortBinding, Ulimit
-from boxwright.container.spec import ContainerFacts, MountPoint
+from boxwright.container.records import MountPoint
+from boxwright.container.spec import ContainerFacts
 from boxwright.rootfs.users import User
 from boxwright.runtime.confinement import Confinement
 from boxwright.runtime.trust import Trust

@@ -47,6 +47,7 @@ class Few:
 
     def __init__(self, root: Path) -> None:
         self.root, self.db, self.snapshots = root, Database(root / "boxwright.db"), Trees(root / "tree")
+        self.driver = self.snapshots.name
 
     def tell(self, kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> None:
         """As the services do."""

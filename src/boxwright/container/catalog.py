@@ -12,7 +12,6 @@ from boxwright.container.records import (
     Container,
     NoSuchContainer,
     cgroup_of,
-    directory_of,
     event_attributes,
 )
 from boxwright.errors import BoxwrightError, Unavailable
@@ -60,6 +59,7 @@ class ContainerCatalog:
             rows = sql.execute(
                 f"SELECT id, name, image, layers, created, record FROM containers {where}", values
             ).fetchall()
+        top = Places(self._services.root).containers
         return [
             Container(
                 id=i,
@@ -68,7 +68,7 @@ class ContainerCatalog:
                 layers=tuple(layers.split()),
                 created=created,
                 record=json.loads(record),
-                directory=directory_of(self._services.root, i),
+                directory=top / i,
             )
             for i, n, target, layers, created, record in rows
         ]

@@ -22,8 +22,7 @@ from boxwright.container.options import (
     parse_mac,
     parse_signal,
 )
-from boxwright.container.records import Container
-from boxwright.container.spec import MountPoint
+from boxwright.container.records import Container, MountPoint
 from boxwright.errors import Unsupported
 from boxwright.files.disk import sync_below
 from boxwright.rootfs.root import Root

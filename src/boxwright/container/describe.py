@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from boxwright.container.ports import show
-from boxwright.container.records import ZERO_TIME, Container, State
+from boxwright.container.records import ZERO_TIME, Container, MountPoint, State
 from boxwright.spec.times import human_duration, unix_seconds
 
 TYPE_CHECKING = False
@@ -143,8 +143,6 @@ def _confinement(container: Container) -> dict[str, str]:
 
 def mounts_json(container: Container) -> list[dict[str, Any]]:
     """Mounts."""
-    from boxwright.container.spec import MountPoint
-
     out = []
     for value in container.record["mounts"]:
         point = MountPoint.from_json(value)

@@ -14,6 +14,7 @@ from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.ports import parse_exposed
 from boxwright.container.records import (
     Container,
+    MountPoint,
     State,
     WrongState,
     cgroup_of,
@@ -24,7 +25,6 @@ from boxwright.container.records import (
 )
 from boxwright.container.remains import clean_up, dns_directory, keep_job, policy
 from boxwright.container.session import Session, interpreter
-from boxwright.container.spec import MountPoint
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.files.places import Places
 from boxwright.network import files

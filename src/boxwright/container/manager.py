@@ -95,7 +95,7 @@ class Containers:
 
         container = self.get(text)
         sizes = (self.catalog.size(container), self.catalog.root_size(container)) if size else None
-        return inspect(container, driver=self._services.snapshots.name, sizes=sizes)
+        return inspect(container, driver=self._services.driver, sizes=sizes)
 
     def top(self, text: str, arguments: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Titles and rows of the host's ``ps`` for the container's processes. Raises WrongState."""

@@ -186,6 +186,40 @@ def _why(supervisor: str) -> str:
     return f"its exit code is unknown: {cause}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPoint:
+    """A resolved mount: `source` is a path of the host ('' for a tmpfs), `name` that of a volume."""
+
+    kind: str
+    target: str
+    source: str = ""
+    name: str = ""
+    writable: bool = True
+    propagation: str = ""
+    recursive: bool = True
+    options: tuple[str, ...] = ()
+    driver: str = ""
+    mode: str = ""  # as typed after -v's second colon
+    subpath: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the record keeps it."""
+        out: dict[str, Any] = {
+            "kind": self.kind,
+            "target": self.target,
+            "source": self.source,
+            "name": self.name,
+            "writable": self.writable,
+        }
+        out |= {"propagation": self.propagation, "recursive": self.recursive, "options": list(self.options)}
+        return out | {"driver": self.driver, "mode": self.mode, "subpath": self.subpath}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> MountPoint:
+        """What `to_json` wrote."""
+        return cls(**{**value, "options": tuple(value["options"])})
+
+
 class Container:
     """One container as it was when it was looked up. `record` has ``config``, ``merged`` (Docker's Config), ``image``,
     ``image_id``, ``platform``, ``mounts``, ``hostname``, ``networks``; `target` is the image's digest, `created` unix

@@ -22,43 +22,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.container.records import MountPoint
+
 INIT_TARGET = "/sbin/docker-init"
 _TMPFS = ("noexec", "nosuid", "nodev")
 _CONTRARY = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MountPoint:
-    """A resolved mount: `source` is a path of the host ('' for a tmpfs), `name` that of a volume."""
-
-    kind: str
-    target: str
-    source: str = ""
-    name: str = ""
-    writable: bool = True
-    propagation: str = ""
-    recursive: bool = True
-    options: tuple[str, ...] = ()
-    driver: str = ""
-    mode: str = ""  # as typed after -v's second colon
-    subpath: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As the record keeps it."""
-        out: dict[str, Any] = {
-            "kind": self.kind,
-            "target": self.target,
-            "source": self.source,
-            "name": self.name,
-            "writable": self.writable,
-        }
-        out |= {"propagation": self.propagation, "recursive": self.recursive, "options": list(self.options)}
-        return out | {"driver": self.driver, "mode": self.mode, "subpath": self.subpath}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> MountPoint:
-        """What `to_json` wrote."""
-        return cls(**{**value, "options": tuple(value["options"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

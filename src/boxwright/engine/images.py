@@ -49,7 +49,7 @@ class ImagesAPI:
         from boxwright.image.describe import inspect
 
         images = self._services.images_store
-        return inspect(images, images.resolve(image), driver=self._services.snapshots.name, platform=platform)
+        return inspect(images, images.resolve(image), driver=self._services.driver, platform=platform)
 
     def history(self, image: str) -> Sequence[HistoryLine]:
         """How an image came to be, newest first. Raises NoSuchImage."""

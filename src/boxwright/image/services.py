@@ -69,6 +69,14 @@ class Services:
 
         return choose_driver(self.root, self.layers, wanted=self.settings.driver)
 
+    @property
+    def driver(self) -> str:
+        """The name of `snapshots`. Raises DriverUnknown, DriverUnusable."""
+        from boxwright.snapshot.chosen import chosen
+
+        known = chosen(self.root, self.settings.driver)
+        return str(known["driver"]) if known else self.snapshots.name
+
     @cached_property
     def catalog(self) -> ImageCatalog:
         """Names and image rows, to be read only: quick to open."""

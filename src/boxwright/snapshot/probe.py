@@ -1,7 +1,7 @@
 """Which snapshot driver works here, found out by doing once what it will do: kernels differ in more than their
 version (file systems that cannot carry an overlay, namespaces that may not mount, filters).
 
-The answer is kept in ROOT/driver.json until the machine boots, the user changes or the root is used elsewhere.
+The answer is kept (`snapshot.chosen`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ from pathlib import Path
 
 from boxwright.content.local import LocalStore
 from boxwright.errors import Invalid, Unsupported
-from boxwright.files.found import boot_id, recall, remember
 from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.layer.store import LayerStore
+from boxwright.snapshot.chosen import DRIVERS, chosen, keep
 from boxwright.snapshot.mount import MountFailed, attach, detach, open_tree
 from boxwright.snapshot.snapshotter import Mount, Snapshotter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-DRIVERS = ("mounted", "unpacked", "copied")
 
 
 class DriverUnknown(Invalid):
@@ -37,11 +35,10 @@ def choose_driver(root: Path, layers: LayerStore, *, wanted: str = "") -> Snapsh
     """The best driver that works, or the wanted one. Raises DriverUnknown, DriverUnusable."""
     if wanted and wanted not in DRIVERS:
         raise DriverUnknown(f"unknown snapshot driver {wanted!r}", hint="known are " + ", ".join(DRIVERS))
-    key = [boot_id(), os.geteuid(), _namespace(), str(root), wanted]
-    known = recall(Places(root).driver, key)
-    if known is None or known.get("driver") not in DRIVERS:
+    known = chosen(root, wanted)
+    if known is None:
         known = _probe(layers.store, wanted)
-        remember(Places(root).driver, key, known)
+        keep(root, wanted, known)
     return make(known["driver"], root, layers, reason=known["reason"], userxattr=bool(known.get("userxattr")))
 
 
@@ -162,10 +159,3 @@ def _tiny_index(base: Path) -> None:
             write_index(tree, builder.offset, fd)
         finally:
             os.close(fd)
-
-
-def _namespace() -> str:
-    try:
-        return os.readlink("/proc/self/ns/user")
-    except OSError:
-        return ""

@@ -18,8 +18,7 @@ from boxwright.container.config import (
     RestartPolicy,
     Ulimit,
 )
-from boxwright.container.records import Container, State, save_state
-from boxwright.container.spec import MountPoint
+from boxwright.container.records import Container, MountPoint, State, save_state
 from boxwright.network.plan import Port
 from boxwright.spec.times import unix_seconds
 from support.few import Few, added
