@@ -354,7 +354,7 @@ class Solver:
                 threading.Thread(target=self._work, args=(vertex,), name=f"step {vertex.position}").start()
                 started.append(vertex)
             self._wait_all(started)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised below, once the steps have ended
             # Ctrl-C, or no more threads: let the running steps stop and clean up, then go on with the reason.
             self._fail(
                 None,
@@ -375,7 +375,7 @@ class Solver:
         slot = self._memo[vertex.id]
         try:
             slot.report = self._result(vertex)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the thread that waits for the build raises it
             slot.error = error
             self._fail(vertex, error)
         finally:

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         _silence()
         return BROKEN_PIPE
-    except Exception as error:  # the outermost border: a traceback is no answer
+    except Exception as error:  # noqa: BLE001 - the outermost border: a traceback is no answer
         return _failed(ctx, error)
 
 

@@ -535,7 +535,7 @@ def in_parallel(jobs: int, items: Sequence[T], work: Callable[[T], object], *, s
                 except IndexError:
                     break
                 work(item)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the thread that waits for all of them raises it
             failed = error
         endings.append(failed)  # before `stop`, so that no thread that stops because of it is heard first
         if failed is not None:

@@ -59,7 +59,7 @@ class Pipe(io.RawIOBase):
         try:
             self._produce(self._put)
             self._queue.put(_Stopped())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the reader raises it
             self._queue.put(error)
 
     def _put(self, piece: bytes) -> None:

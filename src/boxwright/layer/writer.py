@@ -198,7 +198,7 @@ class LayerWriter:
                     try:
                         with memoryview(buffer) as view:
                             self.store(view[:count])
-                    except BaseException as error:
+                    except BaseException as error:  # noqa: BLE001 - the thread that gives the bytes raises it
                         failures.append(error)
                 free.put(buffer)
 
@@ -315,7 +315,7 @@ class _Behind:
             if self._failure is None:
                 try:
                     piece()
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - the thread that gives the pieces raises it
                     self._failure = error
 
 

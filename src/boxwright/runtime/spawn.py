@@ -89,7 +89,7 @@ def start_apart(
         try:
             _hide(hidden)
             started.append(start(program, argv, fds=fds, env=env, new_session=new_session))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the thread that asked for the program raises it
             failed.append(error)
 
     thread = threading.Thread(target=work, name="start apart")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.content import db
 from boxwright.content.migrations import SchemaNewer
 from boxwright.files import locks
 from boxwright.files.locks import Lock
@@ -56,7 +57,7 @@ def test_a_thread_that_cannot_open_it_tells_that_as_clients_are_told(
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-    monkeypatch.setattr(sqlite3, "connect", refused)
+    monkeypatch.setattr(db.sqlite3, "connect", refused)
     with pytest.raises(NoSpace, match="storage is full"):
         catalog.connection()
     with pytest.raises(NoSpace, match="storage is full"), catalog.write():

@@ -298,7 +298,7 @@ class Window:
             first = self._start + number * CHUNK
             try:
                 result: bytes | BaseException = self._fetch(first, min(first + CHUNK, self._size) - 1)
-            except BaseException as error:  # it belongs to the reader, who raises it
+            except BaseException as error:  # noqa: BLE001 - the reader raises it
                 result = error
             with self._changed:
                 if not self._closed:
