@@ -50,6 +50,27 @@ ADD a.txt /added.txt
 CMD ["sh"]
 """
 STEPS = 11  # RUN, COPY, ADD and WORKDIR of it
+FORMS = [  # steps of all kinds, each on a base with a user and in a stage of its own
+    "RUN --mount=type=bind,source=a.txt,target=/m/a --mount=type=bind,source=dir,target=/d,rw cat /m/a",
+    "RUN --mount=type=bind,target=/m ls /m",
+    "RUN --mount=type=bind,from=one,source=g,target=/m --mount=type=bind,from=one,source=f,target=/a/f ls /m",
+    "RUN --mount=type=ssh --mount=type=ssh,id=x,mode=0666,uid=5,target=/s true",
+    "RUN --mount=type=cache,target=/c,uid=5,gid=6 --mount=type=cache,target=/e,uid=5,gid=6 true",
+    "RUN --mount=type=cache,target=/c,from=one,source=/g,ro true",
+    "RUN <<EOF\n#!/bin/sh\necho 1\nEOF",
+    "RUN <<EOF\necho 1\nEOF",
+    "COPY *.txt nomatch* /w1/",
+    "COPY dir/?.txt link* /w2/",
+    "COPY --chown=5:6 a.txt /c1",
+    "COPY --chown=me --chmod=go=rX dir /c2",
+    "COPY a.txt dir/b.txt dir/sub dir/empty /four/",
+    "COPY <<a <<b a.txt /h/\n1\na\n2\nb",
+    "COPY --from=one /g/* /f1/",
+    "COPY --from=empty / /f2/",
+    "COPY --from=linked / /f3/",
+    "ADD --chown=me:root a.txt /ad",
+    "USER me\nWORKDIR /home/wd",
+]
 CHANGES = ['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
 
 
@@ -177,3 +198,30 @@ def test_what_changed_is_found_by_neither(docker: list[str], context: Path, tmp_
         for name in buildx(docker, context, "--cache-from", f"type=local,src={here}")
         if "--link" not in name
     ]
+
+
+def forms() -> str:
+    """A Dockerfile of FORMS."""
+    lines = [
+        "FROM busybox AS one\nRUN echo f > /f && mkdir /g && echo y > /g/y",
+        "FROM scratch AS empty\nCOPY a.txt <<EOF /e/\ntext\nEOF",
+        "FROM scratch AS linked\nCOPY --link --chown=5 a.txt /",
+        "FROM busybox AS base\nRUN mkdir -p /etc && echo me:x:7:8::/:/bin/sh > /etc/passwd",
+        *(f"FROM base AS form{number}\n{form}" for number, form in enumerate(FORMS)),
+        "FROM scratch",
+        *(f"COPY --from=form{number} /etc/passwd /{number}" for number in range(len(FORMS))),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_every_kind_of_step_is_found(docker: list[str], context: Path, tmp_path: Path) -> None:
+    """The result's copies stand on all of them."""
+    (context / "Dockerfile").write_text(forms())
+    (context / "link.txt").symlink_to("a.txt")
+    there, here = tmp_path / "there", tmp_path / "here"
+    buildx(docker, context, "--cache-to", f"type=local,dest={there},mode=min")
+    found = ours(tmp_path / "first", context, cache_from=[f"type=local,src={there}"])
+    assert len([name for name in found if "--from=form" in name]) == len(FORMS)
+    ours(tmp_path / "second", context, cache_to=[f"type=local,dest={here},mode=min"])
+    found = buildx(docker, context, "--cache-from", f"type=local,src={here}")
+    assert len([name for name in found if "--from=form" in name]) == len(FORMS)

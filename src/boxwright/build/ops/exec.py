@@ -33,6 +33,11 @@ class ExecMount:
     file: bool = True  # of a secret: whether it is a file too, beside `env`
     by_content: bool = False  # of a bind: what is at `source` counts, and not what else its input has
 
+    @property
+    def owned(self) -> bool:
+        """Whether an owner or a mode is said of a cache, be it the usual one."""
+        return self.mode is not None or bool(self.uid or self.gid)
+
     def definition(self) -> dict[str, object]:
         """Its part of the key: not the content of caches and secrets."""
         out: dict[str, object] = {"type": self.type, "target": self.target, "readonly": self.readonly}

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boxwright.build.remotecache.config import CacheConfig, CacheLayer, CacheRecord, OwnRecord
-from boxwright.build.remotecache.keys import describe
+from boxwright.build.remotecache.keys import KnownKeys
 from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import CREATED, DIFF_ID
 from boxwright.build.remotecache.records import RecordWriter, SolvedStep
@@ -82,10 +82,10 @@ def collect(solver: Solver, targets: Sequence[Vertex], cache: StepCache) -> Solv
     own: list[OwnRecord] = []
     steps: list[SolvedStep] = []
     created: dict[DiffID, str] = {}
-    selections = solver.selections()
+    known = KnownKeys(solver.selections)
     for report in solver.reports(targets):
         vertex, tree = report.vertex, report.tree
-        key_there = describe(vertex, selections.get(vertex.id))
+        key_there = known.of(vertex)
         if vertex.settled is not None or report.passed:
             steps.append(SolvedStep(vertex=vertex, key=key_there, stack=()))
             continue

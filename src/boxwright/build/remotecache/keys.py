@@ -17,12 +17,14 @@ import base64
 import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from boxwright.build.graph import Selection, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
-from boxwright.build.ops.exec import ExecOp, StepLimits
-from boxwright.build.ops.source import ImageOp
+from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
+from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.ops.workdir import WorkdirOp
+from boxwright.build.remotecache.contents import selected
 from boxwright.spec import hashes
 from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.digest import chain_id
@@ -32,22 +34,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.build.context.filetree import FileTree, TreeNode
-
 _ROOT = "/"
 _NETWORKS = {"default": 0, "host": 1, "none": 2}
-_CHUNK = 1 << 20
-_TYPES = {"file": "0", "dir": "5", "symlink": "2"}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInput:
-    """An input of an operation: the number of one of the vertex's own with the selector of what is read of it, or
-    (`content`) a record that is known by content alone."""
+    """An input of an operation, by any of three names: the number of one of the vertex's own with the selector of what
+    is read of it; `made`, the record of what is made of nothing, with the same; `contents`, records that are known by
+    what is read alone (BuildKit's versions have several names for some)."""
 
     number: int = -1
     selector: str = ""
-    content: str = ""
+    contents: tuple[str, ...] = ()
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +60,26 @@ class StepKey:
     merged: StepKey | None = None
 
 
-def describe(vertex: Vertex, selection: Selection | None) -> StepKey | None:
-    """The key of a vertex; `selection` is what it reads of the context. None for what has none here."""
+Selections = Callable[[Vertex], "Selection | None"]
+
+
+def describe(
+    vertex: Vertex, selection: Selection | None, below: Selections = lambda vertex: None
+) -> StepKey | None:
+    """The key of a vertex; `selection` is what it reads of the context, or of an input, `below` says that of its
+    inputs. None for what has none here."""
     op = vertex.op
     if isinstance(op, ImageOp):
         layers = vertex.settled.layers if vertex.settled is not None else ()
         chain = chain_id(layers)
         return StepKey(digest=output(_sha(f"buildkit.source.v0:{chain}".encode()))) if chain else None
+    on_nothing = bool(vertex.inputs) and isinstance(vertex.inputs[0].op, ScratchOp)
     if isinstance(op, WorkdirOp):
-        return _workdir(op)
+        return _workdir(op, on_nothing)
     if isinstance(op, ExecOp):
-        return _exec(op)
+        return None if on_nothing else _exec(op, vertex, below)
     if isinstance(op, CopyOp):
-        return _copy(op, selection)
+        return _copy(op, selection, on_nothing)
     return None
 
 
@@ -82,21 +89,26 @@ class KnownKeys:
 
     def __init__(self, selections: Callable[[], Mapping[str, Selection | None]]) -> None:
         self._selections = selections
-        self._read: dict[str, tuple[Selection, StepKey | None]] = {}
+        self._read: dict[str, tuple[list[Selection | None], StepKey | None]] = {}
 
     def of(self, vertex: Vertex) -> StepKey | None:
         """See `describe`."""
-        selection = self._selections().get(vertex.id)
-        if selection is None:
-            return describe(vertex, None)
         known = self._read.get(vertex.id)
-        if known is None or known[0] is not selection:
-            known = self._read[vertex.id] = selection, describe(vertex, selection)
+        read = [self._selection(one) for one in (vertex, *vertex.inputs)]
+        if known is None or known[0] != read:
+            known = self._read[vertex.id] = read, describe(vertex, read[0], self._selection)
         return known[1]
 
+    def _selection(self, vertex: Vertex) -> Selection | None:
+        return self._selections().get(vertex.id)
+
     def waits(self, vertex: Vertex) -> bool:
-        """Whether it is not known yet what the step reads of the context."""
-        return vertex.op.reads == "local" and vertex.id not in self._selections()
+        """Whether it is not known yet what the step, or what it mounts, reads of the context."""
+        known = self._selections()
+        return any(
+            one.op.reads == "local" and one.id not in known
+            for one in (vertex, *(one for one in vertex.inputs if one.hidden))
+        )
 
 
 def output(digest: str, number: int = 0) -> str:
@@ -121,15 +133,18 @@ def _some(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-# --- operations --------------------------------------------------------------------------------
+# --- RUN -----------------------------------------------------------------------------------------
 
 
-def _exec(op: ExecOp) -> StepKey | None:
-    plain = op.limits == StepLimits() and op.script is None and op.epoch is None and not op.shm_size
-    mounts, secrets = _mounts(op), _secrets(op)
-    if not plain or mounts is None or op.ulimits or op.devices:
+def _exec(op: ExecOp, vertex: Vertex, below: Selections) -> StepKey | None:
+    if op.limits != StepLimits() or op.epoch is not None or op.devices:
+        return None
+    mounted = _Mounted(op, vertex, below)
+    if not mounted.told:
         return None
     env = [f"{name}={value}" for name, value in (*op.env, *op.build_args)]
+    if mounted.agent and not any(entry.startswith("SSH_AUTH_SOCK=") for entry in env):
+        env.append(f"SSH_AUTH_SOCK={mounted.agent}")
     if not any(entry.startswith("PATH=") for entry in env):
         env.append(f"PATH={DEFAULT_PATH}")
     meta = _some(
@@ -139,98 +154,211 @@ def _exec(op: ExecOp) -> StepKey | None:
         user=op.user,
         extraHosts=[{"Host": name} for name, _ in op.hosts],
         hostname=op.hostname if op.hostname != "buildkitsandbox" else "",
+        ulimit=[_ulimit(text) for text in op.ulimits],
         removeMountStubsRecursive=True,
     )
     security = 1 if op.security == "insecure" else 0
     body = {
         "meta": meta,
-        **_some(mounts=mounts, network=_NETWORKS[op.network], security=security, secretenv=secrets),
+        **_some(
+            mounts=mounted.mounts,
+            network=_NETWORKS[op.network],
+            security=security,
+            secretenv=mounted.secrets,
+        ),
     }
     system, architecture, *variant = op.platform.split("/")
     whole = {"Type": "buildkit.exec.v0", "Exec": body, "OS": system, "Arch": architecture}
     whole |= _some(Variant="".join(variant))
-    return StepKey(digest=output(_sha(go_json(whole))), inputs=(KeyInput(0, _sha(_ROOT.encode())),))
+    return StepKey(digest=output(_sha(go_json(whole))), inputs=mounted.inputs)
 
 
-def _mounts(op: ExecOp) -> list[dict[str, Any]] | None:
-    """The root and what is mounted beside it; [] where that is the root alone, None for what has no name here."""
-    beside, behind = [], []
-    for mount in op.mounts:
-        said: dict[str, Any] = {"input": -1, "dest": mount.target, "output": -1}
-        if mount.type == "cache" and mount.input is None and not (mount.readonly or mount.uid or mount.gid):
-            if mount.mode is not None:
-                return None
-            usual = mount.id == mount.target and mount.sharing == "shared"  # all others are one to it
-            cache = {"ID": f"{op.cache_namespace}/{mount.id}"} if usual else {}
-            beside.append({**said, "mountType": 3, "cacheOpt": cache})
-        elif mount.type == "tmpfs":
-            beside.append({**said, "mountType": 4, "TmpfsOpt": _some(size=mount.size)})
-        elif mount.type == "secret":
-            if mount.file:
-                mode = 0o400 if mount.mode is None else mount.mode
-                secret = _some(
-                    ID=mount.id, uid=mount.uid, gid=mount.gid, mode=mode, optional=not mount.required
-                )
-                behind.append({"input": -1, "dest": mount.target, "mountType": 1, "secretOpt": secret})
-        else:
+def _ulimit(text: str) -> dict[str, Any]:
+    name, _, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    return _some(Name=name, Soft=int(soft), Hard=int(hard or soft))
+
+
+class _Mounted:
+    """The mounts of a RUN: as BuildKit lists them, with the root and sorted by their targets, and what they are
+    inputs for. `told` is False where one has no name here."""
+
+    def __init__(self, op: ExecOp, vertex: Vertex, below: Selections) -> None:
+        self._vertex, self._below = vertex, below
+        self._read: dict[object, list[str]] = {
+            "root": [_ROOT]
+        }  # by source what is read of it, the root first
+        beside = [_tmpfs("/dev/shm", op.shm_size)] if op.shm_size else []
+        given = [one for one in map(partial(self._beside, op), op.mounts) if one is not None]
+        if op.script is not None:
+            path, text = op.script
+            written = "made", _made(_mkfile(posixpath.basename(path), text, 0o755))
+            beside.append(self._from(written, _ROOT, "/dev/pipes/", readonly=True))
+        beside = sorted([*beside, *given], key=lambda mount: str(mount["dest"]))
+        for mount in beside:  # inputs are counted in this order
+            if "source" in mount:
+                source, read = mount.pop("source")
+                self._read.setdefault(source, []).append(read)
+                mount["input"] = list(self._read).index(source)
+        behind = [*_secret_files(op), *_agents(op)]
+        self.mounts = [{"dest": _ROOT}, *beside, *behind] if beside or behind else []
+        self.agent = next((mount.target for mount in op.mounts if mount.type == "ssh"), "")
+        self.secrets = [
+            _some(ID=mount.id, name=mount.env, optional=not mount.required)
+            for mount in op.mounts
+            if mount.type == "secret" and mount.env is not None
+        ]
+        inputs = [self._input(source, read) for source, read in self._read.items()]
+        self.inputs = tuple(one for one in inputs if one is not None)
+        self.told = len(self.inputs) == len(inputs)
+
+    @staticmethod
+    def _from(source: object, read: str, target: str, **more: Any) -> dict[str, Any]:
+        return {"input": 0, "dest": target, "output": -1, **_some(**more), "source": (source, read)}
+
+    def _beside(self, op: ExecOp, mount: ExecMount) -> dict[str, Any] | None:
+        if mount.type == "tmpfs":
+            return _tmpfs(mount.target, mount.size)
+        if mount.type == "bind":
+            return self._from(self._source(mount), mount.source, mount.target, readonly=mount.readonly)
+        if mount.type != "cache":
             return None
-    if not beside and not behind:
-        return []
-    return [{"dest": _ROOT}, *sorted(beside, key=lambda mount: str(mount["dest"])), *behind]
+        usual = mount.id == mount.target and mount.sharing == "shared"  # all others are one to it
+        cache = {"ID": f"{op.cache_namespace}/{mount.id}"} if usual else {}
+        said = {"readonly": True} if mount.readonly else {}
+        if mount.input is None and mount.owned:
+            made = {"path": "/cache", "mode": 0o755 if mount.mode is None else mount.mode}
+            owner = {"user": _user(mount.uid), "group": _user(mount.gid)}
+            owned = "made", _made({**_some(**made), "owner": owner, "timestamp": -1})
+            found = self._from(owned, "/cache", mount.target, **said)
+        elif mount.input is not None:
+            source = "owned" if mount.owned else self._source(mount)
+            found = self._from(source, mount.source, mount.target, **said)
+        else:
+            found = {"input": -1, "dest": mount.target, "output": -1, **said}
+        return {**found, "mountType": 3, "cacheOpt": cache}
+
+    def _source(self, mount: ExecMount) -> object:
+        """What is mounted: the context, or one of the vertex's inputs."""
+        assert mount.input is not None
+        mounted = self._vertex.inputs[mount.input]
+        if not mounted.hidden:
+            return self._vertex.inputs.index(mounted)  # which may be mounted several times
+        if isinstance(mounted.op, CopyOp):
+            return "context", mounted.op.parts[0].context
+        return "unknown"
+
+    def _input(self, source: object, read: Sequence[str]) -> KeyInput | None:
+        selector = _sha("\0".join(read).encode())
+        if source == "root":
+            return KeyInput(0, selector)
+        if isinstance(source, int):
+            return KeyInput(source, selector)
+        match source:
+            case ("made", str(digest)):
+                return KeyInput(selector=selector, made=digest)
+            case ("context", key):
+                return self._of_context(key, read)
+        return None
+
+    def _of_context(self, key: object, read: Sequence[str]) -> KeyInput | None:
+        for vertex in self._vertex.inputs:
+            if isinstance(vertex.op, CopyOp) and vertex.hidden and vertex.op.parts[0].context == key:
+                selection = self._below(vertex)
+                if selection is None:
+                    return None
+                paths = [_ROOT] if _ROOT in read else read
+                contents = _contents(selection, paths)
+                return KeyInput(contents=contents) if contents else None
+        return None
 
 
-def _secrets(op: ExecOp) -> list[dict[str, Any]]:
-    """Secrets in the environment."""
-    return [
-        _some(ID=mount.id, name=mount.env, optional=not mount.required)
-        for mount in op.mounts
-        if mount.type == "secret" and mount.env is not None
+def _tmpfs(target: str, size: int) -> dict[str, Any]:
+    return {"input": -1, "dest": target, "output": -1, "mountType": 4, "TmpfsOpt": _some(size=size)}
+
+
+def _secret_files(op: ExecOp) -> list[dict[str, Any]]:
+    found = []
+    for mount in op.mounts:
+        if mount.type == "secret" and mount.file:
+            mode = 0o400 if mount.mode is None else mount.mode
+            said = _some(ID=mount.id, uid=mount.uid, gid=mount.gid, mode=mode, optional=not mount.required)
+            found.append({"input": -1, "dest": mount.target, "mountType": 1, "secretOpt": said})
+    return found
+
+
+def _agents(op: ExecOp) -> list[dict[str, Any]]:
+    found = []
+    for mount in op.mounts:
+        if mount.type == "ssh":
+            mode = 0o600 if mount.mode is None else mount.mode
+            name = mount.id if mount.id != "default" else ""
+            said = _some(ID=name, uid=mount.uid, gid=mount.gid, mode=mode, optional=not mount.required)
+            found.append({"input": -1, "dest": mount.target, "mountType": 2, "SSHOpt": said})
+    return found
+
+
+# --- WORKDIR, COPY and ADD -----------------------------------------------------------------------
+
+
+def _workdir(op: WorkdirOp, on_nothing: bool) -> StepKey | None:
+    owner = _owner(op.user, -1 if on_nothing else 0) if op.user else {}
+    if op.epoch is not None or owner is None:
+        return None
+    made = {"path": op.path, "mode": 0o755, "makeParents": True, **_some(owner=owner), "timestamp": -1}
+    if on_nothing:
+        return StepKey(digest=_made(made))
+    return StepKey(digest=_files([made], [[0, -1, 0]]), inputs=(KeyInput(0),))
+
+
+def _copy(op: CopyOp, selection: Selection | None, on_nothing: bool) -> StepKey | None:
+    if op.excludes or op.parents or op.epoch is not None or (op.link and not op.independent):
+        return None
+    merged = op.link and not on_nothing  # nothing and something is something
+    on_nothing = on_nothing or op.link
+    owner = _owner(op.chown, -1 if on_nothing else 0) if op.chown else {}
+    read = [part for part in op.parts if part.origin != "inline"]
+    if owner is None or len({(part.origin, part.input, part.context) for part in read}) > 1:
+        return None
+    if any(part.mode is not None or "\\" in part.source for part in read):
+        return None
+    common = {"dest": op.dest, **_some(owner=owner), **_mode(op.chmod)}
+    inputs = [] if on_nothing else [KeyInput(0)]
+    actions: list[tuple[dict[str, Any], int]] = []
+    if read:
+        sources = [posixpath.normpath("/" + part.source.lstrip("/")) for part in read]
+        source = _source(read[0], sources, selection)
+        if source is None:
+            return None
+        inputs.append(source)
+        actions = [(_action(path, common, part), len(inputs) - 1) for path, part in zip(sources, read)]
+    for part in op.parts[len(read) :]:
+        made = KeyInput(
+            selector=_sha(f"/{part.source}".encode()), made=_made(_mkfile(part.source, part.data))
+        )
+        if made not in inputs:
+            inputs.append(made)
+        actions.append((_inline(part.source, common, op.chmod), inputs.index(made)))
+    first = -1 if on_nothing else 0
+    last = len(actions) - 1
+    indexes = [
+        [len(inputs) + at - 1 if at else first, second, 0 if at == last else -1]
+        for at, (_, second) in enumerate(actions)
     ]
-
-
-def _workdir(op: WorkdirOp) -> StepKey | None:
-    if op.user or op.epoch is not None:
-        return None
-    made = {"path": op.path, "mode": 0o755, "makeParents": True, "timestamp": -1}
-    return StepKey(digest=_files([made]), inputs=(KeyInput(0),))
-
-
-def _copy(op: CopyOp, selection: Selection | None) -> StepKey | None:
-    mode = _mode(op.chmod)
-    origins = {(part.origin, part.input, part.context) for part in op.parts}
-    if op.chown or op.excludes or op.parents or op.epoch is not None or mode is None or len(origins) != 1:
-        return None
-    if any(part.origin == "inline" or part.mode is not None or _wild(part.source) for part in op.parts):
-        return None
-    if op.link and not op.independent:
-        return None
-    sources = [posixpath.normpath("/" + part.source.lstrip("/")) for part in op.parts]
-    digest = _files(
-        [_action(source, op, part, mode) for source, part in zip(sources, op.parts)],
-        _on_nothing(len(op.parts)) if op.link else None,
-    )
-    source = _source(op.parts[0], sources, selection)
-    if source is None:
-        return None
-    if not op.link:
-        return StepKey(digest=digest, inputs=(KeyInput(0), source))
+    digest = _files([action for action, _ in actions], indexes)
+    copied = StepKey(digest=digest, inputs=tuple(inputs))
+    if not merged:
+        return copied
     merge = _sha(go_json({"Type": "buildkit.merge.v0", "Merge": {"inputs": [{}, {"input": 1}]}}))
-    return StepKey(
-        digest=output(merge), inputs=(KeyInput(0),), merged=StepKey(digest=digest, inputs=(source,))
-    )
+    return StepKey(digest=output(merge), inputs=(KeyInput(0),), merged=copied)
 
 
-def _on_nothing(count: int) -> list[list[int]]:
-    """What each of several copies stands on, copies and gives, the first of them on nothing."""
-    last = count - 1
-    return [[at if at else -1, 0, 0 if at == last else -1] for at in range(count)]
-
-
-def _action(source: str, op: CopyOp, part: CopyPart, mode: int) -> dict[str, Any]:
+def _action(source: str, common: Mapping[str, Any], part: CopyPart) -> dict[str, Any]:
+    said = {**common}
+    symbolic = _some(modeStr=said.pop("modeStr", ""))
     return {
         "src": posixpath.basename(source) or _ROOT,
-        "dest": op.dest,
-        **_some(mode=mode),
+        **said,
         "followSymlink": True,
         "dirCopyContents": True,
         **_some(attemptUnpackDockerCompatibility=part.unpack),
@@ -238,103 +366,67 @@ def _action(source: str, op: CopyOp, part: CopyPart, mode: int) -> dict[str, Any
         "allowWildcard": True,
         "allowEmptyWildcard": True,
         "timestamp": -1,
+        **symbolic,
     }
 
 
+def _inline(name: str, common: Mapping[str, Any], chmod: str) -> dict[str, Any]:
+    said = {**common}
+    symbolic = _some(modeStr=said.pop("modeStr", ""))
+    return {"src": name, **said, "createDestPath": True, "timestamp": -1, **symbolic}
+
+
 def _source(part: CopyPart, sources: Sequence[str], selection: Selection | None) -> KeyInput | None:
-    """Where files come from: of the context they are known by content, of another step by what is read of it."""
+    """Where files come from: of the context they are known by content, of another step by what is read of it, and by
+    content, too, once that is known."""
+    contents = _contents(selection, sources) if selection is not None else ()
     if part.origin == "input":
-        return KeyInput(part.input, _sha("\0".join(sorted(sources, reverse=True)).encode()))
-    if selection is None:
-        return None
-    tree = selection.payload[0].tree
-    found = []
-    for path in _outermost(sources):
-        digest = _content(tree, path.lstrip("/"))
-        if digest is None:
-            return None
-        found.append(digest)
-    return KeyInput(content=output(_sha("\0".join(found).encode()), -1))
+        return KeyInput(part.input, _sha("\0".join(sorted(sources, reverse=True)).encode()), contents)
+    return KeyInput(contents=contents) if contents else None
 
 
-def _files(actions: Sequence[Mapping[str, Any]], indexes: list[list[int]] | None = None) -> str:
+def _contents(selection: Selection, paths: Sequence[str]) -> tuple[str, ...]:
+    """The records of what is at these paths and patterns."""
+    return tuple(output(digest, -1) for digest in selected(selection.payload[0].tree, paths))
+
+
+def _files(actions: Sequence[Mapping[str, Any]], indexes: list[list[int]]) -> str:
+    """The record of an operation on files; `indexes` are what each action stands on, what it copies and what it
+    gives."""
+    count = len(indexes)
+    usual = [[at and count + at - 1, one[1], 0 if at == count - 1 else -1] for at, one in enumerate(indexes)]
+    told = [] if indexes == usual and all(second in (-1, 1) for _, second, _ in indexes) else indexes
     written = [base64.b64encode(go_json(action)).decode() for action in actions]
-    return output(_sha(go_json({"Type": "buildkit.file.v0", "Actions": written, **_some(indexes=indexes)})))
+    return output(_sha(go_json({"Type": "buildkit.file.v0", "Actions": written, **_some(indexes=told)})))
 
 
-def _mode(text: str) -> int | None:
-    """-1 for none; None for a symbolic one."""
+def _made(action: Mapping[str, Any]) -> str:
+    """The record of a file or directory that is made on nothing."""
+    return _files([action], [[-1, -1, 0]])
+
+
+def _mkfile(name: str, text: str, mode: int = 0o644) -> dict[str, Any]:
+    data = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+    return {"path": f"/{name}", "mode": mode, **_some(data=data), "timestamp": -1}
+
+
+def _mode(text: str) -> dict[str, Any]:
     if not text:
-        return -1
-    return int(text, 8) if not text.strip("01234567") else None
+        return {"mode": -1}
+    return {"modeStr": text} if text.strip("01234567") else _some(mode=int(text, 8))
 
 
-def _wild(source: str) -> bool:
-    return any(character in source for character in "*?[\\")
-
-
-def _outermost(paths: Sequence[str]) -> list[str]:
-    """Sorted, without what lies below another one."""
-    wanted = set(paths)
-    return sorted(
-        path
-        for path in wanted
-        if not any(path != above and path.startswith(above.rstrip("/") + "/") for above in wanted)
-    )
-
-
-# --- files -------------------------------------------------------------------------------------
-
-
-def _content(tree: FileTree, path: str) -> str | None:
-    """The digest of a file or directory: of its head and content, of a directory those of all below it. None where
-    it holds what is told in another way (devices, extended attributes)."""
-    node = tree.resolve(path)
-    if node is None:
+def _owner(text: str, base: int) -> dict[str, Any] | None:
+    """A user and group, by number or as the base's files name them. None where the two sides mean others."""
+    user, _, group = text.partition(":")
+    if not user or text.endswith(":"):
         return None
-    if node.type != "dir":
-        return _node(tree, node)
-    inside: dict[str, dict[bytes, str]] = {}  # of directories, by their paths, the names with their digests
-    below = [inner for inner in tree.walk(node.path) if inner.path != node.path]
-    for inner in reversed(below):  # what is in a directory before the directory
-        digest = _node(tree, inner)
-        if digest is None:
-            return None
-        if inner.type == "dir":
-            digest = _directory(digest, inside.pop(inner.path, {}))
-        inside.setdefault(posixpath.dirname(inner.path), {})[_name(inner.path)] = digest
-    head = _node(tree, node) if node.path else _sha(b"")  # the root has no head
-    return _directory(head, inside.pop(node.path, {})) if head is not None else None
+    found = {"user": _user(user, base)}
+    return {**found, "group": _user(group, base)} if group else found
 
 
-def _directory(head: str, names: Mapping[bytes, str]) -> str:
-    hashed = hashes.new("sha256")
-    hashed.update(b"\0" + head.encode())
-    for name in sorted(names):
-        hashed.update(b"\0" + name + names[name].encode())
-    return "sha256:" + hashed.hexdigest()
-
-
-def _name(path: str) -> bytes:
-    return posixpath.basename(path).encode("utf-8", "surrogateescape")
-
-
-def _node(tree: FileTree, node: TreeNode) -> str | None:
-    kind = _TYPES.get(node.type)
-    if kind is None or node.xattrs:
-        return None
-    mode = 0o777 if node.type == "symlink" else node.mode & 0o7777
-    size = node.size if node.type == "file" else 0
-    link = node.link if node.type == "symlink" else ""
-    head = f"namemode{mode}uid{node.uid}gid{node.gid}size{size}typeflag{kind}linkname{link}unamegname"
-    hashed = hashes.new("sha256")
-    hashed.update(f"{head}devmajor0devminor0".encode("utf-8", "surrogateescape"))
-    if node.type == "file":
-        opened = tree.open(node)
-        if isinstance(opened, bytes):
-            hashed.update(opened)
-        else:
-            with opened:
-                while data := opened.read(_CHUNK):
-                    hashed.update(data)
-    return "sha256:" + hashed.hexdigest()
+def _user(one: str | int, base: int = 0) -> dict[str, Any]:
+    number = 0 if one == "root" else int(one) if str(one).isascii() and str(one).isdigit() else None
+    if number is not None:
+        return {"User": _some(byId=number)}
+    return {"User": {"byName": {"name": one, **_some(input=base)}}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from boxwright.build.graph import Vertex
 from boxwright.build.remotecache.config import CacheRecord, RecordLink
@@ -44,10 +44,10 @@ class Matcher:
             return None
         key = self._keys.of(vertex)
         if key is None or key.merged is None:
-            return self._newest(self._matched(vertex))
+            return self._newest(self._matched(vertex) or self._by_content(vertex, key))
         for one in key.merged.inputs:  # and not its base, which may not be settled yet
-            if not one.content and self._matched(vertex.inputs[one.number]) == _NONE:
-                return None
+            if one.number >= 0:
+                self._matched(vertex.inputs[one.number])
         return self._newest(self._matching(vertex, key.merged))
 
     def whole(self, vertex: Vertex) -> FoundStack | None:
@@ -55,23 +55,36 @@ class Matcher:
         ``mode=min`` has layers of the result alone, and what they were made by."""
         return self._newest(self._matched(vertex)) if self._named else None
 
+    def _by_content(self, vertex: Vertex, key: StepKey | None) -> frozenset[int]:
+        """The records of a vertex that had none while it was not known what it reads of its inputs. What stands on it
+        is asked again."""
+        if key is None or vertex.fresh or not any(one.number >= 0 and one.contents for one in key.inputs):
+            return _NONE
+        found = self._matching(vertex, key)
+        if found:
+            self._known = {
+                **{known: numbers for known, numbers in self._known.items() if numbers},
+                vertex.id: found,
+            }
+        return found
+
     def _matched(self, vertex: Vertex) -> frozenset[int]:
         """The records of a vertex. Those below are asked first, without recursion: a build may be long. While it is not
         known what a step reads of the context, it and what stands on it has none, and is asked again."""
-        waiting = [vertex]
+        known, waiting = self._known, [vertex]  # another thread may put another in its place
         while waiting:
             at = waiting[-1]
-            below = [one for one in at.inputs if one.id not in self._known]
+            below = [one for one in at.inputs if one.id not in known]
             if below:
                 waiting += below
                 continue
             waiting.pop()
-            if at.id not in self._known:
+            if at.id not in known:
                 if self._keys.waits(at):
                     return _NONE
                 key = self._keys.of(at) if not at.fresh else None  # what is to be made anew is another one
-                self._known[at.id] = self._matching(at, key) if key is not None else _NONE
-        return self._known[vertex.id]
+                known[at.id] = self._matching(at, key) if key is not None else _NONE
+        return known[vertex.id]
 
     def _matching(self, vertex: Vertex, key: StepKey) -> frozenset[int]:
         wanted = [self._sources(vertex, one) for one in key.inputs]
@@ -89,10 +102,17 @@ class Matcher:
         )
 
     def _sources(self, vertex: Vertex, one: KeyInput) -> frozenset[tuple[int, str]]:
-        if one.content:
-            numbers = self._named.get(one.content, ())
-            return frozenset((n, "") for n in numbers if not self._loaded.config.records[n].inputs)
-        return frozenset((number, one.selector) for number in self._known[vertex.inputs[one.number].id])
+        found = {(number, "") for content in one.contents for number in self._roots(content)}
+        found |= {(number, one.selector) for number in self._roots(one.made)}
+        if one.number >= 0:
+            known = self._known.get(vertex.inputs[one.number].id, _NONE)
+            found |= {(number, one.selector) for number in known}
+        return frozenset(found)
+
+    def _roots(self, digest: str) -> Iterator[int]:
+        """The records of this name that stand on nothing."""
+        records = self._loaded.config.records
+        return (number for number in self._named.get(digest, ()) if not records[number].inputs)
 
     def _newest(self, numbers: frozenset[int]) -> FoundStack | None:
         config, best = self._loaded.config, None
@@ -134,7 +154,7 @@ class RecordWriter:
         if key is None:
             return
         used = (*key.inputs, *(key.merged.inputs if key.merged is not None else ()))
-        if any(not one.content and vertex.inputs[one.number].id not in self._of for one in used):
+        if not all(one.contents or one.made or vertex.inputs[one.number].id in self._of for one in used):
             return
         inputs = [self._input(vertex, one) for one in key.inputs]
         if key.merged is not None:
@@ -144,9 +164,13 @@ class RecordWriter:
         self._of[vertex.id] = self._number(key.digest, inputs, step.stack, step.created)
 
     def _input(self, vertex: Vertex, one: KeyInput) -> tuple[RecordLink, ...]:
-        if one.content:
-            return (RecordLink(self._number(one.content, [], (), "")),)
-        return (RecordLink(self._of[vertex.inputs[one.number].id], one.selector),)
+        links = [RecordLink(self._number(content, [], (), "")) for content in one.contents]
+        if one.made:
+            links.append(RecordLink(self._number(one.made, [], (), ""), one.selector))
+        known = self._of.get(vertex.inputs[one.number].id) if one.number >= 0 else None
+        if known is not None:
+            links.append(RecordLink(known, one.selector))
+        return tuple(links)
 
     def _number(
         self,

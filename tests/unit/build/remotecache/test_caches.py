@@ -345,16 +345,29 @@ def test_a_result_is_found_without_what_it_was_copied_from(
     assert fifth.files("app")["/out.txt"] == b"changed\n"
 
 
-def test_what_stands_on_a_stage_without_the_cache_is_not_found(
+def test_what_is_copied_is_found_by_what_it_is(
     room: Machines, registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    """A stage that is to be made anew may come to something else, whatever it is called."""
+    """A stage that was made in another way, and came to the same files."""
+    context = lay_out(tmp_path / "context", put_base(registry), text=COPIED)
+    cache = tmp_path / "cache"
+    room.build(context, cache_to=[f"type=local,dest={cache},mode=max"])
+    strangers(cache)
+    (context / "more/c.txt").write_text("changed\n")
+    again = room.build(context, cache_from=[f"type=local,src={cache}"], tags=["app"])
+    assert again.ran == ["[build 3/3] COPY a.txt more/ ./"] and again.files("app")["/out.txt"] == b"a\n"
+
+
+def test_a_stage_that_is_to_be_made_anew_is_made(
+    room: Machines, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """It may come to something else: what stands on it is found by what it is, and not by its name."""
     context = lay_out(tmp_path / "context", put_base(registry), text=COPIED)
     cache = tmp_path / "cache"
     room.build(context, cache_to=[f"type=local,dest={cache},mode=max"])
     strangers(cache)
     again = room.build(context, cache_from=[f"type=local,src={cache}"], no_cache_filter=["build"])
-    assert "[middle 2/2] COPY --from=build /src/a.txt /out.txt" in again.ran
+    assert again.ran == ["[build 2/3] WORKDIR /src", "[build 3/3] COPY a.txt more/ ./"]
 
 
 def test_stages_that_are_listed_are_made(room: Machines, registry: FakeRegistry, tmp_path: Path) -> None:

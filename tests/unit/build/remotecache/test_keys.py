@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ from boxwright.build.context.local import LocalContext
 from boxwright.build.context.tree import SourceSet
 from boxwright.build.graph import Graph, Selection, Tree, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
-from boxwright.build.ops.exec import ExecMount, ExecOp
-from boxwright.build.ops.source import ImageOp
+from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
+from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.ops.workdir import WorkdirOp
+from boxwright.build.remotecache.contents import selected
 from boxwright.build.remotecache.keys import KeyInput, KnownKeys, describe, go_json
 from boxwright.files.trees import erase
 from boxwright.spec.digest import DiffID
+from boxwright.spec.values import replace
 
 BASE = Tree((DiffID.parse("sha256:49e44d06c4d0a1ec5d6e19b860712c7c8726e88560bda5997ec31918670f8452"),))
 ROOT = "sha256:8a5edab282632443219e051e4ade2d1d5bbc671c781051bf1437897cbdfea0f1"  # sha256("/")
+AGENT = ExecMount(type="ssh", target="/run/buildkit/ssh_agent.0", id="default")
+SHM = {"shm_size": 100 << 20, "ulimits": ("nofile=100:200",)}
 COPY = CopyPart(origin="context", source="a.txt")
 
 
@@ -68,7 +73,7 @@ def test_a_context_may_be_deep(tmp_path: Path) -> None:
     selection = Selection("", payload=(SourceSet(LocalContext(tmp_path), ()),))
     found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
     erase(tmp_path / "d")  # pytest would not get so deep
-    assert found[1][1].content
+    assert found[1][1].contents
 
 
 def test_files_are_read_once_for_all_places(read: Selection) -> None:
@@ -128,10 +133,90 @@ def test_mounts() -> None:
     secret = ExecMount(type="secret", target="/run/secrets/s", id="s")
     tmpfs = ExecMount(type="tmpfs", target="/t")
     assert len({key(run("x", mounts=m)) for m in ((), (secret,), (tmpfs,), (tmpfs, secret))}) == 4
-    owned = ExecMount(type="cache", target="/c", id="/c", uid=5, readonly=False)
-    for unnamed in (ExecMount(type="ssh", target="/s"), owned):
-        graph = Graph()
-        assert describe(graph.vertex(run("x", mounts=(unnamed,)), [image(graph)]), None) is None
+    assert cache(uid=5)[1] != cache(mode=0o700)[1] != cache()[1] and cache(uid=5)[0] != cache()[0]
+
+
+def test_what_is_mounted_is_an_input(tmp_path: Path, read: Selection) -> None:
+    """Parts of one stage are one input, a part of the context is its content, an agent has its place."""
+    graph = Graph()
+    base, stage = image(graph), graph.vertex(WorkdirOp("/x"), [image(graph)])
+    part = CopyOp(parts=(COPY,), dest="/a.txt")
+    files = graph.vertex(part, [graph.vertex(ScratchOp(), settled=Tree(), hidden=True)], hidden=True)
+    mounts = (
+        ExecMount(type="bind", target="/m", source="/g", input=1),
+        ExecMount(type="bind", target="/a/f", source="/f", input=2),
+        ExecMount(type="bind", target="/z", source="/a.txt", input=3),
+        ExecMount(type="ssh", target="/run/buildkit/ssh_agent.0", id="default"),
+    )
+    vertex = graph.vertex(run("ls /m", mounts=mounts), [base, stage, stage, files])
+    assert describe(vertex, None) is None  # what is read of the context is not known yet
+    known: dict[str, Selection | None] = {}
+    keys = KnownKeys(lambda: known)
+    assert keys.waits(vertex)
+    known[files.id] = read
+    found = keys.of(vertex)
+    assert not keys.waits(vertex) and found is not None
+    assert [(one.number, one.selector[7:15]) for one in found.inputs] == [
+        (0, "8a5edab2"),
+        (1, hashlib.sha256(b"/f\0/g").hexdigest()[:8]),
+        (-1, ""),
+    ]
+    assert found.inputs[2].contents[0][7:19] == "c24a47b57646"
+
+
+def test_patterns(tmp_path: Path) -> None:
+    """Files are told apart by their names, and by older versions only where no directory is among them."""
+    for name in ("one/a", "one/b", "two/a", "three/one/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name[-1])
+    (tmp_path / "to").symlink_to("two")
+    tree = LocalContext(tmp_path)
+    assert len(selected(tree, ["/one/*"])) == 2 and len(selected(tree, ["/one/a"])) == 1
+    assert selected(tree, ["/one/?"]) == selected(tree, ["/one/*"]) != selected(tree, ["/two/*"])
+    assert selected(tree, ["/t*/?"])[1] == selected(tree, ["/two/*"])[1]
+    assert selected(tree, ["/t*/?"])[0] != selected(tree, ["/two/*"])[0]
+    assert len(selected(tree, ["/t*"])) == 1 and selected(tree, ["/to/*"]) == ()
+    assert selected(tree, ["/none*"]) == selected(tree, ["/gone/*"])
+    assert selected(tree, ["/gone"]) == ()
+
+
+def test_names_that_docker_wrote(read: Selection) -> None:
+    """Of files, owners, modes and texts."""
+    text = CopyPart(origin="inline", source="EOF", data="hello\n")
+    stage = CopyPart(origin="input", source="/f", input=1)
+    script = ("/dev/pipes/EOF", "#!/bin/sh\necho 7\n")
+    found = {
+        "owner": key(CopyOp(parts=(stage,), dest="/f2", chown="me"))[0],
+        "numbers": key(CopyOp(parts=(COPY,), dest="/c2", chown="5:6"), read)[0],
+        "root": key(CopyOp(parts=(COPY,), dest="/c5", chown="root:root"), read)[0],
+        "mode": key(CopyOp(parts=(COPY,), dest="/c6", chmod="u+x"), read)[0],
+        "text": key(CopyOp(parts=(text,), dest="/h1"))[0],
+        "made": key(CopyOp(parts=(text,), dest="/h1"))[1][1].made[7:19],
+        "workdir": key(WorkdirOp("/home/wd", user="me"))[0],
+        "agent": key(run("true", mounts=(AGENT,), **SHM))[0],
+        "script": key(replace(run(**SHM), argv=("/dev/pipes/EOF",), script=script))[0],
+    }
+    assert found == {
+        "owner": "70907a3d42a4",
+        "numbers": "416817abf020",
+        "root": "fceee8e2ee4c",
+        "mode": "f696ef7f7dcc",
+        "text": "7d18606906f4",
+        "made": "937d81f2e889",
+        "workdir": "2e450afe6810",
+        "agent": "1a655c1ad65b",
+        "script": "ef73f9148db3",
+    }
+
+
+def test_on_nothing(read: Selection) -> None:
+    graph = Graph()
+    empty = graph.vertex(ScratchOp(), settled=Tree(), hidden=True)
+    plain = describe(graph.vertex(CopyOp(parts=(COPY,), dest="/a"), [empty]), read)
+    linked = describe(graph.vertex(CopyOp(parts=(COPY,), dest="/a", link=True), [empty]), read)
+    assert plain is not None and plain == linked and plain.merged is None and len(plain.inputs) == 1
+    made = describe(graph.vertex(WorkdirOp("/w"), [empty]), None)
+    assert made is not None and made.inputs == () and made.digest != key(WorkdirOp("/w"))[0]
 
 
 def test_workdir() -> None:
@@ -141,7 +226,7 @@ def test_workdir() -> None:
 def test_copy(read: Selection) -> None:
     digest, inputs = key(CopyOp(parts=(COPY,), dest="/src/"), read)
     assert digest == "dc205a0f3d0a" and inputs[0] == KeyInput(0)
-    assert inputs[1].content[7:19] == "c24a47b57646"
+    assert inputs[1].contents[0][7:19] == "c24a47b57646"
     stage = CopyOp(parts=(CopyPart(origin="input", source="/src/out.txt", input=1),), dest="/out.txt")
     digest, inputs = key(stage)
     assert digest == "267ff8682149" and inputs[1].number == 1 and inputs[1].selector[7:15] == "b7e0ad9e"
@@ -156,22 +241,16 @@ def test_copy_that_does_not_depend_on_its_base(read: Selection) -> None:
 
 def test_what_has_no_name_there(read: Selection) -> None:
     """A step that would be found by less than decides it is not found at all."""
-    mount = ExecMount(type="bind", target="/x", input=1)
     unnamed = [
-        run("x", mounts=(mount,)),
-        run("x", script=("/dev/pipes/EOF", "#!/bin/sh")),
-        run("x", shm_size=1),
-        run("x", ulimits=("nofile=1:1",)),
+        run("x", limits=StepLimits(memory=1 << 20)),
+        run("x", devices=(("a/b=c", True),)),
         run("x", epoch=5),
-        WorkdirOp("/x", user="me"),
         WorkdirOp("/x", epoch=5),
-        CopyOp(parts=(COPY,), dest="/x", chown="me"),
-        CopyOp(parts=(COPY,), dest="/x", chmod="u+x"),
+        CopyOp(parts=(COPY,), dest="/x", chown="me:"),
         CopyOp(parts=(COPY,), dest="/x", excludes=("*.md",)),
         CopyOp(parts=(COPY,), dest="/x", parents=True),
-        CopyOp(parts=(CopyPart(origin="context", source="*.txt"),), dest="/x"),
+        CopyOp(parts=(CopyPart(origin="context", source="a\\\\.txt"),), dest="/x"),
         CopyOp(parts=(CopyPart(origin="context", source="gone"),), dest="/x"),
-        CopyOp(parts=(CopyPart(origin="inline", source="a", data="x"),), dest="/x"),
         CopyOp(parts=(COPY,), dest="/x", chmod="755", link=True),
     ]
     for op in unnamed:
