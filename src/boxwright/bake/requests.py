@@ -225,6 +225,9 @@ def _outputs(target: BakeTarget, used: bool) -> list[Any]:
     if target.linked:
         return []
     in_store = any(
-        one.type in ("image", "registry") or (one.type == "docker" and not one.dest) for one in found
+        go_bool(one.options.get("store", "")) is not False
+        if one.type in ("image", "registry")
+        else one.type == "docker" and not one.dest
+        for one in found
     )
-    return [*found, Output("image")] if used and found and not in_store else found
+    return [Output("image"), *found] if used and found and not in_store else found

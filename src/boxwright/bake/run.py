@@ -109,7 +109,7 @@ class _Run:
         linked = self._around.linked
         try:
             result = self._built(name)
-            while name in self.used and not linked.keep(result.target, made=self._targets[name].linked):
+            while name in self.used and not linked.keep(result.stored, made=self._targets[name].linked):
                 result = self._built(name)  # another process took the image away in between
             return result
         except Cancelled:
@@ -126,14 +126,14 @@ class _Run:
             self._targets[name],
             self._around.cwd,
             self._around.environ,
-            {used: self._results[used].target for used in self._uses[name]},
+            {used: self._results[used].stored for used in self._uses[name]},
             used=name in self.used,
             source=self._around.source,
         )
         building = Building(
             services=self._around.services,
             registries=self._around.registries,
-            request=replace(request, tell_provenance=self._around.tell_provenance),
+            request=replace(request, linked=name in self.used, tell_provenance=self._around.tell_provenance),
             emit=prefixed(self._emit, name) if len(self._targets) > 1 else self._emit,
         )
         with self._lock:

@@ -85,7 +85,9 @@ class Exporting:
     def _left_there(self, trees: Sequence[Tree]) -> Mapping[DiffID, Descriptor]:
         """Layers that need not come here, since they only go from a cache in a registry to an image there."""
         wish = self._wish
-        if wish.caches is None or wish.attestations.sbom or wish.request.squash:  # which are made of files
+        if wish.caches is None or wish.request.linked:
+            return {}
+        if wish.attestations.sbom or wish.request.squash:  # which are made of files
             return {}
         from boxwright.build.remotecache.lazy import left_there
 
@@ -189,7 +191,8 @@ class Exporting:
                 self._exporter.register(exported, names, plans[0].parent if len(plans) == 1 else "")
                 for name in names:
                     self._done(step, f"naming to {name}")
-        return _result(output, exported, output.names or names)
+        result = _result(output, exported, output.names or names)
+        return replace(result, stored=exported.target) if output.store and not self._left else result
 
     def _names(self, number: int, output: ImageOutput, exported: Exported) -> list[str]:
         """What the image is called in the store: its own names, of the first one also those of the build."""

@@ -121,6 +121,7 @@ class BuildRequest:
     rewrite_timestamp: bool = False  # and in new layers
     timestamp: int | None = None  # unix seconds: the only time there, and in new layers
     omit_history: bool = False
+    linked: bool = False  # other builds use the image: no layer of it stays in a registry
     tell_provenance: str = ""  # min or max: how much provenance the result has, attested or not
     unset_env: tuple[str, ...] = ()  # names that the image does not get
     unset_labels: tuple[str, ...] = ()
@@ -159,7 +160,8 @@ class StepResult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputResult:
     """An output that is an image: `target` and `descriptor` are of its manifest or index, pushed as the registry has
-    it; `image_id` is the digest of its config, of the first platform's where there are several."""
+    it; `stored` is that of the store, '' when it has none; `image_id` is the digest of its config, of the first
+    platform's where there are several."""
 
     type: str = ""
     dest: str = ""
@@ -168,6 +170,7 @@ class OutputResult:
     target: str = ""
     descriptor: Mapping[str, Any] = field(default_factory=dict)
     pushed: bool = False
+    stored: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +191,11 @@ class BuildResult:
     caches: tuple[Mapping[str, Any], ...] = ()  # descriptors of the manifests of caches that were written
     provenance: Mapping[str, Any] = field(default_factory=dict)  # by platform, if the request wants it told
     ref: str = ""
+
+    @property
+    def stored(self) -> str:
+        """The digest by which the store has the image; '' when it is only elsewhere."""
+        return next((one.stored for one in reversed(self.outputs) if one.stored), "")
 
     @property
     def cached(self) -> bool:

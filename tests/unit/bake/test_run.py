@@ -309,3 +309,29 @@ def test_a_target_that_is_built_again_names_itself_once(
     with pytest.raises(BoxwrightError) as error:
         engine.bake("app")
     assert str(error.value).count("target base: ") == 1
+
+
+@pytest.mark.parametrize("more", ["", ",store=false", ",compression=zstd,force-compression=true"])
+def test_a_target_that_is_pushed_is_a_base_of_others(engine: Engine, more: str) -> None:
+    """The registry's manifest, whose layers are compressed, is another than the store's; what others are built on is
+    the store's, and nothing is built or pushed twice."""
+    from support.registry import running
+
+    Path("f").write_text("content" * 100_000)
+    pushing: list[Event] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StepStarted) and "pushing" in event.name:
+            pushing.append(event)
+            assert len(pushing) == 1
+
+    with running() as registry:
+        output = f"type=image,push=true{more},name={registry.host}/lib/base:1"
+        results = engine.bake(["app", "base"], set=[f"base.output={output}"], progress=hear)
+        base = results["base"]
+        assert registry.manifests["lib/base"]["1"] == registry.manifests["lib/base"][base.target]
+        assert len(pushing) == 1 and base.outputs[-1].pushed
+        assert (base.stored == base.target) is ("compression" in more)  # where it is compressed here already
+        layers = engine.images.inspect("app")["RootFS"]["Layers"]
+        assert engine.images.inspect(base.stored)["RootFS"]["Layers"] == layers[:1] and len(layers) == 2
+        engine.services.registry.http.close()
