@@ -82,9 +82,6 @@ def bake_args(p: Parser) -> None:
 
 def bake(ctx: Context, args: Namespace) -> int:
     """Progress, warnings and what privileges are wanted on standard error; definitions on standard output."""
-    from boxwright.cli.builders import check_builder
-
-    check_builder(ctx, args.builder)
     with _opened(ctx, args, _request(ctx, args)) as request:
         return _bake(ctx, args, request)
 

@@ -46,12 +46,10 @@ def buildx_du_args(p: Parser) -> None:
 
 def buildx_du(ctx: Context, args: Namespace) -> int:
     """Disk usage of the build cache, record by record, and in all."""
-    from boxwright.cli.builders import check_builder
     from boxwright.cli.filters import parse_filters
 
     if args.format and args.verbose:
         raise Invalid("--format and --verbose cannot be used together")
-    check_builder(ctx, args.builder)
     cache = ctx.engine.builds.cache(filters=parse_filters(args.filter))
     if args.verbose or args.format == "pretty":
         for item in cache:
@@ -130,12 +128,12 @@ def builder_prune_args(p: Parser) -> None:
         (("--min-free-space",), "min_free_space", "Target amount of free disk space after pruning"),
     ):
         p.add_argument(*names, dest=dest, default="", metavar="bytes", help=text)
+    p.add_argument("--builder", default="", metavar="string", help=SUPPRESS)
 
 
 def buildx_prune_args(p: Parser) -> None:
     builder_prune_args(p)
     p.add_argument("--verbose", action="store_true", help="Provide a more verbose output")
-    p.add_argument("--builder", default="", metavar="string", help=SUPPRESS)
 
 
 def builder_prune(ctx: Context, args: Namespace) -> int:
@@ -145,9 +143,6 @@ def builder_prune(ctx: Context, args: Namespace) -> int:
 
 def buildx_prune(ctx: Context, args: Namespace) -> int:
     """As `builder prune`, with the last line of buildx."""
-    from boxwright.cli.builders import check_builder
-
-    check_builder(ctx, args.builder)
     return _prune_cache(ctx, args, "Total:\t", verbose=args.verbose)
 
 

@@ -136,14 +136,16 @@ def _described(one: NamedBuilder) -> dict[str, Any]:
 def buildx_inspect_args(p: Parser) -> None:
     p.add_argument("name", nargs="?", default="", metavar="NAME")
     p.add_argument("--bootstrap", action="store_true", help="Ensure builder has booted before inspecting")
-    p.add_argument("--builder", default="", metavar=_TEXT, help="Override the configured builder instance")
+    p.add_argument(
+        "--builder", dest="chosen", default="", metavar=_TEXT, help="Override the configured builder instance"
+    )
 
 
 def buildx_inspect(ctx: Context, args: Namespace) -> int:
     """One builder, as buildx lists it; it always runs, so that there is nothing to boot."""
     from boxwright.image.builders import platforms_here
 
-    name = args.name or args.builder or ctx.settings.environ.get("BUILDX_BUILDER", "")
+    name = args.name or args.chosen or ctx.settings.environ.get("BUILDX_BUILDER", "")
     one = builders(ctx).get(name)
     rows = [("Name", one.name), ("Driver", one.driver)]
     if one.created:
@@ -271,7 +273,9 @@ def buildx_rm_args(p: Parser) -> None:
     p.add_argument("-f", "--force", action="store_true", help="Do not prompt for confirmation")
     p.add_argument("--keep-daemon", action="store_true", help="Keep the BuildKit daemon running (always so)")
     p.add_argument("--keep-state", action="store_true", help="Keep BuildKit state (always so)")
-    p.add_argument("--builder", default="", metavar=_TEXT, help="Override the configured builder instance")
+    p.add_argument(
+        "--builder", dest="chosen", default="", metavar=_TEXT, help="Override the configured builder instance"
+    )
 
 
 def buildx_rm(ctx: Context, args: Namespace) -> int:
@@ -281,7 +285,7 @@ def buildx_rm(ctx: Context, args: Namespace) -> int:
             raise Invalid("cannot specify builder name when --all-inactive is set")
         return 0  # none is ever inactive
     found, code = builders(ctx), 0
-    for name in args.names or [args.builder or found.current]:
+    for name in args.names or [args.chosen or found.current]:
         try:
             found.remove(name)
             ctx.err(f"{name} removed")
@@ -295,12 +299,14 @@ def buildx_rm(ctx: Context, args: Namespace) -> int:
 
 def buildx_stop_args(p: Parser) -> None:
     p.add_argument("name", nargs="?", default="", metavar="NAME")
-    p.add_argument("--builder", default="", metavar=_TEXT, help="Override the configured builder instance")
+    p.add_argument(
+        "--builder", dest="chosen", default="", metavar=_TEXT, help="Override the configured builder instance"
+    )
 
 
 def buildx_stop(ctx: Context, args: Namespace) -> int:
     """Nothing runs between builds, so that there is nothing to stop."""
-    builders(ctx).get(args.name or args.builder)
+    builders(ctx).get(args.name or args.chosen)
     return 0
 
 

@@ -32,7 +32,7 @@ _WIDEST = 36  # characters of a name in the table
 def _common(p: Parser) -> None:
     from boxwright.cli.flags import SUPPRESS
 
-    p.add_argument("--builder", default="default", help=SUPPRESS)
+    p.add_argument("--builder", default="", help=SUPPRESS)
     p.add_argument("-D", "--debug", action="store_true", help=SUPPRESS)
 
 

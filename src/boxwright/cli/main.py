@@ -70,6 +70,10 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
     try:
         if not name.startswith(ENGINELESS):
             endpoint.check(options=options, environ=os.environ, settings=lambda: ctx.settings, warn=ctx.warn)
+        if (builder := getattr(args, "builder", None)) is not None:
+            from boxwright.cli.builders import check_builder
+
+            check_builder(ctx, builder)
         return function(ctx, args) or 0
     except UsageError:
         raise

@@ -190,6 +190,7 @@ def imagetools_create_args(p: Parser) -> None:
         "-f", "--file", action="append", metavar="stringArray", help="Read source descriptor from file"
     )
     p.add_argument("--progress", default="", metavar="string", help=SUPPRESS)
+    p.add_argument("--builder", default="", metavar="string", help=SUPPRESS)
 
 
 def imagetools_create(ctx: Context, args: Namespace) -> int:
@@ -245,6 +246,7 @@ def imagetools_inspect_args(p: Parser) -> None:
         help="Format the output using the given Go template: .Name, .Manifest, .Image, .Provenance, .SBOM",
     )
     p.add_argument("--raw", action="store_true", help="Show original, unformatted JSON manifest")
+    p.add_argument("--builder", default="", metavar="string", help=SUPPRESS)
 
 
 def imagetools_inspect(ctx: Context, args: Namespace) -> int:

@@ -91,11 +91,21 @@ def test_names_of_the_builder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         ("build", "--builder", "nobody", "."),
         ("bake", "--builder", "nobody"),
         ("buildx", "du", "--builder", "nobody"),
+        ("builder", "prune", "-f", "--builder", "nobody"),
+        ("builds", "ls", "--builder", "nobody"),
+        ("buildx", "history", "rm", "--all", "--builder", "nobody"),
+        ("imagetools", "inspect", "--builder", "nobody", "app"),
+        ("imagetools", "create", "--builder", "nobody", "-t", "app", "b"),
+        ("buildx", "inspect", "--builder", "nobody"),
+        ("buildx", "stop", "--builder", "nobody"),
     ):
         code, _, err = run(*words)
-        assert code == 1 and 'no builder "nobody" found' in err
+        assert code == 1 and 'no builder "nobody" found' in err, words
     monkeypatch.setenv("BUILDX_BUILDER", "nobody")
-    assert run("build", ".")[0] == 1
+    for words in (("build", "."), ("builder", "prune", "-f"), ("buildx", "history", "ls")):
+        code, _, err = run(*words)
+        assert code == 1 and 'no builder "nobody" found' in err, words
+    assert run("images")[0] == 0
     monkeypatch.delenv("BUILDX_BUILDER")
     code, _, err = run("buildx", "rm", "one", "default", "nobody")
     assert code == 1 and "one removed" in err and "context builder cannot be removed" in err

@@ -64,11 +64,9 @@ def build(ctx: Context, args: Namespace) -> int:
     ``-o -``."""
     from boxwright.build.request import BuildFailed
     from boxwright.cli.build import calls
-    from boxwright.cli.builders import check_builder
     from boxwright.cli.progress import build as progress_build
 
     _refuse(ctx, args)
-    check_builder(ctx, args.builder)
     request = _request(ctx, args)
     _refuse_policies(ctx, request)
     ctx.debug = ctx.debug or args.debug
@@ -179,7 +177,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         labels=options.parse_pairs(args.label, "label"),
         annotations=options.parse_annotations(args.annotation),
         platforms=_platforms(args),
-        build_contexts=options.parse_pairs(args.build_context, "build context"),
+        build_contexts=options.parse_pairs(args.build_context, "build context", alone=False),
         ignore_file=Path(args.ignorefile) if args.ignorefile else None,
         cache_from=_caches(args.cache_from, environ, to=False),
         cache_to=_caches(args.cache_to, environ, to=True),
