@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 from boxwright.bake.requests import links, request_of
 from boxwright.build.builder import Building
@@ -18,7 +19,7 @@ from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from boxwright.bake.linked import LinkedImages
@@ -68,8 +69,10 @@ class BuildGround:
 
 
 def build_all(around: BuildGround, targets: Mapping[str, BakeTarget], emit: Emit) -> dict[str, BuildResult]:
-    """The results by target. Raises TargetFailed for the first that fails, after all others were stopped."""
+    """The results by target. Raises TargetFailed for the first that fails, after all others were stopped,
+    or for one whose options cannot be, before any is built."""
     run = _Run(around, targets, emit)
+    run.check()
     try:
         if run.used:
             around.linked.begin()
@@ -87,6 +90,12 @@ class _Run:
         self._running: set[Building] = set()
         self._stopped = False
         self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Read every target's options, so that none is built or pushed beside one that cannot be."""
+        for name, uses in self._uses.items():
+            with self._telling(name):
+                self._building(name, dict.fromkeys(uses, ""))
 
     def run(self, jobs: int) -> dict[str, BuildResult]:
         pool = ThreadPoolExecutor(jobs or _AT_ONCE * (os.cpu_count() or 1))
@@ -108,34 +117,45 @@ class _Run:
     def _build(self, name: str) -> BuildResult:
         linked = self._around.linked
         try:
-            result = self._built(name)
-            while name in self.used and not linked.keep(result.stored, made=self._targets[name].linked):
-                result = self._built(name)  # another process took the image away in between
-            return result
+            with self._telling(name):
+                result = self._built(name)
+                while name in self.used and not linked.keep(result.stored, made=self._targets[name].linked):
+                    result = self._built(name)  # another process took the image away in between
+                return result
+        finally:
+            self._around.services.db.close()  # this thread's connection
+
+    @contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Say which of several targets it was."""
+        try:
+            yield
         except Cancelled:
             raise
         except BoxwrightError as error:
             if len(self._targets) == 1:
                 raise
             raise TargetFailed(name, error) from error
-        finally:
-            self._around.services.db.close()  # this thread's connection
 
-    def _built(self, name: str) -> BuildResult:
+    def _building(self, name: str, images: Mapping[str, str]) -> Building:
+        """The build of a target; `images` are those of the targets that it uses."""
         request = request_of(
             self._targets[name],
             self._around.cwd,
             self._around.environ,
-            {used: self._results[used].stored for used in self._uses[name]},
+            images,
             used=name in self.used,
             source=self._around.source,
         )
-        building = Building(
+        return Building(
             services=self._around.services,
             registries=self._around.registries,
             request=replace(request, linked=name in self.used, tell_provenance=self._around.tell_provenance),
             emit=prefixed(self._emit, name) if len(self._targets) > 1 else self._emit,
         )
+
+    def _built(self, name: str) -> BuildResult:
+        building = self._building(name, {used: self._results[used].stored for used in self._uses[name]})
         with self._lock:
             self._running.add(building)
             if self._stopped:

@@ -335,3 +335,22 @@ def test_a_target_that_is_pushed_is_a_base_of_others(engine: Engine, more: str) 
         layers = engine.images.inspect("app")["RootFS"]["Layers"]
         assert engine.images.inspect(base.stored)["RootFS"]["Layers"] == layers[:1] and len(layers) == 2
         engine.services.registry.http.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('output = ["type=tar,dest=x,nonsense=1"]', "does not take 'nonsense'"),
+        ('ulimits = ["nonsense=1"]', "invalid ulimit type: nonsense"),
+        ('platforms = ["nonsense/a/b/c"]', "invalid platform"),
+        ('tags = ["Upper"]', "must be lowercase"),
+        ('cache-to = ["type=local,dest=x,nonsense=1"]', "does not take 'nonsense'"),
+    ],
+)
+def test_nothing_is_built_beside_a_target_that_cannot_be(engine: Engine, setting: str, said: str) -> None:
+    with open("docker-bake.hcl", "a") as file:
+        file.write(f'target "typo" {{\n context = "."\n contexts = {{ b = "target:base" }}\n {setting}\n}}\n')
+    heard: list[Event] = []
+    with pytest.raises(BoxwrightError, match=f"^target typo: .*{said}"):
+        engine.bake(["base", "typo"], progress=heard.append)
+    assert not heard and not engine.services.images_store.rows()
