@@ -94,9 +94,8 @@ class Building:
         self._bases = EngineBases(
             images=services.images_store, registries=registries, emit=self.emit, pull=request.pull
         )
-        self._platforms = [Platform.parse(p) for p in request.platforms] or [
-            services.images_store.default_platform
-        ]
+        wanted = request.platforms or (str(services.images_store.default_platform),)
+        self._platforms = list(dict.fromkeys(map(Platform.parse, wanted)))  # one named twice is one
         for name in FLAGS:
             request.flag(name)  # refused before anything is done
         self._said = epoch.said(services.settings, request)
@@ -418,7 +417,10 @@ class Building:
     def _plan(self, platform: Platform, platforms: Sequence[Platform]) -> Plan:
         """Plan for one platform; what is found in the Dockerfile is told with the first."""
         if platform is platforms[0]:
-            return self._planned(platforms, Planner.plan)[1]
+            planner, plan = self._planned(platforms, Planner.plan)
+            for message in planner.filters_for_nothing():
+                self.emit(BuildWarning(rule="", message=message))
+            return plan
         planner = self._planner(platform, platforms)
         try:
             return planner.plan()

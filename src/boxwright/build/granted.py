@@ -100,6 +100,10 @@ def limits_of(request: BuildRequest) -> StepLimits:
     )
     if limits.definition():
         limits.resources()
+    if request.ulimits:
+        from boxwright.spec.runtimespec import parse_limits, rlimits
+
+        rlimits(parse_limits(request.ulimits))
     return limits
 
 

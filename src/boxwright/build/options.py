@@ -135,13 +135,15 @@ def parse_hosts(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def parse_pairs(values: Iterable[str], what: str) -> dict[str, str]:
-    """``key=value`` lists; a key alone has the value ''. Raises RequestInvalid."""
+def parse_pairs(values: Iterable[str], what: str, *, alone: bool = True) -> dict[str, str]:
+    """``key=value`` lists; a key alone has the value '', unless it may not stand `alone`. Raises RequestInvalid."""
     out: dict[str, str] = {}
     for value in values:
         key, _, text = value.partition("=")
         if not key:
             raise RequestInvalid(f"invalid {what} {value!r}: it has no name")
+        if not text and not alone:
+            raise RequestInvalid(f"invalid {what} {value!r}, expected key=value")
         out[key] = text
     return out
 

@@ -342,6 +342,15 @@ class Planner:
         text = shown if state is None else f"FROM {pinned(base)}"
         return self._image_vertex(base, text, None, self.options.contexts.called(name)), base
 
+    def filters_for_nothing(self) -> list[str]:
+        """What to say of names whose cache was to be passed over, and that no stage has."""
+        names = [stage.name.lower() for stage in self.stages if stage.name]
+        known = {*names, *map(str, range(len(self.stages)))}
+        return [
+            did_you_mean(f'no stage is called "{name}", whose cache was to be passed over', name, names)
+            for name in sorted(self.options.no_cache_stages - known)
+        ]
+
     def _base(self, name: str, platform: Platform, stages: Sequence[ins.Stage]) -> Base:
         """The image of this name; `stages` are those that could have been meant."""
         try:

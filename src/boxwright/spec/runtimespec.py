@@ -167,6 +167,21 @@ _LIMITS = frozenset(
 _UNLIMITED = (1 << 64) - 1
 
 
+def parse_limits(texts: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """``TYPE=SOFT[:HARD]`` as `rlimits` takes them. Raises LimitInvalid."""
+    out: dict[str, tuple[int, int]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        soft, _, hard = values.partition(":")
+        try:
+            out[name] = int(soft), int(hard or soft)
+        except ValueError as error:
+            raise LimitInvalid(
+                f"invalid ulimit argument: {text}", hint="write TYPE=SOFT[:HARD], such as nofile=1024:2048"
+            ) from error
+    return out
+
+
 def rlimits(
     wanted: Mapping[str, tuple[int, int]], hard: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:

@@ -461,10 +461,31 @@ def test_options_of_other_builders(run: Run, tmp_path: Path) -> None:
         ("--timestamp=" + "9" * 5000, "until the year 9999"),
         ("--cpus=nan", "invalid number of CPUs: nan"),
         ("--cpus=inf", "invalid number of CPUs: inf"),
+        ("--ulimit=nonsense=1", "invalid ulimit type: nonsense"),
+        ("--ulimit=nofile=9:8", "nofile 9 > 8"),
+        ("--ulimit=nofile", "invalid ulimit argument: nofile"),
+        ("--build-context=x", "invalid build context 'x', expected key=value"),
         ("--build-arg-file=/no/such", "cannot read /no/such"),
     ):
         code, _, err = run(option, "c")
         assert code != 0 and said in err, (option, err)
+
+
+def test_a_filter_that_meets_no_stage_is_told(run: Run, tmp_path: Path) -> None:
+    """The cache that was to be passed over is used: a word for it."""
+    (tmp_path / "c/Dockerfile").write_text("FROM scratch AS First\nCOPY f /\nFROM first\nCOPY f /g\n")
+    code, _, err = run("--no-cache-filter=FIRST,1", "c")
+    assert code == 0 and "no stage" not in err
+    code, _, err = run("--no-cache-filter=frist,9", "c")
+    assert code == 0
+    assert 'no stage is called "frist", whose cache was to be passed over (did you mean first?)' in err
+    assert 'no stage is called "9", whose cache was to be passed over\n' in err
+
+
+def test_a_platform_that_is_named_twice_is_one(run: Run) -> None:
+    """As with buildx: no index of two equal images."""
+    ids = {run("-q", "--platform", words, "c")[1] for words in ("linux/arm64", "linux/arm64,linux/aarch64")}
+    assert len(ids) == 1
 
 
 def test_resources_are_limits_of_steps() -> None:

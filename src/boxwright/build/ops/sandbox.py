@@ -183,7 +183,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         extra_gids=user.extra_gids,
         capabilities=caps,
         ambient=privileged,  # whatever USER says, as in BuildKit
-        limits=rs.rlimits(_limits(op.ulimits), here.hard_limits),
+        limits=rs.rlimits(rs.parse_limits(op.ulimits), here.hard_limits),
         apparmor=confine((), step.key, privileged=privileged).apparmor,
     ).json()
     architecture = ctx.services.images_store.default_platform.architecture
@@ -223,19 +223,3 @@ def _make_cwd(root: Root, cwd: str, user: User) -> None:
         from boxwright.build.ops.workdir import WorkdirRefused
 
         raise WorkdirRefused(cwd, cwd) from error
-
-
-def _limits(texts: Sequence[str]) -> dict[str, tuple[int, int]]:
-    from boxwright.spec.runtimespec import LimitInvalid
-
-    out: dict[str, tuple[int, int]] = {}
-    for text in texts:
-        name, _, values = text.partition("=")
-        soft, _, hard = values.partition(":")
-        try:
-            out[name] = int(soft), int(hard or soft)
-        except ValueError as error:
-            raise LimitInvalid(
-                f"invalid ulimit argument: {text}", hint="write TYPE=SOFT[:HARD], such as nofile=1024:2048"
-            ) from error
-    return out
