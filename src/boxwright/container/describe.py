@@ -213,7 +213,6 @@ def _rates(rates: tuple[DeviceRate, ...]) -> list[dict[str, Any]]:
 def host_config(container: Container) -> dict[str, Any]:
     """HostConfig, as it was given."""
     c = container.config
-    limits = c.limits
     bindings: dict[str, Any] = {}
     for port in c.ports:
         bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(
@@ -261,6 +260,22 @@ def host_config(container: Container) -> dict[str, Any]:
         "ShmSize": c.shm_size or 64 << 20,
         "Runtime": c.runtime or "runc",
         "Isolation": "",
+        **_resources(container),
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+        **{key: value for key, value in seldom.items() if value},
+        "MaskedPaths": _masked(container, "masked"),
+        "ReadonlyPaths": _masked(container, "readonly"),
+        **c.extra,
+    }
+
+
+def _resources(container: Container) -> dict[str, Any]:
+    """What of the machine it may have."""
+    c, limits = container.config, container.config.limits
+    return {
         "CpuShares": limits.cpu_shares,
         "Memory": limits.memory,
         "NanoCpus": limits.nano_cpus,
@@ -299,14 +314,6 @@ def host_config(container: Container) -> dict[str, Any]:
         "OomKillDisable": limits.oom_kill_disable,
         "PidsLimit": limits.pids_limit or None,
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in c.ulimits],
-        "CpuCount": 0,
-        "CpuPercent": 0,
-        "IOMaximumIOps": 0,
-        "IOMaximumBandwidth": 0,
-        **{key: value for key, value in seldom.items() if value},
-        "MaskedPaths": _masked(container, "masked"),
-        "ReadonlyPaths": _masked(container, "readonly"),
-        **c.extra,
     }
 
 

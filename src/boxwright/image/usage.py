@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.content.db import Database
@@ -16,6 +16,11 @@ from boxwright.image.collect import Reach
 from boxwright.image.describe import ImageSummary, summaries
 from boxwright.image.remove import Use
 from boxwright.spec.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Nodes = set[tuple[str, str]]  # ("layer" or "blob", its digest)
+    SizeOf = Callable[[Iterable[tuple[str, str]]], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,84 +146,80 @@ class Surveyor:
         }
         images = summaries(self._catalog, show_all=True)
         reached = {image.id: self._reached(image.targets) for image in images}
-        used_targets = {use.target for use in self._uses}
         of_images = set().union(*reached.values()) if reached else set()
-        active = [i for i in images if not used_targets.isdisjoint(i.targets)]
-        of_active = set().union(*(reached[i.id] for i in active)) if active else set()
         # What only containers keep (their image's row is gone) is theirs.
-        of_containers = self._reached(used_targets) | {
+        of_containers = self._reached({use.target for use in self._uses}) | {
             ("layer", diff_id) for use in self._uses for diff_id in use.layers
         }
+        sizes = {**{("layer", d): n for d, n in layers.items()}, **{("blob", d): n for d, n in blobs.items()}}
 
         def disk(nodes: Iterable[tuple[str, str]]) -> int:
-            return sum((layers if kind == "layer" else blobs).get(digest, 0) for kind, digest in nodes)
+            return sum(sizes.get(node, 0) for node in nodes)
 
         volumes = self._volumes()
-        cache_nodes = {("layer", d) for d in layers} | {("blob", d) for d in blobs}
-        cache_nodes -= of_images | of_containers
-        cache_rows = self._cache(
-            layers, {digest for kind, digest in of_images | of_containers if kind == "layer"}
+        kept = of_images | of_containers
+        cached = self._cache(layers, {digest for kind, digest in kept if kind == "layer"})
+        cache_size = disk(sizes.keys() - kept) + self._sizes.of(self._places.cache)
+        own = {use.container: self._own(use.container) for use in self._uses}
+        parts = (
+            self._of_images(images, reached, disk),
+            self._of_containers(own, disk(of_containers - of_images)),
+            _of_volumes(volumes),
+            _of_cache(cached, cache_size),
+            self._other(),
         )
-        cache_size = disk(cache_nodes) + self._sizes.of(self._places.cache)
-        own = {
-            use.container: self._sizes.of(self._places.container(use.container))
-            + self._sizes.of(self._places.workspace(use.container))
-            for use in self._uses
-        }
-        used_volumes = [v for v in volumes if v.links]
-        image_size = disk(of_images)
-        container_size = sum(own.values()) + disk(of_containers - of_images)
-        parts = [
-            Part(
-                type="Images",
-                total=len(images),
-                active=len(active),
-                size=image_size,
-                reclaimable=image_size - disk(of_active),
-            ),
-            Part(
-                type="Containers",
-                total=len(own),
-                active=len(self._running & own.keys()),
-                size=container_size,
-                reclaimable=sum(s for c, s in own.items() if c not in self._running),
-            ),
-            Part(
-                type="Local Volumes",
-                total=len(volumes),
-                active=len(used_volumes),
-                size=sum(v.size for v in volumes),
-                reclaimable=sum(v.size for v in volumes if not v.links),
-            ),
-            Part(
-                type="Build Cache",
-                total=len(cache_rows),
-                active=sum(row.entry.in_use for row in cache_rows),
-                size=cache_size,
-                reclaimable=cache_size,
-            ),
-        ]
-        other = self._rest()
-        trash = other.pop("trash", 0) + other.pop("ingest", 0)
-        parts.append(
-            Part(
-                type="Other",
-                total=len(other),
-                active=len(other),
-                size=sum(other.values()) + trash,
-                reclaimable=trash,
-            )
-        )
-        shares = self._shares(images=images, reached=reached, layers=layers, blobs=blobs)
         return Usage(
-            parts=tuple(parts),
-            images=tuple(shares),
+            parts=parts,
+            images=tuple(self._shares(images=images, reached=reached, layers=layers, blobs=blobs)),
             volumes=tuple(volumes),
-            cache=tuple(cache_rows),
+            cache=tuple(cached),
             containers=own,
         )
 
     # --- parts ---------------------------------------------------------------------------------
+
+    def _own(self, container: str) -> int:
+        return self._sizes.of(self._places.container(container)) + self._sizes.of(
+            self._places.workspace(container)
+        )
+
+    def _of_images(
+        self,
+        images: Sequence[ImageSummary],
+        reached: Mapping[str, Nodes],
+        disk: SizeOf,
+    ) -> Part:
+        used = {use.target for use in self._uses}
+        active = [image.id for image in images if not used.isdisjoint(image.targets)]
+        size = disk(set().union(*reached.values()))
+        return Part(
+            type="Images",
+            total=len(images),
+            active=len(active),
+            size=size,
+            reclaimable=size - disk(set().union(*(reached[image] for image in active))),
+        )
+
+    def _of_containers(self, own: Mapping[str, int], alone: int) -> Part:
+        """`alone`: bytes of images that only containers keep."""
+        return Part(
+            type="Containers",
+            total=len(own),
+            active=len(self._running & own.keys()),
+            size=sum(own.values()) + alone,
+            reclaimable=sum(size for container, size in own.items() if container not in self._running),
+        )
+
+    def _other(self) -> Part:
+        other = self._rest()
+        trash = other.pop("trash", 0) + other.pop("ingest", 0)
+        return Part(
+            type="Other",
+            total=len(other),
+            active=len(other),
+            size=sum(other.values()) + trash,
+            reclaimable=trash,
+        )
 
     def _settle(self) -> None:
         """Bring what SQLite keeps in its log into its file, unless another process is busy with it."""
@@ -316,3 +317,23 @@ class Surveyor:
                 unique=unique,
                 containers=sum(use.target in image.targets for use in self._uses),
             )
+
+
+def _of_volumes(volumes: Sequence[VolumeUsage]) -> Part:
+    return Part(
+        type="Local Volumes",
+        total=len(volumes),
+        active=sum(bool(volume.links) for volume in volumes),
+        size=sum(volume.size for volume in volumes),
+        reclaimable=sum(volume.size for volume in volumes if not volume.links),
+    )
+
+
+def _of_cache(rows: Sequence[CacheUsage], size: int) -> Part:
+    return Part(
+        type="Build Cache",
+        total=len(rows),
+        active=sum(row.entry.in_use for row in rows),
+        size=size,
+        reclaimable=size,
+    )
