@@ -21,6 +21,7 @@ from boxwright.files.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from boxwright.container.life import Life
@@ -143,22 +144,23 @@ class ContainerCatalog:
 
     def discard(self, container: Container, *, volumes: bool) -> None:
         """Remove row, tree and directory; `volumes` takes its anonymous volumes along. Idempotent."""
+        from boxwright.container.rows import view_key
         from boxwright.content import reserve
         from boxwright.files.trees import remove_tree
         from boxwright.network import addresses
         from boxwright.runtime.host import remove_cgroup
-        from boxwright.snapshot import mount as mounting
 
         if not container.state.supervised:  # else the runtime is about to
             remove_cgroup(cgroup_of(container))
         reserve.spend(self._services.root)
-        if container.rootfs.exists():
-            while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
-                pass
+        _unmount_below(container.directory)
         # Durably before the tree: a row that comes back after a power cut would have none.
         with self._services.db.write() as sql:
             addresses.release(self._services.db, container.id)
             gone = sql.execute("DELETE FROM containers WHERE id = ?", (container.id,)).rowcount
+        for number, point in enumerate(container.record["mounts"]):
+            if point["kind"] == "image":
+                self._services.snapshots.discard(view_key(container.id, number))
         self._services.snapshots.discard(container.id)
         try:
             fd = os.open(container.directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -187,7 +189,6 @@ class ContainerCatalog:
     def sweep(self) -> int:
         """Remove what crashes left: directories of containers and volumes without a row. Returns how many."""
         from boxwright.files.trees import remove_tree
-        from boxwright.snapshot import mount as mounting
 
         removed = 0
         places = Places(self._services.root)
@@ -197,8 +198,7 @@ class ContainerCatalog:
                 names = os.listdir(top) if top.is_dir() else []
                 known = {name for (name,) in sql.execute(f"SELECT {key} FROM {table}")}
             for name in set(names) - known:
-                while mounting.is_mounted(top / name / "rootfs") and mounting.detach(top / name / "rootfs"):
-                    pass
+                _unmount_below(top / name)
                 fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     remove_tree(fd, name)
@@ -214,7 +214,7 @@ class ContainerCatalog:
         found: dict[str, Any] = {}
         for container in self.rows():
             for point in container.record["mounts"]:
-                if point["name"]:
+                if point["name"] and point["kind"] == "volume":
                     found.setdefault(point["name"], []).append(container.id)
         return found
 
@@ -308,3 +308,11 @@ class ContainerCatalog:
         return sum(self._services.layers.get(DiffID.parse(d)).bytes for d in container.layers) + self.size(
             container
         )
+
+
+def _unmount_below(directory: Path) -> None:
+    """The tree of a container and parts of volumes, or what a volume is mounted from."""
+    from boxwright.snapshot import mount as mounting
+
+    for place in reversed(mounting.mounted_below(directory)):
+        mounting.detach(place)

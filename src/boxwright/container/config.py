@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-    MountKind = Literal["bind", "volume", "tmpfs"]
+    MountKind = Literal["bind", "volume", "tmpfs", "image"]
 
 
 class ContainerConfigInvalid(Invalid):
@@ -27,7 +27,8 @@ class HostDeviceMissing(ContainerConfigInvalid):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountSpec:
-    """One ``-v``, ``--mount`` or ``--tmpfs``. `source` is a host path, a volume's name, or '' (anonymous, tmpfs)."""
+    """One ``-v``, ``--mount`` or ``--tmpfs``. `source` is a host path, a volume's name, an image, or '' (anonymous,
+    tmpfs)."""
 
     kind: MountKind
     target: str
@@ -37,7 +38,7 @@ class MountSpec:
     recursive: bool = True
     create: bool = False  # make a missing host directory, as -v does
     nocopy: bool = False  # do not fill a new volume from the image
-    subpath: str = ""  # of a volume
+    subpath: str = ""  # of a volume or an image
     driver: str = ""
     driver_opts: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()

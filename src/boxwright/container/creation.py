@@ -289,11 +289,24 @@ class Creation:
                 writable=not wanted.readonly,
                 propagation=wanted.propagation or "rprivate",
                 recursive=wanted.recursive,
+                options=tuple(o for o in wanted.options if o == "rro"),
                 mode=mode,
             )
         if wanted.kind == "tmpfs":
             return MountPoint(
                 kind="tmpfs", target=wanted.target, writable=not wanted.readonly, options=wanted.options
+            )
+        if wanted.kind == "image":
+            image = self._services.images_store.resolve_platform(wanted.source, None, digits=_ID_DIGITS)
+            return MountPoint(
+                kind="image",
+                target=wanted.target,
+                name=wanted.source,
+                writable=False,
+                propagation="rprivate",
+                subpath=wanted.subpath,
+                layers=tuple(map(str, image.layers)),
+                target_digest=str(image.target.digest),
             )
         if wanted.source and "/" in wanted.source:
             raise MountInvalid(f"invalid volume name: {wanted.source}")
@@ -306,7 +319,7 @@ class Creation:
         )
         if not wanted.source:
             anonymous.append(volume.name)
-        if not wanted.nocopy and not volume.options:
+        if not wanted.nocopy and not volume.options and not wanted.subpath:
             fill.append(wanted.target)
         return MountPoint(
             kind="volume",
@@ -315,7 +328,7 @@ class Creation:
             name=volume.name,
             writable=not wanted.readonly,
             driver="local",
-            mode=mode or ("z" if wanted.flag else ""),
+            mode=mode or ("z" if wanted.flag or wanted.source else ""),
             subpath=wanted.subpath,
         )
 

@@ -143,8 +143,11 @@ def _confinement(container: Container) -> dict[str, str]:
 
 def mounts_json(container: Container) -> list[dict[str, Any]]:
     """Mounts."""
+    from boxwright.container.rows import view_key
+    from boxwright.files.places import Places
+
     out = []
-    for value in container.record["mounts"]:
+    for number, value in enumerate(container.record["mounts"]):
         point = MountPoint.from_json(value)
         entry: dict[str, Any] = {"Type": point.kind, "Source": point.source, "Destination": point.target}
         if point.kind == "volume":
@@ -154,6 +157,14 @@ def mounts_json(container: Container) -> list[dict[str, Any]]:
                 "Source": point.source,
                 "Destination": point.target,
                 "Driver": point.driver,
+            }
+        elif point.kind == "image":
+            place = Places(container.directory.parent.parent).workspace(view_key(container.id, number))
+            entry = {
+                "Type": "image",
+                "Name": point.name,
+                "Source": str(place / "rootfs"),
+                "Destination": point.target,
             }
         out.append({**entry, "Mode": point.mode, "RW": point.writable, "Propagation": point.propagation})
     return out
@@ -179,8 +190,10 @@ def _typed_mounts(container: Container) -> list[dict[str, Any]]:
         if mount.flag:
             continue
         entry: dict[str, Any] = {"Type": mount.kind, "Source": mount.source, "Target": mount.target}
-        if mount.readonly:
+        if mount.readonly and mount.kind != "image":
             entry["ReadOnly"] = True
+        if mount.kind == "image" and mount.subpath:
+            entry["ImageOptions"] = {"Subpath": mount.subpath}
         if mount.propagation or not mount.recursive or (mount.kind == "bind" and mount.create):
             entry["BindOptions"] = (
                 {"Propagation": mount.propagation}
@@ -189,11 +202,12 @@ def _typed_mounts(container: Container) -> list[dict[str, Any]]:
                 if not mount.recursive
                 else {"CreateMountpoint": True}
             )
-        if mount.kind == "volume" and (mount.nocopy or mount.labels or mount.driver):
+        said = {"NoCopy": mount.nocopy, "Labels": dict(mount.labels), "Subpath": mount.subpath}
+        driver = {"Name": mount.driver, "Options": dict(mount.driver_opts)}
+        if mount.kind == "volume" and (any(said.values()) or any(driver.values())):
             entry["VolumeOptions"] = {
-                "NoCopy": mount.nocopy,
-                "Labels": dict(mount.labels),
-                "DriverConfig": {"Name": mount.driver, "Options": dict(mount.driver_opts)},
+                **{key: value for key, value in said.items() if value},
+                "DriverConfig": {key: value for key, value in driver.items() if value},
             }
         out.append(entry)
     return out

@@ -83,7 +83,9 @@ class Job:
     job's sender is to be sent (`frames`). `reaper` with `reaper_environ` is the program that removes an `auto_remove`
     container whose sender has gone; `oom_files` are where the kernel counts what it killed. `name` is the container's,
     which the host's list of processes shows. `journal` is the directory of events ('' = none are told), `attributes`
-    what each event of the container carries, `volumes` their names, where they are, and whether they are writable."""
+    what each event of the container carries, `volumes` their names, where they are, and whether they are writable.
+    `mounts` are further host mounts of its own, to be taken down in this order; `shares` are those that it has together
+    with others: their locks, and where they are."""
 
     id: str
     directory: str
@@ -109,6 +111,8 @@ class Job:
     journal: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
     volumes: tuple[tuple[str, str, bool], ...] = ()
+    mounts: tuple[str, ...] = ()
+    shares: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> Job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +24,8 @@ from boxwright.container.records import (
 )
 from boxwright.container.remains import clean_up, dns_directory, keep_job, policy
 from boxwright.container.session import Session, interpreter
+from boxwright.container.sources import Sources
+from boxwright.container.supervisor.mounted import take_down
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.files.places import Places
 from boxwright.network import files
@@ -76,6 +77,7 @@ class Launcher:
         self._host: Host = host()
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
+        self._sources = Sources(services, container)
         self._variables: list[str] = []  # of --link
 
     def start(
@@ -97,6 +99,7 @@ class Launcher:
         finally:
             for held in self._reserved:
                 held.close()
+            self._sources.release()
         if kind == frames.FAILED:
             session.drain()
             failure = self._translate(value)
@@ -109,6 +112,7 @@ class Launcher:
         if self._container.refresh().unattended:  # the supervisor was killed meanwhile
             clean_up(self._services, self._container)
         mounting.detach(self._container.rootfs)
+        take_down(self._sources.mounts)
         self._note(error)
 
     def _note(self, error: BoxwrightError) -> None:
@@ -142,7 +146,8 @@ class Launcher:
 
     def _job(self, supervisor: int, wants: int, size: tuple[int, int] | None, restarts: int) -> Job:
         container, config = self._container, self._config
-        points = [self._point(MountPoint.from_json(m)) for m in container.record["mounts"]]
+        found = map(MountPoint.from_json, container.record["mounts"])
+        points = [self._sources.ready(number, point) for number, point in enumerate(found)]
         confinement = confine(config.security_opt, container.id, privileged=config.privileged)
         self._mount(points, confinement.mount_label)
         namespaces, plan, addresses = self._network(supervisor)
@@ -192,6 +197,8 @@ class Launcher:
             journal=str(Places(self._services.root).events),
             attributes=event_attributes(container),
             volumes=tuple((p.name, p.target, p.writable) for p in points if p.kind == "volume"),
+            mounts=tuple(self._sources.mounts),
+            shares=tuple((share.lock, share.place) for share in self._sources.shares),
         )
 
     def _bundle(self, facts: spec.ContainerFacts) -> str:
@@ -262,23 +269,6 @@ class Launcher:
         if new := [path for path in paths if path not in known]:
             self._state = replace(self._state, placeholders=(*known, *new))
             save_state(self._container.directory, self._state)
-
-    def _point(self, point: MountPoint) -> MountPoint:
-        """With today's source. Raises ContainerConfigInvalid when a host path is gone, NoSuchVolume."""
-        if point.kind == "volume":
-            from boxwright.container.volumes import Volumes
-
-            volumes = Volumes(self._services.root, self._services.db)
-            path = volumes.mount(volumes.get(point.name))
-            if point.subpath:
-                with Root.at(path) as root:
-                    path = path / root.resolve(point.subpath).lstrip("/")
-            return replace(point, source=str(path))
-        if point.kind == "bind" and not os.path.lexists(point.source):
-            raise ContainerConfigInvalid(
-                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-            )
-        return point
 
     def _user(self) -> User:
         with Root.at(self._container.rootfs) as root:

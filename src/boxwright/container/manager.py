@@ -126,7 +126,7 @@ class Containers:
         lease = Lease(self._services.db, "start a container")
         lease.hold("container", identity)
         lease.hold("workspace", identity)
-        lease.hold("layer", *container.layers)
+        lease.hold("layer", *container.layers, *_of_mounts(container, "layers"))
         try:
             creation.prepare(container)
             for attempt in range(100):
@@ -174,6 +174,9 @@ class Containers:
             # From this row on the collector keeps the image and its layers; it must not have been faster.
             if not self._services.catalog.has(container.target):
                 raise NoSuchImage(f"No such image: {container.record['image']}")
+            for target in _of_mounts(container, "target_digest"):
+                if not self._services.catalog.has(target):
+                    raise NoSuchImage(f"No such image: {target}")
             values = (
                 container.id,
                 container.name,
@@ -534,3 +537,9 @@ class Containers:
 
 def _joined(config: ContainerConfig) -> tuple[str, ...]:
     return config.network, config.pid, config.ipc
+
+
+def _of_mounts(container: Container, key: str) -> list[str]:
+    """What the mounts of images say."""
+    found = [point.get(key) or () for point in container.record["mounts"]]
+    return [text for value in found for text in ([value] if isinstance(value, str) else value)]

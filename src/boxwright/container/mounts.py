@@ -12,6 +12,7 @@ from boxwright.spec.text import is_name
 from boxwright.spec.units import parse_size
 
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_RECURSION = ("enabled", "disabled", "writable", "readonly")
 _CONSISTENCY = ("consistent", "cached", "delegated", "default")
 _TRUE = frozenset(("1", "true", "True", "TRUE", "t", "T"))
 _FALSE = frozenset(("0", "false", "False", "FALSE", "f", "F"))
@@ -122,7 +123,7 @@ def parse_mount(text: str, cwd: str) -> MountSpec:
 
 _KEYS = frozenset(
     "type source target bind-propagation consistency volume-driver volume-subpath tmpfs-size tmpfs-mode "
-    "bind-recursive".split()
+    "bind-recursive image-subpath".split()
 )
 
 
@@ -134,12 +135,15 @@ def _mount(
     cwd: str,
 ) -> MountSpec:
     kind = values.get("type", "volume")
-    if kind not in ("bind", "volume", "tmpfs"):
-        raise MountInvalid(f"unknown mount type: {kind}", hint="known are bind, volume and tmpfs")
+    if kind not in ("bind", "volume", "tmpfs", "image"):
+        raise MountInvalid(
+            f'invalid mount config for type "{kind}": mount type unknown',
+            hint="known are bind, volume, tmpfs and image",
+        )
     if not values.get("target"):
         raise MountInvalid("target is required")
     source = values.get("source", "")
-    for prefix in ("bind", "volume", "tmpfs"):
+    for prefix in ("bind", "volume", "tmpfs", "image"):
         if prefix != kind and (
             any(k.startswith(prefix + "-") for k in values) or (prefix == "volume" and (opts or labels))
         ):
@@ -152,7 +156,21 @@ def _mount(
         propagation = values.get("bind-propagation", "")
         if propagation and propagation not in _PROPAGATION:
             raise MountInvalid(f"invalid propagation value: {propagation}")
-        recursive = values.get("bind-nonrecursive") != "1" and values.get("bind-recursive") != "disabled"
+        recursion = values.get("bind-recursive", "enabled")
+        if recursion not in _RECURSION:
+            raise MountInvalid(
+                f"invalid value for bind-recursive: {recursion} (must be "
+                '"enabled", "disabled", "writable", or "readonly")'
+            )
+        if recursion in ("writable", "readonly") and not readonly:
+            raise MountInvalid(
+                f"option 'bind-recursive={recursion}' requires 'readonly' to be specified in conjunction"
+            )
+        if recursion == "readonly" and propagation != "rprivate":
+            raise MountInvalid(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+            )
+        recursive = values.get("bind-nonrecursive") != "1" and recursion != "disabled"
         if not source.startswith(("/", ".")):
             raise MountInvalid(
                 f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute",
@@ -166,6 +184,7 @@ def _mount(
             readonly=readonly,
             propagation=propagation,
             recursive=recursive,
+            options=("rro",) if recursion == "readonly" else (),
             create=values.get("bind-create-src") == "1",
         )
     if kind == "tmpfs":
@@ -177,6 +196,16 @@ def _mount(
                 raise MountInvalid(f"invalid value for tmpfs-mode: {values['tmpfs-mode']}")
             options.append(f"mode={values['tmpfs-mode']}")
         return MountSpec(kind="tmpfs", target=target, source="", readonly=readonly, options=tuple(options))
+    if kind == "image":
+        if not source:
+            raise MountInvalid('invalid mount config for type "image": field Source must not be empty')
+        return MountSpec(
+            kind="image",
+            target=target,
+            source=source,
+            readonly=True,
+            subpath=_subpath(values.get("image-subpath", ""), kind),
+        )
     if source and not is_name(source):
         raise MountInvalid(
             f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name'
@@ -187,11 +216,25 @@ def _mount(
         source=source,
         readonly=readonly,
         nocopy=values.get("volume-nocopy") == "1",
-        subpath=values.get("volume-subpath", ""),
+        subpath=_subpath(values.get("volume-subpath", ""), kind, anonymous=not source),
         driver=values.get("volume-driver", ""),
         driver_opts=opts,
         labels=labels,
     )
+
+
+def _subpath(text: str, kind: str, *, anonymous: bool = False) -> str:
+    """A path that stays below where it begins. Raises MountInvalid."""
+    clean = posixpath.normpath(text) if text else ""
+    if clean.startswith("/") or clean.split("/")[0] == ".." or "\0" in clean:
+        raise MountInvalid(
+            f'invalid mount config for type "{kind}": subpath must be a relative path within the volume'
+        )
+    if text and anonymous:
+        raise MountInvalid(
+            f'invalid mount config for type "{kind}": must not set Subpath when using anonymous volumes'
+        )
+    return text
 
 
 def _flag(key: str, value: str) -> str:

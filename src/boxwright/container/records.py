@@ -201,6 +201,8 @@ class MountPoint:
     driver: str = ""
     mode: str = ""  # as typed after -v's second colon
     subpath: str = ""
+    layers: tuple[str, ...] = ()  # of an image, whose reference `name` is
+    target_digest: str = ""  # of an image
 
     def to_json(self) -> dict[str, Any]:
         """As the record keeps it."""
@@ -212,12 +214,17 @@ class MountPoint:
             "writable": self.writable,
         }
         out |= {"propagation": self.propagation, "recursive": self.recursive, "options": list(self.options)}
-        return out | {"driver": self.driver, "mode": self.mode, "subpath": self.subpath}
+        out |= {"driver": self.driver, "mode": self.mode, "subpath": self.subpath}
+        if self.kind == "image":
+            out |= {"layers": list(self.layers), "target_digest": self.target_digest}
+        return out
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> MountPoint:
         """What `to_json` wrote."""
-        return cls(**{**value, "options": tuple(value["options"])})
+        return cls(
+            **{**value, "options": tuple(value["options"]), "layers": tuple(value.get("layers") or ())}
+        )
 
 
 class Container:

@@ -56,6 +56,7 @@ def kept_job(container: Container) -> Job | None:
 def clean_up(services: Services, container: Container) -> None:
     """Take away what a supervisor that is gone left of a run: the runtime's container with all its processes, its
     mount, its rules, its names, and the bridges that nothing else uses. Idempotent; under the container's lock."""
+    from boxwright.container.supervisor.mounted import take_down, unshare
     from boxwright.network import dns, firewall, janitor
     from boxwright.snapshot import mount as mounting
 
@@ -65,6 +66,10 @@ def clean_up(services: Services, container: Container) -> None:
     except ProgramMissing:  # the runtime was uninstalled meanwhile
         _kill(state)
     mounting.detach(container.rootfs)
+    if job is not None:
+        take_down(job.mounts)
+        for lock, place in job.shares:
+            unshare(lock, place)
     plan = job.network if job is not None else None
     try:
         if state.ports or (plan is not None and plan.ports):

@@ -9,6 +9,11 @@ from boxwright.content.db import Database
 from boxwright.image.holding import Holding
 
 
+def view_key(identity: str, number: int) -> str:
+    """Of the tree of an image that a container mounts; `number` is the mount's place in its record."""
+    return f"{identity}.{number}"
+
+
 def identities(db: Database) -> list[str]:
     """Of every container."""
     with db.read() as sql:
@@ -20,10 +25,19 @@ def holdings(db: Database) -> Iterator[Holding]:
     with db.read() as sql:
         rows = sql.execute("SELECT id, image, layers, record FROM containers").fetchall()
     for container, target, layers, record in rows:
-        names = (point["name"] for point in json.loads(record).get("mounts", ()))
+        points = json.loads(record).get("mounts", ())
+        images = {view_key(container, n): p for n, p in enumerate(points) if p.get("kind") == "image"}
         yield Holding(
             container=container,
             target=target,
             layers=tuple(layers.split()),
-            volumes=tuple(sorted({n for n in names if n})),
+            volumes=tuple(sorted({p["name"] for p in points if p["name"] and p.get("kind") != "image"})),
+            workspaces=tuple(images),
         )
+        for point in images.values():
+            yield Holding(
+                container=container,
+                target=point["target_digest"],
+                layers=tuple(point["layers"]),
+                volumes=(),
+            )

@@ -283,7 +283,7 @@ def oci_mount(point: MountPoint) -> dict[str, Any]:
         return rs.mount(
             point.target, "tmpfs", "tmpfs", options=[*options, *([] if point.writable else ["ro"]), *given]
         )
-    options = ["rbind" if point.recursive else "bind", point.propagation or "rprivate"]
+    options = ["rbind" if point.recursive else "bind", point.propagation or "rprivate", *point.options]
     return rs.bind(point.source, point.target, readonly=not point.writable, options=options)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.content import reserve
@@ -23,6 +24,8 @@ from boxwright.spec.values import EMPTY, dataclass, field
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from boxwright.container.supervisor.mounted import MountShare
 
 
 class NoSuchVolume(NotFound):
@@ -117,9 +120,10 @@ class Volumes:
                 f'"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
                 "If you intended to pass a host directory, use absolute path"
             )
-        unknown = set(options or {}) - {"type", "device", "o"}
-        if unknown:
-            raise VolumeInvalid(f'create {name}: invalid option: "{sorted(unknown)[0]}"')
+        if options:
+            from boxwright.container import volumemount
+
+            volumemount.check(name, options)
         name = name or os.urandom(32).hex()
         record: dict[str, Any] = {}
         if labels:
@@ -177,7 +181,7 @@ class Volumes:
     def _delete(self, volume: Volume) -> None:
         from boxwright.files.trees import remove_tree
 
-        self.unmount(volume)
+        self._unmount(volume)
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             remove_tree(fd, volume.name)
@@ -186,28 +190,36 @@ class Volumes:
         finally:
             os.close(fd)
 
-    def mount(self, volume: Volume) -> Path:
-        """The directory to bind; a volume with `type`, `device`, `o` options is mounted there first. Raises
-        MountFailed."""
+    def shared(self, volume: Volume) -> MountShare:
+        """Mount what the volume's options say, for as long as a process has a share of it. Raises VolumeUnmountable."""
+        from boxwright.container import volumemount
+        from boxwright.container.supervisor.mounted import MountShare
+
+        share = MountShare(str(volume.path / "lock"), str(volume.data))
+        try:
+            locks = Places(self._root.parent).mounts
+            locks.mkdir(exist_ok=True)
+            volumemount.mount(volumemount.described(volume.options), volume.data, locks / "lock")
+        except BaseException:
+            share.release()
+            raise
+        return share
+
+    @contextmanager
+    def mounted(self, volume: Volume) -> Iterator[Path]:
+        """The directory with the volume's files, while it is mounted. Raises VolumeUnmountable."""
+        share = self.shared(volume) if volume.options else None
+        try:
+            yield volume.data
+        finally:
+            if share is not None:
+                share.release()
+
+    def _unmount(self, volume: Volume) -> None:
         from boxwright.snapshot import mount as mounting
-        from boxwright.snapshot.snapshotter import Mount
 
-        options = volume.options
-        if options.get("device") and not mounting.is_mounted(volume.data):
-            words = tuple(o for o in options.get("o", "").split(",") if o)
-            kind = options.get("type", "")
-            if "bind" in words or "rbind" in words or kind in ("bind", "none"):
-                kind, words = "bind", words if "rbind" in words or "bind" in words else ("rbind", *words)
-            mounting.attach([Mount(kind or "auto", options["device"], words)], volume.data)
-        return volume.data
-
-    def unmount(self, volume: Volume) -> None:
-        """Undo `mount`."""
-        from boxwright.snapshot import mount as mounting
-
-        if volume.options.get("device"):
-            while mounting.is_mounted(volume.data) and mounting.detach(volume.data):
-                pass
+        for place in reversed(mounting.mounted_below(volume.path)):
+            mounting.detach(place)
 
     def usage(self, volume: Volume) -> int:
         """Bytes of its files on disk."""

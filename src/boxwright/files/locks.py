@@ -45,6 +45,9 @@ CONTAINER = Rank(
     "changes of a container's state; then perhaps of one that it joins, which joins nothing that waits",
     nests=True,
 )
+VOLUME = Rank(
+    "volumes/<name>/lock", "what a volume is mounted from: shared by its users, exclusive to unmount it"
+)
 INGEST = Rank("ingest/<key>", "the writer of a download; never waited for")
 UPLOAD = Rank("ingest/upload-<target>", "the sender of a blob to a registry; never waited for")
 NEW_LAYER = Rank("layers/.tmp-<key>", "the writer of a layer; never waited for")
@@ -76,6 +79,7 @@ ORDER = (
     STEP,
     CACHE_MOUNT,
     CONTAINER,
+    VOLUME,
     INGEST,
     UPLOAD,
     NEW_LAYER,

@@ -204,7 +204,9 @@ class Collector:
         # Listed before the owners are read: an owner is recorded before its directory is made.
         there = os.listdir(self._store.places.workspaces) if self._store.places.workspaces.is_dir() else []
         dead = set(drop_dead(self._db))
-        owned = held(self._db, "workspace") | {holding.container for holding in self._holdings()}
+        owned = held(self._db, "workspace")
+        for holding in self._holdings():
+            owned |= {holding.container, *holding.workspaces}
         stray = sorted((dead | {name for name in there if not name.startswith(".")}) - owned)
         for key in stray:
             if self._discard is not None:

@@ -8,9 +8,10 @@ from boxwright.spec.values import dataclass
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What a container keeps. `target` is the digest of its image's manifest or index; `layers` are diff IDs, bottom
-    first; `volumes` names, each once."""
+    first; `volumes` names, each once; `workspaces` the keys of its trees beside its own."""
 
     container: str
     target: str
     layers: tuple[str, ...]
     volumes: tuple[str, ...]
+    workspaces: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ def test_renaming(few: Few, containers: Containers) -> None:
 
 def test_removing_takes_everything_along(few: Few, containers: Containers) -> None:
     volume, _ = containers.volumes.create("anon")
-    one = added(few, ONE, "one", anonymous=["anon"], mounts=[{"name": "anon"}])
+    one = added(few, ONE, "one", anonymous=["anon"], mounts=[{"kind": "volume", "name": "anon"}])
     assert containers.catalog.volume_users() == {"anon": [ONE]}
     (one.directory / "log").write_text("x")
     save_state(one.directory, State(status="exited"))

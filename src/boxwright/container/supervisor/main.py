@@ -63,6 +63,7 @@ class Supervisor:
         self._removing: Client | None = None
         self._network: Any = None
         self._relays: Any = None  # ports on IPv6
+        self._shares: list[Any] = []  # mounts that are others' too
         self._control = self._add(control)
         self._control.owner = True
 
@@ -179,15 +180,19 @@ class Supervisor:
         self.state["Supervisor"] = identity_of(os.getpid())
         self.log = LogFile(job.log.path, job.log.max_size, job.log.max_files)
         self._entitle(job.name)
+        if job.shares:
+            from boxwright.container.supervisor.mounted import MountShare
+
+            self._shares = [MountShare(*share) for share in job.shares]
 
     def _entitle(self, name: str) -> None:
         entitle(f"boxwright: {name or self.job.id[:12]} (supervisor of container {self.job.id[:12]})")
 
     def _begin(self) -> None:
         job = self.job
-        self._take()
-        self.state["Unfinished"] = True
         try:
+            self._take()
+            self.state["Unfinished"] = True
             self._write_state()  # from here on there may be something to take away
             self._listen()
             if job.network is not None:
@@ -462,12 +467,9 @@ class Supervisor:
         self.state["Unfinished"] = False
 
     def _unmount(self) -> None:
-        from boxwright.files import syscalls
+        from boxwright.container.supervisor.mounted import end
 
-        try:
-            syscalls.libc("umount2", self.job.rootfs.encode(), 2)
-        except OSError:
-            pass
+        end((self.job.rootfs, *self.job.mounts), self._shares)
 
     def _answer(self, text: str) -> None:
         waiting, self._waiting = self._waiting, []
