@@ -154,9 +154,23 @@ def wanted_outputs(outputs: Sequence[Output], around: Surroundings) -> Wanted:
     found = tuple(one for one in read if one is not None)
     if sum(one.dest == "-" for one in found) > 1:
         raise RequestInvalid("only one output can be written to standard output")
+    _apart([one.dest for one in found if one.dest not in ("", "-")])
     named = {name: None for one in found if isinstance(one, ImageOutput) and one.store for name in one.names}
     tags = dict.fromkeys(around.names) if any(_in_store(one) for one in found) or not outputs else {}
     return Wanted(found, tuple(tags | named) if named or tags else around.names)
+
+
+def _apart(places: Sequence[str]) -> None:
+    """Refuse two outputs of which the second would take the place of the first. Devices and pipes take both."""
+    seen: set[str] = set()
+    for place in places:
+        real = os.path.realpath(place)
+        if real in seen and (os.path.isdir(real) or os.path.isfile(real) or not os.path.lexists(real)):
+            raise RequestInvalid(
+                f"two outputs are to be written to {place}",
+                hint="give each a dest of its own, or leave one out",
+            )
+        seen.add(real)
 
 
 def _in_store(one: ImageOutput | FilesOutput) -> bool:

@@ -228,7 +228,7 @@ def buildx_create(ctx: Context, args: Namespace) -> int:
             ctx.warn(f"{option} has no effect: there is no BuildKit daemon")
     for value in args.driver_opt:
         ctx.warn(f"--driver-opt {value} has no effect: steps run on this machine")
-    platforms = [word.strip() for value in args.platform for word in value.split(",") if word.strip()]
+    platforms = [word.strip() for value in args.platform for word in value.split(",")]
     made = found.create(
         NamedBuilder(
             name=args.name or f"builder-{os.urandom(4).hex()}",

@@ -45,12 +45,12 @@ class BuildsAPI:
         FilterInvalid."""
         from boxwright.image.buildfilters import chosen
 
-        return chosen(self._records.all(), filters)
+        return [self._records.counted(one) for one in chosen(self._records.all(), filters)]
 
     def get(self, ref: str = "") -> BuildRecord:
         """A build by its ID, the beginning of one, or its ref (``default/default/ID``); '' is the latest, ``^1`` the
         one before. Raises NoSuchBuild."""
-        return self._records.get(ref)
+        return self._records.counted(self._records.get(ref))
 
     def logs(self, ref: str = "") -> Iterator[Mapping[str, Any]]:
         """Everything that a build told, in order, whole: objects with ``kind`` (started, log, status, cached, missed,

@@ -122,14 +122,17 @@ def whole_file(path: Path, refused: type[BoxwrightError] = Invalid) -> Iterator[
     temporary = Path(whole.beside(path))
     try:
         with _placing(path, refused):
-            out = open(temporary, "xb", buffering=1 << 20)
+            out = _nameless(temporary)
         with out:
             yield out
             with disk_errors(str(path)):
                 out.flush()
                 os.fsync(out.fileno())
-        with _placing(path, refused):  # its directory may have been removed meanwhile, or made read-only
-            temporary.replace(path)
+            with _placing(path, refused):  # its directory may have been removed meanwhile, or made read-only
+                if not os.path.lexists(temporary):
+                    # Of a file that is open, by its number; any descriptor makes it the call that follows links.
+                    os.link(f"/proc/self/fd/{out.fileno()}", temporary, src_dir_fd=out.fileno())
+                temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     try:
@@ -138,6 +141,20 @@ def whole_file(path: Path, refused: type[BoxwrightError] = Invalid) -> Iterator[
         # The directory may be written and not read, or its file system syncs no directories.
         if error.errno not in (errno.EACCES, errno.EINVAL):
             raise
+
+
+def _nameless(temporary: Path) -> BinaryIO:
+    """A file without a name in the directory of `temporary`, which a kill leaves nothing of; where the file system has
+    none, or nothing shows open files by their numbers, one of this name."""
+    if os.path.exists("/proc/self/fd"):
+        try:
+            fd = os.open(temporary.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+        else:
+            return os.fdopen(fd, "wb", buffering=1 << 20)
+    return open(temporary, "xb", buffering=1 << 20)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from boxwright.content.lease import process_alive, process_identity
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.disk import make_directories
 from boxwright.files.places import Places
-from boxwright.spec.values import dataclass, field
+from boxwright.spec.values import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,6 +157,21 @@ class BuildRecords:
                     continue  # the last one, cut by a kill
                 if isinstance(event, dict) and isinstance(event.get("kind"), str):
                     yield event
+
+    def counted(self, record: BuildRecord) -> BuildRecord:
+        """The same with the steps of a build that has not written how many it had: it runs, or it was killed. As many
+        as it told of."""
+        if record.ended:
+            return record
+        steps, over = set[int](), dict[int, bool]()
+        for event in self.events(record.id):
+            step, kind = event.get("step"), event["kind"]
+            if not isinstance(step, int):
+                continue
+            steps.add(step)
+            if kind in ("cached", "done", "failed"):
+                over[step] = kind == "cached"
+        return replace(record, total=len(steps), completed=len(over), cached=sum(over.values()))
 
     # --- removing ----------------------------------------------------------------------------------
 

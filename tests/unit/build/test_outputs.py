@@ -136,6 +136,20 @@ def test_a_build_argument_that_is_neither_true_nor_false(engine: Engine, context
         assert BuildRequest(build_args={name: text}).flag(name) is value
 
 
+def test_two_outputs_cannot_share_a_place(tmp_path: Path) -> None:
+    """However it is written; what takes both, as a pipe does, is no place that one would have alone."""
+    (tmp_path / "link").symlink_to(tmp_path / "a.tar")
+    os.mkfifo(tmp_path / "pipe")
+    one = f"type=tar,dest={tmp_path}/a.tar"
+    for other in (f"type=oci,dest={tmp_path}/./a.tar", f"type=docker,dest={tmp_path}/link", one):
+        with pytest.raises(RequestInvalid, match="two outputs are to be written to"):
+            wanted_outputs(options.outputs([one, other]), Surroundings())
+    with pytest.raises(RequestInvalid, match="two outputs"):
+        wanted_outputs(options.outputs([str(tmp_path), str(tmp_path)]), Surroundings())
+    both = [f"type=tar,dest={tmp_path}/pipe", f"type=oci,dest={tmp_path}/pipe"]
+    assert len(wanted_outputs(options.outputs(both), Surroundings()).outputs) == 2
+
+
 def test_two_outputs_cannot_share_standard_output() -> None:
     with pytest.raises(RequestInvalid, match="only one output"):
         wanted_outputs(options.outputs(["-", "type=oci,dest=-"]), Surroundings())

@@ -135,6 +135,7 @@ def test_dockerfile_errors(run: Run, tmp_path: Path, text: str, code: int, error
         (["--network", "mine", "c"], 'network mode "mine" not supported by buildkit'),
         (["--secret", "id=x,src=missing", "c"], "missing does not exist"),
         (["--platform", "x/y/z/w", "c"], "invalid platform"),
+        (["--platform", "linux/amd64,,linux/arm64", "c"], "invalid platform ''"),
         (["--progress", "loud", "c"], "invalid progress mode"),
         (["--target", "no", "c"], 'target stage "no" could not be found'),
         (["--jobs", "-1", "c"], "--jobs must not be negative"),

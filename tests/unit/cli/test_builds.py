@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -73,6 +74,30 @@ def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = told(capsys, "builds", "inspect")
     assert '"/none": not found' in page and ">>> COPY none /" in page
     assert "no record found" in told(capsys, "builds", "inspect", "zzz", code=1)
+
+
+def test_a_killed_build_has_the_steps_that_it_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from boxwright import Engine
+    from boxwright.image.builds import BuildRecord, BuildRecords
+
+    engine = Engine()
+    records = BuildRecords(engine.root, engine.services.db)
+    records.begin(BuildRecord(id="k" * 25, started=1.0, name="killed"))
+    with engine.services.db.write() as sql:
+        sql.execute("UPDATE builds SET owner = '1:0:0'")  # a process that is no more
+    log = records.open_log("k" * 25)
+    lines = [{"kind": "started", "step": step} for step in (1, 2, 3)]
+    lines += [{"kind": "cached", "step": 1}, {"kind": "done", "step": 2}, {"kind": "log", "step": 3}]
+    os.write(log, "".join(json.dumps(line) + "\n" for line in lines).encode() + b'{"kind": "do')
+    os.close(log)
+    page = told(capsys, "builds", "inspect")
+    assert re.search(r"^Status: +Interrupted$", page, re.M)
+    assert re.search(r"^Build Steps: +2/3 \(33% cached\)$", page, re.M)
+    (body,) = map(json.loads, told(capsys, "builds", "ls", "--format", "json").splitlines())
+    assert (body["completed_steps"], body["total_steps"], body["cached_steps"]) == (2, 3, 1)
+    engine.services.db.close()
 
 
 def test_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

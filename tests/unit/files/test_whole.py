@@ -131,6 +131,34 @@ def test_a_stream_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
+@pytest.mark.parametrize("refusal", [0, errno.EOPNOTSUPP, errno.EISDIR])
+def test_a_kill_leaves_nothing_where_files_can_be_nameless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    path, opened, real, nameless = tmp_path / "file", list[int](), os.open, not refusal
+    try:
+        os.close(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        nameless = False  # not on this file system
+
+    def refusing(name: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            opened.append(flags)
+            if refusal:
+                raise OSError(refusal, os.strerror(refusal))
+        return real(name, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    for text in (b"new", b"newer"):
+        with whole_file(path) as out:
+            out.write(text)
+            out.flush()
+            parts = [name for name in os.listdir(tmp_path) if name != "file"]
+            assert (parts == []) == nameless
+        assert path.read_bytes() == text and os.listdir(tmp_path) == ["file"]
+    assert opened
+
+
 def test_a_pipe_is_written_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -148,5 +176,6 @@ def test_no_room_for_a_new_file_is_a_full_disk(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("builtins.open", full)
+    monkeypatch.setattr(os, "open", full)
     with pytest.raises(DiskFull), whole_file(tmp_path / "file"):
         pass

@@ -320,7 +320,9 @@ def _words(values: list[str]) -> tuple[str, ...]:
 def _platforms(args: Namespace) -> tuple[str, ...]:
     from boxwright.spec.platform import host
 
-    return tuple(str(host()) if word == "local" else word for word in _words(args.platform))
+    # A word that is empty is no platform, and refused as one.
+    words = [word for value in args.platform for word in value.split(",")]
+    return tuple(str(host()) if word == "local" else word for word in words)
 
 
 def _network(mode: str) -> str:
