@@ -55,22 +55,62 @@ def copy_between(
     (docker's own archives) gets its layers compressed on its way to a registry.
     """
     (source, source_name), (sink, sink_name) = start, end
-    platforms, referrers, jobs = options.platforms, options.referrers, options.jobs
+    jobs, referrers = options.jobs, options.referrers
     root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
+    composed = isinstance(sink, Remote) and getattr(source, "composed", False)
+    known = _ask(source, root, end, options, composed=composed)
+    tree = known.tree
+    if note and not options.platforms and (text := _left_out(tree)):
+        note(text)
+    if known.tags is not None:
+        attaching = cast(_AttachingSource, source)
+        _copy_attached(attaching, tree, sink, tags=known.tags, jobs=jobs, progress=progress)
+    if composed:
+        from boxwright.transfer.compress import CompressingSource
+
+        source = CompressingSource(source)
+        tree = source.compressed(tree, jobs=jobs)
+        root, referrers = tree.desc, False
+    if known.named:
+        complete_tree(source, tree, sink, jobs=jobs, progress=progress, referrers=referrers)
+        return root
+    copy_tree(
+        source=source,
+        tree=tree,
+        sink=sink,
+        sink_name=sink_name,
+        jobs=jobs,
+        progress=progress,
+        referrers=referrers,
+    )
+    if not sink_name:
+        sink.tag("", root)  # without a name, but to be found
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What both ends said before anything is copied: the tree of the source, its tags and whether these are all (None:
+    it was not asked, or does not tell), and whether the sink has the image and named it."""
+
+    tree: ContentNode
+    tags: tuple[Sequence[str], bool] | None
+    named: bool
+
+
+def _ask(
+    source: Source, root: Descriptor, end: tuple[Sink, str], options: CopyOptions, *, composed: bool
+) -> _Known:
+    """All questions at once. `composed`: no registry can have the image as it is here."""
+    sink, sink_name = end
+    platforms = options.platforms
     tree: list[ContentNode] = []
     tags: list[tuple[Sequence[str], bool]] = []
     named: list[bool] = []
-    by_tag = referrers and isinstance(source, AttachedByTag) and isinstance(sink, AttachedByTag)
 
     def read() -> None:
-        tree.append(
-            load(
-                source,
-                root,
-                for_platforms(platforms, source) if platforms else lambda index: _held(source, index),
-                jobs=jobs,
-            )
-        )
+        wanted = for_platforms(platforms, source) if platforms else lambda index: _held(source, index)
+        tree.append(load(source, root, wanted, jobs=options.jobs))
 
     def ask() -> None:
         try:
@@ -81,46 +121,35 @@ def copy_between(
     def look() -> None:
         named.append(cast(Remote, sink).names(sink_name, root))
 
-    composed = isinstance(sink, Remote) and getattr(source, "composed", False)
+    by_tag = options.referrers and isinstance(source, AttachedByTag) and isinstance(sink, AttachedByTag)
     # A registry took an image with all that it is made of; an index may be there in part.
     looks = isinstance(sink, Remote) and sink_name and root.media_type in mt.MANIFESTS and not composed
     questions = [read, *([ask] if by_tag else []), *([look] if looks else [])]
     if isinstance(source, Remote) and root.media_type in mt.MANIFESTS:
         questions.pop(0)()  # which came with its name
-    in_parallel(jobs, questions, lambda question: question(), stop=threading.Event())
-    if note and not platforms and (text := _left_out(tree[0])):
-        note(text)
-    if tags:
-        for tag, node in _attached_by_tag(cast(_AttachingSource, source), tree[0], *tags[0], jobs):
-            copy_tree(
-                source=source,
-                tree=node,
-                sink=sink,
-                sink_name=cast("AttachedByTag", sink).beside(tag),
-                jobs=jobs,
-                progress=progress,
-            )
-    if composed:
-        from boxwright.transfer.compress import CompressingSource
+    in_parallel(options.jobs, questions, lambda question: question(), stop=threading.Event())
+    return _Known(tree[0], tags[0] if tags else None, any(named))
 
-        source = CompressingSource(source)
-        tree = [source.compressed(tree[0], jobs=jobs)]
-        root, referrers = tree[0].desc, False
-    if any(named):
-        complete_tree(source, tree[0], sink, jobs=jobs, progress=progress, referrers=referrers)
-        return root
-    copy_tree(
-        source=source,
-        tree=tree[0],
-        sink=sink,
-        sink_name=sink_name,
-        jobs=jobs,
-        progress=progress,
-        referrers=referrers,
-    )
-    if not sink_name:
-        sink.tag("", root)  # without a name, but to be found
-    return root
+
+def _copy_attached(
+    source: _AttachingSource,
+    tree: ContentNode,
+    sink: Sink,
+    *,
+    tags: tuple[Sequence[str], bool],
+    jobs: int,
+    progress: Progress | None,
+) -> None:
+    """What is attached to the images of a tree by tags."""
+    for tag, node in _attached_by_tag(source, tree, *tags, jobs):
+        copy_tree(
+            source=source,
+            tree=node,
+            sink=sink,
+            sink_name=cast(AttachedByTag, sink).beside(tag),
+            jobs=jobs,
+            progress=progress,
+        )
 
 
 def bring_attached(
@@ -136,16 +165,8 @@ def bring_attached(
     ):
         return
     tree = load(source, target, lambda index: _held(source, index), jobs=jobs)
-    by_tag = _attached_by_tag(source, tree, *source.first_tags(), jobs)
-    for tag, node in by_tag:
-        copy_tree(
-            source=source,
-            tree=node,
-            sink=sink,
-            sink_name=cast("AttachedByTag", sink).beside(tag),
-            jobs=jobs,
-            progress=progress,
-        )
+    attaching = cast(_AttachingSource, source)
+    _copy_attached(attaching, tree, sink, tags=source.first_tags(), jobs=jobs, progress=progress)
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
         copy_tree(
             source=source, tree=tree, sink=sink, sink_name="", jobs=jobs, progress=progress, referrers=True
